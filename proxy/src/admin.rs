@@ -1,0 +1,37 @@
+//! The administrative listener, on the control thread.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use crate::tls::{Identity, TrustAnchors};
+
+/// Where and how metrics and status are served.
+#[derive(Debug, Clone)]
+pub struct AdminSpec {
+    /// `/metrics`, `/healthz`, `/readyz`, `/status`, in plain text.
+    pub address: Option<SocketAddr>,
+    /// Pomerium's `metrics_address`: `/metrics` alone.
+    pub metrics: Option<MetricsListenerSpec>,
+}
+
+/// Pomerium's metrics listener.
+#[derive(Debug, Clone)]
+pub struct MetricsListenerSpec {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// `user:password` asked for, from `metrics_basic_auth`.
+    pub basic_auth: Option<Secret>,
+    /// Served over TLS with this.
+    pub identity: Option<Arc<Identity>>,
+    /// Clients must present a certificate of one of these.
+    pub client_anchors: Option<Arc<TrustAnchors>>,
+}
+
+/// A value that `Debug` does not show.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}

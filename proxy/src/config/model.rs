@@ -1,0 +1,46 @@
+//! The configuration as the program uses it. Only `check` builds it, so only valid states exist:
+//! files are read, certificates parsed, names normalised, defaults filled in. Each section is the
+//! struct that the room it is for declares.
+
+use std::{collections::BTreeSet, num::NonZeroUsize, path::PathBuf};
+
+use crate::{
+    admin::AdminSpec, conn, http, listener::ListenSpec, observe::LogSpec, route,
+    tls::ServerTlsSpec, upstream::DnsSpec,
+};
+
+/// A whole configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: ListenSpec,
+    /// TLS towards clients; `None` with `insecure_server`.
+    pub tls: Option<ServerTlsSpec>,
+    /// Deadlines and limits of connections.
+    pub connections: conn::Settings,
+    /// Settings of all requests.
+    pub http: http::Settings,
+    /// In the order of the file; the first that matches serves.
+    pub routes: Vec<Route>,
+    /// How upstream names are resolved.
+    pub dns: DnsSpec,
+    /// Worker threads; `None` is one for each core this process may run on.
+    pub workers: Option<NonZeroUsize>,
+    /// The administrative listener.
+    pub admin: AdminSpec,
+    /// What is logged.
+    pub log: LogSpec,
+    /// Reload when a file changes (`runtime_flags.config_hot_reload`).
+    pub hot_reload: bool,
+    /// Every file this was read from, the configuration file first.
+    pub files: BTreeSet<PathBuf>,
+}
+
+/// One route.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Which requests it serves.
+    pub matcher: route::Matcher,
+    /// What it does with them.
+    pub http: http::RouteSpec,
+}

@@ -1,0 +1,30 @@
+//! What this room needs to be told.
+
+use std::time::Duration;
+
+/// Deadlines and limits of client connections.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// From accept to the end of the TLS handshake.
+    pub handshake_timeout: Duration,
+    /// From the first byte of a request's head to its last.
+    pub header_timeout: Duration,
+    /// Without a request; `None` is no limit.
+    pub idle_timeout: Option<Duration>,
+    /// From the order to drain to the end of the last connection.
+    pub drain_timeout: Duration,
+    /// The most open connections of all workers together.
+    pub max_connections: usize,
+    /// The most open connections of one worker.
+    pub max_connections_per_worker: usize,
+    /// The most bytes in a request's head.
+    pub max_header_bytes: usize,
+    /// The most header fields in a request (more than 100 costs an allocation a request).
+    pub max_headers: usize,
+    /// HTTP/2 streams a client may have open.
+    pub h2_max_concurrent_streams: u32,
+    /// HTTP/2 flow-control window of a stream, in bytes.
+    pub h2_stream_window_bytes: u32,
+    /// HTTP/2 flow-control window of a connection, in bytes.
+    pub h2_connection_window_bytes: u32,
+}

@@ -1,0 +1,233 @@
+//! What this room needs to be told: the settings of all requests, and those of one route.
+
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, StatusCode};
+use regex::Regex;
+
+use crate::{policy::Access, upstream::ClusterSpec};
+
+/// Settings that hold for every request.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The longest a whole request (head and body) may take to arrive; `None` is no limit.
+    pub read_timeout: Option<Duration>,
+    /// The longest a stream may live; `None` is no limit.
+    pub stream_timeout: Option<Duration>,
+    /// The longest an upstream may take for its whole response where the route says nothing.
+    pub upstream_timeout: Option<Duration>,
+    /// The most header fields a request may have.
+    pub max_headers: usize,
+    /// Resolve `.` and `..` segments before routing.
+    pub normalize_path: bool,
+    /// Make one slash of several before routing.
+    pub merge_slashes: bool,
+    /// What to do with `%2F` and `%5C` in a path.
+    pub escaped_slashes: EscapedSlashes,
+    /// What to do with header names that contain `_`.
+    pub underscores: Underscores,
+    /// How `X-Forwarded-For` is read and written.
+    pub forwarded_for: ForwardedFor,
+    /// Set on every response, ours included.
+    pub response_headers: Vec<(HeaderName, HeaderValue)>,
+    /// Claim headers removed from requests where identity is not passed on.
+    pub identity_headers: Vec<HeaderName>,
+}
+
+/// What to do with escaped slashes in a path (Envoy `PathWithEscapedSlashesAction`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EscapedSlashes {
+    /// Answer 400.
+    Reject,
+    /// Pass them on as they are.
+    Keep,
+    /// Unescape them and send the client there with 307.
+    Redirect,
+    /// Unescape them and go on.
+    Unescape,
+}
+
+/// What to do with header names that contain `_` (Envoy `HeadersWithUnderscoresAction`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Underscores {
+    /// Answer 400.
+    Reject,
+    /// Pass them on.
+    Allow,
+    /// Remove them from the request.
+    Drop,
+}
+
+/// How `X-Forwarded-For` is read and written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ForwardedFor {
+    /// Do not append the peer's address.
+    pub skip_append: bool,
+    /// How many proxies in front of us are trusted to have appended theirs.
+    pub trusted_hops: u32,
+}
+
+/// What one route does with its requests.
+#[derive(Debug, Clone)]
+pub struct RouteSpec {
+    /// Shown in logs, `status` and metrics; unique.
+    pub name: Box<str>,
+    /// Who may use it.
+    pub access: Access,
+    /// What is done.
+    pub action: ActionSpec,
+    /// The longest an upstream may take for its whole response; `None` is no limit.
+    pub timeout: Option<Duration>,
+    /// The longest a stream may stay without a byte; `None` is no limit.
+    pub idle_timeout: Option<Duration>,
+    /// Done to the request's headers, in the order remove, set.
+    pub request_headers: HeaderRules,
+    /// Done to the response's headers.
+    pub response_headers: ResponseHeaderRules,
+    /// Pass identity headers on instead of removing them.
+    pub pass_identity_headers: bool,
+    /// The protocols a client may upgrade to, lower case: `websocket`, `spdy/3.1`.
+    pub upgrades: Vec<Box<str>>,
+}
+
+/// What is done with an allowed request.
+#[derive(Debug, Clone)]
+pub enum ActionSpec {
+    /// Forward it.
+    Proxy(ProxySpec),
+    /// Answer with a redirect.
+    Redirect(RedirectSpec),
+    /// Answer with this.
+    Respond {
+        /// Status of the answer.
+        status: StatusCode,
+        /// Its body, sent as `text/plain`.
+        body: bytes::Bytes,
+    },
+}
+
+/// How a request is forwarded.
+#[derive(Debug, Clone)]
+pub struct ProxySpec {
+    /// Where to.
+    pub cluster: ClusterSpec,
+    /// What becomes of the path.
+    pub path: PathRewrite,
+    /// What becomes of the host.
+    pub host: HostRewrite,
+}
+
+/// What becomes of the path; the query is kept in every case.
+#[derive(Debug, Clone)]
+pub enum PathRewrite {
+    /// Nothing.
+    Keep,
+    /// The matched prefix (or the matched exact path, or for other matches the leading `/`)
+    /// gives way to this one.
+    Prefix(Box<str>),
+    /// Every match of the expression gives way to the substitution, in `regex` crate syntax.
+    Regex {
+        /// What to look for.
+        pattern: Regex,
+        /// What to put there: `${1}` names a group.
+        substitution: Box<str>,
+    },
+}
+
+/// What becomes of the Host header.
+#[derive(Debug, Clone)]
+pub enum HostRewrite {
+    /// The host of the chosen upstream, with its port where it is not the scheme's own.
+    Upstream,
+    /// What the client sent.
+    Preserve,
+    /// This.
+    Literal(HeaderValue),
+    /// The value of this request header, where there is one.
+    Header(HeaderName),
+    /// The path with the pattern replaced.
+    PathRegex {
+        /// What to look for in the path.
+        pattern: Regex,
+        /// What to put there.
+        substitution: Box<str>,
+    },
+}
+
+/// A redirect; what is `None` is taken from the request.
+#[derive(Debug, Clone)]
+pub struct RedirectSpec {
+    /// Scheme of the target.
+    pub scheme: Option<Box<str>>,
+    /// Host of the target.
+    pub host: Option<Box<str>>,
+    /// Port of the target.
+    pub port: Option<u16>,
+    /// Path of the target.
+    pub path: RedirectPath,
+    /// One of 301, 302, 303, 307, 308.
+    pub status: StatusCode,
+    /// Leave the query out.
+    pub strip_query: bool,
+}
+
+/// The path of a redirect.
+#[derive(Debug, Clone)]
+pub enum RedirectPath {
+    /// The request's.
+    Keep,
+    /// This one.
+    Literal(Box<str>),
+    /// The request's with the matched prefix replaced by this one.
+    Prefix(Box<str>),
+}
+
+/// Removed first, then set.
+#[derive(Debug, Clone, Default)]
+pub struct HeaderRules {
+    /// Names to remove.
+    pub remove: Vec<HeaderName>,
+    /// Names to set, with their values.
+    pub set: Vec<(HeaderName, HeaderTemplate)>,
+}
+
+/// A header value with references such as `${pomerium.client_cert_fingerprint}`.
+#[derive(Debug, Clone)]
+pub struct HeaderTemplate(pub Vec<TemplatePart>);
+
+/// A piece of a header value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TemplatePart {
+    /// These characters.
+    Literal(Box<str>),
+    /// The value of a request header, `${pomerium.request.headers["X-H"]}`; empty when absent.
+    RequestHeader(HeaderName),
+    /// SHA-256 of the client certificate, lower hex.
+    ClientCertFingerprint,
+    /// DNS SANs of the client certificate, joined with commas.
+    ClientCertSanDns,
+    /// Email SANs of the client certificate, joined with commas.
+    ClientCertSanEmail,
+}
+
+/// Done to a response's headers.
+#[derive(Debug, Clone, Default)]
+pub struct ResponseHeaderRules {
+    /// `disable` was given: nothing is set, the global ones neither.
+    pub disable: bool,
+    /// Set over the global ones.
+    pub set: Vec<(HeaderName, HeaderValue)>,
+    /// Prefixes to replace in values.
+    pub rewrite: Vec<HeaderPrefixRewrite>,
+}
+
+/// Where a header's value begins with `prefix`, that part gives way to `value`.
+#[derive(Debug, Clone)]
+pub struct HeaderPrefixRewrite {
+    /// The header.
+    pub header: HeaderName,
+    /// What its value begins with.
+    pub prefix: Box<str>,
+    /// What is put there instead.
+    pub value: Box<str>,
+}

@@ -1,0 +1,14 @@
+//! Portcullis, an identity-aware TLS edge proxy. ARCHITECTURE.md draws the rooms.
+
+pub mod admin;
+pub mod config;
+pub mod conn;
+pub mod http;
+pub mod listener;
+pub mod observe;
+pub mod policy;
+pub mod route;
+pub mod rt;
+pub mod sys;
+pub mod tls;
+pub mod upstream;

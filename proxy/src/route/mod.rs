@@ -1,0 +1,59 @@
+//! Which route a request belongs to. Pure: no I/O, clock, randomness or log.
+
+mod table;
+
+pub use table::Table;
+
+use regex::Regex;
+
+/// What a request must look like to belong to a route.
+#[derive(Debug, Clone)]
+pub struct Matcher {
+    /// The host, without its port.
+    pub host: HostMatch,
+    /// The port the client asked for.
+    pub port: PortMatch,
+    /// The normalised path, without its query.
+    pub path: PathMatch,
+}
+
+/// How a host is matched. Hosts are compared in the form `http::request` normalises to: lower
+/// case, no trailing dot, no port, IPv6 without brackets.
+#[derive(Debug, Clone)]
+pub enum HostMatch {
+    /// This host alone.
+    Exact(Box<str>),
+    /// A host with `*` in it: each star stands for any run of characters, dots included.
+    Wildcard(WildcardHost),
+}
+
+/// A host pattern with at least one `*`.
+#[derive(Debug, Clone)]
+pub struct WildcardHost {
+    /// As written, lower case: `*.example.com`.
+    pub pattern: Box<str>,
+    /// The same as an expression anchored at both ends.
+    pub regex: Regex,
+}
+
+/// How the port of the request's authority is matched; an authority without one counts as 443.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PortMatch {
+    /// Any port.
+    Any,
+    /// This port alone.
+    Is(u16),
+}
+
+/// How a path is matched.
+#[derive(Debug, Clone)]
+pub enum PathMatch {
+    /// Every path.
+    Any,
+    /// Paths that begin with these characters; no segment boundary is asked for.
+    Prefix(Box<str>),
+    /// This path alone.
+    Exact(Box<str>),
+    /// Paths that an expression, anchored at both ends, matches whole.
+    Regex(Regex),
+}

@@ -1,0 +1,93 @@
+//! What this room needs to be told: where to connect and as whom.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use crate::tls::UpstreamTlsSpec;
+
+/// The upstreams of one route.
+#[derive(Debug, Clone)]
+pub struct ClusterSpec {
+    /// Shown in logs and metrics: the route's name.
+    pub name: Box<str>,
+    /// At least one.
+    pub endpoints: Vec<EndpointSpec>,
+    /// How one is chosen.
+    pub balance: BalancePolicy,
+    /// How long a connection may take to be established, TLS included.
+    pub connect_timeout: Duration,
+}
+
+/// One upstream.
+#[derive(Debug, Clone)]
+pub struct EndpointSpec {
+    /// The host as the `to` URL names it, with its port where it is not the scheme's own: the
+    /// Host header of forwarded requests.
+    pub authority: Box<str>,
+    /// Where to connect.
+    pub address: EndpointAddress,
+    /// Relative share of the requests, at least 1.
+    pub weight: u32,
+    /// TLS to the upstream; `None` is plain text.
+    pub tls: Option<Arc<UpstreamTlsSpec>>,
+    /// Which HTTP is spoken.
+    pub protocol: Protocol,
+}
+
+/// Where an upstream listens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum EndpointAddress {
+    /// A name to resolve (`localhost` has become `127.0.0.1` before) and a port.
+    Name(Box<str>, u16),
+    /// An address.
+    Ip(std::net::SocketAddr),
+    /// A Unix stream socket.
+    Unix(PathBuf),
+}
+
+/// Which HTTP is spoken with an upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// HTTP/2 where ALPN gives it, HTTP/1.1 otherwise.
+    Auto,
+    /// HTTP/1.1 alone, asked for by websockets.
+    Http1,
+    /// HTTP/2 without asking (`h2c://`).
+    Http2PriorKnowledge,
+}
+
+/// How an upstream is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BalancePolicy {
+    /// In turn, by weight.
+    RoundRobin,
+    /// The less busy of two drawn at random (by weight).
+    LeastRequest,
+    /// At random, by weight.
+    Random,
+    /// By hash of the client on a ring (Ketama).
+    RingHash,
+    /// By hash of the client in a Maglev table (Eisenbud et al., NSDI 2016).
+    Maglev,
+}
+
+/// How upstream names are resolved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DnsSpec {
+    /// Which addresses are asked for and which of them come first.
+    pub family: DnsFamily,
+}
+
+/// Pomerium's `dns_lookup_family`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DnsFamily {
+    /// IPv4, and IPv6 where there is none.
+    V4Preferred,
+    /// IPv4 alone.
+    V4Only,
+    /// IPv6 alone.
+    V6Only,
+    /// IPv6, and IPv4 where there is none.
+    Auto,
+    /// Both.
+    All,
+}
