@@ -1,11 +1,12 @@
 //! TLS: certificates, verification, tickets, and the stream over which the rest speaks HTTP.
 
 mod material;
+mod session;
 mod spec;
 mod stream;
 mod transport;
 
 pub use material::{Identity, TrustAnchors};
 pub use spec::{ClientAuthSpec, Codec, ServerTlsSpec, UpstreamTlsSpec};
-pub use stream::{HandshakeError, TlsStream};
+pub use stream::{FailedHandshake, HandshakeError, TlsStream};
 pub use transport::Transport;

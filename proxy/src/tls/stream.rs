@@ -1,74 +1,259 @@
-//! TLS over a [`rt::Stream`], on rustls's unbuffered API.
+//! TLS over a [`rt::Stream`], for hyper.
 
 use std::{
-    io,
+    future::poll_fn,
+    io::{self, IoSlice},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
-use rustls::{ClientConfig, HandshakeKind, pki_types::ServerName};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use rustls::{
+    ClientConfig, CommonState, Error, ServerConfig, client::UnbufferedClientConnection,
+    pki_types::ServerName, server::UnbufferedServerConnection,
+};
 
-use crate::rt;
+use super::session::{Exchange, OUTGOING_LIMIT_BYTES, Outbound, Received, Session, Standing};
+use crate::rt::{self, Buffer};
+
+/// Room for a receive: two full records, so that bulk costs one call for two of them.
+const RECEIVE_BYTES: usize = 2 * (16 * 1024 + 256);
+/// The largest handshake message rustls takes (64 KiB), with its record headers; more than that
+/// unprocessed is an attack.
+const INPUT_LIMIT_BYTES: usize = 96 * 1024;
 
 /// A TLS connection whose handshake is done.
+pub struct TlsStream {
+    stream: rt::Stream,
+    session: Session,
+    /// Ciphertext received and not yet processed.
+    input: Buffer,
+    /// Plaintext received and not yet read.
+    received: Received,
+    /// The input has bytes that the session has not seen.
+    fresh: bool,
+    peer_closed: bool,
+    close_sent: bool,
+}
+
+/// A handshake that failed: why, and the connection, over which the alert may still have to go.
 #[derive(Debug)]
-pub struct TlsStream {}
-
-impl TlsStream {
-    /// Does the handshake as the client.
-    pub async fn connect(
-        _stream: rt::Stream,
-        _config: Arc<ClientConfig>,
-        _name: ServerName<'static>,
-    ) -> Result<TlsStream, HandshakeError> {
-        unimplemented!()
-    }
-
-    /// The protocol chosen by ALPN.
-    pub fn alpn(&self) -> Option<&[u8]> {
-        unimplemented!()
-    }
-
-    /// Full or resumed.
-    pub fn handshake_kind(&self) -> Option<HandshakeKind> {
-        unimplemented!()
-    }
+pub struct FailedHandshake {
+    /// Why.
+    pub error: HandshakeError,
+    /// With what is still to be sent in its outgoing buffer.
+    pub stream: rt::Stream,
 }
 
 /// Why a handshake failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HandshakeError {
-    /// rustls refused it; the alert, if any, has been sent.
+    /// rustls refused it.
     #[error(transparent)]
-    Tls(#[from] rustls::Error),
+    Tls(#[from] Error),
     /// The transport failed, or the peer went away.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-impl hyper::rt::Read for TlsStream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
-        _buf: hyper::rt::ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        unimplemented!()
+impl TlsStream {
+    /// Does the handshake as the client.
+    pub async fn connect(
+        stream: rt::Stream,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> Result<TlsStream, HandshakeError> {
+        let session = Session::Client(Box::new(UnbufferedClientConnection::new(config, name)?));
+        let mut tls = TlsStream::new(stream, session, Buffer::default());
+        tls.handshake().await.map(|()| tls)
+    }
+
+    /// Does the handshake as the server, beginning with what was received already.
+    pub async fn accept(
+        stream: rt::Stream,
+        received: Buffer,
+        config: Arc<ServerConfig>,
+    ) -> Result<TlsStream, Box<FailedHandshake>> {
+        let session = match UnbufferedServerConnection::new(config) {
+            Ok(session) => Session::Server(Box::new(session)),
+            Err(error) => return Err(Box::new(FailedHandshake { error: error.into(), stream })),
+        };
+        let mut tls = TlsStream::new(stream, session, received);
+        match tls.handshake().await {
+            Ok(()) => Ok(tls),
+            Err(error) => Err(Box::new(FailedHandshake { error, stream: tls.stream })),
+        }
+    }
+
+    fn new(stream: rt::Stream, session: Session, input: Buffer) -> TlsStream {
+        TlsStream {
+            stream,
+            session,
+            input,
+            received: Received::default(),
+            fresh: false,
+            peer_closed: false,
+            close_sent: false,
+        }
+    }
+
+    /// What the handshake agreed on: ALPN, version, cipher suite, certificates.
+    pub fn session(&self) -> &CommonState {
+        &self.session
+    }
+
+    /// The connection underneath, for closing it.
+    pub fn stream_mut(&mut self) -> &mut rt::Stream {
+        &mut self.stream
+    }
+
+    async fn handshake(&mut self) -> Result<(), HandshakeError> {
+        poll_fn(|cx| {
+            loop {
+                let processed = self.process(None, Outbound::Nothing);
+                // Also what an error leaves to say.
+                let flushed = self.stream.poll_flush(cx);
+                match processed?.0 {
+                    Standing::Traffic => return flushed.map_err(HandshakeError::from),
+                    Standing::Closed => return Poll::Ready(Err(closed_early())),
+                    Standing::Handshaking => {}
+                }
+                if ready!(self.poll_receive(cx))? == 0 || self.peer_closed {
+                    return Poll::Ready(Err(closed_early()));
+                }
+            }
+        })
+        .await
+    }
+
+    fn process(
+        &mut self,
+        reader: Option<&mut ReadBufCursor<'_>>,
+        outbound: Outbound<'_>,
+    ) -> Result<(Standing, usize), Error> {
+        let mut exchange = Exchange {
+            output: self.stream.outgoing(),
+            reader,
+            received: &mut self.received,
+            outbound,
+            encrypted: 0,
+            peer_closed: self.peer_closed,
+        };
+        let processed = self.session.process(&mut self.input, &mut exchange);
+        let encrypted = exchange.encrypted;
+        self.peer_closed = exchange.peer_closed;
+        self.fresh = false;
+        self.input.release_if_empty();
+        Ok((processed?, encrypted))
+    }
+
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.input.len() > INPUT_LIMIT_BYTES {
+            return Poll::Ready(Err(io::Error::other("too much TLS input without a message")));
+        }
+        let received = ready!(self.stream.poll_recv(cx, &mut self.input, RECEIVE_BYTES))?;
+        self.fresh = received > 0;
+        Poll::Ready(Ok(received))
+    }
+
+    /// Says close_notify, sends all there is, and closes our side.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.close_sent {
+            self.close_sent = true;
+            // A session that failed has said its alert already.
+            let _ = self.process(None, Outbound::CloseNotify);
+        }
+        ready!(self.stream.poll_flush(cx))?;
+        ready!(self.stream.poll_sent(cx))?;
+        self.stream.shutdown_write();
+        Poll::Ready(Ok(()))
     }
 }
 
-impl hyper::rt::Write for TlsStream {
+fn closed_early() -> HandshakeError {
+    HandshakeError::Io(io::ErrorKind::UnexpectedEof.into())
+}
+
+fn invalid_data(error: Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+impl Read for TlsStream {
+    /// An end without close_notify is `UnexpectedEof`: only who knows the length of what was sent
+    /// can tell that nothing was cut off.
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut reader: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let room = reader.remaining();
+        loop {
+            this.received.read_into(&mut reader);
+            if reader.remaining() == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            if this.fresh {
+                let processed = this.process(Some(&mut reader), Outbound::Nothing);
+                // A KeyUpdate's answer, or the alert of an error.
+                let _ = this.stream.poll_flush(cx)?;
+                processed.map_err(invalid_data)?;
+            }
+            if reader.remaining() < room || this.peer_closed {
+                return Poll::Ready(Ok(()));
+            }
+            if ready!(this.poll_receive(cx))? == 0 {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+    }
+}
+
+impl Write for TlsStream {
     fn poll_write(
         self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
-        _buf: &[u8],
+        cx: &mut Context<'_>,
+        buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        unimplemented!()
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        unimplemented!()
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        unimplemented!()
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.stream.outgoing().len() >= OUTGOING_LIMIT_BYTES {
+            ready!(this.stream.poll_flush(cx))?;
+        }
+        let (standing, encrypted) =
+            this.process(None, Outbound::Plaintext(bufs)).map_err(invalid_data)?;
+        if standing != Standing::Traffic {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if this.stream.outgoing().len() >= OUTGOING_LIMIT_BYTES / 2 {
+            let _ = this.stream.poll_flush(cx)?;
+        }
+        Poll::Ready(Ok(encrypted))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().stream.poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_close(cx)
+    }
+}
+
+impl std::fmt::Debug for TlsStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TlsStream").field("stream", &self.stream).finish_non_exhaustive()
     }
 }

@@ -1,0 +1,173 @@
+//! Buffers that a worker's connections lend each other, so that an idle one holds none.
+
+use std::cell::RefCell;
+
+/// Smaller storage is not worth keeping.
+const SMALLEST_BYTES: usize = 4 * 1024;
+/// Larger storage would pin a burst's memory.
+const LARGEST_BYTES: usize = 128 * 1024;
+/// The most that is kept.
+const KEPT: usize = 256;
+
+thread_local! {
+    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Bytes between a socket and TLS: filled at the back, taken from the front.
+///
+/// The storage is initialised once and lent on from connection to connection, so that neither a
+/// receive nor an encryption has to clear it first. An empty buffer that was released has none.
+#[derive(Default)]
+pub struct Buffer {
+    storage: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Buffer {
+    /// The bytes that are there.
+    pub fn filled(&self) -> &[u8] {
+        &self.storage[self.start..self.end]
+    }
+
+    /// The bytes that are there, to be decrypted in place.
+    pub fn filled_mut(&mut self) -> &mut [u8] {
+        &mut self.storage[self.start..self.end]
+    }
+
+    /// How many bytes are there.
+    pub fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Whether none are.
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Takes `n` bytes off the front, at most all.
+    pub fn consume(&mut self, n: usize) {
+        self.start = self.end.min(self.start.saturating_add(n));
+        if self.is_empty() {
+            (self.start, self.end) = (0, 0);
+        }
+    }
+
+    /// Room for at least `room` bytes behind those that are there; [`Buffer::advance`] then says
+    /// how many of them were written.
+    pub fn spare(&mut self, room: usize) -> &mut [u8] {
+        if self.storage.is_empty() {
+            self.storage = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
+        }
+        if self.storage.len() - self.end < room {
+            self.storage.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.len());
+        }
+        let wanted = self.end + room;
+        if self.storage.len() < wanted {
+            self.storage.resize(wanted.next_multiple_of(SMALLEST_BYTES), 0);
+        }
+        &mut self.storage[self.end..]
+    }
+
+    /// Adds the first `n` bytes of what [`Buffer::spare`] gave.
+    pub fn advance(&mut self, n: usize) {
+        self.end = self.storage.len().min(self.end + n);
+    }
+
+    /// Adds bytes.
+    pub fn extend_from_slice(&mut self, bytes: &[u8]) {
+        self.spare(bytes.len())[..bytes.len()].copy_from_slice(bytes);
+        self.advance(bytes.len());
+    }
+
+    /// Lends the storage on if no bytes are there.
+    pub fn release_if_empty(&mut self) {
+        if self.is_empty() {
+            recycle(std::mem::take(&mut self.storage));
+        }
+    }
+
+    /// The storage, and where its bytes begin and end; leaves an empty buffer.
+    pub(super) fn take_parts(&mut self) -> (Vec<u8>, usize, usize) {
+        let (start, end) = (self.start, self.end);
+        (self.start, self.end) = (0, 0);
+        (std::mem::take(&mut self.storage), start, end)
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        recycle(std::mem::take(&mut self.storage));
+    }
+}
+
+/// Keeps storage for the next buffer.
+pub(super) fn recycle(storage: Vec<u8>) {
+    if (SMALLEST_BYTES..=LARGEST_BYTES).contains(&storage.len()) {
+        SPARE.with_borrow_mut(|spare| {
+            if spare.len() < KEPT {
+                spare.push(storage);
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Extend(Vec<u8>),
+        Consume(usize),
+        Release,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..9000).prop_map(Step::Extend),
+            (0..12000usize).prop_map(Step::Consume),
+            Just(Step::Release),
+        ];
+        proptest::collection::vec(step, 0..30)
+    }
+
+    proptest! {
+        #[test]
+        fn a_buffer_is_a_queue_of_bytes(steps in steps()) {
+            let mut buffer = Buffer::default();
+            let mut model = std::collections::VecDeque::new();
+            for step in steps {
+                match step {
+                    Step::Extend(bytes) => {
+                        buffer.extend_from_slice(&bytes);
+                        model.extend(bytes);
+                    }
+                    Step::Consume(n) => {
+                        buffer.consume(n);
+                        model.drain(..n.min(model.len()));
+                    }
+                    Step::Release => buffer.release_if_empty(),
+                }
+                prop_assert!(buffer.filled().iter().eq(model.iter()));
+                prop_assert_eq!(buffer.len(), model.len());
+            }
+        }
+    }
+
+    #[test]
+    fn storage_is_lent_on_when_its_buffer_is_empty() {
+        let mut first = Buffer::default();
+        first.extend_from_slice(&[7; 5000]);
+        first.consume(5000);
+        let address = first.storage.as_ptr();
+        first.release_if_empty();
+        let mut second = Buffer::default();
+        second.extend_from_slice(b"x");
+        assert_eq!(second.storage.as_ptr(), address);
+        assert_eq!(second.filled(), b"x");
+    }
+}
