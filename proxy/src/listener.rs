@@ -1,6 +1,8 @@
 //! Listening sockets: one per worker and address, joined by `SO_REUSEPORT`.
 
-use std::net::SocketAddr;
+use std::{io, net::SocketAddr, os::fd::OwnedFd};
+
+use socket2::{Domain, Protocol, Socket, Type};
 
 /// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,4 +11,94 @@ pub struct ListenSpec {
     pub addresses: Vec<SocketAddr>,
     /// For plain HTTP, answered with redirects to HTTPS.
     pub redirect_address: Option<SocketAddr>,
+}
+
+/// What connections to a listener get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// The routes.
+    Routes,
+    /// A redirect to HTTPS.
+    Redirect,
+}
+
+/// A bound socket of one worker.
+#[derive(Debug)]
+pub struct Listener {
+    /// Listening and non-blocking.
+    pub socket: OwnedFd,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What its connections get.
+    pub service: Service,
+}
+
+/// Connections waiting to be accepted; the kernel takes `net.core.somaxconn` where that is less.
+const BACKLOG: i32 = 4096;
+
+impl ListenSpec {
+    /// Binds one worker's sockets, all or none.
+    pub fn bind(&self) -> Result<Vec<Listener>, BindError> {
+        let routes = self.addresses.iter().map(|address| (*address, Service::Routes));
+        let redirect = self.redirect_address.map(|address| (address, Service::Redirect));
+        routes
+            .chain(redirect)
+            .map(|(address, service)| {
+                let socket = bind(address).map_err(|source| BindError { address, source })?;
+                Ok(Listener { socket, address, service })
+            })
+            .collect()
+    }
+}
+
+/// An address that cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}")]
+pub struct BindError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+fn bind(address: SocketAddr) -> io::Result<OwnedFd> {
+    let socket =
+        Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        // `[::]` takes IPv4 as well, whatever net.ipv6.bindv6only says.
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    // A restart must not wait for the old connections' TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    // Accepted sockets inherit it, which saves a call for each.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(address: &str) -> ListenSpec {
+        ListenSpec { addresses: vec![address.parse().unwrap()], redirect_address: None }
+    }
+
+    #[test]
+    fn several_workers_listen_on_one_address() {
+        let first = spec("127.0.0.1:0").bind().unwrap();
+        let port = std::net::TcpListener::from(first.into_iter().next().unwrap().socket)
+            .local_addr()
+            .unwrap()
+            .port();
+        let one = spec(&format!("127.0.0.2:{port}")).bind().unwrap();
+        let other = spec(&format!("127.0.0.2:{port}")).bind().unwrap();
+        assert_eq!(one[0].address, other[0].address);
+    }
+
+    #[test]
+    fn a_failure_names_the_address() {
+        let error = spec("192.0.2.1:1").bind().unwrap_err().to_string();
+        assert!(error.starts_with("cannot listen on 192.0.2.1:1: "), "{error}");
+    }
 }

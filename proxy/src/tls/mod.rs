@@ -1,7 +1,7 @@
 //! TLS: certificates, verification, tickets, and the stream over which the rest speaks HTTP.
 
+mod engine;
 mod material;
-mod session;
 mod spec;
 mod stream;
 mod transport;

@@ -14,7 +14,7 @@ use rustls::{
     pki_types::ServerName, server::UnbufferedServerConnection,
 };
 
-use super::session::{Exchange, OUTGOING_LIMIT_BYTES, Outbound, Received, Session, Standing};
+use super::engine::{Engine, Exchange, OUTGOING_LIMIT_BYTES, Outbound, Received, Standing};
 use crate::rt::{self, Buffer};
 
 /// Room for a receive: two full records, so that bulk costs one call for two of them.
@@ -26,7 +26,7 @@ const INPUT_LIMIT_BYTES: usize = 96 * 1024;
 /// A TLS connection whose handshake is done.
 pub struct TlsStream {
     stream: rt::Stream,
-    session: Session,
+    engine: Engine,
     /// Ciphertext received and not yet processed.
     input: Buffer,
     /// Plaintext received and not yet read.
@@ -64,8 +64,8 @@ impl TlsStream {
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
     ) -> Result<TlsStream, HandshakeError> {
-        let session = Session::Client(Box::new(UnbufferedClientConnection::new(config, name)?));
-        let mut tls = TlsStream::new(stream, session, Buffer::default());
+        let engine = Engine::Client(Box::new(UnbufferedClientConnection::new(config, name)?));
+        let mut tls = TlsStream::new(stream, engine, Buffer::default());
         tls.handshake().await.map(|()| tls)
     }
 
@@ -75,21 +75,21 @@ impl TlsStream {
         received: Buffer,
         config: Arc<ServerConfig>,
     ) -> Result<TlsStream, Box<FailedHandshake>> {
-        let session = match UnbufferedServerConnection::new(config) {
-            Ok(session) => Session::Server(Box::new(session)),
+        let engine = match UnbufferedServerConnection::new(config) {
+            Ok(connection) => Engine::Server(Box::new(connection)),
             Err(error) => return Err(Box::new(FailedHandshake { error: error.into(), stream })),
         };
-        let mut tls = TlsStream::new(stream, session, received);
+        let mut tls = TlsStream::new(stream, engine, received);
         match tls.handshake().await {
             Ok(()) => Ok(tls),
             Err(error) => Err(Box::new(FailedHandshake { error, stream: tls.stream })),
         }
     }
 
-    fn new(stream: rt::Stream, session: Session, input: Buffer) -> TlsStream {
+    fn new(stream: rt::Stream, engine: Engine, input: Buffer) -> TlsStream {
         TlsStream {
             stream,
-            session,
+            engine,
             input,
             received: Received::default(),
             fresh: false,
@@ -100,7 +100,7 @@ impl TlsStream {
 
     /// What the handshake agreed on: ALPN, version, cipher suite, certificates.
     pub fn session(&self) -> &CommonState {
-        &self.session
+        &self.engine
     }
 
     /// The connection underneath, for closing it.
@@ -140,7 +140,7 @@ impl TlsStream {
             encrypted: 0,
             peer_closed: self.peer_closed,
         };
-        let processed = self.session.process(&mut self.input, &mut exchange);
+        let processed = self.engine.process(&mut self.input, &mut exchange);
         let encrypted = exchange.encrypted;
         self.peer_closed = exchange.peer_closed;
         self.fresh = false;

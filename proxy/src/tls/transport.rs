@@ -20,6 +20,16 @@ pub enum Transport {
     Tls(Box<TlsStream>),
 }
 
+impl Transport {
+    /// The connection underneath, for closing it.
+    pub fn stream_mut(&mut self) -> &mut rt::Stream {
+        match self {
+            Transport::Plain(stream) => stream,
+            Transport::Tls(stream) => stream.stream_mut(),
+        }
+    }
+}
+
 impl Read for Transport {
     fn poll_read(
         self: Pin<&mut Self>,

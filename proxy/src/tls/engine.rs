@@ -25,7 +25,7 @@ pub(super) const OUTGOING_LIMIT_BYTES: usize = 64 * 1024;
 
 /// A connection's TLS state. Boxed: a task should not grow with it while the handshake's own
 /// buffers live elsewhere.
-pub(super) enum Session {
+pub(super) enum Engine {
     Client(Box<UnbufferedClientConnection>),
     Server(Box<UnbufferedServerConnection>),
 }
@@ -48,7 +48,7 @@ pub(super) enum Outbound<'a> {
     CloseNotify,
 }
 
-/// What goes in and out of a session while it processes its input.
+/// What goes in and out of an engine while it processes its input.
 pub(super) struct Exchange<'a, 'b> {
     /// Ciphertext for the peer.
     pub(super) output: &'a mut Buffer,
@@ -92,7 +92,7 @@ impl Received {
     }
 }
 
-impl Session {
+impl Engine {
     /// Processes all of `input`, which keeps what is not yet whole, and sends `outbound`.
     ///
     /// rustls must see its unconsumed input whole and from the front at every call, also when only
@@ -120,11 +120,11 @@ impl Session {
         exchange: &mut Exchange<'_, '_>,
     ) -> Result<Option<Standing>, Error> {
         let (discard, step) = match self {
-            Session::Client(session) => {
-                settle(session.process_tls_records(input.filled_mut()), exchange)
+            Engine::Client(connection) => {
+                settle(connection.process_tls_records(input.filled_mut()), exchange)
             }
-            Session::Server(session) => {
-                settle(session.process_tls_records(input.filled_mut()), exchange)
+            Engine::Server(connection) => {
+                settle(connection.process_tls_records(input.filled_mut()), exchange)
             }
         };
         input.consume(discard);
@@ -139,13 +139,13 @@ impl Session {
     }
 }
 
-impl Deref for Session {
+impl Deref for Engine {
     type Target = CommonState;
 
     fn deref(&self) -> &CommonState {
         match self {
-            Session::Client(session) => session,
-            Session::Server(session) => session,
+            Engine::Client(connection) => connection,
+            Engine::Server(connection) => connection,
         }
     }
 }

@@ -1,0 +1,177 @@
+//! What a connection is doing, and until when it may.
+
+use std::{
+    cell::Cell,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::{Instant, Sleep};
+
+use super::Settings;
+
+/// What a connection is doing, noted by whoever sees it change.
+#[derive(Debug)]
+pub struct Activity {
+    phase: Cell<Phase>,
+    since: Cell<Instant>,
+}
+
+/// What a connection may wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// The first byte of a request.
+    Idle,
+    /// The rest of a request's head.
+    Head,
+    /// A response; its deadlines are the request's own.
+    Serving,
+}
+
+impl Activity {
+    /// Idle from now on.
+    pub fn new() -> Rc<Activity> {
+        Rc::new(Activity { phase: Cell::new(Phase::Idle), since: Cell::new(Instant::now()) })
+    }
+
+    /// Notes that bytes came: after silence, a head has begun.
+    pub fn received(&self) {
+        if self.phase.get() == Phase::Idle {
+            self.enter(Phase::Head);
+        }
+    }
+
+    /// Notes a change.
+    pub fn enter(&self, phase: Phase) {
+        if self.phase.replace(phase) != phase && phase != Phase::Serving {
+            self.since.set(Instant::now());
+        }
+    }
+
+    /// What the connection is doing.
+    pub fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+}
+
+/// Finds out when a connection has been at one thing for too long.
+///
+/// Its timer is not touched as requests come and go. It fires at least once in the shortest
+/// time-out, and then either a deadline has passed or it is set to the next; no deadline can arise
+/// in between that lies before it fires.
+pub struct Watchdog {
+    timer: Pin<Box<Sleep>>,
+    interval: Duration,
+    header_timeout: Duration,
+    idle_timeout: Option<Duration>,
+}
+
+impl Watchdog {
+    /// Watches from now on.
+    pub fn new(settings: &Settings) -> Watchdog {
+        let interval = settings.idle_timeout.unwrap_or(Duration::MAX).min(settings.header_timeout);
+        Watchdog {
+            timer: Box::pin(tokio::time::sleep(interval)),
+            interval,
+            header_timeout: settings.header_timeout,
+            idle_timeout: settings.idle_timeout,
+        }
+    }
+
+    /// Ready with what the connection waited for in vain.
+    pub fn poll_expired(&mut self, cx: &mut Context<'_>, activity: &Activity) -> Poll<Phase> {
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            let deadline = self.deadline(activity);
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                return Poll::Ready(activity.phase());
+            }
+            let next = now + self.interval;
+            self.timer.as_mut().reset(deadline.map_or(next, |deadline| deadline.min(next)));
+        }
+        Poll::Pending
+    }
+
+    fn deadline(&self, activity: &Activity) -> Option<Instant> {
+        let timeout = match activity.phase() {
+            Phase::Idle => self.idle_timeout?,
+            Phase::Head => self.header_timeout,
+            Phase::Serving => return None,
+        };
+        activity.since.get().checked_add(timeout)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    fn settings(header_s: u64, idle_s: Option<u64>) -> Settings {
+        Settings {
+            handshake_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(header_s),
+            idle_timeout: idle_s.map(Duration::from_secs),
+            drain_timeout: Duration::from_secs(10),
+            max_connections: 1,
+            max_connections_per_worker: 1,
+            max_header_bytes: 1,
+            max_headers: 100,
+            h2_max_concurrent_streams: 1,
+            h2_stream_window_bytes: 1,
+            h2_connection_window_bytes: 1,
+        }
+    }
+
+    /// Runs a script of phase changes on a paused clock; gives the phase that expired, and when.
+    async fn expiry(settings: Settings, script: Vec<(u64, Phase)>) -> Option<(u64, Phase)> {
+        let start = Instant::now();
+        let activity = Activity::new();
+        let mut watchdog = Watchdog::new(&settings);
+        let changes = async {
+            for (at_s, phase) in script {
+                tokio::time::sleep_until(start + Duration::from_secs(at_s)).await;
+                activity.enter(phase);
+            }
+            tokio::time::sleep(Duration::from_secs(10_000)).await;
+        };
+        tokio::select! {
+            phase = poll_fn(|cx| watchdog.poll_expired(cx, &activity)) =>
+                Some((start.elapsed().as_secs(), phase)),
+            () = changes => None,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_expires_when_its_time_is_up() {
+        let expired = expiry(settings(10, Some(300)), vec![]).await;
+        assert_eq!(expired, Some((300, Phase::Idle)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_never_ends_expires_counted_from_its_first_byte() {
+        let expired = expiry(settings(10, Some(300)), vec![(17, Phase::Head)]).await;
+        assert_eq!(expired, Some((27, Phase::Head)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_serves_does_not_expire() {
+        let script = vec![(1, Phase::Head), (2, Phase::Serving)];
+        assert_eq!(expiry(settings(10, Some(20)), script).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_request_starts_the_idle_time_anew() {
+        let script = vec![(15, Phase::Serving), (16, Phase::Idle)];
+        let expired = expiry(settings(10, Some(20)), script).await;
+        assert_eq!(expired, Some((36, Phase::Idle)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_an_idle_limit_an_idle_connection_stays() {
+        assert_eq!(expiry(settings(10, None), vec![]).await, None);
+    }
+}
