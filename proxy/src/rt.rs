@@ -316,6 +316,11 @@ impl Stream {
         Poll::Ready(Ok(()))
     }
 
+    /// Whether the kernel may still be sending.
+    pub fn is_sending(&self) -> bool {
+        self.sending.is_some()
+    }
+
     /// Waits until no send is in flight.
     pub fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(sending) = &mut self.sending {

@@ -22,6 +22,8 @@ const RECEIVE_BYTES: usize = 2 * (16 * 1024 + 256);
 /// The largest handshake message rustls takes (64 KiB), with its record headers; more than that
 /// unprocessed is an attack.
 const INPUT_LIMIT_BYTES: usize = 96 * 1024;
+/// A record with the fatal alert decode_error(50).
+const FATAL_DECODE_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
 
 /// A TLS connection whose handshake is done.
 pub struct TlsStream {
@@ -35,6 +37,8 @@ pub struct TlsStream {
     fresh: bool,
     peer_closed: bool,
     close_sent: bool,
+    /// A fatal alert ended the session: rustls must not be called again.
+    failed: bool,
 }
 
 /// A handshake that failed: why, and the connection, over which the alert may still have to go.
@@ -82,7 +86,10 @@ impl TlsStream {
         let mut tls = TlsStream::new(stream, engine, received);
         match tls.handshake().await {
             Ok(()) => Ok(tls),
-            Err(error) => Err(Box::new(FailedHandshake { error, stream: tls.stream })),
+            Err(error) => {
+                tls.complete_refusal(&error);
+                Err(Box::new(FailedHandshake { error, stream: tls.stream }))
+            }
         }
     }
 
@@ -95,6 +102,7 @@ impl TlsStream {
             fresh: false,
             peer_closed: false,
             close_sent: false,
+            failed: false,
         }
     }
 
@@ -127,11 +135,25 @@ impl TlsStream {
         .await
     }
 
+    /// For some malformed first messages rustls gives an error without an alert; the peer gets the
+    /// one of RFC 8446 section 6.2, in the clear since nothing was agreed on yet.
+    fn complete_refusal(&mut self, error: &HandshakeError) {
+        let unanswered = matches!(error, HandshakeError::Tls(Error::InvalidMessage(_)))
+            && self.engine.protocol_version().is_none()
+            && self.stream.outgoing().is_empty();
+        if unanswered && !self.stream.is_sending() {
+            self.stream.outgoing().extend_from_slice(&FATAL_DECODE_ERROR);
+        }
+    }
+
     fn process(
         &mut self,
         reader: Option<&mut ReadBufCursor<'_>>,
         outbound: Outbound<'_>,
     ) -> Result<(Standing, usize), Error> {
+        if self.failed {
+            return Err(Error::General("used after a fatal alert".into()));
+        }
         let mut exchange = Exchange {
             output: self.stream.outgoing(),
             reader,
@@ -143,6 +165,7 @@ impl TlsStream {
         let processed = self.engine.process(&mut self.input, &mut exchange);
         let encrypted = exchange.encrypted;
         self.peer_closed = exchange.peer_closed;
+        self.failed = processed.is_err();
         self.fresh = false;
         self.input.release_if_empty();
         Ok((processed?, encrypted))
@@ -257,3 +280,6 @@ impl std::fmt::Debug for TlsStream {
         f.debug_struct("TlsStream").field("stream", &self.stream).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
