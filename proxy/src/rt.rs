@@ -21,7 +21,10 @@ use std::{
 };
 
 use io_uring::{cqueue, opcode, squeue, types::Fd};
-use rustix::net::{self, Shutdown};
+use rustix::{
+    io::Errno,
+    net::{self, Shutdown},
+};
 use tokio_uring::{InFlightOneshot, OneshotOutputTransform, UnsubmittedOneshot};
 
 pub use buffers::Buffer;
@@ -65,6 +68,11 @@ pub fn spawn(future: impl Future<Output = ()> + 'static) {
 /// Waits.
 pub async fn sleep(duration: Duration) {
     tokio::time::sleep(duration).await;
+}
+
+/// Lets every other task that is ready run first.
+pub async fn yield_now() {
+    tokio::task::yield_now().await;
 }
 
 /// Gives up on a future after a time.
@@ -133,23 +141,53 @@ impl Acceptor {
 
     /// Waits for a connection. Dropping the future between two polls loses none: a connection is
     /// taken from the queue only in the poll that returns it.
-    pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<OwnedFd>> {
+    pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Connection>> {
         loop {
             if let Some(waiting) = &mut self.waiting {
                 let (result, _) = ready!(Pin::new(waiting).poll(cx));
                 self.waiting = None;
                 result?;
             }
-            match net::accept_with(&self.socket, net::SocketFlags::CLOEXEC) {
+            match self.accept() {
                 Ok(connection) => return Poll::Ready(Ok(connection)),
-                Err(rustix::io::Errno::WOULDBLOCK) => {
+                Err(Errno::WOULDBLOCK) => {
                     self.waiting = Some(submit_poll(&self.socket, POLLIN));
                 }
-                Err(rustix::io::Errno::INTR) => {}
+                // The client gave up meanwhile.
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
         }
     }
+
+    /// Takes a connection that waits already.
+    pub fn try_accept(&self) -> Option<Connection> {
+        self.accept().ok()
+    }
+
+    fn accept(&self) -> rustix::io::Result<Connection> {
+        let (socket, peer) = net::acceptfrom_with(&self.socket, net::SocketFlags::CLOEXEC)?;
+        let peer = peer.and_then(|address| SocketAddr::try_from(address).ok());
+        Ok(Connection { socket, peer })
+    }
+}
+
+impl Drop for Acceptor {
+    fn drop(&mut self) {
+        // As for a stream: the wait in flight would keep the socket listening.
+        if self.waiting.is_some() {
+            let _ = net::shutdown(&self.socket, Shutdown::Both);
+        }
+    }
+}
+
+/// An accepted connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// Its socket.
+    pub socket: OwnedFd,
+    /// The other side, where it has an IP address.
+    pub peer: Option<SocketAddr>,
 }
 
 /// A connected stream socket (TCP or Unix).
@@ -217,7 +255,7 @@ impl Stream {
         let mut stream = Stream::new(socket);
         match connected {
             Ok(()) => return Ok(stream),
-            Err(rustix::io::Errno::INPROGRESS) => {}
+            Err(Errno::INPROGRESS) => {}
             Err(error) => return Err(error.into()),
         }
         // As the wait of the stream itself, so that giving up closes the socket.
@@ -271,11 +309,11 @@ impl Stream {
                 }
                 Some(Ok(received))
             }
-            Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(Errno::WOULDBLOCK) => {
                 self.readable = Readable::No;
                 None
             }
-            Err(rustix::io::Errno::INTR) => None,
+            Err(Errno::INTR) => None,
             Err(error) => Some(Err(error.into())),
         }
     }

@@ -50,6 +50,11 @@ impl Activity {
         }
     }
 
+    /// Counts the time anew.
+    pub fn restart(&self) {
+        self.since.set(Instant::now());
+    }
+
     /// What the connection is doing.
     pub fn phase(&self) -> Phase {
         self.phase.get()

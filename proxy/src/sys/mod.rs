@@ -1,1 +1,61 @@
-//! The only room with `unsafe` and raw system calls.
+//! Raw system calls. The only room that may have `unsafe`; today rustix does it all.
+
+use std::{io, num::NonZeroUsize};
+
+use rustix::{
+    process::{Resource, getrlimit, setrlimit},
+    thread::{CpuSet, sched_getaffinity, sched_setaffinity},
+};
+
+/// The cores this process may run on, in order.
+pub fn allowed_cores() -> io::Result<Vec<usize>> {
+    let set = sched_getaffinity(None)?;
+    Ok((0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect())
+}
+
+/// Keeps the calling thread on one core.
+pub fn pin_to_core(core: usize) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    if core >= CpuSet::MAX_CPU {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    set.set(core);
+    sched_setaffinity(None, &set)?;
+    Ok(())
+}
+
+/// Raises the limit of open descriptors as far as this process may; gives the limit in force, or
+/// `None` where there is none.
+pub fn raise_descriptor_limit() -> Option<NonZeroUsize> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // A refusal leaves the limit as it is.
+    let _ = setrlimit(Resource::Nofile, limit);
+    let in_force = getrlimit(Resource::Nofile).current?;
+    NonZeroUsize::new(usize::try_from(in_force).ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_stays_on_the_core_it_is_pinned_to() {
+        let cores = allowed_cores().unwrap();
+        let last = *cores.last().unwrap();
+        std::thread::spawn(move || {
+            pin_to_core(last).unwrap();
+            assert_eq!(allowed_cores().unwrap(), [last]);
+        })
+        .join()
+        .unwrap();
+        assert!(pin_to_core(usize::MAX).is_err());
+    }
+
+    #[test]
+    fn the_descriptor_limit_is_raised_to_its_maximum() {
+        let in_force = raise_descriptor_limit().map(NonZeroUsize::get);
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        assert_eq!(in_force, maximum.and_then(|limit| usize::try_from(limit).ok()));
+    }
+}

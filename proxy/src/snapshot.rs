@@ -1,0 +1,107 @@
+//! From a configuration to what workers read.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use crate::{
+    config::{Config, Route},
+    conn::Front,
+    http::{self, ActionSpec, Site},
+    observe::{CertificateFacts, CertificateUsage, ConfigFacts, Metrics, RouteFacts},
+    tls::{Identity, ServerTls, TicketKeys},
+    upstream::{Cluster, Names},
+    worker::Snapshot,
+};
+
+/// Compiles configurations, one after the other, and keeps what outlives each: counts, addresses,
+/// ticket keys.
+pub struct Compiler {
+    /// Counts by route and upstream.
+    pub metrics: Arc<Metrics>,
+    /// Upstream names and their addresses.
+    pub names: Names,
+    /// For session tickets.
+    pub tickets: Arc<TicketKeys>,
+    generation: u64,
+}
+
+impl Compiler {
+    /// For the first configuration.
+    pub fn new(metrics: Arc<Metrics>, names: Names, tickets: Arc<TicketKeys>) -> Compiler {
+        Compiler { metrics, names, tickets, generation: 0 }
+    }
+
+    /// Compiles a configuration. On an error nothing has changed.
+    pub fn compile(&mut self, config: &Config) -> Result<Snapshot, rustls::Error> {
+        let tls =
+            config.tls.as_ref().map(|spec| ServerTls::new(spec, &self.tickets)).transpose()?;
+        let routes = config.routes.iter().map(|route| self.route(route)).collect();
+        self.generation += 1;
+        Ok(Snapshot {
+            generation: self.generation,
+            front: Arc::new(Front { tls, settings: config.connections.clone() }),
+            site: Arc::new(Site::new(config.http.clone(), routes)),
+        })
+    }
+
+    fn route(&self, route: &Route) -> http::Route {
+        let cluster = match &route.http.action {
+            ActionSpec::Proxy(proxy) => {
+                Some(Arc::new(Cluster::new(&proxy.cluster, &self.names, self.metrics.endpoints())))
+            }
+            ActionSpec::Redirect(_) | ActionSpec::Respond { .. } => None,
+        };
+        http::Route {
+            spec: route.http.clone(),
+            matcher: route.matcher.clone(),
+            cluster,
+            metrics: self.metrics.routes().get(&route.http.name),
+        }
+    }
+}
+
+/// What status and metrics show of a configuration.
+pub fn facts(config: &Config) -> ConfigFacts {
+    ConfigFacts {
+        file: config.file.display().to_string(),
+        routes: config.routes.iter().map(route_facts).collect(),
+        certificates: certificates(config),
+        endpoints: endpoints(config).map(|endpoint| endpoint.authority.to_string()).collect(),
+    }
+}
+
+fn route_facts(route: &Route) -> RouteFacts {
+    RouteFacts { name: route.http.name.to_string(), from: route.from.to_string() }
+}
+
+fn endpoints(config: &Config) -> impl Iterator<Item = &crate::upstream::EndpointSpec> {
+    config.routes.iter().flat_map(|route| match &route.http.action {
+        ActionSpec::Proxy(proxy) => proxy.cluster.endpoints.as_slice(),
+        ActionSpec::Redirect(_) | ActionSpec::Respond { .. } => &[],
+    })
+}
+
+/// Each certificate once, in the order of the configuration.
+fn certificates(config: &Config) -> Vec<CertificateFacts> {
+    let server = config.tls.iter().flat_map(|tls| &tls.certificates);
+    let upstream =
+        endpoints(config).filter_map(|endpoint| endpoint.tls.as_ref()?.identity.as_ref());
+    let metrics =
+        config.admin.metrics.iter().filter_map(|listener| listener.identity.as_ref());
+    let mut seen = BTreeSet::new();
+    server
+        .map(|identity| (identity, CertificateUsage::Server))
+        .chain(upstream.map(|identity| (identity, CertificateUsage::Upstream)))
+        .chain(metrics.map(|identity| (identity, CertificateUsage::Metrics)))
+        .filter(|(identity, usage)| seen.insert((identity.digest, *usage)))
+        .map(|(identity, usage)| certificate_facts(identity, usage))
+        .collect()
+}
+
+fn certificate_facts(identity: &Identity, usage: CertificateUsage) -> CertificateFacts {
+    CertificateFacts {
+        names: identity.names.clone(),
+        origin: identity.origin.clone(),
+        usage,
+        not_after_s: identity.not_after_s,
+    }
+}

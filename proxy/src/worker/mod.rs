@@ -1,0 +1,142 @@
+//! A worker: one pinned thread with one ring, its listeners, and its connections.
+
+mod accept;
+
+use std::{
+    io,
+    rc::Rc,
+    sync::{Arc, atomic::AtomicUsize},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use tokio::sync::{Notify, watch};
+
+use crate::{
+    conn, http,
+    listener::Listener,
+    observe::{WorkerHandle, WorkerObserver},
+    rt, sys,
+    upstream::Upstreams,
+};
+
+/// How often a worker hands its log lines on and looks for upstream connections to close.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What a configuration means to workers: compiled, immutable.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// 1 for the first configuration, one more for each that follows.
+    pub generation: u64,
+    /// For connections.
+    pub front: Arc<conn::Front>,
+    /// For requests.
+    pub site: Arc<http::Site>,
+}
+
+/// What a process is at. Changes one way only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Serving.
+    Running,
+    /// Taking no more connections, finishing those there are.
+    Draining,
+}
+
+/// What a worker is given.
+#[derive(Debug)]
+pub struct WorkerSpec {
+    /// From 0.
+    pub id: usize,
+    /// The core to run on; `None` leaves that to the kernel.
+    pub core: Option<usize>,
+    /// Its own sockets.
+    pub listeners: Vec<Listener>,
+    /// The current configuration.
+    pub snapshot: watch::Receiver<Arc<Snapshot>>,
+    /// The order to drain.
+    pub phase: watch::Receiver<Phase>,
+    /// What it counts and logs into.
+    pub observer: WorkerHandle,
+    /// Open connections of all workers.
+    pub open_connections: Arc<AtomicUsize>,
+}
+
+/// Starts a worker's thread. The thread ends once it was told to drain and its connections have
+/// ended or run out of time.
+pub fn start(spec: WorkerSpec) -> io::Result<JoinHandle<io::Result<()>>> {
+    thread::Builder::new().name(format!("worker-{}", spec.id)).spawn(move || run(spec))
+}
+
+fn run(spec: WorkerSpec) -> io::Result<()> {
+    if let Some(core) = spec.core
+        && let Err(error) = sys::pin_to_core(core)
+    {
+        tracing::warn!(worker = spec.id, core, %error, "cannot pin the worker to its core");
+    }
+    rt::Runtime::new()?.block_on(Worker::new(spec).serve());
+    Ok(())
+}
+
+struct Worker {
+    context: Rc<conn::Context>,
+    listeners: Vec<Listener>,
+    snapshot: watch::Receiver<Arc<Snapshot>>,
+    phase: watch::Receiver<Phase>,
+    open_connections: Arc<AtomicUsize>,
+}
+
+impl Worker {
+    fn new(mut spec: WorkerSpec) -> Worker {
+        let observer = Rc::new(WorkerObserver::new(spec.observer));
+        let snapshot = spec.snapshot.borrow_and_update().clone();
+        let upstreams = Upstreams::new(Rc::clone(&observer));
+        let http = http::Context::new(Arc::clone(&snapshot.site), upstreams, Rc::clone(&observer));
+        let context = conn::Context::new(Arc::clone(&snapshot.front), Rc::new(http), observer);
+        Worker {
+            context: Rc::new(context),
+            listeners: spec.listeners,
+            snapshot: spec.snapshot,
+            phase: spec.phase,
+            open_connections: spec.open_connections,
+        }
+    }
+
+    async fn serve(mut self) {
+        let stop = Rc::new(Notify::new());
+        for listener in std::mem::take(&mut self.listeners) {
+            let acceptor = accept::AcceptLoop::new(
+                listener,
+                Rc::clone(&self.context),
+                Arc::clone(&self.open_connections),
+            );
+            rt::spawn(acceptor.run(Rc::clone(&stop)));
+        }
+        rt::spawn(follow(self.snapshot, Rc::clone(&self.context)));
+        rt::spawn(tick(Rc::clone(&self.context)));
+        // An error means that the control thread is gone, which ends the process anyway.
+        let _ = self.phase.wait_for(|phase| *phase == Phase::Draining).await;
+        stop.notify_waiters();
+        // The accept loops empty their queues first.
+        rt::yield_now().await;
+        self.context.drain().await;
+        self.context.observer.flush();
+    }
+}
+
+/// Takes each new snapshot over. Connections keep the front they began with; requests get the site
+/// that is current when they begin.
+async fn follow(mut snapshots: watch::Receiver<Arc<Snapshot>>, context: Rc<conn::Context>) {
+    while snapshots.changed().await.is_ok() {
+        let snapshot = snapshots.borrow_and_update().clone();
+        context.http.set_site(Arc::clone(&snapshot.site));
+        context.set_front(Arc::clone(&snapshot.front));
+    }
+}
+
+async fn tick(context: Rc<conn::Context>) {
+    loop {
+        rt::sleep(TICK).await;
+        context.observer.flush();
+    }
+}
