@@ -1,1 +1,10 @@
-fn main() {}
+//! The `portcullis` program.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use portcullis::cli::Arguments;
+
+fn main() -> ExitCode {
+    Arguments::parse().run()
+}

@@ -18,7 +18,7 @@ pub struct Compiler {
     /// Counts by route and upstream.
     pub metrics: Arc<Metrics>,
     /// Upstream names and their addresses.
-    pub names: Names,
+    pub names: Arc<Names>,
     /// For session tickets.
     pub tickets: Arc<TicketKeys>,
     generation: u64,
@@ -26,7 +26,7 @@ pub struct Compiler {
 
 impl Compiler {
     /// For the first configuration.
-    pub fn new(metrics: Arc<Metrics>, names: Names, tickets: Arc<TicketKeys>) -> Compiler {
+    pub fn new(metrics: Arc<Metrics>, names: Arc<Names>, tickets: Arc<TicketKeys>) -> Compiler {
         Compiler { metrics, names, tickets, generation: 0 }
     }
 

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, watch};
 use crate::{
     conn, http,
     listener::Listener,
-    observe::{WorkerHandle, WorkerObserver},
+    observe::{Log, WorkerMetrics, WorkerObserver},
     rt, sys,
     upstream::Upstreams,
 };
@@ -56,8 +56,10 @@ pub struct WorkerSpec {
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
     /// The order to drain.
     pub phase: watch::Receiver<Phase>,
-    /// What it counts and logs into.
-    pub observer: WorkerHandle,
+    /// Its cells.
+    pub metrics: Arc<WorkerMetrics>,
+    /// Where it logs to.
+    pub log: Log,
     /// Open connections of all workers.
     pub open_connections: Arc<AtomicUsize>,
 }
@@ -88,7 +90,7 @@ struct Worker {
 
 impl Worker {
     fn new(mut spec: WorkerSpec) -> Worker {
-        let observer = Rc::new(WorkerObserver::new(spec.observer));
+        let observer = Rc::new(WorkerObserver::new(spec.id, spec.metrics, spec.log));
         let snapshot = spec.snapshot.borrow_and_update().clone();
         let upstreams = Upstreams::new(Rc::clone(&observer));
         let http = http::Context::new(Arc::clone(&snapshot.site), upstreams, Rc::clone(&observer));

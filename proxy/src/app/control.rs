@@ -1,0 +1,155 @@
+//! What the control thread does while the workers serve: signals, reloads, DNS, the admin
+//! listeners, ticket keys.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::App;
+use crate::{
+    admin,
+    config::{self, Config, Diagnostics, Watcher},
+    observe::State,
+    snapshot,
+    upstream::Resolver,
+};
+
+/// How often it is seen to whether ticket keys are due for rotation.
+const TICKET_KEY_CHECK: Duration = Duration::from_secs(60);
+
+/// What may happen.
+enum Event {
+    Stop,
+    Reload,
+    TicketKeysDue,
+}
+
+impl App {
+    /// Runs until told to stop. Needs to be within a `LocalSet`.
+    pub(super) async fn control(&mut self, admin: admin::Server) -> anyhow::Result<()> {
+        let admin_settings = admin.settings();
+        self.announce(&admin);
+        tokio::task::spawn_local(async move {
+            if let Err(error) = admin.run().await {
+                tracing::error!(%error, "the admin listeners have stopped");
+            }
+        });
+        tokio::task::spawn_local(Resolver::run(Arc::clone(&self.compiler.names)));
+        let mut watcher = Watcher::new(&self.config.files)?;
+        let mut signals = Signals::new()?;
+        let mut ticket_keys = tokio::time::interval(TICKET_KEY_CHECK);
+        self.metrics.set_state(State::Ready);
+        loop {
+            let event = tokio::select! {
+                event = signals.next() => event,
+                () = watcher.changed(), if self.config.hot_reload => Event::Reload,
+                _ = ticket_keys.tick() => Event::TicketKeysDue,
+            };
+            match event {
+                Event::Stop => return Ok(()),
+                Event::Reload => self.reload(&mut watcher, &admin_settings),
+                Event::TicketKeysDue => self.rotate_ticket_keys(),
+            }
+        }
+    }
+
+    fn announce(&self, admin: &admin::Server) {
+        let addresses = |list: &[std::net::SocketAddr]| {
+            list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        };
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            listen = addresses(&self.config.listen.addresses),
+            admin = addresses(&admin.addresses()),
+            workers = self.workers.len(),
+            routes = self.config.routes.len(),
+            "serving"
+        );
+    }
+
+    /// Takes a new configuration over, or keeps the old one and says why.
+    fn reload(&mut self, watcher: &mut Watcher, admin: &admin::Settings) {
+        match config::load(&self.source.path, &self.source.environment) {
+            Ok(loaded) => {
+                watcher.set_files(&loaded.config.files);
+                for warning in &loaded.warnings {
+                    tracing::warn!("{warning}");
+                }
+                if let Err(error) = self.apply(loaded.config, admin) {
+                    self.refuse(&format!("{error:#}"));
+                }
+            }
+            Err(failure) => {
+                self.keep_watching(watcher, &failure);
+                self.refuse(&failure.to_string());
+            }
+        }
+    }
+
+    /// Also the files that only the refused configuration names: mending them is a change.
+    fn keep_watching(&self, watcher: &mut Watcher, failure: &Diagnostics) {
+        watcher.set_files(&self.config.files.union(&failure.files).cloned().collect());
+    }
+
+    fn apply(&mut self, config: Config, admin: &admin::Settings) -> anyhow::Result<()> {
+        let snapshot = self.compiler.compile(&config)?;
+        admin.configure(&config.admin)?;
+        warn_of_restart(&self.config, &config);
+        self.compiler.names.configure(config.dns);
+        self.log.configure(config.log.clone());
+        self.metrics.config_applied(snapshot::facts(&config));
+        tracing::info!(generation = snapshot.generation, "configuration reloaded");
+        self.snapshots.send_replace(Arc::new(snapshot));
+        self.config = config;
+        Ok(())
+    }
+
+    fn refuse(&self, reason: &str) {
+        tracing::error!("config: error updating config, the one before stays in use: {reason}");
+        self.metrics.config_refused(reason.to_owned());
+    }
+
+    fn rotate_ticket_keys(&self) {
+        match self.compiler.tickets.rotate() {
+            Ok(true) => self.metrics.ticket_key_rotated(),
+            Ok(false) => {}
+            Err(error) => tracing::error!(%error, "cannot rotate the session ticket keys"),
+        }
+    }
+}
+
+/// Says what a reload cannot change.
+fn warn_of_restart(old: &Config, new: &Config) {
+    let changed = [
+        ("address", old.listen != new.listen),
+        ("portcullis.workers", old.workers != new.workers),
+        ("portcullis.admin_address", old.admin.address != new.admin.address),
+    ];
+    for (key, _) in changed.iter().filter(|(_, changed)| *changed) {
+        tracing::warn!(key, "takes effect with the next start");
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Event {
+        tokio::select! {
+            _ = self.terminate.recv() => Event::Stop,
+            _ = self.interrupt.recv() => Event::Stop,
+            _ = self.hangup.recv() => Event::Reload,
+        }
+    }
+}

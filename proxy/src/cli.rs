@@ -1,0 +1,128 @@
+//! The command line.
+#![expect(clippy::print_stdout, reason = "the commands other than `run` answer on standard output")]
+
+mod status;
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{CommandFactory, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
+
+use crate::{
+    app,
+    config::{self, Environment},
+};
+
+/// Identity-aware TLS edge proxy: mutual TLS on both sides, configured like Pomerium.
+#[derive(Debug, Parser)]
+#[command(name = "portcullis", version)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until SIGTERM or SIGINT; SIGHUP reads the configuration again.
+    Run(ConfigFile),
+    /// Read the configuration and every file it names, report all that is wrong, and exit.
+    Check(ConfigFile),
+    /// Show workers, routes, certificates and upstream connections of a running proxy.
+    Status(Status),
+    /// Print a shell's completions.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Print the reference of all configuration keys, as Markdown.
+    #[command(hide = true)]
+    Reference,
+    /// Print the reference of all metrics, as Markdown.
+    #[command(hide = true)]
+    MetricsReference,
+}
+
+#[derive(Debug, clap::Args)]
+struct ConfigFile {
+    /// The configuration file.
+    #[arg(long, default_value = "/etc/portcullis/config.yaml", value_hint = ValueHint::FilePath)]
+    config: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct Status {
+    /// The administrative address (`portcullis.admin_address`).
+    #[arg(long, default_value = "127.0.0.1:9464")]
+    address: SocketAddr,
+    /// Print it as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Arguments {
+    /// Does what is asked for.
+    pub fn run(self) -> ExitCode {
+        match self.command {
+            Command::Run(file) => run(&file.config),
+            Command::Check(file) => check(&file.config),
+            Command::Status(status) => show_status(&status),
+            Command::Completions { shell } => {
+                let mut command = Arguments::command();
+                clap_complete::generate(shell, &mut command, "portcullis", &mut std::io::stdout());
+                ExitCode::SUCCESS
+            }
+            Command::Reference => print(&config::reference()),
+            Command::MetricsReference => print(&crate::observe::metrics_reference()),
+        }
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    print!("{text}");
+    ExitCode::SUCCESS
+}
+
+fn run(path: &Path) -> ExitCode {
+    match app::run(path) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&format!("{error:#}")),
+    }
+}
+
+fn check(path: &Path) -> ExitCode {
+    match config::load(path, &Environment::from_process()) {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                println!("{warning}");
+            }
+            let routes = loaded.config.routes.len();
+            println!("{}: valid, {routes} route{}", path.display(), plural(routes));
+            ExitCode::SUCCESS
+        }
+        Err(failure) => fail(&failure.to_string()),
+    }
+}
+
+fn show_status(arguments: &Status) -> ExitCode {
+    match status::fetch(arguments.address) {
+        Ok(view) if arguments.json => match serde_json::to_string_pretty(&view) {
+            Ok(json) => print(&(json + "\n")),
+            Err(error) => fail(&error.to_string()),
+        },
+        Ok(view) => print(&status::render(&view)),
+        Err(error) => fail(&format!("no status from {}: {error}", arguments.address)),
+    }
+}
+
+fn fail(message: &str) -> ExitCode {
+    eprintln!("portcullis: {message}");
+    ExitCode::FAILURE
+}
+
+fn plural(n: usize) -> &'static str {
+    if n == 1 { "" } else { "s" }
+}
