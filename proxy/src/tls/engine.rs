@@ -12,6 +12,7 @@ use rustls::{
     },
 };
 
+use super::context::{ConnectionContext, with_context};
 use crate::rt::Buffer;
 
 /// Most plaintext in a record (RFC 8446 section 5.1).
@@ -27,7 +28,7 @@ pub(super) const OUTGOING_LIMIT_BYTES: usize = 64 * 1024;
 /// buffers live elsewhere.
 pub(super) enum Engine {
     Client(Box<UnbufferedClientConnection>),
-    Server(Box<UnbufferedServerConnection>),
+    Server(Box<UnbufferedServerConnection>, ConnectionContext),
 }
 
 /// Where a connection stands once everything received has been processed.
@@ -123,7 +124,13 @@ impl Engine {
             Engine::Client(connection) => {
                 settle(connection.process_tls_records(input.filled_mut()), exchange)
             }
-            Engine::Server(connection) => {
+            Engine::Server(connection, context) if connection.is_handshaking() => {
+                with_context(context, || {
+                    settle(connection.process_tls_records(input.filled_mut()), exchange)
+                })
+            }
+            // No call-back of ours is called any more.
+            Engine::Server(connection, _) => {
                 settle(connection.process_tls_records(input.filled_mut()), exchange)
             }
         };
@@ -145,7 +152,7 @@ impl Deref for Engine {
     fn deref(&self) -> &CommonState {
         match self {
             Engine::Client(connection) => connection,
-            Engine::Server(connection) => connection,
+            Engine::Server(connection, _) => connection,
         }
     }
 }

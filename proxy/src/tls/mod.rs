@@ -1,12 +1,36 @@
 //! TLS: certificates, verification, tickets, and the stream over which the rest speaks HTTP.
 
+mod anchors;
+mod chain;
+mod client;
+mod context;
 mod engine;
 mod material;
+mod names;
+mod provider;
+mod select;
+mod server;
+mod session;
 mod spec;
 mod stream;
+#[cfg(test)]
+mod testing;
+mod tickets;
 mod transport;
+mod upstream_verify;
+mod validity;
+mod verify;
 
-pub use material::{Identity, TrustAnchors};
+pub use anchors::TrustAnchors;
+pub use client::{UpstreamTls, UpstreamTlsError, key};
+pub use context::{ConnectionContext, with_context};
+pub use material::{Identity, MaterialError};
+pub use names::{CertificateFacts, MalformedCertificate, describe, normalize_server_name};
+pub use server::ServerTls;
+pub use session::Session;
 pub use spec::{ClientAuthSpec, Codec, ServerTlsSpec, UpstreamTlsSpec};
 pub use stream::{FailedHandshake, HandshakeError, TlsStream};
+pub use tickets::{RandomError, TicketKeys};
 pub use transport::Transport;
+pub use upstream_verify::{UpstreamCertificateError, UpstreamCertificateReason};
+pub use validity::Validity;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::material::{Identity, TrustAnchors};
+use super::{anchors::TrustAnchors, material::Identity};
 
 /// TLS towards clients.
 #[derive(Debug, Clone)]

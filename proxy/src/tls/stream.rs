@@ -14,6 +14,7 @@ use rustls::{
     pki_types::ServerName, server::UnbufferedServerConnection,
 };
 
+use super::context::ConnectionContext;
 use super::engine::{Engine, Exchange, OUTGOING_LIMIT_BYTES, Outbound, Received, Standing};
 use crate::rt::{self, Buffer};
 
@@ -48,6 +49,14 @@ pub struct FailedHandshake {
     pub error: HandshakeError,
     /// With what is still to be sent in its outgoing buffer.
     pub stream: rt::Stream,
+    /// Why the client's certificate was refused, where it was.
+    pub rejection: Option<String>,
+}
+
+impl FailedHandshake {
+    fn new(error: HandshakeError, stream: rt::Stream, rejection: Option<String>) -> Box<Self> {
+        Box::new(FailedHandshake { error, stream, rejection })
+    }
 }
 
 /// Why a handshake failed.
@@ -78,17 +87,20 @@ impl TlsStream {
         stream: rt::Stream,
         received: Buffer,
         config: Arc<ServerConfig>,
+        context: ConnectionContext,
     ) -> Result<TlsStream, Box<FailedHandshake>> {
         let engine = match UnbufferedServerConnection::new(config) {
-            Ok(connection) => Engine::Server(Box::new(connection)),
-            Err(error) => return Err(Box::new(FailedHandshake { error: error.into(), stream })),
+            Ok(connection) => Engine::Server(Box::new(connection), context),
+            Err(error) => return Err(FailedHandshake::new(error.into(), stream, None)),
         };
         let mut tls = TlsStream::new(stream, engine, received);
         match tls.handshake().await {
             Ok(()) => Ok(tls),
             Err(error) => {
                 tls.complete_refusal(&error);
-                Err(Box::new(FailedHandshake { error, stream: tls.stream }))
+                let rejection = tls.context().and_then(ConnectionContext::client_rejection);
+                let rejection = rejection.map(str::to_owned);
+                Err(FailedHandshake::new(error, tls.stream, rejection))
             }
         }
     }
@@ -109,6 +121,14 @@ impl TlsStream {
     /// What the handshake agreed on: ALPN, version, cipher suite, certificates.
     pub fn session(&self) -> &CommonState {
         &self.engine
+    }
+
+    /// What is known of the connection from its client; `None` towards an upstream.
+    pub fn context(&self) -> Option<&ConnectionContext> {
+        match &self.engine {
+            Engine::Server(_, context) => Some(context),
+            Engine::Client(_) => None,
+        }
     }
 
     /// The connection underneath, for closing it.

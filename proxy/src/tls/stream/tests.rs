@@ -76,7 +76,8 @@ fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 async fn accept(stream: rt::Stream, pki: &Pki) -> Result<TlsStream, Box<FailedHandshake>> {
-    TlsStream::accept(stream, Buffer::default(), pki.server()).await
+    let context = ConnectionContext::new(Some(NAME));
+    TlsStream::accept(stream, Buffer::default(), pki.server(), context).await
 }
 
 /// Reads until the end.

@@ -1,0 +1,208 @@
+//! Certificates that are trusted to have issued others.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, TrustAnchor, pem::PemObject},
+};
+
+use super::{
+    material::{MaterialError, certificates_from_pem, digest_certificates},
+    names,
+    validity::Validity,
+};
+
+/// Where distributions keep the bundle of their trusted roots; the first that exists is read.
+const SYSTEM_BUNDLES: [&str; 6] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/usr/local/etc/ssl/cert.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// Certificates that are trusted to have issued others: roots, or intermediates on their own.
+#[derive(Debug)]
+pub struct TrustAnchors {
+    /// As rustls takes them, in the order of `certificates`.
+    pub roots: Arc<RootCertStore>,
+    /// The certificates themselves, in the order read, each once.
+    pub certificates: Vec<CertificateDer<'static>>,
+    /// Where they were read from.
+    pub origin: String,
+    /// SHA-256 over the certificates.
+    pub digest: [u8; 32],
+    /// When each of `certificates` holds: a trust anchor in rustls has lost its dates.
+    validities: Vec<Validity>,
+}
+
+impl TrustAnchors {
+    /// Reads anchors from a PEM bundle; every certificate in it must be usable. Anchors of X.509
+    /// version 1 are: as a trust anchor a certificate is but a name and a key.
+    pub fn from_pem(pem: &[u8], origin: &str) -> Result<TrustAnchors, MaterialError> {
+        let certificates = certificates_from_pem(pem, origin)?;
+        let anchors = certificates
+            .into_iter()
+            .enumerate()
+            .map(|(index, certificate)| {
+                Anchor::parse(certificate).map_err(|problem| MaterialError::MalformedCertificate {
+                    origin: origin.to_owned(),
+                    position: index + 1,
+                    problem,
+                })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(TrustAnchors::assemble(anchors, origin.to_owned()))
+    }
+
+    /// Reads the roots this system trusts. `SSL_CERT_FILE` and `SSL_CERT_DIR` (directories with
+    /// colons between them), where one is given, take the place of the system's own. A certificate
+    /// that cannot be used is passed over, since such bundles hold ancient ones; to find none at
+    /// all is an error.
+    pub fn system(
+        ssl_cert_file: Option<&OsStr>,
+        ssl_cert_dir: Option<&OsStr>,
+    ) -> Result<TrustAnchors, MaterialError> {
+        system_from(&SYSTEM_BUNDLES.map(Path::new), ssl_cert_file, ssl_cert_dir)
+    }
+
+    /// All of several sets, each certificate once.
+    pub fn union(parts: &[&TrustAnchors]) -> TrustAnchors {
+        let anchors = parts.iter().flat_map(|part| part.anchors()).collect();
+        let origins: Vec<_> = parts.iter().map(|part| part.origin.as_str()).collect();
+        TrustAnchors::assemble(anchors, origins.join(" and "))
+    }
+
+    /// When the anchors of this name and key hold; several where one was renewed with its key.
+    pub(super) fn validities_of(&self, anchor: &TrustAnchor<'_>) -> impl Iterator<Item = Validity> {
+        self.roots
+            .roots
+            .iter()
+            .zip(&self.validities)
+            .filter(|(root, _)| {
+                root.subject == anchor.subject
+                    && root.subject_public_key_info == anchor.subject_public_key_info
+            })
+            .map(|(_, validity)| *validity)
+    }
+
+    /// When this certificate holds, if it is itself an anchor.
+    pub(super) fn validity_of(&self, certificate: &CertificateDer<'_>) -> Option<Validity> {
+        let index = self.certificates.iter().position(|anchor| anchor == certificate)?;
+        self.validities.get(index).copied()
+    }
+
+    fn assemble(anchors: Vec<Anchor>, origin: String) -> TrustAnchors {
+        let mut roots = RootCertStore::empty();
+        let mut certificates = Vec::with_capacity(anchors.len());
+        let mut validities = Vec::with_capacity(anchors.len());
+        for anchor in anchors {
+            if !certificates.contains(&anchor.certificate) {
+                certificates.push(anchor.certificate);
+                roots.roots.push(anchor.root);
+                validities.push(anchor.validity);
+            }
+        }
+        let digest = digest_certificates(&certificates);
+        TrustAnchors { roots: Arc::new(roots), certificates, origin, digest, validities }
+    }
+
+    fn anchors(&self) -> impl Iterator<Item = Anchor> {
+        self.certificates.iter().zip(&self.roots.roots).zip(&self.validities).map(
+            |((certificate, root), validity)| Anchor {
+                certificate: certificate.clone(),
+                root: root.clone(),
+                validity: *validity,
+            },
+        )
+    }
+}
+
+struct Anchor {
+    certificate: CertificateDer<'static>,
+    root: TrustAnchor<'static>,
+    validity: Validity,
+}
+
+impl Anchor {
+    fn parse(certificate: CertificateDer<'static>) -> Result<Anchor, String> {
+        let validity =
+            names::parse(&certificate).map_err(|error| error.to_string())?.validity().into();
+        let root = webpki::anchor_from_trusted_cert(&certificate)
+            .map_err(|error| error.to_string())?
+            .to_owned();
+        Ok(Anchor { certificate, root, validity })
+    }
+}
+
+fn system_from(
+    bundles: &[&Path],
+    ssl_cert_file: Option<&OsStr>,
+    ssl_cert_dir: Option<&OsStr>,
+) -> Result<TrustAnchors, MaterialError> {
+    let sources = match (ssl_cert_file, ssl_cert_dir) {
+        (None, None) => match bundles.iter().find(|path| path.exists()) {
+            Some(bundle) => vec![bundle.to_path_buf()],
+            None => return Err(no_roots(bundles)),
+        },
+        (file, directories) => {
+            let files = file.into_iter().map(PathBuf::from);
+            files.chain(directories.into_iter().flat_map(std::env::split_paths)).collect()
+        }
+    };
+    let mut anchors = Vec::new();
+    for source in &sources {
+        anchors.extend(
+            usable_certificates(source)?
+                .into_iter()
+                .filter_map(|certificate| Anchor::parse(certificate).ok()),
+        );
+    }
+    if anchors.is_empty() {
+        return Err(no_roots(&sources));
+    }
+    Ok(TrustAnchors::assemble(anchors, join_paths(&sources, " and ")))
+}
+
+fn no_roots(looked_for: &[impl AsRef<Path>]) -> MaterialError {
+    MaterialError::NoSystemRoots { looked_for: join_paths(looked_for, ", ") }
+}
+
+fn join_paths(paths: &[impl AsRef<Path>], separator: &str) -> String {
+    let paths: Vec<_> = paths.iter().map(|path| path.as_ref().display().to_string()).collect();
+    paths.join(separator)
+}
+
+/// The certificates in a file, or in the files of a directory; a damaged file has none.
+fn usable_certificates(source: &Path) -> Result<Vec<CertificateDer<'static>>, MaterialError> {
+    let unreadable = |error| MaterialError::Read { path: source.to_path_buf(), source: error };
+    if source.is_dir() {
+        let mut paths = fs::read_dir(source)
+            .and_then(|entries| {
+                entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, _>>()
+            })
+            .map_err(unreadable)?;
+        // The order of a directory is arbitrary, and the digest depends on it.
+        paths.sort();
+        let files = paths.iter().filter(|path| path.is_file());
+        return Ok(files
+            .filter_map(|path| fs::read(path).ok())
+            .flat_map(|pem| usable(&pem))
+            .collect());
+    }
+    fs::read(source).map(|pem| usable(&pem)).map_err(unreadable)
+}
+
+fn usable(pem: &[u8]) -> Vec<CertificateDer<'static>> {
+    CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,238 @@
+//! Certificate chains, verified against trust anchors: the part that is the same for clients and
+//! for upstreams.
+
+use std::{cell::Cell, sync::Arc};
+
+use rustls::{
+    CertificateError, OtherError,
+    pki_types::{CertificateDer, UnixTime},
+};
+use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
+use x509_parser::{certificate::X509Certificate, extensions::ExtendedKeyUsage};
+
+use super::{
+    anchors::TrustAnchors,
+    names,
+    provider::provider,
+    validity::{Validity, seconds},
+};
+
+/// What a certificate is presented for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// By a client, to us.
+    ClientAuth,
+    /// By an upstream, to us.
+    ServerAuth,
+}
+
+/// Verifies chains against one set of anchors.
+#[derive(Debug)]
+pub(super) struct ChainVerifier {
+    anchors: Arc<TrustAnchors>,
+    purpose: Purpose,
+    /// The most certificates without the anchor; 0 is no limit.
+    max_depth: u32,
+}
+
+impl ChainVerifier {
+    pub(super) fn new(anchors: Arc<TrustAnchors>, purpose: Purpose, max_depth: u32) -> Self {
+        ChainVerifier { anchors, purpose, max_depth }
+    }
+
+    /// Verifies that an anchor has issued the leaf, for this purpose, over few enough others, and
+    /// that all of them, the anchor too, hold now. Gives the time during which all of them do.
+    pub(super) fn verify(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<Validity, ChainError> {
+        match self.anchors.validity_of(leaf) {
+            Some(validity) => self.verify_anchor_as_leaf(leaf, validity, now),
+            None => self.verify_path(leaf, intermediates, now),
+        }
+    }
+
+    /// webpki refuses a CA certificate as a leaf, and with it the self-signed ones that
+    /// `openssl req -x509` makes. One that is an anchor itself, byte by byte, needs no path.
+    fn verify_anchor_as_leaf(
+        &self,
+        leaf: &CertificateDer<'_>,
+        validity: Validity,
+        now: UnixTime,
+    ) -> Result<Validity, ChainError> {
+        validity.check(now)?;
+        let parsed = names::parse(leaf).map_err(|_| webpki::Error::BadDer)?;
+        if self.purpose.is_allowed_by(&parsed) { Ok(validity) } else { Err(ChainError::Purpose) }
+    }
+
+    fn verify_path(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<Validity, ChainError> {
+        let end_entity = EndEntityCert::try_from(leaf)?;
+        let too_deep = Cell::new(None);
+        let verify_path = |path: &VerifiedPath<'_>| {
+            let depth = depth(path);
+            if self.max_depth != 0 && depth > self.max_depth {
+                too_deep.set(Some(depth));
+                return Err(webpki::Error::UnknownIssuer);
+            }
+            self.anchor_validity(path, now).map(|_| ())
+        };
+        let path = end_entity
+            .verify_for_usage(
+                provider().signature_verification_algorithms.all,
+                &self.anchors.roots.roots,
+                intermediates,
+                now,
+                self.purpose.key_usage(),
+                None,
+                Some(&verify_path),
+            )
+            .map_err(|error| match (error, too_deep.get()) {
+                (webpki::Error::UnknownIssuer, Some(depth)) => {
+                    ChainError::TooDeep { depth, max_depth: self.max_depth }
+                }
+                (webpki::Error::CaUsedAsEndEntity, _) if is_self_issued(&end_entity) => {
+                    ChainError::UnknownIssuer
+                }
+                (error, _) => error.into(),
+            })?;
+        let certificates = path.intermediate_certificates().map(|certificate| certificate.der());
+        std::iter::once(end_entity.der()).chain(certificates).try_fold(
+            self.anchor_validity(&path, now)?,
+            |validity, certificate| {
+                let parsed = names::parse(&certificate).map_err(|_| webpki::Error::BadDer)?;
+                Ok(validity.intersection(parsed.validity().into()))
+            },
+        )
+    }
+
+    /// When the anchor of a path holds. Of several with its name and key, which differ in nothing
+    /// else that counts, the one that holds longest.
+    fn anchor_validity(
+        &self,
+        path: &VerifiedPath<'_>,
+        now: UnixTime,
+    ) -> Result<Validity, webpki::Error> {
+        let validities = || self.anchors.validities_of(path.anchor());
+        let now_s = seconds(now);
+        let holding = validities().filter(|validity| validity.contains(now_s));
+        match holding.max_by_key(|validity| validity.not_after_s) {
+            Some(validity) => Ok(validity),
+            None => {
+                let validity = validities().next().ok_or(webpki::Error::UnknownIssuer)?;
+                validity.check(now).map(|()| validity)
+            }
+        }
+    }
+}
+
+impl Purpose {
+    fn key_usage(self) -> KeyUsage {
+        match self {
+            Purpose::ClientAuth => KeyUsage::client_auth(),
+            Purpose::ServerAuth => KeyUsage::server_auth(),
+        }
+    }
+
+    /// RFC 5280, sections 4.2.1.3 and 4.2.1.12: what is not there allows everything.
+    fn is_allowed_by(self, certificate: &X509Certificate<'_>) -> bool {
+        let (Ok(key_usage), Ok(extended)) =
+            (certificate.key_usage(), certificate.extended_key_usage())
+        else {
+            return false;
+        };
+        let names_purpose = |usage: &ExtendedKeyUsage<'_>| match self {
+            Purpose::ClientAuth => usage.client_auth,
+            Purpose::ServerAuth => usage.server_auth,
+        };
+        key_usage.is_none_or(|extension| extension.value.digital_signature())
+            && extended.is_none_or(|extension| names_purpose(extension.value))
+    }
+}
+
+/// The certificates of a path without its anchor.
+fn depth(path: &VerifiedPath<'_>) -> u32 {
+    u32::try_from(path.intermediate_certificates().count()).map_or(u32::MAX, |count| count + 1)
+}
+
+fn is_self_issued(certificate: &EndEntityCert<'_>) -> bool {
+    certificate.subject() == certificate.issuer()
+}
+
+/// Why a chain was refused.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(super) enum ChainError {
+    #[error("no trusted certificate has issued it")]
+    UnknownIssuer,
+    #[error("its signature does not fit the trusted certificate of its issuer's name")]
+    ForeignSignature,
+    #[error("its chain has {depth} certificates below the trusted one, {max_depth} are allowed")]
+    TooDeep { depth: u32, max_depth: u32 },
+    #[error("it, or a certificate above it, expired at {} (now {})", not_after.as_secs(), time.as_secs())]
+    Expired { time: UnixTime, not_after: UnixTime },
+    #[error("it, or a certificate above it, is valid from {} (now {})", not_before.as_secs(), time.as_secs())]
+    NotYetValid { time: UnixTime, not_before: UnixTime },
+    #[error("its key usage does not allow this purpose")]
+    Purpose,
+    #[error("it cannot be parsed ({0})")]
+    Malformed(webpki::Error),
+    #[error("it is X.509 version 1, version 3 is needed")]
+    VersionOne,
+    #[error("{0}")]
+    Other(webpki::Error),
+}
+
+impl From<webpki::Error> for ChainError {
+    fn from(error: webpki::Error) -> Self {
+        use webpki::Error as E;
+        match error {
+            E::UnknownIssuer
+            | E::MaximumPathBuildCallsExceeded
+            | E::MaximumPathDepthExceeded
+            | E::MaximumSignatureChecksExceeded => ChainError::UnknownIssuer,
+            E::InvalidSignatureForPublicKey => ChainError::ForeignSignature,
+            E::CertExpired { time, not_after } => ChainError::Expired { time, not_after },
+            E::CertNotValidYet { time, not_before } => ChainError::NotYetValid { time, not_before },
+            E::RequiredEkuNotFoundContext(_) | E::EmptyEkuExtension => ChainError::Purpose,
+            E::UnsupportedCertVersion => ChainError::VersionOne,
+            E::BadDer
+            | E::BadDerTime
+            | E::TrailingData(_)
+            | E::MalformedExtensions
+            | E::ExtensionValueInvalid
+            | E::InvalidSerialNumber => ChainError::Malformed(error),
+            _ => ChainError::Other(error),
+        }
+    }
+}
+
+impl From<ChainError> for CertificateError {
+    /// Chooses the alert by the kind of error: unknown_ca (48) for a chain that leads nowhere
+    /// trusted, also where a CA was made anew under the old name; certificate_expired (45),
+    /// unsupported_certificate (43), bad_certificate (42), and certificate_unknown (46) for what
+    /// is left.
+    fn from(error: ChainError) -> Self {
+        match error {
+            ChainError::UnknownIssuer
+            | ChainError::ForeignSignature
+            | ChainError::TooDeep { .. } => CertificateError::UnknownIssuer,
+            ChainError::Expired { time, not_after } => {
+                CertificateError::ExpiredContext { time, not_after }
+            }
+            ChainError::NotYetValid { time, not_before } => {
+                CertificateError::NotValidYetContext { time, not_before }
+            }
+            ChainError::Purpose => CertificateError::InvalidPurpose,
+            ChainError::Malformed(_) => CertificateError::BadEncoding,
+            ChainError::VersionOne | ChainError::Other(_) => {
+                CertificateError::Other(OtherError(Arc::new(error)))
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! TLS towards upstreams.
+
+use std::sync::Arc;
+
+use rustls::{
+    ClientConfig,
+    client::{Resumption, danger::ServerCertVerifier},
+    pki_types::ServerName,
+    sign::SingleCertAndKey,
+    time_provider::{DefaultTimeProvider, TimeProvider},
+};
+
+use super::{
+    material::Digest,
+    provider::provider,
+    spec::UpstreamTlsSpec,
+    upstream_verify::{ExpectedName, UpstreamVerifier},
+};
+
+/// How many sessions are kept: what rustls keeps for one server name, and a configuration has one.
+const SESSIONS: usize = 8;
+
+/// TLS towards an upstream, ready for use by one worker: its sessions are kept within, behind a
+/// lock that would be contended otherwise. To be kept over reloads while its [`key`] is the same.
+#[derive(Debug, Clone)]
+pub struct UpstreamTls {
+    /// As rustls takes it.
+    pub config: Arc<ClientConfig>,
+    /// Sent as SNI where it is a DNS name. What the certificate must say is in `config`.
+    pub server_name: ServerName<'static>,
+}
+
+/// An upstream's TLS that cannot be.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamTlsError {
+    /// Neither a DNS name nor an IP address nor, where one may be, a pattern.
+    #[error("\"{0}\" is neither a DNS name nor an IP address")]
+    Name(Box<str>),
+    /// rustls refuses it.
+    #[error(transparent)]
+    Tls(#[from] rustls::Error),
+}
+
+impl UpstreamTls {
+    /// Compiles what is configured.
+    ///
+    /// # Errors
+    ///
+    /// If a name is not one.
+    pub fn new(spec: &UpstreamTlsSpec) -> Result<UpstreamTls, UpstreamTlsError> {
+        UpstreamTls::with_clock(spec, Arc::new(DefaultTimeProvider))
+    }
+
+    pub(super) fn with_clock(
+        spec: &UpstreamTlsSpec,
+        clock: Arc<dyn TimeProvider>,
+    ) -> Result<UpstreamTls, UpstreamTlsError> {
+        let server_name = server_name(&spec.sni)?;
+        let builder = ClientConfig::builder_with_details(Arc::clone(provider()), clock)
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier(spec)?);
+        let mut config = match &spec.identity {
+            Some(identity) => {
+                let certified = Arc::clone(&identity.certified);
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)))
+            }
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = alpn_protocols(spec.offer_h2);
+        config.resumption = Resumption::in_memory_sessions(SESSIONS);
+        Ok(UpstreamTls { config: Arc::new(config), server_name })
+    }
+}
+
+/// Identifies all that a connection with this TLS may be reused for: names, anchors, client
+/// certificate, verification, protocols.
+pub fn key(spec: &UpstreamTlsSpec) -> [u8; 32] {
+    let UpstreamTlsSpec { sni, verify_name, skip_verify, anchors, identity, offer_h2 } = spec;
+    let mut digest = Digest::default();
+    digest.field(sni.as_bytes());
+    digest.field(verify_name.as_bytes());
+    digest.field(&[u8::from(*skip_verify), u8::from(*offer_h2)]);
+    digest.field(&anchors.digest);
+    digest.field(identity.as_ref().map_or(&[], |identity| identity.digest.as_slice()));
+    digest.finish()
+}
+
+fn verifier(spec: &UpstreamTlsSpec) -> Result<Arc<dyn ServerCertVerifier>, UpstreamTlsError> {
+    if spec.skip_verify {
+        return Ok(Arc::new(UpstreamVerifier::accept_any()));
+    }
+    let expected = ExpectedName::parse(&spec.verify_name)
+        .ok_or_else(|| UpstreamTlsError::Name(spec.verify_name.clone()))?;
+    Ok(Arc::new(UpstreamVerifier::new(Arc::clone(&spec.anchors), expected)))
+}
+
+/// A DNS name, or an IP address with or without brackets and zone.
+pub(super) fn server_name(name: &str) -> Result<ServerName<'static>, UpstreamTlsError> {
+    let host = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
+    let host = match host.split_once('%') {
+        Some((address, _zone)) => address,
+        None => host,
+    };
+    let parsed = ServerName::try_from(host.to_owned());
+    parsed.map_err(|_| UpstreamTlsError::Name(name.into()))
+}
+
+fn alpn_protocols(offer_h2: bool) -> Vec<Vec<u8>> {
+    let protocols: &[&[u8]] = if offer_h2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
+    protocols.iter().map(|protocol| protocol.to_vec()).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! What rustls's call-backs need to know of the connection they serve.
+//!
+//! A `ProducesTickets` or a `ClientCertVerifier` sees neither the server name nor the connection,
+//! and a connection on the unbuffered API has no field of ours. But all call-backs run inside
+//! `process_tls_records`, on the caller's thread: so the context is put into a slot of the thread
+//! around that call, and taken out again.
+
+use std::cell::RefCell;
+
+use super::{names::normalize_server_name, session::Session};
+
+/// What is known of one connection from a client. Kept with the connection, and lent to rustls's
+/// call-backs by [`with_context`].
+#[derive(Debug, Default)]
+pub struct ConnectionContext {
+    server_name: Option<Box<str>>,
+    session: Option<Session>,
+    rejection: Option<String>,
+}
+
+impl ConnectionContext {
+    /// For a connection whose ClientHello names a server, in any case, with or without a trailing
+    /// dot. An IP address counts as no name, as in rustls (RFC 6066, section 3).
+    pub fn new(server_name: Option<&str>) -> ConnectionContext {
+        ConnectionContext {
+            server_name: server_name.and_then(normalize_server_name),
+            ..ConnectionContext::default()
+        }
+    }
+
+    /// The normalised server name by which the configuration is chosen.
+    pub fn server_name(&self) -> Option<&str> {
+        self.server_name.as_deref()
+    }
+
+    /// How the session came to be. Known once the handshake is done and tickets have been made.
+    pub fn session(&self) -> Option<Session> {
+        self.session
+    }
+
+    /// Why the client's certificate was refused, with its subject and issuer, for the log. What the
+    /// client presented is not proven to be its own.
+    pub fn client_rejection(&self) -> Option<&str> {
+        self.rejection.as_deref()
+    }
+
+    pub(super) fn set_session(&mut self, session: Session) {
+        self.session = Some(session);
+    }
+
+    pub(super) fn set_client_rejection(&mut self, rejection: String) {
+        self.rejection = Some(rejection);
+    }
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<ConnectionContext>> = const { RefCell::new(None) };
+}
+
+/// Runs `body`, within which rustls's call-backs see `context`. Every call of rustls for a
+/// connection from a client belongs inside one: without a context no certificate is chosen.
+pub fn with_context<R>(context: &mut ConnectionContext, body: impl FnOnce() -> R) -> R {
+    let _lent = Lent::new(context);
+    body()
+}
+
+/// What the current context says; `None` outside of [`with_context`].
+pub(super) fn current<R>(read: impl FnOnce(&mut ConnectionContext) -> R) -> Option<R> {
+    CURRENT.with_borrow_mut(|slot| slot.as_mut().map(read))
+}
+
+/// Gives the context back when dropped, so also when rustls panics.
+struct Lent<'a> {
+    owner: &'a mut ConnectionContext,
+    outer: Option<ConnectionContext>,
+}
+
+impl<'a> Lent<'a> {
+    fn new(owner: &'a mut ConnectionContext) -> Lent<'a> {
+        let outer = CURRENT.replace(Some(std::mem::take(owner)));
+        Lent { owner, outer }
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        if let Some(context) = CURRENT.replace(self.outer.take()) {
+            *self.owner = context;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    fn current_name() -> Option<String> {
+        current(|context| context.server_name().map(String::from)).flatten()
+    }
+
+    #[test]
+    fn what_callbacks_write_stays_with_the_connection() {
+        let session = Session { authenticated_at_s: 7, client_validity: None };
+        let mut context = ConnectionContext::new(Some("a.example"));
+        with_context(&mut context, || current(|context| context.set_session(session)));
+        assert_eq!(context.session(), Some(session));
+        assert_eq!(context.server_name(), Some("a.example"));
+        assert!(current(|_| ()).is_none(), "nothing is left in the thread");
+    }
+
+    #[test]
+    fn a_context_within_another_hides_it_and_gives_it_back() {
+        let mut outer = ConnectionContext::new(Some("outer.example"));
+        let mut inner = ConnectionContext::new(Some("inner.example"));
+        with_context(&mut outer, || {
+            with_context(&mut inner, || {
+                assert_eq!(current_name().as_deref(), Some("inner.example"))
+            });
+            assert_eq!(current_name().as_deref(), Some("outer.example"));
+        });
+        assert_eq!(outer.server_name(), Some("outer.example"));
+    }
+
+    #[test]
+    fn a_panic_leaves_no_context_behind() {
+        let mut context = ConnectionContext::new(Some("a.example"));
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            with_context(&mut context, || panic!("a bug in a call-back"));
+        }));
+        assert!(panicked.is_err());
+        assert!(current(|_| ()).is_none());
+        assert_eq!(context.server_name(), Some("a.example"));
+    }
+
+    #[test]
+    fn names_are_normalised_and_addresses_are_no_names() {
+        let name = |raw| ConnectionContext::new(Some(raw)).server_name().map(String::from);
+        assert_eq!(name("WWW.Example.COM.").as_deref(), Some("www.example.com"));
+        assert_eq!(name("127.0.0.1"), None);
+        assert_eq!(name(""), None);
+    }
+}

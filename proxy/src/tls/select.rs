@@ -1,0 +1,90 @@
+//! Which certificate a client gets.
+
+use std::{collections::HashMap, sync::Arc};
+
+use rustls::{
+    SignatureAlgorithm, SignatureScheme,
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+
+use super::{context, material::Identity, names::without_trailing_dot};
+
+/// Chooses a certificate by the server name: its own, else that of the wildcard over its first
+/// label, else the first one configured. Where several would do, by what the client can verify.
+#[derive(Debug)]
+pub(super) struct CertificateSelector {
+    exact: HashMap<Box<str>, Vec<Arc<CertifiedKey>>>,
+    /// By what follows `*.`.
+    wildcard: HashMap<Box<str>, Vec<Arc<CertifiedKey>>>,
+    /// The first one, and others for the same names (RSA beside ECDSA).
+    default: Vec<Arc<CertifiedKey>>,
+}
+
+impl CertificateSelector {
+    /// `None` without certificates.
+    pub(super) fn new(identities: &[Arc<Identity>]) -> Option<CertificateSelector> {
+        let first = identities.first()?;
+        // An RSA signature takes some twenty times as long as an ECDSA one.
+        let mut by_cost: Vec<_> = identities.iter().collect();
+        by_cost
+            .sort_by_key(|identity| identity.certified.key.algorithm() == SignatureAlgorithm::RSA);
+
+        let mut exact: HashMap<_, Vec<_>> = HashMap::new();
+        let mut wildcard: HashMap<_, Vec<_>> = HashMap::new();
+        for identity in &by_cost {
+            for name in &identity.names {
+                let (map, name) = match name.strip_prefix("*.") {
+                    Some(parent) => (&mut wildcard, parent),
+                    None => (&mut exact, name.as_str()),
+                };
+                map.entry(Box::from(name)).or_default().push(Arc::clone(&identity.certified));
+            }
+        }
+        let beside_first = |identity: &&&Arc<Identity>| {
+            Arc::ptr_eq(identity, first)
+                || identity.names.iter().any(|name| first.names.contains(name))
+        };
+        let default = by_cost.iter().filter(beside_first);
+        let default = default.map(|identity| Arc::clone(&identity.certified)).collect();
+        Some(CertificateSelector { exact, wildcard, default })
+    }
+
+    fn select(
+        &self,
+        server_name: Option<&str>,
+        schemes: &[SignatureScheme],
+    ) -> Option<&Arc<CertifiedKey>> {
+        let named = || server_name.into_iter().flat_map(|name| self.for_name(name));
+        let usable = |key: &&Arc<CertifiedKey>| key.key.choose_scheme(schemes).is_some();
+        // Where nothing is usable, rustls ends the handshake with the alert that says so.
+        named()
+            .find(usable)
+            .or_else(|| named().next())
+            .or_else(|| self.default.iter().find(usable))
+            .or_else(|| self.default.first())
+    }
+
+    fn for_name(&self, name: &str) -> impl Iterator<Item = &Arc<CertifiedKey>> {
+        let parent = name.split_once('.').map(|(_, parent)| parent);
+        let exact = self.exact.get(name);
+        let wildcard = parent.and_then(|parent| self.wildcard.get(parent));
+        exact.into_iter().chain(wildcard).flatten()
+    }
+}
+
+impl ResolvesServerCert for CertificateSelector {
+    /// Also called when a session is resumed. The configuration was chosen by our own reading of
+    /// the ClientHello: if rustls reads another name there, nobody knows which policy holds.
+    fn resolve(&self, client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let server_name = client_hello.server_name().map(without_trailing_dot);
+        let agreed = context::current(|context| context.server_name() == server_name)?;
+        if !agreed {
+            return None;
+        }
+        self.select(server_name, client_hello.signature_schemes()).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,229 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::tls::{
+    context::{ConnectionContext, with_context},
+    testing::{DAY_S, NOW_S, TestClock},
+    validity::Validity,
+};
+
+const POLICY: [u8; 32] = [7; 32];
+const SCOPE: Scope<'_> = Scope { policy: &POLICY, server_name: Some("a.example") };
+const SESSION: Session = Session { authenticated_at_s: NOW_S, client_validity: None };
+
+fn keys() -> (Arc<TestClock>, Arc<TicketKeys>) {
+    let clock = TestClock::new();
+    let keys = TicketKeys::with_clock(Arc::<TestClock>::clone(&clock)).unwrap();
+    (clock, Arc::new(keys))
+}
+
+/// What a connection of this session gets from its ticketer.
+fn with_session<R>(session: Option<Session>, body: impl FnOnce() -> R) -> (R, Option<Session>) {
+    let mut context = ConnectionContext::new(Some("a.example"));
+    if let Some(session) = session {
+        context.set_session(session);
+    }
+    let result = with_context(&mut context, body);
+    (result, context.session())
+}
+
+fn ticketer(keys: &Arc<TicketKeys>) -> Ticketer {
+    Ticketer::new(Arc::clone(keys), POLICY, false)
+}
+
+proptest! {
+    #[test]
+    fn what_is_sealed_is_opened(plaintext: Vec<u8>, authenticated_at_s: i64, client: Option<(i64, i64)>) {
+        let (_, keys) = keys();
+        let client_validity =
+            client.map(|(not_before_s, not_after_s)| Validity { not_before_s, not_after_s });
+        let session = Session { authenticated_at_s, client_validity };
+        let ticket = keys.seal(&SCOPE, &session, &plaintext).unwrap();
+        prop_assert_eq!(keys.open(&SCOPE, &ticket), Some((session, plaintext)));
+    }
+
+    #[test]
+    fn a_ticket_with_any_bit_flipped_does_not_open(plaintext: Vec<u8>, at: prop::sample::Index, bit in 0_u8..8) {
+        let (_, keys) = keys();
+        let mut ticket = keys.seal(&SCOPE, &SESSION, &plaintext).unwrap();
+        let at = at.index(ticket.len());
+        ticket[at] ^= 1_u8 << bit;
+        prop_assert_eq!(keys.open(&SCOPE, &ticket), None);
+    }
+
+    #[test]
+    fn a_ticket_cut_short_or_made_longer_does_not_open(len in 0_usize..200) {
+        let (_, keys) = keys();
+        let mut ticket = keys.seal(&SCOPE, &SESSION, b"plaintext").unwrap();
+        prop_assume!(len != ticket.len());
+        ticket.resize(len, 0);
+        prop_assert_eq!(keys.open(&SCOPE, &ticket), None);
+    }
+
+    #[test]
+    fn a_ticket_opens_in_its_own_scope_alone(
+        policy: [u8; 32],
+        name in prop::option::of("[a-z.]{0,20}"),
+        other_policy: [u8; 32],
+        other_name in prop::option::of("[a-z.]{0,20}"),
+    ) {
+        let (_, keys) = keys();
+        let ours = Scope { policy: &policy, server_name: name.as_deref() };
+        let ticket = keys.seal(&ours, &SESSION, b"plaintext").unwrap();
+        prop_assert!(keys.open(&ours, &ticket).is_some());
+        let same_policy = Scope { policy: &policy, server_name: other_name.as_deref() };
+        prop_assert_eq!(keys.open(&same_policy, &ticket).is_some(), name == other_name);
+        let same_name = Scope { policy: &other_policy, server_name: name.as_deref() };
+        prop_assert_eq!(keys.open(&same_name, &ticket).is_some(), policy == other_policy);
+    }
+
+    #[test]
+    fn no_bytes_make_opening_panic(ticket: Vec<u8>) {
+        let (_, keys) = keys();
+        prop_assert_eq!(keys.open(&SCOPE, &ticket), None);
+        let mut named = keys.keys.load()[0].name.to_vec();
+        named.extend(ticket);
+        prop_assert_eq!(keys.open(&SCOPE, &named), None);
+    }
+}
+
+#[test]
+fn no_name_and_an_empty_name_are_different_scopes() {
+    let (_, keys) = keys();
+    let none = Scope { policy: &POLICY, server_name: None };
+    let empty = Scope { policy: &POLICY, server_name: Some("") };
+    let ticket = keys.seal(&none, &SESSION, b"plaintext").unwrap();
+    assert!(keys.open(&none, &ticket).is_some());
+    assert!(keys.open(&empty, &ticket).is_none());
+}
+
+#[test]
+fn two_tickets_of_one_session_have_nothing_in_common_but_the_key_name() {
+    let (_, keys) = keys();
+    let first = keys.seal(&SCOPE, &SESSION, &[0; 100]).unwrap();
+    let second = keys.seal(&SCOPE, &SESSION, &[0; 100]).unwrap();
+    assert_eq!(first[..KEY_NAME_LEN], second[..KEY_NAME_LEN]);
+    let same = first.iter().zip(&second).skip(KEY_NAME_LEN).filter(|(a, b)| a == b).count();
+    assert!(same < 20, "{same} of {} bytes are the same", first.len());
+}
+
+#[test]
+fn a_plaintext_too_long_gets_no_ticket() {
+    let (_, keys) = keys();
+    assert!(keys.seal(&SCOPE, &SESSION, &vec![0; MAX_PLAINTEXT_LEN]).is_some());
+    assert!(keys.seal(&SCOPE, &SESSION, &vec![0; MAX_PLAINTEXT_LEN + 1]).is_none());
+    let validity = Validity { not_before_s: 0, not_after_s: NOW_S };
+    let longest = Session { client_validity: Some(validity), ..SESSION };
+    let ticket = keys.seal(&SCOPE, &longest, &vec![0; MAX_PLAINTEXT_LEN]).unwrap();
+    assert!(keys.open(&SCOPE, &ticket).is_some());
+}
+
+#[test]
+fn a_key_opens_tickets_until_the_last_it_made_has_expired() {
+    let (clock, keys) = keys();
+    clock.set(NOW_S + ROTATION_S - 1);
+    assert_eq!(keys.rotate(), Ok(false));
+    let ticket = keys.seal(&SCOPE, &SESSION, b"plaintext").unwrap();
+
+    clock.set(NOW_S + ROTATION_S);
+    assert_eq!(keys.rotate(), Ok(true));
+    let newer = keys.seal(&SCOPE, &SESSION, b"plaintext").unwrap();
+    assert_ne!(ticket[..KEY_NAME_LEN], newer[..KEY_NAME_LEN], "the new key makes tickets");
+
+    clock.set(NOW_S + ROTATION_S + LIFETIME_S - 1);
+    keys.rotate().unwrap();
+    assert!(keys.open(&SCOPE, &ticket).is_some());
+    clock.set(NOW_S + ROTATION_S + LIFETIME_S);
+    keys.rotate().unwrap();
+    assert!(keys.open(&SCOPE, &ticket).is_none());
+    assert!(keys.open(&SCOPE, &newer).is_some());
+}
+
+#[test]
+fn a_clock_that_was_years_ahead_does_not_keep_a_key_for_years() {
+    let (clock, keys) = keys();
+    let ticket = keys.seal(&SCOPE, &SESSION, b"plaintext").unwrap();
+    clock.set(NOW_S - 365 * DAY_S);
+    assert_eq!(keys.rotate(), Ok(true));
+    clock.set(NOW_S - 364 * DAY_S);
+    keys.rotate().unwrap();
+    assert!(keys.open(&SCOPE, &ticket).is_none());
+}
+
+#[test]
+fn the_number_of_keys_stays_small() {
+    let (clock, keys) = keys();
+    for hour in 0..1000 {
+        clock.set(NOW_S + hour * 3600);
+        keys.rotate().unwrap();
+        assert!(keys.keys.load().len() <= 4);
+    }
+}
+
+#[test]
+fn nothing_is_made_or_opened_outside_of_a_connection() {
+    let (_, keys) = keys();
+    let ticketer = ticketer(&keys);
+    let (ticket, _) = with_session(None, || ticketer.encrypt(b"plaintext").unwrap());
+    assert!(ticketer.encrypt(b"plaintext").is_none());
+    assert!(ticketer.decrypt(&ticket).is_none());
+}
+
+#[test]
+fn a_resumed_connection_hands_on_the_time_of_its_full_handshake() {
+    let (clock, keys) = keys();
+    let ticketer = ticketer(&keys);
+    let (mut ticket, first) = with_session(None, || ticketer.encrypt(b"plaintext").unwrap());
+    for hour in 1..24 {
+        clock.set(NOW_S + hour * 3600);
+        keys.rotate().unwrap();
+        let (next, session) = with_session(None, || {
+            ticketer.decrypt(&ticket).unwrap();
+            ticketer.encrypt(b"plaintext").unwrap()
+        });
+        assert_eq!(session, first);
+        ticket = next;
+    }
+    clock.set(NOW_S + DAY_S);
+    let (opened, session) = with_session(None, || ticketer.decrypt(&ticket));
+    assert_eq!((opened, session), (None, None), "a day after the full handshake it is over");
+}
+
+#[test]
+fn no_ticket_is_made_for_a_certificate_that_has_expired() {
+    let (_, keys) = keys();
+    let validity = Validity { not_before_s: NOW_S - 10, not_after_s: NOW_S };
+    let session = Session { client_validity: Some(validity), ..SESSION };
+    let (ticket, _) = with_session(Some(session), || ticketer(&keys).encrypt(b"plaintext"));
+    assert!(ticket.is_none());
+}
+
+#[test]
+fn a_session_without_a_client_certificate_gets_no_ticket_where_one_is_needed() {
+    let (_, keys) = keys();
+    let strict = Ticketer::new(Arc::clone(&keys), POLICY, true);
+    let (ticket, _) = with_session(None, || strict.encrypt(b"plaintext"));
+    assert!(ticket.is_none());
+    // Even one made under the same scope, which could only be our own mistake.
+    let (ticket, _) = with_session(None, || ticketer(&keys).encrypt(b"plaintext").unwrap());
+    let (opened, _) = with_session(None, || strict.decrypt(&ticket));
+    assert!(opened.is_none());
+}
+
+#[test]
+fn the_lifetime_told_to_clients_ends_with_the_session() {
+    let (_, keys) = keys();
+    let ticketer = ticketer(&keys);
+    let lifetime = |session| with_session(Some(session), || ticketer.lifetime()).0;
+    assert_eq!(i64::from(lifetime(SESSION)), LIFETIME_S);
+    let validity = Validity { not_before_s: 0, not_after_s: NOW_S + 60 };
+    assert_eq!(lifetime(Session { client_validity: Some(validity), ..SESSION }), 60);
+    assert_eq!(lifetime(Session { authenticated_at_s: NOW_S - DAY_S + 5, ..SESSION }), 5);
+}
+
+#[test]
+fn key_material_is_not_shown() {
+    let (_, keys) = keys();
+    let shown = format!("{keys:?} {:?}", ticketer(&keys));
+    assert_eq!(shown, "TicketKeys { keys: 1, .. } Ticketer { .. }");
+}

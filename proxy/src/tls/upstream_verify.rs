@@ -1,0 +1,316 @@
+//! The certificates of upstreams: who issued them, and whom they name.
+
+use std::{fmt, sync::Arc};
+
+use rustls::{
+    CertificateError, DigitallySignedStruct, Error, OtherError, ProtocolVersion, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{verify_tls12_signature, verify_tls13_signature, verify_tls13_signature_with_raw_key},
+    pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime},
+};
+use webpki::{EndEntityCert, RawPublicKeyEntity};
+
+use super::{
+    anchors::TrustAnchors,
+    chain::{ChainError, ChainVerifier, Purpose},
+    client::server_name,
+    names::{self, describe, dns_names},
+    provider::provider,
+};
+
+/// The name a certificate must have. The common name never counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum ExpectedName {
+    /// A DNS name, which a wildcard over its first label also serves, or an IP address, which must
+    /// stand in the certificate as such.
+    Exact(ServerName<'static>),
+    /// DNS names in which each `*` stands for any run of characters, dots and none included.
+    /// Compared with the names as they are written: a certificate for `*.a.example` serves the
+    /// pattern `*.a.example`.
+    Pattern(Box<str>),
+}
+
+impl ExpectedName {
+    pub(super) fn parse(name: &str) -> Option<ExpectedName> {
+        if name.contains('*') {
+            return Some(ExpectedName::Pattern(name.to_ascii_lowercase().into()));
+        }
+        server_name(name).ok().map(ExpectedName::Exact)
+    }
+
+    fn is_served_by(&self, leaf: &CertificateDer<'_>) -> bool {
+        match self {
+            ExpectedName::Exact(name) => EndEntityCert::try_from(leaf)
+                .is_ok_and(|leaf| leaf.verify_is_valid_for_subject_name(name).is_ok()),
+            ExpectedName::Pattern(pattern) => names::parse(leaf)
+                .is_ok_and(|leaf| dns_names(&leaf).iter().any(|name| glob_match(pattern, name))),
+        }
+    }
+}
+
+impl fmt::Display for ExpectedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ExpectedName::Exact(name) => f.write_str(&name.to_str()),
+            ExpectedName::Pattern(pattern) => f.write_str(pattern),
+        }
+    }
+}
+
+/// Whether a text is what a pattern says, where `*` is any run of characters. Takes at most the
+/// product of both lengths: a star only ever needs to grow if no later one has been reached.
+fn glob_match(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    let (mut p, mut t) = (0, 0);
+    // Where the last star stands, and how far its run goes.
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                star = Some((p, t));
+                p += 1;
+            }
+            Some(literal) if text.get(t) == Some(literal) => {
+                p += 1;
+                t += 1;
+            }
+            _ => {
+                let Some((at, end)) = star else {
+                    return false;
+                };
+                star = Some((at, end + 1));
+                p = at + 1;
+                t = end + 1;
+            }
+        }
+    }
+    pattern.iter().skip(p).all(|byte| *byte == b'*')
+}
+
+/// Verifies the certificate of an upstream. The proof that it holds the key is always verified.
+#[derive(Debug)]
+pub(super) struct UpstreamVerifier {
+    /// `None` accepts any certificate.
+    rules: Option<(ChainVerifier, ExpectedName)>,
+}
+
+impl UpstreamVerifier {
+    pub(super) fn new(anchors: Arc<TrustAnchors>, expected: ExpectedName) -> UpstreamVerifier {
+        let chain = ChainVerifier::new(anchors, Purpose::ServerAuth, 0);
+        UpstreamVerifier { rules: Some((chain, expected)) }
+    }
+
+    /// For `tls_skip_verify`.
+    pub(super) fn accept_any() -> UpstreamVerifier {
+        UpstreamVerifier { rules: None }
+    }
+}
+
+impl ServerCertVerifier for UpstreamVerifier {
+    /// The name is our own, since SNI cannot carry all that may be expected.
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let Some((chain, expected)) = &self.rules else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        let refused = |reason, detail: String| {
+            UpstreamCertificateError::new(reason, detail, expected, end_entity)
+        };
+        chain
+            .verify(end_entity, intermediates, now)
+            .map_err(|error| refused(UpstreamCertificateReason::from(&error), error.to_string()))?;
+        if !expected.is_served_by(end_entity) {
+            let detail = "it is for another name".to_owned();
+            return Err(refused(UpstreamCertificateReason::Name, detail).into());
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &provider().signature_verification_algorithms)
+            .or_else(|error| {
+                self.verify_by_key_alone(message, cert, dss, error, ProtocolVersion::TLSv1_2)
+            })
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &provider().signature_verification_algorithms)
+            .or_else(|error| {
+                self.verify_by_key_alone(message, cert, dss, error, ProtocolVersion::TLSv1_3)
+            })
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+impl UpstreamVerifier {
+    /// Where any certificate is accepted, the proof that it holds its key needs no more than that
+    /// key: webpki would refuse to read, say, one of X.509 version 1.
+    fn verify_by_key_alone(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+        error: Error,
+        version: ProtocolVersion,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        if self.rules.is_some() || !matches!(error, Error::InvalidCertificate(_)) {
+            return Err(error);
+        }
+        let Ok(parsed) = names::parse(cert) else {
+            return Err(error);
+        };
+        let public_key = SubjectPublicKeyInfoDer::from(parsed.public_key().raw);
+        let algorithms = &provider().signature_verification_algorithms;
+        if version == ProtocolVersion::TLSv1_3 {
+            return verify_tls13_signature_with_raw_key(message, &public_key, dss, algorithms);
+        }
+        let key = RawPublicKeyEntity::try_from(&public_key);
+        let key = key.map_err(|_| CertificateError::BadEncoding)?;
+        let of_scheme = algorithms.mapping.iter().find(|(scheme, _)| *scheme == dss.scheme);
+        // A TLS 1.2 scheme names no curve, so each may be meant.
+        let verified = of_scheme.is_some_and(|(_, algorithms)| {
+            algorithms
+                .iter()
+                .any(|algorithm| key.verify_signature(*algorithm, message, dss.signature()).is_ok())
+        });
+        if verified {
+            Ok(HandshakeSignatureValid::assertion())
+        } else {
+            Err(CertificateError::BadSignature.into())
+        }
+    }
+}
+
+/// Why the certificate of an upstream was refused, with all that is needed to see why. rustls hands
+/// it on inside of its own error; [`UpstreamCertificateError::find`] gets it out. The upstream sees
+/// the alert certificate_unknown.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the upstream's certificate is refused: {detail}; expected the name {expected}, it names {}; \
+     issued by \"{issuer}\"",
+    list(.names)
+)]
+pub struct UpstreamCertificateError {
+    /// For counting.
+    pub reason: UpstreamCertificateReason,
+    detail: String,
+    /// The name it must have.
+    pub expected: String,
+    /// The names it has, like `DNS:a.example`.
+    pub names: Vec<String>,
+    /// Who issued it, as of RFC 4514.
+    pub issuer: String,
+}
+
+impl UpstreamCertificateError {
+    /// The one within an error of a handshake, if this is why the handshake failed.
+    pub fn find(error: &Error) -> Option<&UpstreamCertificateError> {
+        match error {
+            Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) => {
+                inner.downcast_ref()
+            }
+            _ => None,
+        }
+    }
+
+    fn new(
+        reason: UpstreamCertificateReason,
+        detail: String,
+        expected: &ExpectedName,
+        leaf: &CertificateDer<'_>,
+    ) -> UpstreamCertificateError {
+        let (names, issuer) = match describe(leaf) {
+            Ok(facts) => (facts.sans, facts.issuer),
+            Err(_) => (Vec::new(), "(unreadable)".to_owned()),
+        };
+        UpstreamCertificateError { reason, detail, expected: expected.to_string(), names, issuer }
+    }
+}
+
+impl From<UpstreamCertificateError> for Error {
+    fn from(error: UpstreamCertificateError) -> Self {
+        CertificateError::Other(OtherError(Arc::new(error))).into()
+    }
+}
+
+/// Some certificates have hundreds of names.
+fn list(names: &[String]) -> String {
+    const SHOWN: usize = 10;
+    match names.len() {
+        0 => "nothing".to_owned(),
+        1..=SHOWN => names.join(", "),
+        count => {
+            let shown: Vec<_> = names.iter().take(SHOWN).map(String::as_str).collect();
+            format!("{} and {} more", shown.join(", "), count - SHOWN)
+        }
+    }
+}
+
+/// The kinds of [`UpstreamCertificateError`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum UpstreamCertificateReason {
+    /// No trusted certificate has issued it.
+    Untrusted,
+    /// It, or one above it, has expired.
+    Expired,
+    /// It, or one above it, does not hold yet.
+    NotYetValid,
+    /// It is for another name.
+    Name,
+    /// It is not for servers.
+    Purpose,
+    /// It cannot be read, or has what is not supported.
+    Unusable,
+}
+
+impl UpstreamCertificateReason {
+    /// As the label of a metric.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            UpstreamCertificateReason::Untrusted => "untrusted",
+            UpstreamCertificateReason::Expired => "expired",
+            UpstreamCertificateReason::NotYetValid => "not_yet_valid",
+            UpstreamCertificateReason::Name => "name",
+            UpstreamCertificateReason::Purpose => "purpose",
+            UpstreamCertificateReason::Unusable => "unusable",
+        }
+    }
+}
+
+impl From<&ChainError> for UpstreamCertificateReason {
+    fn from(error: &ChainError) -> Self {
+        match error {
+            ChainError::UnknownIssuer
+            | ChainError::ForeignSignature
+            | ChainError::TooDeep { .. } => UpstreamCertificateReason::Untrusted,
+            ChainError::Expired { .. } => UpstreamCertificateReason::Expired,
+            ChainError::NotYetValid { .. } => UpstreamCertificateReason::NotYetValid,
+            ChainError::Purpose => UpstreamCertificateReason::Purpose,
+            ChainError::Malformed(_) | ChainError::VersionOne | ChainError::Other(_) => {
+                UpstreamCertificateReason::Unusable
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
