@@ -1,0 +1,86 @@
+//! Puts a closed loop of load on a TLS server and counts what came back, and what that cost the
+//! server.
+#![expect(clippy::print_stdout, reason = "the result goes to standard output")]
+
+mod cpu;
+mod load;
+mod tls;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Parser, ValueEnum};
+
+/// Puts a closed loop of load on a TLS server.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// What a unit of work is.
+    #[arg(value_enum)]
+    work: Work,
+    /// The server.
+    #[arg(long)]
+    address: SocketAddr,
+    /// The name asked for and verified.
+    #[arg(long)]
+    name: String,
+    /// What is asked for.
+    #[arg(long, default_value = "/")]
+    path: String,
+    /// Length of the body that every response must have, in bytes.
+    #[arg(long)]
+    body_bytes: usize,
+    /// Roots of the server's certificate, PEM.
+    #[arg(long)]
+    ca: PathBuf,
+    /// Our certificate, PEM.
+    #[arg(long)]
+    cert: PathBuf,
+    /// Its key, PEM.
+    #[arg(long)]
+    key: PathBuf,
+    /// Loops side by side.
+    #[arg(long, default_value_t = 50)]
+    connections: usize,
+    /// For how long, in seconds.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// Processes whose CPU time is counted, with their children.
+    #[arg(long, value_delimiter = ',')]
+    pid: Vec<u32>,
+}
+
+/// What a unit of work is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Work {
+    /// A request on a connection that stays.
+    KeepAlive,
+    /// A connection with a full handshake, and one request.
+    FullHandshake,
+    /// A connection with a resumed handshake, and one request.
+    ResumedHandshake,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let plan = load::Plan {
+        work: arguments.work,
+        address: arguments.address,
+        name: arguments.name.clone(),
+        request: format!("GET {} HTTP/1.1\r\nHost: {}\r\n", arguments.path, arguments.name),
+        body_bytes: arguments.body_bytes,
+        config: tls::client(&arguments.ca, &arguments.cert, &arguments.key, arguments.work)?,
+    };
+    // Connections, pools and caches as they will be.
+    plan.run(arguments.connections, Duration::from_secs(1))?;
+    let before = cpu::used_by(&arguments.pid)?;
+    let done = plan.run(arguments.connections, Duration::from_secs(arguments.seconds))?;
+    let used = cpu::used_by(&arguments.pid)? - before;
+    println!(
+        "{:?} units={} resumed={} per_s={:.0} cpu_us_per_unit={:.2}",
+        arguments.work,
+        done.units,
+        done.resumed,
+        done.units as f64 / arguments.seconds as f64,
+        used.as_secs_f64() * 1e6 / done.units as f64,
+    );
+    Ok(())
+}
