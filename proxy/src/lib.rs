@@ -1,6 +1,7 @@
 //! Portcullis, an identity-aware TLS edge proxy. ARCHITECTURE.md draws the rooms.
 
 pub mod admin;
+pub mod cli;
 pub mod config;
 pub mod conn;
 pub mod http;
