@@ -1,8 +1,8 @@
 //! Portcullis, an identity-aware TLS edge proxy. ARCHITECTURE.md draws the rooms.
 
 pub mod admin;
-// pub mod app;
-// pub mod cli;
+pub mod app;
+pub mod cli;
 pub mod config;
 pub mod conn;
 pub mod http;
@@ -11,8 +11,8 @@ pub mod observe;
 pub mod policy;
 pub mod route;
 pub mod rt;
-// pub mod snapshot;
+pub mod snapshot;
 pub mod sys;
 pub mod tls;
 pub mod upstream;
-// pub mod worker;
+pub mod worker;

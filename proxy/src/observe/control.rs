@@ -247,7 +247,7 @@ fn config_view(control: &Control) -> ConfigView {
         generation: control.generation,
         last_reload: control.last_reload.as_ref().map(|reload| ReloadView {
             success: reload.error.is_none(),
-            time: time::rfc3339_ms(reload.time_ms),
+            time: time::rfc3339_ms(reload.time_ms).to_string(),
             error: reload.error.clone(),
         }),
     }
@@ -259,7 +259,7 @@ fn certificate_view(facts: &CertificateFacts) -> CertificateView {
         names: facts.names.clone(),
         origin: facts.origin.clone(),
         usage: facts.usage,
-        not_after: time::rfc3339_s(facts.not_after_s),
+        not_after: time::rfc3339_s(facts.not_after_s).to_string(),
         days_left: facts.not_after_s.saturating_sub(now_s).div_euclid(86_400),
     }
 }

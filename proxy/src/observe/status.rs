@@ -119,7 +119,8 @@ pub enum CertificateUsage {
 }
 
 impl CertificateUsage {
-    pub(super) fn as_str(self) -> &'static str {
+    /// As it stands in metrics and status.
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             CertificateUsage::Server => "server",
             CertificateUsage::Upstream => "upstream",

@@ -1,6 +1,9 @@
 //! Points in time as RFC 3339 writes them, in UTC.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    fmt,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 const SECONDS_PER_DAY: i64 = 86_400;
 
@@ -14,23 +17,31 @@ pub(super) fn epoch_ms(time: SystemTime) -> i64 {
 }
 
 /// `2026-01-31T23:59:59.123Z`
-pub(super) fn rfc3339_ms(epoch_ms: i64) -> String {
-    let (seconds, ms) = (epoch_ms.div_euclid(1000), epoch_ms.rem_euclid(1000));
-    let (date, time) = date_and_time(seconds);
-    format!("{date}T{time}.{ms:03}Z")
+pub(super) fn rfc3339_ms(epoch_ms: i64) -> impl fmt::Display {
+    Rfc3339 { epoch_s: epoch_ms.div_euclid(1000), ms: Some(epoch_ms.rem_euclid(1000)) }
 }
 
 /// `2026-01-31T23:59:59Z`
-pub(super) fn rfc3339_s(epoch_s: i64) -> String {
-    let (date, time) = date_and_time(epoch_s);
-    format!("{date}T{time}Z")
+pub(super) fn rfc3339_s(epoch_s: i64) -> impl fmt::Display {
+    Rfc3339 { epoch_s, ms: None }
 }
 
-fn date_and_time(epoch_s: i64) -> (String, String) {
-    let (year, month, day) = civil_from_days(epoch_s.div_euclid(SECONDS_PER_DAY));
-    let second = epoch_s.rem_euclid(SECONDS_PER_DAY);
-    let time = format!("{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60);
-    (format!("{year:04}-{month:02}-{day:02}"), time)
+struct Rfc3339 {
+    epoch_s: i64,
+    ms: Option<i64>,
+}
+
+impl fmt::Display for Rfc3339 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (year, month, day) = civil_from_days(self.epoch_s.div_euclid(SECONDS_PER_DAY));
+        let second = self.epoch_s.rem_euclid(SECONDS_PER_DAY);
+        let (h, m, s) = (second / 3600, second / 60 % 60, second % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}")?;
+        match self.ms {
+            Some(ms) => write!(f, ".{ms:03}Z"),
+            None => f.write_str("Z"),
+        }
+    }
 }
 
 /// The Gregorian date of a day counted from 1970-01-01. Howard Hinnant, "chrono-Compatible
@@ -58,12 +69,12 @@ mod tests {
 
     #[test]
     fn known_times_are_written_as_rfc_3339_does() {
-        assert_eq!(rfc3339_ms(0), "1970-01-01T00:00:00.000Z");
-        assert_eq!(rfc3339_ms(-1), "1969-12-31T23:59:59.999Z");
-        assert_eq!(rfc3339_s(951_782_400), "2000-02-29T00:00:00Z");
-        assert_eq!(rfc3339_s(4_107_542_399), "2100-02-28T23:59:59Z");
-        assert_eq!(rfc3339_s(4_107_542_400), "2100-03-01T00:00:00Z");
-        assert_eq!(rfc3339_ms(1_785_715_200_123), "2026-08-03T00:00:00.123Z");
+        assert_eq!(rfc3339_ms(0).to_string(), "1970-01-01T00:00:00.000Z");
+        assert_eq!(rfc3339_ms(-1).to_string(), "1969-12-31T23:59:59.999Z");
+        assert_eq!(rfc3339_s(951_782_400).to_string(), "2000-02-29T00:00:00Z");
+        assert_eq!(rfc3339_s(4_107_542_399).to_string(), "2100-02-28T23:59:59Z");
+        assert_eq!(rfc3339_s(4_107_542_400).to_string(), "2100-03-01T00:00:00Z");
+        assert_eq!(rfc3339_ms(1_785_715_200_123).to_string(), "2026-08-03T00:00:00.123Z");
     }
 
     proptest! {
@@ -71,7 +82,7 @@ mod tests {
         fn every_second_is_written_as_an_http_date_says(epoch_s in 0_i64..253_402_300_800) {
             let time = UNIX_EPOCH + std::time::Duration::from_secs(epoch_s as u64);
             let http = httpdate::fmt_http_date(time); // Sun, 06 Nov 1994 08:49:37 GMT
-            let ours = rfc3339_s(epoch_s);
+            let ours = rfc3339_s(epoch_s).to_string();
             prop_assert_eq!(&ours[0..4], &http[12..16]);
             prop_assert_eq!(&ours[8..10], &http[5..7]);
             prop_assert_eq!(&ours[11..19], &http[17..25]);

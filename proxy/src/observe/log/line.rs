@@ -30,7 +30,7 @@ impl<'a> Line<'a> {
         if format == LogFormat::Json {
             line.out.push('{');
         }
-        line.plain("time", &time::rfc3339_ms(epoch_ms));
+        line.plain("time", time::rfc3339_ms(epoch_ms));
         line.plain("level", level.as_str());
         line.plain("service", "portcullis");
         line.text("message", message);
@@ -101,11 +101,11 @@ impl<'a> Line<'a> {
     }
 
     /// A value of our own that needs no quotes in text.
-    fn plain(&mut self, key: &str, value: &str) {
+    fn plain(&mut self, key: &str, value: impl fmt::Display) {
         self.key(key);
         match self.format {
             LogFormat::Json => self.push(format_args!("\"{value}\"")),
-            LogFormat::Text => self.out.push_str(value),
+            LogFormat::Text => self.push(format_args!("{value}")),
         }
     }
 
@@ -136,6 +136,15 @@ impl<'a> Line<'a> {
 
     fn quoted(&mut self, value: &str) {
         self.out.push('"');
+        if value.len() <= MAX_VALUE_CHARS && value.bytes().all(is_clear) {
+            self.out.push_str(value);
+        } else {
+            self.escaped_up_to_limit(value);
+        }
+        self.out.push('"');
+    }
+
+    fn escaped_up_to_limit(&mut self, value: &str) {
         let mut chars = value.chars();
         for char in chars.by_ref().take(MAX_VALUE_CHARS) {
             self.escaped(char);
@@ -143,7 +152,6 @@ impl<'a> Line<'a> {
         if chars.next().is_some() {
             self.out.push('…');
         }
-        self.out.push('"');
     }
 
     /// As JSON escapes, which text takes over.
@@ -162,6 +170,11 @@ impl<'a> Line<'a> {
         // Writing to a `String` cannot fail; a `Display` that fails leaves its value short.
         let _ = self.out.write_fmt(what);
     }
+}
+
+/// Bytes that stand for themselves between quotes: what nearly every value is made of.
+fn is_clear(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')
 }
 
 /// Characters of a text value that need no quotes.

@@ -6,12 +6,15 @@ mod line;
 mod thread;
 
 use std::{
+    fs::File,
     io,
+    os::fd::AsFd,
     sync::{Arc, OnceLock, atomic::AtomicU64},
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
+use tracing::Subscriber;
 use tracing_subscriber::{
     Registry, filter::Targets, layer::SubscriberExt, reload, util::SubscriberInitExt,
 };
@@ -39,7 +42,9 @@ impl Log {
     /// go to standard error. Fails when the thread cannot be started.
     pub fn start(spec: LogSpec, metrics: &Metrics) -> io::Result<Log> {
         let dropped = metrics.log_records_dropped.clone();
-        Ok(Log::new(spec, Sink::start(io::stdout(), io::stderr(), dropped)?))
+        // Without the buffer of `io::stdout`, which keeps what could not be written.
+        let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        Ok(Log::new(spec, Sink::start(out, io::stderr(), dropped)?))
     }
 
     /// A log that nobody reads.
@@ -54,16 +59,17 @@ impl Log {
         Log { shared: Arc::new(shared) }
     }
 
-    /// Sends the events of `tracing` here, from all threads. Does nothing where another subscriber
-    /// has been installed.
+    /// Sends the events of `tracing` here, from all threads. Does nothing where a subscriber has
+    /// been installed before.
     pub fn install(&self) {
+        let _ = self.subscriber().try_init();
+    }
+
+    fn subscriber(&self) -> impl Subscriber + Send + Sync + 'static {
         let (filter, handle) = reload::Layer::new(events::filter(self.spec().level));
-        let layer = events::EventLayer::new(self.clone());
-        let installed = tracing_subscriber::registry().with(filter).with(layer).try_init();
-        if installed.is_ok() {
-            // Installed once, so set once.
-            let _ = self.shared.filter.set(handle);
-        }
+        // Of several subscribers the first follows a reload; there is but one.
+        let _ = self.shared.filter.set(handle);
+        tracing_subscriber::registry().with(filter).with(events::EventLayer::new(self.clone()))
     }
 
     /// Goes on with other settings, after a reload.
@@ -104,6 +110,23 @@ pub(super) mod tests {
     use std::sync::mpsc::Receiver;
 
     use super::thread::Message;
+
+    use super::*;
+    use crate::observe::{Level, LogFormat};
+
+    #[test]
+    fn a_reload_changes_level_and_format_of_events() {
+        let (log, captured) = Log::captured(LogSpec { level: Level::Warn, ..LogSpec::default() });
+        tracing::subscriber::with_default(log.subscriber(), || {
+            tracing::info!("before");
+            let (level, format) = (Level::Debug, LogFormat::Text);
+            log.configure(LogSpec { level, format, ..LogSpec::default() });
+            tracing::debug!("after");
+        });
+        let lines = captured.lines();
+        assert!(lines.ends_with(" level=debug service=portcullis message=after\n"), "{lines}");
+        assert!(!lines.contains("before"), "{lines}");
+    }
 
     /// What was logged.
     pub(in super::super) struct Captured(pub(super) Receiver<Message>);

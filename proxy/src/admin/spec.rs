@@ -1,4 +1,4 @@
-//! The administrative listener, on the control thread.
+//! What this room needs to be told.
 
 use std::{net::SocketAddr, sync::Arc};
 

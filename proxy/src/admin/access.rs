@@ -1,0 +1,144 @@
+//! Who may read from a listener: TLS, client certificates, a password.
+
+use std::{io, sync::Arc};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::HeaderValue;
+use ring::{hmac, rand::SystemRandom};
+use rustls::{
+    ServerConfig,
+    crypto::ring::default_provider,
+    server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
+    sign::SingleCertAndKey,
+};
+
+use super::{MetricsListenerSpec, Secret};
+use crate::tls::{Identity, TrustAnchors};
+
+/// Who may read from a listener.
+#[derive(Debug)]
+pub(super) struct Access {
+    /// `None` is plain text.
+    pub(super) tls: Option<Arc<ServerConfig>>,
+    /// `None` asks for no password.
+    pub(super) password: Option<BasicAuth>,
+}
+
+impl Access {
+    /// Everybody who can connect.
+    pub(super) fn open() -> Access {
+        Access { tls: None, password: None }
+    }
+
+    /// Those whom the spec lets in.
+    pub(super) fn new(spec: &MetricsListenerSpec) -> io::Result<Access> {
+        let tls = match (&spec.identity, &spec.client_anchors) {
+            (Some(identity), anchors) => Some(server_config(identity, anchors.as_deref())?),
+            (None, None) => None,
+            (None, Some(_)) => {
+                return Err(invalid("a client CA needs a certificate to serve with"));
+            }
+        };
+        let password = spec.basic_auth.as_ref().map(BasicAuth::new).transpose()?;
+        Ok(Access { tls, password })
+    }
+}
+
+fn server_config(
+    identity: &Identity,
+    anchors: Option<&TrustAnchors>,
+) -> io::Result<Arc<ServerConfig>> {
+    let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(invalid)?;
+    let builder = match anchors {
+        Some(anchors) => builder.with_client_cert_verifier(client_verifier(anchors)?),
+        None => builder.with_no_client_auth(),
+    };
+    let resolver = SingleCertAndKey::from(identity.certified.clone());
+    let mut config = builder.with_cert_resolver(Arc::new(resolver));
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // A session made under one client CA must not outlive its change, and scrapes are few.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
+
+fn client_verifier(anchors: &TrustAnchors) -> io::Result<Arc<dyn ClientCertVerifier>> {
+    let provider = Arc::new(default_provider());
+    WebPkiClientVerifier::builder_with_provider(anchors.roots.clone(), provider)
+        .build()
+        .map_err(invalid)
+}
+
+fn invalid(reason: impl ToString) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, reason.to_string())
+}
+
+/// HTTP Basic authentication (RFC 7617).
+#[derive(Debug)]
+pub(super) struct BasicAuth {
+    /// Drawn anew for each configuration.
+    key: hmac::Key,
+    /// Of `user:password`.
+    tag: hmac::Tag,
+}
+
+impl BasicAuth {
+    fn new(credentials: &Secret) -> io::Result<BasicAuth> {
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
+            .map_err(|_| io::Error::other("no random bytes"))?;
+        let tag = hmac::sign(&key, credentials.0.as_bytes());
+        Ok(BasicAuth { key, tag })
+    }
+
+    /// Whether an Authorization header carries the credentials. Tags are compared instead of the
+    /// credentials, in constant time, so that neither content nor length shows in how long it
+    /// takes.
+    pub(super) fn accepts(&self, authorization: Option<&HeaderValue>) -> bool {
+        let presented = authorization.and_then(credentials);
+        presented.is_some_and(|bytes| hmac::verify(&self.key, &bytes, self.tag.as_ref()).is_ok())
+    }
+}
+
+fn credentials(authorization: &HeaderValue) -> Option<Vec<u8>> {
+    let (scheme, encoded) = authorization.to_str().ok()?.split_once(' ')?;
+    let basic = scheme.eq_ignore_ascii_case("basic");
+    basic.then(|| STANDARD.decode(encoded.trim()).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_very_credentials_are_accepted() {
+        let auth = BasicAuth::new(&Secret("prom:s3:cret".into())).unwrap();
+        let accepts = |header: &'static str| auth.accepts(Some(&HeaderValue::from_static(header)));
+        assert!(accepts("Basic cHJvbTpzMzpjcmV0"));
+        assert!(accepts("basic  cHJvbTpzMzpjcmV0"));
+        assert!(!accepts("Basic cHJvbTpzMzpjcmV"), "cut off");
+        assert!(!accepts("Basic cHJvbTpzMzpjcmU="), "another password");
+        assert!(!accepts("Basic "));
+        assert!(!accepts("Bearer cHJvbTpzMzpjcmV0"));
+        assert!(!accepts("cHJvbTpzMzpjcmV0"));
+        assert!(!auth.accepts(None));
+    }
+
+    #[test]
+    fn a_client_ca_without_a_certificate_is_refused() {
+        let anchors = TrustAnchors {
+            roots: Arc::new(rustls::RootCertStore::empty()),
+            certificates: Vec::new(),
+            origin: "ca.pem".into(),
+            digest: [0; 32],
+        };
+        let spec = MetricsListenerSpec {
+            address: ([127, 0, 0, 1], 0).into(),
+            basic_auth: None,
+            identity: None,
+            client_anchors: Some(Arc::new(anchors)),
+        };
+        assert_eq!(Access::new(&spec).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+}

@@ -1,0 +1,102 @@
+//! The administrative listeners, on the control thread: metrics, health and status.
+
+mod access;
+mod respond;
+mod serve;
+mod spec;
+
+use std::{io, net::SocketAddr, net::TcpListener, sync::Arc};
+
+use arc_swap::ArcSwap;
+use tokio::task::JoinSet;
+
+pub use spec::{AdminSpec, MetricsListenerSpec, Secret};
+
+use crate::observe::Metrics;
+use access::Access;
+use respond::Scope;
+use serve::Listener;
+
+/// The listeners, bound and not yet served.
+#[derive(Debug)]
+pub struct Server {
+    listeners: Vec<Listener>,
+    settings: Settings,
+}
+
+/// What a reload may change about a server that runs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Who may read from Pomerium's metrics listener, and its certificate; `None` without one.
+    metrics: Option<Arc<ArcSwap<Access>>>,
+}
+
+impl Server {
+    /// Binds the addresses.
+    ///
+    /// Fails where one is taken, or where certificates cannot be used as the spec asks.
+    pub fn bind(spec: &AdminSpec, metrics: &Arc<Metrics>) -> io::Result<Server> {
+        let mut listeners = Vec::new();
+        if let Some(address) = spec.address {
+            let open = Arc::new(ArcSwap::from_pointee(Access::open()));
+            listeners.push(listener(address, Scope::Everything, open, metrics)?);
+        }
+        let mut settings = Settings { metrics: None };
+        if let Some(spec) = &spec.metrics {
+            let access = Arc::new(ArcSwap::from_pointee(Access::new(spec)?));
+            settings.metrics = Some(access.clone());
+            listeners.push(listener(spec.address, Scope::MetricsOnly, access, metrics)?);
+        }
+        Ok(Server { listeners, settings })
+    }
+
+    /// The addresses bound: the administrative one first, then that of metrics alone.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(|listener| listener.socket.local_addr().ok()).collect()
+    }
+
+    /// What a reload may change.
+    pub fn settings(&self) -> Settings {
+        self.settings.clone()
+    }
+
+    /// Serves until it is dropped. Needs a tokio runtime with I/O and time. Fails when the runtime
+    /// does not take the sockets.
+    pub async fn run(self) -> io::Result<()> {
+        let mut loops = JoinSet::new();
+        for listener in self.listeners {
+            loops.spawn(listener.into_accept_loop()?);
+        }
+        // The loops never end.
+        while loops.join_next().await.is_some() {}
+        Ok(())
+    }
+}
+
+impl Settings {
+    /// Goes on with the certificate, the client CA and the password of a new configuration.
+    /// Addresses stay as they were bound.
+    ///
+    /// Fails where the certificates cannot be used; then nothing changes.
+    pub fn configure(&self, spec: &AdminSpec) -> io::Result<()> {
+        if let (Some(access), Some(spec)) = (&self.metrics, &spec.metrics) {
+            access.store(Arc::new(Access::new(spec)?));
+        }
+        Ok(())
+    }
+}
+
+fn listener(
+    address: SocketAddr,
+    scope: Scope,
+    access: Arc<ArcSwap<Access>>,
+    metrics: &Arc<Metrics>,
+) -> io::Result<Listener> {
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{address}: {error}"));
+    let socket = TcpListener::bind(address).map_err(named)?;
+    socket.set_nonblocking(true).map_err(named)?;
+    Ok(Listener { socket, scope, access, metrics: metrics.clone() })
+}
+
+#[cfg(test)]
+mod tests;

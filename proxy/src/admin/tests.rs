@@ -1,0 +1,237 @@
+//! Over real sockets.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    thread,
+};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+    crypto::ring::{default_provider, sign::any_supported_type},
+    pki_types::{CertificateDer, PrivateKeyDer},
+    sign::CertifiedKey,
+};
+
+use super::*;
+use crate::{
+    cli::status,
+    observe::State,
+    tls::{Identity, TrustAnchors},
+};
+
+/// Serves on a thread of its own until the tests end.
+fn start(spec: &AdminSpec) -> (Vec<SocketAddr>, Arc<Metrics>, Settings) {
+    let metrics = Arc::new(Metrics::new(2));
+    let server = Server::bind(spec, &metrics).unwrap();
+    let (addresses, settings) = (server.addresses(), server.settings());
+    thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(server.run())
+    });
+    (addresses, metrics, settings)
+}
+
+fn anywhere() -> SocketAddr {
+    ([127, 0, 0, 1], 0).into()
+}
+
+fn admin_only() -> AdminSpec {
+    AdminSpec { address: Some(anywhere()), metrics: None }
+}
+
+fn metrics_only(spec: MetricsListenerSpec) -> AdminSpec {
+    AdminSpec { address: None, metrics: Some(spec) }
+}
+
+fn plain_metrics() -> MetricsListenerSpec {
+    MetricsListenerSpec {
+        address: anywhere(),
+        basic_auth: None,
+        identity: None,
+        client_anchors: None,
+    }
+}
+
+/// Sends bytes and gives back all that comes.
+fn exchange(stream: &mut (impl Read + Write), request: &str) -> String {
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut response = Vec::new();
+    stream.read_to_end(&mut response).unwrap();
+    String::from_utf8(response).unwrap()
+}
+
+fn exchange_plain(address: SocketAddr, request: &str) -> String {
+    exchange(&mut TcpStream::connect(address).unwrap(), request)
+}
+
+const GET_METRICS: &str = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+
+#[test]
+fn status_over_a_socket_is_what_the_metrics_say() {
+    let (addresses, metrics, _) = start(&admin_only());
+    metrics.set_state(State::Ready);
+    metrics.worker(1).unwrap().connections_accepted.add(7);
+    let view = status::fetch(addresses[0]).unwrap();
+    assert_eq!(view.state, State::Ready);
+    assert_eq!(view.workers[1].accepted, 7);
+    assert_eq!(view.pid, std::process::id());
+}
+
+#[test]
+fn one_request_is_served_on_a_connection() {
+    let (addresses, _, _) = start(&admin_only());
+    let twice = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(2);
+    let response = exchange_plain(addresses[0], &twice);
+    assert_eq!(response.matches("HTTP/1.1 200 OK").count(), 1, "{response}");
+    assert!(response.contains("connection: close"), "{response}");
+}
+
+#[test]
+fn garbage_gets_400_and_a_long_head_431() {
+    let (addresses, _, _) = start(&admin_only());
+    let response = exchange_plain(addresses[0], "\x16\x03\x01 garbage\r\n\r\n");
+    assert!(response.starts_with("HTTP/1.1 400"), "{response}");
+    // Not a byte more than is read, or the answer could be lost to a reset.
+    let head = format!("{:a<16384}", "GET / HTTP/1.1\r\nHost: x\r\nA: ");
+    let response = exchange_plain(addresses[0], &head);
+    assert!(response.starts_with("HTTP/1.1 431"), "{response}");
+}
+
+#[test]
+fn a_connection_beyond_the_limit_is_closed_and_a_freed_place_is_taken() {
+    let (addresses, _, _) = start(&admin_only());
+    let mut open: Vec<_> = (0..64).map(|_| TcpStream::connect(addresses[0]).unwrap()).collect();
+    let mut beyond = TcpStream::connect(addresses[0]).unwrap();
+    assert_eq!(beyond.read_to_end(&mut Vec::new()).unwrap(), 0);
+    let response = exchange(&mut open[0], GET_METRICS);
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+}
+
+#[test]
+fn an_address_that_is_taken_is_named() {
+    let (addresses, metrics, _) = start(&admin_only());
+    let spec = AdminSpec { address: Some(addresses[0]), metrics: None };
+    let error = Server::bind(&spec, &metrics).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    assert!(error.to_string().contains(&addresses[0].to_string()));
+}
+
+#[test]
+fn a_password_is_asked_for_and_a_reload_changes_it() {
+    let with = |secret: &str| {
+        metrics_only(MetricsListenerSpec {
+            basic_auth: Some(Secret(secret.into())),
+            ..plain_metrics()
+        })
+    };
+    let (addresses, _, settings) = start(&with("u:p"));
+    let authorized = "GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Basic dTpw\r\n\r\n";
+    let response = exchange_plain(addresses[0], GET_METRICS);
+    assert!(response.starts_with("HTTP/1.1 401"), "{response}");
+    assert!(response.contains("www-authenticate: Basic realm="), "{response}");
+    assert!(exchange_plain(addresses[0], authorized).starts_with("HTTP/1.1 200"));
+    settings.configure(&with("u:q")).unwrap();
+    assert!(exchange_plain(addresses[0], authorized).starts_with("HTTP/1.1 401"));
+}
+
+/// A CA and what it issued.
+struct Pki {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Pki {
+    fn new() -> Pki {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        Pki { issuer: CertifiedIssuer::self_signed(params, key).unwrap() }
+    }
+
+    fn issue(&self, name: &str) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new([name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        (certificate.der().clone(), key.into())
+    }
+
+    fn roots(&self) -> Arc<RootCertStore> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).unwrap();
+        Arc::new(roots)
+    }
+
+    fn identity(&self) -> Arc<Identity> {
+        let (certificate, key) = self.issue("localhost");
+        let key = any_supported_type(&key).unwrap();
+        Arc::new(Identity {
+            certified: Arc::new(CertifiedKey::new(vec![certificate], key)),
+            origin: "test".into(),
+            digest: [0; 32],
+            names: vec!["localhost".into()],
+            not_after_s: 0,
+        })
+    }
+
+    fn anchors(&self) -> Arc<TrustAnchors> {
+        let (roots, origin) = (self.roots(), "test".into());
+        Arc::new(TrustAnchors { roots, certificates: Vec::new(), origin, digest: [0; 32] })
+    }
+
+    /// Asks over TLS, with a certificate of `client` where there is one.
+    fn exchange(&self, address: SocketAddr, client: Option<&Pki>) -> io::Result<String> {
+        let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(self.roots());
+        let config = match client.map(|pki| pki.issue("client")) {
+            Some((chain, key)) => builder.with_client_auth_cert(vec![chain], key).unwrap(),
+            None => builder.with_no_client_auth(),
+        };
+        let name = "localhost".try_into().unwrap();
+        let connection = ClientConnection::new(Arc::new(config), name).unwrap();
+        let mut stream = StreamOwned::new(connection, TcpStream::connect(address)?);
+        stream.write_all(GET_METRICS.as_bytes())?;
+        let mut response = String::new();
+        stream.read_to_string(&mut response)?; // fails where close_notify is missing
+        Ok(response)
+    }
+}
+
+#[test]
+fn metrics_are_served_over_tls() {
+    let pki = Pki::new();
+    let identity = Some(pki.identity());
+    let (addresses, _, _) =
+        start(&metrics_only(MetricsListenerSpec { identity, ..plain_metrics() }));
+    let response = pki.exchange(addresses[0], None).unwrap();
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+    assert!(response.contains("portcullis_workers 2"), "{response}");
+}
+
+#[test]
+fn with_a_client_ca_only_its_clients_are_served() {
+    let (pki, stranger) = (Pki::new(), Pki::new());
+    let (addresses, _, _) = start(&metrics_only(MetricsListenerSpec {
+        identity: Some(pki.identity()),
+        client_anchors: Some(pki.anchors()),
+        ..plain_metrics()
+    }));
+    assert!(pki.exchange(addresses[0], Some(&pki)).unwrap().starts_with("HTTP/1.1 200"));
+    assert!(pki.exchange(addresses[0], None).is_err());
+    assert!(pki.exchange(addresses[0], Some(&stranger)).is_err());
+}
+
+#[test]
+fn a_reload_brings_a_new_certificate() {
+    let (old, new) = (Pki::new(), Pki::new());
+    let with = |pki: &Pki| {
+        metrics_only(MetricsListenerSpec { identity: Some(pki.identity()), ..plain_metrics() })
+    };
+    let (addresses, _, settings) = start(&with(&old));
+    assert!(old.exchange(addresses[0], None).is_ok());
+    settings.configure(&with(&new)).unwrap();
+    assert!(new.exchange(addresses[0], None).is_ok());
+    assert!(old.exchange(addresses[0], None).is_err());
+}

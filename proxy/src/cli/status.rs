@@ -1,0 +1,159 @@
+//! `portcullis status`: asks the administrative listener and shows what it says.
+
+mod fetch;
+mod table;
+
+pub use fetch::{FetchError, fetch};
+
+use crate::observe::{
+    CertificateView, ConfigView, RouteView, State, StatusView, UpstreamView, WorkerView,
+};
+use table::{Align, Table, printable};
+
+/// The state of a running proxy as lines for a terminal, the last one ended too.
+pub fn render(status: &StatusView) -> String {
+    let mut page = head(status);
+    for section in [
+        workers(&status.workers),
+        routes(&status.routes),
+        certificates(&status.certificates),
+        upstreams(&status.upstreams),
+    ] {
+        page.push('\n');
+        page.push_str(&section);
+    }
+    page
+}
+
+fn head(status: &StatusView) -> String {
+    let state = match status.state {
+        State::Starting => "starting",
+        State::Ready => "ready",
+        State::Draining => "draining",
+    };
+    let mut head = format!(
+        "portcullis {}  {state}  pid {}  up {}\n",
+        printable(&status.version),
+        status.pid,
+        uptime(status.uptime_s)
+    );
+    head.push_str(&config(&status.config));
+    head
+}
+
+fn config(config: &ConfigView) -> String {
+    let mut lines = format!("{}  generation {}", printable(&config.file), config.generation);
+    match &config.last_reload {
+        None => lines.push('\n'),
+        Some(reload) if reload.success => {
+            lines.push_str(&format!("  applied {}\n", printable(&reload.time)));
+        }
+        Some(reload) => {
+            lines.push_str(&format!("\nlast reload refused {}:\n", printable(&reload.time)));
+            for line in reload.error.as_deref().unwrap_or_default().lines() {
+                lines.push_str(&format!("  {}\n", printable(line)));
+            }
+        }
+    }
+    lines
+}
+
+fn workers(workers: &[WorkerView]) -> String {
+    let mut table = Table::new(&[
+        ("WORKER", Align::Right),
+        ("CPU", Align::Right),
+        ("CONNECTIONS", Align::Right),
+        ("ACCEPTED", Align::Right),
+        ("REQUESTS", Align::Right),
+    ]);
+    for worker in workers {
+        table.row([
+            worker.id.to_string(),
+            worker.cpu.map_or("-".into(), |cpu| cpu.to_string()),
+            worker.connections.to_string(),
+            worker.accepted.to_string(),
+            worker.requests.to_string(),
+        ]);
+    }
+    table.render()
+}
+
+fn routes(routes: &[RouteView]) -> String {
+    let mut table = Table::new(&[
+        ("ROUTE", Align::Left),
+        ("FROM", Align::Left),
+        ("REQUESTS", Align::Right),
+        ("ERRORS", Align::Right),
+    ]);
+    for route in routes {
+        table.row([
+            route.name.clone(),
+            route.from.clone(),
+            route.requests.to_string(),
+            route.errors.to_string(),
+        ]);
+    }
+    table.render()
+}
+
+/// The first to expire comes first.
+fn certificates(certificates: &[CertificateView]) -> String {
+    let mut table = Table::new(&[
+        ("CERTIFICATE", Align::Left),
+        ("USE", Align::Left),
+        ("NOT AFTER", Align::Left),
+        ("DAYS LEFT", Align::Right),
+        ("FROM", Align::Left),
+    ]);
+    let mut certificates: Vec<_> = certificates.iter().collect();
+    certificates.sort_by_key(|certificate| certificate.days_left);
+    for certificate in certificates {
+        table.row([
+            certificate.names.join(", "),
+            certificate.usage.as_str().to_owned(),
+            certificate.not_after.clone(),
+            days_left(certificate.days_left),
+            certificate.origin.clone(),
+        ]);
+    }
+    table.render()
+}
+
+fn days_left(days: i64) -> String {
+    if days < 0 { "expired".to_owned() } else { days.to_string() }
+}
+
+fn upstreams(upstreams: &[UpstreamView]) -> String {
+    let mut table = Table::new(&[
+        ("UPSTREAM", Align::Left),
+        ("ACTIVE", Align::Right),
+        ("IDLE", Align::Right),
+        ("CONNECTS", Align::Right),
+        ("REUSED", Align::Right),
+    ]);
+    for upstream in upstreams {
+        table.row([
+            upstream.endpoint.clone(),
+            upstream.active.to_string(),
+            upstream.idle.to_string(),
+            upstream.connects.to_string(),
+            upstream.reused.to_string(),
+        ]);
+    }
+    table.render()
+}
+
+/// The two largest units that say something: `3d 4h`, `5m 6s`.
+fn uptime(seconds: u64) -> String {
+    let units = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
+    let first = units.iter().position(|(_, size)| seconds >= *size).unwrap_or(3);
+    let shown = units.iter().skip(first).take(2).scan(seconds, |left, (unit, size)| {
+        let count = *left / size;
+        *left %= size;
+        Some(format!("{count}{unit}"))
+    });
+    shown.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+use super::*;
+use crate::observe::{CertificateUsage, ReloadView};
+
+fn status() -> StatusView {
+    let certificate = |name: &str, days_left| CertificateView {
+        names: vec![name.into(), format!("www.{name}")],
+        origin: format!("/etc/{name}.pem"),
+        usage: CertificateUsage::Server,
+        not_after: "2026-12-31T00:00:00Z".into(),
+        days_left,
+    };
+    StatusView {
+        version: "0.1.0".into(),
+        pid: 42,
+        uptime_s: 90_061,
+        state: State::Ready,
+        config: ConfigView {
+            file: "/etc/portcullis/config.yaml".into(),
+            generation: 2,
+            last_reload: Some(ReloadView {
+                success: true,
+                time: "2026-01-01T00:00:00.000Z".into(),
+                error: None,
+            }),
+        },
+        workers: vec![
+            WorkerView { id: 0, cpu: Some(2), connections: 1, accepted: 10, requests: 1234 },
+            WorkerView { id: 1, cpu: None, ..WorkerView::default() },
+        ],
+        routes: vec![RouteView {
+            name: "grafana".into(),
+            from: "https://grafana.example.com".into(),
+            requests: 1234,
+            errors: 1,
+        }],
+        certificates: vec![certificate("b.example", 40), certificate("a.example", -3)],
+        upstreams: vec![UpstreamView {
+            endpoint: "10.0.0.1:8443".into(),
+            idle: 3,
+            active: 1,
+            connects: 4,
+            reused: 1230,
+        }],
+    }
+}
+
+#[test]
+fn everything_is_shown_in_aligned_columns() {
+    assert_eq!(
+        render(&status()),
+        "\
+portcullis 0.1.0  ready  pid 42  up 1d 1h
+/etc/portcullis/config.yaml  generation 2  applied 2026-01-01T00:00:00.000Z
+
+WORKER  CPU  CONNECTIONS  ACCEPTED  REQUESTS
+     0    2            1        10      1234
+     1    -            0         0         0
+
+ROUTE    FROM                         REQUESTS  ERRORS
+grafana  https://grafana.example.com      1234       1
+
+CERTIFICATE               USE     NOT AFTER             DAYS LEFT  FROM
+a.example, www.a.example  server  2026-12-31T00:00:00Z    expired  /etc/a.example.pem
+b.example, www.b.example  server  2026-12-31T00:00:00Z         40  /etc/b.example.pem
+
+UPSTREAM       ACTIVE  IDLE  CONNECTS  REUSED
+10.0.0.1:8443       1     3         4    1230
+"
+    );
+}
+
+#[test]
+fn a_refused_reload_is_shown_with_every_line_of_its_reason() {
+    let mut status = status();
+    status.config.last_reload = Some(ReloadView {
+        success: false,
+        time: "T".into(),
+        error: Some("config.yaml:3: no such key\nconfig.yaml:9: bad\u{1b}[2J value".into()),
+    });
+    let page = render(&status);
+    assert!(page.contains(
+        "generation 2\nlast reload refused T:\n  config.yaml:3: no such key\n  \
+         config.yaml:9: bad\u{fffd}[2J value\n\n"
+    ));
+}
+
+#[test]
+fn a_name_cannot_command_the_terminal() {
+    let mut status = status();
+    status.certificates[0].names = vec!["\u{1b}]0;x\u{7}\u{9b}2J\n".into()];
+    let page = render(&status);
+    assert!(!page.chars().any(|c| c.is_control() && c != '\n'), "{page:?}");
+    assert_eq!(page.lines().count(), render(&self::status()).lines().count());
+}
+
+#[test]
+fn uptime_shows_its_two_largest_units() {
+    let shown = [0, 59, 60, 3661, 86_399, 86_400].map(uptime);
+    assert_eq!(shown, ["0s", "59s", "1m 0s", "1h 1m", "23h 59m", "1d 0h"]);
+}
+
+#[test]
+fn status_survives_its_way_through_json() {
+    let json = serde_json::to_string(&status()).unwrap();
+    assert_eq!(serde_json::from_str::<StatusView>(&json).unwrap(), status());
+}
