@@ -1,0 +1,165 @@
+//! The ClientHello's structure (RFC 8446 section 4.1.2), as far as the server_name extension (RFC
+//! 6066 section 3) asks for.
+//!
+//! Everything here runs in the kernel too: no loop, no recursion, inlined because a BPF program has
+//! 512 bytes of stack in all.
+
+use crate::Load;
+
+/// HandshakeType client_hello.
+pub(crate) const CLIENT_HELLO: u8 = 1;
+/// A handshake message's type and 24-bit length.
+pub(crate) const MESSAGE_HEADER_LEN: u32 = 4;
+
+const SERVER_NAME: u16 = 0;
+const HOST_NAME: u8 = 0;
+
+/// legacy_version and random.
+const FIXED_LEN: u32 = 2 + 32;
+const MAX_SESSION_ID_LEN: u32 = 32;
+
+/// Why a walk ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The bytes it needs next are not there.
+    Truncated,
+    /// A length or a count that cannot be.
+    Malformed,
+}
+
+/// The part of a source that one structure takes: no read passes its `end`.
+pub(crate) struct Cursor<'l, L: ?Sized> {
+    load: &'l L,
+    at: u32,
+    /// Never below `at`.
+    end: u32,
+}
+
+/// One extension's type, and where its body lies.
+pub(crate) struct Extension<'l, L: ?Sized> {
+    kind: u16,
+    pub(crate) body: Cursor<'l, L>,
+}
+
+impl<L: Load + ?Sized> Extension<'_, L> {
+    #[inline(always)]
+    pub(crate) fn is_server_name(&self) -> bool {
+        self.kind == SERVER_NAME
+    }
+}
+
+/// The extensions of the hello whose body (without its message header) is `hello`. A hello may end
+/// before them and then has none.
+#[inline(always)]
+pub(crate) fn extensions<L: Load + ?Sized>(
+    mut hello: Cursor<'_, L>,
+) -> Result<Cursor<'_, L>, Stop> {
+    hello.skip(FIXED_LEN)?;
+    let session_id_len = hello.u8()?;
+    if u32::from(session_id_len) > MAX_SESSION_ID_LEN {
+        return Err(Stop::Malformed);
+    }
+    hello.skip(u32::from(session_id_len))?;
+    let cipher_suites_len = hello.u16()?;
+    hello.skip(u32::from(cipher_suites_len))?;
+    let compression_methods_len = hello.u8()?;
+    hello.skip(u32::from(compression_methods_len))?;
+    if hello.is_empty() {
+        return Ok(hello);
+    }
+    let extensions_len = hello.u16()?;
+    if u32::from(extensions_len) != hello.left() {
+        return Err(Stop::Malformed);
+    }
+    Ok(hello)
+}
+
+/// Takes the first of `extensions`, which must not be empty.
+#[inline(always)]
+pub(crate) fn next_extension<'l, L: Load + ?Sized>(
+    extensions: &mut Cursor<'l, L>,
+) -> Result<Extension<'l, L>, Stop> {
+    let [kind_high, kind_low, len_high, len_low] = extensions.array()?;
+    let body = extensions.take(u32::from(u16::from_be_bytes([len_high, len_low])))?;
+    Ok(Extension { kind: u16::from_be_bytes([kind_high, kind_low]), body })
+}
+
+/// The first host_name of the server_name extension's body: where it lies and how long it is.
+/// `None` when the list opens with a name of another type: nobody can know how long that is.
+#[inline(always)]
+pub(crate) fn host_name<L: Load + ?Sized>(
+    list: &mut Cursor<'_, L>,
+) -> Result<Option<(u32, u32)>, Stop> {
+    let list_len = list.u16()?;
+    if list_len == 0 || u32::from(list_len) != list.left() {
+        return Err(Stop::Malformed);
+    }
+    if list.u8()? != HOST_NAME {
+        return Ok(None);
+    }
+    let len = u32::from(list.u16()?);
+    let offset = list.at;
+    list.skip(len)?;
+    if len == 0 {
+        return Err(Stop::Malformed);
+    }
+    Ok(Some((offset, len)))
+}
+
+/// Whether another host_name follows the first, which RFC 6066 forbids.
+pub(crate) fn has_second_host_name<L: Load + ?Sized>(
+    rest: &mut Cursor<'_, L>,
+) -> Result<bool, Stop> {
+    Ok(!rest.is_empty() && rest.u8()? == HOST_NAME)
+}
+
+impl<'l, L: Load + ?Sized> Cursor<'l, L> {
+    #[inline(always)]
+    pub(crate) fn new(load: &'l L, start: u32, len: u32) -> Self {
+        Self { load, at: start, end: start.saturating_add(len) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.at >= self.end
+    }
+
+    #[inline(always)]
+    fn left(&self) -> u32 {
+        self.end.saturating_sub(self.at)
+    }
+
+    #[inline(always)]
+    fn skip(&mut self, len: u32) -> Result<(), Stop> {
+        if len > self.left() {
+            return Err(Stop::Malformed);
+        }
+        self.at = self.at.saturating_add(len);
+        Ok(())
+    }
+
+    /// Splits the next `len` bytes off.
+    #[inline(always)]
+    fn take(&mut self, len: u32) -> Result<Self, Stop> {
+        let start = self.at;
+        self.skip(len)?;
+        Ok(Self { load: self.load, at: start, end: self.at })
+    }
+
+    #[inline(always)]
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Stop> {
+        let start = self.at;
+        self.skip(N as u32)?;
+        self.load.load(start).ok_or(Stop::Truncated)
+    }
+
+    #[inline(always)]
+    fn u8(&mut self) -> Result<u8, Stop> {
+        self.array().map(u8::from_be_bytes)
+    }
+
+    #[inline(always)]
+    fn u16(&mut self) -> Result<u16, Stop> {
+        self.array().map(u16::from_be_bytes)
+    }
+}

@@ -1,0 +1,98 @@
+//! The kernel's view: one segment, one record, constant bounds.
+
+use crate::Load;
+use crate::hello::{self, CLIENT_HELLO, Cursor, MESSAGE_HEADER_LEN, Stop};
+use crate::name::{HostName, Kind};
+use crate::record;
+
+/// How many extensions the kernel looks through. Browsers send about twenty.
+pub const MAX_EXTENSIONS: u32 = 64;
+
+/// What one segment tells about the name a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The name is in the caller's [`HostName`].
+    Name,
+    /// A hello that asks for no DNS name: no server_name extension, an IP literal, or bytes that
+    /// are not a name. User space tells them apart.
+    NoName,
+    /// The segment ends before the name.
+    Truncated,
+    /// Not the start of a TLS ClientHello.
+    NotTls,
+    /// A hello to be read in user space: fragmented over records, over [`MAX_EXTENSIONS`], or
+    /// malformed.
+    Unsupported,
+}
+
+/// Reads the server name out of the segment whose payload starts at `start` of `segment`.
+///
+/// The name is written into `name` and not returned, because a BPF program has 512 bytes of stack:
+/// it keeps the name in a map. `name` is empty for every other outcome.
+///
+/// A name is given as soon as it is there, before the rest of the hello: this is a hint for
+/// steering. Whether the hello is sound is decided in user space.
+#[inline(always)]
+pub fn sni<L: Load + ?Sized>(segment: &L, start: u32, name: &mut HostName) -> Outcome {
+    name.clear();
+    let extensions = match open(segment, start) {
+        Ok(hello) => hello::extensions(hello),
+        Err(outcome) => return outcome,
+    };
+    match extensions.and_then(find_host_name) {
+        Ok(Found::At(offset, len)) => match name.read(segment, offset, len) {
+            Some(Kind::Dns) => Outcome::Name,
+            Some(Kind::Other) => Outcome::NoName,
+            None => Outcome::Truncated,
+        },
+        Ok(Found::None) => Outcome::NoName,
+        Ok(Found::TooMany) | Err(Stop::Malformed) => Outcome::Unsupported,
+        Err(Stop::Truncated) => Outcome::Truncated,
+    }
+}
+
+/// The hello's body, if it is a hello and all of it is in the first record.
+#[inline(always)]
+fn open<L: Load + ?Sized>(segment: &L, start: u32) -> Result<Cursor<'_, L>, Outcome> {
+    // One byte first: it is all that the first segment may hold, and enough to know HTTP by.
+    let Some([content_type]) = segment.load(start) else { return Err(Outcome::Truncated) };
+    if content_type != record::HANDSHAKE {
+        return Err(Outcome::NotTls);
+    }
+    let Some([_, major, _, len_high, len_low, message_type, size_high, size_mid, size_low]) =
+        segment.load(start)
+    else {
+        return Err(Outcome::Truncated);
+    };
+    if major != record::MAJOR_VERSION || message_type != CLIENT_HELLO {
+        return Err(Outcome::NotTls);
+    }
+    let record_len = u32::from(u16::from_be_bytes([len_high, len_low]));
+    let size = u32::from_be_bytes([0, size_high, size_mid, size_low]);
+    if size + MESSAGE_HEADER_LEN != record_len {
+        return Err(Outcome::Unsupported);
+    }
+    let body = start.saturating_add(record::HEADER_LEN + MESSAGE_HEADER_LEN);
+    Ok(Cursor::new(segment, body, size))
+}
+
+enum Found {
+    At(u32, u32),
+    None,
+    TooMany,
+}
+
+#[inline(always)]
+fn find_host_name<L: Load + ?Sized>(mut extensions: Cursor<'_, L>) -> Result<Found, Stop> {
+    for _ in 0..MAX_EXTENSIONS {
+        if extensions.is_empty() {
+            return Ok(Found::None);
+        }
+        let mut extension = hello::next_extension(&mut extensions)?;
+        if extension.is_server_name() {
+            let place = hello::host_name(&mut extension.body)?;
+            return Ok(place.map_or(Found::None, |(offset, len)| Found::At(offset, len)));
+        }
+    }
+    Ok(Found::TooMany)
+}
