@@ -515,7 +515,7 @@ fn a_certificate_for_servers_gets_unsupported_certificate() {
 fn what_is_no_certificate_gets_bad_certificate() {
     let bench = Bench::with_client_auth();
     let identity = bench.root.issue(client_leaf()).identity();
-    let mut certified = rustls::sign::CertifiedKey::clone(&identity.certified);
+    let mut certified = CertifiedKey::clone(&identity.certified);
     certified.cert = vec![vec![0x30, 0x03, 0x02, 0x01, 0x00].into()];
     let garbage = Arc::new(Identity {
         certified: Arc::new(certified),
