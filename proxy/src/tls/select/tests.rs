@@ -1,1 +1,96 @@
+use rcgen::{KeyPair, PKCS_ED25519, PKCS_RSA_SHA256};
+use rustls::SignatureScheme::{ECDSA_NISTP256_SHA256, ED25519, RSA_PSS_SHA256};
 
+use super::*;
+use crate::tls::testing::{leaf, self_signed, self_signed_with};
+
+const ALL: [SignatureScheme; 3] = [RSA_PSS_SHA256, ED25519, ECDSA_NISTP256_SHA256];
+
+fn ecdsa(names: &[&str]) -> Arc<Identity> {
+    self_signed(leaf(names)).identity()
+}
+
+fn rsa(names: &[&str]) -> Arc<Identity> {
+    let key = KeyPair::from_pkcs8_pem_and_sign_algo(
+        include_str!("../testdata/rsa2048.pkcs8.pem"),
+        &PKCS_RSA_SHA256,
+    );
+    self_signed_with(leaf(names), key.unwrap()).identity()
+}
+
+fn ed25519(names: &[&str]) -> Arc<Identity> {
+    self_signed_with(leaf(names), KeyPair::generate_for(&PKCS_ED25519).unwrap()).identity()
+}
+
+/// The place of the chosen one among the configured.
+fn chosen(
+    identities: &[Arc<Identity>],
+    name: Option<&str>,
+    schemes: &[SignatureScheme],
+) -> Option<usize> {
+    let selector = CertificateSelector::new(identities).unwrap();
+    let chosen = selector.select(name, schemes)?;
+    identities.iter().position(|identity| Arc::ptr_eq(&identity.certified, chosen))
+}
+
+#[test]
+fn the_name_itself_comes_before_its_wildcard_and_the_first_serves_all_others() {
+    let identities = [ecdsa(&["first.example"]), ecdsa(&["*.b.example"]), ecdsa(&["a.b.example"])];
+    let chosen = |name| chosen(&identities, name, &ALL);
+    assert_eq!(chosen(Some("a.b.example")), Some(2));
+    assert_eq!(chosen(Some("c.b.example")), Some(1));
+    assert_eq!(chosen(Some("unknown.example")), Some(0));
+    assert_eq!(chosen(None), Some(0));
+}
+
+#[test]
+fn a_wildcard_stands_for_one_label() {
+    let identities = [ecdsa(&["first.example"]), ecdsa(&["*.b.example"])];
+    let chosen = |name| chosen(&identities, Some(name), &ALL);
+    assert_eq!(chosen("c.d.b.example"), Some(0));
+    assert_eq!(chosen("b.example"), Some(0));
+    assert_eq!(chosen("c.b.example"), Some(1));
+}
+
+#[test]
+fn of_several_kinds_the_client_gets_one_that_it_can_verify() {
+    let names = ["a.example"];
+    let identities = [rsa(&names), ed25519(&names), ecdsa(&names)];
+    let chosen = |name, schemes| chosen(&identities, name, schemes);
+    for name in [Some("a.example"), None, Some("unknown.example")] {
+        assert_eq!(chosen(name, &[RSA_PSS_SHA256]), Some(0));
+        assert_eq!(chosen(name, &[ED25519]), Some(1));
+        assert_eq!(chosen(name, &[ECDSA_NISTP256_SHA256]), Some(2));
+        assert_ne!(chosen(name, &ALL), Some(0), "RSA costs the most");
+    }
+}
+
+#[test]
+fn of_equals_the_first_configured_wins() {
+    let identities = [ecdsa(&["a.example"]), ecdsa(&["a.example"])];
+    assert_eq!(chosen(&identities, Some("a.example"), &ALL), Some(0));
+}
+
+#[test]
+fn the_wildcards_certificate_serves_a_client_that_cannot_verify_the_names_own() {
+    let identities = [rsa(&["a.example"]), ecdsa(&["*.example"])];
+    assert_eq!(chosen(&identities, Some("a.example"), &ALL), Some(0));
+    assert_eq!(chosen(&identities, Some("a.example"), &[ECDSA_NISTP256_SHA256]), Some(1));
+}
+
+#[test]
+fn a_client_that_can_verify_nothing_gets_its_names_certificate_not_anothers() {
+    let identities = [ecdsa(&["first.example"]), ecdsa(&["a.example"])];
+    assert_eq!(chosen(&identities, Some("a.example"), &[RSA_PSS_SHA256]), Some(1));
+}
+
+#[test]
+fn a_certificate_for_other_names_is_not_beside_the_first() {
+    let identities = [ecdsa(&["first.example"]), rsa(&["a.example"])];
+    assert_eq!(chosen(&identities, None, &[RSA_PSS_SHA256]), Some(0));
+}
+
+#[test]
+fn without_certificates_there_is_no_selector() {
+    assert!(CertificateSelector::new(&[]).is_none());
+}
