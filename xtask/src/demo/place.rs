@@ -1,0 +1,109 @@
+//! Where a demo lives: its directory and its ports.
+
+use std::{
+    net::{Ipv4Addr, TcpListener},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+
+use super::{HOST, Options, pki::Pki};
+use crate::command::root;
+
+/// A directory and three ports that nobody listened on.
+pub(super) struct Place {
+    pub(super) directory: PathBuf,
+    pub(super) port: u16,
+    pub(super) admin_port: u16,
+    pub(super) upstream_port: u16,
+}
+
+impl Place {
+    /// Fails before anything is written when a port is taken, as by a demo that is running.
+    pub(super) fn reserve(directory: PathBuf, options: &Options) -> Result<Self> {
+        // All three are held until all are known, so that no two are the same.
+        let [proxy, admin, upstream] = [
+            ("--port", options.port),
+            ("--admin-port", options.admin_port),
+            ("--upstream-port", options.upstream_port),
+        ]
+        .map(|(flag, port)| hold(flag, port));
+        let (proxy, admin, upstream) = (proxy?, admin?, upstream?);
+        std::fs::create_dir_all(&directory)
+            .with_context(|| format!("cannot make {}", directory.display()))?;
+        Ok(Self {
+            directory,
+            port: proxy.local_addr()?.port(),
+            admin_port: admin.local_addr()?.port(),
+            upstream_port: upstream.local_addr()?.port(),
+        })
+    }
+
+    /// A path as one would type it at the top of the source tree.
+    pub(super) fn shown<'a>(&self, path: &'a Path) -> std::path::Display<'a> {
+        path.strip_prefix(root()).unwrap_or(path).display()
+    }
+}
+
+fn hold(flag: &str, port: u16) -> Result<TcpListener> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).with_context(|| {
+        format!("port {port} is taken: is a demo running already? {flag} chooses another")
+    })
+}
+
+/// The commands that somebody who sees the demo for the first time wants to have.
+pub(super) fn print_what_to_try(place: &Place, pki: &Pki) {
+    let Place { port, admin_port, .. } = place;
+    let ca = place.shown(&pki.root);
+    let certificate = place.shown(&pki.client.certificate);
+    let key = place.shown(&pki.client.key);
+    let directory = place.shown(&place.directory);
+    println!(
+        "
+The proxy stays up until Ctrl-C. To try, in another terminal:
+
+  # through both handshakes: the page ends with the proxy's own client certificate
+  curl --resolve {HOST}:{port}:127.0.0.1 --cacert {ca} \\
+    --cert {certificate} --key {key} https://{HOST}:{port}/
+
+  # without a client certificate the handshake is refused
+  curl --resolve {HOST}:{port}:127.0.0.1 --cacert {ca} https://{HOST}:{port}/
+
+  # what the proxy counts
+  curl http://127.0.0.1:{admin_port}/metrics
+  curl http://127.0.0.1:{admin_port}/status
+
+  # one record for every request and every refused connection; change the configuration
+  # and it is read again
+  tail -f {directory}/proxy.log
+  ${{EDITOR:-vi}} {directory}/config.yaml
+"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(port: u16) -> Options {
+        Options { once: true, release: false, port, admin_port: 0, upstream_port: 0 }
+    }
+
+    #[test]
+    fn a_taken_port_is_refused_with_the_flag_that_helps_and_nothing_is_written() {
+        let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let directory = std::env::temp_dir().join("portcullis-demo-that-must-not-be-made");
+        let taken = holder.local_addr().unwrap().port();
+        let error = Place::reserve(directory.clone(), &options(taken)).err().unwrap();
+        assert!(error.to_string().contains("--port"), "{error}");
+        assert!(!directory.exists());
+    }
+
+    #[test]
+    fn port_0_gives_three_different_free_ports() {
+        let place = Place::reserve(std::env::temp_dir(), &options(0)).unwrap();
+        assert_ne!(place.port, place.admin_port);
+        assert_ne!(place.port, place.upstream_port);
+        assert_ne!(place.admin_port, place.upstream_port);
+    }
+}
