@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Command,
@@ -23,10 +23,20 @@ pub(crate) fn target() -> PathBuf {
 
 /// A command that runs at the top of the source tree and finds what Debian keeps in `/usr/sbin`,
 /// which is not in the `PATH` of ordinary users.
-pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
+pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.current_dir(root()).env("PATH", search_path());
+    for (name, _) in env::vars_os().filter(|(name, _)| is_about_this_package(name)) {
+        command.env_remove(name);
+    }
     command
+}
+
+/// What `cargo run` tells this tool about itself. Build scripts watch these, so a cargo that
+/// inherits them builds anew what one started from a shell has built, and the other way round.
+fn is_about_this_package(name: &OsStr) -> bool {
+    let prefixes = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
+    prefixes.iter().any(|prefix| name.to_string_lossy().starts_with(prefix))
 }
 
 /// The cargo that runs this tool, with its arguments separated by blanks.
@@ -82,6 +92,15 @@ mod tests {
         let mut command = command("/usr/bin/openssl");
         command.args(["s_server", "-www"]);
         assert_eq!(shown(&command), "openssl s_server -www");
+    }
+
+    #[test]
+    fn a_command_does_not_hear_what_cargo_told_this_tool_about_itself() {
+        // Cargo sets it for tests as it does for `cargo run`.
+        assert!(env::var_os("CARGO_PKG_NAME").is_some());
+        let removed =
+            |(name, value): (&OsStr, Option<&OsStr>)| value.is_none() && name == "CARGO_PKG_NAME";
+        assert!(command("sh").get_envs().any(removed));
     }
 
     #[test]

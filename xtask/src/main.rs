@@ -8,6 +8,8 @@ mod demo;
 mod packages;
 mod test;
 
+use std::process::ExitCode;
+
 use clap::Parser;
 
 /// The project's own commands.
@@ -20,9 +22,16 @@ enum Xtask {
     Demo(demo::Options),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Xtask::parse() {
+fn main() -> ExitCode {
+    let outcome = match Xtask::parse() {
         Xtask::Test => test::run_all(),
         Xtask::Demo(options) => demo::run(&options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

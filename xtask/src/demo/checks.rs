@@ -11,6 +11,9 @@ use anyhow::{Context, Result, bail, ensure};
 use super::{HOST, PROXY_NAME, Place, admin, pki::Pki};
 use crate::command::command;
 
+/// Enough to see what there is; the rest is one curl away.
+const SAMPLES_SHOWN: usize = 15;
+
 /// Gives the evidence, or why it is not so.
 type Check = fn(&Place, &Pki) -> Result<String>;
 
@@ -99,7 +102,8 @@ fn counts_and_shows_state(place: &Place, _: &Pki) -> Result<String> {
     }
     let status = admin::get(place.admin_port, "/status")?;
     ensure!(status.contains(HOST), "/status does not know {HOST}: {status}");
-    Ok(format!("{}\n\n{}", samples.join("\n"), status.trim_end()))
+    let some = samples.get(..SAMPLES_SHOWN).unwrap_or(&samples);
+    Ok(format!("{}\n\n{}", some.join("\n"), status.trim_end()))
 }
 
 /// What curl gets with a client certificate, and then a line with HTTP version and status.
@@ -142,5 +146,5 @@ fn s_client(place: &Place, pki: &Pki, session_flag: &str, session: &Path) -> Res
 }
 
 fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("          {line}\n")).collect()
+    text.lines().map(|line| format!("        {line}").trim_end().to_owned() + "\n").collect()
 }

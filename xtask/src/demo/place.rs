@@ -1,26 +1,29 @@
 //! Where a demo lives: its directory and its ports.
 
 use std::{
+    fs::{File, TryLockError},
     net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::{HOST, Options, pki::Pki};
 use crate::command::root;
 
-/// A directory and three ports that nobody listened on.
+/// A directory that is ours as long as this lives, and three ports that nobody listened on.
 pub(super) struct Place {
     pub(super) directory: PathBuf,
+    _lock: File,
     pub(super) port: u16,
     pub(super) admin_port: u16,
     pub(super) upstream_port: u16,
 }
 
 impl Place {
-    /// Fails before anything is written when a port is taken, as by a demo that is running.
+    /// Fails before anything is written when a demo is running there or a port is taken.
     pub(super) fn reserve(directory: PathBuf, options: &Options) -> Result<Self> {
+        let lock = lock(&directory)?;
         // All three are held until all are known, so that no two are the same.
         let [proxy, admin, upstream] = [
             ("--port", options.port),
@@ -29,10 +32,9 @@ impl Place {
         ]
         .map(|(flag, port)| hold(flag, port));
         let (proxy, admin, upstream) = (proxy?, admin?, upstream?);
-        std::fs::create_dir_all(&directory)
-            .with_context(|| format!("cannot make {}", directory.display()))?;
         Ok(Self {
             directory,
+            _lock: lock,
             port: proxy.local_addr()?.port(),
             admin_port: admin.local_addr()?.port(),
             upstream_port: upstream.local_addr()?.port(),
@@ -45,10 +47,24 @@ impl Place {
     }
 }
 
+/// The kernel takes the lock back when this process ends in any way.
+fn lock(directory: &Path) -> Result<File> {
+    std::fs::create_dir_all(directory)
+        .with_context(|| format!("cannot make {}", directory.display()))?;
+    let path = directory.join("lock");
+    let lock = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => bail!("a demo is running in {}", directory.display()),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+        }
+    }
+}
+
 fn hold(flag: &str, port: u16) -> Result<TcpListener> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).with_context(|| {
-        format!("port {port} is taken: is a demo running already? {flag} chooses another")
-    })
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        .with_context(|| format!("port {port} is not free; {flag} chooses another"))
 }
 
 /// The commands that somebody who sees the demo for the first time wants to have.
@@ -89,19 +105,30 @@ mod tests {
         Options { once: true, release: false, port, admin_port: 0, upstream_port: 0 }
     }
 
+    fn directory(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("portcullis-demo-{}-{name}", std::process::id()))
+    }
+
     #[test]
-    fn a_taken_port_is_refused_with_the_flag_that_helps_and_nothing_is_written() {
+    fn a_taken_port_is_refused_with_the_flag_that_helps() {
         let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let directory = std::env::temp_dir().join("portcullis-demo-that-must-not-be-made");
         let taken = holder.local_addr().unwrap().port();
-        let error = Place::reserve(directory.clone(), &options(taken)).err().unwrap();
+        let error = Place::reserve(directory("taken"), &options(taken)).err().unwrap();
         assert!(error.to_string().contains("--port"), "{error}");
-        assert!(!directory.exists());
+    }
+
+    #[test]
+    fn a_second_demo_in_the_same_directory_is_refused_until_the_first_has_ended() {
+        let first = Place::reserve(directory("second"), &options(0)).unwrap();
+        let error = Place::reserve(directory("second"), &options(0)).err().unwrap();
+        assert!(error.to_string().contains("a demo is running"), "{error}");
+        drop(first);
+        assert!(Place::reserve(directory("second"), &options(0)).is_ok());
     }
 
     #[test]
     fn port_0_gives_three_different_free_ports() {
-        let place = Place::reserve(std::env::temp_dir(), &options(0)).unwrap();
+        let place = Place::reserve(directory("free"), &options(0)).unwrap();
         assert_ne!(place.port, place.admin_port);
         assert_ne!(place.port, place.upstream_port);
         assert_ne!(place.admin_port, place.upstream_port);
