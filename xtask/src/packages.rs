@@ -31,10 +31,11 @@ pub(crate) const TEST: &[Package] = &[
     CURL,
     MKCERT,
     Package { name: "iproute2", probe: Probe::Program("ip") },
-    Package { name: "libnss3-tools", probe: Probe::Program("certutil") },
     Package { name: "nghttp2-client", probe: Probe::Program("nghttp") },
+    Package { name: "nghttp2-server", probe: Probe::Program("nghttpd") },
     Package { name: "nginx", probe: Probe::Program("nginx") },
     Package { name: "python3", probe: Probe::PythonModule("sys") },
+    Package { name: "python3-grpcio", probe: Probe::PythonModule("grpc") },
     Package { name: "python3-websockets", probe: Probe::PythonModule("websockets") },
 ];
 
