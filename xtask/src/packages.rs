@@ -63,7 +63,8 @@ fn install(names: &[&str]) -> Result<()> {
 }
 
 fn apt_line(names: &[&str]) -> String {
-    format!("sudo apt-get install --no-install-recommends {}", names.join(" "))
+    let install = "sudo apt-get install --no-install-recommends";
+    format!("sudo apt-get update && {install} {}", names.join(" "))
 }
 
 impl Package {
@@ -101,7 +102,7 @@ mod tests {
     fn the_line_to_run_names_every_missing_package() {
         assert_eq!(
             apt_line(&["curl", "mkcert"]),
-            "sudo apt-get install --no-install-recommends curl mkcert"
+            "sudo apt-get update && sudo apt-get install --no-install-recommends curl mkcert"
         );
     }
 }
