@@ -21,8 +21,7 @@ pub(crate) fn target() -> PathBuf {
     root().join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
-/// A command that runs at the top of the source tree and finds what Debian keeps in `/usr/sbin`,
-/// which is not in the `PATH` of ordinary users.
+/// A command that runs at the top of the source tree.
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.current_dir(root()).env("PATH", search_path());
@@ -71,7 +70,8 @@ pub(crate) fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
-fn search_path() -> OsString {
+/// `PATH`, and where Debian keeps what is meant for root.
+pub(crate) fn search_path() -> OsString {
     let mut path = env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
     path.push(":/usr/sbin:/sbin");
     path

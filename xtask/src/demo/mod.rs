@@ -3,11 +3,16 @@
 mod admin;
 mod checks;
 mod config;
+mod hints;
 mod pki;
 mod place;
 mod process;
 
-use std::{path::PathBuf, thread, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
 
 use anyhow::Result;
 
@@ -70,7 +75,7 @@ fn run_in(directory: PathBuf, options: &Options) -> Result<()> {
     if options.once {
         return Ok(());
     }
-    place::print_what_to_try(&place, &pki);
+    hints::print(&place, &pki);
     loop {
         upstream.must_be_running()?;
         proxy.must_be_running()?;
@@ -112,11 +117,7 @@ fn start_upstream(place: &Place, pki: &Pki) -> Result<Process> {
     Ok(upstream)
 }
 
-fn start_proxy(
-    place: &Place,
-    binary: &std::path::Path,
-    config: &std::path::Path,
-) -> Result<Process> {
+fn start_proxy(place: &Place, binary: &Path, config: &Path) -> Result<Process> {
     let mut run = command(binary);
     run.args(["run", "--config"]).arg(config);
     let mut proxy = Process::start(&run, &place.directory.join("proxy.log"))?;

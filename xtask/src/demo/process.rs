@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::command::{command, shown};
+use crate::command::{command, search_path, shown};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const TAIL_LINES: usize = 20;
@@ -29,6 +29,8 @@ impl Process {
     pub(super) fn start(wanted: &Command, log: &Path) -> Result<Self> {
         let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
         let mut command = command("setpriv");
+        // The proxy takes settings from the environment before its file.
+        command.env_clear().env("PATH", search_path());
         command.args(["--pdeathsig", "KILL", "--"]).arg(wanted.get_program());
         command.args(wanted.get_args()).process_group(0).stdin(Stdio::null());
         command.stdout(file.try_clone()?).stderr(file);
@@ -95,6 +97,16 @@ mod tests {
         let error = process.wait_until("it is ready", |_| false).unwrap_err().to_string();
         assert!(error.contains("exit status: 4"), "{error}");
         assert!(error.contains("no such file"), "{error}");
+    }
+
+    #[test]
+    fn a_process_gets_nothing_of_the_environment_but_the_path() {
+        let mut shell = command("sh");
+        shell.args(["-c", "env; echo end of it; sleep 600"]);
+        let mut process = Process::start(&shell, &log("environment")).unwrap();
+        process.wait_until("it has said all", |log| log.contains("end of it")).unwrap();
+        let said = fs::read_to_string(process.log()).unwrap();
+        assert!(said.contains("PATH=") && !said.contains("CARGO"), "{said}");
     }
 
     #[test]
