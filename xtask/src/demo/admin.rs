@@ -1,0 +1,86 @@
+//! The proxy's admin address.
+
+use std::{
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Whether the proxy says that it takes requests.
+pub(super) fn is_ready(port: u16) -> bool {
+    get(port, "/readyz").is_ok()
+}
+
+/// The body of the answer, which must be 200.
+pub(super) fn get(port: u16, path: &str) -> Result<String> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    // An HTTP/1.0 answer is neither chunked nor kept alive.
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("an answer without end of head")?;
+    let status = head.lines().next().unwrap_or_default();
+    ensure!(status.split(' ').nth(1) == Some("200"), "{path}: {status}");
+    Ok(body.to_owned())
+}
+
+/// The samples that show handshakes, requests and upstream connections, without zeros and buckets.
+pub(super) fn interesting(metrics: &str) -> Vec<&str> {
+    let topics = ["handshake", "requests", "upstream"];
+    let is_shown = |line: &&str| {
+        let name = line.split(['{', ' ']).next().unwrap_or_default();
+        !name.is_empty()
+            && !name.starts_with('#')
+            && !name.ends_with("_bucket")
+            && topics.iter().any(|topic| name.contains(topic))
+            && line.rsplit(' ').next() != Some("0")
+    };
+    metrics.lines().filter(is_shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpListener, thread};
+
+    use super::*;
+
+    fn serve(answer: &'static str) -> u16 {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            let _ = stream.read(&mut [0; 1024]);
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+        port
+    }
+
+    #[test]
+    fn only_200_is_ready() {
+        assert!(is_ready(serve("HTTP/1.0 200 OK\r\n\r\nok")));
+        assert!(!is_ready(serve("HTTP/1.0 503 Service Unavailable\r\n\r\nnot yet")));
+        assert!(!is_ready(serve("")));
+    }
+
+    #[test]
+    fn the_body_of_an_answer_is_what_follows_its_head() {
+        let port = serve("HTTP/1.0 200 OK\r\nServer: x\r\n\r\na 1\n\r\n\r\nb 2\n");
+        assert_eq!(get(port, "/metrics").unwrap(), "a 1\n\r\n\r\nb 2\n");
+    }
+
+    #[test]
+    fn zeros_buckets_comments_and_other_topics_are_not_shown() {
+        let metrics = "# HELP x_handshakes_total How many\n\
+            x_handshakes_total{result=\"ok\"} 3\n\
+            x_handshakes_total{result=\"refused\"} 0\n\
+            x_requests_seconds_bucket{le=\"0.1\"} 2\n\
+            x_workers 2\n";
+        assert_eq!(interesting(metrics), ["x_handshakes_total{result=\"ok\"} 3"]);
+    }
+}

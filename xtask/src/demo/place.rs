@@ -1,0 +1,106 @@
+//! Where a demo lives: its directory and its ports.
+
+use std::{
+    fs::{File, TryLockError},
+    net::{Ipv4Addr, TcpListener},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::Options;
+use crate::command::root;
+
+/// A directory that is ours as long as this lives, and three ports that nobody listened on.
+pub(super) struct Place {
+    pub(super) directory: PathBuf,
+    _lock: File,
+    pub(super) port: u16,
+    pub(super) admin_port: u16,
+    pub(super) upstream_port: u16,
+}
+
+impl Place {
+    /// Fails before anything is written when a demo is running there or a port is taken.
+    pub(super) fn reserve(directory: PathBuf, options: &Options) -> Result<Self> {
+        let lock = lock(&directory)?;
+        // All three are held until all are known, so that no two are the same.
+        let [proxy, admin, upstream] = [
+            ("--port", options.port),
+            ("--admin-port", options.admin_port),
+            ("--upstream-port", options.upstream_port),
+        ]
+        .map(|(flag, port)| hold(flag, port));
+        let (proxy, admin, upstream) = (proxy?, admin?, upstream?);
+        Ok(Self {
+            directory,
+            _lock: lock,
+            port: proxy.local_addr()?.port(),
+            admin_port: admin.local_addr()?.port(),
+            upstream_port: upstream.local_addr()?.port(),
+        })
+    }
+
+    /// A path as one would type it at the top of the source tree.
+    pub(super) fn shown<'a>(&self, path: &'a Path) -> std::path::Display<'a> {
+        path.strip_prefix(root()).unwrap_or(path).display()
+    }
+}
+
+/// The kernel takes the lock back when this process ends in any way.
+fn lock(directory: &Path) -> Result<File> {
+    std::fs::create_dir_all(directory)
+        .with_context(|| format!("cannot make {}", directory.display()))?;
+    let path = directory.join("lock");
+    let lock = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => bail!("a demo is running in {}", directory.display()),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+        }
+    }
+}
+
+fn hold(flag: &str, port: u16) -> Result<TcpListener> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        .with_context(|| format!("port {port} is not free; {flag} chooses another"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(port: u16) -> Options {
+        Options { once: true, release: false, port, admin_port: 0, upstream_port: 0 }
+    }
+
+    fn directory(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("portcullis-demo-{}-{name}", std::process::id()))
+    }
+
+    #[test]
+    fn a_taken_port_is_refused_with_the_flag_that_helps() {
+        let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let taken = holder.local_addr().unwrap().port();
+        let error = Place::reserve(directory("taken"), &options(taken)).err().unwrap();
+        assert!(error.to_string().contains("--port"), "{error}");
+    }
+
+    #[test]
+    fn a_second_demo_in_the_same_directory_is_refused_until_the_first_has_ended() {
+        let first = Place::reserve(directory("second"), &options(0)).unwrap();
+        let error = Place::reserve(directory("second"), &options(0)).err().unwrap();
+        assert!(error.to_string().contains("a demo is running"), "{error}");
+        drop(first);
+        assert!(Place::reserve(directory("second"), &options(0)).is_ok());
+    }
+
+    #[test]
+    fn port_0_gives_three_different_free_ports() {
+        let place = Place::reserve(directory("free"), &options(0)).unwrap();
+        assert_ne!(place.port, place.admin_port);
+        assert_ne!(place.port, place.upstream_port);
+        assert_ne!(place.admin_port, place.upstream_port);
+    }
+}

@@ -1,0 +1,121 @@
+//! Processes that do not outlive the demo.
+
+use std::{
+    fs::{self, File},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::command::{command, search_path, shown};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const TAIL_LINES: usize = 20;
+
+/// A process in the background whose output goes to a file. It ends when this is dropped.
+pub(super) struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts the command. `setpriv` asks the kernel to kill it when this tool ends in any way,
+    /// Ctrl-C and `kill -9` too; its own process group keeps Ctrl-C from reaching it first.
+    pub(super) fn start(wanted: &Command, log: &Path) -> Result<Self> {
+        let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+        let mut command = command("setpriv");
+        // The proxy takes settings from the environment before its file.
+        command.env_clear().env("PATH", search_path());
+        command.args(["--pdeathsig", "KILL", "--"]).arg(wanted.get_program());
+        command.args(wanted.get_args()).process_group(0).stdin(Stdio::null());
+        command.stdout(file.try_clone()?).stderr(file);
+        let child = command.spawn().with_context(|| format!("cannot run {}", shown(&command)))?;
+        Ok(Self { name: shown(wanted), child, log: log.to_owned() })
+    }
+
+    /// Waits until the log so far, or anything else, shows that it is so.
+    pub(super) fn wait_until(&mut self, what: &str, is_so: impl Fn(&str) -> bool) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_so(&fs::read_to_string(&self.log).unwrap_or_default()) {
+            self.must_be_running()?;
+            if Instant::now() > deadline {
+                bail!("waited in vain until {what}: {}\n{}", self.name, self.log_tail());
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    /// Fails with the end of the log when the process has ended.
+    pub(super) fn must_be_running(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(status) => bail!("{} ended: {status}\n{}", self.name, self.log_tail()),
+        }
+    }
+
+    /// The file that has the output.
+    pub(super) fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// The last lines of the output.
+    pub(super) fn log_tail(&self) -> String {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        let tail = lines.get(lines.len().saturating_sub(TAIL_LINES)..).unwrap_or_default();
+        format!("{} says:\n{}", self.log.display(), tail.join("\n"))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("portcullis-{}-{name}.log", std::process::id()))
+    }
+
+    #[test]
+    fn a_process_that_ends_early_is_reported_with_what_it_said() {
+        let mut shell = command("sh");
+        shell.args(["-c", "echo no such file; exit 4"]);
+        let mut process = Process::start(&shell, &log("early")).unwrap();
+        let error = process.wait_until("it is ready", |_| false).unwrap_err().to_string();
+        assert!(error.contains("exit status: 4"), "{error}");
+        assert!(error.contains("no such file"), "{error}");
+    }
+
+    #[test]
+    fn a_process_gets_nothing_of_the_environment_but_the_path() {
+        let mut shell = command("sh");
+        shell.args(["-c", "env; echo end of it; sleep 600"]);
+        let mut process = Process::start(&shell, &log("environment")).unwrap();
+        process.wait_until("it has said all", |log| log.contains("end of it")).unwrap();
+        let said = fs::read_to_string(process.log()).unwrap();
+        assert!(said.contains("PATH=") && !said.contains("CARGO"), "{said}");
+    }
+
+    #[test]
+    fn a_process_is_gone_when_its_handle_is_dropped() {
+        let mut sleep = command("sleep");
+        sleep.arg("600");
+        let process = Process::start(&sleep, &log("dropped")).unwrap();
+        let id = process.child.id();
+        drop(process);
+        assert!(!Path::new(&format!("/proc/{id}")).exists());
+    }
+}

@@ -1,0 +1,108 @@
+//! The Debian packages that the commands need, and how they get onto the machine.
+
+use anyhow::{Result, bail};
+
+use crate::command::{command, is_installed, is_root, run};
+
+/// A Debian package and how to see that what it brings is there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Package {
+    name: &'static str,
+    probe: Probe,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Probe {
+    Program(&'static str),
+    /// A module of Debian's own Python, which another `python3` in `PATH` does not see.
+    PythonModule(&'static str),
+}
+
+const OPENSSL: Package = Package { name: "openssl", probe: Probe::Program("openssl") };
+const CURL: Package = Package { name: "curl", probe: Probe::Program("curl") };
+const MKCERT: Package = Package { name: "mkcert", probe: Probe::Program("mkcert") };
+
+/// What `cargo xtask demo` needs.
+pub(crate) const DEMO: &[Package] = &[OPENSSL, CURL, MKCERT];
+
+/// What the tests need: the peers they run against.
+pub(crate) const TEST: &[Package] = &[
+    OPENSSL,
+    CURL,
+    MKCERT,
+    Package { name: "iproute2", probe: Probe::Program("ip") },
+    Package { name: "nghttp2-client", probe: Probe::Program("nghttp") },
+    Package { name: "nghttp2-server", probe: Probe::Program("nghttpd") },
+    Package { name: "nginx", probe: Probe::Program("nginx") },
+    Package { name: "python3", probe: Probe::PythonModule("sys") },
+    Package { name: "python3-grpcio", probe: Probe::PythonModule("grpc") },
+    Package { name: "python3-websockets", probe: Probe::PythonModule("websockets") },
+];
+
+/// Installs what is missing when run as root, else says what to install and fails.
+pub(crate) fn ensure(packages: &[Package]) -> Result<()> {
+    let missing: Vec<_> =
+        packages.iter().filter(|package| !package.is_there()).map(|package| package.name).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !is_root() || !is_installed("apt-get") {
+        bail!("missing on this machine; install with:\n\n    {}\n", apt_line(&missing));
+    }
+    println!("Installing Debian packages: {}", missing.join(" "));
+    install(&missing)?;
+    match packages.iter().find(|package| !package.is_there()) {
+        Some(package) => bail!("{} is installed, but what it brings is not there", package.name),
+        None => Ok(()),
+    }
+}
+
+fn install(names: &[&str]) -> Result<()> {
+    let script = include_str!("install.sh");
+    run(command("sh").args(["-c", script, "install.sh"]).args(names))
+}
+
+fn apt_line(names: &[&str]) -> String {
+    let install = "sudo apt-get install --no-install-recommends";
+    format!("sudo apt-get update && {install} {}", names.join(" "))
+}
+
+impl Package {
+    fn is_there(&self) -> bool {
+        match self.probe {
+            Probe::Program(program) => is_installed(program),
+            Probe::PythonModule(module) => {
+                let import = format!("import {module}");
+                let run = command("/usr/bin/python3").args(["-c", &import]).output();
+                run.is_ok_and(|run| run.status.success())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_whose_program_is_absent_is_missing() {
+        let absent = Package { name: "absent", probe: Probe::Program("no-such-program-anywhere") };
+        let present = Package { name: "dash", probe: Probe::Program("sh") };
+        assert!(!absent.is_there());
+        assert!(present.is_there());
+    }
+
+    #[test]
+    fn a_python_module_that_does_not_exist_is_missing() {
+        let absent = Package { name: "absent", probe: Probe::PythonModule("no_such_module") };
+        assert!(!absent.is_there());
+    }
+
+    #[test]
+    fn the_line_to_run_names_every_missing_package() {
+        assert_eq!(
+            apt_line(&["curl", "mkcert"]),
+            "sudo apt-get update && sudo apt-get install --no-install-recommends curl mkcert"
+        );
+    }
+}
