@@ -1,14 +1,40 @@
 //! What can be seen from outside: metrics, access records, log.
 
 mod cells;
+mod certificate;
+mod control;
+mod exposition;
+mod histogram;
+mod labels;
+mod log;
+mod names;
+mod observer;
+mod record;
+mod registry;
 mod spec;
+mod status;
+mod time;
+mod worker;
 
 pub use cells::Cell;
-pub use spec::{AccessField, Level, LogFormat, LogSpec};
-
-/// What a worker counts and logs into.
-#[derive(Debug)]
-pub struct WorkerObserver {
-    /// Which worker, from 0.
-    pub worker: usize,
-}
+pub use certificate::CertificateSummary;
+pub use control::{CertificateFacts, ConfigFacts, Metrics, RouteFacts};
+pub use histogram::Histogram;
+pub use labels::{
+    ClosedReason, CodeClass, Family, HandshakeResult, HttpProtocol, Label, RefusedReason,
+    TlsVersion, UpstreamFailure,
+};
+pub use log::Log;
+pub use names::metrics_reference;
+pub use observer::WorkerObserver;
+pub use record::{CapturedHeaders, ConnectionRecord, RequestRecord};
+pub use registry::{
+    EndpointCells, EndpointMetrics, EndpointRegistry, PerWorker, Registry, RouteCells,
+    RouteMetrics, RouteRegistry,
+};
+pub use spec::{AccessField, Level, LogFormat, LogSpec, UnknownAccessField};
+pub use status::{
+    CertificateUsage, CertificateView, ConfigView, ReloadView, RouteView, State, StatusView,
+    UpstreamView, WorkerView,
+};
+pub use worker::{HandshakeCells, UpstreamCells, WorkerMetrics};

@@ -1,5 +1,7 @@
 //! What this room needs to be told.
 
+use std::str::FromStr;
+
 use http::HeaderName;
 
 /// What is logged.
@@ -13,6 +15,18 @@ pub struct LogSpec {
     pub access: bool,
     /// Fields of an access record, in order.
     pub access_fields: Vec<AccessField>,
+}
+
+impl Default for LogSpec {
+    /// What Pomerium logs where its configuration says nothing.
+    fn default() -> Self {
+        LogSpec {
+            level: Level::Info,
+            format: LogFormat::Json,
+            access: true,
+            access_fields: AccessField::DEFAULT.to_vec(),
+        }
+    }
 }
 
 /// Severity.
@@ -32,6 +46,20 @@ pub enum Level {
     Off,
 }
 
+impl Level {
+    /// As it stands in a record.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Level::Trace => "trace",
+            Level::Debug => "debug",
+            Level::Info => "info",
+            Level::Warn => "warn",
+            Level::Error => "error",
+            Level::Off => "off",
+        }
+    }
+}
+
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -41,7 +69,8 @@ pub enum LogFormat {
     Text,
 }
 
-/// A field of an access record, named as in Pomerium's `access_log_fields`.
+/// A field of an access record, named as in Pomerium's `access_log_fields`; those behind
+/// `headers.<Name>` are our own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AccessField {
     /// `authority`
@@ -78,4 +107,102 @@ pub enum AccessField {
     ClusterStatName,
     /// `headers.<Name>`
     Header(HeaderName),
+    /// `bytes-received`, bytes of the request body
+    BytesReceived,
+    /// `protocol`: `h1` or `h2`
+    Protocol,
+    /// `response-flags`, in Envoy's letters
+    ResponseFlags,
+    /// `route`
+    Route,
+    /// `tls-version`: `tls12` or `tls13`
+    TlsVersion,
+    /// `upstream-address`
+    UpstreamAddress,
+    /// `worker`
+    Worker,
+}
+
+impl AccessField {
+    /// The fields where the configuration names none, as in Pomerium.
+    pub const DEFAULT: [AccessField; 12] = [
+        AccessField::UpstreamCluster,
+        AccessField::Method,
+        AccessField::Authority,
+        AccessField::Path,
+        AccessField::UserAgent,
+        AccessField::Referer,
+        AccessField::ForwardedFor,
+        AccessField::RequestId,
+        AccessField::Duration,
+        AccessField::Size,
+        AccessField::ResponseCode,
+        AccessField::ResponseCodeDetails,
+    ];
+
+    /// Every field that has a fixed name, with that name.
+    const NAMED: [(AccessField, &str); 23] = [
+        (AccessField::Authority, "authority"),
+        (AccessField::Duration, "duration"),
+        (AccessField::ForwardedFor, "forwarded-for"),
+        (AccessField::Ip, "ip"),
+        (AccessField::Method, "method"),
+        (AccessField::Path, "path"),
+        (AccessField::Query, "query"),
+        (AccessField::Referer, "referer"),
+        (AccessField::RequestId, "request-id"),
+        (AccessField::ResponseCode, "response-code"),
+        (AccessField::ResponseCodeDetails, "response-code-details"),
+        (AccessField::Size, "size"),
+        (AccessField::UpstreamCluster, "upstream-cluster"),
+        (AccessField::UserAgent, "user-agent"),
+        (AccessField::ClientCertificate, "client-certificate"),
+        (AccessField::ClusterStatName, "cluster-stat-name"),
+        (AccessField::BytesReceived, "bytes-received"),
+        (AccessField::Protocol, "protocol"),
+        (AccessField::ResponseFlags, "response-flags"),
+        (AccessField::Route, "route"),
+        (AccessField::TlsVersion, "tls-version"),
+        (AccessField::UpstreamAddress, "upstream-address"),
+        (AccessField::Worker, "worker"),
+    ];
+}
+
+/// Reads a name of `access_log_fields`; header names in any case.
+impl FromStr for AccessField {
+    type Err = UnknownAccessField;
+
+    fn from_str(name: &str) -> Result<Self, UnknownAccessField> {
+        if let Some(header) = name.strip_prefix("headers.") {
+            let header = HeaderName::try_from(header).map_err(|_| UnknownAccessField)?;
+            return Ok(AccessField::Header(header));
+        }
+        let found = AccessField::NAMED.into_iter().find(|(_, known)| *known == name);
+        found.map(|(field, _)| field).ok_or(UnknownAccessField)
+    }
+}
+
+/// No field of an access record has this name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a field of the access log")]
+pub struct UnknownAccessField;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_known_by_the_name_pomerium_gives_it() {
+        assert_eq!("forwarded-for".parse(), Ok(AccessField::ForwardedFor));
+        assert_eq!("Forwarded-For".parse::<AccessField>(), Err(UnknownAccessField));
+        assert_eq!("nonsense".parse::<AccessField>(), Err(UnknownAccessField));
+    }
+
+    #[test]
+    fn a_header_field_takes_its_name_in_any_case() {
+        let field = AccessField::Header(HeaderName::from_static("x-trace-id"));
+        assert_eq!("headers.X-Trace-Id".parse(), Ok(field));
+        assert_eq!("headers.".parse::<AccessField>(), Err(UnknownAccessField));
+        assert_eq!("headers.a b".parse::<AccessField>(), Err(UnknownAccessField));
+    }
 }

@@ -1,0 +1,327 @@
+//! What the control thread knows beside the workers' cells, and the place where all counts meet.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Instant, SystemTime},
+};
+
+use super::{
+    CertificateUsage, CertificateView, ConfigView, ReloadView, RouteView, State, StatusView,
+    UpstreamView, WorkerMetrics, WorkerView, exposition,
+    labels::CodeClass,
+    registry::{EndpointRegistry, RouteCells, RouteRegistry},
+    time,
+};
+
+/// Everything that is counted. The control thread makes it before the workers start.
+#[derive(Debug)]
+pub struct Metrics {
+    pub(super) workers: Vec<Arc<WorkerMetrics>>,
+    pub(super) routes: RouteRegistry,
+    pub(super) endpoints: EndpointRegistry,
+    /// Log records lost on their way out, those of no worker too.
+    pub(super) log_records_dropped: Arc<AtomicU64>,
+    started: Instant,
+    started_ms: i64,
+    control: Mutex<Control>,
+}
+
+/// What only the control thread changes.
+#[derive(Debug, Default)]
+pub(super) struct Control {
+    pub(super) state: State,
+    pub(super) facts: ConfigFacts,
+    pub(super) generation: u64,
+    pub(super) last_reload: Option<Reload>,
+    pub(super) reloads_applied: u64,
+    pub(super) reloads_refused: u64,
+    /// When the configuration in use was read, in milliseconds since the epoch.
+    pub(super) last_success_ms: Option<i64>,
+    pub(super) ticket_key_rotations: u64,
+    cpus: Vec<Option<usize>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Reload {
+    pub(super) time_ms: i64,
+    pub(super) error: Option<String>,
+}
+
+/// What status and metrics show of a configuration.
+#[derive(Debug, Clone, Default)]
+pub struct ConfigFacts {
+    /// The file it was read from.
+    pub file: String,
+    /// Its routes, in order.
+    pub routes: Vec<RouteFacts>,
+    /// Certificates of our own.
+    pub certificates: Vec<CertificateFacts>,
+    /// The authorities of all upstreams.
+    pub endpoints: BTreeSet<String>,
+}
+
+/// What is shown of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteFacts {
+    /// Its name, under which [`Metrics::routes`] counts.
+    pub name: String,
+    /// Its `from` URL.
+    pub from: String,
+}
+
+/// What is shown of a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFacts {
+    /// The DNS names it is for.
+    pub names: Vec<String>,
+    /// Where it was read from.
+    pub origin: String,
+    /// What it is used for.
+    pub usage: CertificateUsage,
+    /// End of its validity, in seconds since the epoch.
+    pub not_after_s: i64,
+}
+
+impl Metrics {
+    /// Nothing counted yet.
+    pub fn new(workers: usize) -> Metrics {
+        Metrics {
+            workers: (0..workers).map(|_| Arc::default()).collect(),
+            routes: RouteRegistry::new(workers),
+            endpoints: EndpointRegistry::new(workers),
+            log_records_dropped: Arc::default(),
+            started: Instant::now(),
+            started_ms: time::epoch_ms(SystemTime::now()),
+            control: Mutex::default(),
+        }
+    }
+
+    /// The cells of one worker; `None` for a worker that there is not.
+    pub fn worker(&self, worker: usize) -> Option<Arc<WorkerMetrics>> {
+        self.workers.get(worker).cloned()
+    }
+
+    /// The metrics of routes, for compiling a configuration.
+    pub fn routes(&self) -> &RouteRegistry {
+        &self.routes
+    }
+
+    /// The metrics of upstreams, for compiling a configuration.
+    pub fn endpoints(&self) -> &EndpointRegistry {
+        &self.endpoints
+    }
+
+    /// Open connections of clients, of all workers.
+    pub fn connections_active(&self) -> u64 {
+        self.workers.iter().map(|worker| worker.connections_active.get()).sum()
+    }
+
+    /// Says whether connections are taken.
+    pub fn set_state(&self, state: State) {
+        self.control().state = state;
+    }
+
+    /// Whether connections are taken.
+    pub fn state(&self) -> State {
+        self.control().state
+    }
+
+    /// Says which core a worker is pinned to.
+    pub fn set_worker_cpu(&self, worker: usize, cpu: Option<usize>) {
+        if worker >= self.workers.len() {
+            return;
+        }
+        let mut control = self.control();
+        control.cpus.resize(self.workers.len(), None);
+        if let Some(slot) = control.cpus.get_mut(worker) {
+            *slot = cpu;
+        }
+    }
+
+    /// Notes that a configuration is in use from now on. Routes and upstreams that it does not
+    /// name leave the metrics.
+    pub fn config_applied(&self, facts: ConfigFacts) {
+        self.routes.retain(&facts.routes.iter().map(|route| &*route.name).collect());
+        self.endpoints.retain(&facts.endpoints.iter().map(|name| &**name).collect());
+        let now_ms = time::epoch_ms(SystemTime::now());
+        let mut control = self.control();
+        control.facts = facts;
+        control.generation += 1;
+        control.reloads_applied += 1;
+        control.last_success_ms = Some(now_ms);
+        control.last_reload = Some(Reload { time_ms: now_ms, error: None });
+    }
+
+    /// Notes that a configuration was refused, and why; the one before stays in use.
+    pub fn config_refused(&self, error: String) {
+        let mut control = self.control();
+        control.reloads_refused += 1;
+        let time_ms = time::epoch_ms(SystemTime::now());
+        control.last_reload = Some(Reload { time_ms, error: Some(error) });
+    }
+
+    /// Counts a new key for session tickets.
+    pub fn ticket_key_rotated(&self) {
+        self.control().ticket_key_rotations += 1;
+    }
+
+    /// All metrics in the Prometheus text format, version 0.0.4.
+    pub fn render(&self) -> String {
+        exposition::render(self)
+    }
+
+    /// The whole state, for `/status`.
+    pub fn status(&self) -> StatusView {
+        let control = self.control();
+        StatusView {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_s: self.started.elapsed().as_secs(),
+            state: control.state,
+            config: config_view(&control),
+            workers: self.worker_views(&control),
+            routes: control.facts.routes.iter().map(|route| self.route_view(route)).collect(),
+            certificates: control.facts.certificates.iter().map(certificate_view).collect(),
+            upstreams: self.upstream_views(),
+        }
+    }
+
+    pub(super) fn control(&self) -> MutexGuard<'_, Control> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When this was made, in milliseconds since the epoch.
+    pub(super) fn started_ms(&self) -> i64 {
+        self.started_ms
+    }
+
+    pub(super) fn log_records_dropped(&self) -> u64 {
+        let workers = self.workers.iter().map(|worker| worker.log_records_dropped.get());
+        workers.fold(self.log_records_dropped.load(Relaxed), u64::wrapping_add)
+    }
+
+    fn worker_views(&self, control: &Control) -> Vec<WorkerView> {
+        let view = |(id, worker): (usize, &Arc<WorkerMetrics>)| WorkerView {
+            id,
+            cpu: control.cpus.get(id).copied().flatten(),
+            connections: worker.connections_active.get(),
+            accepted: worker.connections_accepted.get(),
+            requests: worker.requests.sum(),
+        };
+        self.workers.iter().enumerate().map(view).collect()
+    }
+
+    fn route_view(&self, route: &RouteFacts) -> RouteView {
+        let metrics = self.routes.get(&route.name);
+        let failed = |cells: &RouteCells| {
+            cells.requests.get(CodeClass::ServerError) + cells.requests.get(CodeClass::Other)
+        };
+        RouteView {
+            name: route.name.clone(),
+            from: route.from.clone(),
+            requests: metrics.sum(|cells| cells.requests.sum()),
+            errors: metrics.sum(failed),
+        }
+    }
+
+    fn upstream_views(&self) -> Vec<UpstreamView> {
+        let endpoints = self.endpoints.entries().into_iter();
+        let views = endpoints.map(|(name, metrics)| UpstreamView {
+            endpoint: name.into(),
+            idle: metrics.sum(|cells| cells.idle_connections.get()),
+            active: metrics.sum(|cells| cells.active_connections.get()),
+            connects: metrics.sum(|cells| cells.connects.get()),
+            reused: metrics.sum(|cells| cells.requests_reused.get()),
+        });
+        views.collect()
+    }
+}
+
+fn config_view(control: &Control) -> ConfigView {
+    ConfigView {
+        file: control.facts.file.clone(),
+        generation: control.generation,
+        last_reload: control.last_reload.as_ref().map(|reload| ReloadView {
+            success: reload.error.is_none(),
+            time: time::rfc3339_ms(reload.time_ms),
+            error: reload.error.clone(),
+        }),
+    }
+}
+
+fn certificate_view(facts: &CertificateFacts) -> CertificateView {
+    let now_s = time::epoch_ms(SystemTime::now()).div_euclid(1000);
+    CertificateView {
+        names: facts.names.clone(),
+        origin: facts.origin.clone(),
+        usage: facts.usage,
+        not_after: time::rfc3339_s(facts.not_after_s),
+        days_left: facts.not_after_s.saturating_sub(now_s).div_euclid(86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(routes: &[&str]) -> ConfigFacts {
+        let route = |name: &&str| RouteFacts { name: (*name).into(), from: format!("from {name}") };
+        ConfigFacts {
+            file: "/etc/portcullis/config.yaml".into(),
+            routes: routes.iter().map(route).collect(),
+            certificates: vec![CertificateFacts {
+                names: vec!["a.example".into()],
+                origin: "a.pem".into(),
+                usage: CertificateUsage::Server,
+                not_after_s: 0,
+            }],
+            endpoints: BTreeSet::from(["up:8443".to_owned()]),
+        }
+    }
+
+    #[test]
+    fn status_sums_the_cells_of_all_workers() {
+        let metrics = Metrics::new(2);
+        metrics.config_applied(facts(&["a"]));
+        metrics.set_worker_cpu(1, Some(3));
+        for worker in 0..2 {
+            metrics.worker(worker).unwrap().connections_accepted.inc();
+            metrics.routes().get("a").record(worker, 502, 10, 0, 0);
+            let endpoint = metrics.endpoints().get("up:8443");
+            endpoint.worker(worker).unwrap().idle_connections.set(2);
+        }
+        metrics.routes().get("a").record(0, 200, 10, 0, 0);
+
+        let status = metrics.status();
+        assert_eq!(status.workers[1].cpu, Some(3));
+        assert_eq!(status.workers[1].accepted, 1);
+        assert_eq!((status.routes[0].requests, status.routes[0].errors), (3, 2));
+        assert_eq!(status.upstreams[0].idle, 4);
+    }
+
+    #[test]
+    fn a_refused_configuration_leaves_the_one_before_in_status() {
+        let metrics = Metrics::new(1);
+        metrics.config_applied(facts(&["a"]));
+        metrics.config_refused("line 3: no such key".into());
+        let status = metrics.status();
+        assert_eq!(status.config.generation, 1);
+        assert_eq!(status.routes[0].name, "a");
+        let reload = status.config.last_reload.unwrap();
+        assert!(!reload.success);
+        assert_eq!(reload.error.as_deref(), Some("line 3: no such key"));
+    }
+
+    #[test]
+    fn an_expired_certificate_has_less_than_no_days_left() {
+        let metrics = Metrics::new(1);
+        metrics.config_applied(facts(&[]));
+        let status = metrics.status();
+        assert!(status.certificates[0].days_left < 0);
+        assert_eq!(status.certificates[0].not_after, "1970-01-01T00:00:00Z");
+    }
+}

@@ -1,0 +1,220 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use crate::observe::{
+    CertificateFacts, CertificateUsage, ConfigFacts, HandshakeResult, Metrics, RouteFacts,
+    TlsVersion, UpstreamFailure,
+    names::{self, Kind},
+};
+
+/// One line of values: name, labels in order, value.
+#[derive(Debug, PartialEq)]
+struct Sample {
+    name: String,
+    labels: Vec<(String, String)>,
+    value: f64,
+}
+
+/// A whole exposition, read by the rules of the text format 0.0.4 and nothing looser.
+#[derive(Debug, Default)]
+struct Exposition {
+    help: BTreeMap<String, String>,
+    types: BTreeMap<String, String>,
+    samples: Vec<Sample>,
+}
+
+impl Exposition {
+    fn read(text: &str) -> Exposition {
+        assert!(text.ends_with('\n'));
+        let mut all = Exposition::default();
+        for line in text.lines().filter(|line| !line.is_empty()) {
+            if let Some(help) = line.strip_prefix("# HELP ") {
+                let (name, help) = help.split_once(' ').unwrap();
+                assert!(all.help.insert(name.into(), help.into()).is_none(), "{line}");
+            } else if let Some(kind) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = kind.split_once(' ').unwrap();
+                assert!(all.types.insert(name.into(), kind.into()).is_none(), "{line}");
+            } else {
+                all.samples.push(sample(line));
+            }
+        }
+        let series: BTreeSet<_> =
+            all.samples.iter().map(|s| (s.name.clone(), s.labels.clone())).collect();
+        assert_eq!(series.len(), all.samples.len(), "a series is there twice");
+        all
+    }
+
+    fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        let matches = |sample: &&Sample| {
+            sample.name == name
+                && sample.labels.len() == labels.len()
+                && labels.iter().all(|(k, v)| sample.labels.contains(&((*k).into(), (*v).into())))
+        };
+        self.samples.iter().find(matches).map(|sample| sample.value)
+    }
+}
+
+fn sample(line: &str) -> Sample {
+    let name_end = line.find(['{', ' ']).unwrap();
+    let (name, mut rest) = line.split_at(name_end);
+    assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_:".contains(&b)), "{line}");
+    let mut labels = Vec::new();
+    if let Some(inner) = rest.strip_prefix('{') {
+        rest = inner;
+        loop {
+            let (key, after) = rest.split_once("=\"").unwrap();
+            assert!(key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'), "{line}");
+            let (value, after) = quoted(after);
+            labels.push((key.to_owned(), value));
+            match after.strip_prefix(',') {
+                Some(next) => rest = next,
+                None => break rest = after.strip_prefix('}').unwrap(),
+            }
+        }
+    }
+    let value = rest.strip_prefix(' ').unwrap();
+    Sample { name: name.into(), labels, value: value.parse().unwrap() }
+}
+
+/// Reads up to the closing quote.
+fn quoted(text: &str) -> (String, &str) {
+    let mut value = String::new();
+    let mut chars = text.char_indices();
+    loop {
+        match chars.next().unwrap() {
+            (place, '"') => return (value, &text[place + 1..]),
+            (_, '\\') => value.push(match chars.next().unwrap().1 {
+                'n' => '\n',
+                escaped @ ('"' | '\\') => escaped,
+                other => panic!("no such escape: {other}"),
+            }),
+            (_, char) => value.push(char),
+        }
+    }
+}
+
+fn used() -> Metrics {
+    let metrics = Metrics::new(2);
+    let certificate = |not_after_s| CertificateFacts {
+        names: vec!["a.example".into()],
+        origin: "c:\\a \"b\".pem".into(),
+        usage: CertificateUsage::Server,
+        not_after_s,
+    };
+    metrics.config_applied(ConfigFacts {
+        file: "config.yaml".into(),
+        routes: vec![RouteFacts { name: "a".into(), from: "https://a.example".into() }],
+        certificates: vec![certificate(2_000), certificate(1_000), certificate(3_000)],
+        endpoints: BTreeSet::from(["up:1".into()]),
+    });
+    let route = metrics.routes().get("a");
+    let endpoint = metrics.endpoints().get("up:1");
+    for id in 0..2 {
+        let worker = metrics.worker(id).unwrap();
+        worker.connections_active.set(id as u64 + 5);
+        let took = Duration::from_millis(2);
+        worker.handshakes.record(HandshakeResult::Ok, TlsVersion::Tls13, true, took);
+        worker.handshakes.record(HandshakeResult::Timeout, TlsVersion::Unknown, false, took);
+        worker.upstream.connect_failures.inc(UpstreamFailure::Tls);
+        worker.upstream.idle_connections.inc();
+        worker.log_records_dropped.add(3);
+        route.record(id, 200, 700, 10, 20);
+        endpoint.worker(id).unwrap().connects.inc();
+    }
+    metrics
+}
+
+#[test]
+fn every_line_can_be_read_and_every_metric_of_the_table_is_there() {
+    let exposition = Exposition::read(&used().render());
+    for metric in names::ALL {
+        let kind = exposition.types.get(metric.name).map(String::as_str);
+        assert_eq!(kind, Some(metric.kind.as_str()), "{}", metric.name);
+        assert_eq!(exposition.help.get(metric.name).map(String::as_str), Some(metric.help));
+    }
+    assert_eq!(exposition.types.len(), names::ALL.len());
+}
+
+#[test]
+fn every_series_has_the_labels_that_the_table_names() {
+    for sample in Exposition::read(&used().render()).samples {
+        let (metric, extra) = table_entry(&sample.name);
+        let labels: BTreeSet<_> = sample.labels.iter().map(|(key, _)| key.as_str()).collect();
+        let expected: BTreeSet<_> = metric.labels.iter().copied().chain(extra).collect();
+        assert_eq!(labels, expected, "{}", sample.name);
+    }
+}
+
+fn table_entry(sample: &str) -> (names::Metric, Option<&'static str>) {
+    for metric in names::ALL {
+        if metric.kind != Kind::Histogram && metric.name == sample {
+            return (*metric, None);
+        }
+        match sample.strip_prefix(metric.name) {
+            Some("_bucket") => return (*metric, Some("le")),
+            Some("_sum" | "_count") => return (*metric, None),
+            _ => (),
+        }
+    }
+    panic!("{sample} is not in the table");
+}
+
+#[test]
+fn cells_of_all_workers_are_summed() {
+    let exposition = Exposition::read(&used().render());
+    let value = |name, labels: &[_]| exposition.value(name, labels);
+    let resumed = [("result", "ok"), ("version", "tls13"), ("resumed", "true")];
+    assert_eq!(value("portcullis_tls_handshakes_total", &resumed), Some(2.0));
+    let timeouts = [("result", "timeout"), ("version", "unknown"), ("resumed", "false")];
+    assert_eq!(value("portcullis_tls_handshakes_total", &timeouts), Some(2.0));
+    let failures = value("portcullis_upstream_failures_total", &[("reason", "tls")]);
+    assert_eq!(failures, Some(2.0));
+    assert_eq!(value("portcullis_log_records_dropped_total", &[]), Some(6.0));
+    assert_eq!(value("portcullis_connections_active", &[("worker", "1")]), Some(6.0));
+    assert_eq!(value("portcullis_route_sent_bytes_total", &[("route", "a")]), Some(40.0));
+    assert_eq!(value("portcullis_endpoint_connects_total", &[("endpoint", "up:1")]), Some(2.0));
+}
+
+#[test]
+fn a_histogram_has_growing_buckets_up_to_its_count() {
+    let exposition = Exposition::read(&used().render());
+    let name = "portcullis_route_request_duration_seconds";
+    let bucket = |le| exposition.value(&format!("{name}_bucket"), &[("route", "a"), ("le", le)]);
+    assert_eq!(bucket("0.0005"), Some(0.0));
+    assert_eq!(bucket("0.001"), Some(2.0));
+    assert_eq!(bucket("60"), Some(2.0));
+    assert_eq!(bucket("+Inf"), Some(2.0));
+    assert_eq!(exposition.value(&format!("{name}_count"), &[("route", "a")]), Some(2.0));
+    assert_eq!(exposition.value(&format!("{name}_sum"), &[("route", "a")]), Some(0.0014));
+}
+
+#[test]
+fn of_certificates_with_the_same_labels_the_first_to_expire_is_shown() {
+    let exposition = Exposition::read(&used().render());
+    let labels = [("name", "a.example"), ("usage", "server"), ("origin", "c:\\a \"b\".pem")];
+    let shown = exposition.value("portcullis_certificate_not_after_timestamp_seconds", &labels);
+    assert_eq!(shown, Some(1_000.0));
+}
+
+#[test]
+fn a_refused_reload_shows_under_both_names() {
+    let metrics = used();
+    metrics.config_refused("no".into());
+    let exposition = Exposition::read(&metrics.render());
+    for name in ["portcullis_config_last_reload_success", "pomerium_config_last_reload_success"] {
+        assert_eq!(exposition.value(name, &[]), Some(0.0));
+    }
+    let refused = exposition.value("portcullis_config_reloads_total", &[("result", "refused")]);
+    assert_eq!(refused, Some(1.0));
+    assert!(exposition.value("pomerium_config_last_reload_success_timestamp", &[]) > Some(1e9));
+}
+
+#[test]
+fn a_route_that_left_the_configuration_leaves_the_metrics() {
+    let metrics = used();
+    assert!(metrics.render().contains("route=\"a\""));
+    metrics.config_applied(ConfigFacts::default());
+    assert!(!metrics.render().contains("route=\"a\""));
+}

@@ -1,0 +1,121 @@
+//! The log: access records of workers and events of the program, in one form, written by one
+//! thread.
+
+mod events;
+mod line;
+mod thread;
+
+use std::{
+    io,
+    sync::{Arc, OnceLock, atomic::AtomicU64},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use tracing_subscriber::{
+    Registry, filter::Targets, layer::SubscriberExt, reload, util::SubscriberInitExt,
+};
+
+pub(super) use line::Line;
+
+use super::{LogSpec, Metrics};
+use thread::Sink;
+
+/// The log. Clones write to the same one.
+#[derive(Debug, Clone)]
+pub struct Log {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    spec: ArcSwap<LogSpec>,
+    sink: Sink,
+    filter: OnceLock<reload::Handle<Targets, Registry>>,
+}
+
+impl Log {
+    /// Starts the thread that writes to standard output. While that is broken, warnings and errors
+    /// go to standard error. Fails when the thread cannot be started.
+    pub fn start(spec: LogSpec, metrics: &Metrics) -> io::Result<Log> {
+        let dropped = metrics.log_records_dropped.clone();
+        Ok(Log::new(spec, Sink::start(io::stdout(), io::stderr(), dropped)?))
+    }
+
+    /// A log that nobody reads.
+    pub(super) fn detached() -> Log {
+        let spec = LogSpec { access: false, ..LogSpec::default() };
+        let (sink, _) = Sink::unstarted(Arc::new(AtomicU64::new(0)));
+        Log::new(spec, sink)
+    }
+
+    fn new(spec: LogSpec, sink: Sink) -> Log {
+        let shared = Shared { spec: ArcSwap::from_pointee(spec), sink, filter: OnceLock::new() };
+        Log { shared: Arc::new(shared) }
+    }
+
+    /// Sends the events of `tracing` here, from all threads. Does nothing where another subscriber
+    /// has been installed.
+    pub fn install(&self) {
+        let (filter, handle) = reload::Layer::new(events::filter(self.spec().level));
+        let layer = events::EventLayer::new(self.clone());
+        let installed = tracing_subscriber::registry().with(filter).with(layer).try_init();
+        if installed.is_ok() {
+            // Installed once, so set once.
+            let _ = self.shared.filter.set(handle);
+        }
+    }
+
+    /// Goes on with other settings, after a reload.
+    pub fn configure(&self, spec: LogSpec) {
+        if let Some(filter) = self.shared.filter.get() {
+            // Fails only when the subscriber is gone, and then there are no events.
+            let _ = filter.reload(events::filter(spec.level));
+        }
+        self.shared.spec.store(Arc::new(spec));
+    }
+
+    /// Waits until all that was logged is written, or the time is over; says which. For the end of
+    /// the program, never for a worker.
+    pub fn flush(&self, timeout: Duration) -> bool {
+        self.shared.sink.flush(timeout)
+    }
+
+    /// The settings in use.
+    pub(super) fn spec(&self) -> arc_swap::Guard<Arc<LogSpec>> {
+        self.shared.spec.load()
+    }
+
+    /// Hands over access records without waiting; gives them back when there is no room.
+    pub(super) fn hand_over(&self, lines: String, records: u64) -> Result<(), String> {
+        self.shared.sink.records(lines, records)
+    }
+
+    /// A log whose messages a test takes itself.
+    #[cfg(test)]
+    pub(super) fn captured(spec: LogSpec) -> (Log, tests::Captured) {
+        let (sink, messages) = Sink::unstarted(Arc::default());
+        (Log::new(spec, sink), tests::Captured(messages))
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::sync::mpsc::Receiver;
+
+    use super::thread::Message;
+
+    /// What was logged.
+    pub(in super::super) struct Captured(pub(super) Receiver<Message>);
+
+    impl Captured {
+        /// All lines handed over up to now.
+        pub(in super::super) fn lines(&self) -> String {
+            let text = |message| match message {
+                Message::Records(lines, _) | Message::Event(lines, _) => lines,
+                Message::Flush(_) => String::new(),
+            };
+            self.0.try_iter().map(text).collect()
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! The thread that writes the log, so that nobody else waits for its reader.
+
+use std::{
+    io::{self, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::super::Level;
+
+/// The most messages on their way. A worker's message is about 16 KiB, so that a reader that
+/// stands still costs some 4 MiB.
+const QUEUE_MESSAGES: usize = 256;
+
+/// How long the writer tries on a standard output that takes nothing now: it may be a pipe or
+/// terminal that another process has set to non-blocking.
+const MAX_WRITE_STALL: Duration = Duration::from_secs(1);
+
+/// How often is looked again where nothing tells of a change.
+const RETRY_INTERVAL: Duration = Duration::from_millis(5);
+
+/// Whole lines on their way to the log.
+pub(super) enum Message {
+    /// Access records, and how many they are.
+    Records(String, u64),
+    /// One event of the program itself.
+    Event(String, Level),
+    /// A wish to be told once everything before is written.
+    Flush(SyncSender<()>),
+}
+
+/// Where messages are handed in; never waits.
+#[derive(Debug, Clone)]
+pub(super) struct Sink {
+    messages: SyncSender<Message>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Sink {
+    /// Starts the thread. `dropped` counts the records that were lost.
+    pub(super) fn start(
+        out: impl Write + Send + 'static,
+        fallback: impl Write + Send + 'static,
+        dropped: Arc<AtomicU64>,
+    ) -> io::Result<Sink> {
+        let (sink, messages) = Sink::unstarted(dropped);
+        let writer = Writer { out, fallback, dropped: sink.dropped.clone() };
+        thread::Builder::new().name("log".into()).spawn(move || writer.run(&messages))?;
+        Ok(sink)
+    }
+
+    /// A sink that somebody else empties.
+    pub(super) fn unstarted(dropped: Arc<AtomicU64>) -> (Sink, Receiver<Message>) {
+        let (sender, receiver) = sync_channel(QUEUE_MESSAGES);
+        (Sink { messages: sender, dropped }, receiver)
+    }
+
+    /// Hands over access records; gives them back when there is no room.
+    pub(super) fn records(&self, lines: String, count: u64) -> Result<(), String> {
+        match self.messages.try_send(Message::Records(lines, count)) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) => match message
+            {
+                Message::Records(lines, _) => Err(lines),
+                Message::Event(..) | Message::Flush(_) => Ok(()),
+            },
+        }
+    }
+
+    /// Hands over an event; it is dropped and counted when there is no room.
+    pub(super) fn event(&self, line: String, level: Level) {
+        if self.messages.try_send(Message::Event(line, level)).is_err() {
+            self.dropped.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Waits until all that was handed in before is written, or the time is over. For the end of
+    /// the program: this is the one call here that waits.
+    pub(super) fn flush(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        let (done, written) = sync_channel(1);
+        let mut message = Message::Flush(done);
+        loop {
+            match self.messages.try_send(message) {
+                Ok(()) => break,
+                Err(TrySendError::Disconnected(_)) => return false,
+                Err(TrySendError::Full(_)) if Instant::now() >= deadline => return false,
+                Err(TrySendError::Full(back)) => message = back,
+            }
+            thread::sleep(RETRY_INTERVAL);
+        }
+        written.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok()
+    }
+}
+
+struct Writer<O, F> {
+    out: O,
+    /// Where errors and warnings go while `out` is broken.
+    fallback: F,
+    dropped: Arc<AtomicU64>,
+}
+
+impl<O: Write, F: Write> Writer<O, F> {
+    fn run(mut self, messages: &Receiver<Message>) {
+        while let Ok(message) = messages.recv() {
+            match message {
+                Message::Records(lines, count) => {
+                    if self.write(&lines).is_err() {
+                        self.dropped.fetch_add(count, Relaxed);
+                    }
+                }
+                Message::Event(line, level) => self.event(&line, level),
+                // Whoever asked may have given up.
+                Message::Flush(done) => drop(done.send(())),
+            }
+        }
+    }
+
+    fn event(&mut self, line: &str, level: Level) {
+        if self.write(line).is_ok() {
+            return;
+        }
+        let shown = level >= Level::Warn && self.fallback.write_all(line.as_bytes()).is_ok();
+        if !shown {
+            self.dropped.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn write(&mut self, lines: &str) -> io::Result<()> {
+        let mut left = lines.as_bytes();
+        let mut stalled_since = None;
+        while !left.is_empty() {
+            match self.out.write(left) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    left = left.get(written..).unwrap_or_default();
+                    stalled_since = None;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let since: &mut Instant = stalled_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() > MAX_WRITE_STALL {
+                        return Err(error);
+                    }
+                    thread::sleep(RETRY_INTERVAL);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Sender, channel};
+
+    use super::*;
+
+    /// Passes on what is written to it.
+    struct Pipe(Sender<Vec<u8>>);
+
+    impl Write for Pipe {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.send(bytes.to_vec()).map_err(|_| io::ErrorKind::BrokenPipe)?;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Says it is busy before each byte it takes.
+    struct Reluctant(Pipe, bool);
+
+    impl Write for Reluctant {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 { Err(io::ErrorKind::WouldBlock.into()) } else { self.0.write(&bytes[..1]) }
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn what_is_handed_in_is_written_in_order_before_a_flush_returns() {
+        let (out, written) = channel();
+        let sink = Sink::start(Pipe(out), io::sink(), Arc::default()).unwrap();
+        sink.records("one\ntwo\n".into(), 2).unwrap();
+        sink.event("three\n".into(), Level::Info);
+        assert!(sink.flush(LONG));
+        assert_eq!(written.try_iter().collect::<Vec<_>>().concat(), b"one\ntwo\nthree\n");
+    }
+
+    #[test]
+    fn a_closed_output_shows_warnings_elsewhere_and_counts_the_rest() {
+        let (out, closed) = channel();
+        drop(closed);
+        let (fallback, shown) = channel();
+        let dropped = Arc::new(AtomicU64::new(0));
+        let sink = Sink::start(Pipe(out), Pipe(fallback), dropped.clone()).unwrap();
+        sink.records("one\ntwo\n".into(), 2).unwrap();
+        sink.event("quiet\n".into(), Level::Info);
+        sink.event("loud\n".into(), Level::Warn);
+        assert!(sink.flush(LONG));
+        assert_eq!(shown.try_iter().collect::<Vec<_>>().concat(), b"loud\n");
+        assert_eq!(dropped.load(Relaxed), 3);
+    }
+
+    #[test]
+    fn two_closed_outputs_end_nothing() {
+        let (out, closed) = channel();
+        drop(closed);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let sink = Sink::start(Pipe(out.clone()), Pipe(out), dropped.clone()).unwrap();
+        sink.event("loud\n".into(), Level::Error);
+        assert!(sink.flush(LONG));
+        assert_eq!(dropped.load(Relaxed), 1);
+    }
+
+    #[test]
+    fn an_output_that_is_busy_gets_every_byte_in_the_end() {
+        let (out, written) = channel();
+        let sink = Sink::start(Reluctant(Pipe(out), false), io::sink(), Arc::default()).unwrap();
+        sink.event("abc\n".into(), Level::Info);
+        assert!(sink.flush(LONG));
+        assert_eq!(written.try_iter().collect::<Vec<_>>().concat(), b"abc\n");
+    }
+
+    #[test]
+    fn a_full_queue_gives_records_back_and_counts_events() {
+        let dropped = Arc::new(AtomicU64::new(0));
+        let (sink, _stuck) = Sink::unstarted(dropped.clone());
+        for _ in 0..QUEUE_MESSAGES {
+            sink.records("r\n".into(), 1).unwrap();
+        }
+        assert_eq!(sink.records("back\n".into(), 1), Err("back\n".into()));
+        sink.event("lost\n".into(), Level::Error);
+        assert_eq!(dropped.load(Relaxed), 1);
+        assert!(!sink.flush(Duration::ZERO));
+    }
+}

@@ -1,0 +1,196 @@
+//! Every metric there is, in one table: name, type, labels and help. Units are seconds and bytes,
+//! and labels take values from closed sets or from the configuration, never from the network.
+
+/// One metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Metric {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) unit: &'static str,
+    pub(super) labels: &'static [&'static str],
+    pub(super) help: &'static str,
+}
+
+/// A metric's type, as Prometheus has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+impl Kind {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        }
+    }
+}
+
+macro_rules! metrics {
+    ($($id:ident = $kind:ident $name:literal in $unit:literal by [$($label:literal)*]: $help:literal;)+) => {
+        $(pub(super) const $id: Metric = Metric {
+            name: $name,
+            kind: Kind::$kind,
+            unit: $unit,
+            labels: &[$($label),*],
+            help: $help,
+        };)+
+
+        /// All of them, in the order of the reference.
+        pub(super) const ALL: &[Metric] = &[$($id),+];
+    };
+}
+
+metrics! {
+    // The process and its configuration.
+    BUILD_INFO = Gauge "portcullis_build_info" in "" by ["version"]:
+        "Always 1; the label says which version runs.";
+    START_TIME = Gauge "portcullis_start_timestamp_seconds" in "seconds" by []:
+        "When the process started, in seconds since the epoch.";
+    WORKERS = Gauge "portcullis_workers" in "" by []:
+        "Worker threads.";
+    READY = Gauge "portcullis_ready" in "" by []:
+        "1 while connections are taken, 0 while starting or draining.";
+    CONFIG_GENERATION = Gauge "portcullis_config_generation" in "" by []:
+        "1 at start, one more with each configuration applied.";
+    CONFIG_RELOADS = Counter "portcullis_config_reloads_total" in "" by ["result"]:
+        "Configurations read, the first one included: applied or refused.";
+    CONFIG_RELOAD_SUCCESS = Gauge "portcullis_config_last_reload_success" in "" by []:
+        "1 when the last configuration read was applied, 0 when it was refused.";
+    CONFIG_RELOAD_TIMESTAMP = Gauge "portcullis_config_last_reload_success_timestamp_seconds" in "seconds" by []:
+        "When the configuration in use was applied, in seconds since the epoch.";
+    CERTIFICATE_NOT_AFTER = Gauge "portcullis_certificate_not_after_timestamp_seconds" in "seconds" by ["name" "usage" "origin"]:
+        "End of the validity of a certificate of our own, in seconds since the epoch.";
+    TICKET_KEY_ROTATIONS = Counter "portcullis_tls_ticket_key_rotations_total" in "" by []:
+        "New keys for session tickets.";
+    LOG_RECORDS_DROPPED = Counter "portcullis_log_records_dropped_total" in "" by []:
+        "Log records lost because the log's reader was too slow or gone.";
+
+    // Connections of clients.
+    CONNECTIONS_ACCEPTED = Counter "portcullis_connections_accepted_total" in "" by ["worker"]:
+        "Connections taken from the listeners, those refused at once included.";
+    CONNECTIONS_ACTIVE = Gauge "portcullis_connections_active" in "" by ["worker"]:
+        "Open connections of clients.";
+    CONNECTIONS_REFUSED = Counter "portcullis_connections_refused_total" in "" by ["reason"]:
+        "Connections closed before anything was read from them.";
+    CONNECTIONS_CLOSED = Counter "portcullis_connections_closed_total" in "" by ["reason"]:
+        "Connections that ended, by how.";
+    TLS_HANDSHAKES = Counter "portcullis_tls_handshakes_total" in "" by ["result" "version" "resumed"]:
+        "TLS handshakes with clients.";
+    TLS_HANDSHAKE_DURATION = Histogram "portcullis_tls_handshake_duration_seconds" in "seconds" by []:
+        "From the accept of a connection to the end of its TLS handshake, where it completed.";
+    TLS_ALERTS_SENT = Counter "portcullis_tls_alerts_sent_total" in "" by []:
+        "Fatal TLS alerts sent to clients.";
+
+    // Requests of clients.
+    HTTP_REQUESTS = Counter "portcullis_http_requests_total" in "" by ["protocol"]:
+        "Requests begun.";
+    HTTP_REQUESTS_ACTIVE = Gauge "portcullis_http_requests_active" in "" by ["worker"]:
+        "Requests under way.";
+    HTTP_REQUEST_DURATION = Histogram "portcullis_http_request_duration_seconds" in "seconds" by []:
+        "From the end of a request's head to the end of its response.";
+    ROUTE_REQUESTS = Counter "portcullis_route_requests_total" in "" by ["route" "code"]:
+        "Requests of a route that ended, by class of the response's code.";
+    ROUTE_REQUEST_DURATION = Histogram "portcullis_route_request_duration_seconds" in "seconds" by ["route"]:
+        "From the end of a request's head to the end of its response.";
+    ROUTE_RECEIVED_BYTES = Counter "portcullis_route_received_bytes_total" in "bytes" by ["route"]:
+        "Bytes of request bodies received from clients.";
+    ROUTE_SENT_BYTES = Counter "portcullis_route_sent_bytes_total" in "bytes" by ["route"]:
+        "Bytes of response bodies sent to clients.";
+
+    // Upstreams.
+    UPSTREAM_CONNECTS = Counter "portcullis_upstream_connects_total" in "" by []:
+        "Connections to upstreams begun.";
+    UPSTREAM_CONNECTIONS = Gauge "portcullis_upstream_connections" in "" by ["state"]:
+        "Connections to upstreams: active with a request, or idle in the pool.";
+    UPSTREAM_REQUESTS = Counter "portcullis_upstream_requests_total" in "" by ["connection"]:
+        "Requests sent to upstreams, over a fresh connection or a reused one.";
+    UPSTREAM_FAILURES = Counter "portcullis_upstream_failures_total" in "" by ["reason"]:
+        "Requests that got no response from an upstream.";
+    UPSTREAM_RETRIES = Counter "portcullis_upstream_retries_total" in "" by []:
+        "Requests sent once more because a pooled connection had gone stale.";
+    UPSTREAM_TLS_HANDSHAKES = Counter "portcullis_upstream_tls_handshakes_total" in "" by ["resumed"]:
+        "TLS handshakes with upstreams that completed.";
+    ENDPOINT_CONNECTS = Counter "portcullis_endpoint_connects_total" in "" by ["endpoint"]:
+        "Connections to one upstream begun.";
+    ENDPOINT_CONNECTIONS = Gauge "portcullis_endpoint_connections" in "" by ["endpoint" "state"]:
+        "Connections to one upstream: active with a request, or idle in the pool.";
+    ENDPOINT_FAILURES = Counter "portcullis_endpoint_failures_total" in "" by ["endpoint"]:
+        "Requests that got no response from one upstream.";
+    ENDPOINT_REUSED = Counter "portcullis_endpoint_requests_reused_total" in "" by ["endpoint"]:
+        "Requests sent to one upstream over a pooled connection.";
+
+    // The same under the names Pomerium has for them, so that its alerts go on working.
+    POMERIUM_BUILD_INFO = Gauge "pomerium_build_info" in "" by ["version"]:
+        "As portcullis_build_info.";
+    POMERIUM_RELOAD_SUCCESS = Gauge "pomerium_config_last_reload_success" in "" by []:
+        "As portcullis_config_last_reload_success.";
+    POMERIUM_RELOAD_TIMESTAMP = Gauge "pomerium_config_last_reload_success_timestamp" in "seconds" by []:
+        "As portcullis_config_last_reload_success_timestamp_seconds.";
+}
+
+/// The page `docs/metrics.md`, made from the table.
+pub fn metrics_reference() -> String {
+    let mut page = String::from(
+        "# Metrics\n\n\
+         Served at `/metrics` on `portcullis.admin_address` and on `metrics_address`. This page is \
+         made from the\ntable in `proxy/src/observe/names.rs`; a test compares the two.\n\n\
+         | name | type | unit | labels | meaning |\n|---|---|---|---|---|\n",
+    );
+    for metric in ALL {
+        let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        page.push_str(&format!(
+            "| `{}` | {} | {} | {} | {} |\n",
+            metric.name,
+            metric.kind.as_str(),
+            metric.unit,
+            labels.join(", "),
+            metric.help
+        ));
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+
+    /// `UPDATE_DOCS=1 cargo test` writes the page instead.
+    #[test]
+    fn the_reference_page_is_what_the_table_says() {
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(PAGE, metrics_reference()).unwrap();
+        }
+        let page = std::fs::read_to_string(PAGE).unwrap();
+        assert_eq!(page, metrics_reference(), "run with UPDATE_DOCS=1 to write docs/metrics.md");
+    }
+
+    #[test]
+    fn names_follow_the_conventions_of_prometheus() {
+        let mut seen = std::collections::BTreeSet::new();
+        for Metric { name, kind, unit, .. } in ALL {
+            assert!(seen.insert(name), "{name} is there twice");
+            assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{name}");
+            assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
+            if name.starts_with("pomerium_") {
+                continue; // named by others
+            }
+            assert!(name.starts_with("portcullis_"), "{name}");
+            let base = name.trim_end_matches("_total");
+            assert!(unit.is_empty() || base.ends_with(&format!("_{unit}")), "{name} in {unit}");
+        }
+    }
+
+    #[test]
+    fn every_metric_says_what_it_means_in_a_sentence() {
+        for metric in ALL {
+            assert!(metric.help.ends_with('.'), "{}", metric.name);
+            assert!(!metric.help.contains(['|', '\n']), "{}", metric.name);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What a worker counts and logs into.
+
+use std::{cell::RefCell, mem, sync::Arc, time::SystemTime};
+
+use http::HeaderMap;
+
+use super::{
+    CapturedHeaders, ConnectionRecord, Level, Log, LogSpec, RequestRecord, WorkerMetrics,
+    log::Line, time,
+};
+
+/// Records are handed to the log's thread once they are this many bytes.
+const BUFFER_BYTES: usize = 16 * 1024;
+
+/// What a worker counts and logs into. It stays on its worker's thread.
+#[derive(Debug)]
+pub struct WorkerObserver {
+    /// Which worker, from 0.
+    pub worker: usize,
+    /// Its cells.
+    pub metrics: Arc<WorkerMetrics>,
+    log: Log,
+    buffer: RefCell<Buffer>,
+}
+
+/// Records that have not been handed over yet.
+#[derive(Debug, Default)]
+struct Buffer {
+    lines: String,
+    records: u64,
+}
+
+impl WorkerObserver {
+    /// Counts into these cells, which no other observer may write.
+    pub fn new(worker: usize, metrics: Arc<WorkerMetrics>, log: Log) -> WorkerObserver {
+        WorkerObserver { worker, metrics, log, buffer: RefCell::default() }
+    }
+
+    /// Counts into cells that nobody else sees, and logs nothing. For tests of other rooms.
+    pub fn detached(worker: usize) -> WorkerObserver {
+        WorkerObserver::new(worker, Arc::default(), Log::detached())
+    }
+
+    /// Whether requests are logged now; without it a record need not be made.
+    pub fn logs_requests(&self) -> bool {
+        self.log.spec().access
+    }
+
+    /// Keeps what the access log shows of a request's headers. To be called before they are
+    /// changed; costs nothing where requests are not logged.
+    pub fn capture(&self, headers: &HeaderMap) -> CapturedHeaders {
+        let spec = self.log.spec();
+        if spec.access { CapturedHeaders::new(headers, &spec) } else { CapturedHeaders::default() }
+    }
+
+    /// Logs a request, where requests are logged.
+    pub fn log_request(&self, record: &RequestRecord<'_>) {
+        self.log_line("http-request", |line, spec| {
+            record.write(line, self.worker, &spec.access_fields);
+        });
+    }
+
+    /// Logs a connection that was refused or failed before its first request, where requests are
+    /// logged.
+    pub fn log_connection(&self, record: &ConnectionRecord<'_>) {
+        self.log_line(ConnectionRecord::MESSAGE, |line, _| record.write(line, self.worker));
+    }
+
+    /// Hands the records that wait to the log. To be called by the worker about every 100 ms, and
+    /// at its end.
+    pub fn flush(&self) {
+        let mut buffer = self.buffer.borrow_mut();
+        if buffer.records > 0 {
+            self.hand_over(&mut buffer);
+        }
+    }
+
+    fn log_line(&self, message: &str, write: impl FnOnce(&mut Line<'_>, &LogSpec)) {
+        let spec = self.log.spec();
+        if !spec.access {
+            return;
+        }
+        let now_ms = time::epoch_ms(SystemTime::now());
+        let mut buffer = self.buffer.borrow_mut();
+        let mut line = Line::begin(&mut buffer.lines, spec.format, now_ms, Level::Info, message);
+        write(&mut line, &spec);
+        line.end();
+        buffer.records += 1;
+        if buffer.lines.len() >= BUFFER_BYTES {
+            self.hand_over(&mut buffer);
+        }
+    }
+
+    /// Never waits: what finds no room is dropped and counted.
+    fn hand_over(&self, buffer: &mut Buffer) {
+        let records = mem::take(&mut buffer.records);
+        let lines = mem::take(&mut buffer.lines);
+        if let Err(mut dropped) = self.log.hand_over(lines, records) {
+            self.metrics.log_records_dropped.add(records);
+            dropped.clear();
+            buffer.lines = dropped;
+        }
+    }
+}
+
+impl Drop for WorkerObserver {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,202 @@
+//! Records of requests and of connections that came to nothing.
+
+use std::{net::SocketAddr, time::Duration};
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::{
+    AccessField, CertificateSummary, HttpProtocol, LogSpec, TlsVersion, labels::Label, log::Line,
+};
+
+/// One request, as the access log tells of it.
+#[derive(Debug, Clone)]
+pub struct RequestRecord<'a> {
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// The request's method.
+    pub method: &'a str,
+    /// The host and port asked for.
+    pub authority: &'a str,
+    /// The path without its query.
+    pub path: &'a str,
+    /// What follows the `?`.
+    pub query: Option<&'a str>,
+    /// What [`WorkerObserver::capture`](super::WorkerObserver::capture) kept of the request's
+    /// headers, before they were changed.
+    pub headers: &'a CapturedHeaders,
+    /// Ours, or the one taken over from the client.
+    pub request_id: &'a str,
+    /// Of the response; 0 when none was sent.
+    pub status: u16,
+    /// Why this response, in Envoy's words: `via_upstream`, `route_not_found`, or the inside
+    /// reason of a failure.
+    pub response_code_details: &'a str,
+    /// Envoy's letters: `UF`, `UC`, `UT`, `DC`, …; empty when all went well.
+    pub response_flags: &'a str,
+    /// Name of the route; empty when none matched.
+    pub route: &'a str,
+    /// Name of the cluster; empty when nothing was forwarded.
+    pub upstream_cluster: &'a str,
+    /// The upstream's address; empty when nothing was forwarded.
+    pub upstream_address: &'a str,
+    /// Bytes of the request body received.
+    pub bytes_received: u64,
+    /// Bytes of the response body sent.
+    pub bytes_sent: u64,
+    /// From the end of the request's head to the end of the response.
+    pub duration: Duration,
+    /// The HTTP version of the client.
+    pub protocol: HttpProtocol,
+    /// The TLS version of the client's connection; `None` without TLS.
+    pub tls_version: Option<TlsVersion>,
+    /// The certificate the client presented.
+    pub client_certificate: Option<&'a CertificateSummary>,
+}
+
+impl RequestRecord<'_> {
+    pub(super) fn write(&self, line: &mut Line<'_>, worker: usize, fields: &[AccessField]) {
+        for field in fields {
+            self.write_field(line, worker, field);
+        }
+    }
+
+    fn write_field(&self, line: &mut Line<'_>, worker: usize, field: &AccessField) {
+        match field {
+            AccessField::Authority => line.text("authority", self.authority),
+            AccessField::BytesReceived => line.number("bytes-received", self.bytes_received),
+            AccessField::ClientCertificate => {
+                if let Some(certificate) = self.client_certificate {
+                    line.certificate("client-certificate", certificate);
+                }
+            }
+            AccessField::ClusterStatName => line.text("cluster-stat-name", self.upstream_cluster),
+            AccessField::Duration => line.number("duration", milliseconds(self.duration)),
+            AccessField::ForwardedFor => header(line, "forwarded-for", &self.headers.forwarded_for),
+            AccessField::Header(name) => self.write_header(line, name),
+            AccessField::Ip => line.shown("ip", format_args!("{}", self.peer.ip().to_canonical())),
+            AccessField::Method => line.text("method", self.method),
+            AccessField::Path => line.text("path", self.path),
+            AccessField::Protocol => line.text("protocol", self.protocol.as_str()),
+            AccessField::Query => line.text("query", self.query.unwrap_or_default()),
+            AccessField::Referer => line.bytes("referer", self.headers.referer_without_query()),
+            AccessField::RequestId => line.text("request-id", self.request_id),
+            AccessField::ResponseCode => line.number("response-code", self.status),
+            AccessField::ResponseCodeDetails => {
+                line.text("response-code-details", self.response_code_details);
+            }
+            AccessField::ResponseFlags => line.text("response-flags", self.response_flags),
+            AccessField::Route => line.text("route", self.route),
+            AccessField::Size => line.number("size", self.bytes_sent),
+            AccessField::TlsVersion => {
+                line.text("tls-version", self.tls_version.map_or("", Label::as_str));
+            }
+            AccessField::UpstreamAddress => line.text("upstream-address", self.upstream_address),
+            AccessField::UpstreamCluster => line.text("upstream-cluster", self.upstream_cluster),
+            AccessField::UserAgent => header(line, "user-agent", &self.headers.user_agent),
+            AccessField::Worker => line.number("worker", worker),
+        }
+    }
+
+    fn write_header(&self, line: &mut Line<'_>, name: &HeaderName) {
+        let key = format!("headers.{name}");
+        match self.headers.others.iter().find(|(other, _)| other == name) {
+            Some((_, value)) if value.is_sensitive() => line.text(&key, "[redacted]"),
+            Some((_, value)) => line.bytes(&key, value.as_bytes()),
+            None => line.text(&key, ""),
+        }
+    }
+}
+
+fn header(line: &mut Line<'_>, key: &str, value: &Option<HeaderValue>) {
+    line.bytes(key, value.as_ref().map(HeaderValue::as_bytes).unwrap_or_default());
+}
+
+/// Milliseconds, to the microsecond.
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1e3
+}
+
+/// What the access log keeps of a request's headers. Values are shared, not copied.
+#[derive(Debug, Clone, Default)]
+pub struct CapturedHeaders {
+    referer: Option<HeaderValue>,
+    user_agent: Option<HeaderValue>,
+    forwarded_for: Option<HeaderValue>,
+    others: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl CapturedHeaders {
+    pub(super) fn new(headers: &HeaderMap, spec: &LogSpec) -> CapturedHeaders {
+        let mut captured = CapturedHeaders {
+            referer: headers.get(header::REFERER).cloned(),
+            user_agent: headers.get(header::USER_AGENT).cloned(),
+            forwarded_for: headers.get("x-forwarded-for").cloned(),
+            others: Vec::new(),
+        };
+        for field in &spec.access_fields {
+            let AccessField::Header(name) = field else { continue };
+            let Some(value) = headers.get(name) else { continue };
+            let mut value = value.clone();
+            if is_secret(name) {
+                value.set_sensitive(true);
+            }
+            captured.others.push((name.clone(), value));
+        }
+        captured
+    }
+
+    /// A query may carry a token, so that it is left out here as it is from `path`.
+    fn referer_without_query(&self) -> &[u8] {
+        let referer = self.referer.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
+        referer.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default()
+    }
+}
+
+/// Headers whose value lets its holder in, whatever the configuration asks to be logged.
+fn is_secret(name: &HeaderName) -> bool {
+    *name == header::AUTHORIZATION
+        || *name == header::PROXY_AUTHORIZATION
+        || *name == header::COOKIE
+        || matches!(name.as_str(), "x-pomerium-authorization" | "x-pomerium-jwt-assertion")
+}
+
+/// One connection that came to nothing.
+#[derive(Debug, Clone)]
+pub struct ConnectionRecord<'a> {
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// The name the client asked for, as it came.
+    pub sni: Option<&'a [u8]>,
+    /// What happened, in words for an operator.
+    pub reason: &'a str,
+    /// The alert that was sent, by its RFC 8446 name; `None` when none was.
+    pub alert: Option<&'a str>,
+    /// The version agreed on, as far as it came to that.
+    pub tls_version: Option<TlsVersion>,
+    /// The certificate the client presented.
+    pub client_certificate: Option<&'a CertificateSummary>,
+}
+
+impl ConnectionRecord<'_> {
+    /// Pomerium's message for it.
+    pub(super) const MESSAGE: &'static str = "listener connection failure";
+
+    pub(super) fn write(&self, line: &mut Line<'_>, worker: usize) {
+        line.shown("ip", format_args!("{}", self.peer.ip().to_canonical()));
+        line.number("port", self.peer.port());
+        if let Some(sni) = self.sni {
+            line.bytes("tls-sni-hostname", sni);
+        }
+        line.text("downstream-transport-failure-reason", self.reason);
+        if let Some(alert) = self.alert {
+            line.text("alert", alert);
+        }
+        if let Some(version) = self.tls_version {
+            line.text("tls-version", version.as_str());
+        }
+        if let Some(certificate) = self.client_certificate {
+            line.certificate("client-certificate", certificate);
+        }
+        line.number("worker", worker);
+    }
+}

@@ -1,0 +1,144 @@
+//! What `/status` answers and `portcullis status` shows.
+
+use serde::{Deserialize, Serialize};
+
+/// The whole state of a running proxy, as JSON carries it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct StatusView {
+    /// Version of the program.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// How long it has been running, in seconds.
+    pub uptime_s: u64,
+    /// Whether it takes connections.
+    pub state: State,
+    /// The configuration in use.
+    pub config: ConfigView,
+    /// Every worker, by id.
+    pub workers: Vec<WorkerView>,
+    /// Every route, in the order of the configuration.
+    pub routes: Vec<RouteView>,
+    /// Every certificate of our own.
+    pub certificates: Vec<CertificateView>,
+    /// Every upstream, by name.
+    pub upstreams: Vec<UpstreamView>,
+}
+
+/// Whether the proxy takes connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Not yet.
+    #[default]
+    Starting,
+    /// Yes: a configuration is loaded and workers accept.
+    Ready,
+    /// No longer.
+    Draining,
+}
+
+/// The configuration in use.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ConfigView {
+    /// The file it was read from.
+    pub file: String,
+    /// 1 at start, one more with each reload that was applied.
+    pub generation: u64,
+    /// The last time it was read; `None` before the first.
+    pub last_reload: Option<ReloadView>,
+}
+
+/// One reading of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadView {
+    /// Whether it was applied.
+    pub success: bool,
+    /// When, in RFC 3339.
+    pub time: String,
+    /// Why it was not.
+    pub error: Option<String>,
+}
+
+/// One worker.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct WorkerView {
+    /// Its number, from 0.
+    pub id: usize,
+    /// The core it is pinned to.
+    pub cpu: Option<usize>,
+    /// Open connections of clients.
+    pub connections: u64,
+    /// Connections ever taken.
+    pub accepted: u64,
+    /// Requests ever begun.
+    pub requests: u64,
+}
+
+/// One route.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RouteView {
+    /// Its name.
+    pub name: String,
+    /// Its `from` URL.
+    pub from: String,
+    /// Requests ever ended.
+    pub requests: u64,
+    /// Those of them that ended with a 5xx code, or without a response.
+    pub errors: u64,
+}
+
+/// One certificate of our own.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CertificateView {
+    /// The DNS names it is for.
+    pub names: Vec<String>,
+    /// Where it was read from.
+    pub origin: String,
+    /// What it is used for.
+    pub usage: CertificateUsage,
+    /// End of its validity, in RFC 3339.
+    pub not_after: String,
+    /// Whole days until then; negative when it has expired.
+    pub days_left: i64,
+}
+
+/// What a certificate of our own is used for.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum CertificateUsage {
+    /// Shown to clients.
+    #[default]
+    Server,
+    /// Shown to upstreams.
+    Upstream,
+    /// Shown on the metrics listener.
+    Metrics,
+}
+
+impl CertificateUsage {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            CertificateUsage::Server => "server",
+            CertificateUsage::Upstream => "upstream",
+            CertificateUsage::Metrics => "metrics",
+        }
+    }
+}
+
+/// One upstream.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct UpstreamView {
+    /// Its authority.
+    pub endpoint: String,
+    /// Pooled connections that serve no request.
+    pub idle: u64,
+    /// Connections that serve a request.
+    pub active: u64,
+    /// Connections ever begun.
+    pub connects: u64,
+    /// Requests ever sent over a pooled connection.
+    pub reused: u64,
+}
