@@ -93,10 +93,10 @@ impl HeaderTemplate {
                     value.extend(certificate.iter().flat_map(|c| c.fingerprint().bytes()));
                 }
                 TemplatePart::ClientCertSanDns => {
-                    value.extend(certificate.iter().flat_map(|c| c.facts().dns.bytes()));
+                    value.extend(certificate.iter().flat_map(|c| c.names().dns.bytes()));
                 }
                 TemplatePart::ClientCertSanEmail => {
-                    value.extend(certificate.iter().flat_map(|c| c.facts().email.bytes()));
+                    value.extend(certificate.iter().flat_map(|c| c.names().email.bytes()));
                 }
             }
         }
