@@ -1,5 +1,147 @@
 //! Looking a route up.
 
+use std::collections::HashMap;
+
+use super::{HostMatch, Matcher, PathMatch, PortMatch, WildcardHost};
+
+/// The port an authority without one stands for.
+const DEFAULT_PORT: u16 = 443;
+
 /// Every route's matcher, arranged for look-ups.
+///
+/// A host that some route names exactly is served by those routes alone: where none of them fits,
+/// wildcard routes are not tried, so that a wildcard never opens a path that the host's own routes
+/// leave closed. Among the routes tried, the first in configuration order wins.
 #[derive(Debug)]
-pub struct Table {}
+pub struct Table {
+    /// Routes of each exact host, in order.
+    exact: HashMap<Box<str>, Vec<Candidate>>,
+    /// Routes whose pattern is one leading `*` and a literal that begins with a dot, by that
+    /// literal, in order.
+    suffixes: HashMap<Box<str>, Vec<Candidate>>,
+    /// Routes with any other pattern, in order.
+    patterns: Vec<(Pattern, Candidate)>,
+}
+
+/// A route whose host is known to match.
+#[derive(Debug)]
+struct Candidate {
+    index: usize,
+    port: PortMatch,
+    path: PathMatch,
+}
+
+/// A host pattern with what can be checked without the expression.
+#[derive(Debug)]
+struct Pattern {
+    prefix: Box<str>,
+    suffix: Box<str>,
+    /// Asked only where there is more than one star: with one, prefix and suffix say it all.
+    rest: Option<regex::Regex>,
+}
+
+impl Table {
+    /// Arranges the matchers; their order is the order of precedence.
+    pub fn new(matchers: &[Matcher]) -> Table {
+        let mut table =
+            Table { exact: HashMap::new(), suffixes: HashMap::new(), patterns: Vec::new() };
+        for (index, matcher) in matchers.iter().enumerate() {
+            let candidate = Candidate { index, port: matcher.port, path: matcher.path.clone() };
+            match &matcher.host {
+                HostMatch::Exact(host) => {
+                    table.exact.entry(host.clone()).or_default().push(candidate);
+                }
+                HostMatch::Wildcard(wildcard) => table.add_wildcard(wildcard, candidate),
+            }
+        }
+        table
+    }
+
+    /// The route (its index among the matchers) for a normalised host, the port the client named,
+    /// and a normalised path without its query.
+    pub fn find(&self, host: &str, port: Option<u16>, path: &str) -> Option<usize> {
+        let port = port.unwrap_or(DEFAULT_PORT);
+        if let Some(candidates) = self.exact.get(host) {
+            return first(candidates, port, path);
+        }
+        let by_suffix = self.find_by_suffix(host, port, path);
+        let by_pattern = self
+            .patterns
+            .iter()
+            .take_while(|(_, candidate)| by_suffix.is_none_or(|best| candidate.index < best))
+            .find(|(pattern, candidate)| pattern.matches(host) && candidate.matches(port, path))
+            .map(|(_, candidate)| candidate.index);
+        by_pattern.or(by_suffix)
+    }
+
+    fn add_wildcard(&mut self, wildcard: &WildcardHost, candidate: Candidate) {
+        match wildcard.pattern.strip_prefix('*') {
+            Some(suffix) if suffix.starts_with('.') && !suffix.contains('*') => {
+                self.suffixes.entry(suffix.into()).or_default().push(candidate);
+            }
+            _ => self.patterns.push((Pattern::new(wildcard), candidate)),
+        }
+    }
+
+    /// The first route by configuration order among those whose suffix begins at one of the dots.
+    fn find_by_suffix(&self, host: &str, port: u16, path: &str) -> Option<usize> {
+        if self.suffixes.is_empty() {
+            return None;
+        }
+        host.match_indices('.')
+            .filter_map(|(dot, _)| self.suffixes.get(host.get(dot..)?))
+            .filter_map(|candidates| first(candidates, port, path))
+            .min()
+    }
+}
+
+fn first(candidates: &[Candidate], port: u16, path: &str) -> Option<usize> {
+    candidates.iter().find(|candidate| candidate.matches(port, path)).map(|found| found.index)
+}
+
+impl Candidate {
+    fn matches(&self, port: u16, path: &str) -> bool {
+        self.port.matches(port) && self.path.matches(path)
+    }
+}
+
+impl PortMatch {
+    fn matches(self, port: u16) -> bool {
+        match self {
+            PortMatch::Any => true,
+            PortMatch::Is(wanted) => wanted == port,
+        }
+    }
+}
+
+impl PathMatch {
+    fn matches(&self, path: &str) -> bool {
+        match self {
+            PathMatch::Any => true,
+            PathMatch::Prefix(prefix) => path.starts_with(&**prefix),
+            PathMatch::Exact(exact) => path == &**exact,
+            PathMatch::Regex(regex) => regex.is_match(path),
+        }
+    }
+}
+
+impl Pattern {
+    fn new(wildcard: &WildcardHost) -> Pattern {
+        let (prefix, after) = wildcard.pattern.split_once('*').unwrap_or((&wildcard.pattern, ""));
+        let (between, suffix) = after.rsplit_once('*').unwrap_or(("", after));
+        let one_star = wildcard.pattern.matches('*').count() == 1;
+        let rest = (!one_star || !between.is_empty()).then(|| wildcard.regex.clone());
+        Pattern { prefix: prefix.into(), suffix: suffix.into(), rest }
+    }
+
+    fn matches(&self, host: &str) -> bool {
+        // The lengths are added up because prefix and suffix must not overlap.
+        host.len() >= self.prefix.len() + self.suffix.len()
+            && host.starts_with(&*self.prefix)
+            && host.ends_with(&*self.suffix)
+            && self.rest.as_ref().is_none_or(|regex| regex.is_match(host))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! The host a request is for.
+
+use std::net::Ipv6Addr;
+
+/// The longest host taken: a domain name has at most 253 characters (RFC 1035 section 3.1).
+const MAX_HOST_BYTES: usize = 253;
+
+/// A host in the one form in which hosts are compared, and the port named with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authority {
+    /// Lower case, no trailing dot; an IPv6 address in its canonical text, without brackets.
+    pub host: Box<str>,
+    /// `None` where none was named.
+    pub port: Option<u16>,
+}
+
+/// Why an authority was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthorityError {
+    /// It carries user information (`user@`), which HTTP forbids (RFC 9110 section 4.2.4).
+    UserInfo,
+    /// It is not a host with an optional port.
+    Malformed,
+}
+
+impl Authority {
+    /// Reads `host`, `host:port`, `[v6]` or `[v6]:port`.
+    ///
+    /// Stricter than RFC 3986 `reg-name`: letters, digits, `-`, `_` and dots, no empty label.
+    pub fn parse(text: &str) -> Result<Authority, AuthorityError> {
+        if text.contains('@') {
+            return Err(AuthorityError::UserInfo);
+        }
+        let (host, port) = split_port(text).ok_or(AuthorityError::Malformed)?;
+        let host = match host.strip_prefix('[') {
+            Some(rest) => bracketed(rest),
+            None => normalise_name(host),
+        };
+        Ok(Authority { host: host.ok_or(AuthorityError::Malformed)?, port })
+    }
+}
+
+/// The form in which hosts are compared of a host without port: what configuration and TLS must
+/// use too. `None` where it is no host.
+pub fn normalise_host(host: &str) -> Option<Box<str>> {
+    match host.strip_prefix('[') {
+        Some(rest) => bracketed(rest),
+        None if host.contains(':') => ipv6(host),
+        None => normalise_name(host),
+    }
+}
+
+/// Splits at the colon before a port; `None` where what follows is no port.
+fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
+    let end_of_host = text.rfind(']').unwrap_or(0);
+    let after = text.get(end_of_host..)?;
+    let Some(colon) = after.find(':') else {
+        return Some((text, None));
+    };
+    let (host, port) = text.split_at_checked(end_of_host + colon)?;
+    let digits = port.get(1..)?;
+    // `parse` alone would take a sign.
+    let port = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())??;
+    Some((host, Some(port)))
+}
+
+fn bracketed(rest: &str) -> Option<Box<str>> {
+    ipv6(rest.strip_suffix(']')?)
+}
+
+fn ipv6(text: &str) -> Option<Box<str>> {
+    text.parse::<Ipv6Addr>().ok().map(|address| address.to_string().into_boxed_str())
+}
+
+fn normalise_name(name: &str) -> Option<Box<str>> {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if name.is_empty() || name.len() > MAX_HOST_BYTES {
+        return None;
+    }
+    let mut previous = b'.';
+    for byte in name.bytes() {
+        let allowed = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        if !allowed || (byte == b'.' && previous == b'.') {
+            return None;
+        }
+        previous = byte;
+    }
+    if previous == b'.' {
+        return None;
+    }
+    Some(name.to_ascii_lowercase().into_boxed_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parsed(text: &str) -> (String, Option<u16>) {
+        let authority = Authority::parse(text).unwrap();
+        (authority.host.into_string(), authority.port)
+    }
+
+    #[test]
+    fn case_trailing_dot_and_brackets_do_not_matter() {
+        assert_eq!(parsed("App.Example.COM."), ("app.example.com".into(), None));
+        assert_eq!(parsed("app.example.com.:8443"), ("app.example.com".into(), Some(8443)));
+        assert_eq!(parsed("[2001:DB8:0:0::1]:443"), ("2001:db8::1".into(), Some(443)));
+        assert_eq!(parsed("127.0.0.1:80"), ("127.0.0.1".into(), Some(80)));
+        assert_eq!(normalise_host("::1").as_deref(), Some("::1"));
+    }
+
+    #[test]
+    fn user_information_is_refused_as_such() {
+        assert_eq!(Authority::parse("a@b.example"), Err(AuthorityError::UserInfo));
+        assert_eq!(Authority::parse("a.example:1@b.example"), Err(AuthorityError::UserInfo));
+    }
+
+    #[test]
+    fn what_is_no_host_with_a_port_is_refused() {
+        for bad in [
+            "",
+            ".",
+            "a..b",
+            ".a",
+            "a..",
+            ":443",
+            "a:",
+            "a:+80",
+            "a:65536",
+            "a:1:2",
+            "a b",
+            "a/b",
+            "a\\b",
+            "a,b",
+            "*.a",
+            "a%2eb",
+            "[::1",
+            "::1",
+            "[::1]x",
+            "[::1]:",
+            "[::1%25eth0]",
+            "[a]",
+            "é.example",
+        ] {
+            assert_eq!(Authority::parse(bad), Err(AuthorityError::Malformed), "{bad:?}");
+        }
+        assert_eq!(Authority::parse(&"a".repeat(254)), Err(AuthorityError::Malformed));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_refused_or_becomes_a_form_that_stays_the_same(text in "\\PC{0,40}|[a-zA-Z0-9.:\\[\\]@_-]{0,20}") {
+            if let Ok(authority) = Authority::parse(&text) {
+                let again = normalise_host(&authority.host);
+                prop_assert_eq!(again.as_deref(), Some(&*authority.host));
+                prop_assert!(!authority.host.ends_with('.') && !authority.host.starts_with('.'));
+                prop_assert!(!authority.host.bytes().any(|b| b.is_ascii_uppercase()));
+            }
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! What becomes of the headers of requests and responses on their way through.
+
+mod credentials;
+pub(super) mod forwarded;
+mod names;
+mod request;
+mod response;
+pub(super) mod rules;
+
+pub(super) use request::{Upgrade, requested_upgrade, strip_request, strip_trailers};
+pub(super) use response::{forward_response, forward_switching_protocols};

@@ -1,0 +1,131 @@
+//! Taking out of a request what must not reach the upstream.
+
+use std::collections::HashSet;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header, request::Parts};
+
+use super::{
+    credentials::{strip_authorization, strip_cookies},
+    names::{Class, class, folded},
+};
+
+/// Whether a request wants to leave HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::http) enum Upgrade {
+    /// No, or only to what we need not take notice of (`h2c`, RFC 9113 section 3.1).
+    None,
+    /// To one of the protocols the route allows.
+    Allowed(HeaderValue),
+    /// To another.
+    Refused,
+}
+
+/// What upgrade a request asks for, judged by the protocols its route allows.
+pub(in crate::http) fn requested_upgrade(parts: &Parts, allowed: &[Box<str>]) -> Upgrade {
+    if parts.version != Version::HTTP_11 {
+        return Upgrade::None;
+    }
+    let Some(value) = parts.headers.get(header::UPGRADE) else {
+        return Upgrade::None;
+    };
+    if !tokens(&parts.headers, &header::CONNECTION).any(|token| is(token, "upgrade")) {
+        return Upgrade::None;
+    }
+    let asked = || tokens(&parts.headers, &header::UPGRADE);
+    if asked().all(|protocol| is(protocol, "h2c")) {
+        Upgrade::None
+    } else if asked().all(|protocol| allowed.iter().any(|one| is(protocol, one))) {
+        Upgrade::Allowed(value.clone())
+    } else {
+        Upgrade::Refused
+    }
+}
+
+/// Removes what concerns the client's connection alone, what only a proxy may say, and our own
+/// session. `TE: trailers` stays, since we pass trailers on.
+///
+/// `identity` are further reserved names. It must run before anything is added to the headers: a
+/// `Connection` token may name whatever the client sent, never what we say.
+pub(in crate::http) fn strip_request(headers: &mut HeaderMap, identity: &HashSet<Box<str>>) {
+    remove_nominated(headers);
+    let trailers = tokens(headers, &header::TE).any(|token| is(token, "trailers"));
+    let (mut cookie, mut authorization) = (false, false);
+    remove_where(headers, |name| {
+        let class = class_of(name, identity);
+        cookie |= class == Class::Cookie;
+        authorization |= class == Class::Authorization;
+        matches!(class, Class::HopByHop | Class::Reserved)
+    });
+    if trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+    if cookie {
+        strip_cookies(headers);
+    }
+    if authorization {
+        strip_authorization(headers);
+    }
+}
+
+/// Removes from a request's trailers everything that we read, remove or write in its headers:
+/// upstreams may merge the two.
+pub(in crate::http) fn strip_trailers(trailers: &mut HeaderMap, identity: &HashSet<Box<str>>) {
+    remove_where(trailers, |name| class_of(name, identity) != Class::EndToEnd);
+}
+
+fn class_of(name: &HeaderName, identity: &HashSet<Box<str>>) -> Class {
+    let written = name.as_str();
+    let folded = folded(written);
+    let class = class(&folded);
+    let is_identity = !identity.is_empty() && identity.contains(&*folded);
+    match class {
+        _ if is_identity => Class::Reserved,
+        // Another spelling of a name that means something to us.
+        Class::Cookie | Class::Authorization | Class::Message if folded != written => {
+            Class::Reserved
+        }
+        class => class,
+    }
+}
+
+fn remove_where(headers: &mut HeaderMap, mut goes: impl FnMut(&HeaderName) -> bool) {
+    let gone: Vec<HeaderName> = headers.keys().filter(|name| goes(name)).cloned().collect();
+    for name in gone {
+        headers.remove(name);
+    }
+}
+
+/// Removes the headers that `Connection` names, but for those that say what the message is.
+pub(super) fn remove_nominated(headers: &mut HeaderMap) {
+    if !headers.contains_key(header::CONNECTION) {
+        return;
+    }
+    let nominated: Vec<HeaderName> = tokens(headers, &header::CONNECTION)
+        .filter(|token| !is(token, "keep-alive") && !is(token, "close") && !is(token, "te"))
+        .filter_map(|token| HeaderName::from_bytes(token).ok())
+        .filter(|name| class(&folded(name.as_str())) != Class::Message)
+        .collect();
+    for name in nominated {
+        headers.remove(name);
+    }
+}
+
+/// The elements of a comma-separated field, over all its lines.
+fn tokens<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    headers
+        .get_all(name)
+        .into_iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|token| !token.is_empty())
+}
+
+fn is(token: &[u8], expected: &str) -> bool {
+    token.eq_ignore_ascii_case(expected.as_bytes())
+}
+
+#[cfg(test)]
+mod tests;

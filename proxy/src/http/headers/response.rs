@@ -1,0 +1,182 @@
+//! What becomes of a response's headers.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::request::remove_nominated;
+use crate::http::{
+    request_id::REQUEST_ID,
+    spec::{HeaderPrefixRewrite, ResponseHeaderRules},
+};
+
+/// Concern the upstream's connection alone (RFC 9110 section 7.6.1). `Trailer` is not among them:
+/// hyper sends to an HTTP/1.1 client only the trailers that it announces.
+const HOP_BY_HOP: [HeaderName; 4] =
+    [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE, header::TE];
+const HOP_BY_HOP_TOO: [HeaderName; 2] =
+    [HeaderName::from_static("keep-alive"), HeaderName::from_static("proxy-connection")];
+
+/// Makes of an upstream's headers the client's. `set` is what [`merged`] made of the settings and
+/// the route's rules.
+pub(in crate::http) fn forward_response(
+    headers: &mut HeaderMap,
+    rewrite: &[HeaderPrefixRewrite],
+    set: &[(HeaderName, HeaderValue)],
+    request_id: &HeaderValue,
+) {
+    remove_nominated(headers);
+    for name in HOP_BY_HOP.iter().chain(&HOP_BY_HOP_TOO) {
+        headers.remove(name);
+    }
+    for rule in rewrite {
+        rewrite_prefix(headers, rule);
+    }
+    finish(headers, set, request_id);
+}
+
+/// The same for a 101, which keeps `Upgrade`.
+pub(in crate::http) fn forward_switching_protocols(
+    headers: &mut HeaderMap,
+    rewrite: &[HeaderPrefixRewrite],
+    set: &[(HeaderName, HeaderValue)],
+    request_id: &HeaderValue,
+) {
+    let protocol = headers.get(header::UPGRADE).cloned();
+    forward_response(headers, rewrite, set, request_id);
+    if let Some(protocol) = protocol {
+        headers.insert(header::UPGRADE, protocol);
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+}
+
+/// Sets what every response carries, ours included.
+pub(in crate::http) fn finish(
+    headers: &mut HeaderMap,
+    set: &[(HeaderName, HeaderValue)],
+    request_id: &HeaderValue,
+) {
+    for (name, value) in set {
+        headers.insert(name.clone(), value.clone());
+    }
+    headers.insert(REQUEST_ID, request_id.clone());
+}
+
+/// The headers a route's responses get: the global ones, overridden by the route's own; none where
+/// the route says `disable`.
+pub(in crate::http) fn merged(
+    global: &[(HeaderName, HeaderValue)],
+    rules: &ResponseHeaderRules,
+) -> Vec<(HeaderName, HeaderValue)> {
+    if rules.disable {
+        return Vec::new();
+    }
+    let overridden = |name: &HeaderName| rules.set.iter().any(|(other, _)| other == name);
+    let kept = global.iter().filter(|(name, _)| !overridden(name));
+    kept.chain(&rules.set)
+        .filter(|(name, _)| super::names::is_configurable(name.as_str()))
+        .cloned()
+        .collect()
+}
+
+fn rewrite_prefix(headers: &mut HeaderMap, rule: &HeaderPrefixRewrite) {
+    let header::Entry::Occupied(mut entry) = headers.entry(&rule.header) else {
+        return;
+    };
+    for value in entry.iter_mut() {
+        let Some(rest) = value.as_bytes().strip_prefix(rule.prefix.as_bytes()) else {
+            continue;
+        };
+        let rewritten = [rule.value.as_bytes(), rest].concat();
+        if let Ok(rewritten) = HeaderValue::from_maybe_shared(bytes::Bytes::from(rewritten)) {
+            *value = rewritten;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: HeaderValue = HeaderValue::from_static("id-1");
+
+    fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    fn pair(name: &'static str, value: &'static str) -> (HeaderName, HeaderValue) {
+        (HeaderName::from_static(name), HeaderValue::from_static(value))
+    }
+
+    #[test]
+    fn what_concerns_the_upstreams_connection_is_removed_and_trailer_stays() {
+        let mut headers = map(&[
+            ("connection", "close, x-hop"),
+            ("x-hop", "1"),
+            ("keep-alive", "timeout=5"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("trailer", "grpc-status"),
+            ("content-type", "text/plain"),
+        ]);
+        forward_response(&mut headers, &[], &[], &ID);
+        let expected = map(&[
+            ("trailer", "grpc-status"),
+            ("content-type", "text/plain"),
+            ("x-request-id", "id-1"),
+        ]);
+        assert_eq!(headers, expected);
+    }
+
+    #[test]
+    fn a_switch_of_protocols_keeps_its_upgrade() {
+        let mut headers = map(&[("connection", "Upgrade"), ("upgrade", "websocket")]);
+        forward_switching_protocols(&mut headers, &[], &[], &ID);
+        assert_eq!(headers["connection"], "upgrade");
+        assert_eq!(headers["upgrade"], "websocket");
+    }
+
+    #[test]
+    fn headers_of_the_configuration_replace_the_upstreams() {
+        let mut headers = map(&[
+            ("x-frame-options", "DENY"),
+            ("x-frame-options", "x"),
+            ("x-request-id", "theirs"),
+        ]);
+        forward_response(&mut headers, &[], &[pair("x-frame-options", "SAMEORIGIN")], &ID);
+        let expected = map(&[("x-frame-options", "SAMEORIGIN"), ("x-request-id", "id-1")]);
+        assert_eq!(headers, expected);
+    }
+
+    #[test]
+    fn a_routes_headers_override_the_global_ones_and_disable_clears_all() {
+        let global = [pair("x-a", "global"), pair("x-b", "global")];
+        let mut rules =
+            ResponseHeaderRules { set: vec![pair("x-a", "route")], ..Default::default() };
+        assert_eq!(merged(&global, &rules), [pair("x-b", "global"), pair("x-a", "route")]);
+        rules.disable = true;
+        assert_eq!(merged(&global, &rules), []);
+    }
+
+    #[test]
+    fn the_configuration_cannot_set_what_frames_a_message() {
+        let global = [pair("transfer-encoding", "chunked"), pair("content-length", "0")];
+        assert_eq!(merged(&global, &ResponseHeaderRules::default()), []);
+    }
+
+    #[test]
+    fn only_values_that_begin_with_the_prefix_are_rewritten() {
+        let mut headers =
+            map(&[("location", "http://internal:8080/a"), ("location", "https://internal/b")]);
+        let rule = HeaderPrefixRewrite {
+            header: header::LOCATION,
+            prefix: "http://internal:8080/".into(),
+            value: "https://app.example/".into(),
+        };
+        forward_response(&mut headers, &[rule], &[], &ID);
+        let locations: Vec<_> = headers.get_all("location").iter().collect();
+        assert_eq!(locations, ["https://app.example/a", "https://internal/b"]);
+    }
+}

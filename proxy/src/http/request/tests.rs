@@ -1,0 +1,153 @@
+use http::Request;
+use proptest::prelude::*;
+
+use super::*;
+use crate::http::testing::settings;
+
+fn head(version: Version, uri: &str, headers: &[(&str, &str)]) -> Parts {
+    let mut builder = Request::builder().version(version).uri(uri);
+    for (name, value) in headers {
+        builder = builder.header(*name, *value);
+    }
+    builder.body(()).unwrap().into_parts().0
+}
+
+fn read(version: Version, uri: &str, headers: &[(&str, &str)]) -> Result<Normalised, Rejection> {
+    normalise(&mut head(version, uri, headers), &settings())
+}
+
+fn fault(version: Version, uri: &str, headers: &[(&str, &str)]) -> Fault {
+    match read(version, uri, headers) {
+        Err(Rejection::Fault(fault)) => fault,
+        other => panic!("no fault: {other:?}"),
+    }
+}
+
+const H1: Version = Version::HTTP_11;
+const H2: Version = Version::HTTP_2;
+
+#[test]
+fn host_port_path_and_query_are_told_apart() {
+    let normal = read(H1, "/a/../b?q=/../x", &[("host", "App.Example.:8443")]).unwrap();
+    assert_eq!((&*normal.host, normal.port), ("app.example", Some(8443)));
+    assert_eq!((normal.path(), normal.query()), ("/b", Some("q=/../x")));
+    assert_eq!(normal.authority, "App.Example.:8443");
+}
+
+#[test]
+fn a_request_without_exactly_one_host_is_refused() {
+    assert_eq!(fault(H1, "/", &[]), Fault::MissingHost);
+    assert_eq!(fault(H1, "/", &[("host", "a"), ("host", "a")]), Fault::SeveralHosts);
+    assert_eq!(fault(H2, "/", &[]), Fault::MissingHost);
+    assert_eq!(fault(Version::HTTP_10, "/", &[]), Fault::MissingHost);
+    assert_eq!(fault(H1, "http://a.example/", &[]), Fault::MissingHost);
+    assert_eq!(fault(H1, "/", &[("host", "")]), Fault::BadAuthority);
+    assert_eq!(fault(H1, "/", &[("host", "a b")]), Fault::BadAuthority);
+    assert_eq!(fault(H1, "/", &[("host", "u@a.example")]), Fault::UserInfo);
+}
+
+#[test]
+fn an_absolute_target_must_name_the_same_host() {
+    let normal = read(H1, "https://A.example:443/x", &[("host", "a.example")]).unwrap();
+    assert_eq!((&*normal.host, normal.path()), ("a.example", "/x"));
+    let elsewhere = fault(H1, "http://a.example/", &[("host", "b.example")]);
+    assert_eq!(elsewhere, Fault::HostMismatch);
+    assert_eq!(fault(H1, "http://a.example/", &[("host", "a.example:443")]), Fault::HostMismatch);
+    assert_eq!(fault(H1, "ftp://a.example/", &[("host", "a.example")]), Fault::BadScheme);
+}
+
+#[test]
+fn an_absolute_target_without_a_path_is_for_the_root() {
+    let normal = read(H1, "http://a.example?q", &[("host", "a.example")]).unwrap();
+    assert_eq!(normal.target.as_str(), "/?q");
+}
+
+#[test]
+fn http2_takes_its_authority_and_refuses_another_host_beside_it() {
+    assert_eq!(&*read(H2, "https://a.example/", &[]).unwrap().host, "a.example");
+    assert!(read(H2, "https://a.example/", &[("host", "a.example")]).is_ok());
+    assert_eq!(fault(H2, "https://a.example/", &[("host", "b.example")]), Fault::HostMismatch);
+    assert_eq!(&*read(H2, "/", &[("host", "a.example")]).unwrap().host, "a.example");
+}
+
+#[test]
+fn connect_is_refused_as_such() {
+    let mut parts = head(H1, "a.example:443", &[("host", "a.example:443")]);
+    parts.method = Method::CONNECT;
+    assert_eq!(normalise(&mut parts, &settings()).unwrap_err(), Rejection::Fault(Fault::Connect));
+}
+
+#[test]
+fn the_asterisk_form_is_refused() {
+    assert_eq!(fault(H1, "*", &[("host", "a.example")]), Fault::BadPath);
+}
+
+#[test]
+fn http10_with_transfer_encoding_is_refused() {
+    let headers = [("host", "a.example"), ("transfer-encoding", "chunked")];
+    assert_eq!(fault(Version::HTTP_10, "/", &headers), Fault::TransferEncodingInHttp10);
+    assert!(read(H1, "/", &headers).is_ok());
+}
+
+#[test]
+fn header_names_with_underscores_are_refused_passed_or_dropped() {
+    let headers = [("host", "a.example"), ("x_a", "1"), ("x_b", "2"), ("x-a", "3")];
+    assert_eq!(fault(H1, "/", &headers), Fault::Underscore);
+
+    let mut parts = head(H1, "/", &headers);
+    normalise(&mut parts, &Settings { underscores: Underscores::Drop, ..settings() }).unwrap();
+    assert_eq!(parts.headers.len(), 2);
+    assert_eq!(parts.headers["x-a"], "3");
+
+    let mut parts = head(H1, "/", &headers);
+    normalise(&mut parts, &Settings { underscores: Underscores::Allow, ..settings() }).unwrap();
+    assert_eq!(parts.headers.len(), 4);
+}
+
+#[test]
+fn more_header_fields_than_allowed_are_refused() {
+    let mut headers = vec![("host", "a.example")];
+    headers.extend([("x", "1"); 100]);
+    assert_eq!(fault(H2, "/", &headers), Fault::TooManyHeaders);
+    headers.pop();
+    assert!(read(H2, "/", &headers).is_ok());
+}
+
+#[test]
+fn escaped_slashes_can_send_the_client_to_the_unescaped_path() {
+    let redirect = Settings { escaped_slashes: EscapedSlashes::Redirect, ..settings() };
+    let mut parts = head(H1, "/a%2F..%2Fb?x=%2F", &[("host", "a.example")]);
+    let expected = Rejection::Elsewhere(PathAndQuery::from_static("/b?x=%2F"));
+    assert_eq!(normalise(&mut parts, &redirect).unwrap_err(), expected);
+    assert_eq!(fault(H1, "/a%2Fb", &[("host", "a.example")]), Fault::EscapedSlashes);
+}
+
+#[test]
+fn an_ordinary_target_shares_the_clients_bytes() {
+    let parts = head(H1, "/some/path?and=query", &[("host", "a.example")]);
+    let normal = target(&parts, &settings()).unwrap();
+    assert!(std::ptr::eq(normal.as_str(), parts.uri.path_and_query().unwrap().as_str()));
+}
+
+proptest! {
+    #[test]
+    fn a_normalised_request_normalises_to_itself(
+        host in "[a-zA-Z0-9.:@\\[\\]_-]{0,12}",
+        target in "/[ -~]{0,20}",
+        version in prop_oneof![Just(H1), Just(H2)],
+    ) {
+        let Ok(uri) = target.parse::<http::Uri>() else { return Ok(()) };
+        let mut parts = head(version, "/", &[("host", &host)]);
+        parts.uri = uri;
+        let Ok(first) = normalise(&mut parts, &settings()) else { return Ok(()) };
+        prop_assert!(!path::has_dot_segment(first.path()));
+        parts.uri = first.target.clone().into();
+        parts.headers.insert(header::HOST, HeaderValue::from_str(&match first.host.contains(':') {
+            true => format!("[{}]", first.host),
+            false => first.host.to_string(),
+        }).unwrap());
+        let again = normalise(&mut parts, &settings()).unwrap();
+        prop_assert_eq!(again.host, first.host);
+        prop_assert_eq!(again.target, first.target);
+    }
+}
