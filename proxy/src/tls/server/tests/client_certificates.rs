@@ -243,6 +243,36 @@ fn a_self_signed_certificate_is_let_in_where_it_is_an_anchor_itself() {
 }
 
 #[test]
+fn a_client_that_is_an_anchor_itself_cannot_make_others() {
+    let trusted = self_signed(client_leaf());
+    let mut bench = Bench::new();
+    bench.demand(trusted.anchors(), 0);
+    assert_eq!(bench.present(&TLS13, &trusted).kind(), HandshakeKind::Full);
+    let mut made = trusted.issue(client_leaf());
+    made.chain_pem = pem(&made.der);
+    let reason = "no trusted certificate has issued it";
+    refused_with(&bench, &made, AlertDescription::UnknownCA, reason);
+}
+
+#[test]
+fn an_expired_anchor_does_not_lift_the_constraints_of_its_renewal() {
+    let mut params = ca("client root");
+    params.not_after = rcgen::date_time_ymd(2029, 12, 31);
+    let expired = self_signed(params.clone());
+    params.not_after = rcgen::date_time_ymd(2035, 1, 1);
+    params.name_constraints = Some(rcgen::NameConstraints {
+        permitted_subtrees: vec![rcgen::GeneralSubtree::DnsName("other.example".to_owned())],
+        excluded_subtrees: Vec::new(),
+    });
+    let constrained = params.self_signed(&expired.key).unwrap();
+    let both = [pem(&expired.der), pem(constrained.der())].concat();
+    let mut bench = Bench::new();
+    bench.demand(Arc::new(TrustAnchors::from_pem(both.as_bytes(), "a test").unwrap()), 1);
+    let outcome = bench.present(&TLS13, &expired.issue(client_leaf()));
+    assert!(outcome.client_error.is_some());
+}
+
+#[test]
 fn an_anchor_as_a_client_certificate_is_held_to_its_dates_and_usages() {
     let mut expired = leaf(&["c.example"]);
     expired.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
