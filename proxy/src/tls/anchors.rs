@@ -12,6 +12,8 @@ use rustls::{
     pki_types::{CertificateDer, TrustAnchor, pem::PemObject},
 };
 
+use x509_parser::{certificate::X509Certificate, x509::X509Version};
+
 use super::{
     material::{MaterialError, certificates_from_pem, digest_certificates},
     names,
@@ -28,7 +30,8 @@ const SYSTEM_BUNDLES: [&str; 6] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// Certificates that are trusted to have issued others: roots, or intermediates on their own.
+/// Certificates that are trusted to have issued others: roots, or intermediates on their own. One
+/// that is no CA is trusted as itself.
 #[derive(Debug)]
 pub struct TrustAnchors {
     /// As rustls takes them, in the order of `certificates`.
@@ -39,8 +42,8 @@ pub struct TrustAnchors {
     pub origin: String,
     /// SHA-256 over the certificates.
     pub digest: [u8; 32],
-    /// When each of `certificates` holds: a trust anchor in rustls has lost its dates.
-    validities: Vec<Validity>,
+    /// What rustls's form of an anchor has lost, in the same order.
+    details: Vec<Details>,
 }
 
 impl TrustAnchors {
@@ -80,46 +83,42 @@ impl TrustAnchors {
         TrustAnchors::assemble(anchors, origins.join(" and "))
     }
 
-    /// When the anchors of this name and key hold; several where one was renewed with its key.
+    /// When this anchor holds, if it may issue others; several times where it was renewed with
+    /// nothing else changed.
     pub(super) fn validities_of(&self, anchor: &TrustAnchor<'_>) -> impl Iterator<Item = Validity> {
-        self.roots
-            .roots
-            .iter()
-            .zip(&self.validities)
-            .filter(|(root, _)| {
-                root.subject == anchor.subject
-                    && root.subject_public_key_info == anchor.subject_public_key_info
-            })
-            .map(|(_, validity)| *validity)
+        let roots = self.roots.roots.iter().zip(&self.details);
+        roots
+            .filter(move |(root, details)| *root == anchor && details.may_issue)
+            .map(|(_, details)| details.validity)
     }
 
     /// When this certificate holds, if it is itself an anchor.
     pub(super) fn validity_of(&self, certificate: &CertificateDer<'_>) -> Option<Validity> {
         let index = self.certificates.iter().position(|anchor| anchor == certificate)?;
-        self.validities.get(index).copied()
+        self.details.get(index).map(|details| details.validity)
     }
 
     fn assemble(anchors: Vec<Anchor>, origin: String) -> TrustAnchors {
         let mut roots = RootCertStore::empty();
         let mut certificates = Vec::with_capacity(anchors.len());
-        let mut validities = Vec::with_capacity(anchors.len());
+        let mut details = Vec::with_capacity(anchors.len());
         for anchor in anchors {
             if !certificates.contains(&anchor.certificate) {
                 certificates.push(anchor.certificate);
                 roots.roots.push(anchor.root);
-                validities.push(anchor.validity);
+                details.push(anchor.details);
             }
         }
         let digest = digest_certificates(&certificates);
-        TrustAnchors { roots: Arc::new(roots), certificates, origin, digest, validities }
+        TrustAnchors { roots: Arc::new(roots), certificates, origin, digest, details }
     }
 
     fn anchors(&self) -> impl Iterator<Item = Anchor> {
-        self.certificates.iter().zip(&self.roots.roots).zip(&self.validities).map(
-            |((certificate, root), validity)| Anchor {
+        self.certificates.iter().zip(&self.roots.roots).zip(&self.details).map(
+            |((certificate, root), details)| Anchor {
                 certificate: certificate.clone(),
                 root: root.clone(),
-                validity: *validity,
+                details: *details,
             },
         )
     }
@@ -128,17 +127,40 @@ impl TrustAnchors {
 struct Anchor {
     certificate: CertificateDer<'static>,
     root: TrustAnchor<'static>,
+    details: Details,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Details {
     validity: Validity,
+    /// Otherwise it is trusted as itself alone: a client whose own certificate is trusted must not
+    /// make others in any name.
+    may_issue: bool,
 }
 
 impl Anchor {
     fn parse(certificate: CertificateDer<'static>) -> Result<Anchor, String> {
-        let validity =
-            names::parse(&certificate).map_err(|error| error.to_string())?.validity().into();
+        let parsed = names::parse(&certificate).map_err(|error| error.to_string())?;
+        let details = Details { validity: parsed.validity().into(), may_issue: may_issue(&parsed) };
         let root = webpki::anchor_from_trusted_cert(&certificate)
             .map_err(|error| error.to_string())?
             .to_owned();
-        Ok(Anchor { certificate, root, validity })
+        Ok(Anchor { certificate, root, details })
+    }
+}
+
+/// RFC 5280, section 6.1.4 (k) and (n), which webpki applies to all but the anchor. Before version
+/// 3 there was no way to say it.
+fn may_issue(certificate: &X509Certificate<'_>) -> bool {
+    let (Ok(basic_constraints), Ok(key_usage)) =
+        (certificate.basic_constraints(), certificate.key_usage())
+    else {
+        return false;
+    };
+    let signs_certificates = key_usage.as_ref().map(|usage| usage.value.key_cert_sign());
+    match basic_constraints {
+        Some(constraints) => constraints.value.ca && signs_certificates.unwrap_or(true),
+        None => signs_certificates.unwrap_or(certificate.version() != X509Version::V3),
     }
 }
 

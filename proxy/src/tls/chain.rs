@@ -112,8 +112,7 @@ impl ChainVerifier {
         )
     }
 
-    /// When the anchor of a path holds. Of several with its name and key, which differ in nothing
-    /// else that counts, the one that holds longest.
+    /// When the anchor of a path holds; where it was renewed, the one that holds longest.
     fn anchor_validity(
         &self,
         path: &VerifiedPath<'_>,

@@ -21,7 +21,7 @@ use super::{
 const SESSIONS: usize = 8;
 
 /// TLS towards an upstream, ready for use by one worker: its sessions are kept within, behind a
-/// lock that would be contended otherwise. To be kept over reloads while its [`key`] is the same.
+/// lock that would be contended otherwise. To be kept over reloads while its [`key`](UpstreamTls::key) is the same.
 #[derive(Debug, Clone)]
 pub struct UpstreamTls {
     /// As rustls takes it.
@@ -51,6 +51,19 @@ impl UpstreamTls {
         UpstreamTls::with_clock(spec, Arc::new(DefaultTimeProvider))
     }
 
+    /// Identifies all that a connection with this TLS may be reused for: names, anchors, client
+    /// certificate, verification, protocols.
+    pub fn key(spec: &UpstreamTlsSpec) -> [u8; 32] {
+        let UpstreamTlsSpec { sni, verify_name, skip_verify, anchors, identity, offer_h2 } = spec;
+        let mut digest = Digest::default();
+        digest.field(sni.as_bytes());
+        digest.field(verify_name.as_bytes());
+        digest.field(&[u8::from(*skip_verify), u8::from(*offer_h2)]);
+        digest.field(&anchors.digest);
+        digest.field(identity.as_ref().map_or(&[], |identity| identity.digest.as_slice()));
+        digest.finish()
+    }
+
     pub(super) fn with_clock(
         spec: &UpstreamTlsSpec,
         clock: Arc<dyn TimeProvider>,
@@ -71,19 +84,6 @@ impl UpstreamTls {
         config.resumption = Resumption::in_memory_sessions(SESSIONS);
         Ok(UpstreamTls { config: Arc::new(config), server_name })
     }
-}
-
-/// Identifies all that a connection with this TLS may be reused for: names, anchors, client
-/// certificate, verification, protocols.
-pub fn key(spec: &UpstreamTlsSpec) -> [u8; 32] {
-    let UpstreamTlsSpec { sni, verify_name, skip_verify, anchors, identity, offer_h2 } = spec;
-    let mut digest = Digest::default();
-    digest.field(sni.as_bytes());
-    digest.field(verify_name.as_bytes());
-    digest.field(&[u8::from(*skip_verify), u8::from(*offer_h2)]);
-    digest.field(&anchors.digest);
-    digest.field(identity.as_ref().map_or(&[], |identity| identity.digest.as_slice()));
-    digest.finish()
 }
 
 fn verifier(spec: &UpstreamTlsSpec) -> Result<Arc<dyn ServerCertVerifier>, UpstreamTlsError> {

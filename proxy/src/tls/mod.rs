@@ -22,7 +22,7 @@ mod validity;
 mod verify;
 
 pub use anchors::TrustAnchors;
-pub use client::{UpstreamTls, UpstreamTlsError, key};
+pub use client::{UpstreamTls, UpstreamTlsError};
 pub use context::{ConnectionContext, with_context};
 pub use material::{Identity, MaterialError};
 pub use names::{CertificateFacts, MalformedCertificate, describe, normalize_server_name};

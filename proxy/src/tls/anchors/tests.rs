@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use rcgen::{BasicConstraints, IsCa, KeyUsagePurpose};
+
 use super::*;
 use crate::tls::testing::{ca, pem, root, self_signed};
 
@@ -61,11 +63,30 @@ fn an_anchor_of_version_1_is_taken() {
 }
 
 #[test]
+fn who_may_issue_is_said_by_constraints_usage_or_age() {
+    let may_issue = |is_ca, key_usages: &[KeyUsagePurpose]| {
+        let mut params = ca("an anchor");
+        params.is_ca = is_ca;
+        params.key_usages = key_usages.to_vec();
+        self_signed(params).anchors().details[0].may_issue
+    };
+    let unconstrained = || IsCa::Ca(BasicConstraints::Unconstrained);
+    assert!(may_issue(unconstrained(), &[]));
+    assert!(may_issue(unconstrained(), &[KeyUsagePurpose::KeyCertSign]));
+    assert!(!may_issue(unconstrained(), &[KeyUsagePurpose::DigitalSignature]));
+    assert!(!may_issue(IsCa::ExplicitNoCa, &[]));
+    assert!(!may_issue(IsCa::ExplicitNoCa, &[KeyUsagePurpose::KeyCertSign]));
+    assert!(!may_issue(IsCa::NoCa, &[]));
+    assert!(may_issue(IsCa::NoCa, &[KeyUsagePurpose::KeyCertSign]));
+    assert!(TrustAnchors::from_pem(VERSION_1, "ca.pem").unwrap().details[0].may_issue);
+}
+
+#[test]
 fn a_union_has_each_certificate_once_and_its_own_digest() {
     let (first, second) = (self_signed(ca("first")), self_signed(ca("second")));
     let both = TrustAnchors::union(&[&first.anchors(), &second.anchors(), &first.anchors()]);
     assert_eq!(both.certificates, [first.der.clone(), second.der]);
-    assert_eq!(both.validities.len(), 2);
+    assert_eq!(both.details.len(), 2);
     assert_ne!(both.digest, first.anchors().digest);
     assert_eq!(TrustAnchors::union(&[&first.anchors()]).digest, first.anchors().digest);
 }
@@ -115,9 +136,10 @@ fn the_environment_takes_the_place_of_the_systems_bundle() {
         let (file, directory) = (file.map(Path::as_os_str), directory.map(Path::as_os_str));
         system_from(&[&bundle], file, directory).unwrap().certificates
     };
-    assert_eq!(of(Some(&named), None), [file.der.clone()]);
-    assert_eq!(of(None, Some(&hashed.0)), [in_directory.der.clone()]);
-    assert_eq!(of(Some(&named), Some(&hashed.0)), [file.der, in_directory.der]);
+    let both = [file.der, in_directory.der];
+    assert_eq!(of(Some(&named), None), both[..1]);
+    assert_eq!(of(None, Some(&hashed.0)), both[1..]);
+    assert_eq!(of(Some(&named), Some(&hashed.0)), both);
 }
 
 #[test]

@@ -331,13 +331,13 @@ fn the_key_tells_apart_all_that_a_connection_may_not_be_shared_over() {
     others[5].identity = identity(root.issue(client_leaf()));
     others[6].anchors = self_signed(ca("another root")).anchors();
 
-    let mut keys: Vec<_> = others.iter().chain([&base]).map(key).collect();
+    let mut keys: Vec<_> = others.iter().chain([&base]).map(UpstreamTls::key).collect();
     keys.sort_unstable();
     keys.dedup();
     assert_eq!(keys.len(), 8);
     // The same content read again is the same.
     let again = TrustAnchors::from_pem(pem(&root.der).as_bytes(), "elsewhere").unwrap();
-    assert_eq!(key(&spec(Arc::new(again))), key(&base));
+    assert_eq!(UpstreamTls::key(&spec(Arc::new(again))), UpstreamTls::key(&base));
 }
 
 #[derive(Debug)]

@@ -21,6 +21,7 @@ fn keys_are_read_in_every_form_that_openssl_writes() {
         (fixture!("rsa2048.crt.pem"), fixture!("rsa2048.pkcs1.pem")),
         (fixture!("rsa2048.crt.pem"), fixture!("rsa2048.pkcs8.pem")),
         (fixture!("p256.crt.pem"), fixture!("p256.sec1.pem")),
+        (fixture!("p256.crt.pem"), fixture!("p256.pkcs8.pem")),
         (fixture!("ed25519.crt.pem"), fixture!("ed25519.pkcs8.pem")),
     ] {
         let identity = identity(certificate, key).unwrap();
