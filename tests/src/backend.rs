@@ -51,7 +51,12 @@ pub struct TlsServer {
 impl Backend {
     /// Serves plain HTTP by a script that is run for each connection.
     pub fn plain(script: impl Fn(&mut Conn) + Send + Sync + 'static) -> Self {
-        Self::start(None, script)
+        Self::start("127.0.0.1:0", None, script)
+    }
+
+    /// Serves plain HTTP on the IPv6 loopback address.
+    pub fn plain_v6(script: impl Fn(&mut Conn) + Send + Sync + 'static) -> Self {
+        Self::start("[::1]:0", None, script)
     }
 
     /// Serves HTTPS with [`crate::Pki::upstream`].
@@ -62,7 +67,7 @@ impl Backend {
 
     /// Serves HTTPS.
     pub fn tls(tls: &TlsServer, script: impl Fn(&mut Conn) + Send + Sync + 'static) -> Self {
-        Self::start(Some(server_config(tls)), script)
+        Self::start("127.0.0.1:0", Some(server_config(tls)), script)
     }
 
     /// Answers every request with a JSON description of it; see [`describe`].
@@ -82,10 +87,11 @@ impl Backend {
     }
 
     fn start(
+        address: &str,
         tls: Option<Arc<ServerConfig>>,
         script: impl Fn(&mut Conn) + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port for an upstream");
+        let listener = TcpListener::bind(address).expect("a port for an upstream");
         let address = listener.local_addr().expect("the port of an upstream");
         let shared = Arc::new(Shared::default());
         let backend = Self { address, secure: tls.is_some(), shared: Arc::clone(&shared) };
@@ -108,11 +114,10 @@ impl Backend {
 
     /// Its URL, for a route's `to`: by the name `localhost` where it speaks TLS.
     pub fn url(&self) -> String {
-        let port = self.address.port();
         if self.secure {
-            format!("https://localhost:{port}")
+            format!("https://localhost:{}", self.address.port())
         } else {
-            format!("http://127.0.0.1:{port}")
+            format!("http://{}", self.address)
         }
     }
 
@@ -269,6 +274,38 @@ impl Conn {
             trailers.extend(parse_headers(&String::from_utf8_lossy(&line)));
         }
         trailers
+    }
+
+    /// Receives the body that the head announces piece by piece; false when it is cut short.
+    pub fn stream_body(&mut self, head: &RequestHead, mut sink: impl FnMut(&[u8])) -> bool {
+        if let Some(length) = head.header("content-length").and_then(|v| v.parse().ok()) {
+            return self.pour(length, &mut sink);
+        }
+        while let Some(line) = self.take_until(b"\r\n") {
+            let line = String::from_utf8_lossy(&line);
+            let Ok(length) = usize::from_str_radix(line.trim(), 16) else { return false };
+            if length == 0 {
+                self.trailers();
+                return true;
+            }
+            if !self.pour(length, &mut sink) || self.take(2).is_none() {
+                return false;
+            }
+        }
+        false
+    }
+
+    fn pour(&mut self, mut length: usize, sink: &mut impl FnMut(&[u8])) -> bool {
+        while length > 0 {
+            if self.received.is_empty() && self.fill().is_none() {
+                return false;
+            }
+            let n = length.min(self.received.len());
+            sink(&self.received[..n]);
+            self.received.drain(..n);
+            length -= n;
+        }
+        true
     }
 
     /// Receives some more bytes of whatever comes; `None` at the end of the connection.

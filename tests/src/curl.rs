@@ -52,6 +52,15 @@ impl Fetched {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
+    /// The request as [`crate::Backend::echo`] saw it.
+    ///
+    /// # Panics
+    /// When the body is not its answer.
+    pub fn echoed(&self) -> crate::backend::Echoed {
+        assert_eq!(self.status, 200, "{self:?}");
+        crate::backend::Echoed::parse(&self.text())
+    }
+
     /// The body as JSON.
     ///
     /// # Panics
@@ -148,7 +157,6 @@ impl Curl {
     }
 }
 
-/// The options hold for one URL each in `--next` groups; this gives the plain text of a file.
 fn read_text(path: &Path) -> String {
     String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
 }

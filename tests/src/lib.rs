@@ -12,6 +12,7 @@ pub mod http;
 pub mod metrics;
 pub mod nginx;
 pub mod openssl;
+pub mod pattern;
 pub mod pki;
 pub mod ports;
 pub mod process;

@@ -30,13 +30,14 @@ pub struct Nginx {
 #[derive(Debug)]
 pub struct Setup {
     tls: String,
+    listen: &'static str,
     body: String,
 }
 
 impl Nginx {
     /// A server of plain HTTP.
     pub fn plain() -> Setup {
-        Setup { tls: String::new(), body: String::new() }
+        Setup { tls: String::new(), listen: "", body: String::new() }
     }
 
     /// A server of HTTPS.
@@ -44,6 +45,7 @@ impl Nginx {
         let (cert, key) = (pair.cert.display(), pair.key.display());
         Setup {
             tls: format!("ssl_certificate {cert}; ssl_certificate_key {key};"),
+            listen: " ssl",
             body: String::new(),
         }
     }
@@ -96,6 +98,12 @@ impl Setup {
         self.with(&format!("ssl_client_certificate {}; ssl_verify_client on;", ca.display()))
     }
 
+    /// Offers HTTP/2.
+    pub fn http2(mut self) -> Self {
+        self.listen = if self.tls.is_empty() { " http2" } else { " ssl http2" };
+        self
+    }
+
     /// Starts it and waits until it accepts connections.
     pub fn start(self) -> Nginx {
         let dir = TempDir::new("nginx");
@@ -114,8 +122,7 @@ impl Setup {
 
     fn render(&self, dir: &Path, address: SocketAddr) -> String {
         let dir = dir.display();
-        let ssl = if self.tls.is_empty() { "" } else { " ssl" };
-        let Self { tls, body } = self;
+        let Self { tls, listen, body } = self;
         // One process, so that no worker runs as a user who may not read the directory.
         format!(
             r#"daemon off; master_process off; pid {dir}/pid; error_log stderr warn;
@@ -129,7 +136,7 @@ http {{
     client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy;
     fastcgi_temp_path {dir}/fastcgi; uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;
     client_max_body_size 0; keepalive_requests 1000000; root {dir};
-    server {{ listen {address}{ssl}; {tls}
+    server {{ listen {address}{listen}; {tls}
         {body}
     }}
 }}

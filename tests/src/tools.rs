@@ -5,6 +5,7 @@ use std::{path::PathBuf, process::Command, sync::OnceLock};
 /// Programs by Debian package.
 const PACKAGES: &[(&str, &str)] = &[
     ("curl", "curl"),
+    ("h2load", "nghttp2-client"),
     ("mkcert", "mkcert"),
     ("nghttp", "nghttp2-client"),
     ("nghttpd", "nghttp2-server"),
