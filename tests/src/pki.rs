@@ -147,6 +147,27 @@ impl Pki {
         mkcert_to(&self.dir, &pair, &["-ecdsa"], names);
         pair
     }
+
+    /// A client certificate that expires at this time, in a test's own directory.
+    ///
+    /// # Panics
+    /// When OpenSSL fails.
+    pub fn client_until(&self, dir: &TempDir, end: std::time::SystemTime) -> Pair {
+        for name in ["rootCA.pem", "rootCA-key.pem"] {
+            fs::copy(self.dir.join(name), dir.path().join(name)).expect("a copy of the CA");
+        }
+        let epoch = end.duration_since(std::time::UNIX_EPOCH).expect("a time of this century");
+        let mut date = Command::new("date");
+        date.args(["-u", "+%Y%m%d%H%M%SZ", "-d", &format!("@{}", epoch.as_secs())]);
+        let end = run(&mut date, b"").stdout;
+        let odd = Odd {
+            san: "email:brief@localhost.pomerium.io",
+            dates: Some(("20200101000000Z", end.trim())),
+            ..Odd::default()
+        };
+        issue(dir.path(), "brief", &odd);
+        Pair { cert: dir.path().join("brief.pem"), key: dir.path().join("brief.key") }
+    }
 }
 
 impl Pair {

@@ -175,10 +175,42 @@ impl Raw {
         let server = ServerName::try_from(name.unwrap_or("localhost").to_owned())
             .unwrap_or_else(|error| panic!("{name:?}: {error}"));
         let tls = ClientConnection::new(Arc::clone(config), server).expect("a TLS client");
-        let Self { wire, received } = Self::tcp(address);
-        let mut wire = wire.secured(tls);
+        Self::secure(Self::tcp(address).wire.secured(tls))
+    }
+
+    /// As [`Raw::tls`], with every byte of TLS in a segment of its own and handshake messages
+    /// split over records of this size.
+    ///
+    /// # Errors
+    /// How the connection ended, if it did so in the handshake.
+    ///
+    /// # Panics
+    /// When the connection is refused.
+    pub fn dribble(address: SocketAddr, name: &str, record: usize) -> Result<Self, End> {
+        let mut config = TlsOptions::name(name).config();
+        Arc::make_mut(&mut config).max_fragment_size = Some(record);
+        let server = ServerName::try_from(name.to_owned()).expect("a DNS name");
+        let tls = ClientConnection::new(config, server).expect("a TLS client");
+        Self::secure(Self::tcp(address).wire.in_pieces(1).secured(tls))
+    }
+
+    fn secure(mut wire: Wire) -> Result<Self, End> {
         wire.handshake().map_err(|error| End::of(&error))?;
-        Ok(Self { wire, received })
+        Ok(Self { wire, received: Vec::new() })
+    }
+
+    /// The certificate that the server showed, in DER.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn server_certificate(&self) -> CertificateDer<'static> {
+        let chain = self.session().peer_certificates().expect("a chain of the server");
+        chain.first().expect("a chain has a leaf").clone().into_owned()
+    }
+
+    /// Whether a TLS session was resumed.
+    pub fn was_resumed(&self) -> bool {
+        self.session().handshake_kind() == Some(rustls::HandshakeKind::Resumed)
     }
 
     /// The TLS connection.

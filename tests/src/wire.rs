@@ -48,6 +48,7 @@ impl End {
 pub struct Wire {
     tcp: Arc<TcpStream>,
     tls: Option<Box<rustls::Connection>>,
+    piece: usize,
 }
 
 impl Wire {
@@ -57,7 +58,7 @@ impl Wire {
     /// When the socket refuses its options.
     pub fn plain(tcp: Arc<TcpStream>) -> Self {
         tcp.set_nodelay(true).expect("TCP_NODELAY");
-        let wire = Self { tcp, tls: None };
+        let wire = Self { tcp, tls: None, piece: usize::MAX };
         wire.set_read_timeout(DEADLINE);
         wire
     }
@@ -65,6 +66,12 @@ impl Wire {
     /// A connection that speaks TLS from here on.
     pub fn secured(mut self, tls: impl Into<rustls::Connection>) -> Self {
         self.tls = Some(Box::new(tls.into()));
+        self
+    }
+
+    /// Sends what TLS makes in pieces of so many bytes, each a segment of its own.
+    pub fn in_pieces(mut self, bytes: usize) -> Self {
+        self.piece = bytes;
         self
     }
 
@@ -177,8 +184,20 @@ impl Write for Wire {
     fn flush(&mut self) -> io::Result<()> {
         let Some(tls) = &mut self.tls else { return Ok(()) };
         while tls.wants_write() {
-            tls.write_tls(&mut &*self.tcp)?;
+            tls.write_tls(&mut Pieces(&self.tcp, self.piece))?;
         }
         Ok(())
+    }
+}
+
+struct Pieces<'a>(&'a TcpStream, usize);
+
+impl Write for Pieces<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(&bytes[..bytes.len().min(self.1)])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
