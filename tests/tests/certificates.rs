@@ -19,7 +19,7 @@ fn shown(proxy: &Proxy, sni: Option<&str>, among: &[&str]) -> String {
     }
     let seen = client.run(&get("app.localhost.pomerium.io")).stdout;
     let pem = |name: &str| {
-        let text = std::fs::read_to_string(pki().pair(name).cert).unwrap();
+        let text = std::fs::read_to_string(pki().pair(name).cert).expect("a PEM file");
         text.split("-----END").next().unwrap_or_default().trim().to_owned()
     };
     let found = among.iter().find(|name| seen.contains(&pem(name)));

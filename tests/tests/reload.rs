@@ -110,14 +110,19 @@ impl Load {
                 while !stop.load(SeqCst) {
                     let mut raw = match Raw::tls_with(address, Some(HOST), &config) {
                         Ok(raw) => raw,
-                        Err(end) => return failures.lock().unwrap().push(format!("{end:?}")),
+                        Err(end) => {
+                            return failures.lock().expect("not poisoned").push(format!("{end:?}"));
+                        }
                     };
                     for _ in 0..per_connection {
                         raw.send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n"));
                         // Panics when the connection ends, which `finish` below reports.
                         let response = raw.response();
                         if response.status != 200 {
-                            failures.lock().unwrap().push(response.status.to_string());
+                            failures
+                                .lock()
+                                .expect("not poisoned")
+                                .push(response.status.to_string());
                         }
                         answered.fetch_add(1, SeqCst);
                     }
@@ -131,7 +136,7 @@ impl Load {
         let target = self.answered.load(SeqCst) + more;
         until("more requests to be answered", || {
             let dead = self.clients.iter().any(thread::JoinHandle::is_finished);
-            assert!(!dead, "a client failed: {:?}", self.failures.lock().unwrap());
+            assert!(!dead, "a client failed: {:?}", self.failures.lock().expect("not poisoned"));
             self.answered.load(SeqCst) >= target
         });
     }
@@ -141,7 +146,7 @@ impl Load {
         for client in self.clients {
             client.join().expect("no connection of the load ended");
         }
-        assert_eq!(*self.failures.lock().unwrap(), Vec::<String>::new());
+        assert_eq!(*self.failures.lock().expect("not poisoned"), Vec::<String>::new());
     }
 }
 
@@ -358,7 +363,7 @@ fn a_replaced_ca_of_clients_decides_about_new_connections() {
 fn many_reloads_leave_no_descriptor_thread_or_memory_behind() {
     let backend = Backend::text("x");
     let mut proxy = Proxy::config().forward_tls("app", &backend.url(), "").start();
-    let mut cycle = |proxy: &mut Proxy, round: usize| {
+    let cycle = |proxy: &mut Proxy, round: usize| {
         let host = format!("r{round}");
         let next = proxy.current().without_routes().forward_tls(&host, &backend.url(), "");
         proxy.rewrite(next);
