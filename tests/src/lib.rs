@@ -1,1 +1,31 @@
-//! c
+//! What the integration tests stand on: the proxy as a child process, real peers (curl, OpenSSL,
+//! nginx, nghttp2, Python's websockets and gRPC) and two peers of our own, [`raw`] and
+//! [`backend`], for what real ones never do.
+//!
+//! Nothing here sleeps to let something happen: it waits for the event, with a deadline that only
+//! a fault reaches. Every test has its own ports and its own directory, so tests run in parallel.
+
+pub mod backend;
+pub mod curl;
+pub mod grpc;
+pub mod http;
+pub mod metrics;
+pub mod nginx;
+pub mod openssl;
+pub mod pattern;
+pub mod pki;
+pub mod ports;
+pub mod process;
+pub mod proxy;
+pub mod raw;
+pub mod tempdir;
+pub mod tools;
+pub mod wait;
+pub mod wire;
+pub mod ws;
+
+pub use backend::Backend;
+pub use curl::Curl;
+pub use pki::{Pair, Pki, pki};
+pub use proxy::Proxy;
+pub use raw::Raw;

@@ -1,0 +1,146 @@
+//! The real nginx as an upstream.
+
+use std::{
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    process::Command,
+};
+
+use serde_json::Value;
+
+use crate::{
+    pki::{Pair, pki},
+    ports::free_port,
+    process::Process,
+    tempdir::TempDir,
+    tools::need,
+    wait::{eventually, until},
+};
+
+/// A running nginx with one server.
+#[derive(Debug)]
+pub struct Nginx {
+    _process: Process,
+    dir: TempDir,
+    address: SocketAddr,
+    secure: bool,
+}
+
+/// What the server does; built by [`Nginx::plain`] or [`Nginx::tls`].
+#[derive(Debug)]
+pub struct Setup {
+    tls: String,
+    listen: &'static str,
+    body: String,
+}
+
+impl Nginx {
+    /// A server of plain HTTP.
+    pub fn plain() -> Setup {
+        Setup { tls: String::new(), listen: "", body: String::new() }
+    }
+
+    /// A server of HTTPS.
+    pub fn tls(pair: &Pair) -> Setup {
+        let (cert, key) = (pair.cert.display(), pair.key.display());
+        Setup {
+            tls: format!("ssl_certificate {cert}; ssl_certificate_key {key};"),
+            listen: " ssl",
+            body: String::new(),
+        }
+    }
+
+    /// Its address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its URL, for a route's `to`.
+    pub fn url(&self) -> String {
+        let port = self.address.port();
+        if self.secure {
+            format!("https://localhost:{port}")
+        } else {
+            format!("http://127.0.0.1:{port}")
+        }
+    }
+
+    /// The directory whose files it serves.
+    pub fn root(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Its access records so far, as soon as there are at least `count`. Fields: `connection`,
+    /// `requests` (the request's number on its connection), `uri`, `status`, `client` (the
+    /// subject of the client certificate), `serial`, `session` (`r` when resumed).
+    pub fn records(&self, count: usize) -> Vec<Value> {
+        let path = self.dir.path().join("access.log");
+        eventually(&format!("{count} records of nginx"), || {
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            let records: Vec<Value> =
+                text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+            (records.len() >= count).then_some(records)
+        })
+    }
+}
+
+impl Setup {
+    /// Adds directives to the server.
+    pub fn with(mut self, directives: &str) -> Self {
+        self.body.push_str(directives);
+        self.body.push('\n');
+        self
+    }
+
+    /// Asks for a client certificate of [`crate::Pki::ca`] and insists on it.
+    pub fn client_auth(self) -> Self {
+        let ca = pki().ca();
+        self.with(&format!("ssl_client_certificate {}; ssl_verify_client on;", ca.display()))
+    }
+
+    /// Offers HTTP/2.
+    pub fn http2(mut self) -> Self {
+        self.listen = if self.tls.is_empty() { " http2" } else { " ssl http2" };
+        self
+    }
+
+    /// Starts it and waits until it accepts connections.
+    pub fn start(self) -> Nginx {
+        let dir = TempDir::new("nginx");
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let secure = !self.tls.is_empty();
+        let config = dir.write("nginx.conf", self.render(dir.path(), address));
+        let mut command = Command::new(need("nginx"));
+        command.arg("-p").arg(dir.path()).arg("-c").arg(config);
+        let mut process = Process::spawn("nginx", command.args(["-e", "stderr"]));
+        until("nginx to listen", || {
+            assert!(process.is_running(), "nginx ended: {:?}", process.lines());
+            TcpStream::connect(address).is_ok()
+        });
+        Nginx { _process: process, dir, address, secure }
+    }
+
+    fn render(&self, dir: &Path, address: SocketAddr) -> String {
+        let dir = dir.display();
+        let Self { tls, listen, body } = self;
+        // One process, so that no worker runs as a user who may not read the directory.
+        format!(
+            r#"daemon off; master_process off; pid {dir}/pid; error_log stderr warn;
+events {{ worker_connections 4096; }}
+http {{
+    log_format json escape=json '{{"connection":"$connection","requests":"$connection_requests",'
+        '"uri":"$request_uri","status":"$status","client":"$ssl_client_s_dn",'
+        '"serial":"$ssl_client_serial","session":"$ssl_session_reused",'
+        '"protocol":"$server_protocol"}}';
+    access_log {dir}/access.log json;
+    client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy;
+    fastcgi_temp_path {dir}/fastcgi; uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;
+    client_max_body_size 0; keepalive_requests 1000000; root {dir};
+    server {{ listen {address}{listen}; {tls}
+        {body}
+    }}
+}}
+"#
+        )
+    }
+}

@@ -1,0 +1,63 @@
+//! Python's `websockets` as client and server.
+
+use std::{net::SocketAddr, path::Path, process::Command};
+
+use crate::{
+    pki::pki,
+    process::{Finished, Process, run},
+    tools::python,
+};
+
+/// A running websocket server that echoes.
+#[derive(Debug)]
+pub struct EchoServer {
+    _process: Process,
+    port: u16,
+}
+
+impl EchoServer {
+    /// Starts it.
+    pub fn start() -> Self {
+        let process = Process::spawn("ws_server.py", &mut script("ws_server.py"));
+        let port = listening_port(&process);
+        Self { _process: process, port }
+    }
+
+    /// For a route's `to`.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+}
+
+/// Sends `count` messages to a name at an address and checks that each comes back.
+pub fn echo(address: SocketAddr, name: &str, path: &str, count: usize) -> Finished {
+    run(&mut client(address, name, path, count), b"")
+}
+
+/// Echoes one message and then holds the socket: prints `held`, and `closed CODE` when the other
+/// side ends it.
+pub fn hold(address: SocketAddr, name: &str, path: &str) -> Process {
+    let process = Process::spawn("ws_client.py", client(address, name, path, 1).arg("hold"));
+    process.wait_for_text("held");
+    process
+}
+
+fn client(address: SocketAddr, name: &str, path: &str, count: usize) -> Command {
+    let mut command = script("ws_client.py");
+    command.args([name, &address.port().to_string()]).arg(pki().ca());
+    command.args([path, &count.to_string()]);
+    command
+}
+
+/// One of our Python peers.
+pub(crate) fn script(name: &str) -> Command {
+    let mut command = Command::new(python());
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(name));
+    command
+}
+
+/// The port that a Python peer printed.
+pub(crate) fn listening_port(process: &Process) -> u16 {
+    let line = process.wait_for_text("listening");
+    line.split_whitespace().nth(1).and_then(|port| port.parse().ok()).expect("a port")
+}

@@ -1,0 +1,239 @@
+//! The command line.
+
+use std::{net::TcpListener, time::Instant};
+
+use portcullis_tests::{
+    Backend, Proxy, pki,
+    process::Finished,
+    proxy::{Config, portcullis},
+    tempdir::TempDir,
+};
+
+fn said(finished: &Finished) -> String {
+    format!("{}{}", finished.stdout, finished.stderr)
+}
+
+fn check(text: &str) -> Finished {
+    let dir = TempDir::new("check");
+    let path = dir.write("config.yaml", text);
+    portcullis(&[], &["check", "--config"], Some(&path))
+}
+
+/// A configuration that is good, with these lines of text before it.
+fn good(lines: &str) -> String {
+    let pair = pki().server();
+    format!(
+        "{lines}\naddress: 127.0.0.1:4433\ncertificate_file: {}\ncertificate_key_file: {}\nroutes:\n  \
+         - from: https://a.localhost.pomerium.io\n    to: http://127.0.0.1:1\n    \
+         allow_public_unauthenticated_access: true\n",
+        pair.cert.display(),
+        pair.key.display()
+    )
+}
+
+#[test]
+fn version_and_help_are_told() {
+    let version = portcullis(&[], &["--version"], None);
+    assert_eq!(version.code, Some(0));
+    assert!(version.stdout.starts_with("portcullis "), "{version:?}");
+    let help = portcullis(&[], &["--help"], None);
+    assert_eq!(help.code, Some(0));
+    for command in ["run", "check", "status"] {
+        assert!(help.stdout.contains(command), "{}", help.stdout);
+    }
+    let run = portcullis(&[], &["run", "--help"], None);
+    assert!(run.stdout.contains("/etc/portcullis/config.yaml"), "{}", run.stdout);
+}
+
+#[test]
+fn an_unknown_command_is_an_error_of_usage() {
+    assert_eq!(portcullis(&[], &["rum"], None).code, Some(2));
+}
+
+#[test]
+fn completions_are_made_for_shells() {
+    for shell in ["bash", "zsh", "fish"] {
+        let done = portcullis(&[], &["completions", shell], None);
+        assert_eq!(done.code, Some(0), "{shell}: {done:?}");
+        assert!(done.stdout.contains("portcullis"), "{shell}");
+    }
+}
+
+#[test]
+fn a_good_configuration_passes() {
+    let checked = check(&good(""));
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+}
+
+#[test]
+fn check_binds_nothing() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let checked = check(&good("").replace("127.0.0.1:4433", &address.to_string()));
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+}
+
+#[test]
+fn run_says_that_an_address_is_taken() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let refused =
+        Proxy::config().addresses(&[&address]).forward("app", "http://127.0.0.1:1", "").refused();
+    assert!(said(&refused).contains(&address), "{refused:?}");
+}
+
+#[test]
+fn all_errors_are_reported_at_once_with_file_line_key_and_hint() {
+    let checked = check(
+        "address: nonsense\n\
+         timeout_read: fast\n\
+         certificate_file: /nowhere/cert.pem\n\
+         certificate_key_file: /nowhere/key.pem\n\
+         routes:\n\
+         - from: https://a.test/path\n  to: http://b\n  allow_public_unauthenticated_access: true\n\
+         - from: https://c.test\n  to: [\"http://d,0\"]\n  allow_public_unauthenticated_access: true\n\
+         - from: https://e.test\n  allow_public_unauthenticated_access: true\n\
+         - from: https://f.test\n  to: http://g\n  regex: '['\n  allow_public_unauthenticated_access: true\n",
+    );
+    assert_eq!(checked.code, Some(1));
+    let said = said(&checked);
+    for place in [
+        "config.yaml:1",
+        "config.yaml:2",
+        "config.yaml:3",
+        "config.yaml:6",
+        "config.yaml:10",
+        "config.yaml:15",
+        "address",
+        "timeout_read",
+        "/nowhere/cert.pem",
+        "routes[0].from",
+        "routes[1].to",
+        "routes[2]",
+        "routes[3].regex",
+    ] {
+        assert!(said.contains(place), "{place} is missing:\n{said}");
+    }
+}
+
+#[test]
+fn keys_for_later_are_refused_where_ignoring_them_would_open_a_door() {
+    let route = "routes:\n- from: https://a.test\n  to: http://b\n";
+    for (key, text) in [
+        ("policy", format!("{route}  policy: [{{allow: {{or: [{{email: {{is: a@b.c}}}}]}}}}]\n")),
+        ("allowed_users", format!("{route}  allowed_users: [a@b.c]\n")),
+        ("tls_downstream_client_ca_file", format!("{route}  tls_downstream_client_ca_file: /x\n")),
+        ("crl_file", "downstream_mtls: {crl_file: /x}\n".to_owned()),
+    ] {
+        let checked = check(&good("").replace("routes:\n", &text));
+        assert_eq!(checked.code, Some(1), "{key}");
+        let said = said(&checked);
+        assert!(said.contains("not supported yet") && said.contains(key), "{key}: {said}");
+    }
+}
+
+#[test]
+fn unknown_keys_are_warned_of_and_duplicate_keys_are_errors() {
+    let unknown = check(&good("adress: x"));
+    assert_eq!(unknown.code, Some(0));
+    assert!(said(&unknown).contains("adress"), "{unknown:?}");
+    let twice = check(&good("timeout_read: 1s\ntimeout_read: 2s"));
+    assert_eq!(twice.code, Some(1));
+    assert!(said(&twice).contains("timeout_read"), "{twice:?}");
+    let strict = check(&good("adress: x\nportcullis: {strict: true}"));
+    assert_eq!(strict.code, Some(1));
+}
+
+#[test]
+fn keys_are_known_in_any_case() {
+    let checked = check(&good("Timeout_READ: fast"));
+    assert_eq!(checked.code, Some(1));
+    assert!(said(&checked).to_lowercase().contains("timeout_read"), "{checked:?}");
+}
+
+#[test]
+fn the_environment_wins_over_the_file() {
+    let dir = TempDir::new("env");
+    let path = dir.write("config.yaml", good(""));
+    let with = |name: &str, value: &str| {
+        portcullis(&[(name.into(), value.into())], &["check", "--config"], Some(&path))
+    };
+    assert_eq!(with("TIMEOUT_READ", "5s").code, Some(0));
+    let wrong = with("TIMEOUT_READ", "fast");
+    assert_eq!(wrong.code, Some(1));
+    assert!(said(&wrong).contains("TIMEOUT_READ"), "{wrong:?}");
+    let backend = Backend::text("from the environment");
+    let routes = format!(
+        "- from: https://env.localhost.pomerium.io\n  to: {}\n  \
+         allow_public_unauthenticated_access: true\n",
+        backend.url()
+    );
+    use base64::Engine;
+    let encoded = base64::engine::general_purpose::STANDARD.encode(routes);
+    let proxy = Proxy::config().env("ROUTES", &encoded).start();
+    assert_eq!(proxy.curl("env", "/").ok().text(), "from the environment");
+}
+
+#[test]
+fn bombs_and_towers_are_refused_quickly() {
+    let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    for i in 1..12 {
+        let aliases = vec![format!("*a{}", i - 1); 10].join(", ");
+        bomb += &format!("a{i}: &a{i} [{aliases}]\n");
+    }
+    let tower = format!("a: {}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let ladder = (0..5_000).map(|i| format!("{}a:\n", " ".repeat(i))).collect();
+    for text in [bomb, tower, ladder] {
+        let start = Instant::now();
+        let checked = check(&text);
+        assert_eq!(checked.code, Some(1), "{:?}", said(&checked).get(..500));
+        assert!(start.elapsed().as_secs() < 20, "it took {:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn a_missing_configuration_is_named() {
+    for command in ["run", "check"] {
+        let path = std::path::Path::new("/nowhere/at/all.yaml");
+        let done = portcullis(&[], &[command, "--config"], Some(path));
+        assert_ne!(done.code, Some(0), "{command}");
+        assert!(said(&done).contains("/nowhere/at/all.yaml"), "{command}: {done:?}");
+    }
+}
+
+#[test]
+fn status_shows_workers_routes_certificates_and_pools() {
+    let backend = Backend::text("x");
+    let proxy = Proxy::config().forward("app", &backend.url(), "name: shown").start();
+    proxy.curl("app", "/").ok();
+    let done = portcullis(&[], &["status", "--config"], Some(&proxy.config_path()));
+    assert_eq!(done.code, Some(0), "{done:?}");
+    for word in ["WORKER", "shown", "*.localhost.pomerium.io", "UPSTREAM"] {
+        assert!(done.stdout.contains(word), "{word}: {}", done.stdout);
+    }
+}
+
+#[test]
+fn status_of_a_proxy_that_does_not_run_is_an_error() {
+    let dir = TempDir::new("status");
+    let port = portcullis_tests::ports::free_port();
+    let text = good(&format!("portcullis: {{admin_address: 127.0.0.1:{port}}}"));
+    let path = dir.write("config.yaml", text);
+    let done = portcullis(&[], &["status", "--config"], Some(&path));
+    assert_ne!(done.code, Some(0), "{done:?}");
+    assert!(said(&done).contains(&port.to_string()), "{done:?}");
+}
+
+#[test]
+fn a_pomerium_file_with_identity_settings_loads() {
+    let backend = Backend::text("x");
+    let proxy = Config::default()
+        .global(
+            "authenticate_service_url: https://authenticate.localhost.pomerium.io\n\
+             idp_provider: oidc\nidp_client_id: a\nidp_client_secret: b\n\
+             cookie_secret: c2VjcmV0\nshared_secret: c2VjcmV0\nservices: all",
+        )
+        .forward("app", &backend.url(), "description: a route")
+        .start();
+    assert_eq!(proxy.curl("app", "/").ok().text(), "x");
+}

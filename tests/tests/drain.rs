@@ -1,0 +1,127 @@
+//! SIGTERM: what is under way ends well, and then the process does.
+
+use std::{
+    net::TcpStream,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
+};
+
+use portcullis_tests::{Backend, Proxy, wait::until, wire::End};
+use rustix::process::Signal;
+
+const HOST: &str = "app.localhost.pomerium.io";
+
+/// An upstream that answers only when told to.
+fn gated() -> (Backend, Arc<AtomicBool>, Arc<AtomicBool>) {
+    let (asked, go) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (arrived, gate) = (Arc::clone(&asked), Arc::clone(&go));
+    let backend = Backend::plain(move |conn| {
+        while conn.request().is_some() {
+            arrived.store(true, SeqCst);
+            until("the gate to open", || gate.load(SeqCst));
+            conn.respond(200, "late");
+        }
+    });
+    (backend, asked, go)
+}
+
+fn is_unready(proxy: &Proxy) -> bool {
+    proxy.admin("/readyz").is_some_and(|response| response.status == 503)
+}
+
+#[test]
+fn a_request_under_way_is_answered_and_the_process_ends_with_0() {
+    for version in ["--http1.1", "--http2"] {
+        let (backend, asked, go) = gated();
+        let mut proxy = Proxy::config()
+            .own("drain_timeout", "60s")
+            .forward("app", &backend.url(), "timeout: 0s")
+            .start();
+        let curl = proxy.curl("app", "/").args([version]);
+        let request = std::thread::spawn(move || curl.run());
+        until("the upstream to be asked", || asked.load(SeqCst));
+        proxy.signal(Signal::TERM);
+        until("the proxy to be unready", || is_unready(&proxy));
+        until("new connections to be refused", || TcpStream::connect(proxy.address()).is_err());
+        assert_eq!(proxy.admin("/healthz").map(|response| response.status), Some(200));
+        go.store(true, SeqCst);
+        let fetched = request.join().unwrap();
+        assert_eq!((fetched.status, fetched.text().as_str()), (200, "late"), "{fetched:?}");
+        assert_eq!(proxy.wait().code(), Some(0));
+        assert_eq!(proxy.count_log("http-request"), 1, "the last record is written");
+        proxy.assert_no_panic();
+    }
+}
+
+#[test]
+fn idle_connections_do_not_hold_the_process_up() {
+    let backend = Backend::text("x");
+    let mut proxy =
+        Proxy::config().own("drain_timeout", "120s").forward("app", &backend.url(), "").start();
+    let mut kept = proxy.raw("app");
+    kept.send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n"));
+    assert_eq!(kept.response().status, 200);
+    let unused = proxy.raw("app");
+    let start = Instant::now();
+    proxy.signal(Signal::TERM);
+    assert_eq!(kept.to_end().end, End::Clean);
+    assert_eq!(unused.to_end().end, End::Clean);
+    assert_eq!(proxy.wait().code(), Some(0));
+    assert!(start.elapsed() < Duration::from_secs(20), "it waited for idle connections");
+}
+
+#[test]
+fn the_response_to_the_last_request_says_that_the_connection_ends() {
+    let (backend, asked, go) = gated();
+    let mut proxy =
+        Proxy::config().own("drain_timeout", "60s").forward("app", &backend.url(), "").start();
+    let mut raw = proxy.raw("app");
+    raw.send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n"));
+    until("the upstream to be asked", || asked.load(SeqCst));
+    proxy.signal(Signal::TERM);
+    until("the proxy to be unready", || is_unready(&proxy));
+    go.store(true, SeqCst);
+    let answer = raw.to_end();
+    assert_eq!(answer.end, End::Clean);
+    let response = answer.response();
+    assert_eq!(response.status, 200);
+    assert!(response.header("connection").is_some_and(|v| v.eq_ignore_ascii_case("close")));
+    assert_eq!(proxy.wait().code(), Some(0));
+}
+
+#[test]
+fn what_is_not_done_at_the_drain_timeout_is_cut() {
+    let (backend, asked, _go) = gated();
+    let mut proxy = Proxy::config()
+        .own("drain_timeout", "1s")
+        .forward("app", &backend.url(), "timeout: 0s")
+        .start();
+    let mut raw = proxy.raw("app");
+    raw.send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n"));
+    until("the upstream to be asked", || asked.load(SeqCst));
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.wait().code(), Some(0));
+    assert_ne!(raw.to_end().end, End::Deadline);
+}
+
+#[test]
+fn a_second_process_can_take_the_address_at_once() {
+    let backend = Backend::text("x");
+    let mut proxy = Proxy::config().forward("app", &backend.url(), "").start();
+    assert_eq!(proxy.curl("app", "/").ok().status, 200);
+    let address = proxy.address();
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.wait().code(), Some(0));
+    std::net::TcpListener::bind(address).expect("the address is free");
+}
+
+#[test]
+fn interrupt_drains_too() {
+    let backend = Backend::text("x");
+    let mut proxy = Proxy::config().forward("app", &backend.url(), "").start();
+    proxy.signal(Signal::INT);
+    assert_eq!(proxy.wait().code(), Some(0));
+}

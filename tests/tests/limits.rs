@@ -1,0 +1,158 @@
+//! Limits of connections and of time.
+
+use std::time::{Duration, Instant};
+
+use portcullis_tests::{Backend, Proxy, Raw, raw::TlsOptions, wait::until, wire::End};
+
+const HOST: &str = "app.localhost.pomerium.io";
+const GET: &str = "GET / HTTP/1.1\r\nHost: app.localhost.pomerium.io\r\n\r\n";
+
+/// Holds connections until the limit refuses one; gives those it holds.
+fn fill(proxy: &Proxy, at_most: usize) -> Vec<Raw> {
+    let options = TlsOptions::name(HOST);
+    let mut held = Vec::new();
+    while held.len() <= at_most {
+        match Raw::try_tls(proxy.address(), &options) {
+            Ok(raw) => held.push(raw),
+            Err(_) => return held,
+        }
+    }
+    panic!("{} connections are open, and {at_most} were allowed", held.len());
+}
+
+#[test]
+fn connections_beyond_the_global_limit_are_refused_and_come_back() {
+    let backend = Backend::text("x");
+    let proxy =
+        Proxy::config().own("max_connections", "10").forward("app", &backend.url(), "").start();
+    let mut held = fill(&proxy, 10);
+    assert_eq!(held.len(), 10);
+    let refused = "portcullis_connections_refused_total";
+    assert!(proxy.metrics().sum(refused, &[("reason", "global_limit")]) >= 1.0);
+    let last = held.last_mut().expect("ten are held");
+    last.send(GET);
+    assert_eq!(last.response().status, 200, "those that are in go on");
+    drop(held);
+    until("a connection to be taken again", || proxy.curl("app", "/").run().status == 200);
+}
+
+#[test]
+fn connections_beyond_a_workers_limit_are_refused() {
+    let backend = Backend::text("x");
+    let proxy = Proxy::config()
+        .own("workers", "1")
+        .own("max_connections_per_worker", "5")
+        .forward("app", &backend.url(), "")
+        .start();
+    let held = fill(&proxy, 5);
+    assert_eq!(held.len(), 5);
+    let refused = "portcullis_connections_refused_total";
+    assert!(proxy.metrics().sum(refused, &[("reason", "worker_limit")]) >= 1.0);
+}
+
+#[test]
+fn idle_connections_are_closed_in_an_orderly_way() {
+    let backend = Backend::text("x");
+    let proxy =
+        Proxy::config().global("timeout_idle: 500ms").forward("app", &backend.url(), "").start();
+    let unused = proxy.raw("app");
+    let mut used = proxy.raw("app");
+    used.send(GET);
+    assert_eq!(used.response().status, 200);
+    assert_eq!(unused.to_end().end, End::Clean);
+    assert_eq!(used.to_end().end, End::Clean);
+    let h2 = Raw::try_tls(proxy.address(), &TlsOptions::name(HOST).alpn("h2"));
+    let mut h2 = h2.expect("a handshake");
+    h2.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+    assert_eq!(h2.to_end().end, End::Clean);
+}
+
+#[test]
+fn the_idle_timeout_does_not_cut_a_slow_response() {
+    let backend = Backend::plain(|conn| {
+        conn.request();
+        conn.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
+        for _ in 0..5 {
+            std::thread::sleep(Duration::from_millis(200)); // it is the slowness that is tested
+            conn.send("x");
+        }
+    });
+    let proxy =
+        Proxy::config().global("timeout_idle: 300ms").forward("app", &backend.url(), "").start();
+    for version in ["--http1.1", "--http2"] {
+        assert_eq!(proxy.curl("app", "/").args([version]).ok().text(), "xxxxx");
+    }
+}
+
+#[test]
+fn a_head_within_the_limit_passes_and_one_beyond_it_does_not() {
+    let backend = Backend::plain(|conn| {
+        while let Some(head) = conn.request() {
+            conn.respond(200, &head.header("x-long").map_or(0, str::len).to_string());
+        }
+    });
+    let proxy =
+        Proxy::config().own("max_header_bytes", "65536").forward("app", &backend.url(), "").start();
+    for version in ["--http1.1", "--http2"] {
+        let fetch = |bytes: usize| {
+            let header = format!("X-Long: {}", "x".repeat(bytes));
+            proxy.curl("app", "/").args([version]).header(&header).run()
+        };
+        assert_eq!(fetch(60_000).text(), "60000", "{version}");
+        let beyond = fetch(80_000);
+        assert!(beyond.status == 431 || beyond.exit != 0, "{version}: {beyond:?}");
+        assert_ne!(beyond.status, 200, "{version}");
+    }
+}
+
+#[test]
+fn more_headers_pass_where_the_limit_is_raised() {
+    let backend = Backend::echo();
+    let proxy =
+        Proxy::config().own("max_headers", "300").forward("app", &backend.url(), "").start();
+    for version in ["--http1.1", "--http2"] {
+        let with = |count: usize| {
+            (0..count).fold(proxy.curl("app", "/").args([version]), |curl, i| {
+                curl.header(&format!("X-{i}: 1"))
+            })
+        };
+        assert_eq!(with(250).ok().echoed().all("x-249"), ["1"], "{version}");
+        assert_eq!(with(301).run().status, 431, "{version}");
+    }
+}
+
+#[test]
+fn a_stream_ends_at_timeout_write() {
+    let backend = Backend::plain(|conn| {
+        conn.request();
+        conn.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        while conn.try_send("1\r\nx\r\n") {
+            std::thread::sleep(Duration::from_millis(20)); // a stream that never ends
+        }
+    });
+    let proxy = Proxy::config()
+        .global("timeout_write: 500ms")
+        .forward("app", &backend.url(), "timeout: 0s")
+        .start();
+    let start = Instant::now();
+    let fetched = proxy.curl("app", "/").run();
+    assert_ne!(fetched.exit, 0, "{fetched:?}");
+    assert!(start.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn a_route_timeout_of_zero_is_no_limit() {
+    let backend = Backend::plain(|conn| {
+        while conn.request().is_some() {
+            std::thread::sleep(Duration::from_millis(700)); // longer than the default below
+            conn.respond(200, "slow");
+        }
+    });
+    let proxy = Proxy::config()
+        .global("default_upstream_timeout: 200ms")
+        .forward("default", &backend.url(), "")
+        .forward("unlimited", &backend.url(), "timeout: 0s")
+        .start();
+    assert_eq!(proxy.curl("default", "/").ok().status, 504);
+    assert_eq!(proxy.curl("unlimited", "/").ok().text(), "slow");
+}

@@ -1,0 +1,93 @@
+//! Upgrades, with Python's websockets on both ends.
+
+use portcullis_tests::{Backend, Proxy, wait::until, ws};
+use rustix::process::Signal;
+
+const NAME: &str = "ws.localhost.pomerium.io";
+
+#[test]
+fn a_websocket_echoes_messages_of_every_size() {
+    let server = ws::EchoServer::start();
+    let proxy = Proxy::config().forward("ws", &server.url(), "allow_websockets: true").start();
+    let done = ws::echo(proxy.address(), NAME, "/chat", 60);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(done.stdout.contains("echoed 60 closed 1000"), "{done:?}");
+    assert_eq!(proxy.wait_for_access("/chat")["response-code"], 101);
+}
+
+#[test]
+fn a_route_that_does_not_allow_websockets_does_not_upgrade() {
+    let server = ws::EchoServer::start();
+    let proxy = Proxy::config().forward("ws", &server.url(), "").start();
+    let done = ws::echo(proxy.address(), NAME, "/", 1);
+    assert_ne!(done.code, Some(0), "{done:?}");
+}
+
+#[test]
+fn a_websocket_outlives_the_route_timeout_default_and_a_reload() {
+    let server = ws::EchoServer::start();
+    let mut proxy = Proxy::config()
+        .global("default_upstream_timeout: 100ms")
+        .forward("ws", &server.url(), "allow_websockets: true")
+        .start();
+    let mut held = ws::hold(proxy.address(), NAME, "/");
+    let backend = Backend::text("new");
+    proxy.rewrite(proxy.current().forward("new", &backend.url(), ""));
+    until("the new route to be served", || proxy.curl("new", "/").run().text() == "new");
+    assert!(held.is_running(), "the socket was cut: {:?}", held.lines());
+}
+
+#[test]
+fn an_upgrade_the_upstream_refuses_is_an_ordinary_response() {
+    let backend = Backend::text("no such thing");
+    let proxy = Proxy::config().forward("ws", &backend.url(), "allow_websockets: true").start();
+    let mut raw = proxy.raw("ws");
+    raw.send(format!(
+        "GET / HTTP/1.1\r\nHost: {NAME}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    ));
+    let response = raw.response();
+    assert_eq!((response.status, response.text().as_str()), (200, "no such thing"));
+}
+
+#[test]
+fn bytes_sent_right_behind_the_101_are_not_lost() {
+    let backend = Backend::plain(|conn| {
+        if conn.request().is_some() {
+            conn.send(
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 \r\nfirst bytes",
+            );
+            while let Some(bytes) = conn.some() {
+                conn.send(bytes);
+            }
+        }
+    });
+    let proxy = Proxy::config().forward("ws", &backend.url(), "allow_websockets: true").start();
+    let mut raw = proxy.raw("ws");
+    raw.send(format!(
+        "GET / HTTP/1.1\r\nHost: {NAME}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    ));
+    let head = raw.until("\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    assert_eq!(raw.exactly(11), b"first bytes");
+    raw.send("and back");
+    assert_eq!(raw.exactly(8), b"and back");
+    raw.finish();
+    assert_eq!(raw.to_end().end, portcullis_tests::wire::End::Clean);
+}
+
+#[test]
+fn a_websocket_still_open_at_the_end_of_draining_is_cut() {
+    let server = ws::EchoServer::start();
+    let mut proxy = Proxy::config()
+        .own("drain_timeout", "1s")
+        .forward("ws", &server.url(), "allow_websockets: true")
+        .start();
+    let mut held = ws::hold(proxy.address(), NAME, "/");
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.wait().code(), Some(0));
+    held.wait();
+    assert!(held.lines().iter().any(|line| line.starts_with("closed")), "{:?}", held.lines());
+}
