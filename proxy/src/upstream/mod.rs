@@ -1,6 +1,9 @@
 //! Upstream connections: which endpoint, over which connection, as whom.
 
+mod balance;
 mod body;
+mod dns;
+mod pool;
 mod spec;
 
 use std::{rc::Rc, sync::Arc, time::Duration};
@@ -8,6 +11,7 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 use ::http::{Request, Response};
 
 pub use body::{RequestBody, ResponseBody};
+pub use dns::{Name, Names, Resolution, Resolver};
 pub use spec::{
     BalancePolicy, ClusterSpec, DnsFamily, DnsSpec, EndpointAddress, EndpointSpec, Protocol,
 };
