@@ -55,7 +55,7 @@ impl Name {
 
     /// Takes an answer over. A failure does not displace addresses: an upstream that was there a
     /// moment ago is worth more than an outage of DNS.
-    pub(super) fn publish(&self, answer: Result<Vec<IpAddr>, String>) {
+    pub(in crate::upstream) fn publish(&self, answer: Result<Vec<IpAddr>, String>) {
         let next = match answer {
             Ok(addresses) if !addresses.is_empty() => Resolution::Addresses(addresses),
             Ok(_) => Resolution::Failed("the answer holds no address".to_owned()),

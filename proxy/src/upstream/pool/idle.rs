@@ -61,14 +61,13 @@ impl<C: Pooled> IdleList<C> {
         self.idle.push(Idle { connection, born, since: now });
     }
 
-    /// Drops what has expired or closed. `keep` says whether a connection is still wanted.
-    pub(in crate::upstream) fn reap(&mut self, now: Instant, keep: impl Fn(&C) -> bool) {
+    /// Drops what has expired or closed.
+    pub(in crate::upstream) fn reap(&mut self, now: Instant) {
         let limits = self.limits;
         self.idle.retain(|idle| {
             !idle.connection.is_closed()
                 && !limits.idle_too_long(idle.since, now)
                 && !limits.too_old(idle.born, now)
-                && keep(&idle.connection)
         });
     }
 

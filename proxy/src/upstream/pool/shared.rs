@@ -97,10 +97,8 @@ impl<C: Pooled> Member<C> {
     }
 
     fn stays(&self, limits: &Limits, now: Instant) -> bool {
-        let idles = self.streams.get() == 0;
-        !self.retired.get()
-            && !self.connection.is_closed()
-            && !limits.too_old(self.born, now)
-            && !(idles && limits.idle_too_long(self.idle_since.get(), now))
+        let over = self.retired.get() || self.connection.is_closed();
+        let idles = self.streams.get() == 0 && limits.idle_too_long(self.idle_since.get(), now);
+        !over && !idles && !limits.too_old(self.born, now)
     }
 }
