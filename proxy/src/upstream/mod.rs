@@ -1,68 +1,43 @@
 //! Upstream connections: which endpoint, over which connection, as whom.
 
+mod balance;
 mod body;
+mod cluster;
+mod connect;
+mod convert;
+mod dns;
+mod exchange;
+mod failure;
+mod handshake;
+mod host;
+mod lease;
+mod meter;
+mod pool;
+mod progress;
 mod spec;
+mod upstreams;
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::time::Duration;
 
-use ::http::{Request, Response};
+use ::http::Response;
 
 pub use body::{RequestBody, ResponseBody};
+pub use cluster::{Cluster, Endpoint};
+pub use dns::{Name, Names, Resolution, Resolver};
 pub use spec::{
     BalancePolicy, ClusterSpec, DnsFamily, DnsSpec, EndpointAddress, EndpointSpec, Protocol,
 };
+pub use upstreams::Upstreams;
 
-use crate::{observe::WorkerObserver, tls::Transport};
-
-/// A route's upstreams, compiled once for all workers.
-#[derive(Debug)]
-pub struct Cluster {}
-
-/// One upstream of a cluster.
-#[derive(Debug)]
-pub struct Endpoint {
-    /// As configured.
-    pub spec: EndpointSpec,
-}
-
-/// A worker's connections to all upstreams.
-#[derive(Debug)]
-pub struct Upstreams {}
-
-impl Upstreams {
-    /// No connections yet.
-    pub fn new(_observer: Rc<WorkerObserver>) -> Upstreams {
-        unimplemented!()
-    }
-
-    /// Chooses the endpoint for a request of the client that hashes to `client_hash`.
-    pub fn pick(&self, _cluster: &Cluster, _client_hash: u64) -> Arc<Endpoint> {
-        unimplemented!()
-    }
-
-    /// Sends a request over a pooled or a new connection and waits for the response's head.
-    ///
-    /// The request has its final path (origin form), Host header and end-to-end headers; this
-    /// turns them into what the connection's HTTP version wants. A request that failed on a pooled
-    /// connection which the upstream had closed meanwhile is sent once more on a new connection,
-    /// where that is safe (RFC 9110 section 9.2.2).
-    pub async fn send(
-        &self,
-        _cluster: &Arc<Cluster>,
-        _endpoint: &Arc<Endpoint>,
-        _request: Request<RequestBody>,
-        _options: SendOptions,
-    ) -> Result<Reply, UpstreamError> {
-        unimplemented!()
-    }
-}
+use crate::tls::Transport;
 
 /// How a request is sent.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SendOptions {
     /// The request asks for an upgrade: HTTP/1.1, on a connection of its own.
     pub upgrade: bool,
-    /// The longest the response's head may take from now; `None` is no limit.
+    /// The longest the response's head may take from now, or from the end of the request's body
+    /// where that is later; `None` is no limit.
     pub response_timeout: Option<Duration>,
 }
 

@@ -1,0 +1,95 @@
+//! Which of a cluster's endpoints takes a request. Pure: randomness and load are passed in.
+//!
+//! Tables are compiled once per snapshot and shared; what changes from request to request (whose
+//! turn it is) belongs to each worker.
+
+mod maglev;
+mod random;
+mod ring;
+mod round_robin;
+#[cfg(test)]
+mod tests;
+
+use maglev::Maglev;
+pub(super) use random::SplitMix64;
+use random::{Weighted, least_request};
+use ring::Ring;
+pub(super) use round_robin::RoundRobin;
+
+use super::BalancePolicy;
+
+/// An endpoint as balancing sees it.
+#[derive(Debug, Clone)]
+pub(super) struct Candidate {
+    /// Tells it from the others whatever their order, so that hashing agrees between workers,
+    /// reloads and machines.
+    pub(super) identity: String,
+    /// Relative share, at least 1.
+    pub(super) weight: u32,
+}
+
+/// A policy with its tables.
+#[derive(Debug)]
+pub(super) enum Balance {
+    RoundRobin(Box<[u32]>),
+    LeastRequest(Weighted),
+    Random(Weighted),
+    RingHash(Ring),
+    Maglev(Maglev),
+}
+
+impl Balance {
+    /// Compiles the tables. Indices that come out of [`Balance::pick`] are places in `candidates`.
+    pub(super) fn new(policy: BalancePolicy, candidates: &[Candidate]) -> Balance {
+        let weights = || candidates.iter().map(|candidate| candidate.weight.max(1));
+        match policy {
+            BalancePolicy::RoundRobin => Balance::RoundRobin(weights().collect()),
+            BalancePolicy::LeastRequest => Balance::LeastRequest(Weighted::new(weights())),
+            BalancePolicy::Random => Balance::Random(Weighted::new(weights())),
+            BalancePolicy::RingHash => Balance::RingHash(Ring::new(candidates)),
+            BalancePolicy::Maglev => Balance::Maglev(Maglev::new(candidates, maglev::TABLE_SIZE)),
+        }
+    }
+
+    /// Chooses for a client of this hash.
+    ///
+    /// `turn` gives the worker's own state for round robin, `in_flight` the requests that this
+    /// worker has open with an endpoint.
+    pub(super) fn pick(
+        &self,
+        client_hash: u64,
+        random: &mut SplitMix64,
+        in_flight: impl Fn(usize) -> usize,
+        turn: impl FnOnce(&[u32]) -> usize,
+    ) -> usize {
+        match self {
+            Balance::RoundRobin(weights) => turn(weights),
+            Balance::LeastRequest(weights) => least_request(weights, random, in_flight),
+            Balance::Random(weights) => weights.draw(random),
+            Balance::RingHash(ring) => ring.find(spread(client_hash)),
+            Balance::Maglev(table) => table.find(spread(client_hash)),
+        }
+    }
+}
+
+/// Spreads a hash of any quality over all 64 bits (the finalizer of MurmurHash3).
+fn spread(mut hash: u64) -> u64 {
+    hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    hash ^ (hash >> 33)
+}
+
+/// Four independent hashes of one string. SHA-256 rather than a fast hash: tables are built once,
+/// and must come out the same on every machine and in every version.
+fn hashes(text: &str) -> [u64; 4] {
+    let digest = ring_digest(text);
+    let mut hashes = [0; 4];
+    for (hash, bytes) in hashes.iter_mut().zip(digest.as_ref().chunks_exact(8)) {
+        *hash = bytes.iter().fold(0, |hash, byte| (hash << 8) | u64::from(*byte));
+    }
+    hashes
+}
+
+fn ring_digest(text: &str) -> ::ring::digest::Digest {
+    ::ring::digest::digest(&::ring::digest::SHA256, text.as_bytes())
+}

@@ -1,0 +1,88 @@
+//! Random choice by weight, and the less busy of two (Mitzenmacher, "The Power of Two Choices in
+//! Randomized Load Balancing", 2001).
+
+/// A small, fast generator (Steele et al., OOPSLA 2014). Not for secrets.
+#[derive(Debug)]
+pub(in crate::upstream) struct SplitMix64(u64);
+
+impl SplitMix64 {
+    pub(in crate::upstream) fn new(seed: u64) -> SplitMix64 {
+        SplitMix64(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `end`, or 0 where `end` is 0. The high half of a product: no division, and a
+    /// bias of less than `end` in 2^64.
+    fn below(&mut self, end: u64) -> u64 {
+        let product = u128::from(self.next()) * u128::from(end);
+        u64::try_from(product >> 64).unwrap_or(0)
+    }
+}
+
+/// Weights as running sums, to draw from.
+#[derive(Debug)]
+pub(in crate::upstream) struct Weighted {
+    /// Where each one's range ends; it begins where the one's before ends.
+    ends: Box<[u64]>,
+}
+
+impl Weighted {
+    pub(super) fn new(weights: impl Iterator<Item = u32>) -> Weighted {
+        let ends = weights.scan(0, |sum, weight| {
+            *sum += u64::from(weight);
+            Some(*sum)
+        });
+        Weighted { ends: ends.collect() }
+    }
+
+    pub(super) fn draw(&self, random: &mut SplitMix64) -> usize {
+        self.at(random.below(self.total()))
+    }
+
+    /// Draws among all but one.
+    pub(super) fn draw_other(&self, random: &mut SplitMix64, than: usize) -> usize {
+        let (start, weight) = (self.start(than), self.weight(than));
+        let drawn = random.below(self.total() - weight);
+        self.at(if drawn < start { drawn } else { drawn + weight })
+    }
+
+    fn at(&self, position: u64) -> usize {
+        self.ends.partition_point(|end| *end <= position)
+    }
+
+    fn total(&self) -> u64 {
+        self.ends.last().copied().unwrap_or(0)
+    }
+
+    fn start(&self, index: usize) -> u64 {
+        index.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0)
+    }
+
+    fn weight(&self, index: usize) -> u64 {
+        self.ends.get(index).copied().unwrap_or(0) - self.start(index)
+    }
+}
+
+/// Draws two different endpoints by weight and takes the one with fewer requests for its weight.
+/// Where both are idle the first drawn stands, so that shares follow the weights.
+pub(super) fn least_request(
+    weights: &Weighted,
+    random: &mut SplitMix64,
+    in_flight: impl Fn(usize) -> usize,
+) -> usize {
+    let first = weights.draw(random);
+    if weights.ends.len() < 2 {
+        return first;
+    }
+    let second = weights.draw_other(random, first);
+    // first / weight(first) > second / weight(second), without the division
+    let load = |index, other| in_flight(index) as u128 * u128::from(weights.weight(other));
+    if load(first, second) > load(second, first) { second } else { first }
+}

@@ -1,0 +1,198 @@
+//! From an endpoint to a connected transport: resolve, connect, TLS.
+
+use std::{
+    cell::RefCell,
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Endpoint, FailureKind, Name, Protocol, Resolution, UpstreamError, cluster::Target,
+    failure::chain, host::Host,
+};
+use crate::{
+    rt,
+    tls::{TlsStream, Transport, UpstreamTlsSpec},
+};
+
+/// A transport over which HTTP can be spoken.
+#[derive(Debug)]
+pub(super) struct Connected {
+    pub(super) transport: Transport,
+    /// `None` for a Unix socket.
+    pub(super) address: Option<IpAddr>,
+    /// HTTP/2 was chosen by ALPN or is known to be spoken.
+    pub(super) http2: bool,
+}
+
+/// One attempt to connect.
+#[derive(Debug)]
+pub(super) struct Attempt<'a> {
+    pub(super) host: &'a Host,
+    pub(super) endpoint: &'a Endpoint,
+    /// Do not offer HTTP/2.
+    pub(super) http1_only: bool,
+    /// When the caller gives up on all of it, so that the first address of several does not take
+    /// all the time.
+    pub(super) deadline: Instant,
+    /// What is being done, for the message of a timeout.
+    pub(super) stage: &'a RefCell<String>,
+}
+
+impl Attempt<'_> {
+    /// Connects, TLS included.
+    pub(super) async fn run(&self) -> Result<Connected, UpstreamError> {
+        self.host.meter.connecting();
+        let (stream, peer) = self.open().await?;
+        let address = peer.ip();
+        let prior_knowledge = self.endpoint.spec.protocol == Protocol::Http2PriorKnowledge;
+        let (transport, http2) = match &self.endpoint.spec.tls {
+            None => (Transport::Plain(stream), prior_knowledge),
+            Some(spec) => {
+                let stream = self.secure(stream, spec, &peer).await?;
+                let chosen = stream.alpn() == Some(b"h2");
+                self.host.learn(chosen || self.http1_only);
+                (Transport::Tls(Box::new(stream)), chosen || prior_knowledge)
+            }
+        };
+        Ok(Connected { transport, address, http2: http2 && !self.http1_only })
+    }
+
+    async fn open(&self) -> Result<(rt::Stream, Peer), UpstreamError> {
+        match &self.endpoint.target {
+            Target::Unix(path) => self.open_unix(path).await,
+            Target::Ip(address) => self.open_first(&[*address]).await,
+            Target::Name(name, port) => {
+                let mut addresses = self.resolve(name, *port).await?;
+                // Connections spread over all addresses, as requests do over connections.
+                let first = self.host.next_connect() % addresses.len().max(1);
+                addresses.rotate_left(first);
+                self.open_first(&addresses).await
+            }
+        }
+    }
+
+    async fn open_unix(&self, path: &Path) -> Result<(rt::Stream, Peer), UpstreamError> {
+        self.at(format!("connecting to {}", path.display()));
+        match rt::Stream::connect_unix(path).await {
+            Ok(stream) => Ok((stream, Peer::Unix(path.into()))),
+            Err(error) => Err(self.unconnected(&error.to_string())),
+        }
+    }
+
+    /// Tries one address after the other.
+    async fn open_first(
+        &self,
+        addresses: &[SocketAddr],
+    ) -> Result<(rt::Stream, Peer), UpstreamError> {
+        let mut failures = Vec::new();
+        for (tried, address) in addresses.iter().enumerate() {
+            self.at(format!("connecting to {address}"));
+            let left = addresses.len() - tried;
+            let remaining = self.deadline.saturating_duration_since(Instant::now());
+            let connected = rt::timeout(share(remaining, left), rt::Stream::connect_tcp(*address));
+            match connected.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+                Ok(stream) => return Ok((stream, Peer::Ip(*address))),
+                Err(error) => failures.push(format!("{address}: {error}")),
+            }
+        }
+        Err(self.unconnected(&failures.join("; ")))
+    }
+
+    async fn resolve(&self, name: &Name, port: u16) -> Result<Vec<SocketAddr>, UpstreamError> {
+        self.at(format!("resolving {}", name.host()));
+        match &*name.resolved().await {
+            Resolution::Addresses(addresses) => {
+                Ok(addresses.iter().map(|address| SocketAddr::new(*address, port)).collect())
+            }
+            Resolution::Failed(why) => Err(UpstreamError {
+                kind: FailureKind::Resolve,
+                detail: format!("cannot resolve {}: {why}", name.host()),
+            }),
+            // `resolved` waits for anything but this.
+            Resolution::Pending => Err(UpstreamError {
+                kind: FailureKind::Resolve,
+                detail: format!("{} has not been resolved yet", name.host()),
+            }),
+        }
+    }
+
+    async fn secure(
+        &self,
+        stream: rt::Stream,
+        spec: &UpstreamTlsSpec,
+        peer: &Peer,
+    ) -> Result<TlsStream, UpstreamError> {
+        self.at(format!("in the TLS handshake with {peer}"));
+        let failed = |why: String| UpstreamError {
+            kind: FailureKind::Tls,
+            detail: format!(
+                "TLS with {} ({peer}, expecting the name {}): {why}",
+                self.endpoint.spec.authority, spec.verify_name
+            ),
+        };
+        let http1_only = self.http1_only || self.endpoint.spec.protocol == Protocol::Http1;
+        let tls = self.host.tls(spec, http1_only).map_err(|error| failed(error.to_string()))?;
+        let stream = TlsStream::connect(stream, tls.config.clone(), tls.server_name.clone())
+            .await
+            .map_err(|error| failed(chain(&error)))?;
+        self.host.meter.handshake(stream.handshake_kind());
+        Ok(stream)
+    }
+
+    fn at(&self, stage: String) {
+        self.stage.replace(stage);
+    }
+
+    fn unconnected(&self, why: &str) -> UpstreamError {
+        let detail = format!("cannot connect to {}: {why}", self.endpoint);
+        UpstreamError { kind: FailureKind::Connect, detail }
+    }
+}
+
+/// The other side of a socket.
+#[derive(Debug)]
+enum Peer {
+    Ip(SocketAddr),
+    Unix(Box<Path>),
+}
+
+impl Peer {
+    fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Peer::Ip(address) => Some(address.ip()),
+            Peer::Unix(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Ip(address) => address.fmt(f),
+            Peer::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// The time for the next of `left` addresses: an equal part of what remains, so that what a quick
+/// refusal leaves over goes to those behind it.
+fn share(remaining: Duration, left: usize) -> Duration {
+    remaining / u32::try_from(left.max(1)).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_address_gets_an_equal_part_of_what_remains() {
+        let ten = Duration::from_secs(10);
+        assert_eq!(share(ten, 1), ten);
+        assert_eq!(share(ten, 4), Duration::from_millis(2500));
+        assert_eq!(share(Duration::from_secs(9), 3), Duration::from_secs(3));
+        assert_eq!(share(ten, 0), ten);
+    }
+}

@@ -1,0 +1,129 @@
+//! Names of upstreams and what they resolve to.
+//!
+//! The control thread resolves; workers read the last result of each name without a lock. A name
+//! lives as long as an endpoint holds it.
+
+mod name;
+mod resolver;
+mod schedule;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+pub use name::{Name, Resolution};
+pub use resolver::Resolver;
+use tokio::sync::Notify;
+
+use super::DnsSpec;
+
+/// All names that endpoints hold. Made once, kept across reloads.
+#[derive(Debug)]
+pub struct Names {
+    state: Mutex<State>,
+    /// A name was added that the resolver does not know yet.
+    added: Notify,
+    /// The settings changed: every name is to be resolved anew.
+    reconfigured: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    spec: DnsSpec,
+    names: HashMap<Box<str>, Weak<Name>>,
+    unresolved: Vec<Weak<Name>>,
+}
+
+impl Names {
+    /// No names yet.
+    pub fn new(spec: DnsSpec) -> Names {
+        Names {
+            state: Mutex::new(State { spec, names: HashMap::new(), unresolved: Vec::new() }),
+            added: Notify::new(),
+            reconfigured: Notify::new(),
+        }
+    }
+
+    /// The name, which is made and handed to the resolver where nobody holds it yet. Not for IP
+    /// addresses, and called by the control thread alone.
+    pub fn name(&self, host: &str) -> Arc<Name> {
+        let host = host.to_ascii_lowercase();
+        let mut state = self.lock();
+        if let Some(name) = state.names.get(host.as_str()).and_then(Weak::upgrade) {
+            return name;
+        }
+        let name = Arc::new(Name::new(&host));
+        state.names.retain(|_, name| name.strong_count() > 0);
+        state.names.insert(host.into(), Arc::downgrade(&name));
+        state.unresolved.push(Arc::downgrade(&name));
+        drop(state);
+        self.added.notify_one();
+        name
+    }
+
+    /// Takes over new settings, for a reload. Known addresses stay until the new ones are there.
+    pub fn configure(&self, spec: DnsSpec) {
+        let mut state = self.lock();
+        if state.spec != spec {
+            state.spec = spec;
+            self.reconfigured.notify_waiters();
+        }
+    }
+
+    fn spec(&self) -> DnsSpec {
+        self.lock().spec
+    }
+
+    fn take_unresolved(&self) -> Vec<Weak<Name>> {
+        std::mem::take(&mut self.lock().unresolved)
+    }
+
+    /// A panic elsewhere leaves nothing half done in here.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::DnsFamily;
+
+    fn names() -> Names {
+        Names::new(DnsSpec { family: DnsFamily::V4Preferred })
+    }
+
+    #[test]
+    fn one_name_is_resolved_once_however_it_is_written() {
+        let names = names();
+        let (a, b) = (names.name("App.example"), names.name("app.EXAMPLE"));
+        assert!(Arc::ptr_eq(&a, &b));
+        assert_eq!(names.take_unresolved().len(), 1);
+        assert_eq!(a.host(), "app.example");
+    }
+
+    #[test]
+    fn a_name_that_nobody_holds_is_forgotten() {
+        let names = names();
+        drop(names.name("old.example"));
+        let _held = names.name("new.example");
+        assert_eq!(names.lock().names.len(), 1);
+        assert!(names.take_unresolved().first().is_some_and(|old| old.upgrade().is_none()));
+    }
+
+    #[test]
+    fn a_forgotten_name_is_resolved_anew_when_it_returns() {
+        let names = names();
+        drop(names.name("app.example"));
+        let _again = names.name("app.example");
+        assert_eq!(names.take_unresolved().iter().filter_map(Weak::upgrade).count(), 1);
+    }
+
+    #[test]
+    fn settings_are_taken_over() {
+        let names = names();
+        names.configure(DnsSpec { family: DnsFamily::V6Only });
+        assert_eq!(names.spec(), DnsSpec { family: DnsFamily::V6Only });
+    }
+}

@@ -1,0 +1,332 @@
+//! One request to one endpoint: over a pooled connection, over a new one, or as an upgrade.
+
+use std::{
+    cell::RefCell,
+    future::{Future, poll_fn},
+    pin::pin,
+    rc::{Rc, Weak},
+    sync::Arc,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use ::http::{Request, Response, StatusCode, uri::Scheme};
+use hyper::{body::Incoming, client::conn::TrySendError};
+use tokio::sync::oneshot;
+
+use super::{
+    Cluster, Endpoint, FailureKind, Reply, ResponseBody, SendOptions, Upgraded, UpstreamError,
+    body::SentBody,
+    connect::{Attempt, Connected},
+    convert::{for_http1, for_http2, leaves_connection_open},
+    failure::{chain, is_stale_connection, kind_of},
+    handshake::{self, Http1, Http2},
+    host::{Carrier, Host, InFlight},
+    lease::Lease,
+    pool::Member,
+    progress::Progress,
+};
+use crate::rt;
+
+/// What stays the same through all attempts of one request.
+pub(super) struct Exchange<'a> {
+    pub(super) host: &'a Rc<Host>,
+    pub(super) cluster: &'a Cluster,
+    pub(super) endpoint: &'a Arc<Endpoint>,
+    /// The request body's; `None` for an empty one.
+    progress: Option<Rc<Progress>>,
+    /// The shared connection that the request went over last.
+    shared: RefCell<Weak<Member<Http2>>>,
+}
+
+impl<'a> Exchange<'a> {
+    pub(super) fn new(
+        host: &'a Rc<Host>,
+        cluster: &'a Cluster,
+        endpoint: &'a Arc<Endpoint>,
+        body: &SentBody,
+    ) -> Exchange<'a> {
+        let progress = body.progress();
+        Exchange { host, cluster, endpoint, progress, shared: RefCell::default() }
+    }
+
+    /// Sends the request and waits for the response's head.
+    pub(super) async fn run(
+        &self,
+        request: Request<SentBody>,
+        options: SendOptions,
+    ) -> Result<Reply, UpstreamError> {
+        let in_flight = InFlight::new(self.host.clone());
+        let answer = async {
+            if options.upgrade {
+                // Rare, and its future is large.
+                Box::pin(self.upgrade(request)).await
+            } else {
+                self.forward(request).await.map(|(response, lease)| (response, lease, None))
+            }
+        };
+        let (response, mut lease, upgraded) = match options.response_timeout {
+            Some(limit) => self.within(limit, answer).await?,
+            None => answer.await?,
+        };
+        lease.in_flight = Some(in_flight);
+        let response = response.map(|incoming| ResponseBody::new(incoming, lease));
+        Ok(Reply { response, upgraded })
+    }
+
+    /// Over a pooled connection where there is one, and once more over a new one where the pooled
+    /// one turns out to have been closed and nothing speaks against it.
+    async fn forward(&self, mut request: Request<SentBody>) -> Result<Answer, UpstreamError> {
+        if let Some(pooled) = self.host.take(self.endpoint, Instant::now()) {
+            self.host.meter.sent_over_pooled();
+            let copy = copy_to_repeat(&request);
+            match self.send_over(pooled, request).await {
+                Ok(answer) => return Ok(answer),
+                Err(failed) => request = failed.repeatable(copy)?,
+            }
+            self.host.meter.retrying();
+        }
+        // Boxed, since a request that finds a connection need not pay for it.
+        let fresh = Box::pin(self.new_connection()).await?;
+        self.host.meter.sent_over_fresh();
+        self.send_over(fresh, request).await.map_err(|failed| failed.error)
+    }
+
+    async fn send_over(
+        &self,
+        carrier: Carrier,
+        mut request: Request<SentBody>,
+    ) -> Result<Answer, Failed> {
+        let authority = &self.endpoint.spec.authority;
+        let mut lease = self.lease(carrier);
+        let sent = match lease.carrier() {
+            Some(Carrier::Http1 { connection, .. }) => {
+                for_http1(&mut request, authority, false);
+                connection.sender.try_send_request(request).await
+            }
+            Some(Carrier::Http2(member)) => {
+                self.shared.replace(Rc::downgrade(member));
+                for_http2(&mut request, authority, self.scheme());
+                member.connection.sender.clone().try_send_request(request).await
+            }
+            None => return Err(self.protocol("the connection is gone").into()),
+        };
+        let response = sent.map_err(|error| self.failed(error))?;
+        if response.status().is_informational() {
+            let detail = format!("status {} instead of a response", response.status());
+            return Err(self.protocol(&detail).into());
+        }
+        lease.stays_open = leaves_connection_open(&response);
+        Ok((response, lease))
+    }
+
+    /// A connection that was just made, by us or by another request that it can be shared with.
+    async fn new_connection(&self) -> Result<Carrier, UpstreamError> {
+        self.in_connect_timeout(async |deadline, stage| {
+            stage.replace("waiting for another request's connection".to_owned());
+            let _turn = self.host.wait_for_turn(self.endpoint).await;
+            if let Some(shared) = self.host.join(self.endpoint, Instant::now()) {
+                return Ok(shared);
+            }
+            let connected = self.attempt(false, deadline, stage).run().await?;
+            self.speak(connected).await
+        })
+        .await
+    }
+
+    async fn speak(&self, connected: Connected) -> Result<Carrier, UpstreamError> {
+        let Connected { transport, address, http2 } = connected;
+        let now = Instant::now();
+        if http2 {
+            let parts = handshake::http2(transport).await.map_err(|error| self.broken(&error))?;
+            let (carrier, driver) = self.host.add_http2(parts, address, now);
+            rt::spawn(driver);
+            Ok(carrier)
+        } else {
+            let (sender, connection) =
+                handshake::http1(transport).await.map_err(|error| self.broken(&error))?;
+            rt::spawn(async move {
+                // Each request has been told of an error; on an idle connection there is nobody.
+                let _ = connection.await;
+            });
+            Ok(self.host.add_http1(Http1 { sender, address }, now))
+        }
+    }
+
+    /// Over an HTTP/1.1 connection of its own, which leaves HTTP where the upstream agrees.
+    async fn upgrade(
+        &self,
+        mut request: Request<SentBody>,
+    ) -> Result<UpgradeAnswer, UpstreamError> {
+        let connected = self
+            .in_connect_timeout(async |deadline, stage| {
+                self.attempt(true, deadline, stage).run().await
+            })
+            .await?;
+        let (mut sender, connection) =
+            handshake::http1(connected.transport).await.map_err(|error| self.broken(&error))?;
+        let (parts, switched) = oneshot::channel();
+        rt::spawn(handshake::drive_until_upgrade(connection, parts));
+        self.host.meter.sent_over_fresh();
+
+        for_http1(&mut request, &self.endpoint.spec.authority, true);
+        let response =
+            sender.try_send_request(request).await.map_err(|error| self.failed(error).error)?;
+        let connection = Http1 { sender, address: connected.address };
+        // Never pooled: `stays_open` is false.
+        let lease = self.lease(self.host.add_http1(connection, Instant::now()));
+        match response.status() {
+            StatusCode::SWITCHING_PROTOCOLS => {
+                let parts = switched.await.map_err(|_| self.closed("closed after its 101"))?;
+                let upgraded = Upgraded { transport: parts.io, received: parts.read_buf };
+                Ok((response, lease, Some(upgraded)))
+            }
+            status if status.is_informational() => {
+                Err(self.protocol(&format!("status {status} instead of a response")))
+            }
+            _ => Ok((response, lease, None)),
+        }
+    }
+
+    fn attempt<'s>(
+        &'s self,
+        http1_only: bool,
+        deadline: Instant,
+        stage: &'s RefCell<String>,
+    ) -> Attempt<'s> {
+        Attempt { host: self.host, endpoint: self.endpoint, http1_only, deadline, stage }
+    }
+
+    /// One timeout for everything it takes to have a connection.
+    async fn in_connect_timeout<T>(
+        &self,
+        connect: impl AsyncFnOnce(Instant, &RefCell<String>) -> Result<T, UpstreamError>,
+    ) -> Result<T, UpstreamError> {
+        let limit = self.cluster.connect_timeout;
+        let stage = RefCell::default();
+        let connect = connect(Instant::now() + limit, &stage);
+        rt::timeout(limit, connect).await.unwrap_or_else(|_| {
+            let detail =
+                format!("no connection to {} in {limit:?}: {}", self.endpoint, stage.borrow());
+            Err(UpstreamError { kind: FailureKind::ConnectTimeout, detail })
+        })
+    }
+
+    /// Gives up `limit` after the start, or after the end of the request's body where that is
+    /// later: an upload may take longer than an answer to it, as in Envoy.
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        answer: impl Future<Output = Result<T, UpstreamError>>,
+    ) -> Result<T, UpstreamError> {
+        let mut answer = pin!(answer);
+        let mut late = pin!(async {
+            if let Some(progress) = &self.progress {
+                progress.settled().await;
+            }
+            rt::sleep(limit).await;
+        });
+        poll_fn(|cx| {
+            if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+                return Poll::Ready(answer);
+            }
+            late.as_mut().poll(cx).map(|()| Err(self.too_late(limit)))
+        })
+        .await
+    }
+
+    /// A shared connection on which nothing comes may be dead without anybody having said so: it
+    /// takes no further request.
+    fn too_late(&self, limit: Duration) -> UpstreamError {
+        if let Some(member) = self.shared.borrow().upgrade() {
+            member.retire();
+        }
+        let detail = format!("{} sent no response in {limit:?}", self.endpoint);
+        UpstreamError { kind: FailureKind::ResponseTimeout, detail }
+    }
+
+    fn failed(&self, mut error: TrySendError<Request<SentBody>>) -> Failed {
+        let unsent = error.take_message();
+        let error = error.into_error();
+        let stale = is_stale_connection(&error);
+        if let Some(member) = self.shared.borrow().upgrade().filter(|_| stale) {
+            member.retire();
+        }
+        Failed { error: self.broken(&error), unsent, stale }
+    }
+
+    fn broken(&self, error: &hyper::Error) -> UpstreamError {
+        let client = self.progress.as_ref().and_then(|progress| progress.failure());
+        match client {
+            Some(why) => {
+                let detail = format!("the client's request body failed: {why}");
+                UpstreamError { kind: FailureKind::RequestBody, detail }
+            }
+            None => {
+                let detail = format!("{}: {}", self.endpoint, chain(error));
+                UpstreamError { kind: kind_of(error), detail }
+            }
+        }
+    }
+
+    fn protocol(&self, what: &str) -> UpstreamError {
+        let detail = format!("{}: {what}", self.endpoint);
+        UpstreamError { kind: FailureKind::Protocol, detail }
+    }
+
+    fn closed(&self, what: &str) -> UpstreamError {
+        let detail = format!("{}: {what}", self.endpoint);
+        UpstreamError { kind: FailureKind::Closed, detail }
+    }
+
+    fn lease(&self, carrier: Carrier) -> Lease {
+        Lease::new(self.host.clone(), self.endpoint.clone(), carrier, self.progress.clone())
+    }
+
+    fn scheme(&self) -> Scheme {
+        if self.endpoint.spec.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP }
+    }
+}
+
+type Answer = (Response<Incoming>, Lease);
+type UpgradeAnswer = (Response<Incoming>, Lease, Option<Upgraded>);
+
+/// An attempt that gave no response.
+struct Failed {
+    error: UpstreamError,
+    /// The request, where none of it was sent.
+    unsent: Option<Request<SentBody>>,
+    /// The connection was gone before the upstream answered.
+    stale: bool,
+}
+
+impl From<UpstreamError> for Failed {
+    fn from(error: UpstreamError) -> Failed {
+        Failed { error, unsent: None, stale: false }
+    }
+}
+
+impl Failed {
+    /// The request, to be sent once more: what was not sent at all, or else the copy (RFC 9110
+    /// section 9.2.2).
+    fn repeatable(
+        self,
+        copy: Option<Request<SentBody>>,
+    ) -> Result<Request<SentBody>, UpstreamError> {
+        self.unsent.or(copy.filter(|_| self.stale)).ok_or(self.error)
+    }
+}
+
+/// A copy of what may be sent twice without harm: idempotent, and without a body, which could not
+/// be had twice.
+fn copy_to_repeat(request: &Request<SentBody>) -> Option<Request<SentBody>> {
+    if !request.method().is_idempotent() || request.body().progress().is_some() {
+        return None;
+    }
+    let mut copy = Request::new(SentBody::empty());
+    copy.method_mut().clone_from(request.method());
+    copy.uri_mut().clone_from(request.uri());
+    copy.headers_mut().clone_from(request.headers());
+    copy.extensions_mut().clone_from(request.extensions());
+    Some(copy)
+}

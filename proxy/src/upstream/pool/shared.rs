@@ -1,0 +1,104 @@
+//! Connections that carry many requests at a time (HTTP/2).
+
+use std::{cell::Cell, rc::Rc, time::Instant};
+
+use super::{Limits, Pooled};
+
+/// Connections with room for further streams, the oldest first.
+///
+/// The oldest with room takes the next stream, so that those opened for a peak fall idle after it.
+#[derive(Debug)]
+pub(in crate::upstream) struct SharedList<C> {
+    limits: Limits,
+    members: Vec<Rc<Member<C>>>,
+}
+
+/// A connection and the streams open on it. It outlives its place in the list as long as streams
+/// are open on it.
+#[derive(Debug)]
+pub(in crate::upstream) struct Member<C> {
+    pub(in crate::upstream) connection: C,
+    /// What the peer allows (SETTINGS_MAX_CONCURRENT_STREAMS), kept up to date by the driver.
+    max_streams: Rc<Cell<usize>>,
+    streams: Cell<usize>,
+    born: Instant,
+    idle_since: Cell<Instant>,
+    retired: Cell<bool>,
+}
+
+impl<C: Pooled> SharedList<C> {
+    pub(in crate::upstream) fn new(limits: Limits) -> SharedList<C> {
+        SharedList { limits, members: Vec::new() }
+    }
+
+    /// Opens a stream on a connection that has room. The caller closes it with [`Member::leave`].
+    pub(in crate::upstream) fn join(
+        &mut self,
+        now: Instant,
+        keep: impl Fn(&C) -> bool,
+    ) -> Option<Rc<Member<C>>> {
+        self.reap(now, keep);
+        let member = self.members.iter().find(|member| member.has_room())?;
+        member.streams.set(member.streams.get() + 1);
+        Some(member.clone())
+    }
+
+    /// Adds a new connection and opens the first stream on it.
+    pub(in crate::upstream) fn add(
+        &mut self,
+        connection: C,
+        max_streams: Rc<Cell<usize>>,
+        now: Instant,
+    ) -> Rc<Member<C>> {
+        let member = Rc::new(Member {
+            connection,
+            max_streams,
+            streams: Cell::new(1),
+            born: now,
+            idle_since: Cell::new(now),
+            retired: Cell::new(false),
+        });
+        self.members.push(member.clone());
+        member
+    }
+
+    /// Takes out what has expired, closed or retired; open streams go on.
+    pub(in crate::upstream) fn reap(&mut self, now: Instant, keep: impl Fn(&C) -> bool) {
+        let limits = self.limits;
+        self.members.retain(|member| member.stays(&limits, now) && keep(&member.connection));
+    }
+
+    /// How many connections carry no stream.
+    pub(in crate::upstream) fn idle(&self) -> usize {
+        self.members.iter().filter(|member| member.streams.get() == 0).count()
+    }
+
+    pub(in crate::upstream) fn len(&self) -> usize {
+        self.members.len()
+    }
+}
+
+impl<C: Pooled> Member<C> {
+    /// Closes a stream.
+    pub(in crate::upstream) fn leave(&self, now: Instant) {
+        self.streams.set(self.streams.get().saturating_sub(1));
+        self.idle_since.set(now);
+    }
+
+    /// Opens no further stream on this connection.
+    pub(in crate::upstream) fn retire(&self) {
+        self.retired.set(true);
+    }
+
+    /// A peer that allows no stream at all for the moment gets one that waits, or every request
+    /// would open a connection.
+    fn has_room(&self) -> bool {
+        self.connection.is_ready() && self.streams.get() < self.max_streams.get().max(1)
+    }
+
+    fn stays(&self, limits: &Limits, now: Instant) -> bool {
+        let over = self.retired.get() || self.connection.is_closed();
+        let idles = self.streams.get() == 0 && limits.idle_too_long(self.idle_since.get(), now);
+        !over && !idles && !limits.too_old(self.born, now)
+    }
+}

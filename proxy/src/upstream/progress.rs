@@ -1,0 +1,197 @@
+//! How far a request body has got, seen from the other end of the exchange. Pure but for wakers.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    task::{Context, Poll, Waker},
+};
+
+/// Shared by the body, which the connection's driver holds, and by whoever waits for the response.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    state: Cell<State>,
+    failure: RefCell<Option<String>>,
+    /// Woken when the body moves out of `Running`.
+    watcher: RefCell<Option<Waker>>,
+    /// Woken when the body is abandoned.
+    driver: RefCell<Option<Waker>>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum State {
+    #[default]
+    Running,
+    /// Read to its end.
+    Ended,
+    /// The client did not send it all.
+    Failed,
+    /// The connection dropped it before its end.
+    LetGo,
+    /// The response is over, nobody cares for the rest.
+    Abandoned,
+}
+
+impl Progress {
+    /// The body has been read to its end.
+    pub(super) fn end(&self) {
+        self.leave_running(State::Ended);
+    }
+
+    /// The client's side failed.
+    pub(super) fn fail(&self, why: String) {
+        if self.state.get() == State::Running {
+            self.failure.replace(Some(why));
+        }
+        self.leave_running(State::Failed);
+    }
+
+    /// The connection has dropped the body.
+    pub(super) fn let_go(&self) {
+        self.leave_running(State::LetGo);
+    }
+
+    /// The rest of the body is of no use: the connection's driver stops sending it.
+    ///
+    /// A response that is complete ends the exchange, and so does giving up on it. An upstream that
+    /// answers early and reads on would otherwise keep the client's upload and a connection busy
+    /// for nothing.
+    pub(super) fn abandon(&self) {
+        if self.state.get() == State::Running {
+            self.state.set(State::Abandoned);
+            wake(&self.driver);
+        }
+    }
+
+    /// The body was read to its end: the connection is free for another request.
+    pub(super) fn is_ended(&self) -> bool {
+        self.state.get() == State::Ended
+    }
+
+    /// Why the client's side failed, if it did.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.failure.borrow().clone()
+    }
+
+    /// Waits until no more of the body will be sent, for whatever reason.
+    pub(super) async fn settled(&self) {
+        poll_fn(|cx| match self.state.get() {
+            State::Running => {
+                self.watcher.replace(Some(cx.waker().clone()));
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
+        })
+        .await;
+    }
+
+    /// For the body: ready when it was abandoned.
+    pub(super) fn poll_abandoned(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.state.get() == State::Abandoned {
+            return Poll::Ready(());
+        }
+        let mut driver = self.driver.borrow_mut();
+        if !driver.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            *driver = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn leave_running(&self, state: State) {
+        if self.state.get() == State::Running {
+            self.state.set(state);
+            wake(&self.watcher);
+        }
+    }
+}
+
+fn wake(waker: &RefCell<Option<Waker>>) {
+    let waker = waker.borrow_mut().take();
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::pin,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering::Relaxed},
+        },
+        task::Wake,
+    };
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn counting() -> (Arc<Count>, Waker) {
+        let count = Arc::new(Count::default());
+        (count.clone(), count.into())
+    }
+
+    #[test]
+    fn whoever_waits_is_woken_when_the_body_ends_fails_or_is_dropped() {
+        for settle in [
+            Progress::end as fn(&Progress),
+            |progress| progress.fail("reset".to_owned()),
+            Progress::let_go,
+        ] {
+            let progress = Progress::default();
+            let (woken, waker) = counting();
+            let mut cx = Context::from_waker(&waker);
+            let mut settled = pin!(progress.settled());
+            assert!(settled.as_mut().poll(&mut cx).is_pending());
+            settle(&progress);
+            assert_eq!(woken.0.load(Relaxed), 1);
+            assert!(settled.poll(&mut cx).is_ready());
+        }
+    }
+
+    #[test]
+    fn an_abandoned_body_is_woken_to_stop() {
+        let progress = Progress::default();
+        let (woken, waker) = counting();
+        let mut cx = Context::from_waker(&waker);
+        assert!(progress.poll_abandoned(&mut cx).is_pending());
+        progress.abandon();
+        assert_eq!(woken.0.load(Relaxed), 1);
+        assert!(progress.poll_abandoned(&mut cx).is_ready());
+        assert!(!progress.is_ended());
+    }
+
+    #[test]
+    fn a_body_that_ended_stays_ended() {
+        let progress = Progress::default();
+        progress.end();
+        progress.abandon();
+        progress.fail("late".to_owned());
+        progress.let_go();
+        assert!(progress.is_ended());
+        assert_eq!(progress.failure(), None);
+    }
+
+    #[test]
+    fn a_body_dropped_before_its_end_has_not_ended() {
+        let progress = Progress::default();
+        progress.let_go();
+        progress.end();
+        assert!(!progress.is_ended());
+    }
+
+    #[test]
+    fn a_failure_keeps_its_reason() {
+        let progress = Progress::default();
+        progress.fail("reset".to_owned());
+        progress.let_go();
+        assert_eq!(progress.failure(), Some("reset".to_owned()));
+    }
+}

@@ -1,0 +1,148 @@
+//! A worker's connections to all upstreams.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    fmt,
+    hash::{BuildHasher, RandomState},
+    rc::{Rc, Weak as RcWeak},
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
+
+use ::http::Request;
+
+use super::{
+    Cluster, Endpoint, Reply, RequestBody, SendOptions, UpstreamError,
+    balance::{RoundRobin, SplitMix64},
+    body::SentBody,
+    cluster::EndpointKey,
+    exchange::Exchange,
+    host::Host,
+    meter::Meter,
+};
+use crate::{observe::WorkerObserver, rt};
+
+/// How often expired connections are looked for. One task of the worker does it for all, so that
+/// no connection needs a timer of its own.
+const REAP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A worker's connections to all upstreams.
+pub struct Upstreams {
+    state: Rc<State>,
+}
+
+struct State {
+    observer: Rc<WorkerObserver>,
+    hosts: RefCell<HashMap<EndpointKey, Rc<Host>>>,
+    /// Whose turn it is, by cluster.
+    turns: RefCell<HashMap<u64, Turns>>,
+    random: RefCell<SplitMix64>,
+    reaping: Cell<bool>,
+}
+
+struct Turns {
+    cluster: Weak<()>,
+    turns: RoundRobin,
+}
+
+impl Upstreams {
+    /// No connections yet.
+    pub fn new(observer: Rc<WorkerObserver>) -> Upstreams {
+        let seed = RandomState::new().hash_one(observer.worker);
+        let state = State {
+            observer,
+            hosts: RefCell::default(),
+            turns: RefCell::default(),
+            random: RefCell::new(SplitMix64::new(seed)),
+            reaping: Cell::new(false),
+        };
+        Upstreams { state: Rc::new(state) }
+    }
+
+    /// Chooses the endpoint for a request of the client that hashes to `client_hash`.
+    pub fn pick(&self, cluster: &Cluster, client_hash: u64) -> Arc<Endpoint> {
+        if let Some(only) = cluster.only_endpoint() {
+            return only.clone();
+        }
+        let index = cluster.balance.pick(
+            client_hash,
+            &mut self.state.random.borrow_mut(),
+            |index| self.state.in_flight(cluster.endpoint(index)),
+            |weights| self.state.turn(cluster, weights),
+        );
+        cluster.endpoint(index).clone()
+    }
+
+    /// Sends a request over a pooled or a new connection and waits for the response's head.
+    ///
+    /// The request has its final path (origin form), Host header and end-to-end headers; this
+    /// turns them into what the connection's HTTP version wants. A request that failed on a pooled
+    /// connection which the upstream had closed meanwhile is sent once more on a new connection,
+    /// where that is safe (RFC 9110 section 9.2.2).
+    pub async fn send(
+        &self,
+        cluster: &Arc<Cluster>,
+        endpoint: &Arc<Endpoint>,
+        request: Request<RequestBody>,
+        options: SendOptions,
+    ) -> Result<Reply, UpstreamError> {
+        self.start_reaping();
+        let host = self.state.host(endpoint);
+        let request = request.map(SentBody::new);
+        let exchange = Exchange::new(&host, cluster, endpoint, request.body());
+        let reply = exchange.run(request, options).await;
+        reply.inspect_err(|error| host.meter.failed(error.kind))
+    }
+
+    /// Begins with the first request, since only then is there surely a runtime.
+    fn start_reaping(&self) {
+        if !self.state.reaping.replace(true) {
+            rt::spawn(reap_for_ever(Rc::downgrade(&self.state)));
+        }
+    }
+}
+
+/// Ends with the worker.
+async fn reap_for_ever(state: RcWeak<State>) {
+    loop {
+        rt::sleep(REAP_INTERVAL).await;
+        let Some(state) = state.upgrade() else { return };
+        state.reap(Instant::now());
+    }
+}
+
+impl State {
+    fn host(&self, endpoint: &Endpoint) -> Rc<Host> {
+        let mut hosts = self.hosts.borrow_mut();
+        let host = hosts.entry(endpoint.key).or_insert_with(|| {
+            let meter = Meter::new(self.observer.clone(), endpoint.metrics.clone());
+            Rc::new(Host::new(meter, Instant::now()))
+        });
+        host.clone()
+    }
+
+    fn in_flight(&self, endpoint: &Endpoint) -> usize {
+        self.hosts.borrow().get(&endpoint.key).map_or(0, |host| host.in_flight())
+    }
+
+    fn turn(&self, cluster: &Cluster, weights: &[u32]) -> usize {
+        let mut turns = self.turns.borrow_mut();
+        let turns = turns.entry(cluster.id).or_insert_with(|| Turns {
+            cluster: Arc::downgrade(&cluster.alive),
+            turns: RoundRobin::new(weights, self.observer.worker),
+        });
+        turns.turns.next(weights)
+    }
+
+    fn reap(&self, now: Instant) {
+        self.hosts.borrow_mut().retain(|_, host| host.reap(now));
+        self.turns.borrow_mut().retain(|_, turns| turns.cluster.strong_count() > 0);
+    }
+}
+
+impl fmt::Debug for Upstreams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstreams").field("hosts", &self.state.hosts.borrow().len()).finish()
+    }
+}
