@@ -5,7 +5,7 @@ mod spec;
 mod stream;
 mod transport;
 
-pub use material::{Identity, TrustAnchors};
+pub use material::{Identity, MaterialError, TrustAnchors};
 pub use spec::{ClientAuthSpec, Codec, ServerTlsSpec, UpstreamTlsSpec};
 pub use stream::{HandshakeError, TlsStream};
 pub use transport::Transport;
