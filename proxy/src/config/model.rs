@@ -2,7 +2,7 @@
 //! files are read, certificates parsed, names normalised, defaults filled in. Each section is the
 //! struct that the room it is for declares.
 
-use std::{collections::BTreeSet, num::NonZeroUsize, path::PathBuf};
+use std::{num::NonZeroUsize, path::PathBuf};
 
 use crate::{
     admin::AdminSpec, conn, http, listener::ListenSpec, observe::LogSpec, route,
@@ -33,7 +33,7 @@ pub struct Config {
     /// Reload when a file changes (`runtime_flags.config_hot_reload`).
     pub hot_reload: bool,
     /// Every file this was read from, the configuration file first.
-    pub files: BTreeSet<PathBuf>,
+    pub files: Vec<ReadFile>,
 }
 
 /// One route.
@@ -43,4 +43,14 @@ pub struct Route {
     pub matcher: route::Matcher,
     /// What it does with them.
     pub http: http::RouteSpec,
+}
+
+/// A file as it was when it was read. What is watched for is a difference from this, so that a
+/// change between reading and watching is not lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadFile {
+    /// As the configuration names it.
+    pub path: PathBuf,
+    /// SHA-256 of its content; `None` where it could not be read.
+    pub digest: Option<[u8; 32]>,
 }

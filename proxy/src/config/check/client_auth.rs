@@ -1,0 +1,93 @@
+//! Client certificates, under both generations of names.
+
+use std::sync::Arc;
+
+use super::{
+    super::section::Section,
+    material::{Materials, contradiction},
+};
+use crate::tls::{ClientAuthSpec, TrustAnchors};
+
+/// `downstream_mtls`, and the older `client_ca` and `client_ca_file`. `None` asks for nothing.
+pub(super) fn client_auth(root: &Section<'_>, materials: &Materials) -> Option<ClientAuthSpec> {
+    let section = root.child_or_empty("downstream_mtls");
+    let enforced = enforcement(&section);
+    let max_verify_depth = section.number("max_verify_depth").unwrap_or(1);
+    let Some(anchors) = anchors(root, &section, materials) else {
+        unused(root, &section, enforced);
+        return None;
+    };
+    if enforced.is_none() && !section.has("enforcement") {
+        let place = if section.path().is_empty() { root } else { &section };
+        place.warn_with_hint(
+            "enforcement",
+            "is absent: connections without a valid client certificate are refused on all routes, \
+             where Pomerium would ask and answer 495",
+            "write `enforcement: reject_connection` to say that this is meant",
+        );
+    }
+    Some(ClientAuthSpec { anchors, max_verify_depth })
+}
+
+fn anchors(
+    root: &Section<'_>,
+    section: &Section<'_>,
+    materials: &Materials,
+) -> Option<Arc<TrustAnchors>> {
+    for (old, new) in [("client_ca", "ca"), ("client_ca_file", "ca_file")] {
+        if root.has(old) {
+            let new = section.path_of(new);
+            root.warn(old, format!("is the older name of `{new}`"));
+        }
+    }
+    let old = materials.anchors(root, "client_ca", "client_ca_file");
+    let new = materials.anchors(section, "ca", "ca_file");
+    let old_given = ["client_ca", "client_ca_file"].into_iter().find(|key| root.has(key));
+    let new_given = ["ca", "ca_file"].into_iter().find(|key| section.has(key));
+    if let (Some(old), Some(new)) = (old_given, new_given) {
+        contradiction(root, old, &section.path_of(new));
+    }
+    new.or(old)
+}
+
+#[derive(Clone, Copy)]
+enum Enforcement {
+    RejectConnection,
+    ByPolicy,
+}
+
+/// Whether `reject_connection` is written; what is not done yet is refused.
+fn enforcement(section: &Section<'_>) -> Option<()> {
+    let choices = [
+        ("REJECT_CONNECTION", Enforcement::RejectConnection),
+        ("POLICY_WITH_DEFAULT_DENY", Enforcement::ByPolicy),
+        ("POLICY", Enforcement::ByPolicy),
+    ];
+    match section.choice("enforcement", &choices)? {
+        Enforcement::RejectConnection => Some(()),
+        Enforcement::ByPolicy => {
+            section.error_with_hint(
+                "enforcement",
+                "the policy modes are not supported yet",
+                "use reject_connection until then: it refuses whatever they would refuse",
+            );
+            None
+        }
+    }
+}
+
+/// Settings of client certificates without a CA: somebody believes that they are asked for.
+fn unused(root: &Section<'_>, section: &Section<'_>, enforced: Option<()>) {
+    let tried = ["ca", "ca_file"].iter().any(|key| section.has(key) || section.is_blank(key))
+        || ["client_ca", "client_ca_file"].iter().any(|key| root.has(key) || root.is_blank(key));
+    if tried {
+        return;
+    }
+    if enforced.is_some() {
+        let hint = "set downstream_mtls.ca_file";
+        section.error_with_hint("enforcement", "there is no CA to verify clients by", hint);
+    } else if section.has("max_verify_depth") {
+        let message = "has no effect: without `ca` or `ca_file` no certificate is asked for";
+        section.warn("max_verify_depth", message);
+    }
+}

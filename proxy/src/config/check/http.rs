@@ -1,0 +1,139 @@
+//! Settings of all requests.
+
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+
+use super::{super::section::Section, headers, portcullis};
+use crate::{
+    http::{EscapedSlashes, ForwardedFor, Settings, Underscores},
+    upstream::{DnsFamily, DnsSpec},
+};
+
+/// Settings of all requests; `tls` says whether clients come over TLS.
+pub(super) fn settings(root: &Section<'_>, own: &Section<'_>, tls: bool) -> Settings {
+    warn_of_identity_headers(root);
+    Settings {
+        read_timeout: limit(root, "timeout_read", Some(Duration::from_secs(30))),
+        stream_timeout: limit(root, "timeout_write", None),
+        upstream_timeout: upstream_timeout(root),
+        max_headers: portcullis::max_headers(own),
+        normalize_path: root.flag("normalize_path").unwrap_or(true),
+        merge_slashes: root.flag("merge_slashes").unwrap_or(true),
+        escaped_slashes: escaped_slashes(root),
+        underscores: underscores(root),
+        forwarded_for: ForwardedFor {
+            skip_append: root.flag("skip_xff_append").unwrap_or(false),
+            trusted_hops: root.number("xff_num_trusted_hops").unwrap_or(0),
+        },
+        response_headers: response_headers(root, tls),
+        identity_headers: identity_headers(root),
+    }
+}
+
+/// A duration of which zero means no limit.
+pub(super) fn limit(
+    section: &Section<'_>,
+    key: &str,
+    default: Option<Duration>,
+) -> Option<Duration> {
+    match section.duration(key) {
+        Some(duration) => Some(duration).filter(|duration| !duration.is_zero()),
+        None => default,
+    }
+}
+
+/// `default_upstream_timeout`, which routes take over.
+pub(super) fn upstream_timeout(root: &Section<'_>) -> Option<Duration> {
+    limit(root, "default_upstream_timeout", Some(Duration::from_secs(30)))
+}
+
+/// `dns_lookup_family`.
+pub(super) fn dns(root: &Section<'_>) -> DnsSpec {
+    let choices = [
+        ("AUTO", DnsFamily::Auto),
+        ("V4_ONLY", DnsFamily::V4Only),
+        ("V6_ONLY", DnsFamily::V6Only),
+        ("V4_PREFERRED", DnsFamily::V4Preferred),
+        ("ALL", DnsFamily::All),
+    ];
+    let family = root.choice("dns_lookup_family", &choices);
+    DnsSpec { family: family.unwrap_or(DnsFamily::V4Preferred) }
+}
+
+fn escaped_slashes(root: &Section<'_>) -> EscapedSlashes {
+    let choices = [
+        ("REJECT_REQUEST", EscapedSlashes::Reject),
+        ("KEEP_UNCHANGED", EscapedSlashes::Keep),
+        ("UNESCAPE_AND_REDIRECT", EscapedSlashes::Redirect),
+        ("UNESCAPE_AND_FORWARD", EscapedSlashes::Unescape),
+    ];
+    let key = "path_with_escaped_slashes_action";
+    root.choice(key, &choices).unwrap_or(EscapedSlashes::Reject)
+}
+
+fn underscores(root: &Section<'_>) -> Underscores {
+    let choices = [
+        ("REJECT_REQUEST", Underscores::Reject),
+        ("ALLOW", Underscores::Allow),
+        ("DROP_HEADER", Underscores::Drop),
+    ];
+    let key = "headers_with_underscores_action";
+    root.choice(key, &choices).unwrap_or(Underscores::Reject)
+}
+
+/// What is written replaces Pomerium's defaults as a whole.
+fn response_headers(root: &Section<'_>, tls: bool) -> Vec<(HeaderName, HeaderValue)> {
+    if root.has("set_response_headers") {
+        let rules = headers::set_response_headers(root);
+        return if rules.disable { Vec::new() } else { rules.set };
+    }
+    let mut defaults = vec![
+        (http::header::X_FRAME_OPTIONS, HeaderValue::from_static("SAMEORIGIN")),
+        (http::header::X_XSS_PROTECTION, HeaderValue::from_static("1; mode=block")),
+    ];
+    if tls {
+        let value = HeaderValue::from_static("max-age=31536000; includeSubDomains; preload");
+        defaults.push((http::header::STRICT_TRANSPORT_SECURITY, value));
+    }
+    defaults
+}
+
+/// The headers by which an upstream knows who its user is. A client must never get its own through.
+fn identity_headers(root: &Section<'_>) -> Vec<HeaderName> {
+    let mut names = vec![
+        HeaderName::from_static("x-pomerium-jwt-assertion"),
+        HeaderName::from_static("x-pomerium-jwt-assertion-for"),
+    ];
+    for name in claim_headers(root) {
+        match HeaderName::from_bytes(name.as_bytes()) {
+            Ok(name) if names.contains(&name) => {}
+            Ok(name) => names.push(name),
+            Err(_) => {
+                root.error("jwt_claims_headers", format!("has invalid header name \"{name}\""));
+            }
+        }
+    }
+    names
+}
+
+/// A mapping names the headers itself; a list of claims has `x-pomerium-claim-` before each.
+fn claim_headers(root: &Section<'_>) -> Vec<String> {
+    let key = "jwt_claims_headers";
+    match root.value(key) {
+        Some(serde_yaml::Value::Mapping(_)) => {
+            root.map(key).into_iter().map(|(header, _)| header).collect()
+        }
+        _ => root.list(key).iter().map(|claim| format!("x-pomerium-claim-{claim}")).collect(),
+    }
+}
+
+fn warn_of_identity_headers(root: &Section<'_>) {
+    if root.flag("pass_identity_headers").unwrap_or(false) {
+        root.warn("pass_identity_headers", NO_IDENTITY);
+    }
+}
+
+/// Why `pass_identity_headers` does nothing yet.
+pub(super) const NO_IDENTITY: &str =
+    "has no effect yet: users cannot sign in, so identity headers are removed from requests";

@@ -1,0 +1,184 @@
+//! Keys that do nothing, are not done yet, are gone, or never were.
+
+use std::collections::BTreeSet;
+
+use serde_yaml::Value;
+
+use super::super::{
+    diagnostic::Severity,
+    keys::{self, Key, Kind, Status},
+    places::join,
+    section::Section,
+};
+
+/// Looks at every key of the document; `strict` makes unknown ones errors.
+pub(super) fn inspect(root: &Section<'_>, strict: bool) {
+    let mut inspection = Inspection { root, strict, without_effect: BTreeSet::new() };
+    for (name, value) in root.entries() {
+        inspection.key(name, value);
+    }
+    inspection.report_without_effect();
+}
+
+struct Inspection<'s, 'a> {
+    root: &'s Section<'a>,
+    strict: bool,
+    /// Keys of the table, so that a thousand routes with a description are one word.
+    without_effect: BTreeSet<&'static str>,
+}
+
+impl Inspection<'_, '_> {
+    fn key(&mut self, key_path: &str, value: &Value) {
+        let Some(key) = keys::find(key_path) else {
+            return self.unknown(key_path);
+        };
+        match key.status {
+            Status::Supported => self.below(key, key_path, value),
+            Status::Removed => {
+                let message = "is no longer supported".to_owned();
+                self.report(Severity::Error, key_path, message, Some(key.about.to_owned()));
+            }
+            _ if is_off(value) => {}
+            Status::Ignored => {
+                self.without_effect.insert(key.path);
+            }
+            Status::IgnoredAloud => {
+                let message = format!("has no effect: {}", key.about);
+                self.report(Severity::Warning, key_path, message, None);
+            }
+            Status::NotYet => {
+                let message = "is not supported yet, and ignoring it would change who may do what";
+                let hint = Some(key.about.to_owned());
+                self.report(Severity::Error, key_path, message.to_owned(), hint);
+            }
+        }
+    }
+
+    fn below(&mut self, key: &Key, key_path: &str, value: &Value) {
+        match (key.kind, value) {
+            (Kind::Section, Value::Mapping(mapping)) => {
+                for (name, value) in mapping {
+                    if let Some(name) = name.as_str() {
+                        self.key(&join(key_path, name), value);
+                    }
+                }
+            }
+            (Kind::Sections, Value::Sequence(items)) => {
+                for (index, item) in items.iter().enumerate() {
+                    for (name, value) in item.as_mapping().into_iter().flatten() {
+                        if let Some(name) = name.as_str() {
+                            self.key(&format!("{key_path}[{index}].{name}"), value);
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn unknown(&self, key_path: &str) {
+        let (parent, name) = key_path.rsplit_once('.').unwrap_or(("", key_path));
+        let hint = nearest(name, keys::names_below(parent)).map(|known| format!("`{known}`?"));
+        let ours = key_path.starts_with("portcullis.");
+        let severity = if ours || self.strict { Severity::Error } else { Severity::Warning };
+        let message = match severity {
+            Severity::Error => "is not a known key",
+            Severity::Warning => "is not a known key, and has no effect",
+        };
+        self.report(severity, key_path, message.to_owned(), hint);
+    }
+
+    fn report_without_effect(&self) {
+        if self.without_effect.is_empty() {
+            return;
+        }
+        let names: Vec<&str> = self.without_effect.iter().copied().collect();
+        let message = format!("these keys have no effect here: {}", names.join(", "));
+        self.report(Severity::Warning, "", message, None);
+    }
+
+    fn report(&self, severity: Severity, key_path: &str, message: String, hint: Option<String>) {
+        self.root.context().report(severity, key_path, message, hint);
+    }
+}
+
+/// Whether a key is there without asking for anything.
+fn is_off(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => matches!(text.trim(), "" | "false" | "False" | "FALSE" | "0"),
+        Value::Sequence(items) => items.is_empty(),
+        Value::Mapping(mapping) => mapping.is_empty(),
+        Value::Bool(true) | Value::Number(_) | Value::Tagged(_) => false,
+    }
+}
+
+/// Whether any of these keys asks for something.
+pub(super) fn any_on(section: &Section<'_>, names: &[&str]) -> bool {
+    names.iter().filter_map(|name| section.value(name)).any(|value| !is_off(value))
+}
+
+/// The known name that differs least from a misspelt one, if it is a plausible slip.
+fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
+    let allowed = (name.len() / 4).clamp(1, 3);
+    known
+        .map(|candidate| (distance(name, candidate), candidate))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// Optimal string alignment distance: insertions, deletions, substitutions, and swaps of
+/// neighbours.
+fn distance(left: &str, right: &str) -> usize {
+    let (left, right) = (left.as_bytes(), right.as_bytes());
+    // A key of a kilobyte is nobody's slip.
+    if left.len().abs_diff(right.len()) > 3 {
+        return usize::MAX;
+    }
+    let mut before_last: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=right.len()).collect();
+    for (row, from) in left.iter().enumerate() {
+        let mut current = Vec::with_capacity(right.len() + 1);
+        current.push(row + 1);
+        for (column, to) in right.iter().enumerate() {
+            let substituted = last[column] + usize::from(from != to);
+            let mut best = substituted.min(last[column + 1] + 1).min(current[column] + 1);
+            let swapped =
+                row > 0 && column > 0 && left[row - 1] == *to && *from == right[column - 1];
+            if swapped {
+                best = best.min(before_last[column - 1] + 1);
+            }
+            current.push(best);
+        }
+        before_last = std::mem::replace(&mut last, current);
+    }
+    last.last().copied().unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances_count_slips() {
+        for (left, right, expected) in [
+            ("routes", "routes", 0),
+            ("rotues", "routes", 1),
+            ("route", "routes", 1),
+            ("adress", "address", 1),
+            ("timeout_raed", "timeout_read", 1),
+            ("", "abc", 3),
+            ("abc", "", 3),
+        ] {
+            assert_eq!(distance(left, right), expected, "{left} {right}");
+        }
+    }
+
+    #[test]
+    fn only_a_plausible_slip_is_suggested() {
+        assert_eq!(nearest("rotues", keys::names_below("")), Some("routes"));
+        assert_eq!(nearest("to_address", keys::names_below("")), None);
+        assert_eq!(nearest("form", keys::names_below("routes[3]")), Some("from"));
+    }
+}

@@ -1,0 +1,105 @@
+//! Which requests a route serves: `from`, and `prefix`, `path` or `regex`.
+
+use regex::Regex;
+
+use super::{super::section::Section, inspect::any_on, rewrite, url};
+use crate::route::{HostMatch, Matcher, PathMatch, PortMatch, WildcardHost};
+
+/// Reads the matcher of a route; `None` if it has none that makes sense, which is reported.
+pub(super) fn matcher(route: &Section<'_>, any_port: bool) -> Option<Matcher> {
+    let path = path(route);
+    let url = from(route)?;
+    let port = match url.port {
+        Some(port) => PortMatch::Is(port),
+        None if any_port || url.scheme == "http" => PortMatch::Any,
+        None => PortMatch::Is(443),
+    };
+    Some(Matcher { host: host(&url.host)?, port, path: path? })
+}
+
+fn from(route: &Section<'_>) -> Option<url::Url> {
+    let Some(text) = route.text("from") else {
+        if !route.has("from") {
+            route.error_with_hint("from", "is missing", "write from: https://app.example.com");
+        }
+        return None;
+    };
+    let url = match url::parse(&text) {
+        Ok(url) => url,
+        Err(problem) => {
+            let hint = "write from: https://app.example.com";
+            route.error_with_hint("from", format!("bad source url: {problem}"), hint);
+            return None;
+        }
+    };
+    if !served_scheme(route, &url) {
+        return None;
+    }
+    if !url.path.is_empty() && url.path != "/" {
+        let message = format!(
+            "source url ({text}) contains a path, but it should be set using the path field instead"
+        );
+        route.error("from", message);
+        return None;
+    }
+    if url.host.is_empty() {
+        route.error("from", "bad source url: it has no host");
+        return None;
+    }
+    Some(url)
+}
+
+fn served_scheme(route: &Section<'_>, url: &url::Url) -> bool {
+    match url.scheme.as_str() {
+        "https" | "http" => true,
+        "tcp+https" | "udp+https" | "ssh" => {
+            route.error("from", format!("{} routes are not supported yet", url.scheme));
+            false
+        }
+        other => {
+            let message = format!("bad source url: `{other}` is not a scheme that is served");
+            route.error_with_hint("from", message, "use https");
+            false
+        }
+    }
+}
+
+fn host(host: &str) -> Option<HostMatch> {
+    if !host.contains('*') {
+        return Some(HostMatch::Exact(host.into()));
+    }
+    let parts: Vec<String> = host.split('*').map(regex::escape).collect();
+    let regex = Regex::new(&format!("\\A{}\\z", parts.join("(.*)"))).ok()?;
+    Some(HostMatch::Wildcard(WildcardHost { pattern: host.into(), regex }))
+}
+
+/// One of the three keys; where several are given Pomerium takes the most particular.
+fn path(route: &Section<'_>) -> Option<PathMatch> {
+    let order = ["regex", "path", "prefix"];
+    let mut given = order.into_iter().filter(|key| any_on(route, &[key]));
+    let Some(winner) = given.next() else { return Some(PathMatch::Any) };
+    for loser in given {
+        route.warn(loser, format!("has no effect: `{winner}` wins"));
+    }
+    let text = route.text(winner)?;
+    match winner {
+        "regex" => anchored(route, &text).map(PathMatch::Regex),
+        "path" => literal(route, winner, &text).map(PathMatch::Exact),
+        _ => literal(route, winner, &text).map(PathMatch::Prefix),
+    }
+}
+
+/// Compiles the expression alone first: `a)|(b` would leave the group it is put into.
+fn anchored(route: &Section<'_>, pattern: &str) -> Option<Regex> {
+    rewrite::regex(route, "regex", pattern)?;
+    rewrite::regex(route, "regex", &format!("\\A(?:{pattern})\\z"))
+}
+
+fn literal(route: &Section<'_>, key: &str, text: &str) -> Option<Box<str>> {
+    if text.starts_with('/') && !text.contains(['?', '#']) {
+        return Some(text.into());
+    }
+    let message = format!("`{}` matches no path", text.escape_debug());
+    route.error_with_hint(key, message, "paths begin with / and are matched without their query");
+    None
+}

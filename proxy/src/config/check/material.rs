@@ -1,0 +1,194 @@
+//! Certificates, keys and trust anchors, from files or from base64 in the document.
+
+use std::{cell::RefCell, collections::HashMap, io, path::Path, rc::Rc, sync::Arc};
+
+use super::super::{context::reason, encoding, section::Section};
+use crate::tls::{Identity, TrustAnchors};
+
+/// Reads material. What many routes name is parsed once and shared.
+#[derive(Default)]
+pub(super) struct Materials {
+    identities: RefCell<HashMap<String, Arc<Identity>>>,
+    anchors: RefCell<HashMap<String, Arc<TrustAnchors>>>,
+}
+
+/// The four keys that may name a certificate with its key.
+pub(super) struct IdentityKeys {
+    /// Base64 of the certificate.
+    pub(super) inline: (&'static str, &'static str),
+    /// Paths.
+    pub(super) files: (&'static str, &'static str),
+}
+
+impl Materials {
+    /// The identity that one of two pairs of keys gives; both pairs are a contradiction. `None` if
+    /// there is none, or a mistake was reported.
+    pub(super) fn identity(
+        &self,
+        section: &Section<'_>,
+        keys: &IdentityKeys,
+    ) -> Option<Arc<Identity>> {
+        let inline = self.inline_identity(section, keys.inline);
+        let from_files = self.file_identity(section, keys.files);
+        if inline.is_some() && from_files.is_some() {
+            contradiction(section, keys.inline.0, keys.files.0);
+        }
+        inline.or(from_files)
+    }
+
+    /// The identity in a pair of base64 keys.
+    pub(super) fn inline_identity(
+        &self,
+        section: &Section<'_>,
+        (cert_key, key_key): (&str, &str),
+    ) -> Option<Arc<Identity>> {
+        pair(section, cert_key, key_key)?;
+        let cert = decode(section, cert_key);
+        let key = decode(section, key_key);
+        let origin = format!("{} and {}", section.path_of(cert_key), section.path_of(key_key));
+        self.parse_identity(section, cert_key, &cert?, &key?, origin)
+    }
+
+    /// The identity in a pair of files.
+    pub(super) fn file_identity(
+        &self,
+        section: &Section<'_>,
+        (cert_key, key_key): (&str, &str),
+    ) -> Option<Arc<Identity>> {
+        let (cert_path, key_path) = pair(section, cert_key, key_key)?;
+        let cert = read(section, cert_key, &cert_path);
+        let key = read(section, key_key, &key_path);
+        let (cert, key) = (cert?, key?);
+        let origin = format!("{cert_path} and {key_path}");
+        if let Some(known) = self.identities.borrow().get(&origin) {
+            return Some(Arc::clone(known));
+        }
+        let identity = self.parse_identity(section, cert_key, &cert, &key, origin.clone())?;
+        self.identities.borrow_mut().insert(origin, Arc::clone(&identity));
+        Some(identity)
+    }
+
+    fn parse_identity(
+        &self,
+        section: &Section<'_>,
+        cert_key: &str,
+        cert: &[u8],
+        key: &[u8],
+        origin: String,
+    ) -> Option<Arc<Identity>> {
+        match Identity::from_pem(cert, key, &origin) {
+            Ok(identity) => Some(Arc::new(identity)),
+            Err(problem) => {
+                section.error(cert_key, problem.to_string());
+                None
+            }
+        }
+    }
+
+    /// The anchors that a base64 key or a file key gives; both are a contradiction. `None` if there
+    /// are none, or a mistake was reported.
+    pub(super) fn anchors(
+        &self,
+        section: &Section<'_>,
+        inline_key: &str,
+        file_key: &str,
+    ) -> Option<Arc<TrustAnchors>> {
+        if filled(section, inline_key) && filled(section, file_key) {
+            contradiction(section, inline_key, file_key);
+            return None;
+        }
+        if filled(section, inline_key) {
+            let pem = decode(section, inline_key)?;
+            let origin = section.path_of(inline_key);
+            return parse_anchors(section, inline_key, &pem, &origin);
+        }
+        if filled(section, file_key) {
+            let path = section.text(file_key)?;
+            let pem = read(section, file_key, &path)?;
+            if let Some(known) = self.anchors.borrow().get(&path) {
+                return Some(Arc::clone(known));
+            }
+            let anchors = parse_anchors(section, file_key, &pem, &path)?;
+            self.anchors.borrow_mut().insert(path, Arc::clone(&anchors));
+            return Some(anchors);
+        }
+        None
+    }
+}
+
+fn parse_anchors(
+    section: &Section<'_>,
+    key: &str,
+    pem: &[u8],
+    origin: &str,
+) -> Option<Arc<TrustAnchors>> {
+    match TrustAnchors::from_pem(pem, origin) {
+        Ok(anchors) => Some(Arc::new(anchors)),
+        Err(problem) => {
+            section.error(key, problem.to_string());
+            None
+        }
+    }
+}
+
+/// Both texts of a pair, or `None` if there is no pair; half of one is reported.
+fn pair(section: &Section<'_>, first: &str, second: &str) -> Option<(String, String)> {
+    match (filled(section, first), filled(section, second)) {
+        (true, true) => Some((section.text(first)?, section.text(second)?)),
+        (false, false) => None,
+        (true, false) => missing_half(section, second, first),
+        (false, true) => missing_half(section, first, second),
+    }
+}
+
+fn missing_half<T>(section: &Section<'_>, missing: &str, given: &str) -> Option<T> {
+    if !section.is_blank(missing) {
+        section.error(missing, format!("is missing, while `{given}` is given"));
+    }
+    None
+}
+
+/// Whether a key has a value. One that is there but empty is an error: a template without its
+/// variable must not turn verification off, or to other roots.
+fn filled(section: &Section<'_>, key: &str) -> bool {
+    if section.is_blank(key) {
+        section.error_with_hint(key, "is empty", "give it a value, or remove the key");
+        return false;
+    }
+    section.has(key)
+}
+
+pub(super) fn contradiction(section: &Section<'_>, one: &str, other: &str) {
+    section.error(one, format!("cannot set both {one} and {other}"));
+}
+
+fn decode(section: &Section<'_>, key: &str) -> Option<Vec<u8>> {
+    match encoding::base64(&section.text(key)?) {
+        Ok(content) => Some(content),
+        Err(problem) => {
+            let hint = format!("`base64 -w0 FILE`, or the path as `{key}_file`");
+            section.error_with_hint(key, problem, hint);
+            None
+        }
+    }
+}
+
+fn read(section: &Section<'_>, key: &str, path: &str) -> Option<Rc<[u8]>> {
+    if path.trim_start().starts_with("-----BEGIN") {
+        section.error(key, "holds PEM text; it is for the path of a file");
+        return None;
+    }
+    match section.context().read(Path::new(path)) {
+        Ok(content) => Some(content),
+        Err(error) => {
+            let message = format!("cannot read {path}: {}", reason(&error));
+            if error.kind() == io::ErrorKind::NotFound && Path::new(path).is_relative() {
+                let hint = "a relative path starts in the working directory";
+                section.error_with_hint(key, message, hint);
+            } else {
+                section.error(key, message);
+            }
+            None
+        }
+    }
+}

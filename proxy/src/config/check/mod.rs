@@ -1,0 +1,46 @@
+//! From the document to the model: one file for each section, every mistake reported.
+//!
+//! A check that finds a mistake reports it and goes on with a default; the load is refused at the
+//! end, so what it built then is never used.
+
+mod address;
+mod certificates;
+mod client_auth;
+mod headers;
+mod http;
+mod inspect;
+mod listen;
+mod logging;
+mod matching;
+mod material;
+mod portcullis;
+mod rewrite;
+mod routes;
+mod upstream;
+mod url;
+
+use material::Materials;
+
+use super::{env::Environment, model::Config, section::Section};
+
+/// Builds the model; it is valid only if no error was reported. The files are the caller's to add.
+pub(super) fn check(root: &Section<'_>, environment: &Environment) -> Config {
+    let own = root.child_or_empty("portcullis");
+    inspect::inspect(root, own.flag("strict").unwrap_or(false));
+    let flags = portcullis::runtime_flags(root);
+    let materials = Materials::default();
+    let tls = certificates::server_tls(root, &materials);
+    Config {
+        listen: listen::listen(root),
+        connections: portcullis::connections(root, &own),
+        http: http::settings(root, &own, tls.is_some()),
+        routes: routes::routes(root, environment, &materials, flags.match_any_incoming_port),
+        dns: http::dns(root),
+        workers: portcullis::workers(&own),
+        admin: portcullis::admin(root, &own, &materials),
+        log: logging::log(root, &own),
+        hot_reload: flags.config_hot_reload,
+        files: Vec::new(),
+        tls,
+    }
+}

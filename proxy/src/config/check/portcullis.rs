@@ -1,0 +1,167 @@
+//! Our own section, and what it shares with Pomerium's keys: limits, workers, the administrative
+//! listener.
+
+use std::{net::SocketAddr, num::NonZeroUsize, ops::RangeInclusive, str::FromStr, time::Duration};
+
+use super::{
+    super::{encoding, section::Section},
+    address,
+    http::limit,
+    material::{IdentityKeys, Materials},
+};
+use crate::{
+    admin::{AdminSpec, MetricsListenerSpec, Secret},
+    conn,
+};
+
+/// Above what Linux allows a process to open without asking: a slip of the pen.
+const MAX_CONNECTIONS: RangeInclusive<usize> = 1..=16 << 20;
+
+/// Deadlines and limits of connections.
+pub(super) fn connections(root: &Section<'_>, own: &Section<'_>) -> conn::Settings {
+    let max_connections = ranged(own, "max_connections", MAX_CONNECTIONS).unwrap_or(65_536);
+    let per_worker = ranged(own, "max_connections_per_worker", MAX_CONNECTIONS);
+    check_steering(own);
+    conn::Settings {
+        handshake_timeout: deadline(own, "handshake_timeout", 10),
+        header_timeout: deadline(own, "header_timeout", 10),
+        idle_timeout: limit(root, "timeout_idle", Some(Duration::from_secs(300))),
+        drain_timeout: deadline(own, "drain_timeout", 60),
+        max_connections,
+        max_connections_per_worker: per_worker.unwrap_or(max_connections),
+        // hyper's HTTP/1 buffer has 8 KiB at least.
+        max_header_bytes: ranged(own, "max_header_bytes", 8 << 10..=16 << 20).unwrap_or(128 << 10),
+        max_headers: max_headers(own),
+        h2_max_concurrent_streams: 100,
+        h2_stream_window_bytes: 64 << 10,
+        h2_connection_window_bytes: 1 << 20,
+    }
+}
+
+/// `portcullis.max_headers`.
+pub(super) fn max_headers(own: &Section<'_>) -> usize {
+    ranged(own, "max_headers", 1..=10_000).unwrap_or(100)
+}
+
+/// `portcullis.workers`.
+pub(super) fn workers(own: &Section<'_>) -> Option<NonZeroUsize> {
+    ranged(own, "workers", 1..=1024).and_then(NonZeroUsize::new)
+}
+
+fn ranged<T>(section: &Section<'_>, key: &str, range: RangeInclusive<T>) -> Option<T>
+where
+    T: FromStr + PartialOrd + std::fmt::Display + Copy,
+{
+    let number = section.number::<T>(key)?;
+    if range.contains(&number) {
+        return Some(number);
+    }
+    section.error(key, format!("{number} is not from {} to {}", range.start(), range.end()));
+    None
+}
+
+/// A deadline that has to be there: without it a silent client stays for ever.
+fn deadline(own: &Section<'_>, key: &str, default_s: u64) -> Duration {
+    let deadline = own.duration(key).unwrap_or(Duration::from_secs(default_s));
+    if deadline.is_zero() {
+        own.error(key, "must be longer than zero");
+    }
+    deadline
+}
+
+#[derive(Clone, Copy)]
+enum Steering {
+    Plain,
+    Later,
+}
+
+fn check_steering(own: &Section<'_>) {
+    let steering = own.child_or_empty("steering");
+    let choices = [
+        ("AUTO", Steering::Plain),
+        ("NONE", Steering::Plain),
+        ("KERNEL", Steering::Later),
+        ("HANDOFF", Steering::Later),
+    ];
+    if let Some(Steering::Later) = steering.choice("mode", &choices) {
+        steering.error_with_hint("mode", "is not supported yet", "use auto until then");
+    }
+}
+
+/// Flags of `runtime_flags` that mean something here.
+pub(super) struct RuntimeFlags {
+    pub(super) config_hot_reload: bool,
+    pub(super) match_any_incoming_port: bool,
+}
+
+/// `runtime_flags`; those of Pomerium's own workings are passed over.
+pub(super) fn runtime_flags(root: &Section<'_>) -> RuntimeFlags {
+    let flags = root.child_or_empty("runtime_flags");
+    RuntimeFlags {
+        config_hot_reload: flags.flag("config_hot_reload").unwrap_or(true),
+        match_any_incoming_port: flags.flag("match_any_incoming_port").unwrap_or(true),
+    }
+}
+
+/// `portcullis.admin_address`, and Pomerium's metrics listener.
+pub(super) fn admin(root: &Section<'_>, own: &Section<'_>, materials: &Materials) -> AdminSpec {
+    let address = match own.text("admin_address") {
+        Some(text) => listen_address(own, "admin_address", &text),
+        None if own.is_blank("admin_address") || own.has("admin_address") => None,
+        None => Some(SocketAddr::from(([127, 0, 0, 1], 9464))),
+    };
+    AdminSpec { address, metrics: metrics(root, materials) }
+}
+
+fn metrics(root: &Section<'_>, materials: &Materials) -> Option<MetricsListenerSpec> {
+    let basic_auth = basic_auth(root);
+    let keys = IdentityKeys {
+        inline: ("metrics_certificate", "metrics_certificate_key"),
+        files: ("metrics_certificate_file", "metrics_certificate_key_file"),
+    };
+    let identity = materials.identity(root, &keys);
+    let client_anchors = materials.anchors(root, "metrics_client_ca", "metrics_client_ca_file");
+    if client_anchors.is_some() && identity.is_none() {
+        let key = ["metrics_client_ca", "metrics_client_ca_file"]
+            .into_iter()
+            .find(|key| root.has(key))
+            .unwrap_or("metrics_client_ca");
+        let hint = "set metrics_certificate_file and metrics_certificate_key_file";
+        root.error_with_hint(key, "needs a certificate to serve metrics over TLS", hint);
+    }
+    let text = root.text("metrics_address")?;
+    let address = listen_address(root, "metrics_address", &text)?;
+    Some(MetricsListenerSpec { address, basic_auth, identity, client_anchors })
+}
+
+fn listen_address(section: &Section<'_>, key: &str, text: &str) -> Option<SocketAddr> {
+    match address::parse(text, None) {
+        Ok(address) => Some(address),
+        Err(problem) => {
+            section.error_with_hint(key, problem, "write :9464 or 127.0.0.1:9464");
+            None
+        }
+    }
+}
+
+fn basic_auth(root: &Section<'_>) -> Option<Secret> {
+    let key = "metrics_basic_auth";
+    if root.is_blank(key) {
+        root.error_with_hint(key, "is empty", "give it a value, or remove the key");
+    }
+    let text = root.text(key)?;
+    let decoded = encoding::base64(&text).and_then(|bytes| {
+        String::from_utf8(bytes).map_err(|_| "is base64, but not of UTF-8 text".to_owned())
+    });
+    match decoded {
+        Ok(pair) if pair.contains(':') => Some(Secret(pair)),
+        Ok(_) => {
+            root.error(key, "should contain a user name and password separated by a colon");
+            None
+        }
+        Err(problem) => {
+            root.error_with_hint(key, problem, "printf 'user:password' | base64");
+            None
+        }
+    }
+}

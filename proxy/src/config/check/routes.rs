@@ -1,0 +1,261 @@
+//! Routes, from both lists.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::{
+    super::{env::Environment, model::Route, section::Section},
+    headers,
+    http::{NO_IDENTITY, limit, upstream_timeout},
+    inspect::any_on,
+    matching,
+    material::Materials,
+    rewrite,
+    upstream::{self, Trust},
+};
+use crate::{
+    http::{ActionSpec, ProxySpec, RouteSpec},
+    policy::Access,
+    route::{HostMatch, Matcher, PathMatch, PortMatch},
+};
+
+/// Envoy's default.
+const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// `policy`, then `routes`, as Pomerium orders them.
+pub(super) fn routes(
+    root: &Section<'_>,
+    environment: &Environment,
+    materials: &Materials,
+    any_port: bool,
+) -> Vec<Route> {
+    let shared = Shared {
+        trust: Trust::new(root, environment, materials),
+        materials,
+        any_port,
+        upstream_timeout: upstream_timeout(root),
+    };
+    let mut seen = Seen::default();
+    let mut routes = Vec::new();
+    for section in root.children("policy").iter().chain(&root.children("routes")) {
+        routes.extend(shared.route(section, &mut seen));
+    }
+    if routes.is_empty() && !root.has("policy") && !root.has("routes") {
+        root.warn("routes", "there is no route: every request is answered with 404");
+    }
+    routes
+}
+
+/// What all routes have in common.
+struct Shared<'a> {
+    trust: Trust<'a>,
+    materials: &'a Materials,
+    any_port: bool,
+    upstream_timeout: Option<Duration>,
+}
+
+/// What may be there once only.
+#[derive(Default)]
+struct Seen {
+    matchers: HashMap<String, String>,
+    names: HashSet<String>,
+}
+
+impl Shared<'_> {
+    fn route(&self, section: &Section<'_>, seen: &mut Seen) -> Option<Route> {
+        let matcher = matching::matcher(section, self.any_port);
+        let name = match &matcher {
+            Some(matcher) => {
+                seen.matcher(section, matcher);
+                seen.name(section.text("name").unwrap_or_else(|| describe(matcher)))
+            }
+            None => section.path().to_owned(),
+        };
+        let upgrades = upgrades(section);
+        let http = RouteSpec {
+            access: access(section),
+            action: self.action(section, &name)?,
+            timeout: self.timeout(section, &upgrades),
+            idle_timeout: idle_timeout(section, &upgrades),
+            request_headers: headers::request(section),
+            response_headers: headers::response(section),
+            pass_identity_headers: pass_identity_headers(section),
+            name: name.into(),
+            upgrades,
+        };
+        Some(Route { matcher: matcher?, http })
+    }
+
+    fn action(&self, section: &Section<'_>, name: &str) -> Option<ActionSpec> {
+        let mut given = ["to", "redirect", "response"].into_iter().filter(|key| section.has(key));
+        let Some(action) = given.next() else {
+            let message = "policy should have either `to` or `redirect` or `response` defined";
+            section.error("to", message);
+            return None;
+        };
+        if let Some(second) = given.next() {
+            super::material::contradiction(section, action, second);
+            return None;
+        }
+        match action {
+            "to" => self.proxy(section, name),
+            "redirect" => {
+                Some(ActionSpec::Redirect(rewrite::redirect(&section.child("redirect")?)))
+            }
+            _ => response(&section.child("response")?),
+        }
+    }
+
+    fn proxy(&self, section: &Section<'_>, name: &str) -> Option<ActionSpec> {
+        let target = upstream::target(section, name, &self.trust, self.materials);
+        let path = rewrite::path(section, target.as_ref().map_or("", |target| &target.path));
+        let host = rewrite::host(section);
+        Some(ActionSpec::Proxy(ProxySpec { cluster: target?.cluster, path, host }))
+    }
+
+    fn timeout(&self, section: &Section<'_>, upgrades: &[Box<str>]) -> Option<Duration> {
+        let default = if upgrades.is_empty() { self.upstream_timeout } else { None };
+        limit(section, "timeout", default)
+    }
+}
+
+fn idle_timeout(section: &Section<'_>, upgrades: &[Box<str>]) -> Option<Duration> {
+    let default = upgrades.is_empty().then_some(STREAM_IDLE_TIMEOUT);
+    limit(section, "idle_timeout", default)
+}
+
+/// Protocols that clients may upgrade to, lower case.
+fn upgrades(section: &Section<'_>) -> Vec<Box<str>> {
+    let mut upgrades: Vec<Box<str>> = Vec::new();
+    for (key, protocol) in [("allow_websockets", "websocket"), ("allow_spdy", "spdy/3.1")] {
+        if section.flag(key).unwrap_or(false) {
+            upgrades.push(protocol.into());
+        }
+    }
+    for protocol in section.list("allow_upgrades") {
+        let protocol = protocol.to_lowercase();
+        let is_token = protocol.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
+        if protocol.is_empty() || !is_token {
+            let message = format!("`{}` is not a protocol", protocol.escape_debug());
+            section.error("allow_upgrades", message);
+        } else if !upgrades.iter().any(|known| **known == *protocol) {
+            upgrades.push(protocol.into());
+        }
+    }
+    upgrades
+}
+
+/// Keys by which Pomerium lets somebody in. Those but the first are refused elsewhere.
+const ACCESS_KEYS: [&str; 7] = [
+    "policy",
+    "allow_any_authenticated_user",
+    "allowed_users",
+    "allowed_domains",
+    "allowed_idp_claims",
+    "allowed_groups",
+    "sub_policies",
+];
+
+fn access(section: &Section<'_>) -> Access {
+    if section.flag("allow_public_unauthenticated_access").unwrap_or(false) {
+        return Access::Public;
+    }
+    if !any_on(section, &ACCESS_KEYS) {
+        let hint = "set allow_public_unauthenticated_access: true to let everybody in";
+        section.context().report(
+            super::super::diagnostic::Severity::Warning,
+            section.path(),
+            "nobody may use this route: it names no policy",
+            Some(hint.to_owned()),
+        );
+    }
+    Access::Nobody
+}
+
+/// Never, until there are identity headers to pass on: what a client sends under their names must
+/// not reach an upstream that believes them.
+fn pass_identity_headers(section: &Section<'_>) -> bool {
+    if section.flag("pass_identity_headers").unwrap_or(false) {
+        section.warn("pass_identity_headers", NO_IDENTITY);
+    }
+    false
+}
+
+fn response(section: &Section<'_>) -> Option<ActionSpec> {
+    let body = section.text("body").unwrap_or_default();
+    let Some(status) = section.number::<u16>("status") else {
+        if !section.has("status") {
+            section.error("status", "is missing");
+        }
+        return None;
+    };
+    match StatusCode::from_u16(status) {
+        Ok(code) if (200..600).contains(&status) => {
+            Some(ActionSpec::Respond { status: code, body: Bytes::from(body) })
+        }
+        _ => {
+            section.error("status", format!("{status} is not a status from 200 to 599"));
+            None
+        }
+    }
+}
+
+impl Seen {
+    /// The second of two routes for the same requests never serves one.
+    fn matcher(&mut self, section: &Section<'_>, matcher: &Matcher) {
+        let identity = format!("{:?} {}", matcher.port, describe(matcher));
+        match self.matchers.get(&identity) {
+            Some(first) => {
+                let message = format!("serves the same requests as {first}");
+                let hint = "several upstreams of one route are a list in `to`";
+                section.error_with_hint("from", message, hint);
+            }
+            None => {
+                self.matchers.insert(identity, section.context().place(section.path()));
+            }
+        }
+    }
+
+    /// Routes of the same name are numbered, so that each has its own.
+    fn name(&mut self, wanted: String) -> String {
+        if self.names.insert(wanted.clone()) {
+            return wanted;
+        }
+        for number in 2_u32.. {
+            let numbered = format!("{wanted}#{number}");
+            if self.names.insert(numbered.clone()) {
+                return numbered;
+            }
+        }
+        wanted
+    }
+}
+
+/// `app.example.com:8443/api*`, `app.example.com~^/x` for an expression.
+fn describe(matcher: &Matcher) -> String {
+    let host = match &matcher.host {
+        HostMatch::Exact(host) => host.as_ref(),
+        HostMatch::Wildcard(wildcard) => wildcard.pattern.as_ref(),
+    };
+    let port = match matcher.port {
+        PortMatch::Any | PortMatch::Is(443) => String::new(),
+        PortMatch::Is(port) => format!(":{port}"),
+    };
+    let path = match &matcher.path {
+        PathMatch::Any => String::new(),
+        PathMatch::Prefix(prefix) => format!("{prefix}*"),
+        PathMatch::Exact(path) => path.to_string(),
+        PathMatch::Regex(regex) => format!("~{}", written(regex.as_str())),
+    };
+    format!("{host}{port}{path}")
+}
+
+/// An expression without the anchors that were put around it.
+fn written(regex: &str) -> &str {
+    regex.strip_prefix("\\A(?:").and_then(|rest| rest.strip_suffix(")\\z")).unwrap_or(regex)
+}

@@ -1,0 +1,157 @@
+//! What a load gathers while it goes: findings with their places, and the files it read.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    rc::Rc,
+};
+
+use super::{
+    diagnostic::{Diagnostic, Severity},
+    model::ReadFile,
+    places::Places,
+    reload,
+};
+
+/// No configuration, certificate bundle or CRL comes near it; `/dev/zero` passes it.
+const MAX_FILE_BYTES: u64 = 16 << 20;
+
+/// Gathers findings and files. Checks only see it shared, so it is open to change inside.
+pub(super) struct Context {
+    file: String,
+    places: Places,
+    /// Key paths whose value is from an environment variable, with its name.
+    variables: HashMap<String, String>,
+    findings: RefCell<Vec<Diagnostic>>,
+    files: RefCell<Vec<ReadFile>>,
+    /// So that one load sees one version of a file, however many keys name it.
+    contents: RefCell<HashMap<PathBuf, Rc<[u8]>>>,
+}
+
+impl Context {
+    /// Nothing gathered yet; `file` is shown in findings.
+    pub(super) fn new(file: &Path) -> Context {
+        Context {
+            file: file.display().to_string(),
+            places: Places::default(),
+            variables: HashMap::new(),
+            findings: RefCell::default(),
+            files: RefCell::default(),
+            contents: RefCell::default(),
+        }
+    }
+
+    /// From here on findings have lines.
+    pub(super) fn set_places(&mut self, places: Places) {
+        self.places = places;
+    }
+
+    /// From here on findings at or below `key_path` name the variable.
+    pub(super) fn set_variable(&mut self, key_path: &str, name: &str) {
+        self.variables.insert(key_path.to_owned(), name.to_owned());
+    }
+
+    /// Adds a finding about a key.
+    pub(super) fn report(
+        &self,
+        severity: Severity,
+        key_path: &str,
+        message: impl Into<String>,
+        hint: Option<String>,
+    ) {
+        let (file, line) = match self.variable(key_path) {
+            Some(name) => (format!("environment variable {name}"), None),
+            None => (self.file.clone(), self.places.line(key_path)),
+        };
+        self.push(Diagnostic {
+            severity,
+            file,
+            line,
+            key_path: key_path.to_owned(),
+            message: message.into(),
+            hint,
+        });
+    }
+
+    /// Adds an error at a line of the file.
+    pub(super) fn report_line(&self, line: Option<u32>, key_path: &str, message: String) {
+        self.push(Diagnostic {
+            severity: Severity::Error,
+            file: self.file.clone(),
+            line,
+            key_path: key_path.to_owned(),
+            message,
+            hint: None,
+        });
+    }
+
+    /// Two checks that read the same key find the same mistake; it is told once.
+    fn push(&self, finding: Diagnostic) {
+        let mut findings = self.findings.borrow_mut();
+        if !findings.contains(&finding) {
+            findings.push(finding);
+        }
+    }
+
+    fn variable(&self, key_path: &str) -> Option<&str> {
+        let mut path = key_path;
+        loop {
+            if let Some(name) = self.variables.get(path) {
+                return Some(name);
+            }
+            path = path.get(..path.rfind(['.', '['])?)?;
+        }
+    }
+
+    /// The line of a key in the file, for messages that refer to another key.
+    pub(super) fn place(&self, key_path: &str) -> String {
+        match (self.variable(key_path), self.places.line(key_path)) {
+            (None, Some(line)) => format!("{key_path} (line {line})"),
+            _ => key_path.to_owned(),
+        }
+    }
+
+    /// Reads a file, and notes it among the files to watch whether or not that succeeds.
+    pub(super) fn read(&self, path: &Path) -> io::Result<Rc<[u8]>> {
+        if let Some(known) = self.contents.borrow().get(path) {
+            return Ok(Rc::clone(known));
+        }
+        let outcome = read_limited(path);
+        let digest = outcome.as_ref().ok().map(|content| reload::digest(content));
+        let mut files = self.files.borrow_mut();
+        if !files.iter().any(|file| file.path == path) {
+            files.push(ReadFile { path: path.to_owned(), digest });
+        }
+        let content: Rc<[u8]> = outcome?.into();
+        self.contents.borrow_mut().insert(path.to_owned(), Rc::clone(&content));
+        Ok(content)
+    }
+
+    /// All that was gathered.
+    pub(super) fn finish(self) -> (Vec<Diagnostic>, Vec<ReadFile>) {
+        (self.findings.into_inner(), self.files.into_inner())
+    }
+}
+
+/// The content of a file; an error beyond [`MAX_FILE_BYTES`].
+pub(super) fn read_limited(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > MAX_FILE_BYTES {
+        let message = format!("is larger than {} MiB", MAX_FILE_BYTES >> 20);
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+    }
+    Ok(content)
+}
+
+/// What the system said, without its number.
+pub(super) fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(end) => text[..end].to_lowercase(),
+        None => text,
+    }
+}

@@ -1,0 +1,134 @@
+//! Environment variables, which win over the file.
+//!
+//! Pomerium's rule: every key has a variable of its name in upper case, nested ones joined by `_`.
+//! A list is separated by commas, a mapping is JSON, the lists of routes are base64 of YAML.
+
+use std::{collections::BTreeMap, ffi::OsString};
+
+use serde_yaml::{Mapping, Value};
+
+use super::{
+    context::Context,
+    diagnostic::Severity,
+    encoding, file,
+    keys::{self, Key, Kind},
+};
+
+/// The variables a configuration may take values from: the process's own, or what a test gives.
+#[derive(Debug, Clone, Default)]
+pub struct Environment(BTreeMap<OsString, OsString>);
+
+impl Environment {
+    /// The variables of this process, as they are now.
+    pub fn of_process() -> Environment {
+        Environment(std::env::vars_os().collect())
+    }
+
+    /// The value of a variable; an empty one counts as unset, as in Pomerium.
+    pub(super) fn get(&self, name: &str) -> Option<&OsString> {
+        self.0.get(std::ffi::OsStr::new(name)).filter(|value| !value.is_empty())
+    }
+}
+
+impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(variables: I) -> Environment {
+        let pairs = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
+        Environment(pairs.collect())
+    }
+}
+
+/// Puts the value of every variable that names a key in the place of the file's.
+pub(super) fn overlay(root: &mut Mapping, environment: &Environment, context: &mut Context) {
+    for key in keys::all() {
+        let Some(name) = key.variable() else { continue };
+        let Some(raw) = environment.get(&name) else { continue };
+        context.set_variable(key.path, &name);
+        let value = match raw.to_str() {
+            Some(text) => read(key, text),
+            None => Err("is not valid UTF-8".to_owned()),
+        };
+        match value {
+            Ok(value) => put(root, key.path, value),
+            Err(problem) => context.report(Severity::Error, key.path, problem, None),
+        }
+    }
+}
+
+fn read(key: &Key, text: &str) -> Result<Value, String> {
+    match key.path {
+        "set_response_headers" => return headers(text),
+        "policy" | "routes" => return routes(key.path, text),
+        _ => {}
+    }
+    match key.kind {
+        Kind::Map => json_map(text).ok_or_else(|| "is not a JSON object of texts".to_owned()),
+        Kind::MapOrList => Ok(json_map(text).unwrap_or_else(|| Value::from(text))),
+        _ => Ok(Value::from(text)),
+    }
+}
+
+fn json_map(text: &str) -> Option<Value> {
+    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).ok()?;
+    let mut mapping = Mapping::with_capacity(object.len());
+    for (name, value) in object {
+        let value = match value {
+            serde_json::Value::String(text) => text,
+            serde_json::Value::Bool(flag) => flag.to_string(),
+            serde_json::Value::Number(number) => number.to_string(),
+            _ => return None,
+        };
+        mapping.insert(Value::from(name), Value::from(value));
+    }
+    Some(Value::Mapping(mapping))
+}
+
+/// `HEADERS` is JSON, or `Name:value,Name:value`.
+fn headers(text: &str) -> Result<Value, String> {
+    if let Some(map) = json_map(text) {
+        return Ok(map);
+    }
+    let pair = |item: &str| {
+        let (name, value) = item.split_once(':')?;
+        Some((Value::from(name.trim()), Value::from(value.trim())))
+    };
+    let pairs: Option<Mapping> = text.split(',').map(pair).collect();
+    pairs.map(Value::Mapping).ok_or_else(|| format!("failed to decode headers from '{text}'"))
+}
+
+/// `POLICY` and `ROUTES` are base64 of a YAML list.
+fn routes(key_path: &str, text: &str) -> Result<Value, String> {
+    let yaml = encoding::base64(text)?;
+    let yaml =
+        String::from_utf8(yaml).map_err(|_| "is base64, but not of UTF-8 text".to_owned())?;
+    let document = file::parse(&yaml).map_err(|faults| {
+        let faults: Vec<String> = faults
+            .iter()
+            .map(|fault| format!("line {}: {} {}", fault.line, fault.key_path, fault.message))
+            .collect();
+        format!("in the decoded text, {}", faults.join("; "))
+    })?;
+    let (value, clashes) = file::fold_keys(document.value, key_path);
+    match clashes.first() {
+        None => Ok(value),
+        Some((path, problem)) => Err(format!("in the decoded text, {path} {problem}")),
+    }
+}
+
+/// Puts a value at a path, making the mappings on the way. What stands there as something else
+/// than a mapping is the file's mistake, and stays for the checks to find.
+fn put(root: &mut Mapping, path: &str, value: Value) {
+    match path.split_once('.') {
+        None => {
+            root.insert(Value::from(path), value);
+        }
+        Some((first, rest)) => {
+            let below = root.entry(Value::from(first)).or_insert(Value::Null);
+            if below.is_null() {
+                *below = Value::Mapping(Mapping::new());
+            }
+            if let Value::Mapping(below) = below {
+                put(below, rest, value);
+            }
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Every key there is: ours, Pomerium's, and those Pomerium once had. One table says what each
+//! means here; from it come the case folding, the environment variables, the warnings about
+//! unknown keys, and the reference in `docs/configuration.md`.
+
+mod global;
+mod own;
+mod route;
+
+/// One key.
+#[derive(Debug)]
+pub(super) struct Key {
+    /// `downstream_mtls.ca_file`; `[]` stands for every element of a list.
+    pub(super) path: &'static str,
+    /// The form of its value.
+    pub(super) kind: Kind,
+    /// What it is when absent, as shown in the reference; empty for nothing.
+    pub(super) default: &'static str,
+    /// What becomes of it.
+    pub(super) status: Status,
+    /// What it means, or why it is refused or without effect.
+    pub(super) about: &'static str,
+}
+
+/// The form of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Text.
+    Text,
+    /// Path of a file.
+    Path,
+    /// Base64 of a PEM text, or of what the key says.
+    Base64,
+    /// `true` or `false`.
+    Flag,
+    /// A whole number.
+    Number,
+    /// A duration in Go's syntax.
+    Duration,
+    /// A list of texts.
+    List,
+    /// Names of the user's choice, with texts.
+    Map,
+    /// Either a `Map` or a `List`.
+    MapOrList,
+    /// A mapping whose keys are in the table.
+    Section,
+    /// A list of such mappings.
+    Sections,
+    /// Not looked into.
+    Opaque,
+}
+
+/// What becomes of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Status {
+    /// It does what `about` says.
+    Supported,
+    /// Known and without effect, which weakens nothing: all of them share one warning.
+    Ignored,
+    /// The same with a warning of its own, since somebody may rely on it.
+    IgnoredAloud,
+    /// Refused until it is implemented, because ignoring it would change who may do what.
+    NotYet,
+    /// Refused for good: it is gone from Pomerium too.
+    Removed,
+}
+
+const fn key(path: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Key {
+    Key { path, kind, default, status: Status::Supported, about }
+}
+
+const fn ignored(path: &'static str) -> Key {
+    Key { path, kind: Kind::Opaque, default: "", status: Status::Ignored, about: "" }
+}
+
+const fn aloud(path: &'static str, about: &'static str) -> Key {
+    Key { path, kind: Kind::Opaque, default: "", status: Status::IgnoredAloud, about }
+}
+
+const fn not_yet(path: &'static str, about: &'static str) -> Key {
+    Key { path, kind: Kind::Opaque, default: "", status: Status::NotYet, about }
+}
+
+const fn removed(path: &'static str, about: &'static str) -> Key {
+    Key { path, kind: Kind::Opaque, default: "", status: Status::Removed, about }
+}
+
+/// Every key, in the order of the reference.
+pub(super) fn all() -> impl Iterator<Item = &'static Key> {
+    global::KEYS.iter().chain(route::KEYS).chain(own::KEYS)
+}
+
+/// The key at a path such as `routes[3].to`. The old list of routes, `policy`, has the same keys.
+pub(super) fn find(key_path: &str) -> Option<&'static Key> {
+    let general = generalise(key_path);
+    all().find(|key| key.path == general)
+}
+
+/// The form of the value at a path; `Section` for the document itself and for elements of a list
+/// of mappings.
+pub(super) fn kind_at(key_path: &str) -> Option<Kind> {
+    if key_path.is_empty() || key_path.ends_with(']') {
+        return Some(Kind::Section);
+    }
+    find(key_path).map(|key| key.kind)
+}
+
+/// The names of the keys directly below a path.
+pub(super) fn names_below(key_path: &str) -> impl Iterator<Item = &'static str> {
+    let mut prefix = generalise(key_path);
+    if !prefix.is_empty() {
+        prefix.push('.');
+    }
+    all().filter_map(move |key| {
+        let rest = key.path.strip_prefix(prefix.as_str())?;
+        (!rest.contains('.')).then_some(rest)
+    })
+}
+
+/// `policy[3].redirect` becomes `routes[].redirect`.
+fn generalise(key_path: &str) -> String {
+    let mut general = String::with_capacity(key_path.len());
+    let mut in_index = false;
+    for c in key_path.chars() {
+        in_index = match c {
+            '[' => {
+                general.push('[');
+                true
+            }
+            ']' => false,
+            _ => in_index,
+        };
+        if c != '[' && !in_index {
+            general.push(c);
+        }
+    }
+    match general.strip_prefix("policy[]") {
+        Some(rest) => format!("routes[]{rest}"),
+        None => general,
+    }
+}
+
+impl Key {
+    /// The environment variable that overrides it. Lists of mappings have none, but for the two
+    /// lists of routes.
+    pub(super) fn variable(&self) -> Option<String> {
+        match self.path {
+            "set_response_headers" => return Some("HEADERS".to_owned()),
+            "policy" | "routes" => return Some(self.path.to_uppercase()),
+            "downstream_mtls.match_subject_alt_names" => return None,
+            _ => {}
+        }
+        let single = !matches!(self.kind, Kind::Section | Kind::Sections);
+        let reachable = !self.path.contains("[]") && self.status != Status::Removed;
+        (single && reachable).then(|| self.path.replace('.', "_").to_uppercase())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn a_path_with_indices_finds_its_key() {
+        assert_eq!(find("routes[12].redirect.https_redirect").unwrap().kind, Kind::Flag);
+        assert_eq!(find("policy[0].from").unwrap().path, "routes[].from");
+        assert_eq!(find("routes[0].policy").unwrap().status, Status::NotYet);
+        assert!(find("routes[0].rotues").is_none());
+    }
+
+    #[test]
+    fn no_key_is_in_the_table_twice() {
+        let mut seen = HashSet::new();
+        for key in all() {
+            assert!(seen.insert(key.path), "{}", key.path);
+        }
+    }
+
+    #[test]
+    fn no_two_keys_share_an_environment_variable() {
+        let mut seen = HashSet::new();
+        for variable in all().filter_map(Key::variable) {
+            assert!(seen.insert(variable.clone()), "{variable}");
+        }
+    }
+
+    #[test]
+    fn every_key_stands_below_a_section_of_the_table() {
+        for key in all() {
+            if let Some((parent, _)) = key.path.rsplit_once('.') {
+                let kind = match parent.strip_suffix("[]") {
+                    Some(list) => (find(list).unwrap().kind, Kind::Sections),
+                    None => (find(parent).unwrap().kind, Kind::Section),
+                };
+                assert_eq!(kind.0, kind.1, "{}", key.path);
+            }
+        }
+    }
+
+    #[test]
+    fn variables_are_named_by_pomeriums_rule() {
+        for (path, variable) in [
+            ("certificate_file", Some("CERTIFICATE_FILE")),
+            ("downstream_mtls.ca_file", Some("DOWNSTREAM_MTLS_CA_FILE")),
+            ("portcullis.steering.mode", Some("PORTCULLIS_STEERING_MODE")),
+            ("set_response_headers", Some("HEADERS")),
+            ("certificates", None),
+            ("downstream_mtls", None),
+            ("routes[].from", None),
+        ] {
+            assert_eq!(find(path).unwrap().variable().as_deref(), variable, "{path}");
+        }
+    }
+
+    #[test]
+    fn every_key_that_does_something_says_what() {
+        for key in all() {
+            assert_eq!(key.about.is_empty(), key.status == Status::Ignored, "{}", key.path);
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Our own keys, all in one section, so that a Pomerium file stays a valid file.
+
+use super::{Key, Kind::*, key};
+
+pub(super) const KEYS: &[Key] = &[
+    key(
+        "portcullis",
+        Section,
+        "",
+        "Settings that Pomerium does not have. Unknown keys in it are errors.",
+    ),
+    key("portcullis.workers", Number, "one for each core", "Worker threads."),
+    key(
+        "portcullis.admin_address",
+        Text,
+        "127.0.0.1:9464",
+        "Where `/metrics`, `/healthz`, `/readyz` and `/status` are served, in plain text. Empty: nowhere.",
+    ),
+    key(
+        "portcullis.handshake_timeout",
+        Duration,
+        "10s",
+        "The longest from accept to the end of the TLS handshake.",
+    ),
+    key(
+        "portcullis.header_timeout",
+        Duration,
+        "10s",
+        "The longest from the first byte of a request's head to its last.",
+    ),
+    key(
+        "portcullis.drain_timeout",
+        Duration,
+        "60s",
+        "The longest from the order to stop to the end of the last connection.",
+    ),
+    key(
+        "portcullis.max_connections",
+        Number,
+        "65536",
+        "The most open client connections of all workers together.",
+    ),
+    key(
+        "portcullis.max_connections_per_worker",
+        Number,
+        "`max_connections`",
+        "The most open client connections of one worker.",
+    ),
+    key(
+        "portcullis.max_header_bytes",
+        Number,
+        "131072",
+        "The most bytes in a request's head, 8192 to 16777216.",
+    ),
+    key(
+        "portcullis.max_headers",
+        Number,
+        "100",
+        "The most header fields in a request, 1 to 10000. More than 100 costs an allocation for every request.",
+    ),
+    key(
+        "portcullis.log_format",
+        Text,
+        "json",
+        "How a log line looks: `json` (one object a line) or `text`.",
+    ),
+    key("portcullis.strict", Flag, "false", "Make unknown keys errors everywhere, not warnings."),
+    key("portcullis.steering", Section, "", "How new connections find their worker."),
+    key(
+        "portcullis.steering.mode",
+        Text,
+        "auto",
+        "`auto` or `none`; `kernel` and `handoff` are refused until they are implemented.",
+    ),
+];

@@ -1,0 +1,261 @@
+//! Where each key stands, and whether a document is fit to be read at all.
+//!
+//! One pass over the events of the YAML, before any value is built: it refuses what would cost too
+//! much (deep nesting, aliases that multiply), finds every key that is written twice, and remembers
+//! the line of each key path. Values never come from here.
+
+use std::collections::HashMap;
+
+use saphyr_parser::{Event, Parser, ScanError, Span};
+
+/// The deepest nesting: a configuration needs about eight.
+const MAX_DEPTH: usize = 64;
+
+/// The most nodes, each alias counted as all it stands for: some fifty thousand full routes.
+const MAX_NODES: u64 = 1_000_000;
+
+/// The line of every key path. Letter case does not matter, since that of keys does not.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    lines: HashMap<String, u32>,
+}
+
+impl Places {
+    /// The line of a key, or of the nearest key around it that is in the file.
+    pub(super) fn line(&self, key_path: &str) -> Option<u32> {
+        let mut path = key_path.to_lowercase();
+        loop {
+            if let Some(line) = self.lines.get(&path) {
+                return Some(*line);
+            }
+            let parent_end = path.rfind(['.', '['])?;
+            path.truncate(parent_end);
+        }
+    }
+}
+
+/// What is wrong with a document before its values are looked at.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// Counted from 1.
+    pub(super) line: u32,
+    /// The key path, where one key is at fault.
+    pub(super) key_path: String,
+    /// What is wrong.
+    pub(super) message: String,
+}
+
+/// Reads the places of a document; or everything that is wrong with it.
+pub(super) fn scan(text: &str) -> Result<Places, Vec<Fault>> {
+    let mut scan = Scan::default();
+    let mut parser = Parser::new_from_str(text);
+    while let Some(step) = parser.next_event() {
+        let outcome = match step {
+            Ok((event, span)) => scan.take(&event, span),
+            Err(error) => Err(not_yaml(&error)),
+        };
+        if let Err(fault) = outcome {
+            scan.faults.push(fault);
+            break;
+        }
+    }
+    if scan.faults.is_empty() { Ok(scan.places) } else { Err(scan.faults) }
+}
+
+#[derive(Default)]
+struct Scan {
+    places: Places,
+    faults: Vec<Fault>,
+    stack: Vec<Frame>,
+    /// Nodes so far, aliases counted as what they stand for.
+    nodes: u64,
+    /// What each finished anchor stands for.
+    anchors: HashMap<usize, Extent>,
+    documents: usize,
+}
+
+/// The size of a node with all that is in it.
+#[derive(Clone, Copy)]
+struct Extent {
+    nodes: u64,
+    height: usize,
+}
+
+/// A collection that is still open.
+struct Frame {
+    path: String,
+    kind: FrameKind,
+    anchor: usize,
+    nodes_before: u64,
+    /// Height of the tallest child so far.
+    height: usize,
+}
+
+enum FrameKind {
+    Sequence { next: usize },
+    Mapping { pending: Option<String>, seen: HashMap<String, u32> },
+}
+
+/// What a new node is to the collection around it.
+enum Role {
+    Key,
+    Value(String),
+}
+
+impl Scan {
+    fn take(&mut self, event: &Event<'_>, span: Span) -> Result<(), Fault> {
+        let line = line_number(span.start.line());
+        match event {
+            Event::Scalar(text, _, anchor, _) => {
+                self.count(1, line)?;
+                let extent = Extent { nodes: 1, height: 0 };
+                self.anchors.insert(*anchor, extent);
+                self.leaf(text, extent, line);
+                Ok(())
+            }
+            Event::Alias(anchor) => self.alias(*anchor, line),
+            Event::SequenceStart(anchor, _) => {
+                self.open(FrameKind::Sequence { next: 0 }, *anchor, line)
+            }
+            Event::MappingStart(anchor, _) => {
+                let kind = FrameKind::Mapping { pending: None, seen: HashMap::new() };
+                self.open(kind, *anchor, line)
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                self.close();
+                Ok(())
+            }
+            Event::DocumentStart(_) => {
+                self.documents += 1;
+                if self.documents > 1 {
+                    return Err(fault(line, "a second YAML document begins here; one is read"));
+                }
+                Ok(())
+            }
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
+        }
+    }
+
+    fn count(&mut self, nodes: u64, line: u32) -> Result<(), Fault> {
+        self.nodes = self.nodes.saturating_add(nodes);
+        if self.nodes > MAX_NODES {
+            let message = format!("the file has more than {MAX_NODES} values, aliases counted");
+            return Err(fault(line, &message));
+        }
+        Ok(())
+    }
+
+    fn alias(&mut self, anchor: usize, line: u32) -> Result<(), Fault> {
+        let extent = *self
+            .anchors
+            .get(&anchor)
+            .ok_or_else(|| fault(line, "an alias stands inside of what it refers to"))?;
+        if self.stack.len() + extent.height > MAX_DEPTH {
+            return Err(too_deep(line));
+        }
+        self.count(extent.nodes, line)?;
+        self.leaf("*", extent, line);
+        Ok(())
+    }
+
+    fn leaf(&mut self, text: &str, extent: Extent, line: u32) {
+        if let Role::Key = self.role(line) {
+            self.key(text, line);
+        }
+        if let Some(frame) = self.stack.last_mut() {
+            frame.height = frame.height.max(extent.height + 1);
+        }
+    }
+
+    fn open(&mut self, kind: FrameKind, anchor: usize, line: u32) -> Result<(), Fault> {
+        if self.stack.len() >= MAX_DEPTH {
+            return Err(too_deep(line));
+        }
+        let path = match self.role(line) {
+            Role::Value(path) => path,
+            // A collection as a key: it is refused later, with the mapping it is in.
+            Role::Key => {
+                self.key("?", line);
+                String::new()
+            }
+        };
+        let nodes_before = self.nodes;
+        self.count(1, line)?;
+        self.stack.push(Frame { path, kind, anchor, nodes_before, height: 0 });
+        Ok(())
+    }
+
+    fn close(&mut self) {
+        let Some(frame) = self.stack.pop() else { return };
+        let extent = Extent { nodes: self.nodes - frame.nodes_before, height: frame.height };
+        // Anchor 0 is "none"; nothing refers to it.
+        self.anchors.insert(frame.anchor, extent);
+        if let Some(around) = self.stack.last_mut() {
+            around.height = around.height.max(frame.height + 1);
+        }
+    }
+
+    /// Says what the next node is, and notes its place where it is an element.
+    fn role(&mut self, line: u32) -> Role {
+        let Some(frame) = self.stack.last_mut() else {
+            return Role::Value(String::new());
+        };
+        match &mut frame.kind {
+            FrameKind::Sequence { next } => {
+                let path = format!("{}[{next}]", frame.path);
+                *next += 1;
+                self.places.lines.entry(path.to_lowercase()).or_insert(line);
+                Role::Value(path)
+            }
+            FrameKind::Mapping { pending, .. } => match pending.take() {
+                Some(key) => Role::Value(join(&frame.path, &key)),
+                None => Role::Key,
+            },
+        }
+    }
+
+    /// Notes a key, and whether it has been there before.
+    fn key(&mut self, key: &str, line: u32) {
+        let Some(Frame { path, kind: FrameKind::Mapping { pending, seen }, .. }) =
+            self.stack.last_mut()
+        else {
+            return;
+        };
+        let key_path = join(path, key);
+        *pending = Some(key.to_owned());
+        self.places.lines.entry(key_path.to_lowercase()).or_insert(line);
+        if let Some(first) = seen.insert(key.to_owned(), line) {
+            let message = format!("is written twice, first in line {first}");
+            self.faults.push(Fault { line, key_path, message });
+        }
+    }
+}
+
+/// The path of a key in the mapping at `path`.
+pub(super) fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+fn fault(line: u32, message: &str) -> Fault {
+    Fault { line, key_path: String::new(), message: message.to_owned() }
+}
+
+fn not_yaml(error: &ScanError) -> Fault {
+    let line = line_number(error.marker().line());
+    // The scanner reads ahead, and has a limit of its own.
+    if error.info().contains("recursion limit") {
+        return too_deep(line);
+    }
+    fault(line, &format!("this is not YAML: {}", error.info()))
+}
+
+fn too_deep(line: u32) -> Fault {
+    fault(line, &format!("nested more than {MAX_DEPTH} levels deep"))
+}
+
+fn line_number(line: usize) -> u32 {
+    u32::try_from(line).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;

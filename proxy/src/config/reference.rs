@@ -1,0 +1,142 @@
+//! `docs/configuration.md`, from the table of keys.
+
+use std::fmt::Write;
+
+use super::keys::{self, Key, Kind, Status};
+
+const HEAD: &str = "\
+# Configuration
+
+<!-- Made by `portcullis reference > docs/configuration.md` from the table in
+     proxy/src/config/keys. A test compares the two. -->
+
+One YAML file, `/etc/portcullis/config.yaml` unless `--config` says otherwise, in the form Pomerium
+reads; a Pomerium file is a valid file. Key names may be in upper or lower case. Relative paths start
+in the working directory. Durations are as in Go: `30s`, `5m`, `1h30m`.
+
+Every key at the top, and those in its sections, has an environment variable, which wins over the
+file: the name in upper case, sections joined by `_`, so that `downstream_mtls.ca_file` is
+`DOWNSTREAM_MTLS_CA_FILE`. A list is separated by commas, a mapping is JSON, and `ROUTES` and `POLICY`
+are base64 of a YAML list. `HEADERS` is `set_response_headers`. `certificates` has none. An empty
+variable counts as unset.
+
+`portcullis check --config FILE` reports every mistake with its line. An unknown key is a warning, and
+with `portcullis.strict` an error. A mistake at start refuses to start; on reload the old
+configuration stays.
+";
+
+const NOT_YET: &str = "
+## Refused until they are implemented
+
+Ignoring these would let in, or keep out, somebody else than the file says.
+
+| key | until then |
+|---|---|
+";
+
+const WITHOUT_EFFECT: &str = "
+## Accepted, with a warning that says what is missing
+
+| key | what is missing |
+|---|---|
+";
+
+const REMOVED: &str = "
+## Gone
+
+| key | instead |
+|---|---|
+";
+
+const IGNORED: &str = "
+## Accepted without effect
+
+All that are in a file share one warning.
+
+";
+
+/// The reference of every key, in Markdown.
+pub fn reference() -> String {
+    let mut page = HEAD.to_owned();
+    table(&mut page, "Top level", |key| !is_route(key) && !is_ours(key));
+    table(&mut page, "Routes: each entry of `routes` or `policy`", is_route);
+    table(&mut page, "Our own: `portcullis`", is_ours);
+    two_columns(&mut page, NOT_YET, Status::NotYet);
+    two_columns(&mut page, WITHOUT_EFFECT, Status::IgnoredAloud);
+    two_columns(&mut page, REMOVED, Status::Removed);
+    page.push_str(IGNORED);
+    let ignored: Vec<String> =
+        with_status(Status::Ignored).map(|key| format!("`{}`", key.path)).collect();
+    page.push_str(&ignored.join(", "));
+    page.push_str(".\n");
+    page
+}
+
+fn is_route(key: &Key) -> bool {
+    key.path.starts_with("routes[]")
+}
+
+fn is_ours(key: &Key) -> bool {
+    key.path.starts_with("portcullis")
+}
+
+fn with_status(status: Status) -> impl Iterator<Item = &'static Key> {
+    keys::all().filter(move |key| key.status == status)
+}
+
+fn table(page: &mut String, title: &str, belongs: impl Fn(&Key) -> bool) {
+    let _ = write!(page, "\n## {title}\n\n| key | type | default | meaning |\n|---|---|---|---|\n");
+    for key in with_status(Status::Supported).filter(|key| belongs(key)) {
+        let path = key.path.strip_prefix("routes[].").unwrap_or(key.path);
+        let (kind, default, about) = (kind_name(key.kind), shown_default(key), key.about);
+        let _ = writeln!(page, "| `{path}` | {kind} | {default} | {about} |");
+    }
+}
+
+fn two_columns(page: &mut String, head: &str, status: Status) {
+    page.push_str(head);
+    for key in with_status(status) {
+        let _ = writeln!(page, "| `{}` | {} |", key.path, key.about);
+    }
+}
+
+fn shown_default(key: &Key) -> String {
+    let is_prose = key.default.contains([' ', '`', '\'']);
+    match key.default {
+        "" => String::new(),
+        prose if is_prose => prose.to_owned(),
+        value => format!("`{value}`"),
+    }
+}
+
+fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Text => "text",
+        Kind::Path => "path",
+        Kind::Base64 => "base64",
+        Kind::Flag => "flag",
+        Kind::Number => "number",
+        Kind::Duration => "duration",
+        Kind::List => "list",
+        Kind::Map => "mapping",
+        Kind::MapOrList => "mapping or list",
+        Kind::Section => "section",
+        Kind::Sections => "list of sections",
+        Kind::Opaque => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_reference_is_the_table_of_keys() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
+        let committed = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            committed == reference(),
+            "docs/configuration.md is out of date: portcullis reference > docs/configuration.md"
+        );
+    }
+}

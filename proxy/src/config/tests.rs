@@ -1,0 +1,8 @@
+//! Whole loads: a file in a directory of its own, an environment of its own.
+
+mod adversarial;
+mod diagnostics;
+mod environment;
+mod facts;
+mod guides;
+mod support;

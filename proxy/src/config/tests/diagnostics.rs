@@ -1,0 +1,803 @@
+//! A snippet, and exactly what is said about it. A certificate follows each snippet.
+
+use super::support::{base64_of, errors, errors_of, warnings};
+
+fn assert_errors(cases: &[(&str, &[&str])]) {
+    for (snippet, expected) in cases {
+        assert_eq!(errors(snippet), *expected, "{snippet}");
+    }
+}
+
+/// A route that is fine but for what is added to it, in line 4 and after.
+fn route(keys: &str) -> String {
+    let mut yaml =
+        "routes:\n- from: https://a.example\n  allow_public_unauthenticated_access: true"
+            .to_owned();
+    for line in keys.lines() {
+        yaml.push_str("\n  ");
+        yaml.push_str(line);
+    }
+    yaml
+}
+
+fn assert_route_errors(cases: &[(&str, &[&str])]) {
+    for (keys, expected) in cases {
+        assert_eq!(errors(&route(keys)), *expected, "{keys}");
+    }
+}
+
+fn assert_route_warnings(cases: &[(&str, &[&str])]) {
+    for (keys, expected) in cases {
+        assert_eq!(warnings(&route(keys)), *expected, "{keys}");
+    }
+}
+
+#[test]
+fn every_mistake_is_told_at_once_in_the_order_of_the_file() {
+    assert_eq!(
+        errors(
+            "address: nowhere\n\
+             timeout_read: soon\n\
+             codec_type: http9\n\
+             routes:\n\
+             - from: https://a.example/path\n\
+             \x20 to: https://b:x\n\
+             - to: ftp://c\n\
+             portcullis: {wrokers: 2}"
+        ),
+        [
+            "config.yaml:1: address: `nowhere` is not an IP address (write :443, 127.0.0.1:443 or \
+             [::1]:443)",
+            "config.yaml:2: timeout_read: `soon` is not a duration such as 30s, 5m or 1h30m",
+            "config.yaml:3: codec_type: `http9` is not one of the choices (one of \
+             codec_type_auto, codec_type_http1, codec_type_http2, codec_type_http3)",
+            "config.yaml:5: routes[0].from: source url (https://a.example/path) contains a path, \
+             but it should be set using the path field instead",
+            "config.yaml:6: routes[0].to: `x` is not a port (write https://app.internal:8443)",
+            "config.yaml:7: routes[1].from: is missing (write from: https://app.example.com)",
+            "config.yaml:7: routes[1].to: `ftp` is not a known scheme (use http, https, h2c, unix \
+             or https+unix)",
+            "config.yaml:8: portcullis.wrokers: is not a known key (`workers`?)",
+        ]
+    );
+}
+
+#[test]
+fn values_of_the_wrong_kind_are_refused_without_being_shown() {
+    assert_errors(&[
+        (
+            "timeout_read: [30s]",
+            &["config.yaml:1: timeout_read: expected a duration such as 30s, found a list"],
+        ),
+        (
+            "merge_slashes: perhaps",
+            &["config.yaml:1: merge_slashes: expected true or false, found a text"],
+        ),
+        (
+            "xff_num_trusted_hops: -1",
+            &[
+                "config.yaml:1: xff_num_trusted_hops: expected a whole number, in range and not negative, found a number",
+            ],
+        ),
+        ("portcullis: 5", &["config.yaml:1: portcullis: expected a mapping, found a number"]),
+        ("routes: {from: x}", &["config.yaml:1: routes: expected a list, found a mapping"]),
+        ("routes: [x]", &["config.yaml:1: routes[0]: expected a mapping, found a text"]),
+        (
+            "set_response_headers: {X-A: [b]}",
+            &["config.yaml:1: set_response_headers.X-A: expected a text, found a list"],
+        ),
+        (
+            "log_level: !secret x",
+            &["config.yaml:1: log_level: expected a text, found a value with a YAML tag"],
+        ),
+        ("1: x", &["config.yaml:1: 1: is a key that is not text"]),
+    ]);
+}
+
+#[test]
+fn listeners_are_checked() {
+    assert_errors(&[
+        ("address: ':1,:1'", &["config.yaml:1: address: [::]:1 is there twice"]),
+        (
+            "address: ':1'\nhttp_redirect_addr: ':1'",
+            &["config.yaml:2: http_redirect_addr: [::]:1 is in `address` already"],
+        ),
+        (
+            "metrics_address: 127.0.0.1",
+            &[
+                "config.yaml:1: metrics_address: `127.0.0.1` has no port (write :9464 or 127.0.0.1:9464)",
+            ],
+        ),
+        ("codec_type: http3", &["config.yaml:1: codec_type: HTTP/3 is not supported (use auto)"]),
+        (
+            "use_proxy_protocol: true",
+            &[
+                "config.yaml:1: use_proxy_protocol: is not supported yet, and ignoring it would change who may do what (connect clients directly, or by a proxy that does not send it)",
+            ],
+        ),
+        (
+            "autocert: true",
+            &[
+                "config.yaml:1: autocert: is not supported yet, and ignoring it would change who may do what (give certificates by `certificate_file`, and let an ACME client renew them: changes are picked up)",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn a_pair_of_certificate_and_key_is_whole_and_fits() {
+    for (yaml, expected) in [
+        (
+            "certificate_file: '@server.pem'",
+            "config.yaml: certificate_key_file: is missing, while `certificate_file` is given",
+        ),
+        (
+            "certificates:\n- key: '@server-key.pem'",
+            "config.yaml:2: certificates[0].cert: is missing, while `key` is given",
+        ),
+        (
+            "certificates:\n- {}",
+            "config.yaml:2: certificates[0].cert: is missing (each entry has `cert` and `key`)",
+        ),
+        (
+            "certificate_file: nope.pem\ncertificate_key_file: '@server-key.pem'",
+            "config.yaml:1: certificate_file: cannot read nope.pem: no such file or directory (a \
+             relative path starts in the working directory)",
+        ),
+        (
+            "certificate_file: ''\ncertificate_key_file: '@server-key.pem'",
+            "config.yaml:1: certificate_file: is empty (give it a value, or remove the key)",
+        ),
+        (
+            "certificate: '-----BEGIN CERTIFICATE-----'\ncertificate_key: aGVsbG8=",
+            "config.yaml:1: certificate: is PEM text, not base64 of it (`base64 -w0 FILE`, or the \
+             path as `certificate_file`)",
+        ),
+        (
+            "certificate_file: '-----BEGIN CERTIFICATE-----'\ncertificate_key_file: '@server-key.pem'",
+            "config.yaml:1: certificate_file: holds PEM text; it is for the path of a file",
+        ),
+    ] {
+        assert_eq!(errors_of(yaml, &[]), [expected], "{yaml}");
+    }
+}
+
+#[test]
+fn a_key_of_another_certificate_is_refused_with_both_paths() {
+    let yaml = "certificate_file: '@server.pem'\ncertificate_key_file: '@other-key.pem'";
+    let errors = errors_of(yaml, &[]);
+    assert_eq!(errors.len(), 1);
+    assert!(
+        errors[0].starts_with("config.yaml:1: certificate_file: server.pem and other-key.pem:"),
+        "{errors:?}"
+    );
+}
+
+#[test]
+fn client_certificates_fail_closed() {
+    assert_errors(&[
+        (
+            "downstream_mtls: {ca_file: nope.pem}",
+            &[
+                "config.yaml:1: downstream_mtls.ca_file: cannot read nope.pem: no such file or directory (a relative path starts in the working directory)",
+            ],
+        ),
+        (
+            "downstream_mtls: {ca_file: ''}",
+            &[
+                "config.yaml:1: downstream_mtls.ca_file: is empty (give it a value, or remove the key)",
+            ],
+        ),
+        (
+            "downstream_mtls:\n  ca_file:",
+            &[
+                "config.yaml:2: downstream_mtls.ca_file: is empty (give it a value, or remove the key)",
+            ],
+        ),
+        (
+            "client_ca: ''",
+            &["config.yaml:1: client_ca: is empty (give it a value, or remove the key)"],
+        ),
+        (
+            "downstream_mtls: {ca: '?'}",
+            &[
+                "config.yaml:1: downstream_mtls.ca: illegal base64 data at input byte 0 (`base64 -w0 FILE`, or the path as `ca_file`)",
+            ],
+        ),
+        (
+            "downstream_mtls: {enforcement: reject_connection}",
+            &[
+                "config.yaml:1: downstream_mtls.enforcement: there is no CA to verify clients by (set downstream_mtls.ca_file)",
+            ],
+        ),
+        (
+            "downstream_mtls: {ca_file: '@ca.pem', enforcement: policy}",
+            &[
+                "config.yaml:1: downstream_mtls.enforcement: the policy modes are not supported yet (use reject_connection until then: it refuses whatever they would refuse)",
+            ],
+        ),
+        (
+            "downstream_mtls: {ca_file: '@ca.pem', enforcement: policy_with_default_deny}",
+            &[
+                "config.yaml:1: downstream_mtls.enforcement: the policy modes are not supported yet (use reject_connection until then: it refuses whatever they would refuse)",
+            ],
+        ),
+        (
+            "downstream_mtls: {ca_file: '@ca.pem', enforcement: none}",
+            &[
+                "config.yaml:1: downstream_mtls.enforcement: `none` is not one of the choices (one of reject_connection, policy_with_default_deny, policy)",
+            ],
+        ),
+        (
+            "downstream_mtls: {ca_file: '@ca.pem', enforcement: reject_connection, max_verify_depth: -1}",
+            &[
+                "config.yaml:1: downstream_mtls.max_verify_depth: expected a whole number, in range and not negative, found a number",
+            ],
+        ),
+        (
+            "downstream_mtls: {ca_file: '@ca.pem', enforcement: reject_connection, crl: x}",
+            &[
+                "config.yaml:1: downstream_mtls.crl: is not supported yet, and ignoring it would change who may do what (remove the key, and with it trust in revocation)",
+            ],
+        ),
+        (
+            "downstream_mtls: {ca_file: '@ca.pem', enforcement: reject_connection, match_subject_alt_names: [{dns: x}]}",
+            &[
+                "config.yaml:1: downstream_mtls.match_subject_alt_names: is not supported yet, and ignoring it would change who may do what (use a CA that issues to these clients alone until then)",
+            ],
+        ),
+        (
+            "client_ca_file: '@ca.pem'\ndownstream_mtls: {ca_file: '@ca.pem', enforcement: reject_connection}",
+            &[
+                "config.yaml:1: client_ca_file: cannot set both client_ca_file and downstream_mtls.ca_file",
+            ],
+        ),
+        (
+            "client_ca_file: '@ca.pem'\ninsecure_server: true",
+            &[
+                "config.yaml:2: insecure_server: plain HTTP cannot ask for client certificates (remove insecure_server, or the client CA)",
+            ],
+        ),
+    ]);
+    let both = format!("downstream_mtls: {{ca_file: '@ca.pem', ca: {}}}", base64_of("ca.pem"));
+    assert_eq!(
+        errors(&both),
+        ["config.yaml:1: downstream_mtls.ca: cannot set both ca and ca_file"]
+    );
+}
+
+#[test]
+fn an_unparsable_client_ca_is_refused() {
+    for name in ["server-key.pem", "config.yaml"] {
+        let errors = errors(&format!("downstream_mtls: {{ca_file: '@{name}'}}"));
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        let expected = format!("config.yaml:1: downstream_mtls.ca_file: {name}:");
+        assert!(errors[0].starts_with(&expected), "{errors:?}");
+    }
+}
+
+#[test]
+fn an_absent_enforcement_is_warned_of() {
+    let expected = |line: u32| {
+        format!(
+            "config.yaml:{line}: downstream_mtls.enforcement: is absent: connections without a \
+             valid client certificate are refused on all routes, where Pomerium would ask and \
+             answer 495 (write `enforcement: reject_connection` to say that this is meant)"
+        )
+    };
+    let routes = "routes: []\n";
+    assert_eq!(
+        warnings(&format!("{routes}downstream_mtls: {{ca_file: '@ca.pem'}}")),
+        [expected(2)]
+    );
+    let silent =
+        format!("{routes}downstream_mtls: {{ca_file: '@ca.pem', enforcement: REJECT_CONNECTION}}");
+    assert!(warnings(&silent).is_empty());
+}
+
+#[test]
+fn routes_need_a_source_and_one_action() {
+    assert_errors(&[
+        (
+            "routes: [{to: https://b}]",
+            &["config.yaml:1: routes[0].from: is missing (write from: https://app.example.com)"],
+        ),
+        (
+            "routes: [{from: a.example, to: http://b}]",
+            &[
+                "config.yaml:1: routes[0].from: bad source url: `a.example` has no scheme (write from: https://app.example.com)",
+            ],
+        ),
+        (
+            "routes: [{from: 'https://', to: http://b}]",
+            &["config.yaml:1: routes[0].from: bad source url: it has no host"],
+        ),
+        (
+            "routes: [{from: 'tcp+https://db.example:5432', to: 'tcp://db:5432'}]",
+            &[
+                "config.yaml:1: routes[0].from: tcp+https routes are not supported yet",
+                "config.yaml:1: routes[0].to: tcp upstreams are not supported yet",
+            ],
+        ),
+        (
+            "routes: [{from: ssh://s, to: http://b}]",
+            &["config.yaml:1: routes[0].from: ssh routes are not supported yet"],
+        ),
+        (
+            "policy: [{from: https://a}]",
+            &[
+                "config.yaml:1: policy[0].to: policy should have either `to` or `redirect` or `response` defined",
+            ],
+        ),
+    ]);
+    assert_route_errors(&[
+        (
+            "to: http://b\nresponse: {status: 200}",
+            &["config.yaml:4: routes[0].to: cannot set both to and response"],
+        ),
+        ("to: []", &["config.yaml:4: routes[0].to: is an empty list"]),
+        (
+            "redirect: {response_code: 300}",
+            &[
+                "config.yaml:4: routes[0].redirect.response_code: unsupported redirect response code 300 (supported values: 301, 302, 303, 307, 308)",
+            ],
+        ),
+        (
+            "redirect: {https_redirect: true, scheme_redirect: http}",
+            &[
+                "config.yaml:4: routes[0].redirect.https_redirect: cannot set both https_redirect and scheme_redirect",
+            ],
+        ),
+        (
+            "redirect: {path_redirect: /a, prefix_rewrite: /b}",
+            &[
+                "config.yaml:4: routes[0].redirect.path_redirect: cannot set both path_redirect and prefix_rewrite",
+            ],
+        ),
+        (
+            "redirect: {host_redirect: \"a\\r\\nb\"}",
+            &[
+                "config.yaml:4: routes[0].redirect.host_redirect: `a\\r\\nb` is not a host (the port is port_redirect)",
+            ],
+        ),
+        ("response: {body: x}", &["config.yaml:4: routes[0].response.status: is missing"]),
+        (
+            "response: {status: 101}",
+            &["config.yaml:4: routes[0].response.status: 101 is not a status from 200 to 599"],
+        ),
+    ]);
+}
+
+#[test]
+fn two_routes_for_the_same_requests_are_refused() {
+    assert_errors(&[(
+        "routes:\n- {from: https://A.example, to: http://b, prefix: /x}\n- {from: https://a.example., to: http://c, prefix: /x}",
+        &[
+            "config.yaml:3: routes[1].from: serves the same requests as routes[0] (line 2) (several upstreams of one route are a list in `to`)",
+        ],
+    )]);
+}
+
+#[test]
+fn balance_weights_are_all_or_none() {
+    assert_route_errors(&[
+        (
+            "to: ['http://a,1', http://b]",
+            &[
+                "config.yaml:4: routes[0].to: either no weights should be provided, or all endpoints must have non-zero weight specified",
+            ],
+        ),
+        (
+            "to: ['http://a,0']",
+            &["config.yaml:4: routes[0].to[0]: zero load balancing weight not permitted"],
+        ),
+        ("to: 'http://a,x'", &["config.yaml:4: routes[0].to: `x` is not a load balancing weight"]),
+        (
+            "to: [http://, http://b]",
+            &["config.yaml:4: routes[0].to[0]: endpoint hostname must be specified"],
+        ),
+        (
+            "to: [unix:///run/x, http://b]",
+            &["config.yaml:4: routes[0].to: cannot mix unix and non-unix To URLs"],
+        ),
+        (
+            "to: unix://run/x",
+            &["config.yaml:4: routes[0].to: names no socket (write unix:///run/app.sock)"],
+        ),
+        (
+            "to: http://a\nload_balancing_policy: best",
+            &[
+                "config.yaml:5: routes[0].load_balancing_policy: `best` is not one of the choices (one of round_robin, least_request, random, ring_hash, maglev)",
+            ],
+        ),
+        (
+            "to: http://a\nlb_policy: random\nload_balancing_policy: maglev",
+            &[
+                "config.yaml:5: routes[0].lb_policy: cannot set both lb_policy and load_balancing_policy",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn expressions_are_compiled_at_load() {
+    assert_route_errors(&[
+        (
+            "to: http://b\nregex: '['",
+            &[
+                "config.yaml:5: routes[0].regex: couldn't parse pattern \"[\": unclosed character class",
+            ],
+        ),
+        (
+            "to: http://b\nregex: 'a)|(b'",
+            &["config.yaml:5: routes[0].regex: couldn't parse pattern \"a)|(b\": unopened group"],
+        ),
+        (
+            "to: http://b\nregex_rewrite_pattern: '^/(a)$'\nregex_rewrite_substitution: '\\2'",
+            &[
+                "config.yaml:6: routes[0].regex_rewrite_substitution: \\2 names a group; the pattern has 1",
+            ],
+        ),
+        (
+            "to: http://b\nprefix: x",
+            &[
+                "config.yaml:5: routes[0].prefix: `x` matches no path (paths begin with / and are matched without their query)",
+            ],
+        ),
+        (
+            "to: http://b\npath: /x?y",
+            &[
+                "config.yaml:5: routes[0].path: `/x?y` matches no path (paths begin with / and are matched without their query)",
+            ],
+        ),
+        (
+            "to: http://b\nprefix_rewrite: /x\nregex_rewrite_pattern: /y",
+            &[
+                "config.yaml:6: routes[0].regex_rewrite_pattern: only prefix_rewrite or regex_rewrite_pattern can be specified, but not both",
+            ],
+        ),
+        (
+            "to: http://b\nprefix_rewrite: x",
+            &[
+                "config.yaml:5: routes[0].prefix_rewrite: `x` is not a path (it begins with / and holds no ? or #)",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn header_rules_cannot_change_framing() {
+    assert_route_errors(&[
+        (
+            "to: http://b\nset_request_headers: {Host: x}",
+            &[
+                "config.yaml:5: routes[0].set_request_headers.Host: the header `Host` cannot be changed (host_rewrite changes the Host)",
+            ],
+        ),
+        (
+            "to: http://b\nset_request_headers: {Transfer-Encoding: chunked}",
+            &[
+                "config.yaml:5: routes[0].set_request_headers.Transfer-Encoding: the header `Transfer-Encoding` cannot be changed",
+            ],
+        ),
+        (
+            "to: http://b\nset_request_headers: {':path': /}",
+            &[
+                "config.yaml:5: routes[0].set_request_headers.:path: `:path` is a pseudo-header, which cannot be changed",
+            ],
+        ),
+        (
+            "to: http://b\nset_request_headers: {X-A: \"a\\r\\nX-B: c\"}",
+            &[
+                "config.yaml:5: routes[0].set_request_headers.X-A: holds characters that a header value cannot have",
+            ],
+        ),
+        (
+            "to: http://b\nremove_request_headers: [Content-Length]",
+            &[
+                "config.yaml:5: routes[0].remove_request_headers: the header `Content-Length` cannot be changed",
+            ],
+        ),
+        (
+            "to: http://b\nset_response_headers: {'a b': x}",
+            &["config.yaml:5: routes[0].set_response_headers.a b: `a b` is not a header name"],
+        ),
+        (
+            "to: http://b\nrewrite_response_headers: [{header: Location}]",
+            &["config.yaml:5: routes[0].rewrite_response_headers[0].prefix: is missing"],
+        ),
+        (
+            "to: http://b\nhost_rewrite: \"a b\"",
+            &["config.yaml:5: routes[0].host_rewrite: `a b` is not a host"],
+        ),
+    ]);
+    assert_errors(&[(
+        "jwt_claims_headers: {'a b': email}",
+        &["config.yaml:1: jwt_claims_headers: has invalid header name \"a b\""],
+    )]);
+}
+
+#[test]
+fn upstream_tls_fails_closed() {
+    assert_route_errors(&[
+        (
+            "to: https://b\ntls_custom_ca_file: nope.pem",
+            &[
+                "config.yaml:5: routes[0].tls_custom_ca_file: cannot read nope.pem: no such file or directory (a relative path starts in the working directory)",
+            ],
+        ),
+        (
+            "to: https://b\ntls_custom_ca_file: ''",
+            &[
+                "config.yaml:5: routes[0].tls_custom_ca_file: is empty (give it a value, or remove the key)",
+            ],
+        ),
+        (
+            "to: https://b\ntls_client_cert_file: '@client.pem'",
+            &[
+                "config.yaml:2: routes[0].tls_client_key_file: is missing, while `tls_client_cert_file` is given",
+            ],
+        ),
+        (
+            "to: https://b\ntls_server_name: 'a b'",
+            &[
+                "config.yaml:5: routes[0].tls_server_name: `a b` is not a name a certificate can have",
+            ],
+        ),
+        (
+            "to: https+unix:///run/x",
+            &[
+                "config.yaml:4: routes[0].to: a socket has no name to verify the certificate by (set tls_upstream_server_name)",
+            ],
+        ),
+        (
+            "to: https://b\ntls_downstream_client_ca_file: x",
+            &[
+                "config.yaml:5: routes[0].tls_downstream_client_ca_file: is not supported yet, and ignoring it would change who may do what (use `downstream_mtls.ca_file` for all routes until then)",
+            ],
+        ),
+    ]);
+    let both = route(&format!(
+        "to: https://b\ntls_custom_ca_file: '@ca.pem'\ntls_custom_ca: {}",
+        base64_of("ca.pem")
+    ));
+    assert_eq!(
+        errors(&both),
+        [
+            "config.yaml:6: routes[0].tls_custom_ca: cannot set both tls_custom_ca and tls_custom_ca_file"
+        ]
+    );
+}
+
+#[test]
+fn no_system_roots_are_an_error_once_and_only_where_they_are_needed() {
+    let yaml = super::support::with_certificate(
+        "routes:\n- {from: https://a, to: https://x}\n- {from: https://b, to: https://y}\n",
+    );
+    let errors = errors_of(&yaml, &[("SSL_CERT_FILE", "/nonexistent")]);
+    assert_eq!(errors.len(), 1);
+    assert!(
+        errors[0].starts_with("config.yaml:2: routes[0].to: no roots to verify the upstream by:")
+    );
+    assert!(errors[0].ends_with(
+        "(install ca-certificates, or set tls_custom_ca_file or certificate_authority_file)"
+    ));
+    let yaml = super::support::with_certificate(
+        "routes:\n- {from: https://a, to: http://x}\n- {from: https://b, to: https://y, \
+         tls_custom_ca_file: '@ca.pem'}\n- {from: https://c, to: https://z, tls_skip_verify: true}\n",
+    );
+    super::support::config_of(&yaml, &[("SSL_CERT_FILE", "/nonexistent")]);
+}
+
+#[test]
+fn keys_that_grant_access_are_refused_until_they_work() {
+    for (key, value) in [
+        ("policy", "[{allow: {or: [{email: {is: x@example.com}}]}}]"),
+        ("allow_any_authenticated_user", "true"),
+        ("allowed_users", "[x]"),
+        ("allowed_domains", "[x]"),
+        ("allowed_idp_claims", "{groups: [x]}"),
+        ("sub_policies", "[{}]"),
+    ] {
+        let snippet =
+            format!("routes:\n- from: https://a.example\n  to: http://b\n  {key}: {value}");
+        assert_eq!(
+            errors(&snippet),
+            [format!(
+                "config.yaml:4: routes[0].{key}: is not supported yet, and ignoring it would change \
+                 who may do what (use `allow_public_unauthenticated_access: true` until then)"
+            )]
+        );
+    }
+}
+
+#[test]
+fn gone_keys_say_what_took_their_place() {
+    assert_errors(&[
+        (
+            "policy_file: x",
+            &[
+                "config.yaml:1: policy_file: is no longer supported (write the routes under `routes`)",
+            ],
+        ),
+        (
+            "idp_service_account: x",
+            &[
+                "config.yaml:1: idp_service_account: is no longer supported (Pomerium has no directory sync since 0.17)",
+            ],
+        ),
+        (
+            "tracing_provider: x",
+            &["config.yaml:1: tracing_provider: is no longer supported (use the OTLP variables)"],
+        ),
+    ]);
+    assert_route_errors(&[(
+        "to: http://b\nallowed_groups: [x]",
+        &[
+            "config.yaml:5: routes[0].allowed_groups: is no longer supported (groups are named in `policy` since Pomerium 0.17)",
+        ],
+    )]);
+}
+
+#[test]
+fn unknown_keys_are_warnings_and_with_strict_errors() {
+    let snippet = "routes: []\nadress: x\nto_the_moon: y";
+    assert_eq!(
+        warnings(snippet),
+        [
+            "config.yaml:2: adress: is not a known key, and has no effect (`address`?)",
+            "config.yaml:3: to_the_moon: is not a known key, and has no effect",
+        ]
+    );
+    assert_eq!(
+        errors(&format!("{snippet}\nportcullis: {{strict: true}}")),
+        [
+            "config.yaml:2: adress: is not a known key (`address`?)",
+            "config.yaml:3: to_the_moon: is not a known key",
+        ]
+    );
+}
+
+#[test]
+fn our_own_section_is_checked() {
+    assert_errors(&[
+        (
+            "portcullis: {workers: 0}",
+            &["config.yaml:1: portcullis.workers: 0 is not from 1 to 1024"],
+        ),
+        (
+            "portcullis: {header_timeout: 0s}",
+            &["config.yaml:1: portcullis.header_timeout: must be longer than zero"],
+        ),
+        (
+            "portcullis: {max_header_bytes: 1}",
+            &["config.yaml:1: portcullis.max_header_bytes: 1 is not from 8192 to 16777216"],
+        ),
+        (
+            "portcullis: {steering: {mode: kernel}}",
+            &[
+                "config.yaml:1: portcullis.steering.mode: is not supported yet (use auto until then)",
+            ],
+        ),
+        (
+            "portcullis: {steering: {mdoe: auto}}",
+            &["config.yaml:1: portcullis.steering.mdoe: is not a known key (`mode`?)"],
+        ),
+        (
+            "portcullis: {log_format: xml}",
+            &[
+                "config.yaml:1: portcullis.log_format: `xml` is not one of the choices (one of json, text)",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn the_metrics_listener_is_checked() {
+    assert_errors(&[
+        (
+            "metrics_address: ':1'\nmetrics_basic_auth: dXNlcg==",
+            &[
+                "config.yaml:2: metrics_basic_auth: should contain a user name and password separated by a colon",
+            ],
+        ),
+        (
+            "metrics_address: ':1'\nmetrics_client_ca_file: '@ca.pem'",
+            &[
+                "config.yaml:2: metrics_client_ca_file: needs a certificate to serve metrics over TLS (set metrics_certificate_file and metrics_certificate_key_file)",
+            ],
+        ),
+        (
+            "metrics_address: ':1'\nmetrics_basic_auth: ''",
+            &["config.yaml:2: metrics_basic_auth: is empty (give it a value, or remove the key)"],
+        ),
+    ]);
+}
+
+#[test]
+fn what_has_no_effect_is_said() {
+    assert_route_warnings(&[
+        ("to: http://b", &[]),
+        (
+            "to: http://b\nhealth_checks: [{timeout: 1s}]",
+            &[
+                "config.yaml:5: routes[0].health_checks: has no effect: upstreams are not probed; a connection that fails is noticed when it is used",
+            ],
+        ),
+        (
+            "to: http://b\ntls_skip_verify: true",
+            &["config.yaml:5: routes[0].tls_skip_verify: has no effect: no URL in `to` is https"],
+        ),
+        (
+            "to: https://b\ntls_skip_verify: true",
+            &[
+                "config.yaml:5: routes[0].tls_skip_verify: whoever answers is trusted, whatever its certificate",
+            ],
+        ),
+        (
+            "to: http://b\nprefix: /a\npath: /b",
+            &["config.yaml:5: routes[0].prefix: has no effect: `path` wins"],
+        ),
+        (
+            "to: http://b\nhost_rewrite: c\npreserve_host_header: true",
+            &["config.yaml:6: routes[0].preserve_host_header: has no effect: `host_rewrite` wins"],
+        ),
+        (
+            "to: [http://b/x, http://c/y]",
+            &[
+                "config.yaml:4: routes[0].to: the path of the first URL, `/x`, is used with all of them",
+            ],
+        ),
+        (
+            "to: http://b\nset_request_headers: {X-T: 'Bearer ${pomerium.id_token}'}",
+            &[
+                "config.yaml:5: routes[0].set_request_headers.X-T: `pomerium.id_token` is empty: users cannot sign in yet",
+            ],
+        ),
+        (
+            "to: http://b\npass_identity_headers: true",
+            &[
+                "config.yaml:5: routes[0].pass_identity_headers: has no effect yet: users cannot sign in, so identity headers are removed from requests",
+            ],
+        ),
+        (
+            "to: http://b\ndescription: x\nlogo_url: y",
+            &[
+                "config.yaml: these keys have no effect here: routes[].description, routes[].logo_url",
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn a_route_without_a_policy_is_warned_of() {
+    assert_eq!(
+        warnings("routes:\n- from: https://a.example\n  to: http://b"),
+        ["config.yaml:2: routes[0]: nobody may use this route: it names no policy (set \
+          allow_public_unauthenticated_access: true to let everybody in)"]
+    );
+}
+
+#[test]
+fn no_route_at_all_is_warned_of() {
+    assert_eq!(
+        warnings(""),
+        ["config.yaml: routes: there is no route: every request is answered with 404"]
+    );
+}
+
+#[test]
+fn secrets_are_never_shown() {
+    let secret = "c2VjcmV0IHNlY3JldA";
+    for snippet in [
+        format!("certificate_key: '{secret}*'\ncertificate: x"),
+        format!("metrics_basic_auth: '{secret}*'"),
+        format!(
+            "routes: [{{from: https://a, to: http://b, set_request_headers: {{X: \"{secret}\\n\"}}}}]"
+        ),
+    ] {
+        for error in errors(&snippet) {
+            assert!(!error.contains(secret), "{error}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The two guides' files with their keys, in both generations. Their `policy:` is replaced, since
+//! users cannot sign in yet.
+
+use super::support::{Dir, config_of};
+use crate::{
+    config::Config,
+    http::ActionSpec,
+    policy::Access,
+    upstream::{EndpointAddress, EndpointSpec},
+};
+
+/// What both guides have before their routes.
+const IDENTITY: &str = "\
+authenticate_service_url: https://authenticate.localhost.pomerium.io
+idp_provider: google
+idp_client_id: REPLACE_ME
+idp_client_secret: REPLACE_ME
+cookie_secret: 'WwMtDXWaRDMBQCylle8OJ+w4kLIDIGd8W3cB4/zFFtg='
+";
+
+fn only_endpoint(config: &Config) -> EndpointSpec {
+    let ActionSpec::Proxy(proxy) = &config.routes[0].http.action else { panic!("no proxy") };
+    proxy.cluster.endpoints[0].clone()
+}
+
+fn upstream_guide(name_key: &str) -> String {
+    format!(
+        "{IDENTITY}
+certificate_file: '@server.pem'
+certificate_key_file: '@server-key.pem'
+
+routes:
+  - from: https://mtls.localhost.pomerium.io
+    to: https://localhost:44330
+    {name_key}: client.example
+    tls_client_cert_file: '@client.pem'
+    tls_client_key_file: '@client-key.pem'
+    allow_public_unauthenticated_access: true
+"
+    )
+}
+
+#[test]
+fn the_upstream_guide_loads_with_either_name_of_the_server_name() {
+    for name_key in ["tls_server_name", "tls_upstream_server_name"] {
+        let config = config_of(&upstream_guide(name_key), &[]);
+        let endpoint = only_endpoint(&config);
+        assert_eq!(&*endpoint.authority, "localhost:44330");
+        assert_eq!(endpoint.address, EndpointAddress::Ip("127.0.0.1:44330".parse().unwrap()));
+        let tls = endpoint.tls.unwrap();
+        assert_eq!((&*tls.sni, &*tls.verify_name), ("client.example", "client.example"));
+        assert!(tls.identity.is_some());
+        assert_eq!(config.routes[0].http.access, Access::Public);
+    }
+}
+
+#[test]
+fn localhost_is_dialled_by_address_and_verified_by_name() {
+    let yaml =
+        upstream_guide("tls_server_name").replace("    tls_server_name: client.example\n", "");
+    let endpoint = only_endpoint(&config_of(&yaml, &[]));
+    assert_eq!(endpoint.address, EndpointAddress::Ip("127.0.0.1:44330".parse().unwrap()));
+    let tls = endpoint.tls.unwrap();
+    assert_eq!((&*tls.sni, &*tls.verify_name), ("localhost", "localhost"));
+}
+
+#[test]
+fn every_file_of_the_upstream_guide_is_watched() {
+    let dir = Dir::new();
+    let loaded = dir.load(&upstream_guide("tls_server_name"), &[]).unwrap();
+    let files: Vec<_> = loaded.config.files.iter().map(|file| file.path.clone()).collect();
+    assert_eq!(files[0], dir.file("config.yaml"));
+    for name in ["server.pem", "server-key.pem", "client.pem", "client-key.pem", "ca.pem"] {
+        assert!(files.contains(&dir.file(name)), "{name}");
+    }
+}
+
+fn client_guide(certificates: &str, ca: &str) -> String {
+    format!(
+        "{IDENTITY}
+{certificates}
+{ca}
+
+policy:
+  - from: https://verify.localhost.pomerium.io
+    to: http://localhost:8000
+    pass_identity_headers: true
+    allow_public_unauthenticated_access: true
+"
+    )
+}
+
+const CERTIFICATES: &str =
+    "certificate_file: '@server.pem'\ncertificate_key_file: '@server-key.pem'";
+
+#[test]
+fn the_client_guide_loads_in_both_generations() {
+    for ca in ["client_ca_file: '@ca.pem'", "downstream_mtls:\n  ca_file: '@ca.pem'"] {
+        let config = config_of(&client_guide(CERTIFICATES, ca), &[]);
+        let client_auth = config.tls.unwrap().client_auth.unwrap();
+        assert_eq!(client_auth.max_verify_depth, 1);
+        assert_eq!(client_auth.anchors.certificates.len(), 1);
+    }
+}
+
+#[test]
+fn the_client_guide_loads_by_variables() {
+    for ca in ["CLIENT_CA_FILE", "DOWNSTREAM_MTLS_CA_FILE"] {
+        let variables = [
+            ("CERTIFICATE_FILE", "@server.pem"),
+            ("CERTIFICATE_KEY_FILE", "@server-key.pem"),
+            (ca, "@ca.pem"),
+        ];
+        let config = config_of(&client_guide("", ""), &variables);
+        assert!(config.tls.unwrap().client_auth.is_some(), "{ca}");
+    }
+}
+
+#[test]
+fn identity_headers_of_clients_are_never_passed_on() {
+    let config = config_of(&client_guide(CERTIFICATES, ""), &[]);
+    assert!(!config.routes[0].http.pass_identity_headers);
+    let removed: Vec<&str> =
+        config.http.identity_headers.iter().map(|name| name.as_str()).collect();
+    assert_eq!(removed, ["x-pomerium-jwt-assertion", "x-pomerium-jwt-assertion-for"]);
+}
+
+#[test]
+fn sign_in_keys_share_one_warning() {
+    let loaded = Dir::new().load(&upstream_guide("tls_server_name"), &[]).unwrap();
+    let warnings: Vec<&str> = loaded.warnings.iter().map(|w| w.message.as_str()).collect();
+    assert_eq!(
+        warnings,
+        ["these keys have no effect here: authenticate_service_url, cookie_secret, \
+          idp_client_id, idp_client_secret, idp_provider"]
+    );
+}

@@ -1,0 +1,148 @@
+//! What the tests of whole loads share.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+
+use crate::config::{Config, Diagnostics, Environment, Loaded, Severity, load};
+
+/// A directory that is removed at the end, with a small PKI in it.
+pub(crate) struct Dir(PathBuf);
+
+impl Dir {
+    pub(crate) fn new() -> Dir {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("portcullis-config-{}-{number}", std::process::id());
+        let dir = Dir(std::env::temp_dir().join(name));
+        fs::create_dir_all(&dir.0).unwrap();
+        for (name, content) in pki() {
+            dir.write(name, content);
+        }
+        dir
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        fs::write(self.file(name), content).unwrap();
+    }
+
+    /// The paths of the file's keys are made absolute: `@server.pem` is `server.pem` in here.
+    pub(crate) fn load(
+        &self,
+        yaml: &str,
+        variables: &[(&str, &str)],
+    ) -> Result<Loaded, Diagnostics> {
+        let here = format!("{}/", self.0.display());
+        self.write("config.yaml", yaml.replace('@', &here));
+        let mut environment =
+            vec![("SSL_CERT_FILE".to_owned(), self.file("ca.pem").display().to_string())];
+        for (name, value) in variables {
+            environment.retain(|(known, _)| known != name);
+            environment.push(((*name).to_owned(), value.replace('@', &here)));
+        }
+        load(&self.file("config.yaml"), &Environment::from_iter(environment))
+    }
+
+    /// Findings as they are shown, the directory left out.
+    fn shown(&self, finding: impl ToString) -> String {
+        finding.to_string().replace(&format!("{}/", self.0.display()), "")
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A server certificate behind the snippet, so that its lines stay its own.
+pub(crate) fn with_certificate(snippet: &str) -> String {
+    format!("{snippet}\ncertificate_file: '@server.pem'\ncertificate_key_file: '@server-key.pem'\n")
+}
+
+/// Loads a snippet that must be refused, and shows its errors.
+pub(crate) fn errors(snippet: &str) -> Vec<String> {
+    errors_of(&with_certificate(snippet), &[])
+}
+
+/// The same for a whole file, with variables.
+pub(crate) fn errors_of(yaml: &str, variables: &[(&str, &str)]) -> Vec<String> {
+    let dir = Dir::new();
+    match dir.load(yaml, variables) {
+        Err(diagnostics) => diagnostics.errors().map(|error| dir.shown(error)).collect(),
+        Ok(loaded) => panic!("accepted, with {:?}", loaded.warnings),
+    }
+}
+
+/// Loads a snippet that must be accepted, and shows its warnings.
+pub(crate) fn warnings(snippet: &str) -> Vec<String> {
+    let dir = Dir::new();
+    match dir.load(&with_certificate(snippet), &[]) {
+        Ok(loaded) => {
+            assert!(loaded.warnings.iter().all(|finding| finding.severity == Severity::Warning));
+            loaded.warnings.iter().map(|warning| dir.shown(warning)).collect()
+        }
+        Err(diagnostics) => panic!("{diagnostics}"),
+    }
+}
+
+/// Loads a snippet that must be accepted.
+pub(crate) fn config(snippet: &str) -> Config {
+    config_of(&with_certificate(snippet), &[])
+}
+
+/// The same for a whole file, with variables.
+pub(crate) fn config_of(yaml: &str, variables: &[(&str, &str)]) -> Config {
+    match Dir::new().load(yaml, variables) {
+        Ok(loaded) => loaded.config,
+        Err(diagnostics) => panic!("{diagnostics}"),
+    }
+}
+
+/// The content of a file of the PKI, in base64.
+pub(crate) fn base64_of(name: &str) -> String {
+    let (_, content) = pki().iter().find(|(known, _)| *known == name).unwrap();
+    STANDARD.encode(content)
+}
+
+/// A CA, a server, a client, and a key of nobody's.
+fn pki() -> &'static [(&'static str, String)] {
+    static PKI: OnceLock<Vec<(&'static str, String)>> = OnceLock::new();
+    PKI.get_or_init(|| {
+        let mut ca = CertificateParams::default();
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
+        let issue = |name: &str| {
+            let key = KeyPair::generate().unwrap();
+            let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+            (params.signed_by(&key, &ca).unwrap().pem(), key.serialize_pem())
+        };
+        let (server, server_key) = issue("*.localhost.pomerium.io");
+        let (client, client_key) = issue("client.example");
+        let other_key = KeyPair::generate().unwrap().serialize_pem();
+        vec![
+            ("ca.pem", ca.pem()),
+            ("server.pem", server),
+            ("server-key.pem", server_key),
+            ("client.pem", client),
+            ("client-key.pem", client_key),
+            ("other-key.pem", other_key),
+        ]
+    })
+}
