@@ -1,21 +1,32 @@
 //! The bodies that pass between a client and an upstream.
 
 use std::{
+    fmt,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use hyper::body::Incoming;
+
+/// A client's body, counted and with its trailers cleaned on the way.
+pub type ClientBody = Pin<Box<dyn Body<Data = Bytes, Error = hyper::Error>>>;
 
 /// A request body on its way to an upstream.
-#[derive(Debug)]
 pub enum RequestBody {
     /// None.
     Empty,
     /// The client's, streamed.
-    Client(Incoming),
+    Client(ClientBody),
+}
+
+impl fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RequestBody::Empty => "Empty",
+            RequestBody::Client(_) => "Client(..)",
+        })
+    }
 }
 
 impl Body for RequestBody {

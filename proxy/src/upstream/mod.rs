@@ -7,7 +7,7 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 
 use ::http::{Request, Response};
 
-pub use body::{RequestBody, ResponseBody};
+pub use body::{ClientBody, RequestBody, ResponseBody};
 pub use spec::{
     BalancePolicy, ClusterSpec, DnsFamily, DnsSpec, EndpointAddress, EndpointSpec, Protocol,
 };
