@@ -33,7 +33,7 @@ const DESCRIPTORS_PER_CONNECTION: usize = 2;
 
 /// Runs the proxy until it is told to stop and has drained.
 pub fn run(path: &Path) -> anyhow::Result<()> {
-    let environment = Environment::from_process();
+    let environment = Environment::of_process();
     let Loaded { config, warnings } = config::load(path, &environment)?;
     let cores = worker_cores(config.workers)?;
     let metrics = Arc::new(Metrics::new(cores.len()));
@@ -90,13 +90,12 @@ impl App {
         let names = Arc::new(Names::new(config.dns));
         let mut compiler = Compiler::new(Arc::clone(&metrics), names, Arc::new(tickets));
         let snapshot = Arc::new(compiler.compile(&config)?);
-        metrics.config_applied(snapshot::facts(&config));
+        metrics.config_applied(snapshot::facts(&source.path, &config));
 
         let (snapshots, _) = watch::channel(snapshot);
         let (phase, _) = watch::channel(Phase::Running);
         let workers = Vec::new();
-        let mut app =
-            App { source, config, compiler, snapshots, phase, workers, metrics, log };
+        let mut app = App { source, config, compiler, snapshots, phase, workers, metrics, log };
         app.start_workers(cores, listeners)?;
         Ok(app)
     }

@@ -94,7 +94,7 @@ fn run(path: &Path) -> ExitCode {
 }
 
 fn check(path: &Path) -> ExitCode {
-    match config::load(path, &Environment::from_process()) {
+    match config::load(path, &Environment::of_process()) {
         Ok(loaded) => {
             for warning in &loaded.warnings {
                 println!("{warning}");

@@ -1,6 +1,6 @@
 //! From a configuration to what workers read.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use crate::{
     config::{Config, Route},
@@ -11,6 +11,9 @@ use crate::{
     upstream::{Cluster, Names},
     worker::Snapshot,
 };
+
+/// Counts requests that no route serves. Routes' own names cannot be empty.
+const UNROUTED: &str = "";
 
 /// Compiles configurations, one after the other, and keeps what outlives each: counts, addresses,
 /// ticket keys.
@@ -35,11 +38,12 @@ impl Compiler {
         let tls =
             config.tls.as_ref().map(|spec| ServerTls::new(spec, &self.tickets)).transpose()?;
         let routes = config.routes.iter().map(|route| self.route(route)).collect();
+        let unrouted = self.metrics.routes().get(UNROUTED);
         self.generation += 1;
         Ok(Snapshot {
             generation: self.generation,
             front: Arc::new(Front { tls, settings: config.connections.clone() }),
-            site: Arc::new(Site::new(config.http.clone(), routes)),
+            site: Arc::new(Site::new(config.http.clone(), routes, unrouted)),
         })
     }
 
@@ -60,9 +64,9 @@ impl Compiler {
 }
 
 /// What status and metrics show of a configuration.
-pub fn facts(config: &Config) -> ConfigFacts {
+pub fn facts(path: &Path, config: &Config) -> ConfigFacts {
     ConfigFacts {
-        file: config.file.display().to_string(),
+        file: path.display().to_string(),
         routes: config.routes.iter().map(route_facts).collect(),
         certificates: certificates(config),
         endpoints: endpoints(config).map(|endpoint| endpoint.authority.to_string()).collect(),
@@ -70,7 +74,7 @@ pub fn facts(config: &Config) -> ConfigFacts {
 }
 
 fn route_facts(route: &Route) -> RouteFacts {
-    RouteFacts { name: route.http.name.to_string(), from: route.from.to_string() }
+    RouteFacts { name: route.http.name.to_string(), from: route.matcher.to_string() }
 }
 
 fn endpoints(config: &Config) -> impl Iterator<Item = &crate::upstream::EndpointSpec> {
@@ -85,8 +89,7 @@ fn certificates(config: &Config) -> Vec<CertificateFacts> {
     let server = config.tls.iter().flat_map(|tls| &tls.certificates);
     let upstream =
         endpoints(config).filter_map(|endpoint| endpoint.tls.as_ref()?.identity.as_ref());
-    let metrics =
-        config.admin.metrics.iter().filter_map(|listener| listener.identity.as_ref());
+    let metrics = config.admin.metrics.iter().filter_map(|listener| listener.identity.as_ref());
     let mut seen = BTreeSet::new();
     server
         .map(|identity| (identity, CertificateUsage::Server))

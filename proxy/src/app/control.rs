@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::App;
 use crate::{
     admin,
-    config::{self, Config, Diagnostics, Watcher},
+    config::{self, Config, Watcher},
     observe::State,
     snapshot,
     upstream::Resolver,
@@ -35,7 +35,7 @@ impl App {
             }
         });
         tokio::task::spawn_local(Resolver::run(Arc::clone(&self.compiler.names)));
-        let mut watcher = Watcher::new(&self.config.files)?;
+        let mut watcher = Watcher::new(self.config.files.clone());
         let mut signals = Signals::new()?;
         let mut ticket_keys = tokio::time::interval(TICKET_KEY_CHECK);
         self.metrics.set_state(State::Ready);
@@ -71,7 +71,7 @@ impl App {
     fn reload(&mut self, watcher: &mut Watcher, admin: &admin::Settings) {
         match config::load(&self.source.path, &self.source.environment) {
             Ok(loaded) => {
-                watcher.set_files(&loaded.config.files);
+                watcher.set_files(loaded.config.files.clone());
                 for warning in &loaded.warnings {
                     tracing::warn!("{warning}");
                 }
@@ -80,15 +80,12 @@ impl App {
                 }
             }
             Err(failure) => {
-                self.keep_watching(watcher, &failure);
                 self.refuse(&failure.to_string());
+                // Mending any of those is a change. What only the configuration in use names does
+                // not matter while this one is refused.
+                watcher.set_files(failure.files);
             }
         }
-    }
-
-    /// Also the files that only the refused configuration names: mending them is a change.
-    fn keep_watching(&self, watcher: &mut Watcher, failure: &Diagnostics) {
-        watcher.set_files(&self.config.files.union(&failure.files).cloned().collect());
     }
 
     fn apply(&mut self, config: Config, admin: &admin::Settings) -> anyhow::Result<()> {
@@ -97,7 +94,7 @@ impl App {
         warn_of_restart(&self.config, &config);
         self.compiler.names.configure(config.dns);
         self.log.configure(config.log.clone());
-        self.metrics.config_applied(snapshot::facts(&config));
+        self.metrics.config_applied(snapshot::facts(&self.source.path, &config));
         tracing::info!(generation = snapshot.generation, "configuration reloaded");
         self.snapshots.send_replace(Arc::new(snapshot));
         self.config = config;

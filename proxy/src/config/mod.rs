@@ -28,6 +28,7 @@ pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use env::Environment;
 pub use model::{Config, ReadFile, Route};
 pub use reference::reference;
+pub use reload::Watcher;
 
 use context::Context;
 use section::Section;

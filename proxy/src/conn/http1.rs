@@ -7,22 +7,46 @@ use hyper::{
     body::Incoming,
     rt::Write,
     server::conn::http1::{Builder, Parts},
-    service::service_fn,
+    service::{Service, service_fn},
 };
 
 use super::{
     Connection,
     activity::{Activity, Phase, Watchdog},
     close::close,
-    splice::{self, Side},
+    splice::Side,
+    upgrade,
     watched::Watched,
 };
-use crate::{http, observe::ClosedReason, rt, tls::Transport};
+use crate::{http, observe::ClosedReason, tls::Transport};
 
 /// hyper refuses a smaller buffer.
 const SMALLEST_BUFFER_BYTES: usize = 8192;
 /// hyper parses up to this many headers without an allocation.
 const HYPER_DEFAULT_HEADERS: usize = 100;
+
+/// Serves requests until the connection ends, and closes it.
+pub(super) async fn serve(
+    connection: Connection<'_>,
+    transport: Transport,
+    facts: Rc<http::Facts>,
+) -> ClosedReason {
+    let (context, conn) = (&connection.context.http, &facts);
+    let service = service_fn(|request| http::handle(context, conn, request));
+    run(connection, transport, &facts, service).await
+}
+
+/// Answers every request with a redirect to HTTPS.
+pub(super) async fn redirect(
+    connection: Connection<'_>,
+    transport: Transport,
+    facts: Rc<http::Facts>,
+) -> ClosedReason {
+    let (context, conn) = (&connection.context.http, &facts);
+    let service =
+        service_fn(|request| async move { Ok(http::redirect_to_https(context, conn, request)) });
+    run(connection, transport, &facts, service).await
+}
 
 /// How hyper's part of a connection ended.
 enum End {
@@ -32,47 +56,46 @@ enum End {
     Expired(Phase),
 }
 
-/// Serves requests until the connection ends, and closes it.
-pub(super) async fn serve(
+async fn run<S>(
     connection: Connection<'_>,
     transport: Transport,
-    facts: Rc<http::Facts>,
-) -> ClosedReason {
+    facts: &http::Facts,
+    service: S,
+) -> ClosedReason
+where
+    S: Service<Request<Incoming>, Response = Response<http::Body>, Error = Infallible>,
+{
     let activity = Activity::new();
     let watched = Watched { transport, activity: Rc::clone(&activity) };
-    let context = Rc::clone(&connection.context.http);
-    let service = service_fn(|request| answer(&context, &facts, request));
-    let mut served = Box::pin(builder(&connection).serve_connection(watched, service));
+    let mut served = builder(&connection).serve_connection(watched, service);
 
     let mut watchdog = Watchdog::new(&connection.front.settings);
-    let mut requests = facts.requests();
+    let mut requests = 0;
     let mut draining = false;
     let end = poll_fn(|cx| {
         if !draining && connection.entry.poll_draining(cx) {
             draining = true;
-            served.as_mut().graceful_shutdown();
+            Pin::new(&mut served).graceful_shutdown();
         }
-        if let Poll::Ready(result) = served.poll_without_shutdown(cx) {
+        if let Poll::Ready(result) = Pin::new(&mut served).poll(cx) {
             return Poll::Ready(End::Finished(result));
         }
-        note_progress(&activity, &facts, &mut requests);
+        note_progress(&activity, facts, &mut requests);
         watchdog.poll_expired(cx, &activity).map(End::Expired)
     })
     .await;
 
-    let served = Pin::into_inner(served);
-    let Parts { io, read_buf, .. } = served.into_parts();
-    let transport = io.transport;
-    if let Some(upgrade) = facts.take_upgrade() {
-        return join(connection, Side { transport, received: read_buf }, upgrade).await;
+    let Parts { io: Watched { transport, .. }, read_buf, .. } = served.into_parts();
+    if let Some(pending) = facts.upgrade.take() {
+        return upgrade::join(Side { transport, received: read_buf }, pending).await;
     }
-    finish(connection, transport, &facts, end, draining).await
+    finish(connection, transport, facts, end, draining).await
 }
 
 /// Tells what the connection is at, as seen after hyper has done what it could.
 fn note_progress(activity: &Activity, facts: &http::Facts, seen: &mut u64) {
-    let requests = facts.requests();
-    if facts.in_flight() > 0 {
+    let requests = facts.requests.get();
+    if facts.in_flight.get() > 0 {
         activity.enter(Phase::Serving);
     } else if *seen != requests || activity.phase() == Phase::Serving {
         // Also a request that came and was answered within one poll.
@@ -80,14 +103,6 @@ fn note_progress(activity: &Activity, facts: &http::Facts, seen: &mut u64) {
         activity.enter(Phase::Idle);
     }
     *seen = requests;
-}
-
-async fn answer(
-    context: &Rc<http::Context>,
-    facts: &Rc<http::Facts>,
-    request: Request<Incoming>,
-) -> Result<Response<http::Body>, Infallible> {
-    Ok(http::handle(context, facts, request).await)
 }
 
 fn builder(connection: &Connection<'_>) -> Builder {
@@ -113,11 +128,15 @@ async fn finish(
         End::Finished(Ok(())) if draining => ClosedReason::Drain,
         End::Finished(Ok(())) => ClosedReason::Done,
         End::Finished(Err(error)) => {
-            connection.context.http.record_malformed(facts, &error);
-            reason_of(&error)
+            let reason = reason_of(&error);
+            if reason == ClosedReason::Protocol {
+                // hyper has answered it with a bare 400, 414 or 431.
+                connection.record_failure(facts, &format!("malformed HTTP: {error}"));
+            }
+            reason
         }
         End::Expired(Phase::Head) => {
-            connection.context.http.record_head_timeout(facts);
+            connection.record_failure(facts, "a request's head took too long");
             let reply = http::REQUEST_TIMEOUT;
             let _ = poll_fn(|cx| Pin::new(&mut transport).poll_write(cx, reply)).await;
             ClosedReason::HeaderTimeout
@@ -138,20 +157,4 @@ pub(super) fn reason_of(error: &hyper::Error) -> ClosedReason {
     } else {
         ClosedReason::Io
     }
-}
-
-/// Joins an upgraded connection with its upstream until both have ended.
-async fn join(
-    connection: Connection<'_>,
-    mut client: Side,
-    mut upgrade: http::PendingUpgrade,
-) -> ClosedReason {
-    let upstream = upgrade.take_upstream();
-    let mut upstream = Side { transport: upstream.transport, received: upstream.received };
-    let (spliced, ended) = splice::splice(&mut client, &mut upstream).await;
-    upgrade.finish(spliced.up_bytes, spliced.down_bytes, &ended);
-    rt::spawn(close(upstream.transport));
-    close(client.transport).await;
-    let _ = connection;
-    if ended.is_ok() { ClosedReason::Done } else { ClosedReason::Io }
 }

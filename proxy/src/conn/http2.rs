@@ -1,6 +1,6 @@
 //! HTTP/2 on one connection.
 
-use std::{convert::Infallible, future::poll_fn, pin::pin, rc::Rc, task::Poll};
+use std::{future::poll_fn, pin::pin, rc::Rc, task::Poll};
 
 use hyper::{server::conn::http2::Builder, service::service_fn};
 
@@ -22,7 +22,7 @@ pub(super) async fn serve(
         let facts = Rc::clone(&facts);
         move |request| {
             let (context, facts) = (Rc::clone(&context), Rc::clone(&facts));
-            async move { Ok::<_, Infallible>(http::handle(&context, &facts, request).await) }
+            async move { http::handle(&context, &facts, request).await }
         }
     });
     let mut served = pin!(builder(&connection).serve_connection(transport, service));
@@ -39,7 +39,7 @@ pub(super) async fn serve(
             let ended = || result.err().map_or(ClosedReason::Client, |error| reason_of(&error));
             return Poll::Ready(closing.unwrap_or_else(ended));
         }
-        activity.enter(if facts.in_flight() > 0 { Phase::Serving } else { Phase::Idle });
+        activity.enter(if facts.in_flight.get() > 0 { Phase::Serving } else { Phase::Idle });
         while watchdog.poll_expired(cx, &activity).is_ready() {
             // Once to take leave with GOAWAY; a client that does not follow is cut off.
             if let Some(reason) = closing {

@@ -9,6 +9,7 @@ mod http2;
 mod registry;
 mod spec;
 mod splice;
+mod upgrade;
 mod watched;
 
 use std::{cell::RefCell, net::SocketAddr, os::fd::OwnedFd, rc::Rc, sync::Arc};
@@ -18,7 +19,7 @@ use rustls::ProtocolVersion;
 use crate::{
     http,
     listener::Service,
-    observe::{ClosedReason, TlsVersion, WorkerObserver},
+    observe::{ClosedReason, ConnectionRecord, TlsVersion, WorkerObserver},
     rt,
     tls::{ServerTls, TlsStream, Transport},
 };
@@ -108,12 +109,12 @@ async fn serve_accepted(
     let connection = Connection { context, front: &front, entry, peer };
     match (service, &front.tls) {
         (Service::Redirect, _) => {
-            let facts = http::Facts::redirecting(peer, local);
-            http1::serve(connection, Transport::Plain(stream), Rc::new(facts)).await
+            let facts = Rc::new(http::Facts::new(peer, local));
+            http1::redirect(connection, Transport::Plain(stream), facts).await
         }
         (Service::Routes, None) => {
-            let facts = http::Facts::plain(peer, local);
-            http1::serve(connection, Transport::Plain(stream), Rc::new(facts)).await
+            let facts = Rc::new(http::Facts::new(peer, local));
+            http1::serve(connection, Transport::Plain(stream), facts).await
         }
         (Service::Routes, Some(tls)) => {
             let Some(stream) = handshake::accept(&connection, stream, tls).await else {
@@ -140,11 +141,29 @@ struct Connection<'a> {
     peer: SocketAddr,
 }
 
+impl Connection<'_> {
+    /// Leaves a record of a connection that failed before or beside its requests.
+    fn record_failure(&self, facts: &http::Facts, reason: &str) {
+        self.context.observer.log_connection(&ConnectionRecord {
+            peer: self.peer,
+            sni: facts.sni.as_deref().map(str::as_bytes),
+            reason,
+            alert: None,
+            tls_version: facts.tls_version,
+            client_certificate: None,
+        });
+    }
+}
+
 fn tls_facts(peer: SocketAddr, local: SocketAddr, stream: &TlsStream) -> http::Facts {
     let session = stream.session();
-    let version = tls_version(session.protocol_version());
     let leaf = session.peer_certificates().and_then(|chain| chain.first());
-    http::Facts::tls(peer, local, stream.server_name(), version, leaf.cloned())
+    http::Facts {
+        tls_version: Some(tls_version(session.protocol_version())),
+        sni: stream.context().and_then(|context| context.server_name()).map(Into::into),
+        client_certificate: leaf.map(|leaf| http::ClientCertificate::new(leaf.clone())),
+        ..http::Facts::new(peer, local)
+    }
 }
 
 fn tls_version(version: Option<ProtocolVersion>) -> TlsVersion {

@@ -1,10 +1,13 @@
-//! Two connections that have left HTTP, joined.
+//! Two connections that have left HTTP, passing bytes on to each other.
 
 use std::{
+    cell::Cell,
     future::poll_fn,
     io,
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use bytes::{Buf, Bytes};
@@ -15,61 +18,91 @@ use crate::tls::Transport;
 /// Moved at a time in one direction.
 const CHUNK_BYTES: usize = 16 * 1024;
 
-/// How many bytes went each way.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Spliced {
-    /// From the client.
-    pub up_bytes: u64,
-    /// To the client.
-    pub down_bytes: u64,
-}
-
-/// One side of a joined pair, with bytes of it that were read before.
-pub struct Side {
+/// One side of a joint.
+pub(super) struct Side {
     /// The connection.
-    pub transport: Transport,
-    /// Its bytes that come first.
-    pub received: Bytes,
+    pub(super) transport: Transport,
+    /// Bytes of it that were read before, and come first.
+    pub(super) received: Bytes,
 }
 
-/// Passes bytes on in both directions until both sides have ended, or one fails. An end on one side
-/// is passed on and leaves the other direction open.
-pub async fn splice(client: &mut Side, upstream: &mut Side) -> (Spliced, io::Result<()>) {
-    let mut up = Direction::new(std::mem::take(&mut client.received));
-    let mut down = Direction::new(std::mem::take(&mut upstream.received));
-    let ended = poll_fn(|cx| {
-        let up_ended = up.poll(cx, &mut client.transport, &mut upstream.transport)?;
-        let down_ended = down.poll(cx, &mut upstream.transport, &mut client.transport)?;
-        match (up_ended, down_ended) {
-            (Poll::Ready(()), Poll::Ready(())) => Poll::Ready(Ok(())),
-            _ => Poll::Pending,
+/// A client's connection and an upstream's.
+pub(super) struct Joint {
+    client: Transport,
+    upstream: Transport,
+    up: Direction,
+    down: Direction,
+    activity: Rc<Cell<Instant>>,
+}
+
+impl Joint {
+    pub(super) fn new(client: Side, upstream: Side) -> Joint {
+        Joint {
+            up: Direction::new(client.received),
+            down: Direction::new(upstream.received),
+            client: client.transport,
+            upstream: upstream.transport,
+            activity: Rc::new(Cell::new(Instant::now())),
         }
-    })
-    .await;
-    (Spliced { up_bytes: up.moved, down_bytes: down.moved }, ended)
+    }
+
+    /// When bytes last moved.
+    pub(super) fn activity(&self) -> Rc<Cell<Instant>> {
+        Rc::clone(&self.activity)
+    }
+
+    /// Bytes passed on from the client.
+    pub(super) fn up_bytes(&self) -> u64 {
+        self.up.moved
+    }
+
+    /// Bytes passed on to the client.
+    pub(super) fn down_bytes(&self) -> u64 {
+        self.down.moved
+    }
+
+    /// Passes bytes on until both sides have ended or one fails. An end on one side is passed on
+    /// and leaves the other direction open. May be dropped and called again at any time.
+    pub(super) async fn run(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.poll(cx)).await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let before = self.up.moved + self.down.moved;
+        let up = self.up.poll(cx, &mut self.client, &mut self.upstream)?;
+        let down = self.down.poll(cx, &mut self.upstream, &mut self.client)?;
+        if self.up.moved + self.down.moved != before {
+            self.activity.set(Instant::now());
+        }
+        ready!(up);
+        ready!(down);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Both connections, the client's first.
+    pub(super) fn into_transports(self) -> (Transport, Transport) {
+        (self.client, self.upstream)
+    }
 }
 
 struct Direction {
+    /// Comes before anything read.
     pending: Bytes,
     chunk: Vec<u8>,
+    /// What of the chunk is still to be written.
     from: usize,
     to: usize,
     moved: u64,
+    /// The reader has ended.
     ended: bool,
+    /// And the writer was told.
     shut: bool,
 }
 
 impl Direction {
     fn new(pending: Bytes) -> Direction {
-        Direction {
-            pending,
-            chunk: Vec::new(),
-            from: 0,
-            to: 0,
-            moved: 0,
-            ended: false,
-            shut: false,
-        }
+        let chunk = Vec::new();
+        Direction { pending, chunk, from: 0, to: 0, moved: 0, ended: false, shut: false }
     }
 
     /// Ready once the reader's end has been passed on to the writer.
@@ -78,14 +111,14 @@ impl Direction {
         cx: &mut Context<'_>,
         reader: &mut Transport,
         writer: &mut Transport,
-    ) -> io::Result<Poll<()>> {
-        match self.poll_inner(cx, reader, writer) {
+    ) -> Result<Poll<()>, io::Error> {
+        match self.poll_pass(cx, reader, writer) {
             Poll::Ready(result) => result.map(Poll::Ready),
             Poll::Pending => Ok(Poll::Pending),
         }
     }
 
-    fn poll_inner(
+    fn poll_pass(
         &mut self,
         cx: &mut Context<'_>,
         reader: &mut Transport,

@@ -1,7 +1,7 @@
 //! Where a redirect leads.
 
 use bytes::Bytes;
-use http::{HeaderValue, uri::PathAndQuery};
+use http::HeaderValue;
 
 use super::{
     request::Normalised,
@@ -40,15 +40,10 @@ pub(crate) fn to_https(normal: &Normalised) -> Option<HeaderValue> {
     absolute("https", &normal.host, None, normal.path(), normal.query())
 }
 
-/// The same authority with another target.
-pub(crate) fn to_target(
-    authority: &HeaderValue,
-    target: &PathAndQuery,
-    secure: bool,
-) -> Option<HeaderValue> {
+/// The normalised form of the very request.
+pub(crate) fn to_itself(normal: &Normalised, secure: bool) -> Option<HeaderValue> {
     let scheme = if secure { "https" } else { "http" };
-    let authority = authority.to_str().ok()?;
-    header(format!("{scheme}://{authority}{target}"))
+    absolute(scheme, &normal.host, normal.port, normal.path(), normal.query())
 }
 
 fn absolute(

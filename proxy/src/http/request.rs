@@ -16,7 +16,7 @@ use super::{
 };
 
 /// What a request is for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Normalised {
     /// The authority as the client wrote it.
     pub authority: HeaderValue,
@@ -78,8 +78,8 @@ pub enum Fault {
 pub enum Rejection {
     /// Its head is at fault.
     Fault(Fault),
-    /// Its path had escaped slashes: it is sent to this one.
-    Elsewhere(PathAndQuery),
+    /// Its path had escaped slashes: the client is to ask for this instead.
+    Elsewhere(Box<Normalised>),
 }
 
 impl From<Fault> for Rejection {
@@ -97,8 +97,12 @@ pub fn normalise(parts: &mut Parts, settings: &Settings) -> Result<Normalised, R
     }
     check_headers(parts, settings)?;
     let (authority, Authority { host, port }) = authority(parts)?;
-    let target = target(parts, settings)?;
-    Ok(Normalised { authority, host, port, target })
+    let (target, unescaped) = target(parts, settings)?;
+    let normal = Normalised { authority, host, port, target };
+    if unescaped && settings.escaped_slashes == EscapedSlashes::Redirect {
+        return Err(Rejection::Elsewhere(Box::new(normal)));
+    }
+    Ok(normal)
 }
 
 fn check_headers(parts: &mut Parts, settings: &Settings) -> Result<(), Fault> {
@@ -175,7 +179,8 @@ fn same(a: &Authority, b: &Authority, scheme: Option<&Scheme>) -> bool {
     a.host == b.host && a.port.unwrap_or(default) == b.port.unwrap_or(default)
 }
 
-fn target(parts: &Parts, settings: &Settings) -> Result<PathAndQuery, Rejection> {
+/// The normalised target, and whether slashes were unescaped for it.
+fn target(parts: &Parts, settings: &Settings) -> Result<(PathAndQuery, bool), Fault> {
     let written = parts.uri.path_and_query().ok_or(Fault::BadPath)?;
     let normal = path::normalise(written.path(), settings).map_err(|error| match error {
         PathError::EscapedSlash => Fault::EscapedSlashes,
@@ -185,10 +190,7 @@ fn target(parts: &Parts, settings: &Settings) -> Result<PathAndQuery, Rejection>
         Cow::Borrowed(_) if written.as_str().starts_with('/') => written.clone(),
         path => join(path, written.query()).ok_or(Fault::BadPath)?,
     };
-    if normal.unescaped && settings.escaped_slashes == EscapedSlashes::Redirect {
-        return Err(Rejection::Elsewhere(target));
-    }
-    Ok(target)
+    Ok((target, normal.unescaped))
 }
 
 /// A path and a query as one; `None` where they do not make a target.

@@ -4,6 +4,8 @@ mod table;
 
 pub use table::Table;
 
+use std::fmt;
+
 use regex::Regex;
 
 /// What a request must look like to belong to a route.
@@ -15,6 +17,26 @@ pub struct Matcher {
     pub port: PortMatch,
     /// The normalised path, without its query.
     pub path: PathMatch,
+}
+
+impl fmt::Display for Matcher {
+    /// As a URL, for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            HostMatch::Exact(host) if host.contains(':') => write!(f, "https://[{host}]")?,
+            HostMatch::Exact(host) => write!(f, "https://{host}")?,
+            HostMatch::Wildcard(wildcard) => write!(f, "https://{}", wildcard.pattern)?,
+        }
+        if let PortMatch::Is(port) = self.port {
+            write!(f, ":{port}")?;
+        }
+        match &self.path {
+            PathMatch::Any => Ok(()),
+            PathMatch::Prefix(prefix) => write!(f, "{prefix}*"),
+            PathMatch::Exact(path) => f.write_str(path),
+            PathMatch::Regex(regex) => write!(f, " ~ {regex}"),
+        }
+    }
 }
 
 /// How a host is matched. Hosts are compared in the form `http::request` normalises to: lower

@@ -13,13 +13,24 @@ use hyper::body::Incoming;
 
 use super::{lease::Lease, progress::Progress};
 
+/// A client's body, counted and with its trailers cleaned on the way.
+pub type ClientBody = Pin<Box<dyn Body<Data = Bytes, Error = hyper::Error>>>;
+
 /// A request body on its way to an upstream.
-#[derive(Debug)]
 pub enum RequestBody {
     /// None.
     Empty,
     /// The client's, streamed.
-    Client(Incoming),
+    Client(ClientBody),
+}
+
+impl fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RequestBody::Empty => "Empty",
+            RequestBody::Client(_) => "Client(..)",
+        })
+    }
 }
 
 impl Body for RequestBody {

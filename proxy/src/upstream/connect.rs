@@ -52,7 +52,7 @@ impl Attempt<'_> {
             None => (Transport::Plain(stream), prior_knowledge),
             Some(spec) => {
                 let stream = self.secure(stream, spec, &peer).await?;
-                let chosen = stream.alpn() == Some(b"h2");
+                let chosen = stream.session().alpn_protocol() == Some(b"h2");
                 self.host.learn(chosen || self.http1_only);
                 (Transport::Tls(Box::new(stream)), chosen || prior_knowledge)
             }
@@ -138,7 +138,7 @@ impl Attempt<'_> {
         let stream = TlsStream::connect(stream, tls.config.clone(), tls.server_name.clone())
             .await
             .map_err(|error| failed(chain(&error)))?;
-        self.host.meter.handshake(stream.handshake_kind());
+        self.host.meter.handshake(stream.session().handshake_kind());
         Ok(stream)
     }
 

@@ -41,7 +41,7 @@ impl AcceptLoop {
         listener: Listener,
         context: Rc<conn::Context>,
         open_connections: Arc<AtomicUsize>,
-        ) -> AcceptLoop {
+    ) -> AcceptLoop {
         AcceptLoop {
             acceptor: Acceptor::new(listener.socket),
             local: listener.address,
@@ -72,7 +72,10 @@ impl AcceptLoop {
     }
 
     /// `None` once it is time to stop.
-    async fn next(&mut self, mut stopped: Pin<&mut Notified<'_>>) -> Option<io::Result<Connection>> {
+    async fn next(
+        &mut self,
+        mut stopped: Pin<&mut Notified<'_>>,
+    ) -> Option<io::Result<Connection>> {
         poll_fn(|cx| {
             if stopped.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(None);

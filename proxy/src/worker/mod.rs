@@ -93,7 +93,7 @@ impl Worker {
         let observer = Rc::new(WorkerObserver::new(spec.id, spec.metrics, spec.log));
         let snapshot = spec.snapshot.borrow_and_update().clone();
         let upstreams = Upstreams::new(Rc::clone(&observer));
-        let http = http::Context::new(Arc::clone(&snapshot.site), upstreams, Rc::clone(&observer));
+        let http = http::Context::new(upstreams, Rc::clone(&observer), Arc::clone(&snapshot.site));
         let context = conn::Context::new(Arc::clone(&snapshot.front), Rc::new(http), observer);
         Worker {
             context: Rc::new(context),

@@ -8,4 +8,4 @@ mod response;
 pub(super) mod rules;
 
 pub(super) use request::{Upgrade, requested_upgrade, strip_request, strip_trailers};
-pub(super) use response::{forward_response, forward_switching_protocols};
+pub(super) use response::{finish, forward_response, forward_switching_protocols, merged};

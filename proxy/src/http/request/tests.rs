@@ -117,15 +117,17 @@ fn more_header_fields_than_allowed_are_refused() {
 fn escaped_slashes_can_send_the_client_to_the_unescaped_path() {
     let redirect = Settings { escaped_slashes: EscapedSlashes::Redirect, ..settings() };
     let mut parts = head(H1, "/a%2F..%2Fb?x=%2F", &[("host", "a.example")]);
-    let expected = Rejection::Elsewhere(PathAndQuery::from_static("/b?x=%2F"));
-    assert_eq!(normalise(&mut parts, &redirect).unwrap_err(), expected);
+    match normalise(&mut parts, &redirect).unwrap_err() {
+        Rejection::Elsewhere(normal) => assert_eq!(normal.target, "/b?x=%2F"),
+        other => panic!("{other:?}"),
+    }
     assert_eq!(fault(H1, "/a%2Fb", &[("host", "a.example")]), Fault::EscapedSlashes);
 }
 
 #[test]
 fn an_ordinary_target_shares_the_clients_bytes() {
     let parts = head(H1, "/some/path?and=query", &[("host", "a.example")]);
-    let normal = target(&parts, &settings()).unwrap();
+    let (normal, _) = target(&parts, &settings()).unwrap();
     assert!(std::ptr::eq(normal.as_str(), parts.uri.path_and_query().unwrap().as_str()));
 }
 

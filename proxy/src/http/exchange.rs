@@ -1,0 +1,224 @@
+//! A request from its head to its record.
+
+use std::{borrow::Cow, rc::Rc, sync::Arc, time::Instant};
+
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode, Version, request::Parts, uri::PathAndQuery,
+};
+
+use super::{
+    client_body::Upload,
+    facts::Facts,
+    request::Normalised,
+    request_id::{REQUEST_ID, is_acceptable},
+    respond::Asked,
+    site::{Context, LocalSite, Site, SiteRoute},
+    timeouts::Timeouts,
+};
+use crate::{
+    observe::{CapturedHeaders, HttpProtocol, RequestRecord, RouteMetrics},
+    upstream::{Endpoint, EndpointAddress},
+};
+
+/// A request under way. Dropping it makes its record: one for each request, however it ended.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) worker: Rc<Context>,
+    pub(super) conn: Rc<Facts>,
+    pub(super) site: Rc<LocalSite>,
+    pub(super) request_id: HeaderValue,
+    pub(super) asked: Asked,
+    pub(super) timeouts: Timeouts,
+    method: Method,
+    version: Version,
+    /// As the client wrote it, until it is normalised.
+    authority: Option<HeaderValue>,
+    target: Option<PathAndQuery>,
+    captured: CapturedHeaders,
+    route: Option<usize>,
+    endpoint: Option<Arc<Endpoint>>,
+    upload: Option<Rc<Upload>>,
+    status: u16,
+    details: Cow<'static, str>,
+    flags: &'static str,
+    received: u64,
+    sent: u64,
+    recorded: bool,
+}
+
+impl Exchange {
+    /// Begins with a request's head as it came.
+    pub(super) fn begin(worker: &Rc<Context>, conn: &Rc<Facts>, parts: &Parts) -> Box<Exchange> {
+        let started = Instant::now();
+        let site = worker.site();
+        conn.in_flight.set(conn.in_flight.get() + 1);
+        conn.requests.set(conn.requests.get() + 1);
+        let metrics = &worker.observer.metrics;
+        metrics.requests.inc(protocol(parts.version));
+        metrics.requests_active.inc();
+        let authority = match parts.uri.authority() {
+            Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+            None => parts.headers.get(http::header::HOST).cloned(),
+        };
+        Box::new(Exchange {
+            request_id: request_id(worker, &site, &parts.headers),
+            asked: Asked::new(&parts.method, parts.version, &parts.headers),
+            timeouts: Timeouts::new(started, &site.settings),
+            method: parts.method.clone(),
+            version: parts.version,
+            authority,
+            target: parts.uri.path_and_query().cloned(),
+            captured: worker.observer.capture(&parts.headers),
+            route: None,
+            endpoint: None,
+            upload: None,
+            // Until something else happens, the client going away is what happens.
+            status: 0,
+            details: Cow::Borrowed("downstream_remote_disconnect"),
+            flags: "DC",
+            received: 0,
+            sent: 0,
+            recorded: true,
+            worker: worker.clone(),
+            conn: conn.clone(),
+            site,
+        })
+    }
+
+    /// The request has been normalised.
+    pub(super) fn normalised(&mut self, normal: &Normalised) {
+        self.authority = Some(normal.authority.clone());
+        self.target = Some(normal.target.clone());
+    }
+
+    /// Its route is known.
+    pub(super) fn routed(&mut self, index: usize, route: &SiteRoute) {
+        self.route = Some(index);
+        self.timeouts.routed(&route.spec);
+    }
+
+    /// Its upstream is known, and its body where it has one.
+    pub(super) fn forwarded(&mut self, endpoint: Arc<Endpoint>, upload: Option<Rc<Upload>>) {
+        self.endpoint = Some(endpoint);
+        self.timeouts.uploading(upload.clone());
+        self.upload = upload;
+    }
+
+    /// It gets a response of this status.
+    pub(super) fn answered(&mut self, status: StatusCode) {
+        self.status = status.as_u16();
+    }
+
+    /// How it ended, in Envoy's words.
+    pub(super) fn conclude(&mut self, details: Cow<'static, str>, flags: &'static str) {
+        self.details = details;
+        self.flags = flags;
+    }
+
+    /// The client went away before the end of the response.
+    pub(super) fn abandoned(&mut self) {
+        self.conclude(Cow::Borrowed("downstream_remote_disconnect"), "DC");
+    }
+
+    /// Not to be recorded: a health check.
+    pub(super) fn unrecorded(&mut self) {
+        self.recorded = false;
+    }
+
+    pub(super) fn add_received(&mut self, bytes: u64) {
+        self.received += bytes;
+    }
+
+    pub(super) fn add_sent(&mut self, bytes: u64) {
+        self.sent += bytes;
+    }
+
+    fn site_route(&self) -> Option<&SiteRoute> {
+        self.site.routes.get(self.route?)
+    }
+
+    fn metrics(&self) -> &RouteMetrics {
+        self.site_route().map_or(&self.site.unrouted, |route| &route.metrics)
+    }
+
+    /// Set on its response.
+    pub(super) fn response_headers(&self) -> &[(http::HeaderName, HeaderValue)] {
+        let of_route = self.site_route().map(|route| &route.response_headers);
+        of_route.unwrap_or(&self.site.response_headers)
+    }
+
+    fn log(&self, received: u64, duration: std::time::Duration) {
+        let text = |value: &Option<HeaderValue>| {
+            value.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+        };
+        let route = self.site_route().map_or("", |route| &route.spec.name);
+        let upstream_address = self
+            .endpoint
+            .as_ref()
+            .map_or_else(String::new, |endpoint| address_text(&endpoint.spec.address));
+        let certificate = self.conn.client_certificate.as_ref();
+        self.worker.observer.log_request(&RequestRecord {
+            peer: self.conn.peer,
+            method: self.method.as_str(),
+            authority: &text(&self.authority),
+            path: self.target.as_ref().map_or("", PathAndQuery::path),
+            query: self.target.as_ref().and_then(PathAndQuery::query),
+            headers: &self.captured,
+            request_id: self.request_id.to_str().unwrap_or_default(),
+            status: self.status,
+            response_code_details: &self.details,
+            response_flags: self.flags,
+            route,
+            upstream_cluster: if self.endpoint.is_some() { route } else { "" },
+            upstream_address: &upstream_address,
+            bytes_received: received,
+            bytes_sent: self.sent,
+            duration,
+            protocol: protocol(self.version),
+            tls_version: self.conn.tls_version,
+            client_certificate: certificate.and_then(|certificate| certificate.summary()),
+        });
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let observer = &self.worker.observer;
+        self.conn.in_flight.set(self.conn.in_flight.get().saturating_sub(1));
+        observer.metrics.requests_active.dec();
+        if !self.recorded {
+            return;
+        }
+        let duration = self.timeouts.started().elapsed();
+        let duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let uploaded = self.upload.as_ref().map_or(0, |upload| upload.received());
+        let received = self.received + uploaded;
+        observer.metrics.request_duration.record_us(duration_us);
+        self.metrics().record(observer.worker, self.status, duration_us, received, self.sent);
+        if observer.logs_requests() {
+            self.log(received, duration);
+        }
+    }
+}
+
+/// A trusted proxy's id, or a new one.
+fn request_id(worker: &Context, site: &Site, headers: &HeaderMap) -> HeaderValue {
+    if site.settings.forwarded_for.trusted_hops > 0
+        && let Some(id) = headers.get(REQUEST_ID).filter(|id| is_acceptable(id))
+    {
+        return id.clone();
+    }
+    worker.ids.next()
+}
+
+fn protocol(version: Version) -> HttpProtocol {
+    if version == Version::HTTP_2 { HttpProtocol::H2 } else { HttpProtocol::H1 }
+}
+
+fn address_text(address: &EndpointAddress) -> String {
+    match address {
+        EndpointAddress::Name(name, port) => format!("{name}:{port}"),
+        EndpointAddress::Ip(address) => address.to_string(),
+        EndpointAddress::Unix(path) => format!("unix:{}", path.display()),
+    }
+}

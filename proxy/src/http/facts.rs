@@ -1,0 +1,110 @@
+//! What is known of a connection, and what passes between it and its requests.
+
+use std::{
+    cell::{Cell, RefCell},
+    net::{IpAddr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use http::HeaderValue;
+
+use super::{certificate::ClientCertificate, exchange::Exchange, headers::forwarded};
+use crate::{observe::TlsVersion, upstream::Upgraded};
+
+/// What is known of a client's connection. Stays on its worker's thread.
+#[derive(Debug)]
+pub struct Facts {
+    /// The peer's address.
+    pub peer: SocketAddr,
+    /// Our address that it connected to.
+    pub local: SocketAddr,
+    /// The version of TLS; `None` in plain text.
+    pub tls_version: Option<TlsVersion>,
+    /// The name it asked for in its handshake.
+    pub sni: Option<Box<str>>,
+    /// The certificate it presented.
+    pub client_certificate: Option<ClientCertificate>,
+    /// Set by a request that left HTTP. Once hyper's connection future has ended, its transport
+    /// and this one's are to be joined.
+    pub upgrade: RefCell<Option<PendingUpgrade>>,
+    /// Requests under way, their response bodies included: while there are any, the connection is
+    /// not idle.
+    pub in_flight: Cell<usize>,
+    /// Requests so far.
+    pub requests: Cell<u64>,
+    peer_text: HeaderValue,
+}
+
+impl Facts {
+    /// Of a connection in plain text; the rest is filled in by its fields.
+    pub fn new(peer: SocketAddr, local: SocketAddr) -> Facts {
+        Facts {
+            peer,
+            local,
+            tls_version: None,
+            sni: None,
+            client_certificate: None,
+            upgrade: RefCell::new(None),
+            in_flight: Cell::new(0),
+            requests: Cell::new(0),
+            peer_text: forwarded::address_value(peer.ip().to_canonical()),
+        }
+    }
+
+    /// Whether the connection is TLS.
+    pub fn is_secure(&self) -> bool {
+        self.tls_version.is_some()
+    }
+
+    /// The peer's address, IPv4 where it is one.
+    pub(super) fn peer_ip(&self) -> IpAddr {
+        self.peer.ip().to_canonical()
+    }
+
+    /// An address as a header value; the peer's is made once.
+    pub(super) fn address_value(&self, address: IpAddr) -> HeaderValue {
+        match address == self.peer_ip() {
+            true => self.peer_text.clone(),
+            false => forwarded::address_value(address),
+        }
+    }
+
+    /// The peer's address as a header value.
+    pub(super) fn peer_value(&self) -> &HeaderValue {
+        &self.peer_text
+    }
+}
+
+/// A request that left HTTP: what `conn` joins the client's transport with.
+#[derive(Debug)]
+pub struct PendingUpgrade {
+    /// The upstream's connection.
+    pub upstream: Upgraded,
+    /// The longest both directions may be silent together; `None` is no limit.
+    pub idle_timeout: Option<Duration>,
+    /// When it ends at the latest; `None` is no limit.
+    pub deadline: Option<Instant>,
+    /// To be kept until the end: dropping it makes the request's record.
+    pub record: UpgradeRecord,
+}
+
+/// The record of a request that left HTTP, made when this is dropped.
+#[derive(Debug)]
+pub struct UpgradeRecord(pub(super) Box<Exchange>);
+
+impl UpgradeRecord {
+    /// Counts bytes from the client.
+    pub fn add_received(&mut self, bytes: u64) {
+        self.0.add_received(bytes);
+    }
+
+    /// Counts bytes to the client.
+    pub fn add_sent(&mut self, bytes: u64) {
+        self.0.add_sent(bytes);
+    }
+
+    /// Says that it ended because a limit of [`PendingUpgrade`] was reached.
+    pub fn timed_out(&mut self) {
+        self.0.conclude("stream_idle_timeout".into(), "SI");
+    }
+}

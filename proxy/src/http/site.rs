@@ -1,0 +1,144 @@
+//! The compiled form of the settings and routes, shared by all workers.
+
+use std::{cell::RefCell, collections::HashSet, ops::Deref, rc::Rc, sync::Arc};
+
+use http::{HeaderName, HeaderValue};
+
+use super::{
+    headers::{merged, rules::RequestRules},
+    request::Normalised,
+    request_id::RequestIds,
+    spec::{RouteSpec, Settings},
+};
+use crate::{
+    observe::{RouteMetrics, WorkerObserver},
+    route::{Matcher, PathMatch, Table},
+    upstream::{Cluster, Upstreams},
+};
+
+/// One route with what it needs at run time.
+#[derive(Debug)]
+pub struct Route {
+    /// What it does.
+    pub spec: RouteSpec,
+    /// Which requests it serves.
+    pub matcher: Matcher,
+    /// Where it forwards to; `None` where it answers itself.
+    pub cluster: Option<Arc<Cluster>>,
+    /// What is counted for it.
+    pub metrics: Arc<RouteMetrics>,
+}
+
+/// All that is configured of requests: immutable, one for all workers, replaced as a whole.
+#[derive(Debug)]
+pub struct Site {
+    pub(super) settings: Settings,
+    pub(super) routes: Vec<SiteRoute>,
+    /// Claim headers of the settings, as [`super::headers`] wants them.
+    pub(super) identity: HashSet<Box<str>>,
+    /// Counts requests that no route serves.
+    pub(super) unrouted: Arc<RouteMetrics>,
+    /// Set on our answers to those.
+    pub(super) response_headers: Vec<(HeaderName, HeaderValue)>,
+    table: Table,
+}
+
+/// A [`Route`] with what can be computed beforehand.
+#[derive(Debug)]
+pub(super) struct SiteRoute {
+    pub(super) spec: RouteSpec,
+    pub(super) path: PathMatch,
+    pub(super) cluster: Option<Arc<Cluster>>,
+    pub(super) metrics: Arc<RouteMetrics>,
+    pub(super) request_rules: RequestRules,
+    pub(super) response_headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Site {
+    /// Compiles. The order of the routes is the order of precedence; `unrouted` counts requests
+    /// that none of them serves.
+    pub fn new(settings: Settings, routes: Vec<Route>, unrouted: Arc<RouteMetrics>) -> Site {
+        let matchers: Vec<Matcher> = routes.iter().map(|route| route.matcher.clone()).collect();
+        let identity = settings.identity_headers.iter();
+        Site {
+            table: Table::new(&matchers),
+            identity: identity.map(|name| name.as_str().replace('_', "-").into()).collect(),
+            response_headers: merged(&settings.response_headers, &Default::default()),
+            routes: routes.into_iter().map(|route| SiteRoute::new(&settings, route)).collect(),
+            settings,
+            unrouted,
+        }
+    }
+
+    /// The route of a request and its index.
+    pub(super) fn find(&self, normal: &Normalised) -> Option<(usize, &SiteRoute)> {
+        let index = self.table.find(&normal.host, normal.port, normal.path())?;
+        self.routes.get(index).map(|route| (index, route))
+    }
+}
+
+impl SiteRoute {
+    fn new(settings: &Settings, route: Route) -> SiteRoute {
+        SiteRoute {
+            request_rules: RequestRules::new(&route.spec.request_headers),
+            response_headers: merged(&settings.response_headers, &route.spec.response_headers),
+            spec: route.spec,
+            path: route.matcher.path,
+            cluster: route.cluster,
+            metrics: route.metrics,
+        }
+    }
+}
+
+/// A worker's own hold on the shared [`Site`]: its requests count their references here, and never
+/// touch the counter that all workers share.
+#[derive(Debug)]
+pub struct LocalSite(Arc<Site>);
+
+impl Deref for LocalSite {
+    type Target = Site;
+
+    fn deref(&self) -> &Site {
+        &self.0
+    }
+}
+
+/// What a worker serves requests with. It stays on its worker's thread.
+#[derive(Debug)]
+pub struct Context {
+    /// The worker's connections to upstreams.
+    pub upstreams: Upstreams,
+    /// What the worker counts and logs into.
+    pub observer: Rc<WorkerObserver>,
+    pub(super) ids: RequestIds,
+    site: RefCell<Rc<LocalSite>>,
+}
+
+impl Context {
+    /// For one worker.
+    pub fn new(upstreams: Upstreams, observer: Rc<WorkerObserver>, site: Arc<Site>) -> Context {
+        let site = RefCell::new(Rc::new(LocalSite(site)));
+        Context { upstreams, observer, ids: RequestIds::new(), site }
+    }
+
+    /// The current site.
+    pub fn site(&self) -> Rc<LocalSite> {
+        self.site.borrow().clone()
+    }
+
+    /// Serves requests that come from now on with another site; those under way keep theirs.
+    pub fn set_site(&self, site: Arc<Site>) {
+        *self.site.borrow_mut() = Rc::new(LocalSite(site));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_site_can_be_shared_between_workers() {
+        fn shared<T: Send + Sync>() {}
+        shared::<Site>();
+    }
+}

@@ -1,0 +1,223 @@
+//! The limits on a request's time, with one timer for all of them.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use tokio::time::{Sleep, sleep_until};
+
+use super::{
+    client_body::Upload,
+    spec::{RouteSpec, Settings},
+};
+
+/// Which limit was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Limit {
+    /// For the request to arrive.
+    Request,
+    /// For the response, from the end of the request.
+    Response,
+    /// For the whole stream.
+    Stream,
+    /// Without a byte of the response.
+    Idle,
+}
+
+/// What limits a request's time. A timer is made only once something is waited for, and moved only
+/// when it fires or must fire earlier.
+#[derive(Debug)]
+pub(super) struct Timeouts {
+    started: Instant,
+    request: Option<Duration>,
+    response: Option<Duration>,
+    stream: Option<Duration>,
+    idle: Option<Duration>,
+    upload: Option<Rc<Upload>>,
+    /// The response's head has come: when its last byte came, as of the last wait.
+    responding: Option<Instant>,
+    moved: bool,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Timeouts {
+    /// For a request that began then.
+    pub(super) fn new(started: Instant, settings: &Settings) -> Timeouts {
+        Timeouts {
+            started,
+            request: settings.read_timeout,
+            response: settings.upstream_timeout,
+            stream: settings.stream_timeout,
+            idle: None,
+            upload: None,
+            responding: None,
+            moved: false,
+            timer: None,
+        }
+    }
+
+    /// When the request began.
+    pub(super) fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// The route is known.
+    pub(super) fn routed(&mut self, spec: &RouteSpec) {
+        self.response = spec.timeout;
+        self.idle = spec.idle_timeout;
+    }
+
+    /// The request has a body.
+    pub(super) fn uploading(&mut self, upload: Option<Rc<Upload>>) {
+        self.upload = upload;
+    }
+
+    /// The response's head has come. The request's body has no limit of its own from here on, as
+    /// in Envoy: both may go on for long.
+    pub(super) fn responding(&mut self) {
+        self.responding = Some(self.started);
+        self.moved = true;
+    }
+
+    /// A piece of the response has come.
+    pub(super) fn progress(&mut self) {
+        self.moved = true;
+    }
+
+    /// The end of an upgraded stream at the latest, and the longest it may be silent.
+    pub(super) fn of_upgrade(&self) -> (Option<Instant>, Option<Duration>) {
+        let stream = self.stream.map(|limit| self.started + limit);
+        let response = self.response.map(|limit| self.started + limit);
+        (earlier(stream, response), self.idle)
+    }
+
+    /// Waits for a future within the limits; dropped where one is reached.
+    pub(super) async fn within<F: Future>(&mut self, future: F) -> Result<F::Output, Limit> {
+        let mut future = pin!(future);
+        poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Ok(output)),
+            Poll::Pending => self.poll(cx).map(Err),
+        })
+        .await
+    }
+
+    /// To be called when what is waited for is not there: ready with the limit that was reached.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Limit> {
+        if self.moved {
+            self.responding = Some(Instant::now());
+            self.moved = false;
+        }
+        if let Some(upload) = &self.upload {
+            upload.wake_at_end(cx.waker());
+        }
+        loop {
+            let Some((at, limit)) = self.next() else {
+                return Poll::Pending;
+            };
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at.into())));
+            if timer.deadline().into_std() > at {
+                timer.as_mut().reset(at.into());
+            }
+            ready!(timer.as_mut().poll(cx));
+            if Instant::now() >= at {
+                return Poll::Ready(limit);
+            }
+            timer.as_mut().reset(at.into());
+        }
+    }
+
+    /// The limit to be reached first.
+    fn next(&self) -> Option<(Instant, Limit)> {
+        let request_end = self.upload.as_ref().map_or(Some(self.started), |upload| upload.ended());
+        let limits = [
+            (Some(self.started), self.stream, Limit::Stream),
+            (request_end, self.response, Limit::Response),
+            (self.waits_for_request(request_end), self.request, Limit::Request),
+            (self.responding, self.idle, Limit::Idle),
+        ];
+        limits
+            .into_iter()
+            .filter_map(|(from, limit, name)| Some((from?.checked_add(limit?)?, name)))
+            .min_by_key(|(at, _)| *at)
+    }
+
+    fn waits_for_request(&self, request_end: Option<Instant>) -> Option<Instant> {
+        let waits = request_end.is_none() && self.responding.is_none();
+        waits.then_some(self.started)
+    }
+}
+
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::testing::settings;
+
+    const fn seconds(n: u64) -> Option<Duration> {
+        Some(Duration::from_secs(n))
+    }
+
+    fn timeouts(request: u64, response: u64) -> Timeouts {
+        let settings = Settings {
+            read_timeout: seconds(request),
+            upstream_timeout: seconds(response),
+            ..settings()
+        };
+        Timeouts::new(Instant::now(), &settings)
+    }
+
+    fn after(timeouts: &Timeouts) -> Option<(u64, Limit)> {
+        timeouts.next().map(|(at, limit)| ((at - timeouts.started).as_secs(), limit))
+    }
+
+    #[test]
+    fn without_a_body_the_response_is_waited_for_from_the_start() {
+        assert_eq!(after(&timeouts(5, 30)), Some((30, Limit::Response)));
+    }
+
+    #[test]
+    fn while_the_body_comes_only_the_request_is_limited_and_then_only_the_response() {
+        let mut timeouts = timeouts(5, 1);
+        let upload = Rc::new(Upload::default());
+        timeouts.uploading(Some(upload.clone()));
+        assert_eq!(after(&timeouts), Some((5, Limit::Request)));
+        upload.end();
+        assert!(matches!(after(&timeouts), Some((_, Limit::Response))));
+    }
+
+    #[test]
+    fn once_a_response_has_begun_its_request_may_go_on() {
+        let mut timeouts = timeouts(5, 1);
+        timeouts.uploading(Some(Rc::new(Upload::default())));
+        timeouts.responding();
+        assert_eq!(after(&timeouts), None);
+        timeouts.idle = seconds(7);
+        assert_eq!(after(&timeouts), Some((7, Limit::Idle)));
+    }
+
+    #[test]
+    fn the_stream_is_limited_in_every_state() {
+        let mut timeouts = timeouts(5, 30);
+        timeouts.stream = seconds(3);
+        assert_eq!(after(&timeouts), Some((3, Limit::Stream)));
+        timeouts.responding();
+        assert_eq!(after(&timeouts), Some((3, Limit::Stream)));
+    }
+
+    #[test]
+    fn a_limit_beyond_all_time_is_none() {
+        let mut timeouts = timeouts(5, 30);
+        timeouts.response = Some(Duration::MAX);
+        assert_eq!(after(&timeouts), None);
+    }
+}
