@@ -158,12 +158,11 @@ impl Connection<'_> {
 fn tls_facts(peer: SocketAddr, local: SocketAddr, stream: &TlsStream) -> http::Facts {
     let session = stream.session();
     let leaf = session.peer_certificates().and_then(|chain| chain.first());
-    http::Facts {
-        tls_version: Some(tls_version(session.protocol_version())),
-        sni: stream.context().and_then(|context| context.server_name()).map(Into::into),
-        client_certificate: leaf.map(|leaf| http::ClientCertificate::new(leaf.clone())),
-        ..http::Facts::new(peer, local)
-    }
+    let mut facts = http::Facts::new(peer, local);
+    facts.tls_version = Some(tls_version(session.protocol_version()));
+    facts.sni = stream.context().and_then(|context| context.server_name()).map(Into::into);
+    facts.client_certificate = leaf.map(|leaf| http::ClientCertificate::new(leaf.clone()));
+    facts
 }
 
 fn tls_version(version: Option<ProtocolVersion>) -> TlsVersion {
