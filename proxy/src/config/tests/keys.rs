@@ -65,7 +65,12 @@ fn route(path: &str, value: &str) -> String {
     let from = if path == "from" { "id: x" } else { "from: https://a" };
     let own = match path.split_once("[].") {
         Some((list, rest)) => format!("{list}: [{{{}}}]", nested(rest, value).trim_end()),
-        None => nested(path, value).trim_end().to_owned(),
+        None => match path.strip_prefix("redirect.") {
+            Some(rest) if rest != "host_redirect" => {
+                format!("redirect: {{host_redirect: c, {rest}: {value}}}")
+            }
+            _ => nested(path, value).trim_end().to_owned(),
+        },
     };
     format!("routes: [{{{from}, {action}, {companion}, {own}}}]\n")
 }
