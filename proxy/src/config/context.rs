@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
@@ -88,12 +88,8 @@ impl Context {
         });
     }
 
-    /// Two checks that read the same key find the same mistake; it is told once.
     fn push(&self, finding: Diagnostic) {
-        let mut findings = self.findings.borrow_mut();
-        if !findings.contains(&finding) {
-            findings.push(finding);
-        }
+        self.findings.borrow_mut().push(finding);
     }
 
     fn variable(&self, key_path: &str) -> Option<&str> {
@@ -130,9 +126,14 @@ impl Context {
         Ok(content)
     }
 
-    /// All that was gathered.
+    /// All that was gathered, in the order of the file.
     pub(super) fn finish(self) -> (Vec<Diagnostic>, Vec<ReadFile>) {
-        (self.findings.into_inner(), self.files.into_inner())
+        let mut findings = self.findings.into_inner();
+        findings.sort_by_key(|finding| (finding.line.is_none(), finding.line));
+        // Two checks that read the same key find the same mistake; it is told once.
+        let mut told = HashSet::new();
+        findings.retain(|finding| told.insert(finding.clone()));
+        (findings, self.files.into_inner())
     }
 }
 

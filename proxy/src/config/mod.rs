@@ -50,8 +50,7 @@ pub struct Loaded {
 pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Diagnostics> {
     let mut context = Context::new(path);
     let config = build(path, environment, &mut context);
-    let (mut findings, files) = context.finish();
-    findings.sort_by_key(|finding| (finding.line.is_none(), finding.line));
+    let (findings, files) = context.finish();
     let failed = findings.iter().any(|finding| finding.severity == Severity::Error);
     match config {
         Some(mut config) if !failed => {

@@ -5,4 +5,5 @@ mod diagnostics;
 mod environment;
 mod facts;
 mod guides;
-mod support;
+mod keys;
+pub(super) mod support;

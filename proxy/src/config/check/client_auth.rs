@@ -18,8 +18,7 @@ pub(super) fn client_auth(root: &Section<'_>, materials: &Materials) -> Option<C
         return None;
     };
     if enforced.is_none() && !section.has("enforcement") {
-        let place = if section.path().is_empty() { root } else { &section };
-        place.warn_with_hint(
+        section.warn_with_hint(
             "enforcement",
             "is absent: connections without a valid client certificate are refused on all routes, \
              where Pomerium would ask and answer 495",

@@ -3,7 +3,10 @@
 use http::{HeaderName, HeaderValue, StatusCode, uri::Authority};
 use regex::Regex;
 
-use super::super::section::Section;
+use super::{
+    super::{diagnostic::Severity, section::Section},
+    inspect::any_on,
+};
 use crate::http::{HostRewrite, PathRewrite, RedirectPath, RedirectSpec};
 
 /// What becomes of the path; the path of the first `to` acts as a prefix where nothing is said.
@@ -55,7 +58,7 @@ fn warn_of_losers(route: &Section<'_>) {
         "host_path_regex_rewrite_pattern",
         "preserve_host_header",
     ];
-    let mut given = order.into_iter().filter(|key| super::inspect::any_on(route, &[key]));
+    let mut given = order.into_iter().filter(|key| any_on(route, &[key]));
     if let Some(winner) = given.next() {
         for loser in given {
             route.warn(loser, format!("has no effect: `{winner}` wins"));
@@ -147,6 +150,12 @@ fn substitution(text: &str, groups: usize) -> Result<String, String> {
 
 /// `redirect`.
 pub(super) fn redirect(section: &Section<'_>) -> RedirectSpec {
+    if leads_back(section) {
+        let context = section.context();
+        let message = "leads back to where the client was";
+        let hint = Some("set a scheme, host, port or path to go to".to_owned());
+        context.report(Severity::Error, section.path(), message, hint);
+    }
     RedirectSpec {
         scheme: redirect_scheme(section),
         host: redirect_host(section),
@@ -155,6 +164,19 @@ pub(super) fn redirect(section: &Section<'_>) -> RedirectSpec {
         status: redirect_status(section),
         strip_query: section.flag("strip_query").unwrap_or(false),
     }
+}
+
+/// Whether nothing of the target is given, so that a client would go in a circle.
+fn leads_back(section: &Section<'_>) -> bool {
+    let target = [
+        "https_redirect",
+        "scheme_redirect",
+        "host_redirect",
+        "port_redirect",
+        "path_redirect",
+        "prefix_rewrite",
+    ];
+    !any_on(section, &target)
 }
 
 fn redirect_scheme(section: &Section<'_>) -> Option<Box<str>> {

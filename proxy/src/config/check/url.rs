@@ -37,7 +37,8 @@ impl Url {
 /// Reads a URL; the error says what is wrong with it.
 pub(super) fn parse(text: &str) -> Result<Url, String> {
     if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err(format!("`{}` has white space in it", text.escape_debug()));
+        // Not shown: there may be a password in it.
+        return Err("the URL has white space in it".to_owned());
     }
     let (scheme, rest) = text.split_once("://").ok_or_else(|| format!("`{text}` has no scheme"))?;
     if rest.contains(['?', '#']) {

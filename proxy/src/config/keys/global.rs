@@ -109,7 +109,7 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "set_response_headers",
         Map,
-        "see below",
+        "as described",
         "Headers to set on every response, instead of `X-Frame-Options: SAMEORIGIN`, `X-XSS-Protection: 1; mode=block` and, where certificates are given, `Strict-Transport-Security`. The key `disable` sets none. Its variable is `HEADERS`: JSON, or `K:V,K:V`.",
     ),
     key(
@@ -157,7 +157,7 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "access_log_fields",
         List,
-        "see below",
+        "as described",
         "Fields of a request's record, in order: `upstream-cluster`, `method`, `authority`, `path`, `user-agent`, `referer`, `forwarded-for`, `request-id`, `duration`, `size`, `response-code`, `response-code-details` (these by default), `client-certificate`, `cluster-stat-name`, `ip`, `query`, `headers.<Name>`.",
     ),
     key(

@@ -6,6 +6,8 @@ mod global;
 mod own;
 mod route;
 
+use std::{collections::HashMap, sync::LazyLock};
+
 /// One key.
 #[derive(Debug)]
 pub(super) struct Key {
@@ -92,8 +94,9 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key> {
 
 /// The key at a path such as `routes[3].to`. The old list of routes, `policy`, has the same keys.
 pub(super) fn find(key_path: &str) -> Option<&'static Key> {
-    let general = generalise(key_path);
-    all().find(|key| key.path == general)
+    static BY_PATH: LazyLock<HashMap<&str, &Key>> =
+        LazyLock::new(|| all().map(|key| (key.path, key)).collect());
+    BY_PATH.get(generalise(key_path).as_str()).copied()
 }
 
 /// The form of the value at a path; `Section` for the document itself and for elements of a list

@@ -337,10 +337,15 @@ fn routes_need_a_source_and_one_action() {
         ),
         ("to: []", &["config.yaml:4: routes[0].to: is an empty list"]),
         (
-            "redirect: {response_code: 300}",
+            "redirect: {https_redirect: true, response_code: 300}",
             &[
                 "config.yaml:4: routes[0].redirect.response_code: unsupported redirect response code 300 (supported values: 301, 302, 303, 307, 308)",
             ],
+        ),
+        (
+            "redirect: {strip_query: true}",
+            &["config.yaml:4: routes[0].redirect: leads back to where the client was (set a \
+                 scheme, host, port or path to go to)"],
         ),
         (
             "redirect: {https_redirect: true, scheme_redirect: http}",
