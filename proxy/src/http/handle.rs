@@ -261,3 +261,6 @@ fn answer(mut exchange: Box<Exchange>, reply: Reply) -> Response<Body> {
     exchange.conclude(reply.details, reply.flags);
     response.map(|body| Body::full(body, exchange))
 }
+
+#[cfg(test)]
+mod tests;
