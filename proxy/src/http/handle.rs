@@ -111,7 +111,7 @@ async fn serve(
         site: &site,
         route,
         proxy,
-        endpoint: &endpoint,
+        upstream: &endpoint.spec.authority,
         conn: &conn,
         normal: &normal,
         request_id: &exchange.request_id,

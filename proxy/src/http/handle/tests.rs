@@ -6,7 +6,6 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context as TaskContext, Poll, Waker},
-    time::Duration,
 };
 
 use http::{HeaderName, HeaderValue};
@@ -17,15 +16,14 @@ use crate::{
     http::{
         Route,
         spec::{
-            EscapedSlashes, HostRewrite, PathRewrite, RedirectPath, RedirectSpec,
-            ResponseHeaderRules, RouteSpec, Settings,
+            EscapedSlashes, RedirectPath, RedirectSpec, ResponseHeaderRules, RouteSpec, Settings,
         },
-        testing::settings,
+        testing::{proxy, route, settings},
     },
     observe::{HttpProtocol, RouteMetrics, WorkerObserver},
     policy::Access,
     route::{HostMatch, Matcher, PathMatch, PortMatch},
-    upstream::{BalancePolicy, ClusterSpec, Upstreams},
+    upstream::Upstreams,
 };
 
 /// A peer that has sent all it will send.
@@ -85,35 +83,8 @@ fn worker(settings: Settings, routes: Vec<(PathMatch, RouteSpec)>) -> Rc<Context
     Rc::new(Context::new(Upstreams::new(observer.clone()), observer, site))
 }
 
-fn route(access: Access, action: ActionSpec) -> RouteSpec {
-    RouteSpec {
-        name: "a".into(),
-        access,
-        action,
-        timeout: None,
-        idle_timeout: None,
-        request_headers: Default::default(),
-        response_headers: Default::default(),
-        pass_identity_headers: false,
-        upgrades: Vec::new(),
-    }
-}
-
 fn hello() -> ActionSpec {
     ActionSpec::Respond { status: StatusCode::OK, body: Bytes::from_static(b"hello") }
-}
-
-fn proxy() -> ActionSpec {
-    ActionSpec::Proxy(ProxySpec {
-        cluster: ClusterSpec {
-            name: "a".into(),
-            endpoints: Vec::new(),
-            balance: BalancePolicy::RoundRobin,
-            connect_timeout: Duration::from_secs(1),
-        },
-        path: PathRewrite::Keep,
-        host: HostRewrite::Upstream,
-    })
 }
 
 /// The bytes a client gets that sends these and then closes its side.
@@ -299,14 +270,15 @@ fn a_grpc_client_is_told_a_grpc_status() {
 
 #[test]
 fn a_route_that_cannot_forward_is_our_fault() {
-    let answer = served(&public(proxy()), "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    let answer =
+        served(&public(ActionSpec::Proxy(proxy())), "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
     assert_eq!(status(&answer), "500");
 }
 
 #[test]
 fn an_upgrade_that_its_route_does_not_allow_is_refused() {
     let answer = served(
-        &public(proxy()),
+        &public(ActionSpec::Proxy(proxy())),
         "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
     );
     assert_eq!(status(&answer), "403");
