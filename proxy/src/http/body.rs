@@ -92,7 +92,8 @@ impl Body {
                 Some(Ok(frame))
             }
             Some(Err(error)) => {
-                let details = format!("upstream_reset_after_response_started{{{error}}}");
+                let details =
+                    format!("upstream_reset_after_response_started{{{}}}", with_causes(&error));
                 exchange.conclude(details.into(), "UC");
                 Some(Err(self.fail(BodyError::Upstream(error.into()))))
             }
@@ -125,6 +126,18 @@ impl Body {
         self.kind = Kind::Empty;
         self.exchange = None;
     }
+}
+
+/// An error and what caused it, which hyper's own text leaves out.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }
 
 impl http_body::Body for Body {

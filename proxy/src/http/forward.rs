@@ -15,7 +15,7 @@ use super::{
     site::{Site, SiteRoute},
     spec::ProxySpec,
 };
-use crate::upstream::{Endpoint, ResponseBody};
+use crate::upstream::ResponseBody;
 
 /// What a forwarded request is made of.
 #[derive(Debug)]
@@ -23,7 +23,8 @@ pub(super) struct Forward<'a> {
     pub(super) site: &'a Site,
     pub(super) route: &'a SiteRoute,
     pub(super) proxy: &'a ProxySpec,
-    pub(super) endpoint: &'a Endpoint,
+    /// The chosen upstream's host, for the Host header.
+    pub(super) upstream: &'a str,
     pub(super) conn: &'a Facts,
     pub(super) normal: &'a Normalised,
     pub(super) request_id: &'a HeaderValue,
@@ -52,8 +53,7 @@ impl Forward<'_> {
     /// Says who asks for what, then does what the route's own rules want.
     fn address(&self, parts: &mut Parts) {
         let headers = &mut parts.headers;
-        let authority = &self.endpoint.spec.authority;
-        let host = rewrite::host(self.normal, headers, &self.proxy.host, authority);
+        let host = rewrite::host(self.normal, headers, &self.proxy.host, self.upstream);
         let said = forwarded::Forwarded {
             peer: self.conn.peer_value(),
             client: &self.conn.address_value(self.client),
@@ -85,3 +85,6 @@ pub(super) fn response(
     exchange.conclude("via_upstream".into(), "");
     response
 }
+
+#[cfg(test)]
+mod tests;

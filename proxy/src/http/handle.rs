@@ -111,7 +111,7 @@ async fn serve(
         site: &site,
         route,
         proxy,
-        endpoint: &endpoint,
+        upstream: &endpoint.spec.authority,
         conn: &conn,
         normal: &normal,
         request_id: &exchange.request_id,
@@ -261,3 +261,6 @@ fn answer(mut exchange: Box<Exchange>, reply: Reply) -> Response<Body> {
     exchange.conclude(reply.details, reply.flags);
     response.map(|body| Body::full(body, exchange))
 }
+
+#[cfg(test)]
+mod tests;

@@ -102,8 +102,7 @@ pub(super) fn direct(status: StatusCode, body: &Bytes, asked: &Asked) -> Reply {
     reply(text(status, body.clone()), asked, "direct_response")
 }
 
-/// The answer of a route, or of us, that leads elsewhere. Without `secure` connections stay as
-/// they are.
+/// The answer that leads elsewhere.
 pub(super) fn redirect(status: StatusCode, location: HeaderValue, asked: &Asked) -> Reply {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = status;

@@ -1,6 +1,15 @@
 //! What the tests of this room share.
 
-use super::spec::{EscapedSlashes, ForwardedFor, Settings, Underscores};
+use std::time::Duration;
+
+use super::spec::{
+    ActionSpec, EscapedSlashes, ForwardedFor, HostRewrite, PathRewrite, ProxySpec, RouteSpec,
+    Settings, Underscores,
+};
+use crate::{
+    policy::Access,
+    upstream::{BalancePolicy, ClusterSpec},
+};
 
 /// The default settings of Pomerium, without response headers.
 pub(super) fn settings() -> Settings {
@@ -16,5 +25,34 @@ pub(super) fn settings() -> Settings {
         forwarded_for: ForwardedFor { skip_append: false, trusted_hops: 0 },
         response_headers: Vec::new(),
         identity_headers: Vec::new(),
+    }
+}
+
+/// A route without rules of its own.
+pub(super) fn route(access: Access, action: ActionSpec) -> RouteSpec {
+    RouteSpec {
+        name: "a".into(),
+        access,
+        action,
+        timeout: None,
+        idle_timeout: None,
+        request_headers: Default::default(),
+        response_headers: Default::default(),
+        pass_identity_headers: false,
+        upgrades: Vec::new(),
+    }
+}
+
+/// Forwards to nowhere, with the upstream's own host.
+pub(super) fn proxy() -> ProxySpec {
+    ProxySpec {
+        cluster: ClusterSpec {
+            name: "a".into(),
+            endpoints: Vec::new(),
+            balance: BalancePolicy::RoundRobin,
+            connect_timeout: Duration::from_secs(1),
+        },
+        path: PathRewrite::Keep,
+        host: HostRewrite::Upstream,
     }
 }

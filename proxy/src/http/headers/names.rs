@@ -53,15 +53,18 @@ pub(super) fn folded(name: &str) -> Cow<'_, str> {
 /// Whether a rule of the configuration may set or remove this header: those that say where a
 /// message ends or whom it is for are not its business.
 pub(super) fn is_configurable(name: &str) -> bool {
-    !matches!(name, "host" | "content-length" | "trailer" | "expect")
-        && !matches!(
-            name,
-            "connection"
-                | "keep-alive"
-                | "proxy-connection"
-                | "te"
-                | "transfer-encoding"
-                | "upgrade"
-                | "http2-settings"
-        )
+    !matches!(
+        name,
+        "connection"
+            | "content-length"
+            | "expect"
+            | "host"
+            | "http2-settings"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
 }

@@ -10,10 +10,14 @@ use crate::http::{
 
 /// Concern the upstream's connection alone (RFC 9110 section 7.6.1). `Trailer` is not among them:
 /// hyper sends to an HTTP/1.1 client only the trailers that it announces.
-const HOP_BY_HOP: [HeaderName; 4] =
-    [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE, header::TE];
-const HOP_BY_HOP_TOO: [HeaderName; 2] =
-    [HeaderName::from_static("keep-alive"), HeaderName::from_static("proxy-connection")];
+const HOP_BY_HOP: [HeaderName; 6] = [
+    header::CONNECTION,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::TE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
 
 /// Makes of an upstream's headers the client's. `set` is what [`merged`] made of the settings and
 /// the route's rules.
@@ -24,7 +28,7 @@ pub(in crate::http) fn forward_response(
     request_id: &HeaderValue,
 ) {
     remove_nominated(headers);
-    for name in HOP_BY_HOP.iter().chain(&HOP_BY_HOP_TOO) {
+    for name in &HOP_BY_HOP {
         headers.remove(name);
     }
     for rule in rewrite {

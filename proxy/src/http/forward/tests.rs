@@ -1,0 +1,136 @@
+use std::sync::Arc;
+
+use http::{HeaderName, Request};
+
+use super::*;
+use crate::{
+    http::{
+        Route,
+        request::normalise,
+        spec::{ActionSpec, HeaderTemplate, HostRewrite, PathRewrite, RouteSpec, TemplatePart},
+        testing::{proxy, route, settings},
+    },
+    observe::RouteMetrics,
+    policy::Access,
+    route::{HostMatch, Matcher, PathMatch, PortMatch},
+};
+
+const ID: HeaderValue = HeaderValue::from_static("id-1");
+
+/// The head that the upstream gets of a request through this route.
+fn forwarded(spec: RouteSpec, upgrade: &Upgrade, request: Request<()>) -> Parts {
+    let ActionSpec::Proxy(proxy) = spec.action.clone() else { panic!("no proxy") };
+    let matcher = Matcher {
+        host: HostMatch::Exact("a.example".into()),
+        port: PortMatch::Any,
+        path: PathMatch::Prefix("/old".into()),
+    };
+    let metrics = || Arc::new(RouteMetrics::new(1));
+    let route = Route { spec, matcher, cluster: None, metrics: metrics() };
+    let site = Site::new(settings(), vec![route], metrics());
+    let conn = Facts::new("192.0.2.1:5".parse().unwrap(), "192.0.2.2:80".parse().unwrap());
+    let (mut parts, ()) = request.into_parts();
+    let normal = normalise(&mut parts, &site.settings).unwrap();
+    let (_, route) = site.find(&normal).unwrap();
+    let forward = Forward {
+        site: &site,
+        route,
+        proxy: &proxy,
+        upstream: "up.example:8080",
+        conn: &conn,
+        normal: &normal,
+        request_id: &ID,
+        client: conn.peer_ip(),
+    };
+    forward.head(parts, upgrade).unwrap()
+}
+
+fn public() -> RouteSpec {
+    route(Access::Public, ActionSpec::Proxy(proxy()))
+}
+
+fn get(headers: &[(&str, &str)]) -> Request<()> {
+    let mut builder = Request::get("/old/x?q");
+    for (name, value) in headers {
+        builder = builder.header(*name, *value);
+    }
+    builder.body(()).unwrap()
+}
+
+#[test]
+fn an_upstream_is_told_who_asks_for_what() {
+    let parts = forwarded(public(), &Upgrade::None, get(&[("host", "A.example")]));
+    assert_eq!(parts.uri, "/old/x?q");
+    assert_eq!(parts.headers["host"], "up.example:8080");
+    assert_eq!(parts.headers["x-forwarded-host"], "A.example");
+    assert_eq!(parts.headers["x-forwarded-for"], "192.0.2.1");
+    assert_eq!(parts.headers["x-forwarded-proto"], "http");
+    assert_eq!(parts.headers["x-envoy-external-address"], "192.0.2.1");
+    assert_eq!(parts.headers["x-request-id"], "id-1");
+}
+
+#[test]
+fn a_preserved_host_is_not_said_twice() {
+    let mut spec = public();
+    spec.action = ActionSpec::Proxy(ProxySpec { host: HostRewrite::Preserve, ..proxy() });
+    let request = get(&[("host", "A.example"), ("x-forwarded-host", "evil.example")]);
+    let parts = forwarded(spec, &Upgrade::None, request);
+    assert_eq!(parts.headers["host"], "A.example");
+    assert!(!parts.headers.contains_key("x-forwarded-host"));
+}
+
+#[test]
+fn a_connection_token_removes_nothing_that_we_add() {
+    let mut spec = public();
+    let template = HeaderTemplate(vec![TemplatePart::Literal("ours".into())]);
+    spec.request_headers.set = vec![(HeaderName::from_static("x-user"), template)];
+    let request = get(&[
+        ("host", "a.example"),
+        ("connection", "x-user, x-request-id, x-forwarded-for, x-forwarded-proto, host"),
+        ("x-user", "theirs"),
+    ]);
+    let parts = forwarded(spec, &Upgrade::None, request);
+    assert_eq!(parts.headers["x-user"], "ours");
+    assert_eq!(parts.headers["x-request-id"], "id-1");
+    assert_eq!(parts.headers["x-forwarded-for"], "192.0.2.1");
+    assert!(!parts.headers.contains_key("connection"));
+}
+
+#[test]
+fn a_route_that_removes_x_forwarded_host_gets_none() {
+    let mut spec = public();
+    spec.request_headers.remove = vec![HeaderName::from_static("x-forwarded-host")];
+    let parts = forwarded(spec, &Upgrade::None, get(&[("host", "a.example")]));
+    assert!(!parts.headers.contains_key("x-forwarded-host"));
+}
+
+#[test]
+fn an_allowed_upgrade_is_asked_for_again() {
+    let upgrade = Upgrade::Allowed(HeaderValue::from_static("websocket"));
+    let request = get(&[
+        ("host", "a.example"),
+        ("connection", "keep-alive, Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-key", "k"),
+    ]);
+    let parts = forwarded(public(), &upgrade, request);
+    assert_eq!(parts.headers["connection"], "upgrade");
+    assert_eq!(parts.headers["upgrade"], "websocket");
+    assert_eq!(parts.headers["sec-websocket-key"], "k");
+}
+
+#[test]
+fn the_path_is_rewritten_and_http2s_authority_becomes_a_host() {
+    let mut spec = public();
+    spec.action = ActionSpec::Proxy(ProxySpec {
+        path: PathRewrite::Prefix("/new".into()),
+        host: HostRewrite::Preserve,
+        ..proxy()
+    });
+    let mut request = Request::get("https://a.example/old/x?q").body(()).unwrap();
+    *request.version_mut() = Version::HTTP_2;
+    let parts = forwarded(spec, &Upgrade::None, request);
+    assert_eq!(parts.uri, "/new/x?q");
+    assert_eq!(parts.headers["host"], "a.example");
+    assert_eq!(parts.version, Version::HTTP_11);
+}

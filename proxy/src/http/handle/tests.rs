@@ -1,0 +1,285 @@
+//! Requests that never reach an upstream, over hyper's own server on a connection in memory.
+
+use std::{
+    cell::RefCell,
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context as TaskContext, Poll, Waker},
+};
+
+use http::{HeaderName, HeaderValue};
+use hyper::rt::ReadBufCursor;
+
+use super::*;
+use crate::{
+    http::{
+        Route,
+        spec::{
+            EscapedSlashes, RedirectPath, RedirectSpec, ResponseHeaderRules, RouteSpec, Settings,
+        },
+        testing::{proxy, route, settings},
+    },
+    observe::{HttpProtocol, RouteMetrics, WorkerObserver},
+    policy::Access,
+    route::{HostMatch, Matcher, PathMatch, PortMatch},
+    upstream::Upstreams,
+};
+
+/// A peer that has sent all it will send.
+struct Wire {
+    input: Vec<u8>,
+    output: Rc<RefCell<Vec<u8>>>,
+}
+
+impl hyper::rt::Read for Wire {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _cx: &mut TaskContext<'_>,
+        mut buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let length = self.input.len().min(buf.remaining());
+        let rest = self.input.split_off(length);
+        buf.put_slice(&self.input);
+        self.input = rest;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl hyper::rt::Write for Wire {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _cx: &mut TaskContext<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.output.borrow_mut().extend_from_slice(buf);
+        Poll::Ready(Ok(buf.len()))
+    }
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn worker(settings: Settings, routes: Vec<(PathMatch, RouteSpec)>) -> Rc<Context> {
+    let metrics = || Arc::new(RouteMetrics::new(1));
+    let routes = routes
+        .into_iter()
+        .map(|(path, spec)| Route {
+            spec,
+            matcher: Matcher {
+                host: HostMatch::Exact("a.example".into()),
+                port: PortMatch::Any,
+                path,
+            },
+            cluster: None,
+            metrics: metrics(),
+        })
+        .collect();
+    let site = Arc::new(Site::new(settings, routes, metrics()));
+    let observer = Rc::new(WorkerObserver::detached(0));
+    Rc::new(Context::new(Upstreams::new(observer.clone()), observer, site))
+}
+
+fn hello() -> ActionSpec {
+    ActionSpec::Respond { status: StatusCode::OK, body: Bytes::from_static(b"hello") }
+}
+
+/// The bytes a client gets that sends these and then closes its side.
+fn served(worker: &Rc<Context>, input: &str) -> String {
+    let conn = Rc::new(Facts::new("192.0.2.1:5".parse().unwrap(), "192.0.2.2:80".parse().unwrap()));
+    let output = Rc::new(RefCell::new(Vec::new()));
+    let wire = Wire { input: input.as_bytes().to_vec(), output: output.clone() };
+    {
+        let service = hyper::service::service_fn(|request| handle_owned(worker, &conn, request));
+        let mut connection = pin!(
+            hyper::server::conn::http1::Builder::new()
+                .half_close(true)
+                .auto_date_header(false)
+                .serve_connection(wire, service)
+        );
+        let mut cx = TaskContext::from_waker(Waker::noop());
+        assert!(connection.as_mut().poll(&mut cx).is_ready(), "the connection waits for something");
+    }
+    assert_eq!(conn.in_flight.get(), 0);
+    assert_eq!(worker.observer.metrics.requests_active.get(), 0);
+    let requests = worker.observer.metrics.requests.get(HttpProtocol::H1);
+    assert_eq!(conn.requests.get(), requests);
+    String::from_utf8(output.take()).unwrap()
+}
+
+fn handle_owned(
+    worker: &Rc<Context>,
+    conn: &Rc<Facts>,
+    request: Request<Incoming>,
+) -> impl Future<Output = Result<Response<Body>, Infallible>> + use<> {
+    let (worker, conn) = (worker.clone(), conn.clone());
+    async move { handle(&worker, &conn, request).await }
+}
+
+fn public(action: ActionSpec) -> Rc<Context> {
+    worker(settings(), vec![(PathMatch::Any, route(Access::Public, action))])
+}
+
+fn status(answer: &str) -> &str {
+    answer.get(9..12).unwrap_or(answer)
+}
+
+#[test]
+fn a_routes_own_answer_is_sent_with_a_request_id() {
+    let answer = served(&public(hello()), "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("\r\nx-request-id: "), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nhello"), "{answer}");
+}
+
+#[test]
+fn requests_on_one_connection_are_served_one_after_another() {
+    let two = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\nGET /ping HTTP/1.1\r\nHost: x\r\n\r\n";
+    let answer = served(&public(hello()), two);
+    assert_eq!(answer.matches("HTTP/1.1 200 OK").count(), 2, "{answer}");
+    assert!(answer.ends_with("\r\n\r\nOK"), "{answer}");
+}
+
+#[test]
+fn a_request_that_no_route_serves_is_not_found() {
+    let answer = served(
+        &public(hello()),
+        "GET / HTTP/1.1\r\nHost: b.example\r\nAccept: application/json\r\n\r\n",
+    );
+    assert_eq!(status(&answer), "404");
+    assert!(answer.contains("{\"error\":\"not found\",\"request_id\":\""), "{answer}");
+}
+
+#[test]
+fn a_route_without_a_policy_lets_nobody_in_and_tells_robots_so() {
+    let closed = worker(settings(), vec![(PathMatch::Any, route(Access::Nobody, hello()))]);
+    assert_eq!(status(&served(&closed, "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")), "403");
+    let robots = served(&worker_of(&closed), "GET /robots.txt HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    assert!(robots.ends_with("User-agent: *\nDisallow: /"), "{robots}");
+}
+
+/// The same site on a worker that has served nothing.
+fn worker_of(other: &Rc<Context>) -> Rc<Context> {
+    let fresh = worker(settings(), vec![]);
+    fresh.set_site(other.site().shared());
+    fresh
+}
+
+#[test]
+fn sign_in_paths_are_not_a_routes_to_serve() {
+    let answer = served(&public(hello()), "GET /.pomerium/x HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    assert_eq!(status(&answer), "404");
+}
+
+#[test]
+fn a_bad_head_is_refused_and_ends_the_connection() {
+    for head in [
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a.example\r\nHost: a.example\r\n\r\n",
+        "GET http://b.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n",
+        "GET /%2e%2e%2fx HTTP/1.1\r\nHost: a.example\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a.example\r\nx_y: 1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: user@a.example\r\n\r\n",
+        "OPTIONS * HTTP/1.1\r\nHost: a.example\r\n\r\n",
+    ] {
+        let next = format!("{head}GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+        let answer = served(&public(hello()), &next);
+        assert_eq!(status(&answer), "400", "{head}");
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+    }
+}
+
+#[test]
+fn http10_with_transfer_encoding_is_refused() {
+    let answer = served(
+        &public(hello()),
+        "POST / HTTP/1.0\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    );
+    assert_eq!(status(&answer), "400");
+}
+
+#[test]
+fn connect_is_not_served() {
+    let answer = served(
+        &public(hello()),
+        "CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+    );
+    assert_eq!(status(&answer), "405");
+    assert!(answer.contains("\r\nallow: GET"), "{answer}");
+    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+}
+
+#[test]
+fn the_answer_to_head_has_no_body() {
+    let answer = served(&public(hello()), "HEAD / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    assert!(answer.contains("\r\ncontent-length: 5\r\n"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+}
+
+#[test]
+fn escaped_slashes_lead_to_the_normal_path_where_the_settings_say_so() {
+    let redirecting = Settings { escaped_slashes: EscapedSlashes::Redirect, ..settings() };
+    let routes = vec![(PathMatch::Any, route(Access::Public, hello()))];
+    let answer = served(
+        &worker(redirecting, routes),
+        "GET /a%2F%2Fevil?q HTTP/1.1\r\nHost: a.example:8080\r\n\r\n",
+    );
+    assert_eq!(status(&answer), "307");
+    assert!(answer.contains("\r\nlocation: http://a.example:8080/a/evil?q\r\n"), "{answer}");
+}
+
+#[test]
+fn a_redirect_is_answered_with_the_headers_of_the_configuration() {
+    let spec = RedirectSpec {
+        scheme: Some("https".into()),
+        host: None,
+        port: None,
+        path: RedirectPath::Keep,
+        status: StatusCode::PERMANENT_REDIRECT,
+        strip_query: false,
+    };
+    let hsts = (HeaderName::from_static("x-a"), HeaderValue::from_static("1"));
+    let mut route = route(Access::Public, ActionSpec::Redirect(spec));
+    route.response_headers = ResponseHeaderRules { set: vec![hsts], ..Default::default() };
+    let worker = worker(settings(), vec![(PathMatch::Any, route)]);
+    let answer = served(&worker, "GET /x?q HTTP/1.1\r\nHost: a.example:80\r\n\r\n");
+    assert_eq!(status(&answer), "308");
+    assert!(answer.contains("\r\nlocation: https://a.example/x?q\r\n"), "{answer}");
+    assert!(answer.contains("\r\nx-a: 1\r\n"), "{answer}");
+}
+
+#[test]
+fn health_checks_are_answered_on_every_host() {
+    let answer = served(&public(hello()), "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+    assert!(answer.ends_with("\r\n\r\nOK"), "{answer}");
+}
+
+#[test]
+fn a_grpc_client_is_told_a_grpc_status() {
+    let answer = served(
+        &public(hello()),
+        "POST /x.Y/Z HTTP/1.1\r\nHost: b.example\r\ncontent-type: application/grpc\r\n\r\n",
+    );
+    assert_eq!(status(&answer), "200");
+    assert!(answer.contains("\r\ngrpc-status: 12\r\n"), "{answer}");
+}
+
+#[test]
+fn a_route_that_cannot_forward_is_our_fault() {
+    let answer =
+        served(&public(ActionSpec::Proxy(proxy())), "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    assert_eq!(status(&answer), "500");
+}
+
+#[test]
+fn an_upgrade_that_its_route_does_not_allow_is_refused() {
+    let answer = served(
+        &public(ActionSpec::Proxy(proxy())),
+        "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+    );
+    assert_eq!(status(&answer), "403");
+}
