@@ -21,7 +21,8 @@ pub(super) fn get(port: u16, path: &str) -> Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     // An HTTP/1.0 answer is neither chunked nor kept alive.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").context("an answer without end of head")?;
@@ -55,7 +56,13 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         thread::spawn(move || {
             let mut stream = listener.accept().unwrap().0;
-            let _ = stream.read(&mut [0; 1024]);
+            // A connection closed with bytes unread is reset, and the answer lost.
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                request.extend(byte);
+            }
             stream.write_all(answer.as_bytes()).unwrap();
         });
         port
