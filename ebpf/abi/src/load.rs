@@ -14,7 +14,8 @@ pub trait Load {
     /// `len` bytes at `offset` into the front of `into`; what lies behind them is left as it was.
     ///
     /// `None` as well when `len` is 0 or over 255: in the kernel `bpf_skb_load_bytes` wants a
-    /// length that is proven to be positive and to fit.
+    /// length that is proven to be positive and to fit. Comparing is not proof enough there, since
+    /// the compiler drops a comparison it has already made: read `len` as volatile and mask it.
     fn load_run(&self, offset: u32, len: u32, into: &mut [u8; 256]) -> Option<()>;
 }
 
