@@ -16,23 +16,30 @@ pub(super) struct Lease {
     endpoint: Arc<Endpoint>,
     /// Gone once the exchange is over.
     carrier: Option<Carrier>,
-    /// The request body's; `None` for an empty one.
-    progress: Option<Rc<Progress>>,
-    /// The response leaves the connection open.
-    pub(super) stays_open: bool,
+    answer: Answer,
     /// Counts the request for as long as it lasts.
     pub(super) in_flight: Option<InFlight>,
 }
 
+/// What is known once the response's head is there. Before, a request that is given up ends with
+/// its future, and one that could not be sent must stay as it is.
+#[derive(Debug, Default)]
+struct Answer {
+    /// The response leaves the connection open.
+    stays_open: bool,
+    /// The request body's; `None` for an empty one.
+    progress: Option<Rc<Progress>>,
+}
+
 impl Lease {
-    pub(super) fn new(
-        host: Rc<Host>,
-        endpoint: Arc<Endpoint>,
-        carrier: Carrier,
-        progress: Option<Rc<Progress>>,
-    ) -> Lease {
-        let carrier = Some(carrier);
-        Lease { host, endpoint, carrier, progress, stays_open: false, in_flight: None }
+    pub(super) fn new(host: Rc<Host>, endpoint: Arc<Endpoint>, carrier: Carrier) -> Lease {
+        let (carrier, answer) = (Some(carrier), Answer::default());
+        Lease { host, endpoint, carrier, answer, in_flight: None }
+    }
+
+    /// The response's head has come.
+    pub(super) fn answered(&mut self, stays_open: bool, progress: Option<Rc<Progress>>) {
+        self.answer = Answer { stays_open, progress };
     }
 
     pub(super) fn carrier(&mut self) -> Option<&mut Carrier> {
@@ -49,18 +56,17 @@ impl Lease {
     /// pool passes over it until it is.
     fn release(&mut self, response_complete: bool) {
         let Some(carrier) = self.carrier.take() else { return };
-        let request_complete = self.progress.as_ref().is_none_or(|progress| progress.is_ended());
-        if let Some(progress) = &self.progress {
+        let Answer { stays_open, progress } = std::mem::take(&mut self.answer);
+        let request_complete = progress.as_ref().is_none_or(|progress| progress.is_ended());
+        if let Some(progress) = progress {
             progress.abandon();
         }
         let address = match &carrier {
             Carrier::Http1 { connection, .. } => connection.address,
             Carrier::Http2(member) => member.connection.address,
         };
-        let keep = response_complete
-            && request_complete
-            && self.stays_open
-            && self.endpoint.leads_to(address);
+        let keep =
+            response_complete && request_complete && stays_open && self.endpoint.leads_to(address);
         self.host.give_back(carrier, keep, Instant::now());
     }
 }
