@@ -28,6 +28,19 @@ impl UpstreamTls {
     pub fn new(_spec: &UpstreamTlsSpec) -> Result<UpstreamTls, UpstreamTlsError> {
         unimplemented!()
     }
+
+    /// Identifies all that a connection with this TLS may be reused for.
+    pub fn key(spec: &UpstreamTlsSpec) -> [u8; 32] {
+        let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+        context.update(spec.sni.as_bytes());
+        context.update(&[0, u8::from(spec.offer_h2), u8::from(spec.skip_verify)]);
+        context.update(spec.verify_name.as_bytes());
+        context.update(&spec.anchors.digest);
+        context.update(&spec.identity.as_ref().map_or([0; 32], |identity| identity.digest));
+        let mut key = [0; 32];
+        key.copy_from_slice(context.finish().as_ref());
+        key
+    }
 }
 
 impl TrustAnchors {
@@ -40,17 +53,4 @@ impl TrustAnchors {
             digest: [0; 32],
         }
     }
-}
-
-/// Identifies all that a connection with this TLS may be reused for.
-pub fn key(spec: &UpstreamTlsSpec) -> [u8; 32] {
-    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-    context.update(spec.sni.as_bytes());
-    context.update(&[0, u8::from(spec.offer_h2), u8::from(spec.skip_verify)]);
-    context.update(spec.verify_name.as_bytes());
-    context.update(&spec.anchors.digest);
-    context.update(&spec.identity.as_ref().map_or([0; 32], |identity| identity.digest));
-    let mut key = [0; 32];
-    key.copy_from_slice(context.finish().as_ref());
-    key
 }

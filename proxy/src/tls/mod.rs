@@ -6,7 +6,7 @@ mod spec;
 mod stream;
 mod transport;
 
-pub use client::{UpstreamTls, UpstreamTlsError, key};
+pub use client::{UpstreamTls, UpstreamTlsError};
 pub use material::{Identity, TrustAnchors};
 pub use spec::{ClientAuthSpec, Codec, ServerTlsSpec, UpstreamTlsSpec};
 pub use stream::{HandshakeError, TlsStream};
