@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     observe::{EndpointMetrics, EndpointRegistry},
-    tls,
+    tls::UpstreamTls,
 };
 
 /// A route's upstreams, compiled once for all workers.
@@ -137,7 +137,7 @@ impl EndpointKey {
     fn of(spec: &EndpointSpec) -> EndpointKey {
         let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
         digest.update(&[protocol_tag(spec.protocol), u8::from(spec.tls.is_some())]);
-        digest.update(&spec.tls.as_ref().map_or([0; 32], |tls| tls::key(tls)));
+        digest.update(&spec.tls.as_ref().map_or([0; 32], |tls| UpstreamTls::key(tls)));
         digest.update(identity(&spec.address).as_bytes());
         let mut key = [0; 32];
         key.copy_from_slice(digest.finish().as_ref());

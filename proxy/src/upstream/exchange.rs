@@ -8,7 +8,7 @@ use std::{
     cell::RefCell,
     future::{Future, poll_fn},
     pin::pin,
-    rc::{Rc, Weak},
+    rc::Rc,
     sync::Arc,
     task::Poll,
     time::{Duration, Instant},
@@ -26,10 +26,9 @@ use super::{
     connect::{Attempt, Connected},
     convert::{for_http1, for_http2, leaves_connection_open},
     failure::{chain, is_stale_connection, kind_of},
-    handshake::{self, Http2},
+    handshake,
     host::{Carrier, Host, InFlight},
     lease::Lease,
-    pool::Member,
     progress::Progress,
 };
 use crate::rt;
@@ -41,8 +40,6 @@ pub(super) struct Exchange<'a> {
     pub(super) endpoint: &'a Arc<Endpoint>,
     /// The request body's; `None` for an empty one.
     progress: Option<Rc<Progress>>,
-    /// The shared connection that the request went over last.
-    shared: RefCell<Weak<Member<Http2>>>,
 }
 
 impl<'a> Exchange<'a> {
@@ -53,7 +50,7 @@ impl<'a> Exchange<'a> {
         body: &SentBody,
     ) -> Exchange<'a> {
         let progress = body.progress();
-        Exchange { host, cluster, endpoint, progress, shared: RefCell::default() }
+        Exchange { host, cluster, endpoint, progress }
     }
 
     /// Sends the request and waits for the response's head.
@@ -110,13 +107,12 @@ impl<'a> Exchange<'a> {
                 connection.sender.try_send_request(request).await
             }
             Some(Carrier::Http2(member)) => {
-                self.shared.replace(Rc::downgrade(member));
                 for_http2(&mut request, authority, self.scheme());
                 member.connection.sender.clone().try_send_request(request).await
             }
             None => return Err(self.closed("the connection is gone").into()),
         };
-        let response = sent.map_err(|error| self.failed(error))?;
+        let response = sent.map_err(|error| self.failed(error, &lease))?;
         if response.status().is_informational() {
             let detail = format!("status {} instead of a response", response.status());
             return Err(self.protocol(&detail).into());
@@ -182,7 +178,7 @@ impl<'a> Exchange<'a> {
             return Err(self.closed("the connection is gone"));
         };
         let sent = connection.sender.try_send_request(request).await;
-        let response = sent.map_err(|error| self.failed(error).error)?;
+        let response = sent.map_err(|error| self.failed(error, &lease).error)?;
         lease.answered(false, self.progress.clone());
         match response.status() {
             StatusCode::SWITCHING_PROTOCOLS => {
@@ -244,22 +240,17 @@ impl<'a> Exchange<'a> {
         .await
     }
 
-    /// A shared connection on which nothing comes may be dead without anybody having said so: it
-    /// takes no further request.
     fn too_late(&self, limit: Duration) -> UpstreamError {
-        if let Some(member) = self.shared.borrow().upgrade() {
-            member.retire();
-        }
         let detail = format!("{} sent no response in {limit:?}", self.endpoint);
         UpstreamError { kind: FailureKind::ResponseTimeout, detail }
     }
 
-    fn failed(&self, mut error: TrySendError<Request<SentBody>>) -> Failed {
+    fn failed(&self, mut error: TrySendError<Request<SentBody>>, lease: &Lease) -> Failed {
         let unsent = error.take_message();
         let error = error.into_error();
         let stale = is_stale_connection(&error);
-        if let Some(member) = self.shared.borrow().upgrade().filter(|_| stale) {
-            member.retire();
+        if stale {
+            lease.retire();
         }
         Failed { error: self.broken(&error), unsent, stale }
     }

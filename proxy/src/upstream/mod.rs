@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use ::http::Response;
 
-pub use body::{RequestBody, ResponseBody};
+pub use body::{ClientBody, RequestBody, ResponseBody};
 pub use cluster::{Cluster, Endpoint};
 pub use dns::{Name, Names, Resolution, Resolver};
 pub use spec::{

@@ -103,7 +103,7 @@ async fn streaming() -> (RequestBody, Peer) {
         std::future::pending::<()>().await;
         drop(http1);
     });
-    (RequestBody::Client(body), client)
+    (RequestBody::Client(Box::pin(body)), client)
 }
 
 /// Reads to the end.
