@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 
 use super::{lease::Lease, progress::Progress};
 
-/// A client's body, counted and with its trailers cleaned on the way.
+/// A client's body. Its exact length, where it says one, is believed.
 pub type ClientBody = Pin<Box<dyn Body<Data = Bytes, Error = hyper::Error>>>;
 
 /// A request body on its way to an upstream.
@@ -43,21 +43,21 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match self.get_mut() {
             RequestBody::Empty => Poll::Ready(None),
-            RequestBody::Client(incoming) => Pin::new(incoming).poll_frame(cx),
+            RequestBody::Client(body) => body.as_mut().poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             RequestBody::Empty => true,
-            RequestBody::Client(incoming) => incoming.is_end_stream(),
+            RequestBody::Client(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             RequestBody::Empty => SizeHint::with_exact(0),
-            RequestBody::Client(incoming) => incoming.size_hint(),
+            RequestBody::Client(body) => body.size_hint(),
         }
     }
 }

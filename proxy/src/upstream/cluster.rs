@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     observe::{EndpointMetrics, EndpointRegistry},
-    tls,
+    tls::UpstreamTls,
 };
 
 /// A route's upstreams, compiled once for all workers.
@@ -137,7 +137,7 @@ impl EndpointKey {
     fn of(spec: &EndpointSpec) -> EndpointKey {
         let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
         digest.update(&[protocol_tag(spec.protocol), u8::from(spec.tls.is_some())]);
-        digest.update(&spec.tls.as_ref().map_or([0; 32], |tls| tls::UpstreamTls::key(tls)));
+        digest.update(&spec.tls.as_ref().map_or([0; 32], |tls| UpstreamTls::key(tls)));
         digest.update(identity(&spec.address).as_bytes());
         let mut key = [0; 32];
         key.copy_from_slice(digest.finish().as_ref());
@@ -193,53 +193,28 @@ impl fmt::Display for Endpoint {
 
 #[cfg(test)]
 mod tests {
-    use rustls::RootCertStore;
-
     use super::*;
     use crate::{
         tls::{TrustAnchors, UpstreamTlsSpec},
-        upstream::{BalancePolicy, DnsFamily, DnsSpec},
+        upstream::{
+            BalancePolicy,
+            testing::{self, endpoint},
+        },
     };
 
-    fn endpoint(address: &str) -> EndpointSpec {
-        EndpointSpec {
-            authority: address.into(),
-            address: match address.parse() {
-                Ok(ip) => EndpointAddress::Ip(ip),
-                Err(_) => EndpointAddress::Name(address.into(), 443),
-            },
-            weight: 1,
-            tls: None,
-            protocol: Protocol::Auto,
-        }
-    }
-
     fn tls(verify_name: &str) -> Option<Arc<UpstreamTlsSpec>> {
-        let anchors = TrustAnchors {
-            roots: Arc::new(RootCertStore::empty()),
-            certificates: Vec::new(),
-            origin: String::new(),
-            digest: [7; 32],
-        };
         Some(Arc::new(UpstreamTlsSpec {
             sni: verify_name.into(),
             verify_name: verify_name.into(),
             skip_verify: false,
-            anchors: Arc::new(anchors),
+            anchors: Arc::new(TrustAnchors::union(&[])),
             identity: None,
             offer_h2: true,
         }))
     }
 
     fn cluster(endpoints: Vec<EndpointSpec>) -> Cluster {
-        let spec = ClusterSpec {
-            name: "app".into(),
-            endpoints,
-            balance: BalancePolicy::RoundRobin,
-            connect_timeout: Duration::from_secs(10),
-        };
-        let names = Names::new(DnsSpec { family: DnsFamily::V4Preferred });
-        Cluster::new(&spec, &names, &EndpointRegistry::new(1))
+        testing::cluster(endpoints, BalancePolicy::RoundRobin)
     }
 
     fn key(spec: &EndpointSpec) -> EndpointKey {

@@ -53,7 +53,9 @@ impl Attempt<'_> {
             Some(spec) => {
                 let stream = self.secure(stream, spec, &peer).await?;
                 let chosen = stream.session().alpn_protocol() == Some(b"h2");
-                self.host.learn(chosen || self.http1_only);
+                if !self.http1_only {
+                    self.host.learn(chosen);
+                }
                 (Transport::Tls(Box::new(stream)), chosen || prior_knowledge)
             }
         };

@@ -1,10 +1,14 @@
 //! One request to one endpoint: over a pooled connection, over a new one, or as an upgrade.
 
+mod repeat;
+#[cfg(test)]
+mod tests;
+
 use std::{
     cell::RefCell,
     future::{Future, poll_fn},
     pin::pin,
-    rc::{Rc, Weak},
+    rc::Rc,
     sync::Arc,
     task::Poll,
     time::{Duration, Instant},
@@ -12,18 +16,19 @@ use std::{
 
 use ::http::{Request, Response, StatusCode, uri::Scheme};
 use hyper::{body::Incoming, client::conn::TrySendError};
+use repeat::{Failed, copy_to_repeat};
 use tokio::sync::oneshot;
 
 use super::{
-    Cluster, Endpoint, FailureKind, Reply, ResponseBody, SendOptions, Upgraded, UpstreamError,
+    Cluster, Endpoint, FailureKind, Protocol, Reply, ResponseBody, SendOptions, Upgraded,
+    UpstreamError,
     body::SentBody,
     connect::{Attempt, Connected},
     convert::{for_http1, for_http2, leaves_connection_open},
     failure::{chain, is_stale_connection, kind_of},
-    handshake::{self, Http1, Http2},
+    handshake,
     host::{Carrier, Host, InFlight},
     lease::Lease,
-    pool::Member,
     progress::Progress,
 };
 use crate::rt;
@@ -35,8 +40,6 @@ pub(super) struct Exchange<'a> {
     pub(super) endpoint: &'a Arc<Endpoint>,
     /// The request body's; `None` for an empty one.
     progress: Option<Rc<Progress>>,
-    /// The shared connection that the request went over last.
-    shared: RefCell<Weak<Member<Http2>>>,
 }
 
 impl<'a> Exchange<'a> {
@@ -47,7 +50,7 @@ impl<'a> Exchange<'a> {
         body: &SentBody,
     ) -> Exchange<'a> {
         let progress = body.progress();
-        Exchange { host, cluster, endpoint, progress, shared: RefCell::default() }
+        Exchange { host, cluster, endpoint, progress }
     }
 
     /// Sends the request and waits for the response's head.
@@ -88,7 +91,6 @@ impl<'a> Exchange<'a> {
         }
         // Boxed, since a request that finds a connection need not pay for it.
         let fresh = Box::pin(self.new_connection()).await?;
-        self.host.meter.sent_over_fresh();
         self.send_over(fresh, request).await.map_err(|failed| failed.error)
     }
 
@@ -105,18 +107,17 @@ impl<'a> Exchange<'a> {
                 connection.sender.try_send_request(request).await
             }
             Some(Carrier::Http2(member)) => {
-                self.shared.replace(Rc::downgrade(member));
                 for_http2(&mut request, authority, self.scheme());
                 member.connection.sender.clone().try_send_request(request).await
             }
-            None => return Err(self.protocol("the connection is gone").into()),
+            None => return Err(self.closed("the connection is gone").into()),
         };
-        let response = sent.map_err(|error| self.failed(error))?;
+        let response = sent.map_err(|error| self.failed(error, &lease))?;
         if response.status().is_informational() {
             let detail = format!("status {} instead of a response", response.status());
             return Err(self.protocol(&detail).into());
         }
-        lease.stays_open = leaves_connection_open(&response);
+        lease.answered(leaves_connection_open(&response), self.progress.clone());
         Ok((response, lease))
     }
 
@@ -126,9 +127,11 @@ impl<'a> Exchange<'a> {
             stage.replace("waiting for another request's connection".to_owned());
             let _turn = self.host.wait_for_turn(self.endpoint).await;
             if let Some(shared) = self.host.join(self.endpoint, Instant::now()) {
+                self.host.meter.sent_over_pooled();
                 return Ok(shared);
             }
             let connected = self.attempt(false, deadline, stage).run().await?;
+            self.host.meter.sent_over_fresh();
             self.speak(connected).await
         })
         .await
@@ -143,13 +146,10 @@ impl<'a> Exchange<'a> {
             rt::spawn(driver);
             Ok(carrier)
         } else {
-            let (sender, connection) =
-                handshake::http1(transport).await.map_err(|error| self.broken(&error))?;
-            rt::spawn(async move {
-                // Each request has been told of an error; on an idle connection there is nobody.
-                let _ = connection.await;
-            });
-            Ok(self.host.add_http1(Http1 { sender, address }, now))
+            let speaking = handshake::http1(transport, address).await;
+            let (connection, driver) = speaking.map_err(|error| self.broken(&error))?;
+            rt::spawn(driver.run());
+            Ok(self.host.add_http1(connection, now))
         }
     }
 
@@ -158,23 +158,28 @@ impl<'a> Exchange<'a> {
         &self,
         mut request: Request<SentBody>,
     ) -> Result<UpgradeAnswer, UpstreamError> {
+        if self.endpoint.spec.protocol == Protocol::Http2PriorKnowledge {
+            return Err(self.protocol("it speaks HTTP/2 alone, which knows no upgrade"));
+        }
         let connected = self
             .in_connect_timeout(async |deadline, stage| {
                 self.attempt(true, deadline, stage).run().await
             })
             .await?;
-        let (mut sender, connection) =
-            handshake::http1(connected.transport).await.map_err(|error| self.broken(&error))?;
+        let speaking = handshake::http1(connected.transport, connected.address).await;
+        let (connection, driver) = speaking.map_err(|error| self.broken(&error))?;
         let (parts, switched) = oneshot::channel();
-        rt::spawn(handshake::drive_until_upgrade(connection, parts));
+        rt::spawn(driver.run_until_upgrade(parts));
         self.host.meter.sent_over_fresh();
+        let mut lease = self.lease(self.host.add_http1(connection, Instant::now()));
 
         for_http1(&mut request, &self.endpoint.spec.authority, true);
-        let response =
-            sender.try_send_request(request).await.map_err(|error| self.failed(error).error)?;
-        let connection = Http1 { sender, address: connected.address };
-        // Never pooled: `stays_open` is false.
-        let lease = self.lease(self.host.add_http1(connection, Instant::now()));
+        let Some(Carrier::Http1 { connection, .. }) = lease.carrier() else {
+            return Err(self.closed("the connection is gone"));
+        };
+        let sent = connection.sender.try_send_request(request).await;
+        let response = sent.map_err(|error| self.failed(error, &lease).error)?;
+        lease.answered(false, self.progress.clone());
         match response.status() {
             StatusCode::SWITCHING_PROTOCOLS => {
                 let parts = switched.await.map_err(|_| self.closed("closed after its 101"))?;
@@ -235,22 +240,17 @@ impl<'a> Exchange<'a> {
         .await
     }
 
-    /// A shared connection on which nothing comes may be dead without anybody having said so: it
-    /// takes no further request.
     fn too_late(&self, limit: Duration) -> UpstreamError {
-        if let Some(member) = self.shared.borrow().upgrade() {
-            member.retire();
-        }
         let detail = format!("{} sent no response in {limit:?}", self.endpoint);
         UpstreamError { kind: FailureKind::ResponseTimeout, detail }
     }
 
-    fn failed(&self, mut error: TrySendError<Request<SentBody>>) -> Failed {
+    fn failed(&self, mut error: TrySendError<Request<SentBody>>, lease: &Lease) -> Failed {
         let unsent = error.take_message();
         let error = error.into_error();
         let stale = is_stale_connection(&error);
-        if let Some(member) = self.shared.borrow().upgrade().filter(|_| stale) {
-            member.retire();
+        if stale {
+            lease.retire();
         }
         Failed { error: self.broken(&error), unsent, stale }
     }
@@ -280,7 +280,7 @@ impl<'a> Exchange<'a> {
     }
 
     fn lease(&self, carrier: Carrier) -> Lease {
-        Lease::new(self.host.clone(), self.endpoint.clone(), carrier, self.progress.clone())
+        Lease::new(self.host.clone(), self.endpoint.clone(), carrier)
     }
 
     fn scheme(&self) -> Scheme {
@@ -290,43 +290,3 @@ impl<'a> Exchange<'a> {
 
 type Answer = (Response<Incoming>, Lease);
 type UpgradeAnswer = (Response<Incoming>, Lease, Option<Upgraded>);
-
-/// An attempt that gave no response.
-struct Failed {
-    error: UpstreamError,
-    /// The request, where none of it was sent.
-    unsent: Option<Request<SentBody>>,
-    /// The connection was gone before the upstream answered.
-    stale: bool,
-}
-
-impl From<UpstreamError> for Failed {
-    fn from(error: UpstreamError) -> Failed {
-        Failed { error, unsent: None, stale: false }
-    }
-}
-
-impl Failed {
-    /// The request, to be sent once more: what was not sent at all, or else the copy (RFC 9110
-    /// section 9.2.2).
-    fn repeatable(
-        self,
-        copy: Option<Request<SentBody>>,
-    ) -> Result<Request<SentBody>, UpstreamError> {
-        self.unsent.or(copy.filter(|_| self.stale)).ok_or(self.error)
-    }
-}
-
-/// A copy of what may be sent twice without harm: idempotent, and without a body, which could not
-/// be had twice.
-fn copy_to_repeat(request: &Request<SentBody>) -> Option<Request<SentBody>> {
-    if !request.method().is_idempotent() || request.body().progress().is_some() {
-        return None;
-    }
-    let mut copy = Request::new(SentBody::empty());
-    copy.method_mut().clone_from(request.method());
-    copy.uri_mut().clone_from(request.uri());
-    copy.headers_mut().clone_from(request.headers());
-    copy.extensions_mut().clone_from(request.extensions());
-    Some(copy)
-}

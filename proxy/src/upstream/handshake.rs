@@ -2,10 +2,13 @@
 
 use std::{
     cell::Cell,
+    convert::Infallible,
     future::{Future, poll_fn},
     net::IpAddr,
-    pin::Pin,
+    pin::{Pin, pin},
     rc::Rc,
+    task::Poll,
+    time::Duration,
 };
 
 use hyper::{
@@ -15,7 +18,7 @@ use hyper::{
 use tokio::sync::oneshot;
 
 use super::{body::SentBody, pool::Pooled};
-use crate::rt::LocalExecutor;
+use crate::rt::{self, LocalExecutor};
 
 /// The most bytes in a response's head, as for requests.
 const MAX_HEAD_BYTES: u32 = 128 * 1024;
@@ -26,12 +29,15 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 /// Streams that may be open before the peer's SETTINGS have come (RFC 9113 section 6.5.2 asks peers
 /// to allow at least as many).
 const FIRST_MAX_STREAMS: usize = 100;
+/// How long closing an HTTP/1.1 connection may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// An HTTP/1.1 connection, one request at a time.
+/// An HTTP/1.1 connection, one request at a time. Its driver ends soon after this is dropped.
 #[derive(Debug)]
 pub(super) struct Http1 {
     pub(super) sender: http1::SendRequest<SentBody>,
     pub(super) address: Option<IpAddr>,
+    _alive: oneshot::Sender<Infallible>,
 }
 
 /// An HTTP/2 connection.
@@ -59,19 +65,66 @@ impl Pooled for Http2 {
     }
 }
 
-/// Speaks HTTP/1.1. The connection must be driven: by polling it, or by [`drive_until_upgrade`].
+/// Speaks HTTP/1.1. Nothing moves until the driver runs.
 pub(super) async fn http1<T>(
     io: T,
-) -> hyper::Result<(http1::SendRequest<SentBody>, http1::Connection<T, SentBody>)>
+    address: Option<IpAddr>,
+) -> hyper::Result<(Http1, Http1Driver<T>)>
 where
     T: Read + Write + Unpin,
 {
     // 100 header fields, hyper's default: they are parsed on the stack.
-    http1::Builder::new()
+    let (sender, connection) = http1::Builder::new()
         .preserve_header_case(true) // passed on to clients, who may look
         .max_header_size(MAX_HEAD_BYTES as usize)
         .handshake(io)
-        .await
+        .await?;
+    let (alive, released) = oneshot::channel();
+    Ok((Http1 { sender, address, _alive: alive }, Http1Driver { connection, released }))
+}
+
+/// The other half of an [`Http1`].
+#[derive(Debug)]
+pub(super) struct Http1Driver<T: Read + Write> {
+    connection: http1::Connection<T, SentBody>,
+    /// Resolves once the [`Http1`] is dropped.
+    released: oneshot::Receiver<Infallible>,
+}
+
+impl<T: Read + Write + Unpin> Http1Driver<T> {
+    /// Moves bytes until the connection is over.
+    pub(super) async fn run(self) {
+        // Each request has been told of an error; on an idle connection there is nobody to tell.
+        let _ = unless_released(self.connection, self.released).await;
+    }
+
+    /// The same, and hands the connection on once the upstream has switched protocols. Where it did
+    /// not switch nobody waits for it, and it is closed.
+    pub(super) async fn run_until_upgrade(self, parts: oneshot::Sender<http1::Parts<T>>) {
+        let connection = pin!(self.connection.without_shutdown());
+        let Some(Ok(done)) = unless_released(connection, self.released).await else { return };
+        if let Err(mut unwanted) = parts.send(done) {
+            let close = poll_fn(|cx| Pin::new(&mut unwanted.io).poll_shutdown(cx));
+            let _ = rt::timeout(CLOSE_TIMEOUT, close).await;
+        }
+    }
+}
+
+/// Gives a released connection some time to close in good order and drops it then: an upstream that
+/// reads no more would keep it open for ever.
+async fn unless_released<F: Future + Unpin>(
+    mut connection: F,
+    released: oneshot::Receiver<Infallible>,
+) -> Option<F::Output> {
+    let mut overdue = pin!(async {
+        let _ = released.await;
+        rt::sleep(CLOSE_TIMEOUT).await;
+    });
+    poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => overdue.as_mut().poll(cx).map(|()| None),
+    })
+    .await
 }
 
 /// What [`http2`] makes.
@@ -102,19 +155,4 @@ where
         driven.map(drop)
     });
     Ok(Http2Parts { sender, max_streams, driver })
-}
-
-/// Drives an HTTP/1.1 connection until it is over or has switched protocols, and hands it on.
-/// Nobody waits for it where the upstream did not switch: it is closed then.
-pub(super) async fn drive_until_upgrade<T>(
-    connection: http1::Connection<T, SentBody>,
-    parts: oneshot::Sender<http1::Parts<T>>,
-) where
-    T: Read + Write + Unpin,
-{
-    let Ok(done) = connection.without_shutdown().await else { return };
-    if let Err(unwanted) = parts.send(done) {
-        let mut io = unwanted.io;
-        let _ = poll_fn(|cx| Pin::new(&mut io).poll_shutdown(cx)).await;
-    }
 }

@@ -144,15 +144,23 @@ impl Host {
     /// Where connecting could give a connection that others may share, waits for whoever connects
     /// at the moment: otherwise a burst of requests would open as many HTTP/2 connections.
     pub(super) async fn wait_for_turn(&self, endpoint: &Endpoint) -> Option<MutexGuard<'_, ()>> {
-        let may_share = match endpoint.spec.protocol {
+        if !self.may_share(endpoint) {
+            return None;
+        }
+        let turn = self.gate.lock().await;
+        // The one before may have found that there is nothing to share.
+        self.may_share(endpoint).then_some(turn)
+    }
+
+    fn may_share(&self, endpoint: &Endpoint) -> bool {
+        match endpoint.spec.protocol {
             Protocol::Http1 => false,
             Protocol::Http2PriorKnowledge => true,
             Protocol::Auto => {
                 let offered = endpoint.spec.tls.as_ref().is_some_and(|tls| tls.offer_h2);
                 offered && self.chose_http2.get() != Some(false)
             }
-        };
-        if may_share { Some(self.gate.lock().await) } else { None }
+        }
     }
 
     /// Remembers what the upstream chose by ALPN.

@@ -15,6 +15,8 @@ mod meter;
 mod pool;
 mod progress;
 mod spec;
+#[cfg(test)]
+mod testing;
 mod upstreams;
 
 use std::time::Duration;

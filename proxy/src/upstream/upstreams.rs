@@ -146,3 +146,78 @@ impl fmt::Debug for Upstreams {
         f.debug_struct("Upstreams").field("hosts", &self.state.hosts.borrow().len()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::{
+        BalancePolicy,
+        host::InFlight,
+        testing::{cluster, endpoint},
+    };
+
+    fn upstreams() -> Upstreams {
+        Upstreams::new(Rc::new(WorkerObserver::detached(0)))
+    }
+
+    fn three(balance: BalancePolicy) -> Cluster {
+        cluster(["10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"].map(endpoint).into(), balance)
+    }
+
+    fn picks(upstreams: &Upstreams, cluster: &Cluster, count: u64) -> Vec<String> {
+        let authorities = (0..count).map(|hash| upstreams.pick(cluster, hash));
+        authorities.map(|endpoint| endpoint.spec.authority.to_string()).collect()
+    }
+
+    #[test]
+    fn clusters_take_turns_independently() {
+        let upstreams = upstreams();
+        let (one, other) = (three(BalancePolicy::RoundRobin), three(BalancePolicy::RoundRobin));
+        assert_eq!(picks(&upstreams, &one, 2), ["10.0.0.1:1", "10.0.0.2:1"]);
+        assert_eq!(picks(&upstreams, &other, 1), ["10.0.0.1:1"]);
+        assert_eq!(picks(&upstreams, &one, 2), ["10.0.0.3:1", "10.0.0.1:1"]);
+    }
+
+    #[test]
+    fn one_client_stays_with_one_endpoint_in_every_worker() {
+        for balance in [BalancePolicy::RingHash, BalancePolicy::Maglev] {
+            let cluster = three(balance);
+            let (one, other) = (upstreams(), upstreams());
+            assert_eq!(picks(&one, &cluster, 50), picks(&other, &cluster, 50));
+        }
+    }
+
+    #[test]
+    fn least_request_counts_what_this_worker_has_under_way() {
+        let upstreams = upstreams();
+        let cluster = three(BalancePolicy::LeastRequest);
+        let busy = |index: usize| InFlight::new(upstreams.state.host(cluster.endpoint(index)));
+        let _held = (busy(0), busy(0), busy(1));
+        assert!(picks(&upstreams, &cluster, 200).iter().all(|picked| picked != "10.0.0.1:1"));
+    }
+
+    #[test]
+    fn what_belongs_to_clusters_that_are_gone_is_forgotten() {
+        let upstreams = upstreams();
+        let (gone, kept) = (three(BalancePolicy::RoundRobin), three(BalancePolicy::RoundRobin));
+        picks(&upstreams, &gone, 1);
+        picks(&upstreams, &kept, 1);
+        drop(gone);
+        upstreams.state.reap(Instant::now());
+        assert_eq!(upstreams.state.turns.borrow().len(), 1);
+        assert_eq!(picks(&upstreams, &kept, 1), ["10.0.0.2:1"]);
+    }
+
+    #[test]
+    fn an_endpoint_keeps_its_state_across_reloads_and_loses_it_when_unused_for_long() {
+        let upstreams = upstreams();
+        let now = Instant::now();
+        let before = upstreams.state.host(three(BalancePolicy::RoundRobin).endpoint(0));
+        let after = upstreams.state.host(three(BalancePolicy::RoundRobin).endpoint(0));
+        assert!(Rc::ptr_eq(&before, &after));
+        upstreams.state.reap(now + Duration::from_secs(3000));
+        assert_eq!(upstreams.state.hosts.borrow().len(), 1);
+        upstreams.state.reap(now + Duration::from_secs(4000));
+        assert_eq!(upstreams.state.hosts.borrow().len(), 0);
+    }
+}

@@ -32,6 +32,12 @@ pub(super) struct Limits {
     /// How long a connection may live. It is not cut: it takes no new request then. Bounds how long
     /// a moved service or a renewed certificate goes unnoticed on a busy connection.
     pub(super) lifetime: Duration,
+    /// How long a shared connection may be silent while somebody waits for an answer on it.
+    ///
+    /// A peer that has vanished leaves a connection on which every request times out, for as long
+    /// as TCP retries (some 15 minutes). One request that was given up in vain is enough to open
+    /// another connection for those to come.
+    pub(super) silence: Duration,
     /// The most idle connections kept (of one worker, for one endpoint).
     pub(super) max_idle: usize,
 }
@@ -40,6 +46,7 @@ impl Limits {
     pub(super) const DEFAULT: Limits = Limits {
         idle_timeout: Duration::from_secs(60),
         lifetime: Duration::from_secs(60 * 60),
+        silence: Duration::from_secs(5),
         max_idle: 128,
     };
 

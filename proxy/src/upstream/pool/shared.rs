@@ -1,6 +1,10 @@
 //! Connections that carry many requests at a time (HTTP/2).
 
-use std::{cell::Cell, rc::Rc, time::Instant};
+use std::{
+    cell::Cell,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use super::{Limits, Pooled};
 
@@ -23,6 +27,9 @@ pub(in crate::upstream) struct Member<C> {
     streams: Cell<usize>,
     born: Instant,
     idle_since: Cell<Instant>,
+    /// When the last answer came.
+    heard: Cell<Instant>,
+    silence: Duration,
     retired: Cell<bool>,
 }
 
@@ -56,6 +63,8 @@ impl<C: Pooled> SharedList<C> {
             streams: Cell::new(1),
             born: now,
             idle_since: Cell::new(now),
+            heard: Cell::new(now),
+            silence: self.limits.silence,
             retired: Cell::new(false),
         });
         self.members.push(member.clone());
@@ -83,6 +92,19 @@ impl<C: Pooled> Member<C> {
     pub(in crate::upstream) fn leave(&self, now: Instant) {
         self.streams.set(self.streams.get().saturating_sub(1));
         self.idle_since.set(now);
+    }
+
+    /// An answer has come.
+    pub(in crate::upstream) fn hear(&self, now: Instant) {
+        self.heard.set(now);
+    }
+
+    /// A request that was sent at `sent` is given up without an answer.
+    pub(in crate::upstream) fn give_up(&self, sent: Instant, now: Instant) {
+        let waited = now.saturating_duration_since(sent);
+        if self.heard.get() <= sent && waited >= self.silence {
+            self.retire();
+        }
     }
 
     /// Opens no further stream on this connection.

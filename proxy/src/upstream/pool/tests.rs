@@ -36,6 +36,7 @@ impl Pooled for Fake {
 const LIMITS: Limits = Limits {
     idle_timeout: Duration::from_secs(60),
     lifetime: Duration::from_secs(600),
+    silence: Duration::from_secs(5),
     max_idle: 3,
 };
 
@@ -240,6 +241,19 @@ fn a_connection_with_open_streams_does_not_idle_out() {
     assert_eq!((list.len(), list.idle()), (1, 1));
     list.reap(now + s(160), |_| true);
     assert_eq!(list.len(), 0);
+}
+
+#[test]
+fn a_connection_silent_while_a_request_waited_in_vain_takes_no_other() {
+    let (mut list, _, _, now) = shared_list(9);
+    let (waited, other) = (list.join(now, |_| true).unwrap(), list.join(now, |_| true).unwrap());
+    waited.give_up(now, now + s(4));
+    assert!(joins(&mut list, now + s(4)), "no time to tell");
+    other.hear(now + s(6));
+    waited.give_up(now, now + s(20));
+    assert!(joins(&mut list, now + s(20)), "another request was answered meanwhile");
+    waited.give_up(now + s(7), now + s(20));
+    assert!(!joins(&mut list, now + s(20)));
 }
 
 #[derive(Debug, Clone)]

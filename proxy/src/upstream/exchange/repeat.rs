@@ -1,0 +1,46 @@
+//! Whether and how a request is sent a second time.
+
+use ::http::Request;
+
+use crate::upstream::{UpstreamError, body::SentBody};
+
+/// An attempt that gave no response.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) error: UpstreamError,
+    /// The request, where none of it was sent.
+    pub(super) unsent: Option<Request<SentBody>>,
+    /// The connection was gone before the upstream answered.
+    pub(super) stale: bool,
+}
+
+impl From<UpstreamError> for Failed {
+    fn from(error: UpstreamError) -> Failed {
+        Failed { error, unsent: None, stale: false }
+    }
+}
+
+impl Failed {
+    /// The request, to be sent once more: what was not sent at all, or else the copy (RFC 9110
+    /// section 9.2.2).
+    pub(super) fn repeatable(
+        self,
+        copy: Option<Request<SentBody>>,
+    ) -> Result<Request<SentBody>, UpstreamError> {
+        self.unsent.or(copy.filter(|_| self.stale)).ok_or(self.error)
+    }
+}
+
+/// A copy of what may be sent twice without harm: idempotent, and without a body, which could not
+/// be had twice.
+pub(super) fn copy_to_repeat(request: &Request<SentBody>) -> Option<Request<SentBody>> {
+    if !request.method().is_idempotent() || request.body().progress().is_some() {
+        return None;
+    }
+    let mut copy = Request::new(SentBody::empty());
+    copy.method_mut().clone_from(request.method());
+    copy.uri_mut().clone_from(request.uri());
+    copy.headers_mut().clone_from(request.headers());
+    copy.extensions_mut().clone_from(request.extensions());
+    Some(copy)
+}

@@ -1,0 +1,185 @@
+//! What tests of this room share: an upstream made of memory, and clusters.
+
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    future::Future,
+    io,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+
+use super::{
+    BalancePolicy, Cluster, ClusterSpec, DnsFamily, DnsSpec, EndpointAddress, EndpointSpec, Names,
+    Protocol,
+};
+use crate::observe::EndpointRegistry;
+
+/// An endpoint at an address or, where it is none, at a name.
+pub(super) fn endpoint(address: &str) -> EndpointSpec {
+    EndpointSpec {
+        authority: address.into(),
+        address: match address.parse() {
+            Ok(ip) => EndpointAddress::Ip(ip),
+            Err(_) => EndpointAddress::Name(address.into(), 443),
+        },
+        weight: 1,
+        tls: None,
+        protocol: Protocol::Auto,
+    }
+}
+
+pub(super) fn cluster(endpoints: Vec<EndpointSpec>, balance: BalancePolicy) -> Cluster {
+    let connect_timeout = Duration::from_secs(10);
+    let spec = ClusterSpec { name: "app".into(), endpoints, balance, connect_timeout };
+    let names = Names::new(DnsSpec { family: DnsFamily::V4Preferred });
+    Cluster::new(&spec, &names, &EndpointRegistry::new(1))
+}
+
+/// Runs a test that spawns local tasks.
+pub(super) fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, test);
+}
+
+/// Lets every task go as far as it can.
+pub(super) async fn settle() {
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// The proxy's end of a connection made of memory.
+#[derive(Debug)]
+pub(super) struct Io(Rc<RefCell<Wire>>);
+
+/// The upstream's end, in the hands of the test.
+#[derive(Debug)]
+pub(super) struct Peer(Rc<RefCell<Wire>>);
+
+#[derive(Debug, Default)]
+struct Wire {
+    /// Held back until the proxy has written something.
+    answer: VecDeque<u8>,
+    to_proxy: VecDeque<u8>,
+    /// What a read gives once all has been read.
+    end: Option<Option<io::ErrorKind>>,
+    from_proxy: Vec<u8>,
+    closed: bool,
+    reader: Option<Waker>,
+}
+
+pub(super) fn connection() -> (Io, Peer) {
+    let wire = Rc::default();
+    (Io(Rc::clone(&wire)), Peer(wire))
+}
+
+impl Peer {
+    /// Answers the next thing that comes.
+    pub(super) fn answer(&self, text: &str) {
+        self.0.borrow_mut().answer.extend(text.as_bytes());
+    }
+
+    /// Sends now, or behind an answer that waits.
+    pub(super) fn send(&self, text: &str) {
+        self.change(|wire| {
+            let waits = !wire.answer.is_empty();
+            let queue = if waits { &mut wire.answer } else { &mut wire.to_proxy };
+            queue.extend(text.as_bytes());
+        });
+    }
+
+    /// Ends in good order.
+    pub(super) fn finish(&self) {
+        self.change(|wire| wire.end = Some(None));
+    }
+
+    /// Ends as a TLS stream does without close_notify, or as a reset connection.
+    pub(super) fn break_off(&self, how: io::ErrorKind) {
+        self.change(|wire| wire.end = Some(Some(how)));
+    }
+
+    /// What has come since the last call.
+    pub(super) fn received(&self) -> String {
+        String::from_utf8(std::mem::take(&mut self.0.borrow_mut().from_proxy)).unwrap()
+    }
+
+    /// The proxy has closed its end.
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.borrow().closed
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Wire)) {
+        let mut wire = self.0.borrow_mut();
+        change(&mut wire);
+        let reader = wire.reader.take();
+        drop(wire);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+}
+
+impl Read for Io {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut wire = self.0.borrow_mut();
+        let count = buf.remaining().min(wire.to_proxy.len());
+        if count > 0 {
+            let bytes: Vec<_> = wire.to_proxy.drain(..count).collect();
+            buf.put_slice(&bytes);
+            return Poll::Ready(Ok(()));
+        }
+        match wire.end.filter(|_| wire.answer.is_empty()) {
+            Some(None) => Poll::Ready(Ok(())),
+            Some(Some(kind)) => Poll::Ready(Err(kind.into())),
+            None => {
+                wire.reader = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Write for Io {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut wire = self.0.borrow_mut();
+        wire.from_proxy.extend_from_slice(buf);
+        let answer = std::mem::take(&mut wire.answer);
+        wire.to_proxy.extend(answer);
+        let reader = wire.reader.take();
+        drop(wire);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+        Poll::Ready(Ok(buf.len()))
+    }
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for Io {
+    fn drop(&mut self) {
+        self.0.borrow_mut().closed = true;
+    }
+}
+
+pub(super) fn single(spec: EndpointSpec) -> Arc<Cluster> {
+    Arc::new(cluster(vec![spec], BalancePolicy::RoundRobin))
+}
