@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     Endpoint, FailureKind, Name, Protocol, Resolution, UpstreamError, cluster::Target,
-    failure::chain, host::Host,
+    failure::handshake_text, host::Host,
 };
 use crate::{
     rt,
@@ -139,7 +139,7 @@ impl Attempt<'_> {
         let tls = self.host.tls(spec, http1_only).map_err(|error| failed(error.to_string()))?;
         let stream = TlsStream::connect(stream, tls.config.clone(), tls.server_name.clone())
             .await
-            .map_err(|error| failed(chain(&error)))?;
+            .map_err(|error| failed(handshake_text(&error)))?;
         self.host.meter.handshake(stream.session().handshake_kind());
         Ok(stream)
     }

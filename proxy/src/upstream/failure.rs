@@ -2,8 +2,10 @@
 
 use std::{error::Error, io};
 
+use rustls::{CertificateError, Error as TlsError};
+
 use super::FailureKind;
-use crate::observe::UpstreamFailure;
+use crate::{observe::UpstreamFailure, tls::HandshakeError};
 
 impl From<FailureKind> for UpstreamFailure {
     fn from(kind: FailureKind) -> UpstreamFailure {
@@ -25,7 +27,7 @@ impl From<FailureKind> for UpstreamFailure {
 /// A TLS alert may come as late as here: in TLS 1.3 the client's handshake is done before the
 /// server has judged the client's certificate (RFC 8446 section 4.4.2.4).
 pub(super) fn kind_of(error: &hyper::Error) -> FailureKind {
-    if find::<rustls::Error>(error).is_some() {
+    if find::<TlsError>(error).is_some() {
         FailureKind::Tls
     } else if error.is_parse() || find::<h2::Error>(error).is_some_and(is_protocol_violation) {
         FailureKind::Protocol
@@ -61,6 +63,17 @@ pub(super) fn chain(error: &dyn Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// A failed handshake, for the log: where our verifier refused the certificate, in its own words,
+/// which rustls would show as a debugging aid.
+pub(super) fn handshake_text(error: &HandshakeError) -> String {
+    match error {
+        HandshakeError::Tls(TlsError::InvalidCertificate(CertificateError::Other(why))) => {
+            format!("invalid certificate: {}", chain(&*why.0))
+        }
+        error => chain(error),
+    }
 }
 
 /// Our side of h2 found fault with what came.
@@ -100,6 +113,14 @@ mod tests {
         let error = Reading(io::Error::new(io::ErrorKind::InvalidData, alert()));
         assert_eq!(find::<rustls::Error>(&error), Some(&alert()));
         assert_eq!(find::<rustls::Error>(&Reading(io::ErrorKind::Other.into())), None);
+    }
+
+    #[test]
+    fn a_refused_certificate_is_told_in_the_verifiers_words() {
+        let why = rustls::OtherError(std::sync::Arc::new(Reading(io::Error::other("names: a.b"))));
+        let refused = TlsError::InvalidCertificate(CertificateError::Other(why));
+        let text = handshake_text(&HandshakeError::Tls(refused));
+        assert_eq!(text, "invalid certificate: reading: names: a.b");
     }
 
     #[test]
