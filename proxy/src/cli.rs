@@ -1,7 +1,7 @@
 //! The command line.
 #![expect(clippy::print_stdout, reason = "the commands other than `run` answer on standard output")]
 
-mod status;
+pub(crate) mod status;
 
 use std::{
     net::SocketAddr,
@@ -55,9 +55,12 @@ struct ConfigFile {
 
 #[derive(Debug, clap::Args)]
 struct Status {
-    /// The administrative address (`portcullis.admin_address`).
-    #[arg(long, default_value = "127.0.0.1:9464")]
-    address: SocketAddr,
+    /// The configuration that names the administrative address.
+    #[command(flatten)]
+    file: ConfigFile,
+    /// The administrative address, instead of the configuration's.
+    #[arg(long)]
+    address: Option<SocketAddr>,
     /// Print it as JSON.
     #[arg(long)]
     json: bool,
@@ -108,13 +111,32 @@ fn check(path: &Path) -> ExitCode {
 }
 
 fn show_status(arguments: &Status) -> ExitCode {
-    match status::fetch(arguments.address) {
+    let address = match arguments.address() {
+        Ok(address) => address,
+        Err(problem) => return fail(&problem),
+    };
+    match status::fetch(address) {
         Ok(view) if arguments.json => match serde_json::to_string_pretty(&view) {
             Ok(json) => print(&(json + "\n")),
             Err(error) => fail(&error.to_string()),
         },
         Ok(view) => print(&status::render(&view)),
-        Err(error) => fail(&format!("no status from {}: {error}", arguments.address)),
+        Err(error) => fail(&format!("no status from {address}: {error}")),
+    }
+}
+
+impl Status {
+    fn address(&self) -> Result<SocketAddr, String> {
+        if let Some(address) = self.address {
+            return Ok(address);
+        }
+        let loaded = config::load(&self.file.config, &Environment::of_process())
+            .map_err(|failure| failure.to_string())?;
+        loaded
+            .config
+            .admin
+            .address
+            .ok_or_else(|| "the configuration switches portcullis.admin_address off".to_owned())
     }
 }
 

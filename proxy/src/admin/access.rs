@@ -127,12 +127,7 @@ mod tests {
 
     #[test]
     fn a_client_ca_without_a_certificate_is_refused() {
-        let anchors = TrustAnchors {
-            roots: Arc::new(rustls::RootCertStore::empty()),
-            certificates: Vec::new(),
-            origin: "ca.pem".into(),
-            digest: [0; 32],
-        };
+        let anchors = TrustAnchors::union(&[]);
         let spec = MetricsListenerSpec {
             address: ([127, 0, 0, 1], 0).into(),
             basic_auth: None,

@@ -3,7 +3,7 @@
 mod fetch;
 mod table;
 
-pub use fetch::{FetchError, fetch};
+pub(crate) use fetch::fetch;
 
 use crate::observe::{
     CertificateView, ConfigView, RouteView, State, StatusView, UpstreamView, WorkerView,
@@ -11,7 +11,7 @@ use crate::observe::{
 use table::{Align, Table, printable};
 
 /// The state of a running proxy as lines for a terminal, the last one ended too.
-pub fn render(status: &StatusView) -> String {
+pub(super) fn render(status: &StatusView) -> String {
     let mut page = head(status);
     for section in [
         workers(&status.workers),

@@ -14,14 +14,14 @@ use super::Settings;
 
 /// What a connection is doing, noted by whoever sees it change.
 #[derive(Debug)]
-pub struct Activity {
+pub(super) struct Activity {
     phase: Cell<Phase>,
     since: Cell<Instant>,
 }
 
 /// What a connection may wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub(super) enum Phase {
     /// The first byte of a request.
     Idle,
     /// The rest of a request's head.
@@ -32,31 +32,31 @@ pub enum Phase {
 
 impl Activity {
     /// Idle from now on.
-    pub fn new() -> Rc<Activity> {
+    pub(super) fn new() -> Rc<Activity> {
         Rc::new(Activity { phase: Cell::new(Phase::Idle), since: Cell::new(Instant::now()) })
     }
 
     /// Notes that bytes came: after silence, a head has begun.
-    pub fn received(&self) {
+    pub(super) fn received(&self) {
         if self.phase.get() == Phase::Idle {
             self.enter(Phase::Head);
         }
     }
 
     /// Notes a change.
-    pub fn enter(&self, phase: Phase) {
+    pub(super) fn enter(&self, phase: Phase) {
         if self.phase.replace(phase) != phase && phase != Phase::Serving {
             self.since.set(Instant::now());
         }
     }
 
     /// Counts the time anew.
-    pub fn restart(&self) {
+    pub(super) fn restart(&self) {
         self.since.set(Instant::now());
     }
 
     /// What the connection is doing.
-    pub fn phase(&self) -> Phase {
+    pub(super) fn phase(&self) -> Phase {
         self.phase.get()
     }
 }
@@ -66,7 +66,7 @@ impl Activity {
 /// Its timer is not touched as requests come and go. It fires at least once in the shortest
 /// time-out, and then either a deadline has passed or it is set to the next; no deadline can arise
 /// in between that lies before it fires.
-pub struct Watchdog {
+pub(super) struct Watchdog {
     timer: Pin<Box<Sleep>>,
     interval: Duration,
     header_timeout: Duration,
@@ -75,7 +75,7 @@ pub struct Watchdog {
 
 impl Watchdog {
     /// Watches from now on.
-    pub fn new(settings: &Settings) -> Watchdog {
+    pub(super) fn new(settings: &Settings) -> Watchdog {
         let interval = settings.idle_timeout.unwrap_or(Duration::MAX).min(settings.header_timeout);
         Watchdog {
             timer: Box::pin(tokio::time::sleep(interval)),
@@ -86,7 +86,11 @@ impl Watchdog {
     }
 
     /// Ready with what the connection waited for in vain.
-    pub fn poll_expired(&mut self, cx: &mut Context<'_>, activity: &Activity) -> Poll<Phase> {
+    pub(super) fn poll_expired(
+        &mut self,
+        cx: &mut Context<'_>,
+        activity: &Activity,
+    ) -> Poll<Phase> {
         while self.timer.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
             let deadline = self.deadline(activity);

@@ -18,7 +18,7 @@ const CHUNK_BYTES: usize = 16 * 1024;
 
 /// Closes a connection in order: close_notify, FIN, and then what the peer still sends is read and
 /// dropped, since unread bytes would turn our FIN into a reset that destroys the last reply.
-pub async fn close(mut transport: Transport) {
+pub(super) async fn close(mut transport: Transport) {
     let _ = rt::timeout(LINGER, async {
         poll_fn(|cx| Pin::new(&mut transport).poll_shutdown(cx)).await?;
         drain(transport.stream_mut()).await
@@ -27,7 +27,7 @@ pub async fn close(mut transport: Transport) {
 }
 
 /// Closes a connection whose handshake failed; its alert is in the stream's outgoing buffer.
-pub async fn close_raw(mut stream: rt::Stream) {
+pub(super) async fn close_raw(mut stream: rt::Stream) {
     let _ = rt::timeout(LINGER, async {
         poll_fn(|cx| {
             ready!(stream.poll_flush(cx))?;

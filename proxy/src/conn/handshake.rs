@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     http::PLAIN_HTTP_ON_TLS_PORT,
-    observe::{ConnectionRecord, HandshakeResult, TlsVersion},
+    observe::{CertificateSummary, ConnectionRecord, HandshakeResult, TlsVersion},
     rt::{self, Buffer},
     tls::{ConnectionContext, FailedHandshake, HandshakeError, ServerTls, TlsStream},
 };
@@ -53,13 +53,21 @@ struct Failure {
     reason: String,
     alert: Option<AlertDescription>,
     server_name: Option<Box<str>>,
+    client_certificate: Option<CertificateSummary>,
     /// Over which there is something left to say.
     stream: Option<rt::Stream>,
 }
 
 impl Failure {
     fn new(result: HandshakeResult, reason: String) -> Failure {
-        Failure { result, reason, alert: None, server_name: None, stream: None }
+        Failure {
+            result,
+            reason,
+            alert: None,
+            server_name: None,
+            client_certificate: None,
+            stream: None,
+        }
     }
 }
 
@@ -95,8 +103,13 @@ fn explain(failed: FailedHandshake, server_name: Option<Box<str>>) -> Failure {
         HandshakeError::Io(_) => (HandshakeResult::ClientGone, None),
         HandshakeError::Tls(error) => (classify(error), alert(error)),
     };
-    let reason = rejection.unwrap_or_else(|| error.to_string());
-    Failure { result, reason, alert, server_name, stream: Some(stream) }
+    let reason = match &rejection {
+        Some(rejection) => rejection.reason.clone(),
+        None => error.to_string(),
+    };
+    let client_certificate =
+        rejection.and_then(|rejection| CertificateSummary::from_der(&rejection.certificate));
+    Failure { result, reason, alert, server_name, client_certificate, stream: Some(stream) }
 }
 
 fn classify(error: &Error) -> HandshakeResult {
@@ -150,6 +163,6 @@ fn record(connection: &Connection<'_>, failure: &Failure) {
         reason: &failure.reason,
         alert: alert.as_deref(),
         tls_version: None,
-        client_certificate: None,
+        client_certificate: failure.client_certificate.as_ref(),
     });
 }

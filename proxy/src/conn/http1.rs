@@ -143,13 +143,11 @@ async fn finish(
         }
         End::Expired(_) => ClosedReason::IdleTimeout,
     };
-    if reason != ClosedReason::Io {
-        close(transport).await;
-    }
+    close(transport).await;
     reason
 }
 
-pub(super) fn reason_of(error: &hyper::Error) -> ClosedReason {
+fn reason_of(error: &hyper::Error) -> ClosedReason {
     if error.is_parse() || error.is_parse_too_large() {
         ClosedReason::Protocol
     } else if error.is_incomplete_message() {

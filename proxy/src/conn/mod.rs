@@ -7,6 +7,7 @@ mod hello;
 mod http1;
 mod http2;
 mod registry;
+mod shared;
 mod spec;
 mod splice;
 mod upgrade;

@@ -7,6 +7,8 @@
 
 use std::cell::RefCell;
 
+use rustls::pki_types::CertificateDer;
+
 use super::{names::normalize_server_name, session::Session};
 
 /// What is known of one connection from a client. Kept with the connection, and lent to rustls's
@@ -15,7 +17,16 @@ use super::{names::normalize_server_name, session::Session};
 pub struct ConnectionContext {
     server_name: Option<Box<str>>,
     session: Option<Session>,
-    rejection: Option<String>,
+    rejection: Option<Rejection>,
+}
+
+/// A client's certificate that was refused. It is not proven to be the client's own.
+#[derive(Debug, Clone)]
+pub struct Rejection {
+    /// Why, with its subject and issuer, for the log.
+    pub reason: String,
+    /// The certificate.
+    pub certificate: CertificateDer<'static>,
 }
 
 impl ConnectionContext {
@@ -38,17 +49,16 @@ impl ConnectionContext {
         self.session
     }
 
-    /// Why the client's certificate was refused, with its subject and issuer, for the log. What the
-    /// client presented is not proven to be its own.
-    pub fn client_rejection(&self) -> Option<&str> {
-        self.rejection.as_deref()
+    /// The client's certificate that was refused, where one was.
+    pub fn client_rejection(&self) -> Option<&Rejection> {
+        self.rejection.as_ref()
     }
 
     pub(super) fn set_session(&mut self, session: Session) {
         self.session = Some(session);
     }
 
-    pub(super) fn set_client_rejection(&mut self, rejection: String) {
+    pub(super) fn set_client_rejection(&mut self, rejection: Rejection) {
         self.rejection = Some(rejection);
     }
 }

@@ -23,7 +23,7 @@ mod verify;
 
 pub use anchors::TrustAnchors;
 pub use client::{UpstreamTls, UpstreamTlsError};
-pub use context::{ConnectionContext, with_context};
+pub use context::{ConnectionContext, Rejection, with_context};
 pub use material::{Identity, MaterialError};
 pub use names::{CertificateFacts, MalformedCertificate, describe, normalize_server_name};
 pub use server::ServerTls;

@@ -71,8 +71,8 @@ fn client_verifier(client_auth: Option<&ClientAuthSpec>) -> Arc<dyn ClientCertVe
 
 fn alpn_protocols(codec: Codec) -> Vec<Vec<u8>> {
     let protocols: &[&[u8]] = match codec {
-        Codec::Auto => &[b"h2", b"http/1.1"],
-        Codec::Http1 => &[b"http/1.1"],
+        Codec::Auto => &[b"h2", b"http/1.1", b"http/1.0"],
+        Codec::Http1 => &[b"http/1.1", b"http/1.0"],
         Codec::Http2 => &[b"h2"],
     };
     protocols.iter().map(|protocol| protocol.to_vec()).collect()

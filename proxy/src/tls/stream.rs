@@ -14,7 +14,7 @@ use rustls::{
     pki_types::ServerName, server::UnbufferedServerConnection,
 };
 
-use super::context::ConnectionContext;
+use super::context::{ConnectionContext, Rejection};
 use super::engine::{Engine, Exchange, OUTGOING_LIMIT_BYTES, Outbound, Received, Standing};
 use crate::rt::{self, Buffer};
 
@@ -49,12 +49,12 @@ pub struct FailedHandshake {
     pub error: HandshakeError,
     /// With what is still to be sent in its outgoing buffer.
     pub stream: rt::Stream,
-    /// Why the client's certificate was refused, where it was.
-    pub rejection: Option<String>,
+    /// The client's certificate that was refused, where one was.
+    pub rejection: Option<Rejection>,
 }
 
 impl FailedHandshake {
-    fn new(error: HandshakeError, stream: rt::Stream, rejection: Option<String>) -> Box<Self> {
+    fn new(error: HandshakeError, stream: rt::Stream, rejection: Option<Rejection>) -> Box<Self> {
         Box::new(FailedHandshake { error, stream, rejection })
     }
 }
@@ -99,7 +99,7 @@ impl TlsStream {
             Err(error) => {
                 tls.complete_refusal(&error);
                 let rejection = tls.context().and_then(ConnectionContext::client_rejection);
-                let rejection = rejection.map(str::to_owned);
+                let rejection = rejection.cloned();
                 Err(FailedHandshake::new(error, tls.stream, rejection))
             }
         }

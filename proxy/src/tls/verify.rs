@@ -12,7 +12,7 @@ use rustls::{
 
 use super::{
     chain::{ChainError, ChainVerifier, Purpose},
-    context,
+    context::{self, Rejection},
     names::describe,
     provider::provider,
     session::Session,
@@ -59,7 +59,10 @@ impl ClientCertVerifier for ClientVerifier {
                 Ok(ClientCertVerified::assertion())
             }
             Err(error) => {
-                let rejection = rejection(end_entity, &error);
+                let rejection = Rejection {
+                    reason: rejection(end_entity, &error),
+                    certificate: end_entity.clone().into_owned(),
+                };
                 context::current(|context| context.set_client_rejection(rejection));
                 Err(CertificateError::from(error).into())
             }

@@ -15,7 +15,7 @@ const MAX_RESPONSE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// Why the state of a running proxy cannot be had.
 #[derive(Debug, thiserror::Error)]
-pub enum FetchError {
+pub(crate) enum FetchError {
     /// Nobody is there.
     #[error("cannot connect to {0}: {1}; is portcullis running, and is this its admin_address?")]
     Connect(SocketAddr, #[source] io::Error),
@@ -29,7 +29,7 @@ pub enum FetchError {
 
 /// Asks the administrative listener at this address for its state. Waits some seconds at most for
 /// each step.
-pub fn fetch(address: SocketAddr) -> Result<StatusView, FetchError> {
+pub(crate) fn fetch(address: SocketAddr) -> Result<StatusView, FetchError> {
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)
         .map_err(|error| FetchError::Connect(address, error))?;
     let response = ask(&mut stream, address).map_err(|error| FetchError::Io(address, error))?;

@@ -211,9 +211,9 @@ impl Seen {
         let identity = format!("{:?} {}", matcher.port, describe(matcher));
         match self.matchers.get(&identity) {
             Some(first) => {
-                let message = format!("serves the same requests as {first}");
+                let message = format!("is never reached: {first} serves the same requests");
                 let hint = "several upstreams of one route are a list in `to`";
-                section.error_with_hint("from", message, hint);
+                section.warn_with_hint("from", message, hint);
             }
             None => {
                 self.matchers.insert(identity, section.context().place(section.path()));
