@@ -135,7 +135,7 @@ http {{
     access_log {dir}/access.log json;
     client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy;
     fastcgi_temp_path {dir}/fastcgi; uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;
-    client_max_body_size 0; keepalive_requests 1000000; root {dir};
+    ssl_protocols TLSv1.2 TLSv1.3; client_max_body_size 0; keepalive_requests 1000000; root {dir};
     server {{ listen {address}{listen}; {tls}
         {body}
     }}

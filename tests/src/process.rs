@@ -3,9 +3,9 @@
 use std::{
     io::{BufRead, BufReader, Read},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Condvar, Mutex, MutexGuard},
+    sync::{Arc, Condvar, Mutex, MutexGuard, mpsc},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -169,10 +169,36 @@ pub struct Finished {
     pub stderr: String,
 }
 
+/// After so long a program that should end by itself is killed.
+const RUN_DEADLINE: Duration = Duration::from_secs(120);
+
+/// Kills a child that does not end by itself.
+struct Watchdog {
+    done: mpsc::Sender<()>,
+    thread: thread::JoinHandle<bool>,
+}
+
+impl Watchdog {
+    fn start(child: &Child) -> Self {
+        let pid = Pid::from_child(child);
+        let (done, wait) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            let bites = wait.recv_timeout(RUN_DEADLINE) == Err(mpsc::RecvTimeoutError::Timeout);
+            bites && kill_process(pid, Signal::KILL).is_ok()
+        });
+        Self { done, thread }
+    }
+
+    fn has_bitten(self) -> bool {
+        let _ = self.done.send(());
+        self.thread.join().expect("the watchdog does not panic")
+    }
+}
+
 /// Runs a program to its end, `input` on its standard input.
 ///
 /// # Panics
-/// When it cannot be started.
+/// When it cannot be started or does not end.
 pub fn run(command: &mut Command, input: &[u8]) -> Finished {
     use std::io::Write;
     let mut child = command
@@ -186,7 +212,9 @@ pub fn run(command: &mut Command, input: &[u8]) -> Finished {
     let writer = thread::spawn(move || {
         let _ = stdin.write_all(&input); // a program may end before it has read everything
     });
+    let watchdog = Watchdog::start(&child);
     let output = child.wait_with_output().expect("wait for a child");
+    assert!(!watchdog.has_bitten(), "{command:?} ran for more than {RUN_DEADLINE:?}: {output:?}");
     writer.join().expect("the writer does not panic");
     Finished {
         code: output.status.code(),

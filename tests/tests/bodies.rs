@@ -241,21 +241,24 @@ fn a_close_delimited_body_that_ends_with_a_reset_is_aborted() {
 
 #[test]
 fn a_clients_unfinished_body_never_looks_finished_to_the_upstream() {
-    let outcome = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&outcome);
+    let (asked, outcome) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(Vec::new())));
+    let (arrived, seen) = (Arc::clone(&asked), Arc::clone(&outcome));
     let backend = Backend::plain(move |conn| {
         while let Some(head) = conn.request() {
+            arrived.fetch_add(1, SeqCst);
             let whole = conn.stream_body(&head, |_| ());
             seen.lock().expect("not poisoned").push(whole);
         }
     });
     let proxy = Proxy::config().forward("app", &backend.url(), "").start();
     let head = "POST / HTTP/1.1\r\nHost: app.localhost.pomerium.io\r\n";
-    for body in
-        ["Content-Length: 100\r\n\r\nten bytes!", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"]
-    {
+    let known = "Content-Length: 100\r\n\r\nten bytes!";
+    let chunked = "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n";
+    for (turn, body) in [known, chunked].into_iter().enumerate() {
         let mut raw = proxy.raw("app");
-        raw.send(format!("{head}{body}")).finish();
+        raw.send(format!("{head}{body}"));
+        until("the upstream to be asked", || asked.load(SeqCst) > turn as u64);
+        raw.finish();
         drop(raw.to_end());
     }
     until("the upstream to see both end", || outcome.lock().expect("not poisoned").len() == 2);
