@@ -12,7 +12,13 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
-use tokio::{sync::watch, task::LocalSet};
+use tokio::{
+    sync::{
+        mpsc::{self, UnboundedReceiver, UnboundedSender},
+        watch,
+    },
+    task::LocalSet,
+};
 
 use crate::{
     admin,
@@ -69,7 +75,8 @@ struct App {
     compiler: Compiler,
     snapshots: watch::Sender<Arc<Snapshot>>,
     phase: watch::Sender<Phase>,
-    workers: Vec<JoinHandle<io::Result<()>>>,
+    workers: Vec<JoinHandle<()>>,
+    ended: UnboundedReceiver<usize>,
     metrics: Arc<Metrics>,
     log: Log,
 }
@@ -94,9 +101,11 @@ impl App {
 
         let (snapshots, _) = watch::channel(snapshot);
         let (phase, _) = watch::channel(Phase::Running);
+        let (ending, ended) = mpsc::unbounded_channel();
         let workers = Vec::new();
-        let mut app = App { source, config, compiler, snapshots, phase, workers, metrics, log };
-        app.start_workers(cores, listeners)?;
+        let mut app =
+            App { source, config, compiler, snapshots, phase, workers, ended, metrics, log };
+        app.start_workers(cores, listeners, &ending)?;
         Ok(app)
     }
 
@@ -104,6 +113,7 @@ impl App {
         &mut self,
         cores: &[Option<usize>],
         listeners: Vec<Vec<Listener>>,
+        ending: &UnboundedSender<usize>,
     ) -> anyhow::Result<()> {
         let open_connections = Arc::new(AtomicUsize::new(0));
         for (id, (core, listeners)) in cores.iter().zip(listeners).enumerate() {
@@ -118,7 +128,8 @@ impl App {
                 log: self.log.clone(),
                 open_connections: Arc::clone(&open_connections),
             };
-            self.workers.push(worker::start(spec)?);
+            let started = worker::start(spec, ending.clone());
+            self.workers.push(started.with_context(|| format!("cannot start worker {id}"))?);
         }
         Ok(())
     }
@@ -145,11 +156,8 @@ impl App {
     }
 }
 
-fn join(workers: Vec<JoinHandle<io::Result<()>>>) -> anyhow::Result<()> {
-    for worker in workers {
-        worker.join().map_err(|_| anyhow!("a worker panicked"))?.context("a worker failed")?;
-    }
-    Ok(())
+fn join(workers: Vec<JoinHandle<()>>) -> anyhow::Result<()> {
+    workers.into_iter().try_for_each(JoinHandle::join).map_err(|_| anyhow!("a worker panicked"))
 }
 
 fn warn_of_few_descriptors(config: &Config) {

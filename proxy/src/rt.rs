@@ -37,6 +37,13 @@ const RING_ENTRIES: u32 = 1024;
 /// Completion entries: overflow costs the kernel an allocation each, so there is room.
 const COMPLETION_ENTRIES: u32 = 8 * RING_ENTRIES;
 
+/// How long a closing connection's peer may take what we say last, and say what it has left.
+const LINGER: Duration = Duration::from_secs(1);
+/// How much it may say.
+const LINGER_BYTES: usize = 64 * 1024;
+/// Read at a time.
+const LINGER_CHUNK_BYTES: usize = 16 * 1024;
+
 /// A worker thread's event loop.
 pub struct Runtime(tokio_uring::Runtime);
 
@@ -162,7 +169,12 @@ impl Acceptor {
 
     /// Takes a connection that waits already.
     pub fn try_accept(&self) -> Option<Connection> {
-        self.accept().ok()
+        loop {
+            match self.accept() {
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
+                accepted => return accepted.ok(),
+            }
+        }
     }
 
     fn accept(&self) -> rustix::io::Result<Connection> {
@@ -381,6 +393,37 @@ impl Stream {
     pub fn shutdown_write(&self) {
         // A peer that is gone already needs no FIN.
         let _ = net::shutdown(&self.socket, Shutdown::Write);
+    }
+
+    /// Closes in order: sends what is left, says that no more will come, and reads and drops what
+    /// the peer still sends, since unread bytes would turn our FIN into a reset that destroys the
+    /// last reply. Takes at most about a second.
+    pub async fn close(mut self) {
+        let _ = timeout(LINGER, self.drain()).await;
+    }
+
+    async fn drain(&mut self) -> io::Result<()> {
+        poll_fn(|cx| {
+            ready!(self.poll_flush(cx))?;
+            self.poll_sent(cx)
+        })
+        .await?;
+        self.shutdown_write();
+        let mut drained = 0;
+        while drained < LINGER_BYTES {
+            let mut buffer = Buffer::default();
+            match poll_fn(|cx| self.poll_recv(cx, &mut buffer, LINGER_CHUNK_BYTES)).await? {
+                0 => break,
+                n => drained += n,
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes with a reset: whatever the peer has got must not look whole to it.
+    pub fn abort(self) {
+        // Without it the kernel would still send what it holds, and a FIN.
+        let _ = net::sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO));
     }
 
     /// The local address.

@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use anyhow::bail;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::App;
@@ -22,6 +23,7 @@ enum Event {
     Stop,
     Reload,
     TicketKeysDue,
+    WorkerEnded(usize),
 }
 
 impl App {
@@ -44,11 +46,15 @@ impl App {
                 event = signals.next() => event,
                 () = watcher.changed(), if self.config.hot_reload => Event::Reload,
                 _ = ticket_keys.tick() => Event::TicketKeysDue,
+                Some(worker) = self.ended.recv() => Event::WorkerEnded(worker),
             };
             match event {
                 Event::Stop => return Ok(()),
                 Event::Reload => self.reload(&mut watcher, &admin_settings),
                 Event::TicketKeysDue => self.rotate_ticket_keys(),
+                // Its listeners are gone: better to be restarted than to refuse a share of all
+                // connections.
+                Event::WorkerEnded(worker) => bail!("worker {worker} has ended"),
             }
         }
     }

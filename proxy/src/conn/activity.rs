@@ -17,6 +17,8 @@ use super::Settings;
 pub(super) struct Activity {
     phase: Cell<Phase>,
     since: Cell<Instant>,
+    /// Since when what was to be sent has not been taken.
+    stalled_since: Cell<Option<Instant>>,
 }
 
 /// What a connection may wait for.
@@ -26,20 +28,37 @@ pub(super) enum Phase {
     Idle,
     /// The rest of a request's head.
     Head,
-    /// A response; its deadlines are the request's own.
+    /// A response; its deadlines are the request's own, but for that of a client which does not
+    /// read: then nobody asks the response for more, and nobody asks its deadlines.
     Serving,
 }
+
+/// How long a client may leave what we send in its socket and ours, as nginx's `send_timeout`.
+const SEND_STALL: Duration = Duration::from_secs(60);
 
 impl Activity {
     /// Idle from now on.
     pub(super) fn new() -> Rc<Activity> {
-        Rc::new(Activity { phase: Cell::new(Phase::Idle), since: Cell::new(Instant::now()) })
+        Rc::new(Activity {
+            phase: Cell::new(Phase::Idle),
+            since: Cell::new(Instant::now()),
+            stalled_since: Cell::new(None),
+        })
     }
 
     /// Notes that bytes came: after silence, a head has begun.
     pub(super) fn received(&self) {
         if self.phase.get() == Phase::Idle {
             self.enter(Phase::Head);
+        }
+    }
+
+    /// Notes whether what is to be sent has to wait.
+    pub(super) fn sending(&self, waits: bool) {
+        match (waits, self.stalled_since.get()) {
+            (true, None) => self.stalled_since.set(Some(Instant::now())),
+            (false, Some(_)) => self.stalled_since.set(None),
+            _ => {}
         }
     }
 
@@ -76,7 +95,8 @@ pub(super) struct Watchdog {
 impl Watchdog {
     /// Watches from now on.
     pub(super) fn new(settings: &Settings) -> Watchdog {
-        let interval = settings.idle_timeout.unwrap_or(Duration::MAX).min(settings.header_timeout);
+        let idle_timeout = settings.idle_timeout.unwrap_or(Duration::MAX);
+        let interval = idle_timeout.min(settings.header_timeout).min(SEND_STALL);
         Watchdog {
             timer: Box::pin(tokio::time::sleep(interval)),
             interval,
@@ -107,7 +127,7 @@ impl Watchdog {
         let timeout = match activity.phase() {
             Phase::Idle => self.idle_timeout?,
             Phase::Head => self.header_timeout,
-            Phase::Serving => return None,
+            Phase::Serving => return activity.stalled_since.get()?.checked_add(SEND_STALL),
         };
         activity.since.get().checked_add(timeout)
     }
@@ -170,6 +190,22 @@ mod tests {
     async fn a_connection_that_serves_does_not_expire() {
         let script = vec![(1, Phase::Head), (2, Phase::Serving)];
         assert_eq!(expiry(settings(10, Some(20)), script).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_read_expires() {
+        let activity = Activity::new();
+        activity.enter(Phase::Serving);
+        let mut watchdog = Watchdog::new(&settings(10, Some(20)));
+        let start = Instant::now();
+        activity.sending(true);
+        activity.sending(false);
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        activity.sending(true);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        activity.sending(true);
+        let phase = poll_fn(|cx| watchdog.poll_expired(cx, &activity)).await;
+        assert_eq!((phase, start.elapsed()), (Phase::Serving, Duration::from_secs(67)));
     }
 
     #[tokio::test(start_paused = true)]

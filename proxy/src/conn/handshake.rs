@@ -6,7 +6,6 @@ use rustls::{AlertDescription, CertificateError, Error, HandshakeKind};
 
 use super::{
     Connection,
-    close::close_raw,
     hello::{self, Hello},
     tls_version,
 };
@@ -34,7 +33,7 @@ pub(super) async fn accept(
         Ok(Err(failure)) => {
             record(connection, &failure);
             if let Some(stream) = failure.stream {
-                close_raw(stream).await;
+                stream.close().await;
             }
             None
         }

@@ -14,9 +14,10 @@ use super::{
     Connection,
     activity::{Activity, Phase, Watchdog},
     close::close,
+    leave::Leave,
+    link::Link,
     splice::Side,
     upgrade,
-    watched::Watched,
 };
 use crate::{http, observe::ClosedReason, tls::Transport};
 
@@ -66,30 +67,35 @@ where
     S: Service<Request<Incoming>, Response = Response<http::Body>, Error = Infallible>,
 {
     let activity = Activity::new();
-    let watched = Watched { transport, activity: Rc::clone(&activity) };
-    let mut served = builder(&connection).serve_connection(watched, service);
+    let link = Link::new(transport, &activity);
+    let mut served = builder(&connection).serve_connection(link.clone(), service);
 
     let mut watchdog = Watchdog::new(&connection.front.settings);
     let mut requests = 0;
-    let mut draining = false;
+    let mut leave = Leave::default();
     let end = poll_fn(|cx| {
-        if !draining && connection.entry.poll_draining(cx) {
-            draining = true;
+        loop {
+            if let Poll::Ready(result) = Pin::new(&mut served).poll(cx) {
+                return Poll::Ready(End::Finished(result));
+            }
+            note_progress(&activity, facts, &mut requests);
+            if !leave.poll_due(cx, connection.entry, requests > 0) {
+                return watchdog.poll_expired(cx, &activity).map(End::Expired);
+            }
             Pin::new(&mut served).graceful_shutdown();
         }
-        if let Poll::Ready(result) = Pin::new(&mut served).poll(cx) {
-            return Poll::Ready(End::Finished(result));
-        }
-        note_progress(&activity, facts, &mut requests);
-        watchdog.poll_expired(cx, &activity).map(End::Expired)
     })
     .await;
 
-    let Parts { io: Watched { transport, .. }, read_buf, .. } = served.into_parts();
+    let Parts { read_buf, .. } = served.into_parts();
+    let Some(transport) = link.take() else { return ClosedReason::Io };
     if let Some(pending) = facts.upgrade.take() {
-        return upgrade::join(Side { transport, received: read_buf }, pending).await;
+        let client = Side { transport, received: read_buf };
+        return upgrade::join(connection.entry, client, pending).await;
     }
-    finish(connection, transport, facts, end, draining).await
+    let reason = finish(connection, facts, &end, leave.is_told());
+    part(transport, &end, link.is_flushed()).await;
+    reason
 }
 
 /// Tells what the connection is at, as seen after hyper has done what it could.
@@ -117,18 +123,18 @@ fn builder(connection: &Connection<'_>) -> Builder {
     builder
 }
 
-async fn finish(
+/// Why the connection ended; leaves a record where that was before a request could.
+fn finish(
     connection: Connection<'_>,
-    mut transport: Transport,
     facts: &http::Facts,
-    end: End,
-    draining: bool,
+    end: &End,
+    told_to_leave: bool,
 ) -> ClosedReason {
-    let reason = match end {
-        End::Finished(Ok(())) if draining => ClosedReason::Drain,
+    match end {
+        End::Finished(Ok(())) if told_to_leave => ClosedReason::Drain,
         End::Finished(Ok(())) => ClosedReason::Done,
         End::Finished(Err(error)) => {
-            let reason = reason_of(&error);
+            let reason = reason_of(error);
             if reason == ClosedReason::Protocol {
                 // hyper has answered it with a bare 400, 414 or 431.
                 connection.record_failure(facts, &format!("malformed HTTP: {error}"));
@@ -137,14 +143,31 @@ async fn finish(
         }
         End::Expired(Phase::Head) => {
             connection.record_failure(facts, "a request's head took too long");
-            let reply = http::REQUEST_TIMEOUT;
-            let _ = poll_fn(|cx| Pin::new(&mut transport).poll_write(cx, reply)).await;
             ClosedReason::HeaderTimeout
         }
-        End::Expired(_) => ClosedReason::IdleTimeout,
+        End::Expired(Phase::Serving) => ClosedReason::SendTimeout,
+        End::Expired(Phase::Idle) => ClosedReason::IdleTimeout,
+    }
+}
+
+/// Takes leave of the client. A response that was cut off must not look whole, which to HTTP/1.0 it
+/// would with a close_notify behind it.
+async fn part(mut transport: Transport, end: &End, flushed: bool) {
+    let cut_off = match end {
+        End::Finished(Ok(())) => false,
+        // The response's body broke.
+        End::Finished(Err(error)) => error.is_user(),
+        End::Expired(_) => !flushed,
     };
+    if cut_off {
+        return transport.into_stream().abort();
+    }
+    if let End::Expired(Phase::Head) = end {
+        // Nothing is on its way, so this takes no waiting.
+        let reply = http::REQUEST_TIMEOUT;
+        let _ = poll_fn(|cx| Pin::new(&mut transport).poll_write(cx, reply)).await;
+    }
     close(transport).await;
-    reason
 }
 
 fn reason_of(error: &hyper::Error) -> ClosedReason {

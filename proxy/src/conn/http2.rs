@@ -1,6 +1,12 @@
 //! HTTP/2 on one connection.
 
-use std::{error::Error, future::poll_fn, pin::Pin, rc::Rc, task::Poll};
+use std::{
+    error::Error,
+    future::poll_fn,
+    pin::Pin,
+    rc::Rc,
+    task::{Poll, ready},
+};
 
 use hyper::{server::conn::http2::Builder, service::service_fn};
 
@@ -8,15 +14,19 @@ use super::{
     Connection,
     activity::{Activity, Phase, Watchdog},
     close::close,
-    shared::Shared,
+    leave::Leave,
+    link::Link,
 };
 use crate::{http, observe::ClosedReason, rt::LocalExecutor, tls::Transport};
+
+/// What may wait for the client's window on one stream.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
 /// How hyper's part of a connection ended.
 enum End {
     Finished(Result<(), hyper::Error>),
-    /// The client did not follow when told to leave.
-    CutOff,
+    /// The client did not read, or did not follow when told to leave.
+    CutOff(Phase),
 }
 
 /// Serves streams until the connection ends, and closes it.
@@ -33,40 +43,44 @@ pub(super) async fn serve(
             async move { http::handle(&context, &facts, request).await }
         }
     });
-    let transport = Shared::new(transport);
-    let mut served = Box::pin(builder(&connection).serve_connection(transport.clone(), service));
-
     let activity = Activity::new();
+    let link = Link::new(transport, &activity);
+    let mut served = Box::pin(builder(&connection).serve_connection(link.clone(), service));
+
     let mut watchdog = Watchdog::new(&connection.front.settings);
-    let mut leaving = None;
+    let mut leave = Leave::default();
+    let mut idled = false;
     let end = poll_fn(|cx| {
-        if leaving.is_none() && connection.entry.poll_draining(cx) {
-            leaving = Some(ClosedReason::Drain);
-            served.as_mut().graceful_shutdown();
-        }
-        if let Poll::Ready(result) = Pin::new(&mut served).poll(cx) {
-            return Poll::Ready(End::Finished(result));
-        }
-        activity.enter(if facts.in_flight.get() > 0 { Phase::Serving } else { Phase::Idle });
-        while watchdog.poll_expired(cx, &activity).is_ready() {
-            // Once to take leave with GOAWAY; a client that does not follow is cut off.
-            if leaving.is_some() {
-                return Poll::Ready(End::CutOff);
+        loop {
+            if let Poll::Ready(result) = Pin::new(&mut served).poll(cx) {
+                return Poll::Ready(End::Finished(result));
             }
-            leaving = Some(ClosedReason::IdleTimeout);
+            activity.enter(if facts.in_flight.get() > 0 { Phase::Serving } else { Phase::Idle });
+            if leave.poll_due(cx, connection.entry, facts.requests.get() > 0) {
+                served.as_mut().graceful_shutdown();
+                continue;
+            }
+            let phase = ready!(watchdog.poll_expired(cx, &activity));
+            // Once to take leave with GOAWAY; a client that does not follow is cut off.
+            if idled || phase == Phase::Serving {
+                return Poll::Ready(End::CutOff(phase));
+            }
+            idled = true;
             served.as_mut().graceful_shutdown();
             activity.restart();
         }
-        Poll::Pending
     })
     .await;
     drop(served);
-    if let Some(transport) = transport.take() {
+    if let Some(transport) = link.take() {
         close(transport).await;
     }
     match end {
         End::Finished(Err(error)) => failed(&connection, &facts, &error),
-        End::Finished(Ok(())) | End::CutOff => leaving.unwrap_or(ClosedReason::Client),
+        End::CutOff(Phase::Serving) => ClosedReason::SendTimeout,
+        _ if idled => ClosedReason::IdleTimeout,
+        _ if leave.is_told() => ClosedReason::Drain,
+        _ => ClosedReason::Client,
     }
 }
 
@@ -88,6 +102,9 @@ fn builder(connection: &Connection<'_>) -> Builder<LocalExecutor> {
     let settings = &connection.front.settings;
     let mut builder = Builder::new(LocalExecutor);
     builder
+        // hyper's own is 400 KiB a stream, which a client that opens all its windows and does not
+        // read could fill a hundred times.
+        .max_send_buf_size(SEND_BUFFER_BYTES)
         .max_concurrent_streams(settings.h2_max_concurrent_streams)
         .initial_stream_window_size(settings.h2_stream_window_bytes)
         .initial_connection_window_size(settings.h2_connection_window_bytes)

@@ -6,12 +6,12 @@ mod handshake;
 mod hello;
 mod http1;
 mod http2;
+mod leave;
+mod link;
 mod registry;
-mod shared;
 mod spec;
 mod splice;
 mod upgrade;
-mod watched;
 
 use std::{cell::RefCell, net::SocketAddr, os::fd::OwnedFd, rc::Rc, sync::Arc};
 
@@ -20,7 +20,7 @@ use rustls::ProtocolVersion;
 use crate::{
     http,
     listener::Service,
-    observe::{ClosedReason, ConnectionRecord, TlsVersion, WorkerObserver},
+    observe::{Cell, ClosedReason, ConnectionRecord, TlsVersion, WorkerObserver},
     rt,
     tls::{ServerTls, TlsStream, Transport},
 };
@@ -93,10 +93,26 @@ pub struct Accepted {
 pub async fn serve(context: &Rc<Context>, accepted: Accepted) {
     let entry = context.registry.enter();
     let metrics = &context.observer.metrics;
-    metrics.connections_active.inc();
+    let active = Active::new(&metrics.connections_active);
     let reason = serve_accepted(context, accepted, &entry).await;
-    metrics.connections_active.dec();
+    drop(active);
     metrics.connections_closed.inc(reason);
+}
+
+/// Counts a connection as active, also when its task panics.
+struct Active<'a>(&'a Cell);
+
+impl Active<'_> {
+    fn new(active: &Cell) -> Active<'_> {
+        active.inc();
+        Active(active)
+    }
+}
+
+impl Drop for Active<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 async fn serve_accepted(

@@ -1,15 +1,24 @@
 //! A connection that has left HTTP: joined with its upstream's, within its limits.
 
-use std::{future::pending, time::Instant};
+use std::{
+    future::{pending, poll_fn},
+    task::Poll,
+    time::{Duration, Instant},
+};
 
 use super::{
     close::close,
+    registry::Entry,
     splice::{Joint, Side},
 };
 use crate::{http::PendingUpgrade, observe::ClosedReason, rt};
 
-/// Passes bytes on until both sides have ended, one fails, or a limit is reached.
-pub(super) async fn join(client: Side, upgrade: PendingUpgrade) -> ClosedReason {
+/// How long a connection may go on once it is to be drained: it has no end of its own to wait for.
+const DRAIN_GRACE: Duration = Duration::from_secs(5);
+
+/// Passes bytes on until both sides have ended, one fails, a limit is reached, or it is time to
+/// drain.
+pub(super) async fn join(entry: &Entry, client: Side, upgrade: PendingUpgrade) -> ClosedReason {
     let PendingUpgrade { upstream, idle_timeout, deadline, mut record } = upgrade;
     let upstream = Side { transport: upstream.transport, received: upstream.received };
     let mut joint = Joint::new(client, upstream);
@@ -28,13 +37,18 @@ pub(super) async fn join(client: Side, upgrade: PendingUpgrade) -> ClosedReason 
             rt::sleep(left).await;
         }
     };
+    let drained = async {
+        poll_fn(|cx| if entry.poll_draining(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
+        rt::sleep(DRAIN_GRACE).await;
+    };
     let ended = tokio::select! {
-        ended = joint.run() => Some(ended),
-        () = limit => None,
+        ended = joint.run() => Ended::ByItself(ended.is_ok()),
+        () = limit => Ended::TimedOut,
+        () = drained => Ended::Drained,
     };
     record.add_received(joint.up_bytes());
     record.add_sent(joint.down_bytes());
-    if ended.is_none() {
+    if let Ended::TimedOut = ended {
         record.timed_out();
     }
     drop(record);
@@ -42,8 +56,16 @@ pub(super) async fn join(client: Side, upgrade: PendingUpgrade) -> ClosedReason 
     rt::spawn(close(upstream));
     close(client).await;
     match ended {
-        Some(Ok(())) => ClosedReason::Done,
-        Some(Err(_)) => ClosedReason::Io,
-        None => ClosedReason::IdleTimeout,
+        Ended::ByItself(true) => ClosedReason::Done,
+        Ended::ByItself(false) => ClosedReason::Io,
+        Ended::TimedOut => ClosedReason::IdleTimeout,
+        Ended::Drained => ClosedReason::Drain,
     }
+}
+
+enum Ended {
+    /// Without an error, or with one.
+    ByItself(bool),
+    TimedOut,
+    Drained,
 }

@@ -101,6 +101,8 @@ label! {
         IdleTimeout = "idle_timeout",
         /// A request's head took too long.
         HeaderTimeout = "header_timeout",
+        /// It did not take what we sent.
+        SendTimeout = "send_timeout",
         /// What came is not HTTP.
         Protocol = "protocol",
         /// The socket failed: reset, unreachable.

@@ -79,7 +79,14 @@ impl TlsStream {
     ) -> Result<TlsStream, HandshakeError> {
         let engine = Engine::Client(Box::new(UnbufferedClientConnection::new(config, name)?));
         let mut tls = TlsStream::new(stream, engine, Buffer::default());
-        tls.handshake().await.map(|()| tls)
+        match tls.handshake().await {
+            Ok(()) => Ok(tls),
+            Err(error) => {
+                // The upstream's log is to name the reason too.
+                rt::spawn(tls.stream.close());
+                Err(error)
+            }
+        }
     }
 
     /// Does the handshake as the server, beginning with what was received already.
@@ -132,8 +139,8 @@ impl TlsStream {
     }
 
     /// The connection underneath, for closing it.
-    pub fn stream_mut(&mut self) -> &mut rt::Stream {
-        &mut self.stream
+    pub fn into_stream(self) -> rt::Stream {
+        self.stream
     }
 
     async fn handshake(&mut self) -> Result<(), HandshakeError> {

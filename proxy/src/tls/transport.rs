@@ -22,10 +22,10 @@ pub enum Transport {
 
 impl Transport {
     /// The connection underneath, for closing it.
-    pub fn stream_mut(&mut self) -> &mut rt::Stream {
+    pub fn into_stream(self) -> rt::Stream {
         match self {
             Transport::Plain(stream) => stream,
-            Transport::Tls(stream) => stream.stream_mut(),
+            Transport::Tls(stream) => stream.into_stream(),
         }
     }
 }

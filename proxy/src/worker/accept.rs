@@ -3,6 +3,7 @@
 use std::{
     future::poll_fn,
     io,
+    net::SocketAddr,
     pin::{Pin, pin},
     rc::Rc,
     sync::{
@@ -18,7 +19,7 @@ use tokio::sync::{Notify, futures::Notified};
 use crate::{
     conn::{self, Accepted},
     listener::{Listener, Service},
-    observe::RefusedReason,
+    observe::{ConnectionRecord, RefusedReason},
     rt::{self, Acceptor, Connection},
 };
 
@@ -30,7 +31,7 @@ const BATCH: u32 = 32;
 
 pub(super) struct AcceptLoop {
     acceptor: Acceptor,
-    local: std::net::SocketAddr,
+    local: SocketAddr,
     service: Service,
     context: Rc<conn::Context>,
     open_connections: Arc<AtomicUsize>,
@@ -88,13 +89,10 @@ impl AcceptLoop {
     fn take(&self, connection: Connection) {
         let metrics = &self.context.observer.metrics;
         metrics.connections_accepted.inc();
-        let Some(permit) = self.permit() else { return };
-        let accepted = Accepted {
-            socket: connection.socket,
-            peer: connection.peer.unwrap_or(self.local),
-            local: self.local,
-            service: self.service,
-        };
+        let peer = connection.peer.unwrap_or(self.local);
+        let Some(permit) = self.permit(peer) else { return };
+        let accepted =
+            Accepted { socket: connection.socket, peer, local: self.local, service: self.service };
         let context = Rc::clone(&self.context);
         rt::spawn(async move {
             conn::serve(&context, accepted).await;
@@ -102,7 +100,7 @@ impl AcceptLoop {
         });
     }
 
-    fn permit(&self) -> Option<Permit> {
+    fn permit(&self, peer: SocketAddr) -> Option<Permit> {
         let front = self.context.front();
         let settings = &front.settings;
         let refused = if self.context.registry.len() >= settings.max_connections_per_worker {
@@ -113,6 +111,17 @@ impl AcceptLoop {
             return Some(Permit::new(&self.open_connections));
         };
         self.context.observer.metrics.connections_refused.inc(refused);
+        self.context.observer.log_connection(&ConnectionRecord {
+            peer,
+            sni: None,
+            reason: match refused {
+                RefusedReason::WorkerLimit => "portcullis.max_connections_per_worker is reached",
+                RefusedReason::GlobalLimit => "portcullis.max_connections is reached",
+            },
+            alert: None,
+            tls_version: None,
+            client_certificate: None,
+        });
         None
     }
 

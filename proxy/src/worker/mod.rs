@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc::UnboundedSender, watch};
 
 use crate::{
     conn, http,
@@ -64,20 +64,56 @@ pub struct WorkerSpec {
     pub open_connections: Arc<AtomicUsize>,
 }
 
-/// Starts a worker's thread. The thread ends once it was told to drain and its connections have
-/// ended or run out of time.
-pub fn start(spec: WorkerSpec) -> io::Result<JoinHandle<io::Result<()>>> {
-    thread::Builder::new().name(format!("worker-{}", spec.id)).spawn(move || run(spec))
+/// Starts a worker's thread and waits until its ring stands. The thread ends once it was told to
+/// drain and its connections have ended or run out of time; that it has ended, for whatever reason,
+/// is told to `ended` by its id.
+pub fn start(spec: WorkerSpec, ended: UnboundedSender<usize>) -> io::Result<JoinHandle<()>> {
+    let (standing, stands) = std::sync::mpsc::channel();
+    let notice = EndNotice { id: spec.id, ended };
+    let thread = thread::Builder::new().name(format!("worker-{}", spec.id)).spawn(move || {
+        let _notice = notice;
+        match rt::Runtime::new() {
+            Ok(runtime) => {
+                let _ = standing.send(Ok(()));
+                run(&runtime, spec);
+            }
+            Err(error) => {
+                let _ = standing.send(Err(error));
+            }
+        }
+    })?;
+    match stands.recv() {
+        Ok(Ok(())) => Ok(thread),
+        Ok(Err(error)) => Err(explain(&error)),
+        Err(_) => Err(io::Error::other("the thread ended at once")),
+    }
 }
 
-fn run(spec: WorkerSpec) -> io::Result<()> {
+fn explain(error: &io::Error) -> io::Error {
+    let hint = "see the sysctl kernel.io_uring_disabled, and what limits this process";
+    io::Error::new(error.kind(), format!("io_uring cannot be used: {error} ({hint})"))
+}
+
+/// Tells that a worker's thread has ended, also when it panicked.
+struct EndNotice {
+    id: usize,
+    ended: UnboundedSender<usize>,
+}
+
+impl Drop for EndNotice {
+    fn drop(&mut self) {
+        // Nobody asks any more once the process drains.
+        let _ = self.ended.send(self.id);
+    }
+}
+
+fn run(runtime: &rt::Runtime, spec: WorkerSpec) {
     if let Some(core) = spec.core
         && let Err(error) = sys::pin_to_core(core)
     {
         tracing::warn!(worker = spec.id, core, %error, "cannot pin the worker to its core");
     }
-    rt::Runtime::new()?.block_on(Worker::new(spec).serve());
-    Ok(())
+    runtime.block_on(Worker::new(spec).serve());
 }
 
 struct Worker {

@@ -1,0 +1,116 @@
+//! A transport lent to hyper, watched while it is, and taken back at the end.
+
+use std::{
+    cell::{Cell, RefCell},
+    io::{self, IoSlice},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+
+use super::activity::Activity;
+use crate::tls::Transport;
+
+/// A handle on a connection's transport. hyper has one; the other notes what passes, and can take
+/// the transport back whatever became of hyper: there may be an alert or a close_notify left to
+/// say, and HTTP/2 never gives its own back.
+#[derive(Clone)]
+pub(super) struct Link(Rc<State>);
+
+struct State {
+    transport: RefCell<Option<Transport>>,
+    activity: Rc<Activity>,
+    /// Something was written since the last flush that was done.
+    unflushed: Cell<bool>,
+}
+
+impl Link {
+    pub(super) fn new(transport: Transport, activity: &Rc<Activity>) -> Link {
+        Link(Rc::new(State {
+            transport: RefCell::new(Some(transport)),
+            activity: Rc::clone(activity),
+            unflushed: Cell::new(false),
+        }))
+    }
+
+    /// Whether all that was written is on its way, so that what comes next does not cut into it.
+    pub(super) fn is_flushed(&self) -> bool {
+        !self.0.unflushed.get()
+    }
+
+    /// Takes the transport back; whoever still reads or writes finds the connection closed.
+    pub(super) fn take(&self) -> Option<Transport> {
+        self.0.transport.borrow_mut().take()
+    }
+
+    fn poll<T>(
+        &self,
+        operation: impl FnOnce(Pin<&mut Transport>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        match self.0.transport.borrow_mut().as_mut() {
+            Some(transport) => operation(Pin::new(transport)),
+            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    fn poll_send<T>(
+        &self,
+        operation: impl FnOnce(Pin<&mut Transport>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let result = self.poll(operation);
+        self.0.activity.sending(result.is_pending());
+        result
+    }
+}
+
+impl Read for Link {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let result = self.poll(|transport| transport.poll_read(cx, buf));
+        if result.is_ready() {
+            self.0.activity.received();
+        }
+        result
+    }
+}
+
+impl Write for Link {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.0.unflushed.set(true);
+        self.poll_send(|transport| transport.poll_write(cx, buf))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.transport.borrow().as_ref().is_some_and(Transport::is_write_vectored)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.0.unflushed.set(true);
+        self.poll_send(|transport| transport.poll_write_vectored(cx, bufs))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = self.poll_send(|transport| transport.poll_flush(cx));
+        if let Poll::Ready(Ok(())) = result {
+            self.0.unflushed.set(false);
+        }
+        result
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_send(|transport| transport.poll_shutdown(cx))
+    }
+}
