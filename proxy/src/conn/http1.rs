@@ -91,10 +91,10 @@ where
     let Some(transport) = link.take() else { return ClosedReason::Io };
     if let Some(pending) = facts.upgrade.take() {
         let client = Side { transport, received: read_buf };
-        return upgrade::join(connection.entry, client, pending).await;
+        return Box::pin(upgrade::join(connection.entry, client, pending)).await;
     }
     let reason = finish(connection, facts, &end, leave.is_told());
-    part(transport, &end, link.is_flushed()).await;
+    Box::pin(part(transport, &end, link.is_flushed())).await;
     reason
 }
 

@@ -73,7 +73,7 @@ pub(super) async fn serve(
     .await;
     drop(served);
     if let Some(transport) = link.take() {
-        close(transport).await;
+        Box::pin(close(transport)).await;
     }
     match end {
         End::Finished(Err(error)) => failed(&connection, &facts, &error),

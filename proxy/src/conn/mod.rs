@@ -134,7 +134,10 @@ async fn serve_accepted(
             http1::serve(connection, Transport::Plain(stream), facts).await
         }
         (Service::Routes, Some(tls)) => {
-            let Some(stream) = handshake::accept(&connection, stream, tls).await else {
+            // Boxed, as whatever else happens once in a connection: its task keeps the size of its
+            // largest part for as long as it idles.
+            let handshake = Box::pin(handshake::accept(&connection, stream, tls));
+            let Some(stream) = handshake.await else {
                 return ClosedReason::Handshake;
             };
             let facts = Rc::new(tls_facts(peer, local, &stream));
