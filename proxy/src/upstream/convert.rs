@@ -54,12 +54,15 @@ pub(super) fn for_http2<B>(request: &mut Request<B>, authority: &str, scheme: Sc
 
 /// Whether the connection may carry another request once this response has been read to its end.
 ///
-/// Not with HTTP/1.0, whose notion of keep-alive is not worth a request's safety, and not where the
-/// end of the body is the end of the connection.
+/// Not with HTTP/1.0, whose notion of keep-alive is not worth a request's safety, not where the end
+/// of the body is the end of the connection, and not where the response says in two ways where it
+/// ends, which smells of response splitting (RFC 9112 section 6.3).
 pub(super) fn leaves_connection_open<B: Body>(response: &Response<B>) -> bool {
+    let headers = response.headers();
     response.version() == Version::HTTP_11
-        && !has_token(response.headers(), &CONNECTION, "close")
-        && (response.body().size_hint().exact().is_some() || is_chunked(response.headers()))
+        && !has_token(headers, &CONNECTION, "close")
+        && (response.body().size_hint().exact().is_some() || is_chunked(headers))
+        && !(headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH))
 }
 
 fn path_of(uri: &Uri) -> PathAndQuery {
@@ -315,6 +318,12 @@ mod tests {
         assert!(!open(&[]));
         assert!(!open(&[("transfer-encoding", "chunked, gzip")]));
         assert!(!open(&[("transfer-encoding", "gzip")]));
+    }
+
+    #[test]
+    fn neither_does_one_that_ends_in_two_ways() {
+        let both: &[_] = &[("transfer-encoding", "chunked"), ("content-length", "5")];
+        assert!(!leaves_connection_open(&response(Version::HTTP_11, both, None)));
     }
 
     #[test]

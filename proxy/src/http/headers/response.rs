@@ -28,6 +28,10 @@ pub(in crate::http) fn forward_response(
     request_id: &HeaderValue,
 ) {
     remove_nominated(headers);
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        // It was not obeyed, and the next recipient must not find it alone (RFC 9112 section 6.3).
+        headers.remove(header::CONTENT_LENGTH);
+    }
     for name in &HOP_BY_HOP {
         headers.remove(name);
     }
@@ -132,6 +136,17 @@ mod tests {
             ("x-request-id", "id-1"),
         ]);
         assert_eq!(headers, expected);
+    }
+
+    #[test]
+    fn a_length_beside_a_transfer_coding_is_removed_with_it() {
+        let both = [("transfer-encoding", "chunked"), ("content-length", "3")];
+        let mut headers = map(&both);
+        forward_response(&mut headers, &[], &[], &ID);
+        assert_eq!(headers, map(&[("x-request-id", "id-1")]));
+        let mut headers = map(&both[1..]);
+        forward_response(&mut headers, &[], &[], &ID);
+        assert_eq!(headers["content-length"], "3");
     }
 
     #[test]
