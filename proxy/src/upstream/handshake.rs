@@ -17,15 +17,20 @@ use hyper::{
 };
 use tokio::sync::oneshot;
 
-use super::{body::SentBody, pool::Pooled};
+use super::{
+    body::SentBody,
+    pool::{Limits, Pooled},
+};
 use crate::rt::{self, LocalExecutor};
 
 /// The most bytes in a response's head, as for requests.
 const MAX_HEAD_BYTES: u32 = 128 * 1024;
-/// What an HTTP/2 upstream may send before we have passed it on: enough for 1 MiB a round trip and
-/// stream, and for some slow clients beside fast ones on one connection.
-const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// What an HTTP/2 upstream may send on one stream before we have passed it on: enough for 256 KiB a
+/// round trip.
+const STREAM_WINDOW_BYTES: u32 = 256 << 10;
+/// The same for a whole connection: as much as all its streams may hold, so that clients that read
+/// slowly never stop the others on their connection. Bounds what a connection holds (32 MiB).
+const CONNECTION_WINDOW_BYTES: u32 = Limits::DEFAULT.max_streams as u32 * STREAM_WINDOW_BYTES;
 /// Streams that may be open before the peer's SETTINGS have come (RFC 9113 section 6.5.2 asks peers
 /// to allow at least as many).
 const FIRST_MAX_STREAMS: usize = 100;
