@@ -141,8 +141,9 @@ impl<'a> Exchange<'a> {
         let Connected { transport, address, http2 } = connected;
         let now = Instant::now();
         if http2 {
-            let parts = handshake::http2(transport).await.map_err(|error| self.broken(&error))?;
-            let (carrier, driver) = self.host.add_http2(parts, address, now);
+            let speaking = handshake::http2(transport, address).await;
+            let parts = speaking.map_err(|error| self.broken(&error))?;
+            let (carrier, driver) = self.host.add_http2(parts, now);
             rt::spawn(driver);
             Ok(carrier)
         } else {
