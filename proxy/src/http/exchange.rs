@@ -20,6 +20,9 @@ use crate::{
     upstream::{Endpoint, EndpointAddress},
 };
 
+/// Envoy's flag for a client that went away.
+const CLIENT_GONE: &str = "DC";
+
 /// A request under way. Dropping it makes its record: one for each request, however it ended.
 #[derive(Debug)]
 pub(super) struct Exchange {
@@ -75,7 +78,7 @@ impl Exchange {
             // Until something else happens, the client going away is what happens.
             status: 0,
             details: Cow::Borrowed("downstream_remote_disconnect"),
-            flags: "DC",
+            flags: CLIENT_GONE,
             received: 0,
             sent: 0,
             recorded: true,
@@ -117,7 +120,7 @@ impl Exchange {
 
     /// The client went away before the end of the response.
     pub(super) fn abandoned(&mut self) {
-        self.conclude(Cow::Borrowed("downstream_remote_disconnect"), "DC");
+        self.conclude(Cow::Borrowed("downstream_remote_disconnect"), CLIENT_GONE);
     }
 
     /// Not to be recorded: a health check.
@@ -185,6 +188,9 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         let observer = &self.worker.observer;
         self.conn.in_flight.set(self.conn.in_flight.get().saturating_sub(1));
+        if self.flags == CLIENT_GONE {
+            self.conn.abandoned.set(self.conn.abandoned.get() + 1);
+        }
         observer.metrics.requests_active.dec();
         if !self.recorded {
             return;

@@ -32,6 +32,8 @@ pub struct Facts {
     pub in_flight: Cell<usize>,
     /// Requests so far.
     pub requests: Cell<u64>,
+    /// Requests that the client gave up before their end, by a reset or by going away.
+    pub abandoned: Cell<u64>,
     peer_text: HeaderValue,
 }
 
@@ -47,6 +49,7 @@ impl Facts {
             upgrade: RefCell::new(None),
             in_flight: Cell::new(0),
             requests: Cell::new(0),
+            abandoned: Cell::new(0),
             peer_text: forwarded::address_value(peer.ip().to_canonical()),
         }
     }
