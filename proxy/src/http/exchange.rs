@@ -47,6 +47,8 @@ pub(super) struct Exchange {
     received: u64,
     sent: u64,
     recorded: bool,
+    /// The client has what there was of the response, and has not asked for more.
+    held: bool,
 }
 
 impl Exchange {
@@ -82,6 +84,7 @@ impl Exchange {
             received: 0,
             sent: 0,
             recorded: true,
+            held: false,
             worker: worker.clone(),
             conn: conn.clone(),
             site,
@@ -126,6 +129,21 @@ impl Exchange {
     /// Not to be recorded: a health check.
     pub(super) fn unrecorded(&mut self) {
         self.recorded = false;
+    }
+
+    /// The client's connection has room for more of the response.
+    pub(super) fn asked_for_data(&mut self, now: Instant) {
+        if std::mem::take(&mut self.held) {
+            self.conn.demand.release();
+        }
+        self.conn.demand.ask(now);
+    }
+
+    /// The client's connection has been given some of the response.
+    pub(super) fn gave_data(&mut self, now: Instant) {
+        if !std::mem::replace(&mut self.held, true) {
+            self.conn.demand.hold(now);
+        }
     }
 
     pub(super) fn add_received(&mut self, bytes: u64) {
@@ -188,6 +206,9 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         let observer = &self.worker.observer;
         self.conn.in_flight.set(self.conn.in_flight.get().saturating_sub(1));
+        if self.held {
+            self.conn.demand.release();
+        }
         if self.flags == CLIENT_GONE {
             self.conn.abandoned.set(self.conn.abandoned.get() + 1);
         }
