@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::{exchange::Exchange, timeouts::Limit};
-use crate::upstream::ResponseBody;
+use crate::upstream::{ResponseBody, with_causes};
 
 /// A response's body, on its way to the client. It holds the request's record, which is made when
 /// the body has been sent or is dropped.
@@ -132,18 +132,6 @@ impl Body {
         self.kind = Kind::Empty;
         self.exchange = None;
     }
-}
-
-/// An error and what caused it, which hyper's own text leaves out.
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 impl http_body::Body for Body {

@@ -148,8 +148,7 @@ impl EndpointKey {
 fn protocol_tag(protocol: Protocol) -> u8 {
     match protocol {
         Protocol::Auto => 0,
-        Protocol::Http1 => 1,
-        Protocol::Http2PriorKnowledge => 2,
+        Protocol::Http2PriorKnowledge => 1,
     }
 }
 
@@ -233,7 +232,7 @@ mod tests {
         let plain = endpoint("127.0.0.1:8443");
         let others = [
             endpoint("127.0.0.1:8444"),
-            EndpointSpec { protocol: Protocol::Http1, ..plain.clone() },
+            EndpointSpec { protocol: Protocol::Http2PriorKnowledge, ..plain.clone() },
             EndpointSpec { tls: tls("a.example"), ..plain.clone() },
             EndpointSpec { tls: tls("b.example"), ..plain.clone() },
         ];

@@ -148,7 +148,6 @@ impl Host {
 
     fn may_share(&self, endpoint: &Endpoint) -> bool {
         match endpoint.spec.protocol {
-            Protocol::Http1 => false,
             Protocol::Http2PriorKnowledge => true,
             Protocol::Auto => {
                 let offered = endpoint.spec.tls.as_ref().is_some_and(|tls| tls.offer_h2);

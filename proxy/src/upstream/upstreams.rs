@@ -76,8 +76,8 @@ impl Upstreams {
 
     /// Sends a request over a pooled or a new connection and waits for the response's head.
     ///
-    /// The request has its final path (origin form), Host header and end-to-end headers; this
-    /// turns them into what the connection's HTTP version wants. A request that failed on a pooled
+    /// The request has its final path (origin form), Host header and end-to-end headers, `Cookie`
+    /// in one line; this turns them into what the connection's HTTP version wants. A request that failed on a pooled
     /// connection which the upstream had closed meanwhile is sent once more on a new connection,
     /// where that is safe (RFC 9110 section 9.2.2).
     pub async fn send(
@@ -93,6 +93,11 @@ impl Upstreams {
         let exchange = Exchange::new(&host, cluster, endpoint, request.body());
         let reply = exchange.run(request, options).await;
         reply.inspect_err(|error| host.meter.failed(error.kind))
+    }
+
+    /// Counts a request that [`Upstreams::send`] was not given the time to answer.
+    pub fn unanswered(&self, endpoint: &Endpoint) {
+        self.state.host(endpoint).meter.unanswered();
     }
 
     /// Begins with the first request, since only then is there surely a runtime.
@@ -150,10 +155,13 @@ impl fmt::Debug for Upstreams {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::{
-        BalancePolicy,
-        host::InFlight,
-        testing::{cluster, endpoint},
+    use crate::{
+        observe::UpstreamFailure,
+        upstream::{
+            BalancePolicy,
+            host::InFlight,
+            testing::{cluster, endpoint},
+        },
     };
 
     fn upstreams() -> Upstreams {
@@ -194,6 +202,14 @@ mod tests {
         let busy = |index: usize| InFlight::new(upstreams.state.host(cluster.endpoint(index)));
         let _held = (busy(0), busy(0), busy(1));
         assert!(picks(&upstreams, &cluster, 200).iter().all(|picked| picked != "10.0.0.1:1"));
+    }
+
+    #[test]
+    fn a_request_without_an_answer_in_time_is_a_failure_of_its_kind() {
+        let upstreams = upstreams();
+        upstreams.unanswered(three(BalancePolicy::RoundRobin).endpoint(0));
+        let failures = &upstreams.state.observer.metrics.upstream.connect_failures;
+        assert_eq!(failures.get(UpstreamFailure::ResponseTimeout), 1);
     }
 
     #[test]

@@ -175,17 +175,10 @@ fn a_request_that_no_route_serves_is_not_found() {
 
 #[test]
 fn a_route_without_a_policy_lets_nobody_in_and_tells_robots_so() {
-    let closed = worker(settings(), vec![(PathMatch::Any, route(Access::Nobody, hello()))]);
-    assert_eq!(status(&served(&closed, "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")), "403");
-    let robots = served(&worker_of(&closed), "GET /robots.txt HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    let closed = || worker(settings(), vec![(PathMatch::Any, route(Access::Nobody, hello()))]);
+    assert_eq!(status(&served(&closed(), "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")), "403");
+    let robots = served(&closed(), "GET /robots.txt HTTP/1.1\r\nHost: a.example\r\n\r\n");
     assert!(robots.ends_with("User-agent: *\nDisallow: /"), "{robots}");
-}
-
-/// The same site on a worker that has served nothing.
-fn worker_of(other: &Rc<Context>) -> Rc<Context> {
-    let fresh = worker(settings(), vec![]);
-    fresh.set_site(other.site().shared());
-    fresh
 }
 
 #[test]

@@ -3,21 +3,13 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::request::remove_nominated;
-use crate::http::{
-    request_id::REQUEST_ID,
-    spec::{HeaderPrefixRewrite, ResponseHeaderRules},
+use crate::{
+    fields::HOP_BY_HOP,
+    http::{
+        request_id::REQUEST_ID,
+        spec::{HeaderPrefixRewrite, ResponseHeaderRules},
+    },
 };
-
-/// Concern the upstream's connection alone (RFC 9110 section 7.6.1). `Trailer` is not among them:
-/// hyper sends to an HTTP/1.1 client only the trailers that it announces.
-const HOP_BY_HOP: [HeaderName; 6] = [
-    header::CONNECTION,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::TE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
 
 /// Makes of an upstream's headers the client's. `set` is what [`merged`] made of the settings and
 /// the route's rules.
