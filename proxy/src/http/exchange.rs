@@ -68,7 +68,7 @@ impl Exchange {
         Box::new(Exchange {
             request_id: request_id(worker, &site, &parts.headers),
             asked: Asked::new(&parts.method, parts.version, &parts.headers),
-            timeouts: Timeouts::new(started, &site.settings),
+            timeouts: Timeouts::new(started, &site.settings, conn.timer.take()),
             method: parts.method.clone(),
             version: parts.version,
             authority,
@@ -208,6 +208,10 @@ impl Drop for Exchange {
         self.conn.in_flight.set(self.conn.in_flight.get().saturating_sub(1));
         if self.held {
             self.conn.demand.release();
+        }
+        if self.version < Version::HTTP_2 {
+            // A stream of HTTP/2 has a task of its own, which its timer would keep alive.
+            self.conn.timer.replace(self.timeouts.leave_timer());
         }
         if self.flags == CLIENT_GONE {
             self.conn.abandoned.set(self.conn.abandoned.get() + 1);

@@ -3,10 +3,12 @@
 use std::{
     cell::{Cell, RefCell},
     net::{IpAddr, SocketAddr},
+    pin::Pin,
     time::{Duration, Instant},
 };
 
 use http::HeaderValue;
+use tokio::time::Sleep;
 
 use super::{
     certificate::ClientCertificate, demand::Demand, exchange::Exchange, headers::forwarded,
@@ -37,6 +39,8 @@ pub struct Facts {
     /// Requests that the client gave up before their end, by a reset or by going away.
     pub abandoned: Cell<u64>,
     pub(super) demand: Demand,
+    /// Left by the last request for the next.
+    pub(super) timer: RefCell<Option<Pin<Box<Sleep>>>>,
     peer_text: HeaderValue,
 }
 
@@ -54,6 +58,7 @@ impl Facts {
             requests: Cell::new(0),
             abandoned: Cell::new(0),
             demand: Demand::default(),
+            timer: RefCell::new(None),
             peer_text: forwarded::address_value(peer.ip().to_canonical()),
         }
     }

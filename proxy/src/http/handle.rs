@@ -111,7 +111,7 @@ async fn serve(
         site: &site,
         route,
         proxy,
-        upstream: &endpoint.spec.authority,
+        upstream: endpoint.host(),
         conn: &conn,
         normal: &normal,
         request_id: &exchange.request_id,
@@ -123,13 +123,13 @@ async fn serve(
     let options = SendOptions { upgrade: matches!(upgrade, Upgrade::Allowed(_)) };
     let worker = exchange.worker.clone();
     let sending =
-        worker.upstreams.send(cluster, &endpoint, Request::from_parts(head, body), options);
+        worker.upstreams.send(cluster, endpoint, Request::from_parts(head, body), options);
     let reply = match exchange.timeouts.within(sending).await {
         Ok(reply) => reply.map_err(Failure::Upstream)?,
         Err(limit) => {
             let failure = too_late(limit);
             if matches!(failure, Failure::ResponseTimeout) {
-                worker.upstreams.unanswered(&endpoint);
+                worker.upstreams.unanswered(endpoint);
             }
             return Err(failure);
         }

@@ -45,8 +45,12 @@ pub(super) struct Timeouts {
 }
 
 impl Timeouts {
-    /// For a request that began then.
-    pub(super) fn new(started: Instant, settings: &Settings) -> Timeouts {
+    /// For a request that began then, with a timer that another has left.
+    pub(super) fn new(
+        started: Instant,
+        settings: &Settings,
+        timer: Option<Pin<Box<Sleep>>>,
+    ) -> Timeouts {
         Timeouts {
             started,
             request: settings.read_timeout,
@@ -56,8 +60,15 @@ impl Timeouts {
             upload: None,
             responding: None,
             moved: false,
-            timer: None,
+            timer,
         }
+    }
+
+    /// Leaves the timer to another request, as it is: armed for a time that means nothing to that
+    /// one, but most likely early enough. So requests that are served in time one after another arm
+    /// one timer now and then, and not one each.
+    pub(super) fn leave_timer(&mut self) -> Option<Pin<Box<Sleep>>> {
+        self.timer.take()
     }
 
     /// When the request began.
@@ -202,7 +213,7 @@ mod tests {
             upstream_timeout: seconds(response),
             ..settings()
         };
-        Timeouts::new(Instant::now(), &settings)
+        Timeouts::new(Instant::now(), &settings, None)
     }
 
     fn after(timeouts: &Timeouts) -> Option<(u64, Limit)> {
@@ -291,6 +302,25 @@ mod tests {
         assert_eq!(after(&timeouts), Some((3, Limit::Stream)));
         timeouts.responding();
         assert_eq!(after(&timeouts), Some((3, Limit::Stream)));
+    }
+
+    /// Waits once, for something that is not there.
+    fn wait(timeouts: &mut Timeouts) -> Instant {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(timeouts.poll(&mut cx).is_pending());
+        timeouts.timer.as_ref().unwrap().deadline().into_std()
+    }
+
+    #[tokio::test]
+    async fn a_timer_left_by_another_request_is_moved_only_where_it_would_fire_late() {
+        let mut first = timeouts(5, 30);
+        let armed = wait(&mut first);
+        let settings = |response| Settings { upstream_timeout: seconds(response), ..settings() };
+        let now = Instant::now();
+        let mut second = Timeouts::new(now, &settings(60), first.leave_timer());
+        assert_eq!(wait(&mut second), armed);
+        let mut third = Timeouts::new(now, &settings(9), second.leave_timer());
+        assert_eq!(wait(&mut third), now + Duration::from_secs(9));
     }
 
     #[test]

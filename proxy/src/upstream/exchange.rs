@@ -240,7 +240,7 @@ impl<'a> Exchange<'a> {
     }
 
     fn lease(&self, carrier: Carrier) -> Lease {
-        Lease::new(self.host.clone(), self.endpoint.clone(), carrier)
+        Lease::new(self.host.clone(), self.endpoint, carrier)
     }
 
     fn scheme(&self) -> Scheme {

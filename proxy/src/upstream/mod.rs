@@ -9,6 +9,7 @@ mod dns;
 mod exchange;
 mod failure;
 mod handshake;
+mod hasher;
 mod host;
 mod lease;
 mod meter;

@@ -18,6 +18,7 @@ use super::{
     body::SentBody,
     cluster::EndpointKey,
     exchange::Exchange,
+    hasher::BuildNumberHasher,
     host::Host,
     meter::Meter,
 };
@@ -34,9 +35,9 @@ pub struct Upstreams {
 
 struct State {
     observer: Rc<WorkerObserver>,
-    hosts: RefCell<HashMap<EndpointKey, Rc<Host>>>,
+    hosts: RefCell<HashMap<EndpointKey, Rc<Host>, BuildNumberHasher>>,
     /// Whose turn it is, by cluster.
-    turns: RefCell<HashMap<u64, Turns>>,
+    turns: RefCell<HashMap<u64, Turns, BuildNumberHasher>>,
     random: RefCell<SplitMix64>,
     reaping: Cell<bool>,
 }
@@ -61,9 +62,9 @@ impl Upstreams {
     }
 
     /// Chooses the endpoint for a request of the client that hashes to `client_hash`.
-    pub fn pick(&self, cluster: &Cluster, client_hash: u64) -> Arc<Endpoint> {
+    pub fn pick<'a>(&self, cluster: &'a Cluster, client_hash: u64) -> &'a Arc<Endpoint> {
         if let Some(only) = cluster.only_endpoint() {
-            return only.clone();
+            return only;
         }
         let index = cluster.balance.pick(
             client_hash,
@@ -71,7 +72,7 @@ impl Upstreams {
             |index| self.state.in_flight(cluster.endpoint(index)),
             |weights| self.state.turn(cluster, weights),
         );
-        cluster.endpoint(index).clone()
+        cluster.endpoint(index)
     }
 
     /// Sends a request over a pooled or a new connection and waits for the response's head.
