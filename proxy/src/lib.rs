@@ -5,6 +5,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod conn;
+mod fields;
 pub mod http;
 pub mod listener;
 pub mod observe;

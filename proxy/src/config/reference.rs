@@ -21,8 +21,9 @@ are base64 of a YAML list. `HEADERS` is `set_response_headers`. `certificates` h
 variable counts as unset.
 
 `portcullis check --config FILE` reports every mistake with its line. An unknown key is a warning, and
-with `portcullis.strict` an error. A mistake at start refuses to start; on reload the old
-configuration stays.
+with `portcullis.strict` an error. It is an error always where it would have to do with certificates
+(below `downstream_mtls`, a route's `tls_...`) or would be ours (below `portcullis`). A mistake at
+start refuses to start; on reload the old configuration stays.
 ";
 
 const NOT_YET: &str = "

@@ -4,13 +4,14 @@ use std::{
     error::Error,
     pin::Pin,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::{exchange::Exchange, timeouts::Limit};
-use crate::upstream::ResponseBody;
+use crate::upstream::{ResponseBody, with_causes};
 
 /// A response's body, on its way to the client. It holds the request's record, which is made when
 /// the body has been sent or is dropped.
@@ -56,6 +57,7 @@ impl Body {
     /// An upstream's.
     pub(super) fn relay(body: ResponseBody, mut exchange: Box<Exchange>) -> Body {
         exchange.timeouts.responding();
+        exchange.gave_data(Instant::now());
         Body { kind: Kind::Relay(body), exchange: Some(exchange) }
     }
 
@@ -79,15 +81,19 @@ impl Body {
         let (Kind::Relay(body), Some(exchange)) = (&mut self.kind, &mut self.exchange) else {
             return Poll::Ready(None);
         };
-        let frame = match http_body::Body::poll_frame(Pin::new(body), cx) {
-            Poll::Ready(frame) => frame,
-            Poll::Pending => {
-                return exchange.timeouts.poll(cx).map(|limit| Some(Err(self.fail_by(limit))));
-            }
+        let now = Instant::now();
+        exchange.asked_for_data(now);
+        // First, since an upstream that always has more would never let them be looked at.
+        if let Some(limit) = exchange.timeouts.reached(now) {
+            return Poll::Ready(Some(Err(self.fail_by(limit))));
+        }
+        let Poll::Ready(frame) = http_body::Body::poll_frame(Pin::new(body), cx) else {
+            return exchange.timeouts.poll(cx).map(|limit| Some(Err(self.fail_by(limit))));
         };
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
                 exchange.timeouts.progress();
+                exchange.gave_data(now);
                 exchange.add_sent(frame.data_ref().map_or(0, |data| data.len() as u64));
                 Some(Ok(frame))
             }
@@ -126,18 +132,6 @@ impl Body {
         self.kind = Kind::Empty;
         self.exchange = None;
     }
-}
-
-/// An error and what caused it, which hyper's own text leaves out.
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 impl http_body::Body for Body {

@@ -4,7 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Waker},
     time::Instant,
 };
 
@@ -21,6 +21,10 @@ use super::{
 #[derive(Debug, Default)]
 pub(super) struct Upload {
     received: Cell<u64>,
+    /// When the last piece came.
+    last: Cell<Option<Instant>>,
+    /// The upstream has asked for more, and the client has not sent it.
+    wanted: Cell<bool>,
     ended: Cell<Option<Instant>>,
     waiter: RefCell<Option<Waker>>,
 }
@@ -29,6 +33,16 @@ impl Upload {
     /// Bytes received so far.
     pub(super) fn received(&self) -> u64 {
         self.received.get()
+    }
+
+    /// When the last piece came, if one did.
+    pub(super) fn last(&self) -> Option<Instant> {
+        self.last.get()
+    }
+
+    /// Whether it is the client that is waited for, rather than an upstream that asks for no more.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted.get()
     }
 
     /// When the body ended, or nobody wanted more of it.
@@ -41,6 +55,18 @@ impl Upload {
         if self.ended.get().is_none() {
             self.waiter.borrow_mut().get_or_insert_with(|| waker.clone()).clone_from(waker);
         }
+    }
+
+    /// A piece has come.
+    pub(super) fn progress(&self, bytes: usize) {
+        self.wanted.set(false);
+        self.last.set(Some(Instant::now()));
+        self.received.set(self.received.get() + bytes as u64);
+    }
+
+    /// The upstream asks for more than there is.
+    pub(super) fn want(&self) {
+        self.wanted.set(true);
     }
 
     pub(super) fn end(&self) {
@@ -68,10 +94,7 @@ impl ClientBody {
     }
 
     fn account(&self, mut frame: Frame<Bytes>) -> Frame<Bytes> {
-        if let Some(data) = frame.data_ref() {
-            let received = self.upload.received.get() + data.len() as u64;
-            self.upload.received.set(received);
-        }
+        self.upload.progress(frame.data_ref().map_or(0, Bytes::len));
         if let Some(trailers) = frame.trailers_mut() {
             self.clean(trailers);
         }
@@ -95,7 +118,10 @@ impl Body for ClientBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
-        let frame = ready!(Pin::new(&mut this.incoming).poll_frame(cx));
+        let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) else {
+            this.upload.want();
+            return Poll::Pending;
+        };
         let frame = frame.map(|result| result.map(|frame| this.account(frame)));
         if !matches!(frame, Some(Ok(_))) || this.incoming.is_end_stream() {
             this.upload.end();

@@ -156,7 +156,6 @@ fn failed(error: &UpstreamError) -> Verdict {
             "UPE",
             before_response("protocol_error", &error.detail),
         ),
-        FailureKind::ResponseTimeout => Failure::ResponseTimeout.verdict(),
         FailureKind::RequestBody => Verdict {
             flags: "DC",
             ..client(
@@ -222,7 +221,8 @@ mod tests {
         assert_eq!(status_and_flags(FailureKind::Tls), (503, "UF"));
         assert_eq!(status_and_flags(FailureKind::Closed), (503, "UC"));
         assert_eq!(status_and_flags(FailureKind::Protocol), (502, "UPE"));
-        assert_eq!(status_and_flags(FailureKind::ResponseTimeout), (504, "UT"));
+        let late = Failure::ResponseTimeout.verdict();
+        assert_eq!((late.status.as_u16(), late.flags), (504, "UT"));
         assert_eq!(status_and_flags(FailureKind::RequestBody), (400, "DC"));
         assert_eq!(
             of(FailureKind::Connect).details,

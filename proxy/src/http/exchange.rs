@@ -20,6 +20,9 @@ use crate::{
     upstream::{Endpoint, EndpointAddress},
 };
 
+/// Envoy's flag for a client that went away.
+const CLIENT_GONE: &str = "DC";
+
 /// A request under way. Dropping it makes its record: one for each request, however it ended.
 #[derive(Debug)]
 pub(super) struct Exchange {
@@ -44,6 +47,8 @@ pub(super) struct Exchange {
     received: u64,
     sent: u64,
     recorded: bool,
+    /// The client has what there was of the response, and has not asked for more.
+    held: bool,
 }
 
 impl Exchange {
@@ -63,7 +68,7 @@ impl Exchange {
         Box::new(Exchange {
             request_id: request_id(worker, &site, &parts.headers),
             asked: Asked::new(&parts.method, parts.version, &parts.headers),
-            timeouts: Timeouts::new(started, &site.settings),
+            timeouts: Timeouts::new(started, &site.settings, conn.timer.take()),
             method: parts.method.clone(),
             version: parts.version,
             authority,
@@ -75,10 +80,11 @@ impl Exchange {
             // Until something else happens, the client going away is what happens.
             status: 0,
             details: Cow::Borrowed("downstream_remote_disconnect"),
-            flags: "DC",
+            flags: CLIENT_GONE,
             received: 0,
             sent: 0,
             recorded: true,
+            held: false,
             worker: worker.clone(),
             conn: conn.clone(),
             site,
@@ -117,12 +123,27 @@ impl Exchange {
 
     /// The client went away before the end of the response.
     pub(super) fn abandoned(&mut self) {
-        self.conclude(Cow::Borrowed("downstream_remote_disconnect"), "DC");
+        self.conclude(Cow::Borrowed("downstream_remote_disconnect"), CLIENT_GONE);
     }
 
     /// Not to be recorded: a health check.
     pub(super) fn unrecorded(&mut self) {
         self.recorded = false;
+    }
+
+    /// The client's connection has room for more of the response.
+    pub(super) fn asked_for_data(&mut self, now: Instant) {
+        if std::mem::take(&mut self.held) {
+            self.conn.demand.release();
+        }
+        self.conn.demand.ask(now);
+    }
+
+    /// The client's connection has been given some of the response.
+    pub(super) fn gave_data(&mut self, now: Instant) {
+        if !std::mem::replace(&mut self.held, true) {
+            self.conn.demand.hold(now);
+        }
     }
 
     pub(super) fn add_received(&mut self, bytes: u64) {
@@ -185,6 +206,16 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         let observer = &self.worker.observer;
         self.conn.in_flight.set(self.conn.in_flight.get().saturating_sub(1));
+        if self.held {
+            self.conn.demand.release();
+        }
+        if self.version < Version::HTTP_2 {
+            // A stream of HTTP/2 has a task of its own, which its timer would keep alive.
+            self.conn.timer.replace(self.timeouts.leave_timer());
+        }
+        if self.flags == CLIENT_GONE {
+            self.conn.abandoned.set(self.conn.abandoned.get() + 1);
+        }
         observer.metrics.requests_active.dec();
         if !self.recorded {
             return;

@@ -3,12 +3,16 @@
 use std::{
     cell::{Cell, RefCell},
     net::{IpAddr, SocketAddr},
+    pin::Pin,
     time::{Duration, Instant},
 };
 
 use http::HeaderValue;
+use tokio::time::Sleep;
 
-use super::{certificate::ClientCertificate, exchange::Exchange, headers::forwarded};
+use super::{
+    certificate::ClientCertificate, demand::Demand, exchange::Exchange, headers::forwarded,
+};
 use crate::{observe::TlsVersion, upstream::Upgraded};
 
 /// What is known of a client's connection. Stays on its worker's thread.
@@ -32,6 +36,11 @@ pub struct Facts {
     pub in_flight: Cell<usize>,
     /// Requests so far.
     pub requests: Cell<u64>,
+    /// Requests that the client gave up before their end, by a reset or by going away.
+    pub abandoned: Cell<u64>,
+    pub(super) demand: Demand,
+    /// Left by the last request for the next.
+    pub(super) timer: RefCell<Option<Pin<Box<Sleep>>>>,
     peer_text: HeaderValue,
 }
 
@@ -47,6 +56,9 @@ impl Facts {
             upgrade: RefCell::new(None),
             in_flight: Cell::new(0),
             requests: Cell::new(0),
+            abandoned: Cell::new(0),
+            demand: Demand::default(),
+            timer: RefCell::new(None),
             peer_text: forwarded::address_value(peer.ip().to_canonical()),
         }
     }
@@ -54,6 +66,16 @@ impl Facts {
     /// Whether the connection is TLS.
     pub fn is_secure(&self) -> bool {
         self.tls_version.is_some()
+    }
+
+    /// Since when the client has left a response lying: it has been given some of it, or its head,
+    /// and since then nothing of any response has been asked for. `None` while it reads, or while
+    /// there is nothing to read.
+    ///
+    /// Limits of a request's time are looked at when its response is asked for, so whoever never
+    /// asks must be cut off by its connection.
+    pub fn stalled_since(&self) -> Option<Instant> {
+        self.demand.stalled_since()
     }
 
     /// The peer's address, IPv4 where it is one.

@@ -23,8 +23,8 @@ pub(super) struct Forward<'a> {
     pub(super) site: &'a Site,
     pub(super) route: &'a SiteRoute,
     pub(super) proxy: &'a ProxySpec,
-    /// The chosen upstream's host, for the Host header.
-    pub(super) upstream: &'a str,
+    /// The chosen upstream's host, for the Host header; `None` leaves the client's.
+    pub(super) upstream: Option<&'a HeaderValue>,
     pub(super) conn: &'a Facts,
     pub(super) normal: &'a Normalised,
     pub(super) request_id: &'a HeaderValue,

@@ -111,7 +111,7 @@ async fn serve(
         site: &site,
         route,
         proxy,
-        upstream: &endpoint.spec.authority,
+        upstream: endpoint.host(),
         conn: &conn,
         normal: &normal,
         request_id: &exchange.request_id,
@@ -120,15 +120,20 @@ async fn serve(
     let head = forward.head(parts, &upgrade)?;
     let (body, upload) = request_body(body, &site);
     exchange.forwarded(endpoint.clone(), upload);
-    let options = SendOptions {
-        upgrade: matches!(upgrade, Upgrade::Allowed(_)),
-        response_timeout: None, // measured here, from the end of the request's body
-    };
+    let options = SendOptions { upgrade: matches!(upgrade, Upgrade::Allowed(_)) };
     let worker = exchange.worker.clone();
     let sending =
-        worker.upstreams.send(cluster, &endpoint, Request::from_parts(head, body), options);
-    let reply = exchange.timeouts.within(sending).await.map_err(too_late)?;
-    let reply = reply.map_err(Failure::Upstream)?;
+        worker.upstreams.send(cluster, endpoint, Request::from_parts(head, body), options);
+    let reply = match exchange.timeouts.within(sending).await {
+        Ok(reply) => reply.map_err(Failure::Upstream)?,
+        Err(limit) => {
+            let failure = too_late(limit);
+            if matches!(failure, Failure::ResponseTimeout) {
+                worker.upstreams.unanswered(endpoint);
+            }
+            return Err(failure);
+        }
+    };
 
     // Commit: from here on the client sees the upstream's response.
     let switching = reply.response.status() == StatusCode::SWITCHING_PROTOCOLS;

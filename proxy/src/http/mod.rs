@@ -4,6 +4,7 @@ mod authority;
 mod body;
 mod certificate;
 mod client_body;
+mod demand;
 mod early;
 mod error;
 mod exchange;

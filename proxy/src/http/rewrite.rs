@@ -57,10 +57,10 @@ pub(crate) fn host(
     normal: &Normalised,
     headers: &HeaderMap,
     rewrite: &HostRewrite,
-    upstream: &str,
+    upstream: Option<&HeaderValue>,
 ) -> Option<HeaderValue> {
     match rewrite {
-        HostRewrite::Upstream => HeaderValue::from_str(upstream).ok(),
+        HostRewrite::Upstream => upstream.cloned(),
         HostRewrite::Preserve => None,
         HostRewrite::Literal(value) => Some(value.clone()),
         HostRewrite::Header(name) => headers.get(name).filter(|value| !value.is_empty()).cloned(),
@@ -125,7 +125,12 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("x-host", HeaderValue::from_static("h.example"));
         let host = |rewrite: HostRewrite| {
-            let value = host(&normal("/t1/x"), &headers, &rewrite, "up.example:8080");
+            let value = host(
+                &normal("/t1/x"),
+                &headers,
+                &rewrite,
+                Some(&HeaderValue::from_static("up.example:8080")),
+            );
             value.map(|value| value.to_str().unwrap().to_owned())
         };
         assert_eq!(host(HostRewrite::Upstream).as_deref(), Some("up.example:8080"));

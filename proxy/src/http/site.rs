@@ -95,13 +95,6 @@ impl SiteRoute {
 #[derive(Debug)]
 pub struct LocalSite(Arc<Site>);
 
-impl LocalSite {
-    /// The site as it is shared between workers.
-    pub fn shared(&self) -> Arc<Site> {
-        self.0.clone()
-    }
-}
-
 impl Deref for LocalSite {
     type Target = Site;
 

@@ -18,13 +18,13 @@ use super::{
 /// Which limit was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Limit {
-    /// For the request to arrive.
+    /// For the request to arrive from the client.
     Request,
-    /// For the response, from the end of the request.
+    /// For the response, from the end of the request; or for the upstream to take the request.
     Response,
     /// For the whole stream.
     Stream,
-    /// Without a byte of the response.
+    /// Without a byte in either direction.
     Idle,
 }
 
@@ -38,15 +38,19 @@ pub(super) struct Timeouts {
     stream: Option<Duration>,
     idle: Option<Duration>,
     upload: Option<Rc<Upload>>,
-    /// The response's head has come: when its last byte came, as of the last wait.
+    /// The response's head has come: since when its next byte is waited for.
     responding: Option<Instant>,
     moved: bool,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Timeouts {
-    /// For a request that began then.
-    pub(super) fn new(started: Instant, settings: &Settings) -> Timeouts {
+    /// For a request that began then, with a timer that another has left.
+    pub(super) fn new(
+        started: Instant,
+        settings: &Settings,
+        timer: Option<Pin<Box<Sleep>>>,
+    ) -> Timeouts {
         Timeouts {
             started,
             request: settings.read_timeout,
@@ -56,8 +60,15 @@ impl Timeouts {
             upload: None,
             responding: None,
             moved: false,
-            timer: None,
+            timer,
         }
+    }
+
+    /// Leaves the timer to another request, as it is: armed for a time that means nothing to that
+    /// one, but most likely early enough. So requests that are served in time one after another arm
+    /// one timer now and then, and not one each.
+    pub(super) fn leave_timer(&mut self) -> Option<Pin<Box<Sleep>>> {
+        self.timer.take()
     }
 
     /// When the request began.
@@ -83,7 +94,8 @@ impl Timeouts {
         self.moved = true;
     }
 
-    /// A piece of the response has come.
+    /// A piece of the response has come. The time that the client takes for it is not idle: whoever
+    /// does not read at all is the connection's to deal with.
     pub(super) fn progress(&mut self) {
         self.moved = true;
     }
@@ -105,11 +117,17 @@ impl Timeouts {
         .await
     }
 
+    /// The limit that has been reached, if one was. For an upstream that is always ahead of a timer:
+    /// nothing is waited for, and no timer is made.
+    pub(super) fn reached(&mut self, now: Instant) -> Option<Limit> {
+        self.wait_from(now);
+        self.next().filter(|(at, _)| *at <= now).map(|(_, limit)| limit)
+    }
+
     /// To be called when what is waited for is not there: ready with the limit that was reached.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Limit> {
         if self.moved {
-            self.responding = Some(Instant::now());
-            self.moved = false;
+            self.wait_from(Instant::now());
         }
         if let Some(upload) = &self.upload {
             upload.wake_at_end(cx.waker());
@@ -130,14 +148,22 @@ impl Timeouts {
         }
     }
 
+    /// The wait for the next piece of the response begins.
+    fn wait_from(&mut self, now: Instant) {
+        if self.moved {
+            self.responding = Some(now);
+            self.moved = false;
+        }
+    }
+
     /// The limit to be reached first.
     fn next(&self) -> Option<(Instant, Limit)> {
         let request_end = self.upload.as_ref().map_or(Some(self.started), |upload| upload.ended());
         let limits = [
             (Some(self.started), self.stream, Limit::Stream),
             (request_end, self.response, Limit::Response),
-            (self.waits_for_request(request_end), self.request, Limit::Request),
-            (self.responding, self.idle, Limit::Idle),
+            (self.waits_for_request(request_end), self.request, self.late_request()),
+            (Some(self.last_byte()), self.idle, Limit::Idle),
         ];
         limits
             .into_iter()
@@ -148,6 +174,20 @@ impl Timeouts {
     fn waits_for_request(&self, request_end: Option<Instant>) -> Option<Instant> {
         let waits = request_end.is_none() && self.responding.is_none();
         waits.then_some(self.started)
+    }
+
+    /// Whose fault it is that a request has not come to its end: the upstream's where the client
+    /// could send more and nobody takes it.
+    fn late_request(&self) -> Limit {
+        let client = self.upload.as_ref().is_none_or(|upload| upload.is_wanted());
+        if client { Limit::Request } else { Limit::Response }
+    }
+
+    /// The later of the last bytes of both directions.
+    fn last_byte(&self) -> Instant {
+        let response = self.responding.unwrap_or(self.started);
+        let request = self.upload.as_ref().and_then(|upload| upload.last());
+        request.map_or(response, |request| request.max(response))
     }
 }
 
@@ -173,7 +213,7 @@ mod tests {
             upstream_timeout: seconds(response),
             ..settings()
         };
-        Timeouts::new(Instant::now(), &settings)
+        Timeouts::new(Instant::now(), &settings, None)
     }
 
     fn after(timeouts: &Timeouts) -> Option<(u64, Limit)> {
@@ -190,9 +230,58 @@ mod tests {
         let mut timeouts = timeouts(5, 1);
         let upload = Rc::new(Upload::default());
         timeouts.uploading(Some(upload.clone()));
+        upload.want();
         assert_eq!(after(&timeouts), Some((5, Limit::Request)));
         upload.end();
         assert!(matches!(after(&timeouts), Some((_, Limit::Response))));
+    }
+
+    #[test]
+    fn a_request_that_nobody_takes_is_the_upstreams_fault_and_not_the_clients() {
+        let mut timeouts = timeouts(5, 30);
+        let upload = Rc::new(Upload::default());
+        timeouts.uploading(Some(upload.clone()));
+        assert_eq!(after(&timeouts), Some((5, Limit::Response)));
+        upload.want();
+        assert_eq!(after(&timeouts), Some((5, Limit::Request)));
+        upload.progress(9);
+        assert_eq!(after(&timeouts), Some((5, Limit::Response)));
+    }
+
+    #[test]
+    fn bytes_of_either_direction_keep_a_stream_from_idling() {
+        let mut timeouts = timeouts(60, 60);
+        timeouts.idle = seconds(7);
+        assert_eq!(after(&timeouts), Some((7, Limit::Idle)));
+        let upload = Rc::new(Upload::default());
+        timeouts.uploading(Some(upload.clone()));
+        timeouts.responding();
+        // As if the request had begun, and the response's head had come, ten seconds ago.
+        timeouts.started -= Duration::from_secs(10);
+        timeouts.wait_from(timeouts.started);
+        let now = Instant::now();
+        assert_eq!(timeouts.reached(now), Some(Limit::Idle));
+        upload.progress(1);
+        assert_eq!(timeouts.reached(now), None);
+    }
+
+    #[test]
+    fn a_limit_is_reached_without_any_wait() {
+        let mut timeouts = timeouts(5, 30);
+        let limits = Duration::from_secs(30);
+        timeouts.responding();
+        assert_eq!(timeouts.reached(timeouts.started + limits / 2), None);
+        assert_eq!(timeouts.reached(timeouts.started + limits), Some(Limit::Response));
+        assert!(timeouts.timer.is_none());
+    }
+
+    #[test]
+    fn the_time_a_client_takes_for_a_piece_is_not_idle() {
+        let mut timeouts = timeouts(5, 60);
+        timeouts.idle = seconds(7);
+        timeouts.responding();
+        assert_eq!(timeouts.reached(timeouts.started + Duration::from_secs(20)), None);
+        assert_eq!(timeouts.reached(timeouts.started + Duration::from_secs(27)), Some(Limit::Idle));
     }
 
     #[test]
@@ -200,6 +289,7 @@ mod tests {
         let mut timeouts = timeouts(5, 1);
         timeouts.uploading(Some(Rc::new(Upload::default())));
         timeouts.responding();
+        timeouts.wait_from(timeouts.started);
         assert_eq!(after(&timeouts), None);
         timeouts.idle = seconds(7);
         assert_eq!(after(&timeouts), Some((7, Limit::Idle)));
@@ -212,6 +302,25 @@ mod tests {
         assert_eq!(after(&timeouts), Some((3, Limit::Stream)));
         timeouts.responding();
         assert_eq!(after(&timeouts), Some((3, Limit::Stream)));
+    }
+
+    /// Waits once, for something that is not there.
+    fn wait(timeouts: &mut Timeouts) -> Instant {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(timeouts.poll(&mut cx).is_pending());
+        timeouts.timer.as_ref().unwrap().deadline().into_std()
+    }
+
+    #[tokio::test]
+    async fn a_timer_left_by_another_request_is_moved_only_where_it_would_fire_late() {
+        let mut first = timeouts(5, 30);
+        let armed = wait(&mut first);
+        let settings = |response| Settings { upstream_timeout: seconds(response), ..settings() };
+        let now = Instant::now();
+        let mut second = Timeouts::new(now, &settings(60), first.leave_timer());
+        assert_eq!(wait(&mut second), armed);
+        let mut third = Timeouts::new(now, &settings(9), second.leave_timer());
+        assert_eq!(wait(&mut third), now + Duration::from_secs(9));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    hash::{Hash, Hasher},
     net::{IpAddr, SocketAddr},
     path::Path,
     sync::{
@@ -10,6 +11,8 @@ use std::{
     },
     time::Duration,
 };
+
+use ::http::HeaderValue;
 
 use super::{
     ClusterSpec, EndpointAddress, EndpointSpec, Name, Names, Protocol, Resolution,
@@ -84,6 +87,7 @@ pub struct Endpoint {
     /// What connections to it have in common: those of equal keys may stand in for one another.
     pub(super) key: EndpointKey,
     pub(super) target: Target,
+    host: Option<HeaderValue>,
     /// What workers count for it.
     pub(super) metrics: Arc<EndpointMetrics>,
 }
@@ -94,18 +98,35 @@ impl Endpoint {
             spec: spec.clone(),
             key: EndpointKey::of(spec),
             target: Target::new(&spec.address, names),
+            host: HeaderValue::from_str(&spec.authority).ok(),
             metrics: metrics.get(&spec.authority),
         }
     }
 
-    /// Whether a connection to this address still leads to the upstream: false once its name
-    /// resolves to others.
-    pub(super) fn leads_to(&self, address: Option<IpAddr>) -> bool {
-        let Target::Name(name, _) = &self.target else { return true };
-        match (&**name.current(), address) {
-            (Resolution::Addresses(addresses), Some(address)) => addresses.contains(&address),
-            _ => true,
+    /// Its authority, as the Host header of requests that carry the upstream's own.
+    pub fn host(&self) -> Option<&HeaderValue> {
+        self.host.as_ref()
+    }
+
+    /// Its name, where it has one to resolve.
+    pub(super) fn name(&self) -> Option<&Arc<Name>> {
+        match &self.target {
+            Target::Name(name, _) => Some(name),
+            Target::Ip(_) | Target::Unix(_) => None,
         }
+    }
+
+    /// Whether a connection to this address still leads to the upstream.
+    pub(super) fn leads_to(&self, address: Option<IpAddr>) -> bool {
+        self.name().is_none_or(|name| leads_to(name, address))
+    }
+}
+
+/// Whether an address is still one of the name's: false once it resolves to others.
+pub(super) fn leads_to(name: &Name, address: Option<IpAddr>) -> bool {
+    match (&**name.current(), address) {
+        (Resolution::Addresses(addresses), Some(address)) => addresses.contains(&address),
+        _ => true,
     }
 }
 
@@ -130,8 +151,16 @@ impl Target {
 /// SHA-256 over everything that tells one connection from another: the address, the protocol and
 /// the TLS identity. Pools are kept by it, so they survive a reload that changes none of these, and
 /// a connection made with one client certificate never serves a route that has another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct EndpointKey([u8; 32]);
+
+/// A part of a digest is as good a hash as any.
+impl Hash for EndpointKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        state.write_u64(u64::from_ne_bytes([a, b, c, d, e, f, g, h]));
+    }
+}
 
 impl EndpointKey {
     fn of(spec: &EndpointSpec) -> EndpointKey {
@@ -148,8 +177,7 @@ impl EndpointKey {
 fn protocol_tag(protocol: Protocol) -> u8 {
     match protocol {
         Protocol::Auto => 0,
-        Protocol::Http1 => 1,
-        Protocol::Http2PriorKnowledge => 2,
+        Protocol::Http2PriorKnowledge => 1,
     }
 }
 
@@ -233,7 +261,7 @@ mod tests {
         let plain = endpoint("127.0.0.1:8443");
         let others = [
             endpoint("127.0.0.1:8444"),
-            EndpointSpec { protocol: Protocol::Http1, ..plain.clone() },
+            EndpointSpec { protocol: Protocol::Http2PriorKnowledge, ..plain.clone() },
             EndpointSpec { tls: tls("a.example"), ..plain.clone() },
             EndpointSpec { tls: tls("b.example"), ..plain.clone() },
         ];

@@ -135,8 +135,8 @@ impl Attempt<'_> {
                 self.endpoint.spec.authority, spec.verify_name
             ),
         };
-        let http1_only = self.http1_only || self.endpoint.spec.protocol == Protocol::Http1;
-        let tls = self.host.tls(spec, http1_only).map_err(|error| failed(error.to_string()))?;
+        let tls =
+            self.host.tls(spec, self.http1_only).map_err(|error| failed(error.to_string()))?;
         let stream = TlsStream::connect(stream, tls.config.clone(), tls.server_name.clone())
             .await
             .map_err(|error| failed(handshake_text(&error)))?;

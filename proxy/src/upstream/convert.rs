@@ -5,16 +5,15 @@
 //! connection and never sent may be prepared for another.
 
 use ::http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version,
-    header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, TE, TRANSFER_ENCODING, UPGRADE},
+    HeaderMap, HeaderValue, Request, Response, Uri, Version,
+    header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE},
     uri::{Authority, PathAndQuery, Scheme},
 };
 use http_body::Body;
 
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+use crate::fields::{HOP_BY_HOP, has_token};
 
-/// Prepares for HTTP/1.1: origin form, Host, one Cookie line, and a body whose end can be found.
+/// Prepares for HTTP/1.1: origin form, Host, and a body whose end can be found.
 ///
 /// `authority` is the upstream's own, for a request that names no host. With `upgrade` the
 /// connection is asked to change its protocol (RFC 9110 section 7.8).
@@ -29,7 +28,6 @@ pub(super) fn for_http1<B: Body>(request: &mut Request<B>, authority: &str, upgr
     if request.uri().authority().is_some() {
         *request.uri_mut() = Uri::from(path_of(request.uri()));
     }
-    join_cookies(request.headers_mut());
     delimit_body(request);
     if upgrade && request.headers().contains_key(UPGRADE) {
         request.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -54,29 +52,19 @@ pub(super) fn for_http2<B>(request: &mut Request<B>, authority: &str, scheme: Sc
 
 /// Whether the connection may carry another request once this response has been read to its end.
 ///
-/// Not with HTTP/1.0, whose notion of keep-alive is not worth a request's safety, and not where the
-/// end of the body is the end of the connection.
+/// Not with HTTP/1.0, whose notion of keep-alive is not worth a request's safety, not where the end
+/// of the body is the end of the connection, and not where the response says in two ways where it
+/// ends, which smells of response splitting (RFC 9112 section 6.3).
 pub(super) fn leaves_connection_open<B: Body>(response: &Response<B>) -> bool {
+    let headers = response.headers();
     response.version() == Version::HTTP_11
-        && !has_token(response.headers(), &CONNECTION, "close")
-        && (response.body().size_hint().exact().is_some() || is_chunked(response.headers()))
+        && !has_token(headers, &CONNECTION, "close")
+        && (response.body().size_hint().exact().is_some() || is_chunked(headers))
+        && !(headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH))
 }
 
 fn path_of(uri: &Uri) -> PathAndQuery {
     uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
-}
-
-/// HTTP/2 splits cookies for the sake of compression; HTTP/1.1 has one line (RFC 9113 section
-/// 8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
-    let mut cookies = headers.get_all(COOKIE).iter();
-    if cookies.nth(1).is_none() {
-        return;
-    }
-    let cookies: Vec<_> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..])) {
-        headers.insert(COOKIE, joined);
-    }
 }
 
 /// Says how long the body is, by what the body itself knows. hyper would believe a Content-Length
@@ -100,37 +88,23 @@ fn delimit_body<B: Body>(request: &mut Request<B>) {
     }
 }
 
+/// What `for_http1` may have set. The fields that Connection names are gone before (a request comes
+/// with end-to-end fields alone).
 fn remove_connection_fields(headers: &mut HeaderMap) {
-    for name in named_by_connection(headers) {
+    let trailers = has_token(headers, &TE, "trailers");
+    for name in &HOP_BY_HOP {
         headers.remove(name);
     }
-    for name in [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, UPGRADE] {
-        headers.remove(name);
-    }
-    if headers.contains_key(TE) && !has_token(headers, &TE, "trailers") {
-        headers.remove(TE);
-    } else if headers.contains_key(TE) {
+    if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
 }
 
-/// The fields that belong to the connection because a Connection field says so (RFC 9110 section
-/// 7.6.1).
-fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let names = values.flat_map(|value| value.split(','));
-    names.filter_map(|name| HeaderName::try_from(name.trim()).ok()).collect()
-}
-
+/// As hyper reads it: what it takes for another coding ends with the connection.
 fn is_chunked(headers: &HeaderMap) -> bool {
     let codings = headers.get_all(TRANSFER_ENCODING).iter().next_back();
     let last = codings.and_then(|codings| codings.to_str().ok()?.rsplit(',').next());
     last.is_some_and(|coding| coding.trim().eq_ignore_ascii_case("chunked"))
-}
-
-fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|item| item.trim().eq_ignore_ascii_case(token))
 }
 
 #[cfg(test)]
@@ -141,7 +115,7 @@ mod tests {
         task::{Context, Poll},
     };
 
-    use ::http::{Method, StatusCode};
+    use ::http::{HeaderName, Method, StatusCode};
     use bytes::Bytes;
     use http_body::{Frame, SizeHint};
     use proptest::prelude::*;
@@ -229,10 +203,7 @@ mod tests {
     #[test]
     fn http2_hears_nothing_about_connections() {
         let request = http2(&[
-            ("connection", "keep-alive, x-hop"),
-            ("connection", "x-other"),
-            ("x-hop", "1"),
-            ("x-other", "1"),
+            ("connection", "upgrade"),
             ("keep-alive", "timeout=5"),
             ("proxy-connection", "close"),
             ("transfer-encoding", "chunked"),
@@ -247,13 +218,6 @@ mod tests {
     #[test]
     fn trailers_may_be_asked_for_over_http2_and_nothing_else() {
         assert_eq!(field(&http2(&[("te", "gzip, trailers")]), "te"), Some("trailers"));
-    }
-
-    #[test]
-    fn cookies_become_one_line_for_http1() {
-        let request = http1(&[("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")], Some(0));
-        assert_eq!(request.headers().get_all("cookie").iter().count(), 1);
-        assert_eq!(field(&request, "cookie"), Some("a=1; b=2; c=3"));
     }
 
     #[test]
@@ -318,6 +282,12 @@ mod tests {
     }
 
     #[test]
+    fn neither_does_one_that_ends_in_two_ways() {
+        let both: &[_] = &[("transfer-encoding", "chunked"), ("content-length", "5")];
+        assert!(!leaves_connection_open(&response(Version::HTTP_11, both, None)));
+    }
+
+    #[test]
     fn neither_does_http10_nor_close() {
         let keep_alive: &[_] = &[("connection", "keep-alive")];
         assert!(!leaves_connection_open(&response(Version::HTTP_10, keep_alive, Some(5))));
@@ -330,7 +300,7 @@ mod tests {
         fn preparing_twice_changes_nothing(
             length: Option<u8>,
             fields in prop::collection::vec(prop::sample::select(vec![
-                ("host", "a.example"), ("cookie", "a=1"), ("te", "trailers"), ("te", "gzip"),
+                ("host", "a.example"), ("te", "trailers"), ("te", "gzip"),
                 ("connection", "x-a"), ("x-a", "1"), ("content-length", "9"),
                 ("transfer-encoding", "chunked"), ("upgrade", "websocket"),
             ]), 0..6),

@@ -4,15 +4,7 @@ mod repeat;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    cell::RefCell,
-    future::{Future, poll_fn},
-    pin::pin,
-    rc::Rc,
-    sync::Arc,
-    task::Poll,
-    time::{Duration, Instant},
-};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Instant};
 
 use ::http::{Request, Response, StatusCode, uri::Scheme};
 use hyper::{body::Incoming, client::conn::TrySendError};
@@ -25,7 +17,7 @@ use super::{
     body::SentBody,
     connect::{Attempt, Connected},
     convert::{for_http1, for_http2, leaves_connection_open},
-    failure::{chain, is_stale_connection, kind_of},
+    failure::{is_stale_connection, kind_of, with_causes},
     handshake,
     host::{Carrier, Host, InFlight},
     lease::Lease,
@@ -60,17 +52,12 @@ impl<'a> Exchange<'a> {
         options: SendOptions,
     ) -> Result<Reply, UpstreamError> {
         let in_flight = InFlight::new(self.host.clone());
-        let answer = async {
-            if options.upgrade {
-                // Rare, and its future is large.
-                Box::pin(self.upgrade(request)).await
-            } else {
-                self.forward(request).await.map(|(response, lease)| (response, lease, None))
-            }
-        };
-        let (response, mut lease, upgraded) = match options.response_timeout {
-            Some(limit) => self.within(limit, answer).await?,
-            None => answer.await?,
+        let (response, mut lease, upgraded) = if options.upgrade {
+            // Rare, and its future is large.
+            Box::pin(self.upgrade(request)).await?
+        } else {
+            let (response, lease) = self.forward(request).await?;
+            (response, lease, None)
         };
         lease.in_flight = Some(in_flight);
         let response = response.map(|incoming| ResponseBody::new(incoming, lease));
@@ -141,8 +128,9 @@ impl<'a> Exchange<'a> {
         let Connected { transport, address, http2 } = connected;
         let now = Instant::now();
         if http2 {
-            let parts = handshake::http2(transport).await.map_err(|error| self.broken(&error))?;
-            let (carrier, driver) = self.host.add_http2(parts, address, now);
+            let speaking = handshake::http2(transport, address).await;
+            let parts = speaking.map_err(|error| self.broken(&error))?;
+            let (carrier, driver) = self.host.add_http2(parts, now);
             rt::spawn(driver);
             Ok(carrier)
         } else {
@@ -217,34 +205,6 @@ impl<'a> Exchange<'a> {
         })
     }
 
-    /// Gives up `limit` after the start, or after the end of the request's body where that is
-    /// later: an upload may take longer than an answer to it, as in Envoy.
-    async fn within<T>(
-        &self,
-        limit: Duration,
-        answer: impl Future<Output = Result<T, UpstreamError>>,
-    ) -> Result<T, UpstreamError> {
-        let mut answer = pin!(answer);
-        let mut late = pin!(async {
-            if let Some(progress) = &self.progress {
-                progress.settled().await;
-            }
-            rt::sleep(limit).await;
-        });
-        poll_fn(|cx| {
-            if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
-                return Poll::Ready(answer);
-            }
-            late.as_mut().poll(cx).map(|()| Err(self.too_late(limit)))
-        })
-        .await
-    }
-
-    fn too_late(&self, limit: Duration) -> UpstreamError {
-        let detail = format!("{} sent no response in {limit:?}", self.endpoint);
-        UpstreamError { kind: FailureKind::ResponseTimeout, detail }
-    }
-
     fn failed(&self, mut error: TrySendError<Request<SentBody>>, lease: &Lease) -> Failed {
         let unsent = error.take_message();
         let error = error.into_error();
@@ -263,7 +223,7 @@ impl<'a> Exchange<'a> {
                 UpstreamError { kind: FailureKind::RequestBody, detail }
             }
             None => {
-                let detail = format!("{}: {}", self.endpoint, chain(error));
+                let detail = format!("{}: {}", self.endpoint, with_causes(error));
                 UpstreamError { kind: kind_of(error), detail }
             }
         }
@@ -280,7 +240,7 @@ impl<'a> Exchange<'a> {
     }
 
     fn lease(&self, carrier: Carrier) -> Lease {
-        Lease::new(self.host.clone(), self.endpoint.clone(), carrier)
+        Lease::new(self.host.clone(), self.endpoint, carrier)
     }
 
     fn scheme(&self) -> Scheme {

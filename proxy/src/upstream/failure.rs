@@ -16,7 +16,6 @@ impl From<FailureKind> for UpstreamFailure {
             FailureKind::Tls => UpstreamFailure::Tls,
             FailureKind::Closed => UpstreamFailure::Closed,
             FailureKind::Protocol => UpstreamFailure::Protocol,
-            FailureKind::ResponseTimeout => UpstreamFailure::ResponseTimeout,
             FailureKind::RequestBody => UpstreamFailure::RequestBody,
         }
     }
@@ -50,8 +49,8 @@ pub(super) fn is_stale_connection(error: &hyper::Error) -> bool {
     }
 }
 
-/// An error with its causes, for the log.
-pub(super) fn chain(error: &dyn Error) -> String {
+/// An error with its causes, each said once, for the log.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -70,9 +69,9 @@ pub(super) fn chain(error: &dyn Error) -> String {
 pub(super) fn handshake_text(error: &HandshakeError) -> String {
     match error {
         HandshakeError::Tls(TlsError::InvalidCertificate(CertificateError::Other(why))) => {
-            format!("invalid certificate: {}", chain(&*why.0))
+            format!("invalid certificate: {}", with_causes(&*why.0))
         }
-        error => chain(error),
+        error => with_causes(error),
     }
 }
 
@@ -126,6 +125,6 @@ mod tests {
     #[test]
     fn a_chain_names_each_cause_once() {
         let error = Reading(io::Error::new(io::ErrorKind::InvalidData, alert()));
-        assert_eq!(chain(&error), format!("reading: {}", alert()));
+        assert_eq!(with_causes(&error), format!("reading: {}", alert()));
     }
 }

@@ -13,23 +13,28 @@ use std::{
 
 use hyper::{
     client::conn::{http1, http2},
-    rt::{Read, Write},
+    rt::{Executor, Read, Write},
 };
 use tokio::sync::oneshot;
 
-use super::{body::SentBody, pool::Pooled};
-use crate::rt::{self, LocalExecutor};
+use super::{
+    body::SentBody,
+    pool::{Limits, Pooled},
+};
+use crate::rt;
 
 /// The most bytes in a response's head, as for requests.
 const MAX_HEAD_BYTES: u32 = 128 * 1024;
-/// What an HTTP/2 upstream may send before we have passed it on: enough for 1 MiB a round trip and
-/// stream, and for some slow clients beside fast ones on one connection.
-const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// What an HTTP/2 upstream may send on one stream before we have passed it on: enough for 256 KiB a
+/// round trip.
+const STREAM_WINDOW_BYTES: u32 = 256 << 10;
+/// The same for a whole connection: as much as all its streams may hold, so that clients that read
+/// slowly never stop the others on their connection. Bounds what a connection holds (32 MiB).
+const CONNECTION_WINDOW_BYTES: u32 = Limits::DEFAULT.max_streams as u32 * STREAM_WINDOW_BYTES;
 /// Streams that may be open before the peer's SETTINGS have come (RFC 9113 section 6.5.2 asks peers
 /// to allow at least as many).
 const FIRST_MAX_STREAMS: usize = 100;
-/// How long closing an HTTP/1.1 connection may take.
+/// How long closing a connection may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An HTTP/1.1 connection, one request at a time. Its driver ends soon after this is dropped.
@@ -40,11 +45,12 @@ pub(super) struct Http1 {
     _alive: oneshot::Sender<Infallible>,
 }
 
-/// An HTTP/2 connection.
+/// An HTTP/2 connection. Its driver ends soon after this is dropped, which streams hold.
 #[derive(Debug)]
 pub(super) struct Http2 {
     pub(super) sender: http2::SendRequest<SentBody>,
     pub(super) address: Option<IpAddr>,
+    _alive: oneshot::Sender<Infallible>,
 }
 
 impl Pooled for Http1 {
@@ -129,18 +135,23 @@ async fn unless_released<F: Future + Unpin>(
 
 /// What [`http2`] makes.
 pub(super) struct Http2Parts<D> {
-    pub(super) sender: http2::SendRequest<SentBody>,
+    pub(super) connection: Http2,
     /// Streams that the peer allows, kept up to date by the driver.
     pub(super) max_streams: Rc<Cell<usize>>,
     pub(super) driver: D,
 }
 
 /// Speaks HTTP/2.
-pub(super) async fn http2<T>(io: T) -> hyper::Result<Http2Parts<impl Future<Output = ()>>>
+pub(super) async fn http2<T>(
+    io: T,
+    address: Option<IpAddr>,
+) -> hyper::Result<Http2Parts<impl Future<Output = ()>>>
 where
     T: Read + Write + Unpin + 'static,
 {
-    let (sender, mut connection) = http2::Builder::new(LocalExecutor)
+    let (alive, released) = oneshot::channel();
+    let executor = Http2Executor { released: Rc::new(Cell::new(Some(released))) };
+    let (sender, mut connection) = http2::Builder::new(executor)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_header_list_size(MAX_HEAD_BYTES)
@@ -154,5 +165,112 @@ where
         // Each request has been told of an error; on an idle connection there is nobody to tell.
         driven.map(drop)
     });
-    Ok(Http2Parts { sender, max_streams, driver })
+    let connection = Http2 { sender, address, _alive: alive };
+    Ok(Http2Parts { connection, max_streams, driver })
+}
+
+/// Spawns what hyper needs for one connection: first the task that moves its bytes, which ends soon
+/// after the connection is released, then those of streams.
+#[derive(Clone)]
+struct Http2Executor {
+    /// Resolves once the [`Http2`] is dropped; gone with the first task.
+    released: Rc<Cell<Option<oneshot::Receiver<Infallible>>>>,
+}
+
+impl<F> Executor<F> for Http2Executor
+where
+    F: Future<Output = ()> + 'static,
+{
+    fn execute(&self, future: F) {
+        match self.released.take() {
+            Some(released) => rt::spawn(async move {
+                unless_released(Box::pin(future), released).await;
+            }),
+            None => rt::spawn(future),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, task::Context};
+
+    use hyper::rt::ReadBufCursor;
+
+    use super::*;
+
+    /// A connection to a peer that says nothing and, from some time on, reads nothing. It is open
+    /// for as long as somebody shares the flag.
+    struct Stuck(Rc<Cell<bool>>);
+
+    impl Stuck {
+        fn ready<T>(&self, value: T) -> Poll<io::Result<T>> {
+            if self.0.get() { Poll::Pending } else { Poll::Ready(Ok(value)) }
+        }
+    }
+
+    impl Read for Stuck {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+            _buf: ReadBufCursor<'_>,
+        ) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl Write for Stuck {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.ready(buf.len())
+        }
+        fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.ready(())
+        }
+        fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.ready(())
+        }
+    }
+
+    fn paused(test: impl Future<Output = ()>) {
+        crate::upstream::testing::run(async {
+            tokio::time::pause();
+            test.await;
+        });
+    }
+
+    async fn closes_in_time<C>(connection: C, stuck: &Rc<Cell<bool>>) {
+        let is_open = || Rc::strong_count(stuck) > 1;
+        stuck.set(true);
+        rt::sleep(CLOSE_TIMEOUT * 3).await;
+        assert!(is_open());
+        drop(connection);
+        rt::sleep(CLOSE_TIMEOUT / 2).await;
+        assert!(is_open());
+        rt::sleep(CLOSE_TIMEOUT).await;
+        assert!(!is_open());
+    }
+
+    #[test]
+    fn a_released_http1_connection_is_dropped_though_its_peer_reads_nothing() {
+        paused(async {
+            let stuck = Rc::default();
+            let (connection, driver) = http1(Stuck(Rc::clone(&stuck)), None).await.unwrap();
+            rt::spawn(driver.run());
+            closes_in_time(connection, &stuck).await;
+        });
+    }
+
+    #[test]
+    fn a_released_http2_connection_is_dropped_though_its_peer_reads_nothing() {
+        paused(async {
+            let stuck = Rc::default();
+            let parts = http2(Stuck(Rc::clone(&stuck)), None).await.unwrap();
+            rt::spawn(parts.driver);
+            closes_in_time(parts.connection, &stuck).await;
+        });
+    }
 }

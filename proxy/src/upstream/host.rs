@@ -100,14 +100,8 @@ impl Host {
     }
 
     /// The same for HTTP/2. The driver is the caller's to spawn.
-    pub(super) fn add_http2<D>(
-        &self,
-        parts: Http2Parts<D>,
-        address: Option<std::net::IpAddr>,
-        now: Instant,
-    ) -> (Carrier, D) {
-        let connection = Http2 { sender: parts.sender, address };
-        let member = self.shared.borrow_mut().add(connection, parts.max_streams, now);
+    pub(super) fn add_http2<D>(&self, parts: Http2Parts<D>, now: Instant) -> (Carrier, D) {
+        let member = self.shared.borrow_mut().add(parts.connection, parts.max_streams, now);
         self.count();
         (Carrier::Http2(member), parts.driver)
     }
@@ -154,7 +148,6 @@ impl Host {
 
     fn may_share(&self, endpoint: &Endpoint) -> bool {
         match endpoint.spec.protocol {
-            Protocol::Http1 => false,
             Protocol::Http2PriorKnowledge => true,
             Protocol::Auto => {
                 let offered = endpoint.spec.tls.as_ref().is_some_and(|tls| tls.offer_h2);

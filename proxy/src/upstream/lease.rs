@@ -3,7 +3,8 @@
 use std::{rc::Rc, sync::Arc, time::Instant};
 
 use super::{
-    Endpoint,
+    Endpoint, Name,
+    cluster::leads_to,
     host::{Carrier, Host, InFlight},
     progress::Progress,
 };
@@ -13,7 +14,8 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Lease {
     host: Rc<Host>,
-    endpoint: Arc<Endpoint>,
+    /// The endpoint's, and not the endpoint itself: its count is shared by all workers.
+    name: Option<Arc<Name>>,
     /// Gone once the exchange is over.
     carrier: Option<Carrier>,
     begun: Instant,
@@ -33,9 +35,16 @@ struct Answer {
 }
 
 impl Lease {
-    pub(super) fn new(host: Rc<Host>, endpoint: Arc<Endpoint>, carrier: Carrier) -> Lease {
+    pub(super) fn new(host: Rc<Host>, endpoint: &Endpoint, carrier: Carrier) -> Lease {
         let (carrier, begun) = (Some(carrier), Instant::now());
-        Lease { host, endpoint, carrier, begun, answer: None, in_flight: None }
+        Lease {
+            host,
+            name: endpoint.name().cloned(),
+            carrier,
+            begun,
+            answer: None,
+            in_flight: None,
+        }
     }
 
     pub(super) fn carrier(&mut self) -> Option<&mut Carrier> {
@@ -77,10 +86,11 @@ impl Lease {
     }
 
     fn leads_there(&self, carrier: &Carrier) -> bool {
-        self.endpoint.leads_to(match carrier {
+        let address = match carrier {
             Carrier::Http1 { connection, .. } => connection.address,
             Carrier::Http2(member) => member.connection.address,
-        })
+        };
+        self.name.as_ref().is_none_or(|name| leads_to(name, address))
     }
 }
 

@@ -5,7 +5,9 @@ use std::{rc::Rc, sync::Arc};
 use rustls::HandshakeKind;
 
 use super::FailureKind;
-use crate::observe::{EndpointCells, EndpointMetrics, UpstreamCells, WorkerObserver};
+use crate::observe::{
+    EndpointCells, EndpointMetrics, UpstreamCells, UpstreamFailure, WorkerObserver,
+};
 
 /// The cells that one worker writes for one endpoint key.
 #[derive(Debug)]
@@ -53,6 +55,12 @@ impl Meter {
 
     pub(super) fn failed(&self, kind: FailureKind) {
         self.all().connect_failures.inc(kind.into());
+        self.one(|cells| cells.failures.inc());
+    }
+
+    /// No response came in time, as whoever waited for it found.
+    pub(super) fn unanswered(&self) {
+        self.all().connect_failures.inc(UpstreamFailure::ResponseTimeout);
         self.one(|cells| cells.failures.inc());
     }
 

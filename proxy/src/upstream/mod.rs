@@ -9,6 +9,7 @@ mod dns;
 mod exchange;
 mod failure;
 mod handshake;
+mod hasher;
 mod host;
 mod lease;
 mod meter;
@@ -19,13 +20,12 @@ mod spec;
 mod testing;
 mod upstreams;
 
-use std::time::Duration;
-
 use ::http::Response;
 
 pub use body::{ClientBody, RequestBody, ResponseBody};
 pub use cluster::{Cluster, Endpoint};
 pub use dns::{Name, Names, Resolution, Resolver};
+pub(crate) use failure::with_causes;
 pub use spec::{
     BalancePolicy, ClusterSpec, DnsFamily, DnsSpec, EndpointAddress, EndpointSpec, Protocol,
 };
@@ -38,9 +38,6 @@ use crate::tls::Transport;
 pub struct SendOptions {
     /// The request asks for an upgrade: HTTP/1.1, on a connection of its own.
     pub upgrade: bool,
-    /// The longest the response's head may take from now, or from the end of the request's body
-    /// where that is later; `None` is no limit.
-    pub response_timeout: Option<Duration>,
 }
 
 /// What an upstream answered.
@@ -86,8 +83,6 @@ pub enum FailureKind {
     Closed,
     /// What came is not HTTP (UPE).
     Protocol,
-    /// No response in time (UT).
-    ResponseTimeout,
     /// The client's request body failed: not the upstream's fault (DC).
     RequestBody,
 }

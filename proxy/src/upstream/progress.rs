@@ -2,7 +2,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    future::poll_fn,
     task::{Context, Poll, Waker},
 };
 
@@ -11,8 +10,6 @@ use std::{
 pub(super) struct Progress {
     state: Cell<State>,
     failure: RefCell<Option<String>>,
-    /// Woken when the body moves out of `Running`.
-    watcher: RefCell<Option<Waker>>,
     /// Woken when the body is abandoned.
     driver: RefCell<Option<Waker>>,
 }
@@ -72,18 +69,6 @@ impl Progress {
         self.failure.borrow().clone()
     }
 
-    /// Waits until no more of the body will be sent, for whatever reason.
-    pub(super) async fn settled(&self) {
-        poll_fn(|cx| match self.state.get() {
-            State::Running => {
-                self.watcher.replace(Some(cx.waker().clone()));
-                Poll::Pending
-            }
-            _ => Poll::Ready(()),
-        })
-        .await;
-    }
-
     /// For the body: ready when it was abandoned.
     pub(super) fn poll_abandoned(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.state.get() == State::Abandoned {
@@ -99,7 +84,6 @@ impl Progress {
     fn leave_running(&self, state: State) {
         if self.state.get() == State::Running {
             self.state.set(state);
-            wake(&self.watcher);
         }
     }
 }
@@ -114,7 +98,6 @@ fn wake(waker: &RefCell<Option<Waker>>) {
 #[cfg(test)]
 mod tests {
     use std::{
-        pin::pin,
         sync::{
             Arc,
             atomic::{AtomicUsize, Ordering::Relaxed},
@@ -136,24 +119,6 @@ mod tests {
     fn counting() -> (Arc<Count>, Waker) {
         let count = Arc::new(Count::default());
         (count.clone(), count.into())
-    }
-
-    #[test]
-    fn whoever_waits_is_woken_when_the_body_ends_fails_or_is_dropped() {
-        for settle in [
-            Progress::end as fn(&Progress),
-            |progress| progress.fail("reset".to_owned()),
-            Progress::let_go,
-        ] {
-            let progress = Progress::default();
-            let (woken, waker) = counting();
-            let mut cx = Context::from_waker(&waker);
-            let mut settled = pin!(progress.settled());
-            assert!(settled.as_mut().poll(&mut cx).is_pending());
-            settle(&progress);
-            assert_eq!(woken.0.load(Relaxed), 1);
-            assert!(settled.poll(&mut cx).is_ready());
-        }
     }
 
     #[test]

@@ -49,8 +49,6 @@ pub enum EndpointAddress {
 pub enum Protocol {
     /// HTTP/2 where ALPN gives it, HTTP/1.1 otherwise.
     Auto,
-    /// HTTP/1.1 alone, asked for by websockets.
-    Http1,
     /// HTTP/2 without asking (`h2c://`).
     Http2PriorKnowledge,
 }

@@ -18,6 +18,7 @@ use super::{
     body::SentBody,
     cluster::EndpointKey,
     exchange::Exchange,
+    hasher::BuildNumberHasher,
     host::Host,
     meter::Meter,
 };
@@ -34,9 +35,9 @@ pub struct Upstreams {
 
 struct State {
     observer: Rc<WorkerObserver>,
-    hosts: RefCell<HashMap<EndpointKey, Rc<Host>>>,
+    hosts: RefCell<HashMap<EndpointKey, Rc<Host>, BuildNumberHasher>>,
     /// Whose turn it is, by cluster.
-    turns: RefCell<HashMap<u64, Turns>>,
+    turns: RefCell<HashMap<u64, Turns, BuildNumberHasher>>,
     random: RefCell<SplitMix64>,
     reaping: Cell<bool>,
 }
@@ -61,9 +62,9 @@ impl Upstreams {
     }
 
     /// Chooses the endpoint for a request of the client that hashes to `client_hash`.
-    pub fn pick(&self, cluster: &Cluster, client_hash: u64) -> Arc<Endpoint> {
+    pub fn pick<'a>(&self, cluster: &'a Cluster, client_hash: u64) -> &'a Arc<Endpoint> {
         if let Some(only) = cluster.only_endpoint() {
-            return only.clone();
+            return only;
         }
         let index = cluster.balance.pick(
             client_hash,
@@ -71,13 +72,13 @@ impl Upstreams {
             |index| self.state.in_flight(cluster.endpoint(index)),
             |weights| self.state.turn(cluster, weights),
         );
-        cluster.endpoint(index).clone()
+        cluster.endpoint(index)
     }
 
     /// Sends a request over a pooled or a new connection and waits for the response's head.
     ///
-    /// The request has its final path (origin form), Host header and end-to-end headers; this
-    /// turns them into what the connection's HTTP version wants. A request that failed on a pooled
+    /// The request has its final path (origin form), Host header and end-to-end headers, `Cookie`
+    /// in one line; this turns them into what the connection's HTTP version wants. A request that failed on a pooled
     /// connection which the upstream had closed meanwhile is sent once more on a new connection,
     /// where that is safe (RFC 9110 section 9.2.2).
     pub async fn send(
@@ -93,6 +94,11 @@ impl Upstreams {
         let exchange = Exchange::new(&host, cluster, endpoint, request.body());
         let reply = exchange.run(request, options).await;
         reply.inspect_err(|error| host.meter.failed(error.kind))
+    }
+
+    /// Counts a request that [`Upstreams::send`] was not given the time to answer.
+    pub fn unanswered(&self, endpoint: &Endpoint) {
+        self.state.host(endpoint).meter.unanswered();
     }
 
     /// Begins with the first request, since only then is there surely a runtime.
@@ -150,10 +156,13 @@ impl fmt::Debug for Upstreams {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::{
-        BalancePolicy,
-        host::InFlight,
-        testing::{cluster, endpoint},
+    use crate::{
+        observe::UpstreamFailure,
+        upstream::{
+            BalancePolicy,
+            host::InFlight,
+            testing::{cluster, endpoint},
+        },
     };
 
     fn upstreams() -> Upstreams {
@@ -194,6 +203,14 @@ mod tests {
         let busy = |index: usize| InFlight::new(upstreams.state.host(cluster.endpoint(index)));
         let _held = (busy(0), busy(0), busy(1));
         assert!(picks(&upstreams, &cluster, 200).iter().all(|picked| picked != "10.0.0.1:1"));
+    }
+
+    #[test]
+    fn a_request_without_an_answer_in_time_is_a_failure_of_its_kind() {
+        let upstreams = upstreams();
+        upstreams.unanswered(three(BalancePolicy::RoundRobin).endpoint(0));
+        let failures = &upstreams.state.observer.metrics.upstream.connect_failures;
+        assert_eq!(failures.get(UpstreamFailure::ResponseTimeout), 1);
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub(super) fn client_auth(root: &Section<'_>, materials: &Materials) -> Option<C
     let enforced = enforcement(&section);
     let max_verify_depth = section.number("max_verify_depth").unwrap_or(1);
     let Some(anchors) = anchors(root, &section, materials) else {
-        unused(root, &section, enforced);
+        unused(root, &section);
         return None;
     };
     if enforced.is_none() && !section.has("enforcement") {
@@ -75,18 +75,18 @@ fn enforcement(section: &Section<'_>) -> Option<()> {
     }
 }
 
-/// Settings of client certificates without a CA: somebody believes that they are asked for.
-fn unused(root: &Section<'_>, section: &Section<'_>, enforced: Option<()>) {
+/// A section without a CA: whoever wrote it believes that clients are verified.
+fn unused(root: &Section<'_>, section: &Section<'_>) {
     let tried = ["ca", "ca_file"].iter().any(|key| section.has(key) || section.is_blank(key))
         || ["client_ca", "client_ca_file"].iter().any(|key| root.has(key) || root.is_blank(key));
     if tried {
-        return;
+        return; // and what is wrong with it has been said
     }
-    if enforced.is_some() {
-        let hint = "set downstream_mtls.ca_file";
-        section.error_with_hint("enforcement", "there is no CA to verify clients by", hint);
-    } else if section.has("max_verify_depth") {
-        let message = "has no effect: without `ca` or `ca_file` no certificate is asked for";
-        section.warn("max_verify_depth", message);
+    if section.entries().any(|(key, _)| !section.is_blank(key)) {
+        root.error_with_hint(
+            "downstream_mtls",
+            "there is no CA to verify clients by",
+            "set downstream_mtls.ca_file, or remove the section",
+        );
     }
 }

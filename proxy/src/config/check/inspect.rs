@@ -78,9 +78,12 @@ impl Inspection<'_, '_> {
 
     fn unknown(&self, key_path: &str) {
         let (parent, name) = key_path.rsplit_once('.').unwrap_or(("", key_path));
-        let hint = nearest(name, keys::names_below(parent)).map(|known| format!("`{known}`?"));
-        let ours = key_path.starts_with("portcullis.");
-        let severity = if ours || self.strict { Severity::Error } else { Severity::Warning };
+        let near = nearest(name, keys::names_below(parent));
+        let hint = near.map(|known| format!("`{known}`?"));
+        let severity = match self.strict || must_be_known(key_path, near) {
+            true => Severity::Error,
+            false => Severity::Warning,
+        };
         let message = match severity {
             Severity::Error => "is not a known key",
             Severity::Warning => "is not a known key, and has no effect",
@@ -100,6 +103,17 @@ impl Inspection<'_, '_> {
     fn report(&self, severity: Severity, key_path: &str, message: String, hint: Option<String>) {
         self.root.context().report(severity, key_path, message, hint);
     }
+}
+
+/// Whether ignoring an unknown key could leave somebody unverified, or is surely a slip since the
+/// key would be ours alone. `near` is the key that was probably meant.
+fn must_be_known(key_path: &str, near: Option<&str>) -> bool {
+    let ours = key_path.starts_with("portcullis.");
+    let client_certificates = key_path.starts_with("downstream_mtls.")
+        || matches!(near, Some("downstream_mtls" | "client_ca" | "client_ca_file"));
+    let of_route = key_path.starts_with("routes[") || key_path.starts_with("policy[");
+    let name = key_path.rsplit_once("].").map_or("", |(_, name)| name);
+    ours || client_certificates || of_route && name.starts_with("tls_")
 }
 
 /// Whether a key is there without asking for anything.

@@ -207,8 +207,33 @@ fn client_certificates_fail_closed() {
         (
             "downstream_mtls: {enforcement: reject_connection}",
             &[
-                "config.yaml:1: downstream_mtls.enforcement: there is no CA to verify clients by (set downstream_mtls.ca_file)",
+                "config.yaml:1: downstream_mtls: there is no CA to verify clients by (set downstream_mtls.ca_file, or remove the section)",
             ],
+        ),
+        (
+            "downstream_mtls: {max_verify_depth: 2}",
+            &[
+                "config.yaml:1: downstream_mtls: there is no CA to verify clients by (set downstream_mtls.ca_file, or remove the section)",
+            ],
+        ),
+        (
+            "downstream_mtls: {ca_fle: '@ca.pem'}",
+            &[
+                "config.yaml:1: downstream_mtls.ca_fle: is not a known key (`ca_file`?)",
+                "config.yaml:1: downstream_mtls: there is no CA to verify clients by (set downstream_mtls.ca_file, or remove the section)",
+            ],
+        ),
+        (
+            "downstream_mlts: {ca_file: '@ca.pem'}",
+            &["config.yaml:1: downstream_mlts: is not a known key (`downstream_mtls`?)"],
+        ),
+        (
+            "client_ca_fle: '@ca.pem'",
+            &["config.yaml:1: client_ca_fle: is not a known key (`client_ca_file`?)"],
+        ),
+        (
+            "downstream_mtls: {ca_file: '@ca.pem', enforcment: reject_connection}",
+            &["config.yaml:1: downstream_mtls.enforcment: is not a known key (`enforcement`?)"],
         ),
         (
             "downstream_mtls: {ca_file: '@ca.pem', enforcement: policy}",
@@ -524,6 +549,13 @@ fn header_rules_cannot_change_framing() {
 #[test]
 fn upstream_tls_fails_closed() {
     assert_route_errors(&[
+        (
+            "to: https://b\ntls_custom_ca_fle: '@ca.pem'",
+            &[
+                "config.yaml:5: routes[0].tls_custom_ca_fle: is not a known key (`tls_custom_ca_file`?)",
+            ],
+        ),
+        ("to: https://b\ntls_pins: x", &["config.yaml:5: routes[0].tls_pins: is not a known key"]),
         (
             "to: https://b\ntls_custom_ca_file: nope.pem",
             &[

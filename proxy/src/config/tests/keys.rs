@@ -14,6 +14,7 @@ fn document(key: &Key, value: &str) -> String {
             let yaml = format!("downstream_mtls: {{ca_file: '@ca.pem', enforcement: {value}}}");
             return with_certificate(&yaml);
         }
+        "downstream_mtls.max_verify_depth" => "client_ca_file: '@ca.pem'\n",
         "certificate_key" => "certificate: x\n",
         "certificate_key_file" => {
             return format!("certificate_file: '@ca.pem'\ncertificate_key_file: {value}\n");

@@ -36,7 +36,7 @@ fn forwarded(spec: RouteSpec, upgrade: &Upgrade, request: Request<()>) -> Parts 
         site: &site,
         route,
         proxy: &proxy,
-        upstream: "up.example:8080",
+        upstream: Some(&HeaderValue::from_static("up.example:8080")),
         conn: &conn,
         normal: &normal,
         request_id: &ID,

@@ -87,9 +87,13 @@ fn hello() -> ActionSpec {
     ActionSpec::Respond { status: StatusCode::OK, body: Bytes::from_static(b"hello") }
 }
 
+fn client() -> Rc<Facts> {
+    Rc::new(Facts::new("192.0.2.1:5".parse().unwrap(), "192.0.2.2:80".parse().unwrap()))
+}
+
 /// The bytes a client gets that sends these and then closes its side.
 fn served(worker: &Rc<Context>, input: &str) -> String {
-    let conn = Rc::new(Facts::new("192.0.2.1:5".parse().unwrap(), "192.0.2.2:80".parse().unwrap()));
+    let conn = client();
     let output = Rc::new(RefCell::new(Vec::new()));
     let wire = Wire { input: input.as_bytes().to_vec(), output: output.clone() };
     {
@@ -104,6 +108,7 @@ fn served(worker: &Rc<Context>, input: &str) -> String {
         assert!(connection.as_mut().poll(&mut cx).is_ready(), "the connection waits for something");
     }
     assert_eq!(conn.in_flight.get(), 0);
+    assert_eq!(conn.abandoned.get(), 0);
     assert_eq!(worker.observer.metrics.requests_active.get(), 0);
     let requests = worker.observer.metrics.requests.get(HttpProtocol::H1);
     assert_eq!(conn.requests.get(), requests);
@@ -136,6 +141,21 @@ fn a_routes_own_answer_is_sent_with_a_request_id() {
 }
 
 #[test]
+fn a_request_given_up_before_its_answer_is_counted_as_abandoned() {
+    let (worker, conn) = (public(hello()), client());
+    let (parts, ()) = Request::new(()).into_parts();
+    drop(Exchange::begin(&worker, &conn, &parts));
+    assert_eq!((conn.abandoned.get(), conn.in_flight.get()), (1, 0));
+    let exchange = Exchange::begin(&worker, &conn, &parts);
+    let reply = respond::direct(StatusCode::OK, &Bytes::from_static(b"x"), &exchange.asked);
+    let mut response = answer(exchange, reply);
+    assert_eq!((conn.abandoned.get(), conn.in_flight.get()), (1, 1));
+    let body = Pin::new(response.body_mut());
+    assert!(body.poll_frame(&mut TaskContext::from_waker(Waker::noop())).is_ready());
+    assert_eq!((conn.abandoned.get(), conn.in_flight.get()), (1, 0));
+}
+
+#[test]
 fn requests_on_one_connection_are_served_one_after_another() {
     let two = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\nGET /ping HTTP/1.1\r\nHost: x\r\n\r\n";
     let answer = served(&public(hello()), two);
@@ -155,17 +175,10 @@ fn a_request_that_no_route_serves_is_not_found() {
 
 #[test]
 fn a_route_without_a_policy_lets_nobody_in_and_tells_robots_so() {
-    let closed = worker(settings(), vec![(PathMatch::Any, route(Access::Nobody, hello()))]);
-    assert_eq!(status(&served(&closed, "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")), "403");
-    let robots = served(&worker_of(&closed), "GET /robots.txt HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    let closed = || worker(settings(), vec![(PathMatch::Any, route(Access::Nobody, hello()))]);
+    assert_eq!(status(&served(&closed(), "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")), "403");
+    let robots = served(&closed(), "GET /robots.txt HTTP/1.1\r\nHost: a.example\r\n\r\n");
     assert!(robots.ends_with("User-agent: *\nDisallow: /"), "{robots}");
-}
-
-/// The same site on a worker that has served nothing.
-fn worker_of(other: &Rc<Context>) -> Rc<Context> {
-    let fresh = worker(settings(), vec![]);
-    fresh.set_site(other.site().shared());
-    fresh
 }
 
 #[test]

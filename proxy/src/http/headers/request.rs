@@ -8,6 +8,7 @@ use super::{
     credentials::{strip_authorization, strip_cookies},
     names::{Class, class, folded},
 };
+use crate::fields::{has_token, is, tokens};
 
 /// Whether a request wants to leave HTTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub(in crate::http) fn requested_upgrade(parts: &Parts, allowed: &[Box<str>]) ->
     let Some(value) = parts.headers.get(header::UPGRADE) else {
         return Upgrade::None;
     };
-    if !tokens(&parts.headers, &header::CONNECTION).any(|token| is(token, "upgrade")) {
+    if !has_token(&parts.headers, &header::CONNECTION, "upgrade") {
         return Upgrade::None;
     }
     let asked = || tokens(&parts.headers, &header::UPGRADE);
@@ -48,7 +49,7 @@ pub(in crate::http) fn requested_upgrade(parts: &Parts, allowed: &[Box<str>]) ->
 /// `Connection` token may name whatever the client sent, never what we say.
 pub(in crate::http) fn strip_request(headers: &mut HeaderMap, identity: &HashSet<Box<str>>) {
     remove_nominated(headers);
-    let trailers = tokens(headers, &header::TE).any(|token| is(token, "trailers"));
+    let trailers = has_token(headers, &header::TE, "trailers");
     let (mut cookie, mut authorization) = (false, false);
     remove_where(headers, |name| {
         let class = class_of(name, identity);
@@ -108,23 +109,6 @@ pub(super) fn remove_nominated(headers: &mut HeaderMap) {
     for name in nominated {
         headers.remove(name);
     }
-}
-
-/// The elements of a comma-separated field, over all its lines.
-fn tokens<'a>(
-    headers: &'a HeaderMap,
-    name: &HeaderName,
-) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-    headers
-        .get_all(name)
-        .into_iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .map(<[u8]>::trim_ascii)
-        .filter(|token| !token.is_empty())
-}
-
-fn is(token: &[u8], expected: &str) -> bool {
-    token.eq_ignore_ascii_case(expected.as_bytes())
 }
 
 #[cfg(test)]

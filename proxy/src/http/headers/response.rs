@@ -3,21 +3,13 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::request::remove_nominated;
-use crate::http::{
-    request_id::REQUEST_ID,
-    spec::{HeaderPrefixRewrite, ResponseHeaderRules},
+use crate::{
+    fields::HOP_BY_HOP,
+    http::{
+        request_id::REQUEST_ID,
+        spec::{HeaderPrefixRewrite, ResponseHeaderRules},
+    },
 };
-
-/// Concern the upstream's connection alone (RFC 9110 section 7.6.1). `Trailer` is not among them:
-/// hyper sends to an HTTP/1.1 client only the trailers that it announces.
-const HOP_BY_HOP: [HeaderName; 6] = [
-    header::CONNECTION,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::TE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
 
 /// Makes of an upstream's headers the client's. `set` is what [`merged`] made of the settings and
 /// the route's rules.
@@ -28,6 +20,10 @@ pub(in crate::http) fn forward_response(
     request_id: &HeaderValue,
 ) {
     remove_nominated(headers);
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        // It was not obeyed, and the next recipient must not find it alone (RFC 9112 section 6.3).
+        headers.remove(header::CONTENT_LENGTH);
+    }
     for name in &HOP_BY_HOP {
         headers.remove(name);
     }
@@ -132,6 +128,17 @@ mod tests {
             ("x-request-id", "id-1"),
         ]);
         assert_eq!(headers, expected);
+    }
+
+    #[test]
+    fn a_length_beside_a_transfer_coding_is_removed_with_it() {
+        let both = [("transfer-encoding", "chunked"), ("content-length", "3")];
+        let mut headers = map(&both);
+        forward_response(&mut headers, &[], &[], &ID);
+        assert_eq!(headers, map(&[("x-request-id", "id-1")]));
+        let mut headers = map(&both[1..]);
+        forward_response(&mut headers, &[], &[], &ID);
+        assert_eq!(headers["content-length"], "3");
     }
 
     #[test]

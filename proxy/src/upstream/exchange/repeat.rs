@@ -32,7 +32,8 @@ impl Failed {
 }
 
 /// A copy of what may be sent twice without harm: idempotent, and without a body, which could not
-/// be had twice.
+/// be had twice. Extensions, which hold the spelling of header names (a map as large as the
+/// headers), are left out: every request over a pooled connection pays for the copy.
 pub(super) fn copy_to_repeat(request: &Request<SentBody>) -> Option<Request<SentBody>> {
     if !request.method().is_idempotent() || request.body().progress().is_some() {
         return None;
@@ -41,6 +42,5 @@ pub(super) fn copy_to_repeat(request: &Request<SentBody>) -> Option<Request<Sent
     copy.method_mut().clone_from(request.method());
     copy.uri_mut().clone_from(request.uri());
     copy.headers_mut().clone_from(request.headers());
-    copy.extensions_mut().clone_from(request.extensions());
     Some(copy)
 }

@@ -40,6 +40,9 @@ pub(super) struct Limits {
     pub(super) silence: Duration,
     /// The most idle connections kept (of one worker, for one endpoint).
     pub(super) max_idle: usize,
+    /// The most streams on one shared connection, whatever the peer allows: its window has room for
+    /// what so many streams may hold, so that no stream waits for another's client.
+    pub(super) max_streams: usize,
 }
 
 impl Limits {
@@ -48,6 +51,7 @@ impl Limits {
         lifetime: Duration::from_secs(60 * 60),
         silence: Duration::from_secs(5),
         max_idle: 128,
+        max_streams: 128,
     };
 
     fn too_old(&self, born: Instant, now: Instant) -> bool {

@@ -1,10 +1,6 @@
 //! Connections that carry many requests at a time (HTTP/2).
 
-use std::{
-    cell::Cell,
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use std::{cell::Cell, rc::Rc, time::Instant};
 
 use super::{Limits, Pooled};
 
@@ -29,7 +25,7 @@ pub(in crate::upstream) struct Member<C> {
     idle_since: Cell<Instant>,
     /// When the last answer came.
     heard: Cell<Instant>,
-    silence: Duration,
+    limits: Limits,
     retired: Cell<bool>,
 }
 
@@ -64,7 +60,7 @@ impl<C: Pooled> SharedList<C> {
             born: now,
             idle_since: Cell::new(now),
             heard: Cell::new(now),
-            silence: self.limits.silence,
+            limits: self.limits,
             retired: Cell::new(false),
         });
         self.members.push(member.clone());
@@ -73,8 +69,7 @@ impl<C: Pooled> SharedList<C> {
 
     /// Takes out what has expired, closed or retired; open streams go on.
     pub(in crate::upstream) fn reap(&mut self, now: Instant, keep: impl Fn(&C) -> bool) {
-        let limits = self.limits;
-        self.members.retain(|member| member.stays(&limits, now) && keep(&member.connection));
+        self.members.retain(|member| member.stays(now) && keep(&member.connection));
     }
 
     /// How many connections carry no stream.
@@ -102,7 +97,7 @@ impl<C: Pooled> Member<C> {
     /// A request that was sent at `sent` is given up without an answer.
     pub(in crate::upstream) fn give_up(&self, sent: Instant, now: Instant) {
         let waited = now.saturating_duration_since(sent);
-        if self.heard.get() <= sent && waited >= self.silence {
+        if self.heard.get() <= sent && waited >= self.limits.silence {
             self.retire();
         }
     }
@@ -115,10 +110,12 @@ impl<C: Pooled> Member<C> {
     /// A peer that allows no stream at all for the moment gets one that waits, or every request
     /// would open a connection.
     fn has_room(&self) -> bool {
-        self.connection.is_ready() && self.streams.get() < self.max_streams.get().max(1)
+        let allowed = self.max_streams.get().min(self.limits.max_streams).max(1);
+        self.connection.is_ready() && self.streams.get() < allowed
     }
 
-    fn stays(&self, limits: &Limits, now: Instant) -> bool {
+    fn stays(&self, now: Instant) -> bool {
+        let limits = &self.limits;
         let over = self.retired.get() || self.connection.is_closed();
         let idles = self.streams.get() == 0 && limits.idle_too_long(self.idle_since.get(), now);
         !over && !idles && !limits.too_old(self.born, now)

@@ -38,6 +38,7 @@ const LIMITS: Limits = Limits {
     lifetime: Duration::from_secs(600),
     silence: Duration::from_secs(5),
     max_idle: 3,
+    max_streams: 20,
 };
 
 fn start() -> Instant {
@@ -195,6 +196,15 @@ fn a_peer_that_allows_no_stream_gets_one_that_waits() {
     let (mut list, _, _, now) = shared_list(0);
     assert!(joins(&mut list, now));
     assert!(!joins(&mut list, now));
+}
+
+#[test]
+fn streams_stay_below_our_own_limit_though_the_peer_allows_more() {
+    let (mut list, _, _, now) = shared_list(usize::MAX);
+    let open: Vec<_> = (0..LIMITS.max_streams).map(|_| list.join(now, |_| true).unwrap()).collect();
+    assert!(!joins(&mut list, now));
+    open[0].leave(now);
+    assert!(joins(&mut list, now));
 }
 
 #[test]
