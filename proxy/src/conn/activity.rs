@@ -19,6 +19,8 @@ pub(super) struct Activity {
     since: Cell<Instant>,
     /// Since when what was to be sent has not been taken.
     stalled_since: Cell<Option<Instant>>,
+    /// Since when a response has not been asked for its next piece.
+    held_since: Cell<Option<Instant>>,
 }
 
 /// What a connection may wait for.
@@ -43,6 +45,7 @@ impl Activity {
             phase: Cell::new(Phase::Idle),
             since: Cell::new(Instant::now()),
             stalled_since: Cell::new(None),
+            held_since: Cell::new(None),
         })
     }
 
@@ -60,6 +63,12 @@ impl Activity {
             (false, Some(_)) => self.stalled_since.set(None),
             _ => {}
         }
+    }
+
+    /// Notes since when no response has been asked for its next piece: in HTTP/2 the socket may be
+    /// free and the streams' windows shut.
+    pub(super) fn held(&self, since: Option<std::time::Instant>) {
+        self.held_since.set(since.map(Instant::from_std));
     }
 
     /// Notes a change.
@@ -127,7 +136,10 @@ impl Watchdog {
         let timeout = match activity.phase() {
             Phase::Idle => self.idle_timeout?,
             Phase::Head => self.header_timeout,
-            Phase::Serving => return activity.stalled_since.get()?.checked_add(SEND_STALL),
+            Phase::Serving => {
+                let waits = [activity.stalled_since.get(), activity.held_since.get()];
+                return waits.into_iter().flatten().min()?.checked_add(SEND_STALL);
+            }
         };
         activity.since.get().checked_add(timeout)
     }

@@ -101,6 +101,7 @@ where
 /// Tells what the connection is at, as seen after hyper has done what it could.
 fn note_progress(activity: &Activity, facts: &http::Facts, seen: &mut u64) {
     let requests = facts.requests.get();
+    activity.held(facts.stalled_since());
     if facts.in_flight.get() > 0 {
         activity.enter(Phase::Serving);
     } else if *seen != requests || activity.phase() == Phase::Serving {

@@ -22,11 +22,16 @@ use crate::{http, observe::ClosedReason, rt::LocalExecutor, tls::Transport};
 /// What may wait for the client's window on one stream.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
+/// Requests that a client may reset before it matters how many it lets be: a page left early.
+const TOLERATED_RESETS: u64 = 200;
+
 /// How hyper's part of a connection ended.
 enum End {
     Finished(Result<(), hyper::Error>),
     /// The client did not read, or did not follow when told to leave.
     CutOff(Phase),
+    /// The client asks only to take back what it asked for (CVE-2023-44487).
+    Abusive,
 }
 
 /// Serves streams until the connection ends, and closes it.
@@ -56,6 +61,10 @@ pub(super) async fn serve(
                 return Poll::Ready(End::Finished(result));
             }
             activity.enter(if facts.in_flight.get() > 0 { Phase::Serving } else { Phase::Idle });
+            activity.held(facts.stalled_since());
+            if is_abusive(&facts) {
+                return Poll::Ready(End::Abusive);
+            }
             if leave.poll_due(cx, connection.entry, facts.requests.get() > 0) {
                 served.as_mut().graceful_shutdown();
                 continue;
@@ -78,10 +87,21 @@ pub(super) async fn serve(
     match end {
         End::Finished(Err(error)) => failed(&connection, &facts, &error),
         End::CutOff(Phase::Serving) => ClosedReason::SendTimeout,
+        End::Abusive => {
+            connection.record_failure(&facts, "the client resets most of its own requests");
+            ClosedReason::Protocol
+        }
         _ if idled => ClosedReason::IdleTimeout,
         _ if leave.is_told() => ClosedReason::Drain,
         _ => ClosedReason::Client,
     }
+}
+
+/// Whether most of many requests were reset by the client. Each costs a request to an upstream,
+/// and its connection.
+fn is_abusive(facts: &http::Facts) -> bool {
+    let abandoned = facts.abandoned.get();
+    abandoned > TOLERATED_RESETS && abandoned.saturating_mul(2) > facts.requests.get()
 }
 
 fn failed(connection: &Connection<'_>, facts: &http::Facts, error: &hyper::Error) -> ClosedReason {

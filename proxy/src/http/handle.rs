@@ -1,6 +1,6 @@
 //! One request: context, decide, connect, commit, relay, record.
 
-use std::{convert::Infallible, net::IpAddr, rc::Rc};
+use std::{convert::Infallible, net::IpAddr, pin::pin, rc::Rc};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, request::Parts};
@@ -124,7 +124,7 @@ async fn serve(
     let worker = exchange.worker.clone();
     let sending =
         worker.upstreams.send(cluster, endpoint, Request::from_parts(head, body), options);
-    let reply = match exchange.timeouts.within(sending).await {
+    let reply = match exchange.timeouts.within(pin!(sending)).await {
         Ok(reply) => reply.map_err(Failure::Upstream)?,
         Err(limit) => {
             let failure = too_late(limit);

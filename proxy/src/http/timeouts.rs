@@ -2,7 +2,7 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::{Pin, pin},
+    pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
@@ -108,8 +108,10 @@ impl Timeouts {
     }
 
     /// Waits for a future within the limits; dropped where one is reached.
-    pub(super) async fn within<F: Future>(&mut self, future: F) -> Result<F::Output, Limit> {
-        let mut future = pin!(future);
+    pub(super) async fn within<F: Future>(
+        &mut self,
+        mut future: Pin<&mut F>,
+    ) -> Result<F::Output, Limit> {
         poll_fn(|cx| match future.as_mut().poll(cx) {
             Poll::Ready(output) => Poll::Ready(Ok(output)),
             Poll::Pending => self.poll(cx).map(Err),
