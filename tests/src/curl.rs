@@ -95,6 +95,12 @@ impl Curl {
         self.args(["--header", line])
     }
 
+    /// Adds a request header that is too long for a command line.
+    pub fn long_header(self, line: &str) -> Self {
+        let path = self.dir.write("long-header", line);
+        self.args(["--header", &format!("@{}", path.display())])
+    }
+
     /// Presents a client certificate.
     pub fn client(mut self, pair: &Pair) -> Self {
         self.command.arg("--cert").arg(&pair.cert).arg("--key").arg(&pair.key);
