@@ -156,8 +156,10 @@ impl Curl {
     }
 
     /// The command, with the response's body on its standard output, for a test that streams.
-    /// The directory must live as long as the command runs.
+    /// The directory must live as long as the command runs. It ends when nothing has moved for a
+    /// minute; how long all of it may take depends on the machine.
     pub fn streaming(mut self) -> (Command, TempDir) {
+        self.command.args(["--max-time", "0", "--speed-limit", "1", "--speed-time", "60"]);
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         (self.command, self.dir)
     }
