@@ -292,6 +292,10 @@ fn an_unfinished_body_of_an_http2_client_never_looks_finished_to_the_upstream() 
     child.wait().expect("curl ends");
     until("the upstream to see the end", || outcome.lock().expect("not poisoned").len() == 1);
     assert_eq!(*outcome.lock().expect("not poisoned"), [false]);
+    proxy.wait_for_metric("portcullis_connections_active", &[], |value| value == 0.0);
+    proxy.wait_for_access("/");
+    let lines = proxy.count_log("listener connection failure");
+    assert_eq!(lines, 0, "a client that goes is no malformed HTTP/2");
 }
 
 #[test]
