@@ -1,6 +1,16 @@
-"""A websocket server that echoes; prints its port."""
+"""A websocket server that echoes; prints its port. Arguments, for TLS: certificate, key."""
 import asyncio
+import ssl
+import sys
 import websockets
+
+
+def tls():
+    if len(sys.argv) < 3:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(sys.argv[1], sys.argv[2])
+    return context
 
 
 async def echo(socket):
@@ -9,7 +19,9 @@ async def echo(socket):
 
 
 async def main():
-    async with websockets.serve(echo, "127.0.0.1", 0, subprotocols=["echo.v1"], max_size=None) as server:
+    async with websockets.serve(
+        echo, "127.0.0.1", 0, ssl=tls(), subprotocols=["echo.v1"], max_size=None
+    ) as server:
         print("listening", server.sockets[0].getsockname()[1], flush=True)
         await asyncio.Future()
 

@@ -59,6 +59,14 @@ impl Backend {
         Self::start("[::1]:0", None, script)
     }
 
+    /// Serves plain HTTP on this address.
+    pub fn plain_on(
+        address: SocketAddr,
+        script: impl Fn(&mut Conn) + Send + Sync + 'static,
+    ) -> Self {
+        Self::start(&address.to_string(), None, script)
+    }
+
     /// Serves HTTPS with [`crate::Pki::upstream`].
     pub fn secure(script: impl Fn(&mut Conn) + Send + Sync + 'static) -> Self {
         let tls = TlsServer { pair: pki().upstream(), client_auth: false, alpn: Vec::new() };
@@ -77,13 +85,7 @@ impl Backend {
 
     /// Answers every request with a `200` and this text.
     pub fn text(text: &str) -> Self {
-        let text = text.to_owned();
-        Self::plain(move |conn| {
-            while let Some(head) = conn.request() {
-                conn.body(&head);
-                conn.respond(200, &text);
-            }
-        })
+        Self::plain(says(text))
     }
 
     fn start(
@@ -175,7 +177,8 @@ fn serve<S: Fn(&mut Conn) + Send + Sync + 'static>(
         if let Some(config) = tls {
             wire = wire.secured(ServerConnection::new(config).expect("a TLS server"));
             if wire.handshake().is_err() {
-                return;
+                wire.truncate();
+                return wire.linger(); // for the alert to arrive
             }
             let kind = wire.tls().and_then(|tls| tls.handshake_kind());
             if kind == Some(rustls::HandshakeKind::Resumed) {
@@ -351,8 +354,9 @@ impl Conn {
         match self.ending {
             Ending::Clean => self.wire.finish(),
             Ending::Truncated => self.wire.truncate(),
-            Ending::Reset => self.wire.reset(),
+            Ending::Reset => return self.wire.reset(),
         }
+        self.wire.linger();
     }
 
     fn take_until(&mut self, mark: &[u8]) -> Option<Vec<u8>> {
@@ -377,6 +381,24 @@ impl Conn {
         let n = self.wire.read(&mut buffer).ok().filter(|n| *n > 0)?;
         self.received.extend_from_slice(&buffer[..n]);
         Some(())
+    }
+}
+
+/// Answers a ClientHello as a server of plain HTTP does.
+pub fn not_tls(conn: &mut Conn) {
+    if conn.some().is_some() {
+        conn.respond(400, "this is plain HTTP");
+    }
+}
+
+/// Answers requests with a `200` and this text until the client ends.
+pub fn says(text: &str) -> impl Fn(&mut Conn) + Send + Sync + 'static {
+    let text = text.to_owned();
+    move |conn| {
+        while let Some(head) = conn.request() {
+            conn.body(&head);
+            conn.respond(200, &text);
+        }
     }
 }
 

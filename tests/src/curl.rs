@@ -95,6 +95,12 @@ impl Curl {
         self.args(["--header", line])
     }
 
+    /// Adds a request header that is too long for a command line.
+    pub fn long_header(self, line: &str) -> Self {
+        let path = self.dir.write("long-header", line);
+        self.args(["--header", &format!("@{}", path.display())])
+    }
+
     /// Presents a client certificate.
     pub fn client(mut self, pair: &Pair) -> Self {
         self.command.arg("--cert").arg(&pair.cert).arg("--key").arg(&pair.key);
@@ -150,8 +156,10 @@ impl Curl {
     }
 
     /// The command, with the response's body on its standard output, for a test that streams.
-    /// The directory must live as long as the command runs.
+    /// The directory must live as long as the command runs. It ends when nothing has moved for a
+    /// minute; how long all of it may take depends on the machine.
     pub fn streaming(mut self) -> (Command, TempDir) {
+        self.command.args(["--max-time", "0", "--speed-limit", "1", "--speed-time", "60"]);
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         (self.command, self.dir)
     }

@@ -9,6 +9,7 @@ pub mod backend;
 pub mod curl;
 pub mod grpc;
 pub mod http;
+pub mod load;
 pub mod metrics;
 pub mod nginx;
 pub mod openssl;
@@ -26,6 +27,7 @@ pub mod ws;
 
 pub use backend::Backend;
 pub use curl::Curl;
+pub use load::Load;
 pub use pki::{Pair, Pki, pki};
 pub use proxy::Proxy;
 pub use raw::Raw;

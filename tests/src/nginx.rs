@@ -6,6 +6,7 @@ use std::{
     process::Command,
 };
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::{
@@ -20,10 +21,11 @@ use crate::{
 /// A running nginx with one server.
 #[derive(Debug)]
 pub struct Nginx {
-    _process: Process,
+    process: Process,
     dir: TempDir,
     address: SocketAddr,
     secure: bool,
+    workers: bool,
 }
 
 /// What the server does; built by [`Nginx::plain`] or [`Nginx::tls`].
@@ -32,12 +34,13 @@ pub struct Setup {
     tls: String,
     listen: &'static str,
     body: String,
+    workers: bool,
 }
 
 impl Nginx {
     /// A server of plain HTTP.
     pub fn plain() -> Setup {
-        Setup { tls: String::new(), listen: "", body: String::new() }
+        Setup { tls: String::new(), listen: "", body: String::new(), workers: false }
     }
 
     /// A server of HTTPS.
@@ -47,6 +50,7 @@ impl Nginx {
             tls: format!("ssl_certificate {cert}; ssl_certificate_key {key};"),
             listen: " ssl",
             body: String::new(),
+            workers: false,
         }
     }
 
@@ -63,6 +67,15 @@ impl Nginx {
         } else {
             format!("http://127.0.0.1:{port}")
         }
+    }
+
+    /// Starts new workers and lets the old ones end in good order, as `nginx -s reload` does.
+    ///
+    /// # Panics
+    /// When it has no workers: see [`Setup::workers`].
+    pub fn reload(&self) {
+        assert!(self.workers, "a single process does not replace itself");
+        self.process.signal(Signal::HUP);
     }
 
     /// The directory whose files it serves.
@@ -84,7 +97,23 @@ impl Nginx {
     }
 }
 
+impl Drop for Nginx {
+    /// A master that is killed leaves its workers behind.
+    fn drop(&mut self) {
+        if self.workers && self.process.is_running() {
+            self.process.signal(Signal::TERM);
+            self.process.wait_quietly();
+        }
+    }
+}
+
 impl Setup {
+    /// Runs a master with workers, for [`Nginx::reload`].
+    pub fn workers(mut self) -> Self {
+        self.workers = true;
+        self
+    }
+
     /// Adds directives to the server.
     pub fn with(mut self, directives: &str) -> Self {
         self.body.push_str(directives);
@@ -117,15 +146,22 @@ impl Setup {
             assert!(process.is_running(), "nginx ended: {:?}", process.lines());
             TcpStream::connect(address).is_ok()
         });
-        Nginx { _process: process, dir, address, secure }
+        Nginx { process, dir, address, secure, workers: self.workers }
     }
 
     fn render(&self, dir: &Path, address: SocketAddr) -> String {
         let dir = dir.display();
-        let Self { tls, listen, body } = self;
-        // One process, so that no worker runs as a user who may not read the directory.
+        let Self { tls, listen, body, workers } = self;
+        // One process, or workers as root where nginx is root: another user could not read the
+        // directory.
+        let root = rustix::process::geteuid().is_root();
+        let master = match (workers, root) {
+            (false, _) => "master_process off;",
+            (true, true) => "worker_processes 2; user root;",
+            (true, false) => "worker_processes 2;",
+        };
         format!(
-            r#"daemon off; master_process off; pid {dir}/pid; error_log stderr warn;
+            r#"daemon off; {master} pid {dir}/pid; error_log stderr warn;
 events {{ worker_connections 4096; }}
 http {{
     log_format json escape=json '{{"connection":"$connection","requests":"$connection_requests",'

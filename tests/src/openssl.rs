@@ -54,8 +54,17 @@ pub struct SClient {
 impl SClient {
     /// Connects to an address and asks for a name, trusting [`crate::Pki::ca`].
     pub fn new(address: SocketAddr, name: &str) -> Self {
+        Self::connect(address).args(["-servername", name])
+    }
+
+    /// Connects to an address and asks for no name.
+    pub fn nameless(address: SocketAddr) -> Self {
+        Self::connect(address).args(["-noservername"])
+    }
+
+    fn connect(address: SocketAddr) -> Self {
         let mut command = Command::new(need("openssl"));
-        command.args(["s_client", "-connect", &address.to_string(), "-servername", name]);
+        command.args(["s_client", "-connect", &address.to_string()]);
         command.arg("-CAfile").arg(pki().ca());
         Self { command }
     }

@@ -110,6 +110,14 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// Waits until it ends by itself, or long enough; for `drop`, where a panic would abort.
+    pub fn wait_quietly(&mut self) {
+        let deadline = Instant::now() + DEADLINE;
+        while self.is_running() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Waits until it ends by itself and everything it printed is read.
     ///
     /// # Panics

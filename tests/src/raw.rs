@@ -129,9 +129,24 @@ impl Answer {
         Response::parse(&self.bytes).unwrap_or_else(|| panic!("no response in {self:?}"))
     }
 
-    /// How many response heads it holds.
+    /// How many responses it holds, each with a body of known length.
+    ///
+    /// # Panics
+    /// When something else stands between or behind them.
     pub fn responses(&self) -> usize {
-        self.bytes.windows(9).filter(|bytes| bytes.starts_with(b"HTTP/1.")).count()
+        let (mut rest, mut count) = (self.bytes.as_slice(), 0);
+        while !rest.is_empty() {
+            let response =
+                Response::parse(rest).unwrap_or_else(|| panic!("not a response in {self:?}"));
+            let length = response.header("content-length").and_then(|v| v.parse().ok());
+            rest = response
+                .body
+                .len()
+                .checked_sub(length.unwrap_or(0))
+                .map_or(&[][..], |left| &rest[rest.len() - left..]);
+            count += 1;
+        }
+        count
     }
 }
 

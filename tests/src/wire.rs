@@ -116,6 +116,13 @@ impl Wire {
         let _ = self.tcp.shutdown(Shutdown::Write);
     }
 
+    /// Reads and drops what the peer still sends: unread bytes would make the close a reset, which
+    /// can destroy what was sent last.
+    pub fn linger(&self) {
+        let mut buffer = [0; 16 * 1024];
+        while (&*self.tcp).read(&mut buffer).is_ok_and(|n| n > 0) {}
+    }
+
     /// Makes the coming close a reset.
     pub fn reset(self) {
         let linger = socket2::SockRef::from(&*self.tcp).set_linger(Some(Duration::ZERO));

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::Path, process::Command};
 
 use crate::{
-    pki::pki,
+    pki::{Pair, pki},
     process::{Finished, Process, run},
     tools::python,
 };
@@ -12,20 +12,28 @@ use crate::{
 #[derive(Debug)]
 pub struct EchoServer {
     _process: Process,
-    port: u16,
+    url: String,
 }
 
 impl EchoServer {
-    /// Starts it.
+    /// Starts it without TLS.
     pub fn start() -> Self {
         let process = Process::spawn("ws_server.py", &mut script("ws_server.py"));
-        let port = listening_port(&process);
-        Self { _process: process, port }
+        let url = format!("http://127.0.0.1:{}", listening_port(&process));
+        Self { _process: process, url }
+    }
+
+    /// Starts it with TLS.
+    pub fn start_tls(pair: &Pair) -> Self {
+        let mut command = script("ws_server.py");
+        let process = Process::spawn("ws_server.py", command.arg(&pair.cert).arg(&pair.key));
+        let url = format!("https://localhost:{}", listening_port(&process));
+        Self { _process: process, url }
     }
 
     /// For a route's `to`.
-    pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+    pub fn url(&self) -> &str {
+        &self.url
     }
 }
 

@@ -239,8 +239,9 @@ fn a_close_delimited_body_that_ends_with_a_reset_is_aborted() {
     assert!(fetched.exit != 0 || fetched.status == 503, "{fetched:?}");
 }
 
-#[test]
-fn a_clients_unfinished_body_never_looks_finished_to_the_upstream() {
+/// An upstream that counts the requests that have begun, and tells of each body whether it was
+/// whole.
+fn judge() -> (Backend, Arc<AtomicU64>, Arc<Mutex<Vec<bool>>>) {
     let (asked, outcome) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(Vec::new())));
     let (arrived, seen) = (Arc::clone(&asked), Arc::clone(&outcome));
     let backend = Backend::plain(move |conn| {
@@ -250,19 +251,51 @@ fn a_clients_unfinished_body_never_looks_finished_to_the_upstream() {
             seen.lock().expect("not poisoned").push(whole);
         }
     });
+    (backend, asked, outcome)
+}
+
+#[test]
+fn a_clients_unfinished_body_never_looks_finished_to_the_upstream() {
+    let (backend, asked, outcome) = judge();
     let proxy = Proxy::config().forward("app", &backend.url(), "").start();
     let head = "POST / HTTP/1.1\r\nHost: app.localhost.pomerium.io\r\n";
     let known = "Content-Length: 100\r\n\r\nten bytes!";
     let chunked = "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n";
-    for (turn, body) in [known, chunked].into_iter().enumerate() {
+    type Leave = fn(Raw);
+    let politely: Leave = |mut raw| {
+        raw.finish();
+        drop(raw.to_end());
+    };
+    let abruptly: Leave = Raw::reset;
+    let cases = [(known, politely), (chunked, politely), (known, abruptly), (chunked, abruptly)];
+    for (turn, (body, leave)) in cases.into_iter().enumerate() {
         let mut raw = proxy.raw("app");
         raw.send(format!("{head}{body}"));
         until("the upstream to be asked", || asked.load(SeqCst) > turn as u64);
-        raw.finish();
-        drop(raw.to_end());
+        leave(raw);
     }
-    until("the upstream to see both end", || outcome.lock().expect("not poisoned").len() == 2);
-    assert_eq!(*outcome.lock().expect("not poisoned"), [false, false]);
+    until("the upstream to see all end", || outcome.lock().expect("not poisoned").len() == 4);
+    assert_eq!(*outcome.lock().expect("not poisoned"), [false; 4]);
+}
+
+#[test]
+fn an_unfinished_body_of_an_http2_client_never_looks_finished_to_the_upstream() {
+    let (backend, asked, outcome) = judge();
+    let proxy = Proxy::config().forward("app", &backend.url(), "").start();
+    let (mut command, _dir) =
+        proxy.curl("app", "/").args(["--http2", "-T", "-", "-H", "Expect:"]).streaming();
+    let mut child = command.spawn().expect("start curl");
+    let mut input = child.stdin.take().expect("stdin is a pipe");
+    input.write_all(b"not all").expect("curl reads");
+    until("the upstream to be asked", || asked.load(SeqCst) == 1);
+    child.kill().expect("curl runs");
+    child.wait().expect("curl ends");
+    until("the upstream to see the end", || outcome.lock().expect("not poisoned").len() == 1);
+    assert_eq!(*outcome.lock().expect("not poisoned"), [false]);
+    proxy.wait_for_metric("portcullis_connections_active", &[], |value| value == 0.0);
+    proxy.wait_for_access("/");
+    let lines = proxy.count_log("listener connection failure");
+    assert_eq!(lines, 0, "a client that goes is no malformed HTTP/2");
 }
 
 #[test]
@@ -278,14 +311,16 @@ fn expect_100_continue_lets_the_body_follow() {
     });
     let proxy = Proxy::config().forward("app", &backend.url(), "").start();
     let body = vec![b'x'; 2 << 20];
-    for version in ["--http1.1", "--http2"] {
+    // hyper's HTTP/2 server has no way to send an interim response, so there a client sends its
+    // body when it has waited long enough: curl after a second, as RFC 9110 section 10.1.1 allows.
+    for patience in [&["--http1.1", "--expect100-timeout", "60"][..], &["--http2"]] {
         let fetched = proxy
             .curl("app", "/")
-            .args([version, "--expect100-timeout", "60"])
+            .args(patience.iter().copied())
             .header("Expect: 100-continue")
             .post(body.clone())
             .ok();
-        assert_eq!(fetched.text(), body.len().to_string());
+        assert_eq!(fetched.text(), body.len().to_string(), "{patience:?}");
     }
 }
 

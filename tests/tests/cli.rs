@@ -67,9 +67,16 @@ fn a_good_configuration_passes() {
 
 #[test]
 fn check_binds_nothing() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap();
-    let checked = check(&good("").replace("127.0.0.1:4433", &address.to_string()));
+    // Everything that `run` would listen on is taken, each by a listener of its own.
+    let taken: Vec<_> = (0..4).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let address = |i: usize| taken[i].local_addr().unwrap();
+    let text = good(&format!(
+        "http_redirect_addr: {}\nmetrics_address: {}\nportcullis: {{admin_address: \"{}\"}}",
+        address(1),
+        address(2),
+        address(3)
+    ));
+    let checked = check(&text.replace("127.0.0.1:4433", &address(0).to_string()));
     assert_eq!(checked.code, Some(0), "{checked:?}");
 }
 
@@ -103,7 +110,7 @@ fn all_errors_are_reported_at_once_with_file_line_key_and_hint() {
         "config.yaml:3",
         "config.yaml:6",
         "config.yaml:10",
-        "config.yaml:15",
+        "config.yaml:16",
         "address",
         "timeout_read",
         "/nowhere/cert.pem",
@@ -118,14 +125,14 @@ fn all_errors_are_reported_at_once_with_file_line_key_and_hint() {
 
 #[test]
 fn keys_for_later_are_refused_where_ignoring_them_would_open_a_door() {
-    let route = "routes:\n- from: https://a.test\n  to: http://b\n";
+    let of_route = |line: &str| format!("{}    {line}\n", good(""));
     for (key, text) in [
-        ("policy", format!("{route}  policy: [{{allow: {{or: [{{email: {{is: a@b.c}}}}]}}}}]\n")),
-        ("allowed_users", format!("{route}  allowed_users: [a@b.c]\n")),
-        ("tls_downstream_client_ca_file", format!("{route}  tls_downstream_client_ca_file: /x\n")),
-        ("crl_file", "downstream_mtls: {crl_file: /x}\n".to_owned()),
+        ("policy", of_route("policy: [{allow: {or: [{email: {is: a@b.c}}]}}]")),
+        ("allowed_users", of_route("allowed_users: [a@b.c]")),
+        ("tls_downstream_client_ca_file", of_route("tls_downstream_client_ca_file: /x")),
+        ("crl_file", good("downstream_mtls: {crl_file: /x}")),
     ] {
-        let checked = check(&good("").replace("routes:\n", &text));
+        let checked = check(&text);
         assert_eq!(checked.code, Some(1), "{key}");
         let said = said(&checked);
         assert!(said.contains("not supported yet") && said.contains(key), "{key}: {said}");
@@ -206,11 +213,18 @@ fn status_shows_workers_routes_certificates_and_pools() {
     let backend = Backend::text("x");
     let proxy = Proxy::config().forward("app", &backend.url(), "name: shown").start();
     proxy.curl("app", "/").ok();
-    let done = portcullis(&[], &["status", "--config"], Some(&proxy.config_path()));
-    assert_eq!(done.code, Some(0), "{done:?}");
-    for word in ["WORKER", "shown", "*.localhost.pomerium.io", "UPSTREAM"] {
-        assert!(done.stdout.contains(word), "{word}: {}", done.stdout);
+    let by_file = portcullis(&[], &["status", "--config"], Some(&proxy.config_path()));
+    let address = proxy.admin_address().to_string();
+    let by_address = portcullis(&[], &["status", "--address", &address], None);
+    for done in [by_file, by_address] {
+        assert_eq!(done.code, Some(0), "{done:?}");
+        for word in ["WORKER", "shown", "*.localhost.pomerium.io", "UPSTREAM"] {
+            assert!(done.stdout.contains(word), "{word}: {}", done.stdout);
+        }
     }
+    let json = portcullis(&[], &["status", "--json", "--address", &address], None);
+    let status: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(status["routes"][0]["name"], "shown", "{status}");
 }
 
 #[test]

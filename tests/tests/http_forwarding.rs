@@ -109,6 +109,28 @@ fn skip_xff_append_leaves_x_forwarded_for_as_it_came() {
 }
 
 #[test]
+fn the_client_behind_trusted_proxies_is_the_one_they_saw() {
+    let backend = Backend::echo();
+    for (hops, client) in [(0, "127.0.0.1"), (1, "192.0.2.2"), (2, "192.0.2.1")] {
+        let proxy = Proxy::config()
+            .global(&format!("xff_num_trusted_hops: {hops}\naccess_log_fields: [path, ip]"))
+            .forward("app", &backend.url(), "")
+            .start();
+        let echoed = proxy
+            .curl("app", "/seen")
+            .header("X-Forwarded-For: 203.0.113.9, 192.0.2.1, 192.0.2.2")
+            .header("X-Forwarded-Proto: http")
+            .ok()
+            .echoed();
+        assert_eq!(proxy.wait_for_access("/seen")["ip"], client, "{hops} hops");
+        let passed_on = elements(&echoed.all("x-forwarded-for"));
+        assert_eq!(passed_on, ["203.0.113.9", "192.0.2.1", "192.0.2.2", "127.0.0.1"]);
+        let scheme = if hops == 0 { "https" } else { "http" };
+        assert_eq!(echoed.all("x-forwarded-proto"), [scheme], "{hops} hops");
+    }
+}
+
+#[test]
 fn the_request_id_is_the_same_upstream_in_the_response_and_in_the_record() {
     let backend = Backend::echo();
     let proxy = Proxy::config().forward("app", &backend.url(), "").start();

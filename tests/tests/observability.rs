@@ -1,8 +1,8 @@
 //! What an operator sees: records, metrics, health, status.
 
 use portcullis_tests::{
-    Backend, Proxy, Raw, metrics::Metrics, nginx::Nginx, openssl::get, pki, ports::free_port,
-    proxy::admin_get, wait::until,
+    Backend, Proxy, Raw, backend::not_tls, metrics::Metrics, nginx::Nginx, openssl::get, pki,
+    ports::free_port, proxy::admin_get, wait::until,
 };
 
 #[test]
@@ -153,11 +153,12 @@ fn what_clients_send_never_becomes_a_label() {
 #[test]
 fn upstream_connects_reuse_and_errors_are_counted() {
     let backend = Backend::text("x");
+    let plain = Backend::plain(not_tls);
     let proxy = Proxy::config()
         .own("workers", "1")
         .forward("app", &backend.url(), "")
         .forward("down", &format!("http://127.0.0.1:{}", free_port()), "")
-        .forward_tls("tls", &format!("https://localhost:{}", backend.address().port()), "")
+        .forward_tls("tls", &format!("https://localhost:{}", plain.address().port()), "")
         .start();
     for host in ["app", "app", "app", "down", "tls"] {
         proxy.curl(host, "/").ok();
@@ -255,4 +256,30 @@ fn the_log_says_where_the_admin_address_is() {
     let proxy = Proxy::config().forward("app", &backend.url(), "").start();
     let address = proxy.admin_address().to_string();
     proxy.wait_for_log("the admin address", |line| line.to_string().contains(&address));
+}
+
+#[test]
+fn metrics_address_serves_metrics_over_tls() {
+    let port = free_port();
+    let backend = Backend::text("x");
+    let pair = pki().upstream(); // names localhost
+    let (cert, key) = (pair.cert.display(), pair.key.display());
+    let proxy = Proxy::config()
+        .global(&format!(
+            "metrics_address: 127.0.0.1:{port}\nmetrics_certificate_file: {cert}\n\
+             metrics_certificate_key_file: {key}\nmetrics_basic_auth: cHJvbTpzZWNyZXQ="
+        ))
+        .forward("app", &backend.url(), "")
+        .start();
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    let curl = |path: &str| {
+        portcullis_tests::Curl::new(address, &format!("https://localhost:{port}{path}"))
+    };
+    assert_eq!(curl("/metrics").ok().status, 401);
+    let fetched = curl("/metrics").args(["-u", "prom:secret"]).ok();
+    assert!(Metrics::parse(&fetched.text()).has("portcullis_build_info"));
+    let status = curl("/status").args(["-u", "prom:secret"]).ok().status;
+    assert_eq!(status, 404, "it serves metrics alone");
+    assert!(admin_get(address, "/metrics").is_none_or(|plain| plain.status >= 400));
+    proxy.assert_no_panic();
 }

@@ -4,14 +4,13 @@ use std::{
     fs,
     path::Path,
     sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
     },
-    thread,
 };
 
 use portcullis_tests::{
-    Backend, Pair, Proxy, Raw,
+    Backend, Load, Pair, Proxy, Raw,
     nginx::Nginx,
     openssl::get,
     pki,
@@ -84,72 +83,6 @@ fn a_file_that_is_written_in_place_or_replaced_by_a_link_is_noticed() {
     until("what is behind the link", || proxy.curl("app", "/").ok().text() == "3");
 }
 
-/// Clients that ask all the time, over kept and over new connections.
-struct Load {
-    stop: Arc<AtomicBool>,
-    answered: Arc<AtomicUsize>,
-    failures: Arc<Mutex<Vec<String>>>,
-    clients: Vec<thread::JoinHandle<()>>,
-}
-
-impl Load {
-    fn start(proxy: &Proxy, clients: usize) -> Self {
-        let mut load = Self {
-            stop: Arc::default(),
-            answered: Arc::default(),
-            failures: Arc::default(),
-            clients: Vec::new(),
-        };
-        let address = proxy.address();
-        for client in 0..clients {
-            let (stop, answered) = (Arc::clone(&load.stop), Arc::clone(&load.answered));
-            let failures = Arc::clone(&load.failures);
-            let per_connection = [1, 10, 100][client % 3];
-            load.clients.push(thread::spawn(move || {
-                let config = TlsOptions::name(HOST).alpn("http/1.1").config();
-                while !stop.load(SeqCst) {
-                    let mut raw = match Raw::tls_with(address, Some(HOST), &config) {
-                        Ok(raw) => raw,
-                        Err(end) => {
-                            return failures.lock().expect("not poisoned").push(format!("{end:?}"));
-                        }
-                    };
-                    for _ in 0..per_connection {
-                        raw.send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n"));
-                        // Panics when the connection ends, which `finish` below reports.
-                        let response = raw.response();
-                        if response.status != 200 {
-                            failures
-                                .lock()
-                                .expect("not poisoned")
-                                .push(response.status.to_string());
-                        }
-                        answered.fetch_add(1, SeqCst);
-                    }
-                }
-            }));
-        }
-        load
-    }
-
-    fn wait_for(&self, more: usize) {
-        let target = self.answered.load(SeqCst) + more;
-        until("more requests to be answered", || {
-            let dead = self.clients.iter().any(thread::JoinHandle::is_finished);
-            assert!(!dead, "a client failed: {:?}", self.failures.lock().expect("not poisoned"));
-            self.answered.load(SeqCst) >= target
-        });
-    }
-
-    fn finish(self) {
-        self.stop.store(true, SeqCst);
-        for client in self.clients {
-            client.join().expect("no connection of the load ended");
-        }
-        assert_eq!(*self.failures.lock().expect("not poisoned"), Vec::<String>::new());
-    }
-}
-
 #[test]
 fn reloads_under_load_lose_no_request_and_no_connection() {
     let backend = Backend::text("x");
@@ -159,7 +92,7 @@ fn reloads_under_load_lose_no_request_and_no_connection() {
         .certificates(std::slice::from_ref(&pair))
         .forward("app", &backend.url(), "")
         .start();
-    let load = Load::start(&proxy, 6);
+    let load = Load::start(&proxy, "app", 6);
     for round in 0..6 {
         load.wait_for(200);
         let host = format!("added{round}");
@@ -212,7 +145,9 @@ fn a_response_under_way_ends_as_it_began() {
     raw.until("old ");
     let next = proxy.current().without_routes().forward("app", &new.url(), "");
     proxy.rewrite(next);
-    until("the new route", || proxy.curl("app", "/").ok().text() == "new");
+    // Asking before the reload would reach the old upstream, which waits for this test.
+    proxy.wait_for_metric("portcullis_config_generation", &[], |value| value == 2.0);
+    assert_eq!(proxy.curl("app", "/").ok().text(), "new");
     go.store(true, SeqCst);
     assert_eq!(raw.exactly(5), b"whole");
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use portcullis_tests::{
     Backend, Pair, Proxy, Raw,
-    openssl::{SClient, get, was_resumed},
+    openssl::{SClient, SServer, get, was_resumed},
     pki,
     raw::TlsOptions,
     tempdir::TempDir,
@@ -98,12 +98,22 @@ fn a_client_that_offers_only_a_session_id_is_not_resumed() {
     let backend = Backend::text("x");
     let proxy = Proxy::config().forward("app", &backend.url(), "").start();
     let dir = TempDir::new("session-id");
-    let file = dir.path().join("session");
-    let client = || SClient::new(proxy.address(), HOST).args(["-tls1_2", "-no_ticket"]);
-    client().save_session(&file).run(&get(HOST));
-    let again = client().use_session(&file).run(&get(HOST));
-    assert!(!was_resumed(&again), "{again:?}");
-    assert!(again.stdout.contains("HTTP/1.1 200"));
+    let client = |address| SClient::new(address, HOST).args(["-tls1_2", "-no_ticket"]);
+    // The proxy gives such a client no session to come back with.
+    let ours = dir.path().join("ours");
+    let first = client(proxy.address()).save_session(&ours).run(&get(HOST));
+    assert!(first.stdout.contains("HTTP/1.1 200"), "{first:?}");
+    assert!(!ours.exists(), "{first:?}");
+    // One that comes with a session identifier all the same, here of another server, which does
+    // resume it, gets a full handshake.
+    let other = SServer::start(&pki().server(), &["-tls1_2"]);
+    let theirs = dir.path().join("theirs");
+    client(other.address()).save_session(&theirs).run(&get(HOST));
+    let there = client(other.address()).use_session(&theirs).run(&get(HOST));
+    assert!(was_resumed(&there), "{there:?}");
+    let here = client(proxy.address()).use_session(&theirs).run(&get(HOST));
+    assert!(!was_resumed(&here), "{here:?}");
+    assert!(here.stdout.contains("HTTP/1.1 200"), "{here:?}");
 }
 
 #[test]

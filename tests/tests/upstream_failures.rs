@@ -1,14 +1,21 @@
 //! Upstreams that fail, each in its own way, and what the client hears.
 
 use std::{
+    net::{TcpListener, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use portcullis_tests::{Backend, Proxy, backend::Conn, ports::free_port, wait::until};
+use portcullis_tests::{
+    Backend, Proxy,
+    backend::{Conn, not_tls, says},
+    nginx::Nginx,
+    ports::free_port,
+    wait::until,
+};
 
 /// The status a client hears from a route to such an upstream, by both HTTP versions, with the
 /// access record that says why.
@@ -67,7 +74,7 @@ fn an_upstream_that_closes_before_its_response_is_503() {
 
 #[test]
 fn an_upstream_that_speaks_no_tls_where_it_should_is_503() {
-    let backend = Backend::text("plain");
+    let backend = Backend::plain(not_tls);
     let url = format!("https://localhost:{}", backend.address().port());
     assert_eq!(statuses(&url, "").0, [503, 503]);
 }
@@ -88,6 +95,38 @@ fn an_upstream_that_never_finishes_its_handshake_is_503() {
     let url = format!("https://localhost:{}", backend.address().port());
     let proxy = Proxy::config().forward_tls("app", &url, "timeout: 0s").start();
     assert_eq!(proxy.curl("app", "/").run().status, 503); // after the connect timeout of 10 s
+    let timeouts = [("reason", "connect_timeout")];
+    assert_eq!(proxy.metrics().sum("portcullis_upstream_failures_total", &timeouts), 1.0);
+}
+
+#[test]
+fn an_upstream_that_does_not_accept_is_503_after_the_connect_timeout() {
+    let full = FullListener::new();
+    let proxy = Proxy::config().forward("app", &full.url(), "timeout: 0s").start();
+    assert_eq!(proxy.curl("app", "/").run().status, 503); // after the connect timeout of 10 s
+    let timeouts = [("reason", "connect_timeout")];
+    assert_eq!(proxy.metrics().sum("portcullis_upstream_failures_total", &timeouts), 1.0);
+}
+
+/// A listener whose queue is full: the kernel answers no more connections with SYN-ACK.
+struct FullListener {
+    socket: TcpListener,
+    _queued: Vec<TcpStream>,
+}
+
+impl FullListener {
+    fn new() -> Self {
+        let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
+        rustix::net::listen(&socket, 0).expect("a queue of one");
+        let address = socket.local_addr().expect("its address");
+        let brief = Duration::from_secs(1);
+        let connect = || TcpStream::connect_timeout(&address, brief).ok();
+        Self { _queued: std::iter::from_fn(connect).collect(), socket }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.socket.local_addr().expect("its address"))
+    }
 }
 
 #[test]
@@ -220,27 +259,25 @@ fn an_unsafe_request_on_a_stale_connection_is_never_sent_twice() {
 }
 
 #[test]
+fn a_body_that_was_sent_is_never_sent_twice_even_where_the_method_allows_it() {
+    let backend = once_then_reset(&Arc::default());
+    let proxy = Proxy::config().own("workers", "1").forward("app", &backend.url(), "").start();
+    assert_eq!(proxy.curl("app", "/").ok().status, 200);
+    let put = proxy.curl("app", "/").args(["--request", "PUT"]).post("once").ok();
+    assert_eq!(put.status, 503);
+    assert_eq!(proxy.metrics().sum("portcullis_upstream_retries_total", &[]), 0.0);
+}
+
+#[test]
 fn an_upstream_that_restarts_is_served_from_again() {
-    let dir = portcullis_tests::tempdir::TempDir::new("restart");
-    let first =
-        portcullis_tests::nginx::Nginx::plain().with("location / { return 200 a; }").start();
-    let url = first.url();
-    let proxy = Proxy::config().forward("app", &url, "").start();
+    let first = Nginx::plain().with("location / { return 200 a; }").start();
+    let proxy = Proxy::config().forward("app", &first.url(), "").start();
     assert_eq!(proxy.curl("app", "/").ok().text(), "a");
     let address = first.address();
     drop(first);
     assert_eq!(proxy.curl("app", "/").ok().status, 503);
-    let _second = std::net::TcpListener::bind(address).map(|listener| {
-        std::thread::spawn(move || {
-            use std::io::{Read, Write};
-            for mut tcp in listener.incoming().flatten() {
-                let _ = tcp.read(&mut [0; 4096]);
-                let _ = tcp.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nb");
-            }
-        })
-    });
+    let _second = Backend::plain_on(address, says("b"));
     until("the upstream to be served from", || proxy.curl("app", "/").run().text() == "b");
-    drop(dir);
 }
 
 #[test]

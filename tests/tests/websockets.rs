@@ -1,6 +1,6 @@
 //! Upgrades, with Python's websockets on both ends.
 
-use portcullis_tests::{Backend, Proxy, wait::until, ws};
+use portcullis_tests::{Backend, Proxy, nginx::Nginx, pki, wait::until, ws};
 use rustix::process::Signal;
 
 const NAME: &str = "ws.localhost.pomerium.io";
@@ -8,7 +8,7 @@ const NAME: &str = "ws.localhost.pomerium.io";
 #[test]
 fn a_websocket_echoes_messages_of_every_size() {
     let server = ws::EchoServer::start();
-    let proxy = Proxy::config().forward("ws", &server.url(), "allow_websockets: true").start();
+    let proxy = Proxy::config().forward("ws", server.url(), "allow_websockets: true").start();
     let done = ws::echo(proxy.address(), NAME, "/chat", 60);
     assert_eq!(done.code, Some(0), "{done:?}");
     assert!(done.stdout.contains("echoed 60 closed 1000"), "{done:?}");
@@ -16,9 +16,34 @@ fn a_websocket_echoes_messages_of_every_size() {
 }
 
 #[test]
+fn a_websocket_reaches_an_upstream_that_speaks_tls() {
+    let server = ws::EchoServer::start_tls(&pki().upstream());
+    let proxy = Proxy::config().forward_tls("ws", server.url(), "allow_websockets: true").start();
+    let done = ws::echo(proxy.address(), NAME, "/chat", 60);
+    assert!(done.stdout.contains("echoed 60 closed 1000"), "{done:?}");
+}
+
+#[test]
+fn a_websocket_reaches_an_upstream_that_prefers_http2() {
+    // An upgrade needs HTTP/1.1, so the proxy must not offer HTTP/2 on this connection.
+    let server = ws::EchoServer::start();
+    let forward = format!(
+        "location / {{ proxy_pass {}; proxy_http_version 1.1; proxy_set_header Upgrade \
+         $http_upgrade; proxy_set_header Connection upgrade; }} location /plain {{ return 200 \
+         $server_protocol; }}",
+        server.url()
+    );
+    let nginx = Nginx::tls(&pki().upstream()).with(&forward).http2().start();
+    let proxy = Proxy::config().forward_tls("ws", &nginx.url(), "allow_websockets: true").start();
+    assert_eq!(proxy.curl("ws", "/plain").ok().text(), "HTTP/2.0");
+    let done = ws::echo(proxy.address(), NAME, "/chat", 10);
+    assert!(done.stdout.contains("echoed 10 closed 1000"), "{done:?}");
+}
+
+#[test]
 fn a_route_that_does_not_allow_websockets_does_not_upgrade() {
     let server = ws::EchoServer::start();
-    let proxy = Proxy::config().forward("ws", &server.url(), "").start();
+    let proxy = Proxy::config().forward("ws", server.url(), "").start();
     let done = ws::echo(proxy.address(), NAME, "/", 1);
     assert_ne!(done.code, Some(0), "{done:?}");
 }
@@ -28,7 +53,7 @@ fn a_websocket_outlives_the_route_timeout_default_and_a_reload() {
     let server = ws::EchoServer::start();
     let mut proxy = Proxy::config()
         .global("default_upstream_timeout: 100ms")
-        .forward("ws", &server.url(), "allow_websockets: true")
+        .forward("ws", server.url(), "allow_websockets: true")
         .start();
     let mut held = ws::hold(proxy.address(), NAME, "/");
     let backend = Backend::text("new");
@@ -83,7 +108,7 @@ fn a_websocket_still_open_at_the_end_of_draining_is_cut() {
     let server = ws::EchoServer::start();
     let mut proxy = Proxy::config()
         .own("drain_timeout", "1s")
-        .forward("ws", &server.url(), "allow_websockets: true")
+        .forward("ws", server.url(), "allow_websockets: true")
         .start();
     let mut held = ws::hold(proxy.address(), NAME, "/");
     proxy.signal(Signal::TERM);

@@ -3,6 +3,7 @@
 use std::{
     error::Error,
     future::poll_fn,
+    io,
     pin::Pin,
     rc::Rc,
     task::{Poll, ready},
@@ -107,6 +108,8 @@ fn is_abusive(facts: &http::Facts) -> bool {
 fn failed(connection: &Connection<'_>, facts: &http::Facts, error: &hyper::Error) -> ClosedReason {
     let h2 = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
     match h2 {
+        // hyper unwraps what the transport said.
+        None if error.source().is_some_and(|source| source.is::<io::Error>()) => ClosedReason::Io,
         Some(h2) if h2.is_io() => ClosedReason::Io,
         // The client's GOAWAY.
         Some(h2) if h2.is_remote() => ClosedReason::Client,

@@ -1,6 +1,6 @@
 //! A request from its head to its record.
 
-use std::{borrow::Cow, rc::Rc, sync::Arc, time::Instant};
+use std::{borrow::Cow, net::IpAddr, rc::Rc, sync::Arc, time::Instant};
 
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode, Version, request::Parts, uri::PathAndQuery,
@@ -9,6 +9,7 @@ use http::{
 use super::{
     client_body::Upload,
     facts::Facts,
+    headers::forwarded::client_ip,
     request::Normalised,
     request_id::{REQUEST_ID, is_acceptable},
     respond::Asked,
@@ -30,6 +31,8 @@ pub(super) struct Exchange {
     pub(super) conn: Rc<Facts>,
     pub(super) site: Rc<LocalSite>,
     pub(super) request_id: HeaderValue,
+    /// The client's address, which a trusted proxy may have told.
+    pub(super) client: IpAddr,
     pub(super) asked: Asked,
     pub(super) timeouts: Timeouts,
     method: Method,
@@ -61,11 +64,13 @@ impl Exchange {
         let metrics = &worker.observer.metrics;
         metrics.requests.inc(protocol(parts.version));
         metrics.requests_active.inc();
+        let hops = site.settings.forwarded_for.trusted_hops;
         let authority = match parts.uri.authority() {
             Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
             None => parts.headers.get(http::header::HOST).cloned(),
         };
         Box::new(Exchange {
+            client: client_ip(&parts.headers, conn.peer_ip(), hops),
             request_id: request_id(worker, &site, &parts.headers),
             asked: Asked::new(&parts.method, parts.version, &parts.headers),
             timeouts: Timeouts::new(started, &site.settings, conn.timer.take()),
@@ -179,7 +184,7 @@ impl Exchange {
             .map_or_else(String::new, |endpoint| address_text(&endpoint.spec.address));
         let certificate = self.conn.client_certificate.as_ref();
         self.worker.observer.log_request(&RequestRecord {
-            peer: self.conn.peer,
+            client: self.client,
             method: self.method.as_str(),
             authority: &text(&self.authority),
             path: self.target.as_ref().map_or("", PathAndQuery::path),

@@ -88,7 +88,6 @@ async fn serve(
     // Context: what is asked for, in one form, by whom.
     let (conn, site) = (exchange.conn.clone(), exchange.site.clone());
     let hops = site.settings.forwarded_for.trusted_hops;
-    let client = forwarded::client_ip(&parts.headers, conn.peer_ip(), hops);
     let secure = forwarded::is_secure(&parts.headers, conn.is_secure(), hops);
     let normal = match normalise(&mut parts, &site.settings) {
         Ok(normal) => normal,
@@ -106,7 +105,7 @@ async fn serve(
 
     // Connect.
     let cluster = route.cluster.as_ref().ok_or(Failure::Misconfigured("route_without_cluster"))?;
-    let endpoint = exchange.worker.upstreams.pick(cluster, client_hash(client));
+    let endpoint = exchange.worker.upstreams.pick(cluster, client_hash(exchange.client));
     let forward = Forward {
         site: &site,
         route,
@@ -115,7 +114,7 @@ async fn serve(
         conn: &conn,
         normal: &normal,
         request_id: &exchange.request_id,
-        client,
+        client: exchange.client,
     };
     let head = forward.head(parts, &upgrade)?;
     let (body, upload) = request_body(body, &site);

@@ -1,6 +1,9 @@
 //! Records of requests and of connections that came to nothing.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -11,8 +14,9 @@ use super::{
 /// One request, as the access log tells of it.
 #[derive(Debug, Clone)]
 pub struct RequestRecord<'a> {
-    /// The client's address.
-    pub peer: SocketAddr,
+    /// The client's address, which a trusted proxy may have told; as Envoy's
+    /// `%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%`.
+    pub client: IpAddr,
     /// The request's method.
     pub method: &'a str,
     /// The host and port asked for.
@@ -73,7 +77,7 @@ impl RequestRecord<'_> {
             AccessField::Duration => line.number("duration", milliseconds(self.duration)),
             AccessField::ForwardedFor => header(line, "forwarded-for", &self.headers.forwarded_for),
             AccessField::Header(name) => self.write_header(line, name),
-            AccessField::Ip => line.shown("ip", format_args!("{}", self.peer.ip().to_canonical())),
+            AccessField::Ip => line.shown("ip", format_args!("{}", self.client.to_canonical())),
             AccessField::Method => line.text("method", self.method),
             AccessField::Path => line.text("path", self.path),
             AccessField::Protocol => line.text("protocol", self.protocol.as_str()),

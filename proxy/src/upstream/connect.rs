@@ -100,7 +100,12 @@ impl Attempt<'_> {
                 Err(error) => failures.push(format!("{address}: {error}")),
             }
         }
-        Err(self.unconnected(&failures.join("; ")))
+        let mut failed = self.unconnected(&failures.join("; "));
+        if Instant::now() >= self.deadline {
+            // Not left to the timeout around all of this, which is due at the same moment.
+            failed.kind = FailureKind::ConnectTimeout;
+        }
+        Err(failed)
     }
 
     async fn resolve(&self, name: &Name, port: u16) -> Result<Vec<SocketAddr>, UpstreamError> {

@@ -23,7 +23,7 @@ fn peer() -> SocketAddr {
 
 fn record(headers: &CapturedHeaders) -> RequestRecord<'_> {
     RequestRecord {
-        peer: peer(),
+        client: peer().ip(),
         method: "GET",
         authority: "a.example",
         path: "/p",

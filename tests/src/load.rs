@@ -1,0 +1,111 @@
+//! Clients that ask all the time, over kept and over new connections.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
+    thread,
+};
+
+use rustls::ClientConfig;
+
+use crate::{Proxy, Raw, raw::TlsOptions, wait::until};
+
+/// How many requests a client sends on one connection; the clients take turns with these.
+const PER_CONNECTION: [usize; 3] = [1, 10, 100];
+
+/// Running clients.
+#[derive(Debug)]
+pub struct Load {
+    shared: Arc<Shared>,
+    clients: Vec<thread::JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    stop: AtomicBool,
+    answered: AtomicUsize,
+    failures: Mutex<Vec<String>>,
+}
+
+impl Shared {
+    fn failures(&self) -> MutexGuard<'_, Vec<String>> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Load {
+    /// Starts clients that send `GET /` to `HOST.localhost.pomerium.io` over HTTP/1.1.
+    pub fn start(proxy: &Proxy, host: &str, clients: usize) -> Self {
+        let shared = Arc::<Shared>::default();
+        let name = format!("{host}.localhost.pomerium.io");
+        let clients = (0..clients)
+            .map(|client| {
+                let shared = Arc::clone(&shared);
+                let (address, name) = (proxy.address(), name.clone());
+                let per_connection = PER_CONNECTION[client % PER_CONNECTION.len()];
+                thread::spawn(move || {
+                    let config = TlsOptions::name(&name).alpn("http/1.1").config();
+                    while !shared.stop.load(SeqCst) {
+                        connection(address, &name, &config, per_connection, &shared);
+                    }
+                })
+            })
+            .collect();
+        Self { shared, clients }
+    }
+
+    /// Waits until so many more requests are answered, however long that takes.
+    ///
+    /// # Panics
+    /// When a connection of the load has ended, or no request is answered before the deadline.
+    pub fn wait_for(&self, more: usize) {
+        let answered = || self.shared.answered.load(SeqCst);
+        let target = answered() + more;
+        while answered() < target {
+            let before = answered();
+            until("another request to be answered", || {
+                let dead = self.clients.iter().any(thread::JoinHandle::is_finished);
+                assert!(!dead, "a client failed: {:?}", self.shared.failures());
+                answered() > before
+            });
+        }
+    }
+
+    /// Ends it.
+    ///
+    /// # Panics
+    /// When a request was not answered by a `200`, or a connection has ended.
+    pub fn finish(self) {
+        self.shared.stop.store(true, SeqCst);
+        for client in self.clients {
+            client.join().expect("no connection of the load ended");
+        }
+        assert_eq!(*self.shared.failures(), Vec::<String>::new());
+    }
+}
+
+fn connection(
+    address: SocketAddr,
+    name: &str,
+    config: &Arc<ClientConfig>,
+    requests: usize,
+    shared: &Shared,
+) {
+    let mut raw = Raw::tls_with(address, Some(name), config)
+        .unwrap_or_else(|end| panic!("handshake under load: {end:?}"));
+    for _ in 0..requests {
+        raw.send(format!("GET / HTTP/1.1\r\nHost: {name}\r\n\r\n"));
+        // Panics when the connection ends, which `Load::finish` reports.
+        let response = raw.response();
+        if response.status != 200 {
+            shared.failures().push(format!("{} {}", response.status, response.text()));
+        }
+        shared.answered.fetch_add(1, SeqCst);
+        if shared.stop.load(SeqCst) {
+            return;
+        }
+    }
+}
