@@ -1,0 +1,85 @@
+//! Listening sockets.
+
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::OwnedFd,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use rustix::{
+    io::Errno,
+    net::{self, Shutdown},
+};
+
+use super::{Operation, POLLIN, submit_poll};
+
+/// Accepts connections from a listening socket.
+pub struct Acceptor {
+    socket: Rc<OwnedFd>,
+    waiting: Option<Operation>,
+}
+
+impl Acceptor {
+    /// Takes a listening socket, which must be non-blocking.
+    pub fn new(listener: OwnedFd) -> Acceptor {
+        Acceptor { socket: Rc::new(listener), waiting: None }
+    }
+
+    /// Waits for a connection. Dropping the future between two polls loses none: a connection is
+    /// taken from the queue only in the poll that returns it.
+    pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Connection>> {
+        loop {
+            if let Some(waiting) = &mut self.waiting {
+                let (result, _) = ready!(Pin::new(waiting).poll(cx));
+                self.waiting = None;
+                result?;
+            }
+            match self.accept() {
+                Ok(connection) => return Poll::Ready(Ok(connection)),
+                Err(Errno::WOULDBLOCK) => {
+                    self.waiting = Some(submit_poll(&self.socket, POLLIN));
+                }
+                // The client gave up meanwhile.
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+
+    /// Takes a connection that waits already.
+    pub fn try_accept(&self) -> Option<Connection> {
+        loop {
+            match self.accept() {
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
+                accepted => return accepted.ok(),
+            }
+        }
+    }
+
+    fn accept(&self) -> rustix::io::Result<Connection> {
+        let (socket, peer) = net::acceptfrom_with(&self.socket, net::SocketFlags::CLOEXEC)?;
+        let peer = peer.and_then(|address| SocketAddr::try_from(address).ok());
+        Ok(Connection { socket, peer })
+    }
+}
+
+impl Drop for Acceptor {
+    fn drop(&mut self) {
+        // As for a stream: the wait in flight would keep the socket listening.
+        if self.waiting.is_some() {
+            let _ = net::shutdown(&self.socket, Shutdown::Both);
+        }
+    }
+}
+
+/// An accepted connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// Its socket.
+    pub socket: OwnedFd,
+    /// The other side, where it has an IP address.
+    pub peer: Option<SocketAddr>,
+}
