@@ -17,3 +17,6 @@ pub mod sys;
 pub mod tls;
 pub mod upstream;
 pub mod worker;
+
+#[cfg(test)]
+mod budget;
