@@ -32,7 +32,7 @@ impl Registry {
     }
 
     /// Adds a connection, for as long as its [`Entry`] lives.
-    pub fn enter(&self) -> Entry {
+    pub(super) fn enter(&self) -> Entry {
         let key = self.0.connections.borrow_mut().insert(None);
         Entry { registry: self.clone(), key }
     }
