@@ -62,14 +62,14 @@ impl Registry {
 
 /// One open connection.
 #[derive(Debug)]
-pub struct Entry {
+pub(super) struct Entry {
     registry: Registry,
     key: usize,
 }
 
 impl Entry {
     /// Whether the connection is to finish; if not yet, its task is woken when it is.
-    pub fn poll_draining(&self, cx: &mut Context<'_>) -> bool {
+    pub(super) fn poll_draining(&self, cx: &mut Context<'_>) -> bool {
         if self.registry.0.draining.get() {
             return true;
         }
