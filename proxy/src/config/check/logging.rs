@@ -1,9 +1,7 @@
 //! What is logged.
 
-use http::HeaderName;
-
 use super::super::section::Section;
-use crate::observe::{AccessField, Level, LogFormat, LogSpec};
+use crate::observe::{AccessField, Level, LogFormat, LogSpec, UnknownAccessField};
 
 /// `log_level`, `proxy_log_level`, `access_log_fields` and `portcullis.log_format`.
 pub(super) fn log(root: &Section<'_>, own: &Section<'_>) -> LogSpec {
@@ -39,56 +37,16 @@ fn level(root: &Section<'_>, key: &str) -> Option<Level> {
 fn access_fields(root: &Section<'_>) -> Vec<AccessField> {
     let key = "access_log_fields";
     if !root.has(key) {
-        return default_fields();
+        return AccessField::DEFAULT.to_vec();
     }
     let mut fields = Vec::new();
     for name in root.list(key) {
-        match field(&name) {
-            Some(field) => fields.push(field),
-            None => root.warn(key, format!("`{name}` is not a known field, and left out")),
+        match name.parse() {
+            Ok(field) => fields.push(field),
+            Err(UnknownAccessField) => {
+                root.warn(key, format!("`{name}` is not a known field, and left out"))
+            }
         }
     }
     fields
-}
-
-fn default_fields() -> Vec<AccessField> {
-    vec![
-        AccessField::UpstreamCluster,
-        AccessField::Method,
-        AccessField::Authority,
-        AccessField::Path,
-        AccessField::UserAgent,
-        AccessField::Referer,
-        AccessField::ForwardedFor,
-        AccessField::RequestId,
-        AccessField::Duration,
-        AccessField::Size,
-        AccessField::ResponseCode,
-        AccessField::ResponseCodeDetails,
-    ]
-}
-
-fn field(name: &str) -> Option<AccessField> {
-    Some(match name {
-        "authority" => AccessField::Authority,
-        "client-certificate" => AccessField::ClientCertificate,
-        "cluster-stat-name" => AccessField::ClusterStatName,
-        "duration" => AccessField::Duration,
-        "forwarded-for" => AccessField::ForwardedFor,
-        "ip" => AccessField::Ip,
-        "method" => AccessField::Method,
-        "path" => AccessField::Path,
-        "query" => AccessField::Query,
-        "referer" => AccessField::Referer,
-        "request-id" => AccessField::RequestId,
-        "response-code" => AccessField::ResponseCode,
-        "response-code-details" => AccessField::ResponseCodeDetails,
-        "size" => AccessField::Size,
-        "upstream-cluster" => AccessField::UpstreamCluster,
-        "user-agent" => AccessField::UserAgent,
-        _ => {
-            let header = name.strip_prefix("headers.")?;
-            AccessField::Header(HeaderName::from_bytes(header.as_bytes()).ok()?)
-        }
-    })
 }

@@ -163,7 +163,7 @@ pub(super) const KEYS: &[Key] = &[
         "access_log_fields",
         List,
         "as described",
-        "Fields of a request's record, in order: `upstream-cluster`, `method`, `authority`, `path`, `user-agent`, `referer`, `forwarded-for`, `request-id`, `duration`, `size`, `response-code`, `response-code-details` (these by default), `client-certificate`, `cluster-stat-name`, `ip`, `query`, `headers.<Name>`.",
+        "Fields of a request's record, in order: `upstream-cluster`, `method`, `authority`, `path`, `user-agent`, `referer`, `forwarded-for`, `request-id`, `duration`, `size`, `response-code`, `response-code-details` (these by default), `client-certificate`, `cluster-stat-name`, `ip`, `query`, `headers.<Name>`; ours are `bytes-received`, `protocol`, `response-flags`, `route`, `tls-version`, `upstream-address`, `worker`.",
     ),
     key(
         "metrics_address",

@@ -26,7 +26,7 @@ pub(super) const KEYS: &[Key] = &[
         "portcullis.header_timeout",
         Duration,
         "10s",
-        "The longest from the first byte of a request's head to its last.",
+        "The longest from the first byte of an HTTP/1 request's head to its last.",
     ),
     key(
         "portcullis.drain_timeout",

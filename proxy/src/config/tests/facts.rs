@@ -109,6 +109,18 @@ fn values_convert_leniently() {
 }
 
 #[test]
+fn every_field_that_the_access_log_knows_can_be_asked_for() {
+    let config = config("access_log_fields: [route, worker, tls-version, upstream-address]");
+    let asked = [
+        AccessField::Route,
+        AccessField::Worker,
+        AccessField::TlsVersion,
+        AccessField::UpstreamAddress,
+    ];
+    assert_eq!(config.log.access_fields, asked);
+}
+
+#[test]
 fn key_names_and_choices_are_in_any_case() {
     let config = config(
         "Codec_Type: CODEC_TYPE_HTTP2\nLOG_LEVEL: Warning\nRoutes:\n- From: https://A.example\n  \
