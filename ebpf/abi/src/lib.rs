@@ -1,4 +1,5 @@
-//! What the kernel program and the proxy share: the ClientHello parser.
+//! What the kernel program and the proxy share: the ClientHello parser, the choice of a worker, and
+//! the layout of maps.
 //!
 //! The parser reads through [`Load`], so the very code that runs in the `sk_reuseport` program runs
 //! in the proxy, in unit tests and under the fuzzer. It has no allocation, no `unsafe`, no index
@@ -22,13 +23,17 @@ mod fragments;
 mod hello;
 mod http;
 mod load;
+mod maps;
 mod name;
+mod place;
 mod reassemble;
 mod record;
 mod segment;
 
 pub use load::Load;
+pub use maps::{NAME_KEY_LEN, NameKey, SLOTS, SteeringSettings, Verdict, WorkerSlot};
 pub use name::{HostName, MAX_NAME_LEN};
+pub use place::{Balance, Home, Loads, MAX_WORKERS, Placed, Reason, WorkerSet, place};
 pub use reassemble::{
     Invalid, MAX_MESSAGE_LEN, MAX_RECEIVED_LEN, Progress, Reassembler, client_hello,
 };

@@ -1,0 +1,195 @@
+//! Which worker a name's connections go to: rendezvous hashing with bounded loads.
+//!
+//! Each name has an order of preference over the workers (Thaler and Ravishankar 1998), the same on
+//! every path that asks: the kernel program, the hand-off in user space, `status` and the
+//! simulation. A connection goes to the first worker of that order whose load is within a factor of
+//! the mean (Mirrokni, Thorup and Zadimoghaddam 2016), so that one hot name does not fill one core.
+//! A worker that goes moves the names it had and no others.
+
+/// The most workers there can be.
+pub const MAX_WORKERS: u32 = 128;
+
+/// Some of the workers, by bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct WorkerSet([u64; 2]);
+
+impl WorkerSet {
+    /// Every worker there is.
+    pub const ALL: Self = Self([u64::MAX; 2]);
+    /// None; [`with`](Self::with) adds to it.
+    pub const EMPTY: Self = Self([0; 2]);
+
+    /// This set and `worker`; a worker from [`MAX_WORKERS`] on is left out.
+    #[must_use]
+    pub const fn with(self, worker: u32) -> Self {
+        let Self([low, high]) = self;
+        match worker {
+            0..64 => Self([low | 1 << worker, high]),
+            64..MAX_WORKERS => Self([low, high | 1 << (worker - 64)]),
+            _ => self,
+        }
+    }
+
+    /// Whether `worker` is one of them.
+    #[inline(always)]
+    pub const fn contains(self, worker: u32) -> bool {
+        let Self([low, high]) = self;
+        let half = if worker < 64 { low } else { high };
+        worker < MAX_WORKERS && half >> (worker & 63) & 1 == 1
+    }
+}
+
+/// What a name asks of the choice; the value it has in the kernel's map of names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Home {
+    seed: u64,
+    among: WorkerSet,
+}
+
+impl Home {
+    /// For a name, or a pattern whose names share their upstreams, among the given workers.
+    pub fn of_name(name: &[u8], among: WorkerSet) -> Self {
+        let seed = name.iter().fold(0, |seed, byte| mix(seed ^ u64::from(*byte)));
+        Self { seed, among }
+    }
+
+    /// For a connection whose name is not known (yet): spread by a hash of its addresses.
+    #[inline(always)]
+    pub const fn of_flow(hash: u32) -> Self {
+        Self { seed: hash as u64, among: WorkerSet::ALL }
+    }
+
+    /// How much this name prefers `worker`; the greatest is the first choice.
+    #[inline(always)]
+    const fn preference(&self, worker: u32) -> u64 {
+        mix(self.seed.wrapping_add((worker as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+    }
+}
+
+/// The finalizer of SplitMix64 (Steele, Lea and Flood 2014).
+#[inline(always)]
+const fn mix(mut bits: u64) -> u64 {
+    bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ bits >> 31
+}
+
+/// What the workers carry.
+pub trait Loads {
+    /// The load of `worker`, in connections; `None` when it takes none.
+    fn load(&self, worker: u32) -> Option<u32>;
+}
+
+/// How many workers there are and how unevenly they may be loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Balance {
+    /// Workers, numbered from 0; no more than [`MAX_WORKERS`].
+    pub workers: u32,
+    /// The load that a worker may have, in percent of the mean; over 100.
+    pub max_load_percent: u32,
+}
+
+/// A choice and how it came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// The worker's number.
+    pub worker: u32,
+    /// Why this one.
+    pub reason: Reason,
+}
+
+/// How a choice came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It is the name's first choice.
+    Home,
+    /// The first choice, and whatever else comes before this one, has enough to carry.
+    Spilled,
+    /// The first choice takes no connections.
+    Unavailable,
+}
+
+/// Chooses a worker; `None` when none of those asked for takes connections.
+///
+/// Two passes without branches that depend on one another, so that the kernel's verifier can
+/// follow.
+#[inline(always)]
+pub fn place<L: Loads + ?Sized>(home: &Home, balance: Balance, loads: &L) -> Option<Placed> {
+    let limit = limit(home, balance, loads)?;
+    let mut first = Best::NONE;
+    let mut available = Best::NONE;
+    let mut within = Best::NONE;
+    for worker in 0..MAX_WORKERS {
+        if worker >= balance.workers {
+            break;
+        }
+        if home.among.contains(worker) {
+            let preference = home.preference(worker);
+            first.consider(worker, preference);
+            if let Some(load) = loads.load(worker) {
+                available.consider(worker, preference);
+                if u64::from(load) < limit {
+                    within.consider(worker, preference);
+                }
+            }
+        }
+    }
+    // Loads change while they are read: at times none seems to be within the limit.
+    let worker = if within.is_some() { within.worker } else { available.worker };
+    let reason = if worker == first.worker {
+        Reason::Home
+    } else if available.worker == first.worker {
+        Reason::Spilled
+    } else {
+        Reason::Unavailable
+    };
+    available.is_some().then_some(Placed { worker, reason })
+}
+
+/// The load from which on a worker takes no more, counting the connection to be placed.
+#[inline(always)]
+fn limit<L: Loads + ?Sized>(home: &Home, balance: Balance, loads: &L) -> Option<u64> {
+    let mut total = 1_u64;
+    let mut available = 0_u64;
+    for worker in 0..MAX_WORKERS {
+        if worker >= balance.workers {
+            break;
+        }
+        if home.among.contains(worker)
+            && let Some(load) = loads.load(worker)
+        {
+            total += u64::from(load);
+            available += 1;
+        }
+    }
+    if available == 0 {
+        return None;
+    }
+    Some((total * u64::from(balance.max_load_percent)).div_ceil(available * 100))
+}
+
+/// The most preferred of the workers considered so far.
+#[derive(Clone, Copy)]
+struct Best {
+    preference: u64,
+    worker: u32,
+}
+
+impl Best {
+    const NONE: Self = Self { preference: 0, worker: u32::MAX };
+
+    #[inline(always)]
+    const fn is_some(&self) -> bool {
+        self.worker != u32::MAX
+    }
+
+    #[inline(always)]
+    const fn consider(&mut self, worker: u32, preference: u64) {
+        if preference >= self.preference {
+            *self = Self { preference, worker };
+        }
+    }
+}
