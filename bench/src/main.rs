@@ -74,13 +74,16 @@ fn main() -> anyhow::Result<()> {
     let before = cpu::used_by(&arguments.pid)?;
     let done = plan.run(arguments.connections, Duration::from_secs(arguments.seconds))?;
     let used = cpu::used_by(&arguments.pid)? - before;
-    println!(
-        "{:?} units={} resumed={} per_s={:.0} cpu_us_per_unit={:.2}",
+    print!(
+        "{:?} units={} resumed={} per_s={:.0}",
         arguments.work,
         done.units,
         done.resumed,
         done.units as f64 / arguments.seconds as f64,
-        used.as_secs_f64() * 1e6 / done.units as f64,
     );
+    if !arguments.pid.is_empty() {
+        print!(" cpu_us_per_unit={:.2}", used.as_secs_f64() * 1e6 / done.units as f64);
+    }
+    println!();
     Ok(())
 }

@@ -1,11 +1,15 @@
-//! The project's own commands: `cargo xtask test` and `cargo xtask demo`. Each sets up what it
-//! needs and says what it does.
+//! The project's own commands: `cargo xtask test`, `demo` and `dist`. Each sets up what it needs and
+//! says what it does.
 
 #![expect(clippy::print_stdout, reason = "a command-line tool talks on stdout")]
 
+mod admin;
 mod command;
 mod demo;
+mod dist;
+mod mkcert;
 mod packages;
+mod process;
 mod test;
 
 use std::process::ExitCode;
@@ -20,12 +24,15 @@ enum Xtask {
     Test,
     /// Run the proxy between curl and `openssl s_server`, mutual TLS on both sides.
     Demo(demo::Options),
+    /// Build the proxy to deploy: two builds, with a run between them that the second learns from.
+    Dist,
 }
 
 fn main() -> ExitCode {
     let outcome = match Xtask::parse() {
         Xtask::Test => test::run_all(),
         Xtask::Demo(options) => demo::run(&options),
+        Xtask::Dist => dist::run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

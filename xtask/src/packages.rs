@@ -22,8 +22,14 @@ const OPENSSL: Package = Package { name: "openssl", probe: Probe::Program("opens
 const CURL: Package = Package { name: "curl", probe: Probe::Program("curl") };
 const MKCERT: Package = Package { name: "mkcert", probe: Probe::Program("mkcert") };
 
+const NGINX: Package = Package { name: "nginx", probe: Probe::Program("nginx") };
+const LLVM: Package = Package { name: "llvm-22", probe: Probe::Program("llvm-profdata-22") };
+
 /// What `cargo xtask demo` needs.
 pub(crate) const DEMO: &[Package] = &[OPENSSL, CURL, MKCERT];
+
+/// What `cargo xtask dist` needs: the peers of the run, and what reads its profile.
+pub(crate) const DIST: &[Package] = &[CURL, MKCERT, NGINX, LLVM];
 
 /// What the tests need: the peers they run against.
 pub(crate) const TEST: &[Package] = &[
@@ -33,7 +39,7 @@ pub(crate) const TEST: &[Package] = &[
     Package { name: "iproute2", probe: Probe::Program("ip") },
     Package { name: "nghttp2-client", probe: Probe::Program("nghttp") },
     Package { name: "nghttp2-server", probe: Probe::Program("nghttpd") },
-    Package { name: "nginx", probe: Probe::Program("nginx") },
+    NGINX,
     Package { name: "python3", probe: Probe::PythonModule("sys") },
     Package { name: "python3-grpcio", probe: Probe::PythonModule("grpc") },
     Package { name: "python3-websockets", probe: Probe::PythonModule("websockets") },

@@ -1,12 +1,10 @@
 //! `cargo xtask demo`: the proxy between curl and `openssl s_server`, mutual TLS on both sides.
 
-mod admin;
 mod checks;
 mod config;
 mod hints;
 mod pki;
 mod place;
-mod process;
 
 use std::{
     path::{Path, PathBuf},
@@ -17,12 +15,13 @@ use std::{
 use anyhow::Result;
 
 use crate::{
+    admin,
     command::{cargo, command, run as run_command, target},
     packages,
+    process::Process,
 };
 use pki::Pki;
 use place::Place;
-use process::Process;
 
 /// The name that the demo serves. In public DNS it is 127.0.0.1; curl is told so, for machines
 /// without one.

@@ -1,11 +1,11 @@
-//! A development PKI by mkcert, with a CA of its own that is installed nowhere.
+//! The demo's certificates.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 
 use super::{HOST, PROXY_NAME, UPSTREAM_NAME};
-use crate::command::{command, shown};
+use crate::mkcert::{Authority, Pair};
 
 /// A CA and what it has issued, as PEM files.
 pub(super) struct Pki {
@@ -21,35 +21,18 @@ pub(super) struct Pki {
     pub(super) client: Pair,
 }
 
-/// A certificate and its private key.
-pub(super) struct Pair {
-    pub(super) certificate: PathBuf,
-    pub(super) key: PathBuf,
-}
-
 impl Pki {
-    /// Issues new certificates; the CA is kept where there is one, since a browser may know it.
+    /// Issues new certificates.
     pub(super) fn create(directory: &Path) -> Result<Self> {
-        let ca = directory.join("ca");
-        std::fs::create_dir_all(&ca).with_context(|| format!("cannot make {}", ca.display()))?;
+        let ca = Authority::in_directory(directory.join("ca"))?;
+        let issue = |name, arguments: &[&str]| ca.issue(directory, name, arguments);
         let wildcard = HOST.split_once('.').map_or(HOST.into(), |(_, zone)| format!("*.{zone}"));
         Ok(Self {
-            edge: issue(&ca, directory, "edge", &[&wildcard])?,
-            upstream: issue(&ca, directory, "upstream", &[UPSTREAM_NAME])?,
-            proxy: issue(&ca, directory, "proxy-client", &["-client", PROXY_NAME])?,
-            client: issue(&ca, directory, "client", &["-client", "you@localhost.pomerium.io"])?,
-            root: ca.join("rootCA.pem"),
+            edge: issue("edge", &[&wildcard])?,
+            upstream: issue("upstream", &[UPSTREAM_NAME])?,
+            proxy: issue("proxy-client", &["-client", PROXY_NAME])?,
+            client: issue("client", &["-client", "you@localhost.pomerium.io"])?,
+            root: ca.certificate(),
         })
     }
-}
-
-fn issue(ca: &Path, directory: &Path, name: &str, arguments: &[&str]) -> Result<Pair> {
-    let certificate = directory.join(format!("{name}.pem"));
-    let key = directory.join(format!("{name}-key.pem"));
-    let mut mkcert = command("mkcert");
-    mkcert.env("CAROOT", ca).args(["-ecdsa", "-cert-file"]).arg(&certificate);
-    let output = mkcert.arg("-key-file").arg(&key).args(arguments).output()?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{} failed: {said}", shown(&mkcert));
-    Ok(Pair { certificate, key })
 }

@@ -1,4 +1,4 @@
-//! Processes that do not outlive the demo.
+//! Processes in the background that do not outlive this tool.
 
 use std::{
     fs::{self, File},
@@ -11,13 +11,13 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::command::{command, search_path, shown};
+use crate::command::{command, run, search_path, shown};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const TAIL_LINES: usize = 20;
 
 /// A process in the background whose output goes to a file. It ends when this is dropped.
-pub(super) struct Process {
+pub(crate) struct Process {
     name: String,
     child: Child,
     log: PathBuf,
@@ -26,7 +26,7 @@ pub(super) struct Process {
 impl Process {
     /// Starts the command. `setpriv` asks the kernel to kill it when this tool ends in any way,
     /// Ctrl-C and `kill -9` too; its own process group keeps Ctrl-C from reaching it first.
-    pub(super) fn start(wanted: &Command, log: &Path) -> Result<Self> {
+    pub(crate) fn start(wanted: &Command, log: &Path) -> Result<Self> {
         let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
         let mut command = command("setpriv");
         // The proxy takes settings from the environment before its file.
@@ -39,7 +39,7 @@ impl Process {
     }
 
     /// Waits until the log so far, or anything else, shows that it is so.
-    pub(super) fn wait_until(&mut self, what: &str, is_so: impl Fn(&str) -> bool) -> Result<()> {
+    pub(crate) fn wait_until(&mut self, what: &str, is_so: impl Fn(&str) -> bool) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while !is_so(&fs::read_to_string(&self.log).unwrap_or_default()) {
             self.must_be_running()?;
@@ -52,20 +52,34 @@ impl Process {
     }
 
     /// Fails with the end of the log when the process has ended.
-    pub(super) fn must_be_running(&mut self) -> Result<()> {
+    pub(crate) fn must_be_running(&mut self) -> Result<()> {
         match self.child.try_wait()? {
             None => Ok(()),
             Some(status) => bail!("{} ended: {status}\n{}", self.name, self.log_tail()),
         }
     }
 
+    /// Asks it to end, by SIGTERM, and waits until it has.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        let id = self.child.id().to_string();
+        run(command("kill").args(["-TERM", &id]))?;
+        let deadline = Instant::now() + PATIENCE;
+        while self.child.try_wait()?.is_none() {
+            if Instant::now() > deadline {
+                bail!("waited in vain until it ended: {}\n{}", self.name, self.log_tail());
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
     /// The file that has the output.
-    pub(super) fn log(&self) -> &Path {
+    pub(crate) fn log(&self) -> &Path {
         &self.log
     }
 
     /// The last lines of the output.
-    pub(super) fn log_tail(&self) -> String {
+    pub(crate) fn log_tail(&self) -> String {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<_> = log.lines().collect();
         let tail = lines.get(lines.len().saturating_sub(TAIL_LINES)..).unwrap_or_default();
@@ -107,6 +121,19 @@ mod tests {
         process.wait_until("it has said all", |log| log.contains("end of it")).unwrap();
         let said = fs::read_to_string(process.log()).unwrap();
         assert!(said.contains("PATH=") && !said.contains("CARGO"), "{said}");
+    }
+
+    #[test]
+    fn a_process_that_is_stopped_gets_to_say_its_last() {
+        let mut shell = command("sh");
+        shell.args([
+            "-c",
+            "trap 'echo last words; exit 0' TERM; echo ready; while :; do sleep 0.05; done",
+        ]);
+        let mut process = Process::start(&shell, &log("stopped")).unwrap();
+        process.wait_until("it is ready", |log| log.contains("ready")).unwrap();
+        process.stop().unwrap();
+        assert!(fs::read_to_string(log("stopped")).unwrap().contains("last words"));
     }
 
     #[test]

@@ -11,12 +11,12 @@ use anyhow::{Context, Result, ensure};
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Whether the proxy says that it takes requests.
-pub(super) fn is_ready(port: u16) -> bool {
+pub(crate) fn is_ready(port: u16) -> bool {
     get(port, "/readyz").is_ok()
 }
 
 /// The body of the answer, which must be 200.
-pub(super) fn get(port: u16, path: &str) -> Result<String> {
+pub(crate) fn get(port: u16, path: &str) -> Result<String> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
@@ -32,7 +32,7 @@ pub(super) fn get(port: u16, path: &str) -> Result<String> {
 }
 
 /// The samples that show handshakes, requests and upstream connections, without zeros and buckets.
-pub(super) fn interesting(metrics: &str) -> Vec<&str> {
+pub(crate) fn interesting(metrics: &str) -> Vec<&str> {
     let topics = ["handshake", "requests", "upstream"];
     let is_shown = |line: &&str| {
         let name = line.split(['{', ' ']).next().unwrap_or_default();
