@@ -282,6 +282,18 @@ proptest! {
     }
 
     #[test]
+    fn a_policy_with_slips_of_the_pen_is_refused_or_decided_as_the_model_does(
+        mut file in select(corpus()),
+        slips in vec((any::<proptest::sample::Index>(), select(&b" -:,[]{}'!\"a0/\n"[..])), 1..4),
+    ) {
+        for (place, byte) in slips {
+            let place = place.index(file.len());
+            file[place] = byte;
+        }
+        model::replay(&file);
+    }
+
+    #[test]
     fn no_value_makes_the_parser_panic(value in value(), facts in facts()) {
         let claims = parse_allowed_idp_claims(&value, "x");
         if let Err(errors) = &claims {
