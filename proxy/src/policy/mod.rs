@@ -1,7 +1,7 @@
 //! Who may use a route: Pomerium's policy language, compiled. Pure: no I/O, clock, randomness or
 //! log.
 //!
-//! [`parse`] reads the `policy` of a route, [`PolicySpec`] adds its older keys, and [`Policy`]
+//! [`parse()`] reads the `policy` of a route, [`PolicySpec`] adds its older keys, and [`Policy`]
 //! decides. A policy without any rule allows nobody, and a deny rule that holds wins over every
 //! allow rule.
 

@@ -2,7 +2,7 @@
 
 use super::{criterion::Criterion, decision::RuleResult, request::Request};
 
-/// One rule, as [`parse`](super::parse) made it.
+/// One rule, as [`parse()`](super::parse()) made it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
     pub(super) action: Action,

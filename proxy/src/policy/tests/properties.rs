@@ -36,15 +36,12 @@ fn string_matcher() -> impl Strategy<Value = Json> {
         (names, text()).prop_map(|(name, text)| (name, json!(text))),
         (select(&["in", "not_in"][..]), texts()),
     ];
-    prop_oneof![
-        text().prop_map(|text| json!(text)),
-        vec(operator, 1..3).prop_map(|operators| object(operators)),
-    ]
+    prop_oneof![text().prop_map(|text| json!(text)), vec(operator, 1..3).prop_map(object),]
 }
 
 fn list_matcher() -> impl Strategy<Value = Json> {
     let operator = (select(&["has", "is", "exclude"][..]), claim_value());
-    prop_oneof![claim_value(), vec(operator, 1..3).prop_map(|operators| object(operators))]
+    prop_oneof![claim_value(), vec(operator, 1..3).prop_map(object)]
 }
 
 fn certificate_matcher() -> impl Strategy<Value = Json> {
@@ -53,7 +50,7 @@ fn certificate_matcher() -> impl Strategy<Value = Json> {
         select(&SPKI_HASHES[..]).prop_map(|one| ("spki_hash", json!(one))),
         (select(&["san_email", "san_dns", "san_uri"][..]), string_matcher()),
     ];
-    vec(condition, 0..3).prop_map(|conditions| object(conditions))
+    vec(condition, 0..3).prop_map(object)
 }
 
 fn source_ip() -> impl Strategy<Value = Json> {
@@ -118,9 +115,8 @@ fn certificate() -> impl Strategy<Value = Certificate> {
 
 fn claims() -> impl Strategy<Value = Json> {
     let values = prop_oneof![claim_value(), vec(claim_value(), 0..3).prop_map(|all| json!(all))];
-    values.prop_recursive(4, 12, 2, |below| {
-        vec((select(&CLAIM_PATHS[..3]), below), 0..3).prop_map(|claims| object(claims))
-    })
+    let named = |below| vec((select(&CLAIM_PATHS[..3]), below), 1..4).prop_map(object);
+    named(values.prop_recursive(4, 12, 2, move |below| named(below.boxed())).boxed())
 }
 
 fn identity() -> impl Strategy<Value = Identity> {
