@@ -8,6 +8,7 @@ pub mod conn;
 mod fields;
 pub mod http;
 pub mod listener;
+mod nearest;
 pub mod observe;
 pub mod policy;
 pub mod route;

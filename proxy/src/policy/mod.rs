@@ -1,4 +1,31 @@
-//! Who may use a route. Pure: no I/O, clock, randomness or log.
+//! Who may use a route: Pomerium's policy language, compiled. Pure: no I/O, clock, randomness or
+//! log.
+//!
+//! [`parse()`] reads the `policy` of a route, [`PolicySpec`] adds its older keys, and [`Policy`]
+//! decides. A policy without any rule allows nobody, and a deny rule that holds wins over every
+//! allow rule.
+
+mod address;
+mod certificate;
+mod claim;
+mod compile;
+mod criterion;
+mod decision;
+mod matcher;
+mod parse;
+mod reason;
+mod request;
+mod rule;
+mod spec;
+
+pub use decision::{Decision, Outcome, RuleResult};
+pub use parse::{PolicyError, parse, parse_allowed_idp_claims};
+pub use reason::{Reason, Reasons};
+pub use request::{ClientCertificate, Identity, LeafCertificate, Request, SanKind};
+pub use rule::Rule;
+pub use spec::{AllowedClaim, PolicySpec};
+
+use rule::Group;
 
 /// What a route asks of a request before it is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,3 +42,39 @@ impl Access {
         matches!(self, Access::Public)
     }
 }
+
+/// A compiled policy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// Every operator of every allow rule: which rule it was in does not matter.
+    allow: Vec<Group>,
+    /// Those of the deny rules.
+    deny: Vec<Group>,
+    needs: Needs,
+}
+
+/// What a policy looks at that is not in every request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Needs {
+    /// A client certificate, or that there is none.
+    pub client_certificate: bool,
+    /// Who the user is.
+    pub identity: bool,
+}
+
+impl Policy {
+    /// Decides about a request. Allocates nothing.
+    pub fn evaluate(&self, request: &Request<'_>) -> Decision {
+        let any =
+            |groups: &[Group]| RuleResult::any(groups.iter().map(|group| group.evaluate(request)));
+        Decision::new(any(&self.allow), any(&self.deny))
+    }
+
+    /// What it looks at.
+    pub fn needs(&self) -> Needs {
+        self.needs
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,53 @@
+//! Rules: criteria under operators, under an action.
+
+use super::{criterion::Criterion, decision::RuleResult, request::Request};
+
+/// One rule, as [`parse()`](super::parse()) made it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    pub(super) action: Action,
+    pub(super) groups: Vec<Group>,
+}
+
+/// What it means that a rule holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    Allow,
+    Deny,
+}
+
+/// How criteria are combined. The names are Pomerium's; what they mean is not what logicians call
+/// so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operator {
+    /// All hold.
+    And,
+    /// Any holds.
+    Or,
+    /// None holds.
+    Not,
+    /// Any does not hold.
+    Nor,
+}
+
+/// The criteria under one operator, at least one.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Group {
+    pub(super) operator: Operator,
+    pub(super) criteria: Vec<Criterion>,
+}
+
+impl Group {
+    pub(super) fn evaluate(&self, request: &Request<'_>) -> RuleResult {
+        // Inverting turns the value alone: the reasons stay those of the criterion.
+        let inverted = matches!(self.operator, Operator::Not | Operator::Nor);
+        let results = self.criteria.iter().map(|criterion| {
+            let (value, reason) = criterion.evaluate(request);
+            RuleResult { value: value != inverted, reasons: reason.into() }
+        });
+        match self.operator {
+            Operator::And | Operator::Not => RuleResult::all(results),
+            Operator::Or | Operator::Nor => RuleResult::any(results),
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The order in which a decision is made.
+
+use super::*;
+
+const DENY_INVALID: &str = "deny: {or: [{invalid_client_certificate: 1}]}";
+
+fn missing() -> Facts {
+    presenting(Certificate::Missing)
+}
+
+fn invalid() -> Facts {
+    presenting(Certificate::Invalid(Leaf::default()))
+}
+
+fn trusted() -> Facts {
+    presenting(Certificate::Trusted(Leaf::default()))
+}
+
+#[test]
+fn a_client_certificate_is_refused_before_anybody_is_sent_to_sign_in() {
+    let text = format!("[{{{DENY_INVALID}}}, {{allow: {{or: [{{email: a@x}}]}}}}]");
+    assert_eq!(decide(&text, &missing()).outcome, Outcome::ClientCertificateRequired);
+    assert_eq!(decide(&text, &invalid()).outcome, Outcome::ClientCertificateInvalid);
+    assert_eq!(decide(&text, &trusted()).outcome, Outcome::NeedsSignIn);
+}
+
+#[test]
+fn a_certificate_reason_of_a_deny_rule_counts_even_if_the_rule_does_not_hold() {
+    let text = "{allow: {or: [{accept: 1}]}, deny: {not: [{invalid_client_certificate: 1}]}}";
+    let decision = decide(text, &invalid());
+    assert_eq!(show(decision.deny), "false invalid-client-certificate");
+    assert_eq!(decision.outcome, Outcome::ClientCertificateInvalid);
+    assert_eq!(decide(text, &trusted()).outcome, Outcome::Deny);
+}
+
+#[test]
+fn a_certificate_reason_that_another_criterion_outweighs_does_not_count() {
+    let text = "{allow: {or: [{accept: 1}]}, \
+                deny: {and: [{invalid_client_certificate: 1}, {source_ip: 1.1.1.1}]}}";
+    let decision = decide(text, &missing());
+    assert_eq!(show(decision.deny), "false source-ip-unauthorized");
+    assert_eq!(decision.outcome, Outcome::Allow);
+}
+
+#[test]
+fn a_certificate_that_an_allow_rule_misses_is_said_to_be_missing() {
+    let text = "allow: {not: [{invalid_client_certificate: 1}]}";
+    assert_eq!(decide(text, &missing()).outcome, Outcome::ClientCertificateRequired);
+    assert_eq!(decide(text, &invalid()).outcome, Outcome::ClientCertificateInvalid);
+    assert_eq!(decide(text, &trusted()).outcome, Outcome::Allow);
+}
+
+#[test]
+fn a_trusted_certificate_that_no_rule_asks_for_is_refused_without_blaming_it() {
+    let text = format!(
+        "[{{{DENY_INVALID}}}, {{allow: {{or: [{{client_certificate: {{san_dns: a}}}}]}}}}]"
+    );
+    let decision = decide(&text, &trusted());
+    assert_eq!(decision.outcome, Outcome::Deny);
+    assert_eq!(show(decision.allow), "false client-certificate-unauthorized");
+    assert_eq!(show(decision.deny), "false valid-client-certificate");
+}
+
+#[test]
+fn a_certificate_alone_can_authorize() {
+    let fingerprint = "00".repeat(32);
+    let leaf = Leaf { fingerprint: fingerprint.clone(), ..Leaf::default() };
+    let text = format!("allow: {{or: [{{client_certificate: {{fingerprint: '{fingerprint}'}}}}]}}");
+    assert_eq!(decide(&text, &presenting(Certificate::Trusted(leaf))).outcome, Outcome::Allow);
+}
+
+#[test]
+fn a_failing_alternative_about_the_user_asks_for_sign_in() {
+    let text = "allow: {or: [{source_ip: 1.1.1.1}, {email: a@x}]}";
+    assert_eq!(decide(text, &Facts::default()).outcome, Outcome::NeedsSignIn);
+    assert_eq!(decide(text, &of_user("u", "a@x")).outcome, Outcome::Allow);
+    assert_eq!(decide(text, &of_user("u", "b@x")).outcome, Outcome::Deny);
+}
+
+#[test]
+fn an_alternative_that_holds_makes_sign_in_needless() {
+    let text = "allow: {or: [{source_ip: 10.0.0.0/8}, {email: a@x}]}";
+    assert_eq!(decide(text, &Facts::default()).outcome, Outcome::Allow);
+}
+
+#[test]
+fn a_deny_rule_about_the_user_asks_for_sign_in_though_everybody_is_allowed() {
+    let text = "{allow: {or: [{accept: 1}]}, deny: {or: [{email: a@x}]}}";
+    assert_eq!(decide(text, &Facts::default()).outcome, Outcome::NeedsSignIn);
+    assert_eq!(decide(text, &of_user("u", "a@x")).outcome, Outcome::Deny);
+    assert_eq!(decide(text, &of_user("u", "b@x")).outcome, Outcome::Allow);
+}
+
+#[test]
+fn sign_in_is_asked_for_though_a_deny_rule_holds() {
+    let text = "{allow: {or: [{email: a@x}]}, deny: {or: [{source_ip: 10.0.0.0/8}]}}";
+    assert_eq!(decide(text, &Facts::default()).outcome, Outcome::NeedsSignIn);
+    assert_eq!(decide(text, &of_user("u", "a@x")).outcome, Outcome::Deny);
+}
+
+#[test]
+fn an_inverted_criterion_keeps_its_reason_and_so_asks_for_sign_in() {
+    let text = "allow: {not: [{email: a@x}]}";
+    let decision = decide(text, &Facts::default());
+    assert_eq!(show(decision.allow), "true user-unauthenticated");
+    assert_eq!(decision.outcome, Outcome::NeedsSignIn);
+    assert_eq!(decide(text, &of_user("u", "b@x")).outcome, Outcome::Allow);
+}
+
+#[test]
+fn only_an_allowed_request_is_allowed() {
+    for (text, expected) in
+        [("allow: {or: [{accept: 1}]}", true), ("[]", false), ("allow: {or: [{user: a}]}", false)]
+    {
+        assert_eq!(decide(text, &Facts::default()).is_allowed(), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_policy_knows_what_it_looks_at() {
+    let needs = |client_certificate, identity| Needs { client_certificate, identity };
+    for (text, expected) in [
+        ("allow: {or: [{accept: 1}, {source_ip: 1.1.1.1}, {http_path: /}]}", needs(false, false)),
+        (DENY_INVALID, needs(true, false)),
+        ("allow: {and: [{client_certificate: {}}]}", needs(true, false)),
+        ("allow: {and: [{email: a}]}", needs(false, true)),
+        ("allow: {nor: [{domain: a}]}", needs(false, true)),
+        ("allow: {not: [{user: a}]}", needs(false, true)),
+        ("deny: {and: [{claim/a: a}]}", needs(false, true)),
+        ("deny: {or: [{authenticated_user: 1}, {client_certificate: {}}]}", needs(true, true)),
+    ] {
+        assert_eq!(policy(text).needs(), expected, "{text}");
+    }
+}
+
+/// Counts how often it is asked for what costs.
+#[derive(Default)]
+struct Counting {
+    fingerprints: std::cell::Cell<u32>,
+    spki_hashes: std::cell::Cell<u32>,
+}
+
+impl LeafCertificate for Counting {
+    fn fingerprint(&self) -> [u8; 32] {
+        self.fingerprints.set(self.fingerprints.get() + 1);
+        [0; 32]
+    }
+
+    fn spki_hash(&self) -> Option<[u8; 32]> {
+        self.spki_hashes.set(self.spki_hashes.get() + 1);
+        Some([0; 32])
+    }
+
+    fn subject_alt_names(&self, _: SanKind) -> &[Box<str>] {
+        &[]
+    }
+}
+
+#[test]
+fn a_certificate_is_hashed_only_where_a_criterion_asks_for_the_hash() {
+    let text = "{allow: {or: [{client_certificate: {san_dns: a}}]}, \
+                deny: {or: [{invalid_client_certificate: 1}]}}";
+    let leaf = Counting::default();
+    let evaluate = |text: &str| {
+        Facts::default().with_request(|request| {
+            let client_certificate = ClientCertificate::Trusted(&leaf);
+            policy(text).evaluate(&Request { client_certificate, ..*request })
+        })
+    };
+    evaluate(text);
+    assert_eq!((leaf.fingerprints.get(), leaf.spki_hashes.get()), (0, 0));
+    evaluate("allow: {or: [{client_certificate: {spki_hash: []}}]}");
+    assert_eq!((leaf.fingerprints.get(), leaf.spki_hashes.get()), (0, 1));
+}
