@@ -224,7 +224,8 @@ fn a_length_beside_chunks_reaches_the_upstream_as_chunks_alone() {
 #[test]
 fn heads_that_are_too_large_hear_431_or_414() {
     let (_backend, proxy) = echo();
-    let long = "x".repeat(200 * 1024);
+    // Not so far beyond the limit that the rest would be more than is read off after the answer.
+    let long = "x".repeat(160 * 1024);
     let many: String = (0..101).map(|i| format!("X-{i}: 1\r\n")).collect();
     let cases = [
         ("a long header", format!("GET / HTTP/1.1\r\nHost: {NAME}\r\nX-Long: {long}\r\n\r\n")),

@@ -17,7 +17,9 @@ pub struct Settings {
     pub max_connections: usize,
     /// The most open connections of one worker.
     pub max_connections_per_worker: usize,
-    /// The most bytes in a request's head.
+    /// The most bytes in a request's head, and in its trailers: in HTTP/1 from the first of the
+    /// request line to the last of the empty line, in HTTP/2 as RFC 9113 section 6.5.2 counts a
+    /// header list (names, values and 32 for each field), which must stay below it.
     pub max_header_bytes: usize,
     /// The most header fields in a request (more than 100 costs an allocation a request).
     pub max_headers: usize,

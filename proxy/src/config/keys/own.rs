@@ -50,7 +50,7 @@ pub(super) const KEYS: &[Key] = &[
         "portcullis.max_header_bytes",
         Number,
         "131072",
-        "The most bytes in a request's head, 8192 to 16777216.",
+        "The most bytes in a request's head, 8192 to 16777216. In HTTP/2 each field counts for 32 bytes more.",
     ),
     key(
         "portcullis.max_headers",
