@@ -257,14 +257,22 @@ fn half_a_head_and_silence_is_ended_by_the_header_timeout() {
 #[test]
 fn a_head_that_trickles_in_is_ended_by_the_header_timeout() {
     let (_backend, proxy) = echo();
-    let mut raw = proxy.raw("app");
-    for byte in format!("GET / HTTP/1.1\r\nX-Slow: {}\r\n\r\n", "x".repeat(10_000)).bytes() {
-        if raw.try_send([byte]).is_err() {
-            return; // ended while it trickled
-        }
-        std::thread::sleep(Duration::from_millis(2)); // it is the trickle that is tested
+    let head = format!("GET / HTTP/1.1\r\nX-Slow: {}\r\n\r\n", "x".repeat(10_000));
+    let frame =
+        [b"\0\x27\x10\x01\x05\0\0\0\x01\x40\x01x\x7f\x90\x4d", &[b'x'; 10_000][..]].concat();
+    let http1 = (proxy.raw("app"), head.into_bytes());
+    for (mut raw, bytes) in [http1, (http2(&proxy, OPENING), frame)] {
+        let ended = bytes.iter().any(|byte| {
+            std::thread::sleep(Duration::from_millis(2)); // it is the trickle that is tested
+            raw.try_send([*byte]).is_err()
+        });
+        assert!(ended, "a head may take as long as it likes");
     }
-    panic!("a head may take as long as it likes");
+    until("both to be counted", || closed(&proxy, "header_timeout") == 2.0);
+}
+
+fn closed(proxy: &Proxy, reason: &str) -> f64 {
+    proxy.metrics().sum("portcullis_connections_closed_total", &[("reason", reason)])
 }
 
 #[test]
@@ -292,40 +300,65 @@ fn a_request_that_takes_too_long_to_arrive_is_408() {
     assert_eq!(proxy.wait_for_access("/slow")["response-code"], 408);
 }
 
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// The preface and empty SETTINGS.
+const OPENING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+/// A PING.
+const PING: &[u8] = b"\0\0\x08\x06\0\0\0\0\0\0\0\0\0\0\0\0\0";
+
+/// A connection whose handshake agreed on HTTP/2, and which has sent this.
+fn http2(proxy: &Proxy, bytes: &[u8]) -> Raw {
+    let options = TlsOptions::name(NAME).alpn("h2");
+    let mut raw = Raw::try_tls(proxy.address(), &options).expect("a handshake");
+    raw.send(bytes);
+    raw
+}
+
 #[test]
 fn http2_nonsense_ends_the_connection_with_one_record() {
     let (_backend, proxy) = echo();
-    let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    let empty_settings = "\0\0\0\x04\0\0\0\0\0";
     let cases: [(&str, Vec<u8>); 3] = [
         ("no preface", GET.as_bytes().to_vec()),
-        ("no settings", [preface.as_bytes(), b"\0\0\x04\x08\0\0\0\0\0\0\0\0\0"].concat()),
-        (
-            "a frame beyond all limits",
-            [preface.as_bytes(), empty_settings.as_bytes(), b"\xff\xff\xff\x00\0\0\0\0\x01"]
-                .concat(),
-        ),
+        ("a window update by 0", [PREFACE, b"\0\0\x04\x08\0\0\0\0\0\0\0\0\0"].concat()),
+        ("a frame beyond all limits", [OPENING, b"\xff\xff\xff\x00\0\0\0\0\x01"].concat()),
     ];
     for (what, bytes) in cases {
-        let end = leaves_one_record(&proxy, what, || {
-            let options = TlsOptions::name(NAME).alpn("h2");
-            let mut raw = Raw::try_tls(proxy.address(), &options).expect("a handshake");
-            raw.send(&bytes);
-            raw.to_end().end
-        });
+        let end = leaves_one_record(&proxy, what, || http2(&proxy, &bytes).to_end().end);
         assert_eq!(end, End::Clean, "{what}");
     }
 }
 
 #[test]
-fn half_an_http2_preface_and_silence_is_ended_by_the_idle_timeout() {
+fn what_an_http2_client_begins_and_does_not_finish_is_ended_by_the_header_timeout() {
+    let (_backend, proxy) = echo();
+    let head: &[u8] = b"\0\0\x01\x01\x01\0\0\0\x01\x82"; // ":method: GET", without END_HEADERS
+    let cases = [
+        ("silence behind the handshake", Vec::new()),
+        ("half a preface", PREFACE[..16].to_vec()),
+        ("a preface without SETTINGS", PREFACE.to_vec()),
+        ("PING instead of SETTINGS", [PREFACE, PING].concat()),
+        ("half of SETTINGS", [PREFACE, b"\0\0\x06\x04\0\0\0\0\0\0\x03"].concat()),
+        ("half a HEADERS frame", [OPENING, &head[..9]].concat()),
+        ("HEADERS without CONTINUATION", [OPENING, head].concat()),
+        ("half a CONTINUATION", [OPENING, head, b"\0\0\x02\x09\x04\0\0\0\x01\x84"].concat()),
+    ];
+    for (count, (what, bytes)) in (1..).zip(cases) {
+        let end = leaves_one_record(&proxy, what, || http2(&proxy, &bytes).to_end().end);
+        assert_eq!(end, End::Clean, "{what}");
+        assert_eq!(closed(&proxy, "header_timeout"), f64::from(count), "{what}");
+    }
+}
+
+#[test]
+fn pings_do_not_keep_an_http2_connection_beyond_the_idle_timeout() {
     let backend = Backend::echo();
     let proxy =
         Proxy::config().global("timeout_idle: 500ms").forward("app", &backend.url(), "").start();
-    let options = TlsOptions::name(NAME).alpn("h2");
-    let mut raw = Raw::try_tls(proxy.address(), &options).expect("a handshake");
-    raw.send("PRI * HTTP/2.0\r\n");
-    assert_eq!(raw.to_end().end, End::Clean);
+    let mut raw = http2(&proxy, OPENING);
+    while raw.try_send(PING).is_ok() {
+        std::thread::sleep(Duration::from_millis(100)); // far below the idle timeout
+    }
+    until("it to be counted", || closed(&proxy, "idle_timeout") == 1.0);
 }
 
 #[test]

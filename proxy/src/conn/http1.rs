@@ -67,7 +67,7 @@ where
     S: Service<Request<Incoming>, Response = Response<http::Body>, Error = Infallible>,
 {
     let activity = Activity::new();
-    let link = Link::new(transport, &activity);
+    let link = Link::http1(transport, &activity);
     let mut served = builder(&connection).serve_connection(link.clone(), service);
 
     let mut watchdog = Watchdog::new(&connection.front.settings);

@@ -7,7 +7,8 @@ use std::time::Duration;
 pub struct Settings {
     /// From accept to the end of the TLS handshake.
     pub handshake_timeout: Duration,
-    /// From the first byte of a request's head to its last.
+    /// From the first byte of a request's head to its last; in HTTP/2 while no other request is under
+    /// way, and also from the handshake to the end of the client's preface.
     pub header_timeout: Duration,
     /// Without a request; `None` is no limit.
     pub idle_timeout: Option<Duration>,

@@ -26,7 +26,7 @@ pub(super) const KEYS: &[Key] = &[
         "portcullis.header_timeout",
         Duration,
         "10s",
-        "The longest from the first byte of an HTTP/1 request's head to its last.",
+        "The longest from the first byte of a request's head to its last. In HTTP/2 it holds while no other request is under way, and also from the handshake to the end of the client's preface and SETTINGS.",
     ),
     key(
         "portcullis.drain_timeout",
