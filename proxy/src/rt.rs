@@ -9,6 +9,7 @@ mod acceptor;
 mod buffers;
 mod hyper_io;
 mod stream;
+mod task;
 
 use std::{
     future::Future,
@@ -26,6 +27,7 @@ pub use acceptor::{Acceptor, Connection};
 pub use buffers::Buffer;
 pub use hyper_io::LocalExecutor;
 pub use stream::Stream;
+pub use task::tasks;
 
 /// Submission entries of a ring. A full queue is submitted early, so this bounds a batch, not the
 /// number of connections.
@@ -58,7 +60,7 @@ impl Runtime {
 
 /// Runs a future on this worker's thread, beside the caller. A panic in it ends it alone.
 pub fn spawn(future: impl Future<Output = ()> + 'static) {
-    tokio_uring::spawn(future);
+    tokio_uring::spawn(task::Task::new(future));
 }
 
 /// Waits.

@@ -28,7 +28,7 @@ pub(super) struct Activity {
 pub(super) enum Phase {
     /// The first byte of a request.
     Idle,
-    /// The rest of a request's head.
+    /// The rest of a request's head, or an HTTP/2 client's preface.
     Head,
     /// A response; its deadlines are the request's own, but for that of a client which does not
     /// read: then nobody asks the response for more, and nobody asks its deadlines.

@@ -67,7 +67,7 @@ where
     S: Service<Request<Incoming>, Response = Response<http::Body>, Error = Infallible>,
 {
     let activity = Activity::new();
-    let link = Link::new(transport, &activity);
+    let link = Link::http1(transport, &activity);
     let mut served = builder(&connection).serve_connection(link.clone(), service);
 
     let mut watchdog = Watchdog::new(&connection.front.settings);
@@ -117,6 +117,9 @@ fn builder(connection: &Connection<'_>) -> Builder {
     let mut builder = Builder::new();
     builder
         .preserve_header_case(true)
+        .max_header_size(settings.max_header_bytes)
+        // This alone is looked at only while a head is incomplete: one whose rest came with one
+        // read could have almost twice as much.
         .max_buf_size(settings.max_header_bytes.max(SMALLEST_BUFFER_BYTES));
     if settings.max_headers > HYPER_DEFAULT_HEADERS {
         builder.max_headers(settings.max_headers);

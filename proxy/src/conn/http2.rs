@@ -15,6 +15,7 @@ use super::{
     Connection,
     activity::{Activity, Phase, Watchdog},
     close::close,
+    frames::Unfinished,
     leave::Leave,
     link::Link,
 };
@@ -29,7 +30,7 @@ const TOLERATED_RESETS: u64 = 200;
 /// How hyper's part of a connection ended.
 enum End {
     Finished(Result<(), hyper::Error>),
-    /// The client did not read, or did not follow when told to leave.
+    /// The client did not finish what it began, did not read, or did not follow when told to leave.
     CutOff(Phase),
     /// The client asks only to take back what it asked for (CVE-2023-44487).
     Abusive,
@@ -50,19 +51,18 @@ pub(super) async fn serve(
         }
     });
     let activity = Activity::new();
-    let link = Link::new(transport, &activity);
+    let link = Link::http2(transport, &activity);
     let mut served = Box::pin(builder(&connection).serve_connection(link.clone(), service));
 
     let mut watchdog = Watchdog::new(&connection.front.settings);
     let mut leave = Leave::default();
-    let mut idled = false;
+    let (mut requests, mut idled) = (0, false);
     let end = poll_fn(|cx| {
         loop {
             if let Poll::Ready(result) = Pin::new(&mut served).poll(cx) {
                 return Poll::Ready(End::Finished(result));
             }
-            activity.enter(if facts.in_flight.get() > 0 { Phase::Serving } else { Phase::Idle });
-            activity.held(facts.stalled_since());
+            note_progress(&activity, &link, &facts, &mut requests);
             if is_abusive(&facts) {
                 return Poll::Ready(End::Abusive);
             }
@@ -72,7 +72,7 @@ pub(super) async fn serve(
             }
             let phase = ready!(watchdog.poll_expired(cx, &activity));
             // Once to take leave with GOAWAY; a client that does not follow is cut off.
-            if idled || phase == Phase::Serving {
+            if idled || phase != Phase::Idle {
                 return Poll::Ready(End::CutOff(phase));
             }
             idled = true;
@@ -82,12 +82,17 @@ pub(super) async fn serve(
     })
     .await;
     drop(served);
+    let unfinished = link.unfinished();
     if let Some(transport) = link.take() {
         Box::pin(close(transport)).await;
     }
     match end {
         End::Finished(Err(error)) => failed(&connection, &facts, &error),
         End::CutOff(Phase::Serving) => ClosedReason::SendTimeout,
+        End::CutOff(Phase::Head) => {
+            connection.record_failure(&facts, too_late(unfinished));
+            ClosedReason::HeaderTimeout
+        }
         End::Abusive => {
             connection.record_failure(&facts, "the client resets most of its own requests");
             ClosedReason::Protocol
@@ -95,6 +100,28 @@ pub(super) async fn serve(
         _ if idled => ClosedReason::IdleTimeout,
         _ if leave.is_told() => ClosedReason::Drain,
         _ => ClosedReason::Client,
+    }
+}
+
+/// Tells what the connection is at, as seen after hyper has done what it could. While there are
+/// requests, their own deadlines hold; without one, what the client has begun has to come.
+fn note_progress(activity: &Activity, link: &Link, facts: &http::Facts, seen: &mut u64) {
+    let requests = facts.requests.get();
+    activity.held(facts.stalled_since());
+    if facts.in_flight.get() > 0 || *seen != requests {
+        activity.enter(Phase::Serving);
+    }
+    if facts.in_flight.get() == 0 {
+        let waits_for_more = link.unfinished().is_some();
+        activity.enter(if waits_for_more { Phase::Head } else { Phase::Idle });
+    }
+    *seen = requests;
+}
+
+fn too_late(unfinished: Option<Unfinished>) -> &'static str {
+    match unfinished {
+        Some(Unfinished::Preface) => "the HTTP/2 preface took too long",
+        _ => "a request's head took too long",
     }
 }
 

@@ -5,12 +5,15 @@ use std::{
     io::{self, IoSlice},
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
-use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 
-use super::activity::Activity;
+use super::{
+    activity::Activity,
+    frames::{Frames, Unfinished},
+};
 use crate::tls::Transport;
 
 /// A handle on a connection's transport. hyper has one; the other notes what passes, and can take
@@ -22,17 +25,43 @@ pub(super) struct Link(Rc<State>);
 struct State {
     transport: RefCell<Option<Transport>>,
     activity: Rc<Activity>,
+    /// What comes is HTTP/2, and got so far.
+    frames: Option<Cell<Frames>>,
     /// Something was written since the last flush that was done.
     unflushed: Cell<bool>,
 }
 
+/// Read at a time where frames are followed: one of the size that clients may send, and more.
+const SCRATCH_BYTES: usize = 32 * 1024;
+
+thread_local! {
+    /// What was put into hyper's buffer cannot be looked at there.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH_BYTES].into());
+}
+
 impl Link {
-    pub(super) fn new(transport: Transport, activity: &Rc<Activity>) -> Link {
+    /// Notes in `activity` that a head begins, with whatever comes after silence.
+    pub(super) fn http1(transport: Transport, activity: &Rc<Activity>) -> Link {
+        Link::new(transport, activity, None)
+    }
+
+    /// Follows the client's frames, for [`Link::unfinished`].
+    pub(super) fn http2(transport: Transport, activity: &Rc<Activity>) -> Link {
+        Link::new(transport, activity, Some(Cell::new(Frames::new())))
+    }
+
+    fn new(transport: Transport, activity: &Rc<Activity>, frames: Option<Cell<Frames>>) -> Link {
         Link(Rc::new(State {
             transport: RefCell::new(Some(transport)),
             activity: Rc::clone(activity),
+            frames,
             unflushed: Cell::new(false),
         }))
+    }
+
+    /// What an HTTP/2 client has begun and not finished.
+    pub(super) fn unfinished(&self) -> Option<Unfinished> {
+        self.0.frames.as_ref()?.get().unfinished()
     }
 
     /// Whether all that was written is on its way, so that what comes next does not cut into it.
@@ -55,6 +84,24 @@ impl Link {
         }
     }
 
+    fn poll_read_frames(
+        &self,
+        cx: &mut Context<'_>,
+        mut buf: ReadBufCursor<'_>,
+        frames: &Cell<Frames>,
+    ) -> Poll<io::Result<()>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let room = buf.remaining().min(scratch.len());
+            let mut seen = ReadBuf::new(&mut scratch[..room]);
+            ready!(self.poll(|transport| transport.poll_read(cx, seen.unfilled())))?;
+            let mut followed = frames.get();
+            followed.pass(seen.filled());
+            frames.set(followed);
+            buf.put_slice(seen.filled());
+            Poll::Ready(Ok(()))
+        })
+    }
+
     fn poll_send<T>(
         &self,
         operation: impl FnOnce(Pin<&mut Transport>) -> Poll<io::Result<T>>,
@@ -71,6 +118,9 @@ impl Read for Link {
         cx: &mut Context<'_>,
         buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
+        if let Some(frames) = &self.0.frames {
+            return self.poll_read_frames(cx, buf, frames);
+        }
         let result = self.poll(|transport| transport.poll_read(cx, buf));
         if result.is_ready() {
             self.0.activity.received();

@@ -2,6 +2,7 @@
 
 mod activity;
 mod close;
+mod frames;
 mod handshake;
 mod hello;
 mod http1;

@@ -7,7 +7,8 @@ use std::time::Duration;
 pub struct Settings {
     /// From accept to the end of the TLS handshake.
     pub handshake_timeout: Duration,
-    /// From the first byte of a request's head to its last.
+    /// From the first byte of a request's head to its last; in HTTP/2 while no other request is under
+    /// way, and also from the handshake to the end of the client's preface.
     pub header_timeout: Duration,
     /// Without a request; `None` is no limit.
     pub idle_timeout: Option<Duration>,
@@ -17,7 +18,9 @@ pub struct Settings {
     pub max_connections: usize,
     /// The most open connections of one worker.
     pub max_connections_per_worker: usize,
-    /// The most bytes in a request's head.
+    /// The most bytes in a request's head, and in its trailers: in HTTP/1 from the first of the
+    /// request line to the last of the empty line, in HTTP/2 as RFC 9113 section 6.5.2 counts a
+    /// header list (names, values and 32 for each field), which must stay below it.
     pub max_header_bytes: usize,
     /// The most header fields in a request (more than 100 costs an allocation a request).
     pub max_headers: usize,

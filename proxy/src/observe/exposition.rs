@@ -100,6 +100,7 @@ fn connections(metrics: &Metrics) {
     for (id, worker) in metrics.workers.iter().enumerate() {
         let id = id.to_string();
         let labels = [("worker", &*id)];
+        gauge(names::WORKER_TASKS, &labels, worker.tasks.get() as f64);
         counter(names::CONNECTIONS_ACCEPTED, &labels, worker.connections_accepted.get());
         gauge(names::CONNECTIONS_ACTIVE, &labels, worker.connections_active.get() as f64);
         gauge(names::HTTP_REQUESTS_ACTIVE, &labels, worker.requests_active.get() as f64);

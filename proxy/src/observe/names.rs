@@ -52,6 +52,8 @@ metrics! {
         "When the process started, in seconds since the epoch.";
     WORKERS = Gauge "portcullis_workers" in "" by []:
         "Worker threads.";
+    WORKER_TASKS = Gauge "portcullis_worker_tasks" in "" by ["worker"]:
+        "Tasks of a worker, up to a tenth of a second ago: a few of its own, one for each connection of a client or to an upstream, and one for each HTTP/2 stream.";
     READY = Gauge "portcullis_ready" in "" by []:
         "1 while connections are taken, 0 while starting or draining.";
     CONFIG_GENERATION = Gauge "portcullis_config_generation" in "" by []:

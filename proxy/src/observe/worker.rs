@@ -37,6 +37,8 @@ pub struct WorkerMetrics {
     pub request_duration: Histogram,
     /// Connections and requests to upstreams.
     pub upstream: UpstreamCells,
+    /// Tasks that have not ended (a gauge, set now and then).
+    pub tasks: Cell,
     /// Records lost because the log could not keep up.
     pub log_records_dropped: Cell,
 }

@@ -20,7 +20,7 @@ use crate::{
     upstream::Upstreams,
 };
 
-/// How often a worker hands its log lines on and looks for upstream connections to close.
+/// How often a worker hands its log lines on and counts its tasks.
 const TICK: Duration = Duration::from_millis(100);
 
 /// What a configuration means to workers: compiled, immutable.
@@ -175,6 +175,7 @@ async fn follow(mut snapshots: watch::Receiver<Arc<Snapshot>>, context: Rc<conn:
 async fn tick(context: Rc<conn::Context>) {
     loop {
         rt::sleep(TICK).await;
+        context.observer.metrics.tasks.set(rt::tasks() as u64);
         context.observer.flush();
     }
 }

@@ -26,7 +26,7 @@ pub(super) const KEYS: &[Key] = &[
         "portcullis.header_timeout",
         Duration,
         "10s",
-        "The longest from the first byte of an HTTP/1 request's head to its last.",
+        "The longest from the first byte of a request's head to its last. In HTTP/2 it holds while no other request is under way, and also from the handshake to the end of the client's preface and SETTINGS.",
     ),
     key(
         "portcullis.drain_timeout",
@@ -50,7 +50,7 @@ pub(super) const KEYS: &[Key] = &[
         "portcullis.max_header_bytes",
         Number,
         "131072",
-        "The most bytes in a request's head, 8192 to 16777216.",
+        "The most bytes in a request's head, 8192 to 16777216. In HTTP/2 each field counts for 32 bytes more.",
     ),
     key(
         "portcullis.max_headers",

@@ -114,6 +114,7 @@ fn used() -> Metrics {
     for id in 0..2 {
         let worker = metrics.worker(id).unwrap();
         worker.connections_active.set(id as u64 + 5);
+        worker.tasks.set(id as u64 + 7);
         let took = Duration::from_millis(2);
         worker.handshakes.record(HandshakeResult::Ok, TlsVersion::Tls13, true, took);
         worker.handshakes.record(HandshakeResult::Timeout, TlsVersion::Unknown, false, took);
@@ -173,6 +174,7 @@ fn cells_of_all_workers_are_summed() {
     assert_eq!(failures, Some(2.0));
     assert_eq!(value("portcullis_log_records_dropped_total", &[]), Some(6.0));
     assert_eq!(value("portcullis_connections_active", &[("worker", "1")]), Some(6.0));
+    assert_eq!(value("portcullis_worker_tasks", &[("worker", "1")]), Some(8.0));
     assert_eq!(value("portcullis_route_sent_bytes_total", &[("route", "a")]), Some(40.0));
     assert_eq!(value("portcullis_endpoint_connects_total", &[("endpoint", "up:1")]), Some(2.0));
 }
