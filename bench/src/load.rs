@@ -3,7 +3,10 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -20,11 +23,19 @@ use crate::Work;
 pub(crate) struct Plan {
     pub(crate) work: Work,
     pub(crate) address: SocketAddr,
-    pub(crate) name: String,
-    /// A request's head but for its last line.
-    pub(crate) request: String,
+    /// Connections take them in turn.
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) next_host: AtomicUsize,
     pub(crate) body_bytes: usize,
     pub(crate) config: Arc<ClientConfig>,
+}
+
+/// A name that the server has.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) name: ServerName<'static>,
+    /// A request's head but for its last line.
+    pub(crate) request: String,
 }
 
 /// What the loops did.
@@ -57,9 +68,16 @@ impl Plan {
         let mut done = Done::default();
         match self.work {
             Work::KeepAlive => {
-                let mut tls = self.connect(&self.config)?;
+                let host = self.host()?;
+                let mut tls = self.connect(host, &self.config)?;
                 while Instant::now() < end {
-                    self.exchange(&mut tls, "\r\n")?;
+                    self.exchange(&mut tls, host, "\r\n")?;
+                    done.units += 1;
+                }
+            }
+            Work::Refused => {
+                while Instant::now() < end {
+                    self.be_refused()?;
                     done.units += 1;
                 }
             }
@@ -71,8 +89,9 @@ impl Plan {
                 }
                 let config = Arc::new(config);
                 while Instant::now() < end {
-                    let mut tls = self.connect(&config)?;
-                    self.exchange(&mut tls, "Connection: close\r\n\r\n")?;
+                    let host = self.host()?;
+                    let mut tls = self.connect(host, &config)?;
+                    self.exchange(&mut tls, host, "Connection: close\r\n\r\n")?;
                     let resumed = tls.conn.handshake_kind() == Some(HandshakeKind::Resumed);
                     done.units += 1;
                     done.resumed += u64::from(resumed);
@@ -85,15 +104,28 @@ impl Plan {
         Ok(done)
     }
 
-    fn connect(&self, config: &Arc<ClientConfig>) -> Result<Tls> {
-        let socket = TcpStream::connect(self.address)?;
-        socket.set_nodelay(true)?;
-        let name = ServerName::try_from(self.name.clone())?;
-        Ok(StreamOwned::new(ClientConnection::new(Arc::clone(config), name)?, socket))
+    fn host(&self) -> Result<&Host> {
+        let turn = self.next_host.fetch_add(1, Ordering::Relaxed);
+        self.hosts.get(turn % self.hosts.len().max(1)).context("no host")
     }
 
-    fn exchange(&self, tls: &mut Tls, rest: &str) -> Result<()> {
-        tls.write_all(format!("{}{rest}", self.request).as_bytes())?;
+    fn connect(&self, host: &Host, config: &Arc<ClientConfig>) -> Result<Tls> {
+        let socket = TcpStream::connect(self.address)?;
+        socket.set_nodelay(true)?;
+        let client = ClientConnection::new(Arc::clone(config), host.name.clone())?;
+        Ok(StreamOwned::new(client, socket))
+    }
+
+    /// A reset before any of the handshake, or an alert in answer to the hello.
+    fn be_refused(&self) -> Result<()> {
+        let mut tls = self.connect(self.host()?, &self.config)?;
+        let handshake = tls.conn.complete_io(&mut tls.sock);
+        ensure!(handshake.is_err(), "the name was not refused");
+        Ok(())
+    }
+
+    fn exchange(&self, tls: &mut Tls, host: &Host, rest: &str) -> Result<()> {
+        tls.write_all(format!("{}{rest}", host.request).as_bytes())?;
         let mut head = Vec::new();
         let mut chunk = [0; 16 * 1024];
         let body_from = loop {

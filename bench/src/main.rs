@@ -6,9 +6,10 @@ mod cpu;
 mod load;
 mod tls;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::atomic::AtomicUsize, time::Duration};
 
 use clap::{Parser, ValueEnum};
+use rustls::pki_types::ServerName;
 
 /// Puts a closed loop of load on a TLS server.
 #[derive(Debug, Parser)]
@@ -19,14 +20,17 @@ struct Arguments {
     /// The server.
     #[arg(long)]
     address: SocketAddr,
-    /// The name asked for and verified.
+    /// The name asked for and verified; in it, `{}` stands for a number.
     #[arg(long)]
     name: String,
+    /// How many numbers there are for `{}`, from 0. Connections take the names in turn.
+    #[arg(long, default_value_t = 1)]
+    names: usize,
     /// What is asked for.
     #[arg(long, default_value = "/")]
     path: String,
     /// Length of the body that every response must have, in bytes.
-    #[arg(long)]
+    #[arg(long, default_value_t = 0)]
     body_bytes: usize,
     /// Roots of the server's certificate, PEM.
     #[arg(long)]
@@ -57,6 +61,8 @@ enum Work {
     FullHandshake,
     /// A connection with a resumed handshake, and one request.
     ResumedHandshake,
+    /// A connection that is refused for the name it asks for.
+    Refused,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -64,8 +70,8 @@ fn main() -> anyhow::Result<()> {
     let plan = load::Plan {
         work: arguments.work,
         address: arguments.address,
-        name: arguments.name.clone(),
-        request: format!("GET {} HTTP/1.1\r\nHost: {}\r\n", arguments.path, arguments.name),
+        hosts: hosts(&arguments)?,
+        next_host: AtomicUsize::new(0),
         body_bytes: arguments.body_bytes,
         config: tls::client(&arguments.ca, &arguments.cert, &arguments.key, arguments.work)?,
     };
@@ -86,4 +92,13 @@ fn main() -> anyhow::Result<()> {
     }
     println!();
     Ok(())
+}
+
+fn hosts(arguments: &Arguments) -> anyhow::Result<Vec<load::Host>> {
+    let host = |number: usize| {
+        let name = arguments.name.replace("{}", &number.to_string());
+        let request = format!("GET {} HTTP/1.1\r\nHost: {name}\r\n", arguments.path);
+        Ok(load::Host { name: ServerName::try_from(name)?, request })
+    };
+    (0..arguments.names.max(1)).map(host).collect()
 }

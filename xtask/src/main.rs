@@ -10,6 +10,7 @@ mod dist;
 mod mkcert;
 mod packages;
 mod process;
+mod rig;
 mod test;
 
 use std::process::ExitCode;
