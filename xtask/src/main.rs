@@ -1,9 +1,10 @@
-//! The project's own commands: `cargo xtask test`, `demo` and `dist`. Each sets up what it needs and
+//! The project's own commands: `cargo xtask test`, `demo`, `dist` and `bench`. Each sets up what it needs and
 //! says what it does.
 
 #![expect(clippy::print_stdout, reason = "a command-line tool talks on stdout")]
 
 mod admin;
+mod bench;
 mod command;
 mod demo;
 mod dist;
@@ -27,6 +28,9 @@ enum Xtask {
     Demo(demo::Options),
     /// Build the proxy to deploy: two builds, with a run between them that the second learns from.
     Dist,
+    /// Measure what the proxy costs and saves.
+    #[command(subcommand)]
+    Bench(bench::Work),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +38,7 @@ fn main() -> ExitCode {
         Xtask::Test => test::run_all(),
         Xtask::Demo(options) => demo::run(&options),
         Xtask::Dist => dist::run(),
+        Xtask::Bench(work) => bench::run(&work),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -31,6 +31,14 @@ pub(crate) const DEMO: &[Package] = &[OPENSSL, CURL, MKCERT];
 /// What `cargo xtask dist` needs: the peers of the run, and what reads its profile.
 pub(crate) const DIST: &[Package] = &[CURL, MKCERT, NGINX, LLVM];
 
+/// What `cargo xtask bench` needs.
+pub(crate) const BENCH: &[Package] = &[
+    MKCERT,
+    NGINX,
+    Package { name: "iproute2", probe: Probe::Program("ip") },
+    Package { name: "bpftool", probe: Probe::Program("bpftool") },
+];
+
 /// What the tests need: the peers they run against.
 pub(crate) const TEST: &[Package] = &[
     OPENSSL,

@@ -59,6 +59,11 @@ impl Process {
         }
     }
 
+    /// Its process ID.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Asks it to end, by SIGTERM, and waits until it has.
     pub(crate) fn stop(mut self) -> Result<()> {
         let id = self.child.id().to_string();
