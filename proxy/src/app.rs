@@ -1,6 +1,7 @@
 //! The start-up order. The only file that sees every room.
 
 mod control;
+mod steering;
 
 use std::{
     io,
@@ -26,6 +27,7 @@ use crate::{
     listener::Listener,
     observe::{Log, Metrics},
     snapshot::{self, Compiler},
+    steering::{Mailboxes, Steering},
     sys,
     tls::TicketKeys,
     upstream::Names,
@@ -77,6 +79,7 @@ struct App {
     phase: watch::Sender<Phase>,
     workers: Vec<JoinHandle<()>>,
     ended: UnboundedReceiver<usize>,
+    steering: Arc<Steering>,
     metrics: Arc<Metrics>,
     log: Log,
 }
@@ -91,20 +94,34 @@ impl App {
     ) -> anyhow::Result<App> {
         warn_of_few_descriptors(&config);
         // Before anything runs: an address in use ends the start at once.
-        let listeners = cores.iter().map(|_| config.listen.bind()).collect::<Result<_, _>>()?;
+        let listeners: Vec<_> =
+            cores.iter().map(|_| config.listen.bind()).collect::<Result<_, _>>()?;
 
         let tickets = TicketKeys::generate().context("no randomness for ticket keys")?;
         let names = Arc::new(Names::new(config.dns));
-        let mut compiler = Compiler::new(Arc::clone(&metrics), names, Arc::new(tickets));
+        let mut compiler =
+            Compiler::new(Arc::clone(&metrics), names, Arc::new(tickets), cores.len());
         let snapshot = Arc::new(compiler.compile(&config)?);
+        let rules = Arc::clone(&snapshot.front.steering);
+        let steering = steering::start(config.steering.mode, &listeners, rules, &metrics)?;
         metrics.config_applied(snapshot::facts(&source.path, &config));
 
         let (snapshots, _) = watch::channel(snapshot);
         let (phase, _) = watch::channel(Phase::Running);
         let (ending, ended) = mpsc::unbounded_channel();
         let workers = Vec::new();
-        let mut app =
-            App { source, config, compiler, snapshots, phase, workers, ended, metrics, log };
+        let mut app = App {
+            source,
+            config,
+            compiler,
+            snapshots,
+            phase,
+            workers,
+            ended,
+            steering,
+            metrics,
+            log,
+        };
         app.start_workers(cores, listeners, &ending)?;
         Ok(app)
     }
@@ -116,6 +133,7 @@ impl App {
         ending: &UnboundedSender<usize>,
     ) -> anyhow::Result<()> {
         let open_connections = Arc::new(AtomicUsize::new(0));
+        let mailboxes = Mailboxes::new(cores.len());
         for (id, (core, listeners)) in cores.iter().zip(listeners).enumerate() {
             self.metrics.set_worker_cpu(id, *core);
             let spec = WorkerSpec {
@@ -127,6 +145,8 @@ impl App {
                 metrics: self.metrics.worker(id).context("a worker without cells")?,
                 log: self.log.clone(),
                 open_connections: Arc::clone(&open_connections),
+                steering: Arc::clone(&self.steering),
+                mailboxes: mailboxes.clone(),
             };
             let started = worker::start(spec, ending.clone());
             self.workers.push(started.with_context(|| format!("cannot start worker {id}"))?);
@@ -138,7 +158,7 @@ impl App {
     /// end.
     fn run(mut self) -> anyhow::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let admin = admin::Server::bind(&self.config.admin, &self.metrics)?;
+        let admin = admin::Server::bind(&self.config.admin, &self.metrics, &self.steering)?;
         let local = LocalSet::new();
         local.block_on(&runtime, async {
             let stopped = self.control(admin).await;

@@ -101,6 +101,7 @@ impl App {
         self.compiler.names.configure(config.dns);
         self.log.configure(config.log.clone());
         self.metrics.config_applied(snapshot::facts(&self.source.path, &config));
+        super::steering::apply(&self.steering, Arc::clone(&snapshot.front.steering));
         tracing::info!(generation = snapshot.generation, "configuration reloaded");
         self.snapshots.send_replace(Arc::new(snapshot));
         self.config = config;
@@ -127,6 +128,7 @@ fn warn_of_restart(old: &Config, new: &Config) {
         ("address", old.listen != new.listen),
         ("portcullis.workers", old.workers != new.workers),
         ("portcullis.admin_address", old.admin.address != new.admin.address),
+        ("portcullis.steering.mode", old.steering.mode != new.steering.mode),
     ];
     for (key, _) in changed.iter().filter(|(_, changed)| *changed) {
         tracing::warn!(key, "takes effect with the next start");

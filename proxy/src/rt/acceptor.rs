@@ -16,7 +16,8 @@ use rustix::{
 
 use super::{Operation, POLLIN, submit_poll};
 
-/// Accepts connections from a listening socket.
+/// Accepts connections from a listening socket. Dropping it leaves the socket listening where
+/// somebody else has it too.
 pub struct Acceptor {
     socket: Rc<OwnedFd>,
     waiting: Option<Operation>,
@@ -26,6 +27,12 @@ impl Acceptor {
     /// Takes a listening socket, which must be non-blocking.
     pub fn new(listener: OwnedFd) -> Acceptor {
         Acceptor { socket: Rc::new(listener), waiting: None }
+    }
+
+    /// Stops listening, for every holder of the socket.
+    pub fn close(self) {
+        // A refusal means that nobody listens there any more.
+        let _ = net::shutdown(&self.socket, Shutdown::Both);
     }
 
     /// Waits for a connection. Dropping the future between two polls loses none: a connection is
@@ -63,15 +70,6 @@ impl Acceptor {
         let (socket, peer) = net::acceptfrom_with(&self.socket, net::SocketFlags::CLOEXEC)?;
         let peer = peer.and_then(|address| SocketAddr::try_from(address).ok());
         Ok(Connection { socket, peer })
-    }
-}
-
-impl Drop for Acceptor {
-    fn drop(&mut self) {
-        // As for a stream: the wait in flight would keep the socket listening.
-        if self.waiting.is_some() {
-            let _ = net::shutdown(&self.socket, Shutdown::Both);
-        }
     }
 }
 
