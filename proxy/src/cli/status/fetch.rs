@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use portcullis_abi::HostName;
 use serde::de::DeserializeOwned;
 
 use crate::observe::{HostView, StatusView};
@@ -27,6 +28,9 @@ pub(crate) enum FetchError {
     /// The answer did not arrive.
     #[error("no answer from {0}: {1}")]
     Io(SocketAddr, #[source] io::Error),
+    /// It cannot be asked for.
+    #[error("`{0}` is not a DNS name")]
+    Host(String),
     /// Somebody else is there.
     #[error("{0} does not answer as portcullis does: {1}")]
     Answer(SocketAddr, String),
@@ -40,9 +44,9 @@ pub(crate) fn fetch(address: SocketAddr) -> Result<StatusView, FetchError> {
 
 /// Asks it where connections for a host go.
 pub(crate) fn fetch_host(address: SocketAddr, host: &str) -> Result<HostView, FetchError> {
-    // What is no part of a name would be part of the request.
-    let host: String = host.chars().filter(char::is_ascii_graphic).collect();
-    get(address, &format!("/steering?host={host}"))
+    let name = HostName::parse(host.as_bytes())
+        .ok_or_else(|| FetchError::Host(host.escape_debug().to_string()))?;
+    get(address, &format!("/steering?host={name}"))
 }
 
 /// Takes a worker out, or in again.

@@ -96,7 +96,7 @@ fn a_refused_reload_is_shown_with_every_line_of_its_reason() {
     let page = render(&status);
     assert!(page.contains(
         "generation 2\nlast reload refused T:\n  config.yaml:3: no such key\n  \
-         config.yaml:9: bad\u{fffd}[2J value\n\n"
+         config.yaml:9: bad\u{fffd}[2J value\nsteering "
     ));
 }
 
