@@ -2,20 +2,20 @@
 
 mod control;
 mod steering;
+mod workers;
 
 use std::{
     io,
     num::NonZeroUsize,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicUsize},
-    thread::JoinHandle,
+    sync::Arc,
     time::Duration,
 };
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use tokio::{
     sync::{
-        mpsc::{self, UnboundedReceiver, UnboundedSender},
+        mpsc::{self, UnboundedReceiver},
         watch,
     },
     task::LocalSet,
@@ -24,15 +24,15 @@ use tokio::{
 use crate::{
     admin,
     config::{self, Config, Environment, Loaded},
-    listener::Listener,
     observe::{Log, Metrics},
     snapshot::{self, Compiler},
-    steering::{Mailboxes, Steering},
+    steering::Steering,
     sys,
     tls::TicketKeys,
     upstream::Names,
-    worker::{self, Phase, Snapshot, WorkerSpec},
+    worker::{Phase, Snapshot},
 };
+use workers::{Common, Workers};
 
 /// How long the log may take to write what is left at the end.
 const LOG_FLUSH: Duration = Duration::from_secs(2);
@@ -77,7 +77,8 @@ struct App {
     compiler: Compiler,
     snapshots: watch::Sender<Arc<Snapshot>>,
     phase: watch::Sender<Phase>,
-    workers: Vec<JoinHandle<()>>,
+    /// `None` once they are waited for.
+    workers: Option<Workers>,
     ended: UnboundedReceiver<usize>,
     steering: Arc<Steering>,
     metrics: Arc<Metrics>,
@@ -109,8 +110,16 @@ impl App {
         let (snapshots, _) = watch::channel(snapshot);
         let (phase, _) = watch::channel(Phase::Running);
         let (ending, ended) = mpsc::unbounded_channel();
-        let workers = Vec::new();
-        let mut app = App {
+        let common = Common {
+            snapshots: snapshots.subscribe(),
+            phase: phase.subscribe(),
+            metrics: Arc::clone(&metrics),
+            log: log.clone(),
+            steering: Arc::clone(&steering),
+            ended: ending,
+        };
+        let workers = Some(Workers::start(common, cores, listeners)?);
+        Ok(App {
             source,
             config,
             compiler,
@@ -121,37 +130,7 @@ impl App {
             steering,
             metrics,
             log,
-        };
-        app.start_workers(cores, listeners, &ending)?;
-        Ok(app)
-    }
-
-    fn start_workers(
-        &mut self,
-        cores: &[Option<usize>],
-        listeners: Vec<Vec<Listener>>,
-        ending: &UnboundedSender<usize>,
-    ) -> anyhow::Result<()> {
-        let open_connections = Arc::new(AtomicUsize::new(0));
-        let mailboxes = Mailboxes::new(cores.len());
-        for (id, (core, listeners)) in cores.iter().zip(listeners).enumerate() {
-            self.metrics.set_worker_cpu(id, *core);
-            let spec = WorkerSpec {
-                id,
-                core: *core,
-                listeners,
-                snapshot: self.snapshots.subscribe(),
-                phase: self.phase.subscribe(),
-                metrics: self.metrics.worker(id).context("a worker without cells")?,
-                log: self.log.clone(),
-                open_connections: Arc::clone(&open_connections),
-                steering: Arc::clone(&self.steering),
-                mailboxes: mailboxes.clone(),
-            };
-            let started = worker::start(spec, ending.clone());
-            self.workers.push(started.with_context(|| format!("cannot start worker {id}"))?);
-        }
-        Ok(())
+        })
     }
 
     /// Controls until told to stop, then lets the workers drain. The admin listeners answer to the
@@ -170,14 +149,10 @@ impl App {
     async fn drain(&mut self) -> anyhow::Result<()> {
         self.metrics.set_state(crate::observe::State::Draining);
         self.phase.send_replace(Phase::Draining);
-        let workers = std::mem::take(&mut self.workers);
-        let ended = tokio::task::spawn_blocking(move || join(workers));
+        let Some(workers) = self.workers.take() else { return Ok(()) };
+        let ended = tokio::task::spawn_blocking(|| workers.join());
         ended.await.context("waiting for the workers")?
     }
-}
-
-fn join(workers: Vec<JoinHandle<()>>) -> anyhow::Result<()> {
-    workers.into_iter().try_for_each(JoinHandle::join).map_err(|_| anyhow!("a worker panicked"))
 }
 
 fn warn_of_few_descriptors(config: &Config) {

@@ -3,10 +3,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::bail;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::App;
+use super::{App, Workers};
 use crate::{
     admin,
     config::{self, Config, Watcher},
@@ -52,9 +51,7 @@ impl App {
                 Event::Stop => return Ok(()),
                 Event::Reload => self.reload(&mut watcher, &admin_settings),
                 Event::TicketKeysDue => self.rotate_ticket_keys(),
-                // Its listeners are gone: better to be restarted than to refuse a share of all
-                // connections.
-                Event::WorkerEnded(worker) => bail!("worker {worker} has ended"),
+                Event::WorkerEnded(worker) => self.replace_worker(worker)?,
             }
         }
     }
@@ -67,7 +64,7 @@ impl App {
             version = env!("CARGO_PKG_VERSION"),
             listen = addresses(&self.config.listen.addresses),
             admin = addresses(&admin.addresses()),
-            workers = self.workers.len(),
+            workers = self.workers.as_ref().map_or(0, Workers::len),
             routes = self.config.routes.len(),
             "serving"
         );
@@ -106,6 +103,14 @@ impl App {
         self.snapshots.send_replace(Arc::new(snapshot));
         self.config = config;
         Ok(())
+    }
+
+    /// Fails where too many have ended: better to be restarted whole than to serve in part.
+    fn replace_worker(&mut self, worker: usize) -> anyhow::Result<()> {
+        match &mut self.workers {
+            Some(workers) => workers.restart(worker),
+            None => Ok(()),
+        }
     }
 
     fn refuse(&self, reason: &str) {

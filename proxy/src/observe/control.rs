@@ -43,6 +43,7 @@ pub(super) struct Control {
     /// When the configuration in use was read, in milliseconds since the epoch.
     pub(super) last_success_ms: Option<i64>,
     pub(super) ticket_key_rotations: u64,
+    pub(super) worker_restarts: u64,
     cpus: Vec<Option<usize>>,
 }
 
@@ -178,6 +179,11 @@ impl Metrics {
     /// Counts a new key for session tickets.
     pub fn ticket_key_rotated(&self) {
         self.control().ticket_key_rotations += 1;
+    }
+
+    /// Counts a worker that took the place of one that had ended.
+    pub fn worker_restarted(&self) {
+        self.control().worker_restarts += 1;
     }
 
     /// All metrics in the Prometheus text format, version 0.0.4.

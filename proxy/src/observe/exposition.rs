@@ -80,6 +80,7 @@ fn control(metrics: &Metrics, control: &Control) {
         gauge(names::POMERIUM_RELOAD_TIMESTAMP, &[], time_ms as f64 / 1e3);
     }
     counter(names::TICKET_KEY_ROTATIONS, &[], control.ticket_key_rotations);
+    counter(names::WORKER_RESTARTS, &[], control.worker_restarts);
     counter(names::LOG_RECORDS_DROPPED, &[], metrics.log_records_dropped());
     certificates(control);
 }

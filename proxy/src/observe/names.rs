@@ -66,6 +66,8 @@ metrics! {
         "End of the validity of a certificate of our own, in seconds since the epoch.";
     TICKET_KEY_ROTATIONS = Counter "portcullis_tls_ticket_key_rotations_total" in "" by []:
         "New keys for session tickets.";
+    WORKER_RESTARTS = Counter "portcullis_worker_restarts_total" in "" by []:
+        "Workers that took the place of one that had ended, which is a bug.";
     LOG_RECORDS_DROPPED = Counter "portcullis_log_records_dropped_total" in "" by []:
         "Log records lost because the log's reader was too slow or gone.";
 
