@@ -280,3 +280,6 @@ impl std::fmt::Debug for Stream {
         f.debug_struct("Stream").field("fd", &self.socket.as_raw_fd()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

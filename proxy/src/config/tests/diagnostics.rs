@@ -1,6 +1,7 @@
 //! A snippet, and exactly what is said about it. A certificate follows each snippet.
 
 mod routes;
+mod steering;
 
 use super::support::{base64_of, errors, errors_of, warnings};
 
