@@ -222,6 +222,20 @@ impl Raw {
         Self::secure(Self::tcp(address).wire.in_pieces(1).secured(tls))
     }
 
+    /// Begins TLS on a connection of [`Raw::tcp`].
+    ///
+    /// # Errors
+    /// How the connection ended, if it did so in the handshake.
+    ///
+    /// # Panics
+    /// When the name is none.
+    pub fn start_tls(self, name: &str) -> Result<Self, End> {
+        let server = ServerName::try_from(name.to_owned()).expect("a DNS name");
+        let config = TlsOptions::name(name).config();
+        let tls = ClientConnection::new(config, server).expect("a TLS client");
+        Self::secure(self.wire.secured(tls))
+    }
+
     fn secure(mut wire: Wire) -> Result<Self, End> {
         wire.handshake().map_err(|error| End::of(&error))?;
         Ok(Self { wire, received: Vec::new() })

@@ -1,10 +1,19 @@
 //! Steering by hand-off: connections go to the worker that their name belongs to.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use portcullis_tests::{
-    Backend, Load, Proxy, Raw, metrics::Metrics, openssl, openssl::SClient, proxy::portcullis,
-    raw::TlsOptions, wait::until, wire::End,
+    Backend, Load, Proxy, Raw,
+    metrics::Metrics,
+    openssl,
+    openssl::SClient,
+    proxy::portcullis,
+    raw::{TlsOptions, hello},
+    wait::until,
+    wire::End,
 };
 use serde_json::Value;
 
@@ -124,20 +133,24 @@ fn a_hello_that_comes_byte_by_byte_is_read_whole_before_it_is_handed_over() {
 #[test]
 fn the_time_for_the_handshake_runs_on_across_a_hand_over() {
     let backend = Backend::text("x");
-    let proxy = config(&backend, 1, "").own("handshake_timeout", "1s").start();
-    // A hello and then silence, until one was handed over.
-    let hello = portcullis_tests::raw::hello(&host(0));
-    let silent: Vec<_> = (0..16)
-        .map(|_| {
-            let mut raw = Raw::tcp(proxy.address());
-            raw.send_raw(&hello);
-            raw
-        })
-        .collect();
+    let proxy = config(&backend, 1, "").own("handshake_timeout", "3s").start();
+    let start = Instant::now();
+    let hello = hello(&host(0));
+    let (first, rest) = hello.split_at(100);
+    let mut slow: Vec<_> = (0..16).map(|_| Raw::tcp(proxy.address())).collect();
+    for raw in &mut slow {
+        raw.send_raw(first);
+    }
+    std::thread::sleep(Duration::from_secs(2)); // it is the slowness that is tested
+    for raw in &mut slow {
+        raw.send_raw(rest);
+    }
     proxy.wait_for_metric(OUTCOMES, &[("outcome", "handed_off")], |count| count >= 1.0);
     let timeouts = [("result", "timeout")];
     proxy.wait_for_metric("portcullis_tls_handshakes_total", &timeouts, |count| count == 16.0);
-    for raw in silent {
+    let took = start.elapsed();
+    assert!(took < Duration::from_millis(4700), "the time began anew: {took:?}");
+    for raw in slow {
         assert_ne!(raw.to_end().end, End::Deadline);
     }
 }
@@ -223,7 +236,7 @@ fn a_worker_that_is_drained_takes_no_more_and_loses_nothing() {
     let load = Load::start(&proxy, "h0", 6);
     load.wait_for(100);
     let id = home.to_string();
-    for round in 0..3 {
+    for _ in 0..3 {
         let drained = portcullis(&[], &["drain", "--worker", &id, "--address", &address], None);
         assert_eq!(drained.code, Some(0), "{drained:?}");
         let shown = explain(&proxy, &host(0));
@@ -239,7 +252,6 @@ fn a_worker_that_is_drained_takes_no_more_and_loses_nothing() {
             explain(&proxy, &host(0))["order"][0]["available"] == true
         });
         load.wait_for(100);
-        assert!(round < 3);
     }
     load.finish();
     // No connection stays on a drained worker, whoever it asks for.
@@ -259,18 +271,21 @@ fn a_worker_that_is_drained_takes_no_more_and_loses_nothing() {
 }
 
 #[test]
-fn stopping_in_the_middle_of_hand_overs_ends_every_request_well() {
+fn connections_that_have_not_said_hello_when_the_process_is_stopped_are_served() {
     let backend = Backend::text("x");
     let mut proxy = config(&backend, 8, "").own("drain_timeout", "30s").start();
-    let mut held: Vec<_> = (0..64).map(|n| (n, Raw::tls(proxy.address(), &host(n % 8)))).collect();
-    for (n, raw) in &mut held {
-        raw.send(format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", host(*n % 8)));
-    }
+    let silent: Vec<_> = (0..32).map(|n| (host(n % 8), Raw::tcp(proxy.address()))).collect();
+    let accepted = "portcullis_connections_accepted_total";
+    proxy.wait_for_metric(accepted, &[], |count| count == 32.0);
     proxy.signal(rustix::process::Signal::TERM);
-    for (_, raw) in held {
+    until("the proxy to be unready", || {
+        proxy.admin("/readyz").is_some_and(|response| response.status == 503)
+    });
+    for (host, raw) in silent {
+        let mut raw = raw.start_tls(&host).unwrap_or_else(|end| panic!("{end:?}"));
+        raw.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
         let answer = raw.to_end();
-        assert_eq!(answer.end, End::Clean, "{answer:?}");
-        assert_eq!(answer.response().status, 200);
+        assert_eq!((&answer.end, answer.response().status), (&End::Clean, 200), "{answer:?}");
     }
     assert_eq!(proxy.wait().code(), Some(0));
     proxy.assert_no_panic();

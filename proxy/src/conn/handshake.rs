@@ -23,7 +23,7 @@ const FATAL_UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 /// What came of an accepted connection.
 pub(super) enum Outcome {
     /// The handshake is done.
-    Done(TlsStream),
+    Done(Box<TlsStream>),
     /// It failed: the peer has been told, and there is a record.
     Failed,
     /// Another worker goes on with it.
@@ -44,7 +44,7 @@ pub(super) async fn accept(
     match rt::timeout_at(deadline, attempt(connection, stream, hello, permit, tls)).await {
         Ok(Ok(Some(stream))) => {
             count_success(connection, &stream);
-            Outcome::Done(stream)
+            Outcome::Done(Box::new(stream))
         }
         Ok(Ok(None)) => Outcome::HandedOver,
         Ok(Err(failure)) => {

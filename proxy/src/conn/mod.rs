@@ -182,7 +182,7 @@ async fn serve_accepted(
             };
             let facts = Rc::new(tls_facts(peer, local, &stream));
             let is_http2 = stream.session().alpn_protocol() == Some(b"h2");
-            let transport = Transport::Tls(Box::new(stream));
+            let transport = Transport::Tls(stream);
             if is_http2 {
                 http2::serve(connection, transport, facts).await
             } else {

@@ -42,7 +42,7 @@ fn hand_to(
         Ok(socket) => socket,
         Err(stream) => {
             *permit = Some(held);
-            return Steered::Here(stream, received);
+            return Steered::Here(*stream, received);
         }
     };
     let accepted = Accepted {

@@ -67,15 +67,15 @@ impl Stream {
 
     /// Gives the socket back, for another thread's ring. Only while nothing is in flight on it and
     /// nothing waits to be sent; otherwise gives back the stream.
-    pub fn into_socket(self) -> Result<OwnedFd, Stream> {
+    pub fn into_socket(self) -> Result<OwnedFd, Box<Stream>> {
         let in_flight = self.sending.is_some() || matches!(self.readable, Readable::Waiting(_));
         if in_flight || !self.outgoing.is_empty() {
-            return Err(self);
+            return Err(Box::new(self));
         }
         let socket = Rc::clone(&self.socket);
         drop(self);
         // An operation that was given up would hold it still.
-        Rc::try_unwrap(socket).map_err(Stream::over)
+        Rc::try_unwrap(socket).map_err(|socket| Box::new(Stream::over(socket)))
     }
 
     /// Connects over TCP, without Nagle's delay.

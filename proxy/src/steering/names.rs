@@ -57,7 +57,7 @@ impl Names {
         };
         match pattern {
             Pattern::Exact(name) => {
-                self.exact.insert(name.as_bytes().into(), entry);
+                self.exact.insert(name.into_boxed_bytes(), entry);
             }
             Pattern::Ending(ending) => {
                 if let Err(at) = self.ending_lengths.binary_search_by(|len| ending.len().cmp(len)) {
@@ -96,7 +96,7 @@ impl Names {
 /// Which names a host of the configuration stands for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Pattern {
-    Exact(HostName),
+    Exact(Box<str>),
     /// All names with this ending.
     Ending(Box<str>),
 }
@@ -105,7 +105,8 @@ impl Pattern {
     /// `None` where no name that a client can ask for would match.
     fn parse(host: &str) -> Option<Pattern> {
         let Some((_, ending)) = host.rsplit_once('*') else {
-            return HostName::parse(host.as_bytes()).map(Pattern::Exact);
+            let name = HostName::parse(host.as_bytes())?;
+            return Some(Pattern::Exact(name.as_str().into()));
         };
         let ending = ending.to_ascii_lowercase();
         let fits = ending.len() <= MAX_NAME_LEN && ending.bytes().all(is_of_a_name);
@@ -114,7 +115,7 @@ impl Pattern {
 
     fn text(&self) -> String {
         match self {
-            Pattern::Exact(name) => name.as_str().to_owned(),
+            Pattern::Exact(name) => name.to_string(),
             Pattern::Ending(ending) => format!("*{ending}"),
         }
     }
@@ -123,7 +124,7 @@ impl Pattern {
     fn covers(&self, other: &Pattern) -> bool {
         match (self, other) {
             (Pattern::Exact(_), _) => self == other,
-            (Pattern::Ending(ending), Pattern::Exact(name)) => name.as_str().ends_with(&**ending),
+            (Pattern::Ending(ending), Pattern::Exact(name)) => name.ends_with(&**ending),
             (Pattern::Ending(ending), Pattern::Ending(other)) => other.ends_with(&**ending),
         }
     }

@@ -5,7 +5,7 @@ use crate::observe::HostView;
 
 /// Lines for a terminal, the last one ended too.
 pub(crate) fn render(view: &HostView) -> String {
-    let mut page = format!("{}", printable(&view.host));
+    let mut page = printable(&view.host);
     if let Some(pattern) = &view.pattern {
         page.push_str(&format!("  matches {}", printable(pattern)));
     }

@@ -73,7 +73,7 @@ fn longest_prefix(keys: &[(NameKey, Home)], name: &HostName) -> Option<Home> {
     wanted.set(name);
     let fits = |key: &NameKey| {
         let len = key.prefix_bits as usize / 8;
-        assert!(len <= NAME_KEY_LEN && key.prefix_bits % 8 == 0);
+        assert!(len <= NAME_KEY_LEN && key.prefix_bits.is_multiple_of(8));
         key.prefix_bits <= wanted.prefix_bits && key.reversed[..len] == wanted.reversed[..len]
     };
     keys.iter().filter(|(key, _)| fits(key)).max_by_key(|(key, _)| key.prefix_bits).map(|k| k.1)
