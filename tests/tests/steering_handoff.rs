@@ -207,7 +207,8 @@ fn names_that_no_route_has_are_refused_before_the_handshake() {
         let backend = Backend::text("x");
         let steering = format!("{{mode: {mode}, unknown_sni: refuse}}");
         let proxy = config(&backend, 2, "").own("steering", &steering).start();
-        let unknown = SClient::new(proxy.address(), &format!("nobody.{DOMAIN}")).run("");
+        let unknown =
+            SClient::new(proxy.address(), &format!("nobody.{DOMAIN}")).run(&openssl::get("nobody"));
         assert_eq!(openssl::alert(&unknown), Some(112), "{unknown:?}");
         let refused = proxy.wait_for_refusal(|line| line["alert"] == "UnrecognisedName");
         assert_eq!(refused["tls-sni-hostname"], format!("nobody.{DOMAIN}"), "{refused}");

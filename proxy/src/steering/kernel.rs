@@ -5,7 +5,6 @@ use std::{io, os::fd::BorrowedFd, sync::Arc};
 use portcullis_abi::{Home, NameKey, SteeringSettings, Verdict, WorkerSlot};
 
 /// Attached programs.
-#[derive(Debug)]
 pub enum Kernel {}
 
 /// Why the programs cannot be attached.

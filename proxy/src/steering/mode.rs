@@ -40,9 +40,9 @@ pub enum ModeError {
     Syncookies(String),
     /// The programs cannot be attached.
     #[error(
-        "portcullis.steering.mode is kernel, but the programs cannot be attached: {0}; they need \
-         CAP_BPF and CAP_NET_ADMIN (AmbientCapabilities=CAP_BPF CAP_NET_ADMIN) or root, or set the \
-         mode to auto"
+        "portcullis.steering.mode is kernel, but the programs cannot be attached: {0}; start as \
+         root or with AmbientCapabilities=CAP_BPF CAP_PERFMON CAP_NET_ADMIN, or set the mode to \
+         auto"
     )]
     Attach(#[from] KernelError),
     /// The table of loads ends there.
@@ -54,7 +54,6 @@ pub enum ModeError {
 }
 
 /// What was decided.
-#[derive(Debug)]
 pub(super) struct Decided {
     pub(super) mode: Mode,
     pub(super) reason: String,
@@ -113,8 +112,12 @@ fn without_hint(error: &ModeError) -> String {
 mod tests {
     use super::*;
 
+    fn error() -> KernelError {
+        KernelError::NotBuilt
+    }
+
     fn refused() -> Result<Kernel, KernelError> {
-        Err(KernelError::NotBuilt)
+        Err(error())
     }
 
     #[test]
@@ -141,7 +144,7 @@ mod tests {
     fn the_error_names_the_line_that_mends_it() {
         let error = ModeError::Syncookies("1".to_owned()).to_string();
         assert!(error.contains("sysctl -w net.ipv4.tcp_syncookies=2"), "{error}");
-        let error = ModeError::Attach(KernelError::NotBuilt).to_string();
-        assert!(error.contains("CAP_BPF CAP_NET_ADMIN"), "{error}");
+        let error = ModeError::Attach(error()).to_string();
+        assert!(error.contains("CAP_BPF CAP_PERFMON CAP_NET_ADMIN"), "{error}");
     }
 }

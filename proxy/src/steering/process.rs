@@ -1,6 +1,7 @@
 //! Steering as the whole process has it.
 
 use std::{
+    fmt,
     os::fd::BorrowedFd,
     sync::{
         Arc, Mutex, PoisonError,
@@ -14,7 +15,6 @@ use portcullis_abi::Verdict;
 use super::{Board, Kernel, KernelError, Mode, ModeChoice, ModeError, Rules, mode::decide};
 
 /// The mode that runs, the table of loads, and the rules in use.
-#[derive(Debug)]
 pub struct Steering {
     mode: Mode,
     reason: String,
@@ -125,6 +125,17 @@ impl Steering {
                 None
             }
         }
+    }
+}
+
+impl fmt::Debug for Steering {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Steering { mode, reason, board, .. } = self;
+        f.debug_struct("Steering")
+            .field("mode", mode)
+            .field("reason", reason)
+            .field("board", board)
+            .finish_non_exhaustive()
     }
 }
 
