@@ -144,7 +144,7 @@ mod tests {
     fn the_error_names_the_line_that_mends_it() {
         let error = ModeError::Syncookies("1".to_owned()).to_string();
         assert!(error.contains("sysctl -w net.ipv4.tcp_syncookies=2"), "{error}");
-        let error = ModeError::Attach(error()).to_string();
+        let error = ModeError::Attach(self::error()).to_string();
         assert!(error.contains("CAP_BPF CAP_PERFMON CAP_NET_ADMIN"), "{error}");
     }
 }
