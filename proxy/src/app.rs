@@ -1,20 +1,21 @@
 //! The start-up order. The only file that sees every room.
 
 mod control;
+mod steering;
+mod workers;
 
 use std::{
     io,
     num::NonZeroUsize,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicUsize},
-    thread::JoinHandle,
+    sync::Arc,
     time::Duration,
 };
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use tokio::{
     sync::{
-        mpsc::{self, UnboundedReceiver, UnboundedSender},
+        mpsc::{self, UnboundedReceiver},
         watch,
     },
     task::LocalSet,
@@ -23,14 +24,15 @@ use tokio::{
 use crate::{
     admin,
     config::{self, Config, Environment, Loaded},
-    listener::Listener,
     observe::{Log, Metrics},
     snapshot::{self, Compiler},
+    steering::Steering,
     sys,
     tls::TicketKeys,
     upstream::Names,
-    worker::{self, Phase, Snapshot, WorkerSpec},
+    worker::{Phase, Snapshot},
 };
+use workers::{Common, Workers};
 
 /// How long the log may take to write what is left at the end.
 const LOG_FLUSH: Duration = Duration::from_secs(2);
@@ -75,8 +77,10 @@ struct App {
     compiler: Compiler,
     snapshots: watch::Sender<Arc<Snapshot>>,
     phase: watch::Sender<Phase>,
-    workers: Vec<JoinHandle<()>>,
+    /// `None` once they are waited for.
+    workers: Option<Workers>,
     ended: UnboundedReceiver<usize>,
+    steering: Arc<Steering>,
     metrics: Arc<Metrics>,
     log: Log,
 }
@@ -91,54 +95,49 @@ impl App {
     ) -> anyhow::Result<App> {
         warn_of_few_descriptors(&config);
         // Before anything runs: an address in use ends the start at once.
-        let listeners = cores.iter().map(|_| config.listen.bind()).collect::<Result<_, _>>()?;
+        let listeners: Vec<_> =
+            cores.iter().map(|_| config.listen.bind()).collect::<Result<_, _>>()?;
 
         let tickets = TicketKeys::generate().context("no randomness for ticket keys")?;
         let names = Arc::new(Names::new(config.dns));
-        let mut compiler = Compiler::new(Arc::clone(&metrics), names, Arc::new(tickets));
+        let mut compiler =
+            Compiler::new(Arc::clone(&metrics), names, Arc::new(tickets), cores.len());
         let snapshot = Arc::new(compiler.compile(&config)?);
+        let rules = Arc::clone(&snapshot.front.steering);
+        let steering = steering::start(config.steering.mode, &listeners, rules, &metrics)?;
         metrics.config_applied(snapshot::facts(&source.path, &config));
 
         let (snapshots, _) = watch::channel(snapshot);
         let (phase, _) = watch::channel(Phase::Running);
         let (ending, ended) = mpsc::unbounded_channel();
-        let workers = Vec::new();
-        let mut app =
-            App { source, config, compiler, snapshots, phase, workers, ended, metrics, log };
-        app.start_workers(cores, listeners, &ending)?;
-        Ok(app)
-    }
-
-    fn start_workers(
-        &mut self,
-        cores: &[Option<usize>],
-        listeners: Vec<Vec<Listener>>,
-        ending: &UnboundedSender<usize>,
-    ) -> anyhow::Result<()> {
-        let open_connections = Arc::new(AtomicUsize::new(0));
-        for (id, (core, listeners)) in cores.iter().zip(listeners).enumerate() {
-            self.metrics.set_worker_cpu(id, *core);
-            let spec = WorkerSpec {
-                id,
-                core: *core,
-                listeners,
-                snapshot: self.snapshots.subscribe(),
-                phase: self.phase.subscribe(),
-                metrics: self.metrics.worker(id).context("a worker without cells")?,
-                log: self.log.clone(),
-                open_connections: Arc::clone(&open_connections),
-            };
-            let started = worker::start(spec, ending.clone());
-            self.workers.push(started.with_context(|| format!("cannot start worker {id}"))?);
-        }
-        Ok(())
+        let common = Common {
+            snapshots: snapshots.subscribe(),
+            phase: phase.subscribe(),
+            metrics: Arc::clone(&metrics),
+            log: log.clone(),
+            steering: Arc::clone(&steering),
+            ended: ending,
+        };
+        let workers = Some(Workers::start(common, cores, listeners)?);
+        Ok(App {
+            source,
+            config,
+            compiler,
+            snapshots,
+            phase,
+            workers,
+            ended,
+            steering,
+            metrics,
+            log,
+        })
     }
 
     /// Controls until told to stop, then lets the workers drain. The admin listeners answer to the
     /// end.
     fn run(mut self) -> anyhow::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let admin = admin::Server::bind(&self.config.admin, &self.metrics)?;
+        let admin = admin::Server::bind(&self.config.admin, &self.metrics, &self.steering)?;
         let local = LocalSet::new();
         local.block_on(&runtime, async {
             let stopped = self.control(admin).await;
@@ -150,14 +149,10 @@ impl App {
     async fn drain(&mut self) -> anyhow::Result<()> {
         self.metrics.set_state(crate::observe::State::Draining);
         self.phase.send_replace(Phase::Draining);
-        let workers = std::mem::take(&mut self.workers);
-        let ended = tokio::task::spawn_blocking(move || join(workers));
+        let Some(workers) = self.workers.take() else { return Ok(()) };
+        let ended = tokio::task::spawn_blocking(|| workers.join());
         ended.await.context("waiting for the workers")?
     }
-}
-
-fn join(workers: Vec<JoinHandle<()>>) -> anyhow::Result<()> {
-    workers.into_iter().try_for_each(JoinHandle::join).map_err(|_| anyhow!("a worker panicked"))
 }
 
 fn warn_of_few_descriptors(config: &Config) {

@@ -11,6 +11,8 @@ use std::{
 
 use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
+use serde::Serialize;
+use status::FetchError;
 
 use crate::{
     app,
@@ -33,6 +35,8 @@ enum Command {
     Check(ConfigFile),
     /// Show workers, routes, certificates and upstream connections of a running proxy.
     Status(Status),
+    /// Take a worker out: new connections go to the others, and what it has it keeps.
+    Drain(Drain),
     /// Print a shell's completions.
     Completions {
         /// The shell.
@@ -55,15 +59,36 @@ struct ConfigFile {
 
 #[derive(Debug, clap::Args)]
 struct Status {
+    #[command(flatten)]
+    admin: AdminAddress,
+    /// Show where connections for this host go instead, and why.
+    #[arg(long)]
+    host: Option<String>,
+    /// Print it as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct Drain {
+    #[command(flatten)]
+    admin: AdminAddress,
+    /// The worker's number.
+    #[arg(long)]
+    worker: u32,
+    /// Take it in again.
+    #[arg(long)]
+    undo: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct AdminAddress {
     /// The configuration that names the administrative address.
     #[command(flatten)]
     file: ConfigFile,
     /// The administrative address, instead of the configuration's.
     #[arg(long)]
     address: Option<SocketAddr>,
-    /// Print it as JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 impl Arguments {
@@ -72,7 +97,8 @@ impl Arguments {
         match self.command {
             Command::Run(file) => run(&file.config),
             Command::Check(file) => check(&file.config),
-            Command::Status(status) => show_status(&status),
+            Command::Status(status) => status.run(),
+            Command::Drain(drain) => drain.run(),
             Command::Completions { shell } => {
                 let mut command = Arguments::command();
                 clap_complete::generate(shell, &mut command, "portcullis", &mut std::io::stdout());
@@ -110,23 +136,48 @@ fn check(path: &Path) -> ExitCode {
     }
 }
 
-fn show_status(arguments: &Status) -> ExitCode {
-    let address = match arguments.address() {
-        Ok(address) => address,
-        Err(problem) => return fail(&problem),
-    };
-    match status::fetch(address) {
-        Ok(view) if arguments.json => match serde_json::to_string_pretty(&view) {
+impl Status {
+    fn run(&self) -> ExitCode {
+        let address = match self.admin.resolve() {
+            Ok(address) => address,
+            Err(problem) => return fail(&problem),
+        };
+        let shown = match &self.host {
+            None => status::fetch(address).map(|view| self.show(&view, status::render)),
+            Some(host) => {
+                status::fetch_host(address, host).map(|view| self.show(&view, status::render_host))
+            }
+        };
+        shown.unwrap_or_else(|error| fail(&format!("no status from {address}: {error}")))
+    }
+
+    fn show<T: Serialize>(&self, view: &T, render: impl Fn(&T) -> String) -> ExitCode {
+        if !self.json {
+            return print(&render(view));
+        }
+        match serde_json::to_string_pretty(view) {
             Ok(json) => print(&(json + "\n")),
             Err(error) => fail(&error.to_string()),
-        },
-        Ok(view) => print(&status::render(&view)),
-        Err(error) => fail(&format!("no status from {address}: {error}")),
+        }
     }
 }
 
-impl Status {
-    fn address(&self) -> Result<SocketAddr, String> {
+impl Drain {
+    fn run(&self) -> ExitCode {
+        let ordered = self.admin.resolve().and_then(|address| {
+            let ordered = status::order_drain(address, self.worker, !self.undo);
+            ordered.map_err(|error: FetchError| error.to_string())
+        });
+        match ordered {
+            Ok(()) if self.undo => print(&format!("worker {} is in use\n", self.worker)),
+            Ok(()) => print(&format!("worker {} takes no more connections\n", self.worker)),
+            Err(problem) => fail(&problem),
+        }
+    }
+}
+
+impl AdminAddress {
+    fn resolve(&self) -> Result<SocketAddr, String> {
         if let Some(address) = self.address {
             return Ok(address);
         }

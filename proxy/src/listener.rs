@@ -33,6 +33,14 @@ pub struct Listener {
     pub service: Service,
 }
 
+impl Listener {
+    /// Another handle on the same socket.
+    pub fn try_clone(&self) -> io::Result<Listener> {
+        let socket = self.socket.try_clone()?;
+        Ok(Listener { socket, address: self.address, service: self.service })
+    }
+}
+
 /// Connections waiting to be accepted; the kernel takes `net.core.somaxconn` where that is less.
 const BACKLOG: i32 = 4096;
 

@@ -16,7 +16,7 @@ use std::{
     io,
     os::fd::{AsRawFd, OwnedFd},
     rc::Rc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use io_uring::{cqueue, opcode, squeue, types::Fd};
@@ -76,6 +76,11 @@ pub async fn yield_now() {
 /// Gives up on a future after a time.
 pub async fn timeout<F: Future>(duration: Duration, future: F) -> Result<F::Output, Elapsed> {
     tokio::time::timeout(duration, future).await.map_err(|_| Elapsed)
+}
+
+/// Gives up on a future at a time.
+pub async fn timeout_at<F: Future>(deadline: Instant, future: F) -> Result<F::Output, Elapsed> {
+    tokio::time::timeout_at(deadline.into(), future).await.map_err(|_| Elapsed)
 }
 
 /// A [`timeout`] passed.

@@ -7,6 +7,7 @@ use crate::{
     conn::Front,
     http::{self, ActionSpec, Site},
     observe::{CertificateFacts, CertificateUsage, ConfigFacts, Metrics, RouteFacts},
+    steering,
     tls::{Identity, ServerTls, TicketKeys},
     upstream::{Cluster, Names},
     worker::Snapshot,
@@ -24,17 +25,36 @@ pub struct Compiler {
     pub names: Arc<Names>,
     /// For session tickets.
     pub tickets: Arc<TicketKeys>,
+    workers: u32,
     generation: u64,
 }
 
+/// A configuration that cannot be used as this process runs.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// The TLS settings.
+    #[error(transparent)]
+    Tls(#[from] rustls::Error),
+    /// The pins.
+    #[error(transparent)]
+    Pin(#[from] steering::NoSuchWorker),
+}
+
 impl Compiler {
-    /// For the first configuration.
-    pub fn new(metrics: Arc<Metrics>, names: Arc<Names>, tickets: Arc<TicketKeys>) -> Compiler {
-        Compiler { metrics, names, tickets, generation: 0 }
+    /// For the first configuration, and for so many workers.
+    pub fn new(
+        metrics: Arc<Metrics>,
+        names: Arc<Names>,
+        tickets: Arc<TicketKeys>,
+        workers: usize,
+    ) -> Compiler {
+        let workers = u32::try_from(workers).unwrap_or(u32::MAX);
+        Compiler { metrics, names, tickets, workers, generation: 0 }
     }
 
     /// Compiles a configuration. On an error nothing has changed.
-    pub fn compile(&mut self, config: &Config) -> Result<Snapshot, rustls::Error> {
+    pub fn compile(&mut self, config: &Config) -> Result<Snapshot, CompileError> {
+        let steering = Arc::new(steering::Rules::new(&config.steering, self.workers)?);
         let tls =
             config.tls.as_ref().map(|spec| ServerTls::new(spec, &self.tickets)).transpose()?;
         let routes = config.routes.iter().map(|route| self.route(route)).collect();
@@ -42,7 +62,7 @@ impl Compiler {
         self.generation += 1;
         Ok(Snapshot {
             generation: self.generation,
-            front: Arc::new(Front { tls, settings: config.connections.clone() }),
+            front: Arc::new(Front { tls, settings: config.connections.clone(), steering }),
             site: Arc::new(Site::new(config.http.clone(), routes, unrouted)),
         })
     }

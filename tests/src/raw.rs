@@ -104,6 +104,19 @@ pub fn read_key(path: &std::path::Path) -> PrivateKeyDer<'static> {
     PrivateKeyDer::from_pem_file(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// The ClientHello of a client that asks for this name.
+///
+/// # Panics
+/// When the name is none.
+pub fn hello(name: &str) -> Vec<u8> {
+    let server = ServerName::try_from(name.to_owned()).expect("a DNS name");
+    let config = TlsOptions::name(name).config();
+    let mut tls = ClientConnection::new(config, server).expect("a TLS client");
+    let mut bytes = Vec::new();
+    tls.write_tls(&mut bytes).expect("a vector takes everything");
+    bytes
+}
+
 /// A connection to the proxy, or to any other server.
 #[derive(Debug)]
 pub struct Raw {
@@ -207,6 +220,20 @@ impl Raw {
         let server = ServerName::try_from(name.to_owned()).expect("a DNS name");
         let tls = ClientConnection::new(config, server).expect("a TLS client");
         Self::secure(Self::tcp(address).wire.in_pieces(1).secured(tls))
+    }
+
+    /// Begins TLS on a connection of [`Raw::tcp`].
+    ///
+    /// # Errors
+    /// How the connection ended, if it did so in the handshake.
+    ///
+    /// # Panics
+    /// When the name is none.
+    pub fn start_tls(self, name: &str) -> Result<Self, End> {
+        let server = ServerName::try_from(name.to_owned()).expect("a DNS name");
+        let config = TlsOptions::name(name).config();
+        let tls = ClientConnection::new(config, server).expect("a TLS client");
+        Self::secure(self.wire.secured(tls))
     }
 
     fn secure(mut wire: Wire) -> Result<Self, End> {

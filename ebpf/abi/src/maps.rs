@@ -23,12 +23,18 @@ impl WorkerSlot {
     /// Its load with what is on its way to it; `None` when it takes no connections.
     #[inline(always)]
     pub fn current(&self) -> Option<u32> {
+        let load = self.carried();
+        (self.available.load(Ordering::Relaxed) != 0).then_some(load)
+    }
+
+    /// The same, whether or not it takes connections.
+    #[inline(always)]
+    pub fn carried(&self) -> u32 {
         let under_way =
             self.sent.load(Ordering::Relaxed).wrapping_sub(self.taken.load(Ordering::Relaxed));
         // Taken before it was seen to be sent: the counts are read one after the other.
         let under_way = if under_way > u32::MAX / 2 { 0 } else { under_way };
-        let load = self.load.load(Ordering::Relaxed).saturating_add(under_way);
-        (self.available.load(Ordering::Relaxed) != 0).then_some(load)
+        self.load.load(Ordering::Relaxed).saturating_add(under_way)
     }
 
     /// Notes a connection sent its way.

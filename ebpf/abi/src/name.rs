@@ -34,6 +34,14 @@ impl HostName {
     /// No name: the place [`sni`](crate::sni) writes one into.
     pub const EMPTY: Self = Self { len: 0, bytes: [0; RUN_LEN] };
 
+    /// A name from the configuration or the command line. `None` for what no client can ask for:
+    /// an IP address, or anything else that is no DNS name.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let mut name = Self::EMPTY;
+        let len = u32::try_from(text.len()).ok()?;
+        matches!(name.read(text, 0, len), Some(Kind::Dns)).then_some(name)
+    }
+
     /// The name's bytes, lower case.
     #[inline(always)]
     pub fn as_bytes(&self) -> &[u8] {

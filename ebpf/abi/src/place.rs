@@ -61,9 +61,15 @@ impl Home {
         Self { seed: hash as u64, among: WorkerSet::ALL }
     }
 
+    /// Whether `worker` is one of those this name is kept to.
+    #[inline(always)]
+    pub const fn allows(&self, worker: u32) -> bool {
+        self.among.contains(worker)
+    }
+
     /// How much this name prefers `worker`; the greatest is the first choice.
     #[inline(always)]
-    const fn preference(&self, worker: u32) -> u64 {
+    pub const fn preference(&self, worker: u32) -> u64 {
         mix(self.seed.wrapping_add((worker as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
     }
 }

@@ -1,6 +1,7 @@
 //! The administrative listeners, on the control thread: metrics, health and status.
 
 mod access;
+mod orders;
 mod respond;
 mod serve;
 mod spec;
@@ -12,9 +13,9 @@ use tokio::task::JoinSet;
 
 pub use spec::{AdminSpec, MetricsListenerSpec, Secret};
 
-use crate::observe::Metrics;
+use crate::{observe::Metrics, steering::Steering};
 use access::Access;
-use respond::Scope;
+use respond::{Scope, Shown};
 use serve::Listener;
 
 /// The listeners, bound and not yet served.
@@ -35,17 +36,22 @@ impl Server {
     /// Binds the addresses.
     ///
     /// Fails where one is taken, or where certificates cannot be used as the spec asks.
-    pub fn bind(spec: &AdminSpec, metrics: &Arc<Metrics>) -> io::Result<Server> {
+    pub fn bind(
+        spec: &AdminSpec,
+        metrics: &Arc<Metrics>,
+        steering: &Arc<Steering>,
+    ) -> io::Result<Server> {
+        let shown = Shown { metrics: Arc::clone(metrics), steering: Arc::clone(steering) };
         let mut listeners = Vec::new();
         if let Some(address) = spec.address {
             let open = Arc::new(ArcSwap::from_pointee(Access::open()));
-            listeners.push(listener(address, Scope::Everything, open, metrics)?);
+            listeners.push(listener(address, Scope::Everything, open, &shown)?);
         }
         let mut settings = Settings { metrics: None };
         if let Some(spec) = &spec.metrics {
             let access = Arc::new(ArcSwap::from_pointee(Access::new(spec)?));
             settings.metrics = Some(access.clone());
-            listeners.push(listener(spec.address, Scope::MetricsOnly, access, metrics)?);
+            listeners.push(listener(spec.address, Scope::MetricsOnly, access, &shown)?);
         }
         Ok(Server { listeners, settings })
     }
@@ -90,12 +96,12 @@ fn listener(
     address: SocketAddr,
     scope: Scope,
     access: Arc<ArcSwap<Access>>,
-    metrics: &Arc<Metrics>,
+    shown: &Shown,
 ) -> io::Result<Listener> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{address}: {error}"));
     let socket = TcpListener::bind(address).map_err(named)?;
     socket.set_nonblocking(true).map_err(named)?;
-    Ok(Listener { socket, scope, access, metrics: metrics.clone() })
+    Ok(Listener { socket, scope, access, shown: shown.clone() })
 }
 
 #[cfg(test)]

@@ -1,6 +1,12 @@
 //! Accepting and serving the connections of one listener.
 
-use std::{convert::Infallible, future, io, net::TcpListener, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future, io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use http::{Request, Response};
@@ -16,9 +22,8 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     access::Access,
-    respond::{Scope, respond},
+    respond::{Asked, Scope, Shown, respond},
 };
-use crate::observe::Metrics;
 
 /// The most open connections of one listener; more are closed at once.
 const MAX_CONNECTIONS: usize = 64;
@@ -38,7 +43,7 @@ pub(super) struct Listener {
     pub(super) socket: TcpListener,
     pub(super) scope: Scope,
     pub(super) access: Arc<ArcSwap<Access>>,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) shown: Shown,
 }
 
 impl Listener {
@@ -52,8 +57,8 @@ impl Listener {
 async fn accept_loop(socket: tokio::net::TcpListener, listener: Arc<Listener>) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
-        let stream = match socket.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match socket.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "admin listener cannot accept");
                 time::sleep(ACCEPT_RETRY_DELAY).await;
@@ -64,29 +69,34 @@ async fn accept_loop(socket: tokio::net::TcpListener, listener: Arc<Listener>) {
         let listener = listener.clone();
         tokio::spawn(async move {
             // Whoever is late, or not let in, is simply gone.
-            let _ = time::timeout(CONNECTION_TIMEOUT, serve(stream, &listener)).await;
+            let _ = time::timeout(CONNECTION_TIMEOUT, serve(stream, peer, &listener)).await;
             drop(place);
         });
     }
 }
 
-async fn serve(stream: TcpStream, listener: &Listener) {
+async fn serve(stream: TcpStream, peer: SocketAddr, listener: &Listener) {
     let access = listener.access.load_full();
     match &access.tls {
-        None => serve_http(TokioIo::new(stream), &access, listener).await,
+        None => serve_http(TokioIo::new(stream), peer, &access, listener).await,
         Some(config) => {
             let acceptor = TlsAcceptor::from(config.clone());
             match acceptor.accept(stream).await {
-                Ok(stream) => serve_http(TokioIo::new(stream), &access, listener).await,
+                Ok(stream) => serve_http(TokioIo::new(stream), peer, &access, listener).await,
                 Err(error) => tracing::debug!(%error, "TLS handshake on the metrics listener"),
             }
         }
     }
 }
 
-async fn serve_http<S: Read + Write + Unpin>(stream: S, access: &Access, listener: &Listener) {
+async fn serve_http<S: Read + Write + Unpin>(
+    stream: S,
+    peer: SocketAddr,
+    access: &Access,
+    listener: &Listener,
+) {
     let service = service_fn(|request: Request<Incoming>| {
-        future::ready(Ok::<_, Infallible>(answer(&request, access, listener)))
+        future::ready(Ok::<_, Infallible>(answer(&request, peer, access, listener)))
     });
     let served = http1::Builder::new()
         .keep_alive(false)
@@ -99,13 +109,18 @@ async fn serve_http<S: Read + Write + Unpin>(stream: S, access: &Access, listene
     }
 }
 
-fn answer(request: &Request<Incoming>, access: &Access, listener: &Listener) -> Response<String> {
-    respond(
-        request.method(),
-        request.uri().path(),
-        request.headers(),
-        listener.scope,
-        access.password.as_ref(),
-        &listener.metrics,
-    )
+fn answer(
+    request: &Request<Incoming>,
+    peer: SocketAddr,
+    access: &Access,
+    listener: &Listener,
+) -> Response<String> {
+    let asked = Asked {
+        method: request.method(),
+        path: request.uri().path(),
+        query: request.uri().query(),
+        headers: request.headers(),
+        peer,
+    };
+    respond(&asked, listener.scope, access.password.as_ref(), &listener.shown)
 }

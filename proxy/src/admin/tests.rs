@@ -18,19 +18,25 @@ use super::*;
 use crate::{
     cli::status,
     observe::State,
+    steering::{ModeChoice, Rules, SteeringSpec},
     tls::{Identity, TrustAnchors},
 };
 
 /// Serves on a thread of its own until the tests end.
 fn start(spec: &AdminSpec) -> (Vec<SocketAddr>, Arc<Metrics>, Settings) {
     let metrics = Arc::new(Metrics::new(2));
-    let server = Server::bind(spec, &metrics).unwrap();
+    let server = Server::bind(spec, &metrics, &steering()).unwrap();
     let (addresses, settings) = (server.addresses(), server.settings());
     thread::spawn(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(server.run())
     });
     (addresses, metrics, settings)
+}
+
+fn steering() -> Arc<Steering> {
+    let rules = Arc::new(Rules::new(&SteeringSpec::default(), 2).unwrap());
+    Arc::new(Steering::start(ModeChoice::None, &[], 2, rules).unwrap())
 }
 
 fn anywhere() -> SocketAddr {
@@ -113,7 +119,7 @@ fn a_connection_beyond_the_limit_is_closed_and_a_freed_place_is_taken() {
 fn an_address_that_is_taken_is_named() {
     let (addresses, metrics, _) = start(&admin_only());
     let spec = AdminSpec { address: Some(addresses[0]), metrics: None };
-    let error = Server::bind(&spec, &metrics).unwrap_err();
+    let error = Server::bind(&spec, &metrics, &steering()).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     assert!(error.to_string().contains(&addresses[0].to_string()));
 }

@@ -3,10 +3,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::bail;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::App;
+use super::{App, Workers};
 use crate::{
     admin,
     config::{self, Config, Watcher},
@@ -52,9 +51,7 @@ impl App {
                 Event::Stop => return Ok(()),
                 Event::Reload => self.reload(&mut watcher, &admin_settings),
                 Event::TicketKeysDue => self.rotate_ticket_keys(),
-                // Its listeners are gone: better to be restarted than to refuse a share of all
-                // connections.
-                Event::WorkerEnded(worker) => bail!("worker {worker} has ended"),
+                Event::WorkerEnded(worker) => self.replace_worker(worker)?,
             }
         }
     }
@@ -67,7 +64,7 @@ impl App {
             version = env!("CARGO_PKG_VERSION"),
             listen = addresses(&self.config.listen.addresses),
             admin = addresses(&admin.addresses()),
-            workers = self.workers.len(),
+            workers = self.workers.as_ref().map_or(0, Workers::len),
             routes = self.config.routes.len(),
             "serving"
         );
@@ -101,10 +98,19 @@ impl App {
         self.compiler.names.configure(config.dns);
         self.log.configure(config.log.clone());
         self.metrics.config_applied(snapshot::facts(&self.source.path, &config));
+        super::steering::apply(&self.steering, Arc::clone(&snapshot.front.steering));
         tracing::info!(generation = snapshot.generation, "configuration reloaded");
         self.snapshots.send_replace(Arc::new(snapshot));
         self.config = config;
         Ok(())
+    }
+
+    /// Fails where too many have ended: better to be restarted whole than to serve in part.
+    fn replace_worker(&mut self, worker: usize) -> anyhow::Result<()> {
+        match &mut self.workers {
+            Some(workers) => workers.restart(worker),
+            None => Ok(()),
+        }
     }
 
     fn refuse(&self, reason: &str) {
@@ -127,6 +133,7 @@ fn warn_of_restart(old: &Config, new: &Config) {
         ("address", old.listen != new.listen),
         ("portcullis.workers", old.workers != new.workers),
         ("portcullis.admin_address", old.admin.address != new.admin.address),
+        ("portcullis.steering.mode", old.steering.mode != new.steering.mode),
     ];
     for (key, _) in changed.iter().filter(|(_, changed)| *changed) {
         tracing::warn!(key, "takes effect with the next start");

@@ -1,12 +1,15 @@
 //! `portcullis status`: asks the administrative listener and shows what it says.
 
 mod fetch;
+mod host;
 mod table;
 
-pub(crate) use fetch::fetch;
+pub(crate) use fetch::{FetchError, fetch, fetch_host, order_drain};
+pub(super) use host::render as render_host;
 
 use crate::observe::{
-    CertificateView, ConfigView, RouteView, State, StatusView, UpstreamView, WorkerView,
+    CertificateView, ConfigView, RouteView, State, StatusView, SteeringView, UpstreamView,
+    WorkerView,
 };
 use table::{Align, Table, printable};
 
@@ -38,7 +41,18 @@ fn head(status: &StatusView) -> String {
         uptime(status.uptime_s)
     );
     head.push_str(&config(&status.config));
+    head.push_str(&steering(&status.steering));
     head
+}
+
+fn steering(steering: &SteeringView) -> String {
+    let refuses = if steering.refuse_unknown { "  unknown names refused" } else { "" };
+    format!(
+        "steering {} ({})  up to {} % of the mean load{refuses}\n",
+        printable(&steering.mode),
+        printable(&steering.reason),
+        steering.max_load_percent
+    )
 }
 
 fn config(config: &ConfigView) -> String {
@@ -65,6 +79,8 @@ fn workers(workers: &[WorkerView]) -> String {
         ("CONNECTIONS", Align::Right),
         ("ACCEPTED", Align::Right),
         ("REQUESTS", Align::Right),
+        ("LOAD", Align::Right),
+        ("STATE", Align::Left),
     ]);
     for worker in workers {
         table.row([
@@ -73,9 +89,19 @@ fn workers(workers: &[WorkerView]) -> String {
             worker.connections.to_string(),
             worker.accepted.to_string(),
             worker.requests.to_string(),
+            worker.load.to_string(),
+            worker_state(worker).to_owned(),
         ]);
     }
     table.render()
+}
+
+fn worker_state(worker: &WorkerView) -> &'static str {
+    match (worker.drained, worker.available) {
+        (true, _) => "drained",
+        (false, true) => "open",
+        (false, false) => "closed",
+    }
 }
 
 fn routes(routes: &[RouteView]) -> String {

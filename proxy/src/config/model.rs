@@ -6,7 +6,7 @@ use std::{num::NonZeroUsize, path::PathBuf};
 
 use crate::{
     admin::AdminSpec, conn, http, listener::ListenSpec, observe::LogSpec, route,
-    tls::ServerTlsSpec, upstream::DnsSpec,
+    steering::SteeringSpec, tls::ServerTlsSpec, upstream::DnsSpec,
 };
 
 /// A whole configuration.
@@ -26,6 +26,8 @@ pub struct Config {
     pub dns: DnsSpec,
     /// Worker threads; `None` is one for each core this process may run on.
     pub workers: Option<NonZeroUsize>,
+    /// How new connections find their worker.
+    pub steering: SteeringSpec,
     /// The administrative listener.
     pub admin: AdminSpec,
     /// What is logged.

@@ -121,6 +121,7 @@ fn kind_name(kind: Kind) -> &'static str {
         Kind::List => "list",
         Kind::Map => "mapping",
         Kind::MapOrList => "mapping or list",
+        Kind::MapOfLists => "mapping of lists",
         Kind::Section => "section",
         Kind::Sections => "list of sections",
         Kind::Opaque => "",

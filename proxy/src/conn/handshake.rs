@@ -1,12 +1,13 @@
 //! From an accepted socket to a TLS stream, and one record when it does not come to that.
 
-use std::{io, time::Instant};
+use std::io;
 
 use rustls::{AlertDescription, CertificateError, Error, HandshakeKind};
 
 use super::{
-    Connection,
-    hello::{self, Hello},
+    Connection, Permit,
+    hello::{self, Hello, Received},
+    steer::{Steered, steer},
     tls_version,
 };
 use crate::{
@@ -16,31 +17,47 @@ use crate::{
     tls::{ConnectionContext, FailedHandshake, HandshakeError, ServerTls, TlsStream},
 };
 
-/// Does the handshake within its time. `None` after one that failed: the peer has been told, and
-/// there is a record.
+/// A record with the fatal alert unrecognized_name(112) of RFC 6066, section 3.
+const FATAL_UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+
+/// What came of an accepted connection.
+pub(super) enum Outcome {
+    /// The handshake is done.
+    Done(Box<TlsStream>),
+    /// It failed: the peer has been told, and there is a record.
+    Failed,
+    /// Another worker goes on with it.
+    HandedOver,
+}
+
+/// Reads the hello, unless another worker has done so and handed the connection over; finds the
+/// worker it belongs to, and does the handshake if that is this one. Hand-overs included, all of
+/// it has so much time.
 pub(super) async fn accept(
     connection: &Connection<'_>,
     stream: rt::Stream,
+    hello: Option<Received>,
+    permit: &mut Option<Permit>,
     tls: &ServerTls,
-) -> Option<TlsStream> {
-    let begun = Instant::now();
-    let limit = connection.front.settings.handshake_timeout;
-    match rt::timeout(limit, attempt(stream, tls)).await {
-        Ok(Ok(stream)) => {
-            count_success(connection, &stream, begun);
-            Some(stream)
+) -> Outcome {
+    let deadline = connection.since + connection.front.settings.handshake_timeout;
+    match rt::timeout_at(deadline, attempt(connection, stream, hello, permit, tls)).await {
+        Ok(Ok(Some(stream))) => {
+            count_success(connection, &stream);
+            Outcome::Done(Box::new(stream))
         }
+        Ok(Ok(None)) => Outcome::HandedOver,
         Ok(Err(failure)) => {
             record(connection, &failure);
             if let Some(stream) = failure.stream {
                 stream.close().await;
             }
-            None
+            Outcome::Failed
         }
         Err(rt::Elapsed) => {
             let reason = "the handshake took too long".to_owned();
             record(connection, &Failure::new(HandshakeResult::Timeout, reason));
-            None
+            Outcome::Failed
         }
     }
 }
@@ -70,18 +87,41 @@ impl Failure {
     }
 }
 
-async fn attempt(mut stream: rt::Stream, tls: &ServerTls) -> Result<TlsStream, Failure> {
-    let mut received = Buffer::default();
-    let hello = hello::read(&mut stream, &mut received).await.map_err(client_gone)?;
-    let server_name = match hello {
-        Hello::Complete(name) => name,
-        Hello::PlainHttp => return Err(refuse_plain_http(stream)),
-        Hello::Malformed => None,
+/// `None` once the connection was handed over.
+async fn attempt(
+    connection: &Connection<'_>,
+    mut stream: rt::Stream,
+    hello: Option<Received>,
+    permit: &mut Option<Permit>,
+    tls: &ServerTls,
+) -> Result<Option<TlsStream>, Failure> {
+    let Received { bytes, server_name } = match hello {
+        // Whoever handed it over has asked already where it belongs.
+        Some(received) => received,
+        None => {
+            let mut bytes = Buffer::default();
+            let server_name =
+                match hello::read(&mut stream, &mut bytes).await.map_err(client_gone)? {
+                    Hello::Complete(name) => name,
+                    Hello::PlainHttp => return Err(refuse_plain_http(stream)),
+                    Hello::Malformed => None,
+                };
+            match steer(connection, stream, Received { bytes, server_name }, permit) {
+                Steered::Here(here, received) => {
+                    stream = here;
+                    received
+                }
+                Steered::HandedOver => return Ok(None),
+                Steered::Refused(stream, received) => return Err(refuse_name(stream, received)),
+            }
+        }
     };
+    connection.context.desk.settle();
     let context = ConnectionContext::new(server_name.as_deref());
     let config = tls.config(context.server_name());
-    TlsStream::accept(stream, received, config, context)
+    TlsStream::accept(stream, bytes, config, context)
         .await
+        .map(Some)
         .map_err(|failed| explain(*failed, server_name))
 }
 
@@ -94,6 +134,17 @@ fn refuse_plain_http(mut stream: rt::Stream) -> Failure {
     stream.outgoing().extend_from_slice(PLAIN_HTTP_ON_TLS_PORT);
     let reason = "an HTTP request in the clear on a TLS port".to_owned();
     Failure { stream: Some(stream), ..Failure::new(HandshakeResult::NotTls, reason) }
+}
+
+fn refuse_name(mut stream: rt::Stream, received: Received) -> Failure {
+    stream.outgoing().extend_from_slice(&FATAL_UNRECOGNIZED_NAME);
+    let reason = "no route has the name that was asked for".to_owned();
+    Failure {
+        alert: Some(AlertDescription::UnrecognisedName),
+        server_name: received.server_name,
+        stream: Some(stream),
+        ..Failure::new(HandshakeResult::UnknownName, reason)
+    }
 }
 
 fn explain(failed: FailedHandshake, server_name: Option<Box<str>>) -> Failure {
@@ -138,13 +189,13 @@ fn alert(error: &Error) -> Option<AlertDescription> {
     }
 }
 
-fn count_success(connection: &Connection<'_>, stream: &TlsStream, begun: Instant) {
+fn count_success(connection: &Connection<'_>, stream: &TlsStream) {
     let session = stream.session();
     connection.context.observer.metrics.handshakes.record(
         HandshakeResult::Ok,
         tls_version(session.protocol_version()),
         session.handshake_kind() == Some(HandshakeKind::Resumed),
-        begun.elapsed(),
+        connection.since.elapsed(),
     );
 }
 

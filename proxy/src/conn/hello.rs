@@ -1,6 +1,6 @@
 //! Reading a connection's ClientHello, before rustls sees any of it.
 
-use std::{future::poll_fn, io};
+use std::{fmt, future::poll_fn, io};
 
 use portcullis_abi::{Progress, Reassembler};
 
@@ -8,6 +8,21 @@ use crate::rt::{self, Buffer};
 
 /// Room for a receive: most hellos, post-quantum key share included, fit in one.
 const RECEIVE_BYTES: usize = 4096;
+
+/// A hello that was read.
+#[derive(Default)]
+pub struct Received {
+    /// Everything received, for TLS to see again.
+    pub(super) bytes: Buffer,
+    /// The name it asks for, in canonical form.
+    pub(super) server_name: Option<Box<str>>,
+}
+
+impl fmt::Debug for Received {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Received").field("bytes", &self.bytes.len()).finish_non_exhaustive()
+    }
+}
 
 /// What a connection began with.
 pub(super) enum Hello {

@@ -9,23 +9,27 @@ mod http1;
 mod http2;
 mod leave;
 mod link;
+mod permit;
 mod registry;
 mod spec;
 mod splice;
+mod steer;
 mod upgrade;
 
-use std::{cell::RefCell, net::SocketAddr, os::fd::OwnedFd, rc::Rc, sync::Arc};
+use std::{cell::RefCell, net::SocketAddr, os::fd::OwnedFd, rc::Rc, sync::Arc, time::Instant};
 
 use rustls::ProtocolVersion;
 
 use crate::{
     http,
     listener::Service,
-    observe::{Cell, ClosedReason, ConnectionRecord, TlsVersion, WorkerObserver},
-    rt,
+    observe::{ClosedReason, ConnectionRecord, TlsVersion, WorkerObserver},
+    rt, steering,
     tls::{ServerTls, TlsStream, Transport},
 };
 
+pub use hello::Received;
+pub use permit::Permit;
 pub use registry::Registry;
 pub use spec::Settings;
 
@@ -36,7 +40,12 @@ pub struct Front {
     pub tls: Option<ServerTls>,
     /// Deadlines and limits.
     pub settings: Settings,
+    /// Where names belong.
+    pub steering: Arc<steering::Rules>,
 }
+
+/// This worker's place among the others.
+pub type Desk = steering::Desk<Accepted>;
 
 /// What a worker's connections share.
 pub struct Context {
@@ -47,12 +56,20 @@ pub struct Context {
     pub observer: Rc<WorkerObserver>,
     /// Which of them are open.
     pub registry: Registry,
+    /// Which of them go to another worker.
+    pub desk: Rc<Desk>,
 }
 
 impl Context {
     /// For a worker that begins with this front.
-    pub fn new(front: Arc<Front>, http: Rc<http::Context>, observer: Rc<WorkerObserver>) -> Self {
-        Context { front: RefCell::new(front), http, observer, registry: Registry::default() }
+    pub fn new(
+        front: Arc<Front>,
+        http: Rc<http::Context>,
+        observer: Rc<WorkerObserver>,
+        desk: Rc<Desk>,
+    ) -> Self {
+        let front = RefCell::new(front);
+        Context { front, http, observer, registry: Registry::default(), desk }
     }
 
     /// The front for new connections.
@@ -63,6 +80,12 @@ impl Context {
     /// Changes the front for connections to come.
     pub fn set_front(&self, front: Arc<Front>) {
         self.front.replace(front);
+    }
+
+    /// Tells the other workers what this one carries.
+    pub fn publish_load(&self) {
+        let limit = self.front.borrow().settings.max_connections_per_worker;
+        self.desk.set_open(self.registry.len(), limit);
     }
 
     /// Lets every connection finish what it does; cuts off those that take too long.
@@ -88,69 +111,87 @@ pub struct Accepted {
     pub local: SocketAddr,
     /// What it gets.
     pub service: Service,
+    /// When it was accepted.
+    pub since: Instant,
+    /// For as long as it is open.
+    pub permit: Permit,
+    /// What another worker, which handed it over, has read of it.
+    pub hello: Option<Received>,
 }
 
-/// Serves a connection from its first byte to its last.
+/// Serves a connection from its first byte to its last, or to the hello that says that it belongs
+/// to another worker.
 pub async fn serve(context: &Rc<Context>, accepted: Accepted) {
+    let open = Open::new(context);
     let entry = context.registry.enter();
-    let metrics = &context.observer.metrics;
-    let active = Active::new(&metrics.connections_active);
+    context.publish_load();
     let reason = serve_accepted(context, accepted, &entry).await;
-    drop(active);
-    metrics.connections_closed.inc(reason);
-}
-
-/// Counts a connection as active, also when its task panics.
-struct Active<'a>(&'a Cell);
-
-impl Active<'_> {
-    fn new(active: &Cell) -> Active<'_> {
-        active.inc();
-        Active(active)
+    drop(entry);
+    drop(open);
+    if let Some(reason) = reason {
+        context.observer.metrics.connections_closed.inc(reason);
     }
 }
 
-impl Drop for Active<'_> {
+/// Counts a connection as open, also when its task panics. To be dropped after its entry.
+struct Open<'a>(&'a Context);
+
+impl Open<'_> {
+    fn new(context: &Context) -> Open<'_> {
+        context.observer.metrics.connections_active.inc();
+        Open(context)
+    }
+}
+
+impl Drop for Open<'_> {
     fn drop(&mut self) {
-        self.0.dec();
+        self.0.observer.metrics.connections_active.dec();
+        self.0.publish_load();
     }
 }
 
+/// How it ended; `None` when another worker goes on with it.
 async fn serve_accepted(
     context: &Rc<Context>,
     accepted: Accepted,
     entry: &registry::Entry,
-) -> ClosedReason {
+) -> Option<ClosedReason> {
     let front = context.front();
-    let Accepted { socket, peer, local, service } = accepted;
+    let Accepted { socket, peer, local, service, since, permit, hello } = accepted;
+    let mut permit = Some(permit);
     let stream = rt::Stream::new(socket);
-    let connection = Connection { context, front: &front, entry, peer };
-    match (service, &front.tls) {
+    let connection = Connection { context, front: &front, entry, peer, local, since };
+    let reason = match (service, &front.tls) {
         (Service::Redirect, _) => {
             let facts = Rc::new(http::Facts::new(peer, local));
             http1::redirect(connection, Transport::Plain(stream), facts).await
         }
         (Service::Routes, None) => {
+            context.desk.settle();
             let facts = Rc::new(http::Facts::new(peer, local));
             http1::serve(connection, Transport::Plain(stream), facts).await
         }
         (Service::Routes, Some(tls)) => {
             // Boxed, as whatever else happens once in a connection: its task keeps the size of its
             // largest part for as long as it idles.
-            let handshake = Box::pin(handshake::accept(&connection, stream, tls));
-            let Some(stream) = handshake.await else {
-                return ClosedReason::Handshake;
+            let handshake =
+                Box::pin(handshake::accept(&connection, stream, hello, &mut permit, tls));
+            let stream = match handshake.await {
+                handshake::Outcome::Done(stream) => stream,
+                handshake::Outcome::Failed => return Some(ClosedReason::Handshake),
+                handshake::Outcome::HandedOver => return None,
             };
             let facts = Rc::new(tls_facts(peer, local, &stream));
             let is_http2 = stream.session().alpn_protocol() == Some(b"h2");
-            let transport = Transport::Tls(Box::new(stream));
+            let transport = Transport::Tls(stream);
             if is_http2 {
                 http2::serve(connection, transport, facts).await
             } else {
                 http1::serve(connection, transport, facts).await
             }
         }
-    }
+    };
+    Some(reason)
 }
 
 /// What the parts of a connection's way have in common.
@@ -160,6 +201,8 @@ struct Connection<'a> {
     front: &'a Front,
     entry: &'a registry::Entry,
     peer: SocketAddr,
+    local: SocketAddr,
+    since: Instant,
 }
 
 impl Connection<'_> {

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Instant, SystemTime},
@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     CertificateUsage, CertificateView, ConfigView, ReloadView, RouteView, State, StatusView,
-    UpstreamView, WorkerMetrics, WorkerView, exposition,
+    SteeringSource, UpstreamView, WorkerMetrics, WorkerView, exposition,
     labels::CodeClass,
     registry::{EndpointRegistry, RouteCells, RouteRegistry},
     time,
@@ -27,6 +27,7 @@ pub struct Metrics {
     pub(super) log_records_dropped: Arc<AtomicU64>,
     started: Instant,
     started_ms: i64,
+    steering: OnceLock<Arc<dyn SteeringSource>>,
     control: Mutex<Control>,
 }
 
@@ -42,6 +43,7 @@ pub(super) struct Control {
     /// When the configuration in use was read, in milliseconds since the epoch.
     pub(super) last_success_ms: Option<i64>,
     pub(super) ticket_key_rotations: u64,
+    pub(super) worker_restarts: u64,
     cpus: Vec<Option<usize>>,
 }
 
@@ -96,8 +98,18 @@ impl Metrics {
             log_records_dropped: Arc::default(),
             started: Instant::now(),
             started_ms: time::epoch_ms(SystemTime::now()),
+            steering: OnceLock::new(),
             control: Mutex::default(),
         }
+    }
+
+    /// Says whom to ask about steering. The first one stays.
+    pub fn set_steering(&self, source: Arc<dyn SteeringSource>) {
+        let _ = self.steering.set(source);
+    }
+
+    pub(super) fn steering(&self) -> Option<&dyn SteeringSource> {
+        self.steering.get().map(|source| &**source)
     }
 
     /// The cells of one worker; `None` for a worker that there is not.
@@ -169,6 +181,11 @@ impl Metrics {
         self.control().ticket_key_rotations += 1;
     }
 
+    /// Counts a worker that took the place of one that had ended.
+    pub fn worker_restarted(&self) {
+        self.control().worker_restarts += 1;
+    }
+
     /// All metrics in the Prometheus text format, version 0.0.4.
     pub fn render(&self) -> String {
         exposition::render(self)
@@ -183,6 +200,7 @@ impl Metrics {
             uptime_s: self.started.elapsed().as_secs(),
             state: control.state,
             config: config_view(&control),
+            steering: self.steering().map(|steering| steering.view()).unwrap_or_default(),
             workers: self.worker_views(&control),
             routes: control.facts.routes.iter().map(|route| self.route_view(route)).collect(),
             certificates: control.facts.certificates.iter().map(certificate_view).collect(),
@@ -205,12 +223,19 @@ impl Metrics {
     }
 
     fn worker_views(&self, control: &Control) -> Vec<WorkerView> {
-        let view = |(id, worker): (usize, &Arc<WorkerMetrics>)| WorkerView {
-            id,
-            cpu: control.cpus.get(id).copied().flatten(),
-            connections: worker.connections_active.get(),
-            accepted: worker.connections_accepted.get(),
-            requests: worker.requests.sum(),
+        let loads = self.steering().map(|steering| steering.loads()).unwrap_or_default();
+        let view = |(id, worker): (usize, &Arc<WorkerMetrics>)| {
+            let load = loads.get(id);
+            WorkerView {
+                id,
+                cpu: control.cpus.get(id).copied().flatten(),
+                connections: worker.connections_active.get(),
+                accepted: worker.connections_accepted.get(),
+                requests: worker.requests.sum(),
+                load: load.map_or(0, |load| load.load),
+                available: load.is_some_and(|load| load.available),
+                drained: load.is_some_and(|load| load.drained),
+            }
         };
         self.workers.iter().enumerate().map(view).collect()
     }

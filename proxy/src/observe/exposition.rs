@@ -11,7 +11,7 @@ use super::{
     control::Control,
     histogram::Distribution,
     labels::{ClosedReason, HandshakeResult, HttpProtocol, Label, RefusedReason, TlsVersion},
-    labels::{CodeClass, UpstreamFailure},
+    labels::{CodeClass, SegmentOutcome, SteeringOutcome, UpstreamFailure},
     names::{self, Kind, Metric},
     worker::WorkerMetrics,
 };
@@ -23,6 +23,7 @@ pub(super) fn render(metrics: &Metrics) -> String {
         names::ALL.iter().for_each(describe);
         control(metrics, &metrics.control());
         connections(metrics);
+        steering(metrics);
         requests(metrics);
         routes(metrics);
         upstreams(metrics);
@@ -79,6 +80,7 @@ fn control(metrics: &Metrics, control: &Control) {
         gauge(names::POMERIUM_RELOAD_TIMESTAMP, &[], time_ms as f64 / 1e3);
     }
     counter(names::TICKET_KEY_ROTATIONS, &[], control.ticket_key_rotations);
+    counter(names::WORKER_RESTARTS, &[], control.worker_restarts);
     counter(names::LOG_RECORDS_DROPPED, &[], metrics.log_records_dropped());
     certificates(control);
 }
@@ -115,6 +117,31 @@ fn connections(metrics: &Metrics) {
     }
     counter(names::TLS_ALERTS_SENT, &[], sum(metrics, |worker| worker.tls_alerts_sent.get()));
     handshakes(metrics);
+}
+
+fn steering(metrics: &Metrics) {
+    let Some(steering) = metrics.steering() else { return };
+    let mode = steering.view().mode;
+    for name in ["kernel", "handoff", "none"] {
+        gauge(names::STEERING_MODE, &[("mode", name)], flag(mode == name));
+    }
+    let kernel = steering.kernel_counts();
+    for outcome in SteeringOutcome::ALL {
+        let by_kernel = kernel.connections.iter().filter(|(counted, _)| counted == outcome);
+        let by_kernel: u64 = by_kernel.map(|(_, count)| count).sum();
+        let count = sum(metrics, |worker| worker.steering.get(*outcome)).wrapping_add(by_kernel);
+        counter(names::STEERING_CONNECTIONS, &[("outcome", outcome.as_str())], count);
+    }
+    for outcome in SegmentOutcome::ALL {
+        let count = kernel.segments.iter().filter(|(counted, _)| counted == outcome);
+        let count = count.map(|(_, count)| count).sum();
+        counter(names::STEERING_SEGMENTS, &[("outcome", outcome.as_str())], count);
+    }
+    for (worker, line) in steering.loads().iter().enumerate() {
+        let worker = worker.to_string();
+        gauge(names::WORKER_LOAD, &[("worker", &*worker)], f64::from(line.load));
+        gauge(names::WORKER_AVAILABLE, &[("worker", &*worker)], flag(line.available));
+    }
 }
 
 /// A failed handshake is hardly ever a resumed one: those are left out until they happen. The rest

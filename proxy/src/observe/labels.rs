@@ -115,6 +115,46 @@ label! {
 }
 
 label! {
+    /// How a connection found its worker.
+    SteeringOutcome, SteeringCells {
+        /// To the name's first choice.
+        Steered = "steered",
+        /// To another one, since the first choice has enough to carry.
+        Spilled = "spilled",
+        /// To another one, since the first choice takes no connections.
+        WorkerUnavailable = "worker_unavailable",
+        /// It asks for no name.
+        NoSni = "no_sni",
+        /// The first segment ends before the name.
+        Truncated = "truncated",
+        /// It is no TLS.
+        NotTls = "not_tls",
+        /// The kernel program cannot read its hello.
+        Unsupported = "unsupported",
+        /// It asks for a name that no route has.
+        Unknown = "unknown",
+        /// The same, and it was refused.
+        UnknownRefused = "unknown_refused",
+        /// The kernel did not take the program's choice.
+        SelectFailed = "select_failed",
+        /// Besides: another worker had accepted it and handed it on.
+        HandedOff = "handed_off",
+    }
+}
+
+label! {
+    /// What became of a segment that places no connection.
+    SegmentOutcome {
+        /// It ends no handshake.
+        Passed = "passed",
+        /// A bare ACK, dropped so that the hello completes the handshake.
+        Deferred = "deferred",
+        /// It came before the bytes in front of it, and was dropped to come again.
+        OutOfOrder = "out_of_order",
+    }
+}
+
+label! {
     /// How a handshake with a client ended.
     HandshakeResult {
         /// It completed.
@@ -129,6 +169,8 @@ label! {
         ClientCertificateInvalid = "client_certificate_invalid",
         /// No certificate of ours serves the name or the client's algorithms.
         NoCertificate = "no_certificate",
+        /// It asks for a name that no route has, and such are refused.
+        UnknownName = "unknown_name",
         /// What came is not TLS: garbage, or plain HTTP.
         NotTls = "not_tls",
         /// TLS that cannot be agreed on, or is broken.
@@ -228,6 +270,8 @@ mod tests {
     fn every_label_value_has_a_name_and_a_place_of_its_own() {
         values_are_distinct_and_in_place::<RefusedReason>();
         values_are_distinct_and_in_place::<ClosedReason>();
+        values_are_distinct_and_in_place::<SteeringOutcome>();
+        values_are_distinct_and_in_place::<SegmentOutcome>();
         values_are_distinct_and_in_place::<HandshakeResult>();
         values_are_distinct_and_in_place::<TlsVersion>();
         values_are_distinct_and_in_place::<HttpProtocol>();

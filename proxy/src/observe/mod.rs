@@ -13,6 +13,7 @@ mod record;
 mod registry;
 mod spec;
 mod status;
+mod steering;
 mod time;
 mod worker;
 
@@ -22,7 +23,7 @@ pub use control::{CertificateFacts, ConfigFacts, Metrics, RouteFacts};
 pub use histogram::Histogram;
 pub use labels::{
     ClosedReason, CodeClass, Family, HandshakeResult, HttpProtocol, Label, RefusedReason,
-    TlsVersion, UpstreamFailure,
+    SegmentOutcome, SteeringOutcome, TlsVersion, UpstreamFailure,
 };
 pub use log::Log;
 pub use names::metrics_reference;
@@ -34,7 +35,8 @@ pub use registry::{
 };
 pub use spec::{AccessField, Level, LogFormat, LogSpec, UnknownAccessField};
 pub use status::{
-    CertificateUsage, CertificateView, ConfigView, ReloadView, RouteView, State, StatusView,
-    UpstreamView, WorkerView,
+    CertificateUsage, CertificateView, ConfigView, HostView, PlaceView, ReloadView, RouteView,
+    State, StatusView, SteeringView, UpstreamView, WorkerView,
 };
+pub use steering::{KernelCounts, SteeringSource, WorkerLoad};
 pub use worker::{HandshakeCells, UpstreamCells, WorkerMetrics};

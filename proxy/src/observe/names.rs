@@ -68,6 +68,8 @@ metrics! {
         "End of the validity of a certificate of our own, in seconds since the epoch.";
     TICKET_KEY_ROTATIONS = Counter "portcullis_tls_ticket_key_rotations_total" in "" by []:
         "New keys for session tickets.";
+    WORKER_RESTARTS = Counter "portcullis_worker_restarts_total" in "" by []:
+        "Workers that took the place of one that had ended, which is a bug.";
     LOG_RECORDS_DROPPED = Counter "portcullis_log_records_dropped_total" in "" by []:
         "Log records lost because the log's reader was too slow or gone.";
 
@@ -77,9 +79,19 @@ metrics! {
     CONNECTIONS_ACTIVE = Gauge "portcullis_connections_active" in "" by ["worker"]:
         "Open connections of clients.";
     CONNECTIONS_REFUSED = Counter "portcullis_connections_refused_total" in "" by ["reason"]:
-        "Connections closed before anything was read from them.";
+        "Connections closed at once, since as many were open as may be.";
     CONNECTIONS_CLOSED = Counter "portcullis_connections_closed_total" in "" by ["reason"]:
         "Connections that ended, by how.";
+    STEERING_MODE = Gauge "portcullis_steering_mode" in "" by ["mode"]:
+        "1 for the mode by which connections find their worker, 0 for the others.";
+    STEERING_CONNECTIONS = Counter "portcullis_steering_connections_total" in "" by ["outcome"]:
+        "Connections by how they found their worker; those that another worker handed on count as handed_off besides.";
+    STEERING_SEGMENTS = Counter "portcullis_steering_segments_total" in "" by ["outcome"]:
+        "Segments that kernel steering let pass or dropped to come again.";
+    WORKER_LOAD = Gauge "portcullis_worker_load" in "" by ["worker"]:
+        "What a worker carries as steering sees it: open connections and those lately taken.";
+    WORKER_AVAILABLE = Gauge "portcullis_worker_available" in "" by ["worker"]:
+        "1 while connections may be sent to a worker, 0 when it is full, drained or ending.";
     TLS_HANDSHAKES = Counter "portcullis_tls_handshakes_total" in "" by ["result" "version" "resumed"]:
         "TLS handshakes with clients.";
     TLS_HANDSHAKE_DURATION = Histogram "portcullis_tls_handshake_duration_seconds" in "seconds" by []:

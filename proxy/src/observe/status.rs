@@ -15,6 +15,9 @@ pub struct StatusView {
     pub state: State,
     /// The configuration in use.
     pub config: ConfigView,
+    /// How connections find their worker.
+    #[serde(default)]
+    pub steering: SteeringView,
     /// Every worker, by id.
     pub workers: Vec<WorkerView>,
     /// Every route, in the order of the configuration.
@@ -73,6 +76,56 @@ pub struct WorkerView {
     pub accepted: u64,
     /// Requests ever begun.
     pub requests: u64,
+    /// What it carries as steering sees it, in connections: open ones and those lately taken.
+    #[serde(default)]
+    pub load: u32,
+    /// Whether connections may be sent to it.
+    #[serde(default)]
+    pub available: bool,
+    /// Whether an operator has taken it out.
+    #[serde(default)]
+    pub drained: bool,
+}
+
+/// How connections find their worker.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SteeringView {
+    /// `kernel`, `handoff` or `none`.
+    pub mode: String,
+    /// Why in this mode.
+    pub reason: String,
+    /// The load that a worker may have, in percent of the mean.
+    pub max_load_percent: u32,
+    /// Whether names that no route has are refused.
+    pub refuse_unknown: bool,
+}
+
+/// Where connections for a host go now.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct HostView {
+    /// As it was asked for, in lower case.
+    pub host: String,
+    /// The pattern that it matches: a host, or `*` and an ending. `None` where none does.
+    pub pattern: Option<String>,
+    /// The workers it is kept to; `None` for all.
+    pub pinned: Option<Vec<u32>>,
+    /// The workers, the most preferred first.
+    pub order: Vec<PlaceView>,
+    /// The next connection's worker. `None` where it stays where it was accepted, or is refused.
+    pub worker: Option<u32>,
+    /// Why.
+    pub reason: String,
+}
+
+/// A worker among those for a host.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PlaceView {
+    /// Its number.
+    pub worker: u32,
+    /// What it carries.
+    pub load: u32,
+    /// Whether it takes connections.
+    pub available: bool,
 }
 
 /// One route.

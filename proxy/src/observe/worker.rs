@@ -5,8 +5,8 @@ use std::{array, time::Duration};
 use super::{
     Cell, Histogram,
     labels::{
-        ClosedCells, HandshakeResult, HttpProtocolCells, Label, RefusedCells, TlsVersion,
-        UpstreamFailureCells,
+        ClosedCells, HandshakeResult, HttpProtocolCells, Label, RefusedCells, SteeringCells,
+        TlsVersion, UpstreamFailureCells,
     },
 };
 
@@ -25,6 +25,8 @@ pub struct WorkerMetrics {
     pub connections_refused: RefusedCells,
     /// How the other connections ended.
     pub connections_closed: ClosedCells,
+    /// How connections found their worker, as far as the kernel has not counted it.
+    pub steering: SteeringCells,
     /// Handshakes with clients.
     pub handshakes: HandshakeCells,
     /// Fatal alerts sent to clients.

@@ -16,7 +16,8 @@ use rustix::{
 
 use super::{Operation, POLLIN, submit_poll};
 
-/// Accepts connections from a listening socket.
+/// Accepts connections from a listening socket. Dropping it leaves the socket listening where
+/// somebody else has it too.
 pub struct Acceptor {
     socket: Rc<OwnedFd>,
     waiting: Option<Operation>,
@@ -26,6 +27,12 @@ impl Acceptor {
     /// Takes a listening socket, which must be non-blocking.
     pub fn new(listener: OwnedFd) -> Acceptor {
         Acceptor { socket: Rc::new(listener), waiting: None }
+    }
+
+    /// Stops listening, for every holder of the socket.
+    pub fn close(self) {
+        // A refusal means that nobody listens there any more.
+        let _ = net::shutdown(&self.socket, Shutdown::Both);
     }
 
     /// Waits for a connection. Dropping the future between two polls loses none: a connection is
@@ -66,15 +73,6 @@ impl Acceptor {
     }
 }
 
-impl Drop for Acceptor {
-    fn drop(&mut self) {
-        // As for a stream: the wait in flight would keep the socket listening.
-        if self.waiting.is_some() {
-            let _ = net::shutdown(&self.socket, Shutdown::Both);
-        }
-    }
-}
-
 /// An accepted connection.
 #[derive(Debug)]
 pub struct Connection {
@@ -82,4 +80,48 @@ pub struct Connection {
     pub socket: OwnedFd,
     /// The other side, where it has an IP address.
     pub peer: Option<SocketAddr>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::rt::Runtime;
+
+    /// An acceptor that waits on a listening socket, and another handle on that.
+    fn waiting() -> (Acceptor, TcpListener) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let mut acceptor = Acceptor::new(listener.try_clone().unwrap().into());
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(acceptor.poll_accept(&mut cx).is_pending());
+        (acceptor, listener)
+    }
+
+    #[test]
+    fn a_socket_whose_worker_ends_goes_on_listening_for_the_next() {
+        let (listener, connected) = Runtime::new().unwrap().block_on(async {
+            let (acceptor, listener) = waiting();
+            let connected = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            drop(acceptor);
+            (listener, connected)
+        });
+        Runtime::new().unwrap().block_on(async {
+            let address = listener.local_addr().unwrap();
+            let mut next = Acceptor::new(listener.into());
+            let accepted = std::future::poll_fn(|cx| next.poll_accept(cx)).await.unwrap();
+            assert_eq!(accepted.peer, Some(connected.local_addr().unwrap()));
+            TcpStream::connect(address).unwrap();
+        });
+    }
+
+    #[test]
+    fn a_socket_that_is_closed_takes_no_connection_for_anybody() {
+        Runtime::new().unwrap().block_on(async {
+            let (acceptor, listener) = waiting();
+            acceptor.close();
+            assert!(TcpStream::connect(listener.local_addr().unwrap()).is_err());
+        });
+    }
 }

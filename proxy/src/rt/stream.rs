@@ -58,12 +58,24 @@ struct Sending {
 impl Stream {
     /// Takes a connected socket, which need not be non-blocking.
     pub fn new(socket: OwnedFd) -> Stream {
-        Stream {
-            socket: Rc::new(socket),
-            readable: Readable::No,
-            outgoing: Buffer::default(),
-            sending: None,
+        Stream::over(Rc::new(socket))
+    }
+
+    fn over(socket: Rc<OwnedFd>) -> Stream {
+        Stream { socket, readable: Readable::No, outgoing: Buffer::default(), sending: None }
+    }
+
+    /// Gives the socket back, for another thread's ring. Only while nothing is in flight on it and
+    /// nothing waits to be sent; otherwise gives back the stream.
+    pub fn into_socket(self) -> Result<OwnedFd, Box<Stream>> {
+        let in_flight = self.sending.is_some() || matches!(self.readable, Readable::Waiting(_));
+        if in_flight || !self.outgoing.is_empty() {
+            return Err(Box::new(self));
         }
+        let socket = Rc::clone(&self.socket);
+        drop(self);
+        // An operation that was given up would hold it still.
+        Rc::try_unwrap(socket).map_err(|socket| Box::new(Stream::over(socket)))
     }
 
     /// Connects over TCP, without Nagle's delay.
@@ -268,3 +280,6 @@ impl std::fmt::Debug for Stream {
         f.debug_struct("Stream").field("fd", &self.socket.as_raw_fd()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,23 +4,22 @@ use std::{
     future::poll_fn,
     io,
     net::SocketAddr,
+    os::fd::OwnedFd,
     pin::{Pin, pin},
     rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::AtomicUsize},
     task::Poll,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{Notify, futures::Notified};
 
+use super::limits;
 use crate::{
     conn::{self, Accepted},
     listener::{Listener, Service},
-    observe::{ConnectionRecord, RefusedReason},
     rt::{self, Acceptor, Connection},
+    steering::{Mode, Queue},
 };
 
 /// How long to wait when descriptors or memory have run out.
@@ -35,6 +34,8 @@ pub(super) struct AcceptLoop {
     service: Service,
     context: Rc<conn::Context>,
     open_connections: Arc<AtomicUsize>,
+    /// Where the kernel program sends connections here.
+    steered: Option<Queue<Accepted>>,
 }
 
 impl AcceptLoop {
@@ -43,7 +44,9 @@ impl AcceptLoop {
         context: Rc<conn::Context>,
         open_connections: Arc<AtomicUsize>,
     ) -> AcceptLoop {
+        let by_kernel = context.desk.mode() == Mode::Kernel && listener.service == Service::Routes;
         AcceptLoop {
+            steered: by_kernel.then(|| context.desk.queue()),
             acceptor: Acceptor::new(listener.socket),
             local: listener.address,
             service: listener.service,
@@ -70,6 +73,7 @@ impl AcceptLoop {
         while let Some(connection) = self.acceptor.try_accept() {
             self.take(connection);
         }
+        self.acceptor.close();
     }
 
     /// `None` once it is time to stop.
@@ -81,48 +85,31 @@ impl AcceptLoop {
             if stopped.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(None);
             }
-            self.acceptor.poll_accept(cx).map(Some)
+            let accepted = self.acceptor.poll_accept(cx).map(Some);
+            if let (Poll::Pending, Some(queue)) = (&accepted, &self.steered) {
+                queue.found_empty();
+            }
+            accepted
         })
         .await
     }
 
     fn take(&self, connection: Connection) {
-        let metrics = &self.context.observer.metrics;
-        metrics.connections_accepted.inc();
-        let peer = connection.peer.unwrap_or(self.local);
-        let Some(permit) = self.permit(peer) else { return };
-        let accepted =
-            Accepted { socket: connection.socket, peer, local: self.local, service: self.service };
-        let context = Rc::clone(&self.context);
-        rt::spawn(async move {
-            conn::serve(&context, accepted).await;
-            drop(permit);
-        });
-    }
-
-    fn permit(&self, peer: SocketAddr) -> Option<Permit> {
-        let front = self.context.front();
-        let settings = &front.settings;
-        let refused = if self.context.registry.len() >= settings.max_connections_per_worker {
-            RefusedReason::WorkerLimit
-        } else if self.open_connections.load(Ordering::Relaxed) >= settings.max_connections {
-            RefusedReason::GlobalLimit
-        } else {
-            return Some(Permit::new(&self.open_connections));
+        self.context.observer.metrics.connections_accepted.inc();
+        let Connection { socket, peer } = connection;
+        if let Some(queue) = &self.steered {
+            queue.took();
+            detach_filter(&socket);
+        }
+        let peer = peer.unwrap_or(self.local);
+        let Some(permit) = limits::permit(&self.context, &self.open_connections, peer) else {
+            return;
         };
-        self.context.observer.metrics.connections_refused.inc(refused);
-        self.context.observer.log_connection(&ConnectionRecord {
-            peer,
-            sni: None,
-            reason: match refused {
-                RefusedReason::WorkerLimit => "portcullis.max_connections_per_worker is reached",
-                RefusedReason::GlobalLimit => "portcullis.max_connections is reached",
-            },
-            alert: None,
-            tls_version: None,
-            client_certificate: None,
-        });
-        None
+        let (local, service) = (self.local, self.service);
+        let accepted =
+            Accepted { socket, peer, local, service, since: Instant::now(), permit, hello: None };
+        let context = Rc::clone(&self.context);
+        rt::spawn(async move { conn::serve(&context, accepted).await });
     }
 
     /// Out of descriptors or memory, trying again at once would only spin.
@@ -132,18 +119,8 @@ impl AcceptLoop {
     }
 }
 
-/// One of the connections that all workers together may have.
-struct Permit(Arc<AtomicUsize>);
-
-impl Permit {
-    fn new(open: &Arc<AtomicUsize>) -> Permit {
-        open.fetch_add(1, Ordering::Relaxed);
-        Permit(Arc::clone(open))
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+/// A listener's filter, which connections inherit, drops bare ACKs: bulk to the client would stall.
+fn detach_filter(socket: &OwnedFd) {
+    // A connection that was accepted before the filter was attached has none.
+    let _ = socket2::SockRef::from(socket).detach_filter();
 }

@@ -1,6 +1,8 @@
 //! A worker: one pinned thread with one ring, its listeners, and its connections.
 
 mod accept;
+mod inbox;
+mod limits;
 
 use std::{
     io,
@@ -16,11 +18,13 @@ use crate::{
     conn, http,
     listener::Listener,
     observe::{Log, WorkerMetrics, WorkerObserver},
-    rt, sys,
+    rt,
+    steering::{Mailboxes, Steering},
+    sys,
     upstream::Upstreams,
 };
 
-/// How often a worker hands its log lines on and counts its tasks.
+/// How often a worker hands its log lines on, counts its tasks and says what it carries.
 const TICK: Duration = Duration::from_millis(100);
 
 /// What a configuration means to workers: compiled, immutable.
@@ -62,6 +66,10 @@ pub struct WorkerSpec {
     pub log: Log,
     /// Open connections of all workers.
     pub open_connections: Arc<AtomicUsize>,
+    /// Which worker connections go to.
+    pub steering: Arc<Steering>,
+    /// The way to the other workers.
+    pub mailboxes: Mailboxes<conn::Accepted>,
 }
 
 /// Starts a worker's thread and waits until its ring stands. The thread ends once it was told to
@@ -130,7 +138,9 @@ impl Worker {
         let snapshot = spec.snapshot.borrow_and_update().clone();
         let upstreams = Upstreams::new(Rc::clone(&observer));
         let http = http::Context::new(upstreams, Rc::clone(&observer), Arc::clone(&snapshot.site));
-        let context = conn::Context::new(Arc::clone(&snapshot.front), Rc::new(http), observer);
+        let desk = Rc::new(conn::Desk::new(spec.steering, spec.mailboxes, Rc::clone(&observer)));
+        let front = Arc::clone(&snapshot.front);
+        let context = conn::Context::new(front, Rc::new(http), observer, desk);
         Worker {
             context: Rc::new(context),
             listeners: spec.listeners,
@@ -152,14 +162,23 @@ impl Worker {
         }
         rt::spawn(follow(self.snapshot, Rc::clone(&self.context)));
         rt::spawn(tick(Rc::clone(&self.context)));
-        // An error means that the control thread is gone, which ends the process anyway.
-        let _ = self.phase.wait_for(|phase| *phase == Phase::Draining).await;
+        self.context.publish_load();
+        let mut inbox = inbox::InboxLoop::new(Rc::clone(&self.context));
+        inbox.run_until(draining(&mut self.phase)).await;
+        self.context.desk.close();
         stop.notify_waiters();
         // The accept loops empty their queues first.
         rt::yield_now().await;
+        inbox.finish().await;
         self.context.drain().await;
         self.context.observer.flush();
     }
+}
+
+/// Waits for the order to drain.
+async fn draining(phase: &mut watch::Receiver<Phase>) {
+    // An error means that the control thread is gone, which ends the process anyway.
+    let _ = phase.wait_for(|phase| *phase == Phase::Draining).await;
 }
 
 /// Takes each new snapshot over. Connections keep the front they began with; requests get the site
@@ -177,5 +196,6 @@ async fn tick(context: Rc<conn::Context>) {
         rt::sleep(TICK).await;
         context.observer.metrics.tasks.set(rt::tasks() as u64);
         context.observer.flush();
+        context.publish_load();
     }
 }

@@ -1,4 +1,4 @@
-//! One GET of `/status`, on a plain socket.
+//! One request to the administrative listener, on a plain socket.
 
 use std::{
     io::{self, Read, Write},
@@ -6,12 +6,18 @@ use std::{
     time::Duration,
 };
 
-use crate::observe::StatusView;
+use portcullis_abi::HostName;
+use serde::de::DeserializeOwned;
+
+use crate::observe::{HostView, StatusView};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// More than any status: some bytes for each of a hundred thousand routes.
 const MAX_RESPONSE_BYTES: u64 = 32 * 1024 * 1024;
+
+/// Of an answer that is an error.
+const SHOWN_BYTES: usize = 200;
 
 /// Why the state of a running proxy cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +28,9 @@ pub(crate) enum FetchError {
     /// The answer did not arrive.
     #[error("no answer from {0}: {1}")]
     Io(SocketAddr, #[source] io::Error),
+    /// It cannot be asked for.
+    #[error("`{0}` is not a DNS name")]
+    Host(String),
     /// Somebody else is there.
     #[error("{0} does not answer as portcullis does: {1}")]
     Answer(SocketAddr, String),
@@ -30,29 +39,68 @@ pub(crate) enum FetchError {
 /// Asks the administrative listener at this address for its state. Waits some seconds at most for
 /// each step.
 pub(crate) fn fetch(address: SocketAddr) -> Result<StatusView, FetchError> {
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)
-        .map_err(|error| FetchError::Connect(address, error))?;
-    let response = ask(&mut stream, address).map_err(|error| FetchError::Io(address, error))?;
-    read(&response).map_err(|reason| FetchError::Answer(address, reason))
+    get(address, "/status")
 }
 
-fn ask(stream: &mut TcpStream, address: SocketAddr) -> io::Result<Vec<u8>> {
+/// Asks it where connections for a host go.
+pub(crate) fn fetch_host(address: SocketAddr, host: &str) -> Result<HostView, FetchError> {
+    let name = HostName::parse(host.as_bytes())
+        .ok_or_else(|| FetchError::Host(host.escape_debug().to_string()))?;
+    get(address, &format!("/steering?host={name}"))
+}
+
+/// Takes a worker out, or in again.
+pub(crate) fn order_drain(
+    address: SocketAddr,
+    worker: u32,
+    drained: bool,
+) -> Result<(), FetchError> {
+    let method = if drained { "PUT" } else { "DELETE" };
+    send(address, method, &format!("/workers/{worker}/drain")).map(|_| ())
+}
+
+fn get<T: DeserializeOwned>(address: SocketAddr, path: &str) -> Result<T, FetchError> {
+    let body = send(address, "GET", path)?;
+    serde_json::from_slice(&body).map_err(|error| FetchError::Answer(address, error.to_string()))
+}
+
+fn send(address: SocketAddr, method: &str, path: &str) -> Result<Vec<u8>, FetchError> {
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)
+        .map_err(|error| FetchError::Connect(address, error))?;
+    let response =
+        ask(&mut stream, address, method, path).map_err(|error| FetchError::Io(address, error))?;
+    let body = read(&response).map_err(|reason| FetchError::Answer(address, reason))?;
+    Ok(body.to_vec())
+}
+
+fn ask(
+    stream: &mut TcpStream,
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+) -> io::Result<Vec<u8>> {
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
     // HTTP/1.0 keeps the answer from being chunked, and ends it with the connection.
-    write!(stream, "GET /status HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    write!(stream, "{method} {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
     let mut response = Vec::new();
     stream.take(MAX_RESPONSE_BYTES).read_to_end(&mut response)?;
     Ok(response)
 }
 
-fn read(response: &[u8]) -> Result<StatusView, String> {
+/// The body of a `200`; of anything else, the status line and what the body says.
+fn read(response: &[u8]) -> Result<&[u8], String> {
     let end = response.windows(4).position(|window| window == b"\r\n\r\n");
-    let (head, body) = end.and_then(|end| response.split_at_checked(end)).ok_or("not HTTP")?;
+    let (head, body) = end.and_then(|end| response.split_at_checked(end + 4)).ok_or("not HTTP")?;
     let head = String::from_utf8_lossy(head);
     let status_line = head.lines().next().unwrap_or_default();
     match status_line.split(' ').nth(1) {
-        Some("200") => serde_json::from_slice(body).map_err(|error| error.to_string()),
+        Some("200") => Ok(body),
+        Some(_) if body.len() <= SHOWN_BYTES => {
+            let body = String::from_utf8_lossy(body);
+            let shown = format!("{status_line} {}", body.trim());
+            Err(shown.trim().escape_debug().to_string())
+        }
         _ => Err(status_line.escape_debug().to_string()),
     }
 }
@@ -63,19 +111,19 @@ mod tests {
 
     #[test]
     fn an_answer_of_another_server_is_an_error_with_its_status_line() {
-        let answer = read(b"HTTP/1.0 404 Not\x1bFound\r\nA: b\r\n\r\n{}");
-        assert_eq!(answer, Err("HTTP/1.0 404 Not\\u{1b}Found".into()));
+        let answer = read(b"HTTP/1.0 404 Not\x1bFound\r\nA: b\r\n\r\ngone\n");
+        assert_eq!(answer, Err("HTTP/1.0 404 Not\\u{1b}Found gone".into()));
         assert_eq!(read(b"SSH-2.0"), Err("not HTTP".into()));
-        assert!(read(b"HTTP/1.1 200 OK\r\n\r\n<html>").is_err());
     }
 
     #[test]
     fn an_answer_that_is_cut_off_is_an_error() {
         let json = serde_json::to_vec(&StatusView::default()).unwrap();
         let whole = [b"HTTP/1.1 200 OK\r\n\r\n".as_slice(), &json].concat();
-        assert_eq!(read(&whole), Ok(StatusView::default()));
+        let parse = |bytes: &[u8]| serde_json::from_slice::<StatusView>(read(bytes).ok()?).ok();
+        assert_eq!(parse(&whole), Some(StatusView::default()));
         for end in 0..whole.len() {
-            assert!(read(&whole[..end]).is_err());
+            assert_eq!(parse(&whole[..end]), None);
         }
     }
 

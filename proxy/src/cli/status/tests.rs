@@ -23,8 +23,23 @@ fn status() -> StatusView {
                 error: None,
             }),
         },
+        steering: SteeringView {
+            mode: "handoff".into(),
+            reason: "as configured".into(),
+            max_load_percent: 125,
+            refuse_unknown: true,
+        },
         workers: vec![
-            WorkerView { id: 0, cpu: Some(2), connections: 1, accepted: 10, requests: 1234 },
+            WorkerView {
+                id: 0,
+                cpu: Some(2),
+                connections: 1,
+                accepted: 10,
+                requests: 1234,
+                load: 2,
+                available: true,
+                drained: false,
+            },
             WorkerView { id: 1, cpu: None, ..WorkerView::default() },
         ],
         routes: vec![RouteView {
@@ -51,10 +66,11 @@ fn everything_is_shown_in_aligned_columns() {
         "\
 portcullis 0.1.0  ready  pid 42  up 1d 1h
 /etc/portcullis/config.yaml  generation 2  applied 2026-01-01T00:00:00.000Z
+steering handoff (as configured)  up to 125 % of the mean load  unknown names refused
 
-WORKER  CPU  CONNECTIONS  ACCEPTED  REQUESTS
-     0    2            1        10      1234
-     1    -            0         0         0
+WORKER  CPU  CONNECTIONS  ACCEPTED  REQUESTS  LOAD  STATE
+     0    2            1        10      1234     2  open
+     1    -            0         0         0     0  closed
 
 ROUTE    FROM                         REQUESTS  ERRORS
 grafana  https://grafana.example.com      1234       1
@@ -80,7 +96,7 @@ fn a_refused_reload_is_shown_with_every_line_of_its_reason() {
     let page = render(&status);
     assert!(page.contains(
         "generation 2\nlast reload refused T:\n  config.yaml:3: no such key\n  \
-         config.yaml:9: bad\u{fffd}[2J value\n\n"
+         config.yaml:9: bad\u{fffd}[2J value\nsteering "
     ));
 }
 

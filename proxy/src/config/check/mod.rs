@@ -16,6 +16,7 @@ mod material;
 mod portcullis;
 mod rewrite;
 mod routes;
+mod steering;
 mod upstream;
 mod url;
 
@@ -30,17 +31,20 @@ pub(super) fn check(root: &Section<'_>, environment: &Environment) -> Config {
     let flags = portcullis::runtime_flags(root);
     let materials = Materials::default();
     let tls = certificates::server_tls(root, &materials);
+    let routes = routes::routes(root, environment, &materials, flags.match_any_incoming_port);
+    let workers = portcullis::workers(&own);
     Config {
         listen: listen::listen(root),
         connections: portcullis::connections(root, &own),
         http: http::settings(root, &own, tls.is_some()),
-        routes: routes::routes(root, environment, &materials, flags.match_any_incoming_port),
         dns: http::dns(root),
-        workers: portcullis::workers(&own),
+        steering: steering::steering(&own, &routes, workers),
+        workers,
         admin: portcullis::admin(root, &own, &materials),
         log: logging::log(root, &own),
         hot_reload: flags.config_hot_reload,
         files: Vec::new(),
+        routes,
         tls,
     }
 }

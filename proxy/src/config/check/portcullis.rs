@@ -21,7 +21,6 @@ const MAX_CONNECTIONS: RangeInclusive<usize> = 1..=16 << 20;
 pub(super) fn connections(root: &Section<'_>, own: &Section<'_>) -> conn::Settings {
     let max_connections = ranged(own, "max_connections", MAX_CONNECTIONS).unwrap_or(65_536);
     let per_worker = ranged(own, "max_connections_per_worker", MAX_CONNECTIONS);
-    check_steering(own);
     conn::Settings {
         handshake_timeout: deadline(own, "handshake_timeout", 10),
         header_timeout: deadline(own, "header_timeout", 10),
@@ -48,7 +47,7 @@ pub(super) fn workers(own: &Section<'_>) -> Option<NonZeroUsize> {
     ranged(own, "workers", 1..=1024).and_then(NonZeroUsize::new)
 }
 
-fn ranged<T>(section: &Section<'_>, key: &str, range: RangeInclusive<T>) -> Option<T>
+pub(super) fn ranged<T>(section: &Section<'_>, key: &str, range: RangeInclusive<T>) -> Option<T>
 where
     T: FromStr + PartialOrd + std::fmt::Display + Copy,
 {
@@ -67,25 +66,6 @@ fn deadline(own: &Section<'_>, key: &str, default_s: u64) -> Duration {
         own.error(key, "must be longer than zero");
     }
     deadline
-}
-
-#[derive(Clone, Copy)]
-enum Steering {
-    Plain,
-    Later,
-}
-
-fn check_steering(own: &Section<'_>) {
-    let steering = own.child_or_empty("steering");
-    let choices = [
-        ("AUTO", Steering::Plain),
-        ("NONE", Steering::Plain),
-        ("KERNEL", Steering::Later),
-        ("HANDOFF", Steering::Later),
-    ];
-    if let Some(Steering::Later) = steering.choice("mode", &choices) {
-        steering.error_with_hint("mode", "is not supported yet", "use auto until then");
-    }
 }
 
 /// Flags of `runtime_flags` that mean something here.

@@ -44,6 +44,8 @@ pub(super) enum Kind {
     Map,
     /// Either a `Map` or a `List`.
     MapOrList,
+    /// Names of the user's choice, with lists.
+    MapOfLists,
     /// A mapping whose keys are in the table.
     Section,
     /// A list of such mappings.
@@ -153,7 +155,7 @@ impl Key {
             "downstream_mtls.match_subject_alt_names" => return None,
             _ => {}
         }
-        let single = !matches!(self.kind, Kind::Section | Kind::Sections);
+        let single = !matches!(self.kind, Kind::Section | Kind::Sections | Kind::MapOfLists);
         let reachable = !self.path.contains("[]") && self.status != Status::Removed;
         (single && reachable).then(|| self.path.replace('.', "_").to_uppercase())
     }

@@ -65,11 +65,34 @@ pub(super) const KEYS: &[Key] = &[
         "How a log line looks: `json` (one object a line) or `text`.",
     ),
     key("portcullis.strict", Flag, "false", "Make unknown keys errors everywhere, not warnings."),
-    key("portcullis.steering", Section, "", "How new connections find their worker."),
+    key(
+        "portcullis.steering",
+        Section,
+        "",
+        "How new connections find their worker; see [steering](steering.md).",
+    ),
     key(
         "portcullis.steering.mode",
         Text,
         "auto",
-        "`auto` or `none`; `kernel` and `handoff` are refused until they are implemented.",
+        "`kernel`, `handoff`, `none`, or `auto`: `kernel` where it can be had, else `handoff`; `none` with one worker. Takes effect at start.",
+    ),
+    key(
+        "portcullis.steering.pin",
+        MapOfLists,
+        "",
+        "Hosts that are kept to some of the workers: `app.example.com: [0, 1]`; `*.example.com` means every name with that ending.",
+    ),
+    key(
+        "portcullis.steering.unknown_sni",
+        Text,
+        "accept",
+        "What becomes of a client that asks for a name that no route has: `accept`, which answers it as far as there is a certificate, or `refuse`. A client that asks for no name is served.",
+    ),
+    key(
+        "portcullis.steering.max_load_percent",
+        Number,
+        "125",
+        "The load that a worker may have before further connections of its names go to another, in percent of the mean, 101 to 1000.",
     ),
 ];

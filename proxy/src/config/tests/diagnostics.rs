@@ -1,6 +1,7 @@
 //! A snippet, and exactly what is said about it. A certificate follows each snippet.
 
 mod routes;
+mod steering;
 
 use super::support::{base64_of, errors, errors_of, warnings};
 
@@ -407,10 +408,13 @@ fn our_own_section_is_checked() {
             &["config.yaml:1: portcullis.max_header_bytes: 1 is not from 8192 to 16777216"],
         ),
         (
-            "portcullis: {steering: {mode: kernel}}",
-            &[
-                "config.yaml:1: portcullis.steering.mode: is not supported yet (use auto until then)",
-            ],
+            "portcullis: {steering: {mode: sideways}}",
+            &["config.yaml:1: portcullis.steering.mode: `sideways` is not one of the choices \
+                 (one of auto, kernel, handoff, none)"],
+        ),
+        (
+            "portcullis: {steering: {max_load_percent: 100}}",
+            &["config.yaml:1: portcullis.steering.max_load_percent: 100 is not from 101 to 1000"],
         ),
         (
             "portcullis: {steering: {mdoe: auto}}",

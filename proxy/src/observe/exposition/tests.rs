@@ -1,11 +1,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
 use crate::observe::{
-    CertificateFacts, CertificateUsage, ConfigFacts, HandshakeResult, Metrics, RouteFacts,
-    TlsVersion, UpstreamFailure,
+    CertificateFacts, CertificateUsage, ConfigFacts, HandshakeResult, KernelCounts, Metrics,
+    RouteFacts, SegmentOutcome, SteeringOutcome, SteeringSource, SteeringView, TlsVersion,
+    UpstreamFailure, WorkerLoad,
     names::{self, Kind},
 };
 
@@ -95,8 +97,30 @@ fn quoted(text: &str) -> (String, &str) {
     }
 }
 
+#[derive(Debug)]
+struct Steering;
+
+impl SteeringSource for Steering {
+    fn view(&self) -> SteeringView {
+        SteeringView { mode: "kernel".into(), ..SteeringView::default() }
+    }
+
+    fn loads(&self) -> Vec<WorkerLoad> {
+        let line = |load| WorkerLoad { load, available: load == 3, drained: false };
+        vec![line(3), line(4)]
+    }
+
+    fn kernel_counts(&self) -> KernelCounts {
+        KernelCounts {
+            connections: vec![(SteeringOutcome::Steered, 10), (SteeringOutcome::NoSni, 1)],
+            segments: vec![(SegmentOutcome::Deferred, 7)],
+        }
+    }
+}
+
 fn used() -> Metrics {
     let metrics = Metrics::new(2);
+    metrics.set_steering(Arc::new(Steering));
     let certificate = |not_after_s| CertificateFacts {
         names: vec!["a.example".into()],
         origin: "c:\\a \"b\".pem".into(),
@@ -136,6 +160,26 @@ fn every_line_can_be_read_and_every_metric_of_the_table_is_there() {
         assert_eq!(exposition.help.get(metric.name).map(String::as_str), Some(metric.help));
     }
     assert_eq!(exposition.types.len(), names::ALL.len());
+}
+
+#[test]
+fn what_the_kernel_and_the_workers_count_of_steering_is_summed() {
+    let metrics = used();
+    metrics.worker(1).unwrap().steering.inc(SteeringOutcome::HandedOff);
+    metrics.worker(0).unwrap().steering.inc(SteeringOutcome::Steered);
+    let text = metrics.render();
+    for line in [
+        "portcullis_steering_mode{mode=\"kernel\"} 1",
+        "portcullis_steering_mode{mode=\"none\"} 0",
+        "portcullis_steering_connections_total{outcome=\"steered\"} 11",
+        "portcullis_steering_connections_total{outcome=\"handed_off\"} 1",
+        "portcullis_steering_connections_total{outcome=\"spilled\"} 0",
+        "portcullis_steering_segments_total{outcome=\"deferred\"} 7",
+        "portcullis_worker_load{worker=\"1\"} 4",
+        "portcullis_worker_available{worker=\"1\"} 0",
+    ] {
+        assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
+    }
 }
 
 #[test]

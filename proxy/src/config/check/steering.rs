@@ -1,0 +1,159 @@
+//! `portcullis.steering`.
+
+use std::{collections::HashSet, num::NonZeroUsize};
+
+use portcullis_abi::{HostName, MAX_WORKERS};
+use serde_yaml::Value;
+
+use super::{
+    super::{
+        model::Route,
+        section::{Section, scalar_text},
+    },
+    portcullis::ranged,
+};
+use crate::{
+    route::HostMatch,
+    steering::{ModeChoice, Pin, SteeringSpec},
+};
+
+/// How new connections find their worker.
+pub(super) fn steering(
+    own: &Section<'_>,
+    routes: &[Route],
+    workers: Option<NonZeroUsize>,
+) -> SteeringSpec {
+    let section = own.child_or_empty("steering");
+    let modes = [
+        ("AUTO", ModeChoice::Auto),
+        ("KERNEL", ModeChoice::Kernel),
+        ("HANDOFF", ModeChoice::Handoff),
+        ("NONE", ModeChoice::None),
+    ];
+    let refuse_unknown = section.choice("unknown_sni", &[("ACCEPT", false), ("REFUSE", true)]);
+    let refuse_unknown = refuse_unknown.unwrap_or(false);
+    if refuse_unknown {
+        warn_of_open_wildcard(&section, routes);
+    }
+    SteeringSpec {
+        mode: section.choice("mode", &modes).unwrap_or_default(),
+        hosts: hosts(routes),
+        pins: Pins { section: &section, routes, workers }.read(),
+        refuse_unknown,
+        max_load_percent: ranged(&section, "max_load_percent", 101..=1000).unwrap_or(125),
+    }
+}
+
+/// Each once.
+fn hosts(routes: &[Route]) -> Vec<Box<str>> {
+    let mut seen = HashSet::new();
+    let hosts = routes.iter().map(|route| written(&route.matcher.host));
+    hosts.filter(|host| seen.insert(*host)).map(Box::from).collect()
+}
+
+fn written(host: &HostMatch) -> &str {
+    match host {
+        HostMatch::Exact(host) => host,
+        HostMatch::Wildcard(wildcard) => &wildcard.pattern,
+    }
+}
+
+/// Names are told apart by what follows the last star.
+fn warn_of_open_wildcard(section: &Section<'_>, routes: &[Route]) {
+    if let Some(route) = routes.iter().find(|route| written(&route.matcher.host).ends_with('*')) {
+        let message = format!(
+            "refuses nobody: the host of route `{}` ends in a star, so every name may be its own",
+            route.http.name
+        );
+        section.warn("unknown_sni", message);
+    }
+}
+
+struct Pins<'a> {
+    section: &'a Section<'a>,
+    routes: &'a [Route],
+    workers: Option<NonZeroUsize>,
+}
+
+impl Pins<'_> {
+    fn read(&self) -> Vec<Pin> {
+        match self.section.value("pin") {
+            None => Vec::new(),
+            Some(Value::Mapping(pins)) => {
+                let pins =
+                    pins.iter().filter_map(|(host, value)| Some((scalar_text(host)?, value)));
+                pins.filter_map(|(host, value)| self.pin(&host, value)).collect()
+            }
+            Some(_) => {
+                let hint = "write a host and a list of workers: app.example.com: [0, 1]";
+                self.section.error_with_hint("pin", "is not a mapping", hint);
+                Vec::new()
+            }
+        }
+    }
+
+    fn pin(&self, host: &str, value: &Value) -> Option<Pin> {
+        let key = format!("pin.{host}");
+        let host = host.to_ascii_lowercase();
+        if let Err((message, hint)) = self.check_host(&host) {
+            self.section.error_with_hint(&key, message, hint);
+            return None;
+        }
+        let workers = match value {
+            Value::Sequence(items) => items.iter().map(|item| self.worker(&key, item)).collect(),
+            one => Some(vec![self.worker(&key, one)?]),
+        };
+        let workers: Vec<u32> = workers?;
+        if workers.is_empty() {
+            self.section.error(&key, "names no worker");
+            return None;
+        }
+        Some(Pin { host: host.into(), workers })
+    }
+
+    fn check_host(&self, host: &str) -> Result<(), (&'static str, &'static str)> {
+        let served = |fits: &dyn Fn(&HostMatch) -> bool| {
+            self.routes.iter().any(|route| fits(&route.matcher.host))
+        };
+        let unserved = ("no route has this host", "pins are for the hosts of routes");
+        match host.rsplit_once('*') {
+            Some(("", ending)) if served(&|route| written(route).ends_with(ending)) => Ok(()),
+            Some(("", _)) => Err(unserved),
+            Some(_) => Err((
+                "has characters before its last star",
+                "write *.example.com: names are told apart by what follows it",
+            )),
+            None if HostName::parse(host.as_bytes()).is_none() => Err((
+                "is not a name that clients can ask for",
+                "write a host such as app.example.com or *.example.com",
+            )),
+            None if served(&|route| matches_host(route, host)) => Ok(()),
+            None => Err(unserved),
+        }
+    }
+
+    fn worker(&self, key: &str, value: &Value) -> Option<u32> {
+        let text = scalar_text(value);
+        let number = text.as_deref().and_then(|text| text.trim().parse::<u32>().ok());
+        let Some(number) = number else {
+            self.section.error(key, "has something else than workers' numbers in it");
+            return None;
+        };
+        let workers = self.workers.and_then(|workers| u32::try_from(workers.get()).ok());
+        let limit = workers.unwrap_or(MAX_WORKERS);
+        if number < limit {
+            return Some(number);
+        }
+        let message =
+            format!("there is no worker {number}: they are numbered from 0 to {}", limit - 1);
+        self.section.error(key, message);
+        None
+    }
+}
+
+fn matches_host(route: &HostMatch, host: &str) -> bool {
+    match route {
+        HostMatch::Exact(exact) => **exact == *host,
+        HostMatch::Wildcard(wildcard) => wildcard.regex.is_match(host),
+    }
+}

@@ -1,0 +1,60 @@
+use std::{
+    io::{Read, Write},
+    os::unix::net::UnixStream,
+};
+
+use super::*;
+use crate::rt::Runtime;
+
+fn pair() -> (Stream, UnixStream) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    (Stream::new(ours.into()), theirs)
+}
+
+#[test]
+fn a_socket_leaves_one_ring_for_another_with_nothing_lost() {
+    let (stream, mut peer) = pair();
+    peer.write_all(b"one").unwrap();
+    let socket = Runtime::new().unwrap().block_on(async {
+        let mut stream = stream;
+        let mut buffer = Buffer::default();
+        poll_fn(|cx| stream.poll_recv(cx, &mut buffer, 64)).await.unwrap();
+        assert_eq!(buffer.filled(), b"one");
+        stream.into_socket().unwrap()
+    });
+    peer.write_all(b"two").unwrap();
+    let served = std::thread::spawn(|| {
+        Runtime::new().unwrap().block_on(async {
+            let mut stream = Stream::new(socket);
+            let mut buffer = Buffer::default();
+            poll_fn(|cx| stream.poll_recv(cx, &mut buffer, 64)).await.unwrap();
+            assert_eq!(buffer.filled(), b"two");
+            stream.outgoing().extend_from_slice(b"three");
+            poll_fn(|cx| stream.poll_flush(cx)).await.unwrap();
+            poll_fn(|cx| stream.poll_sent(cx)).await.unwrap();
+        });
+    });
+    let mut answer = [0; 5];
+    peer.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"three");
+    served.join().unwrap();
+}
+
+#[test]
+fn a_socket_that_is_waited_for_or_has_something_to_send_does_not_leave() {
+    let (stream, mut peer) = pair();
+    Runtime::new().unwrap().block_on(async {
+        let mut stream = stream;
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(stream.poll_readable(&mut cx).is_pending());
+        let mut stream = stream.into_socket().unwrap_err();
+        peer.write_all(b"x").unwrap();
+        poll_fn(|cx| stream.poll_readable(cx)).await.unwrap();
+        stream.outgoing().extend_from_slice(b"y");
+        let mut stream = stream.into_socket().unwrap_err();
+        poll_fn(|cx| stream.poll_flush(cx)).await.unwrap();
+        let mut stream = stream.into_socket().unwrap_err();
+        poll_fn(|cx| stream.poll_sent(cx)).await.unwrap();
+        assert!(stream.into_socket().is_ok());
+    });
+}

@@ -1,0 +1,55 @@
+//! The table of loads: a line for each worker, written by it and read by whoever chooses.
+
+use std::{fmt, ops::Deref, sync::Arc};
+
+use portcullis_abi::{Loads, WorkerSlot};
+
+/// All workers' lines. Cheap to clone.
+#[derive(Clone)]
+pub struct Board(Arc<dyn Deref<Target = [WorkerSlot]> + Send + Sync>);
+
+impl Board {
+    /// In memory of our own.
+    pub fn new(workers: usize) -> Board {
+        let slots: Box<[WorkerSlot]> = (0..workers).map(|_| WorkerSlot::default()).collect();
+        Board(Arc::new(slots))
+    }
+
+    /// In memory that something else reads too: the kernel programs.
+    pub fn over(slots: Arc<impl Deref<Target = [WorkerSlot]> + Send + Sync + 'static>) -> Board {
+        Board(slots)
+    }
+
+    /// A worker's line.
+    pub fn slot(&self, worker: u32) -> Option<&WorkerSlot> {
+        self.get(usize::try_from(worker).ok()?)
+    }
+}
+
+impl Deref for Board {
+    type Target = [WorkerSlot];
+
+    fn deref(&self) -> &[WorkerSlot] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Board {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+/// The loads without one connection of one worker: the one that is being placed, which that worker
+/// counts among its open ones already.
+pub(super) struct Without<'a, L: ?Sized> {
+    pub(super) loads: &'a L,
+    pub(super) worker: u32,
+}
+
+impl<L: Loads + ?Sized> Loads for Without<'_, L> {
+    fn load(&self, worker: u32) -> Option<u32> {
+        let load = self.loads.load(worker)?;
+        Some(load.saturating_sub(u32::from(worker == self.worker)))
+    }
+}

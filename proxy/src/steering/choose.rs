@@ -1,0 +1,110 @@
+//! Whether a connection stays on the worker that has it, once the name it asks for is known. Pure.
+
+use portcullis_abi::{Balance, Home, Loads, Reason, place};
+
+use super::{Mode, Rules, board::Without};
+use crate::observe::SteeringOutcome;
+
+/// What is to become of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// It is served here.
+    Stay,
+    /// It goes to this worker.
+    HandTo(u32),
+    /// It asks for a name that there is not, and such are refused.
+    Refuse,
+}
+
+/// A connection, as far as the choice goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    /// The worker that has it, and counts it among its open ones.
+    pub(super) worker: u32,
+    /// The name it asks for, in canonical form.
+    pub(super) name: Option<&'a [u8]>,
+    /// A hash of its addresses.
+    pub(super) flow: u32,
+}
+
+/// With a bound as tight as this one, a connection that the kernel has let go elsewhere on purpose
+/// stays there, and does not go to and fro.
+const TIGHT_PERCENT: u32 = 100;
+
+/// Chooses, and says what is to be counted.
+pub(super) fn choose<L: Loads + ?Sized>(
+    mode: Mode,
+    rules: &Rules,
+    asked: Asked<'_>,
+    loads: &L,
+) -> (Choice, Option<SteeringOutcome>) {
+    let entry = asked.name.and_then(|name| rules.names.find(name));
+    let unknown = asked.name.is_some() && entry.is_none();
+    if unknown && rules.refuse_unknown {
+        return (Choice::Refuse, Some(SteeringOutcome::UnknownRefused));
+    }
+    let loads = Without { loads, worker: asked.worker };
+    match (mode, entry) {
+        (Mode::None, _) => (Choice::Stay, None),
+        (Mode::Handoff, Some(entry)) => {
+            let (choice, outcome) = by_bound(&entry.home, rules.balance, asked.worker, &loads);
+            (choice, Some(outcome))
+        }
+        // The kernel has counted it.
+        (Mode::Kernel, Some(entry)) => {
+            (after_kernel(&entry.home, rules.balance, asked.worker, &loads), None)
+        }
+        (Mode::Handoff, None) => {
+            let outcome = if unknown { SteeringOutcome::Unknown } else { SteeringOutcome::NoSni };
+            (by_flow(asked, rules.balance, &loads), Some(outcome))
+        }
+        (Mode::Kernel, None) => (by_flow(asked, rules.balance, &loads), None),
+    }
+}
+
+fn by_bound(
+    home: &Home,
+    balance: Balance,
+    worker: u32,
+    loads: &impl Loads,
+) -> (Choice, SteeringOutcome) {
+    let Some(placed) = place(home, balance, loads) else {
+        return (Choice::Stay, SteeringOutcome::WorkerUnavailable);
+    };
+    let outcome = match placed.reason {
+        Reason::Home => SteeringOutcome::Steered,
+        Reason::Spilled => SteeringOutcome::Spilled,
+        Reason::Unavailable => SteeringOutcome::WorkerUnavailable,
+    };
+    (stay_or_hand_to(placed.worker, worker), outcome)
+}
+
+/// The kernel has chosen already, unless it could not read the name or was never asked.
+fn after_kernel(home: &Home, balance: Balance, worker: u32, loads: &impl Loads) -> Choice {
+    if !home.allows(worker) || loads.load(worker).is_none() {
+        return by_bound(home, balance, worker, loads).0;
+    }
+    let tight = Balance { max_load_percent: TIGHT_PERCENT, ..balance };
+    match place(home, tight, loads) {
+        Some(placed) if home.preference(placed.worker) > home.preference(worker) => {
+            Choice::HandTo(placed.worker)
+        }
+        _ => Choice::Stay,
+    }
+}
+
+/// A connection that belongs nowhere stays, unless this worker is to have no more.
+fn by_flow(asked: Asked<'_>, balance: Balance, loads: &impl Loads) -> Choice {
+    if loads.load(asked.worker).is_some() {
+        return Choice::Stay;
+    }
+    let placed = place(&Home::of_flow(asked.flow), balance, loads);
+    placed.map_or(Choice::Stay, |placed| stay_or_hand_to(placed.worker, asked.worker))
+}
+
+fn stay_or_hand_to(chosen: u32, worker: u32) -> Choice {
+    if chosen == worker { Choice::Stay } else { Choice::HandTo(chosen) }
+}
+
+#[cfg(test)]
+mod tests;

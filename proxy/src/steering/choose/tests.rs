@@ -1,0 +1,185 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::steering::{Pin, SteeringSpec};
+
+/// A load for each worker; `None` for one that takes no connections.
+#[derive(Debug)]
+struct Table(Vec<Option<u32>>);
+
+impl Loads for Table {
+    fn load(&self, worker: u32) -> Option<u32> {
+        self.0.get(worker as usize).copied().flatten()
+    }
+}
+
+const HOST: &str = "a.example";
+
+fn spec() -> SteeringSpec {
+    SteeringSpec { hosts: vec![HOST.into()], ..SteeringSpec::default() }
+}
+
+fn rules(workers: u32) -> Rules {
+    Rules::new(&spec(), workers).unwrap()
+}
+
+fn home(rules: &Rules) -> Home {
+    rules.names.find(HOST.as_bytes()).unwrap().home
+}
+
+/// The workers in the name's order of preference.
+fn order(rules: &Rules) -> Vec<u32> {
+    let home = home(rules);
+    let mut workers: Vec<_> = (0..rules.balance.workers).collect();
+    workers.sort_by_key(|worker| std::cmp::Reverse(home.preference(*worker)));
+    workers
+}
+
+/// The worker's own load has the connection in it, as its count of open ones has.
+fn ask(
+    mode: Mode,
+    rules: &Rules,
+    name: Option<&str>,
+    worker: u32,
+    mut table: Table,
+) -> (Choice, Option<SteeringOutcome>) {
+    if let Some(load) = &mut table.0[worker as usize] {
+        *load += 1;
+    }
+    let asked = Asked { worker, name: name.map(str::as_bytes), flow: 7 };
+    choose(mode, rules, asked, &table)
+}
+
+fn idle(workers: u32) -> Table {
+    Table(vec![Some(0); workers as usize])
+}
+
+#[test]
+fn by_hand_off_a_name_goes_home_from_wherever_it_was_accepted() {
+    let rules = rules(4);
+    let first = order(&rules)[0];
+    for worker in 0..4 {
+        let expected = if worker == first { Choice::Stay } else { Choice::HandTo(first) };
+        let chosen = ask(Mode::Handoff, &rules, Some(HOST), worker, idle(4));
+        assert_eq!(chosen, (expected, Some(SteeringOutcome::Steered)));
+    }
+}
+
+#[test]
+fn the_connection_itself_does_not_count_against_the_worker_that_has_it() {
+    let rules = rules(4);
+    let first = order(&rules)[0];
+    // With ten on each, the limit is thirteen for the one to come.
+    let mut table = Table(vec![Some(10); 4]);
+    table.0[first as usize] = Some(12);
+    assert_eq!(ask(Mode::Handoff, &rules, Some(HOST), first, table).0, Choice::Stay);
+}
+
+#[test]
+fn what_has_no_home_stays_unless_its_worker_is_to_have_no_more() {
+    let rules = rules(4);
+    for mode in [Mode::Handoff, Mode::Kernel] {
+        for name in [None, Some("b.example")] {
+            assert_eq!(ask(mode, &rules, name, 2, idle(4)).0, Choice::Stay);
+            let mut drained = idle(4);
+            drained.0[2] = None;
+            let chosen = ask(mode, &rules, name, 2, drained).0;
+            assert!(matches!(chosen, Choice::HandTo(worker) if worker != 2), "{chosen:?}");
+        }
+    }
+}
+
+#[test]
+fn nothing_leaves_when_no_worker_takes_any() {
+    let rules = rules(3);
+    for mode in [Mode::Handoff, Mode::Kernel, Mode::None] {
+        for name in [None, Some(HOST), Some("b.example")] {
+            let chosen = ask(mode, &rules, name, 1, Table(vec![None; 3])).0;
+            assert_eq!(chosen, Choice::Stay, "{mode:?} {name:?}");
+        }
+    }
+}
+
+#[test]
+fn without_steering_everything_stays() {
+    let rules = rules(4);
+    for worker in 0..4 {
+        let chosen = ask(Mode::None, &rules, Some(HOST), worker, idle(4));
+        assert_eq!(chosen, (Choice::Stay, None));
+    }
+}
+
+#[test]
+fn names_that_there_are_not_are_refused_in_every_mode_where_such_are() {
+    let rules = Rules::new(&SteeringSpec { refuse_unknown: true, ..spec() }, 2).unwrap();
+    for mode in [Mode::Handoff, Mode::Kernel, Mode::None] {
+        let chosen = ask(mode, &rules, Some("b.example"), 0, idle(2));
+        assert_eq!(chosen, (Choice::Refuse, Some(SteeringOutcome::UnknownRefused)));
+        assert_ne!(ask(mode, &rules, None, 0, idle(2)).0, Choice::Refuse);
+        assert_ne!(ask(mode, &rules, Some(HOST), 0, idle(2)).0, Choice::Refuse);
+    }
+}
+
+#[test]
+fn a_pinned_name_leaves_a_worker_that_it_is_not_kept_to() {
+    let pins = vec![Pin { host: HOST.into(), workers: vec![1] }];
+    let rules = Rules::new(&SteeringSpec { pins, ..spec() }, 4).unwrap();
+    for mode in [Mode::Handoff, Mode::Kernel] {
+        // However much its worker carries.
+        let table = Table(vec![Some(0), Some(1000), Some(0), Some(0)]);
+        assert_eq!(ask(mode, &rules, Some(HOST), 0, table).0, Choice::HandTo(1));
+    }
+}
+
+#[test]
+fn after_the_kernel_a_spilled_connection_stays_and_a_stray_one_goes_home() {
+    let rules = rules(4);
+    let order = order(&rules);
+    let mut full = Table(vec![Some(10); 4]);
+    full.0[order[0] as usize] = Some(14);
+    full.0[order[1] as usize] = Some(8);
+    assert_eq!(ask(Mode::Kernel, &rules, Some(HOST), order[1], full).0, Choice::Stay);
+    assert_eq!(
+        ask(Mode::Kernel, &rules, Some(HOST), order[3], idle(4)).0,
+        Choice::HandTo(order[0])
+    );
+    assert_eq!(ask(Mode::Kernel, &rules, Some(HOST), order[0], idle(4)).0, Choice::Stay);
+}
+
+fn tables() -> impl Strategy<Value = Table> {
+    let load = prop_oneof![4 => (0..100_u32).prop_map(Some), 1 => Just(None)];
+    proptest::collection::vec(load, 1..40).prop_map(Table)
+}
+
+proptest! {
+    #[test]
+    fn a_connection_never_goes_to_a_worker_that_takes_none_nor_to_itself(
+        table in tables(),
+        worker in any::<prop::sample::Index>(),
+        name in prop_oneof![Just(None), Just(Some(HOST)), Just(Some("b.example"))],
+        mode in prop_oneof![Just(Mode::Handoff), Just(Mode::Kernel), Just(Mode::None)],
+    ) {
+        let rules = rules(table.0.len() as u32);
+        let worker = worker.index(table.0.len()) as u32;
+        let takes: Vec<_> = table.0.iter().map(Option::is_some).collect();
+        if let Choice::HandTo(other) = ask(mode, &rules, name, worker, table).0 {
+            prop_assert!(takes[other as usize] && other != worker);
+        }
+    }
+
+    #[test]
+    fn after_the_kernel_a_connection_only_ever_climbs_in_its_names_order(
+        table in tables(),
+        worker in any::<prop::sample::Index>(),
+    ) {
+        let rules = rules(table.0.len() as u32);
+        let worker = worker.index(table.0.len()) as u32;
+        let open = table.0[worker as usize].is_some();
+        if let (Choice::HandTo(other), true) =
+            (ask(Mode::Kernel, &rules, Some(HOST), worker, table).0, open)
+        {
+            let home = home(&rules);
+            prop_assert!(home.preference(other) > home.preference(worker));
+        }
+    }
+}

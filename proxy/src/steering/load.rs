@@ -1,0 +1,74 @@
+//! A worker's load, from what it has and what it lately took. Pure: time is passed in.
+
+use std::time::Instant;
+
+/// Connections lately taken, each fading with a time constant of one second: what a connection
+/// costs most is its handshake, and one that is over already has cost as much.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Recent {
+    count: f64,
+    at: Instant,
+}
+
+impl Recent {
+    pub(super) fn new(now: Instant) -> Recent {
+        Recent { count: 0.0, at: now }
+    }
+
+    /// Adds one. Times never run backwards.
+    pub(super) fn add(&mut self, now: Instant) {
+        *self = Recent { count: self.count(now) + 1.0, at: now };
+    }
+
+    /// What is left of all of them.
+    pub(super) fn count(&self, now: Instant) -> f64 {
+        let age_s = now.saturating_duration_since(self.at).as_secs_f64();
+        self.count * (-age_s).exp()
+    }
+}
+
+/// The load, in connections: those that are open, and what is left of those lately taken.
+pub(super) fn load(open: usize, recent: &Recent, now: Instant) -> u32 {
+    let open = u32::try_from(open).unwrap_or(u32::MAX);
+    // The cast saturates.
+    open.saturating_add(recent.count(now).round() as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_fades_within_seconds() {
+        let start = Instant::now();
+        let mut recent = Recent::new(start);
+        for _ in 0..100 {
+            recent.add(start);
+        }
+        let after = |ms| load(0, &recent, start + Duration::from_millis(ms));
+        assert_eq!([0, 1000, 2000, 10_000].map(after), [100, 37, 14, 0]);
+    }
+
+    #[test]
+    fn a_steady_rate_shows_as_the_connections_of_one_second() {
+        let start = Instant::now();
+        let mut recent = Recent::new(start);
+        let mut now = start;
+        for _ in 0..10_000 {
+            now += Duration::from_millis(2);
+            recent.add(now);
+        }
+        assert_eq!(load(0, &recent, now), 501);
+    }
+
+    #[test]
+    fn open_connections_count_for_as_long_as_they_are_open() {
+        let start = Instant::now();
+        let mut recent = Recent::new(start);
+        recent.add(start);
+        assert_eq!(load(5, &recent, start), 6);
+        assert_eq!(load(5, &recent, start + Duration::from_secs(60)), 5);
+    }
+}

@@ -1,0 +1,146 @@
+//! The names that routes serve, and where each belongs. Pure.
+
+use std::collections::{HashMap, HashSet};
+
+use portcullis_abi::{Home, HostName, MAX_NAME_LEN, NameKey, WorkerSet};
+
+use super::Pin;
+
+/// The names that steering knows: those of routes, and those that are pinned.
+///
+/// A name belongs to its own entry, else to the entry with the longest ending that fits, which is
+/// what the kernel's LPM trie over [`NameKey`]s finds too.
+#[derive(Debug, Default)]
+pub struct Names {
+    exact: HashMap<Box<[u8]>, Entry>,
+    endings: HashMap<Box<[u8]>, Entry>,
+    /// Of the endings, each once, the longest first.
+    ending_lengths: Vec<usize>,
+}
+
+/// What is known of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// `a.example.com`, or `*` and an ending.
+    pub pattern: Box<str>,
+    /// For the choice of a worker.
+    pub home: Home,
+    /// The workers it is kept to; `None` for all.
+    pub pinned: Option<Box<[u32]>>,
+}
+
+impl Names {
+    /// From the hosts of routes, as routes match them: each `*` stands for any run of characters.
+    /// Of a host with stars, what follows the last one counts. Hosts that no client can ask for by
+    /// SNI have no entry.
+    pub fn new<'a>(hosts: impl IntoIterator<Item = &'a str>, pins: &'a [Pin]) -> Names {
+        let pinned = pins.iter().map(|pin| &*pin.host);
+        let patterns: HashSet<Pattern> =
+            hosts.into_iter().chain(pinned).filter_map(Pattern::parse).collect();
+        let pins: Vec<_> =
+            pins.iter().filter_map(|pin| Some((Pattern::parse(&pin.host)?, pin))).collect();
+        let mut names = Names::default();
+        for pattern in patterns {
+            let pin = pins.iter().filter(|(by, _)| by.covers(&pattern));
+            let pin = pin.max_by_key(|(by, _)| by.precision()).map(|(_, pin)| *pin);
+            names.insert(pattern, pin);
+        }
+        names
+    }
+
+    fn insert(&mut self, pattern: Pattern, pin: Option<&Pin>) {
+        let text = pattern.text();
+        let entry = Entry {
+            home: Home::of_name(text.as_bytes(), pin.map_or(WorkerSet::ALL, Pin::set)),
+            pattern: text.into(),
+            pinned: pin.map(|pin| pin.workers.as_slice().into()),
+        };
+        match pattern {
+            Pattern::Exact(name) => {
+                self.exact.insert(name.into_boxed_bytes(), entry);
+            }
+            Pattern::Ending(ending) => {
+                if let Err(at) = self.ending_lengths.binary_search_by(|len| ending.len().cmp(len)) {
+                    self.ending_lengths.insert(at, ending.len());
+                }
+                self.endings.insert(ending.into_boxed_bytes(), entry);
+            }
+        }
+    }
+
+    /// Where a name belongs, by its canonical form. One look-up for each length of an ending.
+    pub fn find(&self, name: &[u8]) -> Option<&Entry> {
+        self.exact.get(name).or_else(|| {
+            self.ending_lengths.iter().find_map(|len| {
+                let ending = name.get(name.len().checked_sub(*len)?..)?;
+                self.endings.get(ending)
+            })
+        })
+    }
+
+    /// What the kernel's map holds.
+    pub fn keys(&self) -> Vec<(NameKey, Home)> {
+        let exact = self.exact.iter().filter_map(|(name, entry)| {
+            let mut key = NameKey::EMPTY;
+            key.set(&HostName::parse(name)?);
+            Some((key, entry.home))
+        });
+        let endings = self
+            .endings
+            .iter()
+            .filter_map(|(ending, entry)| Some((NameKey::of_suffix(ending)?, entry.home)));
+        exact.chain(endings).collect()
+    }
+}
+
+/// Which names a host of the configuration stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Pattern {
+    Exact(Box<str>),
+    /// All names with this ending.
+    Ending(Box<str>),
+}
+
+impl Pattern {
+    /// `None` where no name that a client can ask for would match.
+    fn parse(host: &str) -> Option<Pattern> {
+        let Some((_, ending)) = host.rsplit_once('*') else {
+            let name = HostName::parse(host.as_bytes())?;
+            return Some(Pattern::Exact(name.as_str().into()));
+        };
+        let ending = ending.to_ascii_lowercase();
+        let fits = ending.len() <= MAX_NAME_LEN && ending.bytes().all(is_of_a_name);
+        fits.then(|| Pattern::Ending(ending.into()))
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Pattern::Exact(name) => name.to_string(),
+            Pattern::Ending(ending) => format!("*{ending}"),
+        }
+    }
+
+    /// Whether every name of `other` is one of this pattern's.
+    fn covers(&self, other: &Pattern) -> bool {
+        match (self, other) {
+            (Pattern::Exact(_), _) => self == other,
+            (Pattern::Ending(ending), Pattern::Exact(name)) => name.ends_with(&**ending),
+            (Pattern::Ending(ending), Pattern::Ending(other)) => other.ends_with(&**ending),
+        }
+    }
+
+    /// The greater, the fewer names it covers, of patterns that cover the same one.
+    fn precision(&self) -> usize {
+        match self {
+            Pattern::Exact(_) => usize::MAX,
+            Pattern::Ending(ending) => ending.len(),
+        }
+    }
+}
+
+fn is_of_a_name(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+//! What steering shows of itself.
+
+use portcullis_abi::{Home, HostName, Placed, Reason, Verdict, place};
+
+use super::{Entry, Mode, Rules, Steering};
+use crate::observe::{
+    HostView, KernelCounts, PlaceView, SegmentOutcome, SteeringOutcome, SteeringSource,
+    SteeringView, WorkerLoad,
+};
+
+impl SteeringSource for Steering {
+    fn view(&self) -> SteeringView {
+        let rules = self.rules();
+        SteeringView {
+            mode: self.mode().as_str().to_owned(),
+            reason: self.reason().to_owned(),
+            max_load_percent: rules.balance.max_load_percent,
+            refuse_unknown: rules.refuse_unknown,
+        }
+    }
+
+    fn loads(&self) -> Vec<WorkerLoad> {
+        let slots = self.board().iter().zip(0..self.workers());
+        slots
+            .map(|(slot, worker)| WorkerLoad {
+                load: slot.carried(),
+                available: slot.current().is_some(),
+                drained: self.is_drained(worker),
+            })
+            .collect()
+    }
+
+    fn kernel_counts(&self) -> KernelCounts {
+        let mut counts = KernelCounts::default();
+        for (verdict, count) in Verdict::ALL.iter().zip(self.verdicts().into_iter().flatten()) {
+            match shown(*verdict) {
+                Shown::Connection(outcome) => counts.connections.push((outcome, count)),
+                Shown::Segment(outcome) => counts.segments.push((outcome, count)),
+            }
+        }
+        counts
+    }
+}
+
+enum Shown {
+    Connection(SteeringOutcome),
+    Segment(SegmentOutcome),
+}
+
+fn shown(verdict: Verdict) -> Shown {
+    use SteeringOutcome::*;
+    let outcome = match verdict {
+        Verdict::Passed => return Shown::Segment(SegmentOutcome::Passed),
+        Verdict::Deferred => return Shown::Segment(SegmentOutcome::Deferred),
+        Verdict::OutOfOrder => return Shown::Segment(SegmentOutcome::OutOfOrder),
+        Verdict::Steered => Steered,
+        Verdict::Spilled => Spilled,
+        Verdict::WorkerUnavailable => WorkerUnavailable,
+        Verdict::NoSni => NoSni,
+        Verdict::Truncated => Truncated,
+        Verdict::NotTls => NotTls,
+        Verdict::Unsupported => Unsupported,
+        Verdict::Unknown => Unknown,
+        Verdict::UnknownRefused => UnknownRefused,
+        Verdict::SelectFailed => SelectFailed,
+    };
+    Shown::Connection(outcome)
+}
+
+impl Steering {
+    /// Where the next connection for a host would go, and why. `None` for what is no DNS name.
+    pub fn explain(&self, host: &str) -> Option<HostView> {
+        let name = HostName::parse(host.as_bytes())?;
+        let rules = self.rules();
+        let mut view = HostView { host: name.as_str().to_owned(), ..HostView::default() };
+        match rules.names.find(name.as_bytes()) {
+            Some(entry) => self.explain_entry(entry, &rules, &mut view),
+            None if rules.refuse_unknown => {
+                view.reason = "no route has this name: it is refused".to_owned();
+            }
+            None => {
+                view.reason = "no route has this name: it stays where it was accepted".to_owned();
+            }
+        }
+        Some(view)
+    }
+
+    fn explain_entry(&self, entry: &Entry, rules: &Rules, view: &mut HostView) {
+        view.pattern = Some(entry.pattern.to_string());
+        view.pinned = entry.pinned.as_deref().map(<[u32]>::to_vec);
+        if self.mode() == Mode::None {
+            view.reason = "the steering mode is none: it stays where it was accepted".to_owned();
+            return;
+        }
+        view.order = self.order(&entry.home);
+        let placed = place(&entry.home, rules.balance, &**self.board());
+        view.worker = placed.map(|placed| placed.worker);
+        view.reason = reason(placed).to_owned();
+    }
+
+    fn order(&self, home: &Home) -> Vec<PlaceView> {
+        let mut workers: Vec<_> =
+            (0..self.workers()).filter(|worker| home.allows(*worker)).collect();
+        workers.sort_by_key(|worker| std::cmp::Reverse(home.preference(*worker)));
+        let view = |worker| {
+            let slot = self.board().slot(worker)?;
+            let available = slot.current().is_some();
+            Some(PlaceView { worker, load: slot.carried(), available })
+        };
+        workers.into_iter().filter_map(view).collect()
+    }
+}
+
+fn reason(placed: Option<Placed>) -> &'static str {
+    match placed.map(|placed| placed.reason) {
+        Some(Reason::Home) => "its first choice",
+        Some(Reason::Spilled) => "its first choice has enough to carry",
+        Some(Reason::Unavailable) => "its first choice takes no connections",
+        None => "none of its workers takes connections: it stays where it was accepted",
+    }
+}
