@@ -13,6 +13,7 @@ pub mod policy;
 pub mod route;
 pub mod rt;
 pub mod snapshot;
+pub mod steering;
 pub mod sys;
 pub mod tls;
 pub mod upstream;

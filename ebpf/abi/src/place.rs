@@ -61,6 +61,12 @@ impl Home {
         Self { seed: hash as u64, among: WorkerSet::ALL }
     }
 
+    /// The same as numbers, as which the proxy writes it into the kernel's map.
+    pub const fn to_words(self) -> [u64; 3] {
+        let Self { seed, among: WorkerSet([low, high]) } = self;
+        [seed, low, high]
+    }
+
     /// How much this name prefers `worker`; the greatest is the first choice.
     #[inline(always)]
     const fn preference(&self, worker: u32) -> u64 {
@@ -80,6 +86,14 @@ const fn mix(mut bits: u64) -> u64 {
 pub trait Loads {
     /// The load of `worker`, in connections; `None` when it takes none.
     fn load(&self, worker: u32) -> Option<u32>;
+
+    /// Calls `visit` for each worker from 0 up to `workers`, of which there are at most
+    /// [`MAX_WORKERS`]. The kernel program has a loop of its own: one that the verifier sees to
+    /// end, and follows through once.
+    #[inline(always)]
+    fn for_each_worker<F: FnMut(u32)>(&self, workers: u32, visit: F) {
+        (0..workers.min(MAX_WORKERS)).for_each(visit);
+    }
 }
 
 /// How many workers there are and how unevenly they may be loaded.
@@ -113,30 +127,24 @@ pub enum Reason {
 }
 
 /// Chooses a worker; `None` when none of those asked for takes connections.
-///
-/// Two passes without branches that depend on one another, so that the kernel's verifier can
-/// follow.
 #[inline(always)]
 pub fn place<L: Loads + ?Sized>(home: &Home, balance: Balance, loads: &L) -> Option<Placed> {
     let limit = limit(home, balance, loads)?;
     let mut first = Best::NONE;
     let mut available = Best::NONE;
     let mut within = Best::NONE;
-    for worker in 0..MAX_WORKERS {
-        if worker >= balance.workers {
-            break;
-        }
+    loads.for_each_worker(balance.workers, |worker| {
         if home.among.contains(worker) {
             let preference = home.preference(worker);
             first.consider(worker, preference);
             if let Some(load) = loads.load(worker) {
                 available.consider(worker, preference);
-                if u64::from(load) < limit {
+                if limit.allows(load) {
                     within.consider(worker, preference);
                 }
             }
         }
-    }
+    });
     // Loads change while they are read: at times none seems to be within the limit.
     let worker = if within.is_some() { within.worker } else { available.worker };
     let reason = if worker == first.worker {
@@ -149,26 +157,38 @@ pub fn place<L: Loads + ?Sized>(home: &Home, balance: Balance, loads: &L) -> Opt
     available.is_some().then_some(Placed { worker, reason })
 }
 
-/// The load from which on a worker takes no more, counting the connection to be placed.
+/// What a worker may carry: less than `share` of `total`. Kept as a fraction, since the kernel
+/// program must not divide by a number that could be zero.
+struct Limit {
+    total: u64,
+    share: u64,
+}
+
+impl Limit {
+    #[inline(always)]
+    const fn allows(&self, load: u32) -> bool {
+        (load as u64).wrapping_mul(self.share) < self.total
+    }
+}
+
+/// The limit for one connection more; `None` when no worker takes any.
 #[inline(always)]
-fn limit<L: Loads + ?Sized>(home: &Home, balance: Balance, loads: &L) -> Option<u64> {
+fn limit<L: Loads + ?Sized>(home: &Home, balance: Balance, loads: &L) -> Option<Limit> {
     let mut total = 1_u64;
     let mut available = 0_u64;
-    for worker in 0..MAX_WORKERS {
-        if worker >= balance.workers {
-            break;
-        }
+    loads.for_each_worker(balance.workers, |worker| {
         if home.among.contains(worker)
             && let Some(load) = loads.load(worker)
         {
             total += u64::from(load);
             available += 1;
         }
-    }
+    });
     if available == 0 {
         return None;
     }
-    Some((total * u64::from(balance.max_load_percent)).div_ceil(available * 100))
+    let total = total.wrapping_mul(u64::from(balance.max_load_percent));
+    Some(Limit { total, share: available * 100 })
 }
 
 /// The most preferred of the workers considered so far.

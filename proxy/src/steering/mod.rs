@@ -1,0 +1,5 @@
+//! Which worker a connection goes to.
+
+mod kernel;
+
+pub use kernel::{Kernel, KernelError, syncookies};
