@@ -2,13 +2,12 @@
 //! the handshake.
 
 use aya_ebpf::EbpfContext as _;
-use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::macros::socket_filter;
 use aya_ebpf::programs::SkBuffContext;
 use portcullis_abi::Verdict;
 
 use crate::handshake::Handshake;
-use crate::maps::{FIRST_BYTES, count};
+use crate::maps::count;
 use crate::segment::{Segment, TcpHeader};
 
 const PASS: i64 = u32::MAX as i64; // the whole segment
@@ -39,15 +38,11 @@ fn judge(ctx: &SkBuffContext) -> Option<Verdict> {
     }
     let handshake = Handshake::of(&segment, &header)?;
     if ctx.len() <= header.len && !header.is_fin() {
-        // The first one is the handshake's; a keep-alive has another sequence number.
-        let _ = FIRST_BYTES.insert(handshake, header.sequence, BPF_NOEXIST.into());
+        handshake.remember(&header);
         return Some(Verdict::Deferred);
     }
-    // SAFETY: a number that is written once; where its entry is taken for another handshake at
-    // this very moment, the worst is a segment that is sent once more.
-    let first = unsafe { FIRST_BYTES.get(handshake) }?;
-    let distance = header.sequence.wrapping_sub(*first) as i32;
-    (distance > 0).then_some(Verdict::OutOfOrder)
+    // A FIN at its place passes, or a client that leaves would send it again and again.
+    handshake.is_ahead(&header).then_some(Verdict::OutOfOrder)
 }
 
 #[inline(always)]

@@ -10,6 +10,7 @@ mod defer;
 mod handshake;
 mod loads;
 mod maps;
+mod parse;
 mod segment;
 mod steer;
 

@@ -4,7 +4,7 @@ use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ReusePortSockArray};
 use aya_ebpf::macros::btf_map;
 use portcullis_abi::{
-    Home, HostName, NAME_KEY_LEN, NameKey, SLOTS, SteeringSettings, Verdict, WorkerLine,
+    Home, HostName, NAME_KEY_LEN, NameKey, Placing, SLOTS, SteeringSettings, Verdict, WorkerLine,
 };
 
 use crate::handshake::Handshake;
@@ -41,6 +41,9 @@ pub static FIRST_BYTES: LruHashMap<Handshake, u32, 65_536> = LruHashMap::new();
 pub struct Scratch {
     pub name: HostName,
     pub key: NameKey,
+    pub home: Home,
+    pub verdict: Verdict,
+    pub placing: Placing,
 }
 
 #[btf_map]

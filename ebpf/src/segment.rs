@@ -1,5 +1,6 @@
 //! A TCP segment, as both programs see it: it starts with the TCP header.
 
+use core::mem::MaybeUninit;
 use core::ptr::read_volatile;
 
 use aya_ebpf::cty::c_void;
@@ -16,23 +17,33 @@ impl Segment {
     /// `N` bytes at `offset` from the start of the IP header.
     #[inline(always)]
     pub fn load_from_ip<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        let mut bytes = [0; N];
-        let to = bytes.as_mut_ptr().cast();
-        // SAFETY: the context is the program's own, and `to` has room for `N` bytes.
+        // Not zeroed first: for that the compiler calls a loop, which the verifier takes from root
+        // alone.
+        let mut bytes = MaybeUninit::<[u8; N]>::uninit();
+        let (to, len) = (bytes.as_mut_ptr().cast(), N as u32);
+        // SAFETY: the context is the program's own, and `bytes` has room for `N` bytes.
         let failed =
-            unsafe { bpf_skb_load_bytes_relative(self.0, offset, to, N as u32, BPF_HDR_START_NET) };
-        (failed == 0).then_some(bytes)
+            unsafe { bpf_skb_load_bytes_relative(self.0, offset, to, len, BPF_HDR_START_NET) };
+        // SAFETY: the helper has filled all of them.
+        (failed == 0).then(|| unsafe { bytes.assume_init() })
+    }
+
+    /// Eight bytes of the IP header.
+    #[inline(always)]
+    pub fn u64_from_ip(&self, offset: u32) -> Option<u64> {
+        self.load_from_ip(offset).map(u64::from_ne_bytes)
     }
 }
 
 impl Load for Segment {
     #[inline(always)]
     fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        let mut bytes = [0; N];
+        let mut bytes = MaybeUninit::<[u8; N]>::uninit();
         // SAFETY: the context is the program's own, and `bytes` has room for `N` bytes.
         let failed =
             unsafe { bpf_skb_load_bytes(self.0, offset, bytes.as_mut_ptr().cast(), N as u32) };
-        (failed == 0).then_some(bytes)
+        // SAFETY: the helper has filled all of them.
+        (failed == 0).then(|| unsafe { bytes.assume_init() })
     }
 
     #[inline(always)]

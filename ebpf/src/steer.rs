@@ -1,13 +1,16 @@
 //! Selects the listening socket of the worker that a ClientHello's name belongs to.
 
+use core::ptr::read_volatile;
+
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::sk_action::{SK_DROP, SK_PASS};
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::helpers::bpf_get_socket_cookie;
 use aya_ebpf::macros::sk_reuseport;
 use aya_ebpf::programs::SkReuseportContext;
-use portcullis_abi::{Home, NAME_KEY_LEN, Outcome, Reason, Verdict, place, sni};
+use portcullis_abi::{Home, NAME_KEY_LEN, Outcome, Reason, Verdict, sni};
 
+use crate::handshake::Handshake;
 use crate::loads::Loads;
 use crate::maps::{GROUPS, NAMES, SCRATCH, SETTINGS, SOCKETS, Scratch, count};
 use crate::segment::{Segment, TcpHeader};
@@ -38,19 +41,31 @@ fn choose(ctx: &SkReuseportContext) -> Verdict {
     };
     // SAFETY: the value is this CPU's own, and no other program uses it meanwhile.
     let scratch = unsafe { &mut *scratch };
-    let by_flow = Home::of_flow(ctx.hash());
-    let (home, verdict) = match sni(&segment, header.len, &mut scratch.name) {
+    scratch.verdict = match sni(&segment, header.len, &mut scratch.name) {
         Outcome::Name => match home(scratch) {
-            Some(home) => (home, Verdict::Steered),
+            Some(home) => {
+                scratch.home = *home;
+                Verdict::Steered
+            }
             None if settings.refuse_unknown != 0 => return Verdict::UnknownRefused,
-            None => (&by_flow, Verdict::Unknown),
+            None => Verdict::Unknown,
         },
-        Outcome::NoName => (&by_flow, Verdict::NoSni),
-        Outcome::Truncated => (&by_flow, Verdict::Truncated),
-        Outcome::NotTls => (&by_flow, Verdict::NotTls),
-        Outcome::Unsupported => (&by_flow, Verdict::Unsupported),
+        Outcome::NoName => Verdict::NoSni,
+        Outcome::Truncated => Verdict::Truncated,
+        Outcome::NotTls => Verdict::NotTls,
+        Outcome::Unsupported => Verdict::Unsupported,
     };
-    let Some(placed) = place(home, settings.balance, &loads) else {
+    // From here on, all that came before is the same to the verifier: it goes on once only.
+    // SAFETY: a reference to what has just been written.
+    let verdict = unsafe { read_volatile(&scratch.verdict) };
+    if verdict != Verdict::Steered {
+        // `defer` is about to drop it.
+        if Handshake::of(&segment, &header).is_some_and(|handshake| handshake.is_ahead(&header)) {
+            return Verdict::Passed;
+        }
+        scratch.home = Home::of_flow(ctx.hash());
+    }
+    let Some(placed) = scratch.placing.place(&scratch.home, settings.balance, &loads) else {
         return Verdict::SelectFailed;
     };
     if select(ctx, loads, placed.worker).is_none() {

@@ -1,10 +1,11 @@
-//! The project's own commands: `cargo xtask test` and `cargo xtask demo`. Each sets up what it
-//! needs and says what it does.
+//! The project's own commands: `cargo xtask test`, `demo` and `ebpf`. Each sets up what it needs and
+//! says what it does.
 
 #![expect(clippy::print_stdout, reason = "a command-line tool talks on stdout")]
 
 mod command;
 mod demo;
+mod ebpf;
 mod packages;
 mod test;
 
@@ -20,12 +21,15 @@ enum Xtask {
     Test,
     /// Run the proxy between curl and `openssl s_server`, mutual TLS on both sides.
     Demo(demo::Options),
+    /// Build the kernel programs into `ebpf/steer.bpf.o`, which the proxy carries.
+    Ebpf(ebpf::Options),
 }
 
 fn main() -> ExitCode {
     let outcome = match Xtask::parse() {
         Xtask::Test => test::run_all(),
         Xtask::Demo(options) => demo::run(&options),
+        Xtask::Ebpf(options) => ebpf::run_with(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

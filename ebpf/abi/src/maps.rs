@@ -193,9 +193,10 @@ pub enum Verdict {
     Unknown,
     /// The same, answered with a reset.
     UnknownRefused,
-    /// The chosen worker's socket could not be selected: the kernel's own choice stands.
+    /// No worker takes connections, or the chosen one's socket is not there: the kernel's own
+    /// choice stands.
     SelectFailed,
-    /// No segment of a handshake's end: the kernel's own choice stands.
+    /// No segment of a handshake's end, such as a SYN: the kernel's own choice stands.
     Passed,
     /// A bare ACK that was dropped, so that the hello completes the handshake.
     Deferred,

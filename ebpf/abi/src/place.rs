@@ -127,89 +127,132 @@ pub enum Reason {
 }
 
 /// Chooses a worker; `None` when none of those asked for takes connections.
-#[inline(always)]
 pub fn place<L: Loads + ?Sized>(home: &Home, balance: Balance, loads: &L) -> Option<Placed> {
-    let limit = limit(home, balance, loads)?;
-    let mut first = Best::NONE;
-    let mut available = Best::NONE;
-    let mut within = Best::NONE;
-    loads.for_each_worker(balance.workers, |worker| {
-        if home.among.contains(worker) {
-            let preference = home.preference(worker);
-            first.consider(worker, preference);
-            if let Some(load) = loads.load(worker) {
-                available.consider(worker, preference);
-                if limit.allows(load) {
-                    within.consider(worker, preference);
-                }
+    let mut placing = Placing::NEW;
+    placing.place(home, balance, loads)
+}
+
+/// What [`place`] keeps while it goes over the workers.
+///
+/// The kernel program has it in a map: numbers on the stack are followed by the verifier, which
+/// then goes over every worker by every way that the numbers may have come about.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Placing {
+    /// The workers' loads, and the connection to be placed.
+    total: u64,
+    /// Workers that take connections.
+    available: u64,
+    first: Best,
+    best_available: Best,
+    best_within: Best,
+}
+
+impl Placing {
+    /// Nothing seen yet.
+    pub const NEW: Self = Self {
+        total: 1,
+        available: 0,
+        first: Best::NONE,
+        best_available: Best::NONE,
+        best_within: Best::NONE,
+    };
+
+    /// As [`place`] does, whatever was placed with it before.
+    #[inline(always)]
+    pub fn place<L: Loads + ?Sized>(
+        &mut self,
+        home: &Home,
+        balance: Balance,
+        loads: &L,
+    ) -> Option<Placed> {
+        *self = Self::NEW;
+        loads.for_each_worker(balance.workers, |worker| {
+            if home.among.contains(worker)
+                && let Some(load) = loads.load(worker)
+            {
+                self.total += u64::from(load);
+                self.available += 1;
+            }
+        });
+        loads.for_each_worker(balance.workers, |worker| {
+            if home.among.contains(worker) {
+                self.consider(worker, home.preference(worker), loads.load(worker), balance);
+            }
+        });
+        self.placed()
+    }
+
+    #[inline(always)]
+    const fn consider(
+        &mut self,
+        worker: u32,
+        preference: u64,
+        load: Option<u32>,
+        balance: Balance,
+    ) {
+        let candidate = Best::of(worker, preference);
+        self.first = self.first.or(candidate);
+        if let Some(load) = load {
+            self.best_available = self.best_available.or(candidate);
+            if self.allows(load, balance) {
+                self.best_within = self.best_within.or(candidate);
             }
         }
-    });
-    // Loads change while they are read: at times none seems to be within the limit.
-    let worker = if within.is_some() { within.worker } else { available.worker };
-    let reason = if worker == first.worker {
-        Reason::Home
-    } else if available.worker == first.worker {
-        Reason::Spilled
-    } else {
-        Reason::Unavailable
-    };
-    available.is_some().then_some(Placed { worker, reason })
-}
+    }
 
-/// What a worker may carry: less than `share` of `total`. Kept as a fraction, since the kernel
-/// program must not divide by a number that could be zero.
-struct Limit {
-    total: u64,
-    share: u64,
-}
-
-impl Limit {
+    /// Whether a worker may have one more: its load is less than its part of the total. Multiplied
+    /// out, since the kernel program must not divide by what might be zero.
     #[inline(always)]
-    const fn allows(&self, load: u32) -> bool {
-        (load as u64).wrapping_mul(self.share) < self.total
+    const fn allows(&self, load: u32, balance: Balance) -> bool {
+        let part = self.total.wrapping_mul(balance.max_load_percent as u64);
+        (load as u64).wrapping_mul(self.available.wrapping_mul(100)) < part
+    }
+
+    #[inline(always)]
+    fn placed(&self) -> Option<Placed> {
+        // Loads change while they are read: at times none seems to be within the limit.
+        let chosen = self.best_within.or_if_none(self.best_available);
+        let reason = if chosen == self.first {
+            Reason::Home
+        } else if self.best_available == self.first {
+            Reason::Spilled
+        } else {
+            Reason::Unavailable
+        };
+        Some(Placed { worker: chosen.worker()?, reason })
     }
 }
 
-/// The limit for one connection more; `None` when no worker takes any.
-#[inline(always)]
-fn limit<L: Loads + ?Sized>(home: &Home, balance: Balance, loads: &L) -> Option<Limit> {
-    let mut total = 1_u64;
-    let mut available = 0_u64;
-    loads.for_each_worker(balance.workers, |worker| {
-        if home.among.contains(worker)
-            && let Some(load) = loads.load(worker)
-        {
-            total += u64::from(load);
-            available += 1;
-        }
-    });
-    if available == 0 {
-        return None;
-    }
-    let total = total.wrapping_mul(u64::from(balance.max_load_percent));
-    Some(Limit { total, share: available * 100 })
-}
-
-/// The most preferred of the workers considered so far.
-#[derive(Clone, Copy)]
-struct Best {
-    preference: u64,
-    worker: u32,
-}
+/// The most preferred of some workers: its preference and, in the last seven bits, the worker. One
+/// number instead of two is one branch instead of two for the kernel's verifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+struct Best(u64);
 
 impl Best {
-    const NONE: Self = Self { preference: 0, worker: u32::MAX };
+    /// Of no worker.
+    const NONE: Self = Self(0);
 
     #[inline(always)]
-    const fn is_some(&self) -> bool {
-        self.worker != u32::MAX
+    const fn of(worker: u32, preference: u64) -> Self {
+        const WORKER: u64 = MAX_WORKERS as u64 - 1;
+        // The first bit tells it from `NONE`.
+        Self((preference >> 1 | 1 << 63) & !WORKER | worker as u64 & WORKER)
     }
 
     #[inline(always)]
-    const fn consider(&mut self, worker: u32, preference: u64) {
-        if preference >= self.preference {
-            *self = Self { preference, worker };
-        }
+    const fn or(self, other: Self) -> Self {
+        if other.0 > self.0 { other } else { self }
+    }
+
+    #[inline(always)]
+    const fn or_if_none(self, other: Self) -> Self {
+        if self.0 == 0 { other } else { self }
+    }
+
+    #[inline(always)]
+    const fn worker(self) -> Option<u32> {
+        if self.0 == 0 { None } else { Some(self.0 as u32 & (MAX_WORKERS - 1)) }
     }
 }

@@ -16,7 +16,10 @@ use aya::{
     programs::{Program, ProgramError, SkReuseport, SocketFilter},
 };
 use portcullis_abi::{Home, NameKey, SteeringSettings, Verdict};
-use rustix::net::sockopt::socket_cookie;
+use rustix::{
+    net::sockopt::socket_cookie,
+    thread::{CapabilitySet, capabilities},
+};
 
 pub use self::error::KernelError;
 use self::names::NameMap;
@@ -49,6 +52,9 @@ impl Kernel {
         settings: SteeringSettings,
         names: &[(NameKey, Home)],
     ) -> Result<Self, KernelError> {
+        if !is_permitted() {
+            return Err(KernelError::NotPermitted);
+        }
         let sockets = u32::try_from(groups.iter().map(Vec::len).sum::<usize>()).unwrap_or(u32::MAX);
         let mut object = EbpfLoader::new()
             .map_max_entries("SOCKETS", sockets.max(1))
@@ -142,6 +148,16 @@ impl fmt::Debug for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Kernel").field("names", &self.names).finish_non_exhaustive()
     }
+}
+
+/// Whether the process has the rights. The kernel itself is no clear judge: without `CAP_PERFMON`
+/// it takes simple programs and finds fault with others.
+fn is_permitted() -> bool {
+    let Ok(sets) = capabilities(None) else { return false };
+    let has = |set| sets.effective.contains(set);
+    let may_load =
+        has(CapabilitySet::BPF | CapabilitySet::PERFMON) || has(CapabilitySet::SYS_ADMIN);
+    may_load && has(CapabilitySet::NET_ADMIN)
 }
 
 /// Takes both programs off, as far as they are there.

@@ -10,9 +10,20 @@ use portcullis::steering::Kernel;
 use portcullis_abi::{
     Balance, Home, HostName, NameKey, SteeringSettings, Verdict, WorkerSet, cases::Hello,
 };
-use portcullis_tests::{netns::Network, wait::DEADLINE};
+use portcullis_tests::{
+    netns::{Network, private},
+    tools::require_root,
+    wait::DEADLINE,
+};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Socket, Type};
+
+/// Runs a test in a network of its own, where that is possible.
+pub(crate) fn in_network(test: impl FnOnce(&Network) + Send) {
+    if require_root("kernel steering: BPF programs and network namespaces need root") {
+        private(test);
+    }
+}
 
 pub(crate) const WORKERS: u32 = 4;
 
@@ -72,6 +83,16 @@ impl Stand {
     /// The next connection to the first address.
     pub(crate) fn accept(&self) -> Accepted {
         self.groups[0].accept()
+    }
+
+    /// Sends this client's hello and takes the connection, which must be whole.
+    pub(crate) fn worker_for(&self, name: &str) -> u32 {
+        let hello = hello(name);
+        let mut client = self.send(&hello);
+        let mut accepted = self.accept();
+        accepted.expect(&hello);
+        accepted.converse(&mut client);
+        accepted.worker
     }
 
     /// Closes the socket of a worker without telling the program.

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
     /// The process has not the rights.
-    #[error("BPF programs need CAP_BPF and CAP_NET_ADMIN, or root")]
+    #[error("BPF programs need CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, or root")]
     NotPermitted,
     /// The kernel's verifier takes a program not; kernels before 5.17 lack a helper it calls.
     #[error("the kernel (5.17 or later is needed) refuses the program: {source}: {log}")]
