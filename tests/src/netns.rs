@@ -66,9 +66,9 @@ impl Network {
     /// # Panics
     /// When nft does not take them.
     pub fn drop_incoming(&self, rules: &[&str]) {
-        let rules: String = rules.iter().map(|rule| format!("{rule} drop; ")).collect();
+        let rules: String = rules.iter().map(|rule| format!("{rule} drop\n")).collect();
         let chain = "type filter hook prerouting priority raw; policy accept;";
-        let table = format!("table inet loss {{ chain incoming {{ {chain} {rules} }} }}");
+        let table = format!("table inet loss {{\nchain incoming {{\n{chain}\n{rules}}}\n}}");
         run(Command::new(need("nft")).arg(table));
     }
 

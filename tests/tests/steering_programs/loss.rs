@@ -77,7 +77,7 @@ fn across_a_cable(address: &'static str, other: fn(&Network), verdict: Verdict, 
                 let address = receiver.recv().expect("where to connect");
                 speak(address, 100, &there, &[]);
             },
-            || {
+            move || {
                 let stand = Stand::new(network, address);
                 other(network);
                 sender.send(stand.groups[0].address).unwrap();
