@@ -11,6 +11,7 @@ pub mod grpc;
 pub mod http;
 pub mod load;
 pub mod metrics;
+pub mod netns;
 pub mod nginx;
 pub mod openssl;
 pub mod pattern;

@@ -5,10 +5,13 @@ use std::{path::PathBuf, process::Command, sync::OnceLock};
 /// Programs by Debian package.
 const PACKAGES: &[(&str, &str)] = &[
     ("curl", "curl"),
+    ("ethtool", "ethtool"),
     ("h2load", "nghttp2-client"),
+    ("ip", "iproute2"),
     ("mkcert", "mkcert"),
     ("nghttp", "nghttp2-client"),
     ("nghttpd", "nghttp2-server"),
+    ("nft", "nftables"),
     ("nginx", "nginx"),
     ("openssl", "openssl"),
 ];

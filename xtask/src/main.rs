@@ -1,5 +1,5 @@
-//! The project's own commands: `cargo xtask test`, `demo`, `dist` and `bench`. Each sets up what it needs and
-//! says what it does.
+//! The project's own commands: `cargo xtask test`, `demo`, `dist`, `bench` and `ebpf`. Each sets up
+//! what it needs and says what it does.
 
 #![expect(clippy::print_stdout, reason = "a command-line tool talks on stdout")]
 
@@ -8,6 +8,7 @@ mod bench;
 mod command;
 mod demo;
 mod dist;
+mod ebpf;
 mod mkcert;
 mod packages;
 mod process;
@@ -31,6 +32,8 @@ enum Xtask {
     /// Measure what the proxy costs and saves.
     #[command(subcommand)]
     Bench(bench::Work),
+    /// Build the kernel programs into `ebpf/steer.bpf.o`, which the proxy carries.
+    Ebpf(ebpf::Options),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         Xtask::Demo(options) => demo::run(&options),
         Xtask::Dist => dist::run(),
         Xtask::Bench(work) => bench::run(&work),
+        Xtask::Ebpf(options) => ebpf::run_with(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

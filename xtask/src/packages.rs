@@ -1,5 +1,7 @@
 //! The Debian packages that the commands need, and how they get onto the machine.
 
+use std::path::Path;
+
 use anyhow::{Result, bail};
 
 use crate::command::{command, is_installed, is_root, run};
@@ -14,6 +16,8 @@ pub(crate) struct Package {
 #[derive(Debug, Clone, Copy)]
 enum Probe {
     Program(&'static str),
+    /// A file or a directory, where programs of the same name may have other origins.
+    Path(&'static str),
     /// A module of Debian's own Python, which another `python3` in `PATH` does not see.
     PythonModule(&'static str),
 }
@@ -44,13 +48,29 @@ pub(crate) const TEST: &[Package] = &[
     OPENSSL,
     CURL,
     MKCERT,
+    Package { name: "ethtool", probe: Probe::Program("ethtool") },
     Package { name: "iproute2", probe: Probe::Program("ip") },
     Package { name: "nghttp2-client", probe: Probe::Program("nghttp") },
     Package { name: "nghttp2-server", probe: Probe::Program("nghttpd") },
     NGINX,
+    Package { name: "nftables", probe: Probe::Program("nft") },
     Package { name: "python3", probe: Probe::PythonModule("sys") },
     Package { name: "python3-grpcio", probe: Probe::PythonModule("grpc") },
     Package { name: "python3-websockets", probe: Probe::PythonModule("websockets") },
+];
+
+/// What building the kernel programs needs: a Rust that has its core library for BPF, and LLVM to
+/// link with.
+pub(crate) const EBPF: &[Package] = &[
+    Package { name: "cargo-web", probe: Probe::Path("/usr/bin/cargo") },
+    Package { name: "rustc-web", probe: Probe::Path("/usr/bin/rustc") },
+    Package {
+        name: "libstd-rust-web-dev-bpf",
+        probe: Probe::Path("/usr/lib/rustlib/bpfel-unknown-none"),
+    },
+    Package { name: "libpolly-22-dev", probe: Probe::Path("/usr/lib/llvm-22/lib/libPolly.a") },
+    Package { name: "llvm-22", probe: Probe::Path("/usr/lib/llvm-22/bin/llvm-strip") },
+    Package { name: "llvm-22-dev", probe: Probe::Path("/usr/lib/llvm-22/include/llvm-c") },
 ];
 
 /// Installs what is missing when run as root, else says what to install and fails.
@@ -85,6 +105,7 @@ impl Package {
     fn is_there(&self) -> bool {
         match self.probe {
             Probe::Program(program) => is_installed(program),
+            Probe::Path(path) => Path::new(path).exists(),
             Probe::PythonModule(module) => {
                 let import = format!("import {module}");
                 let run = command("/usr/bin/python3").args(["-c", &import]).output();

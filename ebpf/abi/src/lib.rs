@@ -31,9 +31,13 @@ mod record;
 mod segment;
 
 pub use load::Load;
-pub use maps::{NAME_KEY_LEN, NameKey, SLOTS, SteeringSettings, Verdict, WorkerSlot};
+#[cfg(not(target_arch = "bpf"))]
+pub use maps::WorkerSlot;
+pub use maps::{NAME_KEY_LEN, NameKey, SLOTS, SteeringSettings, Verdict, WorkerLine};
 pub use name::{HostName, MAX_NAME_LEN};
-pub use place::{Balance, Home, Loads, MAX_WORKERS, Placed, Reason, WorkerSet, place};
+pub use place::{
+    Balance, Home, IDLE_LOAD, Loads, MAX_WORKERS, Placed, Placing, Reason, WorkerSet, place,
+};
 pub use reassemble::{
     Invalid, MAX_MESSAGE_LEN, MAX_RECEIVED_LEN, Progress, Reassembler, client_hello,
 };

@@ -1,52 +1,84 @@
 //! The layout of what kernel and proxy both read and write.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+#[cfg(not(target_arch = "bpf"))]
+use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{HostName, Loads, MAX_WORKERS};
+#[cfg(not(target_arch = "bpf"))]
+use crate::Loads;
+use crate::{HostName, MAX_WORKERS};
 
-/// One worker's line in the table of loads, which the proxy maps into its memory: no system call
-/// on either side. A line has a cache line of its own.
-#[derive(Debug, Default)]
+/// One worker's line in the table of loads, as it is at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C, align(64))]
-pub struct WorkerSlot {
+pub struct WorkerLine {
     /// Connections it carries, as it counts them. Written by the worker.
-    load: AtomicU32,
+    pub load: u64,
     /// 1 when it takes connections. Written by the proxy.
-    available: AtomicU32,
-    /// Connections sent its way. Wraps. Written by whoever sends one.
-    sent: AtomicU32,
-    /// How many of those it has taken. Wraps. Written by the worker.
-    taken: AtomicU32,
+    pub available: u64,
+    /// Connections sent its way. Written by whoever sends one.
+    pub sent: u64,
+    /// How many of those it has taken. Written by the worker.
+    pub taken: u64,
 }
 
-impl WorkerSlot {
+impl WorkerLine {
     /// Its load with what is on its way to it; `None` when it takes no connections.
     #[inline(always)]
-    pub fn current(&self) -> Option<u32> {
-        let load = self.carried();
-        (self.available.load(Ordering::Relaxed) != 0).then_some(load)
+    pub const fn current(&self) -> Option<u32> {
+        if self.available == 0 { None } else { Some(self.carried()) }
     }
 
     /// The same, whether or not it takes connections.
     #[inline(always)]
+    pub const fn carried(&self) -> u32 {
+        // Taken may be seen before it was seen to be sent: they are read one after the other.
+        let carried = self.load.saturating_add(self.sent.saturating_sub(self.taken));
+        if carried > u32::MAX as u64 { u32::MAX } else { carried as u32 }
+    }
+}
+
+/// A [`WorkerLine`] in the table that the proxy maps into its memory: no system call on either
+/// side, and a cache line of its own. The kernel program reads the same bytes as volatile, since
+/// its compiler has atomic additions alone.
+#[cfg(not(target_arch = "bpf"))]
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub struct WorkerSlot {
+    load: AtomicU64,
+    available: AtomicU64,
+    sent: AtomicU64,
+    taken: AtomicU64,
+}
+
+#[cfg(not(target_arch = "bpf"))]
+impl WorkerSlot {
+    /// Its load with what is on its way to it; `None` when it takes no connections.
+    pub fn current(&self) -> Option<u32> {
+        self.line().current()
+    }
+
+    /// The same, whether or not it takes connections.
     pub fn carried(&self) -> u32 {
-        let under_way =
-            self.sent.load(Ordering::Relaxed).wrapping_sub(self.taken.load(Ordering::Relaxed));
-        // Taken before it was seen to be sent: the counts are read one after the other.
-        let under_way = if under_way > u32::MAX / 2 { 0 } else { under_way };
-        self.load.load(Ordering::Relaxed).saturating_add(under_way)
+        self.line().carried()
+    }
+
+    fn line(&self) -> WorkerLine {
+        WorkerLine {
+            load: self.load.load(Ordering::Relaxed),
+            available: self.available.load(Ordering::Relaxed),
+            sent: self.sent.load(Ordering::Relaxed),
+            taken: self.taken.load(Ordering::Relaxed),
+        }
     }
 
     /// Notes a connection sent its way.
-    #[inline(always)]
     pub fn send(&self) {
         self.sent.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Notes that it took one. For the worker alone.
     pub fn take(&self) {
-        let taken = self.taken.load(Ordering::Relaxed);
-        self.taken.store(taken.wrapping_add(1), Ordering::Relaxed);
+        self.taken.store(self.taken.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
     /// Notes that nothing is on its way any more: what was sent and never came was dropped by the
@@ -57,15 +89,16 @@ impl WorkerSlot {
 
     /// Sets its load. For the worker alone.
     pub fn set_load(&self, load: u32) {
-        self.load.store(load, Ordering::Relaxed);
+        self.load.store(u64::from(load), Ordering::Relaxed);
     }
 
     /// Sets whether it takes connections.
     pub fn set_available(&self, available: bool) {
-        self.available.store(u32::from(available), Ordering::Relaxed);
+        self.available.store(u64::from(available), Ordering::Relaxed);
     }
 }
 
+#[cfg(not(target_arch = "bpf"))]
 impl Loads for [WorkerSlot] {
     fn load(&self, worker: u32) -> Option<u32> {
         self.get(usize::try_from(worker).ok()?)?.current()
@@ -131,6 +164,13 @@ pub struct SteeringSettings {
     pub refuse_unknown: u32,
 }
 
+impl SteeringSettings {
+    /// The same as numbers, as which the proxy writes it into the kernel's map.
+    pub const fn to_words(self) -> [u32; 3] {
+        [self.balance.workers, self.balance.max_load_percent, self.refuse_unknown]
+    }
+}
+
 /// What became of a segment: the index of its counter, and of its label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -153,9 +193,10 @@ pub enum Verdict {
     Unknown,
     /// The same, answered with a reset.
     UnknownRefused,
-    /// The chosen worker's socket could not be selected: the kernel's own choice stands.
+    /// No worker takes connections, or the chosen one's socket is not there: the kernel's own
+    /// choice stands.
     SelectFailed,
-    /// No segment of a handshake's end: the kernel's own choice stands.
+    /// No segment of a handshake's end, such as a SYN: the kernel's own choice stands.
     Passed,
     /// A bare ACK that was dropped, so that the hello completes the handshake.
     Deferred,

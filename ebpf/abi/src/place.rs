@@ -9,6 +9,10 @@
 /// The most workers there can be.
 pub const MAX_WORKERS: u32 = 128;
 
+/// A worker with less than this to carry takes more, whatever the mean: with a handful of
+/// connections on the whole machine there is nothing to even out, and names stay together.
+pub const IDLE_LOAD: u32 = 8;
+
 /// Some of the workers, by bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -67,10 +71,20 @@ impl Home {
         self.among.contains(worker)
     }
 
-    /// How much this name prefers `worker`; the greatest is the first choice.
+    /// The same as numbers, as which the proxy writes it into the kernel's map.
+    pub const fn to_words(self) -> [u64; 3] {
+        let Self { seed, among: WorkerSet([low, high]) } = self;
+        [seed, low, high]
+    }
+
+    /// How much this name prefers `worker`; the greatest is the first choice. Never 0, and never the
+    /// same for two workers: the last seven bits are the worker's number.
     #[inline(always)]
     pub const fn preference(&self, worker: u32) -> u64 {
-        mix(self.seed.wrapping_add((worker as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+        const WORKER: u64 = MAX_WORKERS as u64 - 1;
+        let hash =
+            mix(self.seed.wrapping_add((worker as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        ((hash | 1 << 63) & !WORKER) | (worker as u64 & WORKER)
     }
 }
 
@@ -86,6 +100,14 @@ const fn mix(mut bits: u64) -> u64 {
 pub trait Loads {
     /// The load of `worker`, in connections; `None` when it takes none.
     fn load(&self, worker: u32) -> Option<u32>;
+
+    /// Calls `visit` for each worker from 0 up to `workers`, of which there are at most
+    /// [`MAX_WORKERS`]. The kernel program has a loop of its own: one that the verifier sees to
+    /// end, and follows through once.
+    #[inline(always)]
+    fn for_each_worker<F: FnMut(u32)>(&self, workers: u32, visit: F) {
+        (0..workers.min(MAX_WORKERS)).for_each(visit);
+    }
 }
 
 /// How many workers there are and how unevenly they may be loaded.
@@ -119,83 +141,119 @@ pub enum Reason {
 }
 
 /// Chooses a worker; `None` when none of those asked for takes connections.
-///
-/// Two passes without branches that depend on one another, so that the kernel's verifier can
-/// follow.
-#[inline(always)]
 pub fn place<L: Loads + ?Sized>(home: &Home, balance: Balance, loads: &L) -> Option<Placed> {
-    let limit = limit(home, balance, loads)?;
-    let mut first = Best::NONE;
-    let mut available = Best::NONE;
-    let mut within = Best::NONE;
-    for worker in 0..MAX_WORKERS {
-        if worker >= balance.workers {
-            break;
-        }
-        if home.among.contains(worker) {
-            let preference = home.preference(worker);
-            first.consider(worker, preference);
-            if let Some(load) = loads.load(worker) {
-                available.consider(worker, preference);
-                if u64::from(load) < limit {
-                    within.consider(worker, preference);
-                }
+    let mut placing = Placing::NEW;
+    placing.place(home, balance, loads)
+}
+
+/// What [`place`] keeps while it goes over the workers.
+///
+/// The kernel program has it in a map: numbers on the stack are followed by the verifier, which
+/// then goes over every worker by every way that the numbers may have come about.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Placing {
+    /// The workers' loads, and the connection to be placed.
+    total: u64,
+    /// Workers that take connections.
+    available: u64,
+    first: Best,
+    best_available: Best,
+    best_within: Best,
+}
+
+impl Placing {
+    /// Nothing seen yet.
+    pub const NEW: Self = Self {
+        total: 1,
+        available: 0,
+        first: Best::NONE,
+        best_available: Best::NONE,
+        best_within: Best::NONE,
+    };
+
+    /// As [`place`] does, whatever was placed with it before.
+    #[inline(always)]
+    pub fn place<L: Loads + ?Sized>(
+        &mut self,
+        home: &Home,
+        balance: Balance,
+        loads: &L,
+    ) -> Option<Placed> {
+        *self = Self::NEW;
+        loads.for_each_worker(balance.workers, |worker| {
+            if home.among.contains(worker)
+                && let Some(load) = loads.load(worker)
+            {
+                self.total += u64::from(load);
+                self.available += 1;
+            }
+        });
+        loads.for_each_worker(balance.workers, |worker| {
+            if home.among.contains(worker) {
+                self.consider(home.preference(worker), loads.load(worker), balance);
+            }
+        });
+        self.placed()
+    }
+
+    #[inline(always)]
+    const fn consider(&mut self, preference: u64, load: Option<u32>, balance: Balance) {
+        let candidate = Best(preference);
+        self.first = self.first.or(candidate);
+        if let Some(load) = load {
+            self.best_available = self.best_available.or(candidate);
+            if self.allows(load, balance) {
+                self.best_within = self.best_within.or(candidate);
             }
         }
     }
-    // Loads change while they are read: at times none seems to be within the limit.
-    let worker = if within.is_some() { within.worker } else { available.worker };
-    let reason = if worker == first.worker {
-        Reason::Home
-    } else if available.worker == first.worker {
-        Reason::Spilled
-    } else {
-        Reason::Unavailable
-    };
-    available.is_some().then_some(Placed { worker, reason })
+
+    /// Whether a worker may have one more: its load is less than its part of the total, or next to
+    /// nothing. Multiplied out, since the kernel program must not divide by what might be zero.
+    #[inline(always)]
+    const fn allows(&self, load: u32, balance: Balance) -> bool {
+        let part = self.total.wrapping_mul(balance.max_load_percent as u64);
+        load < IDLE_LOAD || (load as u64).wrapping_mul(self.available.wrapping_mul(100)) < part
+    }
+
+    #[inline(always)]
+    fn placed(&self) -> Option<Placed> {
+        // Loads change while they are read: at times none seems to be within the limit.
+        let chosen = self.best_within.or_if_none(self.best_available);
+        let reason = if chosen == self.first {
+            Reason::Home
+        } else if self.best_available == self.first {
+            Reason::Spilled
+        } else {
+            Reason::Unavailable
+        };
+        Some(Placed { worker: chosen.worker()?, reason })
+    }
 }
 
-/// The load from which on a worker takes no more, counting the connection to be placed.
-#[inline(always)]
-fn limit<L: Loads + ?Sized>(home: &Home, balance: Balance, loads: &L) -> Option<u64> {
-    let mut total = 1_u64;
-    let mut available = 0_u64;
-    for worker in 0..MAX_WORKERS {
-        if worker >= balance.workers {
-            break;
-        }
-        if home.among.contains(worker)
-            && let Some(load) = loads.load(worker)
-        {
-            total += u64::from(load);
-            available += 1;
-        }
-    }
-    if available == 0 {
-        return None;
-    }
-    Some((total * u64::from(balance.max_load_percent)).div_ceil(available * 100))
-}
-
-/// The most preferred of the workers considered so far.
-#[derive(Clone, Copy)]
-struct Best {
-    preference: u64,
-    worker: u32,
-}
+/// The most preferred of some workers, as its preference, which has its number in it. One number
+/// instead of two is one branch instead of two for the kernel's verifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+struct Best(u64);
 
 impl Best {
-    const NONE: Self = Self { preference: 0, worker: u32::MAX };
+    /// Of no worker.
+    const NONE: Self = Self(0);
 
     #[inline(always)]
-    const fn is_some(&self) -> bool {
-        self.worker != u32::MAX
+    const fn or(self, other: Self) -> Self {
+        if other.0 > self.0 { other } else { self }
     }
 
     #[inline(always)]
-    const fn consider(&mut self, worker: u32, preference: u64) {
-        if preference >= self.preference {
-            *self = Self { preference, worker };
-        }
+    const fn or_if_none(self, other: Self) -> Self {
+        if self.0 == 0 { other } else { self }
+    }
+
+    #[inline(always)]
+    const fn worker(self) -> Option<u32> {
+        if self.0 == 0 { None } else { Some(self.0 as u32 & (MAX_WORKERS - 1)) }
     }
 }

@@ -1,53 +1,220 @@
-//! The programs in the kernel. This build has none, so [`Kernel`] has no value.
+//! The two programs in the kernel: loading them, attaching them, and the maps they share with us.
 
-use std::{io, os::fd::BorrowedFd, sync::Arc};
+mod error;
+mod names;
 
-use portcullis_abi::{Home, NameKey, SteeringSettings, Verdict, WorkerSlot};
+use std::{
+    fmt, fs, io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    sync::Arc,
+    time::Duration,
+};
 
-/// Attached programs.
-pub enum Kernel {}
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{self, Array, Map, MapData, MapError, PerCpuArray, ReusePortSockArray},
+    programs::{Program, ProgramError, SkReuseport, SocketFilter},
+};
+use portcullis_abi::{Home, NameKey, SteeringSettings, Verdict};
+use rustix::{
+    net::sockopt::socket_cookie,
+    thread::{CapabilitySet, capabilities},
+};
 
-/// Why the programs cannot be attached.
-#[derive(Debug, thiserror::Error)]
-pub enum KernelError {
-    /// They are not part of this build.
-    #[error("this build has no kernel programs")]
-    NotBuilt,
+pub use self::error::KernelError;
+use self::names::NameMap;
+use crate::sys::MappedSlots;
+
+/// Both programs, as `cargo xtask ebpf` built them.
+static OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/../ebpf/steer.bpf.o"));
+
+const STEER: &str = "steer";
+const DEFER: &str = "defer";
+
+/// The attached programs. They go with the sockets they are attached to, not with this.
+pub struct Kernel {
+    slots: Arc<MappedSlots>,
+    settings: Array<MapData, [u32; 3]>,
+    counters: PerCpuArray<MapData, u64>,
+    names: NameMap,
+    object: Ebpf,
 }
 
 impl Kernel {
-    /// Attaches to the listening sockets, of each address one for each worker in their order.
+    /// Attaches the programs to listening sockets: of each address one for each worker, in the
+    /// order of the workers. No worker is available yet: see [`Kernel::slots`].
+    ///
+    /// # Errors
+    /// As [`KernelError`] says; no socket has a program then.
     pub fn attach(
-        _groups: &[Vec<BorrowedFd<'_>>],
-        _settings: SteeringSettings,
-        _names: &[(NameKey, Home)],
-    ) -> Result<Kernel, KernelError> {
-        Err(KernelError::NotBuilt)
+        groups: &[Vec<BorrowedFd<'_>>],
+        settings: SteeringSettings,
+        names: &[(NameKey, Home)],
+    ) -> Result<Self, KernelError> {
+        if !is_permitted() {
+            return Err(KernelError::NotPermitted);
+        }
+        let sockets = u32::try_from(groups.iter().map(Vec::len).sum::<usize>()).unwrap_or(u32::MAX);
+        let mut object = EbpfLoader::new()
+            .map_max_entries("SOCKETS", sockets.max(1))
+            .map_max_entries("GROUPS", sockets.max(1))
+            .load(OBJECT)
+            .map_err(KernelError::of("create the maps"))?;
+        enter_sockets(&mut object, groups).map_err(KernelError::of("enter the listeners"))?;
+        let slots = map_slots(&mut object).map_err(KernelError::of("map the loads"))?;
+        let mut kernel = Self {
+            slots: Arc::new(slots),
+            settings: take(&mut object, "SETTINGS")?,
+            counters: take(&mut object, "COUNTERS")?,
+            names: NameMap::new(take(&mut object, "NAMES")?),
+            object,
+        };
+        kernel.set_settings(settings)?;
+        kernel.set_names(names)?;
+        kernel.load().map_err(KernelError::of("load the programs"))?;
+        let attached = kernel.attach_to(groups);
+        if attached.is_err() {
+            detach(groups);
+        }
+        attached.map_err(KernelError::of("attach the programs"))?;
+        Ok(kernel)
     }
 
-    /// The table of loads that the programs read.
-    pub fn slots(&self) -> Arc<Box<[WorkerSlot]>> {
-        match *self {}
+    /// The table of loads, which the program reads in place. A worker gets connections once it is
+    /// set available there.
+    pub fn slots(&self) -> Arc<MappedSlots> {
+        Arc::clone(&self.slots)
     }
 
-    /// Puts other names in the place of those there are.
-    pub fn set_names(&mut self, _names: &[(NameKey, Home)]) -> Result<(), KernelError> {
-        match *self {}
+    /// Puts other names in the place of those there are. A name that stays is there all the time.
+    ///
+    /// # Errors
+    /// When the kernel takes an entry no more; those before it have been changed.
+    pub fn set_names(&mut self, names: &[(NameKey, Home)]) -> Result<(), KernelError> {
+        self.names.set(names).map_err(KernelError::of("change the names"))
     }
 
-    /// Changes the settings.
-    pub fn set_settings(&mut self, _settings: SteeringSettings) -> Result<(), KernelError> {
-        match *self {}
+    /// Changes how connections are spread.
+    ///
+    /// # Errors
+    /// When the kernel does not take them; the former stay.
+    pub fn set_settings(&mut self, settings: SteeringSettings) -> Result<(), KernelError> {
+        self.settings.set(0, settings.to_words(), 0).map_err(KernelError::of("change the settings"))
     }
 
-    /// What became of segments, in the order of [`Verdict::ALL`].
+    /// How many segments met each end, in the order of [`Verdict::ALL`].
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
     pub fn counters(&self) -> Result<[u64; Verdict::ALL.len()], KernelError> {
-        match *self {}
+        let mut sums = [0; Verdict::ALL.len()];
+        for (index, sum) in (0..).zip(&mut sums) {
+            let cores = self.counters.get(&index, 0).map_err(KernelError::of("read counters"))?;
+            *sum = cores.iter().sum();
+        }
+        Ok(sums)
+    }
+
+    /// How often `steer` ran and how long that took in all; `None` where the kernel does not
+    /// count it (`kernel.bpf_stats_enabled`).
+    pub fn run_time(&self) -> Option<(u64, Duration)> {
+        let Program::SkReuseport(steer) = self.object.program(STEER)? else { return None };
+        let descriptor = steer.fd().ok()?.as_fd().as_raw_fd();
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).ok()?;
+        let number = |name| {
+            let line = info.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim().parse::<u64>().ok()
+        };
+        let runs = number("run_cnt:").filter(|runs| *runs > 0)?;
+        Some((runs, Duration::from_nanos(number("run_time_ns:")?)))
+    }
+
+    fn load(&mut self) -> Result<(), ProgramError> {
+        program::<SkReuseport>(&mut self.object, STEER)?.load()?;
+        program::<SocketFilter>(&mut self.object, DEFER)?.load()
+    }
+
+    fn attach_to(&mut self, groups: &[Vec<BorrowedFd<'_>>]) -> Result<(), ProgramError> {
+        let steer: &mut SkReuseport = program(&mut self.object, STEER)?;
+        // One socket stands for its whole group.
+        groups.iter().filter_map(|group| group.first()).try_for_each(|s| steer.attach(s))?;
+        let defer: &mut SocketFilter = program(&mut self.object, DEFER)?;
+        groups.iter().flatten().try_for_each(|socket| defer.attach(socket))
     }
 }
 
+impl fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kernel").field("names", &self.names).finish_non_exhaustive()
+    }
+}
+
+/// Whether the process has the rights. The kernel itself is no clear judge: without `CAP_PERFMON`
+/// it takes simple programs and finds fault with others.
+fn is_permitted() -> bool {
+    let Ok(sets) = capabilities(None) else { return false };
+    let has = |set| sets.effective.contains(set);
+    let may_load =
+        has(CapabilitySet::BPF | CapabilitySet::PERFMON) || has(CapabilitySet::SYS_ADMIN);
+    may_load && has(CapabilitySet::NET_ADMIN)
+}
+
+/// Takes both programs off, as far as they are there.
+fn detach(groups: &[Vec<BorrowedFd<'_>>]) {
+    for socket in groups.iter().flatten() {
+        let _ = SocketFilter::detach(socket);
+        let _ = SkReuseport::detach(socket);
+    }
+}
+
+fn enter_sockets(object: &mut Ebpf, groups: &[Vec<BorrowedFd<'_>>]) -> Result<(), MapError> {
+    let mut next = 0;
+    for group in groups {
+        let first = next;
+        for socket in group {
+            let mut sockets: ReusePortSockArray<_> = borrow(object, "SOCKETS")?.try_into()?;
+            sockets.set(next, socket, 0)?;
+            let mut first_of_group: maps::HashMap<_, _, _> =
+                borrow(object, "GROUPS")?.try_into()?;
+            first_of_group.insert(socket_cookie(socket).map_err(io::Error::from)?, first, 0)?;
+            next += 1;
+        }
+    }
+    Ok(())
+}
+
+fn map_slots(object: &mut Ebpf) -> Result<MappedSlots, MapError> {
+    match borrow(object, "LOADS")? {
+        Map::Array(array) => Ok(MappedSlots::map(array.fd().as_fd())?),
+        _ => Err(MapError::ElementNotFound),
+    }
+}
+
+fn borrow<'o>(object: &'o mut Ebpf, name: &str) -> Result<&'o mut Map, MapError> {
+    object.map_mut(name).ok_or(MapError::ElementNotFound)
+}
+
+fn take<M: TryFrom<Map, Error = MapError>>(
+    object: &mut Ebpf,
+    name: &'static str,
+) -> Result<M, KernelError> {
+    let map = object.take_map(name).ok_or(MapError::ElementNotFound);
+    map.and_then(M::try_from).map_err(KernelError::of(name))
+}
+
+fn program<'o, P>(object: &'o mut Ebpf, name: &str) -> Result<&'o mut P, ProgramError>
+where
+    &'o mut P: TryFrom<&'o mut Program, Error = ProgramError>,
+{
+    object.program_mut(name).ok_or(ProgramError::NotLoaded)?.try_into()
+}
+
 /// `net.ipv4.tcp_syncookies` of this network namespace; IPv6 goes by it too.
+///
+/// # Errors
+/// When it cannot be read.
 pub(super) fn syncookies() -> io::Result<u8> {
-    let text = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_syncookies")?;
+    let text = fs::read_to_string("/proc/sys/net/ipv4/tcp_syncookies")?;
     text.trim().parse().map_err(io::Error::other)
 }

@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     fn error() -> KernelError {
-        KernelError::NotBuilt
+        KernelError::NotPermitted
     }
 
     fn refused() -> Result<Kernel, KernelError> {

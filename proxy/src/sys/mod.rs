@@ -1,4 +1,9 @@
-//! Raw system calls. The only room that may have `unsafe`; today rustix does it all.
+//! Raw system calls and shared memory. The only room that may have `unsafe`; where rustix does it,
+//! rustix does it.
+
+mod mapped_slots;
+
+pub use mapped_slots::MappedSlots;
 
 use std::{io, num::NonZeroUsize};
 

@@ -11,7 +11,7 @@ use anyhow::{Result, ensure};
 
 use crate::{
     command::{cargo, run, target},
-    demo, packages,
+    demo, ebpf, packages,
 };
 use steps::Steps;
 use summary::Summary;
@@ -28,6 +28,7 @@ pub(crate) fn run_all() -> Result<()> {
     });
     steps.cargo("build --package portcullis");
     steps.run("cargo xtask demo --once", demo::check);
+    steps.run("cargo xtask ebpf --check", ebpf::check);
     let mut summary = Summary::default();
     steps.run("cargo test --workspace --no-fail-fast", || test(&mut summary));
     steps.conclude(&summary)

@@ -1,0 +1,55 @@
+//! Drops what comes before a ClientHello is there, so that it is the ClientHello that completes
+//! the handshake.
+
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::macros::socket_filter;
+use aya_ebpf::programs::SkBuffContext;
+use portcullis_abi::Verdict;
+
+use crate::handshake::Handshake;
+use crate::maps::count;
+use crate::segment::{Segment, TcpHeader};
+
+const PASS: i64 = u32::MAX as i64; // the whole segment
+const DROP: i64 = 0;
+
+/// `TCP_LISTEN` of `net/tcp_states.h`.
+const LISTEN: u32 = 10;
+
+/// Filters what a listening socket receives. Accepted sockets inherit it: there it passes
+/// everything, and the proxy takes it off.
+#[socket_filter]
+pub fn defer(ctx: SkBuffContext) -> i64 {
+    let Some(verdict) = judge(&ctx) else { return PASS };
+    count(verdict);
+    DROP
+}
+
+/// Why to drop the segment; `None` to let it pass.
+#[inline(always)]
+fn judge(ctx: &SkBuffContext) -> Option<Verdict> {
+    if !is_listening(ctx) {
+        return None;
+    }
+    let segment = Segment(ctx.as_ptr());
+    let header = TcpHeader::read(&segment)?;
+    if !header.is_ack() {
+        return None;
+    }
+    let handshake = Handshake::of(&segment, &header)?;
+    if ctx.len() <= header.len && !header.is_fin() {
+        handshake.remember(&header);
+        return Some(Verdict::Deferred);
+    }
+    // A FIN at its place passes, or a client that leaves would send it again and again.
+    handshake.is_ahead(&header).then_some(Verdict::OutOfOrder)
+}
+
+#[inline(always)]
+fn is_listening(ctx: &SkBuffContext) -> bool {
+    // SAFETY: the program's own context; the verifier wants to see the test for null.
+    unsafe {
+        let socket = (*ctx.skb.skb).__bindgen_anon_2.sk;
+        !socket.is_null() && (*socket).state == LISTEN
+    }
+}

@@ -1,0 +1,145 @@
+//! Private networks: a namespace for a thread, gone when its last thread and socket are.
+//!
+//! Only what runs inside may change sysctls, links and filters, so none of it ever meets the
+//! machine's own network.
+
+use std::{
+    fs,
+    marker::PhantomData,
+    panic::resume_unwind,
+    path::Path,
+    process::{Command, Stdio},
+    sync::Barrier,
+    thread,
+};
+
+use rustix::thread::{UnshareFlags, gettid};
+
+use crate::tools::need;
+
+/// The network that the calling thread, and all it starts, is in.
+#[derive(Debug)]
+pub struct Network {
+    /// Not to be made elsewhere, nor taken to another thread.
+    _here: PhantomData<*const ()>,
+}
+
+/// Runs on a thread in a network of its own, which has a loopback interface and nothing else.
+///
+/// # Panics
+/// When the namespace cannot be made, and with whatever `inside` panics with.
+pub fn private<T: Send>(inside: impl FnOnce(&Network) -> T + Send) -> T {
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| inside(&Network::new()));
+        thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+    })
+}
+
+impl Network {
+    #[expect(deprecated, reason = "its successor is unsafe, for the sake of another flag")]
+    fn new() -> Self {
+        rustix::thread::unshare(UnshareFlags::NEWNET).expect("a network namespace needs root");
+        let network = Self { _here: PhantomData };
+        network.ip("link set lo up");
+        network
+    }
+
+    /// Sets what is at `path` below `/proc/sys/net`.
+    ///
+    /// # Panics
+    /// When the kernel does not take it.
+    pub fn sysctl(&self, path: &str, value: &str) {
+        let file = Path::new("/proc/sys/net").join(path);
+        fs::write(&file, value).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    }
+
+    /// Runs `ip` with arguments separated by blanks.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn ip(&self, arguments: &str) {
+        run(Command::new(need("ip")).args(arguments.split_whitespace()));
+    }
+
+    /// Adds filter rules, in nft's language, to a chain that sees what comes in.
+    ///
+    /// # Panics
+    /// When nft does not take them.
+    pub fn drop_incoming(&self, rules: &[&str]) {
+        let rules: String = rules.iter().map(|rule| format!("{rule} drop\n")).collect();
+        let chain = "type filter hook prerouting priority raw; policy accept;";
+        let table = format!("table inet loss {{\nchain incoming {{\n{chain}\n{rules}}}\n}}");
+        run(Command::new(need("nft")).arg(table));
+    }
+
+    /// Lets everything in again.
+    ///
+    /// # Panics
+    /// When no rule was there.
+    pub fn drop_nothing(&self) {
+        run(Command::new(need("nft")).args(["delete", "table", "inet", "loss"]));
+    }
+
+    /// How many segments were sent again.
+    ///
+    /// # Panics
+    /// When the kernel does not tell.
+    pub fn retransmitted(&self) -> u64 {
+        self.counter("Tcp:", "RetransSegs")
+    }
+
+    /// A counter of `/proc/net/snmp`, which has a line of names above each line of numbers.
+    fn counter(&self, protocol: &str, name: &str) -> u64 {
+        let file = fs::read_to_string("/proc/thread-self/net/snmp").expect("counters");
+        let mut lines = file.lines().filter(|line| line.starts_with(protocol));
+        let (names, numbers) = (lines.next().expect("names"), lines.next().expect("numbers"));
+        let mut both = names.split_whitespace().zip(numbers.split_whitespace());
+        let number = both.find(|(found, _)| *found == name).expect("such a counter").1;
+        number.parse().expect("a number")
+    }
+
+    /// Runs `there` in a second network, joined to this one by a cable, and `here` in this one
+    /// meanwhile. This end of the cable is 10.0.0.1 and fd00::1, the other 10.0.0.2 and fd00::2.
+    /// No packet on it is longer than 1,500 bytes, nor is it put together from several.
+    ///
+    /// # Panics
+    /// As [`private`].
+    pub fn beside<T: Send, U>(
+        &self,
+        there: impl FnOnce(&Self) -> T + Send,
+        here: impl FnOnce() -> U,
+    ) -> (T, U) {
+        let this = gettid().as_raw_nonzero();
+        let (plugged, both_plugged) = (&Barrier::new(2), &Barrier::new(2));
+        thread::scope(|scope| {
+            let there = scope.spawn(move || {
+                let network = Self::new();
+                network.ip(&format!("link add cable type veth peer name cable netns {this}"));
+                plugged.wait();
+                network.set_up_cable("10.0.0.2/24", "fd00::2/64");
+                both_plugged.wait();
+                there(&network)
+            });
+            plugged.wait();
+            self.set_up_cable("10.0.0.1/24", "fd00::1/64");
+            both_plugged.wait();
+            let here = here();
+            (there.join().unwrap_or_else(|panic| resume_unwind(panic)), here)
+        })
+    }
+
+    fn set_up_cable(&self, ipv4: &str, ipv6: &str) {
+        let off = ["-K", "cable", "tso", "off", "gso", "off", "gro", "off"];
+        run(Command::new(need("ethtool")).args(off));
+        self.ip(&format!("address add {ipv4} dev cable"));
+        self.ip(&format!("address add {ipv6} dev cable nodad"));
+        self.ip("link set cable up");
+    }
+}
+
+fn run(command: &mut Command) {
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {errors}");
+}

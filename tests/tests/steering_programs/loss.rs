@@ -1,0 +1,129 @@
+//! Hellos of several segments of which the first is lost, and others that come twice.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+};
+
+use portcullis_abi::{Verdict, cases::Hello};
+use portcullis_tests::netns::Network;
+
+use crate::stand::{Accepted, Stand, connect, hello, host, in_network};
+
+/// Takes as many connections, whole, and answers each.
+fn serve(stand: &Stand, count: usize, hello: &[u8]) -> Vec<Accepted> {
+    let take = |_| {
+        let mut accepted = stand.accept();
+        accepted.expect(hello);
+        accepted.stream.write_all(b"a").expect("a client that listens");
+        accepted
+    };
+    (0..count).map(take).collect()
+}
+
+/// Connects, sends the hello in two writes and waits for the answer.
+fn speak(address: SocketAddr, count: usize, first: &[u8], rest: &[u8]) {
+    let speak = |_| {
+        let mut client = connect(address);
+        client.write_all(first).expect("the first segment");
+        client.write_all(rest).expect("the second segment");
+        client
+    };
+    let clients: Vec<TcpStream> = (0..count).map(speak).collect();
+    for mut client in clients {
+        client.read_exact(&mut [0]).expect("an answer, and no reset");
+    }
+}
+
+#[test]
+fn a_thousand_connections_survive_the_loss_of_a_quarter_of_their_first_segments() {
+    in_network(|network| {
+        let _ = portcullis::sys::raise_descriptor_limit();
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let stand = Stand::new(network, address);
+            let hello = hello(&host(1));
+            let (first, rest) = hello.split_at(40);
+            let rule = format!("{} numgen random mod 4 0", of_length(address, 40));
+            network.drop_incoming(&[&rule]);
+            std::thread::scope(|scope| {
+                scope.spawn(|| speak(stand.groups[0].address, 1000, first, rest));
+                serve(&stand, 1000, &hello);
+            });
+            network.drop_nothing();
+            let lost = stand.count(Verdict::OutOfOrder);
+            assert!(lost > 100, "{lost} segments came without the one before them");
+        }
+    });
+}
+
+/// Matches segments with this much payload: the headers are Linux's, with timestamps.
+fn of_length(address: &str, payload: usize) -> String {
+    let headers = if address.starts_with('[') { 40 + 32 } else { 20 + 32 };
+    format!("meta length {}", headers + payload)
+}
+
+/// A hello that takes two packets by itself, as one with a post-quantum key share does.
+fn long_hello() -> Vec<u8> {
+    Hello::to(host(1).as_bytes()).last(0x0a0a, vec![0; 1600]).record()
+}
+
+fn across_a_cable(address: &'static str, other: fn(&Network), verdict: Verdict, at_least: u64) {
+    in_network(move |network| {
+        let hello = long_hello();
+        let (sender, receiver) = std::sync::mpsc::channel::<SocketAddr>();
+        let (there, here) = (hello.clone(), hello);
+        network.beside(
+            move |_| {
+                let address = receiver.recv().expect("where to connect");
+                speak(address, 100, &there, &[]);
+            },
+            move || {
+                let stand = Stand::new(network, address);
+                other(network);
+                sender.send(stand.groups[0].address).unwrap();
+                let accepted = serve(&stand, 100, &here);
+                assert!(stand.count(verdict) >= at_least, "{:?}", stand.kernel.counters());
+                drop(accepted);
+            },
+        );
+    });
+}
+
+#[test]
+fn a_hello_of_two_packets_is_steered_by_the_first() {
+    across_a_cable("10.0.0.1:0", |_| (), Verdict::Steered, 100);
+    across_a_cable("[fd00::1]:0", |_| (), Verdict::Steered, 100);
+}
+
+#[test]
+fn a_hello_of_two_packets_survives_the_loss_of_the_first() {
+    let lose = |network: &Network| {
+        network.drop_incoming(&["meta length > 1400 numgen random mod 4 0"]);
+    };
+    across_a_cable("10.0.0.1:0", lose, Verdict::OutOfOrder, 5);
+    across_a_cable("[fd00::1]:0", lose, Verdict::OutOfOrder, 5);
+}
+
+#[test]
+fn a_first_segment_that_comes_twice_makes_one_connection() {
+    in_network(|network| {
+        let stand = Stand::new(network, "127.0.0.1:0");
+        let port = stand.groups[0].address.port();
+        let hello = hello(&host(2));
+        // Every other thing the server says is lost after the handshake, so the client repeats.
+        let rule = format!("tcp sport {port} tcp flags & (syn | ack) == ack numgen inc mod 2 0");
+        network.drop_incoming(&[&rule]);
+        let clients: Vec<TcpStream> = (0..20).map(|_| stand.send(&hello)).collect();
+        for mut client in clients {
+            let mut accepted = stand.accept();
+            assert_eq!(accepted.worker, 2);
+            accepted.expect(&hello);
+            accepted.stream.write_all(b"a").unwrap();
+            let _ = &mut client;
+        }
+        portcullis_tests::wait::until("a segment sent again", || network.retransmitted() >= 5);
+        network.drop_nothing();
+        assert_eq!(stand.count(Verdict::Steered), 20);
+        assert_eq!(stand.worker_for(&host(1)), 1, "no other connection came of it");
+    });
+}

@@ -1,0 +1,10 @@
+//! Both kernel programs over real sockets, each test in a network of its own. All need root.
+
+mod cookies;
+mod hellos;
+mod loss;
+mod names;
+mod refusals;
+mod silent;
+mod stand;
+mod workers;

@@ -1,0 +1,203 @@
+//! Listening sockets with both programs attached, and clients that send what they like.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::fd::AsFd,
+};
+
+use portcullis::steering::Kernel;
+use portcullis_abi::{
+    Balance, Home, HostName, NameKey, SteeringSettings, Verdict, WorkerSet, cases::Hello,
+};
+use portcullis_tests::{
+    netns::{Network, private},
+    tools::require_root,
+    wait::DEADLINE,
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::{Domain, Socket, Type};
+
+/// Runs a test in a network of its own, where that is possible.
+pub(crate) fn in_network(test: impl FnOnce(&Network) + Send) {
+    if require_root("kernel steering: BPF programs and network namespaces need root") {
+        private(test);
+    }
+}
+
+pub(crate) const WORKERS: u32 = 4;
+
+pub(crate) const SETTINGS: SteeringSettings = SteeringSettings {
+    balance: Balance { workers: WORKERS, max_load_percent: 125 },
+    refuse_unknown: 0,
+};
+
+/// An address with a socket for each worker.
+pub(crate) struct Group {
+    pub(crate) address: SocketAddr,
+    listeners: Vec<Option<TcpListener>>,
+}
+
+/// What the proxy is to the programs.
+pub(crate) struct Stand {
+    pub(crate) kernel: Kernel,
+    pub(crate) groups: Vec<Group>,
+}
+
+/// A connection and which worker's socket it came from.
+pub(crate) struct Accepted {
+    pub(crate) worker: u32,
+    pub(crate) stream: TcpStream,
+}
+
+impl Stand {
+    /// On one address, in a network that steers, with [`hosts`] to steer by.
+    pub(crate) fn new(network: &Network, address: &str) -> Self {
+        network.sysctl("ipv4/tcp_syncookies", "2");
+        Self::on(&[address], &hosts())
+    }
+
+    /// On any addresses, with any names, whatever the network.
+    pub(crate) fn on(addresses: &[&str], names: &[(NameKey, Home)]) -> Self {
+        let groups: Vec<Group> = addresses.iter().map(|address| Group::listen(address)).collect();
+        let sockets: Vec<Vec<_>> = groups.iter().map(Group::sockets).collect();
+        let kernel = Kernel::attach(&sockets, SETTINGS, names).expect("programs that load");
+        for slot in &kernel.slots()[..WORKERS as usize] {
+            slot.set_available(true);
+        }
+        Self { kernel, groups }
+    }
+
+    /// A client of the first address, whose writes are segments.
+    pub(crate) fn connect(&self) -> TcpStream {
+        connect(self.groups[0].address)
+    }
+
+    /// Connects and sends.
+    pub(crate) fn send(&self, bytes: &[u8]) -> TcpStream {
+        let mut client = self.connect();
+        client.write_all(bytes).expect("room to send");
+        client
+    }
+
+    /// The next connection to the first address.
+    pub(crate) fn accept(&self) -> Accepted {
+        self.groups[0].accept()
+    }
+
+    /// Sends this client's hello and takes the connection, which must be whole.
+    pub(crate) fn worker_for(&self, name: &str) -> u32 {
+        let hello = hello(name);
+        let mut client = self.send(&hello);
+        let mut accepted = self.accept();
+        accepted.expect(&hello);
+        accepted.converse(&mut client);
+        accepted.worker
+    }
+
+    /// Closes the socket of a worker without telling the program.
+    pub(crate) fn kill(&mut self, worker: u32) {
+        self.groups[0].listeners[worker as usize] = None;
+    }
+
+    /// How many segments met this end.
+    pub(crate) fn count(&self, verdict: Verdict) -> u64 {
+        self.kernel.counters().expect("counters")[verdict as usize]
+    }
+}
+
+impl Group {
+    fn listen(address: &str) -> Self {
+        let mut address: SocketAddr = address.parse().expect("an address");
+        let listeners = (0..WORKERS).map(|_| {
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+            if address.is_ipv6() {
+                socket.set_only_v6(!address.ip().is_unspecified()).unwrap();
+            }
+            socket.set_reuse_address(true).unwrap();
+            socket.set_reuse_port(true).unwrap();
+            socket.bind(&address.into()).expect("an address to listen on");
+            socket.listen(4096).unwrap();
+            let listener = TcpListener::from(socket);
+            address = listener.local_addr().unwrap();
+            Some(listener)
+        });
+        Self { listeners: listeners.collect(), address }
+    }
+
+    fn sockets(&self) -> Vec<std::os::fd::BorrowedFd<'_>> {
+        self.listeners.iter().flatten().map(AsFd::as_fd).collect()
+    }
+
+    /// The next connection to any worker.
+    pub(crate) fn accept(&self) -> Accepted {
+        let alive =
+            (0..).zip(&self.listeners).filter_map(|(worker, l)| Some((worker, l.as_ref()?)));
+        let alive: Vec<(u32, &TcpListener)> = alive.collect();
+        let mut polled: Vec<_> =
+            alive.iter().map(|(_, listener)| PollFd::new(*listener, PollFlags::IN)).collect();
+        let deadline = Timespec { tv_sec: DEADLINE.as_secs() as i64, tv_nsec: 0 };
+        assert!(poll(&mut polled, Some(&deadline)).unwrap() > 0, "waited in vain to accept");
+        let ready = polled.iter().position(|polled| !polled.revents().is_empty()).unwrap();
+        let (worker, listener) = alive[ready];
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Accepted { worker, stream }
+    }
+}
+
+impl Accepted {
+    /// Receives exactly these bytes.
+    pub(crate) fn expect(&mut self, bytes: &[u8]) {
+        let mut received = vec![0; bytes.len()];
+        self.stream.read_exact(&mut received).expect("everything that was sent");
+        assert!(received == bytes, "other bytes than were sent");
+    }
+
+    /// Answers, and sees that the client hears it: the connection is whole.
+    pub(crate) fn converse(&mut self, client: &mut TcpStream) {
+        self.stream.write_all(b"answer").unwrap();
+        let mut answer = [0; 6];
+        client.read_exact(&mut answer).expect("the answer");
+        assert_eq!(&answer, b"answer");
+    }
+}
+
+/// A client whose writes are segments.
+pub(crate) fn connect(address: SocketAddr) -> TcpStream {
+    let client = TcpStream::connect_timeout(&address, DEADLINE).expect("a connection");
+    client.set_nodelay(true).unwrap();
+    client.set_read_timeout(Some(DEADLINE)).unwrap();
+    client
+}
+
+/// `host0.example.com` to `host3.example.com`, each at home with its worker.
+pub(crate) fn hosts() -> Vec<(NameKey, Home)> {
+    (0..WORKERS).map(|worker| pinned(&host(worker), worker)).collect()
+}
+
+pub(crate) fn host(worker: u32) -> String {
+    format!("host{worker}.example.com")
+}
+
+/// The hello that asks for a name.
+pub(crate) fn hello(name: &str) -> Vec<u8> {
+    Hello::to(name.as_bytes()).record()
+}
+
+/// A name that only this worker takes.
+pub(crate) fn pinned(name: &str, worker: u32) -> (NameKey, Home) {
+    let among = WorkerSet::EMPTY.with(worker);
+    (key(name), Home::of_name(name.as_bytes(), among))
+}
+
+/// The key of one name, read out of a hello as the program reads it.
+pub(crate) fn key(name: &str) -> NameKey {
+    let mut host = HostName::EMPTY;
+    portcullis_abi::sni(hello(name).as_slice(), 0, &mut host);
+    assert_eq!(host.as_str(), name);
+    let mut key = NameKey::EMPTY;
+    key.set(&host);
+    key
+}
