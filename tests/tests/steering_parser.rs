@@ -1,6 +1,8 @@
 //! The parser as the kernel runs it: the same table of hellos as in user space, by
 //! `BPF_PROG_TEST_RUN`. Needs root.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::io;
 
 use aya::{

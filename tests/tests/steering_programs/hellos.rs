@@ -1,10 +1,10 @@
 //! Where a connection goes by what its first segment holds.
 
-use std::io::Write;
+use std::io::{Read, Write};
 
 use portcullis_abi::{Outcome, Verdict, cases};
 
-use crate::stand::{Stand, WORKERS, hello, host, in_network, pinned};
+use crate::stand::{Stand, WORKERS, connect, hello, host, in_network, pinned};
 
 fn two_hundred_connections(listen: &'static str, connect: Option<&'static str>) {
     in_network(move |network| {
@@ -46,7 +46,7 @@ fn each_address_has_its_own_sockets_for_the_same_workers() {
         let stand = Stand::on(&addresses, &[pinned("app.example.com", 2)]);
         for group in &stand.groups {
             for _ in 0..20 {
-                let mut client = crate::stand::connect(group.address);
+                let mut client = connect(group.address);
                 client.write_all(&hello("app.example.com")).unwrap();
                 let mut accepted = group.accept();
                 assert_eq!(accepted.worker, 2, "{}", group.address);
@@ -55,6 +55,19 @@ fn each_address_has_its_own_sockets_for_the_same_workers() {
             }
         }
         assert_eq!(stand.count(Verdict::Steered), 60);
+    });
+}
+
+#[test]
+fn the_time_that_steering_takes_is_told_while_the_kernel_counts_it() {
+    in_network(|network| {
+        let stand = Stand::new(network, "127.0.0.1:0");
+        let counting = aya::sys::enable_stats(aya::sys::Stats::RunTime).unwrap();
+        (0..10).for_each(|_| assert_eq!(stand.worker_for(&host(1)), 1));
+        drop(counting);
+        // For a SYN, for the bare ACK, and for the hello.
+        let (runs, time) = stand.kernel.run_time().expect("runs that were counted");
+        assert!(runs >= 30 && !time.is_zero(), "{runs} runs in {time:?}");
     });
 }
 
@@ -77,11 +90,7 @@ fn the_kernel_makes_of_every_hello_what_the_table_says_and_no_connection_is_lost
                 Outcome::Unsupported => Verdict::Unsupported,
             };
             if outcome == Outcome::Name {
-                let home = portcullis_abi::Home::of_name(
-                    name.as_bytes(),
-                    portcullis_abi::WorkerSet::EMPTY.with(3),
-                );
-                stand.kernel.set_names(&[(crate::stand::key(name), home)]).unwrap();
+                stand.kernel.set_names(&[pinned(name, 3)]).unwrap();
             }
             let before = stand.count(verdict);
             let (first, rest) = case.bytes.split_at(case.first_segment);
@@ -144,7 +153,7 @@ fn much_data_passes_a_filter_that_an_accepted_socket_still_has() {
         std::thread::scope(|scope| {
             scope.spawn(|| (&accepted.stream).write_all(&much).unwrap());
             let mut received = vec![0; much.len()];
-            std::io::Read::read_exact(&mut client, &mut received).unwrap();
+            client.read_exact(&mut received).unwrap();
         });
     });
 }

@@ -114,13 +114,8 @@ fn a_first_segment_that_comes_twice_makes_one_connection() {
         let rule = format!("tcp sport {port} tcp flags & (syn | ack) == ack numgen inc mod 2 0");
         network.drop_incoming(&[&rule]);
         let clients: Vec<TcpStream> = (0..20).map(|_| stand.send(&hello)).collect();
-        for mut client in clients {
-            let mut accepted = stand.accept();
-            assert_eq!(accepted.worker, 2);
-            accepted.expect(&hello);
-            accepted.stream.write_all(b"a").unwrap();
-            let _ = &mut client;
-        }
+        let accepted = serve(&stand, clients.len(), &hello);
+        assert!(accepted.iter().all(|accepted| accepted.worker == 2));
         portcullis_tests::wait::until("a segment sent again", || network.retransmitted() >= 5);
         network.drop_nothing();
         assert_eq!(stand.count(Verdict::Steered), 20);

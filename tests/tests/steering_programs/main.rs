@@ -1,5 +1,7 @@
 //! Both kernel programs over real sockets, each test in a network of its own. All need root.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod cookies;
 mod hellos;
 mod loss;

@@ -1,10 +1,13 @@
 //! The map of names, and how it changes under running traffic.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    io::Write,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use portcullis_abi::{Home, NameKey, Verdict, WorkerSet};
 
-use crate::stand::{Stand, host, hosts, in_network, key, pinned};
+use crate::stand::{Stand, connect, hello, host, hosts, in_network, pinned};
 
 fn suffix(suffix: &str, worker: u32) -> (NameKey, Home) {
     let home = Home::of_name(suffix.as_bytes(), WorkerSet::EMPTY.with(worker));
@@ -85,8 +88,7 @@ fn a_name_that_stays_is_never_missing_while_others_change() {
             });
             let mut connections = 0;
             while !done.load(Ordering::Relaxed) {
-                let mut client = crate::stand::connect(address);
-                std::io::Write::write_all(&mut client, &crate::stand::hello(&host(2))).unwrap();
+                connect(address).write_all(&hello(&host(2))).unwrap();
                 assert_eq!(groups[0].accept().worker, 2);
                 connections += 1;
             }
@@ -110,6 +112,5 @@ fn a_hundred_thousand_names_are_held_and_replaced() {
         assert_eq!(stand.worker_for("99999.new.example.com"), 3);
         stand.worker_for("77777.old.example.com");
         assert_eq!(stand.count(Verdict::Unknown), 1);
-        let _ = key;
     });
 }

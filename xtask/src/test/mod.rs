@@ -21,6 +21,7 @@ pub(crate) fn run_all() -> Result<()> {
     packages::ensure(packages::TEST)?;
     let mut steps = Steps::default();
     steps.cargo("fmt --all --check");
+    steps.cargo("fmt --manifest-path ebpf/Cargo.toml --check");
     steps.cargo("clippy --workspace --all-targets -- --deny warnings");
     steps.run("cargo deny check bans licenses sources", deny::check);
     steps.run("cargo doc --workspace --no-deps", || {
