@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -27,6 +27,9 @@ pub(crate) struct Plan {
     pub(crate) hosts: Vec<Host>,
     pub(crate) next_host: AtomicUsize,
     pub(crate) body_bytes: usize,
+    /// Where the time is over before, so many units end the run.
+    pub(crate) max_units: u64,
+    pub(crate) units: AtomicU64,
     pub(crate) config: Arc<ClientConfig>,
 }
 
@@ -34,7 +37,7 @@ pub(crate) struct Plan {
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) name: ServerName<'static>,
-    /// A request's head but for its last line.
+    /// A request without a body.
     pub(crate) request: String,
 }
 
@@ -70,13 +73,13 @@ impl Plan {
             Work::KeepAlive => {
                 let host = self.host()?;
                 let mut tls = self.connect(host, &self.config)?;
-                while Instant::now() < end {
-                    self.exchange(&mut tls, host, "\r\n")?;
+                while self.goes_on(end) {
+                    self.exchange(&mut tls, host)?;
                     done.units += 1;
                 }
             }
             Work::Refused => {
-                while Instant::now() < end {
+                while self.goes_on(end) {
                     self.be_refused()?;
                     done.units += 1;
                 }
@@ -88,20 +91,26 @@ impl Plan {
                     config.resumption = Resumption::in_memory_sessions(4);
                 }
                 let config = Arc::new(config);
-                while Instant::now() < end {
+                while self.goes_on(end) {
                     let host = self.host()?;
                     let mut tls = self.connect(host, &config)?;
-                    self.exchange(&mut tls, host, "Connection: close\r\n\r\n")?;
+                    self.exchange(&mut tls, host)?;
                     let resumed = tls.conn.handshake_kind() == Some(HandshakeKind::Resumed);
                     done.units += 1;
                     done.resumed += u64::from(resumed);
-                    // The client closes first, so that TIME_WAIT is its own.
+                    // The client closes first, without having asked the server to, so that
+                    // TIME_WAIT is its own: a SYN into the server's goes past SYN cookies.
                     tls.conn.send_close_notify();
                     let _ = tls.flush();
                 }
             }
         }
         Ok(done)
+    }
+
+    /// Counts the unit that begins where there is to be another.
+    fn goes_on(&self, end: Instant) -> bool {
+        Instant::now() < end && self.units.fetch_add(1, Ordering::Relaxed) < self.max_units
     }
 
     fn host(&self) -> Result<&Host> {
@@ -124,8 +133,8 @@ impl Plan {
         Ok(())
     }
 
-    fn exchange(&self, tls: &mut Tls, host: &Host, rest: &str) -> Result<()> {
-        tls.write_all(format!("{}{rest}", host.request).as_bytes())?;
+    fn exchange(&self, tls: &mut Tls, host: &Host) -> Result<()> {
+        tls.write_all(host.request.as_bytes())?;
         let mut head = Vec::new();
         let mut chunk = [0; 16 * 1024];
         let body_from = loop {

@@ -6,7 +6,12 @@ mod cpu;
 mod load;
 mod tls;
 
-use std::{net::SocketAddr, path::PathBuf, sync::atomic::AtomicUsize, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
 
 use clap::{Parser, ValueEnum};
 use rustls::pki_types::ServerName;
@@ -47,6 +52,13 @@ struct Arguments {
     /// For how long, in seconds.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
+    /// Ends sooner, after so many units.
+    #[arg(long, default_value_t = u64::MAX)]
+    units: u64,
+    /// Connections, pools and caches become as they will be for so long before it counts, in
+    /// seconds.
+    #[arg(long, default_value_t = 1)]
+    warm_up_seconds: u64,
     /// Processes whose CPU time is counted, with their children.
     #[arg(long, value_delimiter = ',')]
     pid: Vec<u32>,
@@ -72,20 +84,24 @@ fn main() -> anyhow::Result<()> {
         address: arguments.address,
         hosts: hosts(&arguments)?,
         next_host: AtomicUsize::new(0),
+        max_units: arguments.units,
+        units: AtomicU64::new(0),
         body_bytes: arguments.body_bytes,
         config: tls::client(&arguments.ca, &arguments.cert, &arguments.key, arguments.work)?,
     };
-    // Connections, pools and caches as they will be.
-    plan.run(arguments.connections, Duration::from_secs(1))?;
+    plan.run(arguments.connections, Duration::from_secs(arguments.warm_up_seconds))?;
+    plan.units.store(0, Ordering::Relaxed);
     let before = cpu::used_by(&arguments.pid)?;
+    let begun = Instant::now();
     let done = plan.run(arguments.connections, Duration::from_secs(arguments.seconds))?;
+    let took = begun.elapsed();
     let used = cpu::used_by(&arguments.pid)? - before;
     print!(
         "{:?} units={} resumed={} per_s={:.0}",
         arguments.work,
         done.units,
         done.resumed,
-        done.units as f64 / arguments.seconds as f64,
+        done.units as f64 / took.as_secs_f64(),
     );
     if !arguments.pid.is_empty() {
         print!(" cpu_us_per_unit={:.2}", used.as_secs_f64() * 1e6 / done.units as f64);
@@ -97,7 +113,7 @@ fn main() -> anyhow::Result<()> {
 fn hosts(arguments: &Arguments) -> anyhow::Result<Vec<load::Host>> {
     let host = |number: usize| {
         let name = arguments.name.replace("{}", &number.to_string());
-        let request = format!("GET {} HTTP/1.1\r\nHost: {name}\r\n", arguments.path);
+        let request = format!("GET {} HTTP/1.1\r\nHost: {name}\r\n\r\n", arguments.path);
         Ok(load::Host { name: ServerName::try_from(name)?, request })
     };
     (0..arguments.names.max(1)).map(host).collect()

@@ -80,12 +80,13 @@ impl Rig {
         )
     }
 
-    /// Routes for these hosts, with `own` as the `portcullis:` section beside the admin address.
+    /// Routes for these hosts, each with upstream connections of its own, since it has another name
+    /// for the upstream's certificate; with `own` as the `portcullis:` section beside the admin address.
     pub(crate) fn config_yaml(&self, hosts: &[String], own: &str) -> String {
         let Self { edge, admin, upstream, root, server, proxy, .. } = self;
         let routes = hosts.iter().map(|host| {
             format!(
-                "- from: https://{host}\n  to: https://{upstream}\n  tls_server_name: {ZONE}\n  \
+                "- from: https://{host}\n  to: https://{upstream}\n  tls_server_name: {host}\n  \
                  tls_custom_ca_file: {0}\n  tls_client_cert_file: {1}\n  \
                  tls_client_key_file: {2}\n  allow_public_unauthenticated_access: true\n",
                 root.display(),

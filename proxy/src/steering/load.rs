@@ -2,8 +2,12 @@
 
 use std::time::Instant;
 
-/// Connections lately taken, each fading with a time constant of one second: what a connection
-/// costs most is its handshake, and one that is over already has cost as much.
+/// In which a connection fades to 1/e. Long enough that chance alone (the square root of those
+/// counted) does not push names off a worker that has its share.
+const FADE_S: f64 = 5.0;
+
+/// Connections lately taken, each fading: what a connection costs most is its handshake, and one
+/// that is over already has cost as much.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Recent {
     count: f64,
@@ -23,7 +27,7 @@ impl Recent {
     /// What is left of all of them.
     pub(super) fn count(&self, now: Instant) -> f64 {
         let age_s = now.saturating_duration_since(self.at).as_secs_f64();
-        self.count * (-age_s).exp()
+        self.count * (-age_s / FADE_S).exp()
     }
 }
 
@@ -47,20 +51,20 @@ mod tests {
         for _ in 0..100 {
             recent.add(start);
         }
-        let after = |ms| load(0, &recent, start + Duration::from_millis(ms));
-        assert_eq!([0, 1000, 2000, 10_000].map(after), [100, 37, 14, 0]);
+        let after = |s| load(0, &recent, start + Duration::from_secs(s));
+        assert_eq!([0, 5, 10, 60].map(after), [100, 37, 14, 0]);
     }
 
     #[test]
-    fn a_steady_rate_shows_as_the_connections_of_one_second() {
+    fn a_steady_rate_shows_as_the_connections_of_five_seconds() {
         let start = Instant::now();
         let mut recent = Recent::new(start);
         let mut now = start;
-        for _ in 0..10_000 {
+        for _ in 0..50_000 {
             now += Duration::from_millis(2);
             recent.add(now);
         }
-        assert_eq!(load(0, &recent, now), 501);
+        assert_eq!(load(0, &recent, now), 2501);
     }
 
     #[test]

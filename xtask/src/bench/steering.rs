@@ -22,8 +22,11 @@ pub(crate) struct Options {
     /// Names, each a route with upstream connections of its own.
     #[arg(long, default_value_t = 64)]
     names: u32,
-    /// Seconds of load in each mode and round.
-    #[arg(long, default_value_t = 5)]
+    /// Client connections in each mode and round.
+    #[arg(long, default_value_t = 10_000)]
+    load: u32,
+    /// Seconds of refusals in each mode and round.
+    #[arg(long, default_value_t = 3)]
     seconds: u32,
     /// Rounds, the modes one after the other in each.
     #[arg(long, default_value_t = 3)]
@@ -38,7 +41,6 @@ pub(crate) struct Options {
 
 /// One mode in one round.
 struct Measured {
-    connections: f64,
     /// Of the proxy.
     cpu_us: f64,
     upstream_connections: f64,
@@ -94,7 +96,8 @@ fn measure(
 
     let mut load = rig.load(generator, "full-handshake", &format!("host-{{}}.{ZONE}"));
     load.args(["--names", &options.names.to_string(), "--path", "/1k", "--body-bytes", "1024"]);
-    load.args(["--connections", &connections, "--seconds", &seconds, "--pid", &pid]);
+    load.args(["--connections", &connections, "--pid", &pid, "--warm-up-seconds", "0"]);
+    load.args(["--seconds", "3600", "--units", &options.load.to_string()]);
     let loaded = output(&mut load)?;
     let metrics = admin::get(rig.admin.port(), "/metrics")?;
     let program_ns = program_ns();
@@ -108,7 +111,6 @@ fn measure(
     let all = sum(&metrics, "portcullis_upstream_requests_total", "");
     ensure!(all > 0.0, "no request has reached the upstream");
     Ok(Measured {
-        connections: all,
         cpu_us: value(&loaded, "cpu_us_per_unit")?,
         upstream_connections: sum(&metrics, "portcullis_upstream_connects_total", ""),
         upstream_handshakes: sum(&metrics, "portcullis_upstream_tls_handshakes_total", ""),
@@ -167,20 +169,19 @@ fn numbers(json: &str, key: &str) -> f64 {
 
 fn print(options: &Options, rounds: &[Vec<Measured>]) {
     println!(
-        "\n{} workers, {} names, {} rounds of {} s; medians\n",
-        options.workers, options.names, options.rounds, options.seconds
+        "\n{} workers, {} names, {} client connections, {} at a time; medians of {} rounds\n",
+        options.workers, options.names, options.load, options.connections, options.rounds
     );
     println!(
-        "| mode | client connections | upstream connections | upstream handshakes | reused \
+        "| mode | upstream connections | upstream handshakes | reused \
          | CPU us per connection | CPU us per refusal | program ns per run |"
     );
-    println!("|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|");
     for (mode, measured) in MODES.iter().zip(rounds) {
         let median = |of: fn(&Measured) -> f64| median(measured.iter().map(of).collect());
         let program = median(|one| one.program_ns.unwrap_or(0.0));
         println!(
-            "| {mode} | {:.0} | {:.0} | {:.0} | {:.2} % | {:.0} | {:.2} | {program:.0} |",
-            median(|one| one.connections),
+            "| {mode} | {:.0} | {:.0} | {:.2} % | {:.0} | {:.2} | {program:.0} |",
             median(|one| one.upstream_connections),
             median(|one| one.upstream_handshakes),
             100.0 * median(|one| one.reused),
