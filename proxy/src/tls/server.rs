@@ -11,8 +11,9 @@ use super::{
     material::Digest,
     provider::provider,
     select::CertificateSelector,
-    spec::{ClientAuthSpec, Codec, ServerTlsSpec},
+    spec::{Codec, ServerTlsSpec},
     tickets::{TicketKeys, Ticketer},
+    trust::ClientTrust,
     verify::ClientVerifier,
 };
 
@@ -32,17 +33,18 @@ impl ServerTls {
     pub fn new(spec: &ServerTlsSpec, tickets: &Arc<TicketKeys>) -> Result<ServerTls, Error> {
         let selector = CertificateSelector::new(&spec.certificates)
             .ok_or_else(|| Error::General("no server certificate is configured".to_owned()))?;
+        let trust = spec.client_auth.as_ref().map(ClientTrust::new).map(Arc::new);
         let mut config =
             ServerConfig::builder_with_details(Arc::clone(provider()), Arc::clone(tickets.clock()))
                 .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-                .with_client_cert_verifier(client_verifier(spec.client_auth.as_ref()))
+                .with_client_cert_verifier(client_verifier(trust.as_ref()))
                 .with_cert_resolver(Arc::new(selector));
 
         config.ignore_client_order = true;
         config.alpn_protocols = alpn_protocols(spec.codec);
         config.ticketer = Arc::new(Ticketer::new(
             Arc::clone(tickets),
-            policy_digest(spec),
+            policy_digest(trust.as_deref(), spec.codec),
             spec.client_auth.is_some(),
         ));
         // A store of TLS 1.2 session IDs would resume what the ticketer refuses.
@@ -62,9 +64,9 @@ impl ServerTls {
     }
 }
 
-fn client_verifier(client_auth: Option<&ClientAuthSpec>) -> Arc<dyn ClientCertVerifier> {
-    match client_auth {
-        Some(client_auth) => Arc::new(ClientVerifier::new(client_auth)),
+fn client_verifier(trust: Option<&Arc<ClientTrust>>) -> Arc<dyn ClientCertVerifier> {
+    match trust {
+        Some(trust) => Arc::new(ClientVerifier::new(Arc::clone(trust))),
         None => Arc::new(NoClientAuth),
     }
 }
@@ -79,17 +81,16 @@ fn alpn_protocols(codec: Codec) -> Vec<Vec<u8>> {
 }
 
 /// Digest of all that decides who is let in: a ticket made under another does not open.
-fn policy_digest(spec: &ServerTlsSpec) -> [u8; 32] {
+fn policy_digest(trust: Option<&ClientTrust>, codec: Codec) -> [u8; 32] {
     let mut digest = Digest::default();
-    match &spec.client_auth {
+    match trust {
         None => digest.field(b"no client certificate"),
-        Some(client_auth) => {
+        Some(trust) => {
             digest.field(b"reject_connection");
-            digest.field(&client_auth.anchors.digest);
-            digest.field(&client_auth.max_verify_depth.to_be_bytes());
+            digest.field(&trust.digest());
         }
     }
-    for protocol in alpn_protocols(spec.codec) {
+    for protocol in alpn_protocols(codec) {
         digest.field(&protocol);
     }
     digest.finish()

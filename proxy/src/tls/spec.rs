@@ -2,26 +2,18 @@
 
 use std::sync::Arc;
 
-use super::{anchors::TrustAnchors, material::Identity};
+use super::{anchors::TrustAnchors, material::Identity, trust::ClientTrustSpec};
 
 /// TLS towards clients.
 #[derive(Debug, Clone)]
 pub struct ServerTlsSpec {
     /// In order; the first serves clients whose name matches none.
     pub certificates: Vec<Arc<Identity>>,
-    /// What clients must present; `None` asks for nothing.
-    pub client_auth: Option<ClientAuthSpec>,
+    /// What clients must present (`reject_connection`: the handshake fails without it); `None`
+    /// asks for nothing.
+    pub client_auth: Option<ClientTrustSpec>,
     /// The HTTP versions offered by ALPN.
     pub codec: Codec,
-}
-
-/// What clients must present (`reject_connection`: the handshake fails without it).
-#[derive(Debug, Clone)]
-pub struct ClientAuthSpec {
-    /// Who may have issued it.
-    pub anchors: Arc<TrustAnchors>,
-    /// The most certificates in the verified chain, the anchor not counted; 0 is no limit.
-    pub max_verify_depth: u32,
 }
 
 /// The HTTP versions offered to clients.

@@ -11,36 +11,30 @@ use rustls::{
 };
 
 use super::{
-    chain::{ChainError, ChainVerifier, Purpose},
+    chain::ChainError,
     context::{self, Rejection},
     names::describe,
     provider::provider,
     session::Session,
-    spec::ClientAuthSpec,
+    trust::ClientTrust,
     validity::seconds,
 };
 
 /// Demands a certificate of every client, and refuses the handshake without a good one.
 #[derive(Debug)]
 pub(super) struct ClientVerifier {
-    chain: ChainVerifier,
-    /// Sent to clients so that they know which of their certificates to present.
-    hints: Vec<DistinguishedName>,
+    trust: Arc<ClientTrust>,
 }
 
 impl ClientVerifier {
-    pub(super) fn new(spec: &ClientAuthSpec) -> ClientVerifier {
-        let anchors = Arc::clone(&spec.anchors);
-        ClientVerifier {
-            hints: anchors.roots.subjects(),
-            chain: ChainVerifier::new(anchors, Purpose::ClientAuth, spec.max_verify_depth),
-        }
+    pub(super) fn new(trust: Arc<ClientTrust>) -> ClientVerifier {
+        ClientVerifier { trust }
     }
 }
 
 impl ClientCertVerifier for ClientVerifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &self.hints
+        self.trust.subjects()
     }
 
     /// Leaves in the connection's context how long the chain holds, for its tickets, or why it was
@@ -51,10 +45,12 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        match self.chain.verify(end_entity, intermediates, now) {
-            Ok(validity) => {
-                let session =
-                    Session { authenticated_at_s: seconds(now), client_validity: Some(validity) };
+        match self.trust.judge(end_entity, intermediates, now) {
+            Ok(judged) => {
+                let session = Session {
+                    authenticated_at_s: seconds(now),
+                    client_validity: Some(judged.validity),
+                };
                 context::current(|context| context.set_session(session));
                 Ok(ClientCertVerified::assertion())
             }

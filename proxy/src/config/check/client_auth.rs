@@ -6,10 +6,10 @@ use super::{
     super::section::Section,
     material::{Materials, contradiction},
 };
-use crate::tls::{ClientAuthSpec, TrustAnchors};
+use crate::tls::{ClientTrustSpec, TrustAnchors};
 
 /// `downstream_mtls`, and the older `client_ca` and `client_ca_file`. `None` asks for nothing.
-pub(super) fn client_auth(root: &Section<'_>, materials: &Materials) -> Option<ClientAuthSpec> {
+pub(super) fn client_auth(root: &Section<'_>, materials: &Materials) -> Option<ClientTrustSpec> {
     let section = root.child_or_empty("downstream_mtls");
     let enforced = enforcement(&section);
     let max_verify_depth = section.number("max_verify_depth").unwrap_or(1);
@@ -25,7 +25,7 @@ pub(super) fn client_auth(root: &Section<'_>, materials: &Materials) -> Option<C
             "write `enforcement: reject_connection` to say that this is meant",
         );
     }
-    Some(ClientAuthSpec { anchors, max_verify_depth })
+    Some(ClientTrustSpec { anchors, max_verify_depth })
 }
 
 fn anchors(

@@ -20,6 +20,7 @@ use crate::tls::{
     testing::{
         Issued, NOW_S, TestClock, ca, client_leaf, handshake, handshake_as, leaf, root, self_signed,
     },
+    trust::ClientTrustSpec,
 };
 
 const NAME: &str = "a.example";
@@ -55,7 +56,7 @@ impl Bench {
     }
 
     fn demand(&mut self, anchors: Arc<TrustAnchors>, max_verify_depth: u32) {
-        self.spec.client_auth = Some(ClientAuthSpec { anchors, max_verify_depth });
+        self.spec.client_auth = Some(ClientTrustSpec { anchors, max_verify_depth });
     }
 
     fn server(&self) -> Arc<ServerConfig> {
