@@ -260,10 +260,12 @@ impl Drop for Exchange {
     }
 }
 
-/// That everybody may use a route is not told with each of its requests.
+/// That everybody may use a route, if only with a good certificate, is not told with each of its
+/// requests.
 fn is_worth_a_word(decision: &Decision) -> bool {
-    let to_everybody = Reasons::from(Reason::Accept);
-    !decision.is_allowed() || decision.allow.reasons.union(decision.deny.reasons) != to_everybody
+    let usual = Reasons::from(Reason::Accept).union(Reason::ValidClientCertificate.into());
+    let reasons = decision.allow.reasons.union(decision.deny.reasons);
+    !decision.is_allowed() || reasons.union(usual) != usual
 }
 
 fn names(reasons: Reasons) -> Vec<&'static str> {

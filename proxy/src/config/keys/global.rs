@@ -163,7 +163,7 @@ pub(super) const KEYS: &[Key] = &[
         "access_log_fields",
         List,
         "as described",
-        "Fields of a request's record, in order: `upstream-cluster`, `method`, `authority`, `path`, `user-agent`, `referer`, `forwarded-for`, `request-id`, `duration`, `size`, `response-code`, `response-code-details` (these by default), `client-certificate`, `cluster-stat-name`, `ip`, `query`, `headers.<Name>`; ours are `bytes-received`, `protocol`, `response-flags`, `route`, `tls-version`, `upstream-address`, `worker`.",
+        "Fields of a request's record, in order: `upstream-cluster`, `method`, `authority`, `path`, `user-agent`, `referer`, `forwarded-for`, `request-id`, `duration`, `size`, `response-code`, `response-code-details` (these by default), `client-certificate`, `cluster-stat-name`, `ip`, `query`, `headers.<Name>`; ours are `bytes-received`, `protocol`, `response-flags`, `route`, `tls-version`, `upstream-address`, `worker`. Where a policy refused a request, or let it in for more than `accept` and a valid certificate, its reasons follow in any case, as `allow-why-true` or `allow-why-false` and `deny-why-true` or `deny-why-false`; with a refusal also the `client-certificate`.",
     ),
     key(
         "metrics_address",

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::support::{base64_of, config, config_of, with_certificate};
+use super::support::{Dir, base64_of, config, config_of, with_certificate};
 use crate::{
     config::Route,
     http::{
@@ -580,6 +580,19 @@ fn a_route_has_its_own_ca_in_place_of_the_global_one() {
     assert_ne!(union.digest(), trust(0).digest());
     assert_ne!(union.digest(), trust(1).digest());
     assert!(client_auth.routes.iter().all(|route| route.looks));
+}
+
+#[test]
+fn the_ca_of_a_route_is_watched_like_the_global_one() {
+    let dir = Dir::new();
+    let yaml = with_certificate(
+        "downstream_mtls: {ca_file: '@ca.pem'}\nroutes:\n\
+         - {from: https://a, to: http://x, tls_downstream_client_ca_file: '@client.pem'}",
+    );
+    let files = dir.load(&yaml, &[]).unwrap().config.files;
+    for name in ["ca.pem", "client.pem"] {
+        assert!(files.iter().any(|file| file.path == dir.file(name)), "{name}");
+    }
 }
 
 #[test]
