@@ -144,15 +144,33 @@ impl Bench {
     }
 
     fn send(&self, request: http::request::Builder) -> (u16, Option<Decision>) {
-        let (mut parts, ()) = request.version(Version::HTTP_2).body(()).unwrap().into_parts();
+        self.with_admitted(request, |admitted, decision| {
+            let refused = |failure: Failure| failure.verdict().status.as_u16();
+            (admitted.map_or_else(refused, |_| 200), decision)
+        })
+    }
+
+    /// Whether names of the certificate may be passed on; `None` where there is none to look at.
+    fn trusts(&self, url: &str) -> Option<bool> {
+        self.with_admitted(Request::get(url), |admitted, _| {
+            admitted.unwrap().map(|presented| presented.is_trusted)
+        })
+    }
+
+    fn with_admitted<T>(
+        &self,
+        request: http::request::Builder,
+        look: impl FnOnce(Result<Option<Presented<'_>>, Failure>, Option<Decision>) -> T,
+    ) -> T {
+        let request = request.version(Version::HTTP_2).body(()).unwrap();
+        let (mut parts, ()) = request.into_parts();
         let conn = Facts::new(self.conn.peer, self.conn.local);
         let mut exchange = Exchange::begin(&self.worker, &Rc::new(conn), &parts);
         let site = self.worker.site();
         let normal = normalise(&mut parts, &site.settings).unwrap();
         let (_, route) = site.find(&normal).unwrap();
         let admitted = admit(&mut exchange, (&self.conn, &site), route, &parts, &normal);
-        let status = admitted.map_or_else(|failure| failure.verdict().status.as_u16(), |_| 200);
-        (status, exchange.decision())
+        look(admitted, exchange.decision())
     }
 
     fn status(&self, url: &str) -> u16 {
@@ -257,6 +275,24 @@ fn names_count_only_where_the_ca_vouches_for_them_and_keys_always() {
     let bench = bench.presenting(&mine);
     assert_eq!(bench.status("https://a.example/name"), 403);
     assert_eq!(bench.status("https://a.example/key"), 200);
+}
+
+#[test]
+fn a_request_that_is_served_knows_whether_its_certificate_is_trusted() {
+    let (mine, other) = (certificate(), certificate());
+    let tolerant = || ppl("allow: {or: [accept: true, client_certificate: {san_dns: x}]}");
+    let bench = Bench::new(vec![
+        ("a.example", "/mine", tolerant(), Some(&trust(&mine))),
+        ("a.example", "/other", tolerant(), Some(&trust(&other))),
+        ("a.example", "/unjudged", tolerant(), None),
+        ("a.example", "/open", everybody(), Some(&trust(&mine))),
+    ]);
+    assert_eq!(bench.trusts("https://a.example/mine"), None);
+    let bench = bench.presenting(&mine);
+    assert_eq!(bench.trusts("https://a.example/mine"), Some(true));
+    assert_eq!(bench.trusts("https://a.example/other"), Some(false));
+    assert_eq!(bench.trusts("https://a.example/unjudged"), Some(false));
+    assert_eq!(bench.trusts("https://a.example/open"), None, "it does not look");
 }
 
 #[test]

@@ -113,6 +113,7 @@ impl HeaderTemplate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::ClientCertificate;
 
     fn name(name: &'static str) -> HeaderName {
         HeaderName::from_static(name)
@@ -159,6 +160,30 @@ mod tests {
         assert_eq!(headers["x-new"], "<v>");
         assert_eq!(headers["x-newer"], "<>");
         assert!(!headers.contains_key("x-old"));
+    }
+
+    #[test]
+    fn names_of_a_certificate_that_is_not_trusted_are_empty() {
+        let mut params = rcgen::CertificateParams::default();
+        params.subject_alt_names =
+            vec![rcgen::SanType::Rfc822Name("a@example.com".try_into().unwrap())];
+        let made = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+        let certificate = ClientCertificate::new(&[made.der().clone()]).unwrap();
+        let template = |part| HeaderTemplate(vec![part]);
+        let rules = RequestRules::new(&HeaderRules {
+            set: vec![
+                (name("x-email"), template(TemplatePart::ClientCertSanEmail)),
+                (name("x-print"), template(TemplatePart::ClientCertFingerprint)),
+            ],
+            ..Default::default()
+        });
+        for (is_trusted, email) in [(true, "a@example.com"), (false, "")] {
+            let mut headers = HeaderMap::new();
+            let presented = Presented { certificate: &certificate, is_trusted };
+            rules.apply(&mut headers, Some(presented));
+            assert_eq!(headers["x-email"], email);
+            assert_eq!(headers["x-print"].len(), 64);
+        }
     }
 
     #[test]
