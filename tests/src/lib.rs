@@ -6,6 +6,7 @@
 //! a fault reaches. Every test has its own ports and its own directory, so tests run in parallel.
 
 pub mod backend;
+pub mod chains;
 pub mod curl;
 pub mod grpc;
 pub mod http;

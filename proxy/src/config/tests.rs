@@ -1,5 +1,6 @@
 //! Whole loads: a file in a directory of its own, an environment of its own.
 
+mod access;
 mod adversarial;
 mod diagnostics;
 mod environment;

@@ -166,23 +166,47 @@ fn is_self_issued(certificate: &EndEntityCert<'_>) -> bool {
 
 /// Why a chain was refused.
 #[derive(Debug, Clone, thiserror::Error)]
-pub(super) enum ChainError {
+pub enum ChainError {
+    /// No anchor has issued it.
     #[error("no trusted certificate has issued it")]
     UnknownIssuer,
+    /// An anchor has its issuer's name, and another key.
     #[error("its signature does not fit the trusted certificate of its issuer's name")]
     ForeignSignature,
+    /// There are too many certificates between it and the anchor.
     #[error("its chain has {depth} certificates below the trusted one, {max_depth} are allowed")]
-    TooDeep { depth: u32, max_depth: u32 },
+    TooDeep {
+        /// Certificates without the anchor.
+        depth: u32,
+        /// The most that are allowed.
+        max_depth: u32,
+    },
+    /// One of the chain has expired.
     #[error("it, or a certificate above it, expired at {} (now {})", not_after.as_secs(), time.as_secs())]
-    Expired { time: UnixTime, not_after: UnixTime },
+    Expired {
+        /// Of the judgement.
+        time: UnixTime,
+        /// The last moment at which it held.
+        not_after: UnixTime,
+    },
+    /// One of the chain does not hold yet.
     #[error("it, or a certificate above it, is valid from {} (now {})", not_before.as_secs(), time.as_secs())]
-    NotYetValid { time: UnixTime, not_before: UnixTime },
+    NotYetValid {
+        /// Of the judgement.
+        time: UnixTime,
+        /// The first moment at which it holds.
+        not_before: UnixTime,
+    },
+    /// It is for something else, such as servers.
     #[error("its key usage does not allow this purpose")]
     Purpose,
+    /// It is no X.509 certificate.
     #[error("it cannot be parsed ({0})")]
     Malformed(webpki::Error),
+    /// Its version is too old to be verified.
     #[error("it is X.509 version 1, version 3 is needed")]
     VersionOne,
+    /// Whatever else webpki found.
     #[error("{0}")]
     Other(webpki::Error),
 }

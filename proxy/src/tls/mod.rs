@@ -3,6 +3,7 @@
 mod anchors;
 mod chain;
 mod client;
+mod client_auth;
 mod context;
 mod engine;
 mod material;
@@ -17,20 +18,26 @@ mod stream;
 mod testing;
 mod tickets;
 mod transport;
+mod trust;
 mod upstream_verify;
 mod validity;
 mod verify;
 
 pub use anchors::TrustAnchors;
+pub use chain::ChainError;
 pub use client::{UpstreamTls, UpstreamTlsError};
+pub use client_auth::ClientAuth;
 pub use context::{ConnectionContext, Rejection, with_context};
 pub use material::{Identity, MaterialError};
 pub use names::{CertificateFacts, MalformedCertificate, describe, normalize_server_name};
 pub use server::ServerTls;
 pub use session::Session;
-pub use spec::{ClientAuthSpec, Codec, ServerTlsSpec, UpstreamTlsSpec};
+pub use spec::{
+    ClientAuthMode, ClientAuthSpec, Codec, RouteClientAuth, ServerTlsSpec, UpstreamTlsSpec,
+};
 pub use stream::{FailedHandshake, HandshakeError, TlsStream};
 pub use tickets::{RandomError, TicketKeys};
 pub use transport::Transport;
+pub use trust::{ClientTrust, ClientTrustSpec, Judged};
 pub use upstream_verify::{UpstreamCertificateError, UpstreamCertificateReason};
 pub use validity::Validity;

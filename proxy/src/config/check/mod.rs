@@ -3,6 +3,7 @@
 //! A check that finds a mistake reports it and goes on with a default; the load is refused at the
 //! end, so what it built then is never used.
 
+mod access;
 mod address;
 mod certificates;
 mod client_auth;
@@ -20,6 +21,7 @@ mod steering;
 mod upstream;
 mod url;
 
+use client_auth::ClientCertificates;
 use material::Materials;
 
 use super::{env::Environment, model::Config, section::Section};
@@ -30,13 +32,16 @@ pub(super) fn check(root: &Section<'_>, environment: &Environment) -> Config {
     inspect::inspect(root, own.flag("strict").unwrap_or(false));
     let flags = portcullis::runtime_flags(root);
     let materials = Materials::default();
-    let tls = certificates::server_tls(root, &materials);
-    let routes = routes::routes(root, environment, &materials, flags.match_any_incoming_port);
+    let clients = ClientCertificates::new(root, &own, &materials);
+    let any_port = flags.match_any_incoming_port;
+    let mut routes = routes::routes(root, environment, &materials, &clients, any_port);
+    let client_auth = clients.finish(&mut routes);
+    let tls = certificates::server_tls(root, &materials, client_auth, clients.has_any());
     let workers = portcullis::workers(&own);
     Config {
         listen: listen::listen(root),
         connections: portcullis::connections(root, &own),
-        http: http::settings(root, &own, tls.is_some()),
+        http: http::settings(root, &own, tls.is_some(), clients.identity()),
         dns: http::dns(root),
         steering: steering::steering(&own, &routes, workers),
         workers,

@@ -52,8 +52,8 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "downstream_mtls.enforcement",
         Text,
-        "reject_connection",
-        "`reject_connection`: the handshake fails without a valid certificate. Pomerium's default, `policy_with_default_deny`, and `policy` are refused until they are implemented.",
+        "policy_with_default_deny",
+        "What becomes of clients without a valid certificate. `policy_with_default_deny`: every route under a client CA answers 495. `policy`: they get what the route's `policy` gives them. `reject_connection`: the handshake fails, at every host.",
     ),
     key(
         "downstream_mtls.max_verify_depth",
@@ -163,7 +163,7 @@ pub(super) const KEYS: &[Key] = &[
         "access_log_fields",
         List,
         "as described",
-        "Fields of a request's record, in order: `upstream-cluster`, `method`, `authority`, `path`, `user-agent`, `referer`, `forwarded-for`, `request-id`, `duration`, `size`, `response-code`, `response-code-details` (these by default), `client-certificate`, `cluster-stat-name`, `ip`, `query`, `headers.<Name>`; ours are `bytes-received`, `protocol`, `response-flags`, `route`, `tls-version`, `upstream-address`, `worker`.",
+        "Fields of a request's record, in order: `upstream-cluster`, `method`, `authority`, `path`, `user-agent`, `referer`, `forwarded-for`, `request-id`, `duration`, `size`, `response-code`, `response-code-details` (these by default), `client-certificate`, `cluster-stat-name`, `ip`, `query`, `headers.<Name>`; ours are `bytes-received`, `protocol`, `response-flags`, `route`, `tls-version`, `upstream-address`, `worker`. Where a policy refused a request, or let it in for more than `accept` and a valid certificate, its reasons follow in any case, as `allow-why-true` or `allow-why-false` and `deny-why-true` or `deny-why-false`; with a refusal also the `client-certificate`.",
     ),
     key(
         "metrics_address",

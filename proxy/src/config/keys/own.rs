@@ -65,6 +65,19 @@ pub(super) const KEYS: &[Key] = &[
         "How a log line looks: `json` (one object a line) or `text`.",
     ),
     key("portcullis.strict", Flag, "false", "Make unknown keys errors everywhere, not warnings."),
+    key("portcullis.client_certificates", Section, "", "How clients are asked for certificates."),
+    key(
+        "portcullis.client_certificates.ask",
+        Text,
+        "needed",
+        "`needed`: only at hosts with a route that looks at the certificate, naming that host's CAs; clients that name no host, or one that no route serves, are asked for one of any CA. `everywhere`: at every host, as Pomerium does. A request for a host that asks, on a connection that was not asked alike, is answered 421.",
+    ),
+    key(
+        "portcullis.client_certificate_identity",
+        Text,
+        "",
+        "Take the user from the client certificate, where the route's client CA vouches for it: `email` takes the first email address in it as the user's id and address, `uri` the first URI as the id. So `email`, `domain` and `user` in policies work without an identity provider. Absent: no certificate says who somebody is.",
+    ),
     key(
         "portcullis.steering",
         Section,

@@ -1,5 +1,6 @@
 //! A snippet, and exactly what is said about it. A certificate follows each snippet.
 
+mod access;
 mod routes;
 mod steering;
 
@@ -239,18 +240,6 @@ fn client_certificates_fail_closed() {
             &["config.yaml:1: downstream_mtls.enforcment: is not a known key (`enforcement`?)"],
         ),
         (
-            "downstream_mtls: {ca_file: '@ca.pem', enforcement: policy}",
-            &[
-                "config.yaml:1: downstream_mtls.enforcement: the policy modes are not supported yet (use reject_connection until then: it refuses whatever they would refuse)",
-            ],
-        ),
-        (
-            "downstream_mtls: {ca_file: '@ca.pem', enforcement: policy_with_default_deny}",
-            &[
-                "config.yaml:1: downstream_mtls.enforcement: the policy modes are not supported yet (use reject_connection until then: it refuses whatever they would refuse)",
-            ],
-        ),
-        (
             "downstream_mtls: {ca_file: '@ca.pem', enforcement: none}",
             &[
                 "config.yaml:1: downstream_mtls.enforcement: `none` is not one of the choices (one of reject_connection, policy_with_default_deny, policy)",
@@ -286,6 +275,24 @@ fn client_certificates_fail_closed() {
                 "config.yaml:2: insecure_server: plain HTTP cannot ask for client certificates (remove insecure_server, or the client CA)",
             ],
         ),
+        (
+            "insecure_server: true\nroutes:\n- {from: https://a, to: http://b, tls_downstream_client_ca_file: '@ca.pem'}",
+            &[
+                "config.yaml:1: insecure_server: plain HTTP cannot ask for client certificates (remove insecure_server, or the client CA)",
+            ],
+        ),
+        (
+            "client_ca_file: '@ca.pem'\nportcullis: {client_certificates: {ask: never}}",
+            &[
+                "config.yaml:2: portcullis.client_certificates.ask: `never` is not one of the choices (one of needed, everywhere)",
+            ],
+        ),
+        (
+            "client_ca_file: '@ca.pem'\nportcullis: {client_certificate_identity: cn}",
+            &[
+                "config.yaml:2: portcullis.client_certificate_identity: `cn` is not one of the choices (one of email, uri)",
+            ],
+        ),
     ]);
     let both = format!("downstream_mtls: {{ca_file: '@ca.pem', ca: {}}}", base64_of("ca.pem"));
     assert_eq!(
@@ -301,47 +308,6 @@ fn an_unparsable_client_ca_is_refused() {
         assert_eq!(errors.len(), 1, "{errors:?}");
         let expected = format!("config.yaml:1: downstream_mtls.ca_file: {name}:");
         assert!(errors[0].starts_with(&expected), "{errors:?}");
-    }
-}
-
-#[test]
-fn an_absent_enforcement_is_warned_of() {
-    let expected = |line: u32| {
-        format!(
-            "config.yaml:{line}: downstream_mtls.enforcement: is absent: connections without a \
-             valid client certificate are refused on all routes, where Pomerium would ask and \
-             answer 495 (write `enforcement: reject_connection` to say that this is meant)"
-        )
-    };
-    let routes = "routes: []\n";
-    assert_eq!(
-        warnings(&format!("{routes}downstream_mtls: {{ca_file: '@ca.pem'}}")),
-        [expected(2)]
-    );
-    let silent =
-        format!("{routes}downstream_mtls: {{ca_file: '@ca.pem', enforcement: REJECT_CONNECTION}}");
-    assert!(warnings(&silent).is_empty());
-}
-
-#[test]
-fn keys_that_grant_access_are_refused_until_they_work() {
-    for (key, value) in [
-        ("policy", "[{allow: {or: [{email: {is: x@example.com}}]}}]"),
-        ("allow_any_authenticated_user", "true"),
-        ("allowed_users", "[x]"),
-        ("allowed_domains", "[x]"),
-        ("allowed_idp_claims", "{groups: [x]}"),
-        ("sub_policies", "[{}]"),
-    ] {
-        let snippet =
-            format!("routes:\n- from: https://a.example\n  to: http://b\n  {key}: {value}");
-        assert_eq!(
-            errors(&snippet),
-            [format!(
-                "config.yaml:4: routes[0].{key}: is not supported yet, and ignoring it would change \
-                 who may do what (use `allow_public_unauthenticated_access: true` until then)"
-            )]
-        );
     }
 }
 

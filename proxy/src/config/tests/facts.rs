@@ -1,6 +1,6 @@
 //! A snippet, and what the model says of it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::support::{base64_of, config, config_of, with_certificate};
 use crate::{
@@ -10,9 +10,8 @@ use crate::{
         TemplatePart, Underscores,
     },
     observe::{AccessField, Level, LogFormat},
-    policy::Access,
     route::{HostMatch, PathMatch, PortMatch},
-    tls::Codec,
+    tls::{ClientAuthMode, Codec},
     upstream::{BalancePolicy, DnsFamily, EndpointAddress, Protocol},
 };
 
@@ -57,7 +56,10 @@ fn absent_keys_have_pomeriums_defaults() {
     assert_eq!(config.connections.h2_stream_window_bytes, 64 * 1024);
     assert_eq!(config.connections.h2_connection_window_bytes, 1024 * 1024);
     let tls = config.tls.unwrap();
-    assert_eq!((tls.codec, tls.client_auth.is_none()), (Codec::Auto, true));
+    assert_eq!(tls.codec, Codec::Auto);
+    assert!(matches!(tls.client_auth.mode, ClientAuthMode::Request { everywhere: false }));
+    assert!(tls.client_auth.routes.is_empty());
+    assert_eq!(config.http.certificate_identity, None);
     assert_eq!(config.log.level, Level::Info);
     assert_eq!(config.log.format, LogFormat::Json);
     assert!(config.log.access);
@@ -343,9 +345,9 @@ fn material_that_many_routes_name_is_shared() {
             _ => panic!(),
         })
         .collect();
-    assert!(std::sync::Arc::ptr_eq(&tls[0].anchors, &tls[1].anchors));
+    assert!(Arc::ptr_eq(&tls[0].anchors, &tls[1].anchors));
     let identities = tls.iter().map(|tls| tls.identity.clone().unwrap()).collect::<Vec<_>>();
-    assert!(std::sync::Arc::ptr_eq(&identities[0], &identities[1]));
+    assert!(Arc::ptr_eq(&identities[0], &identities[1]));
 }
 
 #[test]
@@ -490,16 +492,6 @@ fn routes_keep_their_order_and_have_names_of_their_own() {
     assert_eq!(names, ["a", "c/p*", "n", "n#2", "c~/a.*"]);
     let ActionSpec::Proxy(proxy) = &config.routes[3].http.action else { panic!() };
     assert_eq!(&*proxy.cluster.name, "n#2");
-}
-
-#[test]
-fn only_the_public_key_lets_anybody_in() {
-    assert_eq!(route("to: http://b").http.access, Access::Nobody);
-    let public = |value| {
-        route(&format!("to: http://b\nallow_public_unauthenticated_access: {value}")).http.access
-    };
-    assert_eq!(public("true"), Access::Public);
-    assert_eq!(public("false"), Access::Nobody);
 }
 
 #[test]

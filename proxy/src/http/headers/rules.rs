@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::names::is_configurable;
 use crate::http::{
-    certificate::ClientCertificate,
+    access::Presented,
     spec::{HeaderRules, HeaderTemplate, TemplatePart},
 };
 
@@ -40,7 +40,7 @@ impl RequestRules {
     pub(in crate::http) fn apply(
         &self,
         headers: &mut HeaderMap,
-        certificate: Option<&ClientCertificate>,
+        certificate: Option<Presented<'_>>,
     ) {
         let values: Vec<(&HeaderName, HeaderValue)> = self
             .set
@@ -71,7 +71,7 @@ impl SetValue {
         }
     }
 
-    fn render(&self, headers: &HeaderMap, certificate: Option<&ClientCertificate>) -> HeaderValue {
+    fn render(&self, headers: &HeaderMap, certificate: Option<Presented<'_>>) -> HeaderValue {
         match self {
             SetValue::Fixed(value) => value.clone(),
             SetValue::Template(template) => template.render(headers, certificate),
@@ -80,9 +80,12 @@ impl SetValue {
 }
 
 impl HeaderTemplate {
-    /// What cannot be said in a header (a SAN with a line break) makes the value empty.
-    fn render(&self, headers: &HeaderMap, certificate: Option<&ClientCertificate>) -> HeaderValue {
+    /// What cannot be said in a header (a SAN with a line break) makes the value empty. Names are
+    /// those of a trusted certificate: Pomerium passes on whatever a client calls itself.
+    fn render(&self, headers: &HeaderMap, certificate: Option<Presented<'_>>) -> HeaderValue {
         let mut value = Vec::new();
+        let names = certificate.filter(|presented| presented.is_trusted);
+        let names = names.map(|presented| presented.certificate.names());
         for part in &self.0 {
             match part {
                 TemplatePart::Literal(text) => value.extend_from_slice(text.as_bytes()),
@@ -90,13 +93,15 @@ impl HeaderTemplate {
                     value.extend_from_slice(headers.get(name).map_or(b"", HeaderValue::as_bytes));
                 }
                 TemplatePart::ClientCertFingerprint => {
-                    value.extend(certificate.iter().flat_map(|c| c.fingerprint().bytes()));
+                    if let Some(presented) = certificate {
+                        value.extend(presented.certificate.fingerprint_hex().bytes());
+                    }
                 }
                 TemplatePart::ClientCertSanDns => {
-                    value.extend(certificate.iter().flat_map(|c| c.names().dns.bytes()));
+                    value.extend(names.iter().flat_map(|names| names.dns.bytes()));
                 }
                 TemplatePart::ClientCertSanEmail => {
-                    value.extend(certificate.iter().flat_map(|c| c.names().email.bytes()));
+                    value.extend(names.iter().flat_map(|names| names.email.bytes()));
                 }
             }
         }
@@ -108,6 +113,7 @@ impl HeaderTemplate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::ClientCertificate;
 
     fn name(name: &'static str) -> HeaderName {
         HeaderName::from_static(name)
@@ -154,6 +160,30 @@ mod tests {
         assert_eq!(headers["x-new"], "<v>");
         assert_eq!(headers["x-newer"], "<>");
         assert!(!headers.contains_key("x-old"));
+    }
+
+    #[test]
+    fn names_of_a_certificate_that_is_not_trusted_are_empty() {
+        let mut params = rcgen::CertificateParams::default();
+        params.subject_alt_names =
+            vec![rcgen::SanType::Rfc822Name("a@example.com".try_into().unwrap())];
+        let made = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+        let certificate = ClientCertificate::new(&[made.der().clone()]).unwrap();
+        let template = |part| HeaderTemplate(vec![part]);
+        let rules = RequestRules::new(&HeaderRules {
+            set: vec![
+                (name("x-email"), template(TemplatePart::ClientCertSanEmail)),
+                (name("x-print"), template(TemplatePart::ClientCertFingerprint)),
+            ],
+            ..Default::default()
+        });
+        for (is_trusted, email) in [(true, "a@example.com"), (false, "")] {
+            let mut headers = HeaderMap::new();
+            let presented = Presented { certificate: &certificate, is_trusted };
+            rules.apply(&mut headers, Some(presented));
+            assert_eq!(headers["x-email"], email);
+            assert_eq!(headers["x-print"].len(), 64);
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Handshakes of rustls against rustls.
 
 mod client_certificates;
+mod policy_modes;
 mod resumption;
 
 use rcgen::{KeyPair, PKCS_RSA_SHA256};
@@ -13,13 +14,16 @@ use rustls::{
 };
 
 use super::*;
+use crate::route::HostMatch;
 use crate::tls::{
     anchors::TrustAnchors,
     context::ConnectionContext,
     material::Identity,
+    spec::{ClientAuthMode, ClientAuthSpec, RouteClientAuth},
     testing::{
         Issued, NOW_S, TestClock, ca, client_leaf, handshake, handshake_as, leaf, root, self_signed,
     },
+    trust::{ClientTrust, ClientTrustSpec},
 };
 
 const NAME: &str = "a.example";
@@ -40,7 +44,7 @@ impl Bench {
         let server = root.issue(leaf(&[NAME, "b.example"]));
         let spec = ServerTlsSpec {
             certificates: vec![server.identity()],
-            client_auth: None,
+            client_auth: ClientAuthSpec::default(),
             codec: Codec::Auto,
         };
         let tickets = TicketKeys::with_clock(Arc::<TestClock>::clone(&clock)).unwrap();
@@ -55,11 +59,22 @@ impl Bench {
     }
 
     fn demand(&mut self, anchors: Arc<TrustAnchors>, max_verify_depth: u32) {
-        self.spec.client_auth = Some(ClientAuthSpec { anchors, max_verify_depth });
+        let trust = Arc::new(ClientTrust::new(&ClientTrustSpec { anchors, max_verify_depth }));
+        self.spec.client_auth.mode = ClientAuthMode::Require(trust);
+    }
+
+    /// Asks for certificates that the root may have issued, without refusing any.
+    fn asking() -> Bench {
+        let mut bench = Bench::new();
+        let spec = ClientTrustSpec { anchors: bench.root.anchors(), max_verify_depth: 1 };
+        let trust = Some(Arc::new(ClientTrust::new(&spec)));
+        bench.spec.client_auth.routes =
+            vec![RouteClientAuth { host: HostMatch::Exact(NAME.into()), looks: true, trust }];
+        bench
     }
 
     fn server(&self) -> Arc<ServerConfig> {
-        ServerTls::new(&self.spec, &self.tickets).unwrap().config(None)
+        ServerTls::new(&self.spec, &self.tickets).unwrap().config(Some(NAME))
     }
 
     fn client(

@@ -272,9 +272,21 @@ fn upstream_tls_fails_closed() {
             ],
         ),
         (
-            "to: https://b\ntls_downstream_client_ca_file: x",
+            "to: https://b\ntls_downstream_client_ca_file: '@server-key.pem'",
             &[
-                "config.yaml:5: routes[0].tls_downstream_client_ca_file: is not supported yet, and ignoring it would change who may do what (use `downstream_mtls.ca_file` for all routes until then)",
+                "config.yaml:5: routes[0].tls_downstream_client_ca_file: server-key.pem: no certificate found",
+            ],
+        ),
+        (
+            "to: https://b\ntls_downstream_client_ca_file: '@ca.pem'\ntls_downstream_client_ca: eA==",
+            &[
+                "config.yaml:6: routes[0].tls_downstream_client_ca: cannot set both tls_downstream_client_ca and tls_downstream_client_ca_file",
+            ],
+        ),
+        (
+            "to: https://b\ntls_downstream_client_ca_file: ''",
+            &[
+                "config.yaml:5: routes[0].tls_downstream_client_ca_file: is empty (give it a value, or remove the key)",
             ],
         ),
     ]);
