@@ -96,7 +96,8 @@ fn every_connection_is_served_by_the_worker_that_its_name_belongs_to() {
 #[test]
 fn a_hot_name_does_not_fill_one_worker() {
     let backend = Backend::text("x");
-    let proxy = config(&backend, 10, "max_load_percent: 125").start();
+    // 32 connections of slack are much beside 400, and nothing beside thousands.
+    let proxy = config(&backend, 10, "max_load_percent: 110").start();
     let mut held = Vec::new();
     for n in 0..400 {
         let host = host(if n % 10 == 0 { 1 + n / 10 % 9 } else { 0 });

@@ -36,7 +36,7 @@ pub use maps::WorkerSlot;
 pub use maps::{NAME_KEY_LEN, NameKey, SLOTS, SteeringSettings, Verdict, WorkerLine};
 pub use name::{HostName, MAX_NAME_LEN};
 pub use place::{
-    Balance, Home, IDLE_LOAD, Loads, MAX_WORKERS, Placed, Placing, Reason, WorkerSet, place,
+    Balance, Home, Loads, MAX_WORKERS, Placed, Placing, Reason, SLACK, WorkerSet, place,
 };
 pub use reassemble::{
     Invalid, MAX_MESSAGE_LEN, MAX_RECEIVED_LEN, Progress, Reassembler, client_hello,

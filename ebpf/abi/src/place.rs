@@ -9,9 +9,10 @@
 /// The most workers there can be.
 pub const MAX_WORKERS: u32 = 128;
 
-/// A worker with less than this to carry takes more, whatever the mean: with a handful of
-/// connections on the whole machine there is nothing to even out, and names stay together.
-pub const IDLE_LOAD: u32 = 8;
+/// What a worker may carry beyond its part, in connections: the load of a worker that has its share
+/// sways by chance, by about the square root of it, and that is no reason to send names elsewhere.
+/// On a quiet machine it keeps names together; on a busy one it is nothing.
+pub const SLACK: u32 = 32;
 
 /// Some of the workers, by bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,12 +210,13 @@ impl Placing {
         }
     }
 
-    /// Whether a worker may have one more: its load is less than its part of the total, or next to
-    /// nothing. Multiplied out, since the kernel program must not divide by what might be zero.
+    /// Whether a worker may have one more: its load is less than its part of the total, and the
+    /// slack. Multiplied out, since the kernel program must not divide by what might be zero.
     #[inline(always)]
     const fn allows(&self, load: u32, balance: Balance) -> bool {
         let part = self.total.wrapping_mul(balance.max_load_percent as u64);
-        load < IDLE_LOAD || (load as u64).wrapping_mul(self.available.wrapping_mul(100)) < part
+        let excess = (load as u64).saturating_sub(SLACK as u64);
+        excess.wrapping_mul(self.available.wrapping_mul(100)) < part
     }
 
     #[inline(always)]

@@ -1,8 +1,7 @@
 //! The choice of a worker.
 
 use portcullis_abi::{
-    Balance, Home, HostName, IDLE_LOAD, Loads, MAX_WORKERS, NameKey, Placed, Reason, WorkerSet,
-    place,
+    Balance, Home, HostName, Loads, MAX_WORKERS, NameKey, Placed, Reason, SLACK, WorkerSet, place,
 };
 use proptest::prelude::*;
 
@@ -47,7 +46,8 @@ proptest! {
                 let load = table.load(placed.worker).expect("takes connections");
                 let total: u64 = open.iter().map(|load| u64::from(*load)).sum();
                 let mean = (total + 1) as f64 / open.len() as f64;
-                prop_assert!(load < IDLE_LOAD || f64::from(load) < mean * 1.25, "{load} beside {mean}");
+                prop_assert!(
+                    f64::from(load) < mean * 1.25 + f64::from(SLACK), "{load} beside {mean}");
             }
         }
     }
@@ -91,7 +91,7 @@ fn one_hot_name_fills_every_worker_evenly() {
         *table.0[placed.worker as usize].as_mut().unwrap() += 1;
     }
     let busiest = table.0.iter().flatten().max().unwrap();
-    assert!(*busiest <= 3126, "{:?}", table.0);
+    assert!(*busiest <= 3126 + SLACK, "{:?}", table.0);
 }
 
 #[test]
@@ -99,11 +99,11 @@ fn a_spill_says_so_and_goes_home_again() {
     let first = choose(&home("a.example.com"), &idle(4)).unwrap();
     assert_eq!(first.reason, Reason::Home);
     let mut table = idle(4);
-    table.0[first.worker as usize] = Some(10);
+    table.0[first.worker as usize] = Some(100);
     let spilled = choose(&home("a.example.com"), &table).unwrap();
     assert_eq!(spilled.reason, Reason::Spilled);
     assert_ne!(spilled.worker, first.worker);
-    table.0 = vec![Some(10); 4];
+    table.0 = vec![Some(100); 4];
     assert_eq!(choose(&home("a.example.com"), &table), Some(first));
 }
 
@@ -111,9 +111,9 @@ fn a_spill_says_so_and_goes_home_again() {
 fn a_name_stays_together_while_there_is_next_to_nothing_to_carry() {
     let mut table = idle(16);
     let first = choose(&home("a.example.com"), &table).unwrap();
-    table.0[first.worker as usize] = Some(IDLE_LOAD - 1);
+    table.0[first.worker as usize] = Some(SLACK);
     assert_eq!(choose(&home("a.example.com"), &table), Some(first));
-    table.0[first.worker as usize] = Some(IDLE_LOAD);
+    table.0[first.worker as usize] = Some(SLACK + 4); // 1.25 times the mean of 37 / 16 is 2.9
     assert_eq!(choose(&home("a.example.com"), &table).unwrap().reason, Reason::Spilled);
 }
 

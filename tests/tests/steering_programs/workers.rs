@@ -1,6 +1,6 @@
 //! Workers that have much to carry, take nothing or are gone.
 
-use portcullis_abi::{Balance, Home, Reason, Verdict, WorkerSet, place};
+use portcullis_abi::{Balance, Home, Reason, SLACK, Verdict, WorkerSet, place};
 
 use crate::stand::{SETTINGS, Stand, WORKERS, host, in_network, key};
 
@@ -65,8 +65,8 @@ fn connections_under_way_count_towards_the_load() {
         for _ in 0..400 {
             counts[stand.worker_for("hot.example.com") as usize] += 1;
         }
-        // None was taken, so all are under way: no worker has over 1.25 times the mean.
-        assert!(counts.iter().all(|count| *count <= 126), "{counts:?}");
+        // None was taken, so all are under way: no worker has over 1.25 times the mean, and slack.
+        assert!(counts.iter().all(|count| *count <= 126 + SLACK), "{counts:?}");
         let loads: Vec<_> =
             stand.kernel.slots().iter().filter_map(portcullis_abi::WorkerSlot::current).collect();
         assert_eq!(loads, counts);

@@ -10,7 +10,7 @@ use portcullis_abi::{Balance, Home, Loads, Reason, WorkerSet, place};
 use crate::random::Random;
 
 /// Open at a time, for each worker.
-const OPEN_PER_WORKER: usize = 200;
+const OPEN_PER_WORKER: usize = 1000;
 /// Connections in one run; so many that the first ones, which find empty workers, do not count.
 const ARRIVALS: usize = 150_000;
 const MAX_LOAD_PERCENT: u32 = 125;

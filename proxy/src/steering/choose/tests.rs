@@ -135,9 +135,9 @@ fn a_pinned_name_leaves_a_worker_that_it_is_not_kept_to() {
 fn after_the_kernel_a_spilled_connection_stays_and_a_stray_one_goes_home() {
     let rules = rules(4);
     let order = order(&rules);
-    let mut full = Table(vec![Some(10); 4]);
-    full.0[order[0] as usize] = Some(14);
-    full.0[order[1] as usize] = Some(8);
+    let mut full = Table(vec![Some(200); 4]);
+    full.0[order[0] as usize] = Some(280);
+    full.0[order[1] as usize] = Some(160);
     assert_eq!(ask(Mode::Kernel, &rules, Some(HOST), order[1], full).0, Choice::Stay);
     assert_eq!(
         ask(Mode::Kernel, &rules, Some(HOST), order[3], idle(4)).0,
