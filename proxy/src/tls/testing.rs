@@ -87,6 +87,13 @@ impl Issued {
     }
 }
 
+/// The first section of a PEM text.
+pub(super) fn der_of(pem: &str) -> CertificateDer<'static> {
+    use base64::prelude::{BASE64_STANDARD, Engine};
+    let body = pem.lines().skip(1).take_while(|line| !line.starts_with("-----"));
+    BASE64_STANDARD.decode(body.collect::<String>()).unwrap().into()
+}
+
 pub(super) fn pem(der: &CertificateDer<'_>) -> String {
     use base64::prelude::{BASE64_STANDARD, Engine};
     let text = BASE64_STANDARD.encode(der);

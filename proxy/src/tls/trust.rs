@@ -6,11 +6,15 @@ use rustls::{
     DistinguishedName,
     pki_types::{CertificateDer, UnixTime},
 };
+use x509_parser::certificate::X509Certificate;
 
 use super::{
     anchors::TrustAnchors,
     chain::{ChainError, ChainVerifier, Purpose},
+    crl::{self, CrlBundle, CrlRules, Revocation},
     material::Digest,
+    names,
+    san::{self, SanMatcher},
     validity::Validity,
 };
 
@@ -21,12 +25,28 @@ pub struct ClientTrustSpec {
     pub anchors: Arc<TrustAnchors>,
     /// The most certificates in the verified chain, the anchor not counted; 0 is no limit.
     pub max_verify_depth: u32,
+    /// Of which at least one must match a name of the leaf; none is no condition.
+    pub alt_names: Vec<SanMatcher>,
+    /// Who was revoked; `None` is not asked.
+    pub crls: Option<Arc<CrlBundle>>,
+    /// What becomes of those about whom the CRLs cannot tell.
+    pub crl_rules: CrlRules,
+}
+
+impl ClientTrustSpec {
+    /// With no condition but the chain.
+    pub fn new(anchors: Arc<TrustAnchors>, max_verify_depth: u32) -> ClientTrustSpec {
+        let (alt_names, crls, crl_rules) = (Vec::new(), None, CrlRules::default());
+        ClientTrustSpec { anchors, max_verify_depth, alt_names, crls, crl_rules }
+    }
 }
 
 /// Judges clients' certificates. Shared by all routes that are under the same client CA.
 #[derive(Debug)]
 pub struct ClientTrust {
     chain: ChainVerifier,
+    alt_names: Vec<SanMatcher>,
+    revocation: Option<Revocation>,
     subjects: Vec<DistinguishedName>,
     digest: [u8; 32],
 }
@@ -35,8 +55,11 @@ pub struct ClientTrust {
 /// each time it is relied on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Judged {
-    /// The time during which the whole chain holds, its anchor included.
+    /// The time during which the judgement holds: that of the whole chain, its anchor included,
+    /// and of the CRL that was looked into.
     pub validity: Validity,
+    /// That of the chain alone, which tells one end from the other.
+    chain_validity: Validity,
 }
 
 impl ClientTrust {
@@ -45,6 +68,8 @@ impl ClientTrust {
         let anchors = Arc::clone(&spec.anchors);
         ClientTrust {
             digest: digest(spec),
+            alt_names: spec.alt_names.clone(),
+            revocation: revocation(spec),
             subjects: anchors.roots.subjects(),
             chain: ChainVerifier::new(anchors, Purpose::ClientAuth, spec.max_verify_depth),
         }
@@ -58,14 +83,27 @@ impl ClientTrust {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<Judged, ChainError> {
-        let validity = self.chain.verify(leaf, intermediates, now)?;
-        Ok(Judged { validity })
+        let chain = self.chain.verify(leaf, intermediates, now)?;
+        let leaf = parse(leaf)?;
+        if !san::is_allowed(&self.alt_names, &leaf) {
+            return Err(ChainError::NameNotAllowed);
+        }
+        let chain_validity = chain.validity;
+        let crl_validity = match &self.revocation {
+            Some(revocation) => {
+                let issuer = chain.issuer.as_ref().map(|issuer| parse(issuer)).transpose()?;
+                revocation.check(&leaf, issuer.as_ref(), now)?
+            }
+            None => Validity::ALWAYS,
+        };
+        Ok(Judged { validity: chain_validity.intersection(crl_validity), chain_validity })
     }
 
     /// Whether a chain found good by a trust of the same [`ClientTrust::digest`] is so now: what
     /// time may have changed, without any signature.
     pub fn still_good(&self, judged: &Judged, now: UnixTime) -> Result<(), ChainError> {
-        Ok(judged.validity.check(now)?)
+        judged.chain_validity.check(now)?;
+        Ok(crl::check_validity(judged.validity, now)?)
     }
 
     /// SHA-256 over all that a judgement depends on but the chain and the time.
@@ -79,10 +117,23 @@ impl ClientTrust {
     }
 }
 
+fn parse<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, ChainError> {
+    names::parse(certificate).map_err(|_| webpki::Error::BadDer.into())
+}
+
+fn revocation(spec: &ClientTrustSpec) -> Option<Revocation> {
+    let crls = Arc::clone(spec.crls.as_ref()?);
+    Some(Revocation::new(crls, spec.crl_rules, &spec.anchors))
+}
+
 fn digest(spec: &ClientTrustSpec) -> [u8; 32] {
     let mut digest = Digest::default();
     digest.field(&spec.anchors.digest);
     digest.field(&spec.max_verify_depth.to_be_bytes());
+    san::digest(&spec.alt_names, &mut digest);
+    if let Some(revocation) = revocation(spec) {
+        revocation.digest(&mut digest);
+    }
     digest.finish()
 }
 
@@ -97,8 +148,7 @@ mod tests {
         let mut params = client_leaf();
         params.not_after = rcgen::date_time_ymd(2030, 1, 2);
         let client = root.issue(params);
-        let trust =
-            ClientTrust::new(&ClientTrustSpec { anchors: root.anchors(), max_verify_depth: 1 });
+        let trust = ClientTrust::new(&ClientTrustSpec::new(root.anchors(), 1));
         let judged = trust.judge(&client.der, &[], at(NOW_S)).unwrap();
         let at_end = judged.validity.not_after_s;
         assert!(trust.still_good(&judged, at(at_end)).is_ok());
@@ -113,7 +163,7 @@ mod tests {
     fn whatever_changes_a_judgement_changes_the_digest() {
         let (root, other) = (root(), root());
         let digest = |anchors, max_verify_depth| {
-            ClientTrust::new(&ClientTrustSpec { anchors, max_verify_depth }).digest()
+            ClientTrust::new(&ClientTrustSpec::new(anchors, max_verify_depth)).digest()
         };
         assert_eq!(digest(root.anchors(), 1), digest(root.anchors(), 1));
         assert_ne!(digest(root.anchors(), 1), digest(other.anchors(), 1));

@@ -25,7 +25,7 @@ pub(super) fn client_auth(root: &Section<'_>, materials: &Materials) -> Option<C
             "write `enforcement: reject_connection` to say that this is meant",
         );
     }
-    Some(ClientTrustSpec { anchors, max_verify_depth })
+    Some(ClientTrustSpec::new(anchors, max_verify_depth))
 }
 
 fn anchors(

@@ -56,7 +56,7 @@ impl Bench {
     }
 
     fn demand(&mut self, anchors: Arc<TrustAnchors>, max_verify_depth: u32) {
-        self.spec.client_auth = Some(ClientTrustSpec { anchors, max_verify_depth });
+        self.spec.client_auth = Some(ClientTrustSpec::new(anchors, max_verify_depth));
     }
 
     fn server(&self) -> Arc<ServerConfig> {
