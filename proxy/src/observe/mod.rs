@@ -18,7 +18,7 @@ mod worker;
 
 pub use cells::Cell;
 pub use certificate::CertificateSummary;
-pub use control::{CertificateFacts, ConfigFacts, Metrics, RouteFacts};
+pub use control::{CertificateFacts, ConfigFacts, CrlFacts, Metrics, RouteFacts};
 pub use histogram::Histogram;
 pub use labels::{
     ClosedReason, CodeClass, Family, HandshakeResult, HttpProtocol, Label, RefusedReason,
@@ -34,7 +34,7 @@ pub use registry::{
 };
 pub use spec::{AccessField, Level, LogFormat, LogSpec, UnknownAccessField};
 pub use status::{
-    CertificateUsage, CertificateView, ConfigView, ReloadView, RouteView, State, StatusView,
-    UpstreamView, WorkerView,
+    CertificateUsage, CertificateView, ConfigView, CrlView, ReloadView, RouteView, State,
+    StatusView, UpstreamView, WorkerView,
 };
 pub use worker::{HandshakeCells, UpstreamCells, WorkerMetrics};

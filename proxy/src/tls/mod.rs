@@ -37,7 +37,7 @@ pub use server::ServerTls;
 pub use session::Session;
 pub use spec::{Codec, ServerTlsSpec, UpstreamTlsSpec};
 pub use stream::{FailedHandshake, HandshakeError, TlsStream};
-pub use tickets::{RandomError, TicketKeys};
+pub use tickets::{RandomError, TicketKeys, TicketSecret, TicketSecretError};
 pub use transport::Transport;
 pub use trust::{ClientTrust, ClientTrustSpec, Judged};
 pub use upstream_verify::{UpstreamCertificateError, UpstreamCertificateReason};

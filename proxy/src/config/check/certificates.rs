@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
-use super::{super::section::Section, client_auth, material::Materials};
+use super::{super::section::Section, client_auth, leaf_rules::LeafRules, material::Materials};
 use crate::tls::{Codec, Identity, ServerTlsSpec};
 
 /// `None` with `insecure_server`, and where nothing can be served.
-pub(super) fn server_tls(root: &Section<'_>, materials: &Materials) -> Option<ServerTlsSpec> {
+pub(super) fn server_tls(
+    root: &Section<'_>,
+    rules: &LeafRules,
+    materials: &Materials,
+) -> Option<ServerTlsSpec> {
     let certificates = certificates(root, materials);
-    let client_auth = client_auth::client_auth(root, materials);
+    let client_auth = client_auth::client_auth(root, rules, materials);
     let codec = codec(root);
     if root.flag("insecure_server").unwrap_or(false) {
         if client_auth.is_some() {

@@ -4,12 +4,17 @@ use std::sync::Arc;
 
 use super::{
     super::section::Section,
+    leaf_rules::LeafRules,
     material::{Materials, contradiction},
 };
 use crate::tls::{ClientTrustSpec, TrustAnchors};
 
 /// `downstream_mtls`, and the older `client_ca` and `client_ca_file`. `None` asks for nothing.
-pub(super) fn client_auth(root: &Section<'_>, materials: &Materials) -> Option<ClientTrustSpec> {
+pub(super) fn client_auth(
+    root: &Section<'_>,
+    rules: &LeafRules,
+    materials: &Materials,
+) -> Option<ClientTrustSpec> {
     let section = root.child_or_empty("downstream_mtls");
     let enforced = enforcement(&section);
     let max_verify_depth = section.number("max_verify_depth").unwrap_or(1);
@@ -25,7 +30,8 @@ pub(super) fn client_auth(root: &Section<'_>, materials: &Materials) -> Option<C
             "write `enforcement: reject_connection` to say that this is meant",
         );
     }
-    Some(ClientTrustSpec::new(anchors, max_verify_depth))
+    rules.verify(root, &anchors);
+    Some(rules.spec(anchors, max_verify_depth))
 }
 
 fn anchors(
@@ -82,7 +88,8 @@ fn unused(root: &Section<'_>, section: &Section<'_>) {
     if tried {
         return; // and what is wrong with it has been said
     }
-    if section.entries().any(|(key, _)| !section.is_blank(key)) {
+    let crl = ["client_crl", "client_crl_file"].iter().any(|key| root.has(key));
+    if crl || section.entries().any(|(key, _)| !section.is_blank(key)) {
         root.error_with_hint(
             "downstream_mtls",
             "there is no CA to verify clients by",

@@ -9,6 +9,7 @@ mod client_auth;
 mod headers;
 mod http;
 mod inspect;
+mod leaf_rules;
 mod listen;
 mod logging;
 mod matching;
@@ -16,9 +17,11 @@ mod material;
 mod portcullis;
 mod rewrite;
 mod routes;
+mod ticket_keys;
 mod upstream;
 mod url;
 
+use leaf_rules::LeafRules;
 use material::Materials;
 
 use super::{env::Environment, model::Config, section::Section};
@@ -29,7 +32,8 @@ pub(super) fn check(root: &Section<'_>, environment: &Environment) -> Config {
     inspect::inspect(root, own.flag("strict").unwrap_or(false));
     let flags = portcullis::runtime_flags(root);
     let materials = Materials::default();
-    let tls = certificates::server_tls(root, &materials);
+    let leaf_rules = LeafRules::read(root, &own, &materials);
+    let tls = certificates::server_tls(root, &leaf_rules, &materials);
     Config {
         listen: listen::listen(root),
         connections: portcullis::connections(root, &own),
@@ -39,6 +43,8 @@ pub(super) fn check(root: &Section<'_>, environment: &Environment) -> Config {
         workers: portcullis::workers(&own),
         admin: portcullis::admin(root, &own, &materials),
         log: logging::log(root, &own),
+        crls: leaf_rules.crls().cloned(),
+        ticket_keys: ticket_keys::ticket_keys(&own),
         hot_reload: flags.config_hot_reload,
         files: Vec::new(),
         tls,

@@ -2,6 +2,7 @@
 
 mod client_certificates;
 mod resumption;
+mod revocation;
 
 use rcgen::{KeyPair, PKCS_RSA_SHA256};
 use rustls::{
