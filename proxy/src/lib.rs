@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 pub mod conn;
 mod fields;
+mod hostname;
 pub mod http;
 pub mod listener;
 mod nearest;

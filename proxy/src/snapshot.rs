@@ -38,12 +38,13 @@ impl Compiler {
         let tickets = self.ticket_keys(config);
         let tls = config.tls.as_ref().map(|spec| ServerTls::new(spec, &tickets)).transpose()?;
         let routes = config.routes.iter().map(|route| self.route(route)).collect();
+        let client_auth = tls.as_ref().map(|tls| Arc::clone(tls.client_auth())).unwrap_or_default();
         let unrouted = self.metrics.routes().get(UNROUTED);
         self.generation += 1;
         Ok(Snapshot {
             generation: self.generation,
             front: Arc::new(Front { tls, settings: config.connections.clone() }),
-            site: Arc::new(Site::new(config.http.clone(), routes, unrouted)),
+            site: Arc::new(Site::new(config.http.clone(), routes, unrouted, client_auth)),
         })
     }
 

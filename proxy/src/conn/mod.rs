@@ -141,7 +141,7 @@ async fn serve_accepted(
             let Some(stream) = handshake.await else {
                 return ClosedReason::Handshake;
             };
-            let facts = Rc::new(tls_facts(peer, local, &stream));
+            let facts = Rc::new(tls_facts(peer, local, &stream, tls));
             let is_http2 = stream.session().alpn_protocol() == Some(b"h2");
             let transport = Transport::Tls(Box::new(stream));
             if is_http2 {
@@ -176,13 +176,19 @@ impl Connection<'_> {
     }
 }
 
-fn tls_facts(peer: SocketAddr, local: SocketAddr, stream: &TlsStream) -> http::Facts {
+fn tls_facts(
+    peer: SocketAddr,
+    local: SocketAddr,
+    stream: &TlsStream,
+    tls: &ServerTls,
+) -> http::Facts {
     let session = stream.session();
-    let leaf = session.peer_certificates().and_then(|chain| chain.first());
+    let chain = session.peer_certificates().unwrap_or_default();
     let mut facts = http::Facts::new(peer, local);
     facts.tls_version = Some(tls_version(session.protocol_version()));
     facts.sni = stream.context().and_then(|context| context.server_name()).map(Into::into);
-    facts.client_certificate = leaf.map(|leaf| http::ClientCertificate::new(leaf.clone()));
+    facts.certificate_asked = tls.client_auth().asks(facts.sni.as_deref());
+    facts.client_certificate = http::ClientCertificate::new(chain);
     facts
 }
 

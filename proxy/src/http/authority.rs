@@ -2,8 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-/// The longest host taken: a domain name has at most 253 characters (RFC 1035 section 3.1).
-const MAX_HOST_BYTES: usize = 253;
+use crate::hostname;
 
 /// A host in the one form in which hosts are compared, and the port named with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +25,7 @@ pub enum AuthorityError {
 impl Authority {
     /// Reads `host`, `host:port`, `[v6]` or `[v6]:port`.
     ///
-    /// Stricter than RFC 3986 `reg-name`: letters, digits, `-`, `_` and dots, no empty label.
+    /// Names are taken as strictly as everywhere (`crate::hostname`).
     pub fn parse(text: &str) -> Result<Authority, AuthorityError> {
         if text.contains('@') {
             return Err(AuthorityError::UserInfo);
@@ -34,7 +33,7 @@ impl Authority {
         let (host, port) = split_port(text).ok_or(AuthorityError::Malformed)?;
         let host = match host.strip_prefix('[') {
             Some(rest) => bracketed(rest),
-            None => normalise_name(host),
+            None => hostname::normalise(host),
         };
         Ok(Authority { host: host.ok_or(AuthorityError::Malformed)?, port })
     }
@@ -46,7 +45,7 @@ pub fn normalise_host(host: &str) -> Option<Box<str>> {
     match host.strip_prefix('[') {
         Some(rest) => bracketed(rest),
         None if host.contains(':') => ipv6(host),
-        None => normalise_name(host),
+        None => hostname::normalise(host),
     }
 }
 
@@ -70,25 +69,6 @@ fn bracketed(rest: &str) -> Option<Box<str>> {
 
 fn ipv6(text: &str) -> Option<Box<str>> {
     text.parse::<Ipv6Addr>().ok().map(|address| address.to_string().into_boxed_str())
-}
-
-fn normalise_name(name: &str) -> Option<Box<str>> {
-    let name = name.strip_suffix('.').unwrap_or(name);
-    if name.is_empty() || name.len() > MAX_HOST_BYTES {
-        return None;
-    }
-    let mut previous = b'.';
-    for byte in name.bytes() {
-        let allowed = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        if !allowed || (byte == b'.' && previous == b'.') {
-            return None;
-        }
-        previous = byte;
-    }
-    if previous == b'.' {
-        return None;
-    }
-    Some(name.to_ascii_lowercase().into_boxed_str())
 }
 
 #[cfg(test)]

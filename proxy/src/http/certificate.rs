@@ -1,19 +1,44 @@
-//! What a client certificate says, read when somebody asks.
+//! What a client certificate says and what it is worth, found out when somebody asks.
 
-use std::{cell::OnceCell, fmt::Write};
+use std::{
+    cell::{OnceCell, RefCell},
+    fmt::Write,
+};
 
-use rustls_pki_types::CertificateDer;
+use ring::digest::{SHA256, digest};
+use rustls_pki_types::{CertificateDer, UnixTime};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer};
 
-use crate::observe::CertificateSummary;
+use crate::{
+    observe::CertificateSummary,
+    policy::{Identity, LeafCertificate, SanKind},
+    tls::{ChainError, ClientTrust, Judged},
+};
 
-/// The certificate that a client presented and proved to hold.
+/// The most judgements that a connection remembers: more CAs than one host has.
+const MAX_VERDICTS: usize = 8;
+
+/// The certificate that a client presented and proved to hold, with the chain it sent.
 #[derive(Debug)]
 pub struct ClientCertificate {
-    der: CertificateDer<'static>,
-    fingerprint: OnceCell<Box<str>>,
+    leaf: CertificateDer<'static>,
+    intermediates: Vec<CertificateDer<'static>>,
+    fingerprint: OnceCell<[u8; 32]>,
+    contents: OnceCell<Contents>,
     names: OnceCell<CertificateNames>,
     summary: OnceCell<Option<CertificateSummary>>,
+    email_identity: OnceCell<Option<Identity>>,
+    uri_identity: OnceCell<Option<Identity>>,
+    verdicts: RefCell<Vec<Verdict>>,
+}
+
+/// What a policy may ask of a certificate; nothing where it cannot be read.
+#[derive(Debug, Default)]
+struct Contents {
+    spki_hash: Option<[u8; 32]>,
+    dns: Vec<Box<str>>,
+    email: Vec<Box<str>>,
+    uri: Vec<Box<str>>,
 }
 
 /// The names in a certificate, as header templates give them: joined with commas, those that
@@ -26,108 +51,162 @@ pub struct CertificateNames {
     pub email: String,
 }
 
+/// A judgement, good for the trust of this digest: also after a reload that changed nothing in it,
+/// and no longer after one that did.
+#[derive(Debug)]
+struct Verdict {
+    trust: [u8; 32],
+    result: Result<Judged, ChainError>,
+    judged_at: UnixTime,
+}
+
 impl ClientCertificate {
-    /// Nothing is read yet.
-    pub fn new(der: CertificateDer<'static>) -> ClientCertificate {
-        ClientCertificate {
-            der,
+    /// Of a chain, leaf first; `None` without a leaf. Nothing is read yet.
+    pub fn new(chain: &[CertificateDer<'static>]) -> Option<ClientCertificate> {
+        let (leaf, intermediates) = chain.split_first()?;
+        Some(ClientCertificate {
+            leaf: leaf.clone(),
+            intermediates: intermediates.to_vec(),
             fingerprint: OnceCell::new(),
+            contents: OnceCell::new(),
             names: OnceCell::new(),
             summary: OnceCell::new(),
-        }
+            email_identity: OnceCell::new(),
+            uri_identity: OnceCell::new(),
+            verdicts: RefCell::default(),
+        })
     }
 
-    /// The certificate itself.
-    pub fn der(&self) -> &CertificateDer<'static> {
-        &self.der
+    /// Whether it is good now. The chain is verified at the first question; what time changes is
+    /// looked at each time.
+    pub(super) fn judge(&self, trust: &ClientTrust, now: UnixTime) -> Result<(), ChainError> {
+        let digest = trust.digest();
+        let mut verdicts = self.verdicts.borrow_mut();
+        let known = verdicts.iter().position(|verdict| verdict.trust == digest);
+        if let Some(verdict) = known.and_then(|place| verdicts.get(place)) {
+            match &verdict.result {
+                Ok(judged) => return trust.still_good(judged, now),
+                Err(error) if verdict.is_final(error, now) => return Err(error.clone()),
+                Err(_) => {}
+            }
+        }
+        let result = trust.judge(&self.leaf, &self.intermediates, now);
+        let verdict = Verdict { trust: digest, result: result.clone(), judged_at: now };
+        match known.and_then(|place| verdicts.get_mut(place)) {
+            Some(place) => *place = verdict,
+            None => {
+                if verdicts.len() == MAX_VERDICTS {
+                    verdicts.remove(0);
+                }
+                verdicts.push(verdict);
+            }
+        }
+        result.map(|_| ())
     }
 
     /// SHA-256 of the certificate in lower-case hexadecimal.
-    pub fn fingerprint(&self) -> &str {
-        self.fingerprint.get_or_init(|| {
-            let digest = ring::digest::digest(&ring::digest::SHA256, &self.der);
-            hex(digest.as_ref()).into_boxed_str()
+    pub(super) fn fingerprint_hex(&self) -> String {
+        self.fingerprint().iter().fold(String::with_capacity(64), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
         })
     }
 
     /// Its names; none where it cannot be read.
-    pub fn names(&self) -> &CertificateNames {
-        self.names.get_or_init(|| CertificateNames::read(&self.der).unwrap_or_default())
+    pub(super) fn names(&self) -> &CertificateNames {
+        let joined = |kind| join(self.subject_alt_names(kind));
+        self.names.get_or_init(|| CertificateNames {
+            dns: joined(SanKind::Dns),
+            email: joined(SanKind::Email),
+        })
+    }
+
+    /// Who the user is, if the first name of this kind says it. Only to be believed where the
+    /// certificate is trusted.
+    pub(super) fn identity(&self, kind: SanKind) -> Option<&Identity> {
+        let first = || self.subject_alt_names(kind).first().filter(|name| !name.is_empty());
+        match kind {
+            SanKind::Email => self.email_identity.get_or_init(|| {
+                let email = first()?.clone();
+                Some(Identity { user_id: email.clone(), email, ..Identity::default() })
+            }),
+            SanKind::Uri => self.uri_identity.get_or_init(|| {
+                Some(Identity { user_id: first()?.clone(), ..Identity::default() })
+            }),
+            SanKind::Dns => return None,
+        }
+        .as_ref()
     }
 
     /// What the access log shows of it; `None` where it cannot be read.
-    pub fn summary(&self) -> Option<&CertificateSummary> {
-        self.summary.get_or_init(|| CertificateSummary::from_der(&self.der)).as_ref()
+    pub(super) fn summary(&self) -> Option<&CertificateSummary> {
+        self.summary.get_or_init(|| CertificateSummary::from_der(&self.leaf)).as_ref()
+    }
+
+    fn contents(&self) -> &Contents {
+        self.contents.get_or_init(|| Contents::read(&self.leaf).unwrap_or_default())
     }
 }
 
-impl CertificateNames {
-    fn read(der: &[u8]) -> Option<CertificateNames> {
+impl LeafCertificate for ClientCertificate {
+    fn fingerprint(&self) -> [u8; 32] {
+        *self.fingerprint.get_or_init(|| sha256(&self.leaf))
+    }
+
+    fn spki_hash(&self) -> Option<[u8; 32]> {
+        self.contents().spki_hash
+    }
+
+    fn subject_alt_names(&self, kind: SanKind) -> &[Box<str>] {
+        let contents = self.contents();
+        match kind {
+            SanKind::Dns => &contents.dns,
+            SanKind::Email => &contents.email,
+            SanKind::Uri => &contents.uri,
+        }
+    }
+}
+
+impl Verdict {
+    /// Whether a refusal is one still: time may heal it, though not more than once a second.
+    fn is_final(&self, error: &ChainError, now: UnixTime) -> bool {
+        !error.depends_on_time() || self.judged_at == now
+    }
+}
+
+impl Contents {
+    fn read(der: &[u8]) -> Option<Contents> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
-        let mut names = CertificateNames::default();
-        for name in &certificate.subject_alternative_name().ok()??.value.general_names {
+        let mut contents = Contents {
+            spki_hash: Some(sha256(certificate.public_key().raw)),
+            ..Contents::default()
+        };
+        let Some(names) = certificate.subject_alternative_name().ok()? else {
+            return Some(contents);
+        };
+        for name in &names.value.general_names {
             match name {
-                GeneralName::DNSName(dns) => join(&mut names.dns, dns),
-                GeneralName::RFC822Name(email) => join(&mut names.email, email),
+                GeneralName::DNSName(dns) => contents.dns.push((*dns).into()),
+                GeneralName::RFC822Name(email) => contents.email.push((*email).into()),
+                GeneralName::URI(uri) => contents.uri.push((*uri).into()),
                 _ => {}
             }
         }
-        Some(names)
+        Some(contents)
     }
 }
 
-fn join(list: &mut String, name: &str) {
-    if name.contains(',') {
-        return;
-    }
-    if !list.is_empty() {
-        list.push(',');
-    }
-    list.push_str(name);
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    hash
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+fn join(names: &[Box<str>]) -> String {
+    let plain: Vec<&str> = names.iter().map(|name| &**name).filter(|n| !n.contains(',')).collect();
+    plain.join(",")
 }
 
 #[cfg(test)]
-mod tests {
-    use rcgen::{CertificateParams, KeyPair, SanType};
-
-    use super::*;
-
-    fn certificate(sans: Vec<SanType>) -> ClientCertificate {
-        let mut params = CertificateParams::default();
-        params.subject_alt_names = sans;
-        let key = KeyPair::generate().unwrap();
-        ClientCertificate::new(params.self_signed(&key).unwrap().der().clone())
-    }
-
-    #[test]
-    fn names_are_joined_and_those_with_a_comma_left_out() {
-        let certificate = certificate(vec![
-            SanType::DnsName("a.example".try_into().unwrap()),
-            SanType::DnsName("b,c.example".try_into().unwrap()),
-            SanType::DnsName("d.example".try_into().unwrap()),
-            SanType::Rfc822Name("alice@example.com".try_into().unwrap()),
-            SanType::IpAddress("192.0.2.1".parse().unwrap()),
-        ]);
-        assert_eq!(certificate.names().dns, "a.example,d.example");
-        assert_eq!(certificate.names().email, "alice@example.com");
-        assert_eq!(certificate.fingerprint().len(), 64);
-    }
-
-    #[test]
-    fn what_cannot_be_read_has_no_names_but_a_fingerprint() {
-        let garbage = ClientCertificate::new(CertificateDer::from(b"abc".to_vec()));
-        assert_eq!(*garbage.names(), CertificateNames::default());
-        assert!(garbage.summary().is_none());
-        assert_eq!(
-            garbage.fingerprint(),
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
-    }
-}
+mod tests;

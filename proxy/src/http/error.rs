@@ -5,7 +5,16 @@ use std::borrow::Cow;
 use http::StatusCode;
 
 use super::request::Fault;
-use crate::upstream::{FailureKind, UpstreamError};
+use crate::{
+    tls::ChainError,
+    upstream::{FailureKind, UpstreamError},
+};
+
+/// Pomerium's words.
+const NEEDS_CERTIFICATE: &str = "a valid client certificate is required to access this page";
+
+/// Envoy's words for what Pomerium's policy refuses.
+const DENIED: &str = "ext_authz_denied";
 
 /// Whose fault a failure is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,8 +36,17 @@ pub enum Failure {
     UpgradeRefused,
     /// No route matches.
     NoRoute,
+    /// It is for a host whose clients are asked for certificates of which its connection's was not
+    /// (RFC 9110 section 15.5.20).
+    Misdirected,
     /// Its route does not let it in.
     Denied,
+    /// Its route wants to know who the user is, and nobody can sign in yet.
+    SignInUnsupported,
+    /// Its route wants a client certificate, and there is none.
+    CertificateRequired,
+    /// Its route wants a good client certificate, and this is what is wrong with the one there is.
+    CertificateInvalid(Option<ChainError>),
     /// It did not arrive in time.
     RequestTimeout,
     /// The upstream did not answer in time.
@@ -59,6 +77,17 @@ pub struct Verdict {
 }
 
 impl Failure {
+    /// Whether the route's policy refused it.
+    pub(super) fn is_denial(&self) -> bool {
+        matches!(
+            self,
+            Failure::Denied
+                | Failure::SignInUnsupported
+                | Failure::CertificateRequired
+                | Failure::CertificateInvalid(_)
+        )
+    }
+
     /// What it comes to.
     pub fn verdict(&self) -> Verdict {
         use StatusCode as S;
@@ -70,8 +99,21 @@ impl Failure {
             Failure::NoRoute => {
                 Verdict { flags: "NR", ..client(S::NOT_FOUND, "not found", "route_not_found") }
             }
-            Failure::Denied => {
-                Verdict { flags: "UAEX", ..client(S::FORBIDDEN, "forbidden", "ext_authz_denied") }
+            Failure::Misdirected => {
+                client(S::MISDIRECTED_REQUEST, "misdirected request", "misdirected_request")
+            }
+            Failure::Denied => denied(S::FORBIDDEN, "forbidden", DENIED.into()),
+            Failure::SignInUnsupported => {
+                let message =
+                    "this page is for users who have signed in, which is not supported yet";
+                denied(S::FORBIDDEN, message, DENIED.into())
+            }
+            Failure::CertificateRequired | Failure::CertificateInvalid(None) => {
+                denied(certificate_error(), NEEDS_CERTIFICATE, DENIED.into())
+            }
+            Failure::CertificateInvalid(Some(flaw)) => {
+                let details = format!("{DENIED}{{client certificate: {flaw}}}");
+                denied(certificate_error(), NEEDS_CERTIFICATE, details.into())
             }
             Failure::RequestTimeout => {
                 client(S::REQUEST_TIMEOUT, "the request took too long", "request_overall_timeout")
@@ -102,6 +144,15 @@ impl Failure {
             },
         }
     }
+}
+
+/// nginx's status for clients without a good certificate, which Pomerium took over.
+fn certificate_error() -> StatusCode {
+    StatusCode::from_u16(495).unwrap_or(StatusCode::FORBIDDEN)
+}
+
+fn denied(status: StatusCode, message: &'static str, details: Cow<'static, str>) -> Verdict {
+    Verdict { status, message, details, flags: "UAEX", blame: Blame::Client }
 }
 
 fn rejected(fault: Fault) -> Verdict {

@@ -17,7 +17,8 @@ use super::{
     timeouts::Timeouts,
 };
 use crate::{
-    observe::{CapturedHeaders, HttpProtocol, RequestRecord, RouteMetrics},
+    observe::{CapturedHeaders, HttpProtocol, PolicyRecord, RequestRecord, RouteMetrics},
+    policy::{Decision, Reason, Reasons},
     upstream::{Endpoint, EndpointAddress},
 };
 
@@ -42,6 +43,7 @@ pub(super) struct Exchange {
     target: Option<PathAndQuery>,
     captured: CapturedHeaders,
     route: Option<usize>,
+    decision: Option<Decision>,
     endpoint: Option<Arc<Endpoint>>,
     upload: Option<Rc<Upload>>,
     status: u16,
@@ -80,6 +82,7 @@ impl Exchange {
             target: parts.uri.path_and_query().cloned(),
             captured: worker.observer.capture(&parts.headers),
             route: None,
+            decision: None,
             endpoint: None,
             upload: None,
             // Until something else happens, the client going away is what happens.
@@ -106,6 +109,16 @@ impl Exchange {
     pub(super) fn routed(&mut self, index: usize, route: &SiteRoute) {
         self.route = Some(index);
         self.timeouts.routed(&route.spec);
+    }
+
+    /// What its route's policy said.
+    pub(super) fn decided(&mut self, decision: Decision) {
+        self.decision = Some(decision);
+    }
+
+    #[cfg(test)]
+    pub(super) fn decision(&self) -> Option<Decision> {
+        self.decision
     }
 
     /// Its upstream is known, and its body where it has one.
@@ -183,6 +196,9 @@ impl Exchange {
             .as_ref()
             .map_or_else(String::new, |endpoint| address_text(&endpoint.spec.address));
         let certificate = self.conn.client_certificate.as_ref();
+        let decision = self.decision.filter(is_worth_a_word);
+        let [allow_why, deny_why] = [decision.map(|it| it.allow), decision.map(|it| it.deny)]
+            .map(|result| result.map_or_else(Vec::new, |result| names(result.reasons)));
         self.worker.observer.log_request(&RequestRecord {
             client: self.client,
             method: self.method.as_str(),
@@ -203,6 +219,13 @@ impl Exchange {
             protocol: protocol(self.version),
             tls_version: self.conn.tls_version,
             client_certificate: certificate.and_then(|certificate| certificate.summary()),
+            policy: decision.map(|decision| PolicyRecord {
+                served: decision.is_allowed(),
+                allow: decision.allow.value,
+                allow_why: &allow_why,
+                deny: decision.deny.value,
+                deny_why: &deny_why,
+            }),
         });
     }
 }
@@ -235,6 +258,16 @@ impl Drop for Exchange {
             self.log(received, duration);
         }
     }
+}
+
+/// That everybody may use a route is not told with each of its requests.
+fn is_worth_a_word(decision: &Decision) -> bool {
+    let to_everybody = Reasons::from(Reason::Accept);
+    !decision.is_allowed() || decision.allow.reasons.union(decision.deny.reasons) != to_everybody
+}
+
+fn names(reasons: Reasons) -> Vec<&'static str> {
+    reasons.iter().map(Reason::name).collect()
 }
 
 /// A trusted proxy's id, or a new one.

@@ -24,8 +24,10 @@ pub struct Facts {
     pub local: SocketAddr,
     /// The version of TLS; `None` in plain text.
     pub tls_version: Option<TlsVersion>,
-    /// The name it asked for in its handshake.
+    /// The name it asked for in its handshake, in the form of a request's host.
     pub sni: Option<Box<str>>,
+    /// It was asked for a certificate in its handshake, or in the one that its session is from.
+    pub certificate_asked: bool,
     /// The certificate it presented.
     pub client_certificate: Option<ClientCertificate>,
     /// Set by a request that left HTTP. Once hyper's connection future has ended, its transport
@@ -52,6 +54,7 @@ impl Facts {
             local,
             tls_version: None,
             sni: None,
+            certificate_asked: false,
             client_certificate: None,
             upgrade: RefCell::new(None),
             in_flight: Cell::new(0),

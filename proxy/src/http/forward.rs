@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use http::{HeaderValue, Response, Version, header, request::Parts};
 
 use super::{
+    access::Presented,
     error::Failure,
     exchange::Exchange,
     facts::Facts,
@@ -26,6 +27,7 @@ pub(super) struct Forward<'a> {
     /// The chosen upstream's host, for the Host header; `None` leaves the client's.
     pub(super) upstream: Option<&'a HeaderValue>,
     pub(super) conn: &'a Facts,
+    pub(super) certificate: Option<Presented<'a>>,
     pub(super) normal: &'a Normalised,
     pub(super) request_id: &'a HeaderValue,
     pub(super) client: IpAddr,
@@ -63,7 +65,7 @@ impl Forward<'_> {
         forwarded::set(headers, self.site.settings.forwarded_for, &said);
         headers.insert(header::HOST, host.unwrap_or_else(|| self.normal.authority.clone()));
         headers.insert(REQUEST_ID, self.request_id.clone());
-        self.route.request_rules.apply(headers, self.conn.client_certificate.as_ref());
+        self.route.request_rules.apply(headers, self.certificate);
     }
 }
 

@@ -3,11 +3,12 @@
 use std::{convert::Infallible, net::IpAddr, pin::pin, rc::Rc};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, request::Parts};
+use http::{Request, Response, StatusCode, request::Parts};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::{
+    access::{Presented, admit},
     body::Body,
     client_body::{ClientBody, Upload},
     error::Failure,
@@ -97,9 +98,10 @@ async fn serve(
     exchange.normalised(&normal);
 
     // Decide.
-    let (route, proxy) = match decide(exchange, &site, &parts.method, &normal, secure)? {
+    let facts = (&*conn, &**site);
+    let (route, proxy, certificate) = match decide(exchange, facts, &parts, &normal, secure)? {
         Decision::Answer(reply) => return Ok(Served::Ours(reply)),
-        Decision::Forward(route, proxy) => (route, proxy),
+        Decision::Forward(route, proxy, certificate) => (route, proxy, certificate),
     };
     let upgrade = upgrade(&parts, route, &body)?;
 
@@ -112,6 +114,7 @@ async fn serve(
         proxy,
         upstream: endpoint.host(),
         conn: &conn,
+        certificate,
         normal: &normal,
         request_id: &exchange.request_id,
         client: exchange.client,
@@ -149,17 +152,17 @@ async fn serve(
 /// What is to be done with a request.
 enum Decision<'a> {
     Answer(Reply),
-    Forward(&'a SiteRoute, &'a ProxySpec),
+    Forward(&'a SiteRoute, &'a ProxySpec, Option<Presented<'a>>),
 }
 
 fn decide<'a>(
     exchange: &mut Exchange,
-    site: &'a Site,
-    method: &Method,
+    (conn, site): (&'a Facts, &'a Site),
+    parts: &Parts,
     normal: &Normalised,
     secure: bool,
 ) -> Result<Decision<'a>, Failure> {
-    if let Some(reply) = respond::builtin(method, normal.path(), &exchange.asked) {
+    if let Some(reply) = respond::builtin(&parts.method, normal.path(), &exchange.asked) {
         exchange.unrecorded();
         return Ok(Decision::Answer(reply));
     }
@@ -168,14 +171,14 @@ fn decide<'a>(
     }
     let (index, route) = site.find(normal).ok_or(Failure::NoRoute)?;
     exchange.routed(index, route);
-    if !route.spec.access.allows() {
-        return match normal.path() {
-            "/robots.txt" => Ok(Decision::Answer(respond::robots(&exchange.asked))),
-            _ => Err(Failure::Denied),
-        };
-    }
+    let certificate = match admit(exchange, (conn, site), route, parts, normal) {
+        Err(failure) if failure.is_denial() && normal.path() == "/robots.txt" => {
+            return Ok(Decision::Answer(respond::robots(&exchange.asked)));
+        }
+        admitted => admitted?,
+    };
     Ok(match &route.spec.action {
-        ActionSpec::Proxy(proxy) => Decision::Forward(route, proxy),
+        ActionSpec::Proxy(proxy) => Decision::Forward(route, proxy, certificate),
         ActionSpec::Respond { status, body } => {
             Decision::Answer(respond::direct(*status, body, &exchange.asked))
         }

@@ -1,5 +1,6 @@
 //! One request, from its head to its record.
 
+mod access;
 mod authority;
 mod body;
 mod certificate;

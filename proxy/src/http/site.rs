@@ -3,8 +3,11 @@
 use std::{cell::RefCell, collections::HashSet, ops::Deref, rc::Rc, sync::Arc};
 
 use http::{HeaderName, HeaderValue};
+use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
+use rustls_pki_types::UnixTime;
 
 use super::{
+    facts::Facts,
     headers::{merged, rules::RequestRules},
     request::Normalised,
     request_id::RequestIds,
@@ -13,6 +16,7 @@ use super::{
 use crate::{
     observe::{RouteMetrics, WorkerObserver},
     route::{Matcher, PathMatch, Table},
+    tls::ClientAuth,
     upstream::{Cluster, Upstreams},
 };
 
@@ -38,6 +42,7 @@ pub struct Site {
     pub(super) identity: HashSet<Box<str>>,
     /// Counts requests that no route serves.
     pub(super) unrouted: Arc<RouteMetrics>,
+    client_auth: Arc<ClientAuth>,
     /// Set on our answers to those.
     pub(super) response_headers: Vec<(HeaderName, HeaderValue)>,
     table: Table,
@@ -51,13 +56,19 @@ pub(super) struct SiteRoute {
     pub(super) cluster: Option<Arc<Cluster>>,
     pub(super) metrics: Arc<RouteMetrics>,
     pub(super) request_rules: RequestRules,
+    pub(super) looks_at_certificate: bool,
     pub(super) response_headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Site {
     /// Compiles. The order of the routes is the order of precedence; `unrouted` counts requests
-    /// that none of them serves.
-    pub fn new(settings: Settings, routes: Vec<Route>, unrouted: Arc<RouteMetrics>) -> Site {
+    /// that none of them serves, and `client_auth` is what each host asks its clients for.
+    pub fn new(
+        settings: Settings,
+        routes: Vec<Route>,
+        unrouted: Arc<RouteMetrics>,
+        client_auth: Arc<ClientAuth>,
+    ) -> Site {
         let matchers: Vec<Matcher> = routes.iter().map(|route| route.matcher.clone()).collect();
         let identity = settings.identity_headers.iter();
         Site {
@@ -67,7 +78,20 @@ impl Site {
             routes: routes.into_iter().map(|route| SiteRoute::new(&settings, route)).collect(),
             settings,
             unrouted,
+            client_auth,
         }
+    }
+
+    /// Whether a request for a host that asks its clients for a certificate came on a connection
+    /// whose client was not asked for it. On another, its client can be.
+    pub(super) fn is_misdirected(&self, conn: &Facts, host: &str) -> bool {
+        conn.is_secure()
+            && !(conn.certificate_asked && self.client_auth.covers(conn.sni.as_deref(), host))
+    }
+
+    /// Whether a certificate says who the user of a route is.
+    pub(super) fn signs_in_by_certificate(&self, route: &SiteRoute) -> bool {
+        self.settings.certificate_identity.is_some() && route.spec.client_trust.is_some()
     }
 
     /// The route of a request and its index.
@@ -81,6 +105,7 @@ impl SiteRoute {
     fn new(settings: &Settings, route: Route) -> SiteRoute {
         SiteRoute {
             request_rules: RequestRules::new(&route.spec.request_headers),
+            looks_at_certificate: route.spec.looks_at_certificate(settings.certificate_identity),
             response_headers: merged(&settings.response_headers, &route.spec.response_headers),
             spec: route.spec,
             path: route.matcher.path,
@@ -111,6 +136,7 @@ pub struct Context {
     /// What the worker counts and logs into.
     pub observer: Rc<WorkerObserver>,
     pub(super) ids: RequestIds,
+    clock: Arc<dyn TimeProvider>,
     site: RefCell<Rc<LocalSite>>,
 }
 
@@ -118,7 +144,18 @@ impl Context {
     /// For one worker.
     pub fn new(upstreams: Upstreams, observer: Rc<WorkerObserver>, site: Arc<Site>) -> Context {
         let site = RefCell::new(Rc::new(LocalSite(site)));
-        Context { upstreams, observer, ids: RequestIds::new(), site }
+        let clock = Arc::new(DefaultTimeProvider);
+        Context { upstreams, observer, ids: RequestIds::new(), clock, site }
+    }
+
+    /// With another clock than the system's to judge certificates by.
+    pub fn with_clock(self, clock: Arc<dyn TimeProvider>) -> Context {
+        Context { clock, ..self }
+    }
+
+    /// The time to judge certificates by; `None` if the clock fails.
+    pub(super) fn now(&self) -> Option<UnixTime> {
+        self.clock.current_time()
     }
 
     /// The current site.

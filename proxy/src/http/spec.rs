@@ -1,11 +1,15 @@
 //! What this room needs to be told: the settings of all requests, and those of one route.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use regex::Regex;
 
-use crate::{policy::Access, upstream::ClusterSpec};
+use crate::{
+    policy::{Policy, SanKind},
+    tls::ClientTrust,
+    upstream::ClusterSpec,
+};
 
 /// Settings that hold for every request.
 #[derive(Debug, Clone)]
@@ -32,6 +36,9 @@ pub struct Settings {
     pub response_headers: Vec<(HeaderName, HeaderValue)>,
     /// Claim headers removed from requests where identity is not passed on.
     pub identity_headers: Vec<HeaderName>,
+    /// The name in a trusted client certificate that says who the user is; `None` takes none for
+    /// that.
+    pub certificate_identity: Option<SanKind>,
 }
 
 /// What to do with escaped slashes in a path (Envoy `PathWithEscapedSlashesAction`).
@@ -73,7 +80,9 @@ pub struct RouteSpec {
     /// Shown in logs, `status` and metrics; unique.
     pub name: Box<str>,
     /// Who may use it.
-    pub access: Access,
+    pub policy: Policy,
+    /// By what clients' certificates are judged; `None` judges none.
+    pub client_trust: Option<Arc<ClientTrust>>,
     /// What is done.
     pub action: ActionSpec,
     /// The longest an upstream may take for its whole response; `None` is no limit.
@@ -88,6 +97,18 @@ pub struct RouteSpec {
     pub pass_identity_headers: bool,
     /// The protocols a client may upgrade to, lower case: `websocket`, `spdy/3.1`.
     pub upgrades: Vec<Box<str>>,
+}
+
+impl RouteSpec {
+    /// Whether what it does with a request depends on the client's certificate, so that clients of
+    /// its hosts are to be asked for one.
+    pub fn looks_at_certificate(&self, certificate_identity: Option<SanKind>) -> bool {
+        let needs = self.policy.needs();
+        let identifies = certificate_identity.is_some() && self.client_trust.is_some();
+        needs.client_certificate
+            || needs.identity && identifies
+            || self.request_headers.names_certificate()
+    }
 }
 
 /// What is done with an allowed request.
@@ -189,6 +210,17 @@ pub struct HeaderRules {
     pub remove: Vec<HeaderName>,
     /// Names to set, with their values.
     pub set: Vec<(HeaderName, HeaderTemplate)>,
+}
+
+impl HeaderRules {
+    fn names_certificate(&self) -> bool {
+        self.set.iter().flat_map(|(_, template)| &template.0).any(|part| match part {
+            TemplatePart::Literal(_) | TemplatePart::RequestHeader(_) => false,
+            TemplatePart::ClientCertFingerprint
+            | TemplatePart::ClientCertSanDns
+            | TemplatePart::ClientCertSanEmail => true,
+        })
+    }
 }
 
 /// A header value with references such as `${pomerium.client_cert_fingerprint}`.

@@ -7,7 +7,7 @@ use super::spec::{
     Settings, Underscores,
 };
 use crate::{
-    policy::Access,
+    policy::{Policy, PolicySpec},
     upstream::{BalancePolicy, ClusterSpec},
 };
 
@@ -25,14 +25,21 @@ pub(super) fn settings() -> Settings {
         forwarded_for: ForwardedFor { skip_append: false, trusted_hops: 0 },
         response_headers: Vec::new(),
         identity_headers: Vec::new(),
+        certificate_identity: None,
     }
 }
 
+/// What `allow_public_unauthenticated_access` says.
+pub(super) fn everybody() -> Policy {
+    Policy::new(&PolicySpec { allow_public_unauthenticated_access: true, ..Default::default() })
+}
+
 /// A route without rules of its own.
-pub(super) fn route(access: Access, action: ActionSpec) -> RouteSpec {
+pub(super) fn route(policy: Policy, action: ActionSpec) -> RouteSpec {
     RouteSpec {
         name: "a".into(),
-        access,
+        policy,
+        client_trust: None,
         action,
         timeout: None,
         idle_timeout: None,

@@ -27,7 +27,7 @@ pub use labels::{
 pub use log::Log;
 pub use names::metrics_reference;
 pub use observer::WorkerObserver;
-pub use record::{CapturedHeaders, ConnectionRecord, RequestRecord};
+pub use record::{CapturedHeaders, ConnectionRecord, PolicyRecord, RequestRecord};
 pub use registry::{
     EndpointCells, EndpointMetrics, EndpointRegistry, PerWorker, Registry, RouteCells,
     RouteMetrics, RouteRegistry,

@@ -55,12 +55,42 @@ pub struct RequestRecord<'a> {
     pub tls_version: Option<TlsVersion>,
     /// The certificate the client presented.
     pub client_certificate: Option<&'a CertificateSummary>,
+    /// What the route's policy said; `None` where that is not worth a word.
+    pub policy: Option<PolicyRecord<'a>>,
+}
+
+/// What a policy said of a request, in the words of Pomerium's authorize log.
+#[derive(Debug, Clone, Copy)]
+pub struct PolicyRecord<'a> {
+    /// The request was served.
+    pub served: bool,
+    /// Some allow rule holds.
+    pub allow: bool,
+    /// Why it does, or none does: `email-unauthorized`.
+    pub allow_why: &'a [&'a str],
+    /// Some deny rule holds.
+    pub deny: bool,
+    /// Why it does, or none does: `client-certificate-required`.
+    pub deny_why: &'a [&'a str],
 }
 
 impl RequestRecord<'_> {
     pub(super) fn write(&self, line: &mut Line<'_>, worker: usize, fields: &[AccessField]) {
         for field in fields {
             self.write_field(line, worker, field);
+        }
+        if let Some(policy) = &self.policy {
+            self.write_policy(line, policy, fields);
+        }
+    }
+
+    /// A refusal is told with the certificate, whichever fields are configured.
+    fn write_policy(&self, line: &mut Line<'_>, policy: &PolicyRecord<'_>, fields: &[AccessField]) {
+        let why = |value, yes, no| if value { yes } else { no };
+        line.list(why(policy.allow, "allow-why-true", "allow-why-false"), policy.allow_why);
+        line.list(why(policy.deny, "deny-why-true", "deny-why-false"), policy.deny_why);
+        if !policy.served && !fields.contains(&AccessField::ClientCertificate) {
+            self.write_field(line, 0, &AccessField::ClientCertificate);
         }
     }
 

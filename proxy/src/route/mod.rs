@@ -1,7 +1,9 @@
 //! Which route a request belongs to. Pure: no I/O, clock, randomness or log.
 
+mod hosts;
 mod table;
 
+pub use hosts::HostMap;
 pub use table::Table;
 
 use std::fmt;

@@ -32,8 +32,8 @@ struct Candidate {
 }
 
 /// A host pattern with what can be checked without the expression.
-#[derive(Debug)]
-struct Pattern {
+#[derive(Debug, Clone)]
+pub(super) struct Pattern {
     prefix: Box<str>,
     suffix: Box<str>,
     /// Asked only where there is more than one star: with one, prefix and suffix say it all.
@@ -75,11 +75,9 @@ impl Table {
     }
 
     fn add_wildcard(&mut self, wildcard: &WildcardHost, candidate: Candidate) {
-        match wildcard.pattern.strip_prefix('*') {
-            Some(suffix) if suffix.starts_with('.') && !suffix.contains('*') => {
-                self.suffixes.entry(suffix.into()).or_default().push(candidate);
-            }
-            _ => self.patterns.push((Pattern::new(wildcard), candidate)),
+        match wildcard.suffix() {
+            Some(suffix) => self.suffixes.entry(suffix.into()).or_default().push(candidate),
+            None => self.patterns.push((Pattern::new(wildcard), candidate)),
         }
     }
 
@@ -125,8 +123,16 @@ impl PathMatch {
     }
 }
 
+impl WildcardHost {
+    /// The literal of a pattern of one leading `*` and a literal that begins with a dot.
+    pub(super) fn suffix(&self) -> Option<&str> {
+        let suffix = self.pattern.strip_prefix('*')?;
+        (suffix.starts_with('.') && !suffix.contains('*')).then_some(suffix)
+    }
+}
+
 impl Pattern {
-    fn new(wildcard: &WildcardHost) -> Pattern {
+    pub(super) fn new(wildcard: &WildcardHost) -> Pattern {
         let (prefix, after) = wildcard.pattern.split_once('*').unwrap_or((&wildcard.pattern, ""));
         let (between, suffix) = after.rsplit_once('*').unwrap_or(("", after));
         let one_star = wildcard.pattern.matches('*').count() == 1;
@@ -134,7 +140,7 @@ impl Pattern {
         Pattern { prefix: prefix.into(), suffix: suffix.into(), rest }
     }
 
-    fn matches(&self, host: &str) -> bool {
+    pub(super) fn matches(&self, host: &str) -> bool {
         // The lengths are added up because prefix and suffix must not overlap.
         host.len() >= self.prefix.len() + self.suffix.len()
             && host.starts_with(&*self.prefix)

@@ -239,6 +239,19 @@ pub enum ChainError {
     Other(webpki::Error),
 }
 
+impl ChainError {
+    /// Whether it may be otherwise at another time, with all else the same.
+    pub(crate) fn depends_on_time(&self) -> bool {
+        use RevocationError::{NotYetValid, Stale};
+        matches!(
+            self,
+            ChainError::Expired { .. }
+                | ChainError::NotYetValid { .. }
+                | ChainError::Revocation(Stale { .. } | NotYetValid { .. })
+        )
+    }
+}
+
 impl From<webpki::Error> for ChainError {
     fn from(error: webpki::Error) -> Self {
         use webpki::Error as E;

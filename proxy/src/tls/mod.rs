@@ -3,6 +3,7 @@
 mod anchors;
 mod chain;
 mod client;
+mod client_auth;
 mod context;
 mod crl;
 mod der;
@@ -28,14 +29,17 @@ mod verify;
 pub use anchors::TrustAnchors;
 pub use chain::ChainError;
 pub use client::{UpstreamTls, UpstreamTlsError};
+pub use client_auth::ClientAuth;
 pub use context::{ConnectionContext, Rejection, with_context};
 pub use crl::{CrlBundle, CrlBundleError, CrlFacts, CrlRule, CrlRules, RevocationError};
 pub use material::{Identity, MaterialError};
 pub use names::{CertificateFacts, MalformedCertificate, describe, normalize_server_name};
-pub use san::{SanKind, SanMatcher};
+pub use san::{AltNameKind, AltNameMatcher};
 pub use server::ServerTls;
 pub use session::Session;
-pub use spec::{Codec, ServerTlsSpec, UpstreamTlsSpec};
+pub use spec::{
+    ClientAuthMode, ClientAuthSpec, Codec, RouteClientAuth, ServerTlsSpec, UpstreamTlsSpec,
+};
 pub use stream::{FailedHandshake, HandshakeError, TlsStream};
 pub use tickets::{RandomError, TicketKeys, TicketSecret, TicketSecretError};
 pub use transport::Transport;

@@ -14,6 +14,8 @@ use x509_parser::{
     x509::{AttributeTypeAndValue, X509Name},
 };
 
+use crate::hostname;
+
 /// What a certificate says of itself. Control characters in it are replaced, so it may go into a log
 /// as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,14 +56,10 @@ pub fn describe(
     })
 }
 
-/// A server name in the one form in which names are compared: lower case, without the trailing dot.
-/// `None` for an empty name, and for an IP address, which SNI cannot carry.
+/// A server name in the one form in which names are compared, which is also that of a request's
+/// host. `None` for what is no name, and for an IP address, which SNI cannot carry.
 pub fn normalize_server_name(name: &str) -> Option<Box<str>> {
-    let name = without_trailing_dot(name);
-    if name.is_empty() || name.parse::<IpAddr>().is_ok() {
-        return None;
-    }
-    Some(name.to_ascii_lowercase().into())
+    hostname::normalise(name).filter(|name| name.parse::<IpAddr>().is_err())
 }
 
 /// Drops one trailing dot.

@@ -19,7 +19,7 @@ const USER_PRINCIPAL_NAME: &str = "1.3.6.1.4.1.311.20.2.3";
 
 /// A kind of subject alternative name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SanKind {
+pub enum AltNameKind {
     /// `dNSName`, as it stands in the certificate.
     Dns,
     /// `rfc822Name`, likewise.
@@ -34,35 +34,35 @@ pub enum SanKind {
 
 /// Names of one kind, by a pattern of all of the name.
 #[derive(Clone)]
-pub struct SanMatcher {
-    kind: SanKind,
+pub struct AltNameMatcher {
+    kind: AltNameKind,
     pattern: Regex,
 }
 
-impl SanMatcher {
+impl AltNameMatcher {
     /// Compiles a regular expression that the whole of a name must match, not a part of it.
     ///
     /// # Errors
     ///
     /// Where the pattern is none, or compiles to something too large.
-    pub fn new(kind: SanKind, pattern: &str) -> Result<SanMatcher, regex::Error> {
+    pub fn new(kind: AltNameKind, pattern: &str) -> Result<AltNameMatcher, regex::Error> {
         // On its own first: a pattern such as `a)|(b` must not reach out of the group around it.
         Regex::new(pattern)?;
         // The line break ends a comment, which `(?x)` allows and without it is none.
         Regex::new(&format!(r"\A(?:{pattern})\z"))
             .or_else(|_| Regex::new(&format!("\\A(?:{pattern}\n)\\z")))
-            .map(|pattern| SanMatcher { kind, pattern })
+            .map(|pattern| AltNameMatcher { kind, pattern })
     }
 
     fn matches(&self, name: &GeneralName<'_>) -> bool {
         match (self.kind, name) {
-            (SanKind::Dns, GeneralName::DNSName(text))
-            | (SanKind::Email, GeneralName::RFC822Name(text))
-            | (SanKind::Uri, GeneralName::URI(text)) => self.pattern.is_match(text),
-            (SanKind::IpAddress, GeneralName::IPAddress(octets)) => {
+            (AltNameKind::Dns, GeneralName::DNSName(text))
+            | (AltNameKind::Email, GeneralName::RFC822Name(text))
+            | (AltNameKind::Uri, GeneralName::URI(text)) => self.pattern.is_match(text),
+            (AltNameKind::IpAddress, GeneralName::IPAddress(octets)) => {
                 ip_address(octets).is_some_and(|ip| self.pattern.is_match(&ip.to_string()))
             }
-            (SanKind::UserPrincipalName, GeneralName::OtherName(oid, value))
+            (AltNameKind::UserPrincipalName, GeneralName::OtherName(oid, value))
                 if oid.to_id_string() == USER_PRINCIPAL_NAME =>
             {
                 principal(value).is_some_and(|name| self.pattern.is_match(name))
@@ -73,15 +73,15 @@ impl SanMatcher {
 }
 
 /// Whether at least one name of the certificate matches. Without matchers every certificate does.
-pub(super) fn is_allowed(matchers: &[SanMatcher], certificate: &X509Certificate<'_>) -> bool {
+pub(super) fn is_allowed(matchers: &[AltNameMatcher], certificate: &X509Certificate<'_>) -> bool {
     matchers.is_empty()
         || general_names(certificate)
             .any(|name| matchers.iter().any(|matcher| matcher.matches(name)))
 }
 
 /// Adds what decides to a digest.
-pub(super) fn digest(matchers: &[SanMatcher], digest: &mut Digest) {
-    for SanMatcher { kind, pattern } in matchers {
+pub(super) fn digest(matchers: &[AltNameMatcher], digest: &mut Digest) {
+    for AltNameMatcher { kind, pattern } in matchers {
         digest.field(&[*kind as u8]);
         digest.field(pattern.as_str().as_bytes());
     }
@@ -94,7 +94,7 @@ fn principal(value: &[u8]) -> Option<&str> {
     (outer.is_at_end() && inner.is_at_end()).then(|| std::str::from_utf8(name).ok())?
 }
 
-impl fmt::Debug for SanMatcher {
+impl fmt::Debug for AltNameMatcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}: {}", self.kind, self.pattern)
     }

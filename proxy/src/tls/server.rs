@@ -8,20 +8,21 @@ use rustls::{
 };
 
 use super::{
+    client_auth::{ClientAuth, Scope},
     material::Digest,
     provider::provider,
     select::CertificateSelector,
     spec::{Codec, ServerTlsSpec},
     tickets::{TicketKeys, Ticketer},
-    trust::ClientTrust,
     verify::ClientVerifier,
 };
 
 /// TLS towards clients, ready for use; part of a snapshot.
 #[derive(Debug)]
 pub struct ServerTls {
-    /// One for each client-auth policy, not for each name: there is one policy.
-    config: Arc<ServerConfig>,
+    client_auth: Arc<ClientAuth>,
+    /// One for each scope of `client_auth`, not for each name.
+    configs: Vec<Arc<ServerConfig>>,
 }
 
 impl ServerTls {
@@ -33,41 +34,73 @@ impl ServerTls {
     pub fn new(spec: &ServerTlsSpec, tickets: &Arc<TicketKeys>) -> Result<ServerTls, Error> {
         let selector = CertificateSelector::new(&spec.certificates)
             .ok_or_else(|| Error::General("no server certificate is configured".to_owned()))?;
-        let trust = spec.client_auth.as_ref().map(ClientTrust::new).map(Arc::new);
-        let mut config =
-            ServerConfig::builder_with_details(Arc::clone(provider()), Arc::clone(tickets.clock()))
-                .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-                .with_client_cert_verifier(client_verifier(trust.as_ref()))
-                .with_cert_resolver(Arc::new(selector));
-
-        config.ignore_client_order = true;
-        config.alpn_protocols = alpn_protocols(spec.codec);
-        config.ticketer = Arc::new(Ticketer::new(
-            Arc::clone(tickets),
-            policy_digest(trust.as_deref(), spec.codec),
-            spec.client_auth.is_some(),
-        ));
-        // A store of TLS 1.2 session IDs would resume what the ticketer refuses.
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        // A ticket is used once in TLS 1.3, and browsers open connections in pairs. The second one
-        // costs nothing that can be measured.
-        config.send_tls13_tickets = 2;
-        // 0-RTT can be replayed, and would need a session store.
-        config.max_early_data_size = 0;
-        Ok(ServerTls { config: Arc::new(config) })
+        let selector = Arc::new(selector);
+        let client_auth = Arc::new(ClientAuth::new(&spec.client_auth));
+        let configs = client_auth
+            .scopes()
+            .iter()
+            .map(|scope| config(scope, spec.codec, &selector, tickets).map(Arc::new))
+            .collect::<Result<_, _>>()?;
+        Ok(ServerTls { client_auth, configs })
     }
 
     /// The configuration for a connection whose ClientHello names this server, normalised as by
     /// [`ConnectionContext::server_name`](super::ConnectionContext::server_name).
-    pub fn config(&self, _server_name: Option<&str>) -> Arc<ServerConfig> {
-        Arc::clone(&self.config)
+    #[expect(clippy::indexing_slicing, reason = "there is a configuration for each scope")]
+    pub fn config(&self, server_name: Option<&str>) -> Arc<ServerConfig> {
+        Arc::clone(&self.configs[self.client_auth.scope(server_name)])
+    }
+
+    /// What each host asks its clients for.
+    pub fn client_auth(&self) -> &Arc<ClientAuth> {
+        &self.client_auth
     }
 }
 
-fn client_verifier(trust: Option<&Arc<ClientTrust>>) -> Arc<dyn ClientCertVerifier> {
-    match trust {
-        Some(trust) => Arc::new(ClientVerifier::new(Arc::clone(trust))),
-        None => Arc::new(NoClientAuth),
+fn config(
+    scope: &Scope,
+    codec: Codec,
+    selector: &Arc<CertificateSelector>,
+    tickets: &Arc<TicketKeys>,
+) -> Result<ServerConfig, Error> {
+    let mut config =
+        ServerConfig::builder_with_details(Arc::clone(provider()), Arc::clone(tickets.clock()))
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+            .with_client_cert_verifier(client_verifier(scope))
+            .with_cert_resolver(Arc::<CertificateSelector>::clone(selector));
+
+    config.ignore_client_order = true;
+    config.alpn_protocols = alpn_protocols(codec);
+    config.ticketer = Arc::new(Ticketer::new(
+        Arc::clone(tickets),
+        policy_digest(scope, codec),
+        needs_client_certificate(scope),
+    ));
+    // A store of TLS 1.2 session IDs would resume what the ticketer refuses.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    // A ticket is used once in TLS 1.3, and browsers open connections in pairs. The second one
+    // costs nothing that can be measured.
+    config.send_tls13_tickets = 2;
+    // 0-RTT can be replayed, and would need a session store.
+    config.max_early_data_size = 0;
+    Ok(config)
+}
+
+fn client_verifier(scope: &Scope) -> Arc<dyn ClientCertVerifier> {
+    match scope {
+        Scope::Open => Arc::new(NoClientAuth),
+        Scope::Request(request) => Arc::new(ClientVerifier::accepting(&request.trusts)),
+        Scope::Require(trust) => Arc::new(ClientVerifier::judging(Arc::clone(trust))),
+    }
+}
+
+/// A client whose session was made without a certificate would not be asked again when it has got
+/// one, so where nothing is served without, its session is not worth resuming.
+fn needs_client_certificate(scope: &Scope) -> bool {
+    match scope {
+        Scope::Open => false,
+        Scope::Request(request) => request.always,
+        Scope::Require(_) => true,
     }
 }
 
@@ -81,15 +114,21 @@ fn alpn_protocols(codec: Codec) -> Vec<Vec<u8>> {
 }
 
 /// Digest of all that decides who is let in: a ticket made under another does not open.
-fn policy_digest(trust: Option<&ClientTrust>, codec: Codec) -> [u8; 32] {
+fn policy_digest(scope: &Scope, codec: Codec) -> [u8; 32] {
     let mut digest = Digest::default();
-    match trust {
-        None => digest.field(b"no client certificate"),
-        Some(trust) => {
+    match scope {
+        Scope::Open => digest.field(b"no client certificate"),
+        Scope::Request(request) => {
+            digest.field(b"policy");
+            digest.field(&[u8::from(request.always)]);
+            request.trusts.iter().for_each(|trust| digest.field(&trust.digest()));
+        }
+        Scope::Require(trust) => {
             digest.field(b"reject_connection");
             digest.field(&trust.digest());
         }
     }
+    digest.field(b"ALPN");
     for protocol in alpn_protocols(codec) {
         digest.field(&protocol);
     }

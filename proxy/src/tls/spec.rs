@@ -2,18 +2,58 @@
 
 use std::sync::Arc;
 
-use super::{anchors::TrustAnchors, material::Identity, trust::ClientTrustSpec};
+use super::{anchors::TrustAnchors, material::Identity, trust::ClientTrust};
+use crate::route::HostMatch;
 
 /// TLS towards clients.
 #[derive(Debug, Clone)]
 pub struct ServerTlsSpec {
     /// In order; the first serves clients whose name matches none.
     pub certificates: Vec<Arc<Identity>>,
-    /// What clients must present (`reject_connection`: the handshake fails without it); `None`
-    /// asks for nothing.
-    pub client_auth: Option<ClientTrustSpec>,
+    /// What clients are asked for.
+    pub client_auth: ClientAuthSpec,
     /// The HTTP versions offered by ALPN.
     pub codec: Codec,
+}
+
+/// What clients are asked for in the handshake.
+#[derive(Debug, Clone, Default)]
+pub struct ClientAuthSpec {
+    /// Where, and what becomes of those without.
+    pub mode: ClientAuthMode,
+    /// What each route does with certificates.
+    pub routes: Vec<RouteClientAuth>,
+}
+
+/// Where clients are asked for a certificate, and what becomes of those without.
+#[derive(Debug, Clone)]
+pub enum ClientAuthMode {
+    /// Any certificate will do for the handshake; it is judged with the requests
+    /// (`policy_with_default_deny` and `policy`).
+    Request {
+        /// At every host, as Pomerium does, where one CA is configured at all.
+        everywhere: bool,
+    },
+    /// The handshake fails without a good one, at every host (`reject_connection`). Which is one
+    /// that this finds good: the CAs of all routes together.
+    Require(Arc<ClientTrust>),
+}
+
+impl Default for ClientAuthMode {
+    fn default() -> Self {
+        ClientAuthMode::Request { everywhere: false }
+    }
+}
+
+/// What a route does with certificates.
+#[derive(Debug, Clone)]
+pub struct RouteClientAuth {
+    /// Which hosts it serves.
+    pub host: HostMatch,
+    /// Whether what it does depends on the certificate.
+    pub looks: bool,
+    /// By what it judges certificates.
+    pub trust: Option<Arc<ClientTrust>>,
 }
 
 /// The HTTP versions offered to clients.

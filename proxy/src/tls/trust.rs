@@ -14,7 +14,7 @@ use super::{
     crl::{self, CrlBundle, CrlRules, Revocation},
     material::Digest,
     names,
-    san::{self, SanMatcher},
+    san::{self, AltNameMatcher},
     validity::Validity,
 };
 
@@ -26,7 +26,7 @@ pub struct ClientTrustSpec {
     /// The most certificates in the verified chain, the anchor not counted; 0 is no limit.
     pub max_verify_depth: u32,
     /// Of which at least one must match a name of the leaf; none is no condition.
-    pub alt_names: Vec<SanMatcher>,
+    pub alt_names: Vec<AltNameMatcher>,
     /// Who was revoked; `None` is not asked.
     pub crls: Option<Arc<CrlBundle>>,
     /// What becomes of those about whom the CRLs cannot tell.
@@ -45,7 +45,7 @@ impl ClientTrustSpec {
 #[derive(Debug)]
 pub struct ClientTrust {
     chain: ChainVerifier,
-    alt_names: Vec<SanMatcher>,
+    alt_names: Vec<AltNameMatcher>,
     revocation: Option<Revocation>,
     subjects: Vec<DistinguishedName>,
     digest: [u8; 32],

@@ -1,4 +1,4 @@
-//! Client certificates, judged in the handshake (`reject_connection`).
+//! Client certificates in the handshake.
 
 use std::sync::Arc;
 
@@ -9,48 +9,88 @@ use rustls::{
     pki_types::{CertificateDer, UnixTime},
     server::danger::{ClientCertVerified, ClientCertVerifier},
 };
+use webpki::EndEntityCert;
 
 use super::{
     chain::ChainError,
     context::{self, Rejection},
-    names::describe,
+    names::{self, describe},
     provider::provider,
     session::Session,
     trust::ClientTrust,
-    validity::seconds,
+    validity::{Validity, seconds},
 };
 
-/// Demands a certificate of every client, and refuses the handshake without a good one.
+/// Asks every client for a certificate. That it holds the key is verified in any case.
 #[derive(Debug)]
 pub(super) struct ClientVerifier {
-    trust: Arc<ClientTrust>,
+    /// Refuses the handshake without a certificate that this finds good. `None` takes whatever can
+    /// be read, and clients without one.
+    judge: Option<Arc<ClientTrust>>,
+    /// Names of issuers, by which clients find the certificate to present.
+    hints: Vec<DistinguishedName>,
 }
 
 impl ClientVerifier {
-    pub(super) fn new(trust: Arc<ClientTrust>) -> ClientVerifier {
-        ClientVerifier { trust }
+    /// Judges in the handshake.
+    pub(super) fn judging(trust: Arc<ClientTrust>) -> ClientVerifier {
+        ClientVerifier { hints: trust.subjects().to_vec(), judge: Some(trust) }
+    }
+
+    /// Leaves it to each request to judge by one of these.
+    pub(super) fn accepting(trusts: &[Arc<ClientTrust>]) -> ClientVerifier {
+        let mut hints: Vec<DistinguishedName> = Vec::new();
+        for subject in trusts.iter().flat_map(|trust| trust.subjects()) {
+            if !hints.iter().any(|hint| hint.as_ref() == subject.as_ref()) {
+                hints.push(subject.clone());
+            }
+        }
+        ClientVerifier { judge: None, hints }
+    }
+
+    /// How long the session may count on what was presented: in the policy modes on the leaf, of
+    /// which alone it is known here that it will matter.
+    fn check(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<Validity, ChainError> {
+        match &self.judge {
+            Some(trust) => Ok(trust.judge(end_entity, intermediates, now)?.validity),
+            None => readable(end_entity),
+        }
     }
 }
 
+/// What webpki cannot read, rustls cannot check the possession of.
+fn readable(end_entity: &CertificateDer<'_>) -> Result<Validity, ChainError> {
+    EndEntityCert::try_from(end_entity)?;
+    let parsed = names::parse(end_entity).map_err(|_| webpki::Error::BadDer)?;
+    Ok(parsed.validity().into())
+}
+
 impl ClientCertVerifier for ClientVerifier {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.trust.subjects()
+    fn client_auth_mandatory(&self) -> bool {
+        self.judge.is_some()
     }
 
-    /// Leaves in the connection's context how long the chain holds, for its tickets, or why it was
-    /// refused, for the log.
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.hints
+    }
+
+    /// Leaves in the connection's context how long the certificate holds, for its tickets, or why
+    /// it was refused, for the log.
     fn verify_client_cert(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        match self.trust.judge(end_entity, intermediates, now) {
-            Ok(judged) => {
-                let session = Session {
-                    authenticated_at_s: seconds(now),
-                    client_validity: Some(judged.validity),
-                };
+        match self.check(end_entity, intermediates, now) {
+            Ok(validity) => {
+                let session =
+                    Session { authenticated_at_s: seconds(now), client_validity: Some(validity) };
                 context::current(|context| context.set_session(session));
                 Ok(ClientCertVerified::assertion())
             }

@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
-use super::{super::section::Section, client_auth, leaf_rules::LeafRules, material::Materials};
-use crate::tls::{Codec, Identity, ServerTlsSpec};
+use super::{super::section::Section, material::Materials};
+use crate::tls::{ClientAuthSpec, Codec, Identity, ServerTlsSpec};
 
-/// `None` with `insecure_server`, and where nothing can be served.
+/// `None` with `insecure_server`, and where nothing can be served. `has_client_ca` says whether
+/// clients are to be judged anywhere.
 pub(super) fn server_tls(
     root: &Section<'_>,
-    rules: &LeafRules,
     materials: &Materials,
+    client_auth: ClientAuthSpec,
+    has_client_ca: bool,
 ) -> Option<ServerTlsSpec> {
     let certificates = certificates(root, materials);
-    let client_auth = client_auth::client_auth(root, rules, materials);
     let codec = codec(root);
     if root.flag("insecure_server").unwrap_or(false) {
-        if client_auth.is_some() {
+        if has_client_ca {
             let hint = "remove insecure_server, or the client CA";
             let message = "plain HTTP cannot ask for client certificates";
             root.error_with_hint("insecure_server", message, hint);

@@ -1,40 +1,189 @@
-//! Client certificates, under both generations of names.
+//! Client certificates: by whom they are judged, where they are asked for, and what they say of
+//! who somebody is.
 
-use std::sync::Arc;
+use std::{cell::RefCell, sync::Arc};
 
 use super::{
-    super::section::Section,
+    super::{model::Route, section::Section},
     leaf_rules::LeafRules,
     material::{Materials, contradiction},
 };
-use crate::tls::{ClientTrustSpec, TrustAnchors};
+use crate::{
+    policy::SanKind,
+    tls::{
+        ClientAuthMode, ClientAuthSpec, ClientTrust, ClientTrustSpec, CrlBundle, RouteClientAuth,
+        TrustAnchors,
+    },
+};
 
-/// `downstream_mtls`, and the older `client_ca` and `client_ca_file`. `None` asks for nothing.
-pub(super) fn client_auth(
-    root: &Section<'_>,
-    rules: &LeafRules,
-    materials: &Materials,
-) -> Option<ClientTrustSpec> {
-    let section = root.child_or_empty("downstream_mtls");
-    let enforced = enforcement(&section);
-    let max_verify_depth = section.number("max_verify_depth").unwrap_or(1);
-    let Some(anchors) = anchors(root, &section, materials) else {
-        unused(root, &section);
-        return None;
-    };
-    if enforced.is_none() && !section.has("enforcement") {
-        section.warn_with_hint(
-            "enforcement",
-            "is absent: connections without a valid client certificate are refused on all routes, \
-             where Pomerium would ask and answer 495",
-            "write `enforcement: reject_connection` to say that this is meant",
-        );
-    }
-    rules.verify(root, &anchors);
-    Some(rules.spec(anchors, max_verify_depth))
+/// `downstream_mtls`, the older `client_ca` and `client_ca_file`, and what our own section adds.
+pub(super) struct ClientCertificates<'a> {
+    root: &'a Section<'a>,
+    section: Section<'a>,
+    enforcement: Enforcement,
+    max_verify_depth: u32,
+    rules: LeafRules,
+    /// Of the routes that have no CA of their own.
+    global: Option<Arc<ClientTrust>>,
+    everywhere: bool,
+    identity: Option<SanKind>,
+    /// Every one there is, so that those of the same CA are one.
+    known: RefCell<Vec<Known>>,
 }
 
-fn anchors(
+struct Known {
+    anchors: Arc<TrustAnchors>,
+    trust: Arc<ClientTrust>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Enforcement {
+    RejectConnection,
+    DefaultDeny,
+    Policy,
+}
+
+impl<'a> ClientCertificates<'a> {
+    /// Reads what holds for all routes.
+    pub(super) fn new(
+        root: &'a Section<'a>,
+        own: &Section<'_>,
+        materials: &Materials,
+    ) -> ClientCertificates<'a> {
+        let section = root.child_or_empty("downstream_mtls");
+        let mut certificates = ClientCertificates {
+            enforcement: enforcement(&section),
+            max_verify_depth: section.number("max_verify_depth").unwrap_or(1),
+            rules: LeafRules::read(root, own, materials),
+            global: None,
+            everywhere: everywhere(own),
+            identity: identity(own),
+            known: RefCell::default(),
+            root,
+            section,
+        };
+        let anchors = global_anchors(root, &certificates.section, materials);
+        certificates.global = anchors.map(|anchors| certificates.trust(anchors));
+        certificates
+    }
+
+    /// What judges the certificates of a route's clients: its own CA in place of the global one.
+    pub(super) fn of_route(
+        &self,
+        route: &Section<'_>,
+        materials: &Materials,
+    ) -> Option<Arc<ClientTrust>> {
+        let keys = ("tls_downstream_client_ca", "tls_downstream_client_ca_file");
+        match materials.anchors(route, keys.0, keys.1) {
+            Some(anchors) => Some(self.trust(anchors)),
+            None => self.global.clone(),
+        }
+    }
+
+    /// Whether a route denies invalid certificates whatever its policy says.
+    pub(super) fn denies_by_default(&self, trust: Option<&Arc<ClientTrust>>) -> bool {
+        match self.enforcement {
+            Enforcement::RejectConnection => true,
+            Enforcement::DefaultDeny => trust.is_some(),
+            Enforcement::Policy => false,
+        }
+    }
+
+    /// The name in a trusted certificate that says who the user is.
+    pub(super) fn identity(&self) -> Option<SanKind> {
+        self.identity
+    }
+
+    /// Lists of revoked certificates.
+    pub(super) fn crls(&self) -> Option<&Arc<CrlBundle>> {
+        self.rules.crls()
+    }
+
+    /// What is asked for in handshakes, once all routes are known.
+    pub(super) fn finish(&self, routes: &mut [Route]) -> ClientAuthSpec {
+        let mode = match (self.enforcement, self.union()) {
+            (Enforcement::RejectConnection, Some(union)) => {
+                // Connections that were there before a reload are held to it by their requests.
+                for route in routes.iter_mut() {
+                    route.http.client_trust.get_or_insert_with(|| Arc::clone(&union));
+                }
+                ClientAuthMode::Require(union)
+            }
+            _ => ClientAuthMode::Request { everywhere: self.everywhere },
+        };
+        let routes: Vec<_> = routes.iter().map(|route| self.route(route)).collect();
+        self.warn_of_no_use(&routes);
+        if let Some(anchors) = self.all_anchors() {
+            self.rules.verify(self.root, &anchors);
+        }
+        ClientAuthSpec { mode, routes }
+    }
+
+    /// Whether any CA for clients was read.
+    pub(super) fn has_any(&self) -> bool {
+        !self.known.borrow().is_empty()
+    }
+
+    fn route(&self, route: &Route) -> RouteClientAuth {
+        RouteClientAuth {
+            host: route.matcher.host.clone(),
+            looks: route.http.looks_at_certificate(self.identity),
+            trust: route.http.client_trust.clone(),
+        }
+    }
+
+    fn trust(&self, anchors: Arc<TrustAnchors>) -> Arc<ClientTrust> {
+        let mut known = self.known.borrow_mut();
+        if let Some(same) = known.iter().find(|known| known.anchors.digest == anchors.digest) {
+            return Arc::clone(&same.trust);
+        }
+        let trust = Arc::new(ClientTrust::new(&self.spec(Arc::clone(&anchors))));
+        known.push(Known { anchors, trust: Arc::clone(&trust) });
+        trust
+    }
+
+    fn spec(&self, anchors: Arc<TrustAnchors>) -> ClientTrustSpec {
+        self.rules.spec(anchors, self.max_verify_depth)
+    }
+
+    /// Of all CAs together.
+    fn union(&self) -> Option<Arc<ClientTrust>> {
+        let anchors = self.all_anchors()?;
+        let known = self.known.borrow();
+        match known.iter().find(|known| known.anchors.digest == anchors.digest) {
+            Some(only) => Some(Arc::clone(&only.trust)),
+            None => Some(Arc::new(ClientTrust::new(&self.spec(anchors)))),
+        }
+    }
+
+    fn all_anchors(&self) -> Option<Arc<TrustAnchors>> {
+        match self.known.borrow().as_slice() {
+            [] => None,
+            [only] => Some(Arc::clone(&only.anchors)),
+            several => {
+                let all: Vec<_> = several.iter().map(|known| &*known.anchors).collect();
+                Some(Arc::new(TrustAnchors::union(&all)))
+            }
+        }
+    }
+
+    /// What was written to have clients verified, and verifies nobody.
+    fn warn_of_no_use(&self, routes: &[RouteClientAuth]) {
+        if !self.has_any() {
+            return unused(self.root, &self.section);
+        }
+        let looks = routes.iter().any(|route| route.looks);
+        if self.enforcement == Enforcement::Policy && !self.everywhere && !looks {
+            self.section.warn_with_hint(
+                "enforcement",
+                "is `policy`, and no route's policy looks at client certificates: none is asked for",
+                "use `client_certificate` or `invalid_client_certificate` in a policy",
+            );
+        }
+    }
+}
+
+fn global_anchors(
     root: &Section<'_>,
     section: &Section<'_>,
     materials: &Materials,
@@ -55,30 +204,22 @@ fn anchors(
     new.or(old)
 }
 
-#[derive(Clone, Copy)]
-enum Enforcement {
-    RejectConnection,
-    ByPolicy,
-}
-
-/// Whether `reject_connection` is written; what is not done yet is refused.
-fn enforcement(section: &Section<'_>) -> Option<()> {
+fn enforcement(section: &Section<'_>) -> Enforcement {
     let choices = [
         ("REJECT_CONNECTION", Enforcement::RejectConnection),
-        ("POLICY_WITH_DEFAULT_DENY", Enforcement::ByPolicy),
-        ("POLICY", Enforcement::ByPolicy),
+        ("POLICY_WITH_DEFAULT_DENY", Enforcement::DefaultDeny),
+        ("POLICY", Enforcement::Policy),
     ];
-    match section.choice("enforcement", &choices)? {
-        Enforcement::RejectConnection => Some(()),
-        Enforcement::ByPolicy => {
-            section.error_with_hint(
-                "enforcement",
-                "the policy modes are not supported yet",
-                "use reject_connection until then: it refuses whatever they would refuse",
-            );
-            None
-        }
-    }
+    section.choice("enforcement", &choices).unwrap_or(Enforcement::DefaultDeny)
+}
+
+fn everywhere(own: &Section<'_>) -> bool {
+    let section = own.child_or_empty("client_certificates");
+    section.choice("ask", &[("NEEDED", false), ("EVERYWHERE", true)]).unwrap_or(false)
+}
+
+fn identity(own: &Section<'_>) -> Option<SanKind> {
+    own.choice("client_certificate_identity", &[("EMAIL", SanKind::Email), ("URI", SanKind::Uri)])
 }
 
 /// A section without a CA: whoever wrote it believes that clients are verified.

@@ -7,11 +7,18 @@ use http::{HeaderName, HeaderValue};
 use super::{super::section::Section, headers, portcullis};
 use crate::{
     http::{EscapedSlashes, ForwardedFor, Settings, Underscores},
+    policy::SanKind,
     upstream::{DnsFamily, DnsSpec},
 };
 
-/// Settings of all requests; `tls` says whether clients come over TLS.
-pub(super) fn settings(root: &Section<'_>, own: &Section<'_>, tls: bool) -> Settings {
+/// Settings of all requests; `tls` says whether clients come over TLS, and `certificate_identity`
+/// what in their certificates says who they are.
+pub(super) fn settings(
+    root: &Section<'_>,
+    own: &Section<'_>,
+    tls: bool,
+    certificate_identity: Option<SanKind>,
+) -> Settings {
     warn_of_identity_headers(root);
     Settings {
         read_timeout: limit(root, "timeout_read", Some(Duration::from_secs(30))),
@@ -28,6 +35,7 @@ pub(super) fn settings(root: &Section<'_>, own: &Section<'_>, tls: bool) -> Sett
         },
         response_headers: response_headers(root, tls),
         identity_headers: identity_headers(root),
+        certificate_identity,
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
     material::{Materials, contradiction},
 };
 use crate::tls::{
-    ClientTrustSpec, CrlBundle, CrlRule, CrlRules, SanKind, SanMatcher, TrustAnchors,
+    AltNameKind, AltNameMatcher, ClientTrustSpec, CrlBundle, CrlRule, CrlRules, TrustAnchors,
 };
 
 /// The older names of `downstream_mtls.crl` and `crl_file`.
@@ -18,7 +18,7 @@ const OLDER: [(&str, &str); 2] = [("client_crl", "crl"), ("client_crl_file", "cr
 
 /// The same for all client CAs.
 pub(super) struct LeafRules {
-    alt_names: Vec<SanMatcher>,
+    alt_names: Vec<AltNameMatcher>,
     crls: Option<Arc<CrlBundle>>,
     crl_rules: CrlRules,
 }
@@ -152,7 +152,7 @@ fn crl_rules(
 }
 
 /// `match_subject_alt_names`: a list of mappings with one key each.
-fn alt_names(section: &Section<'_>) -> Vec<SanMatcher> {
+fn alt_names(section: &Section<'_>) -> Vec<AltNameMatcher> {
     const KEY: &str = "match_subject_alt_names";
     if section.is_blank(KEY) {
         section.error_with_hint(KEY, "is empty", "give it a value, or remove the key");
@@ -177,20 +177,20 @@ fn alt_names(section: &Section<'_>) -> Vec<SanMatcher> {
     matchers
 }
 
-fn alt_name(entry: &Section<'_>, name: &str, pattern: &str) -> Option<SanMatcher> {
+fn alt_name(entry: &Section<'_>, name: &str, pattern: &str) -> Option<AltNameMatcher> {
     let kind = match name {
-        "dns" => SanKind::Dns,
-        "email" => SanKind::Email,
-        "ip_address" => SanKind::IpAddress,
-        "uri" => SanKind::Uri,
-        "user_principal_name" => SanKind::UserPrincipalName,
+        "dns" => AltNameKind::Dns,
+        "email" => AltNameKind::Email,
+        "ip_address" => AltNameKind::IpAddress,
+        "uri" => AltNameKind::Uri,
+        "user_principal_name" => AltNameKind::UserPrincipalName,
         _ => {
             let hint = "one of dns, email, ip_address, uri, user_principal_name";
             entry.error_with_hint(name, format!("unknown SAN type \"{name}\""), hint);
             return None;
         }
     };
-    match SanMatcher::new(kind, pattern) {
+    match AltNameMatcher::new(kind, pattern) {
         Ok(matcher) => Some(matcher),
         Err(error) => {
             let hint = "the syntax is RE2's, and the whole name must match";

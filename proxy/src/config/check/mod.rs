@@ -3,6 +3,7 @@
 //! A check that finds a mistake reports it and goes on with a default; the load is refused at the
 //! end, so what it built then is never used.
 
+mod access;
 mod address;
 mod certificates;
 mod client_auth;
@@ -21,7 +22,7 @@ mod ticket_keys;
 mod upstream;
 mod url;
 
-use leaf_rules::LeafRules;
+use client_auth::ClientCertificates;
 use material::Materials;
 
 use super::{env::Environment, model::Config, section::Section};
@@ -32,18 +33,21 @@ pub(super) fn check(root: &Section<'_>, environment: &Environment) -> Config {
     inspect::inspect(root, own.flag("strict").unwrap_or(false));
     let flags = portcullis::runtime_flags(root);
     let materials = Materials::default();
-    let leaf_rules = LeafRules::read(root, &own, &materials);
-    let tls = certificates::server_tls(root, &leaf_rules, &materials);
+    let clients = ClientCertificates::new(root, &own, &materials);
+    let any_port = flags.match_any_incoming_port;
+    let mut routes = routes::routes(root, environment, &materials, &clients, any_port);
+    let client_auth = clients.finish(&mut routes);
+    let tls = certificates::server_tls(root, &materials, client_auth, clients.has_any());
     Config {
         listen: listen::listen(root),
         connections: portcullis::connections(root, &own),
-        http: http::settings(root, &own, tls.is_some()),
-        routes: routes::routes(root, environment, &materials, flags.match_any_incoming_port),
+        http: http::settings(root, &own, tls.is_some(), clients.identity()),
+        routes,
         dns: http::dns(root),
         workers: portcullis::workers(&own),
         admin: portcullis::admin(root, &own, &materials),
         log: logging::log(root, &own),
-        crls: leaf_rules.crls().cloned(),
+        crls: clients.crls().cloned(),
         ticket_keys: ticket_keys::ticket_keys(&own),
         hot_reload: flags.config_hot_reload,
         files: Vec::new(),

@@ -10,9 +10,10 @@ use http::StatusCode;
 
 use super::{
     super::{env::Environment, model::Route, section::Section},
+    access,
+    client_auth::ClientCertificates,
     headers,
     http::{NO_IDENTITY, limit, upstream_timeout},
-    inspect::any_on,
     matching,
     material::Materials,
     rewrite,
@@ -20,7 +21,6 @@ use super::{
 };
 use crate::{
     http::{ActionSpec, ProxySpec, RouteSpec},
-    policy::Access,
     route::{HostMatch, Matcher, PathMatch, PortMatch},
 };
 
@@ -32,11 +32,13 @@ pub(super) fn routes(
     root: &Section<'_>,
     environment: &Environment,
     materials: &Materials,
+    clients: &ClientCertificates<'_>,
     any_port: bool,
 ) -> Vec<Route> {
     let shared = Shared {
         trust: Trust::new(root, environment, materials),
         materials,
+        clients,
         any_port,
         upstream_timeout: upstream_timeout(root),
     };
@@ -55,6 +57,7 @@ pub(super) fn routes(
 struct Shared<'a> {
     trust: Trust<'a>,
     materials: &'a Materials,
+    clients: &'a ClientCertificates<'a>,
     any_port: bool,
     upstream_timeout: Option<Duration>,
 }
@@ -77,8 +80,14 @@ impl Shared<'_> {
             None => section.path().to_owned(),
         };
         let upgrades = upgrades(section);
+        let client_trust = self.clients.of_route(section, self.materials);
+        let denies_by_default = self.clients.denies_by_default(client_trust.as_ref());
+        let policy = access::policy(section, denies_by_default);
+        let is_identified = self.clients.identity().is_some() && client_trust.is_some();
+        access::warn_of_sign_in(section, &policy, is_identified);
         let http = RouteSpec {
-            access: access(section),
+            policy,
+            client_trust,
             action: self.action(section, &name)?,
             timeout: self.timeout(section, &upgrades),
             idle_timeout: idle_timeout(section, &upgrades),
@@ -148,33 +157,6 @@ fn upgrades(section: &Section<'_>) -> Vec<Box<str>> {
         }
     }
     upgrades
-}
-
-/// Keys by which Pomerium lets somebody in. Those but the first are refused elsewhere.
-const ACCESS_KEYS: [&str; 7] = [
-    "policy",
-    "allow_any_authenticated_user",
-    "allowed_users",
-    "allowed_domains",
-    "allowed_idp_claims",
-    "allowed_groups",
-    "sub_policies",
-];
-
-fn access(section: &Section<'_>) -> Access {
-    if section.flag("allow_public_unauthenticated_access").unwrap_or(false) {
-        return Access::Public;
-    }
-    if !any_on(section, &ACCESS_KEYS) {
-        let hint = "set allow_public_unauthenticated_access: true to let everybody in";
-        section.context().report(
-            super::super::diagnostic::Severity::Warning,
-            section.path(),
-            "nobody may use this route: it names no policy",
-            Some(hint.to_owned()),
-        );
-    }
-    Access::Nobody
 }
 
 /// Never, until there are identity headers to pass on: what a client sends under their names must

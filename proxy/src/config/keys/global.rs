@@ -52,8 +52,8 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "downstream_mtls.enforcement",
         Text,
-        "reject_connection",
-        "`reject_connection`: the handshake fails without a valid certificate. Pomerium's default, `policy_with_default_deny`, and `policy` are refused until they are implemented.",
+        "policy_with_default_deny",
+        "What becomes of clients without a valid certificate. `policy_with_default_deny`: every route under a client CA answers 495. `policy`: they get what the route's `policy` gives them. `reject_connection`: the handshake fails, at every host.",
     ),
     key(
         "downstream_mtls.max_verify_depth",

@@ -169,7 +169,7 @@ mod tests {
     fn a_path_with_indices_finds_its_key() {
         assert_eq!(find("routes[12].redirect.https_redirect").unwrap().kind, Kind::Flag);
         assert_eq!(find("policy[0].from").unwrap().path, "routes[].from");
-        assert_eq!(find("routes[0].policy").unwrap().status, Status::NotYet);
+        assert_eq!(find("routes[0].sub_policies").unwrap().status, Status::NotYet);
         assert!(find("routes[0].rotues").is_none());
     }
 

@@ -84,6 +84,19 @@ pub(super) const KEYS: &[Key] = &[
         "",
         "Paths of keys for session tickets, 48 or 80 random bytes each, as nginx has them (`openssl rand 80`). The first makes tickets, all open them, so that they outlive a restart and are good on every machine with the same files and rules. To change keys, put the new one first and drop the old one a day later. Absent: random keys that rotate every six hours.",
     ),
+    key("portcullis.client_certificates", Section, "", "How clients are asked for certificates."),
+    key(
+        "portcullis.client_certificates.ask",
+        Text,
+        "needed",
+        "`needed`: only at hosts with a route that looks at the certificate, naming that host's CAs; clients that name no host, or one that no route serves, are asked for one of any CA. `everywhere`: at every host, as Pomerium does. A request for a host that asks, on a connection that was not asked alike, is answered 421.",
+    ),
+    key(
+        "portcullis.client_certificate_identity",
+        Text,
+        "",
+        "Take the user from the client certificate, where the route's client CA vouches for it: `email` takes the first email address in it as the user's id and address, `uri` the first URI as the id. So `email`, `domain` and `user` in policies work without an identity provider. Absent: no certificate says who somebody is.",
+    ),
     key("portcullis.steering", Section, "", "How new connections find their worker."),
     key(
         "portcullis.steering.mode",

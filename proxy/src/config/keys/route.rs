@@ -2,9 +2,6 @@
 
 use super::{Key, Kind::*, aloud, ignored, key, not_yet, removed};
 
-/// Said of every key that grants access to somebody in particular.
-const ACCESS: &str = "use `allow_public_unauthenticated_access: true` until then";
-
 pub(super) const KEYS: &[Key] = &[
     key("routes[].name", Text, "host and path", "Shown in logs, metrics and `portcullis status`."),
     key(
@@ -194,7 +191,7 @@ pub(super) const KEYS: &[Key] = &[
         "routes[].allow_public_unauthenticated_access",
         Flag,
         "false",
-        "Let everybody in. A route without it lets nobody in.",
+        "Let everybody in. A route without it, a `policy` or one of the older keys below lets nobody in. Enforcement of client certificates still holds.",
     ),
     key(
         "routes[].pass_identity_headers",
@@ -202,20 +199,35 @@ pub(super) const KEYS: &[Key] = &[
         "false",
         "Without effect until users can sign in: identity headers are always removed from requests.",
     ),
-    not_yet("routes[].policy", ACCESS),
-    not_yet("routes[].allow_any_authenticated_user", ACCESS),
-    not_yet("routes[].allowed_users", ACCESS),
-    not_yet("routes[].allowed_domains", ACCESS),
-    not_yet("routes[].allowed_idp_claims", ACCESS),
-    not_yet("routes[].sub_policies", ACCESS),
-    not_yet(
+    key(
+        "routes[].policy",
+        Opaque,
+        "",
+        "Who may use it, in Pomerium's policy language: `allow` and `deny` with `and`, `or`, `not` and `nor` of `accept`, `reject`, `client_certificate`, `invalid_client_certificate`, `http_method`, `http_path`, `source_ip`, `cors_preflight`, and of `authenticated_user`, `email`, `domain`, `user` and `claim/…`, which hold for nobody unless `portcullis.client_certificate_identity` says who somebody is. Names of a `client_certificate` count only where the client CA vouches for it.",
+    ),
+    key(
+        "routes[].allow_any_authenticated_user",
+        Flag,
+        "false",
+        "Let in whoever is known; see `portcullis.client_certificate_identity`.",
+    ),
+    key("routes[].allowed_users", List, "", "Let in users of these ids or email addresses."),
+    key(
+        "routes[].allowed_domains",
+        List,
+        "",
+        "Let in users with an email address of these domains.",
+    ),
+    key("routes[].allowed_idp_claims", Opaque, "", "Let in users with one of these claims."),
+    key("routes[].cors_allow_preflight", Flag, "false", "Let in CORS preflights."),
+    not_yet("routes[].sub_policies", "write their rules under `policy`"),
+    key(
         "routes[].tls_downstream_client_ca",
-        "use `downstream_mtls.ca` for all routes until then",
+        Base64,
+        "`downstream_mtls.ca`",
+        "Base64 of the PEM certificates that may have issued the certificates of this route's clients, in place of the global ones. Routes of one host may differ in it.",
     ),
-    not_yet(
-        "routes[].tls_downstream_client_ca_file",
-        "use `downstream_mtls.ca_file` for all routes until then",
-    ),
+    key("routes[].tls_downstream_client_ca_file", Path, "", "The same as a file."),
     not_yet("routes[].kubernetes_service_account_token", "remove the key"),
     not_yet("routes[].kubernetes_service_account_token_file", "remove the key"),
     not_yet("routes[].mcp", "remove the route"),
@@ -238,10 +250,6 @@ pub(super) const KEYS: &[Key] = &[
         "TLS renegotiation is never allowed: an upstream that asks for it fails",
     ),
     aloud("routes[].tls_downstream_server_name", "no further name is served; write a route for it"),
-    aloud(
-        "routes[].cors_allow_preflight",
-        "a preflight passes where every request passes, and nowhere else",
-    ),
     aloud(
         "routes[].enable_google_cloud_serverless_authentication",
         "no token is added to requests",

@@ -239,18 +239,6 @@ fn client_certificates_fail_closed() {
             &["config.yaml:1: downstream_mtls.enforcment: is not a known key (`enforcement`?)"],
         ),
         (
-            "downstream_mtls: {ca_file: '@ca.pem', enforcement: policy}",
-            &[
-                "config.yaml:1: downstream_mtls.enforcement: the policy modes are not supported yet (use reject_connection until then: it refuses whatever they would refuse)",
-            ],
-        ),
-        (
-            "downstream_mtls: {ca_file: '@ca.pem', enforcement: policy_with_default_deny}",
-            &[
-                "config.yaml:1: downstream_mtls.enforcement: the policy modes are not supported yet (use reject_connection until then: it refuses whatever they would refuse)",
-            ],
-        ),
-        (
             "downstream_mtls: {ca_file: '@ca.pem', enforcement: none}",
             &[
                 "config.yaml:1: downstream_mtls.enforcement: `none` is not one of the choices (one of reject_connection, policy_with_default_deny, policy)",
@@ -274,6 +262,24 @@ fn client_certificates_fail_closed() {
                 "config.yaml:2: insecure_server: plain HTTP cannot ask for client certificates (remove insecure_server, or the client CA)",
             ],
         ),
+        (
+            "insecure_server: true\nroutes:\n- {from: https://a, to: http://b, tls_downstream_client_ca_file: '@ca.pem'}",
+            &[
+                "config.yaml:1: insecure_server: plain HTTP cannot ask for client certificates (remove insecure_server, or the client CA)",
+            ],
+        ),
+        (
+            "client_ca_file: '@ca.pem'\nportcullis: {client_certificates: {ask: never}}",
+            &[
+                "config.yaml:2: portcullis.client_certificates.ask: `never` is not one of the choices (one of needed, everywhere)",
+            ],
+        ),
+        (
+            "client_ca_file: '@ca.pem'\nportcullis: {client_certificate_identity: cn}",
+            &[
+                "config.yaml:2: portcullis.client_certificate_identity: `cn` is not one of the choices (one of email, uri)",
+            ],
+        ),
     ]);
     let both = format!("downstream_mtls: {{ca_file: '@ca.pem', ca: {}}}", base64_of("ca.pem"));
     assert_eq!(
@@ -293,44 +299,100 @@ fn an_unparsable_client_ca_is_refused() {
 }
 
 #[test]
-fn an_absent_enforcement_is_warned_of() {
-    let expected = |line: u32| {
-        format!(
-            "config.yaml:{line}: downstream_mtls.enforcement: is absent: connections without a \
-             valid client certificate are refused on all routes, where Pomerium would ask and \
-             answer 495 (write `enforcement: reject_connection` to say that this is meant)"
-        )
-    };
-    let routes = "routes: []\n";
-    assert_eq!(
-        warnings(&format!("{routes}downstream_mtls: {{ca_file: '@ca.pem'}}")),
-        [expected(2)]
-    );
-    let silent =
-        format!("{routes}downstream_mtls: {{ca_file: '@ca.pem', enforcement: REJECT_CONNECTION}}");
-    assert!(warnings(&silent).is_empty());
+fn an_absent_enforcement_is_pomeriums_default_and_no_surprise() {
+    assert!(warnings("routes: []\ndownstream_mtls: {ca_file: '@ca.pem'}").is_empty());
 }
 
 #[test]
-fn keys_that_grant_access_are_refused_until_they_work() {
-    for (key, value) in [
-        ("policy", "[{allow: {or: [{email: {is: x@example.com}}]}}]"),
-        ("allow_any_authenticated_user", "true"),
-        ("allowed_users", "[x]"),
-        ("allowed_domains", "[x]"),
-        ("allowed_idp_claims", "{groups: [x]}"),
-        ("sub_policies", "[{}]"),
-    ] {
-        let snippet =
-            format!("routes:\n- from: https://a.example\n  to: http://b\n  {key}: {value}");
+fn a_policy_mode_in_which_nobody_looks_is_warned_of() {
+    let mode = "downstream_mtls: {ca_file: '@ca.pem', enforcement: policy}";
+    let public = "allow_public_unauthenticated_access: true";
+    assert_eq!(
+        warnings(&format!("routes: [{{from: https://a, to: http://b, {public}}}]\n{mode}")),
+        [
+            "config.yaml:2: downstream_mtls.enforcement: is `policy`, and no route's policy looks at \
+          client certificates: none is asked for (use `client_certificate` or \
+          `invalid_client_certificate` in a policy)"
+        ]
+    );
+}
+
+#[test]
+fn a_policy_that_asks_who_somebody_is_is_warned_of_once_per_route() {
+    let routes = "routes:\n- {from: https://a, to: http://b, allowed_domains: [a.example]}\n\
+                  - from: https://c\n  to: http://b\n  policy: {allow: {or: [{email: a}, {user: b}]}}\n";
+    let expected = |line: u32, route: u32| {
+        format!(
+            "config.yaml:{line}: routes[{route}]: its policy asks who the user is, and signing in \
+             is not supported yet: whomever it asks is refused \
+             (portcullis.client_certificate_identity takes it from client certificates)"
+        )
+    };
+    assert_eq!(warnings(routes), [expected(2, 0), expected(3, 1)]);
+    let identity = "portcullis: {client_certificate_identity: email}\n";
+    assert_eq!(warnings(&format!("{routes}{identity}")).len(), 2, "no CA vouches for anybody");
+    let ca = "downstream_mtls: {ca_file: '@ca.pem'}";
+    assert!(warnings(&format!("{routes}{identity}{ca}")).is_empty());
+}
+
+#[test]
+fn mistakes_in_a_policy_are_shown_with_their_lines() {
+    let snippet = "routes:\n- from: https://a.example\n  to: http://b\n  policy:\n  - allow:\n      or:\n      \
+                   - emial: x\n      - source_ip: 10.0.0.0/33\n    forbid: {}\n  \
+                   allowed_idp_claims: [x]";
+    let errors = errors(snippet);
+    let places: Vec<&str> =
+        errors.iter().map(|error| error.splitn(4, ':').nth(2).unwrap().trim()).collect();
+    assert_eq!(
+        places,
+        [
+            "routes[0].policy[0].allow.or[0].emial",
+            "routes[0].policy[0].allow.or[1].source_ip",
+            "routes[0].policy[0].forbid",
+            "routes[0].allowed_idp_claims",
+        ]
+    );
+    assert!(
+        errors[0].starts_with("config.yaml:7:") && errors[0].contains("`email`?"),
+        "{errors:?}"
+    );
+    assert!(errors[1].starts_with("config.yaml:8:"), "{errors:?}");
+    assert!(errors[2].starts_with("config.yaml:9:"), "{errors:?}");
+    assert!(errors[3].starts_with("config.yaml:10:"), "{errors:?}");
+}
+
+#[test]
+fn public_and_whitelisted_contradict_each_other() {
+    let errors =
+        |keys: &str| errors(&format!("routes:\n- {{from: https://a, to: http://b, {keys}}}"));
+    for list in ["allowed_users: [a]", "allowed_domains: [a]", "allowed_idp_claims: {a: b}"] {
+        let key = list.split(':').next().unwrap();
         assert_eq!(
-            errors(&snippet),
+            errors(&format!("allow_public_unauthenticated_access: true, {list}")),
             [format!(
-                "config.yaml:4: routes[0].{key}: is not supported yet, and ignoring it would change \
-                 who may do what (use `allow_public_unauthenticated_access: true` until then)"
+                "config.yaml:2: routes[0].allow_public_unauthenticated_access: route marked as \
+                 public but contains whitelists (remove it, or `{key}`)"
+            )]
+        );
+        assert_eq!(
+            errors(&format!("allow_any_authenticated_user: true, {list}")),
+            [format!(
+                "config.yaml:2: routes[0].allow_any_authenticated_user: route marked accessible \
+                 for any authenticated user but contains whitelists (remove it, or `{key}`)"
             )]
         );
     }
+}
+
+#[test]
+fn policies_below_policies_are_refused() {
+    assert_eq!(
+        errors("routes:\n- from: https://a.example\n  to: http://b\n  sub_policies: [{}]"),
+        [
+            "config.yaml:4: routes[0].sub_policies: is not supported yet, and ignoring it would change \
+          who may do what (write their rules under `policy`)"
+        ]
+    );
 }
 
 #[test]

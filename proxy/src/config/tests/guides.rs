@@ -1,11 +1,10 @@
-//! The two guides' files with their keys, in both generations. Their `policy:` is replaced, since
-//! users cannot sign in yet.
+//! The two guides' files with their keys, in both generations.
 
 use super::support::{Dir, config_of};
 use crate::{
     config::Config,
     http::ActionSpec,
-    policy::Access,
+    tls::ClientAuthMode,
     upstream::{EndpointAddress, EndpointSpec},
 };
 
@@ -35,7 +34,11 @@ routes:
     {name_key}: client.example
     tls_client_cert_file: '@client.pem'
     tls_client_key_file: '@client-key.pem'
-    allow_public_unauthenticated_access: true
+    policy:
+      - allow:
+          or:
+            - email:
+                is: user@example.com
 "
     )
 }
@@ -50,7 +53,7 @@ fn the_upstream_guide_loads_with_either_name_of_the_server_name() {
         let tls = endpoint.tls.unwrap();
         assert_eq!((&*tls.sni, &*tls.verify_name), ("client.example", "client.example"));
         assert!(tls.identity.is_some());
-        assert_eq!(config.routes[0].http.access, Access::Public);
+        assert!(config.routes[0].http.policy.needs().identity);
     }
 }
 
@@ -85,7 +88,11 @@ policy:
   - from: https://verify.localhost.pomerium.io
     to: http://localhost:8000
     pass_identity_headers: true
-    allow_public_unauthenticated_access: true
+    policy:
+      - allow:
+          or:
+            - domain:
+                is: example.com
 "
     )
 }
@@ -97,9 +104,9 @@ const CERTIFICATES: &str =
 fn the_client_guide_loads_in_both_generations() {
     for ca in ["client_ca_file: '@ca.pem'", "downstream_mtls:\n  ca_file: '@ca.pem'"] {
         let config = config_of(&client_guide(CERTIFICATES, ca), &[]);
-        let client_auth = config.tls.unwrap().client_auth.unwrap();
-        assert_eq!(client_auth.max_verify_depth, 1);
-        assert_eq!(client_auth.anchors.certificates.len(), 1);
+        let client_auth = config.tls.unwrap().client_auth;
+        assert!(matches!(client_auth.mode, ClientAuthMode::Request { everywhere: false }));
+        assert!(client_auth.routes[0].looks && client_auth.routes[0].trust.is_some());
     }
 }
 
@@ -112,7 +119,7 @@ fn the_client_guide_loads_by_variables() {
             (ca, "@ca.pem"),
         ];
         let config = config_of(&client_guide("", ""), &variables);
-        assert!(config.tls.unwrap().client_auth.is_some(), "{ca}");
+        assert!(config.routes[0].http.client_trust.is_some(), "{ca}");
     }
 }
 
@@ -131,7 +138,11 @@ fn sign_in_keys_share_one_warning() {
     let warnings: Vec<&str> = loaded.warnings.iter().map(|w| w.message.as_str()).collect();
     assert_eq!(
         warnings,
-        ["these keys have no effect here: authenticate_service_url, cookie_secret, \
-          idp_client_id, idp_client_secret, idp_provider"]
+        [
+            "its policy asks who the user is, and signing in is not supported yet: whomever it \
+             asks is refused",
+            "these keys have no effect here: authenticate_service_url, cookie_secret, \
+             idp_client_id, idp_client_secret, idp_provider"
+        ]
     );
 }

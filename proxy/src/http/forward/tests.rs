@@ -8,11 +8,11 @@ use crate::{
         Route,
         request::normalise,
         spec::{ActionSpec, HeaderTemplate, HostRewrite, PathRewrite, RouteSpec, TemplatePart},
-        testing::{proxy, route, settings},
+        testing::{everybody, proxy, route, settings},
     },
     observe::RouteMetrics,
-    policy::Access,
     route::{HostMatch, Matcher, PathMatch, PortMatch},
+    tls::ClientAuth,
 };
 
 const ID: HeaderValue = HeaderValue::from_static("id-1");
@@ -27,7 +27,7 @@ fn forwarded(spec: RouteSpec, upgrade: &Upgrade, request: Request<()>) -> Parts 
     };
     let metrics = || Arc::new(RouteMetrics::new(1));
     let route = Route { spec, matcher, cluster: None, metrics: metrics() };
-    let site = Site::new(settings(), vec![route], metrics());
+    let site = Site::new(settings(), vec![route], metrics(), Arc::new(ClientAuth::default()));
     let conn = Facts::new("192.0.2.1:5".parse().unwrap(), "192.0.2.2:80".parse().unwrap());
     let (mut parts, ()) = request.into_parts();
     let normal = normalise(&mut parts, &site.settings).unwrap();
@@ -38,6 +38,7 @@ fn forwarded(spec: RouteSpec, upgrade: &Upgrade, request: Request<()>) -> Parts 
         proxy: &proxy,
         upstream: Some(&HeaderValue::from_static("up.example:8080")),
         conn: &conn,
+        certificate: None,
         normal: &normal,
         request_id: &ID,
         client: conn.peer_ip(),
@@ -46,7 +47,7 @@ fn forwarded(spec: RouteSpec, upgrade: &Upgrade, request: Request<()>) -> Parts 
 }
 
 fn public() -> RouteSpec {
-    route(Access::Public, ActionSpec::Proxy(proxy()))
+    route(everybody(), ActionSpec::Proxy(proxy()))
 }
 
 fn get(headers: &[(&str, &str)]) -> Request<()> {

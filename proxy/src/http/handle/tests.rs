@@ -18,11 +18,12 @@ use crate::{
         spec::{
             EscapedSlashes, RedirectPath, RedirectSpec, ResponseHeaderRules, RouteSpec, Settings,
         },
-        testing::{proxy, route, settings},
+        testing::{everybody, proxy, route, settings},
     },
     observe::{HttpProtocol, RouteMetrics, WorkerObserver},
-    policy::Access,
+    policy::{Policy, PolicySpec},
     route::{HostMatch, Matcher, PathMatch, PortMatch},
+    tls::ClientAuth,
     upstream::Upstreams,
 };
 
@@ -78,7 +79,7 @@ fn worker(settings: Settings, routes: Vec<(PathMatch, RouteSpec)>) -> Rc<Context
             metrics: metrics(),
         })
         .collect();
-    let site = Arc::new(Site::new(settings, routes, metrics()));
+    let site = Arc::new(Site::new(settings, routes, metrics(), Arc::new(ClientAuth::default())));
     let observer = Rc::new(WorkerObserver::detached(0));
     Rc::new(Context::new(Upstreams::new(observer.clone()), observer, site))
 }
@@ -125,7 +126,7 @@ fn handle_owned(
 }
 
 fn public(action: ActionSpec) -> Rc<Context> {
-    worker(settings(), vec![(PathMatch::Any, route(Access::Public, action))])
+    worker(settings(), vec![(PathMatch::Any, route(everybody(), action))])
 }
 
 fn status(answer: &str) -> &str {
@@ -175,7 +176,12 @@ fn a_request_that_no_route_serves_is_not_found() {
 
 #[test]
 fn a_route_without_a_policy_lets_nobody_in_and_tells_robots_so() {
-    let closed = || worker(settings(), vec![(PathMatch::Any, route(Access::Nobody, hello()))]);
+    let closed = || {
+        worker(
+            settings(),
+            vec![(PathMatch::Any, route(Policy::new(&PolicySpec::default()), hello()))],
+        )
+    };
     assert_eq!(status(&served(&closed(), "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")), "403");
     let robots = served(&closed(), "GET /robots.txt HTTP/1.1\r\nHost: a.example\r\n\r\n");
     assert!(robots.ends_with("User-agent: *\nDisallow: /"), "{robots}");
@@ -236,7 +242,7 @@ fn the_answer_to_head_has_no_body() {
 #[test]
 fn escaped_slashes_lead_to_the_normal_path_where_the_settings_say_so() {
     let redirecting = Settings { escaped_slashes: EscapedSlashes::Redirect, ..settings() };
-    let routes = vec![(PathMatch::Any, route(Access::Public, hello()))];
+    let routes = vec![(PathMatch::Any, route(everybody(), hello()))];
     let answer = served(
         &worker(redirecting, routes),
         "GET /a%2F%2Fevil?q HTTP/1.1\r\nHost: a.example:8080\r\n\r\n",
@@ -256,7 +262,7 @@ fn a_redirect_is_answered_with_the_headers_of_the_configuration() {
         strip_query: false,
     };
     let hsts = (HeaderName::from_static("x-a"), HeaderValue::from_static("1"));
-    let mut route = route(Access::Public, ActionSpec::Redirect(spec));
+    let mut route = route(everybody(), ActionSpec::Redirect(spec));
     route.response_headers = ResponseHeaderRules { set: vec![hsts], ..Default::default() };
     let worker = worker(settings(), vec![(PathMatch::Any, route)]);
     let answer = served(&worker, "GET /x?q HTTP/1.1\r\nHost: a.example:80\r\n\r\n");

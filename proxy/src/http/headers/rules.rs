@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::names::is_configurable;
 use crate::http::{
-    certificate::ClientCertificate,
+    access::Presented,
     spec::{HeaderRules, HeaderTemplate, TemplatePart},
 };
 
@@ -40,7 +40,7 @@ impl RequestRules {
     pub(in crate::http) fn apply(
         &self,
         headers: &mut HeaderMap,
-        certificate: Option<&ClientCertificate>,
+        certificate: Option<Presented<'_>>,
     ) {
         let values: Vec<(&HeaderName, HeaderValue)> = self
             .set
@@ -71,7 +71,7 @@ impl SetValue {
         }
     }
 
-    fn render(&self, headers: &HeaderMap, certificate: Option<&ClientCertificate>) -> HeaderValue {
+    fn render(&self, headers: &HeaderMap, certificate: Option<Presented<'_>>) -> HeaderValue {
         match self {
             SetValue::Fixed(value) => value.clone(),
             SetValue::Template(template) => template.render(headers, certificate),
@@ -80,9 +80,12 @@ impl SetValue {
 }
 
 impl HeaderTemplate {
-    /// What cannot be said in a header (a SAN with a line break) makes the value empty.
-    fn render(&self, headers: &HeaderMap, certificate: Option<&ClientCertificate>) -> HeaderValue {
+    /// What cannot be said in a header (a SAN with a line break) makes the value empty. Names are
+    /// those of a trusted certificate: Pomerium passes on whatever a client calls itself.
+    fn render(&self, headers: &HeaderMap, certificate: Option<Presented<'_>>) -> HeaderValue {
         let mut value = Vec::new();
+        let names = certificate.filter(|presented| presented.is_trusted);
+        let names = names.map(|presented| presented.certificate.names());
         for part in &self.0 {
             match part {
                 TemplatePart::Literal(text) => value.extend_from_slice(text.as_bytes()),
@@ -90,13 +93,15 @@ impl HeaderTemplate {
                     value.extend_from_slice(headers.get(name).map_or(b"", HeaderValue::as_bytes));
                 }
                 TemplatePart::ClientCertFingerprint => {
-                    value.extend(certificate.iter().flat_map(|c| c.fingerprint().bytes()));
+                    if let Some(presented) = certificate {
+                        value.extend(presented.certificate.fingerprint_hex().bytes());
+                    }
                 }
                 TemplatePart::ClientCertSanDns => {
-                    value.extend(certificate.iter().flat_map(|c| c.names().dns.bytes()));
+                    value.extend(names.iter().flat_map(|names| names.dns.bytes()));
                 }
                 TemplatePart::ClientCertSanEmail => {
-                    value.extend(certificate.iter().flat_map(|c| c.names().email.bytes()));
+                    value.extend(names.iter().flat_map(|names| names.email.bytes()));
                 }
             }
         }

@@ -70,6 +70,29 @@ impl<'a> Line<'a> {
         self.push(format_args!("{value}"));
     }
 
+    /// Several texts.
+    pub(crate) fn list<T: AsRef<str>>(&mut self, key: &str, values: &[T]) {
+        self.key(key);
+        match self.format {
+            LogFormat::Json => self.array(values),
+            LogFormat::Text => {
+                let values: Vec<&str> = values.iter().map(AsRef::as_ref).collect();
+                self.value(&values.join(","));
+            }
+        }
+    }
+
+    fn array<T: AsRef<str>>(&mut self, values: &[T]) {
+        self.out.push('[');
+        for (place, value) in values.iter().enumerate() {
+            if place > 0 {
+                self.out.push(',');
+            }
+            self.quoted(value.as_ref());
+        }
+        self.out.push(']');
+    }
+
     /// Issuer, subject and alternative names of a certificate.
     pub(crate) fn certificate(&mut self, key: &str, certificate: &CertificateSummary) {
         match self.format {
@@ -89,15 +112,8 @@ impl<'a> Line<'a> {
         self.first = true;
         self.text("issuer", &certificate.issuer);
         self.text("subject", &certificate.subject);
-        self.key("subjectAltName");
-        self.out.push('[');
-        for (place, name) in certificate.subject_alt_names.iter().enumerate() {
-            if place > 0 {
-                self.out.push(',');
-            }
-            self.quoted(name);
-        }
-        self.out.push_str("]}");
+        self.list("subjectAltName", &certificate.subject_alt_names);
+        self.out.push('}');
     }
 
     /// A value of our own that needs no quotes in text.

@@ -42,6 +42,7 @@ fn record(headers: &CapturedHeaders) -> RequestRecord<'_> {
         protocol: HttpProtocol::H2,
         tls_version: Some(TlsVersion::Tls13),
         client_certificate: None,
+        policy: None,
     }
 }
 

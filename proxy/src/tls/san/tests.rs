@@ -4,9 +4,11 @@ use crate::tls::{names, testing::der_of};
 /// By OpenSSL, with one name of each kind.
 const GOOD: &str = include_str!("../testdata/crl/good.crt.pem");
 
-fn allowed(certificate: &str, matchers: &[(SanKind, &str)]) -> bool {
-    let matchers: Vec<_> =
-        matchers.iter().map(|(kind, pattern)| SanMatcher::new(*kind, pattern).unwrap()).collect();
+fn allowed(certificate: &str, matchers: &[(AltNameKind, &str)]) -> bool {
+    let matchers: Vec<_> = matchers
+        .iter()
+        .map(|(kind, pattern)| AltNameMatcher::new(*kind, pattern).unwrap())
+        .collect();
     let der = der_of(certificate);
     is_allowed(&matchers, &names::parse(&der).unwrap())
 }
@@ -14,19 +16,19 @@ fn allowed(certificate: &str, matchers: &[(SanKind, &str)]) -> bool {
 fn dns(name: &str, patterns: &[&str]) -> bool {
     use crate::tls::testing::{leaf, pem, root};
     let certificate = pem(&root().issue(leaf(&[name])).der);
-    let matchers: Vec<_> = patterns.iter().map(|pattern| (SanKind::Dns, *pattern)).collect();
+    let matchers: Vec<_> = patterns.iter().map(|pattern| (AltNameKind::Dns, *pattern)).collect();
     allowed(&certificate, &matchers)
 }
 
 #[test]
 fn each_kind_is_matched_by_its_own_names() {
     let names = [
-        (SanKind::Dns, "good.example"),
-        (SanKind::Email, "good@example.com"),
-        (SanKind::IpAddress, "192.0.2.7"),
-        (SanKind::IpAddress, "2001:db8::7"),
-        (SanKind::Uri, "spiffe://example/good"),
-        (SanKind::UserPrincipalName, "ann@corp.example"),
+        (AltNameKind::Dns, "good.example"),
+        (AltNameKind::Email, "good@example.com"),
+        (AltNameKind::IpAddress, "192.0.2.7"),
+        (AltNameKind::IpAddress, "2001:db8::7"),
+        (AltNameKind::Uri, "spiffe://example/good"),
+        (AltNameKind::UserPrincipalName, "ann@corp.example"),
     ];
     for (kind, name) in names {
         let pattern = regex::escape(name);
@@ -39,11 +41,11 @@ fn each_kind_is_matched_by_its_own_names() {
 
 #[test]
 fn one_match_is_enough_and_without_matchers_none_is_needed() {
-    let no = (SanKind::Dns, "other");
+    let no = (AltNameKind::Dns, "other");
     assert!(allowed(GOOD, &[]));
     assert!(!allowed(GOOD, &[no]));
     assert!(!allowed(GOOD, &[no, no]));
-    assert!(allowed(GOOD, &[no, (SanKind::Email, ".*@example[.]com")]));
+    assert!(allowed(GOOD, &[no, (AltNameKind::Email, ".*@example[.]com")]));
 }
 
 #[test]
@@ -70,13 +72,13 @@ fn alternatives_and_flags_of_a_pattern_do_not_reach_around_its_anchors() {
 #[test]
 fn a_pattern_that_closes_the_group_around_it_is_none() {
     for pattern in ["a)|(?:b", "a)|.*(?:", "[", "(?"] {
-        assert!(SanMatcher::new(SanKind::Dns, pattern).is_err(), "{pattern}");
+        assert!(AltNameMatcher::new(AltNameKind::Dns, pattern).is_err(), "{pattern}");
     }
 }
 
 #[test]
 fn a_line_break_in_a_name_does_not_end_it() {
-    let matcher = SanMatcher::new(SanKind::Dns, "a[.]example").unwrap();
+    let matcher = AltNameMatcher::new(AltNameKind::Dns, "a[.]example").unwrap();
     assert!(!matcher.matches(&GeneralName::DNSName("a.example\n")));
     assert!(!matcher.matches(&GeneralName::DNSName("a.example\nevil")));
 }
@@ -93,15 +95,15 @@ fn a_principal_in_another_string_type_or_with_more_behind_it_is_none() {
 
 #[test]
 fn whatever_decides_changes_the_digest() {
-    let of = |matchers: &[(SanKind, &str)]| {
+    let of = |matchers: &[(AltNameKind, &str)]| {
         let matchers: Vec<_> =
-            matchers.iter().map(|(kind, text)| SanMatcher::new(*kind, text).unwrap()).collect();
+            matchers.iter().map(|(kind, text)| AltNameMatcher::new(*kind, text).unwrap()).collect();
         let mut all = Digest::default();
         digest(&matchers, &mut all);
         all.finish()
     };
-    assert_eq!(of(&[(SanKind::Dns, "a")]), of(&[(SanKind::Dns, "a")]));
-    assert_ne!(of(&[(SanKind::Dns, "a")]), of(&[]));
-    assert_ne!(of(&[(SanKind::Dns, "a")]), of(&[(SanKind::Uri, "a")]));
-    assert_ne!(of(&[(SanKind::Dns, "a")]), of(&[(SanKind::Dns, "b")]));
+    assert_eq!(of(&[(AltNameKind::Dns, "a")]), of(&[(AltNameKind::Dns, "a")]));
+    assert_ne!(of(&[(AltNameKind::Dns, "a")]), of(&[]));
+    assert_ne!(of(&[(AltNameKind::Dns, "a")]), of(&[(AltNameKind::Uri, "a")]));
+    assert_ne!(of(&[(AltNameKind::Dns, "a")]), of(&[(AltNameKind::Dns, "b")]));
 }

@@ -1,6 +1,7 @@
 //! Handshakes of rustls against rustls.
 
 mod client_certificates;
+mod policy_modes;
 mod resumption;
 mod revocation;
 
@@ -14,14 +15,16 @@ use rustls::{
 };
 
 use super::*;
+use crate::route::HostMatch;
 use crate::tls::{
     anchors::TrustAnchors,
     context::ConnectionContext,
     material::Identity,
+    spec::{ClientAuthMode, ClientAuthSpec, RouteClientAuth},
     testing::{
         Issued, NOW_S, TestClock, ca, client_leaf, handshake, handshake_as, leaf, root, self_signed,
     },
-    trust::ClientTrustSpec,
+    trust::{ClientTrust, ClientTrustSpec},
 };
 
 const NAME: &str = "a.example";
@@ -33,6 +36,8 @@ struct Bench {
     tickets: Arc<TicketKeys>,
     root: Issued,
     spec: ServerTlsSpec,
+    /// What [`Bench::demand`] has made the handshake judge by.
+    trust: Option<ClientTrustSpec>,
 }
 
 impl Bench {
@@ -42,11 +47,11 @@ impl Bench {
         let server = root.issue(leaf(&[NAME, "b.example"]));
         let spec = ServerTlsSpec {
             certificates: vec![server.identity()],
-            client_auth: None,
+            client_auth: ClientAuthSpec::default(),
             codec: Codec::Auto,
         };
         let tickets = TicketKeys::with_clock(Arc::<TestClock>::clone(&clock)).unwrap();
-        Bench { clock, tickets: Arc::new(tickets), root, spec }
+        Bench { clock, tickets: Arc::new(tickets), root, spec, trust: None }
     }
 
     /// Demands certificates issued by the root itself.
@@ -57,11 +62,26 @@ impl Bench {
     }
 
     fn demand(&mut self, anchors: Arc<TrustAnchors>, max_verify_depth: u32) {
-        self.spec.client_auth = Some(ClientTrustSpec::new(anchors, max_verify_depth));
+        self.judge_by(ClientTrustSpec::new(anchors, max_verify_depth));
+    }
+
+    fn judge_by(&mut self, trust: ClientTrustSpec) {
+        self.spec.client_auth.mode = ClientAuthMode::Require(Arc::new(ClientTrust::new(&trust)));
+        self.trust = Some(trust);
+    }
+
+    /// Asks for certificates that the root may have issued, without refusing any.
+    fn asking() -> Bench {
+        let mut bench = Bench::new();
+        let spec = ClientTrustSpec::new(bench.root.anchors(), 1);
+        let trust = Some(Arc::new(ClientTrust::new(&spec)));
+        bench.spec.client_auth.routes =
+            vec![RouteClientAuth { host: HostMatch::Exact(NAME.into()), looks: true, trust }];
+        bench
     }
 
     fn server(&self) -> Arc<ServerConfig> {
-        ServerTls::new(&self.spec, &self.tickets).unwrap().config(None)
+        ServerTls::new(&self.spec, &self.tickets).unwrap().config(Some(NAME))
     }
 
     fn client(

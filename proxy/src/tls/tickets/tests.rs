@@ -255,7 +255,7 @@ fn the_same_given_keys_open_each_others_tickets() {
 #[test]
 fn the_first_given_key_makes_tickets_and_all_open_them() {
     let (old, new) = (secret(1, 80), secret(2, 80));
-    let before = given(&[old.clone()]).seal(&SCOPE, &SESSION, b"plaintext").unwrap();
+    let before = given(std::slice::from_ref(&old)).seal(&SCOPE, &SESSION, b"plaintext").unwrap();
     let both = given(&[new.clone(), old.clone()]);
     assert!(both.open(&SCOPE, &before).is_some());
     let after = both.seal(&SCOPE, &SESSION, b"plaintext").unwrap();

@@ -272,9 +272,9 @@ fn upstream_tls_fails_closed() {
             ],
         ),
         (
-            "to: https://b\ntls_downstream_client_ca_file: x",
+            "to: https://b\ntls_downstream_client_ca_file: ''",
             &[
-                "config.yaml:5: routes[0].tls_downstream_client_ca_file: is not supported yet, and ignoring it would change who may do what (use `downstream_mtls.ca_file` for all routes until then)",
+                "config.yaml:5: routes[0].tls_downstream_client_ca_file: is empty (give it a value, or remove the key)",
             ],
         ),
     ]);

@@ -6,18 +6,21 @@ use super::{
 };
 use crate::tls::{
     crl::{CrlBundle, CrlRule},
-    san::{SanKind, SanMatcher},
+    san::{AltNameKind, AltNameMatcher},
     testing::DAY_S,
 };
 
 impl Bench {
-    fn trust(&mut self) -> &mut ClientTrustSpec {
-        self.spec.client_auth.as_mut().unwrap()
+    fn change(&mut self, change: impl FnOnce(&mut ClientTrustSpec)) {
+        let mut trust = self.trust.take().unwrap();
+        change(&mut trust);
+        self.judge_by(trust);
     }
 
     /// CRLs of a month: `pem` is any number of them.
     fn revoke(&mut self, pem: &str) {
-        self.trust().crls = Some(Arc::new(CrlBundle::from_pem(pem.as_bytes(), "a test").unwrap()));
+        let crls = Arc::new(CrlBundle::from_pem(pem.as_bytes(), "a test").unwrap());
+        self.change(|trust| trust.crls = Some(crls));
     }
 }
 
@@ -36,7 +39,7 @@ fn a_revoked_certificate_gets_certificate_revoked_and_its_neighbour_is_let_in() 
 #[test]
 fn an_intermediate_of_the_client_is_judged_by_the_crl_of_that_intermediate() {
     let mut bench = Bench::with_client_auth();
-    bench.trust().max_verify_depth = 2;
+    bench.change(|trust| trust.max_verify_depth = 2);
     let intermediate = bench.root.issue(ca("an intermediate"));
     let (revoked, good) = (intermediate.issue(client_leaf()), intermediate.issue(client_leaf()));
     bench.revoke(&intermediate.crl(&[&revoked]));
@@ -54,7 +57,7 @@ fn where_no_crl_can_tell_the_rule_decides_and_refuses_with_unknown_ca() {
     let client = bench.root.issue(client_leaf());
     bench.revoke(&self_signed(ca("another CA")).crl(&[]));
     assert_eq!(bench.present(&TLS13, &client).kind(), HandshakeKind::Full);
-    bench.trust().crl_rules.missing = CrlRule::Reject;
+    bench.change(|trust| trust.crl_rules.missing = CrlRule::Reject);
     let reason = "there is no CRL of its issuer";
     refused_with(&bench, &client, AlertDescription::UnknownCA, reason);
 
@@ -63,12 +66,12 @@ fn where_no_crl_can_tell_the_rule_decides_and_refuses_with_unknown_ca() {
     bench.clock.set(NOW_S + 31 * DAY_S);
     let reason = "the next CRL of its issuer was due at";
     refused_with(&bench, &client, AlertDescription::UnknownCA, reason);
-    bench.trust().crl_rules.stale = CrlRule::Allow;
+    bench.change(|trust| trust.crl_rules.stale = CrlRule::Allow);
     assert_eq!(bench.present(&TLS13, &client).kind(), HandshakeKind::Full);
 
     // Somebody else's signature under the CA's name is another matter.
     bench.revoke(&root().crl(&[]));
-    bench.trust().crl_rules.missing = CrlRule::Allow;
+    bench.change(|trust| trust.crl_rules.missing = CrlRule::Allow);
     let reason = "signed by another key than the issuer's";
     refused_with(&bench, &client, AlertDescription::UnknownCA, reason);
 }
@@ -77,10 +80,10 @@ fn where_no_crl_can_tell_the_rule_decides_and_refuses_with_unknown_ca() {
 fn a_name_that_is_not_allowed_gets_certificate_unknown() {
     let mut bench = Bench::with_client_auth();
     let client = bench.root.issue(client_leaf());
-    let dns = |pattern| SanMatcher::new(SanKind::Dns, pattern).unwrap();
-    bench.trust().alt_names = vec![dns("other[.]example"), dns("client[.]example")];
+    let dns = |pattern| AltNameMatcher::new(AltNameKind::Dns, pattern).unwrap();
+    bench.change(|trust| trust.alt_names = vec![dns("other[.]example"), dns("client[.]example")]);
     assert_eq!(bench.present(&TLS13, &client).kind(), HandshakeKind::Full);
-    bench.trust().alt_names = vec![dns("client"), dns("example")];
+    bench.change(|trust| trust.alt_names = vec![dns("client"), dns("example")]);
     let (alert, log) = refusal(&bench, &client);
     assert_eq!(alert, AlertDescription::CertificateUnknown);
     assert!(log.contains("no subject alternative name that is allowed"), "{log}");
@@ -88,13 +91,16 @@ fn a_name_that_is_not_allowed_gets_certificate_unknown() {
 
 #[test]
 fn a_session_is_resumed_only_under_the_same_crls_rules_and_names() {
-    let changes: [(&str, fn(&mut Bench)); 5] = [
+    type Change = fn(&mut Bench);
+    let changes: [(&str, Change); 5] = [
         ("nothing", |_| {}),
         ("another CRL", |bench| bench.revoke(&bench.root.crl(&[]))),
-        ("no CRL", |bench| bench.trust().crls = None),
-        ("another rule", |bench| bench.trust().crl_rules.missing = CrlRule::Reject),
+        ("no CRL", |bench| bench.change(|trust| trust.crls = None)),
+        ("another rule", |bench| bench.change(|trust| trust.crl_rules.missing = CrlRule::Reject)),
         ("names", |bench| {
-            bench.trust().alt_names = vec![SanMatcher::new(SanKind::Dns, ".*").unwrap()];
+            bench.change(|trust| {
+                trust.alt_names = vec![AltNameMatcher::new(AltNameKind::Dns, ".*").unwrap()];
+            });
         }),
     ];
     for (what, change) in changes {
@@ -114,7 +120,7 @@ fn a_session_is_resumed_only_under_the_same_crls_rules_and_names() {
 fn a_session_ends_when_the_crl_it_was_judged_by_goes_stale() {
     for (rule, resumed) in [(CrlRule::Reject, false), (CrlRule::Allow, true)] {
         let mut bench = Bench::with_client_auth();
-        bench.trust().crl_rules.stale = rule;
+        bench.change(|trust| trust.crl_rules.stale = rule);
         // Due in an hour, long before the session's own limits.
         bench.revoke(&bench.root.crl_until(&[], NOW_S + 3600));
         let server = bench.server();

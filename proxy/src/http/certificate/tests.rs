@@ -1,0 +1,116 @@
+use std::{sync::Arc, time::Duration};
+
+use rcgen::{CertificateParams, KeyPair, SanType};
+
+use super::*;
+use crate::tls::{ClientTrustSpec, TrustAnchors};
+
+fn self_signed(sans: Vec<SanType>) -> rcgen::Certificate {
+    let mut params = CertificateParams::default();
+    params.not_before = rcgen::date_time_ymd(2025, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2026, 1, 1);
+    params.subject_alt_names = sans;
+    params.self_signed(&KeyPair::generate().unwrap()).unwrap()
+}
+
+fn certificate(sans: Vec<SanType>) -> ClientCertificate {
+    ClientCertificate::new(&[self_signed(sans).der().clone()]).unwrap()
+}
+
+fn garbage() -> ClientCertificate {
+    ClientCertificate::new(&[CertificateDer::from(b"abc".to_vec())]).unwrap()
+}
+
+fn trust(pem: &str, max_verify_depth: u32) -> ClientTrust {
+    let anchors = Arc::new(TrustAnchors::from_pem(pem.as_bytes(), "a test").unwrap());
+    ClientTrust::new(&ClientTrustSpec::new(anchors, max_verify_depth))
+}
+
+/// Seconds since 1 January 2025.
+fn after_s(seconds: u64) -> UnixTime {
+    UnixTime::since_unix_epoch(Duration::from_secs(1_735_689_600 + seconds))
+}
+
+const YEAR_S: u64 = 365 * 24 * 60 * 60;
+
+#[test]
+fn names_are_joined_and_those_with_a_comma_left_out() {
+    let certificate = certificate(vec![
+        SanType::DnsName("a.example".try_into().unwrap()),
+        SanType::DnsName("b,c.example".try_into().unwrap()),
+        SanType::DnsName("d.example".try_into().unwrap()),
+        SanType::Rfc822Name("alice@example.com".try_into().unwrap()),
+        SanType::IpAddress("192.0.2.1".parse().unwrap()),
+    ]);
+    assert_eq!(certificate.names().dns, "a.example,d.example");
+    assert_eq!(certificate.names().email, "alice@example.com");
+    assert_eq!(certificate.fingerprint_hex().len(), 64);
+    assert_eq!(certificate.subject_alt_names(SanKind::Dns).len(), 3);
+    assert!(certificate.spki_hash().is_some());
+}
+
+#[test]
+fn what_cannot_be_read_has_no_names_but_a_fingerprint() {
+    let garbage = garbage();
+    assert_eq!(*garbage.names(), CertificateNames::default());
+    assert!(garbage.summary().is_none());
+    assert!(garbage.spki_hash().is_none());
+    assert!(garbage.identity(SanKind::Email).is_none());
+    assert_eq!(
+        garbage.fingerprint_hex(),
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    );
+}
+
+#[test]
+fn the_first_name_of_the_wanted_kind_says_who_the_user_is() {
+    let certificate = certificate(vec![
+        SanType::URI("spiffe://example/a".try_into().unwrap()),
+        SanType::Rfc822Name("alice@example.com".try_into().unwrap()),
+        SanType::Rfc822Name("root@example.com".try_into().unwrap()),
+    ]);
+    let by_email = certificate.identity(SanKind::Email).unwrap();
+    assert_eq!((&*by_email.user_id, &*by_email.email), ("alice@example.com", "alice@example.com"));
+    let by_uri = certificate.identity(SanKind::Uri).unwrap();
+    assert_eq!((&*by_uri.user_id, &*by_uri.email), ("spiffe://example/a", ""));
+}
+
+#[test]
+fn a_good_certificate_is_asked_for_its_dates_each_time() {
+    let made = self_signed(Vec::new());
+    let trust = trust(&made.pem(), 1);
+    let certificate = ClientCertificate::new(&[made.der().clone()]).unwrap();
+    assert!(certificate.judge(&trust, after_s(1)).is_ok());
+    assert!(certificate.judge(&trust, after_s(YEAR_S)).is_ok());
+    let late = certificate.judge(&trust, after_s(YEAR_S + 1));
+    assert!(matches!(late, Err(ChainError::Expired { .. })));
+    assert!(certificate.judge(&trust, after_s(2)).is_ok(), "the clock was set back");
+}
+
+#[test]
+fn a_certificate_that_was_too_young_is_good_once_it_is_old_enough() {
+    let made = self_signed(Vec::new());
+    let trust = trust(&made.pem(), 1);
+    let certificate = ClientCertificate::new(&[made.der().clone()]).unwrap();
+    let before = UnixTime::since_unix_epoch(Duration::from_secs(1_735_689_599));
+    assert!(matches!(certificate.judge(&trust, before), Err(ChainError::NotYetValid { .. })));
+    assert!(matches!(certificate.judge(&trust, before), Err(ChainError::NotYetValid { .. })));
+    assert!(certificate.judge(&trust, after_s(0)).is_ok());
+}
+
+#[test]
+fn each_trust_has_its_own_verdict_and_no_more_than_a_few_are_kept() {
+    let made = self_signed(Vec::new());
+    let (good, bad) = (trust(&made.pem(), 1), trust(&self_signed(Vec::new()).pem(), 1));
+    let certificate = ClientCertificate::new(&[made.der().clone()]).unwrap();
+    for _ in 0..2 {
+        assert!(certificate.judge(&good, after_s(1)).is_ok());
+        let refused = certificate.judge(&bad, after_s(1));
+        assert!(matches!(refused, Err(ChainError::ForeignSignature)), "{refused:?}");
+    }
+    for depth in 2..20 {
+        assert!(certificate.judge(&trust(&made.pem(), depth), after_s(1)).is_ok());
+    }
+    assert_eq!(certificate.verdicts.borrow().len(), MAX_VERDICTS);
+    assert!(certificate.judge(&bad, after_s(1)).is_err());
+}

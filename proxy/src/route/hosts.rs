@@ -1,0 +1,130 @@
+//! What holds for whole hosts, whatever the path.
+
+use std::collections::HashMap;
+
+use super::{HostMatch, WildcardHost, table::Pattern};
+
+/// A value for each host and host pattern of the routes, looked up by the rule of
+/// [`Table`](super::Table): a host that is named exactly gets nothing from patterns.
+#[derive(Debug, Clone)]
+pub struct HostMap<T> {
+    exact: HashMap<Box<str>, T>,
+    /// Patterns of one leading `*` and a literal that begins with a dot, by that literal.
+    suffixes: HashMap<Box<str>, T>,
+    /// All other patterns.
+    patterns: Vec<(WildcardHost, Pattern, T)>,
+}
+
+impl<T> Default for HostMap<T> {
+    fn default() -> Self {
+        HostMap { exact: HashMap::new(), suffixes: HashMap::new(), patterns: Vec::new() }
+    }
+}
+
+impl<T: Default> HostMap<T> {
+    /// The value of a host or pattern; a new one where there is none.
+    pub fn entry(&mut self, host: &HostMatch) -> &mut T {
+        let wildcard = match host {
+            HostMatch::Exact(host) => return self.exact.entry(host.clone()).or_default(),
+            HostMatch::Wildcard(wildcard) => wildcard,
+        };
+        if let Some(suffix) = wildcard.suffix() {
+            return self.suffixes.entry(suffix.into()).or_default();
+        }
+        let same = |(known, ..): &(WildcardHost, _, _)| known.pattern == wildcard.pattern;
+        let place = self.patterns.iter().position(same).unwrap_or(self.patterns.len());
+        if place == self.patterns.len() {
+            self.patterns.push((wildcard.clone(), Pattern::new(wildcard), T::default()));
+        }
+        &mut self.patterns[place].2
+    }
+}
+
+impl<T> HostMap<T> {
+    /// The values that a normalised host gets: its own alone, or those of every pattern that it
+    /// matches.
+    pub fn find<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a T> {
+        let exact = self.exact.get(host);
+        let dots = if self.suffixes.is_empty() { "" } else { host };
+        let by_suffix =
+            dots.match_indices('.').filter_map(|(dot, _)| self.suffixes.get(host.get(dot..)?));
+        let by_pattern = self
+            .patterns
+            .iter()
+            .filter(|(_, pattern, _)| pattern.matches(host))
+            .map(|(.., value)| value);
+        let by_wildcard = exact.is_none().then(|| by_suffix.chain(by_pattern));
+        exact.into_iter().chain(by_wildcard.into_iter().flatten())
+    }
+
+    /// The values of all patterns.
+    pub fn wildcards(&self) -> impl Iterator<Item = &T> {
+        self.suffixes.values().chain(self.patterns.iter().map(|(.., value)| value))
+    }
+
+    /// The same hosts with other values.
+    pub fn map<U>(self, mut change: impl FnMut(T) -> U) -> HostMap<U> {
+        HostMap {
+            exact: self.exact.into_iter().map(|(host, value)| (host, change(value))).collect(),
+            suffixes: self
+                .suffixes
+                .into_iter()
+                .map(|(host, value)| (host, change(value)))
+                .collect(),
+            patterns: self
+                .patterns
+                .into_iter()
+                .map(|(wildcard, pattern, value)| (wildcard, pattern, change(value)))
+                .collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use regex::Regex;
+
+    use super::*;
+
+    fn host(text: &str) -> HostMatch {
+        if !text.contains('*') {
+            return HostMatch::Exact(text.into());
+        }
+        let expression = text.split('*').map(regex::escape).collect::<Vec<_>>().join("(.*)");
+        let regex = Regex::new(&format!("\\A{expression}\\z")).unwrap();
+        HostMatch::Wildcard(WildcardHost { pattern: text.into(), regex })
+    }
+
+    fn map(hosts: &[&'static str]) -> HostMap<Vec<&'static str>> {
+        let mut map: HostMap<Vec<_>> = HostMap::default();
+        for text in hosts {
+            map.entry(&host(text)).push(*text);
+        }
+        map
+    }
+
+    fn found(map: &HostMap<Vec<&'static str>>, host: &str) -> Vec<&'static str> {
+        let mut found: Vec<_> = map.find(host).flatten().copied().collect();
+        found.sort_unstable();
+        found
+    }
+
+    #[test]
+    fn a_host_of_its_own_gets_nothing_from_patterns() {
+        let map = map(&["a.example", "*.example", "a.example"]);
+        assert_eq!(found(&map, "a.example"), ["a.example", "a.example"]);
+        assert_eq!(found(&map, "b.example"), ["*.example"]);
+        assert!(found(&map, "example").is_empty());
+    }
+
+    #[test]
+    fn every_pattern_that_matches_counts() {
+        let map = map(&["*.example", "*.b.example", "a*.example", "*", "a*.example"]);
+        assert_eq!(
+            found(&map, "a.b.example"),
+            ["*", "*.b.example", "*.example", "a*.example", "a*.example"]
+        );
+        assert_eq!(found(&map, "c.example"), ["*", "*.example"]);
+        assert_eq!(map.wildcards().count(), 4);
+    }
+}

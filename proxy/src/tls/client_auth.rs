@@ -1,0 +1,201 @@
+//! What clients are asked for in the handshake, by the server they name.
+//!
+//! In the policy modes a client is asked for a certificate only where a route of that host looks at
+//! it. What a host asks for is its *scope*; hosts of one scope share a TLS configuration, and
+//! requests for one may come on a connection to the other.
+
+use std::sync::Arc;
+
+use super::{
+    spec::{ClientAuthMode, ClientAuthSpec, RouteClientAuth},
+    trust::ClientTrust,
+};
+use crate::route::HostMap;
+
+/// What each host asks its clients for; part of a snapshot. By default nobody is asked.
+#[derive(Debug)]
+pub struct ClientAuth {
+    hosts: HostMap<usize>,
+    /// For names that match several patterns of different scopes.
+    several: usize,
+    /// For connections without a name, or with one that no route serves.
+    other: usize,
+    /// At least one.
+    scopes: Vec<Scope>,
+}
+
+/// What is asked for in a handshake.
+#[derive(Debug, Clone)]
+pub(super) enum Scope {
+    /// Nothing.
+    Open,
+    /// A certificate, which is judged with the requests.
+    Request(CertificateRequest),
+    /// A certificate that this finds good, or there is no connection.
+    Require(Arc<ClientTrust>),
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct CertificateRequest {
+    /// By which certificates will be judged, each once, in a fixed order; empty where a policy
+    /// names certificates and no CA.
+    pub(super) trusts: Vec<Arc<ClientTrust>>,
+    /// Every route of the host looks at the certificate.
+    pub(super) always: bool,
+}
+
+impl Default for ClientAuth {
+    fn default() -> Self {
+        ClientAuth::uniform(Scope::Open)
+    }
+}
+
+impl ClientAuth {
+    /// Compiles what is configured.
+    pub fn new(spec: &ClientAuthSpec) -> ClientAuth {
+        match &spec.mode {
+            ClientAuthMode::Require(trust) => ClientAuth::uniform(Scope::Require(trust.clone())),
+            ClientAuthMode::Request { everywhere: false } => ClientAuth::where_needed(&spec.routes),
+            ClientAuthMode::Request { everywhere: true } => {
+                let mut all = Wanted::default();
+                spec.routes.iter().for_each(|route| all.add_asked(route));
+                ClientAuth::uniform(Scope::from(all))
+            }
+        }
+    }
+
+    /// Whether clients that name this server, normalised, are asked for a certificate.
+    pub fn asks(&self, server_name: Option<&str>) -> bool {
+        !matches!(self.scopes.get(self.scope(server_name)), None | Some(Scope::Open))
+    }
+
+    /// Whether a connection whose handshake named `server_name` was asked for all that one to
+    /// `host` would have been: both normalised, by the same rule.
+    ///
+    /// A connection without a name, or with one that no route serves, was asked for a certificate
+    /// of any CA there is.
+    pub fn covers(&self, server_name: Option<&str>, host: &str) -> bool {
+        if server_name == Some(host) {
+            return true;
+        }
+        let asked = self.scope(server_name);
+        asked == self.other || asked == self.scope(Some(host))
+    }
+
+    pub(super) fn scopes(&self) -> &[Scope] {
+        &self.scopes
+    }
+
+    /// The place in [`ClientAuth::scopes`].
+    pub(super) fn scope(&self, server_name: Option<&str>) -> usize {
+        if self.scopes.len() == 1 {
+            return 0;
+        }
+        let mut found = server_name.into_iter().flat_map(|name| self.hosts.find(name).copied());
+        match found.next() {
+            None => self.other,
+            Some(first) if found.all(|next| next == first) => first,
+            Some(_) => self.several,
+        }
+    }
+
+    fn uniform(scope: Scope) -> ClientAuth {
+        ClientAuth { hosts: HostMap::default(), several: 0, other: 0, scopes: vec![scope] }
+    }
+
+    fn where_needed(routes: &[RouteClientAuth]) -> ClientAuth {
+        let mut hosts: HostMap<Wanted> = HostMap::default();
+        let mut all = Wanted::default();
+        for route in routes {
+            hosts.entry(&route.host).add(route);
+            if route.looks {
+                all.add_asked(route);
+            }
+        }
+        let mut several = Wanted::default();
+        hosts.wildcards().for_each(|wanted| several.add_all(wanted));
+        let mut scopes = Scopes::default();
+        let other = scopes.place(all);
+        let several = scopes.place(several);
+        let hosts = hosts.map(|wanted| scopes.place(wanted));
+        ClientAuth { hosts, several, other, scopes: scopes.0 }
+    }
+}
+
+/// What the routes of a host want together.
+#[derive(Debug, Default)]
+struct Wanted {
+    asks: bool,
+    /// Some route does not look.
+    mixed: bool,
+    trusts: Vec<Arc<ClientTrust>>,
+}
+
+impl Wanted {
+    fn add(&mut self, route: &RouteClientAuth) {
+        if route.looks {
+            self.asks = true;
+            self.trusts.extend(route.trust.clone());
+        } else {
+            self.mixed = true;
+        }
+    }
+
+    /// As a part of a whole of which nothing is said but what it asks for.
+    fn add_asked(&mut self, route: &RouteClientAuth) {
+        self.mixed = true;
+        self.asks |= route.looks || route.trust.is_some();
+        self.trusts.extend(route.trust.clone());
+    }
+
+    fn add_all(&mut self, other: &Wanted) {
+        self.mixed |= other.mixed || !other.asks;
+        self.asks |= other.asks;
+        self.trusts.extend(other.trusts.iter().cloned());
+    }
+}
+
+impl From<Wanted> for Scope {
+    fn from(wanted: Wanted) -> Scope {
+        if !wanted.asks {
+            return Scope::Open;
+        }
+        let mut trusts = wanted.trusts;
+        trusts.sort_by_key(|trust| trust.digest());
+        trusts.dedup_by_key(|trust| trust.digest());
+        Scope::Request(CertificateRequest { trusts, always: !wanted.mixed })
+    }
+}
+
+/// Each scope once.
+#[derive(Default)]
+struct Scopes(Vec<Scope>);
+
+impl Scopes {
+    fn place(&mut self, wanted: Wanted) -> usize {
+        let scope = Scope::from(wanted);
+        let known = self.0.iter().position(|known| known.is_same_as(&scope));
+        known.unwrap_or_else(|| {
+            self.0.push(scope);
+            self.0.len() - 1
+        })
+    }
+}
+
+impl Scope {
+    fn is_same_as(&self, other: &Scope) -> bool {
+        match (self, other) {
+            (Scope::Open, Scope::Open) => true,
+            (Scope::Request(one), Scope::Request(other)) => {
+                let digests = |request: &CertificateRequest| -> Vec<_> {
+                    request.trusts.iter().map(|trust| trust.digest()).collect()
+                };
+                one.always == other.always && digests(one) == digests(other)
+            }
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

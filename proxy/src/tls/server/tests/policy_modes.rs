@@ -1,0 +1,178 @@
+//! Where certificates are asked for and judged with the requests.
+
+use rustls::{pki_types::CertificateDer, sign::CertifiedKey};
+
+use super::*;
+use crate::tls::testing::Outcome;
+
+fn present(
+    bench: &Bench,
+    version: &'static SupportedProtocolVersion,
+    identity: Arc<Identity>,
+) -> Outcome {
+    handshake(&bench.client(version, Some(identity)), &bench.server(), NAME)
+}
+
+/// A chain with the key of another.
+fn with_chain(chain: Vec<CertificateDer<'static>>, key: &Identity) -> Arc<Identity> {
+    let mut certified = CertifiedKey::clone(&key.certified);
+    certified.cert = chain;
+    Arc::new(Identity {
+        certified: Arc::new(certified),
+        origin: String::new(),
+        digest: [0; 32],
+        names: Vec::new(),
+        not_after_s: 0,
+    })
+}
+
+#[test]
+fn any_certificate_that_can_be_read_passes_the_handshake() {
+    let bench = Bench::asking();
+    let mut expired = client_leaf();
+    expired.not_after = rcgen::date_time_ymd(2029, 12, 31);
+    let stranger = self_signed(ca("another root"));
+    for client in [
+        bench.root.issue(client_leaf()),
+        bench.root.issue(expired),
+        stranger.issue(client_leaf()),
+        self_signed(client_leaf()),
+        stranger,
+    ] {
+        for version in VERSIONS {
+            let outcome = present(&bench, version, client.identity());
+            assert_eq!(outcome.kind(), HandshakeKind::Full);
+            assert_eq!(outcome.server.peer_certificates().unwrap()[0], client.der);
+        }
+    }
+}
+
+#[test]
+fn a_client_without_a_certificate_passes_too() {
+    for version in VERSIONS {
+        let bench = Bench::asking();
+        let outcome = handshake(&bench.client(version, None), &bench.server(), NAME);
+        assert_eq!(outcome.kind(), HandshakeKind::Full);
+        assert!(outcome.server.peer_certificates().is_none());
+    }
+}
+
+#[test]
+fn a_certificate_that_is_not_the_clients_own_fails() {
+    let bench = Bench::asking();
+    let victim = bench.root.issue(client_leaf()).identity();
+    let thief = bench.root.issue(client_leaf()).identity();
+    for version in VERSIONS {
+        let outcome = present(&bench, version, with_chain(victim.certified.cert.clone(), &thief));
+        assert_eq!(outcome.alert_to_client(), AlertDescription::DecryptError);
+    }
+}
+
+#[test]
+fn what_cannot_be_read_fails_and_is_told() {
+    let bench = Bench::asking();
+    let identity = bench.root.issue(client_leaf()).identity();
+    let garbage = with_chain(vec![vec![0x30, 0x03, 0x02, 0x01, 0x00].into()], &identity);
+    for version in VERSIONS {
+        let outcome = present(&bench, version, Arc::clone(&garbage));
+        assert_eq!(outcome.alert_to_client(), AlertDescription::BadCertificate);
+        assert!(outcome.context.client_rejection().unwrap().reason.contains("cannot be parsed"));
+    }
+}
+
+#[test]
+fn only_hosts_that_look_ask_and_share_their_configuration() {
+    let mut bench = Bench::asking();
+    let mut route = bench.spec.client_auth.routes[0].clone();
+    route.host = HostMatch::Exact("b.example".into());
+    bench.spec.client_auth.routes.push(route.clone());
+    route.host = HostMatch::Exact("open.example".into());
+    route.looks = false;
+    bench.spec.client_auth.routes.push(route);
+    let tls = ServerTls::new(&bench.spec, &bench.tickets).unwrap();
+    let asks = |name| tls.client_auth().asks(name);
+    assert!(asks(Some(NAME)) && asks(None) && asks(Some("unknown.example")));
+    assert!(!asks(Some("open.example")));
+    assert!(Arc::ptr_eq(&tls.config(Some(NAME)), &tls.config(Some("b.example"))));
+}
+
+#[test]
+fn where_every_route_looks_a_session_without_a_certificate_is_not_resumed() {
+    for version in VERSIONS {
+        let mut bench = Bench::asking();
+        let client = bench.client(version, None);
+        assert!(!resumes(&client, &bench.server(), NAME));
+        assert!(!resumes(&client, &bench.server(), NAME), "it may have got a certificate since");
+        // Where some route serves it all the same, it is.
+        let mut open = bench.spec.client_auth.routes[0].clone();
+        open.looks = false;
+        bench.spec.client_auth.routes.push(open);
+        assert!(!resumes(&client, &bench.server(), NAME));
+        assert!(resumes(&client, &bench.server(), NAME));
+    }
+}
+
+#[test]
+fn a_session_resumes_with_its_certificate_until_that_expires() {
+    for version in VERSIONS {
+        let bench = Bench::asking();
+        let issued = bench.root.issue(client_leaf());
+        let end_s = issued.params.not_after.unix_timestamp();
+        let client = bench.client(version, Some(issued.identity()));
+        bench.clock.set(end_s - 100);
+        assert!(!resumes(&client, &bench.server(), NAME));
+        let outcome = handshake(&client, &bench.server(), NAME);
+        assert_eq!(outcome.kind(), HandshakeKind::Resumed);
+        assert_eq!(outcome.server.peer_certificates().unwrap()[0], issued.der);
+        bench.clock.set(end_s + 1);
+        assert!(!resumes(&client, &bench.server(), NAME));
+    }
+}
+
+/// The matrix: what a session was made under, against what it is to be resumed under.
+#[test]
+fn a_session_resumes_only_where_nothing_that_matters_has_changed() {
+    type Setting = (&'static str, fn(&mut Bench, &Issued));
+    let settings: [Setting; 7] = [
+        ("nobody is asked", |bench, _| bench.spec.client_auth = ClientAuthSpec::default()),
+        ("the root is named", |_, _| {}),
+        ("the root, deeper", |bench, _| ask_for(bench, &[bench.root.anchors()], 2)),
+        ("another root is named", |bench, other| ask_for(bench, &[other.anchors()], 1)),
+        ("both are named", |bench, other| {
+            ask_for(bench, &[bench.root.anchors(), other.anchors()], 1);
+        }),
+        ("the root is required", |bench, _| bench.demand(bench.root.anchors(), 1)),
+        ("another protocol", |bench, _| bench.spec.codec = Codec::Http2),
+    ];
+    let other = self_signed(ca("another root"));
+    for version in VERSIONS {
+        for (made_under, make) in settings {
+            for (resumed_under, change) in settings {
+                let mut bench = Bench::asking();
+                let at_first = bench.spec.clone();
+                let client = bench.root.issue(client_leaf()).identity();
+                let client = bench.client(version, Some(client));
+                make(&mut bench, &other);
+                assert!(!resumes(&client, &bench.server(), NAME));
+                bench.spec = at_first;
+                change(&mut bench, &other);
+                let kind = handshake(&client, &bench.server(), NAME).server.handshake_kind();
+                assert_eq!(
+                    kind == Some(HandshakeKind::Resumed),
+                    made_under == resumed_under,
+                    "{version:?}: {made_under}, then {resumed_under}"
+                );
+            }
+        }
+    }
+}
+
+fn ask_for(bench: &mut Bench, anchors: &[Arc<TrustAnchors>], max_verify_depth: u32) {
+    let host = || HostMatch::Exact(NAME.into());
+    let routes = anchors.iter().map(|anchors| {
+        let spec = ClientTrustSpec::new(Arc::clone(anchors), max_verify_depth);
+        let trust = Some(Arc::new(ClientTrust::new(&spec)));
+        RouteClientAuth { host: host(), looks: true, trust }
+    });
+    bench.spec.client_auth.routes = routes.collect();
+}
