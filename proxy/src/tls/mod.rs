@@ -9,6 +9,7 @@ mod crl;
 mod der;
 mod engine;
 mod material;
+mod memory;
 mod names;
 mod provider;
 mod san;

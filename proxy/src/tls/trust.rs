@@ -13,7 +13,7 @@ use super::{
     chain::{ChainError, ChainVerifier, Purpose},
     crl::{self, CrlBundle, CrlRules, Revocation},
     material::Digest,
-    names,
+    memory, names,
     san::{self, AltNameMatcher},
     validity::Validity,
 };
@@ -62,6 +62,12 @@ pub struct Judged {
     chain_validity: Validity,
 }
 
+impl Judged {
+    pub(super) fn new(chain_validity: Validity, crl_validity: Validity) -> Judged {
+        Judged { validity: chain_validity.intersection(crl_validity), chain_validity }
+    }
+}
+
 impl ClientTrust {
     /// Compiles what is configured.
     pub fn new(spec: &ClientTrustSpec) -> ClientTrust {
@@ -75,9 +81,28 @@ impl ClientTrust {
         }
     }
 
-    /// Judges a chain in full, signatures included. That the client holds the leaf's key is not
-    /// looked at here.
+    /// Judges a chain in full, signatures included, unless this thread has found it good before:
+    /// then only what time changes is looked at. That the client holds the leaf's key is not looked
+    /// at here.
     pub fn judge(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<Judged, ChainError> {
+        let key = memory::Key::new(&self.digest, leaf, intermediates);
+        if let Some(judged) = memory::recall(&key) {
+            if self.still_good(&judged, now).is_ok() {
+                return Ok(judged);
+            }
+            memory::forget(&key);
+        }
+        let judged = self.judge_anew(leaf, intermediates, now)?;
+        memory::remember(key, judged);
+        Ok(judged)
+    }
+
+    fn judge_anew(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
@@ -96,7 +121,7 @@ impl ClientTrust {
             }
             None => Validity::ALWAYS,
         };
-        Ok(Judged { validity: chain_validity.intersection(crl_validity), chain_validity })
+        Ok(Judged::new(chain_validity, crl_validity))
     }
 
     /// Whether a chain found good by a trust of the same [`ClientTrust::digest`] is so now: what
@@ -140,6 +165,7 @@ fn digest(spec: &ClientTrustSpec) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::crl::RevocationError;
     use crate::tls::testing::{DAY_S, NOW_S, at, client_leaf, root};
 
     #[test]
@@ -157,6 +183,76 @@ mod tests {
         // A clock may also be set back.
         let early = trust.still_good(&judged, at(judged.validity.not_before_s - DAY_S));
         assert!(matches!(early, Err(ChainError::NotYetValid { .. })));
+    }
+
+    #[test]
+    fn a_chain_is_verified_once_and_anew_when_its_time_is_over() {
+        let (root, other) = (root(), root());
+        let client = root.issue(client_leaf());
+        let trust = ClientTrust::new(&ClientTrustSpec::new(root.anchors(), 1));
+        let first = trust.judge(&client.der, &[], at(NOW_S)).unwrap();
+        let key = memory::Key::new(&trust.digest(), &client.der, &[]);
+        assert_eq!(memory::recall(&key), Some(first));
+        assert_eq!(trust.judge(&client.der, &[], at(NOW_S)).unwrap(), first);
+        // What is remembered is believed: nothing could verify this.
+        let nonsense = CertificateDer::from(b"nonsense".to_vec());
+        assert!(trust.judge(&nonsense, &[], at(NOW_S)).is_err());
+        memory::remember(memory::Key::new(&trust.digest(), &nonsense, &[]), first);
+        assert_eq!(trust.judge(&nonsense, &[], at(NOW_S)).unwrap(), first);
+        // A trust of another digest remembers nothing of it.
+        let stranger = ClientTrust::new(&ClientTrustSpec::new(other.anchors(), 1));
+        assert!(stranger.judge(&client.der, &[], at(NOW_S)).is_err());
+
+        let late = trust.judge(&client.der, &[], at(first.validity.not_after_s + 1));
+        assert!(matches!(late, Err(ChainError::Expired { .. })), "{late:?}");
+        assert_eq!(memory::recall(&key), None, "dropped with the end of its time");
+    }
+
+    #[test]
+    fn a_refusal_is_not_remembered() {
+        let root = root();
+        let client = root.issue(client_leaf());
+        let trust = ClientTrust::new(&ClientTrustSpec::new(root.anchors(), 1));
+        assert!(trust.judge(&client.der, &[], at(0)).is_err());
+        assert!(trust.judge(&client.der, &[], at(NOW_S)).is_ok());
+    }
+
+    #[test]
+    fn a_chain_remembered_under_one_crl_is_judged_anew_under_the_next() {
+        let root = root();
+        let client = root.issue(client_leaf());
+        let trust = |crl: String| {
+            let crls = CrlBundle::from_pem(crl.as_bytes(), "a test").unwrap();
+            let spec = ClientTrustSpec::new(root.anchors(), 1);
+            ClientTrust::new(&ClientTrustSpec { crls: Some(Arc::new(crls)), ..spec })
+        };
+        let before = trust(root.crl(&[]));
+        let judged = before.judge(&client.der, &[], at(NOW_S)).unwrap();
+        assert!(before.still_good(&judged, at(NOW_S)).is_ok());
+        let after = trust(root.crl(&[&client]));
+        assert_ne!(before.digest(), after.digest(), "so that a connection asks again");
+        let revoked = after.judge(&client.der, &[], at(NOW_S));
+        assert!(
+            matches!(revoked, Err(ChainError::Revocation(RevocationError::Revoked))),
+            "{revoked:?}"
+        );
+    }
+
+    #[test]
+    fn a_chain_found_good_stops_being_so_with_its_crl() {
+        let root = root();
+        let client = root.issue(client_leaf());
+        let crls = CrlBundle::from_pem(root.crl_until(&[], NOW_S + 60).as_bytes(), "a test");
+        let crls = Some(Arc::new(crls.unwrap()));
+        let spec = ClientTrustSpec { crls, ..ClientTrustSpec::new(root.anchors(), 1) };
+        let trust = ClientTrust::new(&spec);
+        let judged = trust.judge(&client.der, &[], at(NOW_S)).unwrap();
+        assert!(trust.still_good(&judged, at(NOW_S + 60)).is_ok());
+        let stale = trust.still_good(&judged, at(NOW_S + 61));
+        assert!(
+            matches!(stale, Err(ChainError::Revocation(RevocationError::Stale { .. }))),
+            "{stale:?}"
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::tls::{
 };
 
 impl Bench {
-    fn change(&mut self, change: impl FnOnce(&mut ClientTrustSpec)) {
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut ClientTrustSpec)) {
         let mut trust = self.trust.take().unwrap();
         change(&mut trust);
         self.judge_by(trust);
