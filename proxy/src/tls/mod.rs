@@ -11,6 +11,8 @@ mod engine;
 mod material;
 mod memory;
 mod names;
+#[cfg(test)]
+mod oracle;
 mod provider;
 mod san;
 mod select;

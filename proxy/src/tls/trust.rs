@@ -166,6 +166,7 @@ fn digest(spec: &ClientTrustSpec) -> [u8; 32] {
 mod tests {
     use super::*;
     use crate::tls::crl::RevocationError;
+    use crate::tls::oracle;
     use crate::tls::testing::{DAY_S, NOW_S, at, client_leaf, root};
 
     #[test]
@@ -253,6 +254,14 @@ mod tests {
             matches!(stale, Err(ChainError::Revocation(RevocationError::Stale { .. }))),
             "{stale:?}"
         );
+    }
+
+    #[test]
+    fn of_the_fuzz_corpus_one_certificate_is_good() {
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/certificate");
+        let files = std::fs::read_dir(corpus).unwrap().map(|file| file.unwrap());
+        let good = files.filter(|file| oracle::judge(&std::fs::read(file.path()).unwrap()));
+        assert_eq!(good.map(|file| file.file_name()).collect::<Vec<_>>(), ["good"]);
     }
 
     #[test]

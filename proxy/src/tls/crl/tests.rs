@@ -10,6 +10,7 @@ macro_rules! testdata {
 }
 
 mod lookup;
+mod oracle;
 mod parsing;
 
 const CA: &str = testdata!("ca.crt");
@@ -26,4 +27,14 @@ fn bundle(pem: &str) -> Arc<CrlBundle> {
 
 fn anchors(pem: &str) -> TrustAnchors {
     TrustAnchors::from_pem(pem.as_bytes(), "a test").unwrap()
+}
+
+#[test]
+fn the_fuzz_corpus_is_read_as_webpki_reads_it() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/crl");
+    let files = std::fs::read_dir(corpus).unwrap();
+    let read = files.filter(|file| {
+        oracle::compare(&std::fs::read(file.as_ref().unwrap().path()).unwrap())
+    });
+    assert!(read.count() >= 8);
 }
