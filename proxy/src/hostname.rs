@@ -24,3 +24,20 @@ pub(crate) fn normalise(name: &str) -> Option<Box<str>> {
     }
     Some(name.to_ascii_lowercase().into_boxed_str())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_name_has_one_form() {
+        for name in ["a.example", "A.Example", "a.example."] {
+            assert_eq!(normalise(name).as_deref(), Some("a.example"));
+        }
+        for bad in ["", ".", "a..b", ".a", "a..", "a b", "*.a", "é.example", "a:1"] {
+            assert_eq!(normalise(bad), None, "{bad:?}");
+        }
+        assert!(normalise(&"a".repeat(253)).is_some());
+        assert!(normalise(&"a".repeat(254)).is_none());
+    }
+}

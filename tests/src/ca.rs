@@ -46,9 +46,10 @@ impl Ca {
     pub fn issue(&self, name: &str, alt_names: &str) -> Pair {
         let file = |extension: &str| self.dir.join(format!("{name}.{extension}"));
         let pair = Pair { cert: file("pem"), key: file("key") };
-        self.openssl(&["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"], |c| {
-            c.arg("-out").arg(&pair.key)
-        });
+        self.openssl(
+            &["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
+            |c| c.arg("-out").arg(&pair.key),
+        );
         self.openssl(&["req", "-new", "-subj", &format!("/CN={name}"), "-key"], |c| {
             c.arg(&pair.key).arg("-out").arg(file("csr")).arg("-config").arg(self.dir.join("cnf"))
         });

@@ -7,6 +7,7 @@
 
 pub mod backend;
 pub mod ca;
+pub mod chains;
 pub mod curl;
 pub mod grpc;
 pub mod http;

@@ -127,9 +127,8 @@ fn all_errors_are_reported_at_once_with_file_line_key_and_hint() {
 fn keys_for_later_are_refused_where_ignoring_them_would_open_a_door() {
     let of_route = |line: &str| format!("{}    {line}\n", good(""));
     for (key, text) in [
-        ("policy", of_route("policy: [{allow: {or: [{email: {is: a@b.c}}]}}]")),
-        ("allowed_users", of_route("allowed_users: [a@b.c]")),
-        ("tls_downstream_client_ca_file", of_route("tls_downstream_client_ca_file: /x")),
+        ("sub_policies", of_route("sub_policies: [{}]")),
+        ("mcp", of_route("mcp: {server: {}}")),
         ("crl_file", good("downstream_mtls: {crl_file: /x}")),
     ] {
         let checked = check(&text);

@@ -1,269 +1,89 @@
-//! The guide "Client-side mTLS", its certificate part: who gets in, and which alert the others
-//! really see.
+//! The guide "Client-side mTLS With Pomerium" in full, with its `policy:`. There is no identity
+//! provider to sign in with: the certificate says who its holder is.
 
-use portcullis_tests::{
-    Backend, Pair, Proxy, Raw,
-    openssl::{self, SClient, get},
-    pki,
-    process::run,
-    proxy::Config,
-    raw::TlsOptions,
-    tempdir::TempDir,
-    tools::need,
-    wire::End,
-};
+use portcullis_tests::{Backend, Proxy, openssl::SClient, openssl::get, pki, proxy::Config};
 
-const NAME: &str = "mtls.localhost.pomerium.io";
+const NAME: &str = "verify.localhost.pomerium.io";
 
-fn guide(backend: &Backend) -> Config {
-    Proxy::config().reject_connection(&pki().ca()).forward("mtls", &backend.url(), "")
+/// The guide's file, by either generation of the key that names the CA.
+fn guide(backend: &Backend, ca: &str, domain: &str) -> Config {
+    let server = pki().server();
+    Proxy::config()
+        .certificates(&[])
+        .global("authenticate_service_url: https://authenticate.localhost.pomerium.io")
+        .global("idp_provider: google\nidp_client_id: REPLACE_ME\nidp_client_secret: REPLACE_ME")
+        .global(&format!(
+            "certificate_file: {}\ncertificate_key_file: {}",
+            server.cert.display(),
+            server.key.display()
+        ))
+        .global(ca)
+        .own("client_certificate_identity", "email")
+        .route_as_is(&format!(
+            "from: https://{NAME}\nto: {}\npass_identity_headers: true\npolicy:\n- allow:\n    \
+             or:\n    - domain:\n        is: {domain}",
+            backend.url()
+        ))
 }
 
-/// How a connection with this certificate ends, when one request is sent on it.
-fn end(proxy: &Proxy, client: Option<Pair>, tls12: bool) -> End {
-    let mut options = TlsOptions::name(NAME);
-    options.client = client;
-    options.tls12 = tls12;
-    match Raw::try_tls(proxy.address(), &options) {
-        Err(end) => end,
-        Ok(mut raw) => {
-            raw.send(get(NAME));
-            raw.to_end().end
+fn both_generations() -> [String; 2] {
+    let ca = pki().ca();
+    let ca = ca.display();
+    [format!("client_ca_file: {ca}"), format!("downstream_mtls:\n  ca_file: {ca}")]
+}
+
+#[test]
+fn whoever_has_a_certificate_of_the_domain_gets_in() {
+    for ca in both_generations() {
+        let backend = Backend::text("inside");
+        let proxy = guide(&backend, &ca, "localhost.pomerium.io").start();
+        for tls in ["1.2", "1.3"] {
+            for http in ["--http1.1", "--http2"] {
+                let curl = proxy.curl("verify", "/").client(&pki().client());
+                let fetched = curl.args([http, "--tls-max", tls]).ok();
+                assert_eq!(fetched.text(), "inside", "TLS {tls} {http}: {fetched:?}");
+            }
         }
+        assert_eq!(proxy.curl("verify", "/").ok().status, 495, "without a certificate");
+        let stranger = pki().pair("other/client");
+        assert_eq!(proxy.curl("verify", "/").client(&stranger).ok().status, 495);
     }
 }
 
 #[test]
-fn a_client_with_a_certificate_gets_in_by_every_version_of_tls_and_http() {
+fn a_certificate_of_another_domain_is_forbidden() {
     let backend = Backend::text("inside");
-    let proxy = guide(&backend).start();
-    for tls in ["1.2", "1.3"] {
-        for http in ["--http1.1", "--http2"] {
-            let fetched =
-                proxy.curl("mtls", "/").client(&pki().client()).args([http, "--tls-max", tls]).ok();
-            assert_eq!(fetched.text(), "inside", "TLS {tls} {http}: {fetched:?}");
-        }
-    }
+    let [ca, _] = both_generations();
+    let proxy = guide(&backend, &ca, "example.com").start();
+    let fetched = proxy.curl("verify", "/mine").client(&pki().client()).ok();
+    assert_eq!(fetched.status, 403, "{fetched:?}");
+    let record = proxy.wait_for_access("/mine");
+    assert_eq!(record["allow-why-false"], serde_json::json!(["domain-unauthorized"]), "{record}");
 }
 
 #[test]
-fn a_client_without_a_certificate_is_refused_by_alert_116() {
+fn without_a_source_of_identity_its_policy_lets_nobody_in_and_the_log_says_why() {
     let backend = Backend::text("inside");
-    let proxy = guide(&backend).start();
-    assert_eq!(end(&proxy, None, false), End::Alert(116));
-    assert_eq!(end(&proxy, None, true), End::Alert(116));
-    for version in ["-tls1_2", "-tls1_3"] {
-        let refused = SClient::new(proxy.address(), NAME).args([version]).run(&get(NAME));
-        assert_eq!(openssl::alert(&refused), Some(116), "{version}: {refused:?}");
-    }
-    assert_eq!(backend.connections(), 0);
-}
-
-#[test]
-fn other_certificates_are_refused_by_the_alert_that_says_why() {
-    let backend = Backend::text("inside");
-    let proxy = guide(&backend).start();
-    let cases = [
-        ("other/client", 48),
-        ("client-expired", 45),
-        ("client-early", 45),
-        ("client-wrong-use", 43),
-    ];
-    for (name, alert) in cases {
-        for tls12 in [false, true] {
-            let seen = end(&proxy, Some(pki().pair(name)), tls12);
-            assert_eq!(seen, End::Alert(alert), "{name}, TLS 1.2 only: {tls12}");
-        }
-        let seen = SClient::new(proxy.address(), NAME).client(&pki().pair(name)).run(&get(NAME));
-        assert_eq!(openssl::alert(&seen), Some(alert), "{name} as OpenSSL sees it: {seen:?}");
-    }
-    assert_eq!(backend.connections(), 0);
-}
-
-#[test]
-fn a_refused_connection_leaves_one_record_with_the_name_and_the_certificate() {
-    let backend = Backend::text("inside");
-    let proxy = guide(&backend).start();
-    assert_eq!(end(&proxy, Some(pki().pair("other/client")), false), End::Alert(48));
-    let record = proxy.wait_for_refusal(|_| true);
-    assert_eq!(record["tls-sni-hostname"], NAME, "{record}");
-    assert_eq!(record["ip"], "127.0.0.1", "{record}");
-    let certificate = &record["client-certificate"];
-    assert!(certificate.to_string().contains("stranger@elsewhere.test"), "{record}");
-    assert!(record["downstream-transport-failure-reason"].is_string(), "{record}");
-    let fetched = proxy.curl("mtls", "/").client(&pki().client()).ok();
-    assert_eq!(fetched.status, 200);
-    proxy.wait_for_access("/");
-    assert_eq!(proxy.count_log("listener connection failure"), 1);
-    assert_eq!(proxy.count_log("http-request"), 1);
+    let [ca, _] = both_generations();
+    let config = guide(&backend, &ca, "localhost.pomerium.io");
+    let proxy = config.own("client_certificate_identity", "''").start();
+    proxy.wait_for_log("a warning about signing in", |line| {
+        line["level"] == "warn" && line.to_string().contains("signing in is not supported yet")
+    });
+    let fetched = proxy.curl("verify", "/mine").client(&pki().client()).ok();
+    assert_eq!(fetched.status, 403);
+    assert!(fetched.text().contains("not supported yet"), "{}", fetched.text());
+    let record = proxy.wait_for_access("/mine");
+    assert_eq!(record["allow-why-false"], serde_json::json!(["user-unauthenticated"]), "{record}");
+    assert_eq!(proxy.curl("verify", "/").ok().status, 495, "the certificate comes first");
 }
 
 #[test]
 fn the_certificate_request_names_the_ca() {
     let backend = Backend::text("inside");
-    let proxy = guide(&backend).start();
+    let [ca, _] = both_generations();
+    let proxy = guide(&backend, &ca, "localhost.pomerium.io").start();
     let seen = SClient::new(proxy.address(), NAME).client(&pki().client()).run(&get(NAME));
     assert!(seen.stdout.contains("Acceptable client certificate CA names"), "{seen:?}");
-}
-
-#[test]
-fn without_a_ca_no_certificate_is_asked_for() {
-    let backend = Backend::text("inside");
-    let proxy = Proxy::config().forward("mtls", &backend.url(), "").start();
-    let seen = SClient::new(proxy.address(), NAME).run(&get(NAME));
-    assert!(seen.stdout.contains("No client certificate CA names sent"), "{seen:?}");
-    assert!(seen.stdout.contains("inside"));
-}
-
-#[test]
-fn the_older_key_for_the_ca_works_the_same() {
-    let backend = Backend::text("inside");
-    let proxy = Proxy::config()
-        .global(&format!("client_ca_file: {}", pki().ca().display()))
-        .forward("mtls", &backend.url(), "")
-        .start();
-    assert_eq!(end(&proxy, None, false), End::Alert(116));
-    assert_eq!(proxy.curl("mtls", "/").client(&pki().client()).ok().status, 200);
-}
-
-#[test]
-fn the_environment_may_name_the_ca() {
-    let backend = Backend::text("inside");
-    let proxy = Proxy::config()
-        .env("DOWNSTREAM_MTLS_CA_FILE", &pki().ca().display().to_string())
-        .env("DOWNSTREAM_MTLS_ENFORCEMENT", "reject_connection")
-        .forward("mtls", &backend.url(), "")
-        .start();
-    assert_eq!(end(&proxy, None, false), End::Alert(116));
-    assert_eq!(proxy.curl("mtls", "/").client(&pki().client()).ok().status, 200);
-}
-
-#[test]
-fn without_enforcement_connections_are_rejected_and_a_warning_says_so() {
-    let backend = Backend::text("inside");
-    let proxy = Proxy::config()
-        .global(&format!("downstream_mtls: {{ca_file: {:?}}}", pki().ca()))
-        .forward("mtls", &backend.url(), "")
-        .start();
-    assert_eq!(end(&proxy, None, false), End::Alert(116));
-    proxy.wait_for_log("a warning about enforcement", |line| {
-        line["level"] == "warn" && line.to_string().contains("enforcement")
-    });
-}
-
-#[test]
-fn the_policy_modes_are_refused_and_not_ignored() {
-    for mode in ["policy", "policy_with_default_deny"] {
-        let config = Proxy::config().global(&format!(
-            "downstream_mtls: {{ca_file: {:?}, enforcement: {mode}}}",
-            pki().ca()
-        ));
-        let refused = config.refused();
-        assert!(refused.stdout.contains("not supported yet"), "{mode}: {}", refused.stdout);
-    }
-}
-
-#[test]
-fn a_missing_empty_or_broken_ca_file_refuses_to_start() {
-    let dir = TempDir::new("bad-ca");
-    let empty = dir.write("empty.pem", "");
-    let broken = dir.write(
-        "broken.pem",
-        "-----BEGIN CERTIFICATE-----\nbm90IGEgY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n",
-    );
-    let key = pki().client().key;
-    for path in [dir.path().join("missing.pem"), empty, broken, key] {
-        let refused = Proxy::config().reject_connection(&path).refused();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        assert!(refused.stdout.contains(name), "{name}: {}", refused.stdout);
-    }
-}
-
-#[test]
-fn a_certificate_that_is_its_own_ca_is_accepted_where_it_is_the_anchor() {
-    let dir = TempDir::new("own-anchor");
-    let pair = self_signed(&dir);
-    let backend = Backend::text("inside");
-    let proxy =
-        Proxy::config().reject_connection(&pair.cert).forward("mtls", &backend.url(), "").start();
-    assert_eq!(proxy.curl("mtls", "/").client(&pair).ok().status, 200);
-    assert_eq!(end(&proxy, Some(pki().client()), false), End::Alert(48));
-}
-
-/// What `openssl req -x509` makes by default: a leaf that says it is a CA.
-fn self_signed(dir: &TempDir) -> Pair {
-    let pair = Pair { cert: dir.path().join("own.pem"), key: dir.path().join("own.key") };
-    let mut command = std::process::Command::new(need("openssl"));
-    command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
-    command.args(["-nodes", "-subj", "/CN=own", "-days", "30"]);
-    command.arg("-keyout").arg(&pair.key).arg("-out").arg(&pair.cert);
-    assert_eq!(run(&mut command, b"").code, Some(0));
-    pair
-}
-
-#[test]
-fn the_upstream_is_told_about_the_client_certificate_where_the_route_says_so() {
-    let backend = Backend::echo();
-    let proxy = Proxy::config()
-        .reject_connection(&pki().ca())
-        .forward(
-            "mtls",
-            &backend.url(),
-            "set_request_headers:\n  X-Fingerprint: ${pomerium.client_cert_fingerprint}\n  \
-             X-Email: $pomerium.client_cert_san_email\n  X-Price: $$5",
-        )
-        .start();
-    let echoed = proxy
-        .curl("mtls", "/")
-        .client(&pki().client())
-        .header("X-Fingerprint: forged")
-        .ok()
-        .echoed();
-    assert_eq!(echoed.all("x-fingerprint"), [pki().client().fingerprint()]);
-    assert_eq!(echoed.all("x-email"), ["user@localhost.pomerium.io"]);
-    assert_eq!(echoed.all("x-price"), ["$5"]);
-}
-
-#[test]
-fn a_chain_deeper_than_allowed_is_refused() {
-    let dir = TempDir::new("deep");
-    let (deep, root) = deep_chain(&dir);
-    let backend = Backend::text("inside");
-    let route = |depth: u32| {
-        Proxy::config()
-            .global(&format!(
-                "downstream_mtls: {{ca_file: {root:?}, enforcement: reject_connection, \
-                 max_verify_depth: {depth}}}"
-            ))
-            .forward("mtls", &backend.url(), "")
-            .start()
-    };
-    assert_eq!(end(&route(1), Some(deep.clone()), false), End::Alert(48));
-    assert_eq!(route(2).curl("mtls", "/").client(&deep).ok().status, 200);
-    assert_eq!(route(0).curl("mtls", "/").client(&deep).ok().status, 200);
-}
-
-/// A client certificate issued by an intermediate, and the root.
-fn deep_chain(dir: &TempDir) -> (Pair, std::path::PathBuf) {
-    let file = |name: &str| dir.path().join(name);
-    let openssl = |args: &str| {
-        let mut command = std::process::Command::new(need("openssl"));
-        command.current_dir(dir.path()).args(args.split_whitespace());
-        let done = run(&mut command, b"");
-        assert_eq!(done.code, Some(0), "openssl {args}: {}", done.stderr);
-    };
-    dir.write("ca.ext", "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\n");
-    dir.write("leaf.ext", "basicConstraints=CA:FALSE\nextendedKeyUsage=clientAuth\n");
-    let new_key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
-    openssl(&format!("req -x509 {new_key} -subj /CN=root -keyout root.key -out root.pem"));
-    for (name, issuer, ext) in [("middle", "root", "ca.ext"), ("leaf", "middle", "leaf.ext")] {
-        openssl(&format!("req -new {new_key} -subj /CN={name} -keyout {name}.key -out {name}.csr"));
-        openssl(&format!(
-            "x509 -req -in {name}.csr -CA {issuer}.pem -CAkey {issuer}.key -CAcreateserial \
-             -extfile {ext} -out {name}.pem"
-        ));
-    }
-    let read = |name: &str| std::fs::read_to_string(file(name)).expect("a PEM file");
-    let chain = dir.write("chain.pem", read("leaf.pem") + &read("middle.pem"));
-    (Pair { cert: chain, key: file("leaf.key") }, file("root.pem"))
+    assert!(seen.stdout.contains("inside"), "{seen:?}");
 }

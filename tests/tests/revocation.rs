@@ -17,9 +17,11 @@ const NAME: &str = "app.localhost.pomerium.io";
 /// Under this CA, with more keys of `downstream_mtls`.
 fn under(ca: &Ca, backend: &Backend, keys: &str) -> Config {
     let file = ca.certificate();
-    Proxy::config()
-        .global(&format!("downstream_mtls: {{ca_file: {file:?}{keys}}}"))
-        .forward("app", &backend.url(), "")
+    Proxy::config().global(&format!("downstream_mtls: {{ca_file: {file:?}{keys}}}")).forward(
+        "app",
+        &backend.url(),
+        "",
+    )
 }
 
 fn crl_file(path: &Path) -> String {
@@ -41,7 +43,8 @@ fn end(proxy: &Proxy, client: &Pair, tls12: bool) -> End {
 
 fn alert(proxy: &Proxy, client: &Pair) -> u8 {
     let heard = ["-tls1_2", "-tls1_3"].map(|version| {
-        let done = SClient::new(proxy.address(), NAME).client(client).args([version]).run(&get(NAME));
+        let done =
+            SClient::new(proxy.address(), NAME).client(client).args([version]).run(&get(NAME));
         openssl::alert(&done).unwrap_or_else(|| panic!("{version}: {done:?}"))
     });
     assert_eq!(heard[0], heard[1], "TLS 1.2 and 1.3 differ");
@@ -55,10 +58,12 @@ fn alert(proxy: &Proxy, client: &Pair) -> u8 {
 fn reject_connection_tells_the_peer_why_by_its_alert() {
     let (dir, backend) = (TempDir::new("alerts"), Backend::text("inside"));
     let (ca, other) = (Ca::new(&dir, "ca"), Ca::new(&dir, "other"));
-    let (good, revoked) = (ca.issue("good", "email:good@a.test"), ca.issue("bad", "email:b@a.test"));
+    let (good, revoked) =
+        (ca.issue("good", "email:good@a.test"), ca.issue("bad", "email:b@a.test"));
     ca.revoke(&revoked);
     let start = |crl: String, keys: &str, rules: &str| {
-        let keys = format!(", enforcement: reject_connection{}{keys}", crl_file(&dir.write("crl", crl)));
+        let keys =
+            format!(", enforcement: reject_connection{}{keys}", crl_file(&dir.write("crl", crl)));
         under(&ca, &backend, &keys).own("crl", rules).start()
     };
     let answers = |proxy: &Proxy| proxy.curl("app", "/").client(&good).ok().status;
@@ -104,7 +109,8 @@ fn a_revoked_certificate_stops_working_on_running_connections_with_the_next_requ
             options.tls12 = tls12;
             Raw::try_tls(proxy.address(), &options).unwrap()
         });
-        let mut statuses = || connections.each_mut().map(|raw| raw.send(&request).response().status);
+        let mut statuses =
+            || connections.each_mut().map(|raw| raw.send(&request).response().status);
         assert_eq!(statuses(), [200, 200, 200], "{mode}");
         ca.revoke(&revoked);
         dir.write("crl", ca.crl(&[]));

@@ -29,8 +29,9 @@ fn key(dir: &TempDir, name: &str, len: usize) -> PathBuf {
     let path = dir.path().join(name);
     let mut command = std::process::Command::new(portcullis_tests::tools::need("openssl"));
     let status = command.args(["rand", "-out"]).arg(&path).arg(len.to_string()).status();
-    assert!(status.unwrap().success());
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(status.expect("openssl").success());
+    let secret = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(&path, secret).expect("the key just made");
     path
 }
 

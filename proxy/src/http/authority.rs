@@ -131,6 +131,16 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_host_and_the_same_name_in_a_handshake_have_one_form(text in "[a-zA-Z0-9._-]{0,20}") {
+            let of_handshake = crate::tls::normalize_server_name(&text);
+            let of_request = Authority::parse(&text).ok().map(|authority| authority.host);
+            match text.trim_end_matches('.').parse::<std::net::IpAddr>() {
+                Ok(_) => prop_assert_eq!(of_handshake, None),
+                Err(_) => prop_assert_eq!(of_handshake, of_request),
+            }
+        }
+
+        #[test]
         fn any_text_is_refused_or_becomes_a_form_that_stays_the_same(text in "\\PC{0,40}|[a-zA-Z0-9.:\\[\\]@_-]{0,20}") {
             if let Ok(authority) = Authority::parse(&text) {
                 let again = normalise_host(&authority.host);

@@ -22,6 +22,8 @@ pub struct ClientAuth {
     other: usize,
     /// At least one.
     scopes: Vec<Scope>,
+    /// For each scope, the first one that asks for the same.
+    alike: Vec<usize>,
 }
 
 /// What is asked for in a handshake.
@@ -78,8 +80,9 @@ impl ClientAuth {
         if server_name == Some(host) {
             return true;
         }
-        let asked = self.scope(server_name);
-        asked == self.other || asked == self.scope(Some(host))
+        let alike = |scope: usize| self.alike.get(scope);
+        let asked = alike(self.scope(server_name));
+        asked == alike(self.other) || asked == alike(self.scope(Some(host)))
     }
 
     pub(super) fn scopes(&self) -> &[Scope] {
@@ -100,7 +103,8 @@ impl ClientAuth {
     }
 
     fn uniform(scope: Scope) -> ClientAuth {
-        ClientAuth { hosts: HostMap::default(), several: 0, other: 0, scopes: vec![scope] }
+        let (scopes, alike) = (vec![scope], vec![0]);
+        ClientAuth { hosts: HostMap::default(), several: 0, other: 0, scopes, alike }
     }
 
     fn where_needed(routes: &[RouteClientAuth]) -> ClientAuth {
@@ -118,7 +122,8 @@ impl ClientAuth {
         let other = scopes.place(all);
         let several = scopes.place(several);
         let hosts = hosts.map(|wanted| scopes.place(wanted));
-        ClientAuth { hosts, several, other, scopes: scopes.0 }
+        let alike = scopes.alike();
+        ClientAuth { hosts, several, other, scopes: scopes.0, alike }
     }
 }
 
@@ -174,23 +179,36 @@ struct Scopes(Vec<Scope>);
 impl Scopes {
     fn place(&mut self, wanted: Wanted) -> usize {
         let scope = Scope::from(wanted);
-        let known = self.0.iter().position(|known| known.is_same_as(&scope));
+        let is_same =
+            |known: &Scope| known.asks_like(&scope) && known.is_always() == scope.is_always();
+        let known = self.0.iter().position(is_same);
         known.unwrap_or_else(|| {
             self.0.push(scope);
             self.0.len() - 1
         })
     }
+
+    /// For each of them, the first one that asks for the same.
+    fn alike(&self) -> Vec<usize> {
+        let first = |scope| self.0.iter().position(|known| known.asks_like(scope));
+        self.0.iter().enumerate().map(|(own, scope)| first(scope).unwrap_or(own)).collect()
+    }
 }
 
 impl Scope {
-    fn is_same_as(&self, other: &Scope) -> bool {
+    fn is_always(&self) -> bool {
+        matches!(self, Scope::Request(CertificateRequest { always: true, .. }))
+    }
+
+    /// Whether clients see no difference.
+    fn asks_like(&self, other: &Scope) -> bool {
         match (self, other) {
             (Scope::Open, Scope::Open) => true,
             (Scope::Request(one), Scope::Request(other)) => {
                 let digests = |request: &CertificateRequest| -> Vec<_> {
                     request.trusts.iter().map(|trust| trust.digest()).collect()
                 };
-                one.always == other.always && digests(one) == digests(other)
+                digests(one) == digests(other)
             }
             _ => false,
         }

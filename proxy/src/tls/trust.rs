@@ -72,10 +72,11 @@ impl ClientTrust {
     /// Compiles what is configured.
     pub fn new(spec: &ClientTrustSpec) -> ClientTrust {
         let anchors = Arc::clone(&spec.anchors);
+        let revocation = revocation(spec);
         ClientTrust {
-            digest: digest(spec),
+            digest: digest(spec, revocation.as_ref()),
             alt_names: spec.alt_names.clone(),
-            revocation: revocation(spec),
+            revocation,
             subjects: anchors.roots.subjects(),
             chain: ChainVerifier::new(anchors, Purpose::ClientAuth, spec.max_verify_depth),
         }
@@ -151,12 +152,12 @@ fn revocation(spec: &ClientTrustSpec) -> Option<Revocation> {
     Some(Revocation::new(crls, spec.crl_rules, &spec.anchors))
 }
 
-fn digest(spec: &ClientTrustSpec) -> [u8; 32] {
+fn digest(spec: &ClientTrustSpec, revocation: Option<&Revocation>) -> [u8; 32] {
     let mut digest = Digest::default();
     digest.field(&spec.anchors.digest);
     digest.field(&spec.max_verify_depth.to_be_bytes());
     san::digest(&spec.alt_names, &mut digest);
-    if let Some(revocation) = revocation(spec) {
+    if let Some(revocation) = revocation {
         revocation.digest(&mut digest);
     }
     digest.finish()

@@ -21,10 +21,10 @@ address: 127.0.0.1:{port}
 certificate_file: {edge}
 certificate_key_file: {edge_key}
 
-# Clients must show a certificate of this CA, or the handshake is refused.
+# Clients must show a certificate of this CA, or they get 495. With
+# `enforcement: reject_connection` the handshake is refused.
 downstream_mtls:
   ca_file: {ca}
-  enforcement: reject_connection
 
 routes:
   - from: https://{HOST}:{port}
@@ -38,11 +38,18 @@ routes:
     tls_client_cert_file: {proxy}
     tls_client_key_file: {proxy_key}
 
-    # Whoever has a client certificate may pass.
-    allow_public_unauthenticated_access: true
+    # Who may pass.
+    policy:
+      - allow:
+          or:
+            - domain:
+                is: localhost.pomerium.io
 
-# What Pomerium does not have. /metrics, /status, /healthz and /readyz are here.
+# What Pomerium does not have.
 portcullis:
+  # Who somebody is, by the email address in the client certificate.
+  client_certificate_identity: email
+  # /metrics, /status, /healthz and /readyz are here.
   admin_address: 127.0.0.1:{admin_port}
 "
     )

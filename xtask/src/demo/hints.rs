@@ -17,7 +17,7 @@ The proxy stays up until Ctrl-C. To try, in another terminal:
   curl --resolve {HOST}:{port}:127.0.0.1 --cacert {ca} \\
     --cert {certificate} --key {key} https://{HOST}:{port}/
 
-  # without a client certificate the handshake is refused
+  # without a client certificate the answer is 495
   curl --resolve {HOST}:{port}:127.0.0.1 --cacert {ca} https://{HOST}:{port}/
 
   # what the proxy counts

@@ -278,6 +278,15 @@ mod tests {
         ));
     }
 
+    #[test]
+    fn a_list_is_an_array_in_json_and_has_commas_in_text() {
+        let json = line(LogFormat::Json, |line| line.list("why", &["a", "\"b"]));
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(value["why"], serde_json::json!(["a", "\"b"]));
+        let text = line(LogFormat::Text, |line| line.list("why", &["a", "b"]));
+        assert!(text.ends_with(" why=a,b\n"), "{text}");
+    }
+
     proptest! {
         #[test]
         fn every_value_comes_back_from_json(key in "\\PC{1,8}", value in any::<String>()) {

@@ -4,7 +4,8 @@ use http::HeaderValue;
 
 use super::*;
 use crate::observe::{
-    AccessField, CertificateSummary, HttpProtocol, LogFormat, TlsVersion, log::tests::Captured,
+    AccessField, CertificateSummary, HttpProtocol, LogFormat, PolicyRecord, TlsVersion,
+    log::tests::Captured,
 };
 
 fn observer(spec: LogSpec) -> (WorkerObserver, Captured) {
@@ -49,6 +50,49 @@ fn record(headers: &CapturedHeaders) -> RequestRecord<'_> {
 fn json(lines: &str) -> serde_json::Value {
     assert_eq!(lines.matches('\n').count(), 1, "{lines}");
     serde_json::from_str(lines).unwrap()
+}
+
+#[test]
+fn a_refusal_is_logged_with_the_reasons_and_the_certificate_whatever_the_fields_are() {
+    let certificate = CertificateSummary {
+        issuer: "CN=ca".into(),
+        subject: "CN=alice".into(),
+        subject_alt_names: vec!["email:alice@example.com".into()],
+    };
+    let refused = PolicyRecord {
+        served: false,
+        allow: true,
+        allow_why: &["accept"],
+        deny: true,
+        deny_why: &["client-certificate-required", "reject"],
+    };
+    for (names, written) in [(&["method"][..], 1), (&["method", "client-certificate"], 1)] {
+        let (observer, log) = observer(with_fields(names));
+        let headers = CapturedHeaders::default();
+        let record = RequestRecord {
+            client_certificate: Some(&certificate),
+            policy: Some(refused),
+            ..record(&headers)
+        };
+        observer.log_request(&record);
+        observer.flush();
+        let lines = log.lines();
+        assert_eq!(lines.matches("CN=alice").count(), written, "{lines}");
+        let logged = json(&lines);
+        assert_eq!(logged["allow-why-true"], serde_json::json!(["accept"]));
+        let deny = serde_json::json!(["client-certificate-required", "reject"]);
+        assert_eq!(logged["deny-why-true"], deny);
+    }
+    let (observer, log) = observer(with_fields(&["method"]));
+    let served = PolicyRecord { served: true, deny: false, ..refused };
+    let headers = CapturedHeaders::default();
+    let certificate = Some(&certificate);
+    let record =
+        RequestRecord { client_certificate: certificate, policy: Some(served), ..record(&headers) };
+    observer.log_request(&record);
+    observer.flush();
+    let lines = log.lines();
+    assert!(lines.contains("deny-why-false") && !lines.contains("CN=alice"), "{lines}");
 }
 
 #[test]

@@ -80,10 +80,14 @@ fn a_connection_covers_hosts_that_ask_for_the_same() {
     let auth = needed(vec![
         route("a.example", true, Some(&one)),
         route("b.example", true, Some(&one)),
+        route("mixed.example", true, Some(&one)),
+        route("mixed.example", false, Some(&one)),
         route("c.example", true, Some(&other)),
         route("open.example", false, None),
     ]);
     assert!(auth.covers(Some("a.example"), "b.example"));
+    assert!(auth.covers(Some("a.example"), "mixed.example"));
+    assert!(auth.covers(Some("mixed.example"), "a.example"));
     assert!(!auth.covers(Some("a.example"), "c.example"));
     assert!(!auth.covers(Some("open.example"), "a.example"));
     assert!(auth.covers(None, "a.example") && auth.covers(Some("x.example"), "c.example"));

@@ -33,8 +33,7 @@ fn anchors(pem: &str) -> TrustAnchors {
 fn the_fuzz_corpus_is_read_as_webpki_reads_it() {
     let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/crl");
     let files = std::fs::read_dir(corpus).unwrap();
-    let read = files.filter(|file| {
-        oracle::compare(&std::fs::read(file.as_ref().unwrap().path()).unwrap())
-    });
+    let read = files
+        .filter(|file| oracle::compare(&std::fs::read(file.as_ref().unwrap().path()).unwrap()));
     assert!(read.count() >= 8);
 }
