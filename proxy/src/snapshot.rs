@@ -6,7 +6,7 @@ use crate::{
     config::{Config, Route},
     conn::Front,
     http::{self, ActionSpec, Site},
-    observe::{CertificateFacts, CertificateUsage, ConfigFacts, Metrics, RouteFacts},
+    observe::{CertificateFacts, CertificateUsage, ConfigFacts, CrlFacts, Metrics, RouteFacts},
     steering,
     tls::{Identity, ServerTls, TicketKeys},
     upstream::{Cluster, Names},
@@ -55,8 +55,8 @@ impl Compiler {
     /// Compiles a configuration. On an error nothing has changed.
     pub fn compile(&mut self, config: &Config) -> Result<Snapshot, CompileError> {
         let steering = Arc::new(steering::Rules::new(&config.steering, self.workers)?);
-        let tls =
-            config.tls.as_ref().map(|spec| ServerTls::new(spec, &self.tickets)).transpose()?;
+        let tickets = self.ticket_keys(config);
+        let tls = config.tls.as_ref().map(|spec| ServerTls::new(spec, &tickets)).transpose()?;
         let routes = config.routes.iter().map(|route| self.route(route)).collect();
         let client_auth = tls.as_ref().map(|tls| Arc::clone(tls.client_auth())).unwrap_or_default();
         let unrouted = self.metrics.routes().get(UNROUTED);
@@ -66,6 +66,14 @@ impl Compiler {
             front: Arc::new(Front { tls, settings: config.connections.clone(), steering }),
             site: Arc::new(Site::new(config.http.clone(), routes, unrouted, client_auth)),
         })
+    }
+
+    /// Those of the configuration, or else the process's own.
+    fn ticket_keys(&self, config: &Config) -> Arc<TicketKeys> {
+        match config.ticket_keys.as_slice() {
+            [] => Arc::clone(&self.tickets),
+            given => Arc::new(TicketKeys::given(given, &self.tickets)),
+        }
     }
 
     fn route(&self, route: &Route) -> http::Route {
@@ -90,6 +98,7 @@ pub fn facts(path: &Path, config: &Config) -> ConfigFacts {
         file: path.display().to_string(),
         routes: config.routes.iter().map(route_facts).collect(),
         certificates: certificates(config),
+        crls: crls(config),
         endpoints: endpoints(config).map(|endpoint| endpoint.authority.to_string()).collect(),
     }
 }
@@ -118,6 +127,18 @@ fn certificates(config: &Config) -> Vec<CertificateFacts> {
         .chain(metrics.map(|identity| (identity, CertificateUsage::Metrics)))
         .filter(|(identity, usage)| seen.insert((identity.digest, *usage)))
         .map(|(identity, usage)| certificate_facts(identity, usage))
+        .collect()
+}
+
+fn crls(config: &Config) -> Vec<CrlFacts> {
+    let facts = config.crls.iter().flat_map(|crls| crls.facts());
+    facts
+        .map(|crl| CrlFacts {
+            issuer: crl.issuer,
+            this_update_s: crl.this_update_s,
+            next_update_s: crl.next_update_s,
+            revoked: crl.revoked,
+        })
         .collect()
 }
 

@@ -6,6 +6,7 @@
 //! a fault reaches. Every test has its own ports and its own directory, so tests run in parallel.
 
 pub mod backend;
+pub mod ca;
 pub mod chains;
 pub mod curl;
 pub mod grpc;
@@ -28,6 +29,7 @@ pub mod wire;
 pub mod ws;
 
 pub use backend::Backend;
+pub use ca::Ca;
 pub use curl::Curl;
 pub use load::Load;
 pub use pki::{Pair, Pki, pki};

@@ -129,7 +129,7 @@ fn keys_for_later_are_refused_where_ignoring_them_would_open_a_door() {
     for (key, text) in [
         ("sub_policies", of_route("sub_policies: [{}]")),
         ("mcp", of_route("mcp: {server: {}}")),
-        ("crl_file", good("downstream_mtls: {crl_file: /x}")),
+        ("use_proxy_protocol", good("use_proxy_protocol: true")),
     ] {
         let checked = check(&text);
         assert_eq!(checked.code, Some(1), "{key}");

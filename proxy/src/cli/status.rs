@@ -8,7 +8,7 @@ pub(crate) use fetch::{FetchError, fetch, fetch_host, order_drain};
 pub(super) use host::render as render_host;
 
 use crate::observe::{
-    CertificateView, ConfigView, RouteView, State, StatusView, SteeringView, UpstreamView,
+    CertificateView, ConfigView, CrlView, RouteView, State, StatusView, SteeringView, UpstreamView,
     WorkerView,
 };
 use table::{Align, Table, printable};
@@ -20,10 +20,13 @@ pub(super) fn render(status: &StatusView) -> String {
         workers(&status.workers),
         routes(&status.routes),
         certificates(&status.certificates),
+        crls(&status.crls),
         upstreams(&status.upstreams),
     ] {
-        page.push('\n');
-        page.push_str(&section);
+        if !section.is_empty() {
+            page.push('\n');
+            page.push_str(&section);
+        }
     }
     page
 }
@@ -140,6 +143,36 @@ fn certificates(certificates: &[CertificateView]) -> String {
             certificate.not_after.clone(),
             days_left(certificate.days_left),
             certificate.origin.clone(),
+        ]);
+    }
+    table.render()
+}
+
+/// Nothing where there is none, as in most installations. The first to be due comes first.
+fn crls(crls: &[CrlView]) -> String {
+    if crls.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&[
+        ("REVOCATION LIST", Align::Left),
+        ("REVOKED", Align::Right),
+        ("ISSUED", Align::Left),
+        ("NEXT UPDATE", Align::Left),
+        ("DAYS LEFT", Align::Right),
+    ]);
+    let mut crls: Vec<_> = crls.iter().collect();
+    crls.sort_by_key(|crl| crl.days_left.unwrap_or(i64::MAX));
+    for crl in crls {
+        table.row([
+            crl.issuer.clone(),
+            crl.revoked.to_string(),
+            crl.this_update.clone(),
+            crl.next_update.clone().unwrap_or_else(|| "-".to_owned()),
+            match crl.days_left {
+                Some(days) if days < 0 => "stale".to_owned(),
+                Some(days) => days.to_string(),
+                None => "-".to_owned(),
+            },
         ]);
     }
     table.render()

@@ -2,11 +2,17 @@
 //! files are read, certificates parsed, names normalised, defaults filled in. Each section is the
 //! struct that the room it is for declares.
 
-use std::{num::NonZeroUsize, path::PathBuf};
+use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
 
 use crate::{
-    admin::AdminSpec, conn, http, listener::ListenSpec, observe::LogSpec, route,
-    steering::SteeringSpec, tls::ServerTlsSpec, upstream::DnsSpec,
+    admin::AdminSpec,
+    conn, http,
+    listener::ListenSpec,
+    observe::LogSpec,
+    route,
+    steering::SteeringSpec,
+    tls::{CrlBundle, ServerTlsSpec, TicketSecret},
+    upstream::DnsSpec,
 };
 
 /// A whole configuration.
@@ -16,6 +22,11 @@ pub struct Config {
     pub listen: ListenSpec,
     /// TLS towards clients; `None` with `insecure_server`.
     pub tls: Option<ServerTlsSpec>,
+    /// Lists of revoked client certificates, which `tls` has too.
+    pub crls: Option<Arc<CrlBundle>>,
+    /// By which session tickets are made (the first) and opened; empty where they are random and
+    /// rotate.
+    pub ticket_keys: Vec<TicketSecret>,
     /// Deadlines and limits of connections.
     pub connections: conn::Settings,
     /// Settings of all requests.

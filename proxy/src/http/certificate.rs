@@ -171,9 +171,7 @@ impl LeafCertificate for ClientCertificate {
 impl Verdict {
     /// Whether a refusal is one still: time may heal it, though not more than once a second.
     fn is_final(&self, error: &ChainError, now: UnixTime) -> bool {
-        let depends_on_time =
-            matches!(error, ChainError::Expired { .. } | ChainError::NotYetValid { .. });
-        !depends_on_time || self.judged_at == now
+        !error.depends_on_time() || self.judged_at == now
     }
 }
 

@@ -10,8 +10,8 @@ use std::{
 };
 
 use super::{
-    CertificateUsage, CertificateView, ConfigView, ReloadView, RouteView, State, StatusView,
-    SteeringSource, UpstreamView, WorkerMetrics, WorkerView, exposition,
+    CertificateUsage, CertificateView, ConfigView, CrlView, ReloadView, RouteView, State,
+    StatusView, SteeringSource, UpstreamView, WorkerMetrics, WorkerView, exposition,
     labels::CodeClass,
     registry::{EndpointRegistry, RouteCells, RouteRegistry},
     time,
@@ -62,6 +62,8 @@ pub struct ConfigFacts {
     pub routes: Vec<RouteFacts>,
     /// Certificates of our own.
     pub certificates: Vec<CertificateFacts>,
+    /// Lists of revoked client certificates.
+    pub crls: Vec<CrlFacts>,
     /// The authorities of all upstreams.
     pub endpoints: BTreeSet<String>,
 }
@@ -86,6 +88,19 @@ pub struct CertificateFacts {
     pub usage: CertificateUsage,
     /// End of its validity, in seconds since the epoch.
     pub not_after_s: i64,
+}
+
+/// What is shown of a certificate revocation list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CrlFacts {
+    /// Whose it is, as of RFC 4514.
+    pub issuer: String,
+    /// When it was issued, in seconds since the epoch.
+    pub this_update_s: i64,
+    /// When the next one is due, in seconds since the epoch.
+    pub next_update_s: Option<i64>,
+    /// Certificates in it.
+    pub revoked: usize,
 }
 
 impl Metrics {
@@ -204,6 +219,7 @@ impl Metrics {
             workers: self.worker_views(&control),
             routes: control.facts.routes.iter().map(|route| self.route_view(route)).collect(),
             certificates: control.facts.certificates.iter().map(certificate_view).collect(),
+            crls: control.facts.crls.iter().map(crl_view).collect(),
             upstreams: self.upstream_views(),
         }
     }
@@ -289,6 +305,19 @@ fn certificate_view(facts: &CertificateFacts) -> CertificateView {
     }
 }
 
+fn crl_view(facts: &CrlFacts) -> CrlView {
+    let now_s = time::epoch_ms(SystemTime::now()).div_euclid(1000);
+    CrlView {
+        issuer: facts.issuer.clone(),
+        revoked: facts.revoked,
+        this_update: time::rfc3339_s(facts.this_update_s).to_string(),
+        next_update: facts.next_update_s.map(|next_s| time::rfc3339_s(next_s).to_string()),
+        days_left: facts
+            .next_update_s
+            .map(|next_s| next_s.saturating_sub(now_s).div_euclid(86_400)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -303,6 +332,12 @@ mod tests {
                 origin: "a.pem".into(),
                 usage: CertificateUsage::Server,
                 not_after_s: 0,
+            }],
+            crls: vec![CrlFacts {
+                issuer: "CN=CA".into(),
+                this_update_s: 0,
+                next_update_s: Some(1),
+                revoked: 3,
             }],
             endpoints: BTreeSet::from(["up:8443".to_owned()]),
         }
@@ -348,5 +383,14 @@ mod tests {
         let status = metrics.status();
         assert!(status.certificates[0].days_left < 0);
         assert_eq!(status.certificates[0].not_after, "1970-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn a_stale_crl_has_less_than_no_days_left() {
+        let metrics = Metrics::new(1);
+        metrics.config_applied(facts(&[]));
+        let [crl] = &metrics.status().crls[..] else { panic!("one CRL") };
+        assert!(crl.days_left.unwrap() < 0);
+        assert_eq!(crl.next_update.as_deref(), Some("1970-01-01T00:00:01Z"));
     }
 }

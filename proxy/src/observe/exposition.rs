@@ -83,6 +83,7 @@ fn control(metrics: &Metrics, control: &Control) {
     counter(names::WORKER_RESTARTS, &[], control.worker_restarts);
     counter(names::LOG_RECORDS_DROPPED, &[], metrics.log_records_dropped());
     certificates(control);
+    crls(control);
 }
 
 /// Of certificates that no label tells apart, the last one written would win: the first to expire
@@ -95,6 +96,17 @@ fn certificates(control: &Control) {
         let usage = facts.usage.as_str();
         let labels = [("name", name), ("usage", usage), ("origin", &*facts.origin)];
         gauge(names::CERTIFICATE_NOT_AFTER, &labels, facts.not_after_s as f64);
+    }
+}
+
+fn crls(control: &Control) {
+    for facts in &control.facts.crls {
+        let labels = [("issuer", &*facts.issuer)];
+        gauge(names::CRL_THIS_UPDATE, &labels, facts.this_update_s as f64);
+        if let Some(next_update_s) = facts.next_update_s {
+            gauge(names::CRL_NEXT_UPDATE, &labels, next_update_s as f64);
+        }
+        gauge(names::CRL_REVOKED, &labels, facts.revoked as f64);
     }
 }
 

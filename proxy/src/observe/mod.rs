@@ -19,7 +19,7 @@ mod worker;
 
 pub use cells::Cell;
 pub use certificate::CertificateSummary;
-pub use control::{CertificateFacts, ConfigFacts, Metrics, RouteFacts};
+pub use control::{CertificateFacts, ConfigFacts, CrlFacts, Metrics, RouteFacts};
 pub use histogram::Histogram;
 pub use labels::{
     ClosedReason, CodeClass, Family, HandshakeResult, HttpProtocol, Label, RefusedReason,
@@ -35,8 +35,8 @@ pub use registry::{
 };
 pub use spec::{AccessField, Level, LogFormat, LogSpec, UnknownAccessField};
 pub use status::{
-    CertificateUsage, CertificateView, ConfigView, HostView, PlaceView, ReloadView, RouteView,
-    State, StatusView, SteeringView, UpstreamView, WorkerView,
+    CertificateUsage, CertificateView, ConfigView, CrlView, HostView, PlaceView, ReloadView,
+    RouteView, State, StatusView, SteeringView, UpstreamView, WorkerView,
 };
 pub use steering::{KernelCounts, SteeringSource, WorkerLoad};
 pub use worker::{HandshakeCells, UpstreamCells, WorkerMetrics};

@@ -66,6 +66,12 @@ metrics! {
         "When the configuration in use was applied, in seconds since the epoch.";
     CERTIFICATE_NOT_AFTER = Gauge "portcullis_certificate_not_after_timestamp_seconds" in "seconds" by ["name" "usage" "origin"]:
         "End of the validity of a certificate of our own, in seconds since the epoch.";
+    CRL_THIS_UPDATE = Gauge "portcullis_crl_this_update_timestamp_seconds" in "seconds" by ["issuer"]:
+        "When a certificate revocation list was issued, in seconds since the epoch.";
+    CRL_NEXT_UPDATE = Gauge "portcullis_crl_next_update_timestamp_seconds" in "seconds" by ["issuer"]:
+        "When the next one is due, in seconds since the epoch; absent where a list does not say.";
+    CRL_REVOKED = Gauge "portcullis_crl_revoked_certificates" in "" by ["issuer"]:
+        "Certificates in a certificate revocation list.";
     TICKET_KEY_ROTATIONS = Counter "portcullis_tls_ticket_key_rotations_total" in "" by []:
         "New keys for session tickets.";
     WORKER_RESTARTS = Counter "portcullis_worker_restarts_total" in "" by []:

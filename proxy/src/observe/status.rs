@@ -24,6 +24,9 @@ pub struct StatusView {
     pub routes: Vec<RouteView>,
     /// Every certificate of our own.
     pub certificates: Vec<CertificateView>,
+    /// Every list of revoked client certificates, by issuer.
+    #[serde(default)]
+    pub crls: Vec<CrlView>,
     /// Every upstream, by name.
     pub upstreams: Vec<UpstreamView>,
 }
@@ -180,6 +183,21 @@ impl CertificateUsage {
             CertificateUsage::Metrics => "metrics",
         }
     }
+}
+
+/// One certificate revocation list.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CrlView {
+    /// Whose it is.
+    pub issuer: String,
+    /// Certificates in it.
+    pub revoked: usize,
+    /// When it was issued, in RFC 3339.
+    pub this_update: String,
+    /// When the next one is due, in RFC 3339.
+    pub next_update: Option<String>,
+    /// Whole days until then; negative when it is stale.
+    pub days_left: Option<i64>,
 }
 
 /// One upstream.

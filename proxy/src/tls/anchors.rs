@@ -92,6 +92,25 @@ impl TrustAnchors {
             .map(|(_, details)| details.validity)
     }
 
+    /// The certificates that may issue others.
+    pub(super) fn issuing(&self) -> impl Iterator<Item = &CertificateDer<'static>> {
+        let certificates = self.certificates.iter().zip(&self.details);
+        certificates.filter(|(_, details)| details.may_issue).map(|(certificate, _)| certificate)
+    }
+
+    /// The certificate of an anchor, if it may issue others; where it was renewed with nothing else
+    /// changed, one of them.
+    pub(super) fn certificate_of(
+        &self,
+        anchor: &TrustAnchor<'_>,
+    ) -> Option<&CertificateDer<'static>> {
+        let roots = self.roots.roots.iter().zip(&self.certificates).zip(&self.details);
+        roots
+            .filter(|((root, _), details)| *root == anchor && details.may_issue)
+            .map(|((_, certificate), _)| certificate)
+            .next()
+    }
+
     /// When this certificate holds, if it is itself an anchor.
     pub(super) fn validity_of(&self, certificate: &CertificateDer<'_>) -> Option<Validity> {
         let index = self.certificates.iter().position(|anchor| anchor == certificate)?;

@@ -12,6 +12,7 @@ use x509_parser::{certificate::X509Certificate, extensions::ExtendedKeyUsage};
 
 use super::{
     anchors::TrustAnchors,
+    crl::RevocationError,
     names,
     provider::provider,
     validity::{Validity, seconds},
@@ -24,6 +25,15 @@ pub(super) enum Purpose {
     ClientAuth,
     /// By an upstream, to us.
     ServerAuth,
+}
+
+/// A chain that was verified.
+#[derive(Debug)]
+pub(super) struct VerifiedChain {
+    /// The time during which all of it holds, the anchor included.
+    pub(super) validity: Validity,
+    /// The leaf's direct issuer; `None` where the leaf is an anchor itself.
+    pub(super) issuer: Option<CertificateDer<'static>>,
 }
 
 /// Verifies chains against one set of anchors.
@@ -41,15 +51,18 @@ impl ChainVerifier {
     }
 
     /// Verifies that an anchor has issued the leaf, for this purpose, over few enough others, and
-    /// that all of them, the anchor too, hold now. Gives the time during which all of them do.
+    /// that all of them, the anchor too, hold now.
     pub(super) fn verify(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<Validity, ChainError> {
+    ) -> Result<VerifiedChain, ChainError> {
         match self.anchors.validity_of(leaf) {
-            Some(validity) => self.verify_anchor_as_leaf(leaf, validity, now),
+            Some(validity) => {
+                let validity = self.verify_anchor_as_leaf(leaf, validity, now)?;
+                Ok(VerifiedChain { validity, issuer: None })
+            }
             None => self.verify_path(leaf, intermediates, now),
         }
     }
@@ -72,7 +85,7 @@ impl ChainVerifier {
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<Validity, ChainError> {
+    ) -> Result<VerifiedChain, ChainError> {
         let end_entity = EndEntityCert::try_from(leaf)?;
         let too_deep = Cell::new(None);
         let verify_path = |path: &VerifiedPath<'_>| {
@@ -103,13 +116,22 @@ impl ChainVerifier {
                 (error, _) => error.into(),
             })?;
         let certificates = path.intermediate_certificates().map(|certificate| certificate.der());
-        std::iter::once(end_entity.der()).chain(certificates).try_fold(
+        let validity = std::iter::once(end_entity.der()).chain(certificates).try_fold(
             self.anchor_validity(&path, now)?,
             |validity, certificate| {
                 let parsed = names::parse(&certificate).map_err(|_| webpki::Error::BadDer)?;
-                Ok(validity.intersection(parsed.validity().into()))
+                Ok::<_, webpki::Error>(validity.intersection(parsed.validity().into()))
             },
-        )
+        )?;
+        Ok(VerifiedChain { validity, issuer: self.issuer(&path) })
+    }
+
+    /// Who has issued the leaf of a path.
+    fn issuer(&self, path: &VerifiedPath<'_>) -> Option<CertificateDer<'static>> {
+        match path.intermediate_certificates().next() {
+            Some(intermediate) => Some(intermediate.der().into_owned()),
+            None => self.anchors.certificate_of(path.anchor()).cloned(),
+        }
     }
 
     /// When the anchor of a path holds; where it was renewed, the one that holds longest.
@@ -200,6 +222,12 @@ pub enum ChainError {
     /// It is for something else, such as servers.
     #[error("its key usage does not allow this purpose")]
     Purpose,
+    /// Its issuer has revoked it, or may have.
+    #[error("{0}")]
+    Revocation(#[from] RevocationError),
+    /// It has no name that `downstream_mtls.match_subject_alt_names` allows.
+    #[error("it has no subject alternative name that is allowed")]
+    NameNotAllowed,
     /// It is no X.509 certificate.
     #[error("it cannot be parsed ({0})")]
     Malformed(webpki::Error),
@@ -209,6 +237,19 @@ pub enum ChainError {
     /// Whatever else webpki found.
     #[error("{0}")]
     Other(webpki::Error),
+}
+
+impl ChainError {
+    /// Whether it may be otherwise at another time, with all else the same.
+    pub(crate) fn depends_on_time(&self) -> bool {
+        use RevocationError::{NotYetValid, Stale};
+        matches!(
+            self,
+            ChainError::Expired { .. }
+                | ChainError::NotYetValid { .. }
+                | ChainError::Revocation(Stale { .. } | NotYetValid { .. })
+        )
+    }
 }
 
 impl From<webpki::Error> for ChainError {
@@ -238,8 +279,8 @@ impl From<webpki::Error> for ChainError {
 impl From<ChainError> for CertificateError {
     /// Chooses the alert by the kind of error: unknown_ca (48) for a chain that leads nowhere
     /// trusted, also where a CA was made anew under the old name; certificate_expired (45),
-    /// unsupported_certificate (43), bad_certificate (42), and certificate_unknown (46) for what
-    /// is left.
+    /// certificate_revoked (44), unsupported_certificate (43), bad_certificate (42), and
+    /// certificate_unknown (46) for what is left; unknown_ca (48) again where a CRL cannot tell.
     fn from(error: ChainError) -> Self {
         match error {
             ChainError::UnknownIssuer
@@ -252,8 +293,10 @@ impl From<ChainError> for CertificateError {
                 CertificateError::NotValidYetContext { time, not_before }
             }
             ChainError::Purpose => CertificateError::InvalidPurpose,
+            ChainError::Revocation(RevocationError::Revoked) => CertificateError::Revoked,
+            ChainError::Revocation(_) => CertificateError::UnknownRevocationStatus,
             ChainError::Malformed(_) => CertificateError::BadEncoding,
-            ChainError::VersionOne | ChainError::Other(_) => {
+            ChainError::NameNotAllowed | ChainError::VersionOne | ChainError::Other(_) => {
                 CertificateError::Other(OtherError(Arc::new(error)))
             }
         }

@@ -5,10 +5,16 @@ mod chain;
 mod client;
 mod client_auth;
 mod context;
+mod crl;
+mod der;
 mod engine;
 mod material;
+mod memory;
 mod names;
+#[cfg(test)]
+mod oracle;
 mod provider;
+mod san;
 mod select;
 mod server;
 mod session;
@@ -28,15 +34,17 @@ pub use chain::ChainError;
 pub use client::{UpstreamTls, UpstreamTlsError};
 pub use client_auth::ClientAuth;
 pub use context::{ConnectionContext, Rejection, with_context};
+pub use crl::{CrlBundle, CrlBundleError, CrlFacts, CrlRule, CrlRules, RevocationError};
 pub use material::{Identity, MaterialError};
 pub use names::{CertificateFacts, MalformedCertificate, describe, normalize_server_name};
+pub use san::{AltNameKind, AltNameMatcher};
 pub use server::ServerTls;
 pub use session::Session;
 pub use spec::{
     ClientAuthMode, ClientAuthSpec, Codec, RouteClientAuth, ServerTlsSpec, UpstreamTlsSpec,
 };
 pub use stream::{FailedHandshake, HandshakeError, TlsStream};
-pub use tickets::{RandomError, TicketKeys};
+pub use tickets::{RandomError, TicketKeys, TicketSecret, TicketSecretError};
 pub use transport::Transport;
 pub use trust::{ClientTrust, ClientTrustSpec, Judged};
 pub use upstream_verify::{UpstreamCertificateError, UpstreamCertificateReason};

@@ -93,7 +93,7 @@ pub(super) fn common_name(certificate: &X509Certificate<'_>) -> Option<String> {
     name.as_str().ok().map(str::to_ascii_lowercase)
 }
 
-fn general_names<'a>(
+pub(super) fn general_names<'a>(
     certificate: &'a X509Certificate<'a>,
 ) -> impl Iterator<Item = &'a GeneralName<'a>> {
     certificate
@@ -116,7 +116,7 @@ fn describe_general_name(name: &GeneralName<'_>) -> Option<String> {
     }
 }
 
-fn ip_address(octets: &[u8]) -> Option<IpAddr> {
+pub(super) fn ip_address(octets: &[u8]) -> Option<IpAddr> {
     if let Ok(v4) = <[u8; 4]>::try_from(octets) {
         return Some(Ipv4Addr::from(v4).into());
     }
@@ -125,7 +125,7 @@ fn ip_address(octets: &[u8]) -> Option<IpAddr> {
 
 /// RFC 4514: the most specific attribute first. Without its escapes, `O=a,CN=admin` could be the
 /// name of an organisation.
-fn distinguished_name(name: &X509Name<'_>) -> String {
+pub(super) fn distinguished_name(name: &X509Name<'_>) -> String {
     let mut text = String::new();
     let rdns: Vec<_> = name.iter_rdn().collect();
     for (i, rdn) in rdns.into_iter().rev().enumerate() {

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber,
+};
 use rustls::{
     AlertDescription, ClientConfig, ClientConnection, ConnectionCommon, Error, HandshakeKind,
     ServerConfig, ServerConnection, SideData,
@@ -20,6 +23,7 @@ use super::{
     anchors::TrustAnchors,
     context::{ConnectionContext, with_context},
     material::Identity,
+    names,
 };
 
 pub(super) const DAY_S: i64 = 24 * 60 * 60;
@@ -72,6 +76,38 @@ impl Issued {
         Arc::new(TrustAnchors::from_pem(pem(&self.der).as_bytes(), "a test").unwrap())
     }
 
+    /// Its CRL, in PEM, from a day ago until in thirty days.
+    pub(super) fn crl(&self, revoked: &[&Issued]) -> String {
+        self.crl_until(revoked, NOW_S + 30 * DAY_S)
+    }
+
+    /// The same with another end.
+    pub(super) fn crl_until(&self, revoked: &[&Issued], next_update_s: i64) -> String {
+        // rcgen takes dates of a crate that only it names.
+        let at = |seconds: i64| {
+            let since = Duration::from_secs(seconds.try_into().unwrap());
+            rcgen::date_time_ymd(1970, 1, 1) + since
+        };
+        let entry = |issued: &&Issued| RevokedCertParams {
+            serial_number: SerialNumber::from_slice(
+                names::parse(&issued.der).unwrap().raw_serial(),
+            ),
+            revocation_time: at(NOW_S - DAY_S),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: at(NOW_S - DAY_S),
+            next_update: at(next_update_s),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.iter().map(entry).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let issuer = rcgen::Issuer::from_params(&self.params, &self.key);
+        params.signed_by(&issuer).unwrap().pem().unwrap()
+    }
+
     pub(super) fn issue(&self, params: CertificateParams) -> Issued {
         self.issue_for(params, KeyPair::generate().unwrap())
     }
@@ -85,6 +121,13 @@ impl Issued {
         }
         Issued { params, key, der: certificate.der().clone(), chain_pem }
     }
+}
+
+/// The first section of a PEM text.
+pub(super) fn der_of(pem: &str) -> CertificateDer<'static> {
+    use base64::prelude::{BASE64_STANDARD, Engine};
+    let body = pem.lines().skip(1).take_while(|line| !line.starts_with("-----"));
+    BASE64_STANDARD.decode(body.collect::<String>()).unwrap().into()
 }
 
 pub(super) fn pem(der: &CertificateDer<'_>) -> String {

@@ -32,7 +32,8 @@ use super::{
     validity::seconds,
 };
 
-/// How long a ticket is good for at most, in seconds. Kept by forgetting its key.
+/// How long a ticket is good for at most, in seconds. Kept by forgetting its key; where keys are
+/// given, it is what clients are told, and a session's own limits are what holds.
 const LIFETIME_S: i64 = 12 * 60 * 60;
 
 /// How long a key makes tickets, in seconds.
@@ -56,6 +57,50 @@ pub struct TicketKeys {
     clock: Arc<dyn TimeProvider>,
 }
 
+/// A key from a file, in the form that nginx has them: 16 bytes that name it, then 32 or 64 secret
+/// ones. nginx uses these as they are; here a key for each ticket is derived from them, so that
+/// tickets of the one do not open at the other.
+#[derive(Clone)]
+pub struct TicketSecret {
+    name: KeyName,
+    secret: Box<[u8]>,
+}
+
+/// Why a file holds no key for tickets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TicketSecretError {
+    /// It is too short or too long.
+    #[error("it has {0} bytes, where a ticket key has 48 or 80")]
+    Length(usize),
+    /// A file of zeros is no secret.
+    #[error("all its bytes are the same")]
+    Uniform,
+}
+
+impl TicketSecret {
+    /// Takes the content of a file.
+    pub fn new(content: &[u8]) -> Result<TicketSecret, TicketSecretError> {
+        let (Some((name, secret)), 48 | 80) = (content.split_first_chunk(), content.len()) else {
+            return Err(TicketSecretError::Length(content.len()));
+        };
+        if secret.iter().all(|byte| Some(byte) == secret.first()) {
+            return Err(TicketSecretError::Uniform);
+        }
+        Ok(TicketSecret { name: *name, secret: secret.into() })
+    }
+
+    /// Whether the two could not be told apart in a ticket.
+    pub fn has_name_of(&self, other: &TicketSecret) -> bool {
+        self.name == other.name
+    }
+}
+
+impl fmt::Debug for TicketSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TicketSecret").finish_non_exhaustive()
+    }
+}
+
 /// No randomness could be had from the system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the system's random generator failed")]
@@ -72,6 +117,16 @@ impl TicketKeys {
     pub fn with_clock(clock: Arc<dyn TimeProvider>) -> Result<TicketKeys, RandomError> {
         let first = TicketKey::generate(now_s(&*clock).unwrap_or(0))?;
         Ok(TicketKeys { keys: ArcSwap::from_pointee(vec![first]), clock })
+    }
+
+    /// Takes the keys that are given, the first of which makes tickets, and the clock of others. They
+    /// do not rotate: their owner replaces them.
+    pub fn given(secrets: &[TicketSecret], others: &TicketKeys) -> TicketKeys {
+        let clock = Arc::clone(&others.clock);
+        let now_s = now_s(&*clock).unwrap_or(0);
+        let key = |given: &TicketSecret| TicketKey::from_secret(given.name, &given.secret, now_s);
+        let keys = secrets.iter().map(key).collect();
+        TicketKeys { keys: ArcSwap::from_pointee(keys), clock }
     }
 
     /// Replaces the key that makes tickets once it has been in use for six hours, and forgets those

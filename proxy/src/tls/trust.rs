@@ -6,11 +6,15 @@ use rustls::{
     DistinguishedName,
     pki_types::{CertificateDer, UnixTime},
 };
+use x509_parser::certificate::X509Certificate;
 
 use super::{
     anchors::TrustAnchors,
     chain::{ChainError, ChainVerifier, Purpose},
+    crl::{self, CrlBundle, CrlRules, Revocation},
     material::Digest,
+    memory, names,
+    san::{self, AltNameMatcher},
     validity::Validity,
 };
 
@@ -21,12 +25,28 @@ pub struct ClientTrustSpec {
     pub anchors: Arc<TrustAnchors>,
     /// The most certificates in the verified chain, the anchor not counted; 0 is no limit.
     pub max_verify_depth: u32,
+    /// Of which at least one must match a name of the leaf; none is no condition.
+    pub alt_names: Vec<AltNameMatcher>,
+    /// Who was revoked; `None` is not asked.
+    pub crls: Option<Arc<CrlBundle>>,
+    /// What becomes of those about whom the CRLs cannot tell.
+    pub crl_rules: CrlRules,
+}
+
+impl ClientTrustSpec {
+    /// With no condition but the chain.
+    pub fn new(anchors: Arc<TrustAnchors>, max_verify_depth: u32) -> ClientTrustSpec {
+        let (alt_names, crls, crl_rules) = (Vec::new(), None, CrlRules::default());
+        ClientTrustSpec { anchors, max_verify_depth, alt_names, crls, crl_rules }
+    }
 }
 
 /// Judges clients' certificates. Shared by all routes that are under the same client CA.
 #[derive(Debug)]
 pub struct ClientTrust {
     chain: ChainVerifier,
+    alt_names: Vec<AltNameMatcher>,
+    revocation: Option<Revocation>,
     subjects: Vec<DistinguishedName>,
     digest: [u8; 32],
 }
@@ -35,37 +55,81 @@ pub struct ClientTrust {
 /// each time it is relied on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Judged {
-    /// The time during which the whole chain holds, its anchor included.
+    /// The time during which the judgement holds: that of the whole chain, its anchor included,
+    /// and of the CRL that was looked into.
     pub validity: Validity,
+    /// That of the chain alone, which tells one end from the other.
+    chain_validity: Validity,
+}
+
+impl Judged {
+    pub(super) fn new(chain_validity: Validity, crl_validity: Validity) -> Judged {
+        Judged { validity: chain_validity.intersection(crl_validity), chain_validity }
+    }
 }
 
 impl ClientTrust {
     /// Compiles what is configured.
     pub fn new(spec: &ClientTrustSpec) -> ClientTrust {
         let anchors = Arc::clone(&spec.anchors);
+        let revocation = revocation(spec);
         ClientTrust {
-            digest: digest(spec),
+            digest: digest(spec, revocation.as_ref()),
+            alt_names: spec.alt_names.clone(),
+            revocation,
             subjects: anchors.roots.subjects(),
             chain: ChainVerifier::new(anchors, Purpose::ClientAuth, spec.max_verify_depth),
         }
     }
 
-    /// Judges a chain in full, signatures included. That the client holds the leaf's key is not
-    /// looked at here.
+    /// Judges a chain in full, signatures included, unless this thread has found it good before:
+    /// then only what time changes is looked at. That the client holds the leaf's key is not looked
+    /// at here.
     pub fn judge(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<Judged, ChainError> {
-        let validity = self.chain.verify(leaf, intermediates, now)?;
-        Ok(Judged { validity })
+        let key = memory::Key::new(&self.digest, leaf, intermediates);
+        if let Some(judged) = memory::recall(&key) {
+            if self.still_good(&judged, now).is_ok() {
+                return Ok(judged);
+            }
+            memory::forget(&key);
+        }
+        let judged = self.judge_anew(leaf, intermediates, now)?;
+        memory::remember(key, judged);
+        Ok(judged)
+    }
+
+    fn judge_anew(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<Judged, ChainError> {
+        let chain = self.chain.verify(leaf, intermediates, now)?;
+        let leaf = parse(leaf)?;
+        if !san::is_allowed(&self.alt_names, &leaf) {
+            return Err(ChainError::NameNotAllowed);
+        }
+        let chain_validity = chain.validity;
+        let crl_validity = match &self.revocation {
+            Some(revocation) => {
+                let issuer = chain.issuer.as_ref().map(|issuer| parse(issuer)).transpose()?;
+                revocation.check(&leaf, issuer.as_ref(), now)?
+            }
+            None => Validity::ALWAYS,
+        };
+        Ok(Judged::new(chain_validity, crl_validity))
     }
 
     /// Whether a chain found good by a trust of the same [`ClientTrust::digest`] is so now: what
     /// time may have changed, without any signature.
     pub fn still_good(&self, judged: &Judged, now: UnixTime) -> Result<(), ChainError> {
-        Ok(judged.validity.check(now)?)
+        judged.chain_validity.check(now)?;
+        Ok(crl::check_validity(judged.validity, now)?)
     }
 
     /// SHA-256 over all that a judgement depends on but the chain and the time.
@@ -79,16 +143,31 @@ impl ClientTrust {
     }
 }
 
-fn digest(spec: &ClientTrustSpec) -> [u8; 32] {
+fn parse<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, ChainError> {
+    names::parse(certificate).map_err(|_| webpki::Error::BadDer.into())
+}
+
+fn revocation(spec: &ClientTrustSpec) -> Option<Revocation> {
+    let crls = Arc::clone(spec.crls.as_ref()?);
+    Some(Revocation::new(crls, spec.crl_rules, &spec.anchors))
+}
+
+fn digest(spec: &ClientTrustSpec, revocation: Option<&Revocation>) -> [u8; 32] {
     let mut digest = Digest::default();
     digest.field(&spec.anchors.digest);
     digest.field(&spec.max_verify_depth.to_be_bytes());
+    san::digest(&spec.alt_names, &mut digest);
+    if let Some(revocation) = revocation {
+        revocation.digest(&mut digest);
+    }
     digest.finish()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::crl::RevocationError;
+    use crate::tls::oracle;
     use crate::tls::testing::{DAY_S, NOW_S, at, client_leaf, root};
 
     #[test]
@@ -97,8 +176,7 @@ mod tests {
         let mut params = client_leaf();
         params.not_after = rcgen::date_time_ymd(2030, 1, 2);
         let client = root.issue(params);
-        let trust =
-            ClientTrust::new(&ClientTrustSpec { anchors: root.anchors(), max_verify_depth: 1 });
+        let trust = ClientTrust::new(&ClientTrustSpec::new(root.anchors(), 1));
         let judged = trust.judge(&client.der, &[], at(NOW_S)).unwrap();
         let at_end = judged.validity.not_after_s;
         assert!(trust.still_good(&judged, at(at_end)).is_ok());
@@ -110,10 +188,88 @@ mod tests {
     }
 
     #[test]
+    fn a_chain_is_verified_once_and_anew_when_its_time_is_over() {
+        let (root, other) = (root(), root());
+        let client = root.issue(client_leaf());
+        let trust = ClientTrust::new(&ClientTrustSpec::new(root.anchors(), 1));
+        let first = trust.judge(&client.der, &[], at(NOW_S)).unwrap();
+        let key = memory::Key::new(&trust.digest(), &client.der, &[]);
+        assert_eq!(memory::recall(&key), Some(first));
+        assert_eq!(trust.judge(&client.der, &[], at(NOW_S)).unwrap(), first);
+        // What is remembered is believed: nothing could verify this.
+        let nonsense = CertificateDer::from(b"nonsense".to_vec());
+        assert!(trust.judge(&nonsense, &[], at(NOW_S)).is_err());
+        memory::remember(memory::Key::new(&trust.digest(), &nonsense, &[]), first);
+        assert_eq!(trust.judge(&nonsense, &[], at(NOW_S)).unwrap(), first);
+        // A trust of another digest remembers nothing of it.
+        let stranger = ClientTrust::new(&ClientTrustSpec::new(other.anchors(), 1));
+        assert!(stranger.judge(&client.der, &[], at(NOW_S)).is_err());
+
+        let late = trust.judge(&client.der, &[], at(first.validity.not_after_s + 1));
+        assert!(matches!(late, Err(ChainError::Expired { .. })), "{late:?}");
+        assert_eq!(memory::recall(&key), None, "dropped with the end of its time");
+    }
+
+    #[test]
+    fn a_refusal_is_not_remembered() {
+        let root = root();
+        let client = root.issue(client_leaf());
+        let trust = ClientTrust::new(&ClientTrustSpec::new(root.anchors(), 1));
+        assert!(trust.judge(&client.der, &[], at(0)).is_err());
+        assert!(trust.judge(&client.der, &[], at(NOW_S)).is_ok());
+    }
+
+    #[test]
+    fn a_chain_remembered_under_one_crl_is_judged_anew_under_the_next() {
+        let root = root();
+        let client = root.issue(client_leaf());
+        let trust = |crl: String| {
+            let crls = CrlBundle::from_pem(crl.as_bytes(), "a test").unwrap();
+            let spec = ClientTrustSpec::new(root.anchors(), 1);
+            ClientTrust::new(&ClientTrustSpec { crls: Some(Arc::new(crls)), ..spec })
+        };
+        let before = trust(root.crl(&[]));
+        let judged = before.judge(&client.der, &[], at(NOW_S)).unwrap();
+        assert!(before.still_good(&judged, at(NOW_S)).is_ok());
+        let after = trust(root.crl(&[&client]));
+        assert_ne!(before.digest(), after.digest(), "so that a connection asks again");
+        let revoked = after.judge(&client.der, &[], at(NOW_S));
+        assert!(
+            matches!(revoked, Err(ChainError::Revocation(RevocationError::Revoked))),
+            "{revoked:?}"
+        );
+    }
+
+    #[test]
+    fn a_chain_found_good_stops_being_so_with_its_crl() {
+        let root = root();
+        let client = root.issue(client_leaf());
+        let crls = CrlBundle::from_pem(root.crl_until(&[], NOW_S + 60).as_bytes(), "a test");
+        let crls = Some(Arc::new(crls.unwrap()));
+        let spec = ClientTrustSpec { crls, ..ClientTrustSpec::new(root.anchors(), 1) };
+        let trust = ClientTrust::new(&spec);
+        let judged = trust.judge(&client.der, &[], at(NOW_S)).unwrap();
+        assert!(trust.still_good(&judged, at(NOW_S + 60)).is_ok());
+        let stale = trust.still_good(&judged, at(NOW_S + 61));
+        assert!(
+            matches!(stale, Err(ChainError::Revocation(RevocationError::Stale { .. }))),
+            "{stale:?}"
+        );
+    }
+
+    #[test]
+    fn of_the_fuzz_corpus_one_certificate_is_good() {
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/certificate");
+        let files = std::fs::read_dir(corpus).unwrap().map(|file| file.unwrap());
+        let good = files.filter(|file| oracle::judge(&std::fs::read(file.path()).unwrap()));
+        assert_eq!(good.map(|file| file.file_name()).collect::<Vec<_>>(), ["good"]);
+    }
+
+    #[test]
     fn whatever_changes_a_judgement_changes_the_digest() {
         let (root, other) = (root(), root());
         let digest = |anchors, max_verify_depth| {
-            ClientTrust::new(&ClientTrustSpec { anchors, max_verify_depth }).digest()
+            ClientTrust::new(&ClientTrustSpec::new(anchors, max_verify_depth)).digest()
         };
         assert_eq!(digest(root.anchors(), 1), digest(root.anchors(), 1));
         assert_ne!(digest(root.anchors(), 1), digest(other.anchors(), 1));

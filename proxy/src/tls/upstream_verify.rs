@@ -305,9 +305,11 @@ impl From<&ChainError> for UpstreamCertificateReason {
             ChainError::Expired { .. } => UpstreamCertificateReason::Expired,
             ChainError::NotYetValid { .. } => UpstreamCertificateReason::NotYetValid,
             ChainError::Purpose => UpstreamCertificateReason::Purpose,
-            ChainError::Malformed(_) | ChainError::VersionOne | ChainError::Other(_) => {
-                UpstreamCertificateReason::Unusable
-            }
+            ChainError::Malformed(_)
+            | ChainError::VersionOne
+            | ChainError::Revocation(_)
+            | ChainError::NameNotAllowed
+            | ChainError::Other(_) => UpstreamCertificateReason::Unusable,
         }
     }
 }

@@ -13,6 +13,9 @@ pub struct Validity {
 }
 
 impl Validity {
+    /// Without beginning and end.
+    pub(super) const ALWAYS: Validity = Validity { not_before_s: i64::MIN, not_after_s: i64::MAX };
+
     /// Whether a time, in seconds since the epoch, lies within.
     pub fn contains(&self, now_s: i64) -> bool {
         (self.not_before_s..=self.not_after_s).contains(&now_s)

@@ -49,6 +49,7 @@ fn status() -> StatusView {
             errors: 1,
         }],
         certificates: vec![certificate("b.example", 40), certificate("a.example", -3)],
+        crls: Vec::new(),
         upstreams: vec![UpstreamView {
             endpoint: "10.0.0.1:8443".into(),
             idle: 3,
@@ -119,4 +120,24 @@ fn uptime_shows_its_two_largest_units() {
 fn status_survives_its_way_through_json() {
     let json = serde_json::to_string(&status()).unwrap();
     assert_eq!(serde_json::from_str::<StatusView>(&json).unwrap(), status());
+}
+
+#[test]
+fn lists_of_revoked_certificates_are_shown_with_the_stale_ones_first() {
+    let crl = |issuer: &str, days_left: Option<i64>| CrlView {
+        issuer: issuer.into(),
+        revoked: 2,
+        this_update: "2026-01-01T00:00:00Z".into(),
+        next_update: days_left.map(|_| "2026-01-08T00:00:00Z".into()),
+        days_left,
+    };
+    let crls = vec![crl("CN=Never", None), crl("CN=B", Some(6)), crl("CN=A", Some(-1))];
+    let page = render(&StatusView { crls, ..status() });
+    let expected = "
+REVOCATION LIST  REVOKED  ISSUED                NEXT UPDATE           DAYS LEFT
+CN=A                   2  2026-01-01T00:00:00Z  2026-01-08T00:00:00Z      stale
+CN=B                   2  2026-01-01T00:00:00Z  2026-01-08T00:00:00Z          6
+CN=Never               2  2026-01-01T00:00:00Z  -                             -
+";
+    assert!(page.contains(expected), "{page}");
 }

@@ -5,12 +5,14 @@ use std::{cell::RefCell, sync::Arc};
 
 use super::{
     super::{model::Route, section::Section},
+    leaf_rules::LeafRules,
     material::{Materials, contradiction},
 };
 use crate::{
     policy::SanKind,
     tls::{
-        ClientAuthMode, ClientAuthSpec, ClientTrust, ClientTrustSpec, RouteClientAuth, TrustAnchors,
+        ClientAuthMode, ClientAuthSpec, ClientTrust, ClientTrustSpec, CrlBundle, RouteClientAuth,
+        TrustAnchors,
     },
 };
 
@@ -20,6 +22,7 @@ pub(super) struct ClientCertificates<'a> {
     section: Section<'a>,
     enforcement: Enforcement,
     max_verify_depth: u32,
+    rules: LeafRules,
     /// Of the routes that have no CA of their own.
     global: Option<Arc<ClientTrust>>,
     everywhere: bool,
@@ -51,6 +54,7 @@ impl<'a> ClientCertificates<'a> {
         let mut certificates = ClientCertificates {
             enforcement: enforcement(&section),
             max_verify_depth: section.number("max_verify_depth").unwrap_or(1),
+            rules: LeafRules::read(root, own, materials),
             global: None,
             everywhere: everywhere(own),
             identity: identity(own),
@@ -90,6 +94,11 @@ impl<'a> ClientCertificates<'a> {
         self.identity
     }
 
+    /// Lists of revoked certificates.
+    pub(super) fn crls(&self) -> Option<&Arc<CrlBundle>> {
+        self.rules.crls()
+    }
+
     /// What is asked for in handshakes, once all routes are known.
     pub(super) fn finish(&self, routes: &mut [Route]) -> ClientAuthSpec {
         let mode = match (self.enforcement, self.union()) {
@@ -104,6 +113,9 @@ impl<'a> ClientCertificates<'a> {
         };
         let routes: Vec<_> = routes.iter().map(|route| self.route(route)).collect();
         self.warn_of_no_use(&routes);
+        if let Some(anchors) = self.all_anchors() {
+            self.rules.verify(self.root, &anchors);
+        }
         ClientAuthSpec { mode, routes }
     }
 
@@ -131,19 +143,26 @@ impl<'a> ClientCertificates<'a> {
     }
 
     fn spec(&self, anchors: Arc<TrustAnchors>) -> ClientTrustSpec {
-        ClientTrustSpec { anchors, max_verify_depth: self.max_verify_depth }
+        self.rules.spec(anchors, self.max_verify_depth)
     }
 
     /// Of all CAs together.
     fn union(&self) -> Option<Arc<ClientTrust>> {
+        let anchors = self.all_anchors()?;
         let known = self.known.borrow();
-        match known.as_slice() {
+        match known.iter().find(|known| known.anchors.digest == anchors.digest) {
+            Some(only) => Some(Arc::clone(&only.trust)),
+            None => Some(Arc::new(ClientTrust::new(&self.spec(anchors)))),
+        }
+    }
+
+    fn all_anchors(&self) -> Option<Arc<TrustAnchors>> {
+        match self.known.borrow().as_slice() {
             [] => None,
-            [only] => Some(Arc::clone(&only.trust)),
+            [only] => Some(Arc::clone(&only.anchors)),
             several => {
                 let all: Vec<_> = several.iter().map(|known| &*known.anchors).collect();
-                let anchors = Arc::new(TrustAnchors::union(&all));
-                Some(Arc::new(ClientTrust::new(&self.spec(anchors))))
+                Some(Arc::new(TrustAnchors::union(&all)))
             }
         }
     }
@@ -210,7 +229,8 @@ fn unused(root: &Section<'_>, section: &Section<'_>) {
     if tried {
         return; // and what is wrong with it has been said
     }
-    if section.entries().any(|(key, _)| !section.is_blank(key)) {
+    let crl = ["client_crl", "client_crl_file"].iter().any(|key| root.has(key));
+    if crl || section.entries().any(|(key, _)| !section.is_blank(key)) {
         root.error_with_hint(
             "downstream_mtls",
             "there is no CA to verify clients by",

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, collections::HashMap, io, path::Path, rc::Rc, sync::Arc};
 
 use super::super::{context::reason, encoding, section::Section};
-use crate::tls::{Identity, TrustAnchors};
+use crate::tls::{CrlBundle, Identity, TrustAnchors};
 
 /// Reads material. What many routes name is parsed once and shared.
 #[derive(Default)]
@@ -93,26 +93,69 @@ impl Materials {
         inline_key: &str,
         file_key: &str,
     ) -> Option<Arc<TrustAnchors>> {
-        if filled(section, inline_key) && filled(section, file_key) {
+        match content(section, inline_key, file_key)? {
+            Content::Inline(pem) => {
+                parse_anchors(section, inline_key, &pem, &section.path_of(inline_key))
+            }
+            Content::File(path, pem) => {
+                if let Some(known) = self.anchors.borrow().get(&path) {
+                    return Some(Arc::clone(known));
+                }
+                let anchors = parse_anchors(section, file_key, &pem, &path)?;
+                self.anchors.borrow_mut().insert(path, Arc::clone(&anchors));
+                Some(anchors)
+            }
+        }
+    }
+
+    /// The CRLs that a base64 key or a file key gives, likewise.
+    pub(super) fn crls(
+        &self,
+        section: &Section<'_>,
+        inline_key: &str,
+        file_key: &str,
+    ) -> Option<Arc<CrlBundle>> {
+        let (key, parsed) = match content(section, inline_key, file_key)? {
+            Content::Inline(pem) => {
+                (inline_key, CrlBundle::from_pem(&pem, &section.path_of(inline_key)))
+            }
+            Content::File(path, pem) => (file_key, CrlBundle::from_pem(&pem, &path)),
+        };
+        match parsed {
+            Ok(bundle) => {
+                for remark in &bundle.remarks {
+                    section.warn(key, format!("{}, {remark}", bundle.origin));
+                }
+                Some(Arc::new(bundle))
+            }
+            Err(problem) => {
+                section.error(key, problem.to_string());
+                None
+            }
+        }
+    }
+}
+
+/// What one of two keys gives.
+enum Content {
+    Inline(Vec<u8>),
+    /// With its path.
+    File(String, Rc<[u8]>),
+}
+
+fn content(section: &Section<'_>, inline_key: &str, file_key: &str) -> Option<Content> {
+    match (filled(section, inline_key), filled(section, file_key)) {
+        (true, true) => {
             contradiction(section, inline_key, file_key);
-            return None;
+            None
         }
-        if filled(section, inline_key) {
-            let pem = decode(section, inline_key)?;
-            let origin = section.path_of(inline_key);
-            return parse_anchors(section, inline_key, &pem, &origin);
-        }
-        if filled(section, file_key) {
+        (true, false) => decode(section, inline_key).map(Content::Inline),
+        (false, true) => {
             let path = section.text(file_key)?;
             let pem = read(section, file_key, &path)?;
-            if let Some(known) = self.anchors.borrow().get(&path) {
-                return Some(Arc::clone(known));
-            }
-            let anchors = parse_anchors(section, file_key, &pem, &path)?;
-            self.anchors.borrow_mut().insert(path, Arc::clone(&anchors));
-            return Some(anchors);
+            Some(Content::File(path, pem))
         }
-        None
+        (false, false) => None,
     }
 }
 
@@ -173,7 +216,7 @@ fn decode(section: &Section<'_>, key: &str) -> Option<Vec<u8>> {
     }
 }
 
-fn read(section: &Section<'_>, key: &str, path: &str) -> Option<Rc<[u8]>> {
+pub(super) fn read(section: &Section<'_>, key: &str, path: &str) -> Option<Rc<[u8]>> {
     if path.trim_start().starts_with("-----BEGIN") {
         section.error(key, "holds PEM text; it is for the path of a file");
         return None;

@@ -10,6 +10,7 @@ mod client_auth;
 mod headers;
 mod http;
 mod inspect;
+mod leaf_rules;
 mod listen;
 mod logging;
 mod matching;
@@ -18,6 +19,7 @@ mod portcullis;
 mod rewrite;
 mod routes;
 mod steering;
+mod ticket_keys;
 mod upstream;
 mod url;
 
@@ -47,6 +49,8 @@ pub(super) fn check(root: &Section<'_>, environment: &Environment) -> Config {
         workers,
         admin: portcullis::admin(root, &own, &materials),
         log: logging::log(root, &own),
+        crls: clients.crls().cloned(),
+        ticket_keys: ticket_keys::ticket_keys(&own),
         hot_reload: flags.config_hot_reload,
         files: Vec::new(),
         routes,

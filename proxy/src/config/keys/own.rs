@@ -65,6 +65,25 @@ pub(super) const KEYS: &[Key] = &[
         "How a log line looks: `json` (one object a line) or `text`.",
     ),
     key("portcullis.strict", Flag, "false", "Make unknown keys errors everywhere, not warnings."),
+    key("portcullis.crl", Section, "", "What certificate revocation lists that cannot tell mean."),
+    key(
+        "portcullis.crl.missing",
+        Text,
+        "allow",
+        "Whether a certificate is accepted whose issuer has no list: `allow` or `reject`.",
+    ),
+    key(
+        "portcullis.crl.stale",
+        Text,
+        "reject",
+        "Whether a certificate is accepted that is not on its issuer's list when the next one is overdue: `allow` or `reject`. A list that another key than the issuer's has signed always rejects.",
+    ),
+    key(
+        "portcullis.ticket_key_files",
+        List,
+        "",
+        "Paths of keys for session tickets, 48 or 80 random bytes each, as nginx has them (`openssl rand 80`). The first makes tickets, all open them, so that they outlive a restart and are good on every machine with the same files and rules. To change keys, put the new one first and drop the old one a day later. Absent: random keys that rotate every six hours.",
+    ),
     key("portcullis.client_certificates", Section, "", "How clients are asked for certificates."),
     key(
         "portcullis.client_certificates.ask",

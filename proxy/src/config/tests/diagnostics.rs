@@ -1,6 +1,7 @@
 //! A snippet, and exactly what is said about it. A certificate follows each snippet.
 
 mod access;
+mod leaf_rules;
 mod routes;
 mod steering;
 
@@ -249,18 +250,6 @@ fn client_certificates_fail_closed() {
             "downstream_mtls: {ca_file: '@ca.pem', enforcement: reject_connection, max_verify_depth: -1}",
             &[
                 "config.yaml:1: downstream_mtls.max_verify_depth: expected a whole number, in range and not negative, found a number",
-            ],
-        ),
-        (
-            "downstream_mtls: {ca_file: '@ca.pem', enforcement: reject_connection, crl: x}",
-            &[
-                "config.yaml:1: downstream_mtls.crl: is not supported yet, and ignoring it would change who may do what (remove the key, and with it trust in revocation)",
-            ],
-        ),
-        (
-            "downstream_mtls: {ca_file: '@ca.pem', enforcement: reject_connection, match_subject_alt_names: [{dns: x}]}",
-            &[
-                "config.yaml:1: downstream_mtls.match_subject_alt_names: is not supported yet, and ignoring it would change who may do what (use a CA that issues to these clients alone until then)",
             ],
         ),
         (

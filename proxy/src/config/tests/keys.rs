@@ -14,6 +14,9 @@ fn document(key: &Key, value: &str) -> String {
             let yaml = format!("downstream_mtls: {{ca_file: '@ca.pem', enforcement: {value}}}");
             return with_certificate(&yaml);
         }
+        "portcullis.crl.missing" | "portcullis.crl.stale" => {
+            "downstream_mtls: {ca_file: '@ca.pem', crl_file: '@crl.pem'}\n"
+        }
         "downstream_mtls.max_verify_depth" => "client_ca_file: '@ca.pem'\n",
         "certificate_key" => "certificate: x\n",
         "certificate_key_file" => {
@@ -31,6 +34,9 @@ fn document(key: &Key, value: &str) -> String {
     };
     let yaml = match key.path.split_once("[].") {
         Some(("routes", rest)) => route(rest, value),
+        Some(("downstream_mtls.match_subject_alt_names", kind)) => {
+            format!("downstream_mtls: {{match_subject_alt_names: [{{{kind}: {value}}}]}}\n")
+        }
         Some((list, rest)) => {
             let other = if rest == "key" { "cert" } else { "key" };
             format!("{list}:\n- {other}: x\n  {rest}: {value}\n")

@@ -10,7 +10,10 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa,
+    KeyIdMethod, KeyPair, SerialNumber, date_time_ymd,
+};
 
 use crate::config::{Config, Diagnostics, Environment, Loaded, Severity, load};
 
@@ -56,7 +59,7 @@ impl Dir {
     }
 
     /// Findings as they are shown, the directory left out.
-    fn shown(&self, finding: impl ToString) -> String {
+    pub(crate) fn shown(&self, finding: impl ToString) -> String {
         finding.to_string().replace(&format!("{}/", self.0.display()), "")
     }
 }
@@ -131,6 +134,17 @@ fn pki() -> &'static [(&'static str, String)] {
         };
         let (server, server_key) = issue("*.localhost.pomerium.io");
         let (client, client_key) = issue("client.example");
+        let crl = |end_year| {
+            let params = CertificateRevocationListParams {
+                this_update: date_time_ymd(2020, 1, 1),
+                next_update: date_time_ymd(end_year, 1, 1),
+                crl_number: SerialNumber::from(1),
+                issuing_distribution_point: None,
+                revoked_certs: Vec::new(),
+                key_identifier_method: KeyIdMethod::Sha256,
+            };
+            params.signed_by(&ca).unwrap().pem().unwrap()
+        };
         let other_key = KeyPair::generate().unwrap().serialize_pem();
         vec![
             ("ca.pem", ca.pem()),
@@ -139,6 +153,9 @@ fn pki() -> &'static [(&'static str, String)] {
             ("client.pem", client),
             ("client-key.pem", client_key),
             ("other-key.pem", other_key),
+            ("crl.pem", crl(4000)),
+            ("stale-crl.pem", crl(2021)),
+            ("ticket.key", "0123456789abcdef".repeat(5)),
         ]
     })
 }

@@ -63,7 +63,7 @@ fn certificate() -> rcgen::Certificate {
 
 fn trust(certificate: &rcgen::Certificate) -> Arc<ClientTrust> {
     let anchors = TrustAnchors::from_pem(certificate.pem().as_bytes(), "a test").unwrap();
-    let spec = ClientTrustSpec { anchors: Arc::new(anchors), max_verify_depth: 1 };
+    let spec = ClientTrustSpec::new(Arc::new(anchors), 1);
     Arc::new(ClientTrust::new(&spec))
 }
 

@@ -23,7 +23,7 @@ fn garbage() -> ClientCertificate {
 
 fn trust(pem: &str, max_verify_depth: u32) -> ClientTrust {
     let anchors = Arc::new(TrustAnchors::from_pem(pem.as_bytes(), "a test").unwrap());
-    ClientTrust::new(&ClientTrustSpec { anchors, max_verify_depth })
+    ClientTrust::new(&ClientTrustSpec::new(anchors, max_verify_depth))
 }
 
 /// Seconds since 1 January 2025.

@@ -5,8 +5,8 @@ use std::{
 };
 
 use crate::observe::{
-    CertificateFacts, CertificateUsage, ConfigFacts, HandshakeResult, KernelCounts, Metrics,
-    RouteFacts, SegmentOutcome, SteeringOutcome, SteeringSource, SteeringView, TlsVersion,
+    CertificateFacts, CertificateUsage, ConfigFacts, CrlFacts, HandshakeResult, KernelCounts,
+    Metrics, RouteFacts, SegmentOutcome, SteeringOutcome, SteeringSource, SteeringView, TlsVersion,
     UpstreamFailure, WorkerLoad,
     names::{self, Kind},
 };
@@ -131,6 +131,12 @@ fn used() -> Metrics {
         file: "config.yaml".into(),
         routes: vec![RouteFacts { name: "a".into(), from: "https://a.example".into() }],
         certificates: vec![certificate(2_000), certificate(1_000), certificate(3_000)],
+        crls: vec![CrlFacts {
+            issuer: "CN=\"CA\"".into(),
+            this_update_s: 4_000,
+            next_update_s: Some(5_000),
+            revoked: 6,
+        }],
         endpoints: BTreeSet::from(["up:1".into()]),
     });
     let route = metrics.routes().get("a");
@@ -263,4 +269,22 @@ fn a_route_that_left_the_configuration_leaves_the_metrics() {
     assert!(metrics.render().contains("route=\"a\""));
     metrics.config_applied(ConfigFacts::default());
     assert!(!metrics.render().contains("route=\"a\""));
+}
+
+#[test]
+fn a_crl_is_shown_by_its_issuer_and_without_a_next_update_where_it_has_none() {
+    let metrics = used();
+    let page = metrics.render();
+    let labels = r#"{issuer="CN=\"CA\""}"#;
+    for line in [
+        format!("portcullis_crl_this_update_timestamp_seconds{labels} 4000"),
+        format!("portcullis_crl_next_update_timestamp_seconds{labels} 5000"),
+        format!("portcullis_crl_revoked_certificates{labels} 6"),
+    ] {
+        assert!(page.lines().any(|shown| shown == line), "{line}\n{page}");
+    }
+    let crl =
+        CrlFacts { issuer: "CN=CA".into(), this_update_s: 1, next_update_s: None, revoked: 0 };
+    metrics.config_applied(ConfigFacts { crls: vec![crl], ..ConfigFacts::default() });
+    assert!(!metrics.render().contains("portcullis_crl_next_update_timestamp_seconds{"));
 }

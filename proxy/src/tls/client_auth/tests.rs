@@ -8,7 +8,7 @@ use crate::{
 };
 
 fn trust(issuer: &Issued) -> Arc<ClientTrust> {
-    let spec = ClientTrustSpec { anchors: issuer.anchors(), max_verify_depth: 1 };
+    let spec = ClientTrustSpec::new(issuer.anchors(), 1);
     Arc::new(ClientTrust::new(&spec))
 }
 
@@ -128,10 +128,7 @@ fn everywhere_means_at_hosts_that_do_not_look_too() {
 fn hosts_of_one_scope_share_it() {
     let one = trust(&root());
     // Compiled twice, as for two routes that name one file.
-    let same = Arc::new(ClientTrust::new(&ClientTrustSpec {
-        anchors: root().anchors(),
-        max_verify_depth: 1,
-    }));
+    let same = Arc::new(ClientTrust::new(&ClientTrustSpec::new(root().anchors(), 1)));
     let routes = |count: usize, trust: &Arc<ClientTrust>| -> Vec<_> {
         (0..count).map(|n| route(&format!("h{n}.example"), true, Some(trust))).collect()
     };

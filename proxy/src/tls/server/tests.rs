@@ -1,8 +1,10 @@
 //! Handshakes of rustls against rustls.
 
 mod client_certificates;
+mod cost;
 mod policy_modes;
 mod resumption;
+mod revocation;
 
 use rcgen::{KeyPair, PKCS_RSA_SHA256};
 use rustls::{
@@ -35,6 +37,8 @@ struct Bench {
     tickets: Arc<TicketKeys>,
     root: Issued,
     spec: ServerTlsSpec,
+    /// What [`Bench::demand`] has made the handshake judge by.
+    trust: Option<ClientTrustSpec>,
 }
 
 impl Bench {
@@ -48,7 +52,7 @@ impl Bench {
             codec: Codec::Auto,
         };
         let tickets = TicketKeys::with_clock(Arc::<TestClock>::clone(&clock)).unwrap();
-        Bench { clock, tickets: Arc::new(tickets), root, spec }
+        Bench { clock, tickets: Arc::new(tickets), root, spec, trust: None }
     }
 
     /// Demands certificates issued by the root itself.
@@ -59,14 +63,18 @@ impl Bench {
     }
 
     fn demand(&mut self, anchors: Arc<TrustAnchors>, max_verify_depth: u32) {
-        let trust = Arc::new(ClientTrust::new(&ClientTrustSpec { anchors, max_verify_depth }));
-        self.spec.client_auth.mode = ClientAuthMode::Require(trust);
+        self.judge_by(ClientTrustSpec::new(anchors, max_verify_depth));
+    }
+
+    fn judge_by(&mut self, trust: ClientTrustSpec) {
+        self.spec.client_auth.mode = ClientAuthMode::Require(Arc::new(ClientTrust::new(&trust)));
+        self.trust = Some(trust);
     }
 
     /// Asks for certificates that the root may have issued, without refusing any.
     fn asking() -> Bench {
         let mut bench = Bench::new();
-        let spec = ClientTrustSpec { anchors: bench.root.anchors(), max_verify_depth: 1 };
+        let spec = ClientTrustSpec::new(bench.root.anchors(), 1);
         let trust = Some(Arc::new(ClientTrust::new(&spec)));
         bench.spec.client_auth.routes =
             vec![RouteClientAuth { host: HostMatch::Exact(NAME.into()), looks: true, trust }];

@@ -227,3 +227,59 @@ fn key_material_is_not_shown() {
     let shown = format!("{keys:?} {:?}", ticketer(&keys));
     assert_eq!(shown, "TicketKeys { keys: 1, .. } Ticketer { .. }");
 }
+
+fn secret(seed: u8, len: usize) -> TicketSecret {
+    let bytes: Vec<u8> = (0..len).map(|at| seed.wrapping_add(at as u8)).collect();
+    TicketSecret::new(&bytes).unwrap()
+}
+
+fn given(secrets: &[TicketSecret]) -> TicketKeys {
+    let (_, others) = keys();
+    TicketKeys::given(secrets, &others)
+}
+
+#[test]
+fn the_same_given_keys_open_each_others_tickets() {
+    for len in [48, 80] {
+        let [one, other] = [0, 1].map(|_| given(&[secret(1, len)]));
+        let ticket = one.seal(&SCOPE, &SESSION, b"plaintext").unwrap();
+        assert!(other.open(&SCOPE, &ticket).is_some());
+        assert!(given(&[secret(2, len)]).open(&SCOPE, &ticket).is_none());
+        // The same name with another secret.
+        let mut forged = secret(1, len);
+        forged.secret[0] ^= 1;
+        assert!(given(&[forged]).open(&SCOPE, &ticket).is_none());
+    }
+}
+
+#[test]
+fn the_first_given_key_makes_tickets_and_all_open_them() {
+    let (old, new) = (secret(1, 80), secret(2, 80));
+    let before = given(std::slice::from_ref(&old)).seal(&SCOPE, &SESSION, b"plaintext").unwrap();
+    let both = given(&[new.clone(), old.clone()]);
+    assert!(both.open(&SCOPE, &before).is_some());
+    let after = both.seal(&SCOPE, &SESSION, b"plaintext").unwrap();
+    assert!(given(&[new]).open(&SCOPE, &after).is_some());
+    assert!(given(&[old]).open(&SCOPE, &after).is_none());
+}
+
+#[test]
+fn a_given_key_is_all_of_its_file() {
+    for len in [0, 16, 47, 49, 79, 81, 160] {
+        let bytes: Vec<u8> = (0..len).map(|at| at as u8).collect();
+        assert_eq!(TicketSecret::new(&bytes).unwrap_err(), TicketSecretError::Length(len));
+    }
+    let named_zeros = [[7; 16].as_slice(), &[0; 32]].concat();
+    assert_eq!(TicketSecret::new(&named_zeros).unwrap_err(), TicketSecretError::Uniform);
+    let mut last = [[7; 16].as_slice(), &[1; 31], &[2]].concat();
+    let one = given(&[TicketSecret::new(&last).unwrap()]);
+    last[47] = 3;
+    let other = given(&[TicketSecret::new(&last).unwrap()]);
+    let ticket = one.seal(&SCOPE, &SESSION, b"plaintext").unwrap();
+    assert!(other.open(&SCOPE, &ticket).is_none());
+}
+
+#[test]
+fn a_given_key_is_not_shown() {
+    assert_eq!(format!("{:?}", secret(1, 80)), "TicketSecret { .. }");
+}

@@ -10,7 +10,11 @@ use crate::tls::testing::{Outcome, pem, self_signed_with};
 
 impl Bench {
     /// How a client with this certificate fares.
-    fn present(&self, version: &'static SupportedProtocolVersion, client: &Issued) -> Outcome {
+    pub(super) fn present(
+        &self,
+        version: &'static SupportedProtocolVersion,
+        client: &Issued,
+    ) -> Outcome {
         handshake(&self.client(version, Some(client.identity())), &self.server(), NAME)
     }
 }
@@ -32,7 +36,7 @@ fn a_good_client_certificate_is_let_in_and_its_session_bounded_by_it() {
 }
 
 /// What the client hears, and what our log says.
-fn refusal(bench: &Bench, client: &Issued) -> (AlertDescription, String) {
+pub(super) fn refusal(bench: &Bench, client: &Issued) -> (AlertDescription, String) {
     let [first, second] = VERSIONS.map(|version| {
         let outcome = bench.present(version, client);
         let rejection = outcome.context.client_rejection().unwrap();
@@ -42,7 +46,7 @@ fn refusal(bench: &Bench, client: &Issued) -> (AlertDescription, String) {
     first
 }
 
-fn refused_with(bench: &Bench, client: &Issued, alert: AlertDescription, reason: &str) {
+pub(super) fn refused_with(bench: &Bench, client: &Issued, alert: AlertDescription, reason: &str) {
     let (got, log) = refusal(bench, client);
     assert_eq!(got, alert, "{log}");
     assert!(log.contains(reason), "{log}");

@@ -170,7 +170,7 @@ fn a_session_resumes_only_where_nothing_that_matters_has_changed() {
 fn ask_for(bench: &mut Bench, anchors: &[Arc<TrustAnchors>], max_verify_depth: u32) {
     let host = || HostMatch::Exact(NAME.into());
     let routes = anchors.iter().map(|anchors| {
-        let spec = ClientTrustSpec { anchors: Arc::clone(anchors), max_verify_depth };
+        let spec = ClientTrustSpec::new(Arc::clone(anchors), max_verify_depth);
         let trust = Some(Arc::new(ClientTrust::new(&spec)));
         RouteClientAuth { host: host(), looks: true, trust }
     });

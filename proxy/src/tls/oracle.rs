@@ -1,0 +1,48 @@
+//! Certificates as a client may send them, by all that reads them before they are trusted. The fuzz
+//! target includes this file too.
+
+use std::{sync::Arc, time::Duration};
+
+use rustls_pki_types::{CertificateDer, UnixTime};
+
+use super::{
+    AltNameKind, AltNameMatcher, ClientTrust, ClientTrustSpec, CrlBundle, TrustAnchors, describe,
+};
+
+const CA: &str = include_str!("testdata/crl/ca.crt.pem");
+const CRL: &str = include_str!("testdata/crl/v2.crl.pem");
+
+/// 1 January 2030.
+const NOW: Duration = Duration::from_secs(1_893_456_000);
+
+/// Reads a certificate and judges it, by a CA with a CRL and every kind of name. Says whether it is
+/// good, and gives no other answer where it is another client that asks.
+pub(crate) fn judge(der: &[u8]) -> bool {
+    let certificate = CertificateDer::from(der);
+    if let Ok(facts) = describe(&certificate) {
+        let texts = [&facts.issuer, &facts.subject].into_iter().chain(&facts.sans);
+        texts.for_each(|text| assert!(!text.contains(char::is_control), "{text:?}"));
+    }
+    let now = UnixTime::since_unix_epoch(NOW);
+    let judged = trust().judge(&certificate, &[], now);
+    let as_intermediate = trust().judge(&certificate, std::slice::from_ref(&certificate), now);
+    assert_eq!(judged.is_ok(), as_intermediate.is_ok());
+    judged.is_ok()
+}
+
+fn trust() -> ClientTrust {
+    let anchors = TrustAnchors::from_pem(CA.as_bytes(), "the CA").expect("a CA");
+    let kinds = [
+        AltNameKind::Dns,
+        AltNameKind::Email,
+        AltNameKind::IpAddress,
+        AltNameKind::Uri,
+        AltNameKind::UserPrincipalName,
+    ];
+    let any = |kind| AltNameMatcher::new(kind, ".*").expect("a pattern");
+    ClientTrust::new(&ClientTrustSpec {
+        alt_names: kinds.map(any).into(),
+        crls: Some(Arc::new(CrlBundle::from_pem(CRL.as_bytes(), "the CRL").expect("a CRL"))),
+        ..ClientTrustSpec::new(Arc::new(anchors), 1)
+    })
+}
