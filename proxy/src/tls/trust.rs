@@ -265,6 +265,23 @@ mod tests {
         assert_eq!(good.map(|file| file.file_name()).collect::<Vec<_>>(), ["good"]);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn a_certificate_with_anything_changed_is_not_good(
+            file in proptest::sample::select(&["good", "revoked", "ca", "mkcert-client"][..]),
+            at: proptest::sample::Index,
+            value: u8,
+            len: Option<proptest::sample::Index>,
+        ) {
+            let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/certificate");
+            let whole = std::fs::read(format!("{corpus}/{file}")).unwrap();
+            let mut changed = whole.clone();
+            changed[at.index(whole.len())] = value;
+            changed.truncate(len.map_or(whole.len(), |len| len.index(whole.len())));
+            proptest::prop_assert!(!oracle::judge(&changed) || changed == whole);
+        }
+    }
+
     #[test]
     fn whatever_changes_a_judgement_changes_the_digest() {
         let (root, other) = (root(), root());
