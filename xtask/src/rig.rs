@@ -62,6 +62,12 @@ impl Rig {
         Ok(rig)
     }
 
+    /// Gives the proxy another port, where no TIME_WAIT of an earlier one is met.
+    pub(crate) fn move_edge(&mut self) -> Result<()> {
+        [self.edge] = free_addresses()?;
+        Ok(())
+    }
+
     fn nginx_conf(&self) -> String {
         let Self { directory, upstream, root, server, .. } = self;
         format!(

@@ -59,13 +59,14 @@ pub(super) fn run(options: &Options) -> Result<()> {
     };
     let directory = target().join("bench");
     fs::create_dir_all(&directory)?;
-    let rig = Rig::prepare(&directory)?;
+    let mut rig = Rig::prepare(&directory)?;
     let _upstream = rig.start_upstream()?;
     let _statistics = ProgramStatistics::switch_on()?;
     let mut rounds: Vec<Vec<Measured>> = MODES.iter().map(|_| Vec::new()).collect();
     for round in 1..=options.rounds {
         for (mode, measured) in MODES.iter().zip(&mut rounds) {
             println!("* Round {round} of {}: {mode}", options.rounds);
+            rig.move_edge()?;
             measured.push(measure(options, &rig, &generator, &proxy, mode)?);
         }
     }
