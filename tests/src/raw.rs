@@ -171,6 +171,11 @@ impl Raw {
     pub fn tcp(address: SocketAddr) -> Self {
         let tcp = TcpStream::connect_timeout(&address, DEADLINE)
             .unwrap_or_else(|error| panic!("connect to {address}: {error}"));
+        Self::over(tcp)
+    }
+
+    /// Takes a connection, which speaks no TLS yet.
+    pub fn over(tcp: TcpStream) -> Self {
         Self { wire: Wire::plain(Arc::new(tcp)), received: Vec::new() }
     }
 
@@ -222,6 +227,12 @@ impl Raw {
         Self::secure(Self::tcp(address).wire.in_pieces(1).secured(tls))
     }
 
+    /// On a connection of [`Raw::tcp`], sends the first so many bytes of TLS as a segment of their
+    /// own.
+    pub fn split_at(self, bytes: usize) -> Self {
+        Self { wire: self.wire.split_at(bytes), received: self.received }
+    }
+
     /// Begins TLS on a connection of [`Raw::tcp`].
     ///
     /// # Errors
@@ -230,9 +241,19 @@ impl Raw {
     /// # Panics
     /// When the name is none.
     pub fn start_tls(self, name: &str) -> Result<Self, End> {
+        self.start_tls_with(name, &TlsOptions::name(name).config())
+    }
+
+    /// As [`Raw::start_tls`], with a configuration that may hold sessions.
+    ///
+    /// # Errors
+    /// How the connection ended, if it did so in the handshake.
+    ///
+    /// # Panics
+    /// When the name is none.
+    pub fn start_tls_with(self, name: &str, config: &Arc<ClientConfig>) -> Result<Self, End> {
         let server = ServerName::try_from(name.to_owned()).expect("a DNS name");
-        let config = TlsOptions::name(name).config();
-        let tls = ClientConnection::new(config, server).expect("a TLS client");
+        let tls = ClientConnection::new(Arc::clone(config), server).expect("a TLS client");
         Self::secure(self.wire.secured(tls))
     }
 

@@ -1,0 +1,7 @@
+//! The whole proxy steered by the kernel programs, each test in a network of its own. All need
+//! root.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod placement;
+mod stand;
