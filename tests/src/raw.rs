@@ -227,12 +227,6 @@ impl Raw {
         Self::secure(Self::tcp(address).wire.in_pieces(1).secured(tls))
     }
 
-    /// On a connection of [`Raw::tcp`], sends the first so many bytes of TLS as a segment of their
-    /// own.
-    pub fn split_at(self, bytes: usize) -> Self {
-        Self { wire: self.wire.split_at(bytes), received: self.received }
-    }
-
     /// Begins TLS on a connection of [`Raw::tcp`].
     ///
     /// # Errors
@@ -254,6 +248,28 @@ impl Raw {
     pub fn start_tls_with(self, name: &str, config: &Arc<ClientConfig>) -> Result<Self, End> {
         let server = ServerName::try_from(name.to_owned()).expect("a DNS name");
         let tls = ClientConnection::new(Arc::clone(config), server).expect("a TLS client");
+        Self::secure(self.wire.secured(tls))
+    }
+
+    /// As [`Raw::start_tls`], with the hello in two segments, split where `at` says.
+    ///
+    /// # Errors
+    /// How the connection ended, if it did so in the handshake.
+    ///
+    /// # Panics
+    /// When the name is none.
+    pub fn start_tls_split(
+        mut self,
+        name: &str,
+        config: &Arc<ClientConfig>,
+        at: impl Fn(&[u8]) -> usize,
+    ) -> Result<Self, End> {
+        let server = ServerName::try_from(name.to_owned()).expect("a DNS name");
+        let mut tls = ClientConnection::new(Arc::clone(config), server).expect("a TLS client");
+        let mut hello = Vec::new();
+        tls.write_tls(&mut hello).expect("a vector takes everything");
+        let (first, rest) = hello.split_at(at(&hello));
+        self.send_raw(first).send_raw(rest);
         Self::secure(self.wire.secured(tls))
     }
 

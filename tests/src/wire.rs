@@ -49,7 +49,6 @@ pub struct Wire {
     tcp: Arc<TcpStream>,
     tls: Option<Box<rustls::Connection>>,
     piece: usize,
-    first_piece: usize,
 }
 
 impl Wire {
@@ -59,7 +58,7 @@ impl Wire {
     /// When the socket refuses its options.
     pub fn plain(tcp: Arc<TcpStream>) -> Self {
         tcp.set_nodelay(true).expect("TCP_NODELAY");
-        let wire = Self { tcp, tls: None, piece: usize::MAX, first_piece: usize::MAX };
+        let wire = Self { tcp, tls: None, piece: usize::MAX };
         wire.set_read_timeout(DEADLINE);
         wire
     }
@@ -73,12 +72,6 @@ impl Wire {
     /// Sends what TLS makes in pieces of so many bytes, each a segment of its own.
     pub fn in_pieces(mut self, bytes: usize) -> Self {
         self.piece = bytes;
-        self
-    }
-
-    /// Sends so many bytes of what TLS makes as a segment of their own, and the rest as it comes.
-    pub fn split_at(mut self, bytes: usize) -> Self {
-        self.first_piece = bytes;
         self
     }
 
@@ -198,8 +191,7 @@ impl Write for Wire {
     fn flush(&mut self) -> io::Result<()> {
         let Some(tls) = &mut self.tls else { return Ok(()) };
         while tls.wants_write() {
-            let piece = self.piece.min(std::mem::replace(&mut self.first_piece, usize::MAX));
-            tls.write_tls(&mut Pieces(&self.tcp, piece))?;
+            tls.write_tls(&mut Pieces(&self.tcp, self.piece))?;
         }
         Ok(())
     }
