@@ -4,5 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod fallback;
+mod modes;
 mod placement;
+mod refusals;
 mod stand;
