@@ -265,10 +265,23 @@ impl Proxy {
         panic!("three times a port that was free was taken before the proxy listened");
     }
 
+    /// Starts another that listens at the same address, as the next process does while this one
+    /// drains.
+    ///
+    /// # Panics
+    /// When it ends or does not become ready.
+    pub fn start_beside(&self, config: Config) -> Self {
+        let ports = Ports { port: self.ports.port, ..Ports::take() };
+        Self::start_at(config, ports).expect("ports that are free")
+    }
+
     /// `None` when another program has taken one of the ports in between.
     fn try_start(config: Config) -> Option<Self> {
+        Self::start_at(config, Ports::take())
+    }
+
+    fn start_at(config: Config, ports: Ports) -> Option<Self> {
         let dir = TempDir::new("proxy");
-        let ports = Ports::take();
         let path = dir.write("config.yaml", config.render(&ports));
         let mut command = config.command();
         command.args(["run", "--config"]).arg(path).current_dir(dir.path());

@@ -174,21 +174,43 @@ fn stopping_under_load_loses_no_connection_that_was_not_refused() {
     });
 }
 
-/// As in the other modes, where they are accepted by then.
+/// User space knows nothing of them yet; what they say within a second is heard.
 #[test]
-fn connections_that_have_not_said_hello_when_the_process_is_stopped_are_served() {
+fn clients_that_have_connected_and_not_said_hello_when_the_process_is_stopped_are_served() {
     in_network(|_| {
         let mut proxy = config(8, "").own("drain_timeout", "30s").start();
-        let silent: Vec<_> = (0..32).map(|n| (host(n % 8), Raw::tcp(proxy.address()))).collect();
+        let silent: Vec<_> = (0..8).map(|n| (host(n), Raw::tcp(proxy.address()))).collect();
         proxy.signal(Signal::TERM);
         until("new connections to be refused", || TcpStream::connect(proxy.address()).is_err());
-        for (host, raw) in silent {
-            let mut raw = raw.start_tls(&host).unwrap_or_else(|end| panic!("{end:?}"));
-            raw.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
-            let answer = raw.to_end();
-            assert_eq!((&answer.end, answer.response().status), (&End::Clean, 301), "{answer:?}");
-        }
+        std::thread::scope(|scope| {
+            for (host, raw) in silent {
+                scope.spawn(move || {
+                    let mut raw = raw.start_tls(&host).unwrap_or_else(|end| panic!("{end:?}"));
+                    raw.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+                    let answer = raw.to_end();
+                    let status = answer.response().status;
+                    assert_eq!((&answer.end, status), (&End::Clean, 301), "{answer:?}");
+                });
+            }
+        });
         assert_eq!(proxy.wait().code(), Some(0));
         proxy.assert_no_panic();
+    });
+}
+
+/// The programs stay with the address, as long as anybody listens there.
+#[test]
+fn what_another_process_left_at_the_address_is_gone_whatever_the_mode_of_the_next() {
+    in_network(|network| {
+        let mut before = config(1, "unknown_sni: refuse").start();
+        let unknown = TlsOptions::name("nobody.localhost.pomerium.io");
+        assert_eq!(Raw::try_tls(before.address(), &unknown).err(), Some(End::Reset));
+        let after = before.start_beside(config(1, "").own("steering", "{mode: handoff}"));
+        before.signal(Signal::TERM);
+        assert_eq!(before.wait().code(), Some(0));
+        assert!(Raw::try_tls(after.address(), &unknown).is_ok());
+        drop(visit(after.address(), &host(0), "/"));
+        network.sysctl("ipv4/tcp_syncookies", "1");
+        drop(visit(after.address(), &host(0), "/"));
     });
 }

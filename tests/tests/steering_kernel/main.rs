@@ -5,7 +5,9 @@
 
 mod changes;
 mod fallback;
+mod loss;
 mod modes;
 mod placement;
 mod refusals;
+mod silent;
 mod stand;
