@@ -6,8 +6,7 @@ use std::{
 };
 
 use portcullis_tests::{
-    Backend, Load, Proxy, Raw,
-    openssl,
+    Backend, Load, Proxy, Raw, openssl,
     openssl::SClient,
     proxy::portcullis,
     raw::{TlsOptions, hello},

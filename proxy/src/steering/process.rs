@@ -12,9 +12,7 @@ use std::{
 use arc_swap::ArcSwap;
 use portcullis_abi::{SteeringSettings, Verdict};
 
-use super::{
-    Board, Kernel, KernelError, Mode, ModeChoice, ModeError, Rules, kernel, mode::decide,
-};
+use super::{Board, Kernel, KernelError, Mode, ModeChoice, ModeError, Rules, kernel, mode::decide};
 
 /// The mode that runs, the table of loads, and the rules in use.
 pub struct Steering {

@@ -209,3 +209,6 @@ async fn tick(context: Rc<conn::Context>) {
         context.publish_load();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -112,7 +112,8 @@ fn a_hello_that_is_split_gets_no_weaker_policy() {
         let stranger = stranger.config();
         for (title, at) in SPLITS {
             for n in 0..4 {
-                let connect = |config| Raw::tcp(proxy.address()).start_tls_split(&host(n), config, at);
+                let connect =
+                    |config| Raw::tcp(proxy.address()).start_tls_split(&host(n), config, at);
                 let refused = connect(&stranger).map(Raw::to_end);
                 let end = refused.map_or_else(|end| end, |answer| answer.end);
                 assert_eq!(end, End::Alert(116), "certificate_required for {title}, {n}");

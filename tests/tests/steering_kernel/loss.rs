@@ -18,7 +18,11 @@ fn a_thousand_connections_survive_the_loss_of_a_quarter_of_their_first_segments(
     const EACH: usize = 50;
     in_network(|network| {
         let proxy = config(CLIENTS, "max_load_percent: 1000").start();
-        let lost = format!("tcp dport {} {} numgen random mod 4 0", proxy.address().port(), of_length(FIRST));
+        let lost = format!(
+            "tcp dport {} {} numgen random mod 4 0",
+            proxy.address().port(),
+            of_length(FIRST)
+        );
         network.drop_incoming(&[&lost]);
         let config = TlsOptions::name("resumed").alpn("http/1.1").config();
         std::thread::scope(|scope| {

@@ -38,9 +38,8 @@ fn clients_that_never_say_hello_cost_the_proxy_no_memory_and_no_descriptor() {
         let (memory, descriptors) = (proxy.resident_kib(), proxy.descriptors());
         let holders: Vec<_> = (0..HOLDERS).map(|n| hold(n, proxy.address())).collect();
         holders.iter().for_each(|holder| drop(holder.wait_for_text("connected")));
-        let deferred = proxy
-            .metrics()
-            .sum("portcullis_steering_segments_total", &[("outcome", "deferred")]);
+        let deferred =
+            proxy.metrics().sum("portcullis_steering_segments_total", &[("outcome", "deferred")]);
         assert!(deferred >= (HOLDERS * EACH) as f64, "{deferred}");
         for n in 0..40 {
             drop(visit(proxy.address(), &host(n % 4), &format!("/meanwhile/{n}")));
