@@ -8,6 +8,7 @@ use std::{
 
 use portcullis_tests::{
     Proxy, Raw,
+    openssl::{SClient, get},
     raw::TlsOptions,
     steering::{first_choice, per_worker},
     wait::until,
@@ -38,6 +39,28 @@ fn every_host_is_served_by_its_worker_over_ipv4_without_a_hand_over() {
 #[test]
 fn every_host_is_served_by_its_worker_over_ipv6_without_a_hand_over() {
     hosts_land_at_home(Proxy::address_v6);
+}
+
+#[test]
+fn curl_and_openssl_are_served_by_their_host_s_worker() {
+    in_network(|_| {
+        let proxy = config(8, "max_load_percent: 1000").start();
+        for n in 0..8 {
+            let (name, path) = (host(n), |client: &str| format!("/{client}/{n}"));
+            for (client, version) in [("curl-1", "--http1.1"), ("curl-2", "--http2")] {
+                let curl = proxy.curl(&format!("h{n}"), &path(client)).args([version]);
+                assert_eq!(curl.ok().status, 301);
+            }
+            let request = get(&name).replacen("/", &path("openssl"), 1);
+            let shown = SClient::new(proxy.address_v6(), &name).run(&request).stdout;
+            assert!(shown.contains("301 Moved"), "{shown}");
+            for client in ["curl-1", "curl-2", "openssl"] {
+                let worker = worker_of(&proxy, &path(client));
+                assert_eq!(worker, first_choice(&proxy, &name), "{client} {n}");
+            }
+        }
+        assert_eq!(outcomes(&proxy.metrics()), [("steered", 24.0)]);
+    });
 }
 
 /// With a bound that four workers cannot reach, the model is each name's first choice.
