@@ -20,9 +20,11 @@ use socket2::{Domain, Socket, Type};
 
 use crate::stand::{DOMAIN, ask, config, host, in_network, outcomes, visit, with_host, worker_of};
 
-/// Where a hello may be split so that its first segment tells no name.
-const SPLITS: [(&str, fn(&[u8]) -> usize); 3] =
-    [("byte", |_| 1), ("header", |_| 5), ("name", inside_the_name)];
+/// Where to split a hello.
+type Split = fn(&[u8]) -> usize;
+
+/// So that its first segment tells no name.
+const SPLITS: [(&str, Split); 3] = [("byte", |_| 1), ("header", |_| 5), ("name", inside_the_name)];
 
 fn inside_the_name(hello: &[u8]) -> usize {
     let domain = hello.windows(DOMAIN.len()).position(|bytes| bytes == DOMAIN.as_bytes());

@@ -10,7 +10,7 @@ use portcullis_tests::{
     Proxy, Raw,
     openssl::{SClient, get},
     raw::TlsOptions,
-    steering::{first_choice, per_worker},
+    steering::{first_choice, outcome, per_worker},
     wait::until,
 };
 
@@ -116,6 +116,11 @@ fn a_name_with_nine_tenths_of_the_load_does_not_fill_one_worker() {
         let busiest = open.iter().copied().fold(0.0, f64::max);
         assert!(busiest <= 1.3 * mean, "{open:?} {:?}", outcomes(&metrics));
         assert!(outcomes(&metrics).iter().any(|(outcome, _)| *outcome == "spilled"));
+        let handed = outcome(&metrics, "handed_off");
+        assert!(
+            handed < CONNECTIONS as f64 / 20.0,
+            "{handed} go back from where they were spilled"
+        );
         assert!(open[first_choice(&proxy, &host(0))] >= mean, "its own has its share: {open:?}");
         drop(held);
     });
