@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, process::Command};
 
-use portcullis_tests::{process::Process, tools::python};
+use portcullis_tests::{process::Process, tools::python, wait::until};
 
 use crate::stand::{config, host, in_network, outcomes, visit};
 
@@ -48,9 +48,8 @@ fn clients_that_never_say_hello_cost_the_proxy_no_memory_and_no_descriptor() {
         let metrics = proxy.metrics();
         assert_eq!(metrics.sum("portcullis_connections_accepted_total", &[]), 240.0);
         assert_eq!(outcomes(&metrics), [("steered", 240.0)]);
-        assert_eq!(proxy.descriptors(), descriptors);
+        until("descriptors of others to be closed", || proxy.descriptors() <= descriptors);
         let grown = proxy.resident_kib().saturating_sub(memory);
-        eprintln!("GROWN {memory} + {grown}");
         assert!(grown < GROWTH_KIB, "{grown} KiB");
         proxy.assert_no_panic();
     });
