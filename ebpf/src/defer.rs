@@ -33,6 +33,10 @@ fn judge(ctx: &SkBuffContext) -> Option<Verdict> {
     }
     let segment = Segment(ctx.as_ptr());
     let header = TcpHeader::read(&segment)?;
+    if header.is_syn() {
+        Handshake::of(&segment, &header)?.begin(&header);
+        return None;
+    }
     if !header.is_ack() {
         return None;
     }

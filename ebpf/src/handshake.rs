@@ -1,12 +1,15 @@
 //! Which handshake a segment belongs to, and where the client's bytes begin after it.
 
-use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 
-use crate::maps::FIRST_BYTES;
+use crate::maps::{FIRST_BYTES, SYNS};
 use crate::segment::{Segment, TcpHeader};
 
+/// What a client may send before it is acknowledged: the SYN-ACK's window, which is not scaled.
+const MAX_FIRST_FLIGHT: u32 = 65_535;
+
 /// Addresses, ports and the SYN cookie that the client acknowledges: a later connection between the
-/// same ports has another one.
+/// same ports has another one. A SYN has none yet.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Handshake {
@@ -29,25 +32,50 @@ impl Handshake {
                 segment.u64_from_ip(32)?,
             ]
         };
-        Some(Self { addresses, ports: header.ports, acknowledgment: header.acknowledgment })
+        let acknowledgment = if header.is_syn() { 0 } else { header.acknowledgment };
+        Some(Self { addresses, ports: header.ports, acknowledgment })
     }
 
-    /// Remembers an ACK without payload: the first byte will have its sequence number.
+    #[inline(always)]
+    fn syn(self) -> Self {
+        Self { acknowledgment: 0, ..self }
+    }
+
+    /// Remembers a SYN: the first byte will have the sequence number after it.
+    #[inline(always)]
+    pub fn begin(&self, header: &TcpHeader) {
+        // What is lost with a failure, here and below, is the help for a hello whose first segment
+        // is lost.
+        let _ = SYNS.insert(self, header.sequence.wrapping_add(1), BPF_ANY.into());
+    }
+
+    /// Remembers an ACK without payload. It may be a keep-alive, where the handshake's own is
+    /// lost: that has the sequence number before the first byte's.
     #[inline(always)]
     pub fn remember(&self, header: &TcpHeader) {
-        // The first one stands: a keep-alive, which may follow, has another sequence number. What
-        // is lost with a failure is the help for a hello whose first segment is lost.
-        let _ = FIRST_BYTES.insert(self, header.sequence, BPF_NOEXIST.into());
+        let after = header.sequence.wrapping_add(1);
+        // SAFETY: as below.
+        let first = match unsafe { SYNS.get(self.syn()) } {
+            Some(first) if *first == header.sequence || *first == after => *first,
+            // Which of the two it is cannot be told. This is at most one byte too far on: the
+            // first segment is never taken for one that is ahead.
+            _ => after,
+        };
+        // The first one stands: once bytes were sent and lost, others have higher numbers.
+        let _ = FIRST_BYTES.insert(self, first, BPF_NOEXIST.into());
     }
 
     /// Whether bytes in front of this segment's first are still to come.
     #[inline(always)]
     pub fn is_ahead(&self, header: &TcpHeader) -> bool {
-        // SAFETY: a number that is written once. Should its entry go to another handshake at this
+        // SAFETY: numbers that are written whole. Should an entry go to another handshake at this
         // very moment, the segment is taken or dropped wrongly, as if nothing were remembered.
-        match unsafe { FIRST_BYTES.get(self) } {
-            Some(first) => header.sequence.wrapping_sub(*first) as i32 > 0,
-            None => false,
-        }
+        let first = match unsafe { FIRST_BYTES.get(self).or_else(|| SYNS.get(self.syn())) } {
+            Some(first) => *first,
+            None => return false,
+        };
+        // Beyond that the number is another connection's, or somebody sent a SYN in this client's
+        // name: the kernel is to judge.
+        (1..=MAX_FIRST_FLIGHT).contains(&header.sequence.wrapping_sub(first))
     }
 }

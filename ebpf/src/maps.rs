@@ -32,7 +32,12 @@ pub static SOCKETS: ReusePortSockArray<SLOTS> = ReusePortSockArray::new();
 #[btf_map]
 pub static GROUPS: HashMap<u64, u32, SLOTS> = HashMap::new();
 
-/// The sequence number of the first byte a client sends, as its deferred ACK said.
+/// The sequence number of the first byte a client will send, as its SYN said. A flood of SYNs
+/// pushes out what is here, but nothing of [`FIRST_BYTES`].
+#[btf_map]
+pub static SYNS: LruHashMap<Handshake, u32, 65_536> = LruHashMap::new();
+
+/// The same for those whose ACK was deferred.
 #[btf_map]
 pub static FIRST_BYTES: LruHashMap<Handshake, u32, 65_536> = LruHashMap::new();
 

@@ -90,6 +90,11 @@ impl TcpHeader {
     }
 
     #[inline(always)]
+    pub fn is_syn(&self) -> bool {
+        self.flags & (SYN | RST | ACK) == SYN
+    }
+
+    #[inline(always)]
     pub fn is_fin(&self) -> bool {
         self.flags & FIN != 0
     }

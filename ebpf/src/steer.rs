@@ -22,7 +22,7 @@ pub fn steer(ctx: SkReuseportContext) -> u32 {
     let verdict = choose(&ctx);
     count(verdict);
     match verdict {
-        Verdict::UnknownRefused => SK_DROP, // the kernel answers with a reset
+        Verdict::UnknownRefused | Verdict::Closed => SK_DROP, // the kernel answers with a reset
         _ => SK_PASS,
     }
 }
@@ -30,13 +30,16 @@ pub fn steer(ctx: SkReuseportContext) -> u32 {
 #[inline(always)]
 fn choose(ctx: &SkReuseportContext) -> Verdict {
     let segment = Segment(ctx.as_ptr());
-    let Some(header) = TcpHeader::read(&segment) else { return Verdict::Passed };
+    let (Some(header), Some(settings)) = (TcpHeader::read(&segment), SETTINGS.get(0)) else {
+        return Verdict::Passed;
+    };
+    if header.is_syn() && settings.closed != 0 {
+        return Verdict::Closed;
+    }
     if ctx.len() as u32 <= header.len {
         return Verdict::Passed;
     }
-    let (Some(scratch), Some(settings), Some(loads)) =
-        (SCRATCH.get_ptr_mut(0), SETTINGS.get(0), Loads::get())
-    else {
+    let (Some(scratch), Some(loads)) = (SCRATCH.get_ptr_mut(0), Loads::get()) else {
         return Verdict::Passed;
     };
     // SAFETY: the value is this CPU's own, and no other program uses it meanwhile.

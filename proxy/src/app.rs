@@ -148,6 +148,9 @@ impl App {
 
     async fn drain(&mut self) -> anyhow::Result<()> {
         self.metrics.set_state(crate::observe::State::Draining);
+        if let Err(error) = self.steering.close() {
+            tracing::warn!(%error, "connections that begin meanwhile may be lost");
+        }
         self.phase.send_replace(Phase::Draining);
         let Some(workers) = self.workers.take() else { return Ok(()) };
         let ended = tokio::task::spawn_blocking(|| workers.join());

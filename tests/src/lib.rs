@@ -22,6 +22,7 @@ pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod raw;
+pub mod steering;
 pub mod tempdir;
 pub mod tools;
 pub mod wait;

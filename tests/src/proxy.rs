@@ -19,6 +19,7 @@ use crate::{
     process::{Finished, Process, run},
     raw::Raw,
     tempdir::{TempDir, target_dir},
+    tools::need,
     wait::{DEADLINE, eventually},
 };
 
@@ -43,6 +44,7 @@ pub struct Config {
     own: Vec<(String, String)>,
     routes: Vec<String>,
     env: Vec<(String, String)>,
+    by: Vec<String>,
 }
 
 impl Default for Config {
@@ -60,6 +62,7 @@ impl Default for Config {
             own: own.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
             routes: Vec::new(),
             env: Vec::new(),
+            by: Vec::new(),
         }
     }
 }
@@ -130,6 +133,24 @@ impl Config {
         self
     }
 
+    /// Has another program start the proxy, such as setpriv: its name and arguments, after which
+    /// the proxy's stand.
+    pub fn started_by(mut self, command: &[&str]) -> Self {
+        self.by = command.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
+    fn command(&self) -> Command {
+        match self.by.split_first() {
+            None => command(&binary(), &self.env),
+            Some((program, arguments)) => {
+                let mut command = command(&need(program), &self.env);
+                command.args(arguments).arg(binary());
+                command
+            }
+        }
+    }
+
     /// Starts the proxy and waits until it is ready.
     ///
     /// # Panics
@@ -152,7 +173,7 @@ impl Config {
     pub fn refused(&self) -> Finished {
         let dir = TempDir::new("refused");
         let path = dir.write("config.yaml", self.render(&Ports::take()));
-        let mut command = command(&self.env);
+        let mut command = self.command();
         let mut process = Process::spawn("portcullis", command.args(["run", "--config"]).arg(path));
         let status = process.wait();
         let all = process.lines().join("\n");
@@ -202,8 +223,8 @@ impl Ports {
 }
 
 /// A command without the caller's environment, since variables set configuration keys.
-fn command(env: &[(String, String)]) -> Command {
-    let mut command = Command::new(binary());
+fn command(program: &Path, env: &[(String, String)]) -> Command {
+    let mut command = Command::new(program);
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command.env("RUST_BACKTRACE", "1");
     command.envs(env.iter().map(|(name, value)| (name, value)));
@@ -212,7 +233,7 @@ fn command(env: &[(String, String)]) -> Command {
 
 /// Runs the program to its end.
 pub fn portcullis(env: &[(String, String)], args: &[&str], path: Option<&Path>) -> Finished {
-    let mut command = command(env);
+    let mut command = command(&binary(), env);
     command.args(args);
     if let Some(path) = path {
         command.arg(path);
@@ -244,12 +265,25 @@ impl Proxy {
         panic!("three times a port that was free was taken before the proxy listened");
     }
 
+    /// Starts another that listens at the same address, as the next process does while this one
+    /// drains.
+    ///
+    /// # Panics
+    /// When it ends or does not become ready.
+    pub fn start_beside(&self, config: Config) -> Self {
+        let ports = Ports { port: self.ports.port, ..Ports::take() };
+        Self::start_at(config, ports).expect("ports that are free")
+    }
+
     /// `None` when another program has taken one of the ports in between.
     fn try_start(config: Config) -> Option<Self> {
+        Self::start_at(config, Ports::take())
+    }
+
+    fn start_at(config: Config, ports: Ports) -> Option<Self> {
         let dir = TempDir::new("proxy");
-        let ports = Ports::take();
         let path = dir.write("config.yaml", config.render(&ports));
-        let mut command = command(&config.env);
+        let mut command = config.command();
         command.args(["run", "--config"]).arg(path).current_dir(dir.path());
         let process = Process::spawn("portcullis", &mut command);
         let mut proxy = Self { process, config, ports, dir };

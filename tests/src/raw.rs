@@ -171,6 +171,11 @@ impl Raw {
     pub fn tcp(address: SocketAddr) -> Self {
         let tcp = TcpStream::connect_timeout(&address, DEADLINE)
             .unwrap_or_else(|error| panic!("connect to {address}: {error}"));
+        Self::over(tcp)
+    }
+
+    /// Takes a connection, which speaks no TLS yet.
+    pub fn over(tcp: TcpStream) -> Self {
         Self { wire: Wire::plain(Arc::new(tcp)), received: Vec::new() }
     }
 
@@ -230,9 +235,41 @@ impl Raw {
     /// # Panics
     /// When the name is none.
     pub fn start_tls(self, name: &str) -> Result<Self, End> {
+        self.start_tls_with(name, &TlsOptions::name(name).config())
+    }
+
+    /// As [`Raw::start_tls`], with a configuration that may hold sessions.
+    ///
+    /// # Errors
+    /// How the connection ended, if it did so in the handshake.
+    ///
+    /// # Panics
+    /// When the name is none.
+    pub fn start_tls_with(self, name: &str, config: &Arc<ClientConfig>) -> Result<Self, End> {
         let server = ServerName::try_from(name.to_owned()).expect("a DNS name");
-        let config = TlsOptions::name(name).config();
-        let tls = ClientConnection::new(config, server).expect("a TLS client");
+        let tls = ClientConnection::new(Arc::clone(config), server).expect("a TLS client");
+        Self::secure(self.wire.secured(tls))
+    }
+
+    /// As [`Raw::start_tls`], with the hello in two segments, split where `at` says.
+    ///
+    /// # Errors
+    /// How the connection ended, if it did so in the handshake.
+    ///
+    /// # Panics
+    /// When the name is none.
+    pub fn start_tls_split(
+        mut self,
+        name: &str,
+        config: &Arc<ClientConfig>,
+        at: impl Fn(&[u8]) -> usize,
+    ) -> Result<Self, End> {
+        let server = ServerName::try_from(name.to_owned()).expect("a DNS name");
+        let mut tls = ClientConnection::new(Arc::clone(config), server).expect("a TLS client");
+        let mut hello = Vec::new();
+        tls.write_tls(&mut hello).expect("a vector takes everything");
+        let (first, rest) = hello.split_at(at(&hello));
+        self.send_raw(first).send_raw(rest);
         Self::secure(self.wire.secured(tls))
     }
 

@@ -14,6 +14,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("nft", "nftables"),
     ("nginx", "nginx"),
     ("openssl", "openssl"),
+    ("setpriv", "util-linux"),
 ];
 
 /// Where a program is.

@@ -6,19 +6,16 @@ use std::{
 };
 
 use portcullis_tests::{
-    Backend, Load, Proxy, Raw,
-    metrics::Metrics,
-    openssl,
+    Backend, Load, Proxy, Raw, openssl,
     openssl::SClient,
     proxy::portcullis,
     raw::{TlsOptions, hello},
+    steering::{OUTCOMES, explain, first_choice, per_worker},
     wait::until,
     wire::End,
 };
-use serde_json::Value;
 
 const DOMAIN: &str = "localhost.pomerium.io";
-const OUTCOMES: &str = "portcullis_steering_connections_total";
 
 fn host(number: usize) -> String {
     format!("h{number}.{DOMAIN}")
@@ -29,24 +26,6 @@ fn config(backend: &Backend, hosts: usize, more: &str) -> portcullis_tests::prox
     let config =
         Proxy::config().own("workers", "4").own("steering", &format!("{{mode: handoff, {more}}}"));
     (0..hosts).fold(config, |config, n| config.forward(&format!("h{n}"), &backend.url(), ""))
-}
-
-/// Each worker's value of a gauge or counter.
-fn per_worker(metrics: &Metrics, name: &str) -> Vec<f64> {
-    (0..4).map(|worker| metrics.sum(name, &[("worker", &worker.to_string())])).collect()
-}
-
-/// What the proxy says of a host.
-fn explain(proxy: &Proxy, host: &str) -> Value {
-    let answer = proxy.admin(&format!("/steering?host={host}")).expect("an answer");
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    serde_json::from_str(&answer.text()).expect("JSON")
-}
-
-/// The worker that a host prefers to all others.
-fn first_choice(proxy: &Proxy, host: &str) -> usize {
-    let worker = explain(proxy, host)["order"][0]["worker"].as_u64().expect("an order");
-    usize::try_from(worker).expect("a small number")
 }
 
 /// The worker that has served a request of a connection, by its record.

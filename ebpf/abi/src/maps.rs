@@ -162,12 +162,15 @@ pub struct SteeringSettings {
     pub balance: crate::Balance,
     /// 1: a name that no entry matches is answered with a reset.
     pub refuse_unknown: u32,
+    /// 1: a SYN is answered with a reset. Whoever has sent one before may go on.
+    pub closed: u32,
 }
 
 impl SteeringSettings {
     /// The same as numbers, as which the proxy writes it into the kernel's map.
-    pub const fn to_words(self) -> [u32; 3] {
-        [self.balance.workers, self.balance.max_load_percent, self.refuse_unknown]
+    pub const fn to_words(self) -> [u32; 4] {
+        let Self { balance, refuse_unknown, closed } = self;
+        [balance.workers, balance.max_load_percent, refuse_unknown, closed]
     }
 }
 
@@ -198,6 +201,8 @@ pub enum Verdict {
     SelectFailed,
     /// No segment of a handshake's end, such as a SYN: the kernel's own choice stands.
     Passed,
+    /// A SYN when no more connections are taken, answered with a reset.
+    Closed,
     /// A bare ACK that was dropped, so that the hello completes the handshake.
     Deferred,
     /// Data that came before the bytes in front of it, dropped so that they come in order.
@@ -206,7 +211,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// All, in the order of their counters.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Steered,
         Self::Spilled,
         Self::WorkerUnavailable,
@@ -218,6 +223,7 @@ impl Verdict {
         Self::UnknownRefused,
         Self::SelectFailed,
         Self::Passed,
+        Self::Closed,
         Self::Deferred,
         Self::OutOfOrder,
     ];

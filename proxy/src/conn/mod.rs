@@ -88,11 +88,10 @@ impl Context {
         self.desk.set_open(self.registry.len(), limit);
     }
 
-    /// Lets every connection finish what it does; cuts off those that take too long.
-    pub async fn drain(&self) {
-        self.registry.drain();
-        let limit = self.front().settings.drain_timeout;
-        if rt::timeout(limit, self.registry.emptied()).await.is_err() {
+    /// Waits for every connection to finish what it does, which it was told to; cuts off those that
+    /// take too long.
+    pub async fn drain(&self, deadline: Instant) {
+        if rt::timeout_at(deadline, self.registry.emptied()).await.is_err() {
             for _ in 0..self.registry.len() {
                 self.observer.metrics.connections_closed.inc(ClosedReason::DrainTimeout);
             }

@@ -147,6 +147,8 @@ label! {
     SegmentOutcome {
         /// It ends no handshake.
         Passed = "passed",
+        /// A SYN, answered with a reset since the process ends.
+        Closed = "closed",
         /// A bare ACK, dropped so that the hello completes the handshake.
         Deferred = "deferred",
         /// It came before the bytes in front of it, and was dropped to come again.

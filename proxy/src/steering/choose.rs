@@ -27,10 +27,6 @@ pub(super) struct Asked<'a> {
     pub(super) flow: u32,
 }
 
-/// With a bound as tight as this one, a connection that the kernel has let go elsewhere on purpose
-/// stays there, and does not go to and fro.
-const TIGHT_PERCENT: u32 = 100;
-
 /// Chooses, and says what is to be counted.
 pub(super) fn choose<L: Loads + ?Sized>(
     mode: Mode,
@@ -84,13 +80,19 @@ fn after_kernel(home: &Home, balance: Balance, worker: u32, loads: &impl Loads) 
     if !home.allows(worker) || loads.load(worker).is_none() {
         return by_bound(home, balance, worker, loads).0;
     }
-    let tight = Balance { max_load_percent: TIGHT_PERCENT, ..balance };
-    match place(home, tight, loads) {
+    match place(home, halfway(balance), loads) {
         Some(placed) if home.preference(placed.worker) > home.preference(worker) => {
             Choice::HandTo(placed.worker)
         }
         _ => Choice::Stay,
     }
+}
+
+/// The bound for one that the kernel may have let go elsewhere on purpose: with the whole of it, a
+/// worker near its bound would have such connections handed to it all the time.
+fn halfway(balance: Balance) -> Balance {
+    let above_mean = balance.max_load_percent.saturating_sub(100);
+    Balance { max_load_percent: 100 + above_mean / 2, ..balance }
 }
 
 /// A connection that belongs nowhere stays, unless this worker is to have no more.

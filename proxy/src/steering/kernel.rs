@@ -35,7 +35,7 @@ const DEFER: &str = "defer";
 /// The attached programs. They go with the sockets they are attached to, not with this.
 pub struct Kernel {
     slots: Arc<MappedSlots>,
-    settings: Array<MapData, [u32; 3]>,
+    settings: Array<MapData, [u32; 4]>,
     counters: PerCpuArray<MapData, u64>,
     names: NameMap,
     object: Ebpf,
@@ -160,8 +160,9 @@ fn is_permitted() -> bool {
     may_load && has(CapabilitySet::NET_ADMIN)
 }
 
-/// Takes both programs off, as far as they are there.
-fn detach(groups: &[Vec<BorrowedFd<'_>>]) {
+/// Takes both programs off, as far as they are there. They may be another process's that listens
+/// at the same addresses and is about to end: they stay with the addresses.
+pub(super) fn detach(groups: &[Vec<BorrowedFd<'_>>]) {
     for socket in groups.iter().flatten() {
         let _ = SocketFilter::detach(socket);
         let _ = SkReuseport::detach(socket);

@@ -10,9 +10,9 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use portcullis_abi::Verdict;
+use portcullis_abi::{SteeringSettings, Verdict};
 
-use super::{Board, Kernel, KernelError, Mode, ModeChoice, ModeError, Rules, mode::decide};
+use super::{Board, Kernel, KernelError, Mode, ModeChoice, ModeError, Rules, kernel, mode::decide};
 
 /// The mode that runs, the table of loads, and the rules in use.
 pub struct Steering {
@@ -39,7 +39,10 @@ impl Steering {
         let decided = decide(choice, workers, attach)?;
         let board = match &decided.kernel {
             Some(kernel) => Board::over(kernel.slots()),
-            None => Board::new(workers),
+            None => {
+                kernel::detach(groups);
+                Board::new(workers)
+            }
         };
         Ok(Steering {
             mode: decided.mode,
@@ -82,6 +85,16 @@ impl Steering {
                 kernel.set_names(&rules.names.keys())?;
                 kernel.set_settings(rules.settings())
             }
+            None => Ok(()),
+        }
+    }
+
+    /// Has the kernel refuse whoever connects from now on. Connections under way, of which user
+    /// space knows nothing before their hello, still come.
+    pub fn close(&self) -> Result<(), KernelError> {
+        let settings = SteeringSettings { closed: 1, ..self.rules().settings() };
+        match &mut *self.kernel.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(kernel) => kernel.set_settings(settings),
             None => Ok(()),
         }
     }

@@ -43,6 +43,7 @@ impl Rules {
 
     /// What the kernel programs are to know of it, beside the names.
     pub fn settings(&self) -> SteeringSettings {
-        SteeringSettings { balance: self.balance, refuse_unknown: u32::from(self.refuse_unknown) }
+        let refuse_unknown = u32::from(self.refuse_unknown);
+        SteeringSettings { balance: self.balance, refuse_unknown, closed: 0 }
     }
 }

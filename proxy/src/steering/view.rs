@@ -51,6 +51,7 @@ fn shown(verdict: Verdict) -> Shown {
     use SteeringOutcome::*;
     let outcome = match verdict {
         Verdict::Passed => return Shown::Segment(SegmentOutcome::Passed),
+        Verdict::Closed => return Shown::Segment(SegmentOutcome::Closed),
         Verdict::Deferred => return Shown::Segment(SegmentOutcome::Deferred),
         Verdict::OutOfOrder => return Shown::Segment(SegmentOutcome::OutOfOrder),
         Verdict::Steered => Steered,

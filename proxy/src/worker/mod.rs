@@ -9,7 +9,7 @@ use std::{
     rc::Rc,
     sync::{Arc, atomic::AtomicUsize},
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{Notify, mpsc::UnboundedSender, watch};
@@ -19,13 +19,17 @@ use crate::{
     listener::Listener,
     observe::{Log, WorkerMetrics, WorkerObserver},
     rt,
-    steering::{Mailboxes, Steering},
+    steering::{Mailboxes, Mode, Steering},
     sys,
     upstream::Upstreams,
 };
 
 /// How often a worker hands its log lines on, counts its tasks and says what it carries.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How long the hello of a client may take that has connected before the process began to drain,
+/// where the kernel keeps no connection without one: a round trip, or one more after a loss.
+const HELLOS_UNDER_WAY: Duration = Duration::from_secs(1);
 
 /// What a configuration means to workers: compiled, immutable.
 #[derive(Debug)]
@@ -165,12 +169,18 @@ impl Worker {
         self.context.publish_load();
         let mut inbox = inbox::InboxLoop::new(Rc::clone(&self.context));
         inbox.run_until(draining(&mut self.phase)).await;
+        let limit = self.context.front().settings.drain_timeout;
+        let deadline = Instant::now() + limit;
+        self.context.registry.drain();
+        if self.context.desk.mode() == Mode::Kernel {
+            inbox.run_until(rt::sleep(HELLOS_UNDER_WAY.min(limit))).await;
+        }
         self.context.desk.close();
         stop.notify_waiters();
         // The accept loops empty their queues first.
         rt::yield_now().await;
         inbox.finish().await;
-        self.context.drain().await;
+        self.context.drain(deadline).await;
         self.context.observer.flush();
     }
 }
@@ -199,3 +209,6 @@ async fn tick(context: Rc<conn::Context>) {
         context.publish_load();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,6 +56,79 @@ fn a_thousand_connections_survive_the_loss_of_a_quarter_of_their_first_segments(
     });
 }
 
+/// The handshake's last ACK is lost as well, so that nothing but the SYN tells where the client's
+/// bytes begin.
+#[test]
+fn connections_survive_the_loss_of_their_ack_and_of_a_quarter_of_their_first_segments() {
+    in_network(|network| {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let stand = Stand::new(network, address);
+            let hello = hello(&host(1));
+            let (first, rest) = hello.split_at(40);
+            let port = stand.groups[0].address.port();
+            let bare = format!("tcp dport {port} {}", of_length(address, 0));
+            let quarter = format!("{} numgen random mod 4 0", of_length(address, 40));
+            network.drop_incoming(&[&bare, &quarter]);
+            std::thread::scope(|scope| {
+                scope.spawn(|| speak(stand.groups[0].address, 200, first, rest));
+                serve(&stand, 200, &hello);
+            });
+            network.drop_nothing();
+            assert_eq!(stand.count(Verdict::Deferred), 0, "no ACK has come");
+            let lost = stand.count(Verdict::OutOfOrder);
+            assert!(lost > 20, "{lost} segments came without the one before them");
+        }
+    });
+}
+
+/// A client whose ACK is lost, and which then asks whether the server is there.
+fn keep_alive_first(network: &Network, stand: &Stand, connected: &TcpStream) {
+    network.drop_nothing();
+    let keepalive = socket2::TcpKeepalive::new().with_time(std::time::Duration::from_secs(1));
+    socket2::SockRef::from(connected).set_tcp_keepalive(&keepalive).unwrap();
+    portcullis_tests::wait::until("a keep-alive", || stand.count(Verdict::Deferred) > 0);
+}
+
+fn drop_acks_to(network: &Network, address: SocketAddr) {
+    let bare = of_length(&address.to_string(), 0);
+    network.drop_incoming(&[&format!("tcp dport {} {bare}", address.port())]);
+}
+
+fn is_served(stand: &Stand, mut client: TcpStream) {
+    let hello = hello(&host(1));
+    client.write_all(&hello).unwrap();
+    let mut accepted = stand.accept();
+    assert_eq!(accepted.worker, 1);
+    accepted.expect(&hello);
+    accepted.converse(&mut client);
+    assert_eq!(stand.count(Verdict::OutOfOrder), 0);
+}
+
+#[test]
+fn a_keep_alive_in_the_place_of_a_lost_ack_does_no_harm() {
+    in_network(|network| {
+        let stand = Stand::new(network, "127.0.0.1:0");
+        drop_acks_to(network, stand.groups[0].address);
+        let client = stand.connect();
+        keep_alive_first(network, &stand, &client);
+        is_served(&stand, client);
+    });
+}
+
+/// As when so many others have connected meanwhile that its SYN is forgotten.
+#[test]
+fn a_keep_alive_in_the_place_of_a_lost_ack_does_no_harm_where_no_syn_is_remembered() {
+    in_network(|network| {
+        network.sysctl("ipv4/tcp_syncookies", "2");
+        let group = crate::stand::Group::listen("127.0.0.1:0");
+        drop_acks_to(network, group.address);
+        let client = connect(group.address);
+        let stand = Stand::around(vec![group], &crate::stand::hosts());
+        keep_alive_first(network, &stand, &client);
+        is_served(&stand, client);
+    });
+}
+
 /// Matches segments with this much payload: the headers are Linux's, with timestamps.
 fn of_length(address: &str, payload: usize) -> String {
     let headers = if address.starts_with('[') { 40 + 32 } else { 20 + 32 };

@@ -1,15 +1,15 @@
 //! Clients that connect and say nothing, for a while or for ever.
 
 use std::{
-    io::{Read, Write},
-    net::Shutdown,
+    io::{ErrorKind, Read, Write},
+    net::{Shutdown, TcpStream},
     time::Duration,
 };
 
-use portcullis_abi::Verdict;
+use portcullis_abi::{SteeringSettings, Verdict};
 use portcullis_tests::wait::until;
 
-use crate::stand::{Stand, hello, host, in_network};
+use crate::stand::{SETTINGS, Stand, hello, host, in_network};
 
 #[test]
 fn a_client_that_only_connects_is_not_accepted_until_it_speaks() {
@@ -29,6 +29,25 @@ fn a_client_that_only_connects_is_not_accepted_until_it_speaks() {
         }
         assert_eq!(network.retransmitted(), 0);
     });
+}
+
+#[test]
+fn once_closed_who_connects_is_refused_and_who_has_connected_is_served() {
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        in_network(move |network| {
+            let mut stand = Stand::new(network, address);
+            let mut connected = stand.connect();
+            stand.kernel.set_settings(SteeringSettings { closed: 1, ..SETTINGS }).unwrap();
+            let refused = TcpStream::connect(stand.groups[0].address).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+            assert_eq!(stand.count(Verdict::Closed), 1);
+            connected.write_all(&hello(&host(2))).unwrap();
+            let mut accepted = stand.accept();
+            assert_eq!(accepted.worker, 2);
+            accepted.expect(&hello(&host(2)));
+            accepted.converse(&mut connected);
+        });
+    }
 }
 
 #[test]

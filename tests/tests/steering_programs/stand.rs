@@ -30,6 +30,7 @@ pub(crate) const WORKERS: u32 = 4;
 pub(crate) const SETTINGS: SteeringSettings = SteeringSettings {
     balance: Balance { workers: WORKERS, max_load_percent: 125 },
     refuse_unknown: 0,
+    closed: 0,
 };
 
 /// An address with a socket for each worker.
@@ -59,7 +60,11 @@ impl Stand {
 
     /// On any addresses, with any names, whatever the network.
     pub(crate) fn on(addresses: &[&str], names: &[(NameKey, Home)]) -> Self {
-        let groups: Vec<Group> = addresses.iter().map(|address| Group::listen(address)).collect();
+        Self::around(addresses.iter().map(|address| Group::listen(address)).collect(), names)
+    }
+
+    /// With the programs attached to sockets that listen already.
+    pub(crate) fn around(groups: Vec<Group>, names: &[(NameKey, Home)]) -> Self {
         let sockets: Vec<Vec<_>> = groups.iter().map(Group::sockets).collect();
         let kernel = Kernel::attach(&sockets, SETTINGS, names).expect("programs that load");
         for slot in &kernel.slots()[..WORKERS as usize] {
@@ -107,7 +112,7 @@ impl Stand {
 }
 
 impl Group {
-    fn listen(address: &str) -> Self {
+    pub(crate) fn listen(address: &str) -> Self {
         let mut address: SocketAddr = address.parse().expect("an address");
         let listeners = (0..WORKERS).map(|_| {
             let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();

@@ -146,6 +146,19 @@ fn after_the_kernel_a_spilled_connection_stays_and_a_stray_one_goes_home() {
     assert_eq!(ask(Mode::Kernel, &rules, Some(HOST), order[0], idle(4)).0, Choice::Stay);
 }
 
+#[test]
+fn after_the_kernel_a_stray_connection_goes_home_where_home_is_well_below_its_bound() {
+    let rules = rules(4);
+    let order = order(&rules);
+    let ask = |load| {
+        let mut table = Table(vec![Some(100); 4]);
+        table.0[order[0] as usize] = Some(load);
+        ask(Mode::Kernel, &rules, Some(HOST), order[1], table).0
+    };
+    assert_eq!(ask(110), Choice::HandTo(order[0]), "of 125 % of the mean");
+    assert_eq!(ask(120), Choice::Stay, "the kernel may have seen it above its bound");
+}
+
 fn tables() -> impl Strategy<Value = Table> {
     let load = prop_oneof![4 => (0..100_u32).prop_map(Some), 1 => Just(None)];
     proptest::collection::vec(load, 1..40).prop_map(Table)

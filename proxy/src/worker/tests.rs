@@ -1,0 +1,180 @@
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::atomic::Ordering::Relaxed,
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::*;
+use crate::{
+    conn::{Accepted, Permit},
+    listener::{ListenSpec, Service},
+    observe::{LogSpec, Metrics, RouteMetrics},
+    steering::{ModeChoice, Rules, SteeringSpec},
+};
+
+/// One worker's place, as the control thread has it, and what its worker is given.
+struct Place {
+    listener: Listener,
+    address: SocketAddr,
+    snapshot: watch::Sender<Arc<Snapshot>>,
+    phase: watch::Sender<Phase>,
+    metrics: Metrics,
+    log: Log,
+    open_connections: Arc<AtomicUsize>,
+    steering: Arc<Steering>,
+    mailboxes: Mailboxes<Accepted>,
+}
+
+/// Of two workers, the second is the one.
+const ID: usize = 1;
+
+impl Place {
+    fn new() -> Place {
+        let addresses = vec!["127.0.0.1:0".parse().unwrap()];
+        let mut listeners = ListenSpec { addresses, redirect_address: None }.bind().unwrap();
+        let listener = listeners.remove(0);
+        let address = socket2::SockRef::from(&listener.socket).local_addr().unwrap();
+        let rules = Arc::new(Rules::new(&SteeringSpec::default(), 2).unwrap());
+        let steering = Steering::start(ModeChoice::Handoff, &[], 2, Arc::clone(&rules)).unwrap();
+        let front = conn::Front { tls: None, settings: connections(), steering: rules };
+        let site = http::Site::new(requests(), Vec::new(), Arc::new(RouteMetrics::new(2)));
+        let snapshot = Snapshot { generation: 1, front: Arc::new(front), site: Arc::new(site) };
+        let metrics = Metrics::new(2);
+        let log = LogSpec { access: false, ..LogSpec::default() };
+        Place {
+            listener,
+            address: address.as_socket().unwrap(),
+            snapshot: watch::channel(Arc::new(snapshot)).0,
+            phase: watch::channel(Phase::Running).0,
+            log: Log::start(log, &metrics).unwrap(),
+            metrics,
+            open_connections: Arc::default(),
+            steering: Arc::new(steering),
+            mailboxes: Mailboxes::new(2),
+        }
+    }
+
+    fn spec(&self) -> WorkerSpec {
+        WorkerSpec {
+            id: ID,
+            core: None,
+            listeners: vec![self.listener.try_clone().unwrap()],
+            snapshot: self.snapshot.subscribe(),
+            phase: self.phase.subscribe(),
+            metrics: self.metrics.worker(ID).unwrap(),
+            log: self.log.clone(),
+            open_connections: Arc::clone(&self.open_connections),
+            steering: Arc::clone(&self.steering),
+            mailboxes: self.mailboxes.clone(),
+        }
+    }
+
+    /// A client whose connection waits to be accepted, and has asked already.
+    fn connect(&self) -> TcpStream {
+        asking(self.address)
+    }
+
+    /// A client whose connection the other worker hands to this one.
+    fn hand_over(&self) -> TcpStream {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = asking(listener.local_addr().unwrap());
+        let (socket, peer) = listener.accept().unwrap();
+        let accepted = Accepted {
+            socket: socket.into(),
+            peer,
+            local: self.address,
+            service: Service::Routes,
+            since: Instant::now(),
+            permit: Permit::new(&self.open_connections),
+            hello: None,
+        };
+        let observer = Rc::new(WorkerObserver::detached(0));
+        let other = conn::Desk::new(Arc::clone(&self.steering), self.mailboxes.clone(), observer);
+        other.hand_to(ID as u32, accepted).expect("a queue that takes it");
+        client
+    }
+}
+
+fn asking(address: SocketAddr) -> TcpStream {
+    let mut client = TcpStream::connect(address).unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    client
+}
+
+fn answer(mut client: TcpStream) -> String {
+    let mut answer = String::new();
+    client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    client.read_to_string(&mut answer).expect("an answer, and no reset");
+    answer
+}
+
+fn connections() -> conn::Settings {
+    let long = Duration::from_secs(60);
+    conn::Settings {
+        handshake_timeout: long,
+        header_timeout: long,
+        idle_timeout: None,
+        drain_timeout: long,
+        max_connections: 100,
+        max_connections_per_worker: 100,
+        max_header_bytes: 16 << 10,
+        max_headers: 100,
+        h2_max_concurrent_streams: 10,
+        h2_stream_window_bytes: 65_535,
+        h2_connection_window_bytes: 65_535,
+    }
+}
+
+fn requests() -> http::Settings {
+    http::Settings {
+        read_timeout: None,
+        stream_timeout: None,
+        upstream_timeout: None,
+        max_headers: 100,
+        normalize_path: true,
+        merge_slashes: true,
+        escaped_slashes: http::EscapedSlashes::Reject,
+        underscores: http::Underscores::Allow,
+        forwarded_for: http::ForwardedFor { skip_append: false, trusted_hops: 0 },
+        response_headers: Vec::new(),
+        identity_headers: Vec::new(),
+    }
+}
+
+/// Runs a worker until told to, and then panics in the midst of it.
+fn start_faulty(spec: WorkerSpec) -> (oneshot::Sender<()>, JoinHandle<()>) {
+    let (fault, faulty) = oneshot::channel::<()>();
+    let thread = thread::spawn(move || {
+        rt::Runtime::new().unwrap().block_on(async {
+            tokio::select! {
+                () = Worker::new(spec).serve() => {}
+                _ = faulty => panic!("the fault of a worker"),
+            }
+        });
+    });
+    (fault, thread)
+}
+
+#[test]
+fn what_waits_for_a_worker_that_panics_is_served_by_the_one_that_takes_its_place() {
+    let place = Place::new();
+    let (fault, thread) = start_faulty(place.spec());
+    for client in [place.connect(), place.hand_over()] {
+        assert!(answer(client).starts_with("HTTP/1.1 404"), "it serves");
+    }
+    fault.send(()).unwrap();
+    thread.join().expect_err("it panics");
+    let waiting: Vec<_> = (0..20).flat_map(|_| [place.connect(), place.hand_over()]).collect();
+    let (ended, mut ends) = mpsc::unbounded_channel();
+    let thread = start(place.spec(), ended).unwrap();
+    for client in waiting {
+        let answer = answer(client);
+        assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    }
+    place.phase.send_replace(Phase::Draining);
+    thread.join().unwrap();
+    assert_eq!(ends.try_recv(), Ok(ID), "that it has ended is told");
+    assert_eq!(place.open_connections.load(Relaxed), 0);
+}

@@ -1,0 +1,51 @@
+//! Hellos of two segments of which the first is lost.
+
+use portcullis_tests::{Raw, raw::TlsOptions};
+
+use crate::stand::{ask, config, host, in_network, outcomes};
+
+/// Matches segments with this much payload over IPv4: the headers are Linux's, with timestamps.
+fn of_length(payload: usize) -> String {
+    format!("meta length {}", 20 + 32 + payload)
+}
+
+/// No other segment of the test is as long.
+const FIRST: usize = 33;
+
+#[test]
+fn a_thousand_connections_survive_the_loss_of_a_quarter_of_their_first_segments() {
+    const CLIENTS: usize = 20;
+    const EACH: usize = 50;
+    in_network(|network| {
+        let proxy = config(CLIENTS, "max_load_percent: 1000").start();
+        let lost = format!(
+            "tcp dport {} {} numgen random mod 4 0",
+            proxy.address().port(),
+            of_length(FIRST)
+        );
+        network.drop_incoming(&[&lost]);
+        let config = TlsOptions::name("resumed").alpn("http/1.1").config();
+        std::thread::scope(|scope| {
+            for host in (0..CLIENTS).map(host) {
+                let (proxy, config) = (&proxy, &config);
+                scope.spawn(move || {
+                    for _ in 0..EACH {
+                        let raw = Raw::tcp(proxy.address());
+                        let raw = raw.start_tls_split(&host, config, |_| FIRST);
+                        ask(&mut raw.unwrap_or_else(|end| panic!("{end:?}")), &host, "/");
+                    }
+                });
+            }
+        });
+        let metrics = proxy.metrics();
+        let sum = |name, outcome| metrics.sum(name, &[("outcome", outcome)]);
+        // What is sent again is sent as one segment.
+        let whole = sum("portcullis_steering_connections_total", "steered");
+        let split = sum("portcullis_steering_connections_total", "truncated");
+        assert_eq!((whole + split, whole > 100.0), (1000.0, true), "{:?}", outcomes(&metrics));
+        let ahead = sum("portcullis_steering_segments_total", "out_of_order");
+        assert!(ahead > 100.0, "{ahead} came without the one before them");
+        assert!(network.retransmitted() > 100);
+        proxy.assert_no_panic();
+    });
+}

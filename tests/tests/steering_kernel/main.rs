@@ -1,0 +1,13 @@
+//! The whole proxy steered by the kernel programs, each test in a network of its own. All need
+//! root.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod changes;
+mod fallback;
+mod loss;
+mod modes;
+mod placement;
+mod refusals;
+mod silent;
+mod stand;

@@ -1,0 +1,91 @@
+//! Which mode runs, and what it needs.
+
+use portcullis_tests::{netns::private, proxy::Config, steering::outcome};
+
+use crate::stand::{config, host, in_network, visit};
+
+/// The capabilities of Linux 5.8 and later that the programs need.
+const NEEDED: &str = "-all,+bpf,+perfmon,+net_admin";
+
+fn with_mode(mode: &str) -> Config {
+    config(1, "").own("steering", &format!("{{mode: {mode}}}"))
+}
+
+/// Starts it in this mode, sees that it says so everywhere, and gives the reason.
+fn runs(config: Config, mode: &str) -> String {
+    let proxy = config.start();
+    let line = proxy.wait_for_log("the mode", |line| line["message"] == "steering");
+    assert_eq!(line["mode"], mode, "{line}");
+    let status = proxy.status();
+    assert_eq!(status["steering"]["mode"], mode, "{status}");
+    assert_eq!(status["steering"]["reason"], line["reason"]);
+    let metrics = proxy.metrics();
+    assert_eq!(metrics.sum("portcullis_steering_mode", &[("mode", mode)]), 1.0);
+    assert_eq!(metrics.sum("portcullis_steering_mode", &[]), 1.0);
+    drop(visit(proxy.address(), &host(0), "/"));
+    assert_eq!(outcome(&proxy.metrics(), "steered"), 1.0);
+    line["reason"].as_str().expect("a reason").to_owned()
+}
+
+#[test]
+fn auto_takes_the_kernel_where_it_can_and_says_so() {
+    in_network(|_| {
+        let reason = runs(with_mode("auto"), "kernel");
+        assert!(reason.contains("tcp_syncookies is 2"), "{reason}");
+    });
+}
+
+#[test]
+fn auto_takes_hand_off_without_cookies_for_all_and_says_why() {
+    in_network(|network| {
+        for found in ["0", "1"] {
+            network.sysctl("ipv4/tcp_syncookies", found);
+            let reason = runs(with_mode("auto"), "handoff");
+            assert!(reason.contains("tcp_syncookies=2"), "{reason}");
+            assert!(reason.contains(&format!("is {found} here")), "{reason}");
+        }
+    });
+}
+
+#[test]
+fn the_kernel_without_cookies_for_all_is_refused_with_the_line_that_mends_it() {
+    in_network(|network| {
+        network.sysctl("ipv4/tcp_syncookies", "1");
+        let refused = with_mode("kernel").refused();
+        assert!(refused.stderr.contains("sysctl -w net.ipv4.tcp_syncookies=2"), "{refused:?}");
+    });
+}
+
+#[test]
+fn three_capabilities_are_enough() {
+    in_network(|_| {
+        let bounded = ["setpriv", "--bounding-set", NEEDED];
+        assert_eq!(runs(with_mode("kernel").started_by(&bounded), "kernel"), "as configured");
+    });
+}
+
+#[test]
+fn without_one_of_the_capabilities_the_kernel_is_refused_and_auto_takes_hand_off() {
+    in_network(|_| {
+        for missing in ["bpf", "perfmon", "net_admin"] {
+            let left = NEEDED.replace(&format!(",+{missing}"), "");
+            let bounded = ["setpriv", "--bounding-set", &left];
+            let refused = with_mode("kernel").started_by(&bounded).refused();
+            let line = "AmbientCapabilities=CAP_BPF CAP_PERFMON CAP_NET_ADMIN";
+            assert!(refused.stderr.contains(line), "{missing}: {refused:?}");
+            let reason = runs(with_mode("auto").started_by(&bounded), "handoff");
+            assert!(reason.contains("CAP_BPF"), "{missing}: {reason}");
+        }
+    });
+}
+
+#[test]
+fn one_network_s_setting_says_nothing_of_another() {
+    in_network(|_| {
+        private(|inner| {
+            inner.sysctl("ipv4/tcp_syncookies", "1");
+            runs(with_mode("auto"), "handoff");
+        });
+        runs(with_mode("auto"), "kernel");
+    });
+}
