@@ -39,7 +39,8 @@ impl Place {
         let rules = Arc::new(Rules::new(&SteeringSpec::default(), 2).unwrap());
         let steering = Steering::start(ModeChoice::Handoff, &[], 2, Arc::clone(&rules)).unwrap();
         let front = conn::Front { tls: None, settings: connections(), steering: rules };
-        let site = http::Site::new(requests(), Vec::new(), Arc::new(RouteMetrics::new(2)));
+        let site =
+            http::Site::new(requests(), Vec::new(), Arc::new(RouteMetrics::new(2)), Arc::default());
         let snapshot = Snapshot { generation: 1, front: Arc::new(front), site: Arc::new(site) };
         let metrics = Metrics::new(2);
         let log = LogSpec { access: false, ..LogSpec::default() };
@@ -129,6 +130,7 @@ fn connections() -> conn::Settings {
 
 fn requests() -> http::Settings {
     http::Settings {
+        certificate_identity: None,
         read_timeout: None,
         stream_timeout: None,
         upstream_timeout: None,
