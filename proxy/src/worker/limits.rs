@@ -19,12 +19,13 @@ pub(super) fn permit(
     open: &Arc<AtomicUsize>,
     peer: SocketAddr,
 ) -> Option<Permit> {
-    if is_full(context) {
-        refuse(context, peer, RefusedReason::WorkerLimit);
-        return None;
-    }
+    // First, since a worker's limit is the same where it is not configured.
     if open.load(Relaxed) >= context.front().settings.max_connections {
         refuse(context, peer, RefusedReason::GlobalLimit);
+        return None;
+    }
+    if is_full(context) {
+        refuse(context, peer, RefusedReason::WorkerLimit);
         return None;
     }
     Some(Permit::new(open))

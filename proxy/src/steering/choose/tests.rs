@@ -151,12 +151,12 @@ fn after_the_kernel_a_stray_connection_goes_home_where_home_is_well_below_its_bo
     let rules = rules(4);
     let order = order(&rules);
     let ask = |load| {
-        let mut table = Table(vec![Some(100); 4]);
+        let mut table = Table(vec![Some(1000); 4]);
         table.0[order[0] as usize] = Some(load);
         ask(Mode::Kernel, &rules, Some(HOST), order[1], table).0
     };
-    assert_eq!(ask(110), Choice::HandTo(order[0]), "of 125 % of the mean");
-    assert_eq!(ask(120), Choice::Stay, "the kernel may have seen it above its bound");
+    assert_eq!(ask(1100), Choice::HandTo(order[0]), "of 125 % of the mean");
+    assert_eq!(ask(1250), Choice::Stay, "the kernel may have seen it above its bound");
 }
 
 fn tables() -> impl Strategy<Value = Table> {
