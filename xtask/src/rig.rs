@@ -71,7 +71,8 @@ impl Rig {
     fn nginx_conf(&self) -> String {
         let Self { directory, upstream, root, server, .. } = self;
         format!(
-            "daemon off; worker_processes 1; pid {0}/nginx.pid; error_log {0}/nginx.log;\n\
+            // One process: a worker would outlive a master that is killed.
+            "daemon off; master_process off; pid {0}/nginx.pid; error_log {0}/nginx.log;\n\
              events {{ worker_connections 8192; }}\n\
              http {{ access_log off; keepalive_requests 1000000; keepalive_timeout 300s;\n\
              client_body_temp_path {0}/body; proxy_temp_path {0}/proxy;\n\
