@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: what the proxy costs and saves, measured here and now.
 
+mod model;
 mod namespace;
 mod prometheus;
 mod steering;
