@@ -12,7 +12,7 @@ pub const MAX_WORKERS: u32 = 128;
 /// What a worker may carry beyond its part, in connections: the load of a worker that has its share
 /// sways by chance, by about the square root of it, and that is no reason to send names elsewhere.
 /// On a quiet machine it keeps names together; on a busy one it is nothing.
-pub const SLACK: u32 = 32;
+pub const SLACK: u32 = 64;
 
 /// Some of the workers, by bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,19 +204,31 @@ impl Placing {
         self.first = self.first.or(candidate);
         if let Some(load) = load {
             self.best_available = self.best_available.or(candidate);
-            if self.allows(load, balance) {
+            if self.allows(preference, load, balance) {
                 self.best_within = self.best_within.or(candidate);
             }
         }
     }
 
-    /// Whether a worker may have one more: its load is less than its part of the total, and the
-    /// slack. Multiplied out, since the kernel program must not divide by what might be zero.
+    /// Whether a worker may have one more of a name with this preference for it: its load is less
+    /// than its part of the total, and the slack.
+    ///
+    /// What a name may have of a worker beyond the mean is between a quarter and all of what the
+    /// balance allows, by chance of name and worker. So a worker that has too much sends some of its
+    /// names elsewhere, the same ones each time, and not a few connections of each of its names, all
+    /// of which would need upstream connections there as well.
     #[inline(always)]
-    const fn allows(&self, load: u32, balance: Balance) -> bool {
-        let part = self.total.wrapping_mul(balance.max_load_percent as u64);
+    const fn allows(&self, preference: u64, load: u32, balance: Balance) -> bool {
+        const STEPS: u64 = 1 << 10;
+        // Bits that are too low to have had a say in the order of workers.
+        let step = preference >> 20 & (STEPS - 1);
+        let above_mean = (balance.max_load_percent as u64).saturating_sub(100);
+        let quarters_of_steps = 4 * STEPS - 3 * step;
+        // Multiplied out, since the kernel program must not divide by what might be zero.
+        let percent = 100 * 4 * STEPS + above_mean * quarters_of_steps;
+        let part = self.total.wrapping_mul(percent);
         let excess = (load as u64).saturating_sub(SLACK as u64);
-        excess.wrapping_mul(self.available.wrapping_mul(100)) < part
+        excess.wrapping_mul(self.available.wrapping_mul(100 * 4 * STEPS)) < part
     }
 
     #[inline(always)]

@@ -25,7 +25,7 @@ impl Default for SteeringSpec {
             hosts: Vec::new(),
             pins: Vec::new(),
             refuse_unknown: false,
-            max_load_percent: 125,
+            max_load_percent: 120,
         }
     }
 }

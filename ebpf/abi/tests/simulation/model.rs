@@ -13,7 +13,7 @@ use crate::random::Random;
 const OPEN_PER_WORKER: usize = 1000;
 /// Connections in one run; so many that the first ones, which find empty workers, do not count.
 const ARRIVALS: usize = 150_000;
-const MAX_LOAD_PERCENT: u32 = 125;
+const MAX_LOAD_PERCENT: u32 = 120;
 
 /// How unlike the names' popularity is.
 #[derive(Clone, Copy, Debug)]

@@ -40,7 +40,7 @@ pub(super) fn steering(
         hosts: hosts(routes),
         pins: Pins { section: &section, routes, workers }.read(),
         refuse_unknown,
-        max_load_percent: ranged(&section, "max_load_percent", 101..=1000).unwrap_or(125),
+        max_load_percent: ranged(&section, "max_load_percent", 101..=1000).unwrap_or(120),
     }
 }
 

@@ -124,7 +124,7 @@ pub(super) const KEYS: &[Key] = &[
     key(
         "portcullis.steering.max_load_percent",
         Number,
-        "125",
+        "120",
         "The load that a worker may have before further connections of its names go to another, in percent of the mean, 101 to 1000.",
     ),
 ];

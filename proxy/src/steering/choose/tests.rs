@@ -136,7 +136,7 @@ fn after_the_kernel_a_spilled_connection_stays_and_a_stray_one_goes_home() {
     let rules = rules(4);
     let order = order(&rules);
     let mut full = Table(vec![Some(200); 4]);
-    full.0[order[0] as usize] = Some(280);
+    full.0[order[0] as usize] = Some(320);
     full.0[order[1] as usize] = Some(160);
     assert_eq!(ask(Mode::Kernel, &rules, Some(HOST), order[1], full).0, Choice::Stay);
     assert_eq!(
@@ -155,7 +155,7 @@ fn after_the_kernel_a_stray_connection_goes_home_where_home_is_well_below_its_bo
         table.0[order[0] as usize] = Some(load);
         ask(Mode::Kernel, &rules, Some(HOST), order[1], table).0
     };
-    assert_eq!(ask(1100), Choice::HandTo(order[0]), "of 125 % of the mean");
+    assert_eq!(ask(1100), Choice::HandTo(order[0]), "halfway to its limit");
     assert_eq!(ask(1250), Choice::Stay, "the kernel may have seen it above its bound");
 }
 
