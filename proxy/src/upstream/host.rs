@@ -6,15 +6,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use super::{
     Endpoint, Protocol,
     handshake::{Http1, Http2, Http2Parts},
     meter::{Connections, Meter},
-    pool::{IdleList, Limits, Member, SharedList},
+    pool::{IdleList, Limits, Member, Patience, SharedList},
 };
-use crate::tls::{UpstreamTls, UpstreamTlsError, UpstreamTlsSpec};
+use crate::{
+    rt,
+    tls::{UpstreamTls, UpstreamTlsError, UpstreamTlsSpec},
+};
 
 /// How long an endpoint that nobody uses keeps its TLS sessions.
 const FORGET_AFTER: Duration = Duration::from_secs(60 * 60);
@@ -27,6 +30,10 @@ pub(super) struct Host {
     shared: RefCell<SharedList<Http2>>,
     /// HTTP/1.1 connections that carry a request.
     busy: Cell<usize>,
+    pub(super) patience: Patience,
+    /// Somebody waits for one of them.
+    awaited: Cell<bool>,
+    freed: Notify,
     in_flight: Cell<usize>,
     /// TLS with a session store of its own: rustls keeps sessions by server name alone, and refuses
     /// those of another verifier or certificate.
@@ -57,6 +64,9 @@ impl Host {
             idle: RefCell::new(IdleList::new(Limits::DEFAULT)),
             shared: RefCell::new(SharedList::new(Limits::DEFAULT)),
             busy: Cell::new(0),
+            patience: Patience::default(),
+            awaited: Cell::new(false),
+            freed: Notify::new(),
             in_flight: Cell::new(0),
             tls: OnceCell::new(),
             tls_http1: OnceCell::new(),
@@ -78,6 +88,19 @@ impl Host {
         });
         self.count();
         carrier
+    }
+
+    /// How long to wait for one of the busy connections, where that is better than to make another.
+    /// One request waits at a time: where more come than there are connections, these are made.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        if self.busy.get() == 0 || self.awaited.get() { None } else { self.patience.wait() }
+    }
+
+    /// The connection of the next exchange to end, where one ends in time and leaves it open.
+    pub(super) async fn take_freed(&self, endpoint: &Endpoint, wait: Duration) -> Option<Carrier> {
+        let _awaited = Awaited::new(&self.awaited);
+        rt::timeout(wait, self.freed.notified()).await.ok()?;
+        self.take(endpoint, Instant::now())
     }
 
     /// A stream on a connection that others use as well.
@@ -113,6 +136,9 @@ impl Host {
                 self.busy.set(self.busy.get().saturating_sub(1));
                 if keep {
                     self.idle.borrow_mut().put(connection, born, now);
+                }
+                if self.awaited.get() {
+                    self.freed.notify_waiters();
                 }
             }
             Carrier::Http2(member) => member.leave(now),
@@ -205,6 +231,23 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         self.meter.connections(self.counted.get(), Connections::default());
+    }
+}
+
+/// A wait for a busy connection, for as long as this lives.
+#[derive(Debug)]
+struct Awaited<'a>(&'a Cell<bool>);
+
+impl<'a> Awaited<'a> {
+    fn new(awaited: &'a Cell<bool>) -> Awaited<'a> {
+        awaited.set(true);
+        Awaited(awaited)
+    }
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
     }
 }
 

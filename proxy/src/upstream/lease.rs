@@ -75,7 +75,10 @@ impl Lease {
         let Some(carrier) = self.carrier.take() else { return };
         let now = Instant::now();
         let keep = match (self.answer.take(), &carrier) {
-            (Some(answer), _) => answer.end() && response_complete && self.leads_there(&carrier),
+            (Some(answer), _) => {
+                self.host.patience.exchanged(now.saturating_duration_since(self.begun));
+                answer.end() && response_complete && self.leads_there(&carrier)
+            }
             (None, Carrier::Http2(member)) => {
                 member.give_up(self.begun, now);
                 false

@@ -1,5 +1,6 @@
 mod bodies;
 mod failures;
+mod waiting;
 
 use std::{
     future::{Future, poll_fn},

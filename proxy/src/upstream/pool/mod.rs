@@ -2,6 +2,7 @@
 //! the connection, the time passed in. A pool belongs to one worker and one endpoint key.
 
 mod idle;
+mod patience;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -9,6 +10,7 @@ mod tests;
 use std::time::{Duration, Instant};
 
 pub(super) use idle::IdleList;
+pub(super) use patience::Patience;
 pub(super) use shared::{Member, SharedList};
 
 /// What a pool asks of a connection.
