@@ -43,6 +43,8 @@ pub(super) struct Standing<'a> {
     pub(super) samples: Vec<&'a Sample>,
     /// Why it does not count.
     pub(super) left_out: Option<String>,
+    /// That it is left out makes our ratio better than it would be.
+    pub(super) flatters: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,7 +166,7 @@ fn standings<'a>(run: &'a Run, work: &'a Work) -> Vec<Standing<'a>> {
             _ => Role::Other,
         };
         let left_out = fault(work, peer, &samples);
-        Standing { peer, role, place, samples, left_out }
+        Standing { peer, role, place, samples, left_out, flatters: false }
     };
     run.peers.iter().enumerate().map(standing).collect()
 }
@@ -293,6 +295,7 @@ fn admit_flattery(work: &Work, standings: &mut [Standing<'_>], given: &Ratio) {
             && let Some(why) = &mut other.left_out
         {
             let ratio = label::ratio(would_be.spread.median);
+            other.flatters = true;
             why.push_str(&format!("; the ratio to it would have been {ratio}"));
         }
     }
