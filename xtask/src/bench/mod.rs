@@ -3,6 +3,7 @@
 mod model;
 mod namespace;
 mod prometheus;
+mod report;
 mod steering;
 
 use anyhow::Result;

@@ -1,0 +1,315 @@
+//! Who did the work, and how we compare. This is the whole rule:
+//!
+//! 1. A peer is *faulty* in a work if in any round a unit failed or was dropped, if none was done,
+//!    if its rounds differ in what was done (`Sample::done`), if a round is missing, or a figure.
+//! 2. What *the work* was is what most of the other peers without fault did. A tie cannot be
+//!    decided by what we did, and refuses the ratio: who shared a shortcut with us would win it.
+//! 3. A peer that did something else, or is faulty, is shown, but left out of the comparison.
+//!    Where that flatters us, its remark says what the ratio to it would have been.
+//! 4. The ratio is ours to theirs in the *same round*, since rounds are made one peer after the
+//!    other and the machine drifts between them; it is given as median and ends over the rounds.
+//!    Where more is better it is turned over: below 1 always means that we are better.
+//! 5. The *best* peer is the one to which our ratio is worst.
+//! 6. There is no ratio, and the reason in its place, if we are faulty or did something else, or if
+//!    nobody is left to compare with.
+//!
+//! A baseline is a build of ours. It has no say in any of this; what it did has to be what we did.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::bench::model::{Figure, Peer, Run, Sample, Work};
+
+use super::{BASELINE, label, spread::Spread};
+
+/// A work, judged.
+pub(super) struct Judged<'a> {
+    pub(super) work: &'a Work,
+    /// In the order of the run's peers: ours first.
+    pub(super) standings: Vec<Standing<'a>>,
+    /// What a unit was, by what most other peers did; None where that cannot be told.
+    pub(super) done: Option<String>,
+    /// To the best other peer; or why there is none.
+    pub(super) ratio: Result<Ratio, String>,
+    /// To the other build of ours, if one was among the peers.
+    pub(super) to_baseline: Option<Result<Ratio, String>>,
+}
+
+/// What one peer did of a work.
+pub(super) struct Standing<'a> {
+    pub(super) peer: &'a Peer,
+    pub(super) role: Role,
+    /// Place among the run's peers, by which it has its colour.
+    pub(super) place: usize,
+    pub(super) samples: Vec<&'a Sample>,
+    /// Why it does not count.
+    pub(super) left_out: Option<String>,
+    /// That it is left out makes our ratio better than it would be.
+    pub(super) flatters: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Ours,
+    Baseline,
+    Other,
+}
+
+/// Ours to another's; below 1 we are better.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Ratio {
+    /// The other's id.
+    pub(super) to: String,
+    pub(super) spread: Spread,
+}
+
+/// How a ratio stands to the aim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Aim {
+    /// In every round.
+    Reached,
+    ByMedian,
+    Missed,
+    /// There is no ratio, and not for a fault of ours.
+    NotJudged,
+}
+
+/// How a ratio stands to 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// In every round.
+    Won,
+    /// Rounds went either way.
+    Even,
+    /// In every round.
+    Lost,
+}
+
+pub(super) fn judge_all(run: &Run) -> Vec<Judged<'_>> {
+    run.works.iter().map(|work| judge(run, work)).collect()
+}
+
+pub(super) fn judge<'a>(run: &'a Run, work: &'a Work) -> Judged<'a> {
+    let mut standings = standings(run, work);
+    // Before the vote: it does not matter to a baseline what others did.
+    let to_baseline = to_baseline(work, &standings);
+    let done = vote(&standings);
+    if let Ok(Some(done)) = &done {
+        leave_out_other_work(&mut standings, done);
+    }
+    let ratio = match &done {
+        Err(tie) => Err(tie.clone()),
+        Ok(_) => to_best(work, &standings),
+    };
+    if let Ok(ratio) = &ratio {
+        admit_flattery(work, &mut standings, ratio);
+    }
+    Judged { work, standings, done: done.ok().flatten(), ratio, to_baseline }
+}
+
+impl Judged<'_> {
+    pub(super) fn is_best(&self, standing: &Standing<'_>) -> bool {
+        self.ratio.as_ref().is_ok_and(|ratio| ratio.to == standing.peer.id)
+    }
+
+    /// None where the work has no aim.
+    pub(super) fn aim(&self) -> Option<(f64, Aim)> {
+        let aim = self.work.aim?;
+        let verdict = match &self.ratio {
+            // Who fails at the work does not reach what was aimed at in it.
+            Err(_) if self.we_failed() => Aim::Missed,
+            Err(_) => Aim::NotJudged,
+            Ok(ratio) if ratio.spread.max <= aim => Aim::Reached,
+            Ok(ratio) if ratio.spread.median <= aim => Aim::ByMedian,
+            Ok(_) => Aim::Missed,
+        };
+        Some((aim, verdict))
+    }
+
+    /// None where there is no ratio.
+    pub(super) fn outcome(&self) -> Option<Outcome> {
+        let spread = &self.ratio.as_ref().ok()?.spread;
+        Some(match spread {
+            _ if spread.max < 1.0 => Outcome::Won,
+            _ if spread.min > 1.0 => Outcome::Lost,
+            _ => Outcome::Even,
+        })
+    }
+
+    fn we_failed(&self) -> bool {
+        self.standings.first().is_some_and(|ours| !ours.counts() && !ours.samples.is_empty())
+    }
+
+    /// All figures that any peer has, the primary first.
+    pub(super) fn figures(&self) -> Vec<Figure> {
+        let samples = self.work.samples.iter();
+        let all: BTreeSet<_> = samples.flat_map(|sample| sample.figures.keys().copied()).collect();
+        let others = all.into_iter().filter(|figure| *figure != self.work.primary);
+        std::iter::once(self.work.primary).chain(others).collect()
+    }
+}
+
+impl Standing<'_> {
+    pub(super) fn spread(&self, figure: Figure) -> Option<Spread> {
+        Spread::of_figure(&self.samples, figure)
+    }
+
+    fn done(&self) -> &str {
+        self.samples.first().map_or("", |sample| &sample.done)
+    }
+
+    fn counts(&self) -> bool {
+        self.left_out.is_none()
+    }
+}
+
+fn standings<'a>(run: &'a Run, work: &'a Work) -> Vec<Standing<'a>> {
+    let standing = |(place, peer): (usize, &'a Peer)| {
+        let mut samples: Vec<_> = work.samples.iter().filter(|one| one.peer == peer.id).collect();
+        samples.sort_by_key(|sample| sample.round);
+        let role = match place {
+            0 => Role::Ours,
+            _ if peer.id == BASELINE => Role::Baseline,
+            _ => Role::Other,
+        };
+        let left_out = fault(work, peer, &samples);
+        Standing { peer, role, place, samples, left_out, flatters: false }
+    };
+    run.peers.iter().enumerate().map(standing).collect()
+}
+
+/// What is wrong with a peer's samples by themselves.
+fn fault(work: &Work, peer: &Peer, samples: &[&Sample]) -> Option<String> {
+    let Some(first) = samples.first() else {
+        let why = work.absent.get(&peer.id).map_or("not measured", String::as_str);
+        return Some(why.to_owned());
+    };
+    let errors: u64 = samples.iter().map(|sample| sample.errors).sum();
+    let dropped: f64 = samples.iter().filter_map(|s| s.figures.get(&Figure::Dropped)).sum();
+    if errors > 0 {
+        let message = samples.iter().find_map(|sample| sample.first_error.as_deref());
+        let count = label::thousands(errors as f64);
+        return Some(format!("{count} failed, the first: {}", message.unwrap_or("not recorded")));
+    }
+    if dropped > 0.0 {
+        return Some(format!("{} dropped", label::value(Figure::Dropped, dropped)));
+    }
+    let all: BTreeSet<_> = work.samples.iter().map(|sample| sample.round).collect();
+    if !samples.iter().map(|sample| sample.round).eq(all.iter().copied()) {
+        return Some(format!("{} of {} rounds measured", samples.len(), all.len()));
+    }
+    if samples.iter().any(|sample| sample.units == 0) {
+        return Some("a round without a single unit done".to_owned());
+    }
+    if samples.iter().any(|sample| sample.done.is_empty()) {
+        return Some("not known what was done".to_owned());
+    }
+    if let Some(other) = samples.iter().find(|sample| sample.done != first.done) {
+        return Some(format!("rounds differ: {}", difference(&other.done, &first.done)));
+    }
+    let measured =
+        |sample: &&Sample| sample.figures.get(&work.primary).is_some_and(|x| x.is_finite());
+    if !samples.iter().all(measured) {
+        return Some(format!("a round without {}", label::primary(work)));
+    }
+    None
+}
+
+/// What the work was, by the other peers; None where none of them counts.
+fn vote<'a>(standings: &[Standing<'a>]) -> Result<Option<String>, String> {
+    let mut votes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for voter in standings.iter().filter(|one| one.role == Role::Other && one.counts()) {
+        votes.entry(voter.done()).or_default().push(&voter.peer.id);
+    }
+    let most = votes.values().map(Vec::len).max().unwrap_or(0);
+    let mut first = votes.iter().filter(|(_, voters)| voters.len() == most);
+    match (first.next(), first.next()) {
+        (Some((one, its)), Some((other, theirs))) => Err(format!(
+            "the peers disagree about the work, and there is no majority: {} against {}: {}",
+            its.join(", "),
+            theirs.join(", "),
+            difference(one, other)
+        )),
+        (winner, _) => Ok(winner.map(|(done, _)| (*done).to_owned())),
+    }
+}
+
+fn leave_out_other_work(standings: &mut [Standing<'_>], done: &str) {
+    for standing in standings.iter_mut().filter(|one| one.counts() && one.done() != done) {
+        let difference = difference(standing.done(), done);
+        standing.left_out = Some(format!("did other work: {difference}"));
+    }
+}
+
+/// `"full" instead of "resumed"`: only the words that differ, if they can be told.
+fn difference(one: &str, other: &str) -> String {
+    let (left, right): (Vec<_>, Vec<_>) =
+        (one.split_whitespace().collect(), other.split_whitespace().collect());
+    if left.len() != right.len() {
+        return format!("\"{one}\" instead of \"{other}\"");
+    }
+    let (left, right): (Vec<_>, Vec<_>) =
+        left.into_iter().zip(right).filter(|(left, right)| left != right).unzip();
+    format!("\"{}\" instead of \"{}\"", left.join(" "), right.join(" "))
+}
+
+fn to_best(work: &Work, standings: &[Standing<'_>]) -> Result<Ratio, String> {
+    let (ours, others) = standings.split_first().ok_or("nothing was measured")?;
+    if let Some(why) = &ours.left_out {
+        return Err(format!("{}: {why}", ours.peer.id));
+    }
+    let others: Vec<_> = others.iter().filter(|one| one.role == Role::Other).collect();
+    if others.is_empty() {
+        return Err("no other peer to compare with".to_owned());
+    }
+    let counted = others.into_iter().filter(|other| other.counts());
+    let ratios = counted.filter_map(|other| ratio(work, ours, other));
+    ratios
+        .max_by(|one, other| one.spread.median.total_cmp(&other.spread.median))
+        .ok_or_else(|| "no other peer is left that did the same work in the same rounds".to_owned())
+}
+
+fn to_baseline(work: &Work, standings: &[Standing<'_>]) -> Option<Result<Ratio, String>> {
+    let baseline = standings.iter().find(|one| one.role == Role::Baseline)?;
+    let ours = standings.first()?;
+    for one in [ours, baseline] {
+        if let Some(why) = &one.left_out {
+            return Some(Err(format!("{}: {why}", one.peer.id)));
+        }
+    }
+    if ours.done() != baseline.done() {
+        let difference = difference(ours.done(), baseline.done());
+        return Some(Err(format!("they did not do the same: {difference}")));
+    }
+    Some(ratio(work, ours, baseline).ok_or_else(|| "no round in common".to_owned()))
+}
+
+/// Over the rounds that both have; None without any, or where it would be by zero.
+fn ratio(work: &Work, ours: &Standing<'_>, other: &Standing<'_>) -> Option<Ratio> {
+    let in_round = |sample: &&Sample| {
+        let theirs = other.samples.iter().find(|theirs| theirs.round == sample.round)?;
+        let (ours, theirs) =
+            (sample.figures.get(&work.primary)?, theirs.figures.get(&work.primary)?);
+        Some(if work.primary.more_is_better() { theirs / ours } else { ours / theirs })
+    };
+    let spread = Spread::of(ours.samples.iter().filter_map(in_round))?;
+    Some(Ratio { to: other.peer.id.clone(), spread })
+}
+
+/// Adds to the remarks of peers that were left out what the ratio to them would have been, where it
+/// is worse for us than the one we give.
+fn admit_flattery(work: &Work, standings: &mut [Standing<'_>], given: &Ratio) {
+    let Some((ours, others)) = standings.split_first_mut() else { return };
+    for other in others.iter_mut().filter(|other| other.role == Role::Other && !other.counts()) {
+        let Some(would_be) = ratio(work, ours, other) else { continue };
+        if would_be.spread.median > given.spread.median
+            && let Some(why) = &mut other.left_out
+        {
+            let ratio = label::ratio(would_be.spread.median);
+            other.flatters = true;
+            why.push_str(&format!("; the ratio to it would have been {ratio}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,251 @@
+//! The table of all works and peers, with the ratio to the best other peer: its texts, for every
+//! form of the report to lay out.
+
+use crate::bench::model::Run;
+
+use super::{
+    BASELINE,
+    judge::{Aim, Judged, Outcome, Ratio, Role, Standing},
+    label,
+};
+
+/// What every form of the report says before its first figure.
+pub(super) const HOW_TO_READ: &str = "Figures are medians over the rounds, with the least and the \
+     most. A ratio is ours to the best other peer's in the same round: below 1 we are better. A \
+     peer that failed, dropped or did something else is shown, but is not compared with; where \
+     that was us, there is no ratio.";
+
+pub(super) struct Overview {
+    pub(super) head: Vec<String>,
+    pub(super) rows: Vec<Vec<Cell>>,
+    /// Numbered from 1, as the cells refer to them.
+    pub(super) notes: Vec<String>,
+}
+
+#[derive(Default)]
+pub(super) struct Cell {
+    pub(super) text: String,
+    /// More of it, less prominent.
+    pub(super) small: String,
+    /// Its number among the notes.
+    pub(super) note: Option<usize>,
+    /// Of the best other peer.
+    pub(super) best: bool,
+    /// Text of the first columns; the others are figures.
+    pub(super) words: bool,
+}
+
+/// The works by what came of them, in words.
+pub(super) struct Summary {
+    pub(super) won: Vec<String>,
+    pub(super) even: Vec<String>,
+    pub(super) lost: Vec<String>,
+    pub(super) refused: Vec<String>,
+    pub(super) aims: Vec<String>,
+    /// What changed from the baseline.
+    pub(super) baseline: Vec<String>,
+}
+
+impl Overview {
+    pub(super) fn of(run: &Run, works: &[Judged<'_>]) -> Self {
+        let baseline = run.peers.iter().any(|peer| peer.id == BASELINE);
+        let mut head = vec!["work".to_owned(), "median of".to_owned()];
+        head.extend(run.peers.iter().map(|peer| peer.id.clone()));
+        head.push("ratio to best".to_owned());
+        head.push("aim".to_owned());
+        if baseline {
+            head.push("ours / baseline".to_owned());
+        }
+        let mut notes = Vec::new();
+        let rows = works.iter().map(|judged| row(judged, baseline, &mut notes)).collect();
+        Self { head, rows, notes }
+    }
+}
+
+fn row(judged: &Judged<'_>, baseline: bool, notes: &mut Vec<String>) -> Vec<Cell> {
+    let work = judged.work;
+    let mut note = |text: String| {
+        notes.push(text);
+        Some(notes.len())
+    };
+    let words = |text: String| Cell { text, words: true, ..Cell::default() };
+    let mut row = vec![words(format!("{} {}", work.id, work.title)), words(label::primary(work))];
+    for standing in &judged.standings {
+        let spread = standing.spread(work.primary);
+        let text = spread.map(|spread| label::value(work.primary, spread.median));
+        row.push(Cell {
+            text: text.unwrap_or_else(|| "—".to_owned()),
+            note: standing
+                .left_out
+                .as_ref()
+                .and_then(|why| note(format!("{} {}: {why}.", work.id, standing.peer.id))),
+            best: judged.is_best(standing),
+            ..Cell::default()
+        });
+    }
+    row.push(match &judged.ratio {
+        Ok(ratio) => ratio_cell(ratio),
+        Err(why) => refused(note(format!("{}: no ratio. {}.", work.id, capitalised(why)))),
+    });
+    row.push(match judged.aim() {
+        Some((aim, verdict)) => Cell {
+            text: format!("≤ {}", label::ratio(aim)),
+            small: aim_word(verdict).to_owned(),
+            ..Cell::default()
+        },
+        None => nothing(),
+    });
+    if baseline {
+        row.push(match &judged.to_baseline {
+            Some(Ok(ratio)) => ratio_cell(ratio),
+            Some(Err(why)) => refused(note(format!(
+                "{}: no ratio to the baseline. {}.",
+                work.id,
+                capitalised(why)
+            ))),
+            None => nothing(),
+        });
+    }
+    row
+}
+
+fn ratio_cell(ratio: &Ratio) -> Cell {
+    Cell {
+        text: label::ratio(ratio.spread.median),
+        small: label::ratio_ends(&ratio.spread),
+        ..Cell::default()
+    }
+}
+
+fn refused(note: Option<usize>) -> Cell {
+    Cell { text: "refused".to_owned(), note, ..Cell::default() }
+}
+
+fn nothing() -> Cell {
+    Cell { text: "—".to_owned(), ..Cell::default() }
+}
+
+impl Cell {
+    /// In one line.
+    pub(super) fn whole(&self) -> String {
+        format!("{} {}", self.text, self.small).trim_end().to_owned()
+    }
+}
+
+fn aim_word(aim: Aim) -> &'static str {
+    match aim {
+        Aim::Reached => "reached",
+        Aim::ByMedian => "by median",
+        Aim::Missed => "missed",
+        Aim::NotJudged => "not judged",
+    }
+}
+
+impl Summary {
+    pub(super) fn of(works: &[Judged<'_>]) -> Self {
+        let with = |outcome| {
+            let judged = works.iter().filter(move |judged| judged.outcome() == outcome);
+            judged.map(|judged| {
+                format!("{} {}: {}", judged.work.id, judged.work.title, verdict(judged))
+            })
+        };
+        Self {
+            won: with(Some(Outcome::Won)).collect(),
+            even: with(Some(Outcome::Even)).collect(),
+            lost: with(Some(Outcome::Lost)).collect(),
+            refused: with(None).collect(),
+            aims: works.iter().filter_map(aim).collect(),
+            baseline: works.iter().filter_map(baseline).collect(),
+        }
+    }
+
+    /// Each list with its heading; without those that are empty.
+    pub(super) fn lists(&self) -> Vec<(&'static str, &[String])> {
+        let all: [(_, &[String]); 6] = [
+            ("What we win, in every round", &self.won),
+            ("Too close to call: rounds went either way", &self.even),
+            ("What we lose, in every round", &self.lost),
+            ("No ratio", &self.refused),
+            ("Aims", &self.aims),
+            ("Ours against the baseline", &self.baseline),
+        ];
+        all.into_iter().filter(|(_, list)| !list.is_empty()).collect()
+    }
+}
+
+/// What came of a work, in one sentence without its end.
+pub(super) fn verdict(judged: &Judged<'_>) -> String {
+    match &judged.ratio {
+        Err(why) => format!("no ratio, since {why}"),
+        Ok(ratio) => format!(
+            "{} × {}, the best other peer ({}){}",
+            label::ratio(ratio.spread.median),
+            ratio.to,
+            label::ratio_range(&ratio.spread),
+            flattered(judged)
+        ),
+    }
+}
+
+/// A win over those who are left is to name those who might have won.
+fn flattered(judged: &Judged<'_>) -> String {
+    let out = judged.standings.iter().filter(|standing| standing.flatters);
+    match out.map(|standing| standing.peer.id.as_str()).collect::<Vec<_>>() {
+        none if none.is_empty() => String::new(),
+        some => format!(", with {} left out", some.join(", ")),
+    }
+}
+
+fn aim(judged: &Judged<'_>) -> Option<String> {
+    let (aim, verdict) = judged.aim()?;
+    let had = match &judged.ratio {
+        Ok(ratio) => format!(", {}", ratio_cell(ratio).whole()),
+        Err(_) => String::new(),
+    };
+    let verdict = match verdict {
+        Aim::Reached => "reached in every round",
+        Aim::ByMedian => "reached by the median, not in every round",
+        Aim::Missed => "missed",
+        Aim::NotJudged => "not judged",
+    };
+    Some(format!("{} at most {}: {verdict}{had}", judged.work.id, label::ratio(aim)))
+}
+
+fn baseline(judged: &Judged<'_>) -> Option<String> {
+    to_baseline(judged).map(|said| format!("{}: {said}", judged.work.id))
+}
+
+/// How our build stands to the other, and whether that is more than the rounds' own differences.
+pub(super) fn to_baseline(judged: &Judged<'_>) -> Option<String> {
+    Some(match judged.to_baseline.as_ref()? {
+        Err(why) => format!("no ratio, since {why}"),
+        Ok(Ratio { spread, .. }) => {
+            let range = label::ratio_range(spread);
+            let said = match spread {
+                _ if spread.rounds.len() < 3 => "fewer than three rounds tell nothing",
+                _ if !spread.is_beyond_itself() => "no difference beyond the spread",
+                _ if spread.median < 1.0 => "better, beyond the spread",
+                _ => "worse, beyond the spread",
+            };
+            format!("{} ({range}): {said}", label::ratio(spread.median))
+        }
+    })
+}
+
+/// What is to be said of a peer beside its figures.
+pub(super) fn remark(judged: &Judged<'_>, standing: &Standing<'_>) -> String {
+    match (&standing.left_out, standing.role) {
+        (Some(why), _) if standing.samples.is_empty() => format!("not measured: {why}"),
+        (Some(why), _) => format!("left out: {why}"),
+        (None, Role::Ours) => "ours".to_owned(),
+        (None, Role::Baseline) => "ours, other build".to_owned(),
+        (None, Role::Other) if judged.is_best(standing) => "best other peer".to_owned(),
+        (None, Role::Other) => String::new(),
+    }
+}
+
+fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().into_iter().flat_map(char::to_uppercase);
+    first.chain(letters).collect()
+}
