@@ -12,16 +12,16 @@ use super::{
 };
 use crate::{
     policy::{self, Decision, Identity, Outcome},
-    tls::ChainError,
+    tls::{ChainError, ClientTrust, Judged},
 };
 
 /// A client certificate as one request may rely on it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Presented<'a> {
     pub(super) certificate: &'a ClientCertificate,
-    /// The route's CA vouches for it now. What it says of its holder is worth nothing otherwise;
-    /// that its key is the client's is proven in any case.
-    pub(super) is_trusted: bool,
+    /// By whom, and how, it was judged good now. What it says of its holder is worth nothing
+    /// otherwise; that its key is the client's is proven in any case.
+    pub(super) vouched: Option<(&'a ClientTrust, Judged)>,
 }
 
 /// Decides by the route's policy, and leaves the decision for the record. Gives what the client
@@ -36,7 +36,7 @@ pub(super) fn admit<'a>(
     if route.looks_at_certificate && site.is_misdirected(conn, &normal.host) {
         return Err(Failure::Misdirected);
     }
-    let (certificate, flaw) = client_certificate(exchange, conn, route);
+    let Found { certificate, judged, flaw } = client_certificate(exchange, conn, route);
     let identity = identity(site, conn, certificate);
     let request = policy::Request {
         method: parts.method.as_str(),
@@ -50,33 +50,42 @@ pub(super) fn admit<'a>(
     exchange.decided(decision);
     match refusal(&decision, site, route, flaw) {
         Some(failure) => Err(failure),
-        None => Ok(presented(conn, route, certificate)),
+        None => Ok(presented(conn, route, judged)),
     }
 }
 
-/// The certificate as the route's CA judges it now, and why it is not good.
-fn client_certificate<'a>(
-    exchange: &Exchange,
-    conn: &'a Facts,
-    route: &SiteRoute,
-) -> (policy::ClientCertificate<'a>, Option<ChainError>) {
-    use policy::ClientCertificate as Judged;
+/// A client's certificate, or that there is none.
+struct Found<'a> {
+    certificate: policy::ClientCertificate<'a>,
+    /// How it was found good.
+    judged: Option<Judged>,
+    /// Why it is not.
+    flaw: Option<ChainError>,
+}
+
+/// The certificate as the route's CA judges it now.
+fn client_certificate<'a>(exchange: &Exchange, conn: &'a Facts, route: &SiteRoute) -> Found<'a> {
+    use policy::ClientCertificate as C;
+    let unjudged = |certificate| Found { certificate, judged: None, flaw: None };
     if !route.looks_at_certificate {
-        return (Judged::Unjudged(None), None);
+        return unjudged(C::Unjudged(None));
     }
-    match (&route.spec.client_trust, &conn.client_certificate) {
+    let (trust, certificate) = match (&route.spec.client_trust, &conn.client_certificate) {
         (None, certificate) => {
-            (Judged::Unjudged(certificate.as_ref().map(|certificate| certificate as _)), None)
+            return unjudged(C::Unjudged(certificate.as_ref().map(|it| it as _)));
         }
-        (Some(_), None) => (Judged::Missing, None),
-        (Some(trust), Some(certificate)) => match exchange.worker.now() {
-            Some(now) => match certificate.judge(trust, now) {
-                Ok(()) => (Judged::Trusted(certificate), None),
-                Err(flaw) => (Judged::Invalid(certificate), Some(flaw)),
-            },
-            // Without a clock nothing holds.
-            None => (Judged::Invalid(certificate), None),
-        },
+        (Some(_), None) => return unjudged(C::Missing),
+        (Some(trust), Some(certificate)) => (trust, certificate),
+    };
+    match exchange.worker.now().map(|now| certificate.judge(trust, now)) {
+        Some(Ok(judged)) => {
+            Found { certificate: C::Trusted(certificate), judged: Some(judged), flaw: None }
+        }
+        Some(Err(flaw)) => {
+            Found { certificate: C::Invalid(certificate), judged: None, flaw: Some(flaw) }
+        }
+        // Without a clock nothing holds.
+        None => unjudged(C::Invalid(certificate)),
     }
 }
 
@@ -95,12 +104,11 @@ fn identity<'a>(
 
 fn presented<'a>(
     conn: &'a Facts,
-    route: &SiteRoute,
-    judged: policy::ClientCertificate<'_>,
+    route: &'a SiteRoute,
+    judged: Option<Judged>,
 ) -> Option<Presented<'a>> {
     let certificate = conn.client_certificate.as_ref().filter(|_| route.looks_at_certificate)?;
-    let is_trusted = matches!(judged, policy::ClientCertificate::Trusted(_));
-    Some(Presented { certificate, is_trusted })
+    Some(Presented { certificate, vouched: route.spec.client_trust.as_deref().zip(judged) })
 }
 
 fn refusal(

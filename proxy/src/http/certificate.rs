@@ -1,14 +1,21 @@
 //! What a client certificate says and what it is worth, found out when somebody asks.
 
+mod forwarded;
+mod texts;
+mod xfcc;
+
 use std::{
     cell::{OnceCell, RefCell},
-    fmt::Write,
+    rc::Rc,
 };
 
+use http::{HeaderName, HeaderValue};
 use ring::digest::{SHA256, digest};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer};
 
+use self::{forwarded::Forwarded, texts::Texts};
+use super::spec::{CertificateField, CertificateHeaders};
 use crate::{
     observe::CertificateSummary,
     policy::{Identity, LeafCertificate, SanKind},
@@ -25,7 +32,8 @@ pub struct ClientCertificate {
     intermediates: Vec<CertificateDer<'static>>,
     fingerprint: OnceCell<[u8; 32]>,
     contents: OnceCell<Contents>,
-    names: OnceCell<CertificateNames>,
+    texts: Texts,
+    forwarded: Forwarded,
     summary: OnceCell<Option<CertificateSummary>>,
     email_identity: OnceCell<Option<Identity>>,
     uri_identity: OnceCell<Option<Identity>>,
@@ -39,16 +47,6 @@ struct Contents {
     dns: Vec<Box<str>>,
     email: Vec<Box<str>>,
     uri: Vec<Box<str>>,
-}
-
-/// The names in a certificate, as header templates give them: joined with commas, those that
-/// contain one left out, since they would read as two.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct CertificateNames {
-    /// DNS SANs.
-    pub dns: String,
-    /// Email SANs.
-    pub email: String,
 }
 
 /// A judgement, good for the trust of this digest: also after a reload that changed nothing in it,
@@ -69,7 +67,8 @@ impl ClientCertificate {
             intermediates: intermediates.to_vec(),
             fingerprint: OnceCell::new(),
             contents: OnceCell::new(),
-            names: OnceCell::new(),
+            texts: Texts::default(),
+            forwarded: Forwarded::default(),
             summary: OnceCell::new(),
             email_identity: OnceCell::new(),
             uri_identity: OnceCell::new(),
@@ -79,13 +78,13 @@ impl ClientCertificate {
 
     /// Whether it is good now. The chain is verified at the first question; what time changes is
     /// looked at each time.
-    pub(super) fn judge(&self, trust: &ClientTrust, now: UnixTime) -> Result<(), ChainError> {
+    pub(super) fn judge(&self, trust: &ClientTrust, now: UnixTime) -> Result<Judged, ChainError> {
         let digest = trust.digest();
         let mut verdicts = self.verdicts.borrow_mut();
         let known = verdicts.iter().position(|verdict| verdict.trust == digest);
         if let Some(verdict) = known.and_then(|place| verdicts.get(place)) {
             match &verdict.result {
-                Ok(judged) => return trust.still_good(judged, now),
+                Ok(judged) => return trust.still_good(judged, now).map(|()| *judged),
                 Err(error) if verdict.is_final(error, now) => return Err(error.clone()),
                 Err(_) => {}
             }
@@ -101,25 +100,22 @@ impl ClientCertificate {
                 verdicts.push(verdict);
             }
         }
-        result.map(|_| ())
+        result
     }
 
-    /// SHA-256 of the certificate in lower-case hexadecimal.
-    pub(super) fn fingerprint_hex(&self) -> String {
-        self.fingerprint().iter().fold(String::with_capacity(64), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    /// What a header template may say of it; empty where it cannot be read.
+    pub(super) fn text(&self, field: CertificateField) -> &str {
+        self.texts.get(self, field)
     }
 
-    /// Its names; none where it cannot be read.
-    pub(super) fn names(&self) -> &CertificateNames {
-        let joined = |kind| join(self.subject_alt_names(kind));
-        self.names.get_or_init(|| CertificateNames {
-            dns: joined(SanKind::Dns),
-            email: joined(SanKind::Email),
-        })
+    /// The headers that tell an upstream of it, given that this trust has judged it good.
+    pub(super) fn headers(
+        &self,
+        wanted: CertificateHeaders,
+        trust: &ClientTrust,
+        judged: &Judged,
+    ) -> Rc<[(HeaderName, HeaderValue)]> {
+        self.forwarded.get(self, wanted, trust, judged)
     }
 
     /// Who the user is, if the first name of this kind says it. Only to be believed where the
@@ -201,11 +197,6 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
     hash
-}
-
-fn join(names: &[Box<str>]) -> String {
-    let plain: Vec<&str> = names.iter().map(|name| &**name).filter(|n| !n.contains(',')).collect();
-    plain.join(",")
 }
 
 #[cfg(test)]

@@ -14,7 +14,10 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::{
-    headers::strip_trailers, request::drop_underscores, site::LocalSite, spec::Underscores,
+    headers::strip_trailers,
+    request::drop_underscores,
+    site::{LocalSite, SiteRoute},
+    spec::Underscores,
 };
 
 /// What the request's other half knows of its body.
@@ -85,12 +88,18 @@ pub(super) struct ClientBody {
     incoming: Incoming,
     upload: Rc<Upload>,
     site: Rc<LocalSite>,
+    /// The place of its route.
+    route: usize,
 }
 
 impl ClientBody {
-    pub(super) fn new(incoming: Incoming, site: Rc<LocalSite>) -> (ClientBody, Rc<Upload>) {
+    pub(super) fn new(
+        incoming: Incoming,
+        site: Rc<LocalSite>,
+        route: &SiteRoute,
+    ) -> (ClientBody, Rc<Upload>) {
         let upload = Rc::new(Upload::default());
-        (ClientBody { incoming, upload: upload.clone(), site }, upload)
+        (ClientBody { incoming, upload: upload.clone(), site, route: route.index }, upload)
     }
 
     fn account(&self, mut frame: Frame<Bytes>) -> Frame<Bytes> {
@@ -105,7 +114,10 @@ impl ClientBody {
         if self.site.settings.underscores != Underscores::Allow {
             drop_underscores(trailers);
         }
-        strip_trailers(trailers, &self.site.identity);
+        match self.site.routes.get(self.route) {
+            Some(route) => strip_trailers(trailers, route.reserved(&self.site)),
+            None => trailers.clear(),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderValue, Response, Version, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Response, Version, header, request::Parts};
 
 use super::{
     access::Presented,
@@ -43,7 +43,7 @@ impl Forward<'_> {
         parts.uri = target.map_err(Failure::Rejected)?.into();
         parts.version = Version::HTTP_11;
         parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
-        headers::strip_request(&mut parts.headers, &self.site.identity);
+        headers::strip_request(&mut parts.headers, self.route.reserved(self.site));
         self.address(&mut parts);
         if let Upgrade::Allowed(protocol) = upgrade {
             parts.headers.insert(header::UPGRADE, protocol.clone());
@@ -65,7 +65,21 @@ impl Forward<'_> {
         forwarded::set(headers, self.site.settings.forwarded_for, &said);
         headers.insert(header::HOST, host.unwrap_or_else(|| self.normal.authority.clone()));
         headers.insert(REQUEST_ID, self.request_id.clone());
+        self.tell_of_certificate(headers);
         self.route.request_rules.apply(headers, self.certificate);
+    }
+
+    /// Of one that nobody vouches for the upstream hears as little as of none.
+    fn tell_of_certificate(&self, headers: &mut HeaderMap) {
+        let wanted = self.proxy.client_certificate;
+        if wanted.is_empty() {
+            return;
+        }
+        if let Some(Presented { certificate, vouched: Some((trust, judged)) }) = self.certificate {
+            for (name, value) in certificate.headers(wanted, trust, &judged).iter() {
+                headers.insert(name.clone(), value.clone());
+            }
+        }
     }
 }
 
@@ -78,6 +92,9 @@ pub(super) fn response(
 ) -> Response<ResponseBody> {
     // The upstream's version is its connection's; hyper writes what the client speaks.
     *response.version_mut() = Version::HTTP_11;
+    if route.spec.forwards_certificate() {
+        headers::hide_variance(response.headers_mut());
+    }
     let rewrite = &route.spec.response_headers.rewrite;
     let set = &route.response_headers;
     let forward =

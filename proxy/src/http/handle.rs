@@ -120,7 +120,7 @@ async fn serve(
         client: exchange.client,
     };
     let head = forward.head(parts, &upgrade)?;
-    let (body, upload) = request_body(body, &site);
+    let (body, upload) = request_body(body, &site, route);
     exchange.forwarded(endpoint.clone(), upload);
     let options = SendOptions { upgrade: matches!(upgrade, Upgrade::Allowed(_)) };
     let worker = exchange.worker.clone();
@@ -214,11 +214,15 @@ fn upgrade(parts: &Parts, route: &SiteRoute, body: &Incoming) -> Result<Upgrade,
     }
 }
 
-fn request_body(body: Incoming, site: &Rc<LocalSite>) -> (RequestBody, Option<Rc<Upload>>) {
+fn request_body(
+    body: Incoming,
+    site: &Rc<LocalSite>,
+    route: &SiteRoute,
+) -> (RequestBody, Option<Rc<Upload>>) {
     if body.is_end_stream() {
         return (RequestBody::Empty, None);
     }
-    let (body, upload) = ClientBody::new(body, site.clone());
+    let (body, upload) = ClientBody::new(body, site.clone(), route);
     (RequestBody::Client(Box::pin(body)), Some(upload))
 }
 

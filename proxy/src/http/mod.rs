@@ -27,7 +27,7 @@ mod timeouts;
 
 pub use authority::{Authority, AuthorityError, normalise_host};
 pub use body::{Body, BodyError};
-pub use certificate::{CertificateNames, ClientCertificate};
+pub use certificate::ClientCertificate;
 pub use early::{PLAIN_HTTP_ON_TLS_PORT, REQUEST_TIMEOUT};
 pub use error::{Blame, Failure, Verdict};
 pub use facts::{Facts, PendingUpgrade, UpgradeRecord};
@@ -35,7 +35,8 @@ pub use handle::{handle, redirect_to_https};
 pub use request::{Fault, Normalised, Rejection, normalise};
 pub use site::{Context, LocalSite, Route, Site};
 pub use spec::{
-    ActionSpec, EscapedSlashes, ForwardedFor, HeaderPrefixRewrite, HeaderRules, HeaderTemplate,
-    HostRewrite, PathRewrite, ProxySpec, RedirectPath, RedirectSpec, ResponseHeaderRules,
-    RouteSpec, Settings, TemplatePart, Underscores,
+    ActionSpec, CertificateField, CertificateHeaders, EscapedSlashes, ForwardedFor,
+    HeaderPrefixRewrite, HeaderRules, HeaderTemplate, HostRewrite, PathRewrite, ProxySpec,
+    RedirectPath, RedirectSpec, ResponseHeaderRules, Rfc9440, RouteSpec, Settings, TemplatePart,
+    Underscores, XfccFields,
 };

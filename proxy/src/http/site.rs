@@ -8,7 +8,7 @@ use rustls_pki_types::UnixTime;
 
 use super::{
     facts::Facts,
-    headers::{merged, rules::RequestRules},
+    headers::{Reserved, identity_names, merged, rules::RequestRules},
     request::Normalised,
     request_id::RequestIds,
     spec::{RouteSpec, Settings},
@@ -51,6 +51,8 @@ pub struct Site {
 /// A [`Route`] with what can be computed beforehand.
 #[derive(Debug)]
 pub(super) struct SiteRoute {
+    /// Its place in [`Site::routes`].
+    pub(super) index: usize,
     pub(super) spec: RouteSpec,
     pub(super) path: PathMatch,
     pub(super) cluster: Option<Arc<Cluster>>,
@@ -70,12 +72,15 @@ impl Site {
         client_auth: Arc<ClientAuth>,
     ) -> Site {
         let matchers: Vec<Matcher> = routes.iter().map(|route| route.matcher.clone()).collect();
-        let identity = settings.identity_headers.iter();
         Site {
             table: Table::new(&matchers),
-            identity: identity.map(|name| name.as_str().replace('_', "-").into()).collect(),
+            identity: identity_names(&settings.identity_headers),
             response_headers: merged(&settings.response_headers, &Default::default()),
-            routes: routes.into_iter().map(|route| SiteRoute::new(&settings, route)).collect(),
+            routes: routes
+                .into_iter()
+                .enumerate()
+                .map(|(index, route)| SiteRoute::new(&settings, index, route))
+                .collect(),
             settings,
             unrouted,
             client_auth,
@@ -102,8 +107,9 @@ impl Site {
 }
 
 impl SiteRoute {
-    fn new(settings: &Settings, route: Route) -> SiteRoute {
+    fn new(settings: &Settings, index: usize, route: Route) -> SiteRoute {
         SiteRoute {
+            index,
             request_rules: RequestRules::new(&route.spec.request_headers),
             looks_at_certificate: route.spec.looks_at_certificate(settings.certificate_identity),
             response_headers: merged(&settings.response_headers, &route.spec.response_headers),
@@ -112,6 +118,11 @@ impl SiteRoute {
             cluster: route.cluster,
             metrics: route.metrics,
         }
+    }
+
+    /// Names of headers that mean something to us in its requests.
+    pub(super) fn reserved<'a>(&'a self, site: &'a Site) -> Reserved<'a> {
+        Reserved { identity: &site.identity, rules: &self.request_rules }
     }
 }
 

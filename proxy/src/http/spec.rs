@@ -108,6 +108,16 @@ impl RouteSpec {
         needs.client_certificate
             || needs.identity && identifies
             || self.request_headers.names_certificate()
+            || self.forwards_certificate()
+    }
+
+    /// Whether its upstream is told of certificates that its CA vouches for.
+    pub(super) fn forwards_certificate(&self) -> bool {
+        let wanted = match &self.action {
+            ActionSpec::Proxy(proxy) => !proxy.client_certificate.is_empty(),
+            ActionSpec::Redirect(_) | ActionSpec::Respond { .. } => false,
+        };
+        wanted && self.client_trust.is_some()
     }
 }
 
@@ -136,6 +146,54 @@ pub struct ProxySpec {
     pub path: PathRewrite,
     /// What becomes of the host.
     pub host: HostRewrite,
+    /// What the upstream is told of the client's certificate.
+    pub client_certificate: CertificateHeaders,
+}
+
+/// The headers that tell an upstream of a client certificate which the route's CA vouches for; of
+/// another they tell nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CertificateHeaders {
+    /// `Client-Cert` and `Client-Cert-Chain` (RFC 9440).
+    pub rfc9440: Rfc9440,
+    /// What `X-Forwarded-Client-Cert` holds; nothing sends none.
+    pub xfcc: XfccFields,
+}
+
+impl CertificateHeaders {
+    /// Whether there is none of them.
+    pub fn is_empty(&self) -> bool {
+        *self == CertificateHeaders::default()
+    }
+}
+
+/// Which of the headers of RFC 9440 are sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Rfc9440 {
+    /// None.
+    #[default]
+    None,
+    /// `Client-Cert`.
+    Leaf,
+    /// `Client-Cert-Chain` as well.
+    Chain,
+}
+
+/// Fields of Envoy's `X-Forwarded-Client-Cert`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct XfccFields {
+    /// SHA-256 of the certificate, lower hex.
+    pub hash: bool,
+    /// The certificate, in URL-encoded PEM.
+    pub cert: bool,
+    /// The chain, leaf first, in URL-encoded PEM.
+    pub chain: bool,
+    /// The subject (RFC 2253).
+    pub subject: bool,
+    /// URI SANs.
+    pub uri: bool,
+    /// DNS SANs.
+    pub dns: bool,
 }
 
 /// What becomes of the path; the query is kept in every case.
@@ -216,9 +274,7 @@ impl HeaderRules {
     fn names_certificate(&self) -> bool {
         self.set.iter().flat_map(|(_, template)| &template.0).any(|part| match part {
             TemplatePart::Literal(_) | TemplatePart::RequestHeader(_) => false,
-            TemplatePart::ClientCertFingerprint
-            | TemplatePart::ClientCertSanDns
-            | TemplatePart::ClientCertSanEmail => true,
+            TemplatePart::ClientCert(_) => true,
         })
     }
 }
@@ -234,12 +290,27 @@ pub enum TemplatePart {
     Literal(Box<str>),
     /// The value of a request header, `${pomerium.request.headers["X-H"]}`; empty when absent.
     RequestHeader(HeaderName),
-    /// SHA-256 of the client certificate, lower hex.
-    ClientCertFingerprint,
-    /// DNS SANs of the client certificate, joined with commas.
-    ClientCertSanDns,
-    /// Email SANs of the client certificate, joined with commas.
-    ClientCertSanEmail,
+    /// What the client certificate says.
+    ClientCert(CertificateField),
+}
+
+/// What a header template may say of a client certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CertificateField {
+    /// SHA-256 of it, lower hex; also of one that nobody vouches for.
+    Fingerprint,
+    /// Its DNS SANs, joined with commas.
+    SanDns,
+    /// Its email SANs, joined with commas.
+    SanEmail,
+    /// Its URI SANs, joined with commas.
+    SanUri,
+    /// The subject (RFC 2253).
+    Subject,
+    /// The issuer (RFC 2253).
+    Issuer,
+    /// The serial number, upper hex.
+    Serial,
 }
 
 /// Done to a response's headers.

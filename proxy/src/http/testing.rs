@@ -1,13 +1,19 @@
 //! What the tests of this room share.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+use rustls_pki_types::UnixTime;
+
+use super::access::Presented;
+use super::certificate::ClientCertificate;
 use super::spec::{
     ActionSpec, EscapedSlashes, ForwardedFor, HostRewrite, PathRewrite, ProxySpec, RouteSpec,
     Settings, Underscores,
 };
 use crate::{
     policy::{Policy, PolicySpec},
+    tls::{ClientTrust, ClientTrustSpec, Judged, TrustAnchors},
     upstream::{BalancePolicy, ClusterSpec},
 };
 
@@ -61,5 +67,52 @@ pub(super) fn proxy() -> ProxySpec {
         },
         path: PathRewrite::Keep,
         host: HostRewrite::Upstream,
+        client_certificate: Default::default(),
+    }
+}
+
+/// A client's certificate, and what vouches for it.
+pub(super) struct Made {
+    pub(super) der: Vec<u8>,
+    pub(super) certificate: ClientCertificate,
+    pub(super) trust: ClientTrust,
+    pub(super) judged: Judged,
+}
+
+impl Made {
+    /// Alice's, which is its own CA.
+    pub(super) fn alice() -> Made {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::OrganizationName, "Doe, Inc.");
+        params.distinguished_name.push(DnType::CommonName, "J\u{fc}rgen \"J\"");
+        params.serial_number = Some(vec![0xab, 0xcd].into());
+        params.subject_alt_names = vec![
+            SanType::DnsName("a.example".try_into().unwrap()),
+            SanType::Rfc822Name("a@example.com".try_into().unwrap()),
+            SanType::URI("spiffe://example/a".try_into().unwrap()),
+        ];
+        Made::of(params)
+    }
+
+    /// One that is its own CA.
+    pub(super) fn of(params: CertificateParams) -> Made {
+        let made = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let anchors = TrustAnchors::from_pem(made.pem().as_bytes(), "a test").unwrap();
+        let trust = ClientTrust::new(&ClientTrustSpec::new(Arc::new(anchors), 1));
+        let certificate = ClientCertificate::new(&[made.der().clone()]).unwrap();
+        let judged = certificate.judge(&trust, UnixTime::now()).unwrap();
+        Made { der: made.der().to_vec(), certificate, trust, judged }
+    }
+
+    /// As a route with its CA has it.
+    pub(super) fn vouched(&self) -> Presented<'_> {
+        let vouched = Some((&self.trust, self.judged));
+        Presented { certificate: &self.certificate, vouched }
+    }
+
+    /// As a route without a CA, or with another, has it.
+    pub(super) fn unjudged(&self) -> Presented<'_> {
+        Presented { certificate: &self.certificate, vouched: None }
     }
 }

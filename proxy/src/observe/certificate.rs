@@ -48,9 +48,17 @@ fn relative_name(name: &x509_parser::x509::RelativeDistinguishedName<'_>) -> Str
     attributes.collect::<Vec<_>>().join("+")
 }
 
+/// As OpenSSL has it, so that a name is the same here as in its output, in Envoy and in nginx.
 fn type_name(oid: &Oid<'_>) -> String {
-    let known = oid2abbrev(oid, oid_registry());
-    known.map_or_else(|_| oid.to_id_string(), str::to_owned)
+    match oid2abbrev(oid, oid_registry()) {
+        Ok("Email") => "emailAddress".to_owned(),
+        Ok("givenName") => "GN".to_owned(),
+        Ok("streetAddress") => "street".to_owned(),
+        Ok("surname") => "SN".to_owned(),
+        Ok("uid") => "UID".to_owned(),
+        Ok(known) => known.to_owned(),
+        Err(_) => oid.to_id_string(),
+    }
 }
 
 fn escaped(text: &str) -> String {

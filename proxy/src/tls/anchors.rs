@@ -104,11 +104,13 @@ impl TrustAnchors {
         &self,
         anchor: &TrustAnchor<'_>,
     ) -> Option<&CertificateDer<'static>> {
-        let roots = self.roots.roots.iter().zip(&self.certificates).zip(&self.details);
-        roots
-            .filter(|((root, _), details)| *root == anchor && details.may_issue)
-            .map(|((_, certificate), _)| certificate)
-            .next()
+        self.certificates.get(self.place_of(anchor)?)
+    }
+
+    /// Its place among the certificates.
+    pub(super) fn place_of(&self, anchor: &TrustAnchor<'_>) -> Option<usize> {
+        let mut roots = self.roots.roots.iter().zip(&self.details);
+        roots.position(|(root, details)| root == anchor && details.may_issue)
     }
 
     /// When this certificate holds, if it is itself an anchor.

@@ -13,6 +13,7 @@ use x509_parser::{certificate::X509Certificate, extensions::ExtendedKeyUsage};
 use super::{
     anchors::TrustAnchors,
     crl::RevocationError,
+    issuers::Issuers,
     names,
     provider::provider,
     validity::{Validity, seconds},
@@ -34,6 +35,8 @@ pub(super) struct VerifiedChain {
     pub(super) validity: Validity,
     /// The leaf's direct issuer; `None` where the leaf is an anchor itself.
     pub(super) issuer: Option<CertificateDer<'static>>,
+    /// All issuers; `None` where they are too many to be noted.
+    pub(super) issuers: Option<Issuers>,
 }
 
 /// Verifies chains against one set of anchors.
@@ -61,7 +64,8 @@ impl ChainVerifier {
         match self.anchors.validity_of(leaf) {
             Some(validity) => {
                 let validity = self.verify_anchor_as_leaf(leaf, validity, now)?;
-                Ok(VerifiedChain { validity, issuer: None })
+                let issuers = Some(Issuers::default());
+                Ok(VerifiedChain { validity, issuer: None, issuers })
             }
             None => self.verify_path(leaf, intermediates, now),
         }
@@ -123,7 +127,17 @@ impl ChainVerifier {
                 Ok::<_, webpki::Error>(validity.intersection(parsed.validity().into()))
             },
         )?;
-        Ok(VerifiedChain { validity, issuer: self.issuer(&path) })
+        let issuers = Issuers::of(&path, intermediates, &self.anchors);
+        Ok(VerifiedChain { validity, issuer: self.issuer(&path), issuers })
+    }
+
+    /// The certificates of issuers that were noted of a chain with these intermediates.
+    pub(super) fn resolve<'c>(
+        &'c self,
+        issuers: Issuers,
+        intermediates: &'c [CertificateDer<'static>],
+    ) -> Option<Vec<&'c CertificateDer<'static>>> {
+        issuers.resolve(intermediates, &self.anchors)
     }
 
     /// Who has issued the leaf of a path.

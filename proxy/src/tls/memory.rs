@@ -98,7 +98,7 @@ mod tests {
     }
 
     fn judged() -> Judged {
-        Judged::new(Validity::ALWAYS, Validity::ALWAYS)
+        Judged::new(Validity::ALWAYS, Validity::ALWAYS, None)
     }
 
     #[test]

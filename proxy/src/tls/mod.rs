@@ -8,6 +8,7 @@ mod context;
 mod crl;
 mod der;
 mod engine;
+mod issuers;
 mod material;
 mod memory;
 mod names;

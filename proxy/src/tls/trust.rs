@@ -12,6 +12,7 @@ use super::{
     anchors::TrustAnchors,
     chain::{ChainError, ChainVerifier, Purpose},
     crl::{self, CrlBundle, CrlRules, Revocation},
+    issuers::Issuers,
     material::Digest,
     memory, names,
     san::{self, AltNameMatcher},
@@ -60,11 +61,17 @@ pub struct Judged {
     pub validity: Validity,
     /// That of the chain alone, which tells one end from the other.
     chain_validity: Validity,
+    issuers: Option<Issuers>,
 }
 
 impl Judged {
-    pub(super) fn new(chain_validity: Validity, crl_validity: Validity) -> Judged {
-        Judged { validity: chain_validity.intersection(crl_validity), chain_validity }
+    pub(super) fn new(
+        chain_validity: Validity,
+        crl_validity: Validity,
+        issuers: Option<Issuers>,
+    ) -> Judged {
+        let validity = chain_validity.intersection(crl_validity);
+        Judged { validity, chain_validity, issuers }
     }
 }
 
@@ -122,7 +129,7 @@ impl ClientTrust {
             }
             None => Validity::ALWAYS,
         };
-        Ok(Judged::new(chain_validity, crl_validity))
+        Ok(Judged::new(chain_validity, crl_validity, chain.issuers))
     }
 
     /// Whether a chain found good by a trust of the same [`ClientTrust::digest`] is so now: what
@@ -130,6 +137,17 @@ impl ClientTrust {
     pub fn still_good(&self, judged: &Judged, now: UnixTime) -> Result<(), ChainError> {
         judged.chain_validity.check(now)?;
         Ok(crl::check_validity(judged.validity, now)?)
+    }
+
+    /// The issuers by which a chain with these intermediates was found good, from the leaf's own to
+    /// the anchor: none where the leaf is an anchor itself. Whatever else the client sent with it
+    /// is not among them. `None` where they were not noted.
+    pub fn issuers<'c>(
+        &'c self,
+        judged: &Judged,
+        intermediates: &'c [CertificateDer<'static>],
+    ) -> Option<Vec<&'c CertificateDer<'static>>> {
+        self.chain.resolve(judged.issuers?, intermediates)
     }
 
     /// SHA-256 over all that a judgement depends on but the chain and the time.

@@ -89,6 +89,12 @@ impl<'a> ClientCertificates<'a> {
         }
     }
 
+    /// Whether something will judge the certificates of a route's clients: under
+    /// `reject_connection` all CAs do, together, where it has none.
+    pub(super) fn will_be_judged(&self, trust: Option<&Arc<ClientTrust>>) -> bool {
+        trust.is_some() || self.enforcement == Enforcement::RejectConnection
+    }
+
     /// The name in a trusted certificate that says who the user is.
     pub(super) fn identity(&self) -> Option<SanKind> {
         self.identity

@@ -4,8 +4,10 @@ use http::{HeaderName, HeaderValue};
 
 use super::super::section::Section;
 use crate::http::{
-    HeaderPrefixRewrite, HeaderRules, HeaderTemplate, ResponseHeaderRules, TemplatePart,
+    CertificateField, HeaderPrefixRewrite, HeaderRules, HeaderTemplate, ResponseHeaderRules,
+    TemplatePart,
 };
+use crate::nearest::nearest;
 
 /// Pomerium's key for "set none at all".
 const DISABLE: &str = "disable";
@@ -130,9 +132,12 @@ fn template(section: &Section<'_>, key: &str, text: &str) -> Option<HeaderTempla
         let (piece, after) = reference(from_dollar);
         match piece {
             Piece::Text(text) => parts.literal(text),
+            Piece::Reference(name) if SIGN_IN.contains(&name) => {
+                section.warn(key, format!("`{name}` is empty: users cannot sign in yet"));
+            }
             Piece::Reference(name) => match resolve(name) {
-                Ok(part) => parts.reference(part),
-                Err(problem) => section.warn(key, problem),
+                Some(part) => parts.reference(part),
+                None => unknown(section, key, name),
             },
         }
         rest = after;
@@ -160,7 +165,7 @@ fn reference(text: &str) -> (Piece<'_>, &str) {
         let (name, rest) = inner.split_at(end);
         return (Piece::Reference(name.trim()), rest.get(1..).unwrap_or_default());
     }
-    if after_dollar.starts_with("pomerium.") {
+    if ["pomerium.", "portcullis."].iter().any(|prefix| after_dollar.starts_with(prefix)) {
         let end = bare_reference_end(after_dollar);
         let (name, rest) = after_dollar.split_at(end);
         return (Piece::Reference(name), rest);
@@ -185,17 +190,38 @@ fn bare_reference_end(text: &str) -> usize {
     text.get(..end).map_or(0, |name| name.trim_end_matches('.').len())
 }
 
-fn resolve(name: &str) -> Result<TemplatePart, String> {
-    match name {
-        "pomerium.client_cert_fingerprint" => Ok(TemplatePart::ClientCertFingerprint),
-        "pomerium.client_cert_san_dns" => Ok(TemplatePart::ClientCertSanDns),
-        "pomerium.client_cert_san_email" => Ok(TemplatePart::ClientCertSanEmail),
-        "pomerium.access_token" | "pomerium.id_token" | "pomerium.jwt" => {
-            Err(format!("`{name}` is empty: users cannot sign in yet"))
-        }
-        _ => request_header(name)
-            .ok_or_else(|| format!("`{name}` is not a known reference, and always empty")),
+/// References that Pomerium has and that are empty until users can sign in.
+const SIGN_IN: [&str; 3] = ["pomerium.access_token", "pomerium.id_token", "pomerium.jwt"];
+
+/// Pomerium's references, and with the other prefix ours.
+const CERTIFICATE: [(&str, CertificateField); 7] = [
+    ("pomerium.client_cert_fingerprint", CertificateField::Fingerprint),
+    ("pomerium.client_cert_san_dns", CertificateField::SanDns),
+    ("pomerium.client_cert_san_email", CertificateField::SanEmail),
+    ("portcullis.client_cert_san_uri", CertificateField::SanUri),
+    ("portcullis.client_cert_subject", CertificateField::Subject),
+    ("portcullis.client_cert_issuer", CertificateField::Issuer),
+    ("portcullis.client_cert_serial", CertificateField::Serial),
+];
+
+fn resolve(name: &str) -> Option<TemplatePart> {
+    let certificate = CERTIFICATE.iter().find(|(known, _)| *known == name);
+    match certificate {
+        Some((_, field)) => Some(TemplatePart::ClientCert(*field)),
+        None => request_header(name),
     }
+}
+
+/// Refused where Pomerium writes nothing: an upstream that asks for a value gets it or is not
+/// forwarded to.
+fn unknown(section: &Section<'_>, key: &str, name: &str) {
+    let known = CERTIFICATE.iter().map(|(known, _)| *known).chain(SIGN_IN);
+    let hint = match nearest(name, known) {
+        Some(near) => format!("`{near}`?"),
+        None => "`$$` stands for a `$`".to_owned(),
+    };
+    let message = format!("`{}` is not a known reference", name.escape_debug());
+    section.error_with_hint(key, message, hint);
 }
 
 /// `pomerium.request.headers["X-Name"]`, or with a dot where the name needs no quotes.

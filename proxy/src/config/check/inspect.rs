@@ -114,7 +114,8 @@ fn must_be_known(key_path: &str, near: Option<&str>) -> bool {
         || matches!(near, Some("downstream_mtls" | "client_ca" | "client_ca_file"));
     let of_route = key_path.starts_with("routes[") || key_path.starts_with("policy[");
     let name = key_path.rsplit_once("].").map_or("", |(_, name)| name);
-    ours || client_certificates || of_route && name.starts_with("tls_")
+    let of_route_for_sure = name.starts_with("tls_") || name.starts_with("portcullis.");
+    ours || client_certificates || of_route && of_route_for_sure
 }
 
 /// Whether a key is there without asking for anything.

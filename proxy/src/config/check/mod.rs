@@ -5,6 +5,7 @@
 
 mod access;
 mod address;
+mod certificate_headers;
 mod certificates;
 mod client_auth;
 mod headers;
@@ -25,6 +26,7 @@ mod url;
 
 use client_auth::ClientCertificates;
 use material::Materials;
+use routes::OfAll;
 
 use super::{env::Environment, model::Config, section::Section};
 
@@ -35,9 +37,13 @@ pub(super) fn check(root: &Section<'_>, environment: &Environment) -> Config {
     let flags = portcullis::runtime_flags(root);
     let materials = Materials::default();
     let clients = ClientCertificates::new(root, &own, &materials);
-    let any_port = flags.match_any_incoming_port;
-    let mut routes = routes::routes(root, environment, &materials, &clients, any_port);
+    let of_all = OfAll {
+        any_port: flags.match_any_incoming_port,
+        certificate_headers: certificate_headers::of_all(&own),
+    };
+    let mut routes = routes::routes(root, environment, &materials, &clients, of_all);
     let client_auth = clients.finish(&mut routes);
+    certificate_headers::check_ca(&own, of_all.certificate_headers, clients.has_any());
     let tls = certificates::server_tls(root, &materials, client_auth, clients.has_any());
     let workers = portcullis::workers(&own);
     Config {

@@ -10,7 +10,7 @@ use http::StatusCode;
 
 use super::{
     super::{env::Environment, model::Route, section::Section},
-    access,
+    access, certificate_headers,
     client_auth::ClientCertificates,
     headers,
     http::{NO_IDENTITY, limit, upstream_timeout},
@@ -20,7 +20,7 @@ use super::{
     upstream::{self, Trust},
 };
 use crate::{
-    http::{ActionSpec, ProxySpec, RouteSpec},
+    http::{ActionSpec, CertificateHeaders, ProxySpec, RouteSpec},
     route::{HostMatch, Matcher, PathMatch, PortMatch},
 };
 
@@ -33,13 +33,13 @@ pub(super) fn routes(
     environment: &Environment,
     materials: &Materials,
     clients: &ClientCertificates<'_>,
-    any_port: bool,
+    of_all: OfAll,
 ) -> Vec<Route> {
     let shared = Shared {
         trust: Trust::new(root, environment, materials),
         materials,
         clients,
-        any_port,
+        of_all,
         upstream_timeout: upstream_timeout(root),
     };
     let mut seen = Seen::default();
@@ -53,12 +53,21 @@ pub(super) fn routes(
     routes
 }
 
+/// What is said of all routes elsewhere.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OfAll {
+    /// A route without a port serves every port.
+    pub(super) any_port: bool,
+    /// What upstreams are told of client certificates, where their route says nothing.
+    pub(super) certificate_headers: CertificateHeaders,
+}
+
 /// What all routes have in common.
 struct Shared<'a> {
     trust: Trust<'a>,
     materials: &'a Materials,
     clients: &'a ClientCertificates<'a>,
-    any_port: bool,
+    of_all: OfAll,
     upstream_timeout: Option<Duration>,
 }
 
@@ -71,7 +80,7 @@ struct Seen {
 
 impl Shared<'_> {
     fn route(&self, section: &Section<'_>, seen: &mut Seen) -> Option<Route> {
-        let matcher = matching::matcher(section, self.any_port);
+        let matcher = matching::matcher(section, self.of_all.any_port);
         let name = match &matcher {
             Some(matcher) => {
                 seen.matcher(section, matcher);
@@ -85,10 +94,15 @@ impl Shared<'_> {
         let policy = access::policy(section, denies_by_default);
         let is_identified = self.clients.identity().is_some() && client_trust.is_some();
         access::warn_of_sign_in(section, &policy, is_identified);
+        let certificate_headers = certificate_headers::of_route(
+            section,
+            self.of_all.certificate_headers,
+            self.clients.will_be_judged(client_trust.as_ref()),
+        );
         let http = RouteSpec {
             policy,
             client_trust,
-            action: self.action(section, &name)?,
+            action: self.action(section, &name, certificate_headers)?,
             timeout: self.timeout(section, &upgrades),
             idle_timeout: idle_timeout(section, &upgrades),
             request_headers: headers::request(section),
@@ -100,7 +114,12 @@ impl Shared<'_> {
         Some(Route { matcher: matcher?, http })
     }
 
-    fn action(&self, section: &Section<'_>, name: &str) -> Option<ActionSpec> {
+    fn action(
+        &self,
+        section: &Section<'_>,
+        name: &str,
+        certificate_headers: CertificateHeaders,
+    ) -> Option<ActionSpec> {
         let mut given = ["to", "redirect", "response"].into_iter().filter(|key| section.has(key));
         let Some(action) = given.next() else {
             let message = "policy should have either `to` or `redirect` or `response` defined";
@@ -112,7 +131,7 @@ impl Shared<'_> {
             return None;
         }
         match action {
-            "to" => self.proxy(section, name),
+            "to" => self.proxy(section, name, certificate_headers),
             "redirect" => {
                 Some(ActionSpec::Redirect(rewrite::redirect(&section.child("redirect")?)))
             }
@@ -120,11 +139,17 @@ impl Shared<'_> {
         }
     }
 
-    fn proxy(&self, section: &Section<'_>, name: &str) -> Option<ActionSpec> {
+    fn proxy(
+        &self,
+        section: &Section<'_>,
+        name: &str,
+        client_certificate: CertificateHeaders,
+    ) -> Option<ActionSpec> {
         let target = upstream::target(section, name, &self.trust, self.materials);
         let path = rewrite::path(section, target.as_ref().map_or("", |target| &target.path));
         let host = rewrite::host(section);
-        Some(ActionSpec::Proxy(ProxySpec { cluster: target?.cluster, path, host }))
+        let cluster = target?.cluster;
+        Some(ActionSpec::Proxy(ProxySpec { cluster, path, host, client_certificate }))
     }
 
     fn timeout(&self, section: &Section<'_>, upgrades: &[Box<str>]) -> Option<Duration> {

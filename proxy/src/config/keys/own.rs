@@ -92,6 +92,24 @@ pub(super) const KEYS: &[Key] = &[
         "`needed`: only at hosts with a route that looks at the certificate, naming that host's CAs; clients that name no host, or one that no route serves, are asked for one of any CA. `everywhere`: at every host, as Pomerium does. A request for a host that asks, on a connection that was not asked alike, is answered 421.",
     ),
     key(
+        "portcullis.forward_client_certificate",
+        Section,
+        "",
+        "Tell upstreams of the client's certificate, if the route's client CA vouches for it; see [security](security.md). Hosts of such routes ask their clients for one. Needs a client CA.",
+    ),
+    key(
+        "portcullis.forward_client_certificate.rfc9440",
+        Text,
+        "none",
+        "`leaf`: in `Client-Cert`. `chain`: its issuers, the trusted one included, in `Client-Cert-Chain` too. `none`.",
+    ),
+    key(
+        "portcullis.forward_client_certificate.xfcc",
+        List,
+        "",
+        "The fields of Envoy's `X-Forwarded-Client-Cert`: `hash`, `cert`, `chain`, `subject`, `uri`, `dns`. Absent: no such header.",
+    ),
+    key(
         "portcullis.client_certificate_identity",
         Text,
         "",

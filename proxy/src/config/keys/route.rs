@@ -103,7 +103,31 @@ pub(super) const KEYS: &[Key] = &[
         "routes[].set_request_headers",
         Map,
         "",
-        "Headers to set on requests. Values may hold `${pomerium.client_cert_fingerprint}`, `${pomerium.client_cert_san_dns}`, `${pomerium.client_cert_san_email}`, `${pomerium.request.headers[\"X-Name\"]}`; `$$` is one `$`.",
+        "Headers to set on requests. Values may hold `${pomerium.client_cert_fingerprint}`, `${pomerium.client_cert_san_dns}`, `${pomerium.client_cert_san_email}`, `${pomerium.request.headers[\"X-Name\"]}`, and beyond Pomerium's `${portcullis.client_cert_san_uri}`, `${portcullis.client_cert_subject}`, `${portcullis.client_cert_issuer}`, `${portcullis.client_cert_serial}`; `$$` is one `$`. All but the fingerprint are empty for a certificate that the route's CA does not vouch for.",
+    ),
+    key(
+        "routes[].portcullis",
+        Section,
+        "",
+        "Settings that Pomerium does not have. Unknown keys in it are errors.",
+    ),
+    key(
+        "routes[].portcullis.forward_client_certificate",
+        Section,
+        "`portcullis.forward_client_certificate`",
+        "Tell this upstream of the client's certificate. Takes the place of the global section as a whole; `{}` tells it nothing.",
+    ),
+    key(
+        "routes[].portcullis.forward_client_certificate.rfc9440",
+        Text,
+        "none",
+        "`none`, `leaf` or `chain`, as in the global section.",
+    ),
+    key(
+        "routes[].portcullis.forward_client_certificate.xfcc",
+        List,
+        "",
+        "Fields, as in the global section.",
     ),
     key(
         "routes[].remove_request_headers",

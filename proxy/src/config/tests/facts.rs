@@ -6,8 +6,8 @@ use super::support::{base64_of, config, config_of, with_certificate};
 use crate::{
     config::Route,
     http::{
-        ActionSpec, EscapedSlashes, HostRewrite, PathRewrite, ProxySpec, RedirectPath,
-        TemplatePart, Underscores,
+        ActionSpec, CertificateField, CertificateHeaders, EscapedSlashes, HostRewrite, PathRewrite,
+        ProxySpec, RedirectPath, Rfc9440, TemplatePart, Underscores, XfccFields,
     },
     observe::{AccessField, Level, LogFormat},
     route::{HostMatch, PathMatch, PortMatch},
@@ -417,17 +417,25 @@ fn templates_are_taken_apart() {
         ("${open", vec![literal("${open")]),
         (
             "$pomerium.client_cert_fingerprint.",
-            vec![TemplatePart::ClientCertFingerprint, literal(".")],
+            vec![TemplatePart::ClientCert(CertificateField::Fingerprint), literal(".")],
         ),
         (
             "x${pomerium.client_cert_san_dns}y",
-            vec![literal("x"), TemplatePart::ClientCertSanDns, literal("y")],
+            vec![literal("x"), TemplatePart::ClientCert(CertificateField::SanDns), literal("y")],
         ),
-        ("${pomerium.client_cert_san_email}", vec![TemplatePart::ClientCertSanEmail]),
+        (
+            "${pomerium.client_cert_san_email}",
+            vec![TemplatePart::ClientCert(CertificateField::SanEmail)],
+        ),
         (
             r#"${pomerium.request.headers["X-A"]}"#,
             vec![TemplatePart::RequestHeader("x-a".parse().unwrap())],
         ),
+        (
+            "$portcullis.client_cert_subject ",
+            vec![TemplatePart::ClientCert(CertificateField::Subject), literal(" ")],
+        ),
+        ("$portcullis", vec![literal("$portcullis")]),
         ("$${pomerium.jwt}", vec![literal("${pomerium.jwt}")]),
         ("a${pomerium.jwt}b", vec![literal("ab")]),
     ] {
@@ -436,6 +444,45 @@ fn templates_are_taken_apart() {
             .request_headers;
         assert_eq!(rules.set[0].1.0, expected, "{text}");
     }
+}
+
+#[test]
+fn a_route_says_for_itself_what_is_forwarded_of_a_certificate() {
+    let of = |global: &str, own: &str| {
+        let yaml = format!(
+            "downstream_mtls: {{ca_file: '@ca.pem'}}\nportcullis: {{{global}}}\nroutes:\n\
+             - from: https://a.example\n  to: http://b\n  portcullis: {{{own}}}"
+        );
+        let ActionSpec::Proxy(proxy) = config(&yaml).routes.remove(0).http.action else { panic!() };
+        proxy.client_certificate
+    };
+    let nothing = CertificateHeaders::default();
+    let chain = CertificateHeaders { rfc9440: Rfc9440::Chain, ..nothing };
+    let fields = XfccFields { hash: true, uri: true, ..XfccFields::default() };
+    let xfcc = CertificateHeaders { xfcc: fields, ..nothing };
+    let global = "forward_client_certificate: {rfc9440: chain}";
+    assert_eq!(of("", ""), nothing);
+    assert_eq!(of(global, ""), chain);
+    assert_eq!(of(global, "forward_client_certificate: {}"), nothing);
+    assert_eq!(of(global, "forward_client_certificate: {rfc9440: none}"), nothing);
+    assert_eq!(of(global, "forward_client_certificate: {xfcc: [Hash, uri]}"), xfcc);
+    let leaf = CertificateHeaders { rfc9440: Rfc9440::Leaf, ..xfcc };
+    assert_eq!(of("", "forward_client_certificate: {rfc9440: leaf, xfcc: 'uri, hash'}"), leaf);
+}
+
+#[test]
+fn a_route_that_forwards_certificates_looks_at_them_and_one_that_answers_itself_does_not() {
+    let looks = |action: &str| {
+        let yaml = format!(
+            "downstream_mtls: {{ca_file: '@ca.pem', enforcement: policy}}\n\
+             portcullis: {{forward_client_certificate: {{rfc9440: leaf}}}}\nroutes:\n\
+             - from: https://a.example\n  {action}\n  \
+             allow_public_unauthenticated_access: true"
+        );
+        config(&yaml).routes.remove(0).http.looks_at_certificate(None)
+    };
+    assert!(looks("to: http://b"));
+    assert!(!looks("redirect: {host_redirect: b.example}"));
 }
 
 #[test]

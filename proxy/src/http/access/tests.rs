@@ -153,7 +153,7 @@ impl Bench {
     /// Whether names of the certificate may be passed on; `None` where there is none to look at.
     fn trusts(&self, url: &str) -> Option<bool> {
         self.with_admitted(Request::get(url), |admitted, _| {
-            admitted.unwrap().map(|presented| presented.is_trusted)
+            admitted.unwrap().map(|presented| presented.vouched.is_some())
         })
     }
 

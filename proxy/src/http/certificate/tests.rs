@@ -42,22 +42,49 @@ fn names_are_joined_and_those_with_a_comma_left_out() {
         SanType::Rfc822Name("alice@example.com".try_into().unwrap()),
         SanType::IpAddress("192.0.2.1".parse().unwrap()),
     ]);
-    assert_eq!(certificate.names().dns, "a.example,d.example");
-    assert_eq!(certificate.names().email, "alice@example.com");
-    assert_eq!(certificate.fingerprint_hex().len(), 64);
+    assert_eq!(certificate.text(CertificateField::SanDns), "a.example,d.example");
+    assert_eq!(certificate.text(CertificateField::SanEmail), "alice@example.com");
+    assert_eq!(certificate.text(CertificateField::SanUri), "");
+    assert_eq!(certificate.text(CertificateField::Fingerprint).len(), 64);
     assert_eq!(certificate.subject_alt_names(SanKind::Dns).len(), 3);
     assert!(certificate.spki_hash().is_some());
 }
 
 #[test]
+fn every_text_is_that_of_its_field_however_often_it_is_asked_for() {
+    let made = crate::http::testing::Made::alice();
+    for _ in 0..2 {
+        for (field, expected) in [
+            (CertificateField::Subject, "CN=J\\C3\\BCrgen \\22J\\22,O=Doe\\, Inc."),
+            (CertificateField::Issuer, "CN=J\\C3\\BCrgen \\22J\\22,O=Doe\\, Inc."),
+            (CertificateField::Serial, "ABCD"),
+            (CertificateField::SanDns, "a.example"),
+            (CertificateField::SanEmail, "a@example.com"),
+            (CertificateField::SanUri, "spiffe://example/a"),
+        ] {
+            assert_eq!(made.certificate.text(field), expected);
+        }
+    }
+}
+
+#[test]
 fn what_cannot_be_read_has_no_names_but_a_fingerprint() {
     let garbage = garbage();
-    assert_eq!(*garbage.names(), CertificateNames::default());
+    for field in [
+        CertificateField::SanDns,
+        CertificateField::SanEmail,
+        CertificateField::SanUri,
+        CertificateField::Subject,
+        CertificateField::Issuer,
+        CertificateField::Serial,
+    ] {
+        assert_eq!(garbage.text(field), "");
+    }
     assert!(garbage.summary().is_none());
     assert!(garbage.spki_hash().is_none());
     assert!(garbage.identity(SanKind::Email).is_none());
     assert_eq!(
-        garbage.fingerprint_hex(),
+        garbage.text(CertificateField::Fingerprint),
         "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     );
 }

@@ -7,8 +7,11 @@ use crate::{
     http::{
         Route,
         request::normalise,
-        spec::{ActionSpec, HeaderTemplate, HostRewrite, PathRewrite, RouteSpec, TemplatePart},
-        testing::{everybody, proxy, route, settings},
+        spec::{
+            ActionSpec, CertificateHeaders, HeaderTemplate, HostRewrite, PathRewrite, Rfc9440,
+            RouteSpec, TemplatePart, XfccFields,
+        },
+        testing::{Made, everybody, proxy, route, settings},
     },
     observe::RouteMetrics,
     route::{HostMatch, Matcher, PathMatch, PortMatch},
@@ -19,6 +22,15 @@ const ID: HeaderValue = HeaderValue::from_static("id-1");
 
 /// The head that the upstream gets of a request through this route.
 fn forwarded(spec: RouteSpec, upgrade: &Upgrade, request: Request<()>) -> Parts {
+    forwarded_of(spec, upgrade, request, None)
+}
+
+fn forwarded_of(
+    spec: RouteSpec,
+    upgrade: &Upgrade,
+    request: Request<()>,
+    certificate: Option<Presented<'_>>,
+) -> Parts {
     let ActionSpec::Proxy(proxy) = spec.action.clone() else { panic!("no proxy") };
     let matcher = Matcher {
         host: HostMatch::Exact("a.example".into()),
@@ -38,7 +50,7 @@ fn forwarded(spec: RouteSpec, upgrade: &Upgrade, request: Request<()>) -> Parts 
         proxy: &proxy,
         upstream: Some(&HeaderValue::from_static("up.example:8080")),
         conn: &conn,
-        certificate: None,
+        certificate,
         normal: &normal,
         request_id: &ID,
         client: conn.peer_ip(),
@@ -95,6 +107,57 @@ fn a_connection_token_removes_nothing_that_we_add() {
     assert_eq!(parts.headers["x-request-id"], "id-1");
     assert_eq!(parts.headers["x-forwarded-for"], "192.0.2.1");
     assert!(!parts.headers.contains_key("connection"));
+}
+
+const CERTIFICATE: [&str; 3] = ["client-cert", "client-cert-chain", "x-forwarded-client-cert"];
+
+/// A route that tells its upstream all it can.
+fn telling() -> RouteSpec {
+    let xfcc = XfccFields { hash: true, ..XfccFields::default() };
+    let client_certificate = CertificateHeaders { rfc9440: Rfc9440::Chain, xfcc };
+    route(everybody(), ActionSpec::Proxy(ProxySpec { client_certificate, ..proxy() }))
+}
+
+/// What an upstream is told of a certificate, whatever its client says.
+fn told(spec: RouteSpec, certificate: Option<Presented<'_>>) -> HeaderMap {
+    let request = get(&[
+        ("host", "a.example"),
+        ("client-cert", ":AA==:"),
+        ("client-cert-chain", ":AA==:"),
+        ("x-forwarded-client-cert", "Hash=0"),
+        ("connection", "client-cert, client-cert-chain, x-forwarded-client-cert"),
+    ]);
+    let mut headers = forwarded_of(spec, &Upgrade::None, request, certificate).headers;
+    let ours = |name: &HeaderName| CERTIFICATE.contains(&name.as_str());
+    let others: Vec<_> = headers.keys().filter(|name| !ours(name)).cloned().collect();
+    others.iter().for_each(|name| drop(headers.remove(name)));
+    headers
+}
+
+#[test]
+fn only_a_certificate_that_the_route_vouches_for_is_forwarded() {
+    let made = Made::alice();
+    let headers = told(telling(), Some(made.vouched()));
+    assert_eq!(headers.len(), 2, "{headers:?}: a CA of its own has no chain");
+    assert!(headers["client-cert"].to_str().unwrap().starts_with(":MII"));
+    assert_eq!(headers["x-forwarded-client-cert"].len(), "Hash=".len() + 64);
+    assert!(told(telling(), Some(made.unjudged())).is_empty());
+    assert!(told(telling(), None).is_empty());
+    assert!(told(public(), Some(made.vouched())).is_empty());
+}
+
+#[test]
+fn a_routes_own_rules_have_the_last_word_on_a_forwarded_certificate() {
+    let made = Made::alice();
+    let mut spec = telling();
+    let name = HeaderName::from_static;
+    let copy = TemplatePart::RequestHeader(name("x-forwarded-client-cert"));
+    spec.request_headers.remove = vec![name("client-cert")];
+    spec.request_headers.set = vec![(name("x-copy"), HeaderTemplate(vec![copy]))];
+    let request = get(&[("host", "a.example"), ("x-copy", "forged")]);
+    let headers = forwarded_of(spec, &Upgrade::None, request, Some(made.vouched())).headers;
+    assert!(!headers.contains_key("client-cert"));
+    assert_eq!(headers["x-copy"], headers["x-forwarded-client-cert"]);
 }
 
 #[test]

@@ -7,5 +7,10 @@ mod request;
 mod response;
 pub(super) mod rules;
 
-pub(super) use request::{Upgrade, requested_upgrade, strip_request, strip_trailers};
-pub(super) use response::{finish, forward_response, forward_switching_protocols, merged};
+pub(super) use names::{CLIENT_CERT, CLIENT_CERT_CHAIN, FORWARDED_CLIENT_CERT};
+pub(super) use request::{
+    Reserved, Upgrade, identity_names, requested_upgrade, strip_request, strip_trailers,
+};
+pub(super) use response::{
+    finish, forward_response, forward_switching_protocols, hide_variance, merged,
+};

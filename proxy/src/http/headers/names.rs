@@ -2,6 +2,19 @@
 
 use std::borrow::Cow;
 
+use http::HeaderName;
+
+/// The client's certificate (RFC 9440).
+pub(in crate::http) const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+
+/// Those who have issued it (RFC 9440).
+pub(in crate::http) const CLIENT_CERT_CHAIN: HeaderName =
+    HeaderName::from_static("client-cert-chain");
+
+/// The same in Envoy's form.
+pub(in crate::http) const FORWARDED_CLIENT_CERT: HeaderName =
+    HeaderName::from_static("x-forwarded-client-cert");
+
 /// What a request header is to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
@@ -35,10 +48,37 @@ pub(super) fn class(name: &str) -> Class {
         | "proxy-authorization" => Class::HopByHop,
         "host" | "content-length" | "x-request-id" | "x-forwarded-for" | "x-forwarded-proto"
         | "x-forwarded-host" => Class::Message,
-        "x-forwarded-client-cert" | "client-cert" | "client-cert-chain" => Class::Reserved,
-        // The second because an Envoy behind us obeys its own from whoever it trusts.
-        _ if name.starts_with("x-pomerium-") || name.starts_with("x-envoy-") => Class::Reserved,
+        _ if is_reserved(name) => Class::Reserved,
         _ => Class::EndToEnd,
+    }
+}
+
+/// Whether servers take it for what a proxy says. Of client certificates, that goes for the names
+/// that a server reads once it is told to trust its proxy, whichever proxy it was written for.
+fn is_reserved(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix("x-") else {
+        return match name.as_bytes().first() {
+            Some(b'c') => matches!(name, "client-cert" | "client-cert-chain"),
+            // Apache's variables, ingress-nginx, Keycloak.
+            Some(b's') => name.starts_with("ssl-client-"),
+            _ => false,
+        };
+    };
+    match rest.as_bytes().first() {
+        // AWS; Azure.
+        Some(b'a') => rest.starts_with("amzn-mtls-clientcert") || rest == "arr-clientcert",
+        // ASP.NET.
+        Some(b'c') => rest.starts_with("client-cert"),
+        // An Envoy behind us obeys its own from whoever it trusts.
+        Some(b'e') => rest.starts_with("envoy-"),
+        // The second is Traefik's.
+        Some(b'f') => {
+            rest == "forwarded-client-cert" || rest.starts_with("forwarded-tls-client-cert")
+        }
+        Some(b'p') => rest.starts_with("pomerium-"),
+        // HAProxy's and nginx's manuals.
+        Some(b's') => rest.starts_with("ssl-client-") || rest.starts_with("ssl-cert"),
+        _ => false,
     }
 }
 

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Version, header, request::Parts};
 use super::{
     credentials::{strip_authorization, strip_cookies},
     names::{Class, class, folded},
+    rules::RequestRules,
 };
 use crate::fields::{has_token, is, tokens};
 
@@ -19,6 +20,22 @@ pub(in crate::http) enum Upgrade {
     Allowed(HeaderValue),
     /// To another.
     Refused,
+}
+
+/// Names that mean something to us by the configuration.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::http) struct Reserved<'a> {
+    /// Those that only we may say, in lower case with dashes.
+    pub(in crate::http) identity: &'a HashSet<Box<str>>,
+    /// The route's own.
+    pub(in crate::http) rules: &'a RequestRules,
+}
+
+/// [`Reserved::identity`] of these names: those that nobody but us may say in any configuration are
+/// left out, so that mostly none is left to be looked up for every header.
+pub(in crate::http) fn identity_names(names: &[HeaderName]) -> HashSet<Box<str>> {
+    let folded = names.iter().map(|name| folded(name.as_str()));
+    folded.filter(|name| class(name) != Class::Reserved).map(Into::into).collect()
 }
 
 /// What upgrade a request asks for, judged by the protocols its route allows.
@@ -45,17 +62,20 @@ pub(in crate::http) fn requested_upgrade(parts: &Parts, allowed: &[Box<str>]) ->
 /// Removes what concerns the client's connection alone, what only a proxy may say, and our own
 /// session. `TE: trailers` stays, since we pass trailers on.
 ///
-/// `identity` are further reserved names. It must run before anything is added to the headers: a
-/// `Connection` token may name whatever the client sent, never what we say.
-pub(in crate::http) fn strip_request(headers: &mut HeaderMap, identity: &HashSet<Box<str>>) {
+/// A name that the route's rules set or remove stays for them in their own spelling, since a
+/// template may read it; in any other it goes. It must run before anything is added to the headers:
+/// a `Connection` token may name whatever the client sent, never what we say.
+pub(in crate::http) fn strip_request(headers: &mut HeaderMap, reserved: Reserved<'_>) {
     remove_nominated(headers);
     let trailers = has_token(headers, &header::TE, "trailers");
     let (mut cookie, mut authorization) = (false, false);
     remove_where(headers, |name| {
-        let class = class_of(name, identity);
+        let folded = folded(name.as_str());
+        let class = reserved.class(name, &folded);
         cookie |= class == Class::Cookie;
         authorization |= class == Class::Authorization;
         matches!(class, Class::HopByHop | Class::Reserved)
+            || reserved.rules.name_in_another_spelling(name.as_str(), &folded)
     });
     if trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -70,22 +90,23 @@ pub(in crate::http) fn strip_request(headers: &mut HeaderMap, identity: &HashSet
 
 /// Removes from a request's trailers everything that we read, remove or write in its headers:
 /// upstreams may merge the two.
-pub(in crate::http) fn strip_trailers(trailers: &mut HeaderMap, identity: &HashSet<Box<str>>) {
-    remove_where(trailers, |name| class_of(name, identity) != Class::EndToEnd);
+pub(in crate::http) fn strip_trailers(trailers: &mut HeaderMap, reserved: Reserved<'_>) {
+    remove_where(trailers, |name| {
+        let folded = folded(name.as_str());
+        reserved.class(name, &folded) != Class::EndToEnd || reserved.rules.name(&folded)
+    });
 }
 
-fn class_of(name: &HeaderName, identity: &HashSet<Box<str>>) -> Class {
-    let written = name.as_str();
-    let folded = folded(written);
-    let class = class(&folded);
-    let is_identity = !identity.is_empty() && identity.contains(&*folded);
-    match class {
-        _ if is_identity => Class::Reserved,
-        // Another spelling of a name that means something to us.
-        Class::Cookie | Class::Authorization | Class::Message if folded != written => {
-            Class::Reserved
+impl Reserved<'_> {
+    fn class(&self, name: &HeaderName, folded: &str) -> Class {
+        match class(folded) {
+            _ if !self.identity.is_empty() && self.identity.contains(folded) => Class::Reserved,
+            // Another spelling of a name that means something to us.
+            Class::Cookie | Class::Authorization | Class::Message if folded != name.as_str() => {
+                Class::Reserved
+            }
+            class => class,
         }
-        class => class,
     }
 }
 

@@ -2,9 +2,12 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::request::remove_nominated;
+use super::{
+    names::{CLIENT_CERT, CLIENT_CERT_CHAIN, FORWARDED_CLIENT_CERT},
+    request::remove_nominated,
+};
 use crate::{
-    fields::HOP_BY_HOP,
+    fields::{HOP_BY_HOP, has_token},
     http::{
         request_id::REQUEST_ID,
         spec::{HeaderPrefixRewrite, ResponseHeaderRules},
@@ -33,7 +36,16 @@ pub(in crate::http) fn forward_response(
     finish(headers, set, request_id);
 }
 
-/// The same for a 101, which keeps `Upgrade`.
+/// Has a response cached by nobody that varies with the client's certificate: caches in front of us
+/// never see the headers that tell of it (RFC 9440 section 2.4).
+pub(in crate::http) fn hide_variance(headers: &mut HeaderMap) {
+    let varies = |name: &HeaderName| has_token(headers, &header::VARY, name.as_str());
+    if [CLIENT_CERT, CLIENT_CERT_CHAIN, FORWARDED_CLIENT_CERT].iter().any(varies) {
+        headers.insert(header::VARY, HeaderValue::from_static("*"));
+    }
+}
+
+/// [`forward_response`] for a 101, which keeps `Upgrade`.
 pub(in crate::http) fn forward_switching_protocols(
     headers: &mut HeaderMap,
     rewrite: &[HeaderPrefixRewrite],
@@ -189,5 +201,25 @@ mod tests {
         forward_response(&mut headers, &[rule], &[], &ID);
         let locations: Vec<_> = headers.get_all("location").iter().collect();
         assert_eq!(locations, ["https://app.example/a", "https://internal/b"]);
+    }
+
+    #[test]
+    fn what_varies_with_the_certificate_is_cached_by_nobody() {
+        for (vary, expected) in [
+            ("Accept-Encoding", "Accept-Encoding"),
+            ("accept, Client-Cert", "*"),
+            ("client-cert-chain", "*"),
+            ("X-Forwarded-Client-Cert", "*"),
+            ("*", "*"),
+        ] {
+            let mut headers = map(&[("vary", "origin"), ("vary", vary)]);
+            hide_variance(&mut headers);
+            let last = headers.get_all("vary").iter().last().unwrap();
+            assert_eq!(last, expected);
+            assert_eq!(headers.get_all("vary").iter().count() == 1, vary.contains("ert"));
+        }
+        let mut headers = HeaderMap::new();
+        hide_variance(&mut headers);
+        assert!(headers.is_empty());
     }
 }

@@ -2,10 +2,10 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::names::is_configurable;
+use super::names::{folded, is_configurable};
 use crate::http::{
     access::Presented,
-    spec::{HeaderRules, HeaderTemplate, TemplatePart},
+    spec::{CertificateField, HeaderRules, HeaderTemplate, TemplatePart},
 };
 
 /// [`HeaderRules`] with all that can be known beforehand.
@@ -13,6 +13,15 @@ use crate::http::{
 pub(in crate::http) struct RequestRules {
     remove: Vec<HeaderName>,
     set: Vec<(HeaderName, SetValue)>,
+    names: Vec<Name>,
+}
+
+/// A name that is removed or set.
+#[derive(Debug)]
+struct Name {
+    written: HeaderName,
+    /// As upstreams that fold `_` into `-` would read it.
+    folded: Box<str>,
 }
 
 #[derive(Debug)]
@@ -25,7 +34,9 @@ impl RequestRules {
     /// Rules for headers that frame a message are left out.
     pub(in crate::http) fn new(rules: &HeaderRules) -> RequestRules {
         let configurable = |name: &&HeaderName| is_configurable(name.as_str());
+        let names = rules.remove.iter().chain(rules.set.iter().map(|(name, _)| name));
         RequestRules {
+            names: names.map(Name::new).collect(),
             remove: rules.remove.iter().filter(configurable).cloned().collect(),
             set: rules
                 .set
@@ -34,6 +45,17 @@ impl RequestRules {
                 .map(|(name, template)| (name.clone(), SetValue::new(template)))
                 .collect(),
         }
+    }
+
+    /// Whether a name, in lower case with dashes, is removed or set, however it is written.
+    pub(super) fn name(&self, folded: &str) -> bool {
+        self.names.iter().any(|name| *name.folded == *folded)
+    }
+
+    /// Whether an upstream may take a name for one that is removed or set, though it is written
+    /// otherwise.
+    pub(super) fn name_in_another_spelling(&self, written: &str, folded: &str) -> bool {
+        self.names.iter().any(|name| *name.folded == *folded && name.written != *written)
     }
 
     /// Removes, then sets; templates see the headers as they were before.
@@ -53,6 +75,12 @@ impl RequestRules {
         for (name, value) in values {
             headers.insert(name.clone(), value);
         }
+    }
+}
+
+impl Name {
+    fn new(written: &HeaderName) -> Name {
+        Name { written: written.clone(), folded: folded(written.as_str()).into() }
     }
 }
 
@@ -80,40 +108,40 @@ impl SetValue {
 }
 
 impl HeaderTemplate {
-    /// What cannot be said in a header (a SAN with a line break) makes the value empty. Names are
-    /// those of a trusted certificate: Pomerium passes on whatever a client calls itself.
+    /// What cannot be said in a header (a SAN with a line break) makes the value empty.
     fn render(&self, headers: &HeaderMap, certificate: Option<Presented<'_>>) -> HeaderValue {
         let mut value = Vec::new();
-        let names = certificate.filter(|presented| presented.is_trusted);
-        let names = names.map(|presented| presented.certificate.names());
         for part in &self.0 {
-            match part {
-                TemplatePart::Literal(text) => value.extend_from_slice(text.as_bytes()),
+            value.extend_from_slice(match part {
+                TemplatePart::Literal(text) => text.as_bytes(),
                 TemplatePart::RequestHeader(name) => {
-                    value.extend_from_slice(headers.get(name).map_or(b"", HeaderValue::as_bytes));
+                    headers.get(name).map_or(b"", HeaderValue::as_bytes)
                 }
-                TemplatePart::ClientCertFingerprint => {
-                    if let Some(presented) = certificate {
-                        value.extend(presented.certificate.fingerprint_hex().bytes());
-                    }
+                TemplatePart::ClientCert(field) => {
+                    certificate.map_or("", |presented| presented.text(*field)).as_bytes()
                 }
-                TemplatePart::ClientCertSanDns => {
-                    value.extend(names.iter().flat_map(|names| names.dns.bytes()));
-                }
-                TemplatePart::ClientCertSanEmail => {
-                    value.extend(names.iter().flat_map(|names| names.email.bytes()));
-                }
-            }
+            });
         }
         HeaderValue::from_maybe_shared(bytes::Bytes::from(value))
             .unwrap_or_else(|_| HeaderValue::from_static(""))
     }
 }
 
+impl<'a> Presented<'a> {
+    /// Of a certificate that nobody vouches for only that its holder has the key: Pomerium passes
+    /// on whatever a client calls itself.
+    fn text(self, field: CertificateField) -> &'a str {
+        match field == CertificateField::Fingerprint || self.vouched.is_some() {
+            true => self.certificate.text(field),
+            false => "",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::ClientCertificate;
+    use crate::http::testing::Made;
 
     fn name(name: &'static str) -> HeaderName {
         HeaderName::from_static(name)
@@ -163,32 +191,36 @@ mod tests {
     }
 
     #[test]
-    fn names_of_a_certificate_that_is_not_trusted_are_empty() {
-        let mut params = rcgen::CertificateParams::default();
-        params.subject_alt_names =
-            vec![rcgen::SanType::Rfc822Name("a@example.com".try_into().unwrap())];
-        let made = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
-        let certificate = ClientCertificate::new(&[made.der().clone()]).unwrap();
-        let template = |part| HeaderTemplate(vec![part]);
+    fn of_a_certificate_that_nobody_vouches_for_only_its_fingerprint_is_said() {
+        let made = Made::alice();
+        let template = |field| HeaderTemplate(vec![TemplatePart::ClientCert(field)]);
+        let fields = [
+            ("x-print", CertificateField::Fingerprint),
+            ("x-email", CertificateField::SanEmail),
+            ("x-dns", CertificateField::SanDns),
+            ("x-uri", CertificateField::SanUri),
+            ("x-subject", CertificateField::Subject),
+            ("x-issuer", CertificateField::Issuer),
+            ("x-serial", CertificateField::Serial),
+        ];
         let rules = RequestRules::new(&HeaderRules {
-            set: vec![
-                (name("x-email"), template(TemplatePart::ClientCertSanEmail)),
-                (name("x-print"), template(TemplatePart::ClientCertFingerprint)),
-            ],
+            set: fields.map(|(header, field)| (name(header), template(field))).to_vec(),
             ..Default::default()
         });
-        for (is_trusted, email) in [(true, "a@example.com"), (false, "")] {
+        for (presented, is_empty) in [(made.vouched(), false), (made.unjudged(), true)] {
             let mut headers = HeaderMap::new();
-            let presented = Presented { certificate: &certificate, is_trusted };
             rules.apply(&mut headers, Some(presented));
-            assert_eq!(headers["x-email"], email);
             assert_eq!(headers["x-print"].len(), 64);
+            for (header, _) in &fields[1..] {
+                assert_eq!(headers[*header].is_empty(), is_empty, "{header}");
+            }
         }
     }
 
     #[test]
     fn without_a_client_certificate_its_references_are_empty() {
-        let parts = vec![TemplatePart::ClientCertFingerprint, TemplatePart::ClientCertSanDns];
+        let parts = [CertificateField::Fingerprint, CertificateField::SanDns];
+        let parts = parts.map(TemplatePart::ClientCert).to_vec();
         let rules =
             HeaderRules { set: vec![(name("x-fp"), HeaderTemplate(parts))], ..Default::default() };
         assert_eq!(after(&rules, &[])["x-fp"], "");

@@ -98,3 +98,69 @@ fn policies_below_policies_are_refused() {
         ]
     );
 }
+
+#[test]
+fn a_certificate_is_not_forwarded_where_no_ca_vouches_for_it() {
+    let of_all = "portcullis: {forward_client_certificate: {rfc9440: leaf}}";
+    let of_one = "  portcullis: {forward_client_certificate: {xfcc: [hash]}}";
+    let routes = "routes:\n- from: https://a.example\n  to: http://b\n  \
+                  allow_public_unauthenticated_access: true\n";
+    let message = "there is no CA to verify clients by, and no other certificate is forwarded";
+    assert_eq!(
+        errors(&format!("{routes}{of_all}")),
+        [format!(
+            "config.yaml:5: portcullis.forward_client_certificate: {message} (set \
+             downstream_mtls.ca_file)"
+        )]
+    );
+    assert_eq!(
+        errors(&format!("{routes}{of_one}")),
+        [format!(
+            "config.yaml:5: routes[0].portcullis.forward_client_certificate: {message} (set \
+             downstream_mtls.ca_file or the route's tls_downstream_client_ca_file)"
+        )]
+    );
+    let own_ca = "  tls_downstream_client_ca_file: '@ca.pem'\n";
+    assert!(warnings(&format!("{routes}{own_ca}{of_one}")).is_empty());
+    assert!(warnings(&format!("{routes}{own_ca}{of_all}")).is_empty());
+}
+
+#[test]
+fn mistakes_in_what_is_forwarded_are_refused() {
+    let yaml = "downstream_mtls: {ca_file: '@ca.pem'}\nportcullis:\n  forward_client_certificate:\n    \
+                rfc9440: yes please\n    xfcc: [by, hash]\nroutes:\n- from: https://a.example\n  \
+                to: http://b\n  portcullis: {forward_client_certificates: {}}";
+    let errors = errors(yaml);
+    assert_eq!(
+        errors,
+        [
+            "config.yaml:4: portcullis.forward_client_certificate.rfc9440: `yes please` is not one \
+             of the choices (one of none, leaf, chain)",
+            "config.yaml:5: portcullis.forward_client_certificate.xfcc: `by` is not one of the \
+             fields (hash, cert, chain, subject, uri, dns)",
+            "config.yaml:9: routes[0].portcullis.forward_client_certificates: is not a known key \
+             (`forward_client_certificate`?)",
+        ]
+    );
+}
+
+#[test]
+fn a_reference_that_does_not_exist_is_refused() {
+    let of = |value: &str| {
+        let route = "routes:\n- from: https://a.example\n  to: http://b\n  set_request_headers:\n";
+        errors(&format!("{route}    X-T: '{value}'"))
+    };
+    let expected = |name: &str, hint: &str| {
+        let place = "config.yaml:5: routes[0].set_request_headers.X-T";
+        vec![format!("{place}: `{name}` is not a known reference ({hint})")]
+    };
+    assert_eq!(
+        of("${pomerium.client_cert_fingerprnt}"),
+        expected("pomerium.client_cert_fingerprnt", "`pomerium.client_cert_fingerprint`?")
+    );
+    assert_eq!(of("a${USER}b"), expected("USER", "`$$` stands for a `$`"));
+    assert_eq!(
+        of("$pomerium.request.headers"),
+        expected("pomerium.request.headers", "`$$` stands for a `$`")
+    );
+}

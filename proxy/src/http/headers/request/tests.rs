@@ -2,6 +2,7 @@ use http::Request;
 use proptest::prelude::*;
 
 use super::*;
+use crate::http::spec::{HeaderRules, HeaderTemplate};
 
 fn map(fields: &[(&str, &str)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
@@ -12,9 +13,35 @@ fn map(fields: &[(&str, &str)]) -> HeaderMap {
 }
 
 fn stripped(fields: &[(&str, &str)]) -> HeaderMap {
+    stripped_for(&HeaderRules::default(), fields)
+}
+
+fn stripped_for(rules: &HeaderRules, fields: &[(&str, &str)]) -> HeaderMap {
     let mut headers = map(fields);
-    strip_request(&mut headers, &HashSet::from(["x-email".into()]));
+    let (identity, rules) = (identity(), RequestRules::new(rules));
+    strip_request(&mut headers, Reserved { identity: &identity, rules: &rules });
     headers
+}
+
+fn stripped_trailers(rules: &HeaderRules, fields: &[(&str, &str)]) -> HeaderMap {
+    let mut trailers = map(fields);
+    let (identity, rules) = (identity(), RequestRules::new(rules));
+    strip_trailers(&mut trailers, Reserved { identity: &identity, rules: &rules });
+    trailers
+}
+
+fn identity() -> HashSet<Box<str>> {
+    identity_names(&["x-email", "x-pomerium-jwt-assertion"].map(HeaderName::from_static))
+}
+
+/// A route that sets `X-User-Id` and `x_dn`, and removes `X-Debug`.
+fn rules() -> HeaderRules {
+    let name = HeaderName::from_static;
+    let value = || HeaderTemplate(Vec::new());
+    HeaderRules {
+        remove: vec![name("x-debug")],
+        set: vec![(name("x-user-id"), value()), (name("x_dn"), value())],
+    }
 }
 
 fn names(headers: &HeaderMap) -> Vec<&str> {
@@ -75,6 +102,16 @@ fn a_client_can_say_nothing_that_only_a_proxy_may_say_in_any_spelling() {
         "x_forwarded_client_cert",
         "client-cert",
         "Client_Cert_Chain",
+        "SSL_CLIENT_CERT",
+        "SSL_CLIENT_S_DN",
+        "ssl-client-verify",
+        "X-SSL-Client-DN",
+        "X_SSL-CERT",
+        "X-Client-Cert",
+        "X-Client-Certificate",
+        "X-ARR-ClientCert",
+        "X-Amzn-Mtls-Clientcert-Leaf",
+        "X-Forwarded-Tls-Client-Cert-Info",
         "x-envoy-external-address",
         "x_forwarded_for",
         "x_forwarded-proto",
@@ -88,7 +125,7 @@ fn a_client_can_say_nothing_that_only_a_proxy_may_say_in_any_spelling() {
 
 #[test]
 fn trailers_may_hold_nothing_that_means_something_to_us() {
-    let mut trailers = map(&[
+    let fields = [
         ("grpc-status", "0"),
         ("x-checksum", "1"),
         ("x_email", "1"),
@@ -97,9 +134,54 @@ fn trailers_may_hold_nothing_that_means_something_to_us() {
         ("host", "1"),
         ("cookie", "1"),
         ("authorization", "1"),
-    ]);
-    strip_trailers(&mut trailers, &HashSet::from(["x-email".into()]));
-    assert_eq!(names(&trailers), ["grpc-status", "x-checksum"]);
+        ("client-cert", "1"),
+        ("x_ssl_client_verify", "1"),
+        ("x-user_id", "1"),
+        ("x-dn", "1"),
+        ("x-debug", "1"),
+    ];
+    assert_eq!(names(&stripped_trailers(&rules(), &fields)), ["grpc-status", "x-checksum"]);
+}
+
+#[test]
+fn what_a_route_sets_or_removes_has_no_other_spelling() {
+    let fields = [
+        ("x-user-id", "own"),
+        ("x_user_id", "1"),
+        ("x-user_id", "1"),
+        ("x_dn", "own"),
+        ("x-dn", "1"),
+        ("x-debug", "own"),
+        ("x_debug", "1"),
+        ("x-userid", "another"),
+    ];
+    let headers = stripped_for(&rules(), &fields);
+    // In the rules' spelling they are the rules' business, which a template may read before.
+    assert_eq!(names(&headers), ["x-debug", "x-user-id", "x-userid", "x_dn"]);
+}
+
+#[test]
+fn only_names_that_are_not_reserved_anyway_are_looked_up() {
+    assert_eq!(identity(), HashSet::from(["x-email".into()]));
+}
+
+#[test]
+fn names_that_only_resemble_those_of_certificates_are_passed_on() {
+    for name in [
+        "client-certainty",
+        "client-cert-id",
+        "clientcert",
+        "ssl-clientele",
+        "x-client",
+        "x-client-id",
+        "x-ssl-protocol",
+        "x-forwarded-port",
+        "x-amzn-trace-id",
+        "x-",
+        "c",
+    ] {
+        assert_eq!(names(&stripped(&[(name, "1")])), [name]);
+    }
 }
 
 fn upgrade(version: Version, fields: &[(&str, &str)]) -> Upgrade {
@@ -130,7 +212,47 @@ fn an_offer_of_clear_text_http2_is_ignored() {
     assert_eq!(upgrade(Version::HTTP_11, &fields), Upgrade::None);
 }
 
+/// A reserved name, each letter in either case and each dash one of both signs.
+fn misspelt() -> impl Strategy<Value = String> {
+    const NAMES: &[&str] = &[
+        "client-cert",
+        "client-cert-chain",
+        "x-forwarded-client-cert",
+        "x-forwarded-tls-client-cert",
+        "ssl-client-s-dn",
+        "x-ssl-client-verify",
+        "x-client-cert",
+        "x-arr-clientcert",
+        "x-amzn-mtls-clientcert-leaf",
+        "x-pomerium-claim-email",
+        "x-email",
+    ];
+    let choices = proptest::collection::vec(any::<bool>(), 32);
+    (proptest::sample::select(NAMES), choices).prop_map(|(name, choices)| {
+        let spelt = name.chars().zip(choices).map(|(char, other)| match (char, other) {
+            ('-', true) => '_',
+            (char, true) => char.to_ascii_uppercase(),
+            (char, false) => char,
+        });
+        spelt.collect()
+    })
+}
+
 proptest! {
+    #[test]
+    fn no_spelling_of_a_reserved_name_is_left_in_headers_or_trailers(
+        name in misspelt(),
+        nominated: bool,
+        times in 1..3_usize,
+    ) {
+        let mut fields = vec![(name.as_str(), "forged"); times];
+        if nominated {
+            fields.push(("connection", &name));
+        }
+        prop_assert!(stripped(&fields).is_empty());
+        prop_assert!(stripped_trailers(&HeaderRules::default(), &fields).is_empty());
+    }
+
     #[test]
     fn no_reserved_or_hop_by_hop_name_is_left(
         fields in proptest::collection::vec(
