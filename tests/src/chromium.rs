@@ -77,7 +77,7 @@ impl Chromium {
     ) -> Result<String, String> {
         let mut command = under_policy(&policy_to_choose(name));
         // Its sandbox does not work for root.
-        command.args(["--headless", "--no-sandbox", "--disable-gpu", "--timeout=60000"]);
+        command.args(["--headless", "--no-sandbox", "--disable-gpu", "--timeout=30000"]);
         command.arg(format!("--user-data-dir={}", self.home.path().join("profile").display()));
         command.arg(format!("--host-resolver-rules=MAP {name}:443 {address}"));
         command.args(["--dump-dom", &format!("https://{name}{path}")]);
