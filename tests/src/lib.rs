@@ -1,5 +1,5 @@
 //! What the integration tests stand on: the proxy as a child process, real peers (curl, OpenSSL,
-//! nginx, nghttp2, Python's websockets and gRPC) and two peers of our own, [`raw`] and
+//! nginx, nghttp2, Chromium, kubectl, Python's websockets and gRPC) and two peers of our own, [`raw`] and
 //! [`backend`], for what real ones never do.
 //!
 //! Nothing here sleeps to let something happen: it waits for the event, with a deadline that only
@@ -8,9 +8,12 @@
 pub mod backend;
 pub mod ca;
 pub mod chains;
+pub mod chromium;
 pub mod curl;
 pub mod grpc;
 pub mod http;
+pub mod http2;
+pub mod kubectl;
 pub mod load;
 pub mod metrics;
 pub mod netns;
@@ -31,7 +34,9 @@ pub mod ws;
 
 pub use backend::Backend;
 pub use ca::Ca;
+pub use chromium::Chromium;
 pub use curl::Curl;
+pub use http2::Http2;
 pub use load::Load;
 pub use pki::{Pair, Pki, pki};
 pub use proxy::Proxy;

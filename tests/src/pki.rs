@@ -16,6 +16,9 @@ use crate::{
 /// Changed whenever [`Pki::create`] makes something else, so that no old directory is used.
 const VERSION: &str = "1";
 
+/// mkcert's, for every PKCS #12 file.
+pub const PKCS12_PASSWORD: &str = "changeit";
+
 /// A certificate chain and its key, as PEM files.
 #[derive(Debug, Clone)]
 pub struct Pair {
@@ -148,6 +151,20 @@ impl Pki {
         pair
     }
 
+    /// A user's certificate and key as mkcert makes them for browsers: a PKCS #12 file with the
+    /// password [`PKCS12_PASSWORD`], in a test's own directory.
+    ///
+    /// # Panics
+    /// When mkcert fails.
+    pub fn pkcs12(&self, dir: &TempDir, email: &str) -> PathBuf {
+        let file = dir.path().join("user.p12");
+        let mut command = Command::new(need("mkcert"));
+        command.env("CAROOT", &self.dir).args(["-client", "-pkcs12", "-p12-file"]).arg(&file);
+        let done = run(command.arg(email), b"");
+        assert_eq!(done.code, Some(0), "mkcert: {}", done.stderr);
+        file
+    }
+
     /// A client certificate that expires at this time, in a test's own directory.
     ///
     /// # Panics
@@ -175,6 +192,16 @@ impl Pair {
     pub fn fingerprint(&self) -> String {
         let line = self.x509(&["-fingerprint", "-sha256"]);
         line.split('=').nth(1).unwrap_or_default().trim().replace(':', "").to_lowercase()
+    }
+
+    /// The same as a PKCS #12 file with the password [`PKCS12_PASSWORD`], beside it.
+    pub fn pkcs12(&self) -> PathBuf {
+        let file = self.cert.with_extension("p12");
+        let mut command = Command::new(need("openssl"));
+        command.args(["pkcs12", "-export", "-passout", &format!("pass:{PKCS12_PASSWORD}")]);
+        command.arg("-in").arg(&self.cert).arg("-inkey").arg(&self.key).arg("-out").arg(&file);
+        openssl(&mut command);
+        file
     }
 
     /// The leaf's serial number, upper hex, as OpenSSL says it.

@@ -4,17 +4,22 @@ use std::{path::PathBuf, process::Command, sync::OnceLock};
 
 /// Programs by Debian package.
 const PACKAGES: &[(&str, &str)] = &[
+    ("certutil", "libnss3-tools"),
+    ("chromium", "chromium"),
     ("curl", "curl"),
     ("ethtool", "ethtool"),
     ("h2load", "nghttp2-client"),
     ("ip", "iproute2"),
+    ("kubectl", "kubernetes-client"),
     ("mkcert", "mkcert"),
     ("nghttp", "nghttp2-client"),
     ("nghttpd", "nghttp2-server"),
     ("nft", "nftables"),
     ("nginx", "nginx"),
     ("openssl", "openssl"),
+    ("pk12util", "libnss3-tools"),
     ("setpriv", "util-linux"),
+    ("unshare", "util-linux"),
 ];
 
 /// Where a program is.

@@ -1,5 +1,5 @@
-//! The project's own commands: `cargo xtask test`, `demo`, `dist`, `bench` and `ebpf`. Each sets up
-//! what it needs and says what it does.
+//! The project's own commands: `cargo xtask test`, `demo`, `dist`, `bench`, `ebpf` and `fuzz`. Each
+//! sets up what it needs and says what it does.
 
 #![expect(clippy::print_stdout, reason = "a command-line tool talks on stdout")]
 
@@ -9,6 +9,7 @@ mod command;
 mod demo;
 mod dist;
 mod ebpf;
+mod fuzz;
 mod mkcert;
 mod packages;
 mod process;
@@ -34,6 +35,8 @@ enum Xtask {
     Bench(bench::Work),
     /// Build the kernel programs into `ebpf/steer.bpf.o`, which the proxy carries.
     Ebpf(ebpf::Options),
+    /// Run libFuzzer on the parsers of what comes from the network and the configuration.
+    Fuzz(fuzz::Options),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Xtask::Dist => dist::run(),
         Xtask::Bench(work) => bench::run(&work),
         Xtask::Ebpf(options) => ebpf::run_with(&options),
+        Xtask::Fuzz(options) => fuzz::run_with(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -49,8 +49,10 @@ pub(super) async fn accept(
         Ok(Ok(None)) => Outcome::HandedOver,
         Ok(Err(failure)) => {
             record(connection, &failure);
-            if let Some(stream) = failure.stream {
-                stream.close().await;
+            match failure.stream {
+                Some(stream) if failure.alert.is_some() => stream.close_after_peer().await,
+                Some(stream) => stream.close().await,
+                None => {}
             }
             Outcome::Failed
         }

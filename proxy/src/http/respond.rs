@@ -23,6 +23,7 @@ const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 pub(super) struct Asked {
     accept: Option<HeaderValue>,
     content_type: Option<HeaderValue>,
+    user_agent: Option<HeaderValue>,
     head: bool,
     version: Version,
 }
@@ -33,12 +34,16 @@ impl Asked {
         Asked {
             accept: headers.get(header::ACCEPT).cloned(),
             content_type: headers.get(header::CONTENT_TYPE).cloned(),
+            user_agent: headers.get(header::USER_AGENT).cloned(),
             head: *method == Method::HEAD,
             version,
         }
     }
 
     fn form(&self) -> Form {
+        if self.user_agent.as_ref().is_some_and(is_kubernetes) {
+            return Form::Kubernetes;
+        }
         let content_type = self.content_type.as_ref().map(HeaderValue::as_bytes);
         if content_type.is_some_and(|value| value.starts_with(b"application/grpc")) {
             return Form::Grpc;
@@ -55,6 +60,13 @@ enum Form {
     Json,
     Plain,
     Grpc,
+    /// The `Status` of a Kubernetes API server, whose `message` is what kubectl shows.
+    Kubernetes,
+}
+
+/// Whether it is of client-go, as Pomerium tells: `kubectl/v1.32.4 (linux/amd64) kubernetes/59526cd`.
+fn is_kubernetes(user_agent: &HeaderValue) -> bool {
+    user_agent.as_bytes().windows(11).any(|window| window == b"kubernetes/")
 }
 
 /// An answer of ours, complete but for what every response carries.
@@ -204,6 +216,7 @@ fn page(form: Form, status: StatusCode, message: &str, id: &HeaderValue) -> Resp
             );
             with_type(status, JSON, body.into())
         }
+        Form::Kubernetes => with_type(status, JSON, kubernetes_status(code, message).into()),
         Form::Html => {
             let (message, id) = (html_escaped(message), html_escaped(id));
             let body = format!(
@@ -218,6 +231,26 @@ fn page(form: Form, status: StatusCode, message: &str, id: &HeaderValue) -> Resp
             with_type(status, PLAIN, format!("{code} {message}\nrequest id: {id}\n").into())
         }
     }
+}
+
+/// `Status` of `k8s.io/apimachinery/pkg/apis/meta/v1`, with the reasons that client-go itself would
+/// take from an answer without it.
+fn kubernetes_status(code: u16, message: &str) -> String {
+    let reason = match code {
+        400 => "BadRequest",
+        401 | 495 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "NotFound",
+        500 => "InternalError",
+        503 => "ServiceUnavailable",
+        504 => "Timeout",
+        _ => "", // StatusReasonUnknown
+    };
+    format!(
+        "{{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\",\
+         \"message\":\"{}\",\"reason\":\"{reason}\",\"code\":{code}}}\n",
+        json_escaped(message)
+    )
 }
 
 /// A gRPC status alone (Trailers-Only, gRPC over HTTP/2), by the mapping that gRPC clients

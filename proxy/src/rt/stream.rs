@@ -237,16 +237,33 @@ impl Stream {
     /// the peer still sends, since unread bytes would turn our FIN into a reset that destroys the
     /// last reply. Takes at most about a second.
     pub async fn close(mut self) {
-        let _ = timeout(LINGER, self.drain()).await;
+        let end = async {
+            self.send_rest().await?;
+            self.shutdown_write();
+            self.drain().await
+        };
+        let _ = timeout(LINGER, end).await;
     }
 
-    async fn drain(&mut self) -> io::Result<()> {
+    /// The same, but leaves it to the peer to close first. Chromium looks whether a connection has
+    /// ended before it reads from it, and would show that instead of an alert that comes with FIN.
+    pub async fn close_after_peer(mut self) {
+        let end = async {
+            self.send_rest().await?;
+            self.drain().await
+        };
+        let _ = timeout(LINGER, end).await;
+    }
+
+    async fn send_rest(&mut self) -> io::Result<()> {
         poll_fn(|cx| {
             ready!(self.poll_flush(cx))?;
             self.poll_sent(cx)
         })
-        .await?;
-        self.shutdown_write();
+        .await
+    }
+
+    async fn drain(&mut self) -> io::Result<()> {
         let mut drained = 0;
         while drained < LINGER_BYTES {
             let mut buffer = Buffer::default();

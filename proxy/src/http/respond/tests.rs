@@ -63,6 +63,48 @@ fn a_grpc_client_gets_a_status_in_the_head_alone() {
 }
 
 #[test]
+fn kubectl_gets_a_status_of_kubernetes_whatever_it_accepts() {
+    const KUBECTL: &str = "kubectl/v1.32.4 (linux/amd64) kubernetes/59526cd";
+    for accept in ["application/json", "text/html", "application/vnd.kubernetes.protobuf"] {
+        let asked = asked(&Method::GET, &[("user-agent", KUBECTL), ("accept", accept)]);
+        let response = failure(&Failure::CertificateRequired, &asked, &ID).response;
+        assert_eq!(response.status(), 495);
+        assert_eq!(response.headers()["content-type"], "application/json");
+        assert_eq!(response.headers()["cache-control"], "no-cache, must-revalidate");
+        let json: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+        let expected = serde_json::json!({
+            "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Unauthorized",
+            "message": "a valid client certificate is required to access this page", "code": 495,
+        });
+        assert_eq!(json, expected);
+    }
+}
+
+#[test]
+fn every_failure_has_the_reason_that_kubernetes_has_for_its_status() {
+    let asked = asked(&Method::GET, &[("user-agent", "x kubernetes/1")]);
+    let reason = |what: &Failure| {
+        let response = failure(what, &asked, &ID).response;
+        let json: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+        assert_eq!(json["code"], response.status().as_u16());
+        json["reason"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(reason(&Failure::Rejected(Fault::MissingHost)), "BadRequest");
+    assert_eq!(reason(&Failure::Denied), "Forbidden");
+    assert_eq!(reason(&Failure::NoRoute), "NotFound");
+    assert_eq!(reason(&Failure::Misconfigured("x")), "InternalError");
+    assert_eq!(reason(&Failure::ResponseTimeout), "Timeout");
+    assert_eq!(reason(&Failure::Misdirected), "");
+}
+
+#[test]
+fn only_a_user_agent_with_the_slash_is_of_kubernetes() {
+    for (agent, yes) in [("kubernetes/", true), ("kubernetes", false), ("Kubernetes/1", false)] {
+        assert_eq!(is_kubernetes(&HeaderValue::from_static(agent)), yes, "{agent}");
+    }
+}
+
+#[test]
 fn the_answer_to_head_has_the_length_but_not_the_body() {
     let reply = failure(&Failure::NoRoute, &asked(&Method::HEAD, &[("accept", "text/plain")]), &ID);
     assert!(reply.response.body().is_empty());

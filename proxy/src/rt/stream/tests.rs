@@ -58,3 +58,20 @@ fn a_socket_that_is_waited_for_or_has_something_to_send_does_not_leave() {
         assert!(stream.into_socket().is_ok());
     });
 }
+
+#[test]
+fn who_is_to_close_first_finds_the_last_words_and_no_end_behind_them() {
+    let (mut stream, mut peer) = pair();
+    let reader = std::thread::spawn(move || {
+        let mut words = [0; 3];
+        peer.read_exact(&mut words).unwrap();
+        peer.set_nonblocking(true).unwrap();
+        let behind = peer.read(&mut [0]).unwrap_err();
+        assert_eq!((&words, behind.kind()), (b"bye", io::ErrorKind::WouldBlock));
+    });
+    Runtime::new().unwrap().block_on(async {
+        stream.outgoing().extend_from_slice(b"bye");
+        stream.close_after_peer().await;
+    });
+    reader.join().unwrap();
+}

@@ -1,0 +1,110 @@
+//! The real Chromium, without a window.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{
+    netns::Network,
+    pki::{PKCS12_PASSWORD, pki},
+    process::run,
+    tempdir::TempDir,
+    tools::need,
+};
+
+/// Runs a program where `/etc/chromium` holds nothing but a policy of the test, and only that
+/// program sees it. Whatever it has started ends with it.
+const UNDER_POLICY: &str = "mount -t tmpfs none /etc/chromium && \
+     mkdir -p /etc/chromium/policies/managed && \
+     printf %s \"$1\" >/etc/chromium/policies/managed/test.json && shift && exec \"$@\"";
+
+/// A person's browser: a home directory with certificates and nothing else. It trusts
+/// [`crate::Pki::ca`].
+#[derive(Debug)]
+pub struct Chromium {
+    home: TempDir,
+}
+
+impl Chromium {
+    /// A browser of somebody without any certificate.
+    ///
+    /// # Panics
+    /// When NSS's tools fail.
+    pub fn new() -> Self {
+        let chromium = Self { home: TempDir::new("chromium") };
+        fs::create_dir_all(chromium.home.path().join(".pki/nssdb")).expect("a directory for NSS");
+        chromium.nss("certutil", &["-N", "--empty-password"], &[]);
+        chromium.nss("certutil", &["-A", "-n", "ca", "-t", "C,,"], &["-i".into(), pki().ca()]);
+        chromium
+    }
+
+    /// Imports a certificate and its key, a PKCS #12 file with the password [`PKCS12_PASSWORD`].
+    ///
+    /// # Panics
+    /// When NSS's tools fail.
+    pub fn import(self, pkcs12: &Path) -> Self {
+        self.nss("pk12util", &["-W", PKCS12_PASSWORD], &["-i".into(), pkcs12.to_owned()]);
+        self
+    }
+
+    fn nss(&self, tool: &str, args: &[&str], files: &[PathBuf]) {
+        let mut command = Command::new(need(tool));
+        command.arg("-d").arg(format!("sql:{}", self.home.path().join(".pki/nssdb").display()));
+        let done = run(command.args(args).args(files), b"");
+        assert_eq!(done.code, Some(0), "{tool}: {}{}", done.stdout, done.stderr);
+    }
+
+    /// Opens `https://NAME/PATH` at an address: the page that is then shown, as HTML, or the error
+    /// that Chromium shows instead, such as `net::ERR_FAILED`. Where a server asks for a
+    /// certificate, the first of those that it takes is sent: nobody is here to choose.
+    ///
+    /// It is run in a private network, where it cannot call home.
+    ///
+    /// # Errors
+    /// That error.
+    ///
+    /// # Panics
+    /// When Chromium fails.
+    pub fn open(
+        &self,
+        _network: &Network,
+        name: &str,
+        address: SocketAddr,
+        path: &str,
+    ) -> Result<String, String> {
+        let mut command = under_policy(&policy_to_choose(name));
+        // Its sandbox does not work for root.
+        command.args(["--headless", "--no-sandbox", "--disable-gpu", "--timeout=30000"]);
+        command.arg(format!("--user-data-dir={}", self.home.path().join("profile").display()));
+        command.arg(format!("--host-resolver-rules=MAP {name}:443 {address}"));
+        command.args(["--dump-dom", &format!("https://{name}{path}")]);
+        command.env_clear().env("HOME", self.home.path());
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        let done = run(&mut command, b"");
+        assert_eq!(done.code, Some(0), "{command:?}: {}", done.stderr);
+        let failed = done.stderr.lines().find_map(|line| line.split_once("Page load failed: "));
+        failed.map_or(Ok(done.stdout), |(_, error)| Err(error.to_owned()))
+    }
+}
+
+/// Chromium, where its policy is this and nothing of the machine's.
+fn under_policy(policy: &str) -> Command {
+    let mut command = Command::new(need("unshare"));
+    command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+    command.args(["sh", "-c", UNDER_POLICY, "sh", policy]).arg(need("chromium"));
+    command
+}
+
+fn policy_to_choose(name: &str) -> String {
+    let pattern = serde_json::json!({ "pattern": format!("https://{name}"), "filter": {} });
+    serde_json::json!({ "AutoSelectCertificateForUrls": [pattern.to_string()] }).to_string()
+}
+
+impl Default for Chromium {
+    fn default() -> Self {
+        Self::new()
+    }
+}

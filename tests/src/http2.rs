@@ -1,0 +1,67 @@
+//! An HTTP/2 client that stays on one connection, however long a test needs it.
+
+use std::{future::Future, net::SocketAddr};
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::Request;
+use rustls::pki_types::ServerName;
+use tokio::{
+    net::TcpStream,
+    runtime::{Builder, Runtime},
+};
+use tokio_rustls::TlsConnector;
+
+use crate::{raw::TlsOptions, wait::DEADLINE};
+
+/// A connection. It is driven while a response is waited for, and never made anew.
+#[derive(Debug)]
+pub struct Http2 {
+    runtime: Runtime,
+    requests: SendRequest<Bytes>,
+    name: String,
+}
+
+impl Http2 {
+    /// Connects to an address, with the name and the certificate of these options.
+    ///
+    /// # Panics
+    /// When there is no name, or the connection cannot be made.
+    pub fn connect(address: SocketAddr, options: &TlsOptions) -> Self {
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let options = options.clone().alpn("h2");
+        let name = options.name.clone().expect("a name to ask for");
+        let server = ServerName::try_from(name.clone()).expect("a DNS name");
+        let connect = async {
+            let tcp = TcpStream::connect(address).await.expect("a TCP connection");
+            let tls = TlsConnector::from(options.config()).connect(server, tcp).await;
+            let tls = tls.expect("a TLS connection");
+            let (requests, connection) = h2::client::handshake(tls).await.expect("HTTP/2");
+            tokio::spawn(connection);
+            requests
+        };
+        let requests = in_time(&runtime, connect);
+        Self { runtime, requests, name }
+    }
+
+    /// Asks for a path; the status of the answer.
+    ///
+    /// # Panics
+    /// When the connection has ended or there is no answer.
+    pub fn get(&mut self, path: &str) -> u16 {
+        let uri = format!("https://{}{path}", self.name);
+        let request = Request::get(uri).body(()).expect("a request");
+        let requests = self.requests.clone();
+        let answer = async {
+            let mut requests = requests.ready().await.expect("a connection that is open");
+            let (response, _) = requests.send_request(request, true).expect("a stream");
+            response.await.expect("a response")
+        };
+        in_time(&self.runtime, answer).status().as_u16()
+    }
+}
+
+fn in_time<T>(runtime: &Runtime, what: impl Future<Output = T>) -> T {
+    let done = runtime.block_on(async { tokio::time::timeout(DEADLINE, what).await });
+    done.expect("the deadline not to pass")
+}
