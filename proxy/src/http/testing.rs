@@ -5,11 +5,13 @@ use std::{sync::Arc, time::Duration};
 use rcgen::{CertificateParams, DnType, KeyPair, SanType};
 use rustls_pki_types::UnixTime;
 
-use super::access::Presented;
-use super::certificate::ClientCertificate;
-use super::spec::{
-    ActionSpec, EscapedSlashes, ForwardedFor, HostRewrite, PathRewrite, ProxySpec, RouteSpec,
-    Settings, Underscores,
+use super::{
+    access::Presented,
+    certificate::ClientCertificate,
+    spec::{
+        ActionSpec, EscapedSlashes, ForwardedFor, HostRewrite, PathRewrite, ProxySpec, RouteSpec,
+        Settings, Underscores,
+    },
 };
 use crate::{
     policy::{Policy, PolicySpec},

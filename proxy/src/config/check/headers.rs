@@ -3,11 +3,13 @@
 use http::{HeaderName, HeaderValue};
 
 use super::super::section::Section;
-use crate::http::{
-    CertificateField, HeaderPrefixRewrite, HeaderRules, HeaderTemplate, ResponseHeaderRules,
-    TemplatePart,
+use crate::{
+    http::{
+        CertificateField, HeaderPrefixRewrite, HeaderRules, HeaderTemplate, ResponseHeaderRules,
+        TemplatePart,
+    },
+    nearest::nearest,
 };
-use crate::nearest::nearest;
 
 /// Pomerium's key for "set none at all".
 const DISABLE: &str = "disable";

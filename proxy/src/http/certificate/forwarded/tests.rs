@@ -119,7 +119,7 @@ fn an_envoy_style_header_holds_the_wanted_fields_in_envoys_order() {
 #[test]
 fn a_chain_in_envoys_form_begins_with_the_leaf() {
     let Pki { ders: [_, middle, leaf, _], middle_pem, .. } = pki();
-    let certificate = ClientCertificate::new(&[leaf.clone()]).unwrap();
+    let certificate = ClientCertificate::new(std::slice::from_ref(&leaf)).unwrap();
     let wanted = xfcc(XfccFields { chain: true, ..NOTHING });
     let headers = headers(&certificate, wanted, &trust(&middle_pem));
     let encoded = pairs(&headers)[0].1.to_owned();
