@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
 
-use super::prometheus::sum;
+use super::{namespace::always_send_syn_cookies, prometheus::sum};
 use crate::{
     admin,
     command::{command, root, shown, target},
@@ -61,6 +61,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
     fs::create_dir_all(&directory)?;
     let mut rig = Rig::prepare(&directory)?;
     let _upstream = rig.start_upstream()?;
+    let _cookies = always_send_syn_cookies()?;
     let _statistics = ProgramStatistics::switch_on()?;
     let mut rounds: Vec<Vec<Measured>> = MODES.iter().map(|_| Vec::new()).collect();
     for round in 1..=options.rounds {
