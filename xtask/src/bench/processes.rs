@@ -83,9 +83,10 @@ pub(super) fn core_times() -> BTreeMap<u32, CoreTime> {
 
 fn parse_core_times(stat: &str) -> BTreeMap<u32, CoreTime> {
     let of = |line: &str| {
-        let mut fields = line.strip_prefix("cpu")?.split_whitespace();
-        let core = fields.next()?.parse().ok()?;
-        let ticks: Vec<u64> = fields.map_while(|field| field.parse().ok()).collect();
+        let (core, fields) = line.strip_prefix("cpu")?.split_once(' ')?;
+        let core = core.parse().ok()?;
+        let ticks: Vec<u64> =
+            fields.split_whitespace().map_while(|field| field.parse().ok()).collect();
         let [user, nice, system, idle, wait, irq, softirq, stolen, ..] = *ticks else {
             return None;
         };

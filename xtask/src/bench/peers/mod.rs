@@ -12,7 +12,7 @@ use std::{
     fs,
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     thread,
     time::Duration,
 };
@@ -232,28 +232,29 @@ impl<'a> Running<'a> {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        for process in self.former.iter().chain([&self.process]) {
-            end_group(process.id());
+        for process in self.former.iter_mut().chain([&mut self.process]) {
+            end_group(process);
         }
     }
 }
 
-/// Asks a process and its children to end, and makes them a moment later: workers of nginx and
-/// HAProxy would outlive a first process that is killed.
-fn end_group(id: u32) {
+/// Asks a process and its children to end, and a moment later makes those that are left: workers of
+/// nginx and HAProxy would outlive a first process that is killed.
+fn end_group(process: &mut Process) {
+    let group = format!("-{}", process.id());
     let signal = |name: &str| {
         let mut kill = command("kill");
-        kill.args([name, "--", &format!("-{id}")]);
-        kill.stderr(std::process::Stdio::null()).status().is_ok_and(|status| status.success())
+        // It fails where nobody is left.
+        let _ = kill.args([name, "--", &group]).stderr(Stdio::null()).status();
     };
-    let _ = signal("-TERM");
+    signal("-TERM");
     for _ in 0..10 {
         thread::sleep(Duration::from_millis(20));
-        if !signal("-0") {
-            return;
+        if process.must_be_running().is_err() {
+            break;
         }
     }
-    let _ = signal("-KILL");
+    signal("-KILL");
 }
 
 /// Why a proxy is not there, with the command that would change that.
@@ -312,9 +313,13 @@ mod tests {
         process.wait_until("it has a child", |log| log.contains("child")).unwrap();
         let said = fs::read_to_string(process.log()).unwrap();
         let child = after(&said, "child").unwrap().to_owned();
-        end_group(process.id());
-        drop(process);
-        let state = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
-        assert!(state.is_empty() || state.contains(") Z "), "{state}");
+        end_group(&mut process);
+        process.wait_until("it has ended", |_| false).unwrap_err();
+        let is_gone = |_: &str| {
+            let state = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+            state.is_empty() || state.contains(") Z ")
+        };
+        let mut patience = Process::start(command("sleep").arg("600"), &log).unwrap();
+        patience.wait_until("the child is gone", is_gone).unwrap();
     }
 }
