@@ -84,7 +84,10 @@ fn main() -> std::result::Result<(), Box<dyn Error>> {
     let proxy_key = PrivateKeyDer::from_pem_file(setting("proxy_key")?)?;
     let proxy_chain = chain("proxy_cert")?.iter().map(|one| one.to_vec()).collect();
     let edge = Edge {
-        upstreams: setting("upstreams")?.split(',').map(str::parse).collect::<std::result::Result<_, _>>()?,
+        upstreams: setting("upstreams")?
+            .split(',')
+            .map(str::parse)
+            .collect::<std::result::Result<_, _>>()?,
         turn: AtomicUsize::new(0),
         server_name: setting("server_name")?.to_owned(),
         identity: Arc::new(CertKey::new(proxy_chain, proxy_key.secret_der().to_vec())),

@@ -31,12 +31,7 @@ impl Peer for Envoy {
     }
 
     fn start(&self, place: &Place<'_>) -> Result<Process> {
-        place.write("listeners.yaml", &listeners(place)?)?;
-        let config = place.write("envoy.yaml", &bootstrap(place)?)?.display().to_string();
-        let workers = place.setup.workers.to_string();
-        let arguments =
-            ["--config-path", &config, "--concurrency", &workers, "--disable-hot-restart"];
-        place.spawn(&self.0, &[&arguments[..], &["--log-level", "error"]].concat())
+        self.spawn(place, 0)
     }
 
     /// By the files it watches; a rename is what it looks for.
@@ -44,12 +39,38 @@ impl Peer for Envoy {
         running.place.write("listeners.yaml", &listeners(&running.place)?)?;
         Ok(())
     }
+
+    /// Its hot restart: the next process asks this one for its listeners, and then to drain.
+    fn restart(&self, running: &mut Running<'_>) -> Result<()> {
+        let next = self.spawn(&running.place, 1)?;
+        running.succeed(next);
+        Ok(())
+    }
+
+    fn restarts(&self) -> bool {
+        true
+    }
+}
+
+impl Envoy {
+    fn spawn(&self, place: &Place<'_>, epoch: u32) -> Result<Process> {
+        place.write("listeners.yaml", &listeners(place)?)?;
+        let config = place.write("envoy.yaml", &bootstrap(place)?)?.display().to_string();
+        let workers = place.setup.workers.to_string();
+        // What processes of one proxy know each other by.
+        let base = place.edge.port().to_string();
+        let epoch = epoch.to_string();
+        let mut arguments = vec!["--config-path", &config, "--concurrency", &workers];
+        arguments.extend(["--log-level", "error", "--base-id", &base, "--restart-epoch", &epoch]);
+        arguments.extend(["--drain-time-s", "1", "--parent-shutdown-time-s", "2"]);
+        place.spawn(&self.0, &arguments)
+    }
 }
 
 fn bootstrap(place: &Place<'_>) -> Result<String> {
     let upstreams = place.each_upstream(|_, address| {
         format!(
-            "      - endpoint: {{ address: {{ socket_address: {{ address: {}, port_value: {} }} }} }}",
+            "        - endpoint: {{ address: {{ socket_address: {{ address: {}, port_value: {} }} }} }}",
             address.ip(),
             address.port()
         )

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use anyhow::Result;
 
-use super::{Absent, Peer, Place, Running, Setup, after, said_by};
+use super::{Absent, Peer, Place, Running, after, said_by};
 use crate::{
     command::{command, is_installed},
     packages,
@@ -52,10 +52,6 @@ impl Peer for Haproxy {
 
     fn restarts(&self) -> bool {
         true
-    }
-
-    fn lacks(&self, _setup: &Setup) -> Option<&'static str> {
-        None
     }
 }
 

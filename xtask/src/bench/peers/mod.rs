@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use super::{
     lab::{Lab, free_address},
@@ -46,6 +46,11 @@ pub(super) trait Peer {
 
     /// Writes its configuration and starts it; it may not listen yet.
     fn start(&self, place: &Place<'_>) -> Result<Process>;
+
+    /// Where it writes its process ID, if it is another process than the one that was started.
+    fn pid_file(&self, _place: &Place<'_>) -> Option<PathBuf> {
+        None
+    }
 
     /// Makes it take the configuration of a new setup while it serves.
     fn reload(&self, running: &mut Running<'_>) -> Result<()>;
@@ -197,26 +202,36 @@ pub(super) struct Running<'a> {
     process: Process,
     /// Those that `restart` has replaced, which may still have connections.
     former: Vec<Process>,
+    /// The first process where it is not one that we have started.
+    adopted: Option<u32>,
 }
 
 impl<'a> Running<'a> {
     /// Starts the proxy and waits until it listens.
     pub(super) fn start(peer: &dyn Peer, place: Place<'a>) -> Result<Self> {
         let process = peer.start(&place)?;
-        let mut running = Self { place, process, former: Vec::new() };
+        let mut running = Self { place, process, former: Vec::new(), adopted: None };
         let edge = running.place.edge;
         running.process.wait_until("it listens", |_| TcpStream::connect(edge).is_ok())?;
+        if let Some(file) = peer.pid_file(&running.place) {
+            let id = running.wait_for_id(&file, |_| true)?;
+            running.adopt(id);
+        }
         Ok(running)
     }
 
     /// Its process; of several the first.
     pub(super) fn id(&self) -> u32 {
-        self.process.id()
+        self.adopted.unwrap_or_else(|| self.process.id())
     }
 
     /// Fails with what it said last when it has ended.
     pub(super) fn must_be_running(&mut self) -> Result<()> {
-        self.process.must_be_running()
+        match self.adopted {
+            None => self.process.must_be_running(),
+            Some(id) if Path::new(&format!("/proc/{id}")).exists() => Ok(()),
+            Some(_) => bail!("its first process ended\n{}", self.process.log_tail()),
+        }
     }
 
     /// Sends its first process a signal, as `kill` names it.
@@ -225,6 +240,19 @@ impl<'a> Running<'a> {
         crate::command::run(command("kill").args([&format!("-{name}"), "--", &id]))
     }
 
+    /// Waits until a file that has a process ID has one as it should be.
+    fn wait_for_id(&mut self, file: &Path, is_it: impl Fn(u32) -> bool) -> Result<u32> {
+        let read = || fs::read_to_string(file).ok()?.trim().parse().ok();
+        self.process.wait_until("its process ID is there", |_| read().is_some_and(&is_it))?;
+        read().with_context(|| format!("no process ID in {}", file.display()))
+    }
+
+    /// Goes on with a process that another has started.
+    fn adopt(&mut self, id: u32) {
+        self.adopted = Some(id);
+    }
+
+    /// Goes on with a process that we have started.
     fn succeed(&mut self, next: Process) {
         self.former.push(std::mem::replace(&mut self.process, next));
     }

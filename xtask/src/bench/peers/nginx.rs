@@ -1,12 +1,15 @@
 //! nginx, from Debian.
 
-use std::path::Path;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::{Absent, Peer, Place, Running, after, said_by};
 use crate::{
-    command::{command, is_installed},
+    command::{command, is_installed, path_of},
     packages,
     process::Process,
 };
@@ -35,14 +38,45 @@ impl Peer for Nginx {
     }
 
     fn start(&self, place: &Place<'_>) -> Result<Process> {
-        let conf = place.write("nginx.conf", &conf(place)?)?;
-        place.spawn(Path::new("nginx"), &["-c", &conf.display().to_string()])
+        let conf = place.write("nginx.conf", &conf(place)?)?.display().to_string();
+        // With its path, since it starts its successor by the name it was started with.
+        let program = path_of("nginx").context("nginx is gone")?.display().to_string();
+        let pid_file = pid_file(place);
+        let _ = fs::remove_file(&pid_file);
+        // A parent that stays for as long as it runs it takes for a former nginx, whose place it is
+        // about to take, and then ignores USR2.
+        let orphan =
+            "(\"$0\" -c \"$1\" & until [ -s \"$2\" ]; do sleep 0.01; done) && exec sleep infinity";
+        let pid_file = pid_file.display().to_string();
+        place.spawn(Path::new("sh"), &["-c", orphan, &program, &conf, &pid_file])
+    }
+
+    fn pid_file(&self, place: &Place<'_>) -> Option<PathBuf> {
+        Some(pid_file(place))
     }
 
     fn reload(&self, running: &mut Running<'_>) -> Result<()> {
         running.place.write("nginx.conf", &conf(&running.place)?)?;
         running.signal("HUP")
     }
+
+    /// A second first process takes the listeners over; then the one before it is to finish.
+    fn restart(&self, running: &mut Running<'_>) -> Result<()> {
+        let former = running.id();
+        running.signal("USR2")?;
+        let next = running.wait_for_id(&pid_file(&running.place), |id| id != former)?;
+        running.signal("QUIT")?;
+        running.adopt(next);
+        Ok(())
+    }
+
+    fn restarts(&self) -> bool {
+        true
+    }
+}
+
+fn pid_file(place: &Place<'_>) -> PathBuf {
+    place.directory.join("nginx.pid")
 }
 
 fn conf(place: &Place<'_>) -> Result<String> {
