@@ -99,6 +99,31 @@ impl Lab {
         hosts.iter().map(of).collect()
     }
 
+    /// One of which nothing is there but names.
+    #[cfg(test)]
+    pub(super) fn on_paper(directory: &Path) -> Result<Self> {
+        let pair = |name: &str| Pair {
+            certificate: directory.join(format!("{name}.pem")),
+            key: directory.join(format!("{name}-key.pem")),
+        };
+        for pair in [pair("server"), pair("proxy")] {
+            fs::create_dir_all(directory)?;
+            fs::write(pair.certificate, "certificate\n")?;
+            fs::write(pair.key, "key\n")?;
+        }
+        Ok(Self {
+            directory: directory.to_owned(),
+            authority: Authority::in_directory(directory.join("ca"))?,
+            ca: directory.join("ca.pem"),
+            server: pair("server"),
+            proxy: pair("proxy"),
+            client: pair("client"),
+            origin: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
+            openssl: (2..4).map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))).collect(),
+            upstreams: Vec::new(),
+        })
+    }
+
     fn start_origin(&mut self) -> Result<()> {
         let conf = fill(
             include_str!("../../../bench/peers/origin.conf"),

@@ -158,6 +158,9 @@ fn measure(options: &Options, definitions: &[Definition]) -> Result<()> {
     let progress = progress_of(definitions, &peers, options.rounds());
     for definition in definitions {
         let work = measure_work(&bench, definition, &peers, &absent, options.rounds(), &progress);
+        if work.id == "W1" {
+            bench.capacity.learn(&work);
+        }
         run.works.push(work);
     }
     progress.finish_and_clear();
@@ -235,7 +238,7 @@ fn measure_work(
         }
         progress.inc(1);
     }
-    for peer in able {
+    for peer in able.into_iter().filter(|_| bench.pace.traces(definition)) {
         progress.set_message(format!("{} {}: system calls", definition.id, peer.id()));
         match works::system_calls(bench, definition, peer) {
             Ok(calls) => note_system_calls(&mut work, peer.id(), calls),

@@ -53,7 +53,7 @@ impl Peer for Caddy {
     }
 }
 
-fn caddyfile(place: &Place<'_>) -> Result<String> {
+pub(super) fn caddyfile(place: &Place<'_>) -> Result<String> {
     let sites: Vec<_> = place
         .setup
         .names()

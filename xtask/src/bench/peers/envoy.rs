@@ -67,7 +67,7 @@ impl Envoy {
     }
 }
 
-fn bootstrap(place: &Place<'_>) -> Result<String> {
+pub(super) fn bootstrap(place: &Place<'_>) -> Result<String> {
     let upstreams = place.each_upstream(|_, address| {
         format!(
             "        - endpoint: {{ address: {{ socket_address: {{ address: {}, port_value: {} }} }} }}",
@@ -78,7 +78,7 @@ fn bootstrap(place: &Place<'_>) -> Result<String> {
     place.fill(include_str!("../../../../bench/peers/envoy.yaml"), &[("upstreams", &upstreams)])
 }
 
-fn listeners(place: &Place<'_>) -> Result<String> {
+pub(super) fn listeners(place: &Place<'_>) -> Result<String> {
     let names = place.setup.names();
     let template = include_str!("../../../../bench/peers/envoy-chain.yaml");
     let chains = if place.setup.own_certificates {

@@ -55,7 +55,7 @@ impl Peer for Haproxy {
     }
 }
 
-fn write(place: &Place<'_>) -> Result<String> {
+pub(super) fn write(place: &Place<'_>) -> Result<String> {
     let hosts: String = place.setup.names().iter().map(|name| format!("{name} origin\n")).collect();
     let hosts = place.write("hosts.map", &hosts)?.display().to_string();
     let proxy_pem = place.joined("proxy.pem", &place.lab.proxy)?.display().to_string();

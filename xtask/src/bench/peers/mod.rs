@@ -332,6 +332,62 @@ mod tests {
         );
     }
 
+    /// All that is written for a setup, by peer.
+    fn written(name: &str, setup: &Setup) -> Vec<(&'static str, String)> {
+        let directory =
+            std::env::temp_dir().join(format!("portcullis-{}-{name}", std::process::id()));
+        let lab = Lab::on_paper(&directory).unwrap();
+        let place = Place::new(&lab, Path::new("generator"), "peer", setup.clone()).unwrap();
+        let file = |path: String| fs::read_to_string(path).unwrap();
+        let listeners = envoy::listeners(&place).unwrap();
+        vec![
+            ("nginx", nginx::conf(&place).unwrap()),
+            ("haproxy", file(haproxy::write(&place).unwrap())),
+            ("envoy", envoy::bootstrap(&place).unwrap() + &listeners),
+            ("caddy", caddy::caddyfile(&place).unwrap()),
+            ("pingora", file(pingora::settings(&place).unwrap())),
+            (OURS, portcullis::config(&place).unwrap()),
+        ]
+    }
+
+    #[test]
+    fn every_peer_asks_for_certificates_shows_one_and_verifies() {
+        for (peer, text) in written("mutual", &Setup::default()) {
+            let files = ["/ca.pem", "/server", "/proxy"];
+            assert!(files.iter().all(|file| text.contains(file)), "{peer}: {text}");
+            let asks = [
+                "ssl_verify_client on",
+                "verify required",
+                "require_client_certificate: true",
+                "mode require_and_verify",
+                "ca /",
+                "enforcement: reject_connection",
+            ];
+            assert!(asks.iter().any(|asks| text.contains(asks)), "{peer}: {text}");
+        }
+    }
+
+    #[test]
+    fn every_peer_is_told_of_every_upstream() {
+        let setup = Setup { upstream: Upstream::Openssl, ..Setup::default() };
+        for (peer, text) in written("upstreams", &setup) {
+            for port in 2..4 {
+                let is_there = ["127.0.0.1:", "address: 127.0.0.1, port_value: "]
+                    .iter()
+                    .any(|before| text.contains(&format!("{before}{port}")));
+                assert!(is_there, "{peer}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn nginx_sends_many_hosts_through_a_map() {
+        let setup = Setup { hosts: 1000, ..Setup::default() };
+        let (_, text) = written("map", &setup).swap_remove(0);
+        assert!(text.contains(&format!("host-999.{ZONE} origin;")), "{text}");
+        assert_eq!(text.matches("server_name *.").count(), 1);
+    }
+
     #[test]
     fn a_group_ends_with_all_its_children() {
         let mut shell = command("sh");

@@ -79,7 +79,7 @@ fn pid_file(place: &Place<'_>) -> PathBuf {
     place.directory.join("nginx.pid")
 }
 
-fn conf(place: &Place<'_>) -> Result<String> {
+pub(super) fn conf(place: &Place<'_>) -> Result<String> {
     let upstreams =
         place.each_upstream(|_, address| format!("        server {address} max_fails=0;"));
     let names = place.setup.names();

@@ -54,7 +54,7 @@ impl Peer for Pingora {
     }
 }
 
-fn settings(place: &Place<'_>) -> Result<String> {
+pub(super) fn settings(place: &Place<'_>) -> Result<String> {
     let upstreams: Vec<_> = place.upstreams().iter().map(ToString::to_string).collect();
     let text = place.fill(
         include_str!("../../../../bench/peers/pingora.settings"),

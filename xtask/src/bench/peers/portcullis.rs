@@ -40,7 +40,7 @@ impl Peer for Portcullis {
     }
 }
 
-fn config(place: &Place<'_>) -> Result<String> {
+pub(super) fn config(place: &Place<'_>) -> Result<String> {
     let lab = place.lab;
     let to = match &*place.upstreams() {
         [one] => format!("https://{one}"),

@@ -290,6 +290,11 @@ impl Pace {
         reload_seconds: 0.5,
         traced_units: 1_000,
     };
+
+    /// Whether system calls are counted of that work: in a hurry only of the first.
+    pub(super) fn traces(&self, definition: &Definition) -> bool {
+        self.seconds > 1.0 || definition.id == "W1"
+    }
 }
 
 /// What all works share.

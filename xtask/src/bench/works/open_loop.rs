@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use super::{Bench, W1, load::timed};
 use crate::bench::{
     generator::run,
-    model::Sample,
+    model::{Figure::UnitsPerSecond, Sample, Work},
     peers::{Peer, Setup},
 };
 
@@ -21,7 +21,15 @@ use crate::bench::{
 pub(in crate::bench) struct Capacity(OnceCell<f64>);
 
 impl Capacity {
-    /// Measures every peer once, the first time it is asked for.
+    /// Takes it from W1, where that was measured in the same run.
+    pub(in crate::bench) fn learn(&self, work: &Work) {
+        let rates = work.samples.iter().filter_map(|sample| sample.figures.get(&UnitsPerSecond));
+        if let Some(slowest) = rates.copied().min_by(f64::total_cmp) {
+            let _ = self.0.set(slowest);
+        }
+    }
+
+    /// Measures every peer once, where it is not known.
     pub(in crate::bench) fn know(&self, bench: &Bench<'_>, peers: &[Box<dyn Peer>]) -> Result<f64> {
         if let Some(known) = self.0.get() {
             return Ok(*known);
