@@ -5,9 +5,10 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU16, Ordering},
+    thread,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use super::{
     pin::{Core, pinned},
@@ -84,7 +85,7 @@ impl Lab {
         Ok(Body { path, bytes, sha256: sha256(&file)? })
     }
 
-    /// Certificates of their own for so many hosts of the zone, made once and kept with the CA.
+    /// Certificates of their own for these hosts of the zone, made once and kept with the CA.
     pub(super) fn certificates(&self, hosts: &[String]) -> Result<Vec<Pair>> {
         let directory = self.directory.join("certificates");
         fs::create_dir_all(&directory)?;
@@ -96,7 +97,19 @@ impl Lab {
             }
             self.authority.issue(&directory, host, &[host])
         };
-        hosts.iter().map(of).collect()
+        // mkcert makes thirty a second.
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let share = hosts.len().div_ceil(threads).max(1);
+        let make = |hosts: &[String]| hosts.iter().map(of).collect::<Result<Vec<_>>>();
+        let made: Result<Vec<_>> = thread::scope(|scope| {
+            let shares: Vec<_> =
+                hosts.chunks(share).map(|hosts| scope.spawn(|| make(hosts))).collect();
+            let join = |share: thread::ScopedJoinHandle<'_, Result<Vec<Pair>>>| {
+                share.join().map_err(|_| anyhow!("making certificates panicked"))?
+            };
+            shares.into_iter().map(join).collect()
+        });
+        Ok(made?.into_iter().flatten().collect())
     }
 
     /// One of which nothing is there but names.
@@ -179,7 +192,7 @@ pub(super) fn free_address() -> Result<SocketAddr> {
             return Ok(address);
         }
     }
-    anyhow::bail!("no free port between 8000 and 10000")
+    bail!("no free port between 8000 and 10000")
 }
 
 /// Bytes that repeat nowhere near, so that a piece lost, doubled or out of order shows in the hash.

@@ -276,9 +276,19 @@ fn able<'a>(
 
 fn fail(work: &mut model::Work, peer: &dyn Peer, error: &anyhow::Error, progress: &ProgressBar) {
     progress.println(format!("{} {}: {error:#}", work.id, peer.id()));
-    let reason = format!("{error:#}");
-    let first = reason.lines().next().unwrap_or_default().to_owned();
-    work.absent.insert(peer.id().to_owned(), first);
+    work.absent.insert(peer.id().to_owned(), brief(&format!("{error:#}")));
+}
+
+/// Of an error with the end of a log what fits in a remark: what happened, without how the program
+/// was pinned, and what it said last.
+fn brief(error: &str) -> String {
+    let mut lines = error.lines().filter(|line| !line.trim().is_empty());
+    let first = lines.next().unwrap_or_default();
+    let first = first.split_once(" -- ").map_or(first, |(_, program)| program);
+    match lines.next_back() {
+        Some(last) if !last.ends_with("says:") => format!("{first}: {last}"),
+        _ => first.to_owned(),
+    }
 }
 
 fn note_system_calls(work: &mut model::Work, peer: &str, calls: Option<f64>) {
@@ -296,6 +306,14 @@ mod tests {
     fn peers_take_turns_in_every_round() {
         let order: Vec<_> = turns(&["a", "b"], 2).collect();
         assert_eq!(order, [(1, &"a"), (1, &"b"), (2, &"a"), (2, &"b")]);
+    }
+
+    #[test]
+    fn a_brief_error_is_what_happened_and_what_was_said_last() {
+        let error = "taskset --cpu-list 0 -- proxy run ended: exit status: 1\n/log says:\na\nb\n";
+        assert_eq!(brief(error), "proxy run ended: exit status: 1: b");
+        assert_eq!(brief("x ended\n/log says:\n"), "x ended");
+        assert_eq!(brief("not found"), "not found");
     }
 
     #[test]
