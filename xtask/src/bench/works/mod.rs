@@ -105,7 +105,7 @@ impl Definition {
         self
     }
 
-    /// Whether the peer has no part in it by its nature.
+    /// Whether it is about something that no other peer has.
     pub(super) fn is_ours_alone(&self) -> bool {
         matches!(self.kind, Workers(_) | Steering(_))
     }
@@ -170,7 +170,7 @@ pub(super) fn all() -> Vec<Definition> {
             Some(0.8),
             Kind::Load(page),
         ),
-        work("W7", "Five reloads while W1 runs", "request", SlowestMs, Some(1.0 / 3.0), Reload),
+        work("W7", "Reloads while W1 runs", "request", SlowestMs, Some(1.0 / 3.0), Reload),
         work(
             "W8",
             "HTTP/2 request, 1 KiB, 5 connections of 10 streams",
@@ -326,7 +326,7 @@ impl<'a> Bench<'a> {
 pub(super) fn lacks(definition: &Definition, peer: &dyn Peer) -> Option<String> {
     let is_ours = [OURS, "baseline"].contains(&peer.id());
     let reason = match definition.kind {
-        _ if definition.is_ours_alone() && !is_ours => "it has nothing of the kind",
+        _ if definition.is_ours_alone() && !is_ours => "a work of ours alone",
         Restart if is_ours && !peer.restarts() => "not built yet",
         Restart if !peer.restarts() => {
             "it takes no new process without a loss, or none is written here"
