@@ -5,7 +5,7 @@ use crate::bench::model::{Figure, Run};
 use super::{
     ROUGH, chart,
     judge::{Judged, Role, Standing, judge_all},
-    label, latency,
+    label,
     overview::{self, Cell, Overview, Summary},
     xml::Element,
 };
@@ -72,11 +72,9 @@ fn cell(cell: &Cell) -> Element {
         (_, true) => "best",
         _ => "figure",
     };
-    let td = element("td", &cell.text).with("class", class);
-    match cell.note {
-        Some(note) => td.child(element("sup", &note.to_string())),
-        None => td,
-    }
+    let note = cell.note.map(|note| element("sup", &note.to_string()));
+    let small = (!cell.small.is_empty()).then(|| element("small", &cell.small));
+    element("td", &cell.text).with("class", class).children(note).children(small)
 }
 
 fn work(judged: &Judged<'_>) -> Element {
@@ -122,26 +120,13 @@ fn details(judged: &Judged<'_>) -> Element {
     let figures = judged.figures();
     let mut head = vec!["peer".to_owned()];
     head.extend(figures.iter().map(|figure| label::heading(*figure, &judged.work.unit)));
-    let has_curves = !latency::curves(judged).is_empty();
-    if has_curves {
-        head.push("units in the distribution".to_owned());
-    }
     head.push("remark".to_owned());
     let row = |standing: &Standing<'_>| {
         let ours = if standing.role == Role::Ours { "ours-row" } else { "" };
-        let mut row = Element::new("tr")
+        let row = Element::new("tr")
             .with("class", ours)
             .child(element("th", &standing.peer.id).with("scope", "row"))
             .children(figures.iter().map(|figure| spread(standing, *figure)));
-        if has_curves {
-            let units: u64 = standing
-                .samples
-                .iter()
-                .flat_map(|one| &one.latency_us)
-                .map(|(_, count)| count)
-                .sum();
-            row = row.child(element("td", &label::thousands(units as f64)).with("class", "figure"));
-        }
         let remark = overview::remark(judged, standing);
         row.child(element("td", &remark).with("class", "words remark"))
     };

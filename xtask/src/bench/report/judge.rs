@@ -1,7 +1,7 @@
 //! Who did the work, and how we compare. This is the whole rule:
 //!
 //! 1. A peer is *faulty* in a work if in any round a unit failed or was dropped, if none was done,
-//!    if its rounds differ in what was done (`Sample::done`), or if nothing was measured.
+//!    if its rounds differ in what was done (`Sample::done`), if a round is missing, or a figure.
 //! 2. What *the work* was is what most of the other peers without fault did. A tie cannot be
 //!    decided by what we did, and refuses the ratio: who shared a shortcut with us would win it.
 //! 3. A peer that did something else, or is faulty, is shown, but left out of the comparison.
@@ -43,6 +43,8 @@ pub(super) struct Standing<'a> {
     pub(super) samples: Vec<&'a Sample>,
     /// Why it does not count.
     pub(super) left_out: Option<String>,
+    /// That it is left out makes our ratio better than it would be.
+    pub(super) flatters: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +69,7 @@ pub(super) enum Aim {
     Reached,
     ByMedian,
     Missed,
-    /// There is no ratio.
+    /// There is no ratio, and not for a fault of ours.
     NotJudged,
 }
 
@@ -113,6 +115,8 @@ impl Judged<'_> {
     pub(super) fn aim(&self) -> Option<(f64, Aim)> {
         let aim = self.work.aim?;
         let verdict = match &self.ratio {
+            // Who fails at the work does not reach what was aimed at in it.
+            Err(_) if self.we_failed() => Aim::Missed,
             Err(_) => Aim::NotJudged,
             Ok(ratio) if ratio.spread.max <= aim => Aim::Reached,
             Ok(ratio) if ratio.spread.median <= aim => Aim::ByMedian,
@@ -129,6 +133,10 @@ impl Judged<'_> {
             _ if spread.min > 1.0 => Outcome::Lost,
             _ => Outcome::Even,
         })
+    }
+
+    fn we_failed(&self) -> bool {
+        self.standings.first().is_some_and(|ours| !ours.counts() && !ours.samples.is_empty())
     }
 
     /// All figures that any peer has, the primary first.
@@ -164,7 +172,7 @@ fn standings<'a>(run: &'a Run, work: &'a Work) -> Vec<Standing<'a>> {
             _ => Role::Other,
         };
         let left_out = fault(work, peer, &samples);
-        Standing { peer, role, place, samples, left_out }
+        Standing { peer, role, place, samples, left_out, flatters: false }
     };
     run.peers.iter().enumerate().map(standing).collect()
 }
@@ -184,6 +192,10 @@ fn fault(work: &Work, peer: &Peer, samples: &[&Sample]) -> Option<String> {
     }
     if dropped > 0.0 {
         return Some(format!("{} dropped", label::value(Figure::Dropped, dropped)));
+    }
+    let all: BTreeSet<_> = work.samples.iter().map(|sample| sample.round).collect();
+    if !samples.iter().map(|sample| sample.round).eq(all.iter().copied()) {
+        return Some(format!("{} of {} rounds measured", samples.len(), all.len()));
     }
     if samples.iter().any(|sample| sample.units == 0) {
         return Some("a round without a single unit done".to_owned());
@@ -293,6 +305,7 @@ fn admit_flattery(work: &Work, standings: &mut [Standing<'_>], given: &Ratio) {
             && let Some(why) = &mut other.left_out
         {
             let ratio = label::ratio(would_be.spread.median);
+            other.flatters = true;
             why.push_str(&format!("; the ratio to it would have been {ratio}"));
         }
     }

@@ -41,17 +41,23 @@ pub(super) fn value(figure: Figure, value: f64) -> String {
     if counted { thousands(value) } else { number(value) }
 }
 
-/// `20.1–21.3`; empty where one round is all there is.
+/// `20.1–21.3`; empty where that would be the same twice.
 pub(super) fn range(figure: Figure, spread: &Spread) -> String {
-    match spread.rounds.len() {
-        0 | 1 => String::new(),
-        _ => format!("{}–{}", value(figure, spread.min), value(figure, spread.max)),
-    }
+    let (min, max) = (value(figure, spread.min), value(figure, spread.max));
+    if min == max { String::new() } else { format!("{min}–{max}") }
 }
 
 /// A ratio, always with two digits after the point, as the aims have.
 pub(super) fn ratio(value: f64) -> String {
     format!("{value:.2}")
+}
+
+/// `(0.77–0.81)`; empty where one round is all there is.
+pub(super) fn ratio_ends(spread: &Spread) -> String {
+    match spread.rounds.len() {
+        0 | 1 => String::new(),
+        _ => format!("({}–{})", ratio(spread.min), ratio(spread.max)),
+    }
 }
 
 /// `0.77–0.81 in 3 rounds`.

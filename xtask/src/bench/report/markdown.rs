@@ -57,7 +57,7 @@ fn table_of_works(out: &mut String, run: &Run, works: &[Judged<'_>]) {
 }
 
 fn cell(cell: &Cell) -> String {
-    let text = escaped(&cell.text);
+    let text = escaped(&cell.whole());
     let text = if cell.best { format!("**{text}**") } else { text };
     match cell.note {
         Some(note) => format!("{text} [{note}]"),
@@ -107,7 +107,8 @@ fn spread(standing: &Standing<'_>, figure: Figure) -> String {
 
 fn percentiles(out: &mut String, judged: &Judged<'_>) {
     let curves = latency::curves(judged);
-    if curves.is_empty() {
+    // Where the works' own figures have percentiles, those of each round are in the table above.
+    if curves.is_empty() || judged.figures().contains(&Figure::LatencyP50Us) {
         return;
     }
     line(out, format_args!("Latency of all rounds together, in µs:\n"));

@@ -25,6 +25,8 @@ pub(super) struct Overview {
 #[derive(Default)]
 pub(super) struct Cell {
     pub(super) text: String,
+    /// More of it, less prominent.
+    pub(super) small: String,
     /// Its number among the notes.
     pub(super) note: Option<usize>,
     /// Of the best other peer.
@@ -78,44 +80,55 @@ fn row(judged: &Judged<'_>, baseline: bool, notes: &mut Vec<String>) -> Vec<Cell
                 .as_ref()
                 .and_then(|why| note(format!("{} {}: {why}.", work.id, standing.peer.id))),
             best: judged.is_best(standing),
-            words: false,
+            ..Cell::default()
         });
     }
     row.push(match &judged.ratio {
-        Ok(ratio) => Cell { text: shown(ratio), ..Cell::default() },
-        Err(why) => Cell {
-            text: "refused".to_owned(),
-            note: note(format!("{}: no ratio. {}.", work.id, capitalised(why))),
+        Ok(ratio) => ratio_cell(ratio),
+        Err(why) => refused(note(format!("{}: no ratio. {}.", work.id, capitalised(why)))),
+    });
+    row.push(match judged.aim() {
+        Some((aim, verdict)) => Cell {
+            text: format!("≤ {}", label::ratio(aim)),
+            small: aim_word(verdict).to_owned(),
             ..Cell::default()
         },
+        None => nothing(),
     });
-    let aim =
-        judged.aim().map(|(aim, verdict)| format!("≤ {} {}", label::ratio(aim), aim_word(verdict)));
-    row.push(Cell { text: aim.unwrap_or_else(|| "—".to_owned()), ..Cell::default() });
     if baseline {
         row.push(match &judged.to_baseline {
-            Some(Ok(ratio)) => Cell { text: shown(ratio), ..Cell::default() },
-            Some(Err(why)) => Cell {
-                text: "refused".to_owned(),
-                note: note(format!("{}: no ratio to the baseline. {}.", work.id, capitalised(why))),
-                ..Cell::default()
-            },
-            None => Cell { text: "—".to_owned(), ..Cell::default() },
+            Some(Ok(ratio)) => ratio_cell(ratio),
+            Some(Err(why)) => refused(note(format!(
+                "{}: no ratio to the baseline. {}.",
+                work.id,
+                capitalised(why)
+            ))),
+            None => nothing(),
         });
     }
     row
 }
 
-fn shown(ratio: &Ratio) -> String {
-    let spread = &ratio.spread;
-    match spread.rounds.len() {
-        1 => label::ratio(spread.median),
-        _ => format!(
-            "{} ({}–{})",
-            label::ratio(spread.median),
-            label::ratio(spread.min),
-            label::ratio(spread.max)
-        ),
+fn ratio_cell(ratio: &Ratio) -> Cell {
+    Cell {
+        text: label::ratio(ratio.spread.median),
+        small: label::ratio_ends(&ratio.spread),
+        ..Cell::default()
+    }
+}
+
+fn refused(note: Option<usize>) -> Cell {
+    Cell { text: "refused".to_owned(), note, ..Cell::default() }
+}
+
+fn nothing() -> Cell {
+    Cell { text: "—".to_owned(), ..Cell::default() }
+}
+
+impl Cell {
+    /// In one line.
+    pub(super) fn whole(&self) -> String {
+        format!("{} {}", self.text, self.small).trim_end().to_owned()
     }
 }
 
@@ -165,18 +178,28 @@ pub(super) fn verdict(judged: &Judged<'_>) -> String {
     match &judged.ratio {
         Err(why) => format!("no ratio, since {why}"),
         Ok(ratio) => format!(
-            "{} × {}, the best other peer ({})",
+            "{} × {}, the best other peer ({}){}",
             label::ratio(ratio.spread.median),
             ratio.to,
-            label::ratio_range(&ratio.spread)
+            label::ratio_range(&ratio.spread),
+            flattered(judged)
         ),
+    }
+}
+
+/// A win over those who are left is to name those who might have won.
+fn flattered(judged: &Judged<'_>) -> String {
+    let out = judged.standings.iter().filter(|standing| standing.flatters);
+    match out.map(|standing| standing.peer.id.as_str()).collect::<Vec<_>>() {
+        none if none.is_empty() => String::new(),
+        some => format!(", with {} left out", some.join(", ")),
     }
 }
 
 fn aim(judged: &Judged<'_>) -> Option<String> {
     let (aim, verdict) = judged.aim()?;
     let had = match &judged.ratio {
-        Ok(ratio) => format!(", {}", shown(ratio)),
+        Ok(ratio) => format!(", {}", ratio_cell(ratio).whole()),
         Err(_) => String::new(),
     };
     let verdict = match verdict {

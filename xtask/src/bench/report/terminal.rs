@@ -38,8 +38,8 @@ pub(super) fn report(run: &Run) -> String {
 fn text(cell: &Cell) -> String {
     let best = if cell.best { "*" } else { "" };
     match cell.note {
-        Some(note) => format!("{best}{} [{note}]", cell.text),
-        None => format!("{best}{}", cell.text),
+        Some(note) => format!("{best}{} [{note}]", cell.whole()),
+        None => format!("{best}{}", cell.whole()),
     }
 }
 

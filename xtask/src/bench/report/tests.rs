@@ -188,3 +188,27 @@ fn what_is_written_can_be_read_again() {
     assert_eq!(html::page(&again), read("report.html"));
     std::fs::remove_dir_all(&directory).unwrap();
 }
+
+#[test]
+fn percentiles_are_of_all_rounds_together() {
+    let mut run = run(&[("portcullis", &[1.0, 1.0]), ("nginx", &[2.0, 2.0])]);
+    change(&mut run, "portcullis", |sample| {
+        let slow = if sample.round == 1 { 5_000 } else { 300 };
+        sample.latency_us = vec![(100, 49), (slow, 1)];
+    });
+    change(&mut run, "nginx", |sample| sample.latency_us = vec![(100, 49)]);
+    let works = judge_all(&run);
+    let curves = super::latency::curves(&works[0]);
+    assert_eq!(curves.len(), 1, "98 units of nginx tell no distribution");
+    let percentiles = [0.5, 0.98, 0.99, 0.999].map(|quantile| curves[0].at(quantile));
+    assert_eq!(percentiles, [Some(100), Some(100), Some(300), None]);
+    assert_eq!(curves[0].slowest(), 5_000);
+}
+
+#[test]
+fn a_run_without_anything_has_a_report() {
+    for run in [Run::default(), Run { works: vec![Work::default()], ..Run::default() }] {
+        assert!(html::page(&run).contains("</html>"));
+        assert!(!markdown::report(&run).is_empty() && !terminal::report(&run).is_empty());
+    }
+}

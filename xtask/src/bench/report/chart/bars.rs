@@ -17,7 +17,7 @@ const BAR: f64 = 20.0;
 const AXIS: f64 = 46.0;
 const LETTER: f64 = 8.0;
 /// Right of the bars: median and ends.
-const VALUES: f64 = 190.0;
+const VALUES: f64 = 224.0;
 
 pub(in crate::bench::report) fn bars(judged: &Judged<'_>) -> Element {
     let rows = ranked(judged);
@@ -168,9 +168,9 @@ fn values(
     let figure = judged.work.primary;
     let ours = if standing.role == Role::Ours { " strong" } else { "" };
     let median = label::value(figure, spread.median);
-    let x = WIDTH - VALUES + 78.0;
+    let x = WIDTH - VALUES + 86.0;
     [
         text(&format!("value{ours}"), (x, middle + 4.5), "end", &median),
-        text("muted", (x + 12.0, middle + 4.5), "start", &label::range(figure, spread)),
+        text("muted", (x + 10.0, middle + 4.5), "start", &label::range(figure, spread)),
     ]
 }

@@ -94,7 +94,7 @@ impl Plot {
 
     fn grid(&self) -> Vec<Element> {
         let mut grid = Vec::new();
-        let many = self.us.ticks.len() > 10;
+        let many = self.us.ticks.len() > 14;
         for us in &self.us.ticks {
             let y = BOTTOM - (BOTTOM - TOP) * self.us.place(*us);
             grid.push(line("grid", (LEFT, y), (RIGHT, y)));

@@ -58,10 +58,13 @@ fn where_more_is_better_the_ratio_is_turned_over() {
     assert_eq!(ratio_of(&run).unwrap().spread.median, 0.5);
 }
 
+/// Else a proxy would gain by failing in the rounds that go badly.
 #[test]
-fn rounds_that_only_one_has_are_not_compared() {
-    let run = run(&[("ours", &[1.0, 1.0]), ("nginx", &[2.0, 2.0, 9.0])]);
-    assert_eq!(ratio_of(&run).unwrap().spread.rounds, [0.5, 0.5]);
+fn who_misses_a_round_is_left_out() {
+    let shorter = run(&[("ours", &[1.0, 1.0]), ("nginx", &[2.0, 2.0]), ("caddy", &[2.0])]);
+    assert_eq!(left_out(&shorter, "caddy").as_deref(), Some("1 of 2 rounds measured"));
+    let ours = run(&[("ours", &[1.0]), ("nginx", &[2.0, 2.0])]);
+    assert_eq!(ratio_of(&ours).unwrap_err(), "ours: 1 of 2 rounds measured");
 }
 
 #[test]
@@ -162,7 +165,8 @@ fn a_peer_is_left_out_that_did_not_do_the_same_in_every_round() {
 
 #[test]
 fn a_peer_is_left_out_of_which_nothing_is_known() {
-    let faults: [(fn(&mut Sample), &str); 3] = [
+    type Fault = fn(&mut Sample);
+    let faults: [(Fault, &str); 3] = [
         (|sample| sample.units = 0, "a round without a single unit done"),
         (|sample| sample.done.clear(), "not known what was done"),
         (|sample| sample.figures.clear(), "a round without CPU µs per handshake"),
@@ -188,6 +192,8 @@ fn an_aim_is_judged_by_median_and_by_every_round() {
         assert_eq!(verdict(&run), expected, "{aim}");
     }
     change(&mut run, "ours", |sample| sample.errors = 1);
+    assert_eq!(verdict(&run), Aim::Missed, "who fails has not reached it");
+    run.works[0].samples.retain(|sample| sample.peer != "ours");
     assert_eq!(verdict(&run), Aim::NotJudged);
 }
 
