@@ -64,8 +64,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_delimiter = ',')]
     pub(crate) cpu: Vec<usize>,
     /// For how long, in seconds.
-    #[arg(long, default_value_t = 5)]
-    pub(crate) seconds: u64,
+    #[arg(long, default_value_t = 5.0, value_parser = seconds)]
+    pub(crate) seconds: f64,
     /// Ends sooner, after so many units.
     #[arg(long, default_value_t = u64::MAX)]
     pub(crate) units: u64,
@@ -79,8 +79,8 @@ pub(crate) struct Arguments {
     pub(crate) tolerate: bool,
     /// Connections, pools and caches become as they will be for so long before it counts, in
     /// seconds.
-    #[arg(long, default_value_t = 1)]
-    pub(crate) warm_up_seconds: u64,
+    #[arg(long, default_value_t = 1.0, value_parser = seconds)]
+    pub(crate) warm_up_seconds: f64,
     /// Processes whose CPU time is counted, with their descendants.
     #[arg(long, value_delimiter = ',')]
     pub(crate) pid: Vec<u32>,
@@ -130,5 +130,13 @@ fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if rate.is_finite() && rate > 0.0 => Ok(rate),
         _ => Err("not a number above 0".to_owned()),
+    }
+}
+
+/// Up to a day, so that it is a time.
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(seconds),
+        _ => Err("not a number from 0 to 86400".to_owned()),
     }
 }

@@ -66,13 +66,13 @@ fn generate(arguments: &Arguments) -> Result<String> {
 
 fn run(team: &mut Team, plan: &Plan, arguments: &Arguments) -> Result<Report> {
     team.order(Order::Prepare)?;
-    if arguments.warm_up_seconds > 0 {
-        team.order(Order::Run(Duration::from_secs(arguments.warm_up_seconds)))?;
+    if arguments.warm_up_seconds > 0.0 {
+        team.order(Order::Run(Duration::from_secs_f64(arguments.warm_up_seconds)))?;
     }
     // Between two orders all loops rest: what is counted begins and ends with nothing in flight.
     let meter = Meter::start(&arguments.pid)?;
     let begun = Instant::now();
-    let tally = team.order(Order::Run(Duration::from_secs(arguments.seconds)))?;
+    let tally = team.order(Order::Run(Duration::from_secs_f64(arguments.seconds)))?;
     Ok(Report::new(plan, &tally, begun.elapsed(), &meter.stop()))
 }
 
