@@ -1,120 +1,92 @@
-//! Puts a closed loop of load on a TLS server and counts what came back, and what that cost the
-//! server.
-#![expect(clippy::print_stdout, reason = "the result goes to standard output")]
+//! Puts load on a TLS server, verifies all that comes back, and counts what that cost the server
+//! and what it cost us.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is its output")]
 
+mod arguments;
+mod body;
 mod cpu;
-mod load;
+mod hello;
+mod http1;
+mod http2;
+mod lane;
+mod pace;
+mod plan;
+mod process;
+mod report;
+mod response;
+mod schedule;
+mod tally;
+mod team;
+mod timer;
 mod tls;
 
 use std::{
-    net::SocketAddr,
-    path::PathBuf,
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    io::Read as _,
+    process::ExitCode,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use clap::{Parser, ValueEnum};
-use rustls::pki_types::ServerName;
+use anyhow::Result;
+use clap::Parser as _;
 
-/// Puts a closed loop of load on a TLS server.
-#[derive(Debug, Parser)]
-struct Arguments {
-    /// What a unit of work is.
-    #[arg(value_enum)]
-    work: Work,
-    /// The server.
-    #[arg(long)]
-    address: SocketAddr,
-    /// The name asked for and verified; in it, `{}` stands for a number.
-    #[arg(long)]
-    name: String,
-    /// How many numbers there are for `{}`, from 0. Connections take the names in turn.
-    #[arg(long, default_value_t = 1)]
-    names: usize,
-    /// What is asked for.
-    #[arg(long, default_value = "/")]
-    path: String,
-    /// Length of the body that every response must have, in bytes.
-    #[arg(long, default_value_t = 0)]
-    body_bytes: usize,
-    /// Roots of the server's certificate, PEM.
-    #[arg(long)]
-    ca: PathBuf,
-    /// Our certificate, PEM.
-    #[arg(long)]
-    cert: PathBuf,
-    /// Its key, PEM.
-    #[arg(long)]
-    key: PathBuf,
-    /// Loops side by side.
-    #[arg(long, default_value_t = 50)]
-    connections: usize,
-    /// For how long, in seconds.
-    #[arg(long, default_value_t = 5)]
-    seconds: u64,
-    /// Ends sooner, after so many units.
-    #[arg(long, default_value_t = u64::MAX)]
-    units: u64,
-    /// Connections, pools and caches become as they will be for so long before it counts, in
-    /// seconds.
-    #[arg(long, default_value_t = 1)]
-    warm_up_seconds: u64,
-    /// Processes whose CPU time is counted, with their children.
-    #[arg(long, value_delimiter = ',')]
-    pid: Vec<u32>,
-}
+use crate::{
+    arguments::{Arguments, Work},
+    cpu::Meter,
+    plan::Plan,
+    report::Report,
+    tally::Tally,
+    team::{Order, Team},
+};
 
-/// What a unit of work is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Work {
-    /// A request on a connection that stays.
-    KeepAlive,
-    /// A connection with a full handshake, and one request.
-    FullHandshake,
-    /// A connection with a resumed handshake, and one request.
-    ResumedHandshake,
-    /// A connection that is refused for the name it asks for.
-    Refused,
-}
-
-fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
-    let plan = load::Plan {
-        work: arguments.work,
-        address: arguments.address,
-        hosts: hosts(&arguments)?,
-        next_host: AtomicUsize::new(0),
-        max_units: arguments.units,
-        units: AtomicU64::new(0),
-        body_bytes: arguments.body_bytes,
-        config: tls::client(&arguments.ca, &arguments.cert, &arguments.key, arguments.work)?,
-    };
-    plan.run(arguments.connections, Duration::from_secs(arguments.warm_up_seconds))?;
-    plan.units.store(0, Ordering::Relaxed);
-    let before = cpu::used_by(&arguments.pid)?;
-    let begun = Instant::now();
-    let done = plan.run(arguments.connections, Duration::from_secs(arguments.seconds))?;
-    let took = begun.elapsed();
-    let used = cpu::used_by(&arguments.pid)? - before;
-    print!(
-        "{:?} units={} resumed={} per_s={:.0}",
-        arguments.work,
-        done.units,
-        done.resumed,
-        done.units as f64 / took.as_secs_f64(),
-    );
-    if !arguments.pid.is_empty() {
-        print!(" cpu_us_per_unit={:.2}", used.as_secs_f64() * 1e6 / done.units as f64);
+fn main() -> ExitCode {
+    match generate(&Arguments::parse()) {
+        Ok(report) => {
+            println!("{report}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
     }
-    println!();
-    Ok(())
 }
 
-fn hosts(arguments: &Arguments) -> anyhow::Result<Vec<load::Host>> {
-    let host = |number: usize| {
-        let name = arguments.name.replace("{}", &number.to_string());
-        let request = format!("GET {} HTTP/1.1\r\nHost: {name}\r\n\r\n", arguments.path);
-        Ok(load::Host { name: ServerName::try_from(name)?, request })
+fn generate(arguments: &Arguments) -> Result<String> {
+    process::pin(&arguments.cpu)?;
+    process::allow_many_sockets();
+    let plan = Arc::new(Plan::new(arguments)?);
+    let mut team = Team::start(&plan, arguments.threads)?;
+    let report = match arguments.work {
+        Work::Hold => hold(&mut team, &plan, arguments)?,
+        _ => run(&mut team, &plan, arguments)?,
     };
-    (0..arguments.names.max(1)).map(host).collect()
+    Ok(serde_json::to_string(&report)?)
+}
+
+fn run(team: &mut Team, plan: &Plan, arguments: &Arguments) -> Result<Report> {
+    team.order(Order::Prepare)?;
+    if arguments.warm_up_seconds > 0.0 {
+        team.order(Order::Run(Duration::from_secs_f64(arguments.warm_up_seconds)))?;
+    }
+    // Between two orders all loops rest: what is counted begins and ends with nothing in flight.
+    let meter = Meter::start(&arguments.pid)?;
+    let begun = Instant::now();
+    let tally = team.order(Order::Run(Duration::from_secs_f64(arguments.seconds)))?;
+    Ok(Report::new(plan, &tally, begun.elapsed(), &meter.stop()))
+}
+
+/// The units are the connections that still lived at the end.
+fn hold(team: &mut Team, plan: &Plan, arguments: &Arguments) -> Result<Report> {
+    let meter = Meter::start(&arguments.pid)?;
+    let begun = Instant::now();
+    let opened = team.order(Order::Prepare)?;
+    println!("{}", serde_json::json!({ "held": opened.units }));
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    let mut tally =
+        Tally { handshakes: opened.handshakes, resumed: opened.resumed, ..Tally::new() };
+    tally.errors = opened.errors;
+    tally.first_error = opened.first_error;
+    tally.add(team.order(Order::Run(Duration::ZERO))?);
+    Ok(Report::new(plan, &tally, begun.elapsed(), &meter.stop()))
 }

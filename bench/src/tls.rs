@@ -1,36 +1,125 @@
 //! The client's side of TLS.
 
-use std::{path::Path, sync::Arc};
+use std::{net::SocketAddr, path::Path, sync::Arc};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use rustls::{
-    ClientConfig, RootCertStore,
+    CipherSuite, ClientConfig, ClientConnection, HandshakeKind, RootCertStore,
     client::Resumption,
-    crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    version::TLS13,
+    crypto::{CryptoProvider, ring},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+    version::{TLS12, TLS13},
+};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use crate::{
+    arguments::{Arguments, Protocol, TlsVersion},
+    tally::Terms,
 };
 
-use crate::Work;
+/// A connection to the server.
+pub(crate) type Stream = TlsStream<TcpStream>;
 
-/// TLS 1.3 with a client certificate; X25519 and AES-128-GCM, so that every server does the same
-/// work.
-pub(crate) fn client(ca: &Path, cert: &Path, key: &Path, work: Work) -> Result<Arc<ClientConfig>> {
-    let mut roots = RootCertStore::empty();
-    for root in CertificateDer::pem_file_iter(ca)? {
-        roots.add(root?)?;
+/// A client certificate; X25519 and AES-128-GCM, so that every server does the same work; nothing
+/// is resumed.
+pub(crate) fn client(arguments: &Arguments) -> Result<ClientConfig> {
+    let version = match arguments.tls {
+        TlsVersion::Tls12 => &TLS12,
+        TlsVersion::Tls13 => &TLS13,
+    };
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider(arguments.tls)))
+        .with_protocol_versions(&[version])?
+        .with_root_certificates(roots(&arguments.ca)?)
+        .with_client_auth_cert(chain(&arguments.cert)?, key(&arguments.key)?)?;
+    config.alpn_protocols = match arguments.protocol {
+        Protocol::Http1 => vec![b"http/1.1".to_vec()],
+        Protocol::Http2 => vec![b"h2".to_vec()],
+    };
+    config.resumption = Resumption::disabled();
+    Ok(config)
+}
+
+/// The same with a store of its own for tickets of that many names.
+pub(crate) fn resuming(config: &ClientConfig, names: usize) -> Arc<ClientConfig> {
+    // The store forgets a name before it is full.
+    let resumption = Resumption::in_memory_sessions(names.saturating_mul(2).max(4));
+    let mut config = config.clone();
+    config.resumption = resumption;
+    Arc::new(config)
+}
+
+/// A complete handshake.
+pub(crate) async fn connect(
+    address: SocketAddr,
+    name: &ServerName<'static>,
+    config: &Arc<ClientConfig>,
+) -> Result<(Stream, Terms)> {
+    let socket = TcpStream::connect(address).await.context("cannot connect")?;
+    socket.set_nodelay(true)?;
+    let connector = TlsConnector::from(Arc::clone(config));
+    let stream = connector.connect(name.clone(), socket).await.context("no handshake")?;
+    let terms = terms(stream.get_ref().1);
+    Ok((stream, terms))
+}
+
+/// What the server must have agreed to; one that leaves ALPN out means HTTP/1.1.
+pub(crate) fn speaks(stream: &Stream, protocol: Protocol) -> bool {
+    match (stream.get_ref().1.alpn_protocol(), protocol) {
+        (None | Some(b"http/1.1"), Protocol::Http1) => true,
+        (alpn, Protocol::Http2) => alpn == Some(b"h2"),
+        _ => false,
     }
-    let chain = CertificateDer::pem_file_iter(cert)?.collect::<Result<_, _>>()?;
+}
+
+/// A ClientHello as it goes over the wire.
+pub(crate) fn hello(config: &Arc<ClientConfig>, name: &ServerName<'static>) -> Result<Vec<u8>> {
+    let mut client = ClientConnection::new(Arc::clone(config), name.clone())?;
+    let mut hello = Vec::new();
+    while client.wants_write() {
+        client.write_tls(&mut hello)?;
+    }
+    Ok(hello)
+}
+
+fn provider(version: TlsVersion) -> CryptoProvider {
+    let suites = [
+        CipherSuite::TLS13_AES_128_GCM_SHA256,
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    ];
     let mut provider = ring::default_provider();
-    provider.cipher_suites = vec![ring::cipher_suite::TLS13_AES_128_GCM_SHA256];
+    provider.cipher_suites.retain(|suite| suites.contains(&suite.suite()));
     provider.kx_groups = vec![ring::kx_group::X25519];
-    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
-        .with_protocol_versions(&[&TLS13])?
-        .with_root_certificates(roots)
-        .with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(key)?)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    if work != Work::ResumedHandshake {
-        config.resumption = Resumption::disabled();
+    if version == TlsVersion::Tls12 {
+        // There, the groups are also the curves that certificates may have (RFC 8422, section 5.1).
+        provider.kx_groups.push(ring::kx_group::SECP256R1);
     }
-    Ok(Arc::new(config))
+    provider
+}
+
+fn roots(path: &Path) -> Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for root in chain(path)? {
+        roots.add(root)?;
+    }
+    Ok(roots)
+}
+
+fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let certificates = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    certificates.with_context(|| format!("no certificates in {}", path.display()))
+}
+
+fn key(path: &Path) -> Result<PrivateKeyDer<'static>> {
+    PrivateKeyDer::from_pem_file(path).with_context(|| format!("no key in {}", path.display()))
+}
+
+fn terms(client: &ClientConnection) -> Terms {
+    Terms {
+        version: client.protocol_version(),
+        suite: client.negotiated_cipher_suite().map(|suite| suite.suite()),
+        group: client.negotiated_key_exchange_group().map(|group| group.name()),
+        resumed: client.handshake_kind() == Some(HandshakeKind::Resumed),
+    }
 }

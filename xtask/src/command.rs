@@ -62,7 +62,13 @@ pub(crate) fn shown(command: &Command) -> String {
 
 /// Whether a program of this name can be run.
 pub(crate) fn is_installed(program: &str) -> bool {
-    env::split_paths(&search_path()).any(|directory| directory.join(program).is_file())
+    path_of(program).is_some()
+}
+
+/// Where the program of this name is.
+pub(crate) fn path_of(program: &str) -> Option<PathBuf> {
+    let path = search_path();
+    env::split_paths(&path).map(|place| place.join(program)).find(|place| place.is_file())
 }
 
 /// Whether this runs as root: the kernel gives `/proc/self` to the effective user.

@@ -30,9 +30,8 @@ enum Xtask {
     Demo(demo::Options),
     /// Build the proxy to deploy: two builds, with a run between them that the second learns from.
     Dist,
-    /// Measure what the proxy costs and saves.
-    #[command(subcommand)]
-    Bench(bench::Work),
+    /// Measure the proxy and its peers on the same work, side by side.
+    Bench(bench::Bench),
     /// Build the kernel programs into `ebpf/steer.bpf.o`, which the proxy carries.
     Ebpf(ebpf::Options),
     /// Run libFuzzer on the parsers of what comes from the network and the configuration.
@@ -44,7 +43,7 @@ fn main() -> ExitCode {
         Xtask::Test => test::run_all(),
         Xtask::Demo(options) => demo::run(&options),
         Xtask::Dist => dist::run(),
-        Xtask::Bench(work) => bench::run(&work),
+        Xtask::Bench(bench) => bench::run(&bench),
         Xtask::Ebpf(options) => ebpf::run_with(&options),
         Xtask::Fuzz(options) => fuzz::run_with(&options),
     };

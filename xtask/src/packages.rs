@@ -35,12 +35,27 @@ pub(crate) const DEMO: &[Package] = &[OPENSSL, CURL, MKCERT];
 /// What `cargo xtask dist` needs: the peers of the run, and what reads its profile.
 pub(crate) const DIST: &[Package] = &[CURL, MKCERT, NGINX, LLVM];
 
-/// What `cargo xtask bench` needs.
+/// What `cargo xtask bench` needs; nginx is the upstream too.
 pub(crate) const BENCH: &[Package] = &[
+    OPENSSL,
     MKCERT,
     NGINX,
     Package { name: "iproute2", probe: Probe::Program("ip") },
     Package { name: "bpftool", probe: Probe::Program("bpftool") },
+];
+
+/// A peer that it can do without.
+pub(crate) const HAPROXY: &[Package] =
+    &[Package { name: "haproxy", probe: Probe::Program("haproxy") }];
+
+/// What counts system calls, which it can do without.
+pub(crate) const PERF: &[Package] =
+    &[Package { name: "linux-perf", probe: Probe::Program("perf") }];
+
+/// What building the peer by pingora needs.
+pub(crate) const PINGORA: &[Package] = &[
+    Package { name: "cmake", probe: Probe::Program("cmake") },
+    Package { name: "gcc", probe: Probe::Program("gcc") },
 ];
 
 /// What the tests need: the peers they run against.
@@ -92,6 +107,11 @@ pub(crate) fn ensure(packages: &[Package]) -> Result<()> {
         Some(package) => bail!("{} is installed, but what it brings is not there", package.name),
         None => Ok(()),
     }
+}
+
+/// Why something is missing, with the command that would change that.
+pub(crate) fn how_to_get(name: &str) -> String {
+    format!("not installed; it comes with: {}", apt_line(&[name]))
 }
 
 fn install(names: &[&str]) -> Result<()> {

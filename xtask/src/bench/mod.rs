@@ -1,27 +1,51 @@
-//! `cargo xtask bench`: what the proxy costs and saves, measured here and now.
+//! `cargo xtask bench`: what the proxy costs and saves next to its peers, measured here and now.
+//!
+//! `suite` is the run from begin to end; `works` says what is measured, `peers` on what, `lab` what
+//! stands around it, and `report` what came of it.
 
+mod conditions;
+mod generator;
+mod install;
+mod lab;
 mod model;
 mod namespace;
+mod peers;
+mod pin;
+mod processes;
 mod prometheus;
 mod report;
 mod steering;
+mod suite;
+mod template;
+mod works;
 
 use anyhow::Result;
 
 use crate::packages;
 
-/// What to measure.
+/// The proxy and its peers on the same work, or a closer look at a part.
+#[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Bench {
+    #[command(subcommand)]
+    part: Option<Part>,
+    #[command(flatten)]
+    options: suite::Options,
+}
+
+/// A closer look.
 #[derive(clap::Subcommand)]
-pub(crate) enum Work {
+enum Part {
     /// Steering in the kernel, by hand-off, and none: upstream connections, and CPU for each
     /// connection. As root; runs in a network namespace of its own.
     Steering(steering::Options),
 }
 
-/// Measures and prints tables in Markdown.
-pub(crate) fn run(work: &Work) -> Result<()> {
+/// Measures and reports.
+pub(crate) fn run(bench: &Bench) -> Result<()> {
     packages::ensure(packages::BENCH)?;
-    match work {
-        Work::Steering(options) => namespace::enter(|| steering::run(options)),
+    match &bench.part {
+        Some(Part::Steering(options)) => namespace::enter(|| steering::run(options)),
+        None => suite::run(&bench.options),
     }
 }

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
 
-use super::prometheus::sum;
+use super::{namespace::always_send_syn_cookies, prometheus::sum};
 use crate::{
     admin,
     command::{command, root, shown, target},
@@ -61,6 +61,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
     fs::create_dir_all(&directory)?;
     let mut rig = Rig::prepare(&directory)?;
     let _upstream = rig.start_upstream()?;
+    let _cookies = always_send_syn_cookies()?;
     let _statistics = ProgramStatistics::switch_on()?;
     let mut rounds: Vec<Vec<Measured>> = MODES.iter().map(|_| Vec::new()).collect();
     for round in 1..=options.rounds {
@@ -112,11 +113,11 @@ fn measure(
     let all = sum(&metrics, "portcullis_upstream_requests_total", "");
     ensure!(all > 0.0, "no request has reached the upstream");
     Ok(Measured {
-        cpu_us: value(&loaded, "cpu_us_per_unit")?,
+        cpu_us: cpu_us_per_unit(&loaded)?,
         upstream_connections: sum(&metrics, "portcullis_upstream_connects_total", ""),
         upstream_handshakes: sum(&metrics, "portcullis_upstream_tls_handshakes_total", ""),
         reused: 1.0 - fresh / all,
-        refusal_cpu_us: value(&refused, "cpu_us_per_unit")?,
+        refusal_cpu_us: cpu_us_per_unit(&refused)?,
         program_ns,
     })
 }
@@ -128,9 +129,13 @@ fn output(load: &mut std::process::Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn value(said: &str, name: &str) -> Result<f64> {
-    let of = |word: &str| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok();
-    said.split_whitespace().find_map(of).with_context(|| format!("no {name} in: {said}"))
+fn cpu_us_per_unit(said: &str) -> Result<f64> {
+    let result: serde_json::Value = serde_json::from_str(said.trim())
+        .with_context(|| format!("not the load generator's result: {said}"))?;
+    let number = |name| result[name].as_f64().with_context(|| format!("no {name} in: {said}"));
+    let units = number("units")?;
+    ensure!(units > 0.0, "no unit has succeeded");
+    Ok(number("proxy_cpu_us")? / units)
 }
 
 /// `kernel.bpf_stats_enabled` while this lives: the kernel then times every program.
@@ -202,10 +207,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_read_from_what_the_load_generator_says() {
-        let said = "Refused units=3 resumed=0 per_s=1 cpu_us_per_unit=12.50\n";
-        assert_eq!(value(said, "cpu_us_per_unit").unwrap(), 12.5);
-        assert!(value(said, "cpu").is_err());
+    fn the_cpu_time_of_a_unit_is_read_from_what_the_load_generator_says() {
+        let said = "{\"units\":4,\"proxy_cpu_us\":50.0}\n";
+        assert_eq!(cpu_us_per_unit(said).unwrap(), 12.5);
+        assert!(cpu_us_per_unit("{\"units\":0,\"proxy_cpu_us\":50.0}").is_err());
+        assert!(cpu_us_per_unit("{\"units\":4,\"proxy_cpu_us\":null}").is_err());
     }
 
     #[test]

@@ -1,0 +1,99 @@
+//! What all loops do.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use http::Request;
+use rustls::{ClientConfig, pki_types::ServerName};
+
+use crate::{
+    arguments::{Arguments, Protocol, Work},
+    body::Expected,
+    pace::Units,
+    tls,
+};
+
+/// Shared by all threads.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) work: Work,
+    pub(crate) address: SocketAddr,
+    pub(crate) protocol: Protocol,
+    /// In all threads.
+    pub(crate) connections: usize,
+    /// On each connection.
+    pub(crate) streams: usize,
+    pub(crate) threads: usize,
+    pub(crate) rate: Option<f64>,
+    pub(crate) tolerate: bool,
+    pub(crate) config: Arc<ClientConfig>,
+    pub(crate) expected: Expected,
+    /// Where the time is over before, so many units end a period.
+    pub(crate) max_units: u64,
+    pub(crate) units: Arc<Units>,
+    hosts: Vec<Host>,
+    next_host: AtomicUsize,
+}
+
+/// A name that the server has, and a request to it.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) name: ServerName<'static>,
+    pub(crate) http1: Bytes,
+    pub(crate) http2: Request<()>,
+    /// The server cannot tell it from a new one, and it costs us no key exchange.
+    pub(crate) hello: Vec<u8>,
+}
+
+impl Plan {
+    /// Of the command line.
+    pub(crate) fn new(arguments: &Arguments) -> Result<Self> {
+        let config = Arc::new(tls::client(arguments)?);
+        let bytes = (!arguments.any_body).then_some(arguments.body_bytes);
+        let hosts = (0..arguments.names.max(1)).map(|number| host(arguments, &config, number));
+        Ok(Self {
+            work: arguments.work,
+            address: arguments.address,
+            protocol: arguments.protocol,
+            connections: arguments.connections.get(),
+            streams: arguments.streams.get(),
+            threads: arguments.threads.get(),
+            rate: arguments.rate,
+            tolerate: arguments.tolerate,
+            hosts: hosts.collect::<Result<_>>()?,
+            next_host: AtomicUsize::new(0),
+            config,
+            expected: Expected::new(bytes, arguments.body_sha256.as_deref())?,
+            max_units: arguments.units,
+            units: Arc::default(),
+        })
+    }
+
+    /// The next in turn.
+    pub(crate) fn host(&self) -> Result<&Host> {
+        let turn = self.next_host.fetch_add(1, Ordering::Relaxed);
+        self.hosts.get(turn % self.hosts.len().max(1)).context("no host")
+    }
+
+    /// All of them.
+    pub(crate) fn hosts(&self) -> &[Host] {
+        &self.hosts
+    }
+}
+
+fn host(arguments: &Arguments, config: &Arc<ClientConfig>, number: usize) -> Result<Host> {
+    let name = arguments.name.replace("{}", &number.to_string());
+    let path = &arguments.path;
+    let http1 = Bytes::from(format!("GET {path} HTTP/1.1\r\nHost: {name}\r\n\r\n"));
+    let http2 = Request::get(format!("https://{name}{path}")).body(())?;
+    let name = ServerName::try_from(name)?;
+    let hello = tls::hello(config, &name)?;
+    Ok(Host { name, http1, http2, hello })
+}

@@ -1,0 +1,230 @@
+//! A parser of HTTP/1 responses to GET (RFC 9112), fed as bytes arrive.
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+/// Of a head, and of a line between chunks.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+
+/// A response that is arriving.
+#[derive(Debug)]
+pub(crate) struct Response {
+    state: State,
+    /// What has come of a head or of a line between chunks.
+    partial: Vec<u8>,
+    head: Head,
+}
+
+/// What a head says that matters here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) status: u16,
+    /// HTTP/1.0 otherwise.
+    pub(crate) is_http11: bool,
+    /// The server will end the connection behind this response.
+    pub(crate) closes: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Head,
+    Body { left: u64 },
+    BodyUntilEnd,
+    ChunkSize,
+    Chunk { left: u64 },
+    ChunkEnd,
+    Trailers,
+    Complete,
+}
+
+/// How the body is delimited (RFC 9112, section 6.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    Length(u64),
+    Chunked,
+    UntilEnd,
+}
+
+impl Response {
+    /// One of which nothing has come.
+    pub(crate) fn new() -> Self {
+        Self { state: State::Head, partial: Vec::new(), head: Head::default() }
+    }
+
+    /// Takes bytes of the connection and hands on those of the body. Bytes behind the response are
+    /// an error: nobody asked for more.
+    pub(crate) fn push(
+        &mut self,
+        mut bytes: &[u8],
+        mut body: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        while !bytes.is_empty() {
+            bytes = match self.state {
+                State::Head => self.push_head(bytes)?,
+                State::Body { left } | State::Chunk { left } => {
+                    let (part, rest) = bytes.split_at(bytes.len().min(at_most_usize(left)));
+                    body(part)?;
+                    self.body_went_on(left - part.len() as u64);
+                    rest
+                }
+                State::BodyUntilEnd => {
+                    body(bytes)?;
+                    &[]
+                }
+                State::ChunkSize | State::ChunkEnd | State::Trailers => self.push_line(bytes)?,
+                State::Complete => bail!("{} bytes behind the response", bytes.len()),
+            };
+        }
+        Ok(())
+    }
+
+    /// Whether all of it is here.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.state == State::Complete
+    }
+
+    /// The connection has ended in good order, which ends a body of no stated length.
+    pub(crate) fn end(&mut self) -> Result<()> {
+        match self.state {
+            State::BodyUntilEnd => self.state = State::Complete,
+            State::Complete => {}
+            State::Head if self.partial.is_empty() => {
+                bail!("the connection ended without a response")
+            }
+            State::Head => bail!("the connection ended within a head"),
+            _ => bail!("the connection ended within a body"),
+        }
+        Ok(())
+    }
+
+    /// What the head says, once it is here.
+    pub(crate) fn head(&self) -> Option<Head> {
+        (self.state != State::Head).then_some(self.head)
+    }
+
+    fn push_head<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8]> {
+        let (head, rest) = if self.partial.is_empty()
+            && let Some(end) = end_of_head(bytes)
+        {
+            (parse_head(&bytes[..end])?, &bytes[end..])
+        } else {
+            let before = self.partial.len();
+            self.partial.extend_from_slice(bytes);
+            // Where it may have begun to end; not all of it again with each byte.
+            let seen = before.saturating_sub(3);
+            let Some(end) = end_of_head(&self.partial[seen..]).map(|end| seen + end) else {
+                ensure!(self.partial.len() < MAX_HEAD_BYTES, "an endless head");
+                return Ok(&[]);
+            };
+            let head = parse_head(&self.partial[..end])?;
+            self.partial.clear();
+            (head, &bytes[end - before..])
+        };
+        let framing;
+        (self.head, framing) = head;
+        self.state = match framing {
+            Framing::Length(0) => State::Complete,
+            Framing::Length(left) => State::Body { left },
+            Framing::Chunked => State::ChunkSize,
+            Framing::UntilEnd => State::BodyUntilEnd,
+        };
+        self.head.closes |= framing == Framing::UntilEnd;
+        Ok(rest)
+    }
+
+    fn body_went_on(&mut self, left: u64) {
+        self.state = match (self.state, left) {
+            (State::Body { .. }, 0) => State::Complete,
+            (State::Body { .. }, left) => State::Body { left },
+            (_, 0) => State::ChunkEnd,
+            (_, left) => State::Chunk { left },
+        };
+    }
+
+    fn push_line<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8]> {
+        let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
+            self.partial.extend_from_slice(bytes);
+            ensure!(self.partial.len() < MAX_HEAD_BYTES, "an endless line between chunks");
+            return Ok(&[]);
+        };
+        let (part, rest) = bytes.split_at(end + 1);
+        self.partial.extend_from_slice(part);
+        let line = self.partial.strip_suffix(b"\r\n").context("a line without CR")?;
+        self.state = match self.state {
+            State::ChunkSize => match chunk_size(line)? {
+                0 => State::Trailers,
+                left => State::Chunk { left },
+            },
+            State::ChunkEnd => {
+                ensure!(line.is_empty(), "a chunk is longer than its size");
+                State::ChunkSize
+            }
+            _ if line.is_empty() => State::Complete,
+            _ => State::Trailers,
+        };
+        self.partial.clear();
+        Ok(rest)
+    }
+}
+
+fn at_most_usize(left: u64) -> usize {
+    usize::try_from(left).unwrap_or(usize::MAX)
+}
+
+fn end_of_head(bytes: &[u8]) -> Option<usize> {
+    bytes.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4)
+}
+
+fn parse_head(bytes: &[u8]) -> Result<(Head, Framing)> {
+    let mut lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
+    let mut head = status_line(lines.next().unwrap_or_default())?;
+    let mut length = None;
+    let mut chunked = false;
+    for line in lines.filter(|line| !line.is_empty()) {
+        let colon = line.iter().position(|byte| *byte == b':').context("a field without colon")?;
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        if name.eq_ignore_ascii_case(b"content-length") {
+            let text = std::str::from_utf8(value)?;
+            let value = text.parse().with_context(|| format!("Content-Length: {text}"))?;
+            ensure!(length.is_none_or(|before| before == value), "two lengths");
+            length = Some(value);
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            ensure!(value.eq_ignore_ascii_case(b"chunked"), "another transfer coding than chunked");
+            chunked = true;
+        } else if name.eq_ignore_ascii_case(b"connection") {
+            let mut options = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+            head.closes |= options.any(|option| option.eq_ignore_ascii_case(b"close"));
+        }
+    }
+    let framing = match (chunked, length) {
+        (true, None) => Framing::Chunked,
+        (true, Some(_)) => bail!("a length and chunks"),
+        (false, Some(length)) => Framing::Length(length),
+        (false, None) => Framing::UntilEnd,
+    };
+    Ok((head, framing))
+}
+
+fn status_line(line: &[u8]) -> Result<Head> {
+    let text = std::str::from_utf8(line)?;
+    let parse = || {
+        let (minor, rest) = text.strip_prefix("HTTP/1.")?.split_once(' ')?;
+        let is_http11 = match minor {
+            "0" => false,
+            "1" => true,
+            _ => return None,
+        };
+        let status = rest.split(' ').next()?.parse().ok()?;
+        // HTTP/1.0 without `keep-alive`, which we do not ask for.
+        Some(Head { status, is_http11, closes: !is_http11 })
+    };
+    parse().with_context(|| format!("not a status line: {text}"))
+}
+
+fn chunk_size(line: &[u8]) -> Result<u64> {
+    let size = line.split(|byte| *byte == b';').next().unwrap_or_default();
+    let text = std::str::from_utf8(size)?.trim_end();
+    u64::from_str_radix(text, 16).with_context(|| format!("not a chunk's size: {text}"))
+}
+
+#[cfg(test)]
+mod tests;

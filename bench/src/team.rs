@@ -1,0 +1,188 @@
+//! The threads, each with a runtime and lanes of its own.
+
+use std::{
+    cell::RefCell,
+    num::NonZeroUsize,
+    rc::Rc,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Result, anyhow};
+use tokio::{
+    runtime::Builder,
+    sync::Semaphore,
+    task::{JoinSet, LocalSet},
+    time::timeout,
+};
+
+use crate::{
+    arguments::Work,
+    lane::{Lane, Period},
+    pace::Pace,
+    plan::Plan,
+    schedule::Schedule,
+    tally::Tally,
+};
+
+/// How long units may take beyond the end of a period. What is late in an open loop has the
+/// period's length once more.
+const GRACE: Duration = Duration::from_secs(30);
+/// For the connections of a work: thousands of handshakes by a slow server.
+const PREPARATION: Duration = Duration::from_secs(120);
+/// Connections that are made at the same time, fewer than any server's backlog.
+const AT_ONCE: usize = 32;
+
+/// What the threads are to do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Order {
+    /// Make what has to be there before the first unit that counts.
+    Prepare,
+    /// Units for so long.
+    Run(Duration),
+}
+
+/// The threads.
+#[derive(Debug)]
+pub(crate) struct Team {
+    plan: Arc<Plan>,
+    members: Vec<Member>,
+}
+
+#[derive(Debug)]
+struct Member {
+    orders: mpsc::Sender<Order>,
+    results: mpsc::Receiver<Result<Tally>>,
+}
+
+/// What a thread has.
+struct Crew {
+    plan: Arc<Plan>,
+    thread: usize,
+    lanes: Vec<Lane>,
+}
+
+impl Team {
+    /// Starts so many, which share the connections.
+    pub(crate) fn start(plan: &Arc<Plan>, threads: NonZeroUsize) -> Result<Self> {
+        let members = (0..threads.get()).map(|thread| Member::start(Arc::clone(plan), thread));
+        Ok(Self { plan: Arc::clone(plan), members: members.collect::<Result<_>>()? })
+    }
+
+    /// Has all of them do it, and returns when all are done.
+    pub(crate) fn order(&mut self, order: Order) -> Result<Tally> {
+        self.plan.units.set(self.plan.max_units);
+        for member in &self.members {
+            member.orders.send(order)?;
+        }
+        let mut sum = Tally::new();
+        for member in &self.members {
+            sum.add(member.results.recv().map_err(|_| anyhow!("a thread panicked"))??);
+        }
+        Ok(sum)
+    }
+}
+
+impl Member {
+    fn start(plan: Arc<Plan>, thread: usize) -> Result<Self> {
+        let (orders, receiver) = mpsc::channel();
+        let (sender, results) = mpsc::channel();
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        thread::Builder::new().spawn(move || {
+            let tasks = LocalSet::new();
+            let mut crew = Crew::new(plan, thread);
+            while let Ok(order) = receiver.recv() {
+                let result = tasks.block_on(&runtime, crew.obey(order));
+                if sender.send(result).is_err() {
+                    break;
+                }
+            }
+        })?;
+        Ok(Self { orders, results })
+    }
+}
+
+impl Crew {
+    fn new(plan: Arc<Plan>, thread: usize) -> Self {
+        let mut crew = Self { plan, thread, lanes: Vec::new() };
+        crew.lanes = Lane::all(&crew.plan, crew.connections());
+        crew
+    }
+
+    async fn obey(&mut self, order: Order) -> Result<Tally> {
+        let period = Rc::new(self.period(order)?);
+        let permits = Rc::new(Semaphore::new(self.width(order)));
+        let mut tasks = JoinSet::new();
+        for lane in self.lanes.drain(..) {
+            tasks.spawn_local(obey(lane, order, Rc::clone(&period), Rc::clone(&permits)));
+        }
+        let limit = self.limit(order);
+        match timeout(limit, gather(&mut tasks, &mut self.lanes)).await {
+            Ok(gathered) => gathered?,
+            Err(_) => {
+                for _ in 0..tasks.len() {
+                    period.failed(anyhow!("nothing came back until {limit:?} were over"))?;
+                }
+                self.lanes = Lane::all(&self.plan, self.connections());
+            }
+        }
+        Ok(period.tally.replace(Tally::new()))
+    }
+
+    fn period(&self, order: Order) -> Result<Period> {
+        let plan = &self.plan;
+        let time = match order {
+            Order::Prepare => Duration::ZERO,
+            Order::Run(time) => time,
+        };
+        let schedule = plan.rate.map(|rate| Schedule::new(rate, self.thread, plan.threads));
+        let pace = Pace::new(time, Arc::clone(&plan.units), schedule)?;
+        Ok(Period { plan: Arc::clone(plan), pace, tally: RefCell::new(Tally::new()) })
+    }
+
+    /// How many lanes go on at the same time.
+    fn width(&self, order: Order) -> usize {
+        match (order, self.plan.work) {
+            (Order::Prepare, _) | (_, Work::Hold) => AT_ONCE,
+            _ => Semaphore::MAX_PERMITS,
+        }
+    }
+
+    fn limit(&self, order: Order) -> Duration {
+        match order {
+            Order::Prepare => PREPARATION,
+            Order::Run(time) if self.plan.rate.is_some() => time.saturating_mul(2) + GRACE,
+            Order::Run(_) if self.plan.work == Work::Hold => PREPARATION,
+            Order::Run(time) => time + GRACE,
+        }
+    }
+
+    /// The share of this thread.
+    fn connections(&self) -> usize {
+        let Plan { connections, threads, .. } = *self.plan;
+        connections / threads + usize::from(self.thread < connections % threads)
+    }
+}
+
+async fn obey(
+    mut lane: Lane,
+    order: Order,
+    period: Rc<Period>,
+    permits: Rc<Semaphore>,
+) -> Result<Lane> {
+    let _permit = permits.acquire().await?;
+    match order {
+        Order::Prepare => lane.prepare(&period).await?,
+        Order::Run(_) if period.plan.work == Work::Hold => lane.prove(&period).await?,
+        Order::Run(_) => lane.run(&period).await?,
+    }
+    Ok(lane)
+}
+
+async fn gather(tasks: &mut JoinSet<Result<Lane>>, lanes: &mut Vec<Lane>) -> Result<()> {
+    while let Some(lane) = tasks.join_next().await {
+        lanes.push(lane??);
+    }
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! The load generator: how it is called, and what it says.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+
+use super::{
+    lab::Body,
+    model::{Figure, Sample},
+    peers::Running,
+    pin::{Core, pinned},
+};
+use crate::command::shown;
+
+/// The line that ends its output.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct Outcome {
+    pub(super) units: u64,
+    pub(super) errors: u64,
+    pub(super) first_error: Option<String>,
+    /// Over the counted time.
+    pub(super) seconds: f64,
+    /// What was done for a unit, as the client saw it.
+    pub(super) done: String,
+    pub(super) client_cpu_us: f64,
+    pub(super) proxy_cpu_us: Option<f64>,
+    pub(super) slowest_us: u64,
+    pub(super) latency_us: Vec<(u64, u64)>,
+}
+
+/// The generator's command for this proxy: the work, and whom it asks how.
+pub(super) fn load(running: &Running<'_>, work: &str) -> Command {
+    let lab = running.place.lab;
+    let mut load = pinned(Core::Load, running.place.generator);
+    load.args([work, "--address", &running.place.edge.to_string()]);
+    load.arg("--ca").arg(&lab.ca).arg("--cert").arg(&lab.client.certificate);
+    load.arg("--key").arg(&lab.client.key);
+    load
+}
+
+/// Asks for this body, and takes no other.
+pub(super) fn ask_for(load: &mut Command, body: &Body) {
+    load.args(["--path", body.path, "--body-bytes", &body.bytes.to_string()]);
+    load.args(["--body-sha256", &body.sha256]);
+}
+
+/// Runs it to its end.
+pub(super) fn run(load: &mut Command) -> Result<Outcome> {
+    Background::start(load)?.finish()
+}
+
+/// The generator at work while something else happens.
+pub(super) struct Background {
+    name: String,
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Background {
+    /// Starts it.
+    pub(super) fn start(load: &mut Command) -> Result<Self> {
+        let name = shown(load);
+        load.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = load.spawn().with_context(|| format!("cannot run {name}"))?;
+        let stdin = child.stdin.take();
+        let stdout = BufReader::new(child.stdout.take().context("no output")?);
+        Ok(Self { name, child, stdin, stdout })
+    }
+
+    /// Waits for a line before the last; nothing comes where it has failed.
+    pub(super) fn wait_for_line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line)?;
+        Ok(line)
+    }
+
+    /// Waits for its end; where it waits for that of its input, it has come.
+    pub(super) fn finish(mut self) -> Result<Outcome> {
+        drop(self.stdin.take());
+        let (mut said, mut complaint) = (String::new(), String::new());
+        self.stdout.read_to_string(&mut said)?;
+        if let Some(mut stderr) = self.child.stderr.take() {
+            stderr.read_to_string(&mut complaint)?;
+        }
+        let status = self.child.wait()?;
+        ensure!(status.success(), "{}\n({} failed: {status})", complaint.trim(), self.name);
+        parse(&said)
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn parse(said: &str) -> Result<Outcome> {
+    let line = said.lines().last().context("the load generator says nothing")?;
+    serde_json::from_str(line).with_context(|| format!("not a result: {line}"))
+}
+
+impl Outcome {
+    /// The figures that every load has.
+    pub(super) fn sample(&self, peer: &str, round: u32) -> Sample {
+        let units = self.units.max(1) as f64;
+        let mut sample = Sample {
+            peer: peer.to_owned(),
+            round,
+            units: self.units,
+            errors: self.errors,
+            first_error: self.first_error.clone(),
+            done: self.done.clone(),
+            latency_us: self.latency_us.clone(),
+            ..Sample::default()
+        };
+        let mut set = |figure, value| sample.figures.insert(figure, value);
+        set(Figure::UnitsPerSecond, units / self.seconds.max(f64::MIN_POSITIVE));
+        set(Figure::ClientCpuUsPerUnit, self.client_cpu_us / units);
+        if let Some(used) = self.proxy_cpu_us {
+            set(Figure::CpuUsPerUnit, used / units);
+        }
+        for (figure, share) in [
+            (Figure::LatencyP50Us, 0.5),
+            (Figure::LatencyP90Us, 0.9),
+            (Figure::LatencyP99Us, 0.99),
+            (Figure::LatencyP999Us, 0.999),
+        ] {
+            if let Some(latency) = quantile(&self.latency_us, share) {
+                set(figure, latency as f64);
+            }
+        }
+        set(Figure::LatencyMaxUs, self.slowest_us as f64);
+        sample
+    }
+}
+
+/// The upper end under which that share of all units fell.
+fn quantile(latency_us: &[(u64, u64)], share: f64) -> Option<u64> {
+    let all: u64 = latency_us.iter().map(|(_, count)| count).sum();
+    let wanted = (all as f64 * share).ceil().max(1.0) as u64;
+    let mut seen = 0;
+    latency_us.iter().find_map(|(upper, count)| {
+        seen += count;
+        (seen >= wanted).then_some(*upper)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str = r#"{"units":4,"errors":1,"first_error":"closed","handshakes":2,"resumed":0,
+        "seconds":2.0,"done":"TLSv1_3","client_cpu_us":40.0,"proxy_cpu_us":20.0,"slowest_us":90,
+        "latency_us":[[10,2],[50,1],[90,1]]}"#;
+
+    #[test]
+    fn the_last_line_is_the_result() {
+        let said = format!("{{\"held\":5}}\n{}\n", LINE.replace('\n', " "));
+        let outcome = parse(&said).unwrap();
+        assert_eq!((outcome.units, outcome.slowest_us), (4, 90));
+        assert!(parse("").is_err());
+        assert!(parse("units=3").is_err());
+    }
+
+    #[test]
+    fn figures_are_of_a_unit() {
+        let sample = parse(&LINE.replace('\n', " ")).unwrap().sample("nginx", 2);
+        let figure = |figure| sample.figures.get(&figure).copied();
+        assert_eq!(figure(Figure::CpuUsPerUnit), Some(5.0));
+        assert_eq!(figure(Figure::ClientCpuUsPerUnit), Some(10.0));
+        assert_eq!(figure(Figure::UnitsPerSecond), Some(2.0));
+        assert_eq!(figure(Figure::LatencyMaxUs), Some(90.0));
+        assert_eq!((sample.peer.as_str(), sample.round, sample.errors), ("nginx", 2, 1));
+    }
+
+    #[test]
+    fn a_quantile_is_the_end_of_the_bucket_it_falls_in() {
+        let latency = [(10, 90), (20, 9), (30, 1)];
+        assert_eq!(quantile(&latency, 0.5), Some(10));
+        assert_eq!(quantile(&latency, 0.9), Some(10));
+        assert_eq!(quantile(&latency, 0.99), Some(20));
+        assert_eq!(quantile(&latency, 0.999), Some(30));
+        assert_eq!(quantile(&[], 0.5), None);
+    }
+}

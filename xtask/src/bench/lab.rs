@@ -1,0 +1,235 @@
+//! What the proxies stand between: certificates, the content, and the upstreams.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU16, Ordering},
+    thread,
+};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+
+use super::{
+    pin::{Core, pinned},
+    template::fill,
+};
+use crate::{
+    command::{command, shown},
+    mkcert::{Authority, Pair},
+    process::Process,
+    rig::ZONE,
+};
+
+/// How many `openssl s_server` there are: each serves one connection at a time.
+const OPENSSL_SERVERS: usize = 8;
+
+/// One place for all peers. The upstreams end when this is dropped.
+pub(super) struct Lab {
+    pub(super) directory: PathBuf,
+    authority: Authority,
+    /// The CA of all certificates.
+    pub(super) ca: PathBuf,
+    /// The proxies', for clients, and that of the upstreams; for every name in the zone.
+    pub(super) server: Pair,
+    /// The proxies', for upstreams.
+    pub(super) proxy: Pair,
+    /// What clients show.
+    pub(super) client: Pair,
+    /// nginx with keep-alive.
+    pub(super) origin: SocketAddr,
+    /// `openssl s_server`, which closes after each response.
+    pub(super) openssl: Vec<SocketAddr>,
+    upstreams: Vec<Process>,
+}
+
+/// A body that upstreams serve and clients verify.
+#[derive(Debug, Clone)]
+pub(super) struct Body {
+    pub(super) path: &'static str,
+    pub(super) bytes: usize,
+    pub(super) sha256: String,
+}
+
+impl Lab {
+    /// Makes the certificates and starts the upstreams.
+    pub(super) fn open(directory: &Path) -> Result<Self> {
+        fs::create_dir_all(directory.join("www"))
+            .with_context(|| format!("cannot make {}", directory.display()))?;
+        let authority = Authority::in_directory(directory.join("ca"))?;
+        let server = authority.issue(directory, "server", &[ZONE, &format!("*.{ZONE}")])?;
+        let proxy = authority.issue(directory, "proxy", &["-client", "proxy@localhost"])?;
+        let client = authority.issue(directory, "client", &["-client", "client@localhost"])?;
+        let mut lab = Self {
+            directory: directory.to_owned(),
+            ca: authority.certificate(),
+            authority,
+            server,
+            proxy,
+            client,
+            origin: free_address()?,
+            openssl: Vec::new(),
+            upstreams: Vec::new(),
+        };
+        lab.start_origin()?;
+        for _ in 0..OPENSSL_SERVERS {
+            lab.start_openssl()?;
+        }
+        Ok(lab)
+    }
+
+    /// Makes the body there is under `/name`.
+    pub(super) fn body(&self, path: &'static str, bytes: usize) -> Result<Body> {
+        let file = self.directory.join("www").join(path.trim_start_matches('/'));
+        fs::write(&file, content(bytes))?;
+        Ok(Body { path, bytes, sha256: sha256(&file)? })
+    }
+
+    /// Certificates of their own for these hosts of the zone, made once and kept with the CA.
+    pub(super) fn certificates(&self, hosts: &[String]) -> Result<Vec<Pair>> {
+        let directory = self.directory.join("certificates");
+        fs::create_dir_all(&directory)?;
+        let of = |host: &String| {
+            let certificate = directory.join(format!("{host}.pem"));
+            let key = directory.join(format!("{host}-key.pem"));
+            if certificate.exists() && key.exists() {
+                return Ok(Pair { certificate, key });
+            }
+            self.authority.issue(&directory, host, &[host])
+        };
+        // mkcert makes thirty a second.
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let share = hosts.len().div_ceil(threads).max(1);
+        let make = |hosts: &[String]| hosts.iter().map(of).collect::<Result<Vec<_>>>();
+        let made: Result<Vec<_>> = thread::scope(|scope| {
+            let shares: Vec<_> =
+                hosts.chunks(share).map(|hosts| scope.spawn(|| make(hosts))).collect();
+            let join = |share: thread::ScopedJoinHandle<'_, Result<Vec<Pair>>>| {
+                share.join().map_err(|_| anyhow!("making certificates panicked"))?
+            };
+            shares.into_iter().map(join).collect()
+        });
+        Ok(made?.into_iter().flatten().collect())
+    }
+
+    /// One of which nothing is there but names.
+    #[cfg(test)]
+    pub(super) fn on_paper(directory: &Path) -> Result<Self> {
+        let pair = |name: &str| Pair {
+            certificate: directory.join(format!("{name}.pem")),
+            key: directory.join(format!("{name}-key.pem")),
+        };
+        for pair in [pair("server"), pair("proxy")] {
+            fs::create_dir_all(directory)?;
+            fs::write(pair.certificate, "certificate\n")?;
+            fs::write(pair.key, "key\n")?;
+        }
+        Ok(Self {
+            directory: directory.to_owned(),
+            authority: Authority::in_directory(directory.join("ca"))?,
+            ca: directory.join("ca.pem"),
+            server: pair("server"),
+            proxy: pair("proxy"),
+            client: pair("client"),
+            origin: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
+            openssl: (2..4).map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))).collect(),
+            upstreams: Vec::new(),
+        })
+    }
+
+    fn start_origin(&mut self) -> Result<()> {
+        let conf = fill(
+            include_str!("../../../bench/peers/origin.conf"),
+            &[
+                ("directory", &self.directory.display().to_string()),
+                ("address", &self.origin.to_string()),
+                ("server_cert", &self.server.certificate.display().to_string()),
+                ("server_key", &self.server.key.display().to_string()),
+                ("ca", &self.ca.display().to_string()),
+            ],
+        )?;
+        let path = self.directory.join("origin.conf");
+        fs::write(&path, conf)?;
+        let mut nginx = pinned(Core::Load, Path::new("nginx"));
+        nginx.arg("-c").arg(path);
+        let mut nginx = Process::start(&nginx, &self.directory.join("origin.log"))?;
+        nginx.wait_until("the origin listens", |_| TcpStream::connect(self.origin).is_ok())?;
+        self.upstreams.push(nginx);
+        Ok(())
+    }
+
+    fn start_openssl(&mut self) -> Result<()> {
+        let address = free_address()?;
+        let mut server = pinned(Core::Load, Path::new("openssl"));
+        server.args(["s_server", "-www", "-quiet", "-accept", &address.to_string()]);
+        server.args(["-Verify", "1", "-verify_return_error", "-CAfile"]).arg(&self.ca);
+        server.arg("-cert").arg(&self.server.certificate).arg("-key").arg(&self.server.key);
+        server.args(["-tls1_3", "-ciphersuites", "TLS_AES_128_GCM_SHA256", "-groups", "X25519"]);
+        let log = self.directory.join(format!("openssl-{}.log", address.port()));
+        let mut server = Process::start(&server, &log)?;
+        // To connect would take the only connection it serves.
+        server.wait_until("openssl listens", |_| listens(address.port()))?;
+        self.upstreams.push(server);
+        self.openssl.push(address);
+        Ok(())
+    }
+}
+
+/// Whether somebody listens there, as `/proc/net/tcp` says (state 0A).
+fn listens(port: u16) -> bool {
+    let table = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    let local = format!(":{port:04X} 00000000:0000 0A");
+    table.lines().any(|line| line.contains(&local))
+}
+
+/// An address that nobody listens on, below the ports that clients are given.
+pub(super) fn free_address() -> Result<SocketAddr> {
+    static NEXT: AtomicU16 = AtomicU16::new(8000);
+    for _ in 0..2000 {
+        let port = 8000 + NEXT.fetch_add(1, Ordering::Relaxed).wrapping_sub(8000) % 2000;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    bail!("no free port between 8000 and 10000")
+}
+
+/// Bytes that repeat nowhere near, so that a piece lost, doubled or out of order shows in the hash.
+fn content(bytes: usize) -> Vec<u8> {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_be_bytes()[0]
+    };
+    std::iter::repeat_with(next).take(bytes).collect()
+}
+
+fn sha256(file: &Path) -> Result<String> {
+    let mut sum = command("sha256sum");
+    let output = sum.arg(file).output().context("cannot run sha256sum")?;
+    ensure!(output.status.success(), "{} failed", shown(&sum));
+    let said = String::from_utf8_lossy(&output.stdout);
+    Ok(said.split_whitespace().next().context("sha256sum says nothing")?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_piece_of_a_body_is_like_another() {
+        let body = content(1 << 16);
+        let mut pieces: Vec<_> = body.chunks(1024).collect();
+        pieces.sort_unstable();
+        pieces.dedup();
+        assert_eq!(pieces.len(), 64);
+    }
+
+    #[test]
+    fn no_address_is_given_twice_in_a_row() {
+        assert_ne!(free_address().unwrap(), free_address().unwrap());
+    }
+}

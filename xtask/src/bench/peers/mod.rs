@@ -1,0 +1,409 @@
+//! The proxies that are measured: one file each, which writes its configuration, starts it, and
+//! reloads it as its operator would.
+
+mod caddy;
+mod envoy;
+mod haproxy;
+mod nginx;
+mod pingora;
+mod portcullis;
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::{
+    lab::{Lab, free_address},
+    pin::{Core, pinned},
+    template::fill,
+};
+use crate::{command::command, mkcert::Pair, process::Process, rig::ZONE};
+
+pub(super) use portcullis::Portcullis;
+
+/// What the name of our own build in the tables is.
+pub(super) const OURS: &str = "portcullis";
+
+/// A proxy that can be had on this machine.
+pub(super) trait Peer {
+    /// As in `--peers`.
+    fn id(&self) -> &str;
+
+    /// As it says of itself, with its TLS library.
+    fn version(&self) -> String;
+
+    /// Why it cannot do what is asked for, where it cannot.
+    fn lacks(&self, _setup: &Setup) -> Option<&'static str> {
+        None
+    }
+
+    /// Writes its configuration and starts it; it may not listen yet.
+    fn start(&self, place: &Place<'_>) -> Result<Process>;
+
+    /// Where it writes its process ID, if it is another process than the one that was started.
+    fn pid_file(&self, _place: &Place<'_>) -> Option<PathBuf> {
+        None
+    }
+
+    /// Makes it take the configuration of a new setup while it serves.
+    fn reload(&self, running: &mut Running<'_>) -> Result<()>;
+
+    /// Puts a new process in the place of the one that serves.
+    fn restart(&self, _running: &mut Running<'_>) -> Result<()> {
+        bail!("it has no way to")
+    }
+
+    /// Whether `restart` is there.
+    fn restarts(&self) -> bool {
+        false
+    }
+}
+
+/// What a proxy is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Setup {
+    pub(super) upstream: Upstream,
+    /// How many hosts it serves, `host-0` and on.
+    pub(super) hosts: usize,
+    /// Whether each has a certificate of its own, or all share one.
+    pub(super) own_certificates: bool,
+    pub(super) workers: usize,
+    /// Ours alone has it.
+    pub(super) steering: &'static str,
+    /// Grows with each reload: each serves one host more than the last, so that none can be skipped.
+    pub(super) generation: usize,
+}
+
+/// Who serves the content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Upstream {
+    /// One nginx, whose connections stay.
+    Origin,
+    /// Several `openssl s_server`, with a handshake for every request.
+    Openssl,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            upstream: Upstream::Origin,
+            hosts: 1,
+            own_certificates: false,
+            workers: 1,
+            steering: "none",
+            generation: 0,
+        }
+    }
+}
+
+impl Setup {
+    /// Every name served.
+    pub(super) fn names(&self) -> Vec<String> {
+        let hosts = (0..self.hosts).map(|host| format!("host-{host}.{ZONE}"));
+        let generations = (1..=self.generation).map(|one| format!("generation-{one}.{ZONE}"));
+        hosts.chain(generations).collect()
+    }
+}
+
+/// Where a proxy runs and what it is to be.
+pub(super) struct Place<'a> {
+    pub(super) lab: &'a Lab,
+    pub(super) generator: &'a Path,
+    /// For its files, its own.
+    pub(super) directory: PathBuf,
+    pub(super) edge: SocketAddr,
+    pub(super) admin: SocketAddr,
+    pub(super) setup: Setup,
+    /// By name, in their order; empty where all share one.
+    certificates: Vec<Pair>,
+}
+
+impl<'a> Place<'a> {
+    /// On ports that nobody has used.
+    pub(super) fn new(lab: &'a Lab, generator: &'a Path, id: &str, setup: Setup) -> Result<Self> {
+        let directory = lab.directory.join(id);
+        fs::create_dir_all(&directory)?;
+        let certificates =
+            if setup.own_certificates { lab.certificates(&setup.names())? } else { Vec::new() };
+        let (edge, admin) = (free_address()?, free_address()?);
+        Ok(Self { lab, generator, directory, edge, admin, setup, certificates })
+    }
+
+    fn upstreams(&self) -> Vec<SocketAddr> {
+        match self.setup.upstream {
+            Upstream::Origin => vec![self.lab.origin],
+            Upstream::Openssl => self.lab.openssl.clone(),
+        }
+    }
+
+    /// A block of lines, one of each upstream.
+    fn each_upstream(&self, line: impl Fn(usize, SocketAddr) -> String) -> String {
+        let lines: Vec<_> =
+            self.upstreams().into_iter().enumerate().map(|(n, one)| line(n, one)).collect();
+        lines.join("\n")
+    }
+
+    /// Fills a template with what is the same for all, and these values.
+    fn fill(&self, template: &str, own: &[(&str, &str)]) -> Result<String> {
+        let common = [
+            ("directory", self.directory.display().to_string()),
+            ("edge", self.edge.to_string()),
+            ("edge_address", self.edge.ip().to_string()),
+            ("edge_port", self.edge.port().to_string()),
+            ("admin", self.admin.to_string()),
+            ("admin_port", self.admin.port().to_string()),
+            ("workers", self.setup.workers.to_string()),
+            ("server_name", ZONE.to_owned()),
+            ("ca", self.lab.ca.display().to_string()),
+            ("server_cert", self.lab.server.certificate.display().to_string()),
+            ("server_key", self.lab.server.key.display().to_string()),
+            ("proxy_cert", self.lab.proxy.certificate.display().to_string()),
+            ("proxy_key", self.lab.proxy.key.display().to_string()),
+        ];
+        let mut values = own.to_vec();
+        values.extend(common.iter().map(|(name, value)| (*name, value.as_str())));
+        fill(template, &values)
+    }
+
+    /// Replaces a file in one step, since some peers watch theirs.
+    fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
+        let path = self.directory.join(name);
+        let new = self.directory.join(format!("{name}.new"));
+        fs::write(&new, text)?;
+        fs::rename(&new, &path)?;
+        Ok(path)
+    }
+
+    /// Starts a proxy's program where proxies run.
+    fn spawn(&self, program: &Path, arguments: &[&str]) -> Result<Process> {
+        let mut proxy = pinned(Core::Proxy, program);
+        proxy.args(arguments);
+        Process::start(&proxy, &self.directory.join("output.log"))
+    }
+
+    /// A file with a certificate and its key one after the other.
+    fn joined(&self, name: &str, pair: &Pair) -> Result<PathBuf> {
+        let mut text = fs::read_to_string(&pair.certificate)?;
+        text.push_str(&fs::read_to_string(&pair.key)?);
+        self.write(name, &text)
+    }
+}
+
+/// A proxy that serves. It ends, with all its processes, when this is dropped.
+pub(super) struct Running<'a> {
+    pub(super) place: Place<'a>,
+    process: Process,
+    /// Those that `restart` has replaced, which may still have connections.
+    former: Vec<Process>,
+    /// The first process where it is not one that we have started.
+    adopted: Option<u32>,
+}
+
+impl<'a> Running<'a> {
+    /// Starts the proxy and waits until it listens.
+    pub(super) fn start(peer: &dyn Peer, place: Place<'a>) -> Result<Self> {
+        let process = peer.start(&place)?;
+        let mut running = Self { place, process, former: Vec::new(), adopted: None };
+        let edge = running.place.edge;
+        running.process.wait_until("it listens", |_| TcpStream::connect(edge).is_ok())?;
+        if let Some(file) = peer.pid_file(&running.place) {
+            let id = running.wait_for_id(&file, |_| true)?;
+            running.adopt(id);
+        }
+        Ok(running)
+    }
+
+    /// Its process; of several the first.
+    pub(super) fn id(&self) -> u32 {
+        self.adopted.unwrap_or_else(|| self.process.id())
+    }
+
+    /// Fails with what it said last when it has ended.
+    pub(super) fn must_be_running(&mut self) -> Result<()> {
+        match self.adopted {
+            None => self.process.must_be_running(),
+            Some(id) if Path::new(&format!("/proc/{id}")).exists() => Ok(()),
+            Some(_) => bail!("its first process ended\n{}", self.process.log_tail()),
+        }
+    }
+
+    /// Sends its first process a signal, as `kill` names it.
+    fn signal(&self, name: &str) -> Result<()> {
+        let id = self.id().to_string();
+        crate::command::run(command("kill").args([&format!("-{name}"), "--", &id]))
+    }
+
+    /// Waits until a file that has a process ID has one as it should be.
+    fn wait_for_id(&mut self, file: &Path, is_it: impl Fn(u32) -> bool) -> Result<u32> {
+        let read = || fs::read_to_string(file).ok()?.trim().parse().ok();
+        self.process.wait_until("its process ID is there", |_| read().is_some_and(&is_it))?;
+        read().with_context(|| format!("no process ID in {}", file.display()))
+    }
+
+    /// Goes on with a process that another has started.
+    fn adopt(&mut self, id: u32) {
+        self.adopted = Some(id);
+    }
+
+    /// Goes on with a process that we have started.
+    fn succeed(&mut self, next: Process) {
+        self.former.push(std::mem::replace(&mut self.process, next));
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        for process in self.former.iter_mut().chain([&mut self.process]) {
+            end_group(process);
+        }
+    }
+}
+
+/// Asks a process and its children to end, and a moment later makes those that are left: workers of
+/// nginx and HAProxy would outlive a first process that is killed.
+fn end_group(process: &mut Process) {
+    let group = format!("-{}", process.id());
+    let signal = |name: &str| {
+        let mut kill = command("kill");
+        // It fails where nobody is left.
+        let _ = kill.args([name, "--", &group]).stderr(Stdio::null()).status();
+    };
+    signal("-TERM");
+    for _ in 0..10 {
+        thread::sleep(Duration::from_millis(20));
+        if process.must_be_running().is_err() {
+            break;
+        }
+    }
+    signal("-KILL");
+}
+
+/// Why a proxy is not there, with the command that would change that.
+#[derive(Debug, Clone)]
+pub(super) struct Absent {
+    pub(super) id: String,
+    pub(super) reason: String,
+}
+
+/// The other proxies, in the order of the tables; `directory` has those that are no packages.
+pub(super) fn others(directory: &Path) -> Vec<Result<Box<dyn Peer>, Absent>> {
+    vec![
+        nginx::find(),
+        haproxy::find(),
+        envoy::find(directory),
+        caddy::find(directory),
+        pingora::find(directory),
+    ]
+}
+
+/// What a program prints, standard error too.
+fn said_by(command: &mut Command) -> String {
+    command.output().map_or_else(
+        |error| format!("{error}"),
+        |output| {
+            let (out, err) = (output.stdout, output.stderr);
+            format!("{}{}", String::from_utf8_lossy(&out), String::from_utf8_lossy(&err))
+        },
+    )
+}
+
+/// What follows `start` in the first line that begins with it.
+fn after<'a>(text: &'a str, start: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.trim().strip_prefix(start)).map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reload_serves_one_host_more() {
+        let setup = Setup { hosts: 2, generation: 1, ..Setup::default() };
+        assert_eq!(
+            setup.names(),
+            [format!("host-0.{ZONE}"), format!("host-1.{ZONE}"), format!("generation-1.{ZONE}")]
+        );
+    }
+
+    /// All that is written for a setup, by peer.
+    fn written(name: &str, setup: &Setup) -> Vec<(&'static str, String)> {
+        let directory =
+            std::env::temp_dir().join(format!("portcullis-{}-{name}", std::process::id()));
+        let lab = Lab::on_paper(&directory).unwrap();
+        let place = Place::new(&lab, Path::new("generator"), "peer", setup.clone()).unwrap();
+        let file = |path: String| fs::read_to_string(path).unwrap();
+        let listeners = envoy::listeners(&place).unwrap();
+        vec![
+            ("nginx", nginx::conf(&place).unwrap()),
+            ("haproxy", file(haproxy::write(&place).unwrap())),
+            ("envoy", envoy::bootstrap(&place).unwrap() + &listeners),
+            ("caddy", caddy::caddyfile(&place).unwrap()),
+            ("pingora", file(pingora::settings(&place).unwrap())),
+            (OURS, portcullis::config(&place).unwrap()),
+        ]
+    }
+
+    #[test]
+    fn every_peer_asks_for_certificates_shows_one_and_verifies() {
+        for (peer, text) in written("mutual", &Setup::default()) {
+            let files = ["/ca.pem", "/server", "/proxy"];
+            assert!(files.iter().all(|file| text.contains(file)), "{peer}: {text}");
+            let asks = [
+                "ssl_verify_client on",
+                "verify required",
+                "require_client_certificate: true",
+                "mode require_and_verify",
+                "ca /",
+                "enforcement: reject_connection",
+            ];
+            assert!(asks.iter().any(|asks| text.contains(asks)), "{peer}: {text}");
+        }
+    }
+
+    #[test]
+    fn every_peer_is_told_of_every_upstream() {
+        let setup = Setup { upstream: Upstream::Openssl, ..Setup::default() };
+        for (peer, text) in written("upstreams", &setup) {
+            for port in 2..4 {
+                let is_there = ["127.0.0.1:", "address: 127.0.0.1, port_value: "]
+                    .iter()
+                    .any(|before| text.contains(&format!("{before}{port}")));
+                assert!(is_there, "{peer}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn nginx_sends_many_hosts_through_a_map() {
+        let setup = Setup { hosts: 1000, ..Setup::default() };
+        let (_, text) = written("map", &setup).swap_remove(0);
+        assert!(text.contains(&format!("host-999.{ZONE} origin;")), "{text}");
+        assert_eq!(text.matches("server_name *.").count(), 1);
+    }
+
+    #[test]
+    fn a_group_ends_with_all_its_children() {
+        let mut shell = command("sh");
+        shell.args(["-c", "trap '' TERM; sleep 600 & echo child $!; wait; wait"]);
+        let log = std::env::temp_dir().join(format!("portcullis-{}-group", std::process::id()));
+        let mut process = Process::start(&shell, &log).unwrap();
+        process.wait_until("it has a child", |log| log.contains("child")).unwrap();
+        let said = fs::read_to_string(process.log()).unwrap();
+        let child = after(&said, "child").unwrap().to_owned();
+        end_group(&mut process);
+        process.wait_until("it has ended", |_| false).unwrap_err();
+        let is_gone = |_: &str| {
+            let state = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+            state.is_empty() || state.contains(") Z ")
+        };
+        let mut patience = Process::start(command("sleep").arg("600"), &log).unwrap();
+        patience.wait_until("the child is gone", is_gone).unwrap();
+    }
+}

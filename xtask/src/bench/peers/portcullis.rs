@@ -1,0 +1,82 @@
+//! Our own proxy: the build of this tree, and another to compare it with.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use super::{Peer, Place, Running, said_by};
+use crate::{admin, command::command, process::Process, rig::ZONE};
+
+/// A build of ours.
+pub(in crate::bench) struct Portcullis {
+    /// `portcullis` or `baseline`.
+    pub(in crate::bench) id: &'static str,
+    pub(in crate::bench) program: PathBuf,
+}
+
+impl Peer for Portcullis {
+    fn id(&self) -> &str {
+        self.id
+    }
+
+    fn version(&self) -> String {
+        let version = said_by(command(&self.program).arg("--version"));
+        let lock = include_str!("../../../../Cargo.lock");
+        let of = |name| super::pingora::locked(lock, name).unwrap_or("?");
+        format!("{}, rustls {}, ring {}", version.trim(), of("rustls"), of("ring"))
+    }
+
+    fn start(&self, place: &Place<'_>) -> Result<Process> {
+        let config = place.write("config.yaml", &config(place)?)?.display().to_string();
+        let mut process = place.spawn(&self.program, &["run", "--config", &config])?;
+        process.wait_until("/readyz answers 200", |_| admin::is_ready(place.admin.port()))?;
+        Ok(process)
+    }
+
+    /// By the file, which it watches.
+    fn reload(&self, running: &mut Running<'_>) -> Result<()> {
+        running.place.write("config.yaml", &config(&running.place)?)?;
+        Ok(())
+    }
+}
+
+pub(super) fn config(place: &Place<'_>) -> Result<String> {
+    let lab = place.lab;
+    let to = match &*place.upstreams() {
+        [one] => format!("https://{one}"),
+        several => {
+            let urls: Vec<_> = several.iter().map(|one| format!("https://{one}")).collect();
+            format!("[{}]", urls.join(", "))
+        }
+    };
+    let route = |name: &String| {
+        format!(
+            "- from: https://{name}\n  to: {to}\n  tls_server_name: {ZONE}\n  \
+             tls_custom_ca_file: {}\n  tls_client_cert_file: {}\n  tls_client_key_file: {}\n  \
+             allow_public_unauthenticated_access: true\n",
+            lab.ca.display(),
+            lab.proxy.certificate.display(),
+            lab.proxy.key.display(),
+        )
+    };
+    let routes: String = place.setup.names().iter().map(route).collect();
+    let shared = [&lab.server];
+    let pairs: Vec<_> = match &*place.certificates {
+        [] => shared.to_vec(),
+        own => own.iter().collect(),
+    };
+    let certificates: String = pairs
+        .iter()
+        .map(|pair| {
+            format!("- {{ cert: {}, key: {} }}\n", pair.certificate.display(), pair.key.display())
+        })
+        .collect();
+    place.fill(
+        include_str!("../../../../bench/peers/portcullis.yaml"),
+        &[
+            ("certificates", certificates.trim_end()),
+            ("routes", &routes),
+            ("steering", place.setup.steering),
+        ],
+    )
+}

@@ -1,0 +1,54 @@
+//! W7 and W12: what clients notice of reloads, and of new processes.
+
+use std::{thread, time::Duration};
+
+use anyhow::Result;
+
+use super::{Bench, W1, load::untimed};
+use crate::bench::{
+    generator::Background,
+    model::{Figure, Sample},
+    peers::{Peer, Running, Setup},
+};
+
+/// Reloads, evenly spread over the load.
+pub(super) fn measure(bench: &Bench<'_>, peer: &dyn Peer, round: u32) -> Result<Sample> {
+    disturb(bench, peer, round, bench.pace.reloads, |running| {
+        running.place.setup.generation += 1;
+        peer.reload(running)
+    })
+}
+
+/// One restart amid the load.
+pub(super) fn measure_restart(bench: &Bench<'_>, peer: &dyn Peer, round: u32) -> Result<Sample> {
+    disturb(bench, peer, round, 1, |running| peer.restart(running))
+}
+
+fn disturb(
+    bench: &Bench<'_>,
+    peer: &dyn Peer,
+    round: u32,
+    times: usize,
+    mut act: impl FnMut(&mut Running<'_>) -> Result<()>,
+) -> Result<Sample> {
+    let mut running = bench.start(peer, Setup::default())?;
+    let pause = Duration::from_secs_f64(bench.pace.reload_seconds);
+    let seconds = bench.pace.reload_seconds * (times + 1) as f64;
+    let mut command = untimed(bench, &W1, &running)?;
+    command.args(["--tolerate", "--seconds", &seconds.to_string()]);
+    command.args(["--warm-up-seconds", &bench.pace.warm_up_seconds.to_string()]);
+    let load = Background::start(&mut command)?;
+    thread::sleep(Duration::from_secs_f64(bench.pace.warm_up_seconds));
+    for _ in 0..times {
+        thread::sleep(pause);
+        act(&mut running)?;
+    }
+    let outcome = load.finish()?;
+    running.must_be_running()?;
+    let mut sample = outcome.sample(peer.id(), round);
+    // Here a failed request is the figure, not a fault of the measurement.
+    sample.errors = 0;
+    sample.figures.insert(Figure::Dropped, outcome.errors as f64);
+    sample.figures.insert(Figure::SlowestMs, outcome.slowest_us as f64 / 1e3);
+    Ok(sample)
+}

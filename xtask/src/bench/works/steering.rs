@@ -1,0 +1,40 @@
+//! W9: what it saves and costs that a name's connections meet one worker.
+
+use anyhow::Result;
+
+use super::{Bench, BodyKind, Load, W1, load::timed};
+use crate::{
+    admin,
+    bench::{
+        generator::run,
+        model::{Figure, Sample},
+        namespace,
+        peers::{Peer, Setup},
+        prometheus::sum,
+    },
+};
+
+const WORKERS: usize = 16;
+const NAMES: usize = 64;
+
+pub(super) fn measure(
+    bench: &Bench<'_>,
+    mode: &'static str,
+    peer: &dyn Peer,
+    round: u32,
+) -> Result<Sample> {
+    // What steering in the kernel rests on; the others have it too, since it costs something.
+    let _cookies = namespace::always_send_syn_cookies()?;
+    let setup = Setup { hosts: NAMES, workers: WORKERS, steering: mode, ..Setup::default() };
+    let mut running = bench.start(peer, setup)?;
+    let kind = Load { work: "full-handshake", body: BodyKind::Kib(1), connections: 32, ..W1 };
+    let outcome = run(&mut timed(bench, &kind, &running)?)?;
+    running.must_be_running()?;
+    let metrics = admin::get(running.place.admin.port(), "/metrics")?;
+    let handshakes = sum(&metrics, "portcullis_upstream_tls_handshakes_total", "");
+    let requests = sum(&metrics, "portcullis_upstream_requests_total", "");
+    let mut sample = outcome.sample(peer.id(), round);
+    // Those of the warm-up are in both.
+    sample.figures.insert(Figure::UpstreamHandshakesPerUnit, handshakes / requests.max(1.0));
+    Ok(sample)
+}
