@@ -2,10 +2,10 @@
 
 use std::{env, fs, path::PathBuf, process::Command};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 
 use crate::{
-    command::{cargo, command, root, run, search_path, target},
+    command::{cargo, command, root, run, said_by, search_path, target},
     packages,
 };
 
@@ -141,12 +141,6 @@ fn tools() -> Result<String> {
     let linker = said_by(command(tools_directory().join("bin/bpf-linker")).arg("--version"))?;
     let llvm = said_by(command(format!("{LLVM}/bin/llvm-config")).arg("--version"))?;
     Ok(format!("{rustc}{linker}LLVM {llvm}"))
-}
-
-fn said_by(command: &mut Command) -> Result<String> {
-    let output = command.output().with_context(|| format!("cannot run {command:?}"))?;
-    ensure!(output.status.success(), "{command:?}: {}", output.status);
-    Ok(String::from_utf8(output.stdout)?)
 }
 
 fn tools_directory() -> PathBuf {

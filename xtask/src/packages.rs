@@ -27,6 +27,7 @@ const CURL: Package = Package { name: "curl", probe: Probe::Program("curl") };
 const MKCERT: Package = Package { name: "mkcert", probe: Probe::Program("mkcert") };
 
 const NGINX: Package = Package { name: "nginx", probe: Probe::Program("nginx") };
+const VALGRIND: Package = Package { name: "valgrind", probe: Probe::Program("valgrind") };
 const LLVM: Package = Package { name: "llvm-22", probe: Probe::Program("llvm-profdata-22") };
 
 /// What `cargo xtask demo` needs.
@@ -58,6 +59,9 @@ pub(crate) const PINGORA: &[Package] = &[
     Package { name: "gcc", probe: Probe::Program("gcc") },
 ];
 
+/// What counting instructions needs.
+pub(crate) const INSTRUCTIONS: &[Package] = &[VALGRIND];
+
 /// What the tests need: the peers they run against.
 pub(crate) const TEST: &[Package] = &[
     OPENSSL,
@@ -75,6 +79,7 @@ pub(crate) const TEST: &[Package] = &[
     Package { name: "python3", probe: Probe::PythonModule("sys") },
     Package { name: "python3-grpcio", probe: Probe::PythonModule("grpc") },
     Package { name: "python3-websockets", probe: Probe::PythonModule("websockets") },
+    VALGRIND,
 ];
 
 /// What building the kernel programs needs: a Rust that has its core library for BPF, and LLVM to

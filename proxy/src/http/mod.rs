@@ -2,6 +2,9 @@
 
 mod access;
 mod authority;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 mod body;
 mod certificate;
 mod client_body;

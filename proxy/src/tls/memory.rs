@@ -52,12 +52,6 @@ pub(super) fn forget(key: &Key) {
     MEMORY.with_borrow_mut(|memory| memory.forget(key));
 }
 
-/// Forgets everything.
-#[cfg(test)]
-pub(super) fn forget_all() {
-    MEMORY.take();
-}
-
 /// Whatever was not asked for while half of the capacity came in is forgotten.
 #[derive(Debug, Default)]
 struct Memory {

@@ -4,9 +4,12 @@
 //! stands around it, and `report` what came of it.
 
 mod conditions;
+mod floor;
 mod generator;
 mod install;
+pub(crate) mod instructions;
 mod lab;
+mod micro;
 mod model;
 mod namespace;
 mod peers;
@@ -39,13 +42,27 @@ enum Part {
     /// Steering in the kernel, by hand-off, and none: upstream connections, and CPU for each
     /// connection. As root; runs in a network namespace of its own.
     Steering(steering::Options),
+    /// The small pieces by themselves: nanoseconds and instructions.
+    Micro,
+    /// The instructions that the small pieces take, beside those on record.
+    Instructions(instructions::Options),
+    /// What the work costs without a proxy's: bare handshakes, records and a relay of bytes.
+    Floor,
 }
 
 /// Measures and reports.
 pub(crate) fn run(bench: &Bench) -> Result<()> {
-    packages::ensure(packages::BENCH)?;
     match &bench.part {
-        Some(Part::Steering(options)) => namespace::enter(|| steering::run(options)),
-        None => suite::run(&bench.options),
+        Some(Part::Steering(options)) => {
+            packages::ensure(packages::BENCH)?;
+            namespace::enter(|| steering::run(options))
+        }
+        Some(Part::Micro) => micro::run_all(),
+        Some(Part::Instructions(options)) => instructions::run(options),
+        Some(Part::Floor) => floor::show(),
+        None => {
+            packages::ensure(packages::BENCH)?;
+            suite::run(&bench.options)
+        }
     }
 }

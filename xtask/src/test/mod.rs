@@ -10,6 +10,7 @@ use std::{env, io::IsTerminal, path::PathBuf};
 use anyhow::{Result, ensure};
 
 use crate::{
+    bench::instructions,
     command::{cargo, run, target},
     demo, ebpf, packages,
 };
@@ -22,7 +23,7 @@ pub(crate) fn run_all() -> Result<()> {
     let mut steps = Steps::default();
     steps.cargo("fmt --all --check");
     steps.cargo("fmt --manifest-path ebpf/Cargo.toml --check");
-    steps.cargo("clippy --workspace --all-targets -- --deny warnings");
+    steps.cargo("clippy --workspace --all-targets --features portcullis/bench -- --deny warnings");
     steps.run("cargo deny check bans licenses sources", deny::check);
     steps.run("cargo doc --workspace --no-deps", || {
         run(cargo("doc --workspace --no-deps").env("RUSTDOCFLAGS", "--deny warnings"))
@@ -30,6 +31,7 @@ pub(crate) fn run_all() -> Result<()> {
     steps.cargo("build --package portcullis");
     steps.run("cargo xtask demo --once", demo::check);
     steps.run("cargo xtask ebpf --check", ebpf::check);
+    steps.run("cargo xtask bench instructions --check", instructions::check);
     let mut summary = Summary::default();
     steps.run("cargo test --workspace --no-fail-fast", || test(&mut summary));
     steps.conclude(&summary)

@@ -1,7 +1,6 @@
 //! Handshakes of rustls against rustls.
 
 mod client_certificates;
-mod cost;
 mod policy_modes;
 mod resumption;
 mod revocation;
