@@ -30,7 +30,7 @@ use crate::{
 /// period's length once more.
 const GRACE: Duration = Duration::from_secs(30);
 /// For the connections of a work: thousands of handshakes by a slow server.
-const PREPARATION: Duration = Duration::from_secs(120);
+const PREPARATION: Duration = Duration::from_secs(300);
 /// Connections that are made at the same time, fewer than any server's backlog.
 const AT_ONCE: usize = 32;
 

@@ -21,8 +21,7 @@ fn nginx() -> Nginx {
 }
 
 fn nginx_with(directives: &str) -> Nginx {
-    let setup = Nginx::tls(&pki().upstream()).client_auth().http2();
-    let nginx = setup.with("ssl_session_cache shared:s:1m;").with(directives).start();
+    let nginx = Nginx::tls(&pki().upstream()).client_auth().http2().with(directives).start();
     std::fs::write(nginx.root().join("abc"), ABC).expect("a file for nginx");
     nginx
 }
@@ -96,14 +95,21 @@ fn every_handshake_is_resumed_once_each_loop_has_a_ticket() {
 
 #[test]
 fn a_server_that_does_not_resume_is_found_out() {
-    let nginx = nginx_with("ssl_session_tickets off;");
+    let nginx = nginx_with("ssl_session_tickets off; ssl_session_cache off;");
     let bench = Bench::new("resumed-handshake", nginx.address()).expects_abc();
-    let result = bench.with("--path /abc --connections 1 --units 3 --tls 1.3").result();
-    // Without tickets, nginx resumes from its cache, but only for clients with the cache's name.
-    let resumed = result["resumed"].as_u64().unwrap();
-    let records = nginx.records(4);
-    let seen = records.iter().filter(|record| record["session"] == "r").count();
-    assert_eq!(resumed, seen as u64);
+    let result = bench.with("--path /abc --connections 1 --units 3").result();
+    assert_eq!((&result["handshakes"], &result["resumed"]), (&json!(3), &json!(0)));
+    assert!(result["done"].as_str().unwrap().ends_with(" full"), "{result}");
+}
+
+#[test]
+fn a_run_stays_on_its_processor_or_does_not_begin() {
+    let nginx = nginx();
+    let bench = || Bench::new("keep-alive", nginx.address()).expects_abc();
+    let result = bench().with("--path /abc --connections 1 --units 3 --cpu 0").result();
+    assert_eq!(result["units"], 3);
+    assert!(bench().with("--cpu 1000").failure().contains("cannot stay on [1000]"));
+    assert!(bench().with("--cpu 100000").failure().contains("no processor 100000"));
 }
 
 #[test]
