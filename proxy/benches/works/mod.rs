@@ -15,8 +15,11 @@ pub(crate) struct Work {
     pub(crate) units: u32,
     /// Does it, and lets the meter see that alone; what must be prepared for it, and what a client
     /// does, stays outside.
-    pub(crate) run: Box<dyn FnMut(&mut dyn Meter)>,
+    pub(crate) run: Box<Run>,
 }
+
+/// How a work is done.
+pub(crate) type Run = dyn FnMut(&mut dyn Meter);
 
 /// What measures: a watch, or a counter of instructions.
 pub(crate) trait Meter {

@@ -1,7 +1,10 @@
 //! Certificates as a client may send them, by all that reads them before they are trusted. The fuzz
 //! target includes this file too.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use rustls_pki_types::{CertificateDer, UnixTime};
 
@@ -15,6 +18,9 @@ const CRL: &str = include_str!("testdata/crl/v2.crl.pem");
 /// 1 January 2030.
 const NOW: Duration = Duration::from_secs(1_893_456_000);
 
+/// Made once: patterns take long to compile, which leaves the fuzzer two certificates a second.
+static TRUST: LazyLock<ClientTrust> = LazyLock::new(trust);
+
 /// Reads a certificate and judges it, by a CA with a CRL and every kind of name. Says whether it is
 /// good, and gives no other answer where it is another client that asks.
 pub(crate) fn judge(der: &[u8]) -> bool {
@@ -24,8 +30,8 @@ pub(crate) fn judge(der: &[u8]) -> bool {
         texts.for_each(|text| assert!(!text.contains(char::is_control), "{text:?}"));
     }
     let now = UnixTime::since_unix_epoch(NOW);
-    let judged = trust().judge(&certificate, &[], now);
-    let as_intermediate = trust().judge(&certificate, std::slice::from_ref(&certificate), now);
+    let judged = TRUST.judge(&certificate, &[], now);
+    let as_intermediate = TRUST.judge(&certificate, std::slice::from_ref(&certificate), now);
     assert_eq!(judged.is_ok(), as_intermediate.is_ok());
     judged.is_ok()
 }
