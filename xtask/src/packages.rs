@@ -34,7 +34,7 @@ const LLVM: Package = Package { name: "llvm-22", probe: Probe::Program("llvm-pro
 pub(crate) const DEMO: &[Package] = &[OPENSSL, CURL, MKCERT];
 
 /// What `cargo xtask dist` needs: the peers of the run, and what reads its profile.
-pub(crate) const DIST: &[Package] = &[CURL, MKCERT, NGINX, LLVM];
+pub(crate) const DIST: &[Package] = &[MKCERT, NGINX, LLVM];
 
 /// What `cargo xtask bench` needs; nginx is the upstream too.
 pub(crate) const BENCH: &[Package] = &[

@@ -47,7 +47,8 @@ pub(super) async fn serve(
         let facts = Rc::clone(&facts);
         move |request| {
             let (context, facts) = (Rc::clone(&context), Rc::clone(&facts));
-            async move { http::handle(&context, &facts, request).await }
+            // Boxed: hyper moves it into its stream, that into a task, and the task into place.
+            Box::pin(async move { http::handle(&context, &facts, request).await })
         }
     });
     let activity = Activity::new();
