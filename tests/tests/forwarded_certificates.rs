@@ -2,6 +2,8 @@
 
 use std::{fs, path::Path, process::Command};
 
+use serde_json::Deserializer;
+
 use portcullis_tests::{
     Backend, Pair, Proxy, Raw,
     backend::Echoed,
@@ -83,8 +85,10 @@ fn a_resumed_session_forwards_the_same() {
             assert!(was_resumed(&again), "{version}: {again:?}");
             let body =
                 again.stdout.lines().find(|line| line.starts_with("{\"")).unwrap_or_default();
-            let body = &body[..=body.rfind('}').unwrap_or_default()];
-            assert_eq!(told(&Echoed::parse(body)), expected, "{version}");
+            // What `s_client` says at the end of the connection may stand on the same line.
+            let echo = Deserializer::from_str(body).into_iter().next();
+            let echo = Echoed(echo.expect("an answer").expect("an echo"));
+            assert_eq!(told(&echo), expected, "{version}");
         }
     }
 }

@@ -108,18 +108,21 @@ async fn serve(
     // Connect.
     let cluster = route.cluster.as_ref().ok_or(Failure::Misconfigured("route_without_cluster"))?;
     let endpoint = exchange.worker.upstreams.pick(cluster, client_hash(exchange.client));
-    let forward = Forward {
-        site: &site,
-        route,
-        proxy,
-        upstream: endpoint.host(),
-        conn: &conn,
-        certificate,
-        normal: &normal,
-        request_id: &exchange.request_id,
-        client: exchange.client,
+    let head = {
+        // In a block of its own, or it would weigh on the request for as long as that lasts.
+        let forward = Forward {
+            site: &site,
+            route,
+            proxy,
+            upstream: endpoint.host(),
+            conn: &conn,
+            certificate,
+            normal: &normal,
+            request_id: &exchange.request_id,
+            client: exchange.client,
+        };
+        forward.head(parts, &upgrade)?
     };
-    let head = forward.head(parts, &upgrade)?;
     let (body, upload) = request_body(body, &site, route);
     exchange.forwarded(endpoint.clone(), upload);
     let options = SendOptions { upgrade: matches!(upgrade, Upgrade::Allowed(_)) };

@@ -1,6 +1,8 @@
 //! The way from a leaf to its anchor, noted in a form that is small enough to be remembered for
 //! every client.
 
+use std::num::NonZero;
+
 use rustls::pki_types::CertificateDer;
 use webpki::VerifiedPath;
 
@@ -13,8 +15,10 @@ const MAX_INTERMEDIATES: usize = 6;
 /// the leaf and, the last, among the anchors. None where the leaf is an anchor itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Issuers {
-    intermediates: [Option<u16>; MAX_INTERMEDIATES],
-    anchor: Option<u16>,
+    /// From 1: a request carries this along, and it is a byte each.
+    intermediates: [Option<NonZero<u8>>; MAX_INTERMEDIATES],
+    /// From 1.
+    anchor: Option<NonZero<u16>>,
 }
 
 impl Issuers {
@@ -27,9 +31,10 @@ impl Issuers {
         let mut issuers = Issuers::default();
         for (index, certificate) in path.intermediate_certificates().enumerate() {
             let place = sent.iter().position(|sent| *sent == certificate.der())?;
-            *issuers.intermediates.get_mut(index)? = Some(u16::try_from(place).ok()?);
+            *issuers.intermediates.get_mut(index)? = NonZero::new(u8::try_from(place + 1).ok()?);
         }
-        issuers.anchor = Some(u16::try_from(anchors.place_of(path.anchor())?).ok()?);
+        let place = anchors.place_of(path.anchor())?;
+        issuers.anchor = NonZero::new(u16::try_from(place + 1).ok()?);
         Some(issuers)
     }
 
@@ -40,8 +45,11 @@ impl Issuers {
         anchors: &'c TrustAnchors,
     ) -> Option<Vec<&'c CertificateDer<'static>>> {
         let intermediates = self.intermediates.into_iter().flatten();
-        let intermediates = intermediates.map(|place| sent.get(usize::from(place)));
-        let anchor = self.anchor.map(|place| anchors.certificates.get(usize::from(place)));
+        let intermediates = intermediates.map(|place| sent.get(usize::from(place.get()) - 1));
+        let anchor = self.anchor.map(|place| {
+            let place = usize::from(place.get()) - 1;
+            anchors.certificates.get(place)
+        });
         intermediates.chain(anchor).collect()
     }
 }

@@ -67,7 +67,14 @@ impl<'a> Exchange<'a> {
     /// Over a pooled connection where there is one, and once more over a new one where the pooled
     /// one turns out to have been closed and nothing speaks against it.
     async fn forward(&self, mut request: Request<SentBody>) -> Result<Answer, UpstreamError> {
-        if let Some(pooled) = self.pooled().await {
+        let pooled = match self.host.take(self.endpoint, Instant::now()) {
+            Some(idle) => Some(idle),
+            None => match self.host.patience() {
+                Some(wait) => Box::pin(self.host.take_freed(self.endpoint, wait)).await,
+                None => None,
+            },
+        };
+        if let Some(pooled) = pooled {
             self.host.meter.sent_over_pooled();
             let copy = copy_to_repeat(&request);
             match self.send_over(pooled, request).await {
@@ -79,16 +86,6 @@ impl<'a> Exchange<'a> {
         // Boxed, since a request that finds a connection need not pay for it.
         let fresh = Box::pin(self.new_connection()).await?;
         self.send_over(fresh, request).await.map_err(|failed| failed.error)
-    }
-
-    /// One that is idle, or will be sooner than another could be made.
-    async fn pooled(&self) -> Option<Carrier> {
-        let idle = self.host.take(self.endpoint, Instant::now());
-        if idle.is_some() {
-            return idle;
-        }
-        let wait = self.host.patience()?;
-        Box::pin(self.host.take_freed(self.endpoint, wait)).await
     }
 
     async fn send_over(

@@ -57,12 +57,13 @@ fn a_reload_changes_the_bound_in_the_kernel() {
         };
         let home = first_choice(&proxy, &host(0));
         let open = |proxy: &Proxy| per_worker(&proxy.metrics(), "portcullis_connections_active");
-        let first = connect(&proxy, 60);
-        assert_eq!(open(&proxy)[home], 60.0);
-        reload(&mut proxy, config(1, "max_load_percent: 125"));
+        let first = connect(&proxy, 120);
+        assert_eq!(open(&proxy)[home], 120.0);
+        reload(&mut proxy, config(1, "max_load_percent: 120"));
         let second = connect(&proxy, 60);
         let now = open(&proxy);
-        assert_eq!((now[home], now.iter().sum()), (60.0, 120.0), "{now:?}");
+        // 1.2 times a mean of 45, and the slack of 64, are less than 120.
+        assert_eq!((now[home], now.iter().sum()), (120.0, 180.0), "{now:?}");
         assert!(outcome(&proxy.metrics(), "spilled") >= 60.0);
         drop((first, second));
     });

@@ -22,7 +22,7 @@ fn the_kernel_chooses_as_the_function_for_user_space_does() {
             for name in &names {
                 for slot in &slots[..WORKERS as usize] {
                     seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                    slot.set_load(seed >> 25);
+                    slot.set_load(seed >> 22);
                     slot.set_available(seed >> 16 & 7 != 0);
                 }
                 let Some(placed) = place(&free(name), SETTINGS.balance, &**slots) else { continue };
