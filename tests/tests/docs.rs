@@ -80,7 +80,7 @@ fn works(command: &str) -> bool {
         xtask.current_dir(root()).args(["run", "--quiet", "--package", "xtask", "--"]);
         let help = xtask.args(arguments.split_whitespace()).arg("--help").output();
         let help = help.expect("cargo runs");
-        return help.status.success() && text(&help).contains("Usage: xtask");
+        return help.status.success() && text(&help).contains("Usage: cargo xtask");
     }
     let program = command.split_whitespace().next().unwrap_or_default();
     RUN_BY_XTASK_TEST.contains(&command) || OTHERS.contains(&program)

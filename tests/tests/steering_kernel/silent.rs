@@ -11,7 +11,7 @@ const HOLDERS: usize = 10;
 /// Of each: fewer than the ports of an address, and the descriptors of a process.
 const EACH: usize = 10_000;
 /// What the proxy may need for other reasons. As many connections would hold ten times that.
-const GROWTH_KIB: u64 = 4096;
+const GROWTH_KIB: u64 = 16 * 1024;
 
 const HOLD: &str = "
 import signal, socket, sys
