@@ -6,13 +6,14 @@ use std::{collections::HashSet, net::IpAddr};
 use http::HeaderMap;
 
 use super::{
-    headers::{self, forwarded},
+    headers::{self, Reserved, forwarded, rules::RequestRules},
     spec::ForwardedFor,
 };
 
 /// Takes out of a request's headers what must not reach the upstream.
 pub fn strip(headers: &mut HeaderMap) {
-    headers::strip_request(headers, &HashSet::new());
+    let reserved = Reserved { identity: &HashSet::new(), rules: &RequestRules::default() };
+    headers::strip_request(headers, reserved);
 }
 
 /// Writes the headers that tell the upstream of the client, over TLS and without trusted hops.
