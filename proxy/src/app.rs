@@ -1,6 +1,7 @@
 //! The start-up order. The only file that sees every room.
 
 mod control;
+mod predecessor;
 mod steering;
 mod workers;
 
@@ -24,6 +25,7 @@ use tokio::{
 use crate::{
     admin,
     config::{self, Config, Environment, Loaded},
+    listener::Listener,
     observe::{Log, Metrics},
     snapshot::{self, Compiler},
     steering::Steering,
@@ -32,6 +34,7 @@ use crate::{
     upstream::Names,
     worker::{Phase, Snapshot},
 };
+use predecessor::Predecessor;
 use workers::{Common, Workers};
 
 /// How long the log may take to write what is left at the end.
@@ -39,8 +42,10 @@ const LOG_FLUSH: Duration = Duration::from_secs(2);
 /// A connection of a client and one to an upstream.
 const DESCRIPTORS_PER_CONNECTION: usize = 2;
 
-/// Runs the proxy until it is told to stop and has drained.
-pub fn run(path: &Path) -> anyhow::Result<()> {
+/// Runs the proxy until it is told to stop and has drained. `replaced` is the ID of a process that
+/// serves at the same addresses: once this one serves too, that one is told to finish.
+pub fn run(path: &Path, replaced: Option<u32>) -> anyhow::Result<()> {
+    let predecessor = replaced.map(Predecessor::find).transpose()?;
     let environment = Environment::of_process();
     let Loaded { config, warnings } = config::load(path, &environment)?;
     let cores = worker_cores(config.workers)?;
@@ -51,7 +56,8 @@ pub fn run(path: &Path) -> anyhow::Result<()> {
         tracing::warn!("{warning}");
     }
     let source = Source { path: path.to_owned(), environment };
-    let ended = App::start(source, config, &cores, metrics, log.clone()).and_then(App::run);
+    let ended = App::start(source, config, &cores, predecessor, metrics, log.clone())
+        .and_then(|(app, admin)| app.run(admin));
     log.flush(LOG_FLUSH);
     ended
 }
@@ -75,6 +81,7 @@ struct App {
     source: Source,
     config: Config,
     compiler: Compiler,
+    predecessor: Option<Predecessor>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     phase: watch::Sender<Phase>,
     /// `None` once they are waited for.
@@ -90,11 +97,13 @@ impl App {
         source: Source,
         config: Config,
         cores: &[Option<usize>],
+        predecessor: Option<Predecessor>,
         metrics: Arc<Metrics>,
         log: Log,
-    ) -> anyhow::Result<App> {
+    ) -> anyhow::Result<(App, admin::Server)> {
         warn_of_few_descriptors(&config);
         // Before anything runs: an address in use ends the start at once.
+        let admin = admin::Sockets::bind(&config.admin, predecessor.is_some())?;
         let listeners: Vec<_> =
             cores.iter().map(|_| config.listen.bind()).collect::<Result<_, _>>()?;
 
@@ -103,8 +112,11 @@ impl App {
         let mut compiler =
             Compiler::new(Arc::clone(&metrics), names, Arc::new(tickets), cores.len());
         let snapshot = Arc::new(compiler.compile(&config)?);
+        // From here on, connections wait for the workers.
+        listeners.iter().flatten().try_for_each(Listener::listen)?;
         let rules = Arc::clone(&snapshot.front.steering);
         let steering = steering::start(config.steering.mode, &listeners, rules, &metrics)?;
+        let admin = admin::Server::listen(admin, &config.admin, &metrics, &steering)?;
         metrics.config_applied(snapshot::facts(&source.path, &config));
 
         let (snapshots, _) = watch::channel(snapshot);
@@ -119,10 +131,11 @@ impl App {
             ended: ending,
         };
         let workers = Some(Workers::start(common, cores, listeners)?);
-        Ok(App {
+        let app = App {
             source,
             config,
             compiler,
+            predecessor,
             snapshots,
             phase,
             workers,
@@ -130,14 +143,14 @@ impl App {
             steering,
             metrics,
             log,
-        })
+        };
+        Ok((app, admin))
     }
 
     /// Controls until told to stop, then lets the workers drain. The admin listeners answer to the
-    /// end.
-    fn run(mut self) -> anyhow::Result<()> {
+    /// end, unless another process has them then.
+    fn run(mut self, admin: admin::Server) -> anyhow::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let admin = admin::Server::bind(&self.config.admin, &self.metrics, &self.steering)?;
         let local = LocalSet::new();
         local.block_on(&runtime, async {
             let stopped = self.control(admin).await;

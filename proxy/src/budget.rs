@@ -13,7 +13,7 @@ fn size_of_future<A, F: Future>(_: impl FnOnce(A) -> F) -> usize {
 }
 
 type Asked = (&'static Rc<http::Context>, &'static Rc<http::Facts>, Request<Incoming>);
-type Taken = (&'static Rc<conn::Context>, conn::Accepted);
+type Taken = (&'static Rc<conn::Context>, conn::Accepted, conn::Entry);
 
 #[test]
 fn a_request_weighs_at_most_4_kib() {
@@ -23,6 +23,6 @@ fn a_request_weighs_at_most_4_kib() {
 
 #[test]
 fn a_connection_weighs_at_most_4_kib() {
-    let size = size_of_future(|taken: Taken| conn::serve(taken.0, taken.1));
+    let size = size_of_future(|taken: Taken| conn::serve(taken.0, taken.1, taken.2));
     assert!(size <= 4 * 1024, "{size} bytes");
 }

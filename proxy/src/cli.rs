@@ -30,7 +30,7 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve until SIGTERM or SIGINT; SIGHUP reads the configuration again.
-    Run(ConfigFile),
+    Run(Run),
     /// Read the configuration and every file it names, report all that is wrong, and exit.
     Check(ConfigFile),
     /// Show workers, routes, certificates and upstream connections of a running proxy.
@@ -55,6 +55,16 @@ struct ConfigFile {
     /// The configuration file.
     #[arg(long, default_value = "/etc/portcullis/config.yaml", value_hint = ValueHint::FilePath)]
     config: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct Run {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Take the place of this process, which serves at the same addresses: serve beside it, and
+    /// tell it to finish what it has once this one is ready.
+    #[arg(long, value_name = "PID")]
+    replace: Option<u32>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -95,7 +105,7 @@ impl Arguments {
     /// Does what is asked for.
     pub fn run(self) -> ExitCode {
         match self.command {
-            Command::Run(file) => run(&file.config),
+            Command::Run(run) => run.run(),
             Command::Check(file) => check(&file.config),
             Command::Status(status) => status.run(),
             Command::Drain(drain) => drain.run(),
@@ -115,13 +125,6 @@ fn print(text: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn run(path: &Path) -> ExitCode {
-    match app::run(path) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&format!("{error:#}")),
-    }
-}
-
 fn check(path: &Path) -> ExitCode {
     match config::load(path, &Environment::of_process()) {
         Ok(loaded) => {
@@ -133,6 +136,15 @@ fn check(path: &Path) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(failure) => fail(&failure.to_string()),
+    }
+}
+
+impl Run {
+    fn run(&self) -> ExitCode {
+        match app::run(&self.file.config, self.replace) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&format!("{error:#}")),
+        }
     }
 }
 

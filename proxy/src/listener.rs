@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, os::fd::OwnedFd};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub enum Service {
 /// A bound socket of one worker.
 #[derive(Debug)]
 pub struct Listener {
-    /// Listening and non-blocking.
+    /// Non-blocking.
     pub socket: OwnedFd,
     /// Where it listens.
     pub address: SocketAddr,
@@ -34,6 +34,13 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// Has connections come. Where another process listens at the same address, it gets fewer from
+    /// now on.
+    pub fn listen(&self) -> Result<(), BindError> {
+        let listening = SockRef::from(&self.socket).listen(BACKLOG);
+        listening.map_err(|source| BindError { address: self.address, source })
+    }
+
     /// Another handle on the same socket.
     pub fn try_clone(&self) -> io::Result<Listener> {
         let socket = self.socket.try_clone()?;
@@ -45,7 +52,7 @@ impl Listener {
 const BACKLOG: i32 = 4096;
 
 impl ListenSpec {
-    /// Binds one worker's sockets, all or none.
+    /// Binds one worker's sockets, all or none. None listens yet.
     pub fn bind(&self) -> Result<Vec<Listener>, BindError> {
         let routes = self.addresses.iter().map(|address| (*address, Service::Routes));
         let redirect = self.redirect_address.map(|address| (address, Service::Redirect));
@@ -80,7 +87,6 @@ fn bind(address: SocketAddr) -> io::Result<OwnedFd> {
     // Accepted sockets inherit it, which saves a call for each.
     socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
 

@@ -275,16 +275,34 @@ impl Proxy {
         Self::start_at(config, ports).expect("ports that are free")
     }
 
+    /// Starts the next process at this one's addresses, which it is to replace.
+    ///
+    /// # Panics
+    /// When it ends or does not become ready.
+    pub fn replace(&self, config: Config) -> Self {
+        let Ports { port, admin, redirect } = self.ports;
+        let process = self.process.id().to_string();
+        let with = ["--replace", &process];
+        let proxy = Self::start_with(config, Ports { port, admin, redirect }, &with);
+        let proxy = proxy.expect("an address that is shared");
+        proxy.wait_for_log("its readiness", |line| line["message"] == "serving");
+        proxy
+    }
+
     /// `None` when another program has taken one of the ports in between.
     fn try_start(config: Config) -> Option<Self> {
         Self::start_at(config, Ports::take())
     }
 
     fn start_at(config: Config, ports: Ports) -> Option<Self> {
+        Self::start_with(config, ports, &[])
+    }
+
+    fn start_with(config: Config, ports: Ports, arguments: &[&str]) -> Option<Self> {
         let dir = TempDir::new("proxy");
         let path = dir.write("config.yaml", config.render(&ports));
         let mut command = config.command();
-        command.args(["run", "--config"]).arg(path).current_dir(dir.path());
+        command.args(["run", "--config"]).arg(path).args(arguments).current_dir(dir.path());
         let process = Process::spawn("portcullis", &mut command);
         let mut proxy = Self { process, config, ports, dir };
         let ready = eventually("the proxy to be ready", || {

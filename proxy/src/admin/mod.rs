@@ -4,13 +4,15 @@ mod access;
 mod orders;
 mod respond;
 mod serve;
+mod sockets;
 mod spec;
 
-use std::{io, net::SocketAddr, net::TcpListener, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
 use tokio::task::JoinSet;
 
+pub use sockets::Sockets;
 pub use spec::{AdminSpec, MetricsListenerSpec, Secret};
 
 use crate::{observe::Metrics, steering::Steering};
@@ -18,7 +20,7 @@ use access::Access;
 use respond::{Scope, Shown};
 use serve::Listener;
 
-/// The listeners, bound and not yet served.
+/// The listeners, not yet served.
 #[derive(Debug)]
 pub struct Server {
     listeners: Vec<Listener>,
@@ -33,25 +35,30 @@ pub struct Settings {
 }
 
 impl Server {
-    /// Binds the addresses.
+    /// Listens at the addresses, which the spec was bound to.
     ///
-    /// Fails where one is taken, or where certificates cannot be used as the spec asks.
-    pub fn bind(
+    /// Fails where one is taken after all, or where certificates cannot be used as the spec asks.
+    pub fn listen(
+        sockets: Sockets,
         spec: &AdminSpec,
         metrics: &Arc<Metrics>,
         steering: &Arc<Steering>,
     ) -> io::Result<Server> {
         let shown = Shown { metrics: Arc::clone(metrics), steering: Arc::clone(steering) };
+        let listener = |socket: sockets::Bound, scope, access| {
+            let (socket, shown) = (socket.listen()?, shown.clone());
+            io::Result::Ok(Listener { socket, scope, access, shown })
+        };
         let mut listeners = Vec::new();
-        if let Some(address) = spec.address {
+        if let Some(socket) = sockets.admin {
             let open = Arc::new(ArcSwap::from_pointee(Access::open()));
-            listeners.push(listener(address, Scope::Everything, open, &shown)?);
+            listeners.push(listener(socket, Scope::Everything, open)?);
         }
         let mut settings = Settings { metrics: None };
-        if let Some(spec) = &spec.metrics {
+        if let (Some(socket), Some(spec)) = (sockets.metrics, &spec.metrics) {
             let access = Arc::new(ArcSwap::from_pointee(Access::new(spec)?));
             settings.metrics = Some(access.clone());
-            listeners.push(listener(spec.address, Scope::MetricsOnly, access, &shown)?);
+            listeners.push(listener(socket, Scope::MetricsOnly, access)?);
         }
         Ok(Server { listeners, settings })
     }
@@ -90,18 +97,6 @@ impl Settings {
         }
         Ok(())
     }
-}
-
-fn listener(
-    address: SocketAddr,
-    scope: Scope,
-    access: Arc<ArcSwap<Access>>,
-    shown: &Shown,
-) -> io::Result<Listener> {
-    let named = |error: io::Error| io::Error::new(error.kind(), format!("{address}: {error}"));
-    let socket = TcpListener::bind(address).map_err(named)?;
-    socket.set_nonblocking(true).map_err(named)?;
-    Ok(Listener { socket, scope, access, shown: shown.clone() })
 }
 
 #[cfg(test)]

@@ -25,7 +25,8 @@ use crate::{
 /// Serves on a thread of its own until the tests end.
 fn start(spec: &AdminSpec) -> (Vec<SocketAddr>, Arc<Metrics>, Settings) {
     let metrics = Arc::new(Metrics::new(2));
-    let server = Server::bind(spec, &metrics, &steering()).unwrap();
+    let sockets = Sockets::bind(spec, false).unwrap();
+    let server = Server::listen(sockets, spec, &metrics, &steering()).unwrap();
     let (addresses, settings) = (server.addresses(), server.settings());
     thread::spawn(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -117,9 +118,9 @@ fn a_connection_beyond_the_limit_is_closed_and_a_freed_place_is_taken() {
 
 #[test]
 fn an_address_that_is_taken_is_named() {
-    let (addresses, metrics, _) = start(&admin_only());
+    let (addresses, _, _) = start(&admin_only());
     let spec = AdminSpec { address: Some(addresses[0]), metrics: None };
-    let error = Server::bind(&spec, &metrics, &steering()).unwrap_err();
+    let error = Sockets::bind(&spec, false).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     assert!(error.to_string().contains(&addresses[0].to_string()));
 }

@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{App, Workers};
+use super::{
+    App, Workers,
+    predecessor::{Predecessor, REPLACED},
+};
 use crate::{
     admin,
     config::{self, Config, Watcher},
@@ -20,6 +23,7 @@ const TICKET_KEY_CHECK: Duration = Duration::from_secs(60);
 /// What may happen.
 enum Event {
     Stop,
+    Replaced,
     Reload,
     TicketKeysDue,
     WorkerEnded(usize),
@@ -30,7 +34,7 @@ impl App {
     pub(super) async fn control(&mut self, admin: admin::Server) -> anyhow::Result<()> {
         let admin_settings = admin.settings();
         self.announce(&admin);
-        tokio::task::spawn_local(async move {
+        let admin = tokio::task::spawn_local(async move {
             if let Err(error) = admin.run().await {
                 tracing::error!(%error, "the admin listeners have stopped");
             }
@@ -40,6 +44,10 @@ impl App {
         let mut signals = Signals::new()?;
         let mut ticket_keys = tokio::time::interval(TICKET_KEY_CHECK);
         self.metrics.set_state(State::Ready);
+        if let Some(predecessor) = &self.predecessor {
+            Predecessor::warn_of_losses();
+            predecessor.finish();
+        }
         loop {
             let event = tokio::select! {
                 event = signals.next() => event,
@@ -49,6 +57,12 @@ impl App {
             };
             match event {
                 Event::Stop => return Ok(()),
+                Event::Replaced => {
+                    tracing::info!("another process serves in the place of this one");
+                    // It has the address now, and whoever asks there is to hear of it alone.
+                    admin.abort();
+                    return Ok(());
+                }
                 Event::Reload => self.reload(&mut watcher, &admin_settings),
                 Event::TicketKeysDue => self.rotate_ticket_keys(),
                 Event::WorkerEnded(worker) => self.replace_worker(worker)?,
@@ -144,6 +158,7 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    replaced: Signal,
 }
 
 impl Signals {
@@ -152,6 +167,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            replaced: signal(SignalKind::from_raw(REPLACED.as_raw()))?,
         })
     }
 
@@ -160,6 +176,7 @@ impl Signals {
             _ = self.terminate.recv() => Event::Stop,
             _ = self.interrupt.recv() => Event::Stop,
             _ = self.hangup.recv() => Event::Reload,
+            _ = self.replaced.recv() => Event::Replaced,
         }
     }
 }

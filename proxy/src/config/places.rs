@@ -11,8 +11,8 @@ use saphyr_parser::{Event, Parser, ScanError, Span};
 /// The deepest nesting: a configuration needs about eight.
 const MAX_DEPTH: usize = 64;
 
-/// The most nodes, each alias counted as all it stands for: some fifty thousand full routes.
-const MAX_NODES: u64 = 1_000_000;
+/// The most nodes, each alias counted as all it stands for: some two hundred thousand full routes.
+const MAX_NODES: u64 = 4_000_000;
 
 /// The line of every key path. Letter case does not matter, since that of keys does not.
 #[derive(Debug, Default)]

@@ -30,7 +30,7 @@ use crate::{
 
 pub use hello::Received;
 pub use permit::Permit;
-pub use registry::Registry;
+pub use registry::{Entry, Registry};
 pub use spec::Settings;
 
 /// What a configuration means to connections; part of a snapshot.
@@ -119,10 +119,9 @@ pub struct Accepted {
 }
 
 /// Serves a connection from its first byte to its last, or to the hello that says that it belongs
-/// to another worker.
-pub async fn serve(context: &Rc<Context>, accepted: Accepted) {
+/// to another worker. Its entry is made when it is accepted, so that no drain overlooks it.
+pub async fn serve(context: &Rc<Context>, accepted: Accepted, entry: Entry) {
     let open = Open::new(context);
-    let entry = context.registry.enter();
     context.publish_load();
     let reason = serve_accepted(context, accepted, &entry).await;
     drop(entry);
@@ -153,7 +152,7 @@ impl Drop for Open<'_> {
 async fn serve_accepted(
     context: &Rc<Context>,
     accepted: Accepted,
-    entry: &registry::Entry,
+    entry: &Entry,
 ) -> Option<ClosedReason> {
     let front = context.front();
     let Accepted { socket, peer, local, service, since, permit, hello } = accepted;
@@ -198,7 +197,7 @@ async fn serve_accepted(
 struct Connection<'a> {
     context: &'a Rc<Context>,
     front: &'a Front,
-    entry: &'a registry::Entry,
+    entry: &'a Entry,
     peer: SocketAddr,
     local: SocketAddr,
     since: Instant,

@@ -32,7 +32,7 @@ impl Registry {
     }
 
     /// Adds a connection, for as long as its [`Entry`] lives.
-    pub(super) fn enter(&self) -> Entry {
+    pub fn enter(&self) -> Entry {
         let key = self.0.connections.borrow_mut().insert(None);
         Entry { registry: self.clone(), key }
     }
@@ -62,7 +62,7 @@ impl Registry {
 
 /// One open connection.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub struct Entry {
     registry: Registry,
     key: usize,
 }

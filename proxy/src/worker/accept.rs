@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{Notify, futures::Notified};
+use tokio::sync::{mpsc::Sender, watch};
 
 use super::limits;
 use crate::{
@@ -56,9 +56,10 @@ impl AcceptLoop {
     }
 
     /// Accepts until told to stop, and then what still waits in the queue: a connection that the
-    /// kernel has completed is not dropped.
-    pub(super) async fn run(mut self, stop: Rc<Notify>) {
-        let mut stopped = pin!(stop.notified());
+    /// kernel has completed is not dropped. The order is that `stop` has no sender any more, and
+    /// `_accepting` is dropped when all is done.
+    pub(super) async fn run(mut self, mut stop: watch::Receiver<()>, _accepting: Sender<()>) {
+        let mut stopped = pin!(stop.wait_for(|()| false));
         let mut batch = 0;
         while let Some(accepted) = self.next(stopped.as_mut()).await {
             match accepted {
@@ -77,10 +78,7 @@ impl AcceptLoop {
     }
 
     /// `None` once it is time to stop.
-    async fn next(
-        &mut self,
-        mut stopped: Pin<&mut Notified<'_>>,
-    ) -> Option<io::Result<Connection>> {
+    async fn next(&mut self, mut stopped: Pin<&mut impl Future>) -> Option<io::Result<Connection>> {
         poll_fn(|cx| {
             if stopped.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(None);
@@ -108,8 +106,8 @@ impl AcceptLoop {
         let (local, service) = (self.local, self.service);
         let accepted =
             Accepted { socket, peer, local, service, since: Instant::now(), permit, hello: None };
-        let context = Rc::clone(&self.context);
-        rt::spawn(async move { conn::serve(&context, accepted).await });
+        let (context, entry) = (Rc::clone(&self.context), self.context.registry.enter());
+        rt::spawn(async move { conn::serve(&context, accepted, entry).await });
     }
 
     /// Out of descriptors or memory, trying again at once would only spin.

@@ -12,7 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{Notify, mpsc::UnboundedSender, watch};
+use tokio::sync::{
+    mpsc::{self, UnboundedSender},
+    watch,
+};
 
 use crate::{
     conn, http,
@@ -155,15 +158,17 @@ impl Worker {
     }
 
     async fn serve(mut self) {
-        let stop = Rc::new(Notify::new());
+        let (stop, stopped) = watch::channel(());
+        let (accepting, mut accepted) = mpsc::channel(1);
         for listener in std::mem::take(&mut self.listeners) {
             let acceptor = accept::AcceptLoop::new(
                 listener,
                 Rc::clone(&self.context),
                 Arc::clone(&self.open_connections),
             );
-            rt::spawn(acceptor.run(Rc::clone(&stop)));
+            rt::spawn(acceptor.run(stopped.clone(), accepting.clone()));
         }
+        drop(accepting);
         rt::spawn(follow(self.snapshot, Rc::clone(&self.context)));
         rt::spawn(tick(Rc::clone(&self.context)));
         self.context.publish_load();
@@ -176,9 +181,9 @@ impl Worker {
             inbox.run_until(rt::sleep(HELLOS_UNDER_WAY.min(limit))).await;
         }
         self.context.desk.close();
-        stop.notify_waiters();
+        drop(stop);
         // The accept loops empty their queues first.
-        rt::yield_now().await;
+        accepted.recv().await;
         inbox.finish().await;
         self.context.drain(deadline).await;
         self.context.observer.flush();

@@ -35,6 +35,7 @@ impl Place {
         let addresses = vec!["127.0.0.1:0".parse().unwrap()];
         let mut listeners = ListenSpec { addresses, redirect_address: None }.bind().unwrap();
         let listener = listeners.remove(0);
+        listener.listen().unwrap();
         let address = socket2::SockRef::from(&listener.socket).local_addr().unwrap();
         let rules = Arc::new(Rules::new(&SteeringSpec::default(), 2).unwrap());
         let steering = Steering::start(ModeChoice::Handoff, &[], 2, Arc::clone(&rules)).unwrap();
@@ -179,4 +180,17 @@ fn what_waits_for_a_worker_that_panics_is_served_by_the_one_that_takes_its_place
     thread.join().unwrap();
     assert_eq!(ends.try_recv(), Ok(ID), "that it has ended is told");
     assert_eq!(place.open_connections.load(Relaxed), 0);
+}
+
+#[test]
+fn what_waits_when_a_worker_is_told_to_drain_is_served() {
+    let place = Place::new();
+    let waiting: Vec<_> = (0..20).flat_map(|_| [place.connect(), place.hand_over()]).collect();
+    place.phase.send_replace(Phase::Draining);
+    let thread = start(place.spec(), mpsc::unbounded_channel().0).unwrap();
+    for client in waiting {
+        let answer = answer(client);
+        assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    }
+    thread.join().unwrap();
 }

@@ -18,6 +18,22 @@ pub(crate) struct Run {
     /// Columns of the tables; ours is the first.
     pub(crate) peers: Vec<Peer>,
     pub(crate) works: Vec<Work>,
+    /// What pieces of the works cost without a proxy; empty where it could not be measured.
+    #[serde(default)]
+    pub(crate) floor: Vec<Floor>,
+}
+
+/// What one of the pieces that works are made of costs on the floor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Floor {
+    /// What is done, in a few words.
+    pub(crate) work: String,
+    /// CPU time in microseconds, the median of the rounds.
+    pub(crate) cpu_us: f64,
+    /// The least of the rounds.
+    pub(crate) least: f64,
+    /// The most.
+    pub(crate) most: f64,
 }
 
 /// A proxy that does the work.

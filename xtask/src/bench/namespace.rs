@@ -54,10 +54,19 @@ pub(super) struct Sysctl {
 
 /// What steering in the kernel rests on.
 pub(super) fn always_send_syn_cookies() -> Result<Sysctl> {
+    set("tcp_syncookies", "2")
+}
+
+/// Has connections that begin move to another process that listens at the same address when the
+/// first one closes its socket.
+pub(super) fn move_connections_that_begin() -> Result<Sysctl> {
+    set("tcp_migrate_req", "1")
+}
+
+fn set(name: &'static str, value: &str) -> Result<Sysctl> {
     ensure!(is_inside(), "a network namespace with sysctls of its own takes root");
-    let name = "tcp_syncookies";
     let before = fs::read_to_string(path(name)).with_context(|| path(name))?;
-    write(name, "2")?;
+    write(name, value)?;
     Ok(Sysctl { name, before })
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
-    conditions, install,
+    conditions, floor, install,
     lab::Lab,
     model::{self, Figure, Run},
     namespace,
@@ -147,6 +147,7 @@ fn measure(options: &Options, definitions: &[Definition]) -> Result<()> {
         conditions: conditions::of_machine(namespace::is_inside()),
         peers: peers.iter().map(|peer| describe(peer.as_ref())).collect(),
         works: Vec::new(),
+        floor: Vec::new(),
     };
     run.conditions.extend(conditions::of_moment("before the run"));
     let cores = core_times();
@@ -162,6 +163,11 @@ fn measure(options: &Options, definitions: &[Definition]) -> Result<()> {
             bench.capacity.learn(&work);
         }
         run.works.push(work);
+    }
+    progress.set_message("the floor");
+    match floor::measure(options.quick) {
+        Ok(floor) => run.floor = floor,
+        Err(error) => progress.println(format!("the floor: {error:#}")),
     }
     progress.finish_and_clear();
 

@@ -252,6 +252,15 @@ impl<'a> Running<'a> {
         self.adopted = Some(id);
     }
 
+    /// Waits until those that were replaced have served what they had.
+    fn wait_for_end_of_former(&mut self) -> Result<()> {
+        let Self { process, former, .. } = self;
+        let former = std::cell::RefCell::new(former);
+        process.wait_until("the process before it has ended", |_| {
+            former.borrow_mut().iter_mut().all(|process| process.must_be_running().is_err())
+        })
+    }
+
     /// Goes on with a process that we have started.
     fn succeed(&mut self, next: Process) {
         self.former.push(std::mem::replace(&mut self.process, next));

@@ -38,6 +38,20 @@ impl Peer for Portcullis {
         running.place.write("config.yaml", &config(&running.place)?)?;
         Ok(())
     }
+
+    /// The next process tells the one before to finish.
+    fn restart(&self, running: &mut Running<'_>) -> Result<()> {
+        let config = running.place.directory.join("config.yaml").display().to_string();
+        let former = running.id().to_string();
+        let arguments = ["run", "--config", &config, "--replace", &former];
+        let next = running.place.spawn(&self.program, &arguments)?;
+        running.succeed(next);
+        running.wait_for_end_of_former()
+    }
+
+    fn restarts(&self) -> bool {
+        true
+    }
 }
 
 pub(super) fn config(place: &Place<'_>) -> Result<String> {

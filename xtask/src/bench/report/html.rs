@@ -3,7 +3,7 @@
 use crate::bench::model::{Figure, Run};
 
 use super::{
-    ROUGH, chart,
+    ROUGH, chart, floor,
     judge::{Judged, Role, Standing, judge_all},
     label,
     overview::{self, Cell, Overview, Summary},
@@ -21,6 +21,7 @@ pub(super) fn page(run: &Run) -> String {
                 .child(summary(&works))
                 .child(table_of_works(run, &works))
                 .children(works.iter().map(work))
+                .children(floor(run, &works))
                 .child(conditions(run)),
         ),
     );
@@ -141,6 +142,24 @@ fn spread(standing: &Standing<'_>, figure: Figure) -> Element {
             .text(label::value(figure, spread.median))
             .child(element("small", &label::range(figure, &spread))),
     }
+}
+
+fn floor(run: &Run, works: &[Judged<'_>]) -> Option<Element> {
+    let tables = floor::tables(run, works);
+    let shown = tables.iter().map(|floor| {
+        let row = |cells: &Vec<String>| {
+            let class = |at| if at == 0 { "words" } else { "figure" };
+            let cells = cells.iter().enumerate();
+            let cell = |(at, text): (usize, &String)| element("td", text).with("class", class(at));
+            Element::new("tr").children(cells.map(cell))
+        };
+        table(&floor.head, 1, floor.rows.iter().map(row))
+    });
+    let section = Element::new("section")
+        .child(element("h2", floor::HEADING))
+        .child(element("p", floor::HOW_TO_READ))
+        .children(shown);
+    (!tables.is_empty()).then_some(section)
 }
 
 fn conditions(run: &Run) -> Element {

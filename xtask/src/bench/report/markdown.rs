@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::bench::model::{Figure, Run};
 
 use super::{
-    ROUGH,
+    ROUGH, floor,
     judge::{Judged, Standing, judge_all},
     label, latency,
     overview::{self, Cell, Overview, Summary},
@@ -24,6 +24,7 @@ pub(super) fn report(run: &Run) -> String {
     for judged in &works {
         work(&mut out, judged);
     }
+    floor(&mut out, run, &works);
     conditions(&mut out, run);
     out.truncate(out.trim_end().len());
     out + "\n"
@@ -127,6 +128,20 @@ fn percentiles(out: &mut String, judged: &Judged<'_>) {
         row(out, cells);
     }
     out.push('\n');
+}
+
+fn floor(out: &mut String, run: &Run, works: &[Judged<'_>]) {
+    let tables = floor::tables(run, works);
+    if !tables.is_empty() {
+        line(out, format_args!("## {}\n\n{}\n", floor::HEADING, floor::HOW_TO_READ));
+    }
+    for table in &tables {
+        head(out, &table.head, &(0..table.head.len()).map(|at| at > 0).collect::<Vec<_>>());
+        for cells in &table.rows {
+            row(out, cells.iter().map(|text| escaped(text)));
+        }
+        out.push('\n');
+    }
 }
 
 fn conditions(out: &mut String, run: &Run) {

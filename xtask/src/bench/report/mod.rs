@@ -5,6 +5,7 @@
 //! it out.
 
 mod chart;
+mod floor;
 mod html;
 mod judge;
 mod label;

@@ -3,7 +3,7 @@
 use crate::bench::model::Run;
 
 use super::{
-    ROUGH,
+    ROUGH, floor,
     judge::judge_all,
     overview::{Cell, Overview, Summary},
 };
@@ -27,6 +27,13 @@ pub(super) fn report(run: &Run) -> String {
         line(&mut out, heading);
         for item in list {
             line(&mut out, &format!("  {item}"));
+        }
+    }
+    for table in floor::tables(run, &works) {
+        out.push('\n');
+        let rows: Vec<_> = [table.head].into_iter().chain(table.rows).collect();
+        for row in aligned(&rows, |column| column == 0) {
+            line(&mut out, &row);
         }
     }
     if run.quick {

@@ -6,7 +6,7 @@ use roxmltree::{Document, ParsingOptions};
 
 use super::{html, judge::judge_all, markdown, results_md, terminal, write, xml::Element};
 use crate::{
-    bench::model::{Figure, Peer, Run, Sample, Work},
+    bench::model::{Figure, Floor, Peer, Run, Sample, Work},
     command::root,
 };
 
@@ -34,6 +34,7 @@ pub(super) fn run(peers: &[(&str, &[f64])]) -> Run {
         conditions: vec![("cores".to_owned(), "proxy 0, load 1".to_owned())],
         peers: peers.iter().map(peer).collect(),
         works: vec![work],
+        floor: Vec::new(),
     }
 }
 
@@ -72,6 +73,11 @@ fn rich() -> Run {
     }
     let absent = &mut run.works[0].absent;
     absent.insert("envoy".to_owned(), "no wheel for this <machine>".to_owned());
+    run.floor = [("resumed handshake, server", 55.0), ("records of 1 KiB", 2.5)]
+        .into_iter()
+        .chain([("relay of a request and its response", 20.0)])
+        .map(|(work, cpu_us)| Floor { work: work.to_owned(), cpu_us, least: 1.0, most: 99.0 })
+        .collect();
     run
 }
 

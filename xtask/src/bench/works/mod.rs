@@ -327,7 +327,6 @@ pub(super) fn lacks(definition: &Definition, peer: &dyn Peer) -> Option<String> 
     let is_ours = [OURS, "baseline"].contains(&peer.id());
     let reason = match definition.kind {
         _ if definition.is_ours_alone() && !is_ours => "a work of ours alone",
-        Restart if is_ours && !peer.restarts() => "not built yet",
         Restart if !peer.restarts() => {
             "it takes no new process without a loss, or none is written here"
         }

@@ -8,6 +8,7 @@ use super::{Bench, W1, load::untimed};
 use crate::bench::{
     generator::Background,
     model::{Figure, Sample},
+    namespace,
     peers::{Peer, Running, Setup},
 };
 
@@ -21,6 +22,9 @@ pub(super) fn measure(bench: &Bench<'_>, peer: &dyn Peer, round: u32) -> Result<
 
 /// One restart amid the load.
 pub(super) fn measure_restart(bench: &Bench<'_>, peer: &dyn Peer, round: u32) -> Result<Sample> {
+    // As our documentation advises; to those who pass their sockets on it is nothing.
+    let _moving =
+        namespace::is_inside().then(namespace::move_connections_that_begin).transpose()?;
     disturb(bench, peer, round, 1, |running| peer.restart(running))
 }
 

@@ -1,0 +1,146 @@
+//! One process after the other at the same addresses, without a gap.
+
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    thread,
+};
+
+use portcullis_tests::{
+    Proxy, Raw,
+    netns::private,
+    proxy::{Config, portcullis},
+    raw::TlsOptions,
+    tools::require_root,
+    wait::until,
+    wire::End,
+};
+
+const HOST: &str = "app.localhost.pomerium.io";
+
+fn config(mode: &str) -> Config {
+    Proxy::config()
+        .addresses(&["127.0.0.1:{port}", "[::1]:{port}"])
+        .own("workers", "2")
+        .own("drain_timeout", "30s")
+        .own("steering", &format!("{{mode: {mode}}}"))
+        .route(&format!("from: https://{HOST}\nredirect: {{path_redirect: /there}}"))
+}
+
+/// Clients with a connection for each request, until they are told to stop.
+#[derive(Default)]
+struct Clients {
+    stop: AtomicBool,
+    served: AtomicUsize,
+}
+
+impl Clients {
+    /// Gives what went wrong.
+    fn run(&self, addresses: &[SocketAddr]) -> Vec<String> {
+        let config = TlsOptions::name("resumed").alpn("http/1.1").config();
+        let mut failures = Vec::new();
+        for address in addresses.iter().cycle() {
+            if self.stop.load(SeqCst) {
+                break;
+            }
+            let raw = std::net::TcpStream::connect(address).map_err(|error| error.to_string());
+            let raw = raw.and_then(|tcp| {
+                Raw::over(tcp).start_tls_with(HOST, &config).map_err(|end| format!("{end:?}"))
+            });
+            match raw {
+                Ok(mut raw) => {
+                    raw.send(format!(
+                        "GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n"
+                    ));
+                    let answer = raw.to_end();
+                    match answer.end {
+                        End::Clean if answer.response().status == 301 => {
+                            self.served.fetch_add(1, SeqCst);
+                        }
+                        _ => failures.push(format!("{answer:?}")),
+                    }
+                }
+                Err(problem) => failures.push(problem),
+            }
+        }
+        failures
+    }
+
+    fn wait_for(&self, more: usize) {
+        let target = self.served.load(SeqCst) + more;
+        until("more to be served", || self.served.load(SeqCst) >= target);
+    }
+}
+
+/// Process after process under load. The sysctl is the one that operators are told of.
+fn nothing_is_lost(mode: &str) {
+    private(|network| {
+        network.sysctl("ipv4/tcp_migrate_req", "1");
+        if mode == "kernel" {
+            network.sysctl("ipv4/tcp_syncookies", "2");
+        }
+        let mut proxy = config(mode).start();
+        let addresses =
+            [proxy.address(), ([0, 0, 0, 0, 0, 0, 0, 1], proxy.address().port()).into()];
+        let clients = Clients::default();
+        let failures: Vec<String> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..6).map(|_| scope.spawn(|| clients.run(&addresses))).collect();
+            for _ in 0..3 {
+                clients.wait_for(100);
+                let next = proxy.replace(config(mode));
+                assert_eq!(proxy.wait().code(), Some(0));
+                proxy.assert_no_panic();
+                proxy = next;
+                clients.wait_for(100);
+            }
+            clients.stop.store(true, SeqCst);
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(failures, Vec::<String>::new());
+        assert_eq!(proxy.status()["steering"]["mode"], mode);
+        proxy.assert_no_panic();
+    });
+}
+
+#[test]
+fn a_process_that_replaces_another_under_load_loses_no_connection() {
+    if require_root("network namespaces need root") {
+        nothing_is_lost("handoff");
+    }
+}
+
+#[test]
+fn a_process_that_replaces_another_under_load_loses_no_connection_that_the_kernel_steers() {
+    if require_root("kernel steering: BPF programs and network namespaces need root") {
+        nothing_is_lost("kernel");
+    }
+}
+
+#[test]
+fn the_administrative_address_is_the_next_process_s_though_the_one_before_still_drains() {
+    let mut before = config("handoff").start();
+    let mut kept = before.raw("app");
+    kept.send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n"));
+    let next = before.replace(config("handoff"));
+    before.wait_for_log("that it is replaced", |line| {
+        line["message"] == "another process serves in the place of this one"
+    });
+    until("the former process to leave the address", || {
+        (0..20).all(|_| next.admin("/readyz").is_some_and(|response| response.status == 200))
+    });
+    kept.send("\r\n");
+    assert_eq!(kept.to_end().response().status, 301);
+    assert_eq!(before.wait().code(), Some(0));
+    assert_eq!(next.admin("/readyz").map(|response| response.status), Some(200));
+}
+
+#[test]
+fn what_is_no_portcullis_is_not_replaced() {
+    let this = std::process::id().to_string();
+    for process in [this.as_str(), "4194304"] {
+        let path = std::path::Path::new("/nowhere");
+        let done = portcullis(&[], &["run", "--replace", process, "--config"], Some(path));
+        assert_eq!(done.code, Some(1), "{done:?}");
+        assert!(done.stderr.contains(process), "{done:?}");
+    }
+}
