@@ -83,6 +83,12 @@ impl Activity {
         self.since.set(Instant::now());
     }
 
+    /// Since when nothing has been asked for, and all that was said has been taken.
+    fn at_rest_since(&self) -> Option<Instant> {
+        let waits = self.stalled_since.get().is_some() || self.held_since.get().is_some();
+        (self.phase.get() == Phase::Idle && !waits).then(|| self.since.get())
+    }
+
     /// What the connection is doing.
     pub(super) fn phase(&self) -> Phase {
         self.phase.get()
@@ -142,6 +148,31 @@ impl Watchdog {
             }
         };
         activity.since.get().checked_add(timeout)
+    }
+}
+
+/// How long a connection keeps what makes its next request quick.
+const REST: Duration = Duration::from_millis(100);
+
+/// Finds out when a connection has been idle for long enough to give its buffers back.
+///
+/// As that of [`Watchdog`], its timer is not touched as requests come and go.
+#[derive(Default)]
+pub(super) struct Nap(Option<Pin<Box<Sleep>>>);
+
+impl Nap {
+    /// Whether it has been by now; if not yet but idle, the task is woken when it may have been.
+    pub(super) fn poll_due(&mut self, cx: &mut Context<'_>, activity: &Activity) -> bool {
+        let Some(due) = activity.at_rest_since().map(|since| since + REST) else { return false };
+        let timer = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        while timer.as_mut().poll(cx).is_ready() {
+            if due <= Instant::now() {
+                self.0 = None;
+                return true;
+            }
+            timer.as_mut().reset(due);
+        }
+        false
     }
 }
 
@@ -230,5 +261,43 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn without_an_idle_limit_an_idle_connection_stays() {
         assert_eq!(expiry(settings(10, None), vec![]).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_rests_once_it_has_been_idle_for_some_time() {
+        let activity = Activity::new();
+        let start = Instant::now();
+        let mut nap = Nap::default();
+        let mut is_due = async |nap: &mut Nap| {
+            let due = poll_fn(|cx| match nap.poll_due(cx, &activity) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            });
+            tokio::time::timeout(REST * 3, due).await.is_ok()
+        };
+        assert!(is_due(&mut nap).await);
+        assert_eq!(start.elapsed(), REST);
+        activity.enter(Phase::Head);
+        assert!(!is_due(&mut nap).await, "a head has begun");
+        activity.enter(Phase::Serving);
+        assert!(!is_due(&mut nap).await, "a response is under way");
+        activity.enter(Phase::Idle);
+        activity.sending(true);
+        assert!(!is_due(&mut nap).await, "the client has not taken all of it");
+        activity.sending(false);
+        assert!(is_due(&mut nap).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_is_asked_often_does_not_rest() {
+        let activity = Activity::new();
+        let mut nap = Nap::default();
+        for _ in 0..100 {
+            let due = poll_fn(|cx| Poll::Ready(nap.poll_due(cx, &activity))).await;
+            assert!(!due);
+            tokio::time::sleep(REST / 2).await;
+            activity.enter(Phase::Serving);
+            activity.enter(Phase::Idle);
+        }
     }
 }

@@ -1,18 +1,19 @@
 //! HTTP/1 on one connection.
 
-use std::{convert::Infallible, future::poll_fn, pin::Pin, rc::Rc, task::Poll};
+use std::{cell::Cell, convert::Infallible, future::poll_fn, pin::Pin, rc::Rc, task::Poll};
 
+use http_body::Body as _;
 use hyper::{
     Request, Response,
     body::Incoming,
     rt::Write,
-    server::conn::http1::{Builder, Parts},
+    server::conn::http1::Builder,
     service::{Service, service_fn},
 };
 
 use super::{
     Connection,
-    activity::{Activity, Phase, Watchdog},
+    activity::{Activity, Nap, Phase, Watchdog},
     close::close,
     leave::Leave,
     link::Link,
@@ -55,6 +56,8 @@ enum End {
     Finished(Result<(), hyper::Error>),
     /// It waited too long for something.
     Expired(Phase),
+    /// What was said last could not be sent.
+    Unsent,
 }
 
 async fn run<S>(
@@ -68,26 +71,67 @@ where
 {
     let activity = Activity::new();
     let link = Link::http1(transport, &activity);
-    let mut served = builder(&connection).serve_connection(link.clone(), service);
+    let builder = builder(&connection);
+    let can_rest = Cell::new(true);
+    let service = service_fn(|request: Request<Incoming>| {
+        // Of another, hyper might still wait for the rest, when its response has been sent.
+        can_rest.set(request.body().is_end_stream());
+        service.call(request)
+    });
+    // Boxed, and there only while there is something to do: with hyper's buffers it is most of what
+    // a connection weighs.
+    let wake = || Box::new(builder.serve_connection(link.clone(), &service));
+    let mut served = Some(wake());
 
     let mut watchdog = Watchdog::new(&connection.front.settings);
+    let mut nap = Nap::default();
     let mut requests = 0;
     let mut leave = Leave::default();
     let end = poll_fn(|cx| {
         loop {
-            if let Poll::Ready(result) = Pin::new(&mut served).poll(cx) {
-                return Poll::Ready(End::Finished(result));
+            match &mut served {
+                Some(served) => {
+                    if let Poll::Ready(result) = Pin::new(served).poll(cx) {
+                        return Poll::Ready(End::Finished(result));
+                    }
+                }
+                None => match link.poll_idle(cx) {
+                    Poll::Ready(Ok(())) => {
+                        served = Some(wake());
+                        continue;
+                    }
+                    Poll::Ready(Err(_)) => return Poll::Ready(End::Unsent),
+                    Poll::Pending => {}
+                },
             }
             note_progress(&activity, facts, &mut requests);
-            if !leave.poll_due(cx, connection.entry, requests > 0) {
-                return watchdog.poll_expired(cx, &activity).map(End::Expired);
+            if leave.poll_due(cx, connection.entry, requests > 0) {
+                match &mut served {
+                    Some(served) => Pin::new(&mut **served).graceful_shutdown(),
+                    None => return Poll::Ready(End::Finished(Ok(()))),
+                }
+                continue;
             }
-            Pin::new(&mut served).graceful_shutdown();
+            let may_rest = can_rest.get() && !leave.is_told() && link.is_flushed();
+            if may_rest
+                && nap.poll_due(cx, &activity)
+                && let Some(idle) = served.take()
+            {
+                let unread = idle.into_parts().read_buf;
+                if !unread.is_empty() {
+                    // The beginning of a head that came with the request before it.
+                    can_rest.set(false);
+                    link.unread(unread);
+                    served = Some(wake());
+                }
+                continue;
+            }
+            return watchdog.poll_expired(cx, &activity).map(End::Expired);
         }
     })
     .await;
 
-    let Parts { read_buf, .. } = served.into_parts();
+    let read_buf = served.map(|served| served.into_parts().read_buf).unwrap_or_default();
     let Some(transport) = link.take() else { return ClosedReason::Io };
     if let Some(pending) = facts.upgrade.take() {
         let client = Side { transport, received: read_buf };
@@ -145,6 +189,7 @@ fn finish(
             }
             reason
         }
+        End::Unsent => ClosedReason::Io,
         End::Expired(Phase::Head) => {
             connection.record_failure(facts, "a request's head took too long");
             ClosedReason::HeaderTimeout
@@ -162,6 +207,7 @@ async fn part(mut transport: Transport, end: &End, flushed: bool) {
         // The response's body broke.
         End::Finished(Err(error)) => error.is_user(),
         End::Expired(_) => !flushed,
+        End::Unsent => true,
     };
     if cut_off {
         return transport.into_stream().abort();

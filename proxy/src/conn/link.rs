@@ -8,6 +8,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 
 use super::{
@@ -27,6 +28,8 @@ struct State {
     activity: Rc<Activity>,
     /// What comes is HTTP/2, and got so far.
     frames: Option<Cell<Frames>>,
+    /// Read, and given back by who did not use it.
+    unread: RefCell<Bytes>,
     /// Something was written since the last flush that was done.
     unflushed: Cell<bool>,
 }
@@ -55,6 +58,7 @@ impl Link {
             transport: RefCell::new(Some(transport)),
             activity: Rc::clone(activity),
             frames,
+            unread: RefCell::default(),
             unflushed: Cell::new(false),
         }))
     }
@@ -67,6 +71,25 @@ impl Link {
     /// Whether all that was written is on its way, so that what comes next does not cut into it.
     pub(super) fn is_flushed(&self) -> bool {
         !self.0.unflushed.get()
+    }
+
+    /// Gives back what was read and is to be read again.
+    pub(super) fn unread(&self, bytes: Bytes) {
+        self.0.unread.replace(bytes);
+    }
+
+    /// Waits for the peer with no buffer held; see [`Transport::poll_idle`].
+    pub(super) fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll(|mut transport| transport.poll_idle(cx))
+    }
+
+    /// Puts what was given back into a buffer; whether there was any.
+    fn read_again(&self, buf: &mut ReadBufCursor<'_>) -> bool {
+        let mut unread = self.0.unread.borrow_mut();
+        let n = unread.len().min(buf.remaining());
+        buf.put_slice(&unread[..n]);
+        unread.advance(n);
+        n > 0
     }
 
     /// Takes the transport back; whoever still reads or writes finds the connection closed.
@@ -116,12 +139,15 @@ impl Read for Link {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
+        mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         if let Some(frames) = &self.0.frames {
             return self.poll_read_frames(cx, buf, frames);
         }
-        let result = self.poll(|transport| transport.poll_read(cx, buf));
+        let result = match self.read_again(&mut buf) {
+            true => Poll::Ready(Ok(())),
+            false => self.poll(|transport| transport.poll_read(cx, buf)),
+        };
         if result.is_ready() {
             self.0.activity.received();
         }

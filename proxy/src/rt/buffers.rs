@@ -6,11 +6,25 @@ use std::cell::RefCell;
 const SMALLEST_BYTES: usize = 4 * 1024;
 /// Larger storage would pin a burst's memory.
 const LARGEST_BYTES: usize = 128 * 1024;
-/// The most that is kept.
+/// Up to this much is small: for heads and handshakes, which are not to hold what bulk needs.
+const SMALL_BYTES: usize = 16 * 1024;
+/// The most that is kept of either size.
 const KEPT: usize = 256;
 
 thread_local! {
-    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static SPARE: RefCell<Spare> = const { RefCell::new(Spare { small: Vec::new(), large: Vec::new() }) };
+}
+
+/// Storage that nobody uses.
+struct Spare {
+    small: Vec<Vec<u8>>,
+    large: Vec<Vec<u8>>,
+}
+
+impl Spare {
+    fn of_size(&mut self, bytes: usize) -> &mut Vec<Vec<u8>> {
+        if bytes <= SMALL_BYTES { &mut self.small } else { &mut self.large }
+    }
 }
 
 /// Bytes between a socket and TLS: filled at the back, taken from the front.
@@ -57,7 +71,7 @@ impl Buffer {
     /// how many of them were written.
     pub fn spare(&mut self, room: usize) -> &mut [u8] {
         if self.storage.is_empty() {
-            self.storage = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
+            self.storage = take_spare(room);
         }
         if self.storage.len() - self.end < room {
             self.storage.copy_within(self.start..self.end, 0);
@@ -65,9 +79,24 @@ impl Buffer {
         }
         let wanted = self.end + room;
         if self.storage.len() < wanted {
-            self.storage.resize(wanted.next_multiple_of(SMALLEST_BYTES), 0);
+            self.grow(wanted);
         }
         &mut self.storage[self.end..]
+    }
+
+    /// Moves the bytes, which begin at the front, to storage of at least so much.
+    fn grow(&mut self, wanted: usize) {
+        let lent = if wanted > SMALL_BYTES { take_spare(wanted) } else { Vec::new() };
+        if lent.len() > self.storage.len() {
+            let smaller = std::mem::replace(&mut self.storage, lent);
+            self.storage[..self.end].copy_from_slice(&smaller[..self.end]);
+            recycle(smaller);
+        } else {
+            recycle(lent);
+        }
+        if self.storage.len() < wanted {
+            self.storage.resize(wanted.next_multiple_of(SMALLEST_BYTES), 0);
+        }
     }
 
     /// Adds the first `n` bytes of what [`Buffer::spare`] gave.
@@ -106,11 +135,17 @@ impl Drop for Buffer {
 pub(super) fn recycle(storage: Vec<u8>) {
     if (SMALLEST_BYTES..=LARGEST_BYTES).contains(&storage.len()) {
         SPARE.with_borrow_mut(|spare| {
+            let spare = spare.of_size(storage.len());
             if spare.len() < KEPT {
                 spare.push(storage);
             }
         });
     }
+}
+
+/// Storage of the size that so many bytes are of, empty where there is none.
+fn take_spare(bytes: usize) -> Vec<u8> {
+    SPARE.with_borrow_mut(|spare| spare.of_size(bytes).pop()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -169,5 +204,19 @@ mod tests {
         second.extend_from_slice(b"x");
         assert_eq!(second.storage.as_ptr(), address);
         assert_eq!(second.filled(), b"x");
+    }
+
+    #[test]
+    fn what_bulk_needs_is_not_lent_to_a_head() {
+        let mut bulk = Buffer::default();
+        bulk.spare(2 * SMALL_BYTES);
+        drop(bulk);
+        let mut head = Buffer::default();
+        head.extend_from_slice(b"x");
+        assert!(head.storage.len() <= SMALL_BYTES);
+        let kept = SPARE.with_borrow(|spare| spare.large[0].as_ptr());
+        head.spare(SMALL_BYTES);
+        assert_eq!(head.storage.as_ptr(), kept, "unless it grows");
+        assert_eq!(head.filled(), b"x");
     }
 }

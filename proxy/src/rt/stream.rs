@@ -227,6 +227,16 @@ impl Stream {
         Poll::Ready(Ok(()))
     }
 
+    /// Waits for the peer with nothing kept for the time: the buffer of a send that is done goes back
+    /// when it is, though nobody sends. Fails as a send that fails.
+    pub fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Poll::Ready(Err(error)) = self.poll_sent(cx) {
+            return Poll::Ready(Err(error));
+        }
+        self.outgoing.release_if_empty();
+        self.poll_readable(cx)
+    }
+
     /// Says that no more will be sent. What was handed to the kernel still goes out.
     pub fn shutdown_write(&self) {
         // A peer that is gone already needs no FIN.

@@ -143,6 +143,14 @@ impl TlsStream {
         self.stream
     }
 
+    /// Waits for the peer with no buffer held, or until there is something to read already.
+    pub(super) fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.fresh || self.peer_closed || !self.received.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        self.stream.poll_idle(cx)
+    }
+
     async fn handshake(&mut self) -> Result<(), HandshakeError> {
         poll_fn(|cx| {
             loop {

@@ -28,6 +28,15 @@ impl Transport {
             Transport::Tls(stream) => stream.into_stream(),
         }
     }
+
+    /// Waits until there is something to read, the end included, and holds no buffer meanwhile.
+    /// Fails where what was sent last failed.
+    pub fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Transport::Plain(stream) => stream.poll_idle(cx),
+            Transport::Tls(stream) => stream.poll_idle(cx),
+        }
+    }
 }
 
 impl Read for Transport {

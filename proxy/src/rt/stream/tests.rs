@@ -60,6 +60,45 @@ fn a_socket_that_is_waited_for_or_has_something_to_send_does_not_leave() {
 }
 
 #[test]
+fn who_waits_for_its_peer_holds_no_buffer_though_it_has_sent() {
+    let (stream, mut peer) = pair();
+    Runtime::new().unwrap().block_on(async {
+        let mut stream = stream;
+        stream.outgoing().extend_from_slice(b"sent");
+        poll_fn(|cx| stream.poll_flush(cx)).await.unwrap();
+        assert!(stream.is_sending());
+        poll_fn(|cx| match stream.poll_idle(cx) {
+            Poll::Pending if !stream.is_sending() => Poll::Ready(()),
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(_) => panic!("the peer has said nothing"),
+        })
+        .await;
+        assert_eq!(stream.outgoing().take_parts().0.capacity(), 0);
+        peer.write_all(b"x").unwrap();
+        poll_fn(|cx| stream.poll_idle(cx)).await.unwrap();
+    });
+    let mut sent = [0; 4];
+    peer.read_exact(&mut sent).unwrap();
+    assert_eq!(&sent, b"sent");
+}
+
+#[test]
+fn who_waits_for_its_peer_learns_that_its_send_failed() {
+    let (stream, peer) = pair();
+    drop(peer);
+    Runtime::new().unwrap().block_on(async {
+        let mut stream = stream;
+        stream.outgoing().extend_from_slice(b"lost");
+        poll_fn(|cx| stream.poll_flush(cx)).await.unwrap();
+        let failed = poll_fn(|cx| {
+            ready!(stream.poll_sent(cx))?;
+            stream.poll_idle(cx)
+        });
+        assert_eq!(failed.await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    });
+}
+
+#[test]
 fn who_is_to_close_first_finds_the_last_words_and_no_end_behind_them() {
     let (mut stream, mut peer) = pair();
     let reader = std::thread::spawn(move || {
