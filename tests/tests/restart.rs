@@ -94,7 +94,10 @@ fn nothing_is_lost(mode: &str) {
                 clients.wait_for(100);
             }
             clients.stop.store(true, SeqCst);
-            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+            threads
+                .into_iter()
+                .flat_map(|thread| thread.join().expect("a client that has not panicked"))
+                .collect()
         });
         assert_eq!(failures, Vec::<String>::new());
         assert_eq!(proxy.status()["steering"]["mode"], mode);

@@ -268,7 +268,7 @@ mod tests {
         let activity = Activity::new();
         let start = Instant::now();
         let mut nap = Nap::default();
-        let mut is_due = async |nap: &mut Nap| {
+        let is_due = async |nap: &mut Nap| {
             let due = poll_fn(|cx| match nap.poll_due(cx, &activity) {
                 true => Poll::Ready(()),
                 false => Poll::Pending,
