@@ -59,7 +59,7 @@ impl Runtime {
 }
 
 /// Runs a future on this worker's thread, beside the caller. A panic in it ends it alone.
-pub fn spawn(future: impl Future<Output = ()> + 'static) {
+pub fn spawn(future: impl Future + 'static) {
     tokio_uring::spawn(task::Task::new(future));
 }
 

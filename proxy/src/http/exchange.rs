@@ -274,12 +274,13 @@ fn names(reasons: Reasons) -> Vec<&'static str> {
 
 /// A trusted proxy's id, or a new one.
 fn request_id(worker: &Context, site: &Site, headers: &HeaderMap) -> HeaderValue {
-    if site.settings.forwarded_for.trusted_hops > 0
-        && let Some(id) = headers.get(REQUEST_ID).filter(|id| is_acceptable(id))
-    {
-        return id.clone();
-    }
-    worker.ids.next()
+    let trusted = site.settings.forwarded_for.trusted_hops > 0;
+    let theirs = headers.get(REQUEST_ID).filter(|id| trusted && is_acceptable(id));
+    let mut id = theirs.cloned().unwrap_or_else(|| worker.ids.next());
+    // Kept out of HPACK's dynamic table (RFC 7541 section 7.1.3): a value that never comes again
+    // would push out those that do, and each response would be compared with all before it.
+    id.set_sensitive(true);
+    id
 }
 
 fn protocol(version: Version) -> HttpProtocol {

@@ -76,12 +76,11 @@ pub(crate) fn is_acceptable(id: &HeaderValue) -> bool {
 fn uuid(bits: u128) -> HeaderValue {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = Vec::with_capacity(36);
-    for nibble in 0..32 {
-        if matches!(nibble, 8 | 12 | 16 | 20) {
+    for (index, byte) in bits.to_be_bytes().into_iter().enumerate() {
+        if matches!(index, 4 | 6 | 8 | 10) {
             text.push(b'-');
         }
-        let digit = bits >> (124 - 4 * nibble) & 0xf;
-        text.push(DIGITS[digit as usize]);
+        text.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 0xf)]]);
     }
     // Digits and dashes are always a header value.
     HeaderValue::from_maybe_shared(Bytes::from(text))

@@ -22,9 +22,8 @@ where
     F::Output: 'static,
 {
     fn execute(&self, future: F) {
-        spawn(async move {
-            future.await;
-        });
+        // Boxed: a task moves what it runs when it begins and when it ends.
+        spawn(Box::pin(future));
     }
 }
 

@@ -1,6 +1,6 @@
 //! One step function over rustls's unbuffered connections, client and server alike.
 
-use std::{collections::VecDeque, io::IoSlice, ops::Deref};
+use std::{cell::RefCell, collections::VecDeque, io::IoSlice, ops::Deref};
 
 use hyper::rt::ReadBufCursor;
 use rustls::{
@@ -239,13 +239,26 @@ fn send<Data>(
     }
 }
 
+thread_local! {
+    /// On the stack it would be cleared for every record.
+    static GATHERED: RefCell<[u8; GATHER_BYTES]> = const { RefCell::new([0; GATHER_BYTES]) };
+}
+
 /// Encrypts slices in order until the output has enough; gives how many bytes of them.
 fn encrypt<Data>(
     traffic: &mut WriteTraffic<'_, Data>,
     slices: &[IoSlice<'_>],
     output: &mut Buffer,
 ) -> Result<usize, Error> {
-    let mut gathered = [0; GATHER_BYTES];
+    GATHERED.with_borrow_mut(|gathered| encrypt_gathering(traffic, slices, output, gathered))
+}
+
+fn encrypt_gathering<Data>(
+    traffic: &mut WriteTraffic<'_, Data>,
+    slices: &[IoSlice<'_>],
+    output: &mut Buffer,
+    gathered: &mut [u8; GATHER_BYTES],
+) -> Result<usize, Error> {
     let mut gathered_len = 0;
     let mut encrypted = 0;
     for slice in slices {

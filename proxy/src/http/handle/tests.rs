@@ -142,6 +142,14 @@ fn a_routes_own_answer_is_sent_with_a_request_id() {
 }
 
 #[test]
+fn a_request_id_is_kept_out_of_the_table_of_headers_that_come_again() {
+    let (worker, conn) = (public(hello()), client());
+    let (parts, ()) = Request::new(()).into_parts();
+    let exchange = Exchange::begin(&worker, &conn, &parts);
+    assert!(exchange.request_id.is_sensitive());
+}
+
+#[test]
 fn a_request_given_up_before_its_answer_is_counted_as_abandoned() {
     let (worker, conn) = (public(hello()), client());
     let (parts, ()) = Request::new(()).into_parts();
