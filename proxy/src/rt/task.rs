@@ -67,7 +67,7 @@ mod tests {
     fn tasks_are_counted_until_they_end_in_whatever_way() {
         let runtime = Runtime::new().unwrap();
         runtime.block_on(async {
-            spawn(pending());
+            spawn(pending::<()>());
             spawn(ready(()));
             spawn(async { panic!("a task may panic") });
             assert_eq!(tasks(), 3);
