@@ -21,6 +21,7 @@ pub(crate) struct Process {
     name: String,
     child: Child,
     log: PathBuf,
+    patience: Duration,
 }
 
 impl Process {
@@ -35,12 +36,18 @@ impl Process {
         command.args(wanted.get_args()).process_group(0).stdin(Stdio::null());
         command.stdout(file.try_clone()?).stderr(file);
         let child = command.spawn().with_context(|| format!("cannot run {}", shown(&command)))?;
-        Ok(Self { name: shown(wanted), child, log: log.to_owned() })
+        Ok(Self { name: shown(wanted), child, log: log.to_owned(), patience: PATIENCE })
+    }
+
+    /// Has it waited for so long, where more is to be read at the start than usual.
+    pub(crate) fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// Waits until the log so far, or anything else, shows that it is so.
     pub(crate) fn wait_until(&mut self, what: &str, is_so: impl Fn(&str) -> bool) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         while !is_so(&fs::read_to_string(&self.log).unwrap_or_default()) {
             self.must_be_running()?;
             if Instant::now() > deadline {

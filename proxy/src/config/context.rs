@@ -28,8 +28,9 @@ pub(super) struct Context {
     variables: HashMap<String, String>,
     findings: RefCell<Vec<Diagnostic>>,
     files: RefCell<Vec<ReadFile>>,
-    /// So that one load sees one version of a file, however many keys name it.
-    contents: RefCell<HashMap<PathBuf, Rc<[u8]>>>,
+    /// So that one load sees one version of a file, however many keys name it. `None` for what could
+    /// not be read.
+    contents: RefCell<HashMap<PathBuf, Option<Rc<[u8]>>>>,
 }
 
 impl Context {
@@ -113,18 +114,17 @@ impl Context {
 
     /// Reads a file, and notes it among the files to watch whether or not that succeeds.
     pub(super) fn read(&self, path: &Path) -> io::Result<Rc<[u8]>> {
-        if let Some(known) = self.contents.borrow().get(path) {
+        if let Some(Some(known)) = self.contents.borrow().get(path) {
             return Ok(Rc::clone(known));
         }
-        let outcome = read_limited(path);
-        let digest = outcome.as_ref().ok().map(|content| reload::digest(content));
-        let mut files = self.files.borrow_mut();
-        if !files.iter().any(|file| file.path == path) {
-            files.push(ReadFile { path: path.to_owned(), digest });
+        let outcome = read_limited(path).map(Rc::<[u8]>::from);
+        let content = outcome.as_ref().ok();
+        let digest = content.map(|content| reload::digest(content));
+        let before = self.contents.borrow_mut().insert(path.to_owned(), content.cloned());
+        if before.is_none() {
+            self.files.borrow_mut().push(ReadFile { path: path.to_owned(), digest });
         }
-        let content: Rc<[u8]> = outcome?.into();
-        self.contents.borrow_mut().insert(path.to_owned(), Rc::clone(&content));
-        Ok(content)
+        outcome
     }
 
     /// All that was gathered, in the order of the file.

@@ -106,6 +106,8 @@ pub(crate) enum Figure {
     UpstreamHandshakesPerUnit,
     Dropped,
     SlowestMs,
+    /// From the start until the proxy could serve.
+    StartMs,
 }
 
 impl Figure {
@@ -126,6 +128,7 @@ impl Figure {
             Self::UpstreamHandshakesPerUnit => "upstream handshakes",
             Self::Dropped => "dropped",
             Self::SlowestMs => "slowest ms",
+            Self::StartMs => "start ms",
         }
     }
 

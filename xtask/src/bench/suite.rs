@@ -290,10 +290,16 @@ fn fail(work: &mut model::Work, peer: &dyn Peer, error: &anyhow::Error, progress
 fn brief(error: &str) -> String {
     let mut lines = error.lines().filter(|line| !line.trim().is_empty());
     let first = lines.next().unwrap_or_default();
-    let first = first.split_once(" -- ").map_or(first, |(_, program)| program);
+    let first = match first.split_once(" -- ") {
+        Some((before, program)) => match before.rsplit_once(": ") {
+            Some((what, _pinning)) => format!("{what}: {program}"),
+            None => program.to_owned(),
+        },
+        None => first.to_owned(),
+    };
     match lines.next_back() {
         Some(last) if !last.ends_with("says:") => format!("{first}: {last}"),
-        _ => first.to_owned(),
+        _ => first,
     }
 }
 
@@ -318,6 +324,8 @@ mod tests {
     fn a_brief_error_is_what_happened_and_what_was_said_last() {
         let error = "taskset --cpu-list 0 -- proxy run ended: exit status: 1\n/log says:\na\nb\n";
         assert_eq!(brief(error), "proxy run ended: exit status: 1: b");
+        let error = "waited in vain until it answers: taskset --cpu-list 0 -- proxy run\n";
+        assert_eq!(brief(error), "waited in vain until it answers: proxy run");
         assert_eq!(brief("x ended\n/log says:\n"), "x ended");
         assert_eq!(brief("not found"), "not found");
     }

@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
@@ -27,6 +27,9 @@ use super::{
 use crate::{command::command, mkcert::Pair, process::Process, rig::ZONE};
 
 pub(super) use portcullis::Portcullis;
+
+/// How long a start may take: with 10,000 certificates nginx takes a minute.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// What the name of our own build in the tables is.
 pub(super) const OURS: &str = "portcullis";
@@ -185,7 +188,8 @@ impl<'a> Place<'a> {
     fn spawn(&self, program: &Path, arguments: &[&str]) -> Result<Process> {
         let mut proxy = pinned(Core::Proxy, program);
         proxy.args(arguments);
-        Process::start(&proxy, &self.directory.join("output.log"))
+        let process = Process::start(&proxy, &self.directory.join("output.log"))?;
+        Ok(process.with_patience(PATIENCE))
     }
 
     /// A file with a certificate and its key one after the other.
@@ -204,19 +208,24 @@ pub(super) struct Running<'a> {
     former: Vec<Process>,
     /// The first process where it is not one that we have started.
     adopted: Option<u32>,
+    /// From its start until it could serve.
+    pub(super) started_in: Duration,
 }
 
 impl<'a> Running<'a> {
     /// Starts the proxy and waits until it listens.
     pub(super) fn start(peer: &dyn Peer, place: Place<'a>) -> Result<Self> {
+        let begun = Instant::now();
         let process = peer.start(&place)?;
-        let mut running = Self { place, process, former: Vec::new(), adopted: None };
+        let (former, started_in) = (Vec::new(), Duration::ZERO);
+        let mut running = Self { place, process, former, adopted: None, started_in };
         let edge = running.place.edge;
         running.process.wait_until("it listens", |_| TcpStream::connect(edge).is_ok())?;
         if let Some(file) = peer.pid_file(&running.place) {
             let id = running.wait_for_id(&file, |_| true)?;
             running.adopt(id);
         }
+        running.started_in = begun.elapsed();
         Ok(running)
     }
 

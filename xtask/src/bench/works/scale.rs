@@ -1,4 +1,5 @@
-//! W10: what a request costs, and what memory it takes, where there is much of something.
+//! W10: what a request costs, what memory it takes, and how long the start, where there is much of
+//! something.
 
 use anyhow::Result;
 
@@ -22,5 +23,6 @@ pub(super) fn measure(
     running.must_be_running()?;
     let mut sample = outcome.sample(peer.id(), round);
     sample.figures.insert(Figure::MemoryKib, memory as f64);
+    sample.figures.insert(Figure::StartMs, running.started_in.as_secs_f64() * 1e3);
     Ok(sample)
 }
