@@ -30,9 +30,9 @@ pub struct Facts {
     pub certificate_asked: bool,
     /// The certificate it presented.
     pub client_certificate: Option<ClientCertificate>,
-    /// Set by a request that left HTTP. Once hyper's connection future has ended, its transport
+    /// Set by a request that left HTTP; boxed, as few do. Once hyper's connection future has ended, its transport
     /// and this one's are to be joined.
-    pub upgrade: RefCell<Option<PendingUpgrade>>,
+    pub upgrade: RefCell<Option<Box<PendingUpgrade>>>,
     /// Requests under way, their response bodies included: while there are any, the connection is
     /// not idle.
     pub in_flight: Cell<usize>,
