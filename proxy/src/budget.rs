@@ -30,7 +30,7 @@ fn a_connection_weighs_at_most_640_bytes() {
 #[test]
 fn what_a_connection_keeps_while_it_idles_is_small() {
     for (of, size, most) in [
-        ("its facts", size_of::<http::Facts>(), 800),
+        ("its facts", size_of::<http::Facts>(), 240),
         ("its TLS", size_of::<tls::TlsStream>(), 352),
         ("a transport", size_of::<tls::Transport>(), 16),
     ] {

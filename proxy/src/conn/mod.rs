@@ -242,7 +242,7 @@ fn tls_facts(connection: &Connection, stream: &TlsStream, tls: &ServerTls) -> ht
     facts.tls_version = Some(tls_version(session.protocol_version()));
     facts.sni = stream.context().and_then(|context| context.server_name()).map(Into::into);
     facts.certificate_asked = tls.client_auth().asks(facts.sni.as_deref());
-    facts.client_certificate = http::ClientCertificate::new(chain);
+    facts.client_certificate = http::ClientCertificate::shown(chain, facts.sni.as_deref());
     facts
 }
 

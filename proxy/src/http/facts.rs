@@ -4,6 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     net::{IpAddr, SocketAddr},
     pin::Pin,
+    rc::Rc,
     time::{Duration, Instant},
 };
 
@@ -29,7 +30,7 @@ pub struct Facts {
     /// It was asked for a certificate in its handshake, or in the one that its session is from.
     pub certificate_asked: bool,
     /// The certificate it presented.
-    pub client_certificate: Option<ClientCertificate>,
+    pub client_certificate: Option<Rc<ClientCertificate>>,
     /// Set by a request that left HTTP; boxed, as few do. Once hyper's connection future has ended, its transport
     /// and this one's are to be joined.
     pub upgrade: RefCell<Option<Box<PendingUpgrade>>>,
