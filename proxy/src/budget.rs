@@ -31,7 +31,7 @@ fn a_connection_weighs_at_most_640_bytes() {
 fn what_a_connection_keeps_while_it_idles_is_small() {
     for (of, size, most) in [
         ("its facts", size_of::<http::Facts>(), 240),
-        ("its TLS", size_of::<tls::TlsStream>(), 352),
+        ("its TLS", size_of::<tls::TlsStream>(), 320),
         ("a transport", size_of::<tls::Transport>(), 16),
     ] {
         assert!(size <= most, "{of}: {size} bytes");

@@ -116,6 +116,7 @@ where
                 && nap.poll_due(cx, &activity)
                 && let Some(idle) = served.take()
             {
+                facts.rest();
                 let unread = idle.into_parts().read_buf;
                 if !unread.is_empty() {
                     // The beginning of a head that came with the request before it.

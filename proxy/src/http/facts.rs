@@ -82,6 +82,11 @@ impl Facts {
         self.demand.stalled_since()
     }
 
+    /// Gives back what is kept only to make the next request quick.
+    pub fn rest(&self) {
+        self.timer.take();
+    }
+
     /// The peer's address, IPv4 where it is one.
     pub(super) fn peer_ip(&self) -> IpAddr {
         self.peer.ip().to_canonical()
@@ -132,5 +137,19 @@ impl UpgradeRecord {
     /// Says that it ended because a limit of [`PendingUpgrade`] was reached.
     pub fn timed_out(&mut self) {
         self.0.conclude("stream_idle_timeout".into(), "SI");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_rests_keeps_no_timer_of_its_last_request() {
+        let address = "192.0.2.1:1".parse().unwrap();
+        let facts = Facts::new(address, address);
+        facts.timer.replace(Some(Box::pin(tokio::time::sleep(Duration::from_secs(30)))));
+        facts.rest();
+        assert!(facts.timer.borrow().is_none());
     }
 }
