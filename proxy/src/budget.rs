@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use hyper::{Request, body::Incoming};
 
-use crate::{conn, http};
+use crate::{conn, http, tls};
 
 /// The size of the future that a function, which is not called, would give.
 fn size_of_future<A, F: Future>(_: impl FnOnce(A) -> F) -> usize {
@@ -13,7 +13,7 @@ fn size_of_future<A, F: Future>(_: impl FnOnce(A) -> F) -> usize {
 }
 
 type Asked = (&'static Rc<http::Context>, &'static Rc<http::Facts>, Request<Incoming>);
-type Taken = (&'static Rc<conn::Context>, conn::Accepted, conn::Entry);
+type Taken = (Rc<conn::Context>, conn::Accepted, conn::Entry);
 
 #[test]
 fn a_request_weighs_at_most_4_kib() {
@@ -22,7 +22,18 @@ fn a_request_weighs_at_most_4_kib() {
 }
 
 #[test]
-fn a_connection_weighs_at_most_4_kib() {
+fn a_connection_weighs_at_most_640_bytes() {
     let size = size_of_future(|taken: Taken| conn::serve(taken.0, taken.1, taken.2));
-    assert!(size <= 4 * 1024, "{size} bytes");
+    assert!(size <= 640, "{size} bytes");
+}
+
+#[test]
+fn what_a_connection_keeps_while_it_idles_is_small() {
+    for (of, size, most) in [
+        ("its facts", size_of::<http::Facts>(), 240),
+        ("its TLS", size_of::<tls::TlsStream>(), 320),
+        ("a transport", size_of::<tls::Transport>(), 16),
+    ] {
+        assert!(size <= most, "{of}: {size} bytes");
+    }
 }

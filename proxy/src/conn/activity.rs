@@ -100,24 +100,15 @@ impl Activity {
 /// Its timer is not touched as requests come and go. It fires at least once in the shortest
 /// time-out, and then either a deadline has passed or it is set to the next; no deadline can arise
 /// in between that lies before it fires.
-pub(super) struct Watchdog {
+pub(super) struct Watchdog<'a> {
     timer: Pin<Box<Sleep>>,
-    interval: Duration,
-    header_timeout: Duration,
-    idle_timeout: Option<Duration>,
+    settings: &'a Settings,
 }
 
-impl Watchdog {
+impl<'a> Watchdog<'a> {
     /// Watches from now on.
-    pub(super) fn new(settings: &Settings) -> Watchdog {
-        let idle_timeout = settings.idle_timeout.unwrap_or(Duration::MAX);
-        let interval = idle_timeout.min(settings.header_timeout).min(SEND_STALL);
-        Watchdog {
-            timer: Box::pin(tokio::time::sleep(interval)),
-            interval,
-            header_timeout: settings.header_timeout,
-            idle_timeout: settings.idle_timeout,
-        }
+    pub(super) fn new(settings: &'a Settings) -> Watchdog<'a> {
+        Watchdog { timer: Box::pin(tokio::time::sleep(shortest(settings))), settings }
     }
 
     /// Ready with what the connection waited for in vain.
@@ -132,7 +123,7 @@ impl Watchdog {
             if deadline.is_some_and(|deadline| deadline <= now) {
                 return Poll::Ready(activity.phase());
             }
-            let next = now + self.interval;
+            let next = now + shortest(self.settings);
             self.timer.as_mut().reset(deadline.map_or(next, |deadline| deadline.min(next)));
         }
         Poll::Pending
@@ -140,8 +131,8 @@ impl Watchdog {
 
     fn deadline(&self, activity: &Activity) -> Option<Instant> {
         let timeout = match activity.phase() {
-            Phase::Idle => self.idle_timeout?,
-            Phase::Head => self.header_timeout,
+            Phase::Idle => self.settings.idle_timeout?,
+            Phase::Head => self.settings.header_timeout,
             Phase::Serving => {
                 let waits = [activity.stalled_since.get(), activity.held_since.get()];
                 return waits.into_iter().flatten().min()?.checked_add(SEND_STALL);
@@ -149,6 +140,12 @@ impl Watchdog {
         };
         activity.since.get().checked_add(timeout)
     }
+}
+
+/// The shortest of the time-outs.
+fn shortest(settings: &Settings) -> Duration {
+    let idle_timeout = settings.idle_timeout.unwrap_or(Duration::MAX);
+    idle_timeout.min(settings.header_timeout).min(SEND_STALL)
 }
 
 /// How long a connection keeps what makes its next request quick.
@@ -239,7 +236,8 @@ mod tests {
     async fn a_client_that_does_not_read_expires() {
         let activity = Activity::new();
         activity.enter(Phase::Serving);
-        let mut watchdog = Watchdog::new(&settings(10, Some(20)));
+        let settings = settings(10, Some(20));
+        let mut watchdog = Watchdog::new(&settings);
         let start = Instant::now();
         activity.sending(true);
         activity.sending(false);

@@ -5,7 +5,7 @@ use std::io;
 use rustls::{AlertDescription, CertificateError, Error, HandshakeKind};
 
 use super::{
-    Connection, Permit,
+    Connection,
     hello::{self, Hello, Received},
     steer::{Steered, steer},
     tls_version,
@@ -34,14 +34,13 @@ pub(super) enum Outcome {
 /// worker it belongs to, and does the handshake if that is this one. Hand-overs included, all of
 /// it has so much time.
 pub(super) async fn accept(
-    connection: &Connection<'_>,
+    connection: &Connection,
     stream: rt::Stream,
-    hello: Option<Received>,
-    permit: &mut Option<Permit>,
+    hello: Option<Box<Received>>,
     tls: &ServerTls,
 ) -> Outcome {
     let deadline = connection.since + connection.front.settings.handshake_timeout;
-    match rt::timeout_at(deadline, attempt(connection, stream, hello, permit, tls)).await {
+    match rt::timeout_at(deadline, attempt(connection, stream, hello, tls)).await {
         Ok(Ok(Some(stream))) => {
             count_success(connection, &stream);
             Outcome::Done(Box::new(stream))
@@ -91,15 +90,14 @@ impl Failure {
 
 /// `None` once the connection was handed over.
 async fn attempt(
-    connection: &Connection<'_>,
+    connection: &Connection,
     mut stream: rt::Stream,
-    hello: Option<Received>,
-    permit: &mut Option<Permit>,
+    hello: Option<Box<Received>>,
     tls: &ServerTls,
 ) -> Result<Option<TlsStream>, Failure> {
     let Received { bytes, server_name } = match hello {
         // Whoever handed it over has asked already where it belongs.
-        Some(received) => received,
+        Some(received) => *received,
         None => {
             let mut bytes = Buffer::default();
             let server_name =
@@ -108,7 +106,7 @@ async fn attempt(
                     Hello::PlainHttp => return Err(refuse_plain_http(stream)),
                     Hello::Malformed => None,
                 };
-            match steer(connection, stream, Received { bytes, server_name }, permit) {
+            match steer(connection, stream, Received { bytes, server_name }) {
                 Steered::Here(here, received) => {
                     stream = here;
                     received
@@ -191,7 +189,7 @@ fn alert(error: &Error) -> Option<AlertDescription> {
     }
 }
 
-fn count_success(connection: &Connection<'_>, stream: &TlsStream) {
+fn count_success(connection: &Connection, stream: &TlsStream) {
     let session = stream.session();
     connection.context.observer.metrics.handshakes.record(
         HandshakeResult::Ok,
@@ -201,7 +199,7 @@ fn count_success(connection: &Connection<'_>, stream: &TlsStream) {
     );
 }
 
-fn record(connection: &Connection<'_>, failure: &Failure) {
+fn record(connection: &Connection, failure: &Failure) {
     let observer = &connection.context.observer;
     let took = std::time::Duration::ZERO;
     observer.metrics.handshakes.record(failure.result, TlsVersion::Unknown, false, took);

@@ -29,7 +29,7 @@ const HYPER_DEFAULT_HEADERS: usize = 100;
 
 /// Serves requests until the connection ends, and closes it.
 pub(super) async fn serve(
-    connection: Connection<'_>,
+    connection: &Connection,
     transport: Transport,
     facts: Rc<http::Facts>,
 ) -> ClosedReason {
@@ -40,7 +40,7 @@ pub(super) async fn serve(
 
 /// Answers every request with a redirect to HTTPS.
 pub(super) async fn redirect(
-    connection: Connection<'_>,
+    connection: &Connection,
     transport: Transport,
     facts: Rc<http::Facts>,
 ) -> ClosedReason {
@@ -61,7 +61,7 @@ enum End {
 }
 
 async fn run<S>(
-    connection: Connection<'_>,
+    connection: &Connection,
     transport: Transport,
     facts: &http::Facts,
     service: S,
@@ -71,7 +71,6 @@ where
 {
     let activity = Activity::new();
     let link = Link::http1(transport, &activity);
-    let builder = builder(&connection);
     let can_rest = Cell::new(true);
     let service = service_fn(|request: Request<Incoming>| {
         // Of another, hyper might still wait for the rest, when its response has been sent.
@@ -80,7 +79,7 @@ where
     });
     // Boxed, and there only while there is something to do: with hyper's buffers it is most of what
     // a connection weighs.
-    let wake = || Box::new(builder.serve_connection(link.clone(), &service));
+    let wake = || Box::new(builder(connection).serve_connection(link.clone(), &service));
     let mut served = Some(wake());
 
     let mut watchdog = Watchdog::new(&connection.front.settings);
@@ -105,7 +104,7 @@ where
                 },
             }
             note_progress(&activity, facts, &mut requests);
-            if leave.poll_due(cx, connection.entry, requests > 0) {
+            if leave.poll_due(cx, &connection.entry, requests > 0) {
                 match &mut served {
                     Some(served) => Pin::new(&mut **served).graceful_shutdown(),
                     None => return Poll::Ready(End::Finished(Ok(()))),
@@ -117,6 +116,7 @@ where
                 && nap.poll_due(cx, &activity)
                 && let Some(idle) = served.take()
             {
+                facts.rest();
                 let unread = idle.into_parts().read_buf;
                 if !unread.is_empty() {
                     // The beginning of a head that came with the request before it.
@@ -135,7 +135,7 @@ where
     let Some(transport) = link.take() else { return ClosedReason::Io };
     if let Some(pending) = facts.upgrade.take() {
         let client = Side { transport, received: read_buf };
-        return Box::pin(upgrade::join(connection.entry, client, pending)).await;
+        return Box::pin(upgrade::join(&connection.entry, client, *pending)).await;
     }
     let reason = finish(connection, facts, &end, leave.is_told());
     Box::pin(part(transport, &end, link.is_flushed())).await;
@@ -156,7 +156,7 @@ fn note_progress(activity: &Activity, facts: &http::Facts, seen: &mut u64) {
     *seen = requests;
 }
 
-fn builder(connection: &Connection<'_>) -> Builder {
+fn builder(connection: &Connection) -> Builder {
     let settings = &connection.front.settings;
     let mut builder = Builder::new();
     builder
@@ -173,7 +173,7 @@ fn builder(connection: &Connection<'_>) -> Builder {
 
 /// Why the connection ended; leaves a record where that was before a request could.
 fn finish(
-    connection: Connection<'_>,
+    connection: &Connection,
     facts: &http::Facts,
     end: &End,
     told_to_leave: bool,

@@ -38,7 +38,7 @@ enum End {
 
 /// Serves streams until the connection ends, and closes it.
 pub(super) async fn serve(
-    connection: Connection<'_>,
+    connection: &Connection,
     transport: Transport,
     facts: Rc<http::Facts>,
 ) -> ClosedReason {
@@ -53,7 +53,7 @@ pub(super) async fn serve(
     });
     let activity = Activity::new();
     let link = Link::http2(transport, &activity);
-    let mut served = Box::pin(builder(&connection).serve_connection(link.clone(), service));
+    let mut served = Box::pin(builder(connection).serve_connection(link.clone(), service));
 
     let mut watchdog = Watchdog::new(&connection.front.settings);
     let mut leave = Leave::default();
@@ -67,7 +67,7 @@ pub(super) async fn serve(
             if is_abusive(&facts) {
                 return Poll::Ready(End::Abusive);
             }
-            if leave.poll_due(cx, connection.entry, facts.requests.get() > 0) {
+            if leave.poll_due(cx, &connection.entry, facts.requests.get() > 0) {
                 served.as_mut().graceful_shutdown();
                 continue;
             }
@@ -88,7 +88,7 @@ pub(super) async fn serve(
         Box::pin(close(transport)).await;
     }
     match end {
-        End::Finished(Err(error)) => failed(&connection, &facts, &error),
+        End::Finished(Err(error)) => failed(connection, &facts, &error),
         End::CutOff(Phase::Serving) => ClosedReason::SendTimeout,
         End::CutOff(Phase::Head) => {
             connection.record_failure(&facts, too_late(unfinished));
@@ -133,7 +133,7 @@ fn is_abusive(facts: &http::Facts) -> bool {
     abandoned > TOLERATED_RESETS && abandoned.saturating_mul(2) > facts.requests.get()
 }
 
-fn failed(connection: &Connection<'_>, facts: &http::Facts, error: &hyper::Error) -> ClosedReason {
+fn failed(connection: &Connection, facts: &http::Facts, error: &hyper::Error) -> ClosedReason {
     let h2 = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
     match h2 {
         // hyper unwraps what the transport said.
@@ -149,7 +149,7 @@ fn failed(connection: &Connection<'_>, facts: &http::Facts, error: &hyper::Error
     }
 }
 
-fn builder(connection: &Connection<'_>) -> Builder<LocalExecutor> {
+fn builder(connection: &Connection) -> Builder<LocalExecutor> {
     let settings = &connection.front.settings;
     let mut builder = Builder::new(LocalExecutor);
     builder

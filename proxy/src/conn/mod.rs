@@ -16,7 +16,14 @@ mod splice;
 mod steer;
 mod upgrade;
 
-use std::{cell::RefCell, net::SocketAddr, os::fd::OwnedFd, rc::Rc, sync::Arc, time::Instant};
+use std::{
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+    os::fd::OwnedFd,
+    rc::Rc,
+    sync::Arc,
+    time::Instant,
+};
 
 use rustls::ProtocolVersion;
 
@@ -115,33 +122,42 @@ pub struct Accepted {
     /// For as long as it is open.
     pub permit: Permit,
     /// What another worker, which handed it over, has read of it.
-    pub hello: Option<Received>,
+    pub hello: Option<Box<Received>>,
 }
 
 /// Serves a connection from its first byte to its last, or to the hello that says that it belongs
 /// to another worker. Its entry is made when it is accepted, so that no drain overlooks it.
-pub async fn serve(context: &Rc<Context>, accepted: Accepted, entry: Entry) {
-    let open = Open::new(context);
+///
+/// Not an `async fn`, which would keep room for what it is given twice, as captured and as taken
+/// apart, for as long as the connection idles.
+pub fn serve(context: Rc<Context>, accepted: Accepted, entry: Entry) -> impl Future<Output = ()> {
+    let Accepted { socket, peer, local, service, since, permit, hello } = accepted;
+    let open = Open::new(&context);
     context.publish_load();
-    let reason = serve_accepted(context, accepted, &entry).await;
-    drop(entry);
-    drop(open);
-    if let Some(reason) = reason {
-        context.observer.metrics.connections_closed.inc(reason);
+    let front = context.front();
+    let permit = Cell::new(Some(permit));
+    let connection = Connection { context, front, peer, local, since, permit, entry, _open: open };
+    async move {
+        let reason = serve_accepted(&connection, service, socket, hello).await;
+        let context = Rc::clone(&connection.context);
+        drop(connection);
+        if let Some(reason) = reason {
+            context.observer.metrics.connections_closed.inc(reason);
+        }
     }
 }
 
 /// Counts a connection as open, also when its task panics. To be dropped after its entry.
-struct Open<'a>(&'a Context);
+struct Open(Rc<Context>);
 
-impl Open<'_> {
-    fn new(context: &Context) -> Open<'_> {
+impl Open {
+    fn new(context: &Rc<Context>) -> Open {
         context.observer.metrics.connections_active.inc();
-        Open(context)
+        Open(Rc::clone(context))
     }
 }
 
-impl Drop for Open<'_> {
+impl Drop for Open {
     fn drop(&mut self) {
         self.0.observer.metrics.connections_active.dec();
         self.0.publish_load();
@@ -150,40 +166,36 @@ impl Drop for Open<'_> {
 
 /// How it ended; `None` when another worker goes on with it.
 async fn serve_accepted(
-    context: &Rc<Context>,
-    accepted: Accepted,
-    entry: &Entry,
+    connection: &Connection,
+    service: Service,
+    socket: OwnedFd,
+    hello: Option<Box<Received>>,
 ) -> Option<ClosedReason> {
-    let front = context.front();
-    let Accepted { socket, peer, local, service, since, permit, hello } = accepted;
-    let mut permit = Some(permit);
-    let stream = rt::Stream::new(socket);
-    let connection = Connection { context, front: &front, entry, peer, local, since };
-    let reason = match (service, &front.tls) {
+    let reason = match (service, &connection.front.tls) {
         (Service::Redirect, _) => {
-            let facts = Rc::new(http::Facts::new(peer, local));
-            http1::redirect(connection, Transport::Plain(stream), facts).await
+            let facts = Rc::new(http::Facts::new(connection.peer, connection.local));
+            http1::redirect(connection, plain(socket), facts).await
         }
         (Service::Routes, None) => {
-            context.desk.settle();
-            let facts = Rc::new(http::Facts::new(peer, local));
-            http1::serve(connection, Transport::Plain(stream), facts).await
+            connection.context.desk.settle();
+            let facts = Rc::new(http::Facts::new(connection.peer, connection.local));
+            http1::serve(connection, plain(socket), facts).await
         }
         (Service::Routes, Some(tls)) => {
             // Boxed, as whatever else happens once in a connection: its task keeps the size of its
             // largest part for as long as it idles.
-            let handshake =
-                Box::pin(handshake::accept(&connection, stream, hello, &mut permit, tls));
-            let stream = match handshake.await {
+            let stream = rt::Stream::new(socket);
+            let stream = match Box::pin(handshake::accept(connection, stream, hello, tls)).await {
                 handshake::Outcome::Done(stream) => stream,
                 handshake::Outcome::Failed => return Some(ClosedReason::Handshake),
                 handshake::Outcome::HandedOver => return None,
             };
-            let facts = Rc::new(tls_facts(peer, local, &stream, tls));
+            let facts = Rc::new(tls_facts(connection, &stream, tls));
             let is_http2 = stream.session().alpn_protocol() == Some(b"h2");
             let transport = Transport::Tls(stream);
             if is_http2 {
-                http2::serve(connection, transport, facts).await
+                // Boxed: larger than what an HTTP/1 connection idles with.
+                Box::pin(http2::serve(connection, transport, facts)).await
             } else {
                 http1::serve(connection, transport, facts).await
             }
@@ -192,18 +204,24 @@ async fn serve_accepted(
     Some(reason)
 }
 
+fn plain(socket: OwnedFd) -> Transport {
+    Transport::Plain(Box::new(rt::Stream::new(socket)))
+}
+
 /// What the parts of a connection's way have in common.
-#[derive(Clone, Copy)]
-struct Connection<'a> {
-    context: &'a Rc<Context>,
-    front: &'a Front,
-    entry: &'a Entry,
+struct Connection {
+    context: Rc<Context>,
+    front: Arc<Front>,
     peer: SocketAddr,
     local: SocketAddr,
     since: Instant,
+    /// Until another worker has it.
+    permit: Cell<Option<Permit>>,
+    entry: Entry,
+    _open: Open,
 }
 
-impl Connection<'_> {
+impl Connection {
     /// Leaves a record of a connection that failed before or beside its requests.
     fn record_failure(&self, facts: &http::Facts, reason: &str) {
         self.context.observer.log_connection(&ConnectionRecord {
@@ -217,19 +235,14 @@ impl Connection<'_> {
     }
 }
 
-fn tls_facts(
-    peer: SocketAddr,
-    local: SocketAddr,
-    stream: &TlsStream,
-    tls: &ServerTls,
-) -> http::Facts {
+fn tls_facts(connection: &Connection, stream: &TlsStream, tls: &ServerTls) -> http::Facts {
     let session = stream.session();
     let chain = session.peer_certificates().unwrap_or_default();
-    let mut facts = http::Facts::new(peer, local);
+    let mut facts = http::Facts::new(connection.peer, connection.local);
     facts.tls_version = Some(tls_version(session.protocol_version()));
     facts.sni = stream.context().and_then(|context| context.server_name()).map(Into::into);
     facts.certificate_asked = tls.client_auth().asks(facts.sni.as_deref());
-    facts.client_certificate = http::ClientCertificate::new(chain);
+    facts.client_certificate = http::ClientCertificate::shown(chain, facts.sni.as_deref());
     facts
 }
 

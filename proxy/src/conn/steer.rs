@@ -1,6 +1,6 @@
 //! Between the hello and the handshake: whether the connection is served here.
 
-use super::{Accepted, Connection, Permit, hello::Received};
+use super::{Accepted, Connection, hello::Received};
 use crate::{listener::Service, rt, steering::Choice};
 
 /// What became of a connection whose hello was read.
@@ -14,34 +14,28 @@ pub(super) enum Steered {
 }
 
 /// Steers a connection; takes its permit along where it goes.
-pub(super) fn steer(
-    connection: &Connection<'_>,
-    stream: rt::Stream,
-    received: Received,
-    permit: &mut Option<Permit>,
-) -> Steered {
+pub(super) fn steer(connection: &Connection, stream: rt::Stream, received: Received) -> Steered {
     let name = received.server_name.as_deref();
     let desk = &connection.context.desk;
     match desk.choose(&connection.front.steering, name, connection.peer) {
         Choice::Stay => Steered::Here(stream, received),
         Choice::Refuse => Steered::Refused(stream, received),
-        Choice::HandTo(worker) => hand_to(connection, worker, stream, received, permit),
+        Choice::HandTo(worker) => hand_to(connection, worker, stream, received),
     }
 }
 
 /// A connection that cannot leave is served here: its worker has ended, or its socket is in use.
 fn hand_to(
-    connection: &Connection<'_>,
+    connection: &Connection,
     worker: u32,
     stream: rt::Stream,
     received: Received,
-    permit: &mut Option<Permit>,
 ) -> Steered {
-    let Some(held) = permit.take() else { return Steered::Here(stream, received) };
+    let Some(held) = connection.permit.take() else { return Steered::Here(stream, received) };
     let socket = match stream.into_socket() {
         Ok(socket) => socket,
         Err(stream) => {
-            *permit = Some(held);
+            connection.permit.set(Some(held));
             return Steered::Here(*stream, received);
         }
     };
@@ -52,13 +46,13 @@ fn hand_to(
         service: Service::Routes,
         since: connection.since,
         permit: held,
-        hello: Some(received),
+        hello: Some(Box::new(received)),
     };
     match connection.context.desk.hand_to(worker, accepted) {
         Ok(()) => Steered::HandedOver,
         Err(Accepted { socket, permit: held, hello, .. }) => {
-            *permit = Some(held);
-            Steered::Here(rt::Stream::new(socket), hello.unwrap_or_default())
+            connection.permit.set(Some(held));
+            Steered::Here(rt::Stream::new(socket), *hello.unwrap_or_default())
         }
     }
 }

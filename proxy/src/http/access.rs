@@ -70,10 +70,9 @@ fn client_certificate<'a>(exchange: &Exchange, conn: &'a Facts, route: &SiteRout
     if !route.looks_at_certificate {
         return unjudged(C::Unjudged(None));
     }
-    let (trust, certificate) = match (&route.spec.client_trust, &conn.client_certificate) {
-        (None, certificate) => {
-            return unjudged(C::Unjudged(certificate.as_ref().map(|it| it as _)));
-        }
+    let (trust, certificate) = match (&route.spec.client_trust, conn.client_certificate.as_deref())
+    {
+        (None, certificate) => return unjudged(C::Unjudged(certificate.map(|it| it as _))),
         (Some(_), None) => return unjudged(C::Missing),
         (Some(trust), Some(certificate)) => (trust, certificate),
     };

@@ -1,6 +1,7 @@
 //! What a client certificate says and what it is worth, found out when somebody asks.
 
 mod forwarded;
+mod shared;
 mod texts;
 mod xfcc;
 
@@ -14,7 +15,7 @@ use ring::digest::{SHA256, digest};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer};
 
-use self::{forwarded::Forwarded, texts::Texts};
+use self::{forwarded::Forwarded, shared::Shown, texts::Texts};
 use super::spec::{CertificateField, CertificateHeaders};
 use crate::{
     observe::CertificateSummary,
@@ -22,14 +23,13 @@ use crate::{
     tls::{ChainError, ClientTrust, Judged},
 };
 
-/// The most judgements that a connection remembers: more CAs than one host has.
+/// The most judgements that are remembered: more CAs than one host has.
 const MAX_VERDICTS: usize = 8;
 
 /// The certificate that a client presented and proved to hold, with the chain it sent.
 #[derive(Debug)]
 pub struct ClientCertificate {
-    leaf: CertificateDer<'static>,
-    intermediates: Vec<CertificateDer<'static>>,
+    shown: Rc<Shown>,
     fingerprint: OnceCell<[u8; 32]>,
     contents: OnceCell<Contents>,
     texts: Texts,
@@ -59,12 +59,23 @@ struct Verdict {
 }
 
 impl ClientCertificate {
-    /// Of a chain, leaf first; `None` without a leaf. Nothing is read yet.
-    pub fn new(chain: &[CertificateDer<'static>]) -> Option<ClientCertificate> {
+    /// Of a chain, leaf first, that was shown to a server of this name; `None` without a leaf. Shared
+    /// with this thread's other connections that were shown it. Nothing is read yet.
+    pub fn shown(
+        chain: &[CertificateDer<'static>],
+        to: Option<&str>,
+    ) -> Option<Rc<ClientCertificate>> {
         let (leaf, intermediates) = chain.split_first()?;
-        Some(ClientCertificate {
+        Some(shared::held_once(Shown {
             leaf: leaf.clone(),
             intermediates: intermediates.to_vec(),
+            to: to.map(Into::into),
+        }))
+    }
+
+    fn of(shown: Shown) -> ClientCertificate {
+        ClientCertificate {
+            shown: Rc::new(shown),
             fingerprint: OnceCell::new(),
             contents: OnceCell::new(),
             texts: Texts::default(),
@@ -73,7 +84,7 @@ impl ClientCertificate {
             email_identity: OnceCell::new(),
             uri_identity: OnceCell::new(),
             verdicts: RefCell::default(),
-        })
+        }
     }
 
     /// Whether it is good now. The chain is verified at the first question; what time changes is
@@ -89,7 +100,7 @@ impl ClientCertificate {
                 Err(_) => {}
             }
         }
-        let result = trust.judge(&self.leaf, &self.intermediates, now);
+        let result = trust.judge(self.leaf(), &self.shown.intermediates, now);
         let verdict = Verdict { trust: digest, result: result.clone(), judged_at: now };
         match known.and_then(|place| verdicts.get_mut(place)) {
             Some(place) => *place = verdict,
@@ -137,17 +148,27 @@ impl ClientCertificate {
 
     /// What the access log shows of it; `None` where it cannot be read.
     pub(super) fn summary(&self) -> Option<&CertificateSummary> {
-        self.summary.get_or_init(|| CertificateSummary::from_der(&self.leaf)).as_ref()
+        self.summary.get_or_init(|| CertificateSummary::from_der(self.leaf())).as_ref()
+    }
+
+    fn leaf(&self) -> &CertificateDer<'static> {
+        &self.shown.leaf
     }
 
     fn contents(&self) -> &Contents {
-        self.contents.get_or_init(|| Contents::read(&self.leaf).unwrap_or_default())
+        self.contents.get_or_init(|| Contents::read(self.leaf()).unwrap_or_default())
+    }
+}
+
+impl Drop for ClientCertificate {
+    fn drop(&mut self) {
+        shared::let_go(&self.shown);
     }
 }
 
 impl LeafCertificate for ClientCertificate {
     fn fingerprint(&self) -> [u8; 32] {
-        *self.fingerprint.get_or_init(|| sha256(&self.leaf))
+        *self.fingerprint.get_or_init(|| sha256(self.leaf()))
     }
 
     fn spki_hash(&self) -> Option<[u8; 32]> {

@@ -4,6 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     net::{IpAddr, SocketAddr},
     pin::Pin,
+    rc::Rc,
     time::{Duration, Instant},
 };
 
@@ -29,10 +30,10 @@ pub struct Facts {
     /// It was asked for a certificate in its handshake, or in the one that its session is from.
     pub certificate_asked: bool,
     /// The certificate it presented.
-    pub client_certificate: Option<ClientCertificate>,
-    /// Set by a request that left HTTP. Once hyper's connection future has ended, its transport
+    pub client_certificate: Option<Rc<ClientCertificate>>,
+    /// Set by a request that left HTTP; boxed, as few do. Once hyper's connection future has ended, its transport
     /// and this one's are to be joined.
-    pub upgrade: RefCell<Option<PendingUpgrade>>,
+    pub upgrade: RefCell<Option<Box<PendingUpgrade>>>,
     /// Requests under way, their response bodies included: while there are any, the connection is
     /// not idle.
     pub in_flight: Cell<usize>,
@@ -79,6 +80,11 @@ impl Facts {
     /// asks must be cut off by its connection.
     pub fn stalled_since(&self) -> Option<Instant> {
         self.demand.stalled_since()
+    }
+
+    /// Gives back what is kept only to make the next request quick.
+    pub fn rest(&self) {
+        self.timer.take();
     }
 
     /// The peer's address, IPv4 where it is one.
@@ -131,5 +137,19 @@ impl UpgradeRecord {
     /// Says that it ended because a limit of [`PendingUpgrade`] was reached.
     pub fn timed_out(&mut self) {
         self.0.conclude("stream_idle_timeout".into(), "SI");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_rests_keeps_no_timer_of_its_last_request() {
+        let address = "192.0.2.1:1".parse().unwrap();
+        let facts = Facts::new(address, address);
+        facts.timer.replace(Some(Box::pin(tokio::time::sleep(Duration::from_secs(30)))));
+        facts.rest();
+        assert!(facts.timer.borrow().is_none());
     }
 }

@@ -264,7 +264,8 @@ fn switch(
     let (deadline, idle_timeout) = exchange.timeouts.of_upgrade();
     let conn = exchange.conn.clone();
     let record = UpgradeRecord(exchange);
-    conn.upgrade.replace(Some(PendingUpgrade { upstream, idle_timeout, deadline, record }));
+    let pending = PendingUpgrade { upstream, idle_timeout, deadline, record };
+    conn.upgrade.replace(Some(Box::new(pending)));
     response.map(|_| Body::none())
 }
 

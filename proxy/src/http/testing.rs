@@ -1,6 +1,6 @@
 //! What the tests of this room share.
 
-use std::{sync::Arc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use rcgen::{CertificateParams, DnType, KeyPair, SanType};
 use rustls_pki_types::UnixTime;
@@ -76,7 +76,7 @@ pub(super) fn proxy() -> ProxySpec {
 /// A client's certificate, and what vouches for it.
 pub(super) struct Made {
     pub(super) der: Vec<u8>,
-    pub(super) certificate: ClientCertificate,
+    pub(super) certificate: Rc<ClientCertificate>,
     pub(super) trust: ClientTrust,
     pub(super) judged: Judged,
 }
@@ -102,7 +102,7 @@ impl Made {
         let made = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
         let anchors = TrustAnchors::from_pem(made.pem().as_bytes(), "a test").unwrap();
         let trust = ClientTrust::new(&ClientTrustSpec::new(Arc::new(anchors), 1));
-        let certificate = ClientCertificate::new(&[made.der().clone()]).unwrap();
+        let certificate = ClientCertificate::shown(&[made.der().clone()], None).unwrap();
         let judged = certificate.judge(&trust, UnixTime::now()).unwrap();
         Made { der: made.der().to_vec(), certificate, trust, judged }
     }

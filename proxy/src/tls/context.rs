@@ -17,7 +17,8 @@ use super::{names::normalize_server_name, session::Session};
 pub struct ConnectionContext {
     server_name: Option<Box<str>>,
     session: Option<Session>,
-    rejection: Option<Rejection>,
+    /// Boxed: most have none, and it stays with the connection.
+    rejection: Option<Box<Rejection>>,
 }
 
 /// A client's certificate that was refused. It is not proven to be the client's own.
@@ -51,7 +52,7 @@ impl ConnectionContext {
 
     /// The client's certificate that was refused, where one was.
     pub fn client_rejection(&self) -> Option<&Rejection> {
-        self.rejection.as_ref()
+        self.rejection.as_deref()
     }
 
     pub(super) fn set_session(&mut self, session: Session) {
@@ -59,7 +60,7 @@ impl ConnectionContext {
     }
 
     pub(super) fn set_client_rejection(&mut self, rejection: Rejection) {
-        self.rejection = Some(rejection);
+        self.rejection = Some(Box::new(rejection));
     }
 }
 

@@ -148,6 +148,7 @@ impl TlsStream {
         if self.fresh || self.peer_closed || !self.received.is_empty() {
             return Poll::Ready(Ok(()));
         }
+        self.received = Received::default();
         self.stream.poll_idle(cx)
     }
 

@@ -14,9 +14,9 @@ use crate::rt;
 /// A connection with or without TLS.
 #[derive(Debug)]
 pub enum Transport {
-    /// Plain text.
-    Plain(rt::Stream),
-    /// TLS. Boxed: much larger than a plain stream.
+    /// Plain text. Boxed as TLS is: whatever holds a transport moves and keeps its size.
+    Plain(Box<rt::Stream>),
+    /// TLS.
     Tls(Box<TlsStream>),
 }
 
@@ -24,7 +24,7 @@ impl Transport {
     /// The connection underneath, for closing it.
     pub fn into_stream(self) -> rt::Stream {
         match self {
-            Transport::Plain(stream) => stream,
+            Transport::Plain(stream) => *stream,
             Transport::Tls(stream) => stream.into_stream(),
         }
     }

@@ -49,7 +49,7 @@ impl Attempt<'_> {
         let address = peer.ip();
         let prior_knowledge = self.endpoint.spec.protocol == Protocol::Http2PriorKnowledge;
         let (transport, http2) = match &self.endpoint.spec.tls {
-            None => (Transport::Plain(stream), prior_knowledge),
+            None => (Transport::Plain(Box::new(stream)), prior_knowledge),
             Some(spec) => {
                 let stream = self.secure(stream, spec, &peer).await?;
                 let chosen = stream.session().alpn_protocol() == Some(b"h2");

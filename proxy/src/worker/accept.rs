@@ -107,7 +107,7 @@ impl AcceptLoop {
         let accepted =
             Accepted { socket, peer, local, service, since: Instant::now(), permit, hello: None };
         let (context, entry) = (Rc::clone(&self.context), self.context.registry.enter());
-        rt::spawn(async move { conn::serve(&context, accepted, entry).await });
+        rt::spawn(conn::serve(context, accepted, entry));
     }
 
     /// Out of descriptors or memory, trying again at once would only spin.

@@ -73,6 +73,6 @@ fn take(context: &Rc<conn::Context>, accepted: Accepted) {
         limits::refuse(context, accepted.peer, RefusedReason::WorkerLimit);
         return;
     }
-    let (context, entry) = (Rc::clone(context), context.registry.enter());
-    rt::spawn(async move { conn::serve(&context, accepted, entry).await });
+    let entry = context.registry.enter();
+    rt::spawn(conn::serve(Rc::clone(context), accepted, entry));
 }

@@ -134,7 +134,7 @@ impl Bench {
     }
 
     fn presenting(mut self, certificate: &rcgen::Certificate) -> Bench {
-        self.conn.client_certificate = ClientCertificate::new(&[certificate.der().clone()]);
+        self.conn.client_certificate = ClientCertificate::shown(&[certificate.der().clone()], None);
         self
     }
 

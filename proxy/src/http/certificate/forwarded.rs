@@ -1,4 +1,4 @@
-//! The headers that tell an upstream of a certificate, made once for each connection.
+//! The headers that tell an upstream of a certificate, made once for each certificate.
 
 use std::{cell::RefCell, rc::Rc};
 
@@ -16,7 +16,7 @@ use crate::{
     tls::{ClientTrust, Judged},
 };
 
-/// The most sets of headers that a connection remembers: more than one host has.
+/// The most sets of headers that are remembered: more than one host has.
 const MAX_SETS: usize = 8;
 
 type Headers = Rc<[(HeaderName, HeaderValue)]>;
@@ -46,7 +46,7 @@ impl Forwarded {
         if let Some((_, headers)) = sets.iter().find(|(known, _)| *known == key) {
             return headers.clone();
         }
-        let headers = make(of, wanted, trust.issuers(judged, &of.intermediates).as_deref());
+        let headers = make(of, wanted, trust.issuers(judged, &of.shown.intermediates).as_deref());
         if sets.len() == MAX_SETS {
             sets.remove(0);
         }
@@ -63,7 +63,7 @@ fn make(
 ) -> Headers {
     let mut headers = Vec::new();
     if wanted.rfc9440 != Rfc9440::None {
-        headers.extend(field(CLIENT_CERT, byte_sequence(&of.leaf)));
+        headers.extend(field(CLIENT_CERT, byte_sequence(of.leaf())));
     }
     // A list without members is not sent (RFC 8941 section 3.1).
     if let (Rfc9440::Chain, Some(issuers @ [_, ..])) = (wanted.rfc9440, issuers) {

@@ -34,7 +34,7 @@ fn make(of: &ClientCertificate, field: CertificateField) -> String {
         F::SanUri => join(of.subject_alt_names(SanKind::Uri)),
         F::Subject => name(|summary| &summary.subject),
         F::Issuer => name(|summary| &summary.issuer),
-        F::Serial => serial(&of.leaf).unwrap_or_default(),
+        F::Serial => serial(of.leaf()).unwrap_or_default(),
     }
 }
 

@@ -21,11 +21,11 @@ pub(super) fn element(
         pairs.push(format!("Hash={}", of.text(CertificateField::Fingerprint)));
     }
     if fields.cert {
-        pairs.push(format!("Cert=\"{}\"", encoded_pem(&of.leaf)));
+        pairs.push(format!("Cert=\"{}\"", encoded_pem(of.leaf())));
     }
     if let (true, Some(issuers)) = (fields.chain, issuers) {
         let issuers = issuers.iter().map(|issuer| encoded_pem(issuer));
-        let chain: String = std::iter::once(encoded_pem(&of.leaf)).chain(issuers).collect();
+        let chain: String = std::iter::once(encoded_pem(of.leaf())).chain(issuers).collect();
         pairs.push(format!("Chain=\"{chain}\""));
     }
     if fields.subject {
