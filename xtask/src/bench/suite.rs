@@ -198,7 +198,7 @@ fn describe(peer: &dyn Peer) -> model::Peer {
 fn progress_of(definitions: &[Definition], peers: &[Box<dyn Peer>], rounds: u32) -> ProgressBar {
     let each = |definition: &Definition| {
         let able = peers.iter().filter(|peer| works::lacks(definition, peer.as_ref()).is_none());
-        able.count() as u64 * u64::from(rounds)
+        able.count() as u64 * u64::from(definition.rounds(rounds))
     };
     let bar = ProgressBar::new(definitions.iter().map(each).sum());
     let style = ProgressStyle::with_template("{elapsed_precise} [{bar:30}] {pos}/{len} {msg}");
@@ -217,6 +217,7 @@ fn measure_work(
     rounds: u32,
     progress: &ProgressBar,
 ) -> model::Work {
+    let rounds = definition.rounds(rounds);
     let mut work = model::Work {
         id: definition.id.to_owned(),
         title: definition.title.to_owned(),

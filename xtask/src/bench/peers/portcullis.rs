@@ -5,7 +5,12 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::{Peer, Place, Running, said_by};
-use crate::{admin, command::command, process::Process, rig::ZONE};
+use crate::{
+    admin,
+    command::{command, root},
+    process::Process,
+    rig::ZONE,
+};
 
 /// A build of ours.
 pub(in crate::bench) struct Portcullis {
@@ -23,7 +28,8 @@ impl Peer for Portcullis {
         let version = said_by(command(&self.program).arg("--version"));
         let lock = include_str!("../../../../Cargo.lock");
         let of = |name| super::pingora::locked(lock, name).unwrap_or("?");
-        format!("{}, rustls {}, ring {}", version.trim(), of("rustls"), of("ring"))
+        let program = self.program.strip_prefix(root()).unwrap_or(&self.program).display();
+        format!("{}, rustls {}, ring {}; {program}", version.trim(), of("rustls"), of("ring"))
     }
 
     fn start(&self, place: &Place<'_>) -> Result<Process> {
