@@ -88,6 +88,7 @@ where
     let mut leave = Leave::default();
     let end = poll_fn(|cx| {
         loop {
+            facts.leaving.set(connection.entry.poll_draining(cx));
             match &mut served {
                 Some(served) => {
                     if let Poll::Ready(result) = Pin::new(served).poll(cx) {
@@ -104,7 +105,8 @@ where
                 },
             }
             note_progress(&activity, facts, &mut requests);
-            if leave.poll_due(cx, &connection.entry, requests > 0) {
+            // A request that is under way, or comes in time, has its response say that it is the last.
+            if leave.poll_due(cx, &connection.entry, false) {
                 match &mut served {
                     Some(served) => Pin::new(&mut **served).graceful_shutdown(),
                     None => return Poll::Ready(End::Finished(Ok(()))),
@@ -137,7 +139,7 @@ where
         let client = Side { transport, received: read_buf };
         return Box::pin(upgrade::join(&connection.entry, client, *pending)).await;
     }
-    let reason = finish(connection, facts, &end, leave.is_told());
+    let reason = finish(connection, facts, &end, leave.is_ordered());
     Box::pin(part(transport, &end, link.is_flushed())).await;
     reason
 }
@@ -176,10 +178,10 @@ fn finish(
     connection: &Connection,
     facts: &http::Facts,
     end: &End,
-    told_to_leave: bool,
+    ordered_to_leave: bool,
 ) -> ClosedReason {
     match end {
-        End::Finished(Ok(())) if told_to_leave => ClosedReason::Drain,
+        End::Finished(Ok(())) if ordered_to_leave => ClosedReason::Drain,
         End::Finished(Ok(())) => ClosedReason::Done,
         End::Finished(Err(error)) => {
             let reason = reason_of(error);

@@ -10,8 +10,8 @@ use tokio::time::{Sleep, sleep};
 
 use super::registry::Entry;
 
-/// How long a connection that has not asked for anything yet may still do so: the client has just
-/// been let in, and would not try again elsewhere.
+/// How long a client may still ask: one that has just been let in would not try again elsewhere, and
+/// over HTTP/1 one that is about to ask again would lose its request.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Whether and when a connection is to be told to finish.
@@ -20,7 +20,7 @@ pub(super) enum Leave {
     /// No order to drain has come.
     #[default]
     Staying,
-    /// One has, and the first request is waited for.
+    /// One has, and a request is waited for.
     Waiting(Pin<Box<Sleep>>),
     /// The connection has been told.
     Told,
@@ -32,14 +32,14 @@ impl Leave {
         &mut self,
         cx: &mut Context<'_>,
         entry: &Entry,
-        has_requested: bool,
+        may_go_at_once: bool,
     ) -> bool {
         loop {
             match self {
                 Leave::Staying if !entry.poll_draining(cx) => return false,
                 Leave::Staying => *self = Leave::Waiting(Box::pin(sleep(GRACE))),
                 Leave::Waiting(grace) => {
-                    if !has_requested && grace.as_mut().poll(cx) == Poll::Pending {
+                    if !may_go_at_once && grace.as_mut().poll(cx) == Poll::Pending {
                         return false;
                     }
                     *self = Leave::Told;
@@ -52,5 +52,38 @@ impl Leave {
 
     pub(super) fn is_told(&self) -> bool {
         matches!(self, Leave::Told)
+    }
+
+    /// Whether the connection ends because the process does.
+    pub(super) fn is_ordered(&self) -> bool {
+        !matches!(self, Leave::Staying)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::conn::registry::Registry;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_may_be_about_to_ask_is_waited_for() {
+        let registry = Registry::default();
+        let entry = registry.enter();
+        for may_go_at_once in [false, true] {
+            let mut leave = Leave::default();
+            registry.drain();
+            let begun = Instant::now();
+            poll_fn(|cx| match leave.poll_due(cx, &entry, may_go_at_once) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            })
+            .await;
+            assert_eq!(begun.elapsed() >= GRACE, !may_go_at_once);
+            assert!(leave.is_told());
+        }
     }
 }

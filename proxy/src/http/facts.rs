@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::HeaderValue;
+use http::{HeaderValue, Response, StatusCode, header::CONNECTION};
 use tokio::time::Sleep;
 
 use super::{
@@ -31,14 +31,16 @@ pub struct Facts {
     pub certificate_asked: bool,
     /// The certificate it presented.
     pub client_certificate: Option<Rc<ClientCertificate>>,
-    /// Set by a request that left HTTP; boxed, as few do. Once hyper's connection future has ended, its transport
-    /// and this one's are to be joined.
+    /// Set by a request that left HTTP; boxed, as few do. Once hyper's connection future has ended,
+    /// its transport and this one's are to be joined.
     pub upgrade: RefCell<Option<Box<PendingUpgrade>>>,
     /// Requests under way, their response bodies included: while there are any, the connection is
     /// not idle.
     pub in_flight: Cell<usize>,
     /// Requests so far.
     pub requests: Cell<u64>,
+    /// The process drains: over HTTP/1 the next response is the last.
+    pub leaving: Cell<bool>,
     /// Requests that the client gave up before their end, by a reset or by going away.
     pub abandoned: Cell<u64>,
     pub(super) demand: Demand,
@@ -60,10 +62,19 @@ impl Facts {
             upgrade: RefCell::new(None),
             in_flight: Cell::new(0),
             requests: Cell::new(0),
+            leaving: Cell::new(false),
             abandoned: Cell::new(0),
             demand: Demand::default(),
             timer: RefCell::new(None),
             peer_text: forwarded::address_value(peer.ip().to_canonical()),
+        }
+    }
+
+    /// Says in a response that it is the last, where it is (RFC 9112 section 9.6). A client whose
+    /// next request is on its way when the connection closes cannot know whether it was served.
+    pub(super) fn say_if_last<B>(&self, response: &mut Response<B>) {
+        if self.leaving.get() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
     }
 
@@ -143,6 +154,22 @@ impl UpgradeRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_response_says_that_it_is_the_last_where_http_goes_on_no_more() {
+        let address = "192.0.2.1:1".parse().unwrap();
+        let facts = Facts::new(address, address);
+        let said = |status| {
+            let mut response = Response::new(());
+            *response.status_mut() = status;
+            facts.say_if_last(&mut response);
+            response.headers().get(CONNECTION).cloned()
+        };
+        assert_eq!(said(StatusCode::OK), None);
+        facts.leaving.set(true);
+        assert_eq!(said(StatusCode::OK), Some(HeaderValue::from_static("close")));
+        assert_eq!(said(StatusCode::SWITCHING_PROTOCOLS), None);
+    }
 
     #[tokio::test]
     async fn a_connection_that_rests_keeps_no_timer_of_its_last_request() {

@@ -48,7 +48,7 @@ pub async fn handle(
     let (parts, body) = request.into_parts();
     let mut exchange = Exchange::begin(worker, conn, &parts);
     let served = serve(&mut exchange, parts, body).await;
-    Ok(match served {
+    let mut response = match served {
         Ok(Served::Theirs(response)) => relay(exchange, response),
         Ok(Served::Switched(response, upstream)) => switch(exchange, response, upstream),
         Ok(Served::Ours(reply)) => answer(exchange, reply),
@@ -56,7 +56,9 @@ pub async fn handle(
             let reply = respond::failure(&failure, &exchange.asked, &exchange.request_id);
             answer(exchange, reply)
         }
-    })
+    };
+    conn.say_if_last(&mut response);
+    Ok(response)
 }
 
 /// Sends every request of the plain-HTTP listener to HTTPS.
