@@ -216,7 +216,7 @@ pub(super) fn all() -> Vec<Definition> {
             Steering("kernel"),
         ),
         work("W10a", "W1 with 10 routes", "request", cpu, None, hosts(10)).only_full(),
-        work("W10b", "W1 with 1,000 routes", "request", cpu, None, hosts(1_000)),
+        work("W10b", "W1 with 1,000 routes", "request", cpu, None, hosts(1_000)).only_full(),
         // Some peers take a minute to start with these.
         work("W10c", "W1 with 100,000 routes", "request", cpu, None, hosts(100_000))
             .only_full()
@@ -227,7 +227,8 @@ pub(super) fn all() -> Vec<Definition> {
         work("W10e", "W1 with 2 workers on one core", "request", cpu, None, Workers(2)).only_full(),
         work("W10f", "W1 with 4 workers on one core", "request", cpu, None, Workers(4)).only_full(),
         work("W10g", "W1 with 8 workers on one core", "request", cpu, None, Workers(8)).only_full(),
-        work("W10h", "W1 with 16 workers on one core", "request", cpu, None, Workers(16)),
+        work("W10h", "W1 with 16 workers on one core", "request", cpu, None, Workers(16))
+            .only_full(),
         work(
             "W11a",
             "Open loop at 10 % of what the slowest can do",
@@ -244,7 +245,8 @@ pub(super) fn all() -> Vec<Definition> {
             LatencyP99Us,
             None,
             OpenLoop(0.5),
-        ),
+        )
+        .only_full(),
         work(
             "W11c",
             "Open loop at 90 % of what the slowest can do",
@@ -261,7 +263,8 @@ pub(super) fn all() -> Vec<Definition> {
             SlowestMs,
             Some(1.0 / 3.0),
             Restart,
-        ),
+        )
+        .only_full(),
         work(
             "W13",
             "W1 beside 1,000 hellos a second for names that are not served",
