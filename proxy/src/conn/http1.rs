@@ -105,7 +105,7 @@ where
                 },
             }
             note_progress(&activity, facts, &mut requests);
-            // A request that is under way, or comes in time, has its response say that it is the last.
+            // The response to a request under way, or in time, says that it is the last.
             if leave.poll_due(cx, &connection.entry, false) {
                 match &mut served {
                     Some(served) => Pin::new(&mut **served).graceful_shutdown(),
