@@ -34,6 +34,7 @@ use crate::{
     upstream::Names,
     worker::{Phase, Snapshot},
 };
+use control::Stopped;
 use predecessor::Predecessor;
 use workers::{Common, Workers};
 
@@ -154,17 +155,18 @@ impl App {
         let local = LocalSet::new();
         local.block_on(&runtime, async {
             let stopped = self.control(admin).await;
-            self.drain().await?;
-            stopped
+            let replaced = matches!(stopped, Ok(Stopped::Replaced));
+            self.drain(replaced).await?;
+            stopped.map(drop)
         })
     }
 
-    async fn drain(&mut self) -> anyhow::Result<()> {
+    async fn drain(&mut self, replaced: bool) -> anyhow::Result<()> {
         self.metrics.set_state(crate::observe::State::Draining);
         if let Err(error) = self.steering.close() {
             tracing::warn!(%error, "connections that begin meanwhile may be lost");
         }
-        self.phase.send_replace(Phase::Draining);
+        self.phase.send_replace(Phase::Draining { replaced });
         let Some(workers) = self.workers.take() else { return Ok(()) };
         let ended = tokio::task::spawn_blocking(|| workers.join());
         ended.await.context("waiting for the workers")?

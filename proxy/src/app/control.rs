@@ -29,9 +29,17 @@ enum Event {
     WorkerEnded(usize),
 }
 
+/// Why a process is to finish.
+pub(super) enum Stopped {
+    /// It was told to.
+    Told,
+    /// Another serves in its place.
+    Replaced,
+}
+
 impl App {
     /// Runs until told to stop. Needs to be within a `LocalSet`.
-    pub(super) async fn control(&mut self, admin: admin::Server) -> anyhow::Result<()> {
+    pub(super) async fn control(&mut self, admin: admin::Server) -> anyhow::Result<Stopped> {
         let admin_settings = admin.settings();
         self.announce(&admin);
         let admin = tokio::task::spawn_local(async move {
@@ -56,12 +64,12 @@ impl App {
                 Some(worker) = self.ended.recv() => Event::WorkerEnded(worker),
             };
             match event {
-                Event::Stop => return Ok(()),
+                Event::Stop => return Ok(Stopped::Told),
                 Event::Replaced => {
                     tracing::info!("another process serves in the place of this one");
                     // It has the address now, and whoever asks there is to hear of it alone.
                     admin.abort();
-                    return Ok(());
+                    return Ok(Stopped::Replaced);
                 }
                 Event::Reload => self.reload(&mut watcher, &admin_settings),
                 Event::TicketKeysDue => self.rotate_ticket_keys(),

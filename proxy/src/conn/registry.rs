@@ -5,9 +5,11 @@ use std::{
     future::poll_fn,
     rc::Rc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use slab::Slab;
+use tokio::time::{Instant, sleep_until};
 
 /// A worker's open connections. Cheap to clone; one thread only.
 #[derive(Debug, Clone, Default)]
@@ -16,8 +18,25 @@ pub struct Registry(Rc<State>);
 #[derive(Debug, Default)]
 struct State {
     draining: Cell<bool>,
-    connections: RefCell<Slab<Option<Waker>>>,
+    connections: RefCell<Slab<Seat>>,
     emptied: RefCell<Option<Waker>>,
+}
+
+/// What is known of an open connection.
+#[derive(Debug, Default)]
+struct Seat {
+    /// Whether this one is to finish, though perhaps not yet all.
+    told: bool,
+    waker: Option<Waker>,
+}
+
+impl Seat {
+    fn tell(&mut self) {
+        self.told = true;
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
 }
 
 impl Registry {
@@ -33,18 +52,33 @@ impl Registry {
 
     /// Adds a connection, for as long as its [`Entry`] lives.
     pub fn enter(&self) -> Entry {
-        let key = self.0.connections.borrow_mut().insert(None);
+        let key = self.0.connections.borrow_mut().insert(Seat::default());
         Entry { registry: self.clone(), key }
     }
 
     /// Tells every connection, those to come as well, to finish what it does and close.
     pub fn drain(&self) {
         self.0.draining.set(true);
-        for (_, waker) in self.0.connections.borrow().iter() {
-            if let Some(waker) = waker {
-                waker.wake_by_ref();
+        for (_, seat) in &mut *self.0.connections.borrow_mut() {
+            seat.tell();
+        }
+    }
+
+    /// Tells the connections one after another, evenly over that time, and at its end those that
+    /// came meanwhile: told at once, their clients would all shake hands elsewhere in one moment.
+    pub async fn drain_over(&self, period: Duration) {
+        let keys: Vec<_> = self.0.connections.borrow().iter().map(|(key, _)| key).collect();
+        let start = Instant::now();
+        let step = period.div_f64(keys.len().max(1) as f64);
+        for (n, key) in keys.into_iter().enumerate() {
+            sleep_until(start + step.mul_f64(n as f64)).await;
+            // Whoever has the place now of one that is gone may go as well.
+            if let Some(seat) = self.0.connections.borrow_mut().get_mut(key) {
+                seat.tell();
             }
         }
+        sleep_until(start + period).await;
+        self.drain();
     }
 
     /// Waits until no connection is open.
@@ -74,14 +108,12 @@ impl Entry {
             return true;
         }
         let mut connections = self.registry.0.connections.borrow_mut();
-        let waker = connections.get_mut(self.key);
+        let Some(seat) = connections.get_mut(self.key) else { return true };
         // The task of a connection does not change, so this clones once.
-        if let Some(waker) = waker
-            && waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker()))
-        {
-            *waker = Some(cx.waker().clone());
+        if !seat.told && seat.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+            seat.waker = Some(cx.waker().clone());
         }
-        false
+        seat.told
     }
 }
 
@@ -127,6 +159,29 @@ mod tests {
         assert_eq!(woken.0.load(Relaxed), 2);
         assert!(first.poll_draining(&mut cx));
         assert!(registry.enter().poll_draining(&mut cx));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_are_told_one_after_another_and_later_ones_at_the_end() {
+        let registry = Registry::default();
+        let waker = Waker::noop();
+        let entries = [(); 4].map(|()| registry.enter());
+        let told = |entries: &[Entry]| {
+            let mut cx = Context::from_waker(waker);
+            entries.iter().filter(|entry| entry.poll_draining(&mut cx)).count()
+        };
+        let drain = registry.drain_over(Duration::from_secs(4));
+        let later = async {
+            let mut seen = Vec::new();
+            let late = registry.enter();
+            for _ in 0..5 {
+                tokio::time::sleep(Duration::from_millis(990)).await;
+                seen.push((told(&entries), told(std::slice::from_ref(&late))));
+            }
+            seen
+        };
+        let ((), seen) = tokio::join!(drain, later);
+        assert_eq!(seen, [(1, 0), (2, 0), (3, 0), (4, 0), (4, 1)]);
     }
 
     #[test]

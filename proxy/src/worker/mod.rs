@@ -34,6 +34,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// where the kernel keeps no connection without one: a round trip, or one more after a loss.
 const HELLOS_UNDER_WAY: Duration = Duration::from_secs(1);
 
+/// The part of the time to drain over which connections are told to go to another process.
+const SPREAD_PART: u32 = 20;
+
 /// What a configuration means to workers: compiled, immutable.
 #[derive(Debug)]
 pub struct Snapshot {
@@ -51,7 +54,10 @@ pub enum Phase {
     /// Serving.
     Running,
     /// Taking no more connections, finishing those there are.
-    Draining,
+    Draining {
+        /// Whether another process takes their clients, so that they had better come one by one.
+        replaced: bool,
+    },
 }
 
 /// What a worker is given.
@@ -173,10 +179,16 @@ impl Worker {
         rt::spawn(tick(Rc::clone(&self.context)));
         self.context.publish_load();
         let mut inbox = inbox::InboxLoop::new(Rc::clone(&self.context));
-        inbox.run_until(draining(&mut self.phase)).await;
+        let mut replaced = false;
+        inbox.run_until(async { replaced = draining(&mut self.phase).await }).await;
         let limit = self.context.front().settings.drain_timeout;
         let deadline = Instant::now() + limit;
-        self.context.registry.drain();
+        if replaced {
+            let registry = self.context.registry.clone();
+            rt::spawn(async move { registry.drain_over(limit / SPREAD_PART).await });
+        } else {
+            self.context.registry.drain();
+        }
         if self.context.desk.mode() == Mode::Kernel {
             inbox.run_until(rt::sleep(HELLOS_UNDER_WAY.min(limit))).await;
         }
@@ -190,10 +202,11 @@ impl Worker {
     }
 }
 
-/// Waits for the order to drain.
-async fn draining(phase: &mut watch::Receiver<Phase>) {
+/// Waits for the order to drain, and tells whether another process serves then.
+async fn draining(phase: &mut watch::Receiver<Phase>) -> bool {
     // An error means that the control thread is gone, which ends the process anyway.
-    let _ = phase.wait_for(|phase| *phase == Phase::Draining).await;
+    let order = phase.wait_for(|phase| *phase != Phase::Running).await;
+    order.is_ok_and(|phase| *phase == Phase::Draining { replaced: true })
 }
 
 /// Takes each new snapshot over. Connections keep the front they began with; requests get the site

@@ -32,7 +32,7 @@ pub(super) const KEYS: &[Key] = &[
         "portcullis.drain_timeout",
         Duration,
         "60s",
-        "The longest from the order to stop to the end of the last connection.",
+        "The longest from the order to stop to the end of the last connection. Over a twentieth of it, connections are told to go one after another when another process has taken this one's place.",
     ),
     key(
         "portcullis.max_connections",

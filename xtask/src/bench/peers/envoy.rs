@@ -62,7 +62,7 @@ impl Envoy {
         let epoch = epoch.to_string();
         let mut arguments = vec!["--config-path", &config, "--concurrency", &workers];
         arguments.extend(["--log-level", "error", "--base-id", &base, "--restart-epoch", &epoch]);
-        arguments.extend(["--drain-time-s", "1", "--parent-shutdown-time-s", "2"]);
+        arguments.extend(["--drain-time-s", "3", "--parent-shutdown-time-s", "5"]);
         place.spawn(&self.0, &arguments)
     }
 }
