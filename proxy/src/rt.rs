@@ -2,8 +2,8 @@
 //! timers and tasks; [`Stream`] and [`Acceptor`] are sockets driven by that ring.
 //!
 //! Sockets are waited for through the ring and read when they are readable, so that an idle
-//! connection holds no buffer and a dropped wait loses no bytes and no accepted connection. Sends
-//! go through the ring whole.
+//! connection holds no buffer and a dropped wait loses no bytes and no accepted connection. What a
+//! socket does not take at once, the ring sends.
 
 mod acceptor;
 mod buffers;

@@ -191,17 +191,38 @@ impl Stream {
         &mut self.outgoing
     }
 
-    /// Hands everything outgoing to the kernel. Ready means handed over, not sent: the buffer is
-    /// the kernel's until the send completes, and a failure shows at the next call.
+    /// Hands everything outgoing to the kernel. Ready means handed over, not sent: what the socket
+    /// does not take at once is the ring's until it has, and a failure of that shows at the next
+    /// call.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.outgoing.is_empty() {
             return Poll::Ready(Ok(()));
         }
         ready!(self.poll_sent(cx))?;
         let (storage, from, to) = self.outgoing.take_parts();
-        let operation = submit_send(&self.socket, storage, from, to);
-        self.sending = Some(Sending { operation, from, to });
+        let from = match self.send_at_once(&storage[from..to]) {
+            Ok(sent) => from + sent,
+            Err(error) => {
+                recycle(storage);
+                return Poll::Ready(Err(error));
+            }
+        };
+        if from < to {
+            let operation = submit_send(&self.socket, storage, from, to);
+            self.sending = Some(Sending { operation, from, to });
+        } else {
+            recycle(storage);
+        }
         Poll::Ready(Ok(()))
+    }
+
+    /// How many bytes the socket takes now. Most often that is all, and no completion wakes for it.
+    fn send_at_once(&self, bytes: &[u8]) -> io::Result<usize> {
+        match net::send(&self.socket, bytes, net::SendFlags::DONTWAIT | net::SendFlags::NOSIGNAL) {
+            Ok(sent) => Ok(sent),
+            Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(0),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Whether the kernel may still be sending.

@@ -256,8 +256,12 @@ impl Read for TlsStream {
             if this.fresh {
                 let processed = this.process(Some(&mut reader), Outbound::Nothing);
                 // A KeyUpdate's answer, or the alert of an error.
-                let _ = this.stream.poll_flush(cx)?;
+                let flushed = this.stream.poll_flush(cx);
                 processed.map_err(invalid_data)?;
+                // What was received counts, even if nothing can be sent any more.
+                if reader.remaining() == room && !this.peer_closed {
+                    let _ = flushed?;
+                }
             }
             if reader.remaining() < room || this.peer_closed {
                 return Poll::Ready(Ok(()));

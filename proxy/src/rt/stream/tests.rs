@@ -6,6 +6,16 @@ use std::{
 use super::*;
 use crate::rt::Runtime;
 
+/// More than a socket takes at once.
+const MUCH: [u8; 1 << 20] = [7; 1 << 20];
+
+/// Reads [`MUCH`].
+fn read_much(peer: &mut UnixStream) {
+    let mut read = vec![0; MUCH.len()];
+    peer.read_exact(&mut read).unwrap();
+    assert!(read == MUCH);
+}
+
 fn pair() -> (Stream, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     (Stream::new(ours.into()), theirs)
@@ -50,12 +60,14 @@ fn a_socket_that_is_waited_for_or_has_something_to_send_does_not_leave() {
         let mut stream = stream.into_socket().unwrap_err();
         peer.write_all(b"x").unwrap();
         poll_fn(|cx| stream.poll_readable(cx)).await.unwrap();
-        stream.outgoing().extend_from_slice(b"y");
+        stream.outgoing().extend_from_slice(&MUCH);
         let mut stream = stream.into_socket().unwrap_err();
         poll_fn(|cx| stream.poll_flush(cx)).await.unwrap();
         let mut stream = stream.into_socket().unwrap_err();
+        let reader = std::thread::spawn(move || read_much(&mut peer));
         poll_fn(|cx| stream.poll_sent(cx)).await.unwrap();
         assert!(stream.into_socket().is_ok());
+        reader.join().unwrap();
     });
 }
 
@@ -64,9 +76,13 @@ fn who_waits_for_its_peer_holds_no_buffer_though_it_has_sent() {
     let (stream, mut peer) = pair();
     Runtime::new().unwrap().block_on(async {
         let mut stream = stream;
-        stream.outgoing().extend_from_slice(b"sent");
+        stream.outgoing().extend_from_slice(&MUCH);
         poll_fn(|cx| stream.poll_flush(cx)).await.unwrap();
         assert!(stream.is_sending());
+        let reader = std::thread::spawn(move || {
+            read_much(&mut peer);
+            peer
+        });
         poll_fn(|cx| match stream.poll_idle(cx) {
             Poll::Pending if !stream.is_sending() => Poll::Ready(()),
             Poll::Pending => Poll::Pending,
@@ -74,9 +90,19 @@ fn who_waits_for_its_peer_holds_no_buffer_though_it_has_sent() {
         })
         .await;
         assert_eq!(stream.outgoing().take_parts().0.capacity(), 0);
+        let mut peer = reader.join().unwrap();
         peer.write_all(b"x").unwrap();
         poll_fn(|cx| stream.poll_idle(cx)).await.unwrap();
     });
+}
+
+#[test]
+fn what_the_socket_takes_at_once_is_sent_without_the_ring() {
+    let (mut stream, mut peer) = pair();
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    stream.outgoing().extend_from_slice(b"sent");
+    assert!(matches!(stream.poll_flush(&mut cx), Poll::Ready(Ok(()))));
+    assert!(!stream.is_sending() && stream.outgoing().is_empty());
     let mut sent = [0; 4];
     peer.read_exact(&mut sent).unwrap();
     assert_eq!(&sent, b"sent");
@@ -85,11 +111,11 @@ fn who_waits_for_its_peer_holds_no_buffer_though_it_has_sent() {
 #[test]
 fn who_waits_for_its_peer_learns_that_its_send_failed() {
     let (stream, peer) = pair();
-    drop(peer);
     Runtime::new().unwrap().block_on(async {
         let mut stream = stream;
-        stream.outgoing().extend_from_slice(b"lost");
+        stream.outgoing().extend_from_slice(&MUCH);
         poll_fn(|cx| stream.poll_flush(cx)).await.unwrap();
+        drop(peer);
         let failed = poll_fn(|cx| {
             ready!(stream.poll_sent(cx))?;
             stream.poll_idle(cx)
