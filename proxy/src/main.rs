@@ -1,7 +1,7 @@
 //! The `portcullis` program.
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: portcullis::sys::Allocator = portcullis::sys::Allocator;
 
 use std::process::ExitCode;
 

@@ -1,8 +1,10 @@
 //! Raw system calls and shared memory. The only room that may have `unsafe`; where rustix does it,
 //! rustix does it.
 
+mod allocator;
 mod mapped_slots;
 
+pub use allocator::Allocator;
 pub use mapped_slots::MappedSlots;
 
 use std::{io, num::NonZeroUsize};
