@@ -224,6 +224,7 @@ fn measure_work(
         unit: definition.unit.to_owned(),
         primary: definition.primary,
         aim: definition.aim,
+        ours_alone: definition.is_ours_alone(),
         ..model::Work::default()
     };
     for missing in absent {
