@@ -45,6 +45,10 @@ pub(crate) struct Arguments {
     /// Its key, PEM.
     #[arg(long)]
     pub(crate) key: PathBuf,
+    /// The certificates in this directory, each `NAME.pem` with its key in `NAME-key.pem`, in place
+    /// of `--cert`: handshakes show them in turn.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) client_certificates: Option<PathBuf>,
     /// The protocol, by its ALPN name.
     #[arg(long, value_enum, default_value = "http/1.1")]
     pub(crate) protocol: Protocol,

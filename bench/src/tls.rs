@@ -1,5 +1,7 @@
 //! The client's side of TLS.
 
+mod identities;
+
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use anyhow::{Context as _, Result};
@@ -13,6 +15,7 @@ use rustls::{
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
+use self::identities::Identities;
 use crate::{
     arguments::{Arguments, Protocol, TlsVersion},
     tally::Terms,
@@ -28,10 +31,12 @@ pub(crate) fn client(arguments: &Arguments) -> Result<ClientConfig> {
         TlsVersion::Tls12 => &TLS12,
         TlsVersion::Tls13 => &TLS13,
     };
-    let mut config = ClientConfig::builder_with_provider(Arc::new(provider(arguments.tls)))
+    let provider = Arc::new(provider(arguments.tls));
+    let identities = Identities::of(arguments, &provider)?;
+    let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[version])?
         .with_root_certificates(roots(&arguments.ca)?)
-        .with_client_auth_cert(chain(&arguments.cert)?, key(&arguments.key)?)?;
+        .with_client_cert_resolver(Arc::new(identities));
     config.alpn_protocols = match arguments.protocol {
         Protocol::Http1 => vec![b"http/1.1".to_vec()],
         Protocol::Http2 => vec![b"h2".to_vec()],

@@ -11,6 +11,7 @@ use portcullis_tests::{
     backend::{TlsServer, says},
     nginx::Nginx,
     pki,
+    tempdir::TempDir,
 };
 use serde_json::{Value, json};
 
@@ -73,6 +74,34 @@ fn a_full_handshake_is_never_resumed() {
     let records = nginx.records(10);
     assert_eq!((records.len(), connections(&records)), (10, 10));
     assert!(records.iter().all(|record| record["session"] != "r"));
+}
+
+#[test]
+fn handshakes_show_the_certificates_of_a_directory_in_turn() {
+    let nginx = nginx();
+    let directory = TempDir::new("clients");
+    for (name, pair) in [("one", pki().client()), ("other", pki().proxy())] {
+        for (from, suffix) in [(pair.cert, ""), (pair.key, "-key")] {
+            std::fs::copy(from, directory.path().join(format!("{name}{suffix}.pem"))).unwrap();
+        }
+    }
+    let shown = directory.path().display();
+    let bench = Bench::new("full-handshake", nginx.address()).expects_abc();
+    let bench = bench.with(&format!("--path /abc --client-certificates {shown}"));
+    bench.with("--connections 1 --units 4").result();
+    let serials: Vec<_> = nginx.records(4).iter().map(|one| one["serial"].clone()).collect();
+    assert_ne!(serials[0], serials[1]);
+    assert_eq!(serials[..2], serials[2..]);
+}
+
+#[test]
+fn a_directory_without_a_certificate_is_an_error() {
+    let nginx = nginx();
+    let empty = TempDir::new("nobody");
+    let bench = Bench::new("full-handshake", nginx.address());
+    let failure =
+        bench.with(&format!("--client-certificates {}", empty.path().display())).failure();
+    assert!(failure.contains("no certificate with its key in"), "{failure}");
 }
 
 #[test]

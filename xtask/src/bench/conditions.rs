@@ -8,6 +8,9 @@ use super::{
 };
 use crate::command::{command, is_root, root};
 
+/// As `namespace` sets them.
+const SYSCTLS: &str = "tcp_syncookies=2 in W9 and W13; tcp_migrate_req=1 in W12";
+
 const GLANCE: Duration = Duration::from_millis(500);
 
 /// What does not change during the run.
@@ -21,10 +24,14 @@ pub(super) fn of_machine(in_namespace: bool) -> Vec<(String, String)> {
         ("processor", processor()),
         ("cores", thread::available_parallelism().map_or(0, usize::from).to_string()),
         ("kernel", said("uname", &["-sr"])),
-        ("revision", said("git", &["describe", "--always", "--dirty", "--abbrev=12"])),
-        ("core of the proxy", format!("{proxy}, alone, one worker")),
+        (
+            "revision of the working tree",
+            said("git", &["describe", "--always", "--dirty", "--abbrev=12"]),
+        ),
+        ("core of the proxy", format!("{proxy}, alone; one worker unless the work says otherwise")),
         ("core of the load generator and the upstreams", load.to_string()),
         ("network", network.to_owned()),
+        ("sysctls that works set", SYSCTLS.to_owned()),
         (
             "TLS",
             "1.3, AES-128-GCM, X25519, ECDSA P-256, certificates on both sides of both hops".into(),

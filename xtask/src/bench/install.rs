@@ -38,14 +38,15 @@ pub(super) fn ensure(wanted: &dyn Fn(&str) -> bool) {
             tell(id, wheel.install(&directory));
         }
     }
-    if wanted("pingora") && !pingora_program(&directory).is_file() {
+    if wanted("pingora") {
+        // Cargo knows whether there is anything to do.
         tell("pingora", build_pingora(&directory));
     }
 }
 
 fn tell(id: &str, outcome: Result<()>) {
     if let Err(error) = outcome {
-        eprintln!("warning: the run will be without {id}: {error:#}");
+        eprintln!("warning: the run will be without {id}, or with an older one: {error:#}");
     }
 }
 
@@ -92,7 +93,9 @@ pub(super) fn how_to_build_pingora(directory: &Path) -> String {
 
 fn build_pingora(directory: &Path) -> Result<()> {
     packages::ensure(packages::PINGORA)?;
-    println!("* Building pingora: some minutes, once");
+    if !pingora_program(directory).is_file() {
+        println!("* Building pingora: some minutes, once");
+    }
     run(&mut cargo_build(directory))
 }
 

@@ -85,25 +85,43 @@ impl Lab {
         Ok(Body { path, bytes, sha256: sha256(&file)? })
     }
 
-    /// Certificates of their own for these hosts of the zone, made once and kept with the CA.
+    /// Certificates of their own for these hosts of the zone.
     pub(super) fn certificates(&self, hosts: &[String]) -> Result<Vec<Pair>> {
-        let directory = self.directory.join("certificates");
+        self.issue_all("certificates", hosts, |host| vec![host])
+    }
+
+    /// A directory with so many client certificates and no other.
+    pub(super) fn clients(&self, count: usize) -> Result<PathBuf> {
+        let directory = format!("clients-{count}");
+        let names: Vec<_> = (0..count).map(|client| format!("client-{client}@localhost")).collect();
+        self.issue_all(&directory, &names, |name| vec!["-client", name])?;
+        Ok(self.directory.join(directory))
+    }
+
+    /// Made once and kept with the CA; with mkcert's arguments.
+    fn issue_all(
+        &self,
+        directory: &str,
+        names: &[String],
+        arguments: impl for<'n> Fn(&'n str) -> Vec<&'n str> + Sync,
+    ) -> Result<Vec<Pair>> {
+        let directory = self.directory.join(directory);
         fs::create_dir_all(&directory)?;
-        let of = |host: &String| {
-            let certificate = directory.join(format!("{host}.pem"));
-            let key = directory.join(format!("{host}-key.pem"));
+        let of = |name: &String| {
+            let certificate = directory.join(format!("{name}.pem"));
+            let key = directory.join(format!("{name}-key.pem"));
             if certificate.exists() && key.exists() {
                 return Ok(Pair { certificate, key });
             }
-            self.authority.issue(&directory, host, &[host])
+            self.authority.issue(&directory, name, &arguments(name))
         };
         // mkcert makes thirty a second.
         let threads = thread::available_parallelism().map_or(1, usize::from);
-        let share = hosts.len().div_ceil(threads).max(1);
-        let make = |hosts: &[String]| hosts.iter().map(of).collect::<Result<Vec<_>>>();
+        let share = names.len().div_ceil(threads).max(1);
+        let make = |names: &[String]| names.iter().map(of).collect::<Result<Vec<_>>>();
         let made: Result<Vec<_>> = thread::scope(|scope| {
             let shares: Vec<_> =
-                hosts.chunks(share).map(|hosts| scope.spawn(|| make(hosts))).collect();
+                names.chunks(share).map(|names| scope.spawn(|| make(names))).collect();
             let join = |share: thread::ScopedJoinHandle<'_, Result<Vec<Pair>>>| {
                 share.join().map_err(|_| anyhow!("making certificates panicked"))?
             };
@@ -207,7 +225,8 @@ fn content(bytes: usize) -> Vec<u8> {
     std::iter::repeat_with(next).take(bytes).collect()
 }
 
-fn sha256(file: &Path) -> Result<String> {
+/// In hexadecimal.
+pub(super) fn sha256(file: &Path) -> Result<String> {
     let mut sum = command("sha256sum");
     let output = sum.arg(file).output().context("cannot run sha256sum")?;
     ensure!(output.status.success(), "{} failed", shown(&sum));

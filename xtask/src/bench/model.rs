@@ -58,6 +58,9 @@ pub(crate) struct Work {
     pub(crate) primary: Figure,
     /// What our primary figure is to be at most, as a ratio to the best other peer's.
     pub(crate) aim: Option<f64>,
+    /// What no other peer has: there is nobody to compare with.
+    #[serde(default)]
+    pub(crate) ours_alone: bool,
     /// One of each peer and round, in the order they were made.
     pub(crate) samples: Vec<Sample>,
     /// Peers without samples, and why.

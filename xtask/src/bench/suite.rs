@@ -44,8 +44,8 @@ pub(crate) struct Options {
     /// Another build of ours to measure side by side.
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
-    /// Write `bench/RESULTS.md` too.
-    #[arg(long)]
+    /// Write `bench/RESULTS.md` too; of all works and peers.
+    #[arg(long, conflicts_with_all = ["work", "peers", "quick"])]
     results: bool,
 }
 
@@ -208,7 +208,7 @@ fn progress_of(definitions: &[Definition], peers: &[Box<dyn Peer>], rounds: u32)
     bar
 }
 
-/// Every peer in its turn, round after round: what the machine does beside falls on all alike.
+/// Every peer in its turn, round after round, each round begun by another: what the machine does beside falls on all alike.
 fn measure_work(
     bench: &Bench<'_>,
     definition: &Definition,
@@ -224,6 +224,7 @@ fn measure_work(
         unit: definition.unit.to_owned(),
         primary: definition.primary,
         aim: definition.aim,
+        ours_alone: definition.is_ours_alone(),
         ..model::Work::default()
     };
     for missing in absent {
@@ -261,9 +262,12 @@ fn measure_work(
     work
 }
 
-/// A B C, A B C, A B C.
+/// A B C, B C A, C A B.
 fn turns<T>(peers: &[T], rounds: u32) -> impl Iterator<Item = (u32, &T)> {
-    (1..=rounds).flat_map(move |round| peers.iter().map(move |peer| (round, peer)))
+    (1..=rounds).zip(0..).flat_map(move |(round, first)| {
+        let from_first = peers.iter().cycle().skip(first % peers.len().max(1));
+        from_first.take(peers.len()).map(move |peer| (round, peer))
+    })
 }
 
 fn able<'a>(
@@ -316,9 +320,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn peers_take_turns_in_every_round() {
-        let order: Vec<_> = turns(&["a", "b"], 2).collect();
-        assert_eq!(order, [(1, &"a"), (1, &"b"), (2, &"a"), (2, &"b")]);
+    fn peers_take_turns_in_every_round_and_in_being_first() {
+        let order: Vec<_> = turns(&["a", "b"], 3).collect();
+        let expected = [(1, &"a"), (1, &"b"), (2, &"b"), (2, &"a"), (3, &"a"), (3, &"b")];
+        assert_eq!(order, expected);
+        assert_eq!(turns::<u8>(&[], 2).count(), 0);
+    }
+
+    #[test]
+    fn results_are_of_all_works_and_peers() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            options: Options,
+        }
+        let parsed = |line: &str| {
+            <Line as clap::Parser>::try_parse_from(line.split(' ')).map(|line| line.options.results)
+        };
+        assert!(parsed("bench --results --rounds 7 --proxy p --baseline b").unwrap());
+        for part in ["--work W1", "--peers nginx", "--quick"] {
+            assert!(parsed(&format!("bench --results {part}")).is_err(), "{part}");
+        }
     }
 
     #[test]

@@ -95,6 +95,8 @@ fn main() -> std::result::Result<(), Box<dyn Error>> {
 
     let conf = ServerConf {
         threads: setting("workers")?.parse()?,
+        // With one worker nothing is there to steal from.
+        work_stealing: false,
         ca_file: Some(setting("ca")?.to_owned()),
         upstream_keepalive_pool_size: 1024,
         pid_file: setting("pid_file")?.to_owned(),

@@ -36,7 +36,12 @@ impl Peer for Envoy {
 
     /// By the files it watches; a rename is what it looks for.
     fn reload(&self, running: &mut Running<'_>) -> Result<()> {
-        running.place.write("listeners.yaml", &listeners(&running.place)?)?;
+        let place = &running.place;
+        // A listener that changes is drained: only where there is another certificate.
+        if place.setup.own_certificates {
+            place.write("listeners.yaml", &listeners(place)?)?;
+        }
+        place.write("routes.yaml", &routes(place)?)?;
         Ok(())
     }
 
@@ -55,6 +60,7 @@ impl Peer for Envoy {
 impl Envoy {
     fn spawn(&self, place: &Place<'_>, epoch: u32) -> Result<Process> {
         place.write("listeners.yaml", &listeners(place)?)?;
+        place.write("routes.yaml", &routes(place)?)?;
         let config = place.write("envoy.yaml", &bootstrap(place)?)?.display().to_string();
         let workers = place.setup.workers.to_string();
         // What processes of one proxy know each other by.
@@ -79,25 +85,28 @@ pub(super) fn bootstrap(place: &Place<'_>) -> Result<String> {
 }
 
 pub(super) fn listeners(place: &Place<'_>) -> Result<String> {
-    let names = place.setup.names();
     let template = include_str!("../../../../bench/peers/envoy-chain.yaml");
     let chains = if place.setup.own_certificates {
+        let names = place.setup.names();
         let each = names.iter().zip(&place.certificates).map(|(name, pair)| {
             let own = [
                 ("server_cert", &*pair.certificate.display().to_string()),
                 ("server_key", &*pair.key.display().to_string()),
                 ("server_names", name),
-                ("domains", name),
             ];
             place.fill(template, &own)
         });
         each.collect::<Result<String>>()?
     } else {
-        let domains = names.join(", ");
         // One certificate is one chain, whatever it is for.
         let zone = format!("\"*.{}\"", crate::rig::ZONE);
-        place.fill(template, &[("server_names", &zone), ("domains", &domains)])?
+        place.fill(template, &[("server_names", &zone)])?
     };
     let template = include_str!("../../../../bench/peers/envoy-listeners.yaml");
     place.fill(template, &[("chains", &chains)])
+}
+
+pub(super) fn routes(place: &Place<'_>) -> Result<String> {
+    let template = include_str!("../../../../bench/peers/envoy-routes.yaml");
+    place.fill(template, &[("domains", &place.setup.names().join(", "))])
 }

@@ -357,11 +357,11 @@ mod tests {
         let lab = Lab::on_paper(&directory).unwrap();
         let place = Place::new(&lab, Path::new("generator"), "peer", setup.clone()).unwrap();
         let file = |path: String| fs::read_to_string(path).unwrap();
-        let listeners = envoy::listeners(&place).unwrap();
+        let watched = envoy::listeners(&place).unwrap() + &envoy::routes(&place).unwrap();
         vec![
             ("nginx", nginx::conf(&place).unwrap()),
             ("haproxy", file(haproxy::write(&place).unwrap())),
-            ("envoy", envoy::bootstrap(&place).unwrap() + &listeners),
+            ("envoy", envoy::bootstrap(&place).unwrap() + &watched),
             ("caddy", caddy::caddyfile(&place).unwrap()),
             ("pingora", file(pingora::settings(&place).unwrap())),
             (OURS, portcullis::config(&place).unwrap()),

@@ -7,6 +7,7 @@ use anyhow::Result;
 use super::{Peer, Place, Running, said_by};
 use crate::{
     admin,
+    bench::lab::sha256,
     command::{command, root},
     process::Process,
     rig::ZONE,
@@ -29,7 +30,11 @@ impl Peer for Portcullis {
         let lock = include_str!("../../../../Cargo.lock");
         let of = |name| super::pingora::locked(lock, name).unwrap_or("?");
         let program = self.program.strip_prefix(root()).unwrap_or(&self.program).display();
-        format!("{}, rustls {}, ring {}; {program}", version.trim(), of("rustls"), of("ring"))
+        // Names the binary, which need not be a build of the working tree.
+        let sha256 = sha256(&self.program).unwrap_or_default();
+        let sha256 = sha256.get(..12).unwrap_or("?");
+        let (rustls, ring) = (of("rustls"), of("ring"));
+        format!("{}, rustls {rustls}, ring {ring}; {program}, SHA-256 {sha256}...", version.trim())
     }
 
     fn start(&self, place: &Place<'_>) -> Result<Process> {

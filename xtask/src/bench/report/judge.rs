@@ -11,7 +11,9 @@
 //!    Where more is better it is turned over: below 1 always means that we are better.
 //! 5. The *best* peer is the one to which our ratio is worst.
 //! 6. There is no ratio, and the reason in its place, if we are faulty or did something else, or if
-//!    nobody is left to compare with.
+//!    nobody is left to compare with. If it is us and somebody else did the work, we have lost it,
+//!    and the reason says what the ratio would have been.
+//! 7. Won or lost is what went the same way in every round, of which one is too few.
 //!
 //! A baseline is a build of ours. It has no say in any of this; what it did has to be what we did.
 
@@ -24,7 +26,7 @@ use super::{BASELINE, label, spread::Spread};
 /// A work, judged.
 pub(super) struct Judged<'a> {
     pub(super) work: &'a Work,
-    /// In the order of the run's peers: ours first.
+    /// In the order of the run's peers: ours first. No others of a work of ours alone.
     pub(super) standings: Vec<Standing<'a>>,
     /// What a unit was, by what most other peers did; None where that cannot be told.
     pub(super) done: Option<String>,
@@ -80,8 +82,10 @@ pub(super) enum Outcome {
     Won,
     /// Rounds went either way.
     Even,
-    /// In every round.
+    /// In every round; or we did not do the work, and another did.
     Lost,
+    /// There was one round, which may go either way.
+    OneRound,
 }
 
 pub(super) fn judge_all(run: &Run) -> Vec<Judged<'_>> {
@@ -95,6 +99,7 @@ pub(super) fn judge<'a>(run: &'a Run, work: &'a Work) -> Judged<'a> {
     let done = vote(&standings);
     if let Ok(Some(done)) = &done {
         leave_out_other_work(&mut standings, done);
+        admit_failure(work, &mut standings);
     }
     let ratio = match &done {
         Err(tie) => Err(tie.clone()),
@@ -125,10 +130,13 @@ impl Judged<'_> {
         Some((aim, verdict))
     }
 
-    /// None where there is no ratio.
+    /// None where there is no ratio, and not for a fault of ours alone.
     pub(super) fn outcome(&self) -> Option<Outcome> {
-        let spread = &self.ratio.as_ref().ok()?.spread;
+        let Ok(Ratio { spread, .. }) = &self.ratio else {
+            return (self.we_failed() && self.another_did_it()).then_some(Outcome::Lost);
+        };
         Some(match spread {
+            _ if spread.rounds.len() == 1 => Outcome::OneRound,
             _ if spread.max < 1.0 => Outcome::Won,
             _ if spread.min > 1.0 => Outcome::Lost,
             _ => Outcome::Even,
@@ -137,6 +145,10 @@ impl Judged<'_> {
 
     fn we_failed(&self) -> bool {
         self.standings.first().is_some_and(|ours| !ours.counts() && !ours.samples.is_empty())
+    }
+
+    fn another_did_it(&self) -> bool {
+        self.standings.iter().any(|other| other.role == Role::Other && other.counts())
     }
 
     /// All figures that any peer has, the primary first.
@@ -174,7 +186,8 @@ fn standings<'a>(run: &'a Run, work: &'a Work) -> Vec<Standing<'a>> {
         let left_out = fault(work, peer, &samples);
         Standing { peer, role, place, samples, left_out, flatters: false }
     };
-    run.peers.iter().enumerate().map(standing).collect()
+    let all = run.peers.iter().enumerate().map(standing);
+    all.filter(|one| !work.ours_alone || one.role != Role::Other).collect()
 }
 
 /// What is wrong with a peer's samples by themselves.
@@ -254,6 +267,9 @@ fn difference(one: &str, other: &str) -> String {
 
 fn to_best(work: &Work, standings: &[Standing<'_>]) -> Result<Ratio, String> {
     let (ours, others) = standings.split_first().ok_or("nothing was measured")?;
+    if work.ours_alone {
+        return Err("a work of ours alone".to_owned());
+    }
     if let Some(why) = &ours.left_out {
         return Err(format!("{}: {why}", ours.peer.id));
     }
@@ -261,11 +277,18 @@ fn to_best(work: &Work, standings: &[Standing<'_>]) -> Result<Ratio, String> {
     if others.is_empty() {
         return Err("no other peer to compare with".to_owned());
     }
-    let counted = others.into_iter().filter(|other| other.counts());
-    let ratios = counted.filter_map(|other| ratio(work, ours, other));
-    ratios
-        .max_by(|one, other| one.spread.median.total_cmp(&other.spread.median))
+    best(work, ours, others)
         .ok_or_else(|| "no other peer is left that did the same work in the same rounds".to_owned())
+}
+
+fn best<'a, 's: 'a>(
+    work: &Work,
+    ours: &Standing<'_>,
+    others: impl IntoIterator<Item = &'a Standing<'s>>,
+) -> Option<Ratio> {
+    let counted = others.into_iter().filter(|one| one.role == Role::Other && one.counts());
+    let ratios = counted.filter_map(|other| ratio(work, ours, other));
+    ratios.max_by(|one, other| one.spread.median.total_cmp(&other.spread.median))
 }
 
 fn to_baseline(work: &Work, standings: &[Standing<'_>]) -> Option<Result<Ratio, String>> {
@@ -293,6 +316,15 @@ fn ratio(work: &Work, ours: &Standing<'_>, other: &Standing<'_>) -> Option<Ratio
     };
     let spread = Spread::of(ours.samples.iter().filter_map(in_round))?;
     Some(Ratio { to: other.peer.id.clone(), spread })
+}
+
+/// Adds to the reason why we are left out what the ratio would have been: a loss has a size.
+fn admit_failure(work: &Work, standings: &mut [Standing<'_>]) {
+    let Some((ours, others)) = standings.split_first_mut() else { return };
+    let would_be = best(work, ours, &*others);
+    if let (Some(why), Some(Ratio { to, spread })) = (&mut ours.left_out, would_be) {
+        why.push_str(&format!("; would be {} × {to}", label::ratio(spread.median)));
+    }
 }
 
 /// Adds to the remarks of peers that were left out what the ratio to them would have been, where it

@@ -1,7 +1,7 @@
 //! The table of all works and peers, with the ratio to the best other peer: its texts, for every
 //! form of the report to lay out.
 
-use crate::bench::model::Run;
+use crate::bench::model::{Run, Work};
 
 use super::{
     BASELINE,
@@ -13,7 +13,7 @@ use super::{
 pub(super) const HOW_TO_READ: &str = "Figures are medians over the rounds, with the least and the \
      most. A ratio is ours to the best other peer's in the same round: below 1 we are better. A \
      peer that failed, dropped or did something else is shown, but is not compared with; where \
-     that was us, there is no ratio.";
+     that was us, we have lost.";
 
 pub(super) struct Overview {
     pub(super) head: Vec<String>,
@@ -40,6 +40,9 @@ pub(super) struct Summary {
     pub(super) won: Vec<String>,
     pub(super) even: Vec<String>,
     pub(super) lost: Vec<String>,
+    pub(super) one_round: Vec<String>,
+    /// What they are, with our figure.
+    pub(super) ours_alone: Vec<String>,
     pub(super) refused: Vec<String>,
     pub(super) aims: Vec<String>,
     /// What changed from the baseline.
@@ -57,12 +60,12 @@ impl Overview {
             head.push("ours / baseline".to_owned());
         }
         let mut notes = Vec::new();
-        let rows = works.iter().map(|judged| row(judged, baseline, &mut notes)).collect();
+        let rows = works.iter().map(|judged| row(run, judged, baseline, &mut notes)).collect();
         Self { head, rows, notes }
     }
 }
 
-fn row(judged: &Judged<'_>, baseline: bool, notes: &mut Vec<String>) -> Vec<Cell> {
+fn row(run: &Run, judged: &Judged<'_>, baseline: bool, notes: &mut Vec<String>) -> Vec<Cell> {
     let work = judged.work;
     let mut note = |text: String| {
         notes.push(text);
@@ -70,7 +73,11 @@ fn row(judged: &Judged<'_>, baseline: bool, notes: &mut Vec<String>) -> Vec<Cell
     };
     let words = |text: String| Cell { text, words: true, ..Cell::default() };
     let mut row = vec![words(format!("{} {}", work.id, work.title)), words(label::primary(work))];
-    for standing in &judged.standings {
+    for place in 0..run.peers.len() {
+        let Some(standing) = judged.standings.iter().find(|one| one.place == place) else {
+            row.push(nothing());
+            continue;
+        };
         let spread = standing.spread(work.primary);
         let text = spread.map(|spread| label::value(work.primary, spread.median));
         row.push(Cell {
@@ -85,6 +92,7 @@ fn row(judged: &Judged<'_>, baseline: bool, notes: &mut Vec<String>) -> Vec<Cell
     }
     row.push(match &judged.ratio {
         Ok(ratio) => ratio_cell(ratio),
+        Err(_) if work.ours_alone => nothing(),
         Err(why) => refused(note(format!("{}: no ratio. {}.", work.id, capitalised(why)))),
     });
     row.push(match judged.aim() {
@@ -143,8 +151,10 @@ fn aim_word(aim: Aim) -> &'static str {
 
 impl Summary {
     pub(super) fn of(works: &[Judged<'_>]) -> Self {
+        let (alone, compared): (Vec<_>, Vec<_>) =
+            works.iter().partition(|judged| judged.work.ours_alone);
         let with = |outcome| {
-            let judged = works.iter().filter(move |judged| judged.outcome() == outcome);
+            let judged = compared.iter().filter(move |judged| judged.outcome() == outcome);
             judged.map(|judged| {
                 format!("{} {}: {}", judged.work.id, judged.work.title, verdict(judged))
             })
@@ -153,6 +163,8 @@ impl Summary {
             won: with(Some(Outcome::Won)).collect(),
             even: with(Some(Outcome::Even)).collect(),
             lost: with(Some(Outcome::Lost)).collect(),
+            one_round: with(Some(Outcome::OneRound)).collect(),
+            ours_alone: alone.into_iter().map(our_figure).collect(),
             refused: with(None).collect(),
             aims: works.iter().filter_map(aim).collect(),
             baseline: works.iter().filter_map(baseline).collect(),
@@ -161,10 +173,12 @@ impl Summary {
 
     /// Each list with its heading; without those that are empty.
     pub(super) fn lists(&self) -> Vec<(&'static str, &[String])> {
-        let all: [(_, &[String]); 6] = [
+        let all: [(_, &[String]); 8] = [
             ("What we win, in every round", &self.won),
             ("Too close to call: rounds went either way", &self.even),
-            ("What we lose, in every round", &self.lost),
+            ("What we lose, in every round or by a failure of ours", &self.lost),
+            ("One round, which decides nothing", &self.one_round),
+            ("Works of ours alone, which no other peer has", &self.ours_alone),
             ("No ratio", &self.refused),
             ("Aims", &self.aims),
             ("Ours against the baseline", &self.baseline),
@@ -176,6 +190,7 @@ impl Summary {
 /// What came of a work, in one sentence without its end.
 pub(super) fn verdict(judged: &Judged<'_>) -> String {
     match &judged.ratio {
+        Err(why) if judged.work.ours_alone => why.clone(),
         Err(why) => format!("no ratio, since {why}"),
         Ok(ratio) => format!(
             "{} × {}, the best other peer ({}){}",
@@ -185,6 +200,17 @@ pub(super) fn verdict(judged: &Judged<'_>) -> String {
             flattered(judged)
         ),
     }
+}
+
+fn our_figure(judged: &Judged<'_>) -> String {
+    let Work { id, title, primary, .. } = judged.work;
+    let ours = judged.standings.first();
+    if let Some(why) = ours.and_then(|ours| ours.left_out.as_ref()) {
+        return format!("{id} {title}: no figure, since {why}");
+    }
+    let spread = ours.and_then(|ours| ours.spread(*primary));
+    let figure = spread.map_or("—".to_owned(), |spread| label::value(*primary, spread.median));
+    format!("{id} {title}: {figure} {}", label::primary(judged.work))
 }
 
 /// A win over those who are left is to name those who might have won.
@@ -202,7 +228,9 @@ fn aim(judged: &Judged<'_>) -> Option<String> {
         Ok(ratio) => format!(", {}", ratio_cell(ratio).whole()),
         Err(_) => String::new(),
     };
+    let one_round = judged.outcome() == Some(Outcome::OneRound);
     let verdict = match verdict {
+        Aim::Reached if one_round => "reached in the only round",
         Aim::Reached => "reached in every round",
         Aim::ByMedian => "reached by the median, not in every round",
         Aim::Missed => "missed",

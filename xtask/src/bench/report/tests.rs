@@ -24,6 +24,7 @@ pub(super) fn run(peers: &[(&str, &[f64])]) -> Run {
         unit: "handshake".to_owned(),
         primary: Figure::CpuUsPerUnit,
         aim: Some(0.8),
+        ours_alone: false,
         samples: samples.collect(),
         absent: BTreeMap::new(),
     };
@@ -73,12 +74,25 @@ fn rich() -> Run {
     }
     let absent = &mut run.works[0].absent;
     absent.insert("envoy".to_owned(), "no wheel for this <machine>".to_owned());
+    run.works.push(alone());
     run.floor = [("resumed handshake, server", 55.0), ("records of 1 KiB", 2.5)]
         .into_iter()
         .chain([("relay of a request and its response", 20.0)])
         .map(|(work, cpu_us)| Floor { work: work.to_owned(), cpu_us, least: 1.0, most: 99.0 })
         .collect();
     run
+}
+
+/// What only ours did.
+fn alone() -> Work {
+    Work {
+        id: "W9a".to_owned(),
+        title: "names on 16 workers".to_owned(),
+        unit: "connection".to_owned(),
+        ours_alone: true,
+        samples: ["portcullis", "baseline"].map(|id| sample(id, 1, 600.0)).into(),
+        ..Work::default()
+    }
 }
 
 /// With `UPDATE_GOLDEN=1` it is written anew, to be read before it is committed.

@@ -8,7 +8,7 @@ use crate::{
         generator::{Background, load, run},
         model::Sample,
         namespace,
-        peers::{OURS, Peer, Setup},
+        peers::{Peer, Setup},
     },
     rig::ZONE,
 };
@@ -17,10 +17,14 @@ use crate::{
 /// how soon they are refused.
 const HELLOS_PER_SECOND: &str = "1000";
 
-pub(super) fn measure(bench: &Bench<'_>, peer: &dyn Peer, round: u32) -> Result<Sample> {
+pub(super) fn measure(
+    bench: &Bench<'_>,
+    steering: &'static str,
+    peer: &dyn Peer,
+    round: u32,
+) -> Result<Sample> {
     // What our refusal in the kernel rests on; the others have it too, since it costs something.
     let _cookies = namespace::always_send_syn_cookies()?;
-    let steering = if [OURS, "baseline"].contains(&peer.id()) { "kernel" } else { "none" };
     let mut running = bench.start(peer, Setup { steering, ..Setup::default() })?;
     let mut flood = load(&running, "flood");
     // Within the certificate's wildcard, and served by nobody.

@@ -50,6 +50,9 @@ pub(super) fn untimed(bench: &Bench<'_>, kind: &Load, running: &Running<'_>) -> 
             command.args(["--path", "/", "--any-body"]);
         }
     }
+    if kind.clients > 1 {
+        command.arg("--client-certificates").arg(bench.lab.clients(kind.clients)?);
+    }
     if let Some(streams) = kind.streams {
         command.args(["--protocol", "h2", "--streams", &streams.to_string()]);
     }

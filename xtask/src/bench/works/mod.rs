@@ -54,8 +54,8 @@ pub(super) enum Kind {
     Steering(&'static str),
     /// Open loop, at this share of what the slowest peer can do.
     OpenLoop(f64),
-    /// A flood beside the first load.
-    Flood,
+    /// A flood beside the first load, with this steering of ours.
+    Flood(&'static str),
 }
 
 /// A load, as the load generator takes it.
@@ -67,6 +67,8 @@ pub(super) struct Load {
     pub(super) connections: u32,
     /// Over HTTP/2, so many streams on each; HTTP/1.1 without.
     pub(super) streams: Option<u32>,
+    /// Client certificates, shown in turn.
+    pub(super) clients: usize,
     pub(super) upstream: Upstream,
 }
 
@@ -84,8 +86,12 @@ const W1: Load = Load {
     body: BodyKind::Kib(1),
     connections: 50,
     streams: None,
+    clients: 1,
     upstream: Upstream::Origin,
 };
+
+/// Almost twice as many as ours remembers: whose turn comes has been forgotten.
+const STRANGERS: usize = 2_000;
 
 use Figure::{CpuUsPerUnit, LatencyP99Us, MemoryKibPerConnection, SlowestMs, UnitsPerSecond};
 use Kind::{Flood, Hold, Hosts, OpenLoop, Reload, Restart, Steering, Workers};
@@ -133,7 +139,8 @@ impl Definition {
 /// All, in the order of the report.
 pub(super) fn all() -> Vec<Definition> {
     let on = |kib, connections| Kind::Load(Load { body: BodyKind::Kib(kib), connections, ..W1 });
-    let handshake = |work| Kind::Load(Load { work, connections: 16, ..W1 });
+    let handshake = |work| Load { work, connections: 16, ..W1 };
+    let strangers = Load { clients: STRANGERS, ..handshake("full-handshake") };
     let page = Load { body: BodyKind::Page, connections: 8, upstream: Upstream::Openssl, ..W1 };
     let h2 = Load { connections: 5, streams: Some(10), ..W1 };
     let hosts = |hosts| Hosts { hosts, own_certificates: false };
@@ -154,15 +161,24 @@ pub(super) fn all() -> Vec<Definition> {
             "connection",
             cpu,
             Some(0.8),
-            handshake("full-handshake"),
+            Kind::Load(handshake("full-handshake")),
         ),
+        work(
+            "W2b",
+            "W2 by 2,000 clients in turn, each with a certificate of its own",
+            "connection",
+            cpu,
+            None,
+            Kind::Load(strangers),
+        )
+        .only_full(),
         work(
             "W3",
             "Resumed handshake and a request",
             "connection",
             cpu,
             Some(0.8),
-            handshake("resumed-handshake"),
+            Kind::Load(handshake("resumed-handshake")),
         ),
         work("W4a", "64 KiB response, 32 connections", "request", cpu, Some(0.8), on(64, 32)),
         work("W4b", "1 MiB response, 8 connections", "request", cpu, Some(0.8), on(1024, 8)),
@@ -271,8 +287,18 @@ pub(super) fn all() -> Vec<Definition> {
             "request",
             UnitsPerSecond,
             None,
-            Flood,
+            Flood("kernel"),
         ),
+        // What the kernel does to refuse is in no process's account.
+        work(
+            "W13b",
+            "W13 with our steering none: hellos are refused by the process",
+            "request",
+            UnitsPerSecond,
+            None,
+            Flood("none"),
+        )
+        .only_full(),
     ]
 }
 
@@ -305,8 +331,9 @@ impl Pace {
         seconds: 0.8,
         warm_up_seconds: 0.3,
         held: 1_000,
-        reloads: 2,
-        reload_seconds: 0.5,
+        // Half a second after one, pingora does not survive another.
+        reloads: 1,
+        reload_seconds: 1.0,
         traced_units: 1_000,
     };
 
@@ -380,7 +407,7 @@ pub(super) fn measure(
         }
         Steering(mode) => steering::measure(bench, mode, peer, round),
         OpenLoop(share) => open_loop::measure(bench, share, peer, round),
-        Flood => flood::measure(bench, peer, round),
+        Flood(steering) => flood::measure(bench, steering, peer, round),
     }
 }
 
@@ -422,6 +449,7 @@ mod tests {
             all().iter().filter(|work| work.is_called(wanted)).map(|work| work.id).collect()
         };
         assert_eq!(called("W1"), ["W1"]);
+        assert_eq!(called("W2"), ["W2", "W2b"]);
         assert_eq!(called("W4"), ["W4a", "W4b"]);
         assert_eq!(called("w4A"), ["W4a"]);
         assert!(called("W99").is_empty());

@@ -1,12 +1,15 @@
 //! W7 and W12: what clients notice of reloads, and of new processes.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 
-use super::{Bench, W1, load::untimed};
+use super::{Bench, BodyKind, W1, load::untimed};
 use crate::bench::{
-    generator::Background,
+    generator::{Background, ask_for, load, run},
     model::{Figure, Sample},
     namespace,
     peers::{Peer, Running, Setup},
@@ -53,6 +56,7 @@ fn disturb(
         act(&mut running)?;
     }
     let outcome = load.finish()?;
+    must_serve_what_it_was_told_last(bench, &running)?;
     running.must_be_running()?;
     let mut sample = outcome.sample(peer.id(), round);
     // Here a failed request is the figure, not a fault of the measurement.
@@ -60,4 +64,30 @@ fn disturb(
     sample.figures.insert(Figure::Dropped, outcome.errors as f64);
     sample.figures.insert(Figure::SlowestMs, outcome.slowest_us as f64 / 1e3);
     Ok(sample)
+}
+
+/// Who drops nothing because it has not reloaded has not done the work. Some take their time.
+fn must_serve_what_it_was_told_last(bench: &Bench<'_>, running: &Running<'_>) -> Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let name = running.place.setup.names().pop().context("no name is served")?;
+    let begun = Instant::now();
+    while let Err(error) = serves(bench, running, &name) {
+        if begun.elapsed() > PATIENCE {
+            // The first line: the second names the generator with all its arguments.
+            let why = error.to_string();
+            bail!("{name} is not served: {}", why.lines().next().unwrap_or("?"));
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
+fn serves(bench: &Bench<'_>, running: &Running<'_>, name: &str) -> Result<()> {
+    let mut command = load(running, "full-handshake");
+    command.args(["--name", name, "--connections", "1", "--units", "1"]);
+    command.args(["--warm-up-seconds", "0"]);
+    if let Some(body) = bench.body(BodyKind::Kib(1))? {
+        ask_for(&mut command, &body);
+    }
+    run(&mut command).map(drop)
 }

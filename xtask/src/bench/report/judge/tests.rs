@@ -64,7 +64,8 @@ fn who_misses_a_round_is_left_out() {
     let shorter = run(&[("ours", &[1.0, 1.0]), ("nginx", &[2.0, 2.0]), ("caddy", &[2.0])]);
     assert_eq!(left_out(&shorter, "caddy").as_deref(), Some("1 of 2 rounds measured"));
     let ours = run(&[("ours", &[1.0]), ("nginx", &[2.0, 2.0])]);
-    assert_eq!(ratio_of(&ours).unwrap_err(), "ours: 1 of 2 rounds measured");
+    let why = ratio_of(&ours).unwrap_err();
+    assert_eq!(why, "ours: 1 of 2 rounds measured; would be 0.50 × nginx");
 }
 
 #[test]
@@ -92,7 +93,8 @@ fn no_ratio_where_we_did_other_work() {
     let mut run = three();
     change(&mut run, "ours", |sample| sample.done = FULL.to_owned());
     let why = ratio_of(&run).unwrap_err();
-    assert_eq!(why, "ours: did other work: \"full\" instead of \"resumed\"");
+    let expected = "ours: did other work: \"full\" instead of \"resumed\"; would be 0.80 × nginx";
+    assert_eq!(why, expected);
 }
 
 #[test]
@@ -113,7 +115,7 @@ fn no_ratio_where_a_unit_of_ours_failed() {
         sample.first_error = Some("connection reset".to_owned());
     });
     let why = ratio_of(&run).unwrap_err();
-    assert_eq!(why, "ours: 6 failed, the first: connection reset");
+    assert_eq!(why, "ours: 6 failed, the first: connection reset; would be 0.80 × nginx");
 }
 
 #[test]
@@ -122,7 +124,30 @@ fn no_ratio_where_a_unit_of_ours_was_dropped() {
     change(&mut run, "ours", |sample| {
         sample.figures.insert(Figure::Dropped, 1.0);
     });
-    assert_eq!(ratio_of(&run).unwrap_err(), "ours: 3 dropped");
+    assert_eq!(ratio_of(&run).unwrap_err(), "ours: 3 dropped; would be 0.80 × nginx");
+}
+
+#[test]
+fn we_have_lost_where_we_fail_and_another_does_the_work() {
+    let mut run = three();
+    change(&mut run, "ours", |sample| sample.errors = 1);
+    assert_eq!(judge(&run, &run.works[0]).outcome(), Some(Outcome::Lost));
+    for peer in ["nginx", "caddy"] {
+        change(&mut run, peer, |sample| sample.errors = 1);
+    }
+    assert_eq!(judge(&run, &run.works[0]).outcome(), None, "nobody did it");
+    assert_eq!(ratio_of(&run).unwrap_err(), "ours: 3 failed, the first: not recorded");
+}
+
+#[test]
+fn a_work_of_ours_alone_knows_no_others() {
+    let mut run = run(&[("ours", &[1.0]), ("nginx", &[]), ("baseline", &[2.0])]);
+    run.works[0].ours_alone = true;
+    let judged = judge(&run, &run.works[0]);
+    let peers: Vec<_> = judged.standings.iter().map(|one| one.peer.id.as_str()).collect();
+    assert_eq!(peers, ["ours", "baseline"]);
+    assert_eq!((judged.outcome(), judged.ratio.is_err()), (None, true));
+    assert_eq!(judged.to_baseline.unwrap().unwrap().spread.median, 0.5);
 }
 
 #[test]
@@ -206,6 +231,14 @@ fn we_have_won_only_where_we_win_every_round() {
     assert_eq!(outcome(&[8.0, 8.0, 9.0]), Outcome::Won);
     assert_eq!(outcome(&[8.0, 8.0, 11.0]), Outcome::Even);
     assert_eq!(outcome(&[12.0, 11.0, 13.0]), Outcome::Lost);
+}
+
+#[test]
+fn one_round_decides_nothing() {
+    for ours in [8.0, 10.0, 12.0] {
+        let run = run(&[("ours", &[ours]), ("nginx", &[10.0])]);
+        assert_eq!(judge(&run, &run.works[0]).outcome(), Some(Outcome::OneRound));
+    }
 }
 
 #[test]
