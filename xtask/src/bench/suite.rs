@@ -208,7 +208,8 @@ fn progress_of(definitions: &[Definition], peers: &[Box<dyn Peer>], rounds: u32)
     bar
 }
 
-/// Every peer in its turn, round after round, each round begun by another: what the machine does beside falls on all alike.
+/// Every peer in its turn, round after round, each begun by another: what the machine does beside
+/// falls on all alike.
 fn measure_work(
     bench: &Bench<'_>,
     definition: &Definition,

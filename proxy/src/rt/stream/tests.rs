@@ -7,7 +7,7 @@ use super::*;
 use crate::rt::Runtime;
 
 /// More than a socket takes at once.
-const MUCH: [u8; 1 << 20] = [7; 1 << 20];
+static MUCH: [u8; 1 << 20] = [7; 1 << 20];
 
 /// Reads [`MUCH`].
 fn read_much(peer: &mut UnixStream) {
