@@ -1,4 +1,4 @@
-//! Raw system calls and shared memory. The only room that may have `unsafe`; where rustix does it,
+//! Raw system calls, shared memory and the allocator. The only room that may have `unsafe`; where rustix does it,
 //! rustix does it.
 
 mod allocator;
