@@ -1,5 +1,5 @@
-//! Raw system calls, shared memory and the allocator. The only room that may have `unsafe`; where rustix does it,
-//! rustix does it.
+//! Raw system calls, shared memory and the allocator. The only room that may have `unsafe`; where
+//! rustix does it, rustix does it.
 
 mod allocator;
 mod mapped_slots;
