@@ -1,5 +1,5 @@
-//! The project's own commands: `cargo xtask test`, `demo`, `dist`, `bench`, `ebpf` and `fuzz`. Each
-//! sets up what it needs and says what it does.
+//! The project's own commands: `cargo xtask test`, `source`, `demo`, `dist`, `bench`, `ebpf` and
+//! `fuzz`. Each sets up what it needs and says what it does.
 
 #![expect(clippy::print_stdout, reason = "a command-line tool talks on stdout")]
 
@@ -14,6 +14,7 @@ mod mkcert;
 mod packages;
 mod process;
 mod rig;
+mod source;
 mod test;
 
 use std::process::ExitCode;
@@ -26,6 +27,8 @@ use clap::Parser;
 enum Xtask {
     /// Check everything: format, lints, dependencies, documentation, the demo, all tests.
     Test,
+    /// Check the text of the proxy: each visible type name once, no function over 60 lines.
+    Source,
     /// Run the proxy between curl and `openssl s_server`, mutual TLS on both sides.
     Demo(demo::Options),
     /// Build the proxy to deploy: two builds, with a run between them that the second learns from.
@@ -41,6 +44,7 @@ enum Xtask {
 fn main() -> ExitCode {
     let outcome = match Xtask::parse() {
         Xtask::Test => test::run_all(),
+        Xtask::Source => source::check(),
         Xtask::Demo(options) => demo::run(&options),
         Xtask::Dist => dist::run(),
         Xtask::Bench(bench) => bench::run(&bench),
