@@ -8,7 +8,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{lane::PAUSE, plan::Plan, tally::Answer};
+use crate::{plan::Plan, tally::Answer, virtual_user::PAUSE};
 
 /// Content types of records (RFC 8446, section 5.1).
 const ALERT: u8 = 21;

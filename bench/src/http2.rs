@@ -14,10 +14,10 @@ use tokio::sync::Mutex;
 use crate::{
     arguments::Protocol,
     body::Expected,
-    lane::Period,
     plan::Host,
     tally::{Seen, Terms},
     tls::{self, Stream},
+    virtual_user::Period,
 };
 
 /// More than any response here, so that windows are seldom moved.

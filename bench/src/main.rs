@@ -8,7 +8,6 @@ mod cpu;
 mod hello;
 mod http1;
 mod http2;
-mod lane;
 mod pace;
 mod plan;
 mod process;
@@ -19,6 +18,7 @@ mod tally;
 mod team;
 mod timer;
 mod tls;
+mod virtual_user;
 
 use std::{
     io::Read as _,

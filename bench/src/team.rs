@@ -1,4 +1,4 @@
-//! The threads, each with a runtime and lanes of its own.
+//! The threads, each with its own runtime and virtual users.
 
 use std::{
     cell::RefCell,
@@ -19,11 +19,11 @@ use tokio::{
 
 use crate::{
     arguments::Work,
-    lane::{Lane, Period},
     pace::Pace,
     plan::Plan,
     schedule::Schedule,
     tally::Tally,
+    virtual_user::{Period, VirtualUser},
 };
 
 /// How long units may take beyond the end of a period. What is late in an open loop has the
@@ -60,7 +60,7 @@ struct Member {
 struct Crew {
     plan: Arc<Plan>,
     thread: usize,
-    lanes: Vec<Lane>,
+    users: Vec<VirtualUser>,
 }
 
 impl Team {
@@ -105,8 +105,8 @@ impl Member {
 
 impl Crew {
     fn new(plan: Arc<Plan>, thread: usize) -> Self {
-        let mut crew = Self { plan, thread, lanes: Vec::new() };
-        crew.lanes = Lane::all(&crew.plan, crew.connections());
+        let mut crew = Self { plan, thread, users: Vec::new() };
+        crew.users = VirtualUser::all(&crew.plan, crew.connections());
         crew
     }
 
@@ -114,17 +114,17 @@ impl Crew {
         let period = Rc::new(self.period(order)?);
         let permits = Rc::new(Semaphore::new(self.width(order)));
         let mut tasks = JoinSet::new();
-        for lane in self.lanes.drain(..) {
-            tasks.spawn_local(obey(lane, order, Rc::clone(&period), Rc::clone(&permits)));
+        for user in self.users.drain(..) {
+            tasks.spawn_local(obey(user, order, Rc::clone(&period), Rc::clone(&permits)));
         }
         let limit = self.limit(order);
-        match timeout(limit, gather(&mut tasks, &mut self.lanes)).await {
+        match timeout(limit, gather(&mut tasks, &mut self.users)).await {
             Ok(gathered) => gathered?,
             Err(_) => {
                 for _ in 0..tasks.len() {
                     period.failed(anyhow!("nothing came back until {limit:?} were over"))?;
                 }
-                self.lanes = Lane::all(&self.plan, self.connections());
+                self.users = VirtualUser::all(&self.plan, self.connections());
             }
         }
         Ok(period.tally.replace(Tally::new()))
@@ -141,7 +141,7 @@ impl Crew {
         Ok(Period { plan: Arc::clone(plan), pace, tally: RefCell::new(Tally::new()) })
     }
 
-    /// How many lanes go on at the same time.
+    /// How many users may run at the same time.
     fn width(&self, order: Order) -> usize {
         match (order, self.plan.work) {
             (Order::Prepare, _) | (_, Work::Hold) => AT_ONCE,
@@ -166,23 +166,26 @@ impl Crew {
 }
 
 async fn obey(
-    mut lane: Lane,
+    mut user: VirtualUser,
     order: Order,
     period: Rc<Period>,
     permits: Rc<Semaphore>,
-) -> Result<Lane> {
+) -> Result<VirtualUser> {
     let _permit = permits.acquire().await?;
     match order {
-        Order::Prepare => lane.prepare(&period).await?,
-        Order::Run(_) if period.plan.work == Work::Hold => lane.prove(&period).await?,
-        Order::Run(_) => lane.run(&period).await?,
+        Order::Prepare => user.prepare(&period).await?,
+        Order::Run(_) if period.plan.work == Work::Hold => user.prove(&period).await?,
+        Order::Run(_) => user.run(&period).await?,
     }
-    Ok(lane)
+    Ok(user)
 }
 
-async fn gather(tasks: &mut JoinSet<Result<Lane>>, lanes: &mut Vec<Lane>) -> Result<()> {
-    while let Some(lane) = tasks.join_next().await {
-        lanes.push(lane??);
+async fn gather(
+    tasks: &mut JoinSet<Result<VirtualUser>>,
+    users: &mut Vec<VirtualUser>,
+) -> Result<()> {
+    while let Some(user) = tasks.join_next().await {
+        users.push(user??);
     }
     Ok(())
 }

@@ -3,8 +3,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use portcullis::policy::{
-    ClientCertificate, Identity, LeafCertificate, Outcome, Policy, PolicySpec, Request, RuleResult,
-    SanKind, parse,
+    ClientCertificateStatus, Identity, LeafCertificate, Policy, PolicyInput, PolicyOutcome,
+    PolicySpec, RuleResult, SanKind, parse,
 };
 
 #[path = "../../proxy/src/policy/tests/model.rs"]

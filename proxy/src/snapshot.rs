@@ -54,7 +54,7 @@ impl Compiler {
 
     /// Compiles a configuration. On an error nothing has changed.
     pub fn compile(&mut self, config: &Config) -> Result<Snapshot, CompileError> {
-        let steering = Arc::new(steering::Rules::new(&config.steering, self.workers)?);
+        let steering = Arc::new(steering::SteeringRules::new(&config.steering, self.workers)?);
         let tickets = self.ticket_keys(config);
         let tls = config.tls.as_ref().map(|spec| ServerTls::new(spec, &tickets)).transpose()?;
         let routes = config.routes.iter().map(|route| self.route(route)).collect();

@@ -3,7 +3,8 @@
 use std::{hint::black_box, net::IpAddr};
 
 use portcullis::policy::{
-    ClientCertificate, Identity, LeafCertificate, Policy, PolicySpec, Request, SanKind, parse,
+    ClientCertificateStatus, Identity, LeafCertificate, Policy, PolicyInput, PolicySpec, SanKind,
+    parse,
 };
 use serde_yaml::Value;
 
@@ -54,12 +55,12 @@ fn evaluation(name: &'static str, text: &str) -> Work {
     let identity =
         Identity { user_id: "alice".into(), email: "alice@example.com".into(), ..<_>::default() };
     Work::repeated(name, move |_| {
-        let request = Request {
+        let request = PolicyInput {
             method: "GET",
             path: "/orders/1234",
             source_ip: IpAddr::from([192, 0, 2, 7]),
             is_cors_preflight: false,
-            client_certificate: ClientCertificate::Trusted(&leaf),
+            client_certificate: ClientCertificateStatus::Trusted(&leaf),
             identity: Some(&identity),
         };
         assert!(black_box(policy.evaluate(black_box(&request))).is_allowed());

@@ -124,11 +124,11 @@ fn reply(status: StatusCode, content_type: HeaderValue, body: String) -> Respons
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steering::{ModeChoice, Rules, SteeringSpec};
+    use crate::steering::{ModeChoice, SteeringRules, SteeringSpec};
 
     fn shown(mode: ModeChoice) -> Shown {
         let spec = SteeringSpec { hosts: vec!["a.example".into()], ..SteeringSpec::default() };
-        let rules = Arc::new(Rules::new(&spec, 2).unwrap());
+        let rules = Arc::new(SteeringRules::new(&spec, 2).unwrap());
         let steering = Arc::new(Steering::start(mode, &[], 2, rules).unwrap());
         Shown { metrics: Arc::new(Metrics::new(2)), steering }
     }

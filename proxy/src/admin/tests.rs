@@ -18,7 +18,7 @@ use super::*;
 use crate::{
     cli::status,
     observe::State,
-    steering::{ModeChoice, Rules, SteeringSpec},
+    steering::{ModeChoice, SteeringRules, SteeringSpec},
     tls::{Identity, TrustAnchors},
 };
 
@@ -36,7 +36,7 @@ fn start(spec: &AdminSpec) -> (Vec<SocketAddr>, Arc<Metrics>, Settings) {
 }
 
 fn steering() -> Arc<Steering> {
-    let rules = Arc::new(Rules::new(&SteeringSpec::default(), 2).unwrap());
+    let rules = Arc::new(SteeringRules::new(&SteeringSpec::default(), 2).unwrap());
     Arc::new(Steering::start(ModeChoice::None, &[], 2, rules).unwrap())
 }
 

@@ -8,14 +8,14 @@ use std::{
 use crate::{
     listener::{Listener, Service},
     observe::Metrics,
-    steering::{ModeChoice, ModeError, Rules, Steering},
+    steering::{ModeChoice, ModeError, Steering, SteeringRules},
 };
 
 /// Decides for a mode, says which and why, and shows it in metrics and status.
 pub(super) fn start(
     choice: ModeChoice,
     listeners: &[Vec<Listener>],
-    rules: Arc<Rules>,
+    rules: Arc<SteeringRules>,
     metrics: &Metrics,
 ) -> Result<Arc<Steering>, ModeError> {
     let steering = Steering::start(choice, &groups(listeners), listeners.len(), rules)?;
@@ -39,7 +39,7 @@ fn groups(listeners: &[Vec<Listener>]) -> Vec<Vec<BorrowedFd<'_>>> {
 }
 
 /// Goes on with the rules of another configuration.
-pub(super) fn apply(steering: &Steering, rules: Arc<Rules>) {
+pub(super) fn apply(steering: &Steering, rules: Arc<SteeringRules>) {
     if let Err(error) = steering.set_rules(rules) {
         tracing::error!(
             %error,

@@ -48,11 +48,11 @@ pub struct Front {
     /// Deadlines and limits.
     pub settings: Settings,
     /// Where names belong.
-    pub steering: Arc<steering::Rules>,
+    pub steering: Arc<steering::SteeringRules>,
 }
 
 /// This worker's place among the others.
-pub type Desk = steering::Desk<Accepted>;
+pub type ConnectionSteering = steering::WorkerSteering<Accepted>;
 
 /// What a worker's connections share.
 pub struct Context {
@@ -64,7 +64,7 @@ pub struct Context {
     /// Which of them are open.
     pub registry: Registry,
     /// Which of them go to another worker.
-    pub desk: Rc<Desk>,
+    pub desk: Rc<ConnectionSteering>,
 }
 
 impl Context {
@@ -73,7 +73,7 @@ impl Context {
         front: Arc<Front>,
         http: Rc<http::Context>,
         observer: Rc<WorkerObserver>,
-        desk: Rc<Desk>,
+        desk: Rc<ConnectionSteering>,
     ) -> Self {
         let front = RefCell::new(front);
         Context { front, http, observer, registry: Registry::default(), desk }

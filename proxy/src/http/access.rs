@@ -11,7 +11,7 @@ use super::{
     site::{Site, SiteRoute},
 };
 use crate::{
-    policy::{self, Decision, Identity, Outcome},
+    policy::{self, Identity, PolicyDecision, PolicyOutcome},
     tls::{ChainError, ClientTrust, Judged},
 };
 
@@ -38,7 +38,7 @@ pub(super) fn admit<'a>(
     }
     let Found { certificate, judged, flaw } = client_certificate(exchange, conn, route);
     let identity = identity(site, conn, certificate);
-    let request = policy::Request {
+    let request = policy::PolicyInput {
         method: parts.method.as_str(),
         path: normal.path(),
         source_ip: exchange.client,
@@ -56,7 +56,7 @@ pub(super) fn admit<'a>(
 
 /// A client's certificate, or that there is none.
 struct Found<'a> {
-    certificate: policy::ClientCertificate<'a>,
+    certificate: policy::ClientCertificateStatus<'a>,
     /// How it was found good.
     judged: Option<Judged>,
     /// Why it is not.
@@ -65,15 +65,15 @@ struct Found<'a> {
 
 /// The certificate as the route's CA judges it now.
 fn client_certificate<'a>(exchange: &Exchange, conn: &'a Facts, route: &SiteRoute) -> Found<'a> {
-    use policy::ClientCertificate as C;
-    let unjudged = |certificate| Found { certificate, judged: None, flaw: None };
+    use policy::ClientCertificateStatus as C;
+    let unverified = |certificate| Found { certificate, judged: None, flaw: None };
     if !route.looks_at_certificate {
-        return unjudged(C::Unjudged(None));
+        return unverified(C::Unverified(None));
     }
     let (trust, certificate) = match (&route.spec.client_trust, conn.client_certificate.as_deref())
     {
-        (None, certificate) => return unjudged(C::Unjudged(certificate.map(|it| it as _))),
-        (Some(_), None) => return unjudged(C::Missing),
+        (None, certificate) => return unverified(C::Unverified(certificate.map(|it| it as _))),
+        (Some(_), None) => return unverified(C::Missing),
         (Some(trust), Some(certificate)) => (trust, certificate),
     };
     match exchange.worker.now().map(|now| certificate.judge(trust, now)) {
@@ -84,7 +84,7 @@ fn client_certificate<'a>(exchange: &Exchange, conn: &'a Facts, route: &SiteRout
             Found { certificate: C::Invalid(certificate), judged: None, flaw: Some(flaw) }
         }
         // Without a clock nothing holds.
-        None => unjudged(C::Invalid(certificate)),
+        None => unverified(C::Invalid(certificate)),
     }
 }
 
@@ -92,11 +92,13 @@ fn client_certificate<'a>(exchange: &Exchange, conn: &'a Facts, route: &SiteRout
 fn identity<'a>(
     site: &Site,
     conn: &'a Facts,
-    certificate: policy::ClientCertificate<'_>,
+    certificate: policy::ClientCertificateStatus<'_>,
 ) -> Option<&'a Identity> {
     let kind = site.settings.certificate_identity?;
     match certificate {
-        policy::ClientCertificate::Trusted(_) => conn.client_certificate.as_ref()?.identity(kind),
+        policy::ClientCertificateStatus::Trusted(_) => {
+            conn.client_certificate.as_ref()?.identity(kind)
+        }
         _ => None,
     }
 }
@@ -111,22 +113,22 @@ fn presented<'a>(
 }
 
 fn refusal(
-    decision: &Decision,
+    decision: &PolicyDecision,
     site: &Site,
     route: &SiteRoute,
     flaw: Option<ChainError>,
 ) -> Option<Failure> {
     Some(match decision.outcome {
-        Outcome::Allow => return None,
-        Outcome::Deny => Failure::Denied,
-        Outcome::ClientCertificateRequired => Failure::CertificateRequired,
-        Outcome::ClientCertificateInvalid => Failure::CertificateInvalid(flaw),
+        PolicyOutcome::Allow => return None,
+        PolicyOutcome::Deny => Failure::Denied,
+        PolicyOutcome::ClientCertificateRequired => Failure::CertificateRequired,
+        PolicyOutcome::ClientCertificateInvalid => Failure::CertificateInvalid(flaw),
         // A certificate is the way to sign in, and a good one without a name is no better.
-        Outcome::NeedsSignIn if site.signs_in_by_certificate(route) => match flaw {
+        PolicyOutcome::NeedsSignIn if site.signs_in_by_certificate(route) => match flaw {
             Some(flaw) => Failure::CertificateInvalid(Some(flaw)),
             None => Failure::CertificateRequired,
         },
-        Outcome::NeedsSignIn => Failure::SignInUnsupported,
+        PolicyOutcome::NeedsSignIn => Failure::SignInUnsupported,
     })
 }
 

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     observe::{CapturedHeaders, HttpProtocol, PolicyRecord, RequestRecord, RouteMetrics},
-    policy::{Decision, Reason, Reasons},
+    policy::{PolicyDecision, Reason, Reasons},
     upstream::{Endpoint, EndpointAddress},
 };
 
@@ -43,7 +43,7 @@ pub(super) struct Exchange {
     target: Option<PathAndQuery>,
     captured: CapturedHeaders,
     route: Option<usize>,
-    decision: Option<Decision>,
+    decision: Option<PolicyDecision>,
     endpoint: Option<Arc<Endpoint>>,
     upload: Option<Rc<Upload>>,
     status: u16,
@@ -112,12 +112,12 @@ impl Exchange {
     }
 
     /// What its route's policy said.
-    pub(super) fn decided(&mut self, decision: Decision) {
+    pub(super) fn decided(&mut self, decision: PolicyDecision) {
         self.decision = Some(decision);
     }
 
     #[cfg(test)]
-    pub(super) fn decision(&self) -> Option<Decision> {
+    pub(super) fn decision(&self) -> Option<PolicyDecision> {
         self.decision
     }
 
@@ -262,7 +262,7 @@ impl Drop for Exchange {
 
 /// That everybody may use a route, if only with a good certificate, is not told with each of its
 /// requests.
-fn is_worth_a_word(decision: &Decision) -> bool {
+fn is_worth_a_word(decision: &PolicyDecision) -> bool {
     let usual = Reasons::from(Reason::Accept).union(Reason::ValidClientCertificate.into());
     let reasons = decision.allow.reasons.union(decision.deny.reasons);
     !decision.is_allowed() || reasons.union(usual) != usual

@@ -12,7 +12,7 @@ use super::{
     histogram::Distribution,
     labels::{ClosedReason, HandshakeResult, HttpProtocol, Label, RefusedReason, TlsVersion},
     labels::{CodeClass, SegmentOutcome, SteeringOutcome, UpstreamFailure},
-    names::{self, Kind, Metric},
+    names::{self, Metric, MetricKind},
     worker::WorkerMetrics,
 };
 
@@ -38,9 +38,9 @@ type Labels<'a> = &'a [(&'static str, &'a str)];
 
 fn describe(metric: &Metric) {
     match metric.kind {
-        Kind::Counter => metrics::describe_counter!(metric.name, metric.help),
-        Kind::Gauge => metrics::describe_gauge!(metric.name, metric.help),
-        Kind::Histogram => (),
+        MetricKind::Counter => metrics::describe_counter!(metric.name, metric.help),
+        MetricKind::Gauge => metrics::describe_gauge!(metric.name, metric.help),
+        MetricKind::Histogram => (),
     }
 }
 

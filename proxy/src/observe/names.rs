@@ -5,7 +5,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Metric {
     pub(super) name: &'static str,
-    pub(super) kind: Kind,
+    pub(super) kind: MetricKind,
     pub(super) unit: &'static str,
     pub(super) labels: &'static [&'static str],
     pub(super) help: &'static str,
@@ -13,18 +13,18 @@ pub(super) struct Metric {
 
 /// A metric's type, as Prometheus has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum MetricKind {
     Counter,
     Gauge,
     Histogram,
 }
 
-impl Kind {
+impl MetricKind {
     pub(super) fn as_str(self) -> &'static str {
         match self {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+            MetricKind::Histogram => "histogram",
         }
     }
 }
@@ -33,7 +33,7 @@ macro_rules! metrics {
     ($($id:ident = $kind:ident $name:literal in $unit:literal by [$($label:literal)*]: $help:literal;)+) => {
         $(pub(super) const $id: Metric = Metric {
             name: $name,
-            kind: Kind::$kind,
+            kind: MetricKind::$kind,
             unit: $unit,
             labels: &[$($label),*],
             help: $help,
@@ -196,7 +196,7 @@ mod tests {
         for Metric { name, kind, unit, .. } in ALL {
             assert!(seen.insert(name), "{name} is there twice");
             assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{name}");
-            assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
+            assert_eq!(name.ends_with("_total"), *kind == MetricKind::Counter, "{name}");
             if name.starts_with("pomerium_") {
                 continue; // named by others
             }

@@ -2,7 +2,7 @@
 
 use super::{
     matcher::StringMatcher,
-    request::{ClientCertificate, LeafCertificate, SanKind},
+    request::{ClientCertificateStatus, LeafCertificate, SanKind},
 };
 
 /// What a client certificate is compared with. Everything that is given holds, or it does not
@@ -17,7 +17,7 @@ pub(super) struct CertificateMatcher {
 impl CertificateMatcher {
     /// A digest names one key, which the peer has proven to hold. A name is worth what the CA is
     /// worth that vouches for it: Pomerium takes it from a self-signed certificate too.
-    pub(super) fn matches(&self, certificate: ClientCertificate<'_>) -> bool {
+    pub(super) fn matches(&self, certificate: ClientCertificateStatus<'_>) -> bool {
         let Some(leaf) = certificate.presented() else { return false };
         (certificate.is_trusted() || !self.needs_trust())
             && self.fingerprints.as_ref().is_none_or(|set| set.contains(&leaf.fingerprint()))

@@ -6,7 +6,7 @@ use super::{
     claim::{ClaimPath, ListMatcher},
     matcher::StringMatcher,
     reason::Reason,
-    request::{ClientCertificate, Identity, Request},
+    request::{ClientCertificateStatus, Identity, PolicyInput},
 };
 
 /// One criterion.
@@ -35,7 +35,7 @@ pub(super) enum Subject {
 
 impl Criterion {
     /// Whether it holds, and why.
-    pub(super) fn evaluate(&self, request: &Request<'_>) -> (bool, Reason) {
+    pub(super) fn evaluate(&self, request: &PolicyInput<'_>) -> (bool, Reason) {
         match self {
             Criterion::Accept => (true, Reason::Accept),
             Criterion::Reject => (false, Reason::Reject),
@@ -81,7 +81,7 @@ impl Criterion {
 }
 
 impl Subject {
-    fn evaluate(self, matcher: &StringMatcher, request: &Request<'_>) -> (bool, Reason) {
+    fn evaluate(self, matcher: &StringMatcher, request: &PolicyInput<'_>) -> (bool, Reason) {
         let (passed, failed) = self.reasons();
         match self {
             Subject::HttpMethod => one_of(matcher.matches(request.method), passed, failed),
@@ -125,7 +125,7 @@ fn one_of(holds: bool, passed: Reason, failed: Reason) -> (bool, Reason) {
 /// address and no claims instead, so that there `email: {not: …}` and `claim/…: {exclude: …}` let
 /// in whoever has not signed in.
 fn of_identity(
-    request: &Request<'_>,
+    request: &PolicyInput<'_>,
     holds: impl FnOnce(&Identity) -> bool,
     passed: Reason,
     failed: Reason,
@@ -142,12 +142,12 @@ fn domain(email: &str) -> Option<&str> {
     email.rsplit_once('@').map(|(_, domain)| domain)
 }
 
-fn invalid(certificate: ClientCertificate<'_>) -> (bool, Reason) {
+fn invalid(certificate: ClientCertificateStatus<'_>) -> (bool, Reason) {
     match certificate {
-        ClientCertificate::Unjudged(_) | ClientCertificate::Trusted(_) => {
+        ClientCertificateStatus::Unverified(_) | ClientCertificateStatus::Trusted(_) => {
             (false, Reason::ValidClientCertificate)
         }
-        ClientCertificate::Missing => (true, Reason::ClientCertificateRequired),
-        ClientCertificate::Invalid(_) => (true, Reason::InvalidClientCertificate),
+        ClientCertificateStatus::Missing => (true, Reason::ClientCertificateRequired),
+        ClientCertificateStatus::Invalid(_) => (true, Reason::InvalidClientCertificate),
     }
 }

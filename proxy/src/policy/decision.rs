@@ -51,7 +51,7 @@ impl Tally {
 
 /// What is to be done with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum PolicyOutcome {
     /// It is served.
     Allow,
     /// It is refused (403).
@@ -66,48 +66,48 @@ pub enum Outcome {
 
 /// A decision, with what the log says of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Decision {
+pub struct PolicyDecision {
     /// What is to be done.
-    pub outcome: Outcome,
+    pub outcome: PolicyOutcome,
     /// What the allow rules came to: `allow-why-true` or `allow-why-false`.
     pub allow: RuleResult,
     /// What the deny rules came to: `deny-why-true` or `deny-why-false`.
     pub deny: RuleResult,
 }
 
-impl Decision {
+impl PolicyDecision {
     /// Decides in Pomerium's order (`authorize/check_response.go`). Client certificates come before
     /// sign-in, so that nobody is sent to sign in who would be refused afterwards; and sign-in
     /// before denying, since a deny rule that asks for the user cannot be judged without one.
-    pub(super) fn new(allow: RuleResult, deny: RuleResult) -> Decision {
+    pub(super) fn new(allow: RuleResult, deny: RuleResult) -> PolicyDecision {
         let unauthenticated =
             allow.reasons.union(deny.reasons).contains(Reason::UserUnauthenticated);
         let outcome = if let Some(refusal) = certificate_refusal(deny.reasons) {
             refusal
         } else if unauthenticated {
-            Outcome::NeedsSignIn
+            PolicyOutcome::NeedsSignIn
         } else if deny.value {
-            Outcome::Deny
+            PolicyOutcome::Deny
         } else if allow.value {
-            Outcome::Allow
+            PolicyOutcome::Allow
         } else {
-            certificate_refusal(allow.reasons).unwrap_or(Outcome::Deny)
+            certificate_refusal(allow.reasons).unwrap_or(PolicyOutcome::Deny)
         };
-        Decision { outcome, allow, deny }
+        PolicyDecision { outcome, allow, deny }
     }
 
     /// Whether the request is served.
     pub fn is_allowed(&self) -> bool {
-        self.outcome == Outcome::Allow
+        self.outcome == PolicyOutcome::Allow
     }
 }
 
 /// Judged by the reasons alone, whether or not the result holds.
-fn certificate_refusal(reasons: Reasons) -> Option<Outcome> {
+fn certificate_refusal(reasons: Reasons) -> Option<PolicyOutcome> {
     if reasons.contains(Reason::ClientCertificateRequired) {
-        Some(Outcome::ClientCertificateRequired)
+        Some(PolicyOutcome::ClientCertificateRequired)
     } else if reasons.contains(Reason::InvalidClientCertificate) {
-        Some(Outcome::ClientCertificateInvalid)
+        Some(PolicyOutcome::ClientCertificateInvalid)
     } else {
         None
     }

@@ -18,10 +18,10 @@ mod request;
 mod rule;
 mod spec;
 
-pub use decision::{Decision, Outcome, RuleResult};
+pub use decision::{PolicyDecision, PolicyOutcome, RuleResult};
 pub use parse::{PolicyError, parse, parse_allowed_idp_claims};
 pub use reason::{Reason, Reasons};
-pub use request::{ClientCertificate, Identity, LeafCertificate, Request, SanKind};
+pub use request::{ClientCertificateStatus, Identity, LeafCertificate, PolicyInput, SanKind};
 pub use rule::Rule;
 pub use spec::{AllowedClaim, PolicySpec};
 
@@ -48,10 +48,10 @@ pub struct Needs {
 
 impl Policy {
     /// Decides about a request. Allocates nothing.
-    pub fn evaluate(&self, request: &Request<'_>) -> Decision {
+    pub fn evaluate(&self, request: &PolicyInput<'_>) -> PolicyDecision {
         let any =
             |groups: &[Group]| RuleResult::any(groups.iter().map(|group| group.evaluate(request)));
-        Decision::new(any(&self.allow), any(&self.deny))
+        PolicyDecision::new(any(&self.allow), any(&self.deny))
     }
 
     /// What it looks at.

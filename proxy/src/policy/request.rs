@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 /// The facts of one request.
 #[derive(Clone, Copy)]
-pub struct Request<'a> {
+pub struct PolicyInput<'a> {
     /// As it stands in the request line.
     pub method: &'a str,
     /// Decoded and normalized as it is for routing, without the query.
@@ -17,17 +17,17 @@ pub struct Request<'a> {
     /// Whether this is `OPTIONS` with both `Origin` and `Access-Control-Request-Method`.
     pub is_cors_preflight: bool,
     /// What the client has shown of itself on the connection.
-    pub client_certificate: ClientCertificate<'a>,
+    pub client_certificate: ClientCertificateStatus<'a>,
     /// Who the user is; `None` if nobody is signed in.
     pub identity: Option<&'a Identity>,
 }
 
 /// The client certificate as the route's client CA judges it now.
 #[derive(Clone, Copy)]
-pub enum ClientCertificate<'a> {
+pub enum ClientCertificateStatus<'a> {
     /// No client CA applies to the route, so nothing is asked for or judged. One may be there all
     /// the same, presented for the sake of another route of the host.
-    Unjudged(Option<&'a dyn LeafCertificate>),
+    Unverified(Option<&'a dyn LeafCertificate>),
     /// A client CA applies, and no certificate was presented.
     Missing,
     /// Untrusted, expired, revoked, too deep, of another name or for another purpose.
@@ -36,19 +36,21 @@ pub enum ClientCertificate<'a> {
     Trusted(&'a dyn LeafCertificate),
 }
 
-impl<'a> ClientCertificate<'a> {
+impl<'a> ClientCertificateStatus<'a> {
     /// The presented leaf, whatever it is worth: the peer has proven to hold its key.
     pub(super) fn presented(self) -> Option<&'a dyn LeafCertificate> {
         match self {
-            ClientCertificate::Missing => None,
-            ClientCertificate::Unjudged(leaf) => leaf,
-            ClientCertificate::Invalid(leaf) | ClientCertificate::Trusted(leaf) => Some(leaf),
+            ClientCertificateStatus::Missing => None,
+            ClientCertificateStatus::Unverified(leaf) => leaf,
+            ClientCertificateStatus::Invalid(leaf) | ClientCertificateStatus::Trusted(leaf) => {
+                Some(leaf)
+            }
         }
     }
 
     /// Whether somebody vouches for what the leaf says of its holder.
     pub(super) fn is_trusted(self) -> bool {
-        matches!(self, ClientCertificate::Trusted(_))
+        matches!(self, ClientCertificateStatus::Trusted(_))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rules: criteria under operators, under an action.
 
-use super::{criterion::Criterion, decision::RuleResult, request::Request};
+use super::{criterion::Criterion, decision::RuleResult, request::PolicyInput};
 
 /// One rule, as [`parse()`](super::parse()) made it.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,7 +38,7 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn evaluate(&self, request: &Request<'_>) -> RuleResult {
+    pub(super) fn evaluate(&self, request: &PolicyInput<'_>) -> RuleResult {
         // Inverting turns the value alone: the reasons stay those of the criterion.
         let inverted = matches!(self.operator, Operator::Not | Operator::Nor);
         let results = self.criteria.iter().map(|criterion| {

@@ -22,7 +22,7 @@ fn policy(text: &str) -> Policy {
     Policy::new(&PolicySpec { rules: parse(&yaml(text), "policy").unwrap(), ..Default::default() })
 }
 
-fn decide(text: &str, facts: &Facts) -> Decision {
+fn decide(text: &str, facts: &Facts) -> PolicyDecision {
     facts.with_request(|request| policy(text).evaluate(request))
 }
 

@@ -2,7 +2,7 @@
 
 use portcullis_abi::{Balance, Home, Loads, Reason, place};
 
-use super::{Mode, Rules, board::Without};
+use super::{Mode, SteeringRules, load_table::Without};
 use crate::observe::SteeringOutcome;
 
 /// What is to become of a connection.
@@ -18,7 +18,7 @@ pub enum Choice {
 
 /// A connection, as far as the choice goes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Asked<'a> {
+pub(super) struct PlacementRequest<'a> {
     /// The worker that has it, and counts it among its open ones.
     pub(super) worker: u32,
     /// The name it asks for, in canonical form.
@@ -30,31 +30,31 @@ pub(super) struct Asked<'a> {
 /// Chooses, and says what is to be counted.
 pub(super) fn choose<L: Loads + ?Sized>(
     mode: Mode,
-    rules: &Rules,
-    asked: Asked<'_>,
+    rules: &SteeringRules,
+    request: PlacementRequest<'_>,
     loads: &L,
 ) -> (Choice, Option<SteeringOutcome>) {
-    let entry = asked.name.and_then(|name| rules.names.find(name));
-    let unknown = asked.name.is_some() && entry.is_none();
+    let entry = request.name.and_then(|name| rules.names.find(name));
+    let unknown = request.name.is_some() && entry.is_none();
     if unknown && rules.refuse_unknown {
         return (Choice::Refuse, Some(SteeringOutcome::UnknownRefused));
     }
-    let loads = Without { loads, worker: asked.worker };
+    let loads = Without { loads, worker: request.worker };
     match (mode, entry) {
         (Mode::None, _) => (Choice::Stay, None),
         (Mode::Handoff, Some(entry)) => {
-            let (choice, outcome) = by_bound(&entry.home, rules.balance, asked.worker, &loads);
+            let (choice, outcome) = by_bound(&entry.home, rules.balance, request.worker, &loads);
             (choice, Some(outcome))
         }
         // The kernel has counted it.
         (Mode::Kernel, Some(entry)) => {
-            (after_kernel(&entry.home, rules.balance, asked.worker, &loads), None)
+            (after_kernel(&entry.home, rules.balance, request.worker, &loads), None)
         }
         (Mode::Handoff, None) => {
             let outcome = if unknown { SteeringOutcome::Unknown } else { SteeringOutcome::NoSni };
-            (by_flow(asked, rules.balance, &loads), Some(outcome))
+            (by_flow(request, rules.balance, &loads), Some(outcome))
         }
-        (Mode::Kernel, None) => (by_flow(asked, rules.balance, &loads), None),
+        (Mode::Kernel, None) => (by_flow(request, rules.balance, &loads), None),
     }
 }
 
@@ -75,7 +75,7 @@ fn by_bound(
     (stay_or_hand_to(placed.worker, worker), outcome)
 }
 
-/// The kernel has chosen already, unless it could not read the name or was never asked.
+/// The kernel has chosen already, unless it could not read the name or never ran.
 fn after_kernel(home: &Home, balance: Balance, worker: u32, loads: &impl Loads) -> Choice {
     if !home.allows(worker) || loads.load(worker).is_none() {
         return by_bound(home, balance, worker, loads).0;
@@ -96,12 +96,12 @@ fn halfway(balance: Balance) -> Balance {
 }
 
 /// A connection that belongs nowhere stays, unless this worker is to have no more.
-fn by_flow(asked: Asked<'_>, balance: Balance, loads: &impl Loads) -> Choice {
-    if loads.load(asked.worker).is_some() {
+fn by_flow(request: PlacementRequest<'_>, balance: Balance, loads: &impl Loads) -> Choice {
+    if loads.load(request.worker).is_some() {
         return Choice::Stay;
     }
-    let placed = place(&Home::of_flow(asked.flow), balance, loads);
-    placed.map_or(Choice::Stay, |placed| stay_or_hand_to(placed.worker, asked.worker))
+    let placed = place(&Home::of_flow(request.flow), balance, loads);
+    placed.map_or(Choice::Stay, |placed| stay_or_hand_to(placed.worker, request.worker))
 }
 
 fn stay_or_hand_to(chosen: u32, worker: u32) -> Choice {

@@ -4,26 +4,26 @@
 //! Steering is an optimisation and decides nothing else: certificates and policy are chosen from
 //! the whole hello by whichever worker serves it.
 
-mod board;
 mod choose;
-mod desk;
 mod handoff;
 mod kernel;
 mod load;
+mod load_table;
 mod mode;
-mod names;
+mod name_table;
 mod process;
 mod rules;
 mod spec;
 mod view;
+mod worker_steering;
 
-pub use board::Board;
 pub use choose::Choice;
-pub use desk::{Desk, Queue};
 pub use handoff::{Inbox, Mailboxes};
 pub use kernel::{Kernel, KernelError};
+pub use load_table::LoadTable;
 pub use mode::{Mode, ModeError};
-pub use names::{Entry, Names};
+pub use name_table::{NameEntry, NameTable};
 pub use process::{DrainError, Steering};
-pub use rules::{NoSuchWorker, Rules};
+pub use rules::{NoSuchWorker, SteeringRules};
 pub use spec::{ModeChoice, Pin, SteeringSpec};
+pub use worker_steering::{Queue, WorkerSteering};

@@ -12,16 +12,19 @@ use std::{
 use arc_swap::ArcSwap;
 use portcullis_abi::{SteeringSettings, Verdict};
 
-use super::{Board, Kernel, KernelError, Mode, ModeChoice, ModeError, Rules, kernel, mode::decide};
+use super::{
+    Kernel, KernelError, LoadTable, Mode, ModeChoice, ModeError, SteeringRules, kernel,
+    mode::decide,
+};
 
 /// The mode that runs, the table of loads, and the rules in use.
 pub struct Steering {
     mode: Mode,
     reason: String,
-    board: Board,
+    load_table: LoadTable,
     /// Workers that an operator has taken out.
     drained: Box<[AtomicBool]>,
-    rules: ArcSwap<Rules>,
+    rules: ArcSwap<SteeringRules>,
     /// For the control thread alone.
     kernel: Mutex<Option<Kernel>>,
 }
@@ -33,21 +36,21 @@ impl Steering {
         choice: ModeChoice,
         groups: &[Vec<BorrowedFd<'_>>],
         workers: usize,
-        rules: Arc<Rules>,
+        rules: Arc<SteeringRules>,
     ) -> Result<Steering, ModeError> {
         let attach = || Kernel::attach(groups, rules.settings(), &rules.names.keys());
         let decided = decide(choice, workers, attach)?;
-        let board = match &decided.kernel {
-            Some(kernel) => Board::over(kernel.slots()),
+        let load_table = match &decided.kernel {
+            Some(kernel) => LoadTable::over(kernel.slots()),
             None => {
                 kernel::detach(groups);
-                Board::new(workers)
+                LoadTable::new(workers)
             }
         };
         Ok(Steering {
             mode: decided.mode,
             reason: decided.reason,
-            board,
+            load_table,
             drained: (0..workers).map(|_| AtomicBool::new(false)).collect(),
             rules: ArcSwap::new(rules),
             kernel: Mutex::new(decided.kernel),
@@ -65,12 +68,12 @@ impl Steering {
     }
 
     /// The table of loads.
-    pub fn board(&self) -> &Board {
-        &self.board
+    pub fn load_table(&self) -> &LoadTable {
+        &self.load_table
     }
 
     /// The rules in use.
-    pub fn rules(&self) -> Arc<Rules> {
+    pub fn rules(&self) -> Arc<SteeringRules> {
         self.rules.load_full()
     }
 
@@ -78,7 +81,7 @@ impl Steering {
     ///
     /// Fails where the kernel's tables cannot be changed; workers then still go by the new rules,
     /// and hand on what the kernel sends by the old ones.
-    pub fn set_rules(&self, rules: Arc<Rules>) -> Result<(), KernelError> {
+    pub fn set_rules(&self, rules: Arc<SteeringRules>) -> Result<(), KernelError> {
         self.rules.store(Arc::clone(&rules));
         match &mut *self.kernel.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(kernel) => {
@@ -113,7 +116,7 @@ impl Steering {
         }
         flag.store(drained, Relaxed);
         // Taken in again, the worker says itself that it takes connections.
-        if drained && let Some(slot) = self.board.slot(worker) {
+        if drained && let Some(slot) = self.load_table.slot(worker) {
             slot.set_available(false);
         }
         Ok(())
@@ -143,11 +146,11 @@ impl Steering {
 
 impl fmt::Debug for Steering {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Steering { mode, reason, board, .. } = self;
+        let Steering { mode, reason, load_table, .. } = self;
         f.debug_struct("Steering")
             .field("mode", mode)
             .field("reason", reason)
-            .field("board", board)
+            .field("load_table", load_table)
             .finish_non_exhaustive()
     }
 }

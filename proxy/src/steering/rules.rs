@@ -2,13 +2,13 @@
 
 use portcullis_abi::{Balance, SteeringSettings};
 
-use super::{Names, SteeringSpec};
+use super::{NameTable, SteeringSpec};
 
 /// Where names belong and how unevenly workers may be loaded. Part of a snapshot.
 #[derive(Debug)]
-pub struct Rules {
+pub struct SteeringRules {
     /// The names there are.
-    pub names: Names,
+    pub names: NameTable,
     /// The bound.
     pub balance: Balance,
     /// Close connections that ask for a name that there is not.
@@ -26,16 +26,16 @@ pub struct NoSuchWorker {
     workers: u32,
 }
 
-impl Rules {
+impl SteeringRules {
     /// For so many workers as run.
-    pub fn new(spec: &SteeringSpec, workers: u32) -> Result<Rules, NoSuchWorker> {
+    pub fn new(spec: &SteeringSpec, workers: u32) -> Result<SteeringRules, NoSuchWorker> {
         for pin in &spec.pins {
             if let Some(worker) = pin.workers.iter().find(|worker| **worker >= workers) {
                 return Err(NoSuchWorker { host: pin.host.clone(), worker: *worker, workers });
             }
         }
-        Ok(Rules {
-            names: Names::new(spec.hosts.iter().map(|host| &**host), &spec.pins),
+        Ok(SteeringRules {
+            names: NameTable::new(spec.hosts.iter().map(|host| &**host), &spec.pins),
             balance: Balance { workers, max_load_percent: spec.max_load_percent },
             refuse_unknown: spec.refuse_unknown,
         })

@@ -2,7 +2,7 @@
 
 use portcullis_abi::{Home, HostName, Placed, Reason, Verdict, place};
 
-use super::{Entry, Mode, Rules, Steering};
+use super::{Mode, NameEntry, Steering, SteeringRules};
 use crate::observe::{
     HostView, KernelCounts, PlaceView, SegmentOutcome, SteeringOutcome, SteeringSource,
     SteeringView, WorkerLoad,
@@ -20,7 +20,7 @@ impl SteeringSource for Steering {
     }
 
     fn loads(&self) -> Vec<WorkerLoad> {
-        let slots = self.board().iter().zip(0..self.workers());
+        let slots = self.load_table().iter().zip(0..self.workers());
         slots
             .map(|(slot, worker)| WorkerLoad {
                 load: slot.carried(),
@@ -86,7 +86,7 @@ impl Steering {
         Some(view)
     }
 
-    fn explain_entry(&self, entry: &Entry, rules: &Rules, view: &mut HostView) {
+    fn explain_entry(&self, entry: &NameEntry, rules: &SteeringRules, view: &mut HostView) {
         view.pattern = Some(entry.pattern.to_string());
         view.pinned = entry.pinned.as_deref().map(<[u32]>::to_vec);
         if self.mode() == Mode::None {
@@ -94,7 +94,7 @@ impl Steering {
             return;
         }
         view.order = self.order(&entry.home);
-        let placed = place(&entry.home, rules.balance, &**self.board());
+        let placed = place(&entry.home, rules.balance, &**self.load_table());
         view.worker = placed.map(|placed| placed.worker);
         view.reason = reason(placed).to_owned();
     }
@@ -104,7 +104,7 @@ impl Steering {
             (0..self.workers()).filter(|worker| home.allows(*worker)).collect();
         workers.sort_by_key(|worker| std::cmp::Reverse(home.preference(*worker)));
         let view = |worker| {
-            let slot = self.board().slot(worker)?;
+            let slot = self.load_table().slot(worker)?;
             let available = slot.current().is_some();
             Some(PlaceView { worker, load: slot.carried(), available })
         };

@@ -151,7 +151,11 @@ impl Worker {
         let snapshot = spec.snapshot.borrow_and_update().clone();
         let upstreams = Upstreams::new(Rc::clone(&observer));
         let http = http::Context::new(upstreams, Rc::clone(&observer), Arc::clone(&snapshot.site));
-        let desk = Rc::new(conn::Desk::new(spec.steering, spec.mailboxes, Rc::clone(&observer)));
+        let desk = Rc::new(conn::ConnectionSteering::new(
+            spec.steering,
+            spec.mailboxes,
+            Rc::clone(&observer),
+        ));
         let front = Arc::clone(&snapshot.front);
         let context = conn::Context::new(front, Rc::new(http), observer, desk);
         Worker {

@@ -11,7 +11,7 @@ use crate::{
     conn::{Accepted, Permit},
     listener::{ListenSpec, Service},
     observe::{LogSpec, Metrics, RouteMetrics},
-    steering::{ModeChoice, Rules, SteeringSpec},
+    steering::{ModeChoice, SteeringRules, SteeringSpec},
 };
 
 /// One worker's place, as the control thread has it, and what its worker is given.
@@ -37,7 +37,7 @@ impl Place {
         let listener = listeners.remove(0);
         listener.listen().unwrap();
         let address = socket2::SockRef::from(&listener.socket).local_addr().unwrap();
-        let rules = Arc::new(Rules::new(&SteeringSpec::default(), 2).unwrap());
+        let rules = Arc::new(SteeringRules::new(&SteeringSpec::default(), 2).unwrap());
         let steering = Steering::start(ModeChoice::Handoff, &[], 2, Arc::clone(&rules)).unwrap();
         let front = conn::Front { tls: None, settings: connections(), steering: rules };
         let site =
@@ -93,7 +93,11 @@ impl Place {
             hello: None,
         };
         let observer = Rc::new(WorkerObserver::detached(0));
-        let other = conn::Desk::new(Arc::clone(&self.steering), self.mailboxes.clone(), observer);
+        let other = conn::ConnectionSteering::new(
+            Arc::clone(&self.steering),
+            self.mailboxes.clone(),
+            observer,
+        );
         other.hand_to(ID as u32, accepted).expect("a queue that takes it");
         client
     }

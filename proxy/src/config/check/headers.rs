@@ -4,11 +4,11 @@ use http::{HeaderName, HeaderValue};
 
 use super::super::section::Section;
 use crate::{
+    did_you_mean::did_you_mean,
     http::{
         CertificateField, HeaderPrefixRewrite, HeaderRules, HeaderTemplate, ResponseHeaderRules,
         TemplatePart,
     },
-    nearest::nearest,
 };
 
 /// Pomerium's key for "set none at all".
@@ -218,7 +218,7 @@ fn resolve(name: &str) -> Option<TemplatePart> {
 /// forwarded to.
 fn unknown(section: &Section<'_>, key: &str, name: &str) {
     let known = CERTIFICATE.iter().map(|(known, _)| *known).chain(SIGN_IN);
-    let hint = match nearest(name, known) {
+    let hint = match did_you_mean(name, known) {
         Some(near) => format!("`{near}`?"),
         None => "`$$` stands for a `$`".to_owned(),
     };

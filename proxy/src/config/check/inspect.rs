@@ -10,7 +10,7 @@ use super::super::{
     places::join,
     section::Section,
 };
-use crate::nearest::nearest;
+use crate::did_you_mean::did_you_mean;
 
 /// Looks at every key of the document; `strict` makes unknown ones errors.
 pub(super) fn inspect(root: &Section<'_>, strict: bool) {
@@ -79,7 +79,7 @@ impl Inspection<'_, '_> {
 
     fn unknown(&self, key_path: &str) {
         let (parent, name) = key_path.rsplit_once('.').unwrap_or(("", key_path));
-        let near = nearest(name, keys::names_below(parent));
+        let near = did_you_mean(name, keys::names_below(parent));
         let hint = near.map(|known| format!("`{known}`?"));
         let severity = match self.strict || must_be_known(key_path, near) {
             true => Severity::Error,
@@ -140,8 +140,8 @@ mod tests {
 
     #[test]
     fn only_a_plausible_slip_is_suggested() {
-        assert_eq!(nearest("rotues", keys::names_below("")), Some("routes"));
-        assert_eq!(nearest("to_address", keys::names_below("")), None);
-        assert_eq!(nearest("form", keys::names_below("routes[3]")), Some("from"));
+        assert_eq!(did_you_mean("rotues", keys::names_below("")), Some("routes"));
+        assert_eq!(did_you_mean("to_address", keys::names_below("")), None);
+        assert_eq!(did_you_mean("form", keys::names_below("routes[3]")), Some("from"));
     }
 }

@@ -13,24 +13,24 @@ fn route(keys: &str) -> Route {
 
 #[test]
 fn only_the_public_key_lets_anybody_in() {
-    assert_eq!(outcome(&route("to: http://b")), policy::Outcome::Deny);
+    assert_eq!(outcome(&route("to: http://b")), policy::PolicyOutcome::Deny);
     let public = |value| {
         outcome(&route(&format!("to: http://b\nallow_public_unauthenticated_access: {value}")))
     };
-    assert_eq!(public("true"), policy::Outcome::Allow);
-    assert_eq!(public("false"), policy::Outcome::Deny);
+    assert_eq!(public("true"), policy::PolicyOutcome::Allow);
+    assert_eq!(public("false"), policy::PolicyOutcome::Deny);
 }
 
 /// What becomes of `GET /` from somebody of whom nothing is known.
-fn outcome(route: &Route) -> policy::Outcome {
-    let request = policy::Request {
+fn outcome(route: &Route) -> policy::PolicyOutcome {
+    let request = policy::PolicyInput {
         method: "GET",
         path: "/",
         source_ip: [192, 0, 2, 1].into(),
         is_cors_preflight: false,
         client_certificate: match &route.http.client_trust {
-            Some(_) => policy::ClientCertificate::Missing,
-            None => policy::ClientCertificate::Unjudged(None),
+            Some(_) => policy::ClientCertificateStatus::Missing,
+            None => policy::ClientCertificateStatus::Unverified(None),
         },
         identity: None,
     };
@@ -39,7 +39,7 @@ fn outcome(route: &Route) -> policy::Outcome {
 
 #[test]
 fn every_key_that_grants_access_becomes_a_policy() {
-    use policy::Outcome::{Allow, Deny, NeedsSignIn};
+    use policy::PolicyOutcome::{Allow, Deny, NeedsSignIn};
     for (keys, expected) in [
         ("policy: {allow: {and: [{http_method: GET}]}}", Allow),
         ("policy: [{allow: {and: [{http_method: POST}]}}]", Deny),
@@ -57,7 +57,7 @@ fn every_key_that_grants_access_becomes_a_policy() {
 
 #[test]
 fn enforcement_adds_its_rule_where_a_ca_is_in_force() {
-    use policy::Outcome::{Allow, ClientCertificateRequired};
+    use policy::PolicyOutcome::{Allow, ClientCertificateRequired};
     let outcome = |global: &str, of_route: &str| {
         let yaml = format!(
             "{global}\nroutes: [{{from: https://a, to: http://b, \

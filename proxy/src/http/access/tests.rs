@@ -139,11 +139,11 @@ impl Bench {
     }
 
     /// Gives the status of a refusal, or 200, and the decision.
-    fn ask(&self, url: &str) -> (u16, Option<Decision>) {
+    fn ask(&self, url: &str) -> (u16, Option<PolicyDecision>) {
         self.send(Request::get(url))
     }
 
-    fn send(&self, request: http::request::Builder) -> (u16, Option<Decision>) {
+    fn send(&self, request: http::request::Builder) -> (u16, Option<PolicyDecision>) {
         self.with_admitted(request, |admitted, decision| {
             let refused = |failure: Failure| failure.verdict().status.as_u16();
             (admitted.map_or_else(refused, |_| 200), decision)
@@ -160,7 +160,7 @@ impl Bench {
     fn with_admitted<T>(
         &self,
         request: http::request::Builder,
-        look: impl FnOnce(Result<Option<Presented<'_>>, Failure>, Option<Decision>) -> T,
+        look: impl FnOnce(Result<Option<Presented<'_>>, Failure>, Option<PolicyDecision>) -> T,
     ) -> T {
         let request = request.version(Version::HTTP_2).body(()).unwrap();
         let (mut parts, ()) = request.into_parts();

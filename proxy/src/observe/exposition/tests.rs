@@ -8,7 +8,7 @@ use crate::observe::{
     CertificateFacts, CertificateUsage, ConfigFacts, CrlFacts, HandshakeResult, KernelCounts,
     Metrics, RouteFacts, SegmentOutcome, SteeringOutcome, SteeringSource, SteeringView, TlsVersion,
     UpstreamFailure, WorkerLoad,
-    names::{self, Kind},
+    names::{self, MetricKind},
 };
 
 /// One line of values: name, labels in order, value.
@@ -200,7 +200,7 @@ fn every_series_has_the_labels_that_the_table_names() {
 
 fn table_entry(sample: &str) -> (names::Metric, Option<&'static str>) {
     for metric in names::ALL {
-        if metric.kind != Kind::Histogram && metric.name == sample {
+        if metric.kind != MetricKind::Histogram && metric.name == sample {
             return (*metric, None);
         }
         match sample.strip_prefix(metric.name) {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_yaml::Value;
 
-use crate::nearest::nearest;
+use crate::did_you_mean::did_you_mean;
 
 /// A mistake in a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,7 +122,7 @@ impl Errors {
         name: &str,
         known: &[&'static str],
     ) {
-        let hint = match nearest(name, known.iter().copied()) {
+        let hint = match did_you_mean(name, known.iter().copied()) {
             Some(near) => format!("`{near}`?"),
             None => format!("one of {}", known.join(", ")),
         };

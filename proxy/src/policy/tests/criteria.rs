@@ -76,7 +76,7 @@ fn nobody_signed_in_meets_no_condition_about_the_user_not_even_a_negative_one() 
         "claim/groups: {exclude: contractors}",
     ] {
         let decision = decide(&format!("allow: {{or: [{{{text}}}]}}"), &Facts::default());
-        assert_eq!(decision.outcome, Outcome::NeedsSignIn, "{text}");
+        assert_eq!(decision.outcome, PolicyOutcome::NeedsSignIn, "{text}");
         assert!(!decision.allow.value, "{text}");
     }
 }
@@ -250,9 +250,10 @@ fn fingerprints_and_key_hashes_match_in_every_form() {
 
 #[test]
 fn a_pinned_certificate_matches_without_a_trusted_chain() {
-    for facts in
-        [presenting(Certificate::Invalid(leaf())), presenting(Certificate::Unjudged(Some(leaf())))]
-    {
+    for facts in [
+        presenting(Certificate::Invalid(leaf())),
+        presenting(Certificate::Unverified(Some(leaf()))),
+    ] {
         assert!(certificate_matches(&format!("{{fingerprint: {FINGERPRINT}}}"), &facts));
         assert!(certificate_matches(&format!("{{spki_hash: {SPKI_HASH}}}"), &facts));
     }
@@ -260,9 +261,10 @@ fn a_pinned_certificate_matches_without_a_trusted_chain() {
 
 #[test]
 fn names_of_an_untrusted_certificate_never_match() {
-    for facts in
-        [presenting(Certificate::Invalid(leaf())), presenting(Certificate::Unjudged(Some(leaf())))]
-    {
+    for facts in [
+        presenting(Certificate::Invalid(leaf())),
+        presenting(Certificate::Unverified(Some(leaf()))),
+    ] {
         for matcher in [
             "{san_email: ann@example.com}",
             "{san_dns: {not_in: []}}",
@@ -328,8 +330,8 @@ fn without_names_only_not_in_holds() {
 fn invalid_client_certificate_tells_a_missing_one_from_a_bad_one() {
     let text = "invalid_client_certificate: 1";
     for (certificate, expected) in [
-        (Certificate::Unjudged(None), "false valid-client-certificate"),
-        (Certificate::Unjudged(Some(leaf())), "false valid-client-certificate"),
+        (Certificate::Unverified(None), "false valid-client-certificate"),
+        (Certificate::Unverified(Some(leaf())), "false valid-client-certificate"),
         (Certificate::Trusted(leaf()), "false valid-client-certificate"),
         (Certificate::Missing, "true client-certificate-required"),
         (Certificate::Invalid(leaf()), "true invalid-client-certificate"),

@@ -19,9 +19,9 @@ fn trusted() -> Facts {
 #[test]
 fn a_client_certificate_is_refused_before_anybody_is_sent_to_sign_in() {
     let text = format!("[{{{DENY_INVALID}}}, {{allow: {{or: [{{email: a@x}}]}}}}]");
-    assert_eq!(decide(&text, &missing()).outcome, Outcome::ClientCertificateRequired);
-    assert_eq!(decide(&text, &invalid()).outcome, Outcome::ClientCertificateInvalid);
-    assert_eq!(decide(&text, &trusted()).outcome, Outcome::NeedsSignIn);
+    assert_eq!(decide(&text, &missing()).outcome, PolicyOutcome::ClientCertificateRequired);
+    assert_eq!(decide(&text, &invalid()).outcome, PolicyOutcome::ClientCertificateInvalid);
+    assert_eq!(decide(&text, &trusted()).outcome, PolicyOutcome::NeedsSignIn);
 }
 
 #[test]
@@ -29,8 +29,8 @@ fn a_certificate_reason_of_a_deny_rule_counts_even_if_the_rule_does_not_hold() {
     let text = "{allow: {or: [{accept: 1}]}, deny: {not: [{invalid_client_certificate: 1}]}}";
     let decision = decide(text, &invalid());
     assert_eq!(show(decision.deny), "false invalid-client-certificate");
-    assert_eq!(decision.outcome, Outcome::ClientCertificateInvalid);
-    assert_eq!(decide(text, &trusted()).outcome, Outcome::Deny);
+    assert_eq!(decision.outcome, PolicyOutcome::ClientCertificateInvalid);
+    assert_eq!(decide(text, &trusted()).outcome, PolicyOutcome::Deny);
 }
 
 #[test]
@@ -39,15 +39,15 @@ fn a_certificate_reason_that_another_criterion_outweighs_does_not_count() {
                 deny: {and: [{invalid_client_certificate: 1}, {source_ip: 1.1.1.1}]}}";
     let decision = decide(text, &missing());
     assert_eq!(show(decision.deny), "false source-ip-unauthorized");
-    assert_eq!(decision.outcome, Outcome::Allow);
+    assert_eq!(decision.outcome, PolicyOutcome::Allow);
 }
 
 #[test]
 fn a_certificate_that_an_allow_rule_misses_is_said_to_be_missing() {
     let text = "allow: {not: [{invalid_client_certificate: 1}]}";
-    assert_eq!(decide(text, &missing()).outcome, Outcome::ClientCertificateRequired);
-    assert_eq!(decide(text, &invalid()).outcome, Outcome::ClientCertificateInvalid);
-    assert_eq!(decide(text, &trusted()).outcome, Outcome::Allow);
+    assert_eq!(decide(text, &missing()).outcome, PolicyOutcome::ClientCertificateRequired);
+    assert_eq!(decide(text, &invalid()).outcome, PolicyOutcome::ClientCertificateInvalid);
+    assert_eq!(decide(text, &trusted()).outcome, PolicyOutcome::Allow);
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn a_trusted_certificate_that_no_rule_asks_for_is_refused_without_blaming_it() {
         "[{{{DENY_INVALID}}}, {{allow: {{or: [{{client_certificate: {{san_dns: a}}}}]}}}}]"
     );
     let decision = decide(&text, &trusted());
-    assert_eq!(decision.outcome, Outcome::Deny);
+    assert_eq!(decision.outcome, PolicyOutcome::Deny);
     assert_eq!(show(decision.allow), "false client-certificate-unauthorized");
     assert_eq!(show(decision.deny), "false valid-client-certificate");
 }
@@ -66,36 +66,39 @@ fn a_certificate_alone_can_authorize() {
     let fingerprint = "00".repeat(32);
     let leaf = Leaf { fingerprint: fingerprint.clone(), ..Leaf::default() };
     let text = format!("allow: {{or: [{{client_certificate: {{fingerprint: '{fingerprint}'}}}}]}}");
-    assert_eq!(decide(&text, &presenting(Certificate::Trusted(leaf))).outcome, Outcome::Allow);
+    assert_eq!(
+        decide(&text, &presenting(Certificate::Trusted(leaf))).outcome,
+        PolicyOutcome::Allow
+    );
 }
 
 #[test]
 fn a_failing_alternative_about_the_user_asks_for_sign_in() {
     let text = "allow: {or: [{source_ip: 1.1.1.1}, {email: a@x}]}";
-    assert_eq!(decide(text, &Facts::default()).outcome, Outcome::NeedsSignIn);
-    assert_eq!(decide(text, &of_user("u", "a@x")).outcome, Outcome::Allow);
-    assert_eq!(decide(text, &of_user("u", "b@x")).outcome, Outcome::Deny);
+    assert_eq!(decide(text, &Facts::default()).outcome, PolicyOutcome::NeedsSignIn);
+    assert_eq!(decide(text, &of_user("u", "a@x")).outcome, PolicyOutcome::Allow);
+    assert_eq!(decide(text, &of_user("u", "b@x")).outcome, PolicyOutcome::Deny);
 }
 
 #[test]
 fn an_alternative_that_holds_makes_sign_in_needless() {
     let text = "allow: {or: [{source_ip: 10.0.0.0/8}, {email: a@x}]}";
-    assert_eq!(decide(text, &Facts::default()).outcome, Outcome::Allow);
+    assert_eq!(decide(text, &Facts::default()).outcome, PolicyOutcome::Allow);
 }
 
 #[test]
 fn a_deny_rule_about_the_user_asks_for_sign_in_though_everybody_is_allowed() {
     let text = "{allow: {or: [{accept: 1}]}, deny: {or: [{email: a@x}]}}";
-    assert_eq!(decide(text, &Facts::default()).outcome, Outcome::NeedsSignIn);
-    assert_eq!(decide(text, &of_user("u", "a@x")).outcome, Outcome::Deny);
-    assert_eq!(decide(text, &of_user("u", "b@x")).outcome, Outcome::Allow);
+    assert_eq!(decide(text, &Facts::default()).outcome, PolicyOutcome::NeedsSignIn);
+    assert_eq!(decide(text, &of_user("u", "a@x")).outcome, PolicyOutcome::Deny);
+    assert_eq!(decide(text, &of_user("u", "b@x")).outcome, PolicyOutcome::Allow);
 }
 
 #[test]
 fn sign_in_is_asked_for_though_a_deny_rule_holds() {
     let text = "{allow: {or: [{email: a@x}]}, deny: {or: [{source_ip: 10.0.0.0/8}]}}";
-    assert_eq!(decide(text, &Facts::default()).outcome, Outcome::NeedsSignIn);
-    assert_eq!(decide(text, &of_user("u", "a@x")).outcome, Outcome::Deny);
+    assert_eq!(decide(text, &Facts::default()).outcome, PolicyOutcome::NeedsSignIn);
+    assert_eq!(decide(text, &of_user("u", "a@x")).outcome, PolicyOutcome::Deny);
 }
 
 #[test]
@@ -103,8 +106,8 @@ fn an_inverted_criterion_keeps_its_reason_and_so_asks_for_sign_in() {
     let text = "allow: {not: [{email: a@x}]}";
     let decision = decide(text, &Facts::default());
     assert_eq!(show(decision.allow), "true user-unauthenticated");
-    assert_eq!(decision.outcome, Outcome::NeedsSignIn);
-    assert_eq!(decide(text, &of_user("u", "b@x")).outcome, Outcome::Allow);
+    assert_eq!(decision.outcome, PolicyOutcome::NeedsSignIn);
+    assert_eq!(decide(text, &of_user("u", "b@x")).outcome, PolicyOutcome::Allow);
 }
 
 #[test]
@@ -163,8 +166,8 @@ fn a_certificate_is_hashed_only_where_a_criterion_asks_for_the_hash() {
     let leaf = Counting::default();
     let evaluate = |text: &str| {
         Facts::default().with_request(|request| {
-            let client_certificate = ClientCertificate::Trusted(&leaf);
-            policy(text).evaluate(&Request { client_certificate, ..*request })
+            let client_certificate = ClientCertificateStatus::Trusted(&leaf);
+            policy(text).evaluate(&PolicyInput { client_certificate, ..*request })
         })
     };
     evaluate(text);

@@ -6,8 +6,8 @@ use std::{collections::BTreeSet, net::IpAddr};
 use serde_yaml::Value;
 
 use super::{
-    ClientCertificate, Identity, LeafCertificate, Outcome, Policy, PolicySpec, Request, SanKind,
-    parse,
+    ClientCertificateStatus, Identity, LeafCertificate, Policy, PolicyInput, PolicyOutcome,
+    PolicySpec, SanKind, parse,
 };
 
 /// A request as texts.
@@ -23,7 +23,7 @@ pub(crate) struct Facts {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Certificate {
-    Unjudged(Option<Leaf>),
+    Unverified(Option<Leaf>),
     Missing,
     Invalid(Leaf),
     Trusted(Leaf),
@@ -47,7 +47,7 @@ impl Default for Facts {
             path: "/".to_owned(),
             source_ip: "10.0.0.1".to_owned(),
             cors_preflight: false,
-            certificate: Certificate::Unjudged(None),
+            certificate: Certificate::Unverified(None),
             identity: None,
         }
     }
@@ -75,19 +75,19 @@ impl LeafCertificate for Leaf {
 
 impl Facts {
     /// Calls with the request that these facts make.
-    pub(crate) fn with_request<T>(&self, use_it: impl FnOnce(&Request<'_>) -> T) -> T {
-        use_it(&Request {
+    pub(crate) fn with_request<T>(&self, use_it: impl FnOnce(&PolicyInput<'_>) -> T) -> T {
+        use_it(&PolicyInput {
             method: &self.method,
             path: &self.path,
             source_ip: self.source_ip.parse().expect("an address"),
             is_cors_preflight: self.cors_preflight,
             client_certificate: match &self.certificate {
-                Certificate::Unjudged(leaf) => {
-                    ClientCertificate::Unjudged(leaf.as_ref().map(|leaf| leaf as _))
+                Certificate::Unverified(leaf) => {
+                    ClientCertificateStatus::Unverified(leaf.as_ref().map(|leaf| leaf as _))
                 }
-                Certificate::Missing => ClientCertificate::Missing,
-                Certificate::Invalid(leaf) => ClientCertificate::Invalid(leaf),
-                Certificate::Trusted(leaf) => ClientCertificate::Trusted(leaf),
+                Certificate::Missing => ClientCertificateStatus::Missing,
+                Certificate::Invalid(leaf) => ClientCertificateStatus::Invalid(leaf),
+                Certificate::Trusted(leaf) => ClientCertificateStatus::Trusted(leaf),
             },
             identity: self.identity.as_ref(),
         })
@@ -149,7 +149,7 @@ fn samples() -> Vec<Facts> {
         Facts { identity: Some(ann.clone()), ..posting.clone() },
         Facts { certificate: Certificate::Trusted(leaf.clone()), ..posting },
         Facts { certificate: Certificate::Invalid(leaf.clone()), ..Facts::default() },
-        Facts { certificate: Certificate::Unjudged(Some(leaf)), ..Facts::default() },
+        Facts { certificate: Certificate::Unverified(Some(leaf)), ..Facts::default() },
         Facts { certificate: Certificate::Missing, identity: Some(ann), ..Facts::default() },
         Facts { source_ip: "2001:db8::1".into(), cors_preflight: true, ..Facts::default() },
         Facts { source_ip: "::ffff:192.168.1.1".into(), ..Facts::default() },
@@ -197,12 +197,12 @@ fn reasons_of(results: Vec<Pair>, value: bool) -> BTreeSet<String> {
     results.into_iter().filter(|result| result.0 == value).flat_map(|result| result.1).collect()
 }
 
-fn outcome(allow: &Pair, deny: &Pair) -> Outcome {
+fn outcome(allow: &Pair, deny: &Pair) -> PolicyOutcome {
     let certificate = |reasons: &BTreeSet<String>| {
         if reasons.contains("client-certificate-required") {
-            Some(Outcome::ClientCertificateRequired)
+            Some(PolicyOutcome::ClientCertificateRequired)
         } else if reasons.contains("invalid-client-certificate") {
-            Some(Outcome::ClientCertificateInvalid)
+            Some(PolicyOutcome::ClientCertificateInvalid)
         } else {
             None
         }
@@ -211,15 +211,15 @@ fn outcome(allow: &Pair, deny: &Pair) -> Outcome {
         return refusal;
     }
     if allow.1.contains("user-unauthenticated") || deny.1.contains("user-unauthenticated") {
-        return Outcome::NeedsSignIn;
+        return PolicyOutcome::NeedsSignIn;
     }
     if deny.0 {
-        return Outcome::Deny;
+        return PolicyOutcome::Deny;
     }
     if allow.0 {
-        return Outcome::Allow;
+        return PolicyOutcome::Allow;
     }
-    certificate(&allow.1).unwrap_or(Outcome::Deny)
+    certificate(&allow.1).unwrap_or(PolicyOutcome::Deny)
 }
 
 fn criterion(document: &Value, facts: &Facts) -> Pair {
@@ -361,9 +361,9 @@ fn match_list(values: &[serde_json::Value], data: &Value) -> bool {
 
 fn match_certificate(certificate: &Certificate, data: &Value) -> bool {
     let (leaf, trusted) = match certificate {
-        Certificate::Unjudged(Some(leaf)) | Certificate::Invalid(leaf) => (leaf, false),
+        Certificate::Unverified(Some(leaf)) | Certificate::Invalid(leaf) => (leaf, false),
         Certificate::Trusted(leaf) => (leaf, true),
-        Certificate::Unjudged(None) | Certificate::Missing => return false,
+        Certificate::Unverified(None) | Certificate::Missing => return false,
     };
     let conditions = data.as_mapping().expect("a mapping");
     let names = |names: &[Box<str>]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();

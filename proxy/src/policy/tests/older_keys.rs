@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn outcome(spec: &PolicySpec, facts: &Facts) -> Outcome {
+fn outcome(spec: &PolicySpec, facts: &Facts) -> PolicyOutcome {
     facts.with_request(|request| Policy::new(spec).evaluate(request)).outcome
 }
 
@@ -16,13 +16,13 @@ fn rules(text: &str) -> Vec<Rule> {
 
 #[test]
 fn a_route_that_says_nothing_allows_nobody() {
-    assert_eq!(outcome(&PolicySpec::default(), &of_user("u", "a@x")), Outcome::Deny);
+    assert_eq!(outcome(&PolicySpec::default(), &of_user("u", "a@x")), PolicyOutcome::Deny);
 }
 
 #[test]
 fn a_public_route_allows_everybody_and_looks_at_nothing() {
     let spec = PolicySpec { allow_public_unauthenticated_access: true, ..Default::default() };
-    assert_eq!(outcome(&spec, &Facts::default()), Outcome::Allow);
+    assert_eq!(outcome(&spec, &Facts::default()), PolicyOutcome::Allow);
     assert_eq!(Policy::new(&spec).needs(), Needs::default());
 }
 
@@ -30,23 +30,23 @@ fn a_public_route_allows_everybody_and_looks_at_nothing() {
 fn cors_allow_preflight_allows_preflights_alone() {
     let spec = PolicySpec { cors_allow_preflight: true, ..Default::default() };
     let preflight = Facts { cors_preflight: true, ..Facts::default() };
-    assert_eq!(outcome(&spec, &preflight), Outcome::Allow);
-    assert_eq!(outcome(&spec, &Facts::default()), Outcome::Deny);
+    assert_eq!(outcome(&spec, &preflight), PolicyOutcome::Allow);
+    assert_eq!(outcome(&spec, &Facts::default()), PolicyOutcome::Deny);
 }
 
 #[test]
 fn any_authenticated_user_has_to_be_signed_in() {
     let spec = PolicySpec { allow_any_authenticated_user: true, ..Default::default() };
-    assert_eq!(outcome(&spec, &of_user("u", "")), Outcome::Allow);
-    assert_eq!(outcome(&spec, &Facts::default()), Outcome::NeedsSignIn);
+    assert_eq!(outcome(&spec, &of_user("u", "")), PolicyOutcome::Allow);
+    assert_eq!(outcome(&spec, &Facts::default()), PolicyOutcome::NeedsSignIn);
 }
 
 #[test]
 fn allowed_users_are_named_by_their_id_or_their_address() {
     let spec = PolicySpec { allowed_users: texts(&["u1", "ann@x"]), ..Default::default() };
-    assert_eq!(outcome(&spec, &of_user("u1", "bob@x")), Outcome::Allow);
-    assert_eq!(outcome(&spec, &of_user("u2", "ann@x")), Outcome::Allow);
-    assert_eq!(outcome(&spec, &of_user("u2", "bob@x")), Outcome::Deny);
+    assert_eq!(outcome(&spec, &of_user("u1", "bob@x")), PolicyOutcome::Allow);
+    assert_eq!(outcome(&spec, &of_user("u2", "ann@x")), PolicyOutcome::Allow);
+    assert_eq!(outcome(&spec, &of_user("u2", "bob@x")), PolicyOutcome::Deny);
 }
 
 #[test]
@@ -80,8 +80,8 @@ fn a_user_who_is_not_allowed_is_told_apart_from_one_who_is_with_pomeriums_reason
 #[test]
 fn allowed_domains_are_compared_whole() {
     let spec = PolicySpec { allowed_domains: texts(&["example.com"]), ..Default::default() };
-    assert_eq!(outcome(&spec, &of_user("u", "ann@example.com")), Outcome::Allow);
-    assert_eq!(outcome(&spec, &of_user("u", "ann@evil-example.com")), Outcome::Deny);
+    assert_eq!(outcome(&spec, &of_user("u", "ann@example.com")), PolicyOutcome::Allow);
+    assert_eq!(outcome(&spec, &of_user("u", "ann@evil-example.com")), PolicyOutcome::Deny);
 }
 
 #[test]
@@ -91,8 +91,8 @@ fn an_empty_text_in_a_list_allows_nobody() {
         allowed_domains: texts(&[""]),
         ..Default::default()
     };
-    assert_eq!(outcome(&spec, &of_user("", "")), Outcome::Deny);
-    assert_eq!(outcome(&spec, &of_user("u", "ann@")), Outcome::Deny);
+    assert_eq!(outcome(&spec, &of_user("", "")), PolicyOutcome::Deny);
+    assert_eq!(outcome(&spec, &of_user("u", "ann@")), PolicyOutcome::Deny);
 }
 
 #[test]
@@ -103,13 +103,13 @@ fn allowed_idp_claims_are_alternatives_with_flattened_names() {
         ..Default::default()
     };
     for (claims, expected) in [
-        (serde_json::json!({"groups": ["dev"]}), Outcome::Allow),
-        (serde_json::json!({"groups": ["ops"]}), Outcome::Deny),
-        (serde_json::json!({"address.country": ["DE"]}), Outcome::Allow),
-        (serde_json::json!({"address": {"country": "DE"}}), Outcome::Allow),
-        (serde_json::json!({"country": "DE"}), Outcome::Deny),
-        (serde_json::json!({"verified": true}), Outcome::Allow),
-        (serde_json::json!({"verified": "true"}), Outcome::Deny),
+        (serde_json::json!({"groups": ["dev"]}), PolicyOutcome::Allow),
+        (serde_json::json!({"groups": ["ops"]}), PolicyOutcome::Deny),
+        (serde_json::json!({"address.country": ["DE"]}), PolicyOutcome::Allow),
+        (serde_json::json!({"address": {"country": "DE"}}), PolicyOutcome::Allow),
+        (serde_json::json!({"country": "DE"}), PolicyOutcome::Deny),
+        (serde_json::json!({"verified": true}), PolicyOutcome::Allow),
+        (serde_json::json!({"verified": "true"}), PolicyOutcome::Deny),
     ] {
         assert_eq!(outcome(&spec, &with_claims(claims.clone())), expected, "{claims}");
     }
@@ -138,10 +138,10 @@ fn older_keys_and_rules_are_alternatives() {
         rules: rules("allow: {or: [{source_ip: 10.0.0.1}]}"),
         ..Default::default()
     };
-    assert_eq!(outcome(&spec, &Facts::default()), Outcome::Allow);
+    assert_eq!(outcome(&spec, &Facts::default()), PolicyOutcome::Allow);
     let elsewhere = |facts: Facts| Facts { source_ip: "11.0.0.1".to_owned(), ..facts };
-    assert_eq!(outcome(&spec, &elsewhere(of_user("u", "a@example.com"))), Outcome::Allow);
-    assert_eq!(outcome(&spec, &elsewhere(of_user("u", "a@x"))), Outcome::Deny);
+    assert_eq!(outcome(&spec, &elsewhere(of_user("u", "a@example.com"))), PolicyOutcome::Allow);
+    assert_eq!(outcome(&spec, &elsewhere(of_user("u", "a@x"))), PolicyOutcome::Deny);
 }
 
 #[test]
@@ -153,8 +153,8 @@ fn the_default_rule_refuses_a_public_route_too() {
     };
     assert!(Policy::new(&spec).needs().client_certificate);
     let missing = presenting(Certificate::Missing);
-    assert_eq!(outcome(&spec, &missing), Outcome::ClientCertificateRequired);
+    assert_eq!(outcome(&spec, &missing), PolicyOutcome::ClientCertificateRequired);
     let trusted = presenting(Certificate::Trusted(Leaf::default()));
-    assert_eq!(outcome(&spec, &trusted), Outcome::Allow);
-    assert_eq!(outcome(&spec, &Facts::default()), Outcome::Allow);
+    assert_eq!(outcome(&spec, &trusted), PolicyOutcome::Allow);
+    assert_eq!(outcome(&spec, &Facts::default()), PolicyOutcome::Allow);
 }

@@ -51,10 +51,10 @@ fn the_operators_of_one_rule_are_alternatives() {
 #[test]
 fn several_rules_of_one_action_are_alternatives() {
     let text = "[{allow: {and: [{reject: 1}]}}, {allow: {and: [{accept: 1}]}}]";
-    assert_eq!(decide(text, &Facts::default()).outcome, Outcome::Allow);
+    assert_eq!(decide(text, &Facts::default()).outcome, PolicyOutcome::Allow);
     let text =
         "[{deny: {and: [{reject: 1}]}}, {deny: {and: [{accept: 1}]}, allow: {or: [{accept: 1}]}}]";
-    assert_eq!(decide(text, &Facts::default()).outcome, Outcome::Deny);
+    assert_eq!(decide(text, &Facts::default()).outcome, PolicyOutcome::Deny);
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn an_operator_without_criteria_does_not_hold() {
 #[test]
 fn no_rule_at_all_allows_nobody() {
     for text in ["[]", "{}", "allow: {}", "[{}]", "deny: {or: [{reject: 1}]}"] {
-        assert_eq!(decide(text, &Facts::default()).outcome, Outcome::Deny, "{text}");
+        assert_eq!(decide(text, &Facts::default()).outcome, PolicyOutcome::Deny, "{text}");
     }
 }
 
@@ -75,7 +75,7 @@ fn no_rule_at_all_allows_nobody() {
 fn deny_wins_over_allow() {
     let text = "{allow: {or: [{accept: 1}]}, deny: {or: [{accept: 1}]}}";
     let decision = decide(text, &Facts::default());
-    assert_eq!(decision.outcome, Outcome::Deny);
+    assert_eq!(decision.outcome, PolicyOutcome::Deny);
     assert_eq!(
         (show(decision.allow), show(decision.deny)),
         ("true accept".into(), "true accept".into())

@@ -17,7 +17,7 @@ fn a_policy_is_one_mapping_of_rules_or_a_list_of_them() {
         "[{deny: {or: [{reject: 1}]}}, {allow: {or: [{accept: 1}]}}]",
         "allow: {action: allow, or: [{accept: 1}]}",
     ] {
-        assert_eq!(decide(text, &facts).outcome, Outcome::Allow, "{text}");
+        assert_eq!(decide(text, &facts).outcome, PolicyOutcome::Allow, "{text}");
     }
 }
 

@@ -106,7 +106,7 @@ fn leaf() -> impl Strategy<Value = Leaf> {
 
 fn certificate() -> impl Strategy<Value = Certificate> {
     prop_oneof![
-        option::of(leaf()).prop_map(Certificate::Unjudged),
+        option::of(leaf()).prop_map(Certificate::Unverified),
         Just(Certificate::Missing),
         leaf().prop_map(Certificate::Invalid),
         leaf().prop_map(Certificate::Trusted),

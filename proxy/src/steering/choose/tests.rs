@@ -19,16 +19,16 @@ fn spec() -> SteeringSpec {
     SteeringSpec { hosts: vec![HOST.into()], ..SteeringSpec::default() }
 }
 
-fn rules(workers: u32) -> Rules {
-    Rules::new(&spec(), workers).unwrap()
+fn rules(workers: u32) -> SteeringRules {
+    SteeringRules::new(&spec(), workers).unwrap()
 }
 
-fn home(rules: &Rules) -> Home {
+fn home(rules: &SteeringRules) -> Home {
     rules.names.find(HOST.as_bytes()).unwrap().home
 }
 
 /// The workers in the name's order of preference.
-fn order(rules: &Rules) -> Vec<u32> {
+fn order(rules: &SteeringRules) -> Vec<u32> {
     let home = home(rules);
     let mut workers: Vec<_> = (0..rules.balance.workers).collect();
     workers.sort_by_key(|worker| std::cmp::Reverse(home.preference(*worker)));
@@ -38,7 +38,7 @@ fn order(rules: &Rules) -> Vec<u32> {
 /// The worker's own load has the connection in it, as its count of open ones has.
 fn ask(
     mode: Mode,
-    rules: &Rules,
+    rules: &SteeringRules,
     name: Option<&str>,
     worker: u32,
     mut table: Table,
@@ -46,8 +46,8 @@ fn ask(
     if let Some(load) = &mut table.0[worker as usize] {
         *load += 1;
     }
-    let asked = Asked { worker, name: name.map(str::as_bytes), flow: 7 };
-    choose(mode, rules, asked, &table)
+    let request = PlacementRequest { worker, name: name.map(str::as_bytes), flow: 7 };
+    choose(mode, rules, request, &table)
 }
 
 fn idle(workers: u32) -> Table {
@@ -111,7 +111,7 @@ fn without_steering_everything_stays() {
 
 #[test]
 fn names_that_there_are_not_are_refused_in_every_mode_where_such_are() {
-    let rules = Rules::new(&SteeringSpec { refuse_unknown: true, ..spec() }, 2).unwrap();
+    let rules = SteeringRules::new(&SteeringSpec { refuse_unknown: true, ..spec() }, 2).unwrap();
     for mode in [Mode::Handoff, Mode::Kernel, Mode::None] {
         let chosen = ask(mode, &rules, Some("b.example"), 0, idle(2));
         assert_eq!(chosen, (Choice::Refuse, Some(SteeringOutcome::UnknownRefused)));
@@ -123,7 +123,7 @@ fn names_that_there_are_not_are_refused_in_every_mode_where_such_are() {
 #[test]
 fn a_pinned_name_leaves_a_worker_that_it_is_not_kept_to() {
     let pins = vec![Pin { host: HOST.into(), workers: vec![1] }];
-    let rules = Rules::new(&SteeringSpec { pins, ..spec() }, 4).unwrap();
+    let rules = SteeringRules::new(&SteeringSpec { pins, ..spec() }, 4).unwrap();
     for mode in [Mode::Handoff, Mode::Kernel] {
         // However much its worker carries.
         let table = Table(vec![Some(0), Some(1000), Some(0), Some(0)]);

@@ -11,16 +11,16 @@ use super::Pin;
 /// A name belongs to its own entry, else to the entry with the longest ending that fits, which is
 /// what the kernel's LPM trie over [`NameKey`]s finds too.
 #[derive(Debug, Default)]
-pub struct Names {
-    exact: HashMap<Box<[u8]>, Entry>,
-    endings: HashMap<Box<[u8]>, Entry>,
+pub struct NameTable {
+    exact: HashMap<Box<[u8]>, NameEntry>,
+    endings: HashMap<Box<[u8]>, NameEntry>,
     /// Of the endings, each once, the longest first.
     ending_lengths: Vec<usize>,
 }
 
 /// What is known of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct NameEntry {
     /// `a.example.com`, or `*` and an ending.
     pub pattern: Box<str>,
     /// For the choice of a worker.
@@ -29,17 +29,17 @@ pub struct Entry {
     pub pinned: Option<Box<[u32]>>,
 }
 
-impl Names {
+impl NameTable {
     /// From the hosts of routes, as routes match them: each `*` stands for any run of characters.
     /// Of a host with stars, what follows the last one counts. Hosts that no client can ask for by
     /// SNI have no entry.
-    pub fn new<'a>(hosts: impl IntoIterator<Item = &'a str>, pins: &'a [Pin]) -> Names {
+    pub fn new<'a>(hosts: impl IntoIterator<Item = &'a str>, pins: &'a [Pin]) -> NameTable {
         let pinned = pins.iter().map(|pin| &*pin.host);
         let patterns: HashSet<Pattern> =
             hosts.into_iter().chain(pinned).filter_map(Pattern::parse).collect();
         let pins: Vec<_> =
             pins.iter().filter_map(|pin| Some((Pattern::parse(&pin.host)?, pin))).collect();
-        let mut names = Names::default();
+        let mut names = NameTable::default();
         for pattern in patterns {
             let pin = pins.iter().filter(|(by, _)| by.covers(&pattern));
             let pin = pin.max_by_key(|(by, _)| by.precision()).map(|(_, pin)| *pin);
@@ -50,7 +50,7 @@ impl Names {
 
     fn insert(&mut self, pattern: Pattern, pin: Option<&Pin>) {
         let text = pattern.text();
-        let entry = Entry {
+        let entry = NameEntry {
             home: Home::of_name(text.as_bytes(), pin.map_or(WorkerSet::ALL, Pin::set)),
             pattern: text.into(),
             pinned: pin.map(|pin| pin.workers.as_slice().into()),
@@ -69,7 +69,7 @@ impl Names {
     }
 
     /// Where a name belongs, by its canonical form. One look-up for each length of an ending.
-    pub fn find(&self, name: &[u8]) -> Option<&Entry> {
+    pub fn find(&self, name: &[u8]) -> Option<&NameEntry> {
         self.exact.get(name).or_else(|| {
             self.ending_lengths.iter().find_map(|len| {
                 let ending = name.get(name.len().checked_sub(*len)?..)?;

@@ -1,7 +1,7 @@
 //! Which name was probably meant: for what is said of names that are not known.
 
 /// The known name that differs least from a misspelt one, if it is a plausible slip.
-pub(crate) fn nearest(
+pub(crate) fn did_you_mean(
     name: &str,
     known: impl Iterator<Item = &'static str>,
 ) -> Option<&'static str> {

@@ -6,18 +6,20 @@ use portcullis_abi::{Loads, WorkerSlot};
 
 /// All workers' lines. Cheap to clone.
 #[derive(Clone)]
-pub struct Board(Arc<dyn Deref<Target = [WorkerSlot]> + Send + Sync>);
+pub struct LoadTable(Arc<dyn Deref<Target = [WorkerSlot]> + Send + Sync>);
 
-impl Board {
+impl LoadTable {
     /// In memory of our own.
-    pub fn new(workers: usize) -> Board {
+    pub fn new(workers: usize) -> LoadTable {
         let slots: Box<[WorkerSlot]> = (0..workers).map(|_| WorkerSlot::default()).collect();
-        Board(Arc::new(slots))
+        LoadTable(Arc::new(slots))
     }
 
     /// In memory that something else reads too: the kernel programs.
-    pub fn over(slots: Arc<impl Deref<Target = [WorkerSlot]> + Send + Sync + 'static>) -> Board {
-        Board(slots)
+    pub fn over(
+        slots: Arc<impl Deref<Target = [WorkerSlot]> + Send + Sync + 'static>,
+    ) -> LoadTable {
+        LoadTable(slots)
     }
 
     /// A worker's line.
@@ -26,7 +28,7 @@ impl Board {
     }
 }
 
-impl Deref for Board {
+impl Deref for LoadTable {
     type Target = [WorkerSlot];
 
     fn deref(&self) -> &[WorkerSlot] {
@@ -34,7 +36,7 @@ impl Deref for Board {
     }
 }
 
-impl fmt::Debug for Board {
+impl fmt::Debug for LoadTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()
     }

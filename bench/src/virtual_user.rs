@@ -1,4 +1,4 @@
-//! One of the loops that run side by side, and what it keeps between units.
+//! Virtual users: loops that run side by side, each with the state it keeps between units.
 
 use std::{
     cell::RefCell,
@@ -19,11 +19,10 @@ use crate::{
     tls::{self, Stream},
 };
 
-/// After a connection that could not be made, so that those who retry leave the server the time to
-/// come back.
+/// The wait after a failed connect, so that users who retry leave the server time to come back.
 pub(crate) const PAUSE: Duration = Duration::from_millis(10);
 
-/// What the lanes of a thread share for a time.
+/// What the virtual users of a thread share during one period.
 #[derive(Debug)]
 pub(crate) struct Period {
     pub(crate) plan: Arc<Plan>,
@@ -31,9 +30,9 @@ pub(crate) struct Period {
     pub(crate) tally: RefCell<Tally>,
 }
 
-/// A loop.
+/// A client that repeats one unit of work.
 #[derive(Debug)]
-pub(crate) enum Lane {
+pub(crate) enum VirtualUser {
     /// Requests on a connection of its own.
     Http1(Option<Box<http1::Connection>>),
     /// Requests on a connection that others use too.
@@ -44,8 +43,8 @@ pub(crate) enum Lane {
     Hello,
 }
 
-impl Lane {
-    /// The lanes of so many connections.
+impl VirtualUser {
+    /// The users of this many connections.
     pub(crate) fn all(plan: &Plan, connections: usize) -> Vec<Self> {
         (0..connections).flat_map(|_| Self::of_connection(plan)).collect()
     }
@@ -67,12 +66,12 @@ impl Lane {
         }
     }
 
-    /// Makes what has to be there before the first unit that counts.
+    /// Prepares what the first counted unit needs.
     pub(crate) async fn prepare(&mut self, period: &Period) -> Result<()> {
         match period.plan.work {
             Work::KeepAlive => match self.connect(period).await {
                 Err(error) if !period.plan.tolerate => Err(error),
-                // Or else the first unit will say so.
+                // Otherwise the first unit reports it.
                 _ => Ok(()),
             },
             // A connection that has been used.
@@ -82,7 +81,7 @@ impl Lane {
         }
     }
 
-    /// Units until the period is over, or one fails that must not.
+    /// Repeats units until the period ends or a failure is not tolerated.
     pub(crate) async fn run(&mut self, period: &Period) -> Result<()> {
         while let Some(due) = period.pace.next().await? {
             let outcome = self.unit(period).await;
@@ -91,7 +90,8 @@ impl Lane {
         Ok(())
     }
 
-    /// Another exchange on the connection that was prepared; without one, that was counted then.
+    /// Makes another exchange on the prepared connection. A connection that could not be prepared was
+    /// counted as a failure then.
     pub(crate) async fn prove(&mut self, period: &Period) -> Result<()> {
         let due = Instant::now();
         let expected = &period.plan.expected;
@@ -106,7 +106,7 @@ impl Lane {
         period.record(due, outcome)
     }
 
-    /// A unit that is due now.
+    /// Runs one unit that is due now.
     async fn one(&mut self, period: &Period) -> Result<()> {
         let due = Instant::now();
         let outcome = self.unit(period).await;
@@ -150,7 +150,7 @@ impl Lane {
 }
 
 impl Period {
-    /// A connection, counted.
+    /// Opens a connection and counts its handshake.
     pub(crate) async fn connect(
         &self,
         host: &Host,
@@ -173,7 +173,7 @@ impl Period {
         Ok(())
     }
 
-    /// Counts a failure, or makes it the end.
+    /// Counts a failure, or ends the run with it.
     pub(crate) fn failed(&self, error: Error) -> Result<()> {
         if !self.plan.tolerate {
             return Err(error);
@@ -192,7 +192,7 @@ async fn http1_connection(
     Ok(Box::new(http1::Connection::new(stream, terms, host)?))
 }
 
-/// On the connection, made anew where it has ended between two units.
+/// Makes an exchange on the kept connection, or on a new one if it ended between two units.
 async fn kept(period: &Period, place: &mut Option<Box<http1::Connection>>) -> Result<Seen> {
     let plan = &period.plan;
     if let Some(connection) = place

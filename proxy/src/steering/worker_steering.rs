@@ -5,8 +5,8 @@ use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
 use portcullis_abi::WorkerSlot;
 
 use super::{
-    Choice, Inbox, Mailboxes, Mode, Rules, Steering,
-    choose::{Asked, choose},
+    Choice, Inbox, Mailboxes, Mode, Steering, SteeringRules,
+    choose::{PlacementRequest, choose},
     load::{Recent, load},
 };
 use crate::observe::{SteeringOutcome, WorkerObserver};
@@ -14,7 +14,7 @@ use crate::observe::{SteeringOutcome, WorkerObserver};
 /// A worker's place among the others: it says what it carries, and where connections go. `T` is
 /// what passes from one to another. It stays on its worker's thread.
 #[derive(Debug)]
-pub struct Desk<T> {
+pub struct WorkerSteering<T> {
     worker: u32,
     steering: Arc<Steering>,
     mailboxes: Mailboxes<T>,
@@ -27,14 +27,14 @@ pub struct Desk<T> {
     empty_queues: Cell<usize>,
 }
 
-impl<T> Desk<T> {
+impl<T> WorkerSteering<T> {
     /// For the observer's worker.
     pub fn new(
         steering: Arc<Steering>,
         mailboxes: Mailboxes<T>,
         observer: Rc<WorkerObserver>,
-    ) -> Desk<T> {
-        Desk {
+    ) -> WorkerSteering<T> {
+        WorkerSteering {
             worker: u32::try_from(observer.worker).unwrap_or(u32::MAX),
             steering,
             mailboxes,
@@ -54,13 +54,13 @@ impl<T> Desk<T> {
 
     /// Where a connection belongs that this worker has accepted and is not to serve yet. Counts
     /// it, by why it goes there.
-    pub fn choose(&self, rules: &Rules, name: Option<&str>, peer: SocketAddr) -> Choice {
-        let asked = Asked {
+    pub fn choose(&self, rules: &SteeringRules, name: Option<&str>, peer: SocketAddr) -> Choice {
+        let request = PlacementRequest {
             worker: self.worker,
             name: name.map(str::as_bytes),
             flow: u32::from(peer.port()),
         };
-        let (choice, outcome) = choose(self.mode(), rules, asked, &**self.steering.board());
+        let (choice, outcome) = choose(self.mode(), rules, request, &**self.steering.load_table());
         if let Some(outcome) = outcome {
             self.observer.metrics.steering.inc(outcome);
         }
@@ -69,7 +69,7 @@ impl<T> Desk<T> {
 
     /// Hands something to a worker, or gives it back when that one has ended.
     pub fn hand_to(&self, worker: u32, item: T) -> Result<(), T> {
-        let Some(slot) = self.steering.board().slot(worker) else { return Err(item) };
+        let Some(slot) = self.steering.load_table().slot(worker) else { return Err(item) };
         // First, so that it is never taken before it was sent.
         slot.send();
         let sent = self.mailboxes.send(worker, item);
@@ -123,18 +123,18 @@ impl<T> Desk<T> {
     /// One of the queues in which connections wait that were sent to this worker.
     pub fn queue(self: &Rc<Self>) -> Queue<T> {
         self.queues.set(self.queues.get() + 1);
-        Queue { desk: Rc::clone(self), empty: Cell::new(false) }
+        Queue { worker: Rc::clone(self), empty: Cell::new(false) }
     }
 
     fn slot(&self) -> Option<&WorkerSlot> {
-        self.steering.board().slot(self.worker)
+        self.steering.load_table().slot(self.worker)
     }
 }
 
 /// Tells what is on its way to a worker from what has come: while one of its queues holds
 /// something, what was sent may be in there.
 pub struct Queue<T> {
-    desk: Rc<Desk<T>>,
+    worker: Rc<WorkerSteering<T>>,
     empty: Cell<bool>,
 }
 
@@ -142,7 +142,7 @@ impl<T> Queue<T> {
     /// Notes that something was taken from it.
     pub fn took(&self) {
         self.set_empty(false);
-        if let Some(slot) = self.desk.slot() {
+        if let Some(slot) = self.worker.slot() {
             slot.take();
         }
     }
@@ -150,15 +150,15 @@ impl<T> Queue<T> {
     /// Notes that it was found empty. Once all are, what was sent and never came was dropped.
     pub fn found_empty(&self) {
         self.set_empty(true);
-        if self.desk.empty_queues == self.desk.queues
-            && let Some(slot) = self.desk.slot()
+        if self.worker.empty_queues == self.worker.queues
+            && let Some(slot) = self.worker.slot()
         {
             slot.take_all();
         }
     }
 
     fn set_empty(&self, empty: bool) {
-        let empty_queues = &self.desk.empty_queues;
+        let empty_queues = &self.worker.empty_queues;
         match (self.empty.replace(empty), empty) {
             (false, true) => empty_queues.set(empty_queues.get() + 1),
             (true, false) => empty_queues.set(empty_queues.get() - 1),

@@ -7,18 +7,18 @@ fn pin(host: &str, workers: &[u32]) -> Pin {
     Pin { host: host.into(), workers: workers.to_vec() }
 }
 
-fn pattern<'a>(names: &'a Names, name: &str) -> Option<&'a str> {
+fn pattern<'a>(names: &'a NameTable, name: &str) -> Option<&'a str> {
     names.find(name.as_bytes()).map(|entry| &*entry.pattern)
 }
 
-fn workers<'a>(names: &'a Names, name: &str) -> Option<&'a [u32]> {
+fn workers<'a>(names: &'a NameTable, name: &str) -> Option<&'a [u32]> {
     names.find(name.as_bytes())?.pinned.as_deref()
 }
 
 #[test]
 fn the_longest_ending_that_fits_wins_and_a_name_of_its_own_wins_over_all() {
     let hosts = ["*.com", "*.example.com", "a.example.com", "x*y*-dev.example.com"];
-    let names = Names::new(hosts, &[]);
+    let names = NameTable::new(hosts, &[]);
     for (name, expected) in [
         ("a.example.com", Some("a.example.com")),
         ("b.example.com", Some("*.example.com")),
@@ -34,7 +34,7 @@ fn the_longest_ending_that_fits_wins_and_a_name_of_its_own_wins_over_all() {
 
 #[test]
 fn a_wildcard_without_an_ending_takes_every_name() {
-    let names = Names::new(["a.example", "app*"], &[]);
+    let names = NameTable::new(["a.example", "app*"], &[]);
     assert_eq!(pattern(&names, "anything.test"), Some("*"));
     assert_eq!(pattern(&names, "a.example"), Some("a.example"));
 }
@@ -42,14 +42,14 @@ fn a_wildcard_without_an_ending_takes_every_name() {
 #[test]
 fn hosts_that_no_client_can_ask_for_have_no_entry() {
     let hosts = ["10.0.0.1", "::1", "*.ex\u{e4}mple", "b\u{fc}cher.example", "a..b"];
-    assert!(Names::new(hosts, &[]).keys().is_empty());
+    assert!(NameTable::new(hosts, &[]).keys().is_empty());
 }
 
 #[test]
 fn names_of_one_wildcard_share_their_home_however_routes_are_ordered() {
-    let names = Names::new(["*.a.test", "x*.a.test"], &[]);
-    let swapped = Names::new(["x*.a.test", "*.a.test"], &[]);
-    let home = |names: &Names, name: &[u8]| names.find(name).unwrap().home;
+    let names = NameTable::new(["*.a.test", "x*.a.test"], &[]);
+    let swapped = NameTable::new(["x*.a.test", "*.a.test"], &[]);
+    let home = |names: &NameTable, name: &[u8]| names.find(name).unwrap().home;
     assert_eq!(home(&names, b"one.a.test"), home(&names, b"two.a.test"));
     assert_eq!(home(&names, b"one.a.test"), home(&swapped, b"one.a.test"));
 }
@@ -58,7 +58,7 @@ fn names_of_one_wildcard_share_their_home_however_routes_are_ordered() {
 fn a_pin_keeps_the_names_it_covers_and_the_most_precise_one_wins() {
     let hosts = ["*.tenant.test", "own.tenant.test", "other.test"];
     let pins = [pin("*.tenant.test", &[1]), pin("vip.tenant.test", &[2, 3])];
-    let names = Names::new(hosts, &pins);
+    let names = NameTable::new(hosts, &pins);
     assert_eq!(workers(&names, "any.tenant.test"), Some([1].as_slice()));
     assert_eq!(workers(&names, "own.tenant.test"), Some([1].as_slice()));
     assert_eq!(workers(&names, "vip.tenant.test"), Some([2, 3].as_slice()));
@@ -90,7 +90,7 @@ proptest! {
         hosts in hosts(),
         name in "[ab]{1,3}(\\.[ab]{1,2}){0,4}",
     ) {
-        let names = Names::new(hosts.iter().map(String::as_str), &[]);
+        let names = NameTable::new(hosts.iter().map(String::as_str), &[]);
         let name = HostName::parse(name.as_bytes()).unwrap();
         let found = names.find(name.as_bytes()).map(|entry| entry.home);
         prop_assert_eq!(found, longest_prefix(&names.keys(), &name));
