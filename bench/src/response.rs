@@ -5,6 +5,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 /// Of a head, and of a line between chunks.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
+/// The most fields of a head.
+const MAX_FIELDS: usize = 64;
+
 /// A response that is arriving.
 #[derive(Debug)]
 pub(crate) struct Response {
@@ -150,7 +153,7 @@ impl Response {
         self.partial.extend_from_slice(part);
         let line = self.partial.strip_suffix(b"\r\n").context("a line without CR")?;
         self.state = match self.state {
-            State::ChunkSize => match chunk_size(line)? {
+            State::ChunkSize => match chunk_size(&self.partial)? {
                 0 => State::Trailers,
                 left => State::Chunk { left },
             },
@@ -175,55 +178,49 @@ fn end_of_head(bytes: &[u8]) -> Option<usize> {
 }
 
 fn parse_head(bytes: &[u8]) -> Result<(Head, Framing)> {
-    let mut lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
-    let mut head = status_line(lines.next().unwrap_or_default())?;
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut response = httparse::Response::new(&mut fields);
+    let status = response.parse(bytes).context("not the head of a response")?;
+    ensure!(status.is_complete(), "not the head of a response");
+    let is_http11 = response.version == Some(1);
+    let status = response.code.context("a response without a status")?;
+    // HTTP/1.0 without `keep-alive`, which we do not ask for.
+    let mut head = Head { status, is_http11, closes: !is_http11 };
     let mut length = None;
     let mut chunked = false;
-    for line in lines.filter(|line| !line.is_empty()) {
-        let colon = line.iter().position(|byte| *byte == b':').context("a field without colon")?;
-        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-        if name.eq_ignore_ascii_case(b"content-length") {
+    for httparse::Header { name, value } in response.headers {
+        let value = value.trim_ascii();
+        if name.eq_ignore_ascii_case("content-length") {
             let text = std::str::from_utf8(value)?;
             let value = text.parse().with_context(|| format!("Content-Length: {text}"))?;
             ensure!(length.is_none_or(|before| before == value), "two lengths");
             length = Some(value);
-        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+        } else if name.eq_ignore_ascii_case("transfer-encoding") {
             ensure!(value.eq_ignore_ascii_case(b"chunked"), "another transfer coding than chunked");
             chunked = true;
-        } else if name.eq_ignore_ascii_case(b"connection") {
+        } else if name.eq_ignore_ascii_case("connection") {
             let mut options = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
             head.closes |= options.any(|option| option.eq_ignore_ascii_case(b"close"));
         }
     }
-    let framing = match (chunked, length) {
+    Ok((head, framing(chunked, length)?))
+}
+
+fn framing(chunked: bool, length: Option<u64>) -> Result<Framing> {
+    Ok(match (chunked, length) {
         (true, None) => Framing::Chunked,
         (true, Some(_)) => bail!("a length and chunks"),
         (false, Some(length)) => Framing::Length(length),
         (false, None) => Framing::UntilEnd,
-    };
-    Ok((head, framing))
+    })
 }
 
-fn status_line(line: &[u8]) -> Result<Head> {
-    let text = std::str::from_utf8(line)?;
-    let parse = || {
-        let (minor, rest) = text.strip_prefix("HTTP/1.")?.split_once(' ')?;
-        let is_http11 = match minor {
-            "0" => false,
-            "1" => true,
-            _ => return None,
-        };
-        let status = rest.split(' ').next()?.parse().ok()?;
-        // HTTP/1.0 without `keep-alive`, which we do not ask for.
-        Some(Head { status, is_http11, closes: !is_http11 })
-    };
-    parse().with_context(|| format!("not a status line: {text}"))
-}
-
+/// Reads the line before a chunk, with its CRLF.
 fn chunk_size(line: &[u8]) -> Result<u64> {
-    let size = line.split(|byte| *byte == b';').next().unwrap_or_default();
-    let text = std::str::from_utf8(size)?.trim_end();
-    u64::from_str_radix(text, 16).with_context(|| format!("not a chunk's size: {text}"))
+    match httparse::parse_chunk_size(line) {
+        Ok(httparse::Status::Complete((_, size))) => Ok(size),
+        _ => bail!("not a chunk's size: {}", line.escape_ascii()),
+    }
 }
 
 #[cfg(test)]

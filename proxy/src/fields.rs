@@ -1,17 +1,30 @@
 //! Header fields that belong to one connection, and values that are lists. Pure.
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName};
 
-/// Fields that concern one connection alone, and never the next (RFC 9110 section 7.6.1). `Trailer`
-/// is not among them: hyper sends to an HTTP/1.1 client only the trailers that it announces.
-pub(crate) const HOP_BY_HOP: [HeaderName; 6] = [
-    header::CONNECTION,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::TE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
+/// Makes the table of hop-by-hop fields and the look-up in it from one list of names.
+macro_rules! hop_by_hop {
+    ($($name:literal,)*) => {
+        /// Fields that concern one connection alone, and never the next (RFC 9110 section 7.6.1).
+        pub(crate) const HOP_BY_HOP: [HeaderName; [$($name),*].len()] =
+            [$(HeaderName::from_static($name)),*];
+
+        /// Whether a name in lower case is in [`HOP_BY_HOP`].
+        pub(crate) fn is_hop_by_hop(name: &str) -> bool {
+            matches!(name, $($name)|*)
+        }
+    };
+}
+
+// `Trailer` is left out: hyper sends to an HTTP/1.1 client only the trailers that it announces.
+hop_by_hop! {
+    "connection",
+    "transfer-encoding",
+    "upgrade",
+    "te",
+    "keep-alive",
+    "proxy-connection",
+}
 
 /// The elements of a comma-separated field, over all its lines (RFC 9110 section 5.6.1).
 pub(crate) fn tokens<'a>(
@@ -38,9 +51,17 @@ pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, expected: &str) 
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{HeaderValue, header};
 
     use super::*;
+
+    #[test]
+    fn the_look_up_finds_the_fields_of_the_table_and_no_others() {
+        assert!(HOP_BY_HOP.iter().all(|name| is_hop_by_hop(name.as_str())));
+        for other in ["trailer", "host", "content-length", "expect", "Connection", ""] {
+            assert!(!is_hop_by_hop(other), "{other}");
+        }
+    }
 
     #[test]
     fn a_list_is_read_over_all_lines_and_without_empty_elements() {

@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 pub mod conn;
 mod did_you_mean;
+mod digest;
 mod fields;
 mod hostname;
 pub mod http;

@@ -1,4 +1,4 @@
-//! HTTP/1 messages as the tests' own peers see them: nothing is normalised or judged.
+//! HTTP/1 messages as the tests' own peers see them: names and values are not normalised.
 
 /// The head of a request.
 #[derive(Debug, Clone)]
@@ -7,7 +7,7 @@ pub struct RequestHead {
     pub method: String,
     /// The target as it stands in the request line.
     pub target: String,
-    /// `HTTP/1.1`, or what else stands there.
+    /// `HTTP/1.1` or `HTTP/1.0`.
     pub version: String,
     /// Names and values in their order and case.
     pub headers: Vec<(String, String)>,
@@ -18,7 +18,7 @@ pub struct RequestHead {
 pub struct Response {
     /// The status code.
     pub status: u16,
-    /// `HTTP/1.1`, or what else stands there.
+    /// `HTTP/1.1` or `HTTP/1.0`.
     pub version: String,
     /// Names and values in their order and case.
     pub headers: Vec<(String, String)>,
@@ -27,15 +27,16 @@ pub struct Response {
 }
 
 impl RequestHead {
-    /// Reads a head that ends with an empty line.
+    /// Reads a head that ends with an empty line; `None` for what is no request.
     pub fn parse(text: &str) -> Option<Self> {
-        let (first, rest) = text.split_once("\r\n")?;
-        let mut words = first.split(' ');
+        let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+        let mut request = httparse::Request::new(&mut fields);
+        request.parse(text.as_bytes()).ok()?;
         Some(Self {
-            method: words.next()?.to_owned(),
-            target: words.next()?.to_owned(),
-            version: words.next()?.to_owned(),
-            headers: parse_headers(rest),
+            method: request.method?.to_owned(),
+            target: request.path?.to_owned(),
+            version: format!("HTTP/1.{}", request.version?),
+            headers: owned(request.headers),
         })
     }
 
@@ -51,17 +52,17 @@ impl RequestHead {
 }
 
 impl Response {
-    /// Reads a response with a whole head; `None` while it is not whole.
+    /// Reads a response with a whole head; `None` while it is not whole, and for what is no
+    /// response.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
-        let end = bytes.windows(4).position(|w| w == b"\r\n\r\n")?;
-        let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-        let (first, rest) = head.split_once("\r\n").unwrap_or((&head, ""));
-        let mut words = first.split(' ');
+        let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+        let mut response = httparse::Response::new(&mut fields);
+        let httparse::Status::Complete(head) = response.parse(bytes).ok()? else { return None };
         Some(Self {
-            version: words.next()?.to_owned(),
-            status: words.next()?.parse().ok()?,
-            headers: parse_headers(rest),
-            body: bytes[end + 4..].to_vec(),
+            version: format!("HTTP/1.{}", response.version?),
+            status: response.code?,
+            headers: owned(response.headers),
+            body: bytes[head..].to_vec(),
         })
     }
 
@@ -76,7 +77,15 @@ impl Response {
     }
 }
 
-/// Reads header lines, each ending with CRLF.
+/// The most fields of a message that a test sends.
+const MAX_FIELDS: usize = 512;
+
+fn owned(fields: &[httparse::Header<'_>]) -> Vec<(String, String)> {
+    let text = |value| String::from_utf8_lossy(value).into_owned();
+    fields.iter().map(|field| (field.name.to_owned(), text(field.value))).collect()
+}
+
+/// Reads header lines, each ending with CRLF; lines that are no fields are left out.
 pub fn parse_headers(text: &str) -> Vec<(String, String)> {
     text.split("\r\n")
         .filter_map(|line| line.split_once(':'))

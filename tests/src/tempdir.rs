@@ -1,9 +1,6 @@
 //! Directories of tests.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
-};
+use std::path::{Path, PathBuf};
 
 /// The workspace's target directory, or the one that cargo was told to use.
 pub fn target_dir() -> PathBuf {
@@ -13,7 +10,10 @@ pub fn target_dir() -> PathBuf {
 
 /// A directory of one test, removed with everything in it unless the test panics.
 #[derive(Debug)]
-pub struct TempDir(PathBuf);
+pub struct TempDir {
+    directory: tempfile::TempDir,
+    path: PathBuf,
+}
 
 impl TempDir {
     /// Makes a new one; `name` is for people who look at what a failed test left.
@@ -21,16 +21,21 @@ impl TempDir {
     /// # Panics
     /// When it cannot be made.
     pub fn new(name: &str) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let dir = target_dir().join(format!("test-runs/{}-{count}-{name}", std::process::id()));
-        std::fs::create_dir_all(&dir).expect("a directory for the test");
-        Self(dir.canonicalize().expect("the directory just made"))
+        let parent = target_dir().join("test-runs");
+        std::fs::create_dir_all(&parent).expect("a directory for all tests");
+        let prefix = format!("{name}-");
+        let directory = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent);
+        let directory = directory.expect("a directory for the test");
+        // Peers that run as other users read in it.
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(directory.path(), mode).expect("let others read in it");
+        let path = directory.path().canonicalize().expect("the directory just made");
+        Self { directory, path }
     }
 
     /// Where it is, absolute.
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// Writes a file in it as one step (a new file renamed over the old one).
@@ -38,8 +43,8 @@ impl TempDir {
     /// # Panics
     /// When it cannot be written.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.0.join(name);
-        let new = self.0.join(format!(".{name}.new"));
+        let path = self.path.join(name);
+        let new = self.path.join(format!(".{name}.new"));
         std::fs::write(&new, content).expect("write a file of the test");
         std::fs::rename(&new, &path).expect("move a file of the test");
         path
@@ -48,8 +53,8 @@ impl TempDir {
 
 impl Drop for TempDir {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
-            let _ = std::fs::remove_dir_all(&self.0);
+        if std::thread::panicking() {
+            self.directory.disable_cleanup(true);
         }
     }
 }

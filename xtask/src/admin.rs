@@ -1,34 +1,38 @@
 //! The proxy's admin address.
 
-use std::{
-    io::{Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpStream},
-    time::Duration,
-};
+use std::{net::Ipv4Addr, time::Duration};
 
 use anyhow::{Context, Result, ensure};
+use ureq::Agent;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// More than the status of a hundred thousand routes.
+const MAX_BODY_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Whether the proxy says that it takes requests.
 pub(crate) fn is_ready(port: u16) -> bool {
     get(port, "/readyz").is_ok()
 }
 
-/// The body of the answer, which must be 200.
+/// The body of the response, which must be a 200.
 pub(crate) fn get(port: u16, path: &str) -> Result<String> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    // An HTTP/1.0 answer is neither chunked nor kept alive.
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
-    stream.write_all(request.as_bytes())?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("an answer without end of head")?;
-    let status = head.lines().next().unwrap_or_default();
-    ensure!(status.split(' ').nth(1) == Some("200"), "{path}: {status}");
-    Ok(body.to_owned())
+    let url = format!("http://{}:{port}{path}", Ipv4Addr::LOCALHOST);
+    let mut response = agent().get(&url).call().with_context(|| url.clone())?;
+    ensure!(response.status() == 200, "{url}: {}", response.status());
+    let body = response.body_mut().with_config().limit(MAX_BODY_BYTES);
+    body.read_to_string().with_context(|| url.clone())
+}
+
+fn agent() -> Agent {
+    let config = Agent::config_builder()
+        .timeout_connect(Some(TIMEOUT))
+        .timeout_per_read(Some(TIMEOUT))
+        // Not through the proxy that the environment names.
+        .proxy(None)
+        .max_redirects(0)
+        .http_status_as_error(false);
+    config.build().into()
 }
 
 /// The samples that show handshakes, requests and upstream connections, without zeros and buckets.
@@ -47,7 +51,11 @@ pub(crate) fn interesting(metrics: &str) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::TcpListener, thread};
+    use std::{
+        io::{Read, Write},
+        net::TcpListener,
+        thread,
+    };
 
     use super::*;
 

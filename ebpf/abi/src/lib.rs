@@ -26,6 +26,8 @@ mod load;
 mod maps;
 mod name;
 mod place;
+#[cfg(not(target_arch = "bpf"))]
+mod random;
 mod reassemble;
 mod record;
 mod segment;
@@ -38,6 +40,8 @@ pub use name::{HostName, MAX_NAME_LEN};
 pub use place::{
     Balance, Home, Loads, MAX_WORKERS, Placed, Placing, Reason, SLACK, WorkerSet, place,
 };
+#[cfg(not(target_arch = "bpf"))]
+pub use random::SplitMix64;
 pub use reassemble::{
     Invalid, MAX_MESSAGE_LEN, MAX_RECEIVED_LEN, Progress, Reassembler, client_hello,
 };

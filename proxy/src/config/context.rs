@@ -13,8 +13,8 @@ use super::{
     diagnostic::{Diagnostic, Severity},
     model::ReadFile,
     places::Places,
-    reload,
 };
+use crate::digest::sha256;
 
 /// A configuration of 100,000 routes with files of their own takes about 40 MiB; `/dev/zero` passes
 /// any limit.
@@ -119,7 +119,7 @@ impl Context {
         }
         let outcome = read_limited(path).map(Rc::<[u8]>::from);
         let content = outcome.as_ref().ok();
-        let digest = content.map(|content| reload::digest(content));
+        let digest = content.map(|content| sha256(content));
         let before = self.contents.borrow_mut().insert(path.to_owned(), content.cloned());
         if before.is_none() {
             self.files.borrow_mut().push(ReadFile { path: path.to_owned(), digest });

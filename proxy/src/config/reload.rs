@@ -24,6 +24,7 @@ use tokio::{
 };
 
 use super::{context::read_limited, model::ReadFile};
+use crate::digest::sha256;
 
 /// Without an event for so long, whoever is writing is done: a certificate and its key come as two.
 const QUIET: Duration = Duration::from_millis(100);
@@ -36,13 +37,6 @@ const POLL: Duration = Duration::from_secs(10);
 
 /// Time stamps of files may be this coarse; of a younger file they prove nothing.
 const STAMP_GRAIN: Duration = Duration::from_secs(2);
-
-/// SHA-256, by which contents are compared.
-pub(super) fn digest(content: &[u8]) -> [u8; 32] {
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, content).as_ref());
-    bytes
-}
 
 /// Watches the files of a configuration.
 pub struct Watcher {
@@ -168,7 +162,7 @@ impl WatchedFile {
         if stamp.is_some() && stamp == self.stamp {
             return false;
         }
-        let digest = read_limited(&self.path).ok().map(|content| digest(&content));
+        let digest = read_limited(&self.path).ok().map(|content| sha256(&content));
         self.stamp = stamp.filter(Stamp::is_settled);
         std::mem::replace(&mut self.digest, digest) != digest
     }

@@ -1,7 +1,5 @@
 //! The host a request is for.
 
-use std::net::Ipv6Addr;
-
 use crate::hostname;
 
 /// A host in the one form in which hosts are compared, and the port named with it.
@@ -32,20 +30,10 @@ impl Authority {
         }
         let (host, port) = split_port(text).ok_or(AuthorityError::Malformed)?;
         let host = match host.strip_prefix('[') {
-            Some(rest) => bracketed(rest),
+            Some(_) => hostname::normalise_host(host),
             None => hostname::normalise(host),
         };
         Ok(Authority { host: host.ok_or(AuthorityError::Malformed)?, port })
-    }
-}
-
-/// The form in which hosts are compared of a host without port: what configuration and TLS must
-/// use too. `None` where it is no host.
-pub fn normalise_host(host: &str) -> Option<Box<str>> {
-    match host.strip_prefix('[') {
-        Some(rest) => bracketed(rest),
-        None if host.contains(':') => ipv6(host),
-        None => hostname::normalise(host),
     }
 }
 
@@ -63,19 +51,12 @@ fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
     Some((host, Some(port)))
 }
 
-fn bracketed(rest: &str) -> Option<Box<str>> {
-    ipv6(rest.strip_suffix(']')?)
-}
-
-fn ipv6(text: &str) -> Option<Box<str>> {
-    text.parse::<Ipv6Addr>().ok().map(|address| address.to_string().into_boxed_str())
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::hostname::normalise_host;
 
     fn parsed(text: &str) -> (String, Option<u16>) {
         let authority = Authority::parse(text).unwrap();

@@ -11,13 +11,13 @@ use std::{
 };
 
 use http::{HeaderName, HeaderValue};
-use ring::digest::{SHA256, digest};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer};
 
 use self::{forwarded::Forwarded, shared::Shown, texts::Texts};
 use super::spec::{CertificateField, CertificateHeaders};
 use crate::{
+    digest::sha256,
     observe::CertificateSummary,
     policy::{Identity, LeafCertificate, SanKind},
     tls::{ChainError, ClientTrust, Judged},
@@ -212,12 +212,6 @@ impl Contents {
         }
         Some(contents)
     }
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
-    hash
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ mod spec;
 mod testing;
 mod timeouts;
 
-pub use authority::{Authority, AuthorityError, normalise_host};
+pub use authority::{Authority, AuthorityError};
 pub use body::{Body, BodyError};
 pub use certificate::ClientCertificate;
 pub use early::{PLAIN_HTTP_ON_TLS_PORT, REQUEST_TIMEOUT};

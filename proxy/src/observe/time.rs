@@ -5,7 +5,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-const SECONDS_PER_DAY: i64 = 86_400;
+use time::OffsetDateTime;
 
 /// Milliseconds since the epoch.
 pub(super) fn epoch_ms(time: SystemTime) -> i64 {
@@ -33,10 +33,13 @@ struct Rfc3339 {
 
 impl fmt::Display for Rfc3339 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (year, month, day) = civil_from_days(self.epoch_s.div_euclid(SECONDS_PER_DAY));
-        let second = self.epoch_s.rem_euclid(SECONDS_PER_DAY);
-        let (h, m, s) = (second / 3600, second / 60 % 60, second % 60);
-        write!(f, "{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}")?;
+        // Every time of a certificate or a clock is in range; another one is shown as the nearest.
+        let time = OffsetDateTime::from_unix_timestamp(self.epoch_s.clamp(FIRST_S, LAST_S))
+            .unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let (year, month, day) = time.to_calendar_date();
+        let (hour, minute, second) = time.to_hms();
+        let month = u8::from(month);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")?;
         match self.ms {
             Some(ms) => write!(f, ".{ms:03}Z"),
             None => f.write_str("Z"),
@@ -44,22 +47,11 @@ impl fmt::Display for Rfc3339 {
     }
 }
 
-/// The Gregorian date of a day counted from 1970-01-01. Howard Hinnant, "chrono-Compatible
-/// Low-Level Date Algorithms": years begin in March, so that leap days come last.
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    const DAYS_PER_ERA: i64 = 146_097; // 400 years
-    let shifted = days + 719_468; // days from 0000-03-01
-    let era = shifted.div_euclid(DAYS_PER_ERA);
-    let day_of_era = shifted.rem_euclid(DAYS_PER_ERA);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = era * 400 + year_of_era + i64::from(month <= 2);
-    (year, month, day)
-}
+/// 0000-01-01T00:00:00Z, the first time that RFC 3339 can write.
+const FIRST_S: i64 = -62_167_219_200;
+
+/// 9999-12-31T23:59:59Z, the last one.
+const LAST_S: i64 = 253_402_300_799;
 
 #[cfg(test)]
 mod tests {
@@ -75,6 +67,14 @@ mod tests {
         assert_eq!(rfc3339_s(4_107_542_399).to_string(), "2100-02-28T23:59:59Z");
         assert_eq!(rfc3339_s(4_107_542_400).to_string(), "2100-03-01T00:00:00Z");
         assert_eq!(rfc3339_ms(1_785_715_200_123).to_string(), "2026-08-03T00:00:00.123Z");
+    }
+
+    #[test]
+    fn times_beyond_four_digits_of_years_are_shown_as_the_nearest() {
+        assert_eq!(rfc3339_s(i64::MAX).to_string(), "9999-12-31T23:59:59Z");
+        assert_eq!(rfc3339_s(LAST_S).to_string(), "9999-12-31T23:59:59Z");
+        assert_eq!(rfc3339_s(FIRST_S).to_string(), "0000-01-01T00:00:00Z");
+        assert_eq!(rfc3339_s(i64::MIN).to_string(), "0000-01-01T00:00:00Z");
     }
 
     proptest! {

@@ -20,6 +20,7 @@ use super::{
     names::{self, common_name, dns_names},
     provider::provider,
 };
+pub(super) use crate::digest::Digest;
 
 /// A certificate chain with the private key that belongs to it.
 #[derive(Debug)]
@@ -179,29 +180,6 @@ pub(super) fn digest_certificates(certificates: &[CertificateDer<'_>]) -> [u8; 3
         digest.field(certificate);
     }
     digest.finish()
-}
-
-/// SHA-256 over fields, each preceded by its length.
-pub(super) struct Digest(ring::digest::Context);
-
-impl Default for Digest {
-    fn default() -> Self {
-        Digest(ring::digest::Context::new(&ring::digest::SHA256))
-    }
-}
-
-impl Digest {
-    pub(super) fn field(&mut self, bytes: &[u8]) {
-        self.0.update(&(bytes.len() as u64).to_be_bytes());
-        self.0.update(bytes);
-    }
-
-    pub(super) fn finish(self) -> [u8; 32] {
-        let digest = self.0.finish();
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(digest.as_ref());
-        bytes
-    }
 }
 
 fn private_key_from_pem(pem: &[u8], origin: &str) -> Result<PrivateKeyDer<'static>, MaterialError> {

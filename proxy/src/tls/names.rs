@@ -14,7 +14,7 @@ use x509_parser::{
     x509::{AttributeTypeAndValue, X509Name},
 };
 
-use crate::hostname;
+use crate::{digest::sha256, hostname};
 
 /// What a certificate says of itself. Control characters in it are replaced, so it may go into a log
 /// as it is.
@@ -50,9 +50,7 @@ pub fn describe(
         sans: general_names(&parsed).filter_map(describe_general_name).collect(),
         not_before_s: parsed.validity().not_before.timestamp(),
         not_after_s: parsed.validity().not_after.timestamp(),
-        fingerprint_sha256_hex: hex(
-            ring::digest::digest(&ring::digest::SHA256, certificate).as_ref()
-        ),
+        fingerprint_sha256_hex: hex(&sha256(certificate)),
     })
 }
 

@@ -19,6 +19,7 @@ use super::{
     balance::{Balance, Candidate},
 };
 use crate::{
+    digest::Digest,
     observe::{EndpointMetrics, EndpointRegistry},
     tls::UpstreamTls,
 };
@@ -164,13 +165,11 @@ impl Hash for EndpointKey {
 
 impl EndpointKey {
     fn of(spec: &EndpointSpec) -> EndpointKey {
-        let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
-        digest.update(&[protocol_tag(spec.protocol), u8::from(spec.tls.is_some())]);
-        digest.update(&spec.tls.as_ref().map_or([0; 32], |tls| UpstreamTls::key(tls)));
-        digest.update(identity(&spec.address).as_bytes());
-        let mut key = [0; 32];
-        key.copy_from_slice(digest.finish().as_ref());
-        EndpointKey(key)
+        let mut digest = Digest::default();
+        digest.field(&[protocol_tag(spec.protocol), u8::from(spec.tls.is_some())]);
+        digest.field(&spec.tls.as_ref().map_or([0; 32], |tls| UpstreamTls::key(tls)));
+        digest.field(identity(&spec.address).as_bytes());
+        EndpointKey(digest.finish())
     }
 }
 

@@ -11,16 +11,12 @@ use std::{
 };
 
 use ::http::Request;
+use portcullis_abi::SplitMix64;
 
 use super::{
-    Cluster, Endpoint, Reply, RequestBody, SendOptions, UpstreamError,
-    balance::{RoundRobin, SplitMix64},
-    body::SentBody,
-    cluster::EndpointKey,
-    exchange::Exchange,
-    hasher::BuildNumberHasher,
-    host::Host,
-    meter::Meter,
+    Cluster, Endpoint, Reply, RequestBody, SendOptions, UpstreamError, balance::RoundRobin,
+    body::SentBody, cluster::EndpointKey, exchange::Exchange, hasher::BuildNumberHasher,
+    host::Host, meter::Meter,
 };
 use crate::{observe::WorkerObserver, rt};
 

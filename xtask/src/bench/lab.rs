@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use portcullis_abi::SplitMix64;
 
 use super::{
     pin::{Core, pinned},
@@ -215,14 +216,8 @@ pub(super) fn free_address() -> Result<SocketAddr> {
 
 /// Bytes that repeat nowhere near, so that a piece lost, doubled or out of order shows in the hash.
 fn content(bytes: usize) -> Vec<u8> {
-    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_be_bytes()[0]
-    };
-    std::iter::repeat_with(next).take(bytes).collect()
+    let mut random = SplitMix64::new(0);
+    std::iter::repeat_with(|| random.next_u64().to_be_bytes()[0]).take(bytes).collect()
 }
 
 /// In hexadecimal.

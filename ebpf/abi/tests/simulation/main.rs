@@ -2,7 +2,6 @@
 //! seed that it was made with.
 
 mod model;
-mod random;
 
 use std::{env, fmt::Write as _, fs, path::Path, sync::LazyLock};
 

@@ -7,7 +7,7 @@ use std::{
 
 use portcullis_abi::{Balance, Home, Loads, Reason, WorkerSet, place};
 
-use crate::random::Random;
+use portcullis_abi::SplitMix64;
 
 /// Open at a time, for each worker.
 const OPEN_PER_WORKER: usize = 1000;
@@ -80,7 +80,7 @@ impl Loads for Open {
 impl Scenario {
     /// Runs the traffic.
     pub(crate) fn run(&self, seed: u64) -> Report {
-        let mut random = Random::new(seed);
+        let mut random = SplitMix64::new(seed);
         let popularity = self.cumulative_popularity();
         let homes: Vec<Home> = (0..self.names).map(home).collect();
         let mut open = Open(vec![Some(0); self.workers as usize]);
@@ -99,9 +99,9 @@ impl Scenario {
             }
             spilled += usize::from(placed.reason == Reason::Spilled);
             pools.insert((name, placed.worker));
-            unsteered.insert((name, random.below(self.workers)));
+            unsteered.insert((name, random.below(self.workers.into()) as u32));
             // Connections last unlike long: any of them may be the next to close.
-            let ends = random.below(closing.len() as u32) as usize;
+            let ends = random.below(closing.len() as u64) as usize;
             closing.swap(0, ends);
             add(&mut open, closing.pop_front().expect("some are open"), -1);
             if arrival % 100 == 0 {

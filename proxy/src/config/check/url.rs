@@ -1,6 +1,8 @@
 //! URLs of `from` and `to`: scheme, host, port and path, strictly.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
+
+use crate::hostname;
 
 /// A URL in normal form.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,27 +90,22 @@ fn read_port(text: &str) -> Result<u16, String> {
 /// A host in the form requests are normalised to.
 fn normal_host(host: &str) -> Result<String, String> {
     if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        return match address.parse::<Ipv6Addr>() {
-            Ok(address) => Ok(address.to_string()),
-            Err(_) if address.contains('%') => {
+        return match hostname::ipv6(address) {
+            Some(address) => Ok(address.into()),
+            None if address.contains('%') => {
                 Err(format!("the zone of `{address}` is not supported"))
             }
-            Err(_) => Err(format!("`{address}` is not an IPv6 address")),
+            None => Err(format!("`{address}` is not an IPv6 address")),
         };
     }
-    let name = host.strip_suffix('.').unwrap_or(host);
-    if !name.is_ascii() {
-        return Err(format!("`{name}` is not ASCII: write its punycode form (xn--…)"));
+    if host.is_empty() {
+        return Ok(String::new());
     }
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.*".contains(&byte);
-    if !name.bytes().all(allowed) {
-        return Err(format!("`{name}` is not a host name"));
+    if !host.is_ascii() {
+        return Err(format!("`{host}` is not ASCII: write its punycode form (xn--…)"));
     }
-    let empty_label = !name.is_empty() && name.split('.').any(str::is_empty);
-    if empty_label || name.len() > 253 || (host == "." && name.is_empty()) {
-        return Err(format!("`{host}` is not a host name"));
-    }
-    Ok(name.to_ascii_lowercase())
+    let normal = hostname::normalise_pattern(host);
+    normal.map(String::from).ok_or_else(|| format!("`{host}` is not a host name"))
 }
 
 #[cfg(test)]
@@ -173,6 +170,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_host_has_the_form_that_requests_have(host in "[a-zA-Z0-9._-]{1,30}|\\[[0-9a-fA-F:]{2,12}\\]") {
+            let of_url = parse(&format!("https://{host}")).ok().map(|url| url.host);
+            let of_request = hostname::normalise_host(&host);
+            prop_assert_eq!(of_url.as_deref(), of_request.as_deref());
+        }
+
         #[test]
         fn any_text_is_read_or_refused_without_a_panic(text in "\\PC{0,60}") {
             let _ = parse(&text);

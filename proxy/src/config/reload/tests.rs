@@ -11,7 +11,7 @@ use crate::config::tests::support::Dir;
 const PATIENCE: Duration = Duration::from_secs(8);
 
 fn read(path: &Path) -> ReadFile {
-    ReadFile { path: path.to_owned(), digest: fs::read(path).ok().map(|content| digest(&content)) }
+    ReadFile { path: path.to_owned(), digest: fs::read(path).ok().map(|content| sha256(&content)) }
 }
 
 fn watch(paths: &[PathBuf]) -> Watcher {

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use http::HeaderName;
 
+use crate::fields::is_hop_by_hop;
+
 /// The client's certificate (RFC 9440).
 pub(in crate::http) const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 
@@ -37,17 +39,10 @@ pub(super) fn class(name: &str) -> Class {
     match name {
         "cookie" => Class::Cookie,
         "authorization" => Class::Authorization,
-        "connection"
-        | "keep-alive"
-        | "proxy-connection"
-        | "te"
-        | "transfer-encoding"
-        | "upgrade"
-        | "http2-settings"
-        | "expect"
-        | "proxy-authorization" => Class::HopByHop,
+        "http2-settings" | "expect" | "proxy-authorization" => Class::HopByHop,
         "host" | "content-length" | "x-request-id" | "x-forwarded-for" | "x-forwarded-proto"
         | "x-forwarded-host" => Class::Message,
+        _ if is_hop_by_hop(name) => Class::HopByHop,
         _ if is_reserved(name) => Class::Reserved,
         _ => Class::EndToEnd,
     }
@@ -93,18 +88,6 @@ pub(super) fn folded(name: &str) -> Cow<'_, str> {
 /// Whether a rule of the configuration may set or remove this header: those that say where a
 /// message ends or whom it is for are not its business.
 pub(super) fn is_configurable(name: &str) -> bool {
-    !matches!(
-        name,
-        "connection"
-            | "content-length"
-            | "expect"
-            | "host"
-            | "http2-settings"
-            | "keep-alive"
-            | "proxy-connection"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
-    )
+    !is_hop_by_hop(name)
+        && !matches!(name, "content-length" | "expect" | "host" | "http2-settings" | "trailer")
 }

@@ -11,12 +11,14 @@ mod round_robin;
 mod tests;
 
 use maglev::Maglev;
-pub(super) use random::SplitMix64;
 use random::{Weighted, least_request};
 use ring::Ring;
 pub(super) use round_robin::RoundRobin;
 
+use portcullis_abi::SplitMix64;
+
 use super::BalancePolicy;
+use crate::digest::sha256;
 
 /// An endpoint as balancing sees it.
 #[derive(Debug, Clone)]
@@ -82,14 +84,10 @@ fn spread(mut hash: u64) -> u64 {
 /// Four independent hashes of one string. SHA-256 rather than a fast hash: tables are built once,
 /// and must come out the same on every machine and in every version.
 fn hashes(text: &str) -> [u64; 4] {
-    let digest = ring_digest(text);
+    let digest = sha256(text.as_bytes());
     let mut hashes = [0; 4];
-    for (hash, bytes) in hashes.iter_mut().zip(digest.as_ref().chunks_exact(8)) {
+    for (hash, bytes) in hashes.iter_mut().zip(digest.chunks_exact(8)) {
         *hash = bytes.iter().fold(0, |hash, byte| (hash << 8) | u64::from(*byte));
     }
     hashes
-}
-
-fn ring_digest(text: &str) -> ::ring::digest::Digest {
-    ::ring::digest::digest(&::ring::digest::SHA256, text.as_bytes())
 }

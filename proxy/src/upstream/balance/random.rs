@@ -1,30 +1,7 @@
 //! Random choice by weight, and the less busy of two (Mitzenmacher, "The Power of Two Choices in
 //! Randomized Load Balancing", 2001).
 
-/// A small, fast generator (Steele et al., OOPSLA 2014). Not for secrets.
-#[derive(Debug)]
-pub(in crate::upstream) struct SplitMix64(u64);
-
-impl SplitMix64 {
-    pub(in crate::upstream) fn new(seed: u64) -> SplitMix64 {
-        SplitMix64(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `end`, or 0 where `end` is 0. The high half of a product: no division, and a
-    /// bias of less than `end` in 2^64.
-    fn below(&mut self, end: u64) -> u64 {
-        let product = u128::from(self.next()) * u128::from(end);
-        u64::try_from(product >> 64).unwrap_or(0)
-    }
-}
+use portcullis_abi::SplitMix64;
 
 /// Weights as running sums, to draw from.
 #[derive(Debug)]
