@@ -10,26 +10,26 @@ const HEAD: &str = "\
 <!-- Made by `portcullis reference > docs/configuration.md` from the table in
      proxy/src/config/keys. A test compares the two. -->
 
-One YAML file, `/etc/portcullis/config.yaml` unless `--config` says otherwise, in the form Pomerium
-reads; a Pomerium file is a valid file. Key names may be in upper or lower case. Relative paths start
-in the working directory. Durations are as in Go: `30s`, `5m`, `1h30m`.
+One YAML file in Pomerium's format, `/etc/portcullis/config.yaml` unless `--config` names another. A
+Pomerium file is a valid file. Key names may be in upper or lower case. Relative paths start in the
+working directory. Durations have Go's syntax: `30s`, `5m`, `1h30m`.
 
-Every key at the top, and those in its sections, has an environment variable, which wins over the
-file: the name in upper case, sections joined by `_`, so that `downstream_mtls.ca_file` is
-`DOWNSTREAM_MTLS_CA_FILE`. A list is separated by commas, a mapping is JSON, and `ROUTES` and `POLICY`
-are base64 of a YAML list. `HEADERS` is `set_response_headers`. `certificates` has none. An empty
-variable counts as unset.
+Every key at the top level and in its sections has an environment variable, which takes precedence
+over the file: the name in upper case, with sections joined by `_`. `downstream_mtls.ca_file` is
+`DOWNSTREAM_MTLS_CA_FILE`. Elements of a list are separated by commas, a mapping is JSON, and
+`ROUTES` and `POLICY` are base64 of a YAML list. `HEADERS` sets `set_response_headers`.
+`certificates` has no variable. An empty variable counts as unset.
 
-`portcullis check --config FILE` reports every mistake with its line. An unknown key is a warning, and
-with `portcullis.strict` an error. It is an error always where it would have to do with certificates
-(below `downstream_mtls`, a route's `tls_...`) or would be ours (below `portcullis`). A mistake at
-start refuses to start; on reload the old configuration stays.
+`portcullis check --config FILE` reports every mistake with its line. An unknown key is a warning, or
+an error with `portcullis.strict`. It is always an error if it concerns certificates (below
+`downstream_mtls`, a route's `tls_...`) or is in one of our own sections (below `portcullis`). With a
+mistake, the process does not start; on reload, the old configuration stays in use.
 ";
 
 const NOT_YET: &str = "
 ## Refused until they are implemented
 
-Ignoring these would let in, or keep out, somebody else than the file says.
+If these keys were ignored, other users would be allowed or denied than the file says.
 
 | key | until then |
 |---|---|
@@ -43,7 +43,7 @@ const WITHOUT_EFFECT: &str = "
 ";
 
 const REMOVED: &str = "
-## Gone
+## Removed
 
 | key | instead |
 |---|---|
@@ -52,7 +52,7 @@ const REMOVED: &str = "
 const IGNORED: &str = "
 ## Accepted without effect
 
-All that are in a file share one warning.
+All such keys of a file share one warning.
 
 ";
 

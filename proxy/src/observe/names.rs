@@ -47,75 +47,75 @@ macro_rules! metrics {
 metrics! {
     // The process and its configuration.
     BUILD_INFO = Gauge "portcullis_build_info" in "" by ["version"]:
-        "Always 1; the label says which version runs.";
+        "Always 1; the label is the version that runs.";
     START_TIME = Gauge "portcullis_start_timestamp_seconds" in "seconds" by []:
-        "When the process started, in seconds since the epoch.";
+        "Time at which the process started, in seconds since the epoch.";
     WORKERS = Gauge "portcullis_workers" in "" by []:
-        "Worker threads.";
+        "Number of worker threads.";
     WORKER_TASKS = Gauge "portcullis_worker_tasks" in "" by ["worker"]:
-        "Tasks of a worker, up to a tenth of a second ago: a few of its own, one for each connection of a client or to an upstream, and one for each HTTP/2 stream.";
+        "Tasks of a worker, updated every tenth of a second: a few of its own, one for each client or upstream connection, and one for each HTTP/2 stream.";
     READY = Gauge "portcullis_ready" in "" by []:
-        "1 while connections are taken, 0 while starting or draining.";
+        "1 while connections are accepted, 0 while starting or draining.";
     CONFIG_GENERATION = Gauge "portcullis_config_generation" in "" by []:
-        "1 at start, one more with each configuration applied.";
+        "1 at start; each applied configuration adds 1.";
     CONFIG_RELOADS = Counter "portcullis_config_reloads_total" in "" by ["result"]:
-        "Configurations read, the first one included: applied or refused.";
+        "Configurations read, including the first one: applied or rejected.";
     CONFIG_RELOAD_SUCCESS = Gauge "portcullis_config_last_reload_success" in "" by []:
-        "1 when the last configuration read was applied, 0 when it was refused.";
+        "1 if the last configuration read was applied, 0 if it was rejected.";
     CONFIG_RELOAD_TIMESTAMP = Gauge "portcullis_config_last_reload_success_timestamp_seconds" in "seconds" by []:
-        "When the configuration in use was applied, in seconds since the epoch.";
+        "Time at which the configuration in use was applied, in seconds since the epoch.";
     CERTIFICATE_NOT_AFTER = Gauge "portcullis_certificate_not_after_timestamp_seconds" in "seconds" by ["name" "usage" "origin"]:
         "End of the validity of a certificate of our own, in seconds since the epoch.";
     CRL_THIS_UPDATE = Gauge "portcullis_crl_this_update_timestamp_seconds" in "seconds" by ["issuer"]:
-        "When a certificate revocation list was issued, in seconds since the epoch.";
+        "Time at which a certificate revocation list was issued, in seconds since the epoch.";
     CRL_NEXT_UPDATE = Gauge "portcullis_crl_next_update_timestamp_seconds" in "seconds" by ["issuer"]:
-        "When the next one is due, in seconds since the epoch; absent where a list does not say.";
+        "Time at which the next certificate revocation list is due, in seconds since the epoch; absent if the list does not say.";
     CRL_REVOKED = Gauge "portcullis_crl_revoked_certificates" in "" by ["issuer"]:
-        "Certificates in a certificate revocation list.";
+        "Number of certificates in a certificate revocation list.";
     TICKET_KEY_ROTATIONS = Counter "portcullis_tls_ticket_key_rotations_total" in "" by []:
-        "New keys for session tickets.";
+        "Rotations of the keys for session tickets.";
     WORKER_RESTARTS = Counter "portcullis_worker_restarts_total" in "" by []:
-        "Workers that took the place of one that had ended, which is a bug.";
+        "Workers started to replace one that ended unexpectedly, which is a bug.";
     LOG_RECORDS_DROPPED = Counter "portcullis_log_records_dropped_total" in "" by []:
-        "Log records lost because the log's reader was too slow or gone.";
+        "Log records dropped because the reader of the log was too slow or gone.";
 
     // Connections of clients.
     CONNECTIONS_ACCEPTED = Counter "portcullis_connections_accepted_total" in "" by ["worker"]:
-        "Connections taken from the listeners, those refused at once included.";
+        "Connections accepted from clients, including those closed at once.";
     CONNECTIONS_ACTIVE = Gauge "portcullis_connections_active" in "" by ["worker"]:
-        "Open connections of clients.";
+        "Open client connections.";
     CONNECTIONS_REFUSED = Counter "portcullis_connections_refused_total" in "" by ["reason"]:
-        "Connections closed at once, since as many were open as may be.";
+        "Connections closed at once because a limit of open connections was reached.";
     CONNECTIONS_CLOSED = Counter "portcullis_connections_closed_total" in "" by ["reason"]:
-        "Connections that ended, by how.";
+        "Connections that ended, by reason.";
     STEERING_MODE = Gauge "portcullis_steering_mode" in "" by ["mode"]:
         "1 for the mode by which connections find their worker, 0 for the others.";
     STEERING_CONNECTIONS = Counter "portcullis_steering_connections_total" in "" by ["outcome"]:
-        "Connections by how they found their worker; those that another worker handed on count as handed_off besides.";
+        "Connections by how they were steered to their worker; a connection that was handed over by another worker also counts as handed_off.";
     STEERING_SEGMENTS = Counter "portcullis_steering_segments_total" in "" by ["outcome"]:
-        "Segments that kernel steering let pass or dropped to come again.";
+        "TCP segments that kernel steering passed on, or dropped to be retransmitted.";
     WORKER_LOAD = Gauge "portcullis_worker_load" in "" by ["worker"]:
-        "What a worker carries as steering sees it: open connections and those lately taken.";
+        "Load of a worker as steering counts it: open connections and recently accepted ones.";
     WORKER_AVAILABLE = Gauge "portcullis_worker_available" in "" by ["worker"]:
-        "1 while connections may be sent to a worker, 0 when it is full, drained or ending.";
+        "1 while connections may be sent to a worker, 0 while it is full, drained or ending.";
     TLS_HANDSHAKES = Counter "portcullis_tls_handshakes_total" in "" by ["result" "version" "resumed"]:
         "TLS handshakes with clients.";
     TLS_HANDSHAKE_DURATION = Histogram "portcullis_tls_handshake_duration_seconds" in "seconds" by []:
-        "From the accept of a connection to the end of its TLS handshake, where it completed.";
+        "Time from the accept of a connection to the end of its completed TLS handshake.";
     TLS_ALERTS_SENT = Counter "portcullis_tls_alerts_sent_total" in "" by []:
         "Fatal TLS alerts sent to clients.";
 
     // Requests of clients.
     HTTP_REQUESTS = Counter "portcullis_http_requests_total" in "" by ["protocol"]:
-        "Requests begun.";
+        "Requests received.";
     HTTP_REQUESTS_ACTIVE = Gauge "portcullis_http_requests_active" in "" by ["worker"]:
         "Requests under way.";
     HTTP_REQUEST_DURATION = Histogram "portcullis_http_request_duration_seconds" in "seconds" by []:
-        "From the end of a request's head to the end of its response.";
+        "Time from the end of a request's head to the end of its response.";
     ROUTE_REQUESTS = Counter "portcullis_route_requests_total" in "" by ["route" "code"]:
-        "Requests of a route that ended, by class of the response's code.";
+        "Completed requests of a route, by class of the response's status code.";
     ROUTE_REQUEST_DURATION = Histogram "portcullis_route_request_duration_seconds" in "seconds" by ["route"]:
-        "From the end of a request's head to the end of its response.";
+        "Time from the end of a request's head to the end of its response.";
     ROUTE_RECEIVED_BYTES = Counter "portcullis_route_received_bytes_total" in "bytes" by ["route"]:
         "Bytes of request bodies received from clients.";
     ROUTE_SENT_BYTES = Counter "portcullis_route_sent_bytes_total" in "bytes" by ["route"]:
@@ -123,33 +123,33 @@ metrics! {
 
     // Upstreams.
     UPSTREAM_CONNECTS = Counter "portcullis_upstream_connects_total" in "" by []:
-        "Connections to upstreams begun.";
+        "Attempts to connect to an upstream.";
     UPSTREAM_CONNECTIONS = Gauge "portcullis_upstream_connections" in "" by ["state"]:
         "Connections to upstreams: active with a request, or idle in the pool.";
     UPSTREAM_REQUESTS = Counter "portcullis_upstream_requests_total" in "" by ["connection"]:
-        "Requests sent to upstreams, over a fresh connection or a reused one.";
+        "Requests sent to upstreams, over a new connection or a reused one.";
     UPSTREAM_FAILURES = Counter "portcullis_upstream_failures_total" in "" by ["reason"]:
         "Requests that got no response from an upstream.";
     UPSTREAM_RETRIES = Counter "portcullis_upstream_retries_total" in "" by []:
-        "Requests sent once more because a pooled connection had gone stale.";
+        "Requests sent again because a pooled connection had been closed.";
     UPSTREAM_TLS_HANDSHAKES = Counter "portcullis_upstream_tls_handshakes_total" in "" by ["resumed"]:
-        "TLS handshakes with upstreams that completed.";
+        "Completed TLS handshakes with upstreams.";
     ENDPOINT_CONNECTS = Counter "portcullis_endpoint_connects_total" in "" by ["endpoint"]:
-        "Connections to one upstream begun.";
+        "Attempts to connect to one endpoint.";
     ENDPOINT_CONNECTIONS = Gauge "portcullis_endpoint_connections" in "" by ["endpoint" "state"]:
-        "Connections to one upstream: active with a request, or idle in the pool.";
+        "Connections to one endpoint: active with a request, or idle in the pool.";
     ENDPOINT_FAILURES = Counter "portcullis_endpoint_failures_total" in "" by ["endpoint"]:
-        "Requests that got no response from one upstream.";
+        "Requests that got no response from one endpoint.";
     ENDPOINT_REUSED = Counter "portcullis_endpoint_requests_reused_total" in "" by ["endpoint"]:
-        "Requests sent to one upstream over a pooled connection.";
+        "Requests sent to one endpoint over a pooled connection.";
 
     // The same under the names Pomerium has for them, so that its alerts go on working.
     POMERIUM_BUILD_INFO = Gauge "pomerium_build_info" in "" by ["version"]:
-        "As portcullis_build_info.";
+        "Same as portcullis_build_info.";
     POMERIUM_RELOAD_SUCCESS = Gauge "pomerium_config_last_reload_success" in "" by []:
-        "As portcullis_config_last_reload_success.";
+        "Same as portcullis_config_last_reload_success.";
     POMERIUM_RELOAD_TIMESTAMP = Gauge "pomerium_config_last_reload_success_timestamp" in "seconds" by []:
-        "As portcullis_config_last_reload_success_timestamp_seconds.";
+        "Same as portcullis_config_last_reload_success_timestamp_seconds.";
 }
 
 /// The page `docs/metrics.md`, made from the table.
