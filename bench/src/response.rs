@@ -180,8 +180,8 @@ fn end_of_head(bytes: &[u8]) -> Option<usize> {
 fn parse_head(bytes: &[u8]) -> Result<(Head, Framing)> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut response = httparse::Response::new(&mut fields);
-    let status = response.parse(bytes).context("not the head of a response")?;
-    ensure!(status.is_complete(), "not the head of a response");
+    let status = response.parse(bytes).context("not the head of an HTTP/1 response")?;
+    ensure!(status.is_complete(), "not the head of an HTTP/1 response");
     let is_http11 = response.version == Some(1);
     let status = response.code.context("a response without a status")?;
     // HTTP/1.0 without `keep-alive`, which we do not ask for.

@@ -4,16 +4,16 @@ use std::{io, net::SocketAddr, os::fd::OwnedFd};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-/// Where to listen.
+/// The addresses to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenSpec {
-    /// For clients; at least one. `:443` is `[::]:443`, which takes IPv4 too.
+    /// Addresses for clients; at least one. `:443` is `[::]:443`, which accepts IPv4 too.
     pub addresses: Vec<SocketAddr>,
-    /// For plain HTTP, answered with redirects to HTTPS.
+    /// The address that answers plain HTTP with redirects to HTTPS.
     pub redirect_address: Option<SocketAddr>,
 }
 
-/// What connections to a listener get.
+/// What a listener serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Service {
     /// The routes.
@@ -27,15 +27,15 @@ pub enum Service {
 pub struct Listener {
     /// Non-blocking.
     pub socket: OwnedFd,
-    /// Where it listens.
+    /// The address that it is bound to.
     pub address: SocketAddr,
-    /// What its connections get.
+    /// What it serves.
     pub service: Service,
 }
 
 impl Listener {
-    /// Has connections come. Where another process listens at the same address, it gets fewer from
-    /// now on.
+    /// Starts listening. If another process listens on the address, the kernel now splits connections
+    /// between the two.
     pub fn listen(&self) -> Result<(), BindError> {
         let listening = SockRef::from(&self.socket).listen(BACKLOG);
         listening.map_err(|source| BindError { address: self.address, source })
@@ -48,11 +48,11 @@ impl Listener {
     }
 }
 
-/// Connections waiting to be accepted; the kernel takes `net.core.somaxconn` where that is less.
+/// Maximum number of connections that wait to be accepted; `net.core.somaxconn` may lower it.
 const BACKLOG: i32 = 4096;
 
 impl ListenSpec {
-    /// Binds one worker's sockets, all or none. None listens yet.
+    /// Binds the sockets of one worker, all or none. They do not listen yet.
     pub fn bind(&self) -> Result<Vec<Listener>, BindError> {
         let routes = self.addresses.iter().map(|address| (*address, Service::Routes));
         let redirect = self.redirect_address.map(|address| (address, Service::Redirect));
@@ -78,13 +78,13 @@ fn bind(address: SocketAddr) -> io::Result<OwnedFd> {
     let socket =
         Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     if address.is_ipv6() {
-        // `[::]` takes IPv4 as well, whatever net.ipv6.bindv6only says.
+        // `[::]` accepts IPv4 too, whatever the value of net.ipv6.bindv6only.
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
     // A restart must not wait for the old connections' TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
-    // Accepted sockets inherit it, which saves a call for each.
+    // Accepted sockets inherit the option, which saves a call for each.
     socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     Ok(socket.into())

@@ -77,7 +77,10 @@ fn another_status_is_an_error() {
 
 #[test]
 fn what_is_not_http_is_an_error() {
-    ends_the_run_or_is_counted(Some("220 mail.example ready\r\n\r\n"), "not a status line");
+    ends_the_run_or_is_counted(
+        Some("220 mail.example ready\r\n\r\n"),
+        "not the head of an HTTP/1 response",
+    );
 }
 
 #[test]

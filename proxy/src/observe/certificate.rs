@@ -1,4 +1,4 @@
-//! A client certificate as records show it.
+//! The parts of a client certificate that log records show.
 
 use x509_parser::{
     asn1_rs::Oid,
@@ -7,7 +7,7 @@ use x509_parser::{
     prelude::{FromDer, X509Certificate, X509Name},
 };
 
-/// Who a certificate names and who issued it.
+/// The names in a certificate.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CertificateSummary {
     /// The issuer's distinguished name (RFC 4514).
@@ -19,7 +19,7 @@ pub struct CertificateSummary {
 }
 
 impl CertificateSummary {
-    /// Reads it from a certificate in DER; `None` when that is not one.
+    /// Parses a certificate in DER; `None` if it is malformed.
     pub fn from_der(der: &[u8]) -> Option<CertificateSummary> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         Some(CertificateSummary {
@@ -48,7 +48,7 @@ fn relative_name(name: &x509_parser::x509::RelativeDistinguishedName<'_>) -> Str
     attributes.collect::<Vec<_>>().join("+")
 }
 
-/// As OpenSSL has it, so that a name is the same here as in its output, in Envoy and in nginx.
+/// The name that OpenSSL uses, so that distinguished names equal those of OpenSSL, Envoy and nginx.
 fn type_name(oid: &Oid<'_>) -> String {
     match oid2abbrev(oid, oid_registry()) {
         Ok("Email") => "emailAddress".to_owned(),

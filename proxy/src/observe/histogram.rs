@@ -4,8 +4,8 @@ use std::{array, time::Duration};
 
 use super::Cell;
 
-/// Upper bounds of the buckets in microseconds, from what a request over a pooled connection takes
-/// to what a deadline allows. A last bucket, `+Inf`, takes the rest.
+/// Upper bounds of the buckets in microseconds, from a request over a pooled connection to the
+/// longest deadline. A last bucket, `+Inf`, counts longer durations.
 pub(super) const BOUNDS_US: [u64; 16] = [
     500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
     2_500_000, 5_000_000, 10_000_000, 30_000_000, 60_000_000,
@@ -13,7 +13,7 @@ pub(super) const BOUNDS_US: [u64; 16] = [
 
 const BUCKETS: usize = BOUNDS_US.len() + 1;
 
-/// How long things took. One thread writes, others read.
+/// A distribution of durations. One thread writes, others read.
 #[derive(Debug)]
 pub struct Histogram {
     buckets: [Cell; BUCKETS],
@@ -28,7 +28,7 @@ impl Histogram {
 
     /// The same, in microseconds.
     pub fn record_us(&self, duration_us: u64) {
-        // A bucket holds what is at most its bound.
+        // A bucket counts durations up to its bound, inclusive.
         let bucket = BOUNDS_US.partition_point(|bound| *bound < duration_us);
         if let Some(cell) = self.buckets.get(bucket) {
             cell.inc();
@@ -43,7 +43,7 @@ impl Default for Histogram {
     }
 }
 
-/// The sum of several histograms, as read at one time.
+/// The sum of several histograms at one time.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Distribution {
     buckets: [u64; BUCKETS],
@@ -51,7 +51,7 @@ pub(super) struct Distribution {
 }
 
 impl Distribution {
-    /// Sums up what workers counted.
+    /// Adds the histograms of all workers.
     pub(super) fn of<'a>(histograms: impl Iterator<Item = &'a Histogram>) -> Distribution {
         let mut all = Distribution::default();
         for histogram in histograms {
@@ -63,7 +63,7 @@ impl Distribution {
         all
     }
 
-    /// Bounds in seconds with the count of what is at most that long; `+Inf` is left out.
+    /// Bounds in seconds, each with the number of durations up to it; without `+Inf`.
     pub(super) fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
         BOUNDS_US.iter().zip(&self.buckets).scan(0, |below, (bound_us, count)| {
             *below += count;
@@ -71,7 +71,7 @@ impl Distribution {
         })
     }
 
-    /// How many durations.
+    /// The number of durations.
     pub(super) fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }

@@ -9,7 +9,7 @@ pub trait Label: Copy + 'static {
     /// Every value, in the order of [`Label::index`].
     const ALL: &'static [Self];
 
-    /// As it stands in metrics and records.
+    /// The value in metrics and records.
     fn as_str(self) -> &'static str;
 
     /// Its place in [`Label::ALL`].
@@ -79,79 +79,79 @@ macro_rules! label {
 }
 
 label! {
-    /// Why a connection was closed before anything was read from it.
+    /// Why a connection was closed without reading from it.
     RefusedReason, RefusedCells {
-        /// As many connections as all workers together may have.
+        /// The limit of connections of all workers was reached.
         GlobalLimit = "global_limit",
-        /// As many connections as this worker may have.
+        /// The limit of connections of this worker was reached.
         WorkerLimit = "worker_limit",
     }
 }
 
 label! {
-    /// How a connection that was taken ended.
+    /// How an accepted connection ended.
     ClosedReason, ClosedCells {
         /// The client closed it.
         Client = "client",
-        /// We closed it after the last response, as HTTP asked.
+        /// We closed it after the last response, as HTTP requires.
         Done = "done",
         /// The handshake failed.
         Handshake = "handshake",
-        /// No request for too long.
+        /// No request arrived within the idle timeout.
         IdleTimeout = "idle_timeout",
-        /// A request's head took too long.
+        /// The head of a request timed out.
         HeaderTimeout = "header_timeout",
-        /// It did not take what we sent.
+        /// The client did not read what we sent.
         SendTimeout = "send_timeout",
-        /// What came is not HTTP.
+        /// The bytes are not HTTP.
         Protocol = "protocol",
         /// The socket failed: reset, unreachable.
         Io = "io",
-        /// It ended in time while draining.
+        /// It ended in time during draining.
         Drain = "drain",
-        /// It was cut off at the end of draining.
+        /// It was closed when the drain timeout ended.
         DrainTimeout = "drain_timeout",
     }
 }
 
 label! {
-    /// How a connection found its worker.
+    /// How a connection was steered.
     SteeringOutcome, SteeringCells {
-        /// To the name's first choice.
+        /// It went to the first choice of its name.
         Steered = "steered",
-        /// To another one, since the first choice has enough to carry.
+        /// It went to another worker because the first choice is at its load limit.
         Spilled = "spilled",
-        /// To another one, since the first choice takes no connections.
+        /// It went to another worker because the first choice accepts no connections.
         WorkerUnavailable = "worker_unavailable",
-        /// It asks for no name.
+        /// The hello has no server name.
         NoSni = "no_sni",
         /// The first segment ends before the name.
         Truncated = "truncated",
-        /// It is no TLS.
+        /// The bytes are not TLS.
         NotTls = "not_tls",
-        /// The kernel program cannot read its hello.
+        /// The kernel program cannot parse the hello.
         Unsupported = "unsupported",
-        /// It asks for a name that no route has.
+        /// The server name matches no route.
         Unknown = "unknown",
-        /// The same, and it was refused.
+        /// The server name matches no route and unknown names are refused.
         UnknownRefused = "unknown_refused",
-        /// The kernel did not take the program's choice.
+        /// The kernel rejected the program's choice.
         SelectFailed = "select_failed",
-        /// Besides: another worker had accepted it and handed it on.
+        /// In addition: the worker that accepted it handed it over.
         HandedOff = "handed_off",
     }
 }
 
 label! {
-    /// What became of a segment that places no connection.
+    /// The verdict on a TCP segment that selects no worker.
     SegmentOutcome {
-        /// It ends no handshake.
+        /// The segment completes no TCP handshake.
         Passed = "passed",
-        /// A SYN, answered with a reset since the process ends.
+        /// A SYN that gets a reset because the process ends.
         Closed = "closed",
         /// A bare ACK, dropped so that the hello completes the handshake.
         Deferred = "deferred",
-        /// It came before the bytes in front of it, and was dropped to come again.
+        /// The segment arrived out of order, and was dropped to be retransmitted.
         OutOfOrder = "out_of_order",
     }
 }
@@ -161,21 +161,21 @@ label! {
     HandshakeResult {
         /// It completed.
         Ok = "ok",
-        /// The client went away.
+        /// The client closed the connection.
         ClientGone = "client_gone",
-        /// It took too long.
+        /// The handshake timed out.
         Timeout = "timeout",
-        /// A client certificate is required and none came.
+        /// A client certificate is required and the client sent none.
         ClientCertificateMissing = "client_certificate_missing",
-        /// The client's certificate was not accepted.
+        /// The client's certificate was rejected.
         ClientCertificateInvalid = "client_certificate_invalid",
-        /// No certificate of ours serves the name or the client's algorithms.
+        /// No server certificate matches the name or the client's algorithms.
         NoCertificate = "no_certificate",
-        /// It asks for a name that no route has, and such are refused.
+        /// The SNI matches no route and unknown names are refused.
         UnknownName = "unknown_name",
-        /// What came is not TLS: garbage, or plain HTTP.
+        /// The bytes are not TLS: garbage, or plain HTTP.
         NotTls = "not_tls",
-        /// TLS that cannot be agreed on, or is broken.
+        /// No common TLS parameters, or a broken TLS message.
         ProtocolError = "protocol_error",
     }
 }
@@ -187,13 +187,13 @@ label! {
         Tls12 = "tls12",
         /// TLS 1.3
         Tls13 = "tls13",
-        /// None was agreed on.
+        /// No version was negotiated.
         Unknown = "unknown",
     }
 }
 
 label! {
-    /// An HTTP version, as far as it matters to a proxy.
+    /// The HTTP version of a client connection.
     HttpProtocol, HttpProtocolCells {
         /// HTTP/1.0 and HTTP/1.1
         H1 = "h1",
@@ -203,21 +203,21 @@ label! {
 }
 
 label! {
-    /// Why an upstream gave no response: `upstream::FailureKind` in this room's words.
+    /// Why an upstream gave no response: the label for an `upstream::FailureKind`.
     UpstreamFailure, UpstreamFailureCells {
         /// The name does not resolve.
         Resolve = "resolve",
-        /// No TCP connection.
+        /// The TCP connection failed.
         Connect = "connect",
-        /// No connection in time.
+        /// The connect timed out.
         ConnectTimeout = "connect_timeout",
         /// The TLS handshake failed.
         Tls = "tls",
         /// The connection ended before a response.
         Closed = "closed",
-        /// What came is not HTTP.
+        /// The bytes are not HTTP.
         Protocol = "protocol",
-        /// No response in time.
+        /// The response timed out.
         ResponseTimeout = "response_timeout",
         /// The client's request body failed.
         RequestBody = "request_body",
@@ -237,7 +237,7 @@ label! {
         ClientError = "4xx",
         /// 500 to 599
         ServerError = "5xx",
-        /// No response was sent, or a code that is none.
+        /// No response was sent, or an invalid code.
         Other = "other",
     }
 }

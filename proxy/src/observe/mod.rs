@@ -1,4 +1,4 @@
-//! What can be seen from outside: metrics, access records, log.
+//! Observability: metrics, access records, log.
 
 mod cells;
 mod certificate;

@@ -1,4 +1,4 @@
-//! What a worker counts and logs into.
+//! The metrics and the log of one worker.
 
 use std::{cell::RefCell, mem, sync::Arc, time::SystemTime};
 
@@ -9,10 +9,10 @@ use super::{
     log::Line, time,
 };
 
-/// Records are handed to the log's thread once they are this many bytes.
+/// Records are handed to the log's thread once they have this many bytes.
 const BUFFER_BYTES: usize = 16 * 1024;
 
-/// What a worker counts and logs into. It stays on its worker's thread.
+/// The metrics and the log of a worker. Stays on its worker's thread.
 #[derive(Debug)]
 pub struct WorkerObserver {
     /// Which worker, from 0.
@@ -31,43 +31,41 @@ struct Buffer {
 }
 
 impl WorkerObserver {
-    /// Counts into these cells, which no other observer may write.
+    /// An observer with these cells, which no other observer may write.
     pub fn new(worker: usize, metrics: Arc<WorkerMetrics>, log: Log) -> WorkerObserver {
         WorkerObserver { worker, metrics, log, buffer: RefCell::default() }
     }
 
-    /// Counts into cells that nobody else sees, and logs nothing. For tests of other rooms.
+    /// An observer with cells of its own, which logs nothing. For tests of other rooms.
     pub fn detached(worker: usize) -> WorkerObserver {
         WorkerObserver::new(worker, Arc::default(), Log::detached())
     }
 
-    /// Whether requests are logged now; without it a record need not be made.
+    /// Whether requests are logged; if not, no record is needed.
     pub fn logs_requests(&self) -> bool {
         self.log.spec().access
     }
 
-    /// Keeps what the access log shows of a request's headers. To be called before they are
-    /// changed; costs nothing where requests are not logged.
+    /// Captures the headers that the access log shows. Call it before they are changed; it costs
+    /// nothing if requests are not logged.
     pub fn capture(&self, headers: &HeaderMap) -> CapturedHeaders {
         let spec = self.log.spec();
         if spec.access { CapturedHeaders::new(headers, &spec) } else { CapturedHeaders::default() }
     }
 
-    /// Logs a request, where requests are logged.
+    /// Logs a request, if requests are logged.
     pub fn log_request(&self, record: &RequestRecord<'_>) {
         self.log_line("http-request", |line, spec| {
             record.write(line, self.worker, &spec.access_fields);
         });
     }
 
-    /// Logs a connection that was refused or failed before its first request, where requests are
-    /// logged.
+    /// Logs a connection that was refused or failed before its first request, if requests are logged.
     pub fn log_connection(&self, record: &ConnectionRecord<'_>) {
         self.log_line(ConnectionRecord::MESSAGE, |line, _| record.write(line, self.worker));
     }
 
-    /// Hands the records that wait to the log. To be called by the worker about every 100 ms, and
-    /// at its end.
+    /// Hands buffered records to the log. The worker calls it about every 100 ms and at its end.
     pub fn flush(&self) {
         let mut buffer = self.buffer.borrow_mut();
         if buffer.records > 0 {
@@ -91,7 +89,7 @@ impl WorkerObserver {
         }
     }
 
-    /// Never waits: what finds no room is dropped and counted.
+    /// Never waits: records that find no room are dropped and counted.
     fn hand_over(&self, buffer: &mut Buffer) {
         let records = mem::take(&mut buffer.records);
         let lines = mem::take(&mut buffer.lines);

@@ -1,4 +1,4 @@
-//! Records of requests and of connections that came to nothing.
+//! Log records of requests and of failed connections.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -11,29 +11,29 @@ use super::{
     AccessField, CertificateSummary, HttpProtocol, LogSpec, TlsVersion, labels::Label, log::Line,
 };
 
-/// One request, as the access log tells of it.
+/// The access log record of one request.
 #[derive(Debug, Clone)]
 pub struct RequestRecord<'a> {
-    /// The client's address, which a trusted proxy may have told; as Envoy's
+    /// The client's address, perhaps from a trusted proxy; as Envoy's
     /// `%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%`.
     pub client: IpAddr,
     /// The request's method.
     pub method: &'a str,
-    /// The host and port asked for.
+    /// The requested host and port.
     pub authority: &'a str,
     /// The path without its query.
     pub path: &'a str,
-    /// What follows the `?`.
+    /// The text after the `?`.
     pub query: Option<&'a str>,
-    /// What [`WorkerObserver::capture`](super::WorkerObserver::capture) kept of the request's
-    /// headers, before they were changed.
+    /// The request's headers as [`WorkerObserver::capture`](super::WorkerObserver::capture) found
+    /// them before they were changed.
     pub headers: &'a CapturedHeaders,
-    /// Ours, or the one taken over from the client.
+    /// Our own, or the one from the client.
     pub request_id: &'a str,
     /// Of the response; 0 when none was sent.
     pub status: u16,
-    /// Why this response, in Envoy's words: `via_upstream`, `route_not_found`, or the inside
-    /// reason of a failure.
+    /// The reason for this response, in Envoy's words: `via_upstream`, `route_not_found`, or the
+    /// internal reason of a failure.
     pub response_code_details: &'a str,
     /// Envoy's letters: `UF`, `UC`, `UT`, `DC`, …; empty when all went well.
     pub response_flags: &'a str,
@@ -55,22 +55,22 @@ pub struct RequestRecord<'a> {
     pub tls_version: Option<TlsVersion>,
     /// The certificate the client presented.
     pub client_certificate: Option<&'a CertificateSummary>,
-    /// What the route's policy said; `None` where that is not worth a word.
+    /// The reasons of the route's policy; `None` if they are not logged.
     pub policy: Option<PolicyRecord<'a>>,
 }
 
-/// What a policy said of a request, in the words of Pomerium's authorize log.
+/// The result of a policy, in the words of Pomerium's authorize log.
 #[derive(Debug, Clone, Copy)]
 pub struct PolicyRecord<'a> {
     /// The request was served.
     pub served: bool,
-    /// Some allow rule holds.
+    /// An allow rule matches.
     pub allow: bool,
-    /// Why it does, or none does: `email-unauthorized`.
+    /// The reasons: `email-unauthorized`.
     pub allow_why: &'a [&'a str],
-    /// Some deny rule holds.
+    /// A deny rule matches.
     pub deny: bool,
-    /// Why it does, or none does: `client-certificate-required`.
+    /// The reasons: `client-certificate-required`.
     pub deny_why: &'a [&'a str],
 }
 
@@ -84,7 +84,7 @@ impl RequestRecord<'_> {
         }
     }
 
-    /// A refusal is told with the certificate, whichever fields are configured.
+    /// A denial is logged with the certificate, whichever fields are configured.
     fn write_policy(&self, line: &mut Line<'_>, policy: &PolicyRecord<'_>, fields: &[AccessField]) {
         let why = |value, yes, no| if value { yes } else { no };
         line.list(why(policy.allow, "allow-why-true", "allow-why-false"), policy.allow_why);
@@ -150,7 +150,7 @@ fn milliseconds(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1e3
 }
 
-/// What the access log keeps of a request's headers. Values are shared, not copied.
+/// The headers of a request that the access log needs. Values are shared, not copied.
 #[derive(Debug, Clone, Default)]
 pub struct CapturedHeaders {
     referer: Option<HeaderValue>,
@@ -179,14 +179,14 @@ impl CapturedHeaders {
         captured
     }
 
-    /// A query may carry a token, so that it is left out here as it is from `path`.
+    /// A query may contain a token, so it is left out here as it is from `path`.
     fn referer_without_query(&self) -> &[u8] {
         let referer = self.referer.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
         referer.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default()
     }
 }
 
-/// Headers whose value lets its holder in, whatever the configuration asks to be logged.
+/// Headers that contain credentials, which are redacted whatever the configuration logs.
 fn is_secret(name: &HeaderName) -> bool {
     *name == header::AUTHORIZATION
         || *name == header::PROXY_AUTHORIZATION
@@ -194,25 +194,25 @@ fn is_secret(name: &HeaderName) -> bool {
         || matches!(name.as_str(), "x-pomerium-authorization" | "x-pomerium-jwt-assertion")
 }
 
-/// One connection that came to nothing.
+/// The log record of a failed connection.
 #[derive(Debug, Clone)]
 pub struct ConnectionRecord<'a> {
     /// The client's address.
     pub peer: SocketAddr,
-    /// The name the client asked for, as it came.
+    /// The server name as the client sent it.
     pub sni: Option<&'a [u8]>,
-    /// What happened, in words for an operator.
+    /// The reason, in words for an operator.
     pub reason: &'a str,
     /// The alert that was sent, by its RFC 8446 name; `None` when none was.
     pub alert: Option<&'a str>,
-    /// The version agreed on, as far as it came to that.
+    /// The negotiated version, if any.
     pub tls_version: Option<TlsVersion>,
     /// The certificate the client presented.
     pub client_certificate: Option<&'a CertificateSummary>,
 }
 
 impl ConnectionRecord<'_> {
-    /// Pomerium's message for it.
+    /// Pomerium's message for this record.
     pub(super) const MESSAGE: &'static str = "listener connection failure";
 
     pub(super) fn write(&self, line: &mut Line<'_>, worker: usize) {

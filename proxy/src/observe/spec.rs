@@ -1,13 +1,13 @@
-//! What this room needs to be told.
+//! The settings of the log.
 
 use std::str::FromStr;
 
 use http::HeaderName;
 
-/// What is logged.
+/// The settings of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSpec {
-    /// The least severe level shown.
+    /// The lowest level that is logged.
     pub level: Level,
     /// JSON, one object a line, or text.
     pub format: LogFormat,
@@ -18,7 +18,7 @@ pub struct LogSpec {
 }
 
 impl Default for LogSpec {
-    /// What Pomerium logs where its configuration says nothing.
+    /// Pomerium's defaults.
     fn default() -> Self {
         LogSpec {
             level: Level::Info,
@@ -34,13 +34,13 @@ impl Default for LogSpec {
 pub enum Level {
     /// Everything.
     Trace,
-    /// For finding faults.
+    /// For debugging.
     Debug,
-    /// What an operator follows.
+    /// Normal operation.
     Info,
-    /// What may go wrong.
+    /// Possible problems.
     Warn,
-    /// What went wrong.
+    /// Failures.
     Error,
     /// Nothing.
     Off,

@@ -1,37 +1,37 @@
-//! What is seen of steering: the room itself says it when asked.
+//! The view of steering, which that room provides.
 
 use std::fmt::Debug;
 
 use super::{SegmentOutcome, SteeringOutcome, SteeringView};
 
-/// Steering, as far as it shows.
+/// The observable state of steering.
 pub trait SteeringSource: Debug + Send + Sync {
-    /// For status.
+    /// The settings, for status.
     fn view(&self) -> SteeringView;
 
-    /// Every worker's load, by its number.
+    /// The load of each worker, by number.
     fn loads(&self) -> Vec<WorkerLoad>;
 
-    /// What the kernel has counted; nothing where it steers nothing.
+    /// The kernel's counters; empty without kernel steering.
     fn kernel_counts(&self) -> KernelCounts;
 }
 
 /// One worker's line in the table of loads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WorkerLoad {
-    /// In connections: open ones and what is left of those lately taken.
+    /// In connections: the open ones, and the weights of recently accepted ones.
     pub load: u32,
     /// Whether connections may be sent to it.
     pub available: bool,
-    /// Whether an operator has taken it out.
+    /// Whether an operator has drained it.
     pub drained: bool,
 }
 
-/// What the kernel has counted.
+/// The kernel's counters.
 #[derive(Debug, Clone, Default)]
 pub struct KernelCounts {
     /// Connections.
     pub connections: Vec<(SteeringOutcome, u64)>,
-    /// Segments that place none.
+    /// Segments that select no worker.
     pub segments: Vec<(SegmentOutcome, u64)>,
 }

@@ -1,4 +1,4 @@
-//! What one worker counts.
+//! The metrics of one worker.
 
 use std::{array, time::Duration};
 
@@ -17,15 +17,15 @@ use super::{
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct WorkerMetrics {
-    /// Connections taken from the listeners, those refused at once included.
+    /// Accepted connections, including those refused at once.
     pub connections_accepted: Cell,
     /// Open connections of clients (a gauge).
     pub connections_active: Cell,
-    /// Connections closed before anything was read from them.
+    /// Connections that were closed without reading from them.
     pub connections_refused: RefusedCells,
     /// How the other connections ended.
     pub connections_closed: ClosedCells,
-    /// How connections found their worker, as far as the kernel has not counted it.
+    /// How connections were steered, without those that the kernel counts.
     pub steering: SteeringCells,
     /// Handshakes with clients.
     pub handshakes: HandshakeCells,
@@ -41,7 +41,7 @@ pub struct WorkerMetrics {
     pub upstream: UpstreamCells,
     /// Tasks that have not ended (a gauge, set now and then).
     pub tasks: Cell,
-    /// Records lost because the log could not keep up.
+    /// Records dropped because the log could not keep up.
     pub log_records_dropped: Cell,
 }
 
@@ -54,7 +54,7 @@ pub struct HandshakeCells {
 }
 
 impl HandshakeCells {
-    /// Counts one handshake, and how long it took where it completed.
+    /// Counts one handshake, and its duration if it completed.
     pub fn record(
         &self,
         result: HandshakeResult,
@@ -110,7 +110,7 @@ pub struct UpstreamCells {
     pub idle_connections: Cell,
     /// Connections that serve a request (a gauge).
     pub active_connections: Cell,
-    /// Requests sent once more on a new connection.
+    /// Requests sent again on a new connection.
     pub retries: Cell,
 }
 

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, str::FromStr};
 
-/// A range; one address is a range too. Bits of the host are taken off.
+/// A range; a single address is a range too. Host bits are cleared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum IpRange {
     V4 { network: u32, mask: u32 },
@@ -13,7 +13,7 @@ pub(super) enum IpRange {
 const MAPPED_BITS: u32 = 96;
 
 impl IpRange {
-    /// `address` is canonical: never an IPv4-mapped one.
+    /// `address` must be canonical, not IPv4-mapped.
     pub(super) fn contains(&self, address: IpAddr) -> bool {
         match (*self, address) {
             (IpRange::V4 { network, mask }, IpAddr::V4(address)) => {
@@ -43,7 +43,7 @@ impl IpRange {
     }
 }
 
-/// The text is neither an address nor a range of them.
+/// The text is neither an address nor a range of addresses.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NotARange;
 

@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Number, Value};
 
-/// How deep a path goes. Pomerium has no recursion there, and spells out as many levels.
+/// Maximum number of segments of a path, as in Pomerium.
 const MAX_SEGMENTS: usize = 5;
 
-/// Where a claim is.
+/// The path of a claim.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ClaimPath {
     /// The whole path is tried as a name first: `https://example.com/groups` is one.
@@ -23,8 +23,8 @@ impl ClaimPath {
         ClaimPath { whole: path.into(), segments }
     }
 
-    /// The values of the claim; none if it is not there or has claims below it. One value alone is
-    /// a list of one.
+    /// The values of the claim; none if it is missing or has claims below it. A single value is a list
+    /// of one.
     pub(super) fn values<'a>(&self, claims: &'a Map<String, Value>) -> &'a [Value] {
         match self.find(claims) {
             Some(Value::Array(values)) => values,
@@ -46,7 +46,7 @@ impl ClaimPath {
     }
 }
 
-/// What the values of a claim are compared with. All conditions hold, or it does not match.
+/// Matches the values of a claim if all conditions do.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ListMatcher {
     conditions: Vec<ListCondition>,
@@ -57,7 +57,7 @@ pub(super) struct ListMatcher {
 pub(super) enum ListCondition {
     /// The value is among them.
     Has(ClaimValue),
-    /// The value is there alone.
+    /// The value is the only one.
     Is(ClaimValue),
     /// The value is not among them.
     Exclude(ClaimValue),
@@ -77,7 +77,7 @@ impl ListMatcher {
     }
 }
 
-/// A value that claims have. One type never equals another: `"1"` is not 1.
+/// A value of a claim. Values of different types are never equal: `"1"` is not 1.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum ClaimValue {
     Text(Box<str>),
@@ -100,7 +100,7 @@ impl ClaimValue {
     }
 }
 
-/// By value, not by spelling: 1 is 1.0.
+/// Compares values, not spellings: 1 equals 1.0.
 fn same_number(left: &Number, right: &Number) -> bool {
     match (left.as_i128(), right.as_i128()) {
         (Some(left), Some(right)) => left == right,

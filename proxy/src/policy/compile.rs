@@ -1,4 +1,4 @@
-//! From what a route says to a policy, as Pomerium builds it (`config/policy_ppl.go`).
+//! Compiles the settings of a route into a policy, as Pomerium does (`config/policy_ppl.go`).
 
 use super::{
     Needs, Policy,
@@ -10,7 +10,7 @@ use super::{
 };
 
 impl Policy {
-    /// Compiles what a route says.
+    /// Compiles the settings of a route.
     pub fn new(spec: &PolicySpec) -> Policy {
         let mut allow = groups(spec, Action::Allow);
         let mut deny = groups(spec, Action::Deny);
@@ -33,7 +33,7 @@ fn groups(spec: &PolicySpec, action: Action) -> Vec<Group> {
     groups
 }
 
-/// An operator without criteria says nothing, as in Pomerium: `and: []` does not hold.
+/// An operator without criteria has no effect, as in Pomerium: `and: []` does not match.
 fn add(groups: &mut Vec<Group>, operator: Operator, criteria: Vec<Criterion>) {
     if criteria.is_empty() {
         return;
@@ -42,7 +42,7 @@ fn add(groups: &mut Vec<Group>, operator: Operator, criteria: Vec<Criterion>) {
     groups.push(Group { operator, criteria });
 }
 
-/// The keys from before the policy language, as criteria of which any will do.
+/// The keys that are older than the policy language, as criteria of which any must match.
 fn older_keys(spec: &PolicySpec) -> Vec<Criterion> {
     let mut criteria = Vec::new();
     if spec.allow_public_unauthenticated_access {

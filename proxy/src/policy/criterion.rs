@@ -1,4 +1,4 @@
-//! Criteria: what can be asked about a request.
+//! Criteria: conditions on a request.
 
 use super::{
     address::IpRange,
@@ -34,7 +34,7 @@ pub(super) enum Subject {
 }
 
 impl Criterion {
-    /// Whether it holds, and why.
+    /// Whether the criterion matches, and the reason.
     pub(super) fn evaluate(&self, request: &PolicyInput<'_>) -> (bool, Reason) {
         match self {
             Criterion::Accept => (true, Reason::Accept),
@@ -65,12 +65,12 @@ impl Criterion {
         }
     }
 
-    /// Whether it looks at the client certificate.
+    /// Whether it depends on the client certificate.
     pub(super) fn needs_client_certificate(&self) -> bool {
         matches!(self, Criterion::ClientCertificate(_) | Criterion::InvalidClientCertificate)
     }
 
-    /// Whether it looks at who the user is.
+    /// Whether it depends on the user.
     pub(super) fn needs_identity(&self) -> bool {
         match self {
             Criterion::AuthenticatedUser | Criterion::Claim(..) => true,
@@ -105,7 +105,7 @@ impl Subject {
         matches!(self, Subject::Email | Subject::Domain | Subject::User)
     }
 
-    /// Why it passes and why it fails.
+    /// The reasons for a match and for none.
     fn reasons(self) -> (Reason, Reason) {
         match self {
             Subject::Email => (Reason::EmailOk, Reason::EmailUnauthorized),
@@ -121,9 +121,9 @@ fn one_of(holds: bool, passed: Reason, failed: Reason) -> (bool, Reason) {
     if holds { (true, passed) } else { (false, failed) }
 }
 
-/// A criterion about the user never holds while there is none. Pomerium compares an empty email
-/// address and no claims instead, so that there `email: {not: …}` and `claim/…: {exclude: …}` let
-/// in whoever has not signed in.
+/// A criterion about the user never matches without a user. Pomerium compares an empty email address
+/// and no claims instead: there `email: {not: …}` and `claim/…: {exclude: …}` allow users who have
+/// not signed in.
 fn of_identity(
     request: &PolicyInput<'_>,
     holds: impl FnOnce(&Identity) -> bool,
@@ -136,8 +136,8 @@ fn of_identity(
     }
 }
 
-/// What follows the last `@`. Pomerium takes what follows the first, which in the valid address
-/// `"x@example.com@"@evil.example` (RFC 5321, 4.1.2) is part of the quoted name.
+/// The text after the last `@`. Pomerium takes the text after the first one, which in the valid
+/// address `"x@example.com@"@evil.example` (RFC 5321, 4.1.2) is part of the quoted name.
 fn domain(email: &str) -> Option<&str> {
     email.rsplit_once('@').map(|(_, domain)| domain)
 }

@@ -1,18 +1,19 @@
-//! How results are combined, and what they amount to.
+//! Combines results into a decision.
 
 use super::reason::{Reason, Reasons};
 
-/// What all rules of one action, one of their operators or one criterion came to.
+/// The result of all rules of one action, of one operator, or of one criterion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RuleResult {
-    /// Whether it holds.
+    /// Whether it matches.
     pub value: bool,
-    /// Why it does, or why it does not.
+    /// The reasons for the value.
     pub reasons: Reasons,
 }
 
 impl RuleResult {
-    /// Holds if all do, for all their reasons; else fails for the reasons of those that fail.
+    /// Matches if all results match, with all their reasons; otherwise the reasons are those of the
+    /// results that do not match.
     pub(super) fn all(results: impl Iterator<Item = RuleResult>) -> RuleResult {
         let tally = Tally::of(results);
         match tally.failed {
@@ -21,7 +22,8 @@ impl RuleResult {
         }
     }
 
-    /// Holds if any does, for the reasons of those that do; else fails for all their reasons.
+    /// Matches if any result matches, with the reasons of those that do; otherwise the reasons are
+    /// those of all results.
     pub(super) fn any(results: impl Iterator<Item = RuleResult>) -> RuleResult {
         let tally = Tally::of(results);
         match tally.passed {
@@ -31,7 +33,7 @@ impl RuleResult {
     }
 }
 
-/// The reasons of those that passed and of those that failed; `None` if there was none such.
+/// The reasons of results that match and of results that do not; `None` if there are none.
 #[derive(Default)]
 struct Tally {
     passed: Option<Reasons>,
@@ -49,36 +51,36 @@ impl Tally {
     }
 }
 
-/// What is to be done with a request.
+/// What happens to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PolicyOutcome {
-    /// It is served.
+    /// The request is served.
     Allow,
-    /// It is refused (403).
+    /// The request is denied (403).
     Deny,
-    /// Nobody is signed in, and it may matter who the user is.
+    /// No user is signed in, and the result may depend on the user.
     NeedsSignIn,
-    /// It is refused for want of a client certificate (495).
+    /// The request is denied because it has no client certificate (495).
     ClientCertificateRequired,
-    /// It is refused for a client certificate that does not hold (495).
+    /// The request is denied because its client certificate is invalid (495).
     ClientCertificateInvalid,
 }
 
-/// A decision, with what the log says of it.
+/// A decision, with the reasons for the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PolicyDecision {
-    /// What is to be done.
+    /// What happens to the request.
     pub outcome: PolicyOutcome,
-    /// What the allow rules came to: `allow-why-true` or `allow-why-false`.
+    /// The result of the allow rules: `allow-why-true` or `allow-why-false`.
     pub allow: RuleResult,
-    /// What the deny rules came to: `deny-why-true` or `deny-why-false`.
+    /// The result of the deny rules: `deny-why-true` or `deny-why-false`.
     pub deny: RuleResult,
 }
 
 impl PolicyDecision {
     /// Decides in Pomerium's order (`authorize/check_response.go`). Client certificates come before
-    /// sign-in, so that nobody is sent to sign in who would be refused afterwards; and sign-in
-    /// before denying, since a deny rule that asks for the user cannot be judged without one.
+    /// sign-in, so that users who would be denied afterwards are not sent to sign in. Sign-in comes
+    /// before denial, since a deny rule about the user cannot be evaluated without a user.
     pub(super) fn new(allow: RuleResult, deny: RuleResult) -> PolicyDecision {
         let unauthenticated =
             allow.reasons.union(deny.reasons).contains(Reason::UserUnauthenticated);
@@ -102,7 +104,7 @@ impl PolicyDecision {
     }
 }
 
-/// Judged by the reasons alone, whether or not the result holds.
+/// Depends only on the reasons, not on the value of the result.
 fn certificate_refusal(reasons: Reasons) -> Option<PolicyOutcome> {
     if reasons.contains(Reason::ClientCertificateRequired) {
         Some(PolicyOutcome::ClientCertificateRequired)

@@ -1,6 +1,6 @@
-//! Matchers of texts.
+//! Matchers of strings.
 
-/// What a text is compared with. All conditions hold, or it does not match. Letter case matters.
+/// Matches a text if all conditions do. Case-sensitive.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct StringMatcher {
     conditions: Vec<Condition>,
@@ -23,7 +23,7 @@ impl StringMatcher {
         StringMatcher { conditions }
     }
 
-    /// Matches the same text alone.
+    /// Matches only this text.
     pub(super) fn is(text: &str) -> StringMatcher {
         StringMatcher::new(vec![Condition::Is(text.into())])
     }
@@ -33,7 +33,7 @@ impl StringMatcher {
         StringMatcher::new(vec![Condition::In(texts.into_iter().collect())])
     }
 
-    /// The only texts that match, if the matcher is but a list of them.
+    /// The texts that match, if the matcher is a plain list of them.
     pub(super) fn constants(&self) -> Option<&[Box<str>]> {
         match self.conditions.as_slice() {
             [Condition::Is(text)] => Some(std::slice::from_ref(text)),
@@ -46,8 +46,8 @@ impl StringMatcher {
         self.conditions.iter().all(|condition| condition.matches(text))
     }
 
-    /// As Pomerium matches the names of a certificate: each condition asks for some name by itself,
-    /// so that two may be met by two names; only `not_in` asks it of all of them.
+    /// Matches the names of a certificate as Pomerium does: each condition needs one matching name, so
+    /// two conditions may match two names; only `not_in` must match all names.
     pub(super) fn matches_some_of(&self, texts: &[Box<str>]) -> bool {
         self.conditions.iter().all(|condition| match condition {
             Condition::NotIn(_) => texts.iter().all(|text| condition.matches(text)),
@@ -70,7 +70,7 @@ impl Condition {
     }
 }
 
-/// Texts in order, each once, so that a list of a thousand users is ten comparisons.
+/// A sorted set of texts: a look-up among a thousand users takes ten comparisons.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct TextSet(Vec<Box<str>>);
 

@@ -30,19 +30,19 @@ use rule::Group;
 /// A compiled policy.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
-    /// Every operator of every allow rule: which rule it was in does not matter.
+    /// The operators of all allow rules; the rule that contains an operator does not matter.
     allow: Vec<Group>,
-    /// Those of the deny rules.
+    /// The operators of all deny rules.
     deny: Vec<Group>,
     needs: Needs,
 }
 
-/// What a policy looks at that is not in every request.
+/// The inputs that a policy needs and that not every request has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Needs {
-    /// A client certificate, or that there is none.
+    /// The client certificate, or its absence.
     pub client_certificate: bool,
-    /// Who the user is.
+    /// The identity of the user.
     pub identity: bool,
 }
 
@@ -54,7 +54,7 @@ impl Policy {
         PolicyDecision::new(any(&self.allow), any(&self.deny))
     }
 
-    /// What it looks at.
+    /// The inputs that the policy needs.
     pub fn needs(&self) -> Needs {
         self.needs
     }

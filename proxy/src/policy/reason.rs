@@ -1,8 +1,8 @@
-//! Why a policy said what it said, by Pomerium's names.
+//! The reasons of a decision, with Pomerium's names.
 
 use std::fmt;
 
-/// Declares the reasons with their names, which are what is logged.
+/// Declares the reasons with the names that are logged.
 macro_rules! reasons {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
         /// Why a criterion passed or failed, named as Pomerium names it (`criteria/reasons.go`).
@@ -15,7 +15,7 @@ macro_rules! reasons {
             /// Every reason, in the order of their names.
             pub const ALL: &[Reason] = &[$(Reason::$variant,)*];
 
-            /// What is logged: `email-unauthorized`.
+            /// The name in the log: `email-unauthorized`.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Reason::$variant => $name,)*
@@ -28,55 +28,55 @@ macro_rules! reasons {
 reasons! {
     /// `accept` always passes.
     Accept = "accept",
-    /// A claim has a value that is asked for.
+    /// A claim has a required value.
     ClaimOk = "claim-ok",
-    /// No claim has.
+    /// No claim has a required value.
     ClaimUnauthorized = "claim-unauthorized",
-    /// The client certificate is one of those asked for.
+    /// The client certificate matches.
     ClientCertificateOk = "client-certificate-ok",
-    /// A client certificate is needed, and none was presented.
+    /// A client certificate is required, and none was presented.
     ClientCertificateRequired = "client-certificate-required",
-    /// The client certificate is none of those asked for.
+    /// The client certificate does not match.
     ClientCertificateUnauthorized = "client-certificate-unauthorized",
     /// The request is a CORS preflight.
     CorsRequest = "cors-request",
     /// The domain of the user's email address matches.
     DomainOk = "domain-ok",
-    /// It does not.
+    /// The domain of the user's email address does not match.
     DomainUnauthorized = "domain-unauthorized",
     /// The user's email address matches.
     EmailOk = "email-ok",
-    /// It does not.
+    /// The user's email address does not match.
     EmailUnauthorized = "email-unauthorized",
     /// The method matches.
     HttpMethodOk = "http-method-ok",
-    /// It does not.
+    /// The method does not match.
     HttpMethodUnauthorized = "http-method-unauthorized",
     /// The path matches.
     HttpPathOk = "http-path-ok",
-    /// It does not.
+    /// The path does not match.
     HttpPathUnauthorized = "http-path-unauthorized",
-    /// A client certificate was presented that the client CA does not vouch for.
+    /// The client CA does not trust the presented client certificate.
     InvalidClientCertificate = "invalid-client-certificate",
-    /// The request is no CORS preflight.
+    /// The request is not a CORS preflight.
     NonCorsRequest = "non-cors-request",
     /// `reject` always fails.
     Reject = "reject",
     /// The client's address is in a range.
     SourceIpOk = "source-ip-ok",
-    /// It is in none.
+    /// The client's address is in no range.
     SourceIpUnauthorized = "source-ip-unauthorized",
-    /// The user matches, or somebody is signed in where anybody will do.
+    /// The user matches, or a user is signed in and any user is allowed.
     UserOk = "user-ok",
-    /// Nobody is signed in.
+    /// No user is signed in.
     UserUnauthenticated = "user-unauthenticated",
     /// The user does not match.
     UserUnauthorized = "user-unauthorized",
-    /// The client certificate is valid, or none is asked for.
+    /// The client certificate is valid, or none is required.
     ValidClientCertificate = "valid-client-certificate",
 }
 
-/// A set of reasons: one word, so that deciding allocates nothing.
+/// A set of reasons in one word, so that a decision allocates nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Reasons(u32);
 
@@ -86,18 +86,18 @@ impl Reasons {
     /// No reason at all.
     pub const NONE: Reasons = Reasons(0);
 
-    /// Whether a reason is among them.
+    /// Whether the set contains a reason.
     pub const fn contains(self, reason: Reason) -> bool {
         self.0 & (1 << reason as u32) != 0
     }
 
-    /// Those of both.
+    /// The reasons of both sets.
     #[must_use]
     pub const fn union(self, other: Reasons) -> Reasons {
         Reasons(self.0 | other.0)
     }
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }

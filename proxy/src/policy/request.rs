@@ -1,43 +1,44 @@
-//! What a policy is asked about. Everything is borrowed, and what costs is asked for only where a
-//! criterion needs it.
+//! The input of a policy. Everything is borrowed, and costly parts are computed only if a criterion
+//! needs them.
 
 use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
-/// The facts of one request.
+/// The properties of a request that a policy depends on.
 #[derive(Clone, Copy)]
 pub struct PolicyInput<'a> {
-    /// As it stands in the request line.
+    /// The method, as in the request line.
     pub method: &'a str,
-    /// Decoded and normalized as it is for routing, without the query.
+    /// The path, decoded and normalized as for routing, without the query.
     pub path: &'a str,
-    /// The client's address, after trusted hops are taken off.
+    /// The client's address, without trusted hops.
     pub source_ip: IpAddr,
     /// Whether this is `OPTIONS` with both `Origin` and `Access-Control-Request-Method`.
     pub is_cors_preflight: bool,
-    /// What the client has shown of itself on the connection.
+    /// The client certificate of the connection.
     pub client_certificate: ClientCertificateStatus<'a>,
-    /// Who the user is; `None` if nobody is signed in.
+    /// The user; `None` if no user is signed in.
     pub identity: Option<&'a Identity>,
 }
 
-/// The client certificate as the route's client CA judges it now.
+/// The client certificate, verified against the route's client CA at the time of the request.
 #[derive(Clone, Copy)]
 pub enum ClientCertificateStatus<'a> {
-    /// No client CA applies to the route, so nothing is asked for or judged. One may be there all
-    /// the same, presented for the sake of another route of the host.
+    /// The route has no client CA, so no certificate is required or verified. There may be one that
+    /// the client presented for another route of the host.
     Unverified(Option<&'a dyn LeafCertificate>),
-    /// A client CA applies, and no certificate was presented.
+    /// The route has a client CA, and no certificate was presented.
     Missing,
-    /// Untrusted, expired, revoked, too deep, of another name or for another purpose.
+    /// The certificate is untrusted, expired, revoked, has a chain that is too long, or has the wrong
+    /// name or purpose.
     Invalid(&'a dyn LeafCertificate),
-    /// The client CA vouches for it, and it holds now.
+    /// The client CA trusts the certificate, and it is valid now.
     Trusted(&'a dyn LeafCertificate),
 }
 
 impl<'a> ClientCertificateStatus<'a> {
-    /// The presented leaf, whatever it is worth: the peer has proven to hold its key.
+    /// The presented leaf, whether trusted or not: the peer has proven possession of its key.
     pub(super) fn presented(self) -> Option<&'a dyn LeafCertificate> {
         match self {
             ClientCertificateStatus::Missing => None,
@@ -48,26 +49,26 @@ impl<'a> ClientCertificateStatus<'a> {
         }
     }
 
-    /// Whether somebody vouches for what the leaf says of its holder.
+    /// Whether the names in the leaf can be trusted.
     pub(super) fn is_trusted(self) -> bool {
         matches!(self, ClientCertificateStatus::Trusted(_))
     }
 }
 
-/// The leaf of the chain that a client presented. One connection asks the same for every request,
-/// and one policy perhaps more than once, so answers are best remembered by who gives them.
+/// The leaf of the chain that a client presented. Every request of a connection may need the same
+/// values, so implementations should cache them.
 pub trait LeafCertificate {
     /// SHA-256 of the certificate.
     fn fingerprint(&self) -> [u8; 32];
 
-    /// SHA-256 of its SubjectPublicKeyInfo; `None` where it cannot be read, and nothing matches.
+    /// SHA-256 of its SubjectPublicKeyInfo; `None`, which matches nothing, if it cannot be parsed.
     fn spki_hash(&self) -> Option<[u8; 32]>;
 
-    /// Its subject alternative names of one kind, as they are written in it.
+    /// Its subject alternative names of one kind, unchanged.
     fn subject_alt_names(&self, kind: SanKind) -> &[Box<str>];
 }
 
-/// The kinds of subject alternative names that a policy can ask about (RFC 5280, 4.2.1.6).
+/// The kinds of subject alternative names that a policy can match (RFC 5280, 4.2.1.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SanKind {
     /// `rfc822Name`
@@ -78,10 +79,10 @@ pub enum SanKind {
     Uri,
 }
 
-/// Who the user is.
+/// A signed-in user.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Identity {
-    /// What the identity provider calls the user; empty for a session without one.
+    /// The user's id at the identity provider; empty for a session without a user.
     pub user_id: Box<str>,
     /// The email address; empty if there is none.
     pub email: Box<str>,

@@ -9,24 +9,24 @@ pub struct Rule {
     pub(super) groups: Vec<Group>,
 }
 
-/// What it means that a rule holds.
+/// The effect of a rule that matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
     Allow,
     Deny,
 }
 
-/// How criteria are combined. The names are Pomerium's; what they mean is not what logicians call
-/// so.
+/// How criteria are combined. The names are Pomerium's; the meanings of `not` and `nor` are not those
+/// of logic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operator {
-    /// All hold.
+    /// All match.
     And,
-    /// Any holds.
+    /// Any matches.
     Or,
-    /// None holds.
+    /// None matches.
     Not,
-    /// Any does not hold.
+    /// Any does not match.
     Nor,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Group {
 
 impl Group {
     pub(super) fn evaluate(&self, request: &PolicyInput<'_>) -> RuleResult {
-        // Inverting turns the value alone: the reasons stay those of the criterion.
+        // Inversion changes only the value: the reasons stay those of the criterion.
         let inverted = matches!(self.operator, Operator::Not | Operator::Nor);
         let results = self.criteria.iter().map(|criterion| {
             let (value, reason) = criterion.evaluate(request);

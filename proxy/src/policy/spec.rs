@@ -1,4 +1,4 @@
-//! What a route says of who may use it.
+//! The settings of a route that decide who may use it.
 
 use super::{
     claim::{ClaimPath, ClaimValue},
@@ -6,24 +6,24 @@ use super::{
 };
 
 /// The keys of a route that decide who may use it, and the rule that client-certificate
-/// enforcement adds. Nothing set allows nobody.
+/// enforcement adds. By default nobody is allowed.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PolicySpec {
-    /// Everybody may.
+    /// Everybody is allowed.
     pub allow_public_unauthenticated_access: bool,
-    /// Every CORS preflight may.
+    /// Every CORS preflight is allowed.
     pub cors_allow_preflight: bool,
-    /// Whoever is signed in may.
+    /// Every signed-in user is allowed.
     pub allow_any_authenticated_user: bool,
-    /// Users whose email address is of one of these domains may. Empty texts allow nobody.
+    /// Users with an email address in one of these domains are allowed. Empty texts allow nobody.
     pub allowed_domains: Vec<String>,
-    /// Users with one of these claims may.
+    /// Users with one of these claims are allowed.
     pub allowed_idp_claims: Vec<AllowedClaim>,
-    /// Users with one of these IDs or email addresses may. Empty texts allow nobody.
+    /// Users with one of these IDs or email addresses are allowed. Empty texts allow nobody.
     pub allowed_users: Vec<String>,
     /// The rules of `policy`.
     pub rules: Vec<Rule>,
-    /// Whether an invalid client certificate is denied whatever else there is:
+    /// Whether an invalid client certificate is always denied:
     /// `policy_with_default_deny` and `reject_connection`, where a client CA is configured.
     pub deny_invalid_client_certificate: bool,
 }

@@ -1,33 +1,33 @@
-//! Whether a connection stays on the worker that has it, once the name it asks for is known. Pure.
+//! Chooses the worker for an accepted connection, when its server name is known. Pure.
 
 use portcullis_abi::{Balance, Home, Loads, Reason, place};
 
 use super::{Mode, SteeringRules, load_table::Without};
 use crate::observe::SteeringOutcome;
 
-/// What is to become of a connection.
+/// Where a connection goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
-    /// It is served here.
+    /// The worker that accepted the connection serves it.
     Stay,
-    /// It goes to this worker.
+    /// The connection is handed over to this worker.
     HandTo(u32),
-    /// It asks for a name that there is not, and such are refused.
+    /// The server name matches no route, and unknown names are refused.
     Refuse,
 }
 
-/// A connection, as far as the choice goes.
+/// The properties of a connection that the choice depends on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PlacementRequest<'a> {
-    /// The worker that has it, and counts it among its open ones.
+    /// The worker that accepted the connection, and counts it among its open ones.
     pub(super) worker: u32,
-    /// The name it asks for, in canonical form.
+    /// The server name, in canonical form.
     pub(super) name: Option<&'a [u8]>,
-    /// A hash of its addresses.
+    /// A hash of the connection's addresses.
     pub(super) flow: u32,
 }
 
-/// Chooses, and says what is to be counted.
+/// Chooses the worker, and the outcome to count.
 pub(super) fn choose<L: Loads + ?Sized>(
     mode: Mode,
     rules: &SteeringRules,
@@ -46,7 +46,7 @@ pub(super) fn choose<L: Loads + ?Sized>(
             let (choice, outcome) = by_bound(&entry.home, rules.balance, request.worker, &loads);
             (choice, Some(outcome))
         }
-        // The kernel has counted it.
+        // The kernel has counted the connection.
         (Mode::Kernel, Some(entry)) => {
             (after_kernel(&entry.home, rules.balance, request.worker, &loads), None)
         }
@@ -75,7 +75,7 @@ fn by_bound(
     (stay_or_hand_to(placed.worker, worker), outcome)
 }
 
-/// The kernel has chosen already, unless it could not read the name or never ran.
+/// The kernel has chosen the worker already, unless it could not read the name or did not run.
 fn after_kernel(home: &Home, balance: Balance, worker: u32, loads: &impl Loads) -> Choice {
     if !home.allows(worker) || loads.load(worker).is_none() {
         return by_bound(home, balance, worker, loads).0;
@@ -88,14 +88,14 @@ fn after_kernel(home: &Home, balance: Balance, worker: u32, loads: &impl Loads) 
     }
 }
 
-/// The bound for one that the kernel may have let go elsewhere on purpose: with the whole of it, a
-/// worker near its bound would have such connections handed to it all the time.
+/// The limit for connections that the kernel may have placed elsewhere on purpose. With the full
+/// limit, connections would be handed back all the time to a worker near its limit.
 fn halfway(balance: Balance) -> Balance {
     let above_mean = balance.max_load_percent.saturating_sub(100);
     Balance { max_load_percent: 100 + above_mean / 2, ..balance }
 }
 
-/// A connection that belongs nowhere stays, unless this worker is to have no more.
+/// A connection without a home stays, unless this worker accepts no more connections.
 fn by_flow(request: PlacementRequest<'_>, balance: Balance, loads: &impl Loads) -> Choice {
     if loads.load(request.worker).is_some() {
         return Choice::Stay;

@@ -1,4 +1,4 @@
-//! The way from worker to worker: a queue to each.
+//! Queues in which workers hand connections over to each other.
 
 use std::{
     sync::Arc,
@@ -10,19 +10,19 @@ use tokio::sync::{
     mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
 };
 
-/// Queues to all workers. Not bounded: everything in them is one of the connections there may be.
+/// A queue to each worker. Not bounded: each entry is one of the limited number of connections.
 #[derive(Debug)]
 pub struct Mailboxes<T>(Arc<[Mailbox<T>]>);
 
 #[derive(Debug)]
 struct Mailbox<T> {
     sender: UnboundedSender<T>,
-    /// Locked by the worker for as long as it runs. One that takes its place finds what waits.
+    /// Locked by the worker while it runs. Its replacement finds the connections that wait.
     receiver: Arc<Mutex<UnboundedReceiver<T>>>,
 }
 
 impl<T> Mailboxes<T> {
-    /// Empty ones.
+    /// Empty queues.
     pub fn new(workers: usize) -> Mailboxes<T> {
         let mailbox = |_| {
             let (sender, receiver) = unbounded_channel();
@@ -31,7 +31,7 @@ impl<T> Mailboxes<T> {
         Mailboxes((0..workers).map(mailbox).collect())
     }
 
-    /// Sends to a worker. Gives back what cannot be sent: the worker has ended, or there is none.
+    /// Sends to a worker. Returns the item if the worker has ended or does not exist.
     pub(super) fn send(&self, worker: u32, item: T) -> Result<(), T> {
         let mailbox = usize::try_from(worker).ok().and_then(|worker| self.0.get(worker));
         match mailbox {
@@ -40,7 +40,7 @@ impl<T> Mailboxes<T> {
         }
     }
 
-    /// A worker's own end; `None` while another thread has it.
+    /// A worker's own queue; `None` while another thread has it.
     pub(super) fn open(&self, worker: u32) -> Option<Inbox<T>> {
         let mailbox = self.0.get(usize::try_from(worker).ok()?)?;
         Arc::clone(&mailbox.receiver).try_lock_owned().ok().map(Inbox)
@@ -53,17 +53,17 @@ impl<T> Clone for Mailboxes<T> {
     }
 }
 
-/// What others send to one worker.
+/// The queue of one worker.
 #[derive(Debug)]
 pub struct Inbox<T>(OwnedMutexGuard<UnboundedReceiver<T>>);
 
 impl<T> Inbox<T> {
-    /// The next; `None` once it is closed and empty.
+    /// Receives the next item; `None` once the queue is closed and empty.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
         self.0.poll_recv(cx)
     }
 
-    /// Takes no more. What was sent before is still there.
+    /// Closes the queue. Items that were sent before stay in it.
     pub fn close(&mut self) {
         self.0.close();
     }

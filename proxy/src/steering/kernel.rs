@@ -1,4 +1,4 @@
-//! The two programs in the kernel: loading them, attaching them, and the maps they share with us.
+//! The two kernel programs: loads and attaches them, and accesses the maps that they share with us.
 
 mod error;
 mod names;
@@ -32,7 +32,7 @@ static OBJECT: &[u8] =
 const STEER: &str = "steer";
 const DEFER: &str = "defer";
 
-/// The attached programs. They go with the sockets they are attached to, not with this.
+/// The attached programs. They live as long as the sockets that they are attached to.
 pub struct Kernel {
     slots: Arc<MappedSlots>,
     settings: Array<MapData, [u32; 4]>,
@@ -42,11 +42,11 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Attaches the programs to listening sockets: of each address one for each worker, in the
-    /// order of the workers. No worker is available yet: see [`Kernel::slots`].
+    /// Attaches the programs to listening sockets: one group for each address, with one socket for
+    /// each worker in order. No worker is available yet: see [`Kernel::slots`].
     ///
     /// # Errors
-    /// As [`KernelError`] says; no socket has a program then.
+    /// See [`KernelError`]. No socket has a program then.
     pub fn attach(
         groups: &[Vec<BorrowedFd<'_>>],
         settings: SteeringSettings,
@@ -81,16 +81,16 @@ impl Kernel {
         Ok(kernel)
     }
 
-    /// The table of loads, which the program reads in place. A worker gets connections once it is
-    /// set available there.
+    /// The table of loads, which the program reads in place. A worker gets connections once its
+    /// line is set to available.
     pub fn slots(&self) -> Arc<MappedSlots> {
         Arc::clone(&self.slots)
     }
 
-    /// Puts other names in the place of those there are. A name that stays is there all the time.
+    /// Replaces the names. A name that stays is found all the time.
     ///
     /// # Errors
-    /// When the kernel takes an entry no more; those before it have been changed.
+    /// If the kernel rejects an entry; the entries before it have been changed.
     pub fn set_names(&mut self, names: &[(NameKey, Home)]) -> Result<(), KernelError> {
         self.names.set(names).map_err(KernelError::of("change the names"))
     }
@@ -98,15 +98,15 @@ impl Kernel {
     /// Changes how connections are spread.
     ///
     /// # Errors
-    /// When the kernel does not take them; the former stay.
+    /// If the kernel rejects them; the former settings stay.
     pub fn set_settings(&mut self, settings: SteeringSettings) -> Result<(), KernelError> {
         self.settings.set(0, settings.to_words(), 0).map_err(KernelError::of("change the settings"))
     }
 
-    /// How many segments met each end, in the order of [`Verdict::ALL`].
+    /// Segments by verdict, in the order of [`Verdict::ALL`].
     ///
     /// # Errors
-    /// When the kernel does not tell.
+    /// If the kernel's map cannot be read.
     pub fn counters(&self) -> Result<[u64; Verdict::ALL.len()], KernelError> {
         let mut sums = [0; Verdict::ALL.len()];
         for (index, sum) in (0..).zip(&mut sums) {
@@ -116,8 +116,8 @@ impl Kernel {
         Ok(sums)
     }
 
-    /// How often `steer` ran and how long that took in all; `None` where the kernel does not
-    /// count it (`kernel.bpf_stats_enabled`).
+    /// Number of runs of `steer` and their total time; `None` if the kernel does not count them
+    /// (`kernel.bpf_stats_enabled`).
     pub fn run_time(&self) -> Option<(u64, Duration)> {
         let Program::SkReuseport(steer) = self.object.program(STEER)? else { return None };
         let descriptor = steer.fd().ok()?.as_fd().as_raw_fd();
@@ -137,7 +137,7 @@ impl Kernel {
 
     fn attach_to(&mut self, groups: &[Vec<BorrowedFd<'_>>]) -> Result<(), ProgramError> {
         let steer: &mut SkReuseport = program(&mut self.object, STEER)?;
-        // One socket stands for its whole group.
+        // A program of one socket applies to its whole group.
         groups.iter().filter_map(|group| group.first()).try_for_each(|s| steer.attach(s))?;
         let defer: &mut SocketFilter = program(&mut self.object, DEFER)?;
         groups.iter().flatten().try_for_each(|socket| defer.attach(socket))
@@ -150,8 +150,8 @@ impl fmt::Debug for Kernel {
     }
 }
 
-/// Whether the process has the rights. The kernel itself is no clear judge: without `CAP_PERFMON`
-/// it takes simple programs and finds fault with others.
+/// Whether the process has the capabilities. The kernel's own error is not clear: without
+/// `CAP_PERFMON` it accepts simple programs and rejects others.
 fn is_permitted() -> bool {
     let Ok(sets) = capabilities(None) else { return false };
     let has = |set| sets.effective.contains(set);
@@ -160,8 +160,8 @@ fn is_permitted() -> bool {
     may_load && has(CapabilitySet::NET_ADMIN)
 }
 
-/// Takes both programs off, as far as they are there. They may be another process's that listens
-/// at the same addresses and is about to end: they stay with the addresses.
+/// Detaches both programs, if they are attached. They may belong to another process that listens on
+/// the same addresses and is about to end: programs stay with the addresses.
 pub(super) fn detach(groups: &[Vec<BorrowedFd<'_>>]) {
     for socket in groups.iter().flatten() {
         let _ = SocketFilter::detach(socket);
@@ -214,7 +214,7 @@ where
 /// `net.ipv4.tcp_syncookies` of this network namespace; IPv6 goes by it too.
 ///
 /// # Errors
-/// When it cannot be read.
+/// If it cannot be read.
 pub(super) fn syncookies() -> io::Result<u8> {
     let text = fs::read_to_string("/proc/sys/net/ipv4/tcp_syncookies")?;
     text.trim().parse().map_err(io::Error::other)

@@ -1,13 +1,13 @@
-//! A worker's load, from what it has and what it lately took. Pure: time is passed in.
+//! A worker's load: its open and its recently accepted connections. Pure: time is passed in.
 
 use std::time::Instant;
 
-/// In which a connection fades to 1/e. Long enough that chance alone (the square root of those
-/// counted) does not push names off a worker that has its share.
+/// The time in which a connection's weight decays to 1/e. Long enough that random fluctuation (the
+/// square root of the count) does not move names away from a worker with a normal load.
 const FADE_S: f64 = 5.0;
 
-/// Connections lately taken, each fading: what a connection costs most is its handshake, and one
-/// that is over already has cost as much.
+/// Recently accepted connections, with decaying weights: the handshake is most of a connection's
+/// cost, and a connection that has already closed cost as much.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Recent {
     count: f64,
@@ -24,14 +24,14 @@ impl Recent {
         *self = Recent { count: self.count(now) + 1.0, at: now };
     }
 
-    /// What is left of all of them.
+    /// The sum of the weights.
     pub(super) fn count(&self, now: Instant) -> f64 {
         let age_s = now.saturating_duration_since(self.at).as_secs_f64();
         self.count * (-age_s / FADE_S).exp()
     }
 }
 
-/// The load, in connections: those that are open, and what is left of those lately taken.
+/// The load in connections: the open ones plus the weights of the recently accepted ones.
 pub(super) fn load(open: usize, recent: &Recent, now: Instant) -> u32 {
     let open = u32::try_from(open).unwrap_or(u32::MAX);
     // The cast saturates.

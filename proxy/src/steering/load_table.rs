@@ -1,21 +1,21 @@
-//! The table of loads: a line for each worker, written by it and read by whoever chooses.
+//! The table of loads: a line for each worker, written by that worker and read by all that choose.
 
 use std::{fmt, ops::Deref, sync::Arc};
 
 use portcullis_abi::{Loads, WorkerSlot};
 
-/// All workers' lines. Cheap to clone.
+/// The lines of all workers. Cheap to clone.
 #[derive(Clone)]
 pub struct LoadTable(Arc<dyn Deref<Target = [WorkerSlot]> + Send + Sync>);
 
 impl LoadTable {
-    /// In memory of our own.
+    /// A table in our own memory.
     pub fn new(workers: usize) -> LoadTable {
         let slots: Box<[WorkerSlot]> = (0..workers).map(|_| WorkerSlot::default()).collect();
         LoadTable(Arc::new(slots))
     }
 
-    /// In memory that something else reads too: the kernel programs.
+    /// A table in memory that the kernel programs read too.
     pub fn over(
         slots: Arc<impl Deref<Target = [WorkerSlot]> + Send + Sync + 'static>,
     ) -> LoadTable {
@@ -42,8 +42,8 @@ impl fmt::Debug for LoadTable {
     }
 }
 
-/// The loads without one connection of one worker: the one that is being placed, which that worker
-/// counts among its open ones already.
+/// The loads without one connection of one worker: the connection that is being placed, which the
+/// worker already counts among its open ones.
 pub(super) struct Without<'a, L: ?Sized> {
     pub(super) loads: &'a L,
     pub(super) worker: u32,

@@ -1,8 +1,8 @@
-//! Which worker a connection goes to: by the name it asks for, to the worker that holds the name,
-//! as long as that one does not carry too much.
+//! Chooses the worker for a connection: by its server name, the worker that is home to the name,
+//! unless that worker is overloaded.
 //!
-//! Steering is an optimisation and decides nothing else: certificates and policy are chosen from
-//! the whole hello by whichever worker serves it.
+//! Steering is an optimisation and decides nothing else: the worker that serves a connection chooses
+//! certificate and policy from the whole hello.
 
 mod choose;
 mod handoff;

@@ -1,16 +1,16 @@
-//! Which mode runs, and why.
+//! The steering mode that runs, and the reason for it.
 
 use super::{Kernel, KernelError, ModeChoice, kernel::syncookies};
 use portcullis_abi::MAX_WORKERS;
 
-/// How connections find their worker.
+/// How connections are steered to their worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// By the programs in the kernel, and by hand-off where those could not read the name.
+    /// By the programs in the kernel, and by hand-off if those cannot read the name.
     Kernel,
-    /// By hand-off, once a worker has read the hello.
+    /// By hand-off, after a worker has read the hello.
     Handoff,
-    /// They stay where the kernel spreads them.
+    /// The kernel spreads connections by address, and they stay there.
     None,
 }
 
@@ -18,7 +18,7 @@ impl Mode {
     /// All of them.
     pub const ALL: [Mode; 3] = [Mode::Kernel, Mode::Handoff, Mode::None];
 
-    /// As it stands in the configuration, in metrics and in status.
+    /// The name in the configuration, in metrics and in status.
     pub fn as_str(self) -> &'static str {
         match self {
             Mode::Kernel => "kernel",
@@ -28,13 +28,13 @@ impl Mode {
     }
 }
 
-/// A mode that was asked for and cannot be.
+/// The configured mode is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum ModeError {
-    /// Kernel steering needs another setting of the system's.
+    /// Kernel steering needs another sysctl value.
     #[error(
         "portcullis.steering.mode is kernel, but net.ipv4.tcp_syncookies is {0} in this network \
-         namespace; run `sysctl -w net.ipv4.tcp_syncookies=2` (it concerns every listener in the \
+         namespace; run `sysctl -w net.ipv4.tcp_syncookies=2` (it affects every listener in the \
          namespace), or set the mode to auto"
     )]
     Syncookies(String),
@@ -45,22 +45,22 @@ pub enum ModeError {
          auto"
     )]
     Attach(#[from] KernelError),
-    /// The table of loads ends there.
+    /// There are more workers than lines in the table of loads.
     #[error(
-        "portcullis.steering.mode is {0}, which knows {MAX_WORKERS} workers; set \
-         portcullis.workers to that or less, or set the mode to auto"
+        "portcullis.steering.mode is {0}, which supports at most {MAX_WORKERS} workers; reduce \
+         portcullis.workers, or set the mode to auto"
     )]
     TooManyWorkers(&'static str),
 }
 
-/// What was decided.
+/// The chosen mode.
 pub(super) struct Decided {
     pub(super) mode: Mode,
     pub(super) reason: String,
     pub(super) kernel: Option<Kernel>,
 }
 
-/// Decides for a mode. Attaches the programs where it is theirs.
+/// Chooses the mode, and attaches the programs if it is `kernel`.
 pub(super) fn decide(
     choice: ModeChoice,
     workers: usize,
@@ -103,7 +103,7 @@ fn without_hint(error: &ModeError) -> String {
         ModeError::Syncookies(found) => {
             format!("kernel steering needs net.ipv4.tcp_syncookies=2, which is {found} here")
         }
-        ModeError::Attach(error) => format!("kernel steering cannot be had: {error}"),
+        ModeError::Attach(error) => format!("kernel steering is not available: {error}"),
         ModeError::TooManyWorkers(_) => error.to_string(),
     }
 }
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn auto_needs_no_steering_with_one_worker_and_no_kernel_with_several() {
+    fn auto_steers_only_several_workers_and_without_the_kernel_too() {
         let mode = |workers| decide(ModeChoice::Auto, workers, refused).unwrap().mode;
         assert_eq!(
             [1, 2, 128, 129].map(mode),
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_and_cannot_be_is_an_error() {
+    fn a_configured_mode_that_is_not_available_is_an_error() {
         for (choice, workers) in
             [(ModeChoice::Kernel, 2), (ModeChoice::Kernel, 129), (ModeChoice::Handoff, 129)]
         {
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_names_the_line_that_mends_it() {
+    fn the_error_names_the_command_that_fixes_it() {
         let error = ModeError::Syncookies("1".to_owned()).to_string();
         assert!(error.contains("sysctl -w net.ipv4.tcp_syncookies=2"), "{error}");
         let error = ModeError::Attach(self::error()).to_string();

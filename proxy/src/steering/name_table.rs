@@ -1,4 +1,4 @@
-//! The names that routes serve, and where each belongs. Pure.
+//! The names that routes serve, and the home of each. Pure.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,10 +6,10 @@ use portcullis_abi::{Home, HostName, MAX_NAME_LEN, NameKey, WorkerSet};
 
 use super::Pin;
 
-/// The names that steering knows: those of routes, and those that are pinned.
+/// The names of routes and pins, each with its home.
 ///
-/// A name belongs to its own entry, else to the entry with the longest ending that fits, which is
-/// what the kernel's LPM trie over [`NameKey`]s finds too.
+/// A name belongs to its own entry, else to the entry with the longest matching ending. The kernel's
+/// LPM trie over [`NameKey`]s finds the same entry.
 #[derive(Debug, Default)]
 pub struct NameTable {
     exact: HashMap<Box<[u8]>, NameEntry>,
@@ -18,21 +18,21 @@ pub struct NameTable {
     ending_lengths: Vec<usize>,
 }
 
-/// What is known of a name.
+/// The entry of a name or an ending.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NameEntry {
     /// `a.example.com`, or `*` and an ending.
     pub pattern: Box<str>,
     /// For the choice of a worker.
     pub home: Home,
-    /// The workers it is kept to; `None` for all.
+    /// The workers that it is pinned to; `None` for all.
     pub pinned: Option<Box<[u32]>>,
 }
 
 impl NameTable {
     /// From the hosts of routes, as routes match them: each `*` stands for any run of characters.
-    /// Of a host with stars, what follows the last one counts. Hosts that no client can ask for by
-    /// SNI have no entry.
+    /// The ending of a host with stars is the text after the last one. Hosts that no client can send
+    /// as SNI have no entry.
     pub fn new<'a>(hosts: impl IntoIterator<Item = &'a str>, pins: &'a [Pin]) -> NameTable {
         let pinned = pins.iter().map(|pin| &*pin.host);
         let patterns: HashSet<Pattern> =
@@ -68,7 +68,7 @@ impl NameTable {
         }
     }
 
-    /// Where a name belongs, by its canonical form. One look-up for each length of an ending.
+    /// The entry of a name in canonical form. One look-up for each length of an ending.
     pub fn find(&self, name: &[u8]) -> Option<&NameEntry> {
         self.exact.get(name).or_else(|| {
             self.ending_lengths.iter().find_map(|len| {
@@ -78,7 +78,7 @@ impl NameTable {
         })
     }
 
-    /// What the kernel's map holds.
+    /// The entries of the kernel's map.
     pub fn keys(&self) -> Vec<(NameKey, Home)> {
         let exact = self.exact.iter().filter_map(|(name, entry)| {
             let mut key = NameKey::EMPTY;
@@ -93,7 +93,7 @@ impl NameTable {
     }
 }
 
-/// Which names a host of the configuration stands for.
+/// The names that a host of the configuration stands for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Pattern {
     Exact(Box<str>),
@@ -102,7 +102,7 @@ enum Pattern {
 }
 
 impl Pattern {
-    /// `None` where no name that a client can ask for would match.
+    /// `None` if no name that a client can send would match.
     fn parse(host: &str) -> Option<Pattern> {
         let Some((_, ending)) = host.rsplit_once('*') else {
             let name = HostName::parse(host.as_bytes())?;
@@ -120,7 +120,7 @@ impl Pattern {
         }
     }
 
-    /// Whether every name of `other` is one of this pattern's.
+    /// Whether this pattern matches every name of `other`.
     fn covers(&self, other: &Pattern) -> bool {
         match (self, other) {
             (Pattern::Exact(_), _) => self == other,

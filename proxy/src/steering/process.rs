@@ -1,4 +1,4 @@
-//! Steering as the whole process has it.
+//! The steering state of the process.
 
 use std::{
     fmt,
@@ -17,21 +17,21 @@ use super::{
     mode::decide,
 };
 
-/// The mode that runs, the table of loads, and the rules in use.
+/// The running mode, the table of loads, and the rules in use.
 pub struct Steering {
     mode: Mode,
     reason: String,
     load_table: LoadTable,
-    /// Workers that an operator has taken out.
+    /// Workers that an operator has drained.
     drained: Box<[AtomicBool]>,
     rules: ArcSwap<SteeringRules>,
-    /// For the control thread alone.
+    /// Used only by the control thread.
     kernel: Mutex<Option<Kernel>>,
 }
 
 impl Steering {
-    /// Decides for a mode and attaches the kernel programs where it is theirs: to the listening
-    /// sockets, of each address one for each worker in their order.
+    /// Chooses a mode and, if it is `kernel`, attaches the programs to the listening sockets:
+    /// `groups` has one group for each address, with one socket for each worker in order.
     pub fn start(
         choice: ModeChoice,
         groups: &[Vec<BorrowedFd<'_>>],
@@ -62,7 +62,7 @@ impl Steering {
         self.mode
     }
 
-    /// Why in this mode.
+    /// The reason for the mode.
     pub fn reason(&self) -> &str {
         &self.reason
     }
@@ -77,10 +77,10 @@ impl Steering {
         self.rules.load_full()
     }
 
-    /// Goes on with other rules. Connections that are open stay where they are.
+    /// Replaces the rules. Open connections stay where they are.
     ///
-    /// Fails where the kernel's tables cannot be changed; workers then still go by the new rules,
-    /// and hand on what the kernel sends by the old ones.
+    /// Fails if the kernel's tables cannot be changed. Workers then use the new rules all the same,
+    /// and hand over connections that the kernel placed by the old ones.
     pub fn set_rules(&self, rules: Arc<SteeringRules>) -> Result<(), KernelError> {
         self.rules.store(Arc::clone(&rules));
         match &mut *self.kernel.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -92,8 +92,8 @@ impl Steering {
         }
     }
 
-    /// Has the kernel refuse whoever connects from now on. Connections under way, of which user
-    /// space knows nothing before their hello, still come.
+    /// Makes the kernel reset new connections. Connections whose hello has not arrived yet, which
+    /// user space does not know, are still accepted.
     pub fn close(&self) -> Result<(), KernelError> {
         let settings = SteeringSettings { closed: 1, ..self.rules().settings() };
         match &mut *self.kernel.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -102,20 +102,20 @@ impl Steering {
         }
     }
 
-    /// Whether an operator has taken a worker out.
+    /// Whether an operator has drained a worker.
     pub fn is_drained(&self, worker: u32) -> bool {
         self.drained_flag(worker).is_some_and(|drained| drained.load(Relaxed))
     }
 
-    /// Takes a worker out, or in again: it is chosen no more, and hands on what it accepts. What it
-    /// has stays with it.
+    /// Drains a worker, or ends that. A drained worker gets no connections and hands over those that
+    /// it accepts; its open connections stay.
     pub fn set_drained(&self, worker: u32, drained: bool) -> Result<(), DrainError> {
         let flag = self.drained_flag(worker).ok_or(DrainError::NoSuchWorker)?;
         if self.mode == Mode::None {
             return Err(DrainError::NoSteering);
         }
         flag.store(drained, Relaxed);
-        // Taken in again, the worker says itself that it takes connections.
+        // After the end of draining, the worker itself sets its line to available.
         if drained && let Some(slot) = self.load_table.slot(worker) {
             slot.set_available(false);
         }
@@ -126,12 +126,12 @@ impl Steering {
         self.drained.get(usize::try_from(worker).ok()?)
     }
 
-    /// How many workers there are.
+    /// Number of workers.
     pub(super) fn workers(&self) -> u32 {
         u32::try_from(self.drained.len()).unwrap_or(u32::MAX)
     }
 
-    /// What the kernel has counted; `None` where no programs are attached.
+    /// The kernel's counters; `None` if no programs are attached.
     pub(super) fn verdicts(&self) -> Option<[u64; Verdict::ALL.len()]> {
         let kernel = self.kernel.lock().unwrap_or_else(PoisonError::into_inner);
         match kernel.as_ref()?.counters() {
@@ -155,13 +155,13 @@ impl fmt::Debug for Steering {
     }
 }
 
-/// A worker that cannot be taken out.
+/// Why a worker cannot be drained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DrainError {
-    /// It does not exist.
+    /// There is no worker with this number.
     #[error("there is no such worker")]
     NoSuchWorker,
-    /// Nothing would take its connections elsewhere.
-    #[error("the steering mode is none: connections stay where they are accepted")]
+    /// Without steering no other worker would get its connections.
+    #[error("the steering mode is none: connections stay on the worker that accepts them")]
     NoSteering,
 }

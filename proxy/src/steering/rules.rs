@@ -1,24 +1,24 @@
-//! What a configuration asks of steering, ready to be asked for each connection.
+//! The steering part of a configuration, compiled.
 
 use portcullis_abi::{Balance, SteeringSettings};
 
 use super::{NameTable, SteeringSpec};
 
-/// Where names belong and how unevenly workers may be loaded. Part of a snapshot.
+/// The home of each name and the load limit. Part of a snapshot.
 #[derive(Debug)]
 pub struct SteeringRules {
-    /// The names there are.
+    /// The names of routes and pins.
     pub names: NameTable,
-    /// The bound.
+    /// The load limit.
     pub balance: Balance,
-    /// Close connections that ask for a name that there is not.
+    /// Refuse connections whose server name matches no entry.
     pub refuse_unknown: bool,
 }
 
-/// A pin names a worker that there is not.
+/// A pin names a worker that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "portcullis.steering.pin.{host}: there is no worker {worker}: {workers} run, numbered from 0"
+    "portcullis.steering.pin.{host}: there is no worker {worker}; the {workers} workers are numbered from 0"
 )]
 pub struct NoSuchWorker {
     host: Box<str>,
@@ -27,7 +27,7 @@ pub struct NoSuchWorker {
 }
 
 impl SteeringRules {
-    /// For so many workers as run.
+    /// Compiles the settings for this number of workers.
     pub fn new(spec: &SteeringSpec, workers: u32) -> Result<SteeringRules, NoSuchWorker> {
         for pin in &spec.pins {
             if let Some(worker) = pin.workers.iter().find(|worker| **worker >= workers) {
@@ -41,7 +41,7 @@ impl SteeringRules {
         })
     }
 
-    /// What the kernel programs are to know of it, beside the names.
+    /// The settings of the kernel programs, without the names.
     pub fn settings(&self) -> SteeringSettings {
         let refuse_unknown = u32::from(self.refuse_unknown);
         SteeringSettings { balance: self.balance, refuse_unknown, closed: 0 }

@@ -1,24 +1,24 @@
-//! What this room needs to be told.
+//! The settings of this room.
 
 use portcullis_abi::WorkerSet;
 
-/// How new connections find their worker (`portcullis.steering`).
+/// How new connections are steered to a worker (`portcullis.steering`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SteeringSpec {
-    /// Takes effect at start only, as everything else does at once.
+    /// Applies at start; all other settings apply at reload.
     pub mode: ModeChoice,
-    /// The hosts of routes, as they match: exact, or with `*`.
+    /// The hosts of routes: exact, or with `*`.
     pub hosts: Vec<Box<str>>,
-    /// Hosts that are kept to some of the workers.
+    /// Hosts that only some of the workers serve.
     pub pins: Vec<Pin>,
-    /// Close connections that ask for a name that no entry matches.
+    /// Refuse connections whose server name matches no entry.
     pub refuse_unknown: bool,
-    /// The load that a worker may have before names go elsewhere, in percent of the mean.
+    /// Maximum load of a worker before names go to another one, in percent of the mean.
     pub max_load_percent: u32,
 }
 
 impl Default for SteeringSpec {
-    /// What holds where the configuration says nothing, without any host.
+    /// The defaults, without any host.
     fn default() -> Self {
         SteeringSpec {
             mode: ModeChoice::Auto,
@@ -30,21 +30,21 @@ impl Default for SteeringSpec {
     }
 }
 
-/// The mode that the configuration asks for.
+/// The configured mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ModeChoice {
-    /// The kernel where it can be, else hand-off.
+    /// `kernel` if it is available, else `handoff`.
     #[default]
     Auto,
-    /// The kernel, or no start.
+    /// `kernel`; startup fails if it is not available.
     Kernel,
     /// Hand-off.
     Handoff,
-    /// Connections stay where the kernel spreads them.
+    /// No steering: the kernel spreads connections by address.
     None,
 }
 
-/// A host and the workers it is kept to.
+/// A host and the workers that serve it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pin {
     /// Exact, or `*` and an ending.
@@ -54,7 +54,7 @@ pub struct Pin {
 }
 
 impl Pin {
-    /// Its workers.
+    /// The workers as a set.
     pub fn set(&self) -> WorkerSet {
         self.workers.iter().fold(WorkerSet::EMPTY, |set, worker| set.with(*worker))
     }

@@ -1,4 +1,4 @@
-//! What steering shows of itself.
+//! The view of steering in status and metrics.
 
 use portcullis_abi::{Home, HostName, Placed, Reason, Verdict, place};
 
@@ -69,7 +69,7 @@ fn shown(verdict: Verdict) -> Shown {
 }
 
 impl Steering {
-    /// Where the next connection for a host would go, and why. `None` for what is no DNS name.
+    /// The worker for the next connection to a host, and the reason. `None` if it is no DNS name.
     pub fn explain(&self, host: &str) -> Option<HostView> {
         let name = HostName::parse(host.as_bytes())?;
         let rules = self.rules();
@@ -77,10 +77,12 @@ impl Steering {
         match rules.names.find(name.as_bytes()) {
             Some(entry) => self.explain_entry(entry, &rules, &mut view),
             None if rules.refuse_unknown => {
-                view.reason = "no route has this name: it is refused".to_owned();
+                view.reason = "no route has this name: connections for it are refused".to_owned();
             }
             None => {
-                view.reason = "no route has this name: it stays where it was accepted".to_owned();
+                view.reason =
+                    "no route has this name: connections stay on the worker that accepted them"
+                        .to_owned();
             }
         }
         Some(view)
@@ -90,7 +92,9 @@ impl Steering {
         view.pattern = Some(entry.pattern.to_string());
         view.pinned = entry.pinned.as_deref().map(<[u32]>::to_vec);
         if self.mode() == Mode::None {
-            view.reason = "the steering mode is none: it stays where it was accepted".to_owned();
+            view.reason =
+                "the steering mode is none: connections stay on the worker that accepted them"
+                    .to_owned();
             return;
         }
         view.order = self.order(&entry.home);
@@ -115,8 +119,10 @@ impl Steering {
 fn reason(placed: Option<Placed>) -> &'static str {
     match placed.map(|placed| placed.reason) {
         Some(Reason::Home) => "its first choice",
-        Some(Reason::Spilled) => "its first choice has enough to carry",
-        Some(Reason::Unavailable) => "its first choice takes no connections",
-        None => "none of its workers takes connections: it stays where it was accepted",
+        Some(Reason::Spilled) => "its first choice is at its load limit",
+        Some(Reason::Unavailable) => "its first choice accepts no connections",
+        None => {
+            "none of its workers accepts connections: they stay on the worker that accepted them"
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Steering as one worker has it.
+//! The steering state of one worker.
 
 use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
 
@@ -11,8 +11,8 @@ use super::{
 };
 use crate::observe::{SteeringOutcome, WorkerObserver};
 
-/// A worker's place among the others: it says what it carries, and where connections go. `T` is
-/// what passes from one to another. It stays on its worker's thread.
+/// Publishes a worker's load and chooses where its new connections go. `T` is the connection that
+/// one worker hands to another. Stays on its worker's thread.
 #[derive(Debug)]
 pub struct WorkerSteering<T> {
     worker: u32,
@@ -21,14 +21,14 @@ pub struct WorkerSteering<T> {
     observer: Rc<WorkerObserver>,
     open: Cell<usize>,
     recent: Cell<Recent>,
-    /// No more connections: as many are open as may be, or the process ends.
+    /// The worker accepts no more connections, because it ends.
     closed: Cell<bool>,
     queues: Cell<usize>,
     empty_queues: Cell<usize>,
 }
 
 impl<T> WorkerSteering<T> {
-    /// For the observer's worker.
+    /// Steering of the observer's worker.
     pub fn new(
         steering: Arc<Steering>,
         mailboxes: Mailboxes<T>,
@@ -47,13 +47,12 @@ impl<T> WorkerSteering<T> {
         }
     }
 
-    /// How connections find their worker.
+    /// How connections are steered.
     pub fn mode(&self) -> Mode {
         self.steering.mode()
     }
 
-    /// Where a connection belongs that this worker has accepted and is not to serve yet. Counts
-    /// it, by why it goes there.
+    /// Chooses the worker for a connection that this worker has accepted, and counts the outcome.
     pub fn choose(&self, rules: &SteeringRules, name: Option<&str>, peer: SocketAddr) -> Choice {
         let request = PlacementRequest {
             worker: self.worker,
@@ -67,10 +66,10 @@ impl<T> WorkerSteering<T> {
         choice
     }
 
-    /// Hands something to a worker, or gives it back when that one has ended.
+    /// Hands a connection over to a worker, or returns it if that worker has ended.
     pub fn hand_to(&self, worker: u32, item: T) -> Result<(), T> {
         let Some(slot) = self.steering.load_table().slot(worker) else { return Err(item) };
-        // First, so that it is never taken before it was sent.
+        // First, so that it is never counted as taken before it was counted as sent.
         slot.send();
         let sent = self.mailboxes.send(worker, item);
         let outcome = match &sent {
@@ -81,12 +80,13 @@ impl<T> WorkerSteering<T> {
         sent
     }
 
-    /// What other workers hand to this one; `None` while another thread serves in its name.
+    /// The connections that other workers hand to this one; `None` while another thread runs as this
+    /// worker.
     pub fn inbox(&self) -> Option<Inbox<T>> {
         self.mailboxes.open(self.worker)
     }
 
-    /// Notes that a connection is served here.
+    /// Records that this worker serves another connection.
     pub fn settle(&self) {
         let now = Instant::now();
         let mut recent = self.recent.get();
@@ -95,7 +95,7 @@ impl<T> WorkerSteering<T> {
         self.publish(now);
     }
 
-    /// Notes how many connections are open, and whether there may be more.
+    /// Records the number of open connections, and whether there may be more.
     pub fn set_open(&self, open: usize, limit: usize) {
         self.open.set(open);
         if let Some(slot) = self.slot() {
@@ -106,7 +106,7 @@ impl<T> WorkerSteering<T> {
         self.publish(Instant::now());
     }
 
-    /// Is chosen no more, for good.
+    /// Makes this worker unavailable for good.
     pub fn close(&self) {
         self.closed.set(true);
         if let Some(slot) = self.slot() {
@@ -120,7 +120,7 @@ impl<T> WorkerSteering<T> {
         }
     }
 
-    /// One of the queues in which connections wait that were sent to this worker.
+    /// Adds a queue of connections that were sent to this worker.
     pub fn queue(self: &Rc<Self>) -> Queue<T> {
         self.queues.set(self.queues.get() + 1);
         Queue { worker: Rc::clone(self), empty: Cell::new(false) }
@@ -131,15 +131,15 @@ impl<T> WorkerSteering<T> {
     }
 }
 
-/// Tells what is on its way to a worker from what has come: while one of its queues holds
-/// something, what was sent may be in there.
+/// Counts connections that were sent to a worker and have not arrived: while one of its queues is
+/// not empty, they may be in it.
 pub struct Queue<T> {
     worker: Rc<WorkerSteering<T>>,
     empty: Cell<bool>,
 }
 
 impl<T> Queue<T> {
-    /// Notes that something was taken from it.
+    /// Records that a connection was taken from the queue.
     pub fn took(&self) {
         self.set_empty(false);
         if let Some(slot) = self.worker.slot() {
@@ -147,7 +147,8 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Notes that it was found empty. Once all are, what was sent and never came was dropped.
+    /// Records that the queue was found empty. Once all are, connections that were sent and never
+    /// arrived were dropped.
     pub fn found_empty(&self) {
         self.set_empty(true);
         if self.worker.empty_queues == self.worker.queues

@@ -1,4 +1,4 @@
-//! The table of loads in memory that the kernel program reads too.
+//! The table of loads in memory that is shared with the kernel program.
 #![expect(unsafe_code, reason = "mapping memory and reading it as what it holds")]
 
 use std::{io, ops::Deref, os::fd::BorrowedFd, ptr, ptr::NonNull};
@@ -6,7 +6,7 @@ use std::{io, ops::Deref, os::fd::BorrowedFd, ptr, ptr::NonNull};
 use portcullis_abi::{SLOTS, WorkerSlot};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-/// The lines of all workers there can be, in a memory-mapped BPF array.
+/// The lines of the maximum number of workers, in a memory-mapped BPF array.
 #[derive(Debug)]
 pub struct MappedSlots {
     table: NonNull<[WorkerSlot; SLOTS]>,
@@ -18,7 +18,7 @@ impl MappedSlots {
     /// Maps the whole of a BPF array that was made with `BPF_F_MMAPABLE`.
     ///
     /// # Errors
-    /// What `mmap` says, for instance when the array is smaller than the table.
+    /// The error of `mmap`, for instance if the array is smaller than the table.
     pub fn map(array: BorrowedFd<'_>) -> io::Result<Self> {
         let access = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: the kernel chooses a place that nothing else uses.

@@ -1,5 +1,5 @@
-//! Raw system calls, shared memory and the allocator. The only room that may have `unsafe`; where
-//! rustix does it, rustix does it.
+//! Raw system calls, shared memory and the allocator. The only room with `unsafe`; system calls that
+//! rustix offers go through rustix.
 
 mod allocator;
 mod mapped_slots;
@@ -14,13 +14,13 @@ use rustix::{
     thread::{CpuSet, sched_getaffinity, sched_setaffinity},
 };
 
-/// The cores this process may run on, in order.
+/// The cores that this process may run on, in order.
 pub fn allowed_cores() -> io::Result<Vec<usize>> {
     let set = sched_getaffinity(None)?;
     Ok((0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect())
 }
 
-/// Keeps the calling thread on one core.
+/// Pins the calling thread to one core.
 pub fn pin_to_core(core: usize) -> io::Result<()> {
     let mut set = CpuSet::new();
     if core >= CpuSet::MAX_CPU {
@@ -31,8 +31,8 @@ pub fn pin_to_core(core: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Raises the limit of open descriptors as far as this process may; gives the limit in force, or
-/// `None` where there is none.
+/// Raises the limit of open descriptors to its maximum; returns the limit in force, or `None` if
+/// there is none.
 pub fn raise_descriptor_limit() -> Option<NonZeroUsize> {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;

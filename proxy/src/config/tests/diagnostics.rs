@@ -117,13 +117,13 @@ fn listeners_are_checked() {
         (
             "use_proxy_protocol: true",
             &[
-                "config.yaml:1: use_proxy_protocol: is not supported yet, and ignoring it would change who may do what (connect clients directly, or by a proxy that does not send it)",
+                "config.yaml:1: use_proxy_protocol: is not supported yet, and ignoring it would change who may do what (connect clients directly, or through a proxy that does not send it)",
             ],
         ),
         (
             "autocert: true",
             &[
-                "config.yaml:1: autocert: is not supported yet, and ignoring it would change who may do what (give certificates by `certificate_file`, and let an ACME client renew them: changes are picked up)",
+                "config.yaml:1: autocert: is not supported yet, and ignoring it would change who may do what (set `certificate_file` and let an ACME client renew the file: changes are reloaded)",
             ],
         ),
     ]);
@@ -312,7 +312,7 @@ fn gone_keys_say_what_took_their_place() {
         (
             "idp_service_account: x",
             &[
-                "config.yaml:1: idp_service_account: is no longer supported (Pomerium has no directory sync since 0.17)",
+                "config.yaml:1: idp_service_account: is no longer supported (Pomerium removed directory sync in 0.17)",
             ],
         ),
         (
@@ -413,7 +413,7 @@ fn what_has_no_effect_is_said() {
         (
             "to: http://b\nhealth_checks: [{timeout: 1s}]",
             &[
-                "config.yaml:5: routes[0].health_checks: has no effect: upstreams are not probed; a connection that fails is noticed when it is used",
+                "config.yaml:5: routes[0].health_checks: has no effect: upstreams are not probed; a failed connection is noticed when it is used",
             ],
         ),
         (

@@ -1,4 +1,4 @@
-//! Events of `tracing`, written as the access records are.
+//! Events of `tracing`, in the format of the access records.
 
 use std::{fmt, time::SystemTime};
 
@@ -15,8 +15,8 @@ use crate::observe::{Level, time};
 /// Where events of our own come from.
 const OWN_TARGET: &str = "portcullis";
 
-/// Lets through our own events from `level` on. Of the libraries only warnings and errors are
-/// shown: what they trace contains header values.
+/// Lets through our own events from `level` on. Libraries may log only warnings and errors:
+/// their traces contain header values.
 pub(super) fn filter(level: Level) -> Targets {
     let libraries = level.max(Level::Warn);
     Targets::new().with_default(threshold(libraries)).with_target(OWN_TARGET, threshold(level))

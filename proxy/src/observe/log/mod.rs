@@ -47,7 +47,7 @@ impl Log {
         Ok(Log::new(spec, Sink::start(out, io::stderr(), dropped)?))
     }
 
-    /// A log that nobody reads.
+    /// A log without a reader.
     pub(super) fn detached() -> Log {
         let spec = LogSpec { access: false, ..LogSpec::default() };
         let (sink, _) = Sink::unstarted(Arc::new(AtomicU64::new(0)));
@@ -59,8 +59,8 @@ impl Log {
         Log { shared: Arc::new(shared) }
     }
 
-    /// Sends the events of `tracing` here, from all threads. Does nothing where a subscriber has
-    /// been installed before.
+    /// Installs the log as the subscriber of `tracing`, for all threads. Does nothing if there is a
+    /// subscriber already.
     pub fn install(&self) {
         let _ = self.subscriber().try_init();
     }
@@ -72,7 +72,7 @@ impl Log {
         tracing_subscriber::registry().with(filter).with(events::EventLayer::new(self.clone()))
     }
 
-    /// Goes on with other settings, after a reload.
+    /// Applies new settings after a reload.
     pub fn configure(&self, spec: LogSpec) {
         if let Some(filter) = self.shared.filter.get() {
             // Fails only when the subscriber is gone, and then there are no events.
@@ -81,8 +81,8 @@ impl Log {
         self.shared.spec.store(Arc::new(spec));
     }
 
-    /// Waits until all that was logged is written, or the time is over; says which. For the end of
-    /// the program, never for a worker.
+    /// Waits until all records are written or the time is over; returns whether they are. For the end
+    /// of the program, never for a worker.
     pub fn flush(&self, timeout: Duration) -> bool {
         self.shared.sink.flush(timeout)
     }
@@ -92,7 +92,7 @@ impl Log {
         self.shared.spec.load()
     }
 
-    /// Hands over access records without waiting; gives them back when there is no room.
+    /// Hands over access records without waiting; returns them if there is no room.
     pub(super) fn hand_over(&self, lines: String, records: u64) -> Result<(), String> {
         self.shared.sink.records(lines, records)
     }

@@ -1,4 +1,4 @@
-//! The thread that writes the log, so that nobody else waits for its reader.
+//! The thread that writes the log, so that no other thread waits for the reader of the log.
 
 use std::{
     io::{self, Write},
@@ -21,7 +21,7 @@ const QUEUE_MESSAGES: usize = 256;
 /// terminal that another process has set to non-blocking.
 const MAX_WRITE_STALL: Duration = Duration::from_secs(1);
 
-/// How often is looked again where nothing tells of a change.
+/// Interval of retries when nothing signals a change.
 const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Whole lines on their way to the log.
@@ -30,11 +30,11 @@ pub(super) enum Message {
     Records(String, u64),
     /// One event of the program itself.
     Event(String, Level),
-    /// A wish to be told once everything before is written.
+    /// A request for a signal once everything before is written.
     Flush(SyncSender<()>),
 }
 
-/// Where messages are handed in; never waits.
+/// The queue to the log thread; never waits.
 #[derive(Debug, Clone)]
 pub(super) struct Sink {
     messages: SyncSender<Message>,
@@ -54,7 +54,7 @@ impl Sink {
         Ok(sink)
     }
 
-    /// A sink that somebody else empties.
+    /// A sink that another receiver empties.
     pub(super) fn unstarted(dropped: Arc<AtomicU64>) -> (Sink, Receiver<Message>) {
         let (sender, receiver) = sync_channel(QUEUE_MESSAGES);
         (Sink { messages: sender, dropped }, receiver)
@@ -115,7 +115,7 @@ impl<O: Write, F: Write> Writer<O, F> {
                     }
                 }
                 Message::Event(line, level) => self.event(&line, level),
-                // Whoever asked may have given up.
+                // The waiting thread may have given up.
                 Message::Flush(done) => drop(done.send(())),
             }
         }

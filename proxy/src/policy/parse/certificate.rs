@@ -48,10 +48,10 @@ pub(super) fn matcher(node: &Node<'_>, errors: &mut Errors) -> Option<Certificat
 
 type Digest = [u8; 32];
 
-/// What is wrong with a digest, and what to do about it.
+/// The problem with a digest, and a hint.
 type Complaint = (String, Option<&'static str>);
 
-/// One digest or a list of them. On a mistake the matcher is never used, since it is reported.
+/// One digest or a list of digests. After a mistake the matcher is not used.
 fn digests(
     what: &str,
     decode: fn(&str) -> Result<Digest, Complaint>,
@@ -122,7 +122,7 @@ fn is_upper(byte: u8) -> bool {
     byte.is_ascii_digit() || (b'A'..=b'F').contains(&byte)
 }
 
-/// Reads 64 digits, all of the form that is asked for.
+/// Reads 64 digits that satisfy `is_digit`.
 fn hex(digits: impl Iterator<Item = u8>, is_digit: fn(u8) -> bool) -> Option<Digest> {
     let mut digest = [0; 32];
     let mut digits = digits.map(|digit| {

@@ -13,7 +13,7 @@ use crate::policy::{
     criterion::{Criterion, Subject},
 };
 
-/// What can be asked about.
+/// The names of supported criteria.
 const KNOWN: [&str; 13] = [
     "accept",
     "authenticated_user",
@@ -30,9 +30,9 @@ const KNOWN: [&str; 13] = [
     "user",
 ];
 
-/// What Pomerium, in one of its editions, can be asked about and we cannot, with the reason.
+/// Criteria that only Pomerium, in one of its editions, supports, each with the reason.
 const UNSUPPORTED: [(&str, &str); 10] = [
-    ("groups", "there is no directory to ask; use `claim/groups`"),
+    ("groups", "there is no directory; use `claim/groups`"),
     ("device", "devices are not registered here"),
     ("mcp_tool", "MCP is not spoken here"),
     ("ssh_publickey", "SSH is not spoken here"),
@@ -67,7 +67,7 @@ fn single(item: &Node<'_>, errors: &mut Errors) -> Option<Criterion> {
     if mapping.len() != 1 {
         let message = "each criteria may only contain a single key and value";
         errors.add_with_hint(item, message, "write `- ` before each criterion");
-        // What is wrong with them is worth telling all the same.
+        // Their own mistakes are reported all the same.
         item.entries(errors).iter().for_each(|(key, data)| drop(criterion(key, data, errors)));
         return None;
     }

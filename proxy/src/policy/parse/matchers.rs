@@ -13,7 +13,7 @@ const STRING_OPERATORS: [&str; 7] =
 
 const LIST_OPERATORS: [&str; 3] = ["has", "is", "exclude"];
 
-/// A text alone is what the other is to be.
+/// A plain text stands for `is`.
 pub(super) fn string_matcher(node: &Node<'_>, errors: &mut Errors) -> Option<StringMatcher> {
     let conditions = if node.is_mapping() {
         conditions(node, errors, string_condition)?
@@ -23,7 +23,7 @@ pub(super) fn string_matcher(node: &Node<'_>, errors: &mut Errors) -> Option<Str
     Some(StringMatcher::new(conditions))
 }
 
-/// A value alone is one that has to be there.
+/// A plain value stands for `has`.
 pub(super) fn list_matcher(node: &Node<'_>, errors: &mut Errors) -> Option<ListMatcher> {
     let conditions = if node.is_mapping() {
         conditions(node, errors, list_condition)?
@@ -40,7 +40,7 @@ fn conditions<T>(
 ) -> Option<Vec<T>> {
     let entries = node.entries(errors);
     if entries.is_empty() {
-        errors.add(node, "says nothing about what to match");
+        errors.add(node, "has no operator");
     }
     let read: Vec<Option<T>> =
         entries.iter().map(|(operator, operand)| condition(operator, operand, errors)).collect();
@@ -79,7 +79,7 @@ fn list_condition(name: &str, node: &Node<'_>, errors: &mut Errors) -> Option<Li
     }
 }
 
-/// Anything but a text would never equal one, so that what was to be denied would not be.
+/// Any other value would never equal a text, so a deny rule with it would never match.
 fn text(node: &Node<'_>, errors: &mut Errors) -> Option<Box<str>> {
     let text = node.text();
     if text.is_none() {
@@ -95,11 +95,11 @@ fn text(node: &Node<'_>, errors: &mut Errors) -> Option<Box<str>> {
     text.map(Box::from)
 }
 
-/// The empty text is part of every text: a template without its variable would let everybody in.
+/// Every text contains the empty text: a template without its variable would allow everybody.
 fn part(node: &Node<'_>, errors: &mut Errors) -> Option<Box<str>> {
     let text = text(node, errors)?;
     if text.is_empty() {
-        errors.add(node, "is empty, and would match everything");
+        errors.add(node, "is empty and would match every text");
         return None;
     }
     Some(text)
@@ -117,7 +117,7 @@ fn texts(operator: &str, node: &Node<'_>, errors: &mut Errors) -> Option<Vec<Box
     read.into_iter().collect()
 }
 
-/// A value that a claim can have.
+/// Reads a value that a claim can have.
 pub(super) fn claim_value(node: &Node<'_>, errors: &mut Errors) -> Option<ClaimValue> {
     let value = match node.value {
         Value::String(text) => Some(ClaimValue::Text(text.as_str().into())),
@@ -137,7 +137,7 @@ pub(super) fn claim_value(node: &Node<'_>, errors: &mut Errors) -> Option<ClaimV
     value
 }
 
-/// `None` for `.nan` and `.inf`, which JSON has not.
+/// `None` for `.nan` and `.inf`, which JSON does not have.
 fn json_number(number: &serde_yaml::Number) -> Option<serde_json::Number> {
     match (number.as_u64(), number.as_i64(), number.as_f64()) {
         (Some(number), _, _) => Some(number.into()),

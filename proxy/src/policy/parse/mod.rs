@@ -1,5 +1,5 @@
-//! Reads the policy language from YAML values. Every mistake is found, each with its key path;
-//! what would be ignored is a mistake, since it was meant to decide something.
+//! Reads the policy language from YAML values. All mistakes are reported, each with its key path. A
+//! part that would have no effect is a mistake, since it was meant to decide something.
 
 mod certificate;
 mod criteria;
@@ -22,7 +22,7 @@ const OPERATORS: [(&str, Operator); 4] =
     [("and", Operator::And), ("or", Operator::Or), ("not", Operator::Not), ("nor", Operator::Nor)];
 
 /// Reads the value of a `policy` key that stands at `key_path`: one mapping of rules, or a list of
-/// them. Gives every mistake if there is any.
+/// them. Returns all mistakes if there are any.
 pub fn parse(document: &Value, key_path: &str) -> Result<Vec<Rule>, Vec<PolicyError>> {
     let mut errors = Errors::default();
     let rules = document_rules(&Node::root(document, key_path), &mut errors);
@@ -95,7 +95,7 @@ fn groups(body: &Node<'_>, errors: &mut Errors) -> Vec<Group> {
                 let criteria = criteria::list(&list, errors);
                 groups.push(Group { operator: *operator, criteria });
             }
-            // Pomerium's own form of a rule has it, and nothing reads it.
+            // Pomerium's own form of a rule has this key, and does not read it.
             None if name == "action" => {}
             None => {
                 let message = format!(

@@ -1,4 +1,4 @@
-//! Values with their key paths, and the mistakes that are found in them.
+//! Values with their key paths, and the mistakes in them.
 
 use std::fmt;
 
@@ -11,9 +11,9 @@ use crate::did_you_mean::did_you_mean;
 pub struct PolicyError {
     /// Where it is: `routes[0].policy[0].allow.and[1].email`.
     pub key_path: String,
-    /// What is wrong.
+    /// The problem.
     pub message: String,
-    /// What to do about it.
+    /// How to fix it.
     pub hint: Option<String>,
 }
 
@@ -42,7 +42,7 @@ impl<'a> Node<'a> {
         Node { value, path: key_path.to_owned() }
     }
 
-    // A value with a tag is none of these: what the tag was meant to change is not known.
+    // A value with a tag is none of these: the meaning of the tag is not known.
 
     /// The text, if it is one.
     pub(super) fn text(&self) -> Option<&'a str> {
@@ -75,7 +75,7 @@ impl<'a> Node<'a> {
         entries
     }
 
-    /// What it is, in words.
+    /// The type of the value, in words.
     pub(super) fn kind(&self) -> &'static str {
         match self.value {
             Value::Null => "nothing",
@@ -114,7 +114,7 @@ impl Errors {
         self.push(at, message.into(), Some(hint.into()));
     }
 
-    /// Reports a name that is not known, and which one was probably meant.
+    /// Reports an unknown name, with the known name that was probably meant.
     pub(super) fn add_unknown(
         &mut self,
         at: &Node<'_>,

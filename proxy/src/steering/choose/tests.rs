@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::steering::{Pin, SteeringSpec};
 
-/// A load for each worker; `None` for one that takes no connections.
+/// The load of each worker; `None` for one that accepts no connections.
 #[derive(Debug)]
 struct Table(Vec<Option<u32>>);
 
@@ -35,7 +35,7 @@ fn order(rules: &SteeringRules) -> Vec<u32> {
     workers
 }
 
-/// The worker's own load has the connection in it, as its count of open ones has.
+/// The worker's own load includes the connection, as its count of open connections does.
 fn ask(
     mode: Mode,
     rules: &SteeringRules,
@@ -55,7 +55,7 @@ fn idle(workers: u32) -> Table {
 }
 
 #[test]
-fn by_hand_off_a_name_goes_home_from_wherever_it_was_accepted() {
+fn by_hand_off_a_name_goes_home_from_any_worker() {
     let rules = rules(4);
     let first = order(&rules)[0];
     for worker in 0..4 {
@@ -66,7 +66,7 @@ fn by_hand_off_a_name_goes_home_from_wherever_it_was_accepted() {
 }
 
 #[test]
-fn the_connection_itself_does_not_count_against_the_worker_that_has_it() {
+fn the_connection_itself_does_not_count_as_load_of_its_worker() {
     let rules = rules(4);
     let first = order(&rules)[0];
     // With ten on each, the limit is thirteen for the one to come.
@@ -76,7 +76,7 @@ fn the_connection_itself_does_not_count_against_the_worker_that_has_it() {
 }
 
 #[test]
-fn what_has_no_home_stays_unless_its_worker_is_to_have_no_more() {
+fn a_connection_without_a_home_leaves_only_a_drained_worker() {
     let rules = rules(4);
     for mode in [Mode::Handoff, Mode::Kernel] {
         for name in [None, Some("b.example")] {
@@ -90,7 +90,7 @@ fn what_has_no_home_stays_unless_its_worker_is_to_have_no_more() {
 }
 
 #[test]
-fn nothing_leaves_when_no_worker_takes_any() {
+fn connections_stay_when_no_worker_accepts_any() {
     let rules = rules(3);
     for mode in [Mode::Handoff, Mode::Kernel, Mode::None] {
         for name in [None, Some(HOST), Some("b.example")] {
@@ -110,7 +110,7 @@ fn without_steering_everything_stays() {
 }
 
 #[test]
-fn names_that_there_are_not_are_refused_in_every_mode_where_such_are() {
+fn unknown_names_are_refused_in_every_mode_if_configured() {
     let rules = SteeringRules::new(&SteeringSpec { refuse_unknown: true, ..spec() }, 2).unwrap();
     for mode in [Mode::Handoff, Mode::Kernel, Mode::None] {
         let chosen = ask(mode, &rules, Some("b.example"), 0, idle(2));
@@ -121,11 +121,11 @@ fn names_that_there_are_not_are_refused_in_every_mode_where_such_are() {
 }
 
 #[test]
-fn a_pinned_name_leaves_a_worker_that_it_is_not_kept_to() {
+fn a_pinned_name_leaves_a_worker_that_it_is_not_pinned_to() {
     let pins = vec![Pin { host: HOST.into(), workers: vec![1] }];
     let rules = SteeringRules::new(&SteeringSpec { pins, ..spec() }, 4).unwrap();
     for mode in [Mode::Handoff, Mode::Kernel] {
-        // However much its worker carries.
+        // Whatever the load of its worker.
         let table = Table(vec![Some(0), Some(1000), Some(0), Some(0)]);
         assert_eq!(ask(mode, &rules, Some(HOST), 0, table).0, Choice::HandTo(1));
     }
@@ -147,7 +147,7 @@ fn after_the_kernel_a_spilled_connection_stays_and_a_stray_one_goes_home() {
 }
 
 #[test]
-fn after_the_kernel_a_stray_connection_goes_home_where_home_is_well_below_its_bound() {
+fn after_the_kernel_a_stray_goes_home_if_home_is_below_half_its_limit() {
     let rules = rules(4);
     let order = order(&rules);
     let ask = |load| {
@@ -166,7 +166,7 @@ fn tables() -> impl Strategy<Value = Table> {
 
 proptest! {
     #[test]
-    fn a_connection_never_goes_to_a_worker_that_takes_none_nor_to_itself(
+    fn a_connection_is_handed_only_to_another_available_worker(
         table in tables(),
         worker in any::<prop::sample::Index>(),
         name in prop_oneof![Just(None), Just(Some(HOST)), Just(Some("b.example"))],

@@ -1,4 +1,4 @@
-//! Why the kernel does not run the programs.
+//! Errors of kernel steering.
 
 use std::{error::Error, io};
 
@@ -8,32 +8,34 @@ use rustix::io::Errno;
 /// Why the programs are not attached, or a map is not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
-    /// The process has not the rights.
-    #[error("BPF programs need CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, or root")]
+    /// The process lacks the capabilities.
+    #[error("the process lacks CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, and is not root")]
     NotPermitted,
-    /// The kernel's verifier takes a program not; kernels before 5.17 lack a helper it calls.
-    #[error("the kernel (5.17 or later is needed) refuses the program: {source}: {log}")]
+    /// The kernel's verifier rejected a program; kernels before 5.17 lack a helper that it calls.
+    #[error(
+        "the kernel's verifier rejected the program (Linux 5.17 or later is required): {source}: {log}"
+    )]
     Refused {
-        /// What the system call says.
+        /// The error of the system call.
         source: io::Error,
-        /// The last of what the verifier says.
+        /// The last lines of the verifier's log.
         log: String,
     },
-    /// Anything else.
+    /// Another error.
     #[error("cannot {doing}: {source}")]
     Other {
-        /// What was to be done.
+        /// The step that failed.
         doing: &'static str,
-        /// Why it failed.
+        /// The cause.
         source: Box<dyn Error + Send + Sync>,
     },
 }
 
-/// Lines of the verifier's log that are shown: its last one is about sizes, the reason is above.
+/// Lines of the verifier's log that are shown: the last one is about sizes, the reason is above it.
 const LOG_LINES: usize = 6;
 
 impl KernelError {
-    /// Turns what happened while `doing` something into an error.
+    /// Makes an error of a failed step.
     pub(super) fn of<E: Error + Send + Sync + 'static>(doing: &'static str) -> impl Fn(E) -> Self {
         move |error| {
             if is_about_rights(&error) {
@@ -55,7 +57,7 @@ fn is_about_rights(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
         let io = error.downcast_ref::<io::Error>();
-        // Not by its kind: a program that is refused is EACCES, of the same kind.
+        // Not by its kind: EACCES, for a rejected program, has the same kind.
         if io.is_some_and(|io| io.raw_os_error() == Some(Errno::PERM.raw_os_error())) {
             return true;
         }

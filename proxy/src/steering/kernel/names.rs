@@ -1,4 +1,4 @@
-//! The map of names, changed in place.
+//! The kernel's map of names, which is changed in place.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,22 +7,22 @@ use portcullis_abi::{Home, NAME_KEY_LEN, NameKey};
 
 type Trie = LpmTrie<MapData, [u8; NAME_KEY_LEN], [u64; 3]>;
 
-/// The map of names, and what is in it.
+/// The map of names, and a copy of its entries.
 #[derive(Debug)]
 pub(super) struct NameMap {
     trie: Trie,
-    /// By the bytes of the key that count.
+    /// By the significant bytes of the key.
     entries: HashMap<Box<[u8]>, Home>,
 }
 
 impl NameMap {
-    /// Around a map that is empty.
+    /// Takes an empty map.
     pub(super) fn new(trie: Trie) -> Self {
         Self { trie, entries: HashMap::new() }
     }
 
-    /// Makes `names` the whole content: first enters what is new, then removes what is gone, so
-    /// that a name which stays is found all the time.
+    /// Makes `names` the whole content: adds new entries first and removes old ones then, so that a
+    /// name that stays is found all the time.
     pub(super) fn set(&mut self, names: &[(NameKey, Home)]) -> Result<(), MapError> {
         for (key, home) in names {
             self.enter(significant(key), *home)?;

@@ -16,7 +16,7 @@ fn workers<'a>(names: &'a NameTable, name: &str) -> Option<&'a [u32]> {
 }
 
 #[test]
-fn the_longest_ending_that_fits_wins_and_a_name_of_its_own_wins_over_all() {
+fn the_longest_ending_wins_and_an_exact_name_wins_over_all() {
     let hosts = ["*.com", "*.example.com", "a.example.com", "x*y*-dev.example.com"];
     let names = NameTable::new(hosts, &[]);
     for (name, expected) in [
@@ -40,13 +40,13 @@ fn a_wildcard_without_an_ending_takes_every_name() {
 }
 
 #[test]
-fn hosts_that_no_client_can_ask_for_have_no_entry() {
+fn hosts_that_no_client_can_send_as_sni_have_no_entry() {
     let hosts = ["10.0.0.1", "::1", "*.ex\u{e4}mple", "b\u{fc}cher.example", "a..b"];
     assert!(NameTable::new(hosts, &[]).keys().is_empty());
 }
 
 #[test]
-fn names_of_one_wildcard_share_their_home_however_routes_are_ordered() {
+fn names_of_one_wildcard_share_a_home_in_any_order_of_routes() {
     let names = NameTable::new(["*.a.test", "x*.a.test"], &[]);
     let swapped = NameTable::new(["x*.a.test", "*.a.test"], &[]);
     let home = |names: &NameTable, name: &[u8]| names.find(name).unwrap().home;
@@ -55,7 +55,7 @@ fn names_of_one_wildcard_share_their_home_however_routes_are_ordered() {
 }
 
 #[test]
-fn a_pin_keeps_the_names_it_covers_and_the_most_precise_one_wins() {
+fn a_pin_applies_to_names_it_covers_and_the_longest_wins() {
     let hosts = ["*.tenant.test", "own.tenant.test", "other.test"];
     let pins = [pin("*.tenant.test", &[1]), pin("vip.tenant.test", &[2, 3])];
     let names = NameTable::new(hosts, &pins);

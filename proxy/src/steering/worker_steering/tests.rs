@@ -20,7 +20,7 @@ fn load(steering: &Steering, worker: u32) -> Option<u32> {
 }
 
 #[test]
-fn what_is_on_its_way_counts_until_it_is_taken_and_then_no_more() {
+fn a_connection_under_way_counts_until_it_is_taken() {
     let (steering, workers) = two_workers();
     let queue = workers[1].queue();
     workers[0].hand_to(1, "a").unwrap();
@@ -33,7 +33,7 @@ fn what_is_on_its_way_counts_until_it_is_taken_and_then_no_more() {
 }
 
 #[test]
-fn what_was_sent_and_never_came_is_forgotten_once_all_queues_are_empty() {
+fn connections_that_never_arrive_are_forgotten_when_queues_are_empty() {
     let (steering, workers) = two_workers();
     let (first, second) = (workers[1].queue(), workers[1].queue());
     steering.load_table().slot(1).unwrap().send();
@@ -50,7 +50,7 @@ fn what_was_sent_and_never_came_is_forgotten_once_all_queues_are_empty() {
 }
 
 #[test]
-fn a_worker_is_not_to_be_chosen_when_it_is_full_drained_or_ending() {
+fn a_worker_that_is_full_drained_or_ending_is_not_available() {
     let (steering, workers) = two_workers();
     workers[0].set_open(10, 10);
     assert_eq!(load(&steering, 0), None);
@@ -77,7 +77,7 @@ fn a_connection_that_settles_counts_twice_at_first() {
 }
 
 #[test]
-fn what_cannot_be_handed_over_comes_back_and_is_counted() {
+fn a_connection_that_cannot_be_handed_over_is_returned_and_counted() {
     let (_, workers) = two_workers();
     workers[1].inbox().unwrap().close();
     assert_eq!(workers[0].hand_to(1, "a"), Err("a"));
