@@ -39,9 +39,13 @@ impl Place {
         let address = socket2::SockRef::from(&listener.socket).local_addr().unwrap();
         let rules = Arc::new(Rules::new(&SteeringSpec::default(), 2).unwrap());
         let steering = Steering::start(ModeChoice::Handoff, &[], 2, Arc::clone(&rules)).unwrap();
-        let front = conn::Front { tls: None, settings: connections(), steering: rules };
-        let site =
-            http::Site::new(requests(), Vec::new(), Arc::new(RouteMetrics::new(2)), Arc::default());
+        let front = conn::ListenerConfig { tls: None, settings: connections(), steering: rules };
+        let site = http::RequestConfig::new(
+            requests(),
+            Vec::new(),
+            Arc::new(RouteMetrics::new(2)),
+            Arc::default(),
+        );
         let snapshot = Snapshot { generation: 1, front: Arc::new(front), site: Arc::new(site) };
         let metrics = Metrics::new(2);
         let log = LogSpec { access: false, ..LogSpec::default() };
@@ -86,14 +90,17 @@ impl Place {
         let accepted = Accepted {
             socket: socket.into(),
             peer,
-            local: self.address,
             service: Service::Routes,
             since: Instant::now(),
             permit: Permit::new(&self.open_connections),
             hello: None,
         };
         let observer = Rc::new(WorkerObserver::detached(0));
-        let other = conn::Desk::new(Arc::clone(&self.steering), self.mailboxes.clone(), observer);
+        let other = conn::ConnectionSteering::new(
+            Arc::clone(&self.steering),
+            self.mailboxes.clone(),
+            observer,
+        );
         other.hand_to(ID as u32, accepted).expect("a queue that takes it");
         client
     }
@@ -112,9 +119,9 @@ fn answer(mut client: TcpStream) -> String {
     answer
 }
 
-fn connections() -> conn::Settings {
+fn connections() -> conn::ConnectionSettings {
     let long = Duration::from_secs(60);
-    conn::Settings {
+    conn::ConnectionSettings {
         handshake_timeout: long,
         header_timeout: long,
         idle_timeout: None,
@@ -129,8 +136,8 @@ fn connections() -> conn::Settings {
     }
 }
 
-fn requests() -> http::Settings {
-    http::Settings {
+fn requests() -> http::RequestSettings {
+    http::RequestSettings {
         certificate_identity: None,
         read_timeout: None,
         stream_timeout: None,

@@ -13,12 +13,12 @@ fn self_signed(sans: Vec<SanType>) -> rcgen::Certificate {
     params.self_signed(&KeyPair::generate().unwrap()).unwrap()
 }
 
-fn certificate(sans: Vec<SanType>) -> Rc<ClientCertificate> {
-    ClientCertificate::shown(&[self_signed(sans).der().clone()], None).unwrap()
+fn certificate(sans: Vec<SanType>) -> Rc<PeerCertificate> {
+    PeerCertificate::presented(&[self_signed(sans).der().clone()], None).unwrap()
 }
 
-fn garbage() -> Rc<ClientCertificate> {
-    ClientCertificate::shown(&[CertificateDer::from(b"abc".to_vec())], None).unwrap()
+fn garbage() -> Rc<PeerCertificate> {
+    PeerCertificate::presented(&[CertificateDer::from(b"abc".to_vec())], None).unwrap()
 }
 
 fn trust(pem: &str, max_verify_depth: u32) -> ClientTrust {
@@ -106,38 +106,38 @@ fn the_first_name_of_the_wanted_kind_says_who_the_user_is() {
 fn a_good_certificate_is_asked_for_its_dates_each_time() {
     let made = self_signed(Vec::new());
     let trust = trust(&made.pem(), 1);
-    let certificate = ClientCertificate::shown(&[made.der().clone()], None).unwrap();
-    assert!(certificate.judge(&trust, after_s(1)).is_ok());
-    assert!(certificate.judge(&trust, after_s(YEAR_S)).is_ok());
-    let late = certificate.judge(&trust, after_s(YEAR_S + 1));
+    let certificate = PeerCertificate::presented(&[made.der().clone()], None).unwrap();
+    assert!(certificate.verify(&trust, after_s(1)).is_ok());
+    assert!(certificate.verify(&trust, after_s(YEAR_S)).is_ok());
+    let late = certificate.verify(&trust, after_s(YEAR_S + 1));
     assert!(matches!(late, Err(ChainError::Expired { .. })));
-    assert!(certificate.judge(&trust, after_s(2)).is_ok(), "the clock was set back");
+    assert!(certificate.verify(&trust, after_s(2)).is_ok(), "the clock was set back");
 }
 
 #[test]
 fn a_certificate_that_was_too_young_is_good_once_it_is_old_enough() {
     let made = self_signed(Vec::new());
     let trust = trust(&made.pem(), 1);
-    let certificate = ClientCertificate::shown(&[made.der().clone()], None).unwrap();
+    let certificate = PeerCertificate::presented(&[made.der().clone()], None).unwrap();
     let before = UnixTime::since_unix_epoch(Duration::from_secs(1_735_689_599));
-    assert!(matches!(certificate.judge(&trust, before), Err(ChainError::NotYetValid { .. })));
-    assert!(matches!(certificate.judge(&trust, before), Err(ChainError::NotYetValid { .. })));
-    assert!(certificate.judge(&trust, after_s(0)).is_ok());
+    assert!(matches!(certificate.verify(&trust, before), Err(ChainError::NotYetValid { .. })));
+    assert!(matches!(certificate.verify(&trust, before), Err(ChainError::NotYetValid { .. })));
+    assert!(certificate.verify(&trust, after_s(0)).is_ok());
 }
 
 #[test]
 fn each_trust_has_its_own_verdict_and_no_more_than_a_few_are_kept() {
     let made = self_signed(Vec::new());
     let (good, bad) = (trust(&made.pem(), 1), trust(&self_signed(Vec::new()).pem(), 1));
-    let certificate = ClientCertificate::shown(&[made.der().clone()], None).unwrap();
+    let certificate = PeerCertificate::presented(&[made.der().clone()], None).unwrap();
     for _ in 0..2 {
-        assert!(certificate.judge(&good, after_s(1)).is_ok());
-        let refused = certificate.judge(&bad, after_s(1));
+        assert!(certificate.verify(&good, after_s(1)).is_ok());
+        let refused = certificate.verify(&bad, after_s(1));
         assert!(matches!(refused, Err(ChainError::ForeignSignature)), "{refused:?}");
     }
     for depth in 2..20 {
-        assert!(certificate.judge(&trust(&made.pem(), depth), after_s(1)).is_ok());
+        assert!(certificate.verify(&trust(&made.pem(), depth), after_s(1)).is_ok());
     }
-    assert_eq!(certificate.verdicts.borrow().len(), MAX_VERDICTS);
-    assert!(certificate.judge(&bad, after_s(1)).is_err());
+    assert_eq!(certificate.verifications.len(), 8);
+    assert!(certificate.verify(&bad, after_s(1)).is_err());
 }
