@@ -9,9 +9,10 @@ use super::{
     certificate::{PeerCertificate, RequestCertificate},
     error::RequestFailure,
     peer::Peer,
-    refusal::{Refusal, refusal},
+    refusal::refusal,
     request::RequestTarget,
     request_config::{CompiledRoute, RequestConfig},
+    respond::LocalAnswer,
 };
 use crate::{
     policy::{self, Identity},
@@ -26,9 +27,9 @@ pub(super) fn admit<'a>(
     route: &'a CompiledRoute,
     parts: &Parts,
     target: &RequestTarget,
-) -> Result<Option<RequestCertificate<'a>>, Refusal> {
+) -> Result<Option<RequestCertificate<'a>>, LocalAnswer> {
     if route.looks_at_certificate && is_misdirected(&active.config, peer, &target.host) {
-        return Err(Refusal::Failure(RequestFailure::Misdirected));
+        return Err(RequestFailure::Misdirected.into());
     }
     let VerifiedNow { certificate, judged, error } = verify_certificate(active, peer, route);
     let decision = route.spec.policy.evaluate(&policy::Request {

@@ -1,6 +1,6 @@
 //! Forwarding an allowed request: connect, send, and the client's head of the response.
 
-use std::{net::IpAddr, pin::pin, rc::Rc};
+use std::{net::IpAddr, rc::Rc, sync::Arc};
 
 use http::{Request, Response, StatusCode, Version, request::Parts};
 use http_body::Body as _;
@@ -20,10 +20,12 @@ use super::{
     upload::UploadProgress,
     upstream_head::UpstreamHead,
 };
-use crate::upstream::{RequestBody, ResponseBody, SendOptions, Upgraded};
+use crate::upstream::{
+    Endpoint, Reply, RequestBody, ResponseBody, SendOptions, Upgraded, UpstreamError,
+};
 
 /// How an allowed request is forwarded.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Forwarding<'a> {
     pub(super) conn: &'a ClientConnection,
     pub(super) config: &'a Rc<LocalRequestConfig>,
@@ -31,6 +33,13 @@ pub(super) struct Forwarding<'a> {
     pub(super) proxy: &'a ProxySpec,
     pub(super) certificate: Option<RequestCertificate<'a>>,
     pub(super) target: &'a RequestTarget,
+}
+
+/// Where a request was sent, and whether it asked for an upgrade.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sent<'a> {
+    endpoint: &'a Arc<Endpoint>,
+    may_upgrade: bool,
 }
 
 /// An upstream's response, with the client's head.
@@ -41,14 +50,18 @@ pub(super) struct ForwardedResponse {
     pub(super) upgraded: Option<Upgraded>,
 }
 
-impl Forwarding<'_> {
-    /// Sends the request to an upstream of its route, and waits for the head of the response.
-    pub(super) async fn send(
+impl<'a> Forwarding<'a> {
+    /// Sends the request to an upstream of its route; the future gives the reply. Not an `async fn`,
+    /// which would keep room for the request twice.
+    pub(super) fn send(
         self,
         active: &mut ActiveRequest,
         parts: Parts,
         body: Incoming,
-    ) -> Result<ForwardedResponse, RequestFailure> {
+    ) -> Result<
+        (Sent<'a>, impl Future<Output = Result<Reply, UpstreamError>> + use<'a>),
+        RequestFailure,
+    > {
         let upgrade = upgrade(&parts, self.route, &body)?;
         let options = SendOptions { upgrade: matches!(upgrade, Upgrade::Allowed(_)) };
         let cluster = self.route.cluster.as_ref();
@@ -61,18 +74,28 @@ impl Forwarding<'_> {
         active.timeouts.uploading(upload);
         let request = Request::from_parts(head, body);
         let sending = upstreams.send(cluster, endpoint, request, options);
-        let reply = match active.timeouts.within(pin!(sending)).await {
+        Ok((Sent { endpoint, may_upgrade: options.upgrade }, sending))
+    }
+
+    /// Turns the upstream's reply, or the limit that was reached before it, into the response.
+    pub(super) fn receive(
+        self,
+        active: &mut ActiveRequest,
+        sent: Sent<'_>,
+        reply: Result<Result<Reply, UpstreamError>, Limit>,
+    ) -> Result<ForwardedResponse, RequestFailure> {
+        let reply = match reply {
             Ok(reply) => reply.map_err(RequestFailure::Upstream)?,
             Err(limit) => {
                 let failure = too_late(limit);
                 if matches!(failure, RequestFailure::ResponseTimeout) {
-                    upstreams.unanswered(endpoint);
+                    self.conn.handler.upstreams.unanswered(sent.endpoint);
                 }
                 return Err(failure);
             }
         };
         let is_switching = reply.response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        if is_switching && !(options.upgrade && reply.upgraded.is_some()) {
+        if is_switching && !(sent.may_upgrade && reply.upgraded.is_some()) {
             return Err(RequestFailure::UnexpectedUpgrade);
         }
         let response = self.response(active, reply.response);

@@ -1,27 +1,25 @@
 //! One request, in phases: normalise, decide, answer or forward, relay, record.
 
-use std::rc::Rc;
+use std::{pin::pin, rc::Rc};
 
-use http::{Request, Response, StatusCode, request::Parts};
+use http::{HeaderValue, Request, Response, StatusCode, request::Parts};
 use hyper::body::Incoming;
 
 use super::{
     access::admit,
     active_request::ActiveRequest,
     body::Body,
-    certificate::RequestCertificate,
     connection::ClientConnection,
     error::RequestFailure,
     forward::{ForwardedResponse, Forwarding},
     headers::{finish, forwarded},
     local_service::LocalService,
     redirect,
-    refusal::Refusal,
     request::{NormalizeError, RequestTarget, normalise},
-    request_config::{CompiledRoute, RequestConfig},
-    respond::{self, LocalReply},
+    request_config::LocalRequestConfig,
+    respond::{self, LocalAnswer, LocalReply},
     serve_local::{LocalRequest, serve_local},
-    spec::{ActionSpec, ProxySpec, RedirectSpec},
+    spec::ActionSpec,
     tunnel::{Tunnel, TunnelRecord},
 };
 use crate::upstream::{ResponseBody, Upgraded};
@@ -44,16 +42,12 @@ pub async fn handle(conn: &Rc<ClientConnection>, request: Request<Incoming>) -> 
     let (parts, body) = request.into_parts();
     let mut active = ActiveRequest::begin(conn, &parts);
     let mut handled = match serve(&mut active, parts, body).await {
-        Ok(Served::Local(reply)) => answer(active, reply),
-        Ok(Served::Forwarded(ForwardedResponse { response, upgraded: None })) => {
-            relay(active, response)
-        }
-        Ok(Served::Forwarded(ForwardedResponse { response, upgraded: Some(upstream) })) => {
+        Ok(ForwardedResponse { response, upgraded: None }) => relay(active, response),
+        Ok(ForwardedResponse { response, upgraded: Some(upstream) }) => {
             switch(active, response, upstream)
         }
-        Err(failure) => {
-            let id = &active.account.request_id;
-            let reply = respond::failure(&failure, &active.negotiation, id);
+        Err(local) => {
+            let reply = local.into_reply(&active.negotiation, &active.account.request_id);
             answer(active, reply)
         }
     };
@@ -61,55 +55,46 @@ pub async fn handle(conn: &Rc<ClientConnection>, request: Request<Incoming>) -> 
     handled
 }
 
-/// Where the response comes from.
-enum Served {
-    Local(LocalReply),
-    Forwarded(ForwardedResponse),
-}
-
+/// The upstream's response, or an answer of ours.
 async fn serve(
     active: &mut ActiveRequest,
     mut parts: Parts,
     body: Incoming,
-) -> Result<Served, RequestFailure> {
+) -> Result<ForwardedResponse, LocalAnswer> {
     let (conn, config) = (active.account.conn.clone(), active.config.clone());
     let (target, is_normal) = match normalise(&mut parts, &config.settings) {
         Ok(target) => (target, true),
         Err(NormalizeError::Redirect(target)) => (*target, false),
-        Err(NormalizeError::Invalid(error)) => return Err(RequestFailure::Rejected(error)),
+        Err(NormalizeError::Invalid(error)) => return Err(RequestFailure::Rejected(error).into()),
     };
     active.set_target(&target);
     let request = Undecided { conn: &conn, config: &config, target: &target, is_normal };
-    match request.decide(active, &parts)? {
-        Decided::Reply(reply) => Ok(Served::Local(reply)),
+    let forwarding = match request.decide(active, &parts)? {
+        Decided::Forward(forwarding) => forwarding,
         Decided::Service(service) => {
             let request = LocalRequest { parts: &parts, target: &target, body };
-            serve_local(service, active, request).await.map(Served::Local)
+            let reply = serve_local(service, active, request).await?;
+            return Err(LocalAnswer::Reply(reply));
         }
-        Decided::Forward { route, proxy, certificate } => {
-            let (conn, config, target) = (&*conn, &config, &target);
-            let forwarding = Forwarding { conn, config, route, proxy, certificate, target };
-            forwarding.send(active, parts, body).await.map(Served::Forwarded)
-        }
-    }
+    };
+    let (sent, sending) = forwarding.send(active, parts, body)?;
+    let reply = active.timeouts.within(pin!(sending)).await;
+    Ok(forwarding.receive(active, sent, reply)?)
 }
 
-/// What happens to a request.
+/// What happens to a request that is not answered at once. Owns nothing, so that the request's future
+/// has no room for it while it waits.
+#[derive(Clone, Copy)]
 enum Decided<'a> {
-    Reply(LocalReply),
     Service(LocalService),
-    Forward {
-        route: &'a CompiledRoute,
-        proxy: &'a ProxySpec,
-        certificate: Option<RequestCertificate<'a>>,
-    },
+    Forward(Forwarding<'a>),
 }
 
 /// A request to decide about.
 #[derive(Clone, Copy)]
 struct Undecided<'a> {
     conn: &'a ClientConnection,
-    config: &'a RequestConfig,
+    config: &'a Rc<LocalRequestConfig>,
     target: &'a RequestTarget,
     /// The client wrote the target in its normal form.
     is_normal: bool,
@@ -118,59 +103,37 @@ struct Undecided<'a> {
 impl<'a> Undecided<'a> {
     /// Decides: first the services of ours, then the route and its policy. A request whose target was
     /// not in normal form is sent to that, unless its connection serves nothing but a redirect.
-    fn decide(
-        self,
-        active: &mut ActiveRequest,
-        parts: &Parts,
-    ) -> Result<Decided<'a>, RequestFailure> {
+    fn decide(self, active: &mut ActiveRequest, parts: &Parts) -> Result<Decided<'a>, LocalAnswer> {
         if let Some(service) = self.conn.service {
             return Ok(Decided::Service(service));
         }
         if !self.is_normal {
             let location = redirect::to_itself(self.target, self.is_secure(parts));
             let status = StatusCode::TEMPORARY_REDIRECT;
-            return redirected(active, status, location).map(Decided::Reply);
+            return Err(redirected(active, status, location));
         }
         if let Some(service) = LocalService::of_path(self.target.path()) {
             return Ok(Decided::Service(service));
         }
         let route = self.config.find(self.target).ok_or(RequestFailure::NoRoute)?;
         active.set_route(route);
-        match admit(active, &self.conn.peer, route, parts, self.target) {
-            Ok(certificate) => self.act(active, parts, route, certificate),
-            Err(Refusal::Reply(reply)) => Ok(Decided::Reply(reply)),
-            Err(Refusal::Failure(failure)) => Err(failure),
-        }
-    }
-
-    /// The action of the route, for a request that may use it.
-    fn act(
-        self,
-        active: &ActiveRequest,
-        parts: &Parts,
-        route: &'a CompiledRoute,
-        certificate: Option<RequestCertificate<'a>>,
-    ) -> Result<Decided<'a>, RequestFailure> {
-        Ok(match &route.spec.action {
-            ActionSpec::Proxy(proxy) => Decided::Forward { route, proxy, certificate },
+        let certificate = admit(active, &self.conn.peer, route, parts, self.target)?;
+        match &route.spec.action {
+            ActionSpec::Proxy(proxy) => {
+                let Undecided { conn, config, target, .. } = self;
+                let forwarding = Forwarding { conn, config, route, proxy, certificate, target };
+                Ok(Decided::Forward(forwarding))
+            }
             ActionSpec::Respond { status, body } => {
-                Decided::Reply(respond::direct(*status, body, &active.negotiation))
+                let reply = respond::direct(*status, body, &active.negotiation);
+                Err(LocalAnswer::Reply(reply))
             }
             ActionSpec::Redirect(spec) => {
-                Decided::Reply(self.redirect(active, parts, route, spec)?)
+                let secure = self.is_secure(parts);
+                let location = redirect::location(spec, self.target, &route.path, secure);
+                Err(redirected(active, spec.status, location))
             }
-        })
-    }
-
-    fn redirect(
-        self,
-        active: &ActiveRequest,
-        parts: &Parts,
-        route: &CompiledRoute,
-        spec: &RedirectSpec,
-    ) -> Result<LocalReply, RequestFailure> {
-        let location = redirect::location(spec, self.target, &route.path, self.is_secure(parts));
-        redirected(active, spec.status, location)
+        }
     }
 
     fn is_secure(self, parts: &Parts) -> bool {
@@ -182,10 +145,14 @@ impl<'a> Undecided<'a> {
 fn redirected(
     active: &ActiveRequest,
     status: StatusCode,
-    location: Option<http::HeaderValue>,
-) -> Result<LocalReply, RequestFailure> {
-    let location = location.ok_or(RequestFailure::Misconfigured("bad_location"))?;
-    Ok(respond::redirect(status, location, &active.negotiation))
+    location: Option<HeaderValue>,
+) -> LocalAnswer {
+    match location {
+        Some(location) => {
+            LocalAnswer::Reply(respond::redirect(status, location, &active.negotiation))
+        }
+        None => RequestFailure::Misconfigured("bad_location").into(),
+    }
 }
 
 fn relay(active: Box<ActiveRequest>, response: Response<ResponseBody>) -> Handled {

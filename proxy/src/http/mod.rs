@@ -14,6 +14,8 @@ mod downstream_body;
 mod early;
 mod error;
 mod error_page;
+#[cfg(test)]
+mod file_cycles;
 mod forward;
 mod handle;
 mod headers;

@@ -6,21 +6,12 @@ use super::{
     error::RequestFailure,
     request::RequestTarget,
     request_config::CompiledRoute,
-    respond::{self, LocalReply},
+    respond::{self, LocalAnswer},
 };
 use crate::{
     policy::{Decision, Outcome},
     tls::ChainError,
 };
-
-/// What a request gets instead of its route.
-#[derive(Debug)]
-pub(super) enum Refusal {
-    /// An answer that is no error.
-    Reply(LocalReply),
-    /// An error.
-    Failure(RequestFailure),
-}
 
 /// The refusal that a decision asks for; `None` lets the request in. `error` says why the client
 /// certificate is invalid, if it is.
@@ -30,19 +21,19 @@ pub(super) fn refusal(
     route: &CompiledRoute,
     target: &RequestTarget,
     error: Option<ChainError>,
-) -> Option<Refusal> {
+) -> Option<LocalAnswer> {
     let failure = match decision.outcome {
         Outcome::Allow => return None,
         // Whatever the reason is: robots can neither sign in nor present a certificate.
         _ if target.path() == "/robots.txt" => {
-            return Some(Refusal::Reply(respond::robots(&active.negotiation)));
+            return Some(LocalAnswer::Reply(respond::robots(&active.negotiation)));
         }
         Outcome::Deny => RequestFailure::Denied,
         Outcome::ClientCertificateRequired => RequestFailure::CertificateRequired,
         Outcome::ClientCertificateInvalid => RequestFailure::CertificateInvalid(error),
         Outcome::NeedsSignIn => sign_in(active, route, error),
     };
-    Some(Refusal::Failure(failure))
+    Some(LocalAnswer::Failure(failure))
 }
 
 /// Where users sign in by certificate, one that is missing, invalid or without a name is the reason

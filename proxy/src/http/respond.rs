@@ -54,6 +54,35 @@ impl LocalReply {
     }
 }
 
+/// What a request gets that is not forwarded.
+#[derive(Debug)]
+pub(super) enum LocalAnswer {
+    /// An answer that is no error.
+    Reply(LocalReply),
+    /// An error.
+    Failure(RequestFailure),
+}
+
+impl LocalAnswer {
+    /// The answer as it is sent.
+    pub(super) fn into_reply(
+        self,
+        negotiation: &ContentNegotiation,
+        request_id: &HeaderValue,
+    ) -> LocalReply {
+        match self {
+            LocalAnswer::Reply(reply) => reply,
+            LocalAnswer::Failure(error) => failure(&error, negotiation, request_id),
+        }
+    }
+}
+
+impl From<RequestFailure> for LocalAnswer {
+    fn from(failure: RequestFailure) -> LocalAnswer {
+        LocalAnswer::Failure(failure)
+    }
+}
+
 /// The answer to a request that failed.
 pub(super) fn failure(
     failure: &RequestFailure,

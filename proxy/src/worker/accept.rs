@@ -94,7 +94,7 @@ impl AcceptLoop {
         .await
     }
 
-    fn take(&self, connection: Connection) {
+    pub(super) fn take(&self, connection: Connection) {
         let metrics = &self.server.observer.metrics;
         metrics.connections_accepted.inc();
         let Connection { socket, peer } = connection;

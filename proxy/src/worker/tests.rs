@@ -10,7 +10,7 @@ use super::*;
 use crate::{
     conn::{Accepted, Permit},
     listener::{ListenSpec, Service},
-    observe::{LogSpec, Metrics, RouteMetrics},
+    observe::{LogSpec, Metrics, RefusedReason, RouteMetrics},
     steering::{ModeChoice, Rules, SteeringSpec},
 };
 
@@ -165,6 +165,20 @@ fn start_faulty(spec: WorkerSpec) -> (oneshot::Sender<()>, JoinHandle<()>) {
         });
     });
     (fault, thread)
+}
+
+#[test]
+fn a_connection_without_an_address_is_refused_and_counted() {
+    let place = Place::new();
+    let mut worker = Worker::new(place.spec());
+    let (listener, open) = (worker.listeners.remove(0), Arc::clone(&worker.open_connections));
+    let acceptor = accept::AcceptLoop::new(listener, Rc::clone(&worker.server), open);
+    let (socket, mut client) = std::os::unix::net::UnixStream::pair().unwrap();
+    acceptor.take(rt::Connection { socket: socket.into(), peer: None });
+    let refused = &worker.server.observer.metrics.connections_refused;
+    assert_eq!(refused.get(RefusedReason::UnknownPeer), 1);
+    assert_eq!(client.read(&mut [0]).unwrap(), 0, "it is closed");
+    assert!(worker.server.registry.is_empty());
 }
 
 #[test]

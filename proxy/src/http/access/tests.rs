@@ -151,9 +151,9 @@ impl Bench {
 
     fn send(&self, request: http::request::Builder) -> (u16, Option<Decision>) {
         self.with_admitted(request, |admitted, decision| {
-            let refused = |refusal: Refusal| match refusal {
-                Refusal::Failure(failure) => failure.report().status.as_u16(),
-                Refusal::Reply(reply) => reply.response.status().as_u16(),
+            let refused = |refusal: LocalAnswer| match refusal {
+                LocalAnswer::Failure(failure) => failure.report().status.as_u16(),
+                LocalAnswer::Reply(reply) => reply.response.status().as_u16(),
             };
             (admitted.map_or_else(refused, |_| 200), decision)
         })
@@ -169,7 +169,7 @@ impl Bench {
     fn with_admitted<T>(
         &self,
         request: http::request::Builder,
-        look: impl FnOnce(Result<Option<RequestCertificate<'_>>, Refusal>, Option<Decision>) -> T,
+        look: impl FnOnce(Result<Option<RequestCertificate<'_>>, LocalAnswer>, Option<Decision>) -> T,
     ) -> T {
         let request = request.version(Version::HTTP_2).body(()).unwrap();
         let (mut parts, ()) = request.into_parts();

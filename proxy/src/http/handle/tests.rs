@@ -295,21 +295,21 @@ fn health_checks_are_answered_on_every_host() {
 
 #[test]
 fn the_redirect_listener_sends_everything_to_https_and_closes() {
-    let worker = public(hello());
-    let peer = || Peer::new("192.0.2.1:5".parse().unwrap(), None);
+    let conn = || {
+        let peer = Peer::new("192.0.2.1:5".parse().unwrap(), None);
+        ClientConnection::redirecting(&public(hello()), peer)
+    };
     for (path, location) in
         [("/x?q", "/x?q"), ("/healthz", "/healthz"), ("/.pomerium/x", "/.pomerium/x")]
     {
-        let conn = ClientConnection::redirecting(&worker, peer());
         let request = format!("GET {path} HTTP/1.1\r\nHost: a.example:80\r\n\r\n");
-        let answer = served_on(&conn, &request);
+        let answer = served_on(&conn(), &request);
         assert_eq!(status(&answer), "301");
         let location = format!("\r\nlocation: https://a.example{location}\r\n");
         assert!(answer.contains(&location), "{answer}");
         assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
     }
-    let conn = ClientConnection::redirecting(&worker, peer());
-    assert_eq!(status(&served_on(&conn, "GET / HTTP/1.1\r\n\r\n")), "400");
+    assert_eq!(status(&served_on(&conn(), "GET / HTTP/1.1\r\n\r\n")), "400");
 }
 
 #[test]
