@@ -85,6 +85,8 @@ label! {
         GlobalLimit = "global_limit",
         /// The limit of connections of this worker was reached.
         WorkerLimit = "worker_limit",
+        /// The kernel gave no IP address for the client, so that no policy could be applied.
+        UnknownPeer = "unknown_peer",
     }
 }
 
@@ -175,6 +177,11 @@ label! {
         UnknownName = "unknown_name",
         /// The bytes are not TLS: garbage, or plain HTTP.
         NotTls = "not_tls",
+        /// More TLS input than any handshake message may take, and no whole one.
+        Oversized = "oversized",
+        /// The client rejected our certificate: it does not know the CA, or the certificate does not
+        /// cover the name or has expired.
+        ServerCertificateRejected = "server_certificate_rejected",
         /// No common TLS parameters, or a broken TLS message.
         ProtocolError = "protocol_error",
     }
