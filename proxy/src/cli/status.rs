@@ -8,8 +8,8 @@ pub(crate) use fetch::{FetchError, fetch, fetch_host, order_drain};
 pub(super) use host::render as render_host;
 
 use crate::observe::{
-    CertificateView, ConfigView, CrlView, RouteView, State, StatusView, SteeringView, UpstreamView,
-    WorkerView,
+    CertificateView, ConfigView, CrlView, Readiness, RouteView, StatusView, SteeringView,
+    UpstreamView, WorkerView,
 };
 use table::{Align, Table, printable};
 
@@ -33,9 +33,9 @@ pub(super) fn render(status: &StatusView) -> String {
 
 fn head(status: &StatusView) -> String {
     let state = match status.state {
-        State::Starting => "starting",
-        State::Ready => "ready",
-        State::Draining => "draining",
+        Readiness::Starting => "starting",
+        Readiness::Ready => "ready",
+        Readiness::Draining => "draining",
     };
     let mut head = format!(
         "portcullis {}  {state}  pid {}  up {}\n",

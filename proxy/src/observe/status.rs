@@ -12,7 +12,7 @@ pub struct StatusView {
     /// How long it has been running, in seconds.
     pub uptime_s: u64,
     /// Whether it takes connections.
-    pub state: State,
+    pub state: Readiness,
     /// The configuration in use.
     pub config: ConfigView,
     /// How connections find their worker.
@@ -34,7 +34,7 @@ pub struct StatusView {
 /// Whether the proxy takes connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum Readiness {
     /// Not yet.
     #[default]
     Starting,

@@ -50,7 +50,7 @@ pub struct Snapshot {
 
 /// What a process is at. Changes one way only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub enum ProcessPhase {
     /// Serving.
     Running,
     /// Taking no more connections, finishing those there are.
@@ -72,7 +72,7 @@ pub struct WorkerSpec {
     /// The current configuration.
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
     /// The order to drain.
-    pub phase: watch::Receiver<Phase>,
+    pub phase: watch::Receiver<ProcessPhase>,
     /// Its cells.
     pub metrics: Arc<WorkerMetrics>,
     /// Where it logs to.
@@ -141,7 +141,7 @@ struct Worker {
     context: Rc<conn::Context>,
     listeners: Vec<Listener>,
     snapshot: watch::Receiver<Arc<Snapshot>>,
-    phase: watch::Receiver<Phase>,
+    phase: watch::Receiver<ProcessPhase>,
     open_connections: Arc<AtomicUsize>,
 }
 
@@ -203,10 +203,10 @@ impl Worker {
 }
 
 /// Waits for the order to drain, and tells whether another process serves then.
-async fn draining(phase: &mut watch::Receiver<Phase>) -> bool {
+async fn draining(phase: &mut watch::Receiver<ProcessPhase>) -> bool {
     // An error means that the control thread is gone, which ends the process anyway.
-    let order = phase.wait_for(|phase| *phase != Phase::Running).await;
-    order.is_ok_and(|phase| *phase == Phase::Draining { replaced: true })
+    let order = phase.wait_for(|phase| *phase != ProcessPhase::Running).await;
+    order.is_ok_and(|phase| *phase == ProcessPhase::Draining { replaced: true })
 }
 
 /// Takes each new snapshot over. Connections keep the front they began with; requests get the site

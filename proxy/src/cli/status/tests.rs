@@ -13,7 +13,7 @@ fn status() -> StatusView {
         version: "0.1.0".into(),
         pid: 42,
         uptime_s: 90_061,
-        state: State::Ready,
+        state: Readiness::Ready,
         config: ConfigView {
             file: "/etc/portcullis/config.yaml".into(),
             generation: 2,
