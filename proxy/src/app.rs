@@ -119,14 +119,10 @@ impl App {
         let listeners: Vec<_> =
             cores.iter().map(|_| config.listen.bind()).collect::<Result<_, _>>()?;
 
-        let tickets = TicketKeys::generate().context("no randomness for ticket keys")?;
-        let names = Names::new(config.dns);
-        let mut compiler =
-            Compiler::new(Arc::clone(&metrics), Arc::new(names), Arc::new(tickets), cores.len());
+        let mut compiler = compiler(&config, &metrics, cores.len())?;
         let (names, tickets) = (Arc::clone(&compiler.names), Arc::clone(&compiler.tickets));
-        let compiled = loader::compile(&mut compiler, &source.name(), &config)?;
-        drop(config);
-        let Compiled { snapshot, access, settings, facts } = compiled;
+        let Compiled { snapshot, access, settings, facts } =
+            loader::compile(&mut compiler, &source.name(), &config)?;
         // From here on, connections wait for the workers.
         listeners.iter().flatten().try_for_each(Listener::listen)?;
         let rules = Arc::clone(&snapshot.front.steering);
@@ -146,10 +142,10 @@ impl App {
             ended: ending,
         };
         let workers = Workers::start(resources, cores, listeners)?;
-        let publisher =
-            Publisher { metrics: Arc::clone(&metrics), steering: Arc::clone(&steering) };
+        let (metrics_too, steering_too) = (Arc::clone(&metrics), Arc::clone(&steering));
+        let publisher = Publisher { metrics: metrics_too, steering: steering_too };
         let app = App {
-            loader: Some(Loader::start(source, settings.hot_reload, compiler, publisher)?),
+            loader: Some(Loader::start(source, config, compiler, publisher)?),
             access: admin.access(),
             successors: handover::listen(),
             signals: Signals::new()?,
@@ -188,6 +184,12 @@ impl App {
         let drained = self.drain(reason, &admin).await;
         stopped.and(drained)
     }
+}
+
+fn compiler(config: &Config, metrics: &Arc<Metrics>, workers: usize) -> anyhow::Result<Compiler> {
+    let tickets = TicketKeys::generate().context("no randomness for ticket keys")?;
+    let names = Names::new(config.dns);
+    Ok(Compiler::new(Arc::clone(metrics), Arc::new(names), Arc::new(tickets), workers))
 }
 
 fn warn_of_few_descriptors(config: &Config) {

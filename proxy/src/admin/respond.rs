@@ -68,7 +68,7 @@ pub(super) fn respond(
     }
 }
 
-/// `?host=NAME`; names have nothing in them that would need an escape.
+/// `?host=NAME`; no character of a DNS name needs an escape.
 fn steering(query: Option<&str>, steering: &Steering) -> Response<String> {
     let host = query.and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("host=")));
     match host.and_then(|host| steering.explain(host)) {
@@ -99,7 +99,7 @@ fn unauthorized() -> Response<String> {
     response
 }
 
-/// Names the methods that there are.
+/// Names the allowed methods.
 pub(super) fn method_not_allowed(allowed: &'static str) -> Response<String> {
     let mut response = text(StatusCode::METHOD_NOT_ALLOWED, &format!("{allowed} only"));
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
@@ -146,7 +146,7 @@ mod tests {
     const LOCAL: [u8; 4] = [127, 0, 0, 1];
 
     #[test]
-    fn a_worker_is_taken_out_and_in_again() {
+    fn a_worker_is_drained_and_used_again() {
         let state = state(ModeChoice::Handoff);
         for _ in 0..2 {
             assert_eq!(ask(Method::PUT, "/workers/1/drain", LOCAL, false, &state), 200);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn orders_are_not_taken_from_elsewhere_nor_from_a_browser() {
+    fn orders_from_other_hosts_and_from_browsers_are_refused() {
         let state = state(ModeChoice::Handoff);
         assert_eq!(ask(Method::PUT, "/workers/1/drain", [192, 0, 2, 1], false, &state), 403);
         assert_eq!(ask(Method::PUT, "/workers/1/drain", LOCAL, true, &state), 403);
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_cannot_be_taken_out_is_told_of() {
+    fn an_order_that_cannot_be_followed_is_an_error() {
         let handoff = state(ModeChoice::Handoff);
         for path in ["/workers/2/drain", "/workers/x/drain", "/workers//drain", "/workers/1/x"] {
             assert_eq!(ask(Method::PUT, path, LOCAL, false, &handoff) / 100, 4, "{path}");
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn where_a_host_goes_is_told_for_names_alone() {
+    fn steering_is_explained_for_dns_names_only() {
         let state = state(ModeChoice::Handoff);
         for (query, status) in [
             (Some("host=a.example"), 200),
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn metrics_say_which_format_they_are_in() {
+    fn metrics_declare_their_format() {
         let response = get("/metrics", Pages::All, &Arc::new(Metrics::new(1)));
         let content_type = response.headers().get(header::CONTENT_TYPE);
         assert_eq!(content_type, Some(&METRICS));

@@ -58,10 +58,10 @@ impl App {
             match event {
                 ControlEvent::Signal(SignalOrder::Stop) => return Ok(StopReason::Signal),
                 ControlEvent::Signal(SignalOrder::Reload) => self.request_load(),
-                ControlEvent::Signal(SignalOrder::Replaced) => return Ok(replaced()),
+                ControlEvent::Signal(SignalOrder::Replaced) => return Ok(replaced("signal")),
                 ControlEvent::Successor(order) => {
                     order.answer(());
-                    return Ok(replaced());
+                    return Ok(replaced("socket"));
                 }
                 ControlEvent::Loaded(Some(outcome)) => self.take_over(outcome),
                 ControlEvent::Loaded(None) => self.loader_ended(),
@@ -145,8 +145,8 @@ impl App {
     }
 }
 
-fn replaced() -> StopReason {
-    tracing::info!("another process serves in the place of this one");
+fn replaced(told_by: &str) -> StopReason {
+    tracing::info!(told_by, "another process serves in the place of this one");
     StopReason::Replaced
 }
 

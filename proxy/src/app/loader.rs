@@ -1,11 +1,21 @@
 //! Loads configurations on a thread of its own.
 //!
-//! The control loop asks for a load and receives what came of it; it never reads a file, never
-//! compiles, and never frees an old configuration. Loads follow one another: what changes during a
-//! load is covered by the next, however many changes there were. A load that hangs, on a dead mount
-//! say, holds up this thread and nothing else. Nobody ever joins it.
+//! The control loop asks for a load and receives its outcome; it never reads a file, compiles, or
+//! frees an old configuration. Loads run one after another, and one more load covers all changes
+//! that happen during a load. A load that hangs, for example on a dead mount, blocks this thread and
+//! nothing else: nobody joins it.
 
-use std::{io, net::SocketAddr, num::NonZeroUsize, path::Path, sync::Arc, thread};
+use std::{
+    io,
+    net::SocketAddr,
+    num::NonZeroUsize,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
+};
 
 use tokio::{
     runtime::{Builder, Runtime},
@@ -34,6 +44,7 @@ pub(super) struct Loader {
     requests: mpsc::Sender<()>,
     outcomes: mpsc::Receiver<LoadOutcome>,
     retired: UnboundedSender<Arc<Snapshot>>,
+    is_loading: Arc<AtomicBool>,
 }
 
 /// What came of a load.
@@ -45,7 +56,7 @@ pub(super) struct LoadOutcome {
     pub(super) result: Result<Box<Compiled>, String>,
 }
 
-/// A configuration that cannot fail to be applied.
+/// A configuration that is ready to be applied, which cannot fail.
 #[derive(Debug)]
 pub(super) struct Compiled {
     /// For workers.
@@ -86,7 +97,8 @@ impl ControlSettings {
     }
 }
 
-/// Shows a configuration that is in use to what neither routes nor serves by it.
+/// The readers of a configuration that may learn of it after workers: status, metrics, and the
+/// kernel's table of names.
 #[derive(Debug)]
 pub(super) struct Publisher {
     pub(super) metrics: Arc<Metrics>,
@@ -109,17 +121,18 @@ pub(super) fn compile(
     config: &Config,
 ) -> anyhow::Result<Compiled> {
     let access = PreparedAccess::new(&config.admin)?;
+    let settings = ControlSettings::of(config);
     let snapshot = Arc::new(compiler.compile(config)?);
     let facts = snapshot::facts(Path::new(name), config);
-    Ok(Compiled { snapshot, access, settings: ControlSettings::of(config), facts })
+    Ok(Compiled { snapshot, access, settings, facts })
 }
 
 impl Loader {
-    /// Starts the thread. `source` has loaded the configuration in use; with `watches`, a change of
-    /// it is a reason for the next load.
+    /// Starts the thread. `source` has loaded the configuration in use, `config`, which is freed on
+    /// the thread.
     pub(super) fn start(
         source: impl Source + Send + 'static,
-        watches: bool,
+        config: Config,
         compiler: Compiler,
         publisher: Publisher,
     ) -> io::Result<Loader> {
@@ -127,22 +140,33 @@ impl Loader {
         let (requests, requested) = mpsc::channel(1);
         let (sender, outcomes) = mpsc::channel(1);
         let (retired, retiring) = mpsc::unbounded_channel();
+        let is_loading = Arc::new(AtomicBool::new(false));
         let thread = LoaderThread {
             source,
-            watches,
+            watches: config.hot_reload,
             compiler,
             publisher,
             requests: requested,
             outcomes: sender,
             retired: retiring,
+            is_loading: Arc::clone(&is_loading),
         };
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        thread::Builder::new().name("loader".into()).spawn(move || thread.run(&runtime))?;
-        Ok(Loader { requests, outcomes, retired })
+        thread::Builder::new().name("loader".into()).spawn(move || {
+            drop(config);
+            thread.run(&runtime);
+        })?;
+        Ok(Loader { requests, outcomes, retired, is_loading })
     }
 
     /// Asks for a load, which begins once the one under way has ended.
     pub(super) fn request(&self) {
+        if self.is_loading.load(Relaxed) {
+            tracing::info!(
+                "a load of the configuration is under way, and another follows; if it does not end, \
+                 see whether a file system with one of its files hangs"
+            );
+        }
         // If the queue is full, the load that waits covers this request too.
         let _ = self.requests.try_send(());
     }
@@ -168,12 +192,14 @@ impl Loader {
 
 struct LoaderThread<S> {
     source: S,
+    /// Whether a change is a reason to load.
     watches: bool,
     compiler: Compiler,
     publisher: Publisher,
     requests: mpsc::Receiver<()>,
     outcomes: mpsc::Sender<LoadOutcome>,
     retired: UnboundedReceiver<Arc<Snapshot>>,
+    is_loading: Arc<AtomicBool>,
 }
 
 /// The control loop has ended.
@@ -195,6 +221,7 @@ impl<S: Source> LoaderThread<S> {
     }
 
     async fn load(&mut self) -> Result<(), ControlEnded> {
+        self.is_loading.store(true, Relaxed);
         let (warnings, config) = match self.source.load().await {
             Ok(loaded) => (loaded.warnings, Ok(loaded.config)),
             Err(refused) => (Vec::new(), Err(refused.to_string())),
@@ -203,13 +230,15 @@ impl<S: Source> LoaderThread<S> {
             let compiled = compile(&mut self.compiler, &self.source.name(), &config);
             compiled.map_err(|error| format!("{error:#}"))
         });
+        self.is_loading.store(false, Relaxed);
         match compiled {
             Ok(compiled) => self.hand_over(warnings, compiled).await,
             Err(reason) => self.send(LoadOutcome { warnings, result: Err(reason) }).await,
         }
     }
 
-    /// Has a configuration applied, then does what is left of it and frees the one before.
+    /// Hands a configuration to the control loop. Once it is applied, publishes it and frees the one
+    /// that it replaced.
     async fn hand_over(
         &mut self,
         warnings: Vec<Diagnostic>,

@@ -77,7 +77,7 @@ impl Bench {
         let change = Arc::new(Notify::new());
         let source = GatedSource { file, began: starts, gate: opened, change: Arc::clone(&change) };
         let publisher = Publisher { metrics: Arc::clone(&metrics), steering };
-        let loader = Some(Loader::start(source, true, compiler, publisher).unwrap());
+        let loader = Some(Loader::start(source, config, compiler, publisher).unwrap());
         Bench { dir, loader, metrics, snapshot: first.snapshot, began, gate, change }
     }
 
