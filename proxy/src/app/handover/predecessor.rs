@@ -126,7 +126,8 @@ impl Channel {
 
 /// Nobody listens there, or nobody ever did.
 fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+    use io::ErrorKind::{ConnectionRefused, NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory | ConnectionRefused)
 }
 
 /// Checks what the kernel says about the process at the socket.
