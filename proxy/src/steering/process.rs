@@ -22,10 +22,12 @@ pub struct Steering {
     mode: Mode,
     reason: String,
     load_table: LoadTable,
+    /// Whether the kernel refuses connections; rules that are set later do not undo that.
+    closed: AtomicBool,
     /// Workers that an operator has drained.
     drained: Box<[AtomicBool]>,
     rules: ArcSwap<SteeringRules>,
-    /// Used only by the control thread.
+    /// Used only by the threads that control and load.
     kernel: Mutex<Option<Kernel>>,
 }
 
@@ -51,6 +53,7 @@ impl Steering {
             mode: decided.mode,
             reason: decided.reason,
             load_table,
+            closed: AtomicBool::new(false),
             drained: (0..workers).map(|_| AtomicBool::new(false)).collect(),
             rules: ArcSwap::new(rules),
             kernel: Mutex::new(decided.kernel),
@@ -86,7 +89,7 @@ impl Steering {
         match &mut *self.kernel.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(kernel) => {
                 kernel.set_names(&rules.names.keys())?;
-                kernel.set_settings(rules.settings())
+                kernel.set_settings(self.settings(&rules))
             }
             None => Ok(()),
         }
@@ -95,11 +98,15 @@ impl Steering {
     /// Makes the kernel reset new connections. Connections whose hello has not arrived yet, which
     /// user space does not know, are still accepted.
     pub fn close(&self) -> Result<(), KernelError> {
-        let settings = SteeringSettings { closed: 1, ..self.rules().settings() };
+        self.closed.store(true, Relaxed);
         match &mut *self.kernel.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(kernel) => kernel.set_settings(settings),
+            Some(kernel) => kernel.set_settings(self.settings(&self.rules())),
             None => Ok(()),
         }
+    }
+
+    fn settings(&self, rules: &SteeringRules) -> SteeringSettings {
+        SteeringSettings { closed: u32::from(self.closed.load(Relaxed)), ..rules.settings() }
     }
 
     /// Whether an operator has drained a worker.
