@@ -1,7 +1,7 @@
 //! What a load gathers while it goes: findings with their places, and the files it read.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{HashMap, HashSet},
     fs::File,
     io::{self, Read},
@@ -9,9 +9,12 @@ use std::{
     rc::Rc,
 };
 
+use serde_yaml::Value;
+
 use super::{
     diagnostic::{Diagnostic, Severity},
     model::ReadFile,
+    pieces::LongList,
     places::Places,
     reload,
 };
@@ -24,6 +27,8 @@ const MAX_FILE_BYTES: u64 = 128 << 20;
 pub(super) struct Context {
     file: String,
     places: Places,
+    list: Option<LongList>,
+    list_not_read: Cell<bool>,
     /// Key paths whose value is from an environment variable, with its name.
     variables: HashMap<String, String>,
     findings: RefCell<Vec<Diagnostic>>,
@@ -39,6 +44,8 @@ impl Context {
         Context {
             file: file.display().to_string(),
             places: Places::default(),
+            list: None,
+            list_not_read: Cell::new(false),
             variables: HashMap::new(),
             findings: RefCell::default(),
             files: RefCell::default(),
@@ -46,9 +53,25 @@ impl Context {
         }
     }
 
-    /// From here on findings have lines.
-    pub(super) fn set_places(&mut self, places: Places) {
+    /// From here on findings have lines. `list` is what is still text.
+    pub(super) fn set_places(&mut self, places: Places, list: Option<LongList>) {
         self.places = places;
+        self.list = list;
+    }
+
+    /// Takes the elements of a list of routes, where it is long and was left as text. `None` where
+    /// it was not.
+    pub(super) fn read_list(&self, key: &str, take: impl FnMut(Value)) -> Option<()> {
+        let list = self.list.as_ref().filter(|list| list.key == key)?;
+        let read = self.places.read_list(list, take);
+        self.list_not_read.set(read.is_err());
+        Some(())
+    }
+
+    /// Whether such a list could not be read: all that was gathered is void, and the document has to
+    /// be read as a whole.
+    pub(super) fn list_was_not_read(&self) -> bool {
+        self.list_not_read.get()
     }
 
     /// From here on findings at or below `key_path` name the variable.

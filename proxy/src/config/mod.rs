@@ -13,6 +13,7 @@ mod env;
 mod file;
 mod keys;
 mod model;
+mod pieces;
 mod places;
 mod reference;
 mod reload;
@@ -49,7 +50,11 @@ pub struct Loaded {
 /// Every mistake that was found, and the files that were tried.
 pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Diagnostics> {
     let mut context = Context::new(path);
-    let config = build(path, environment, &mut context);
+    let mut config = build(path, environment, &mut context, file::parse_but_list);
+    if context.list_was_not_read() {
+        context = Context::new(path);
+        config = build(path, environment, &mut context, file::parse);
+    }
     let (findings, files) = context.finish();
     let failed = findings.iter().any(|finding| finding.severity == Severity::Error);
     match config {
@@ -62,16 +67,24 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Diagnostic
 }
 
 /// `None`, or a model beside which errors were reported, is a refusal.
-fn build(path: &Path, environment: &Environment, context: &mut Context) -> Option<Config> {
-    let mut document = document(path, context)?;
+fn build(
+    path: &Path,
+    environment: &Environment,
+    context: &mut Context,
+    parse: Parse,
+) -> Option<Config> {
+    let mut document = document(path, context, parse)?;
     env::overlay(&mut document, environment, context);
     let root = Section::root(context, &document);
     Some(check::check(&root, environment))
 }
 
-fn document(path: &Path, context: &mut Context) -> Option<Mapping> {
+/// How the text becomes a document.
+type Parse = fn(String) -> Result<file::Document, Vec<places::Fault>>;
+
+fn document(path: &Path, context: &mut Context, parse: Parse) -> Option<Mapping> {
     let text = text(path, context)?;
-    let document = match file::parse(&text) {
+    let document = match parse(text) {
         Ok(document) => document,
         Err(faults) => {
             for fault in faults {
@@ -80,7 +93,7 @@ fn document(path: &Path, context: &mut Context) -> Option<Mapping> {
             return None;
         }
     };
-    context.set_places(document.places);
+    context.set_places(document.places, document.list);
     let (value, clashes) = file::fold_keys(document.value, "");
     for (key_path, problem) in clashes {
         context.report(Severity::Error, &key_path, problem, None);
