@@ -31,7 +31,7 @@ use crate::{
     steering::Steering,
     sys,
     tls::TicketKeys,
-    upstream::Names,
+    upstream::DnsNames,
     worker::{Phase, Snapshot},
 };
 use control::Stopped;
@@ -96,7 +96,7 @@ struct App {
 impl App {
     fn start(
         source: Source,
-        config: Config,
+        mut config: Config,
         cores: &[Option<usize>],
         predecessor: Option<Predecessor>,
         metrics: Arc<Metrics>,
@@ -109,16 +109,17 @@ impl App {
             cores.iter().map(|_| config.listen.bind()).collect::<Result<_, _>>()?;
 
         let tickets = TicketKeys::generate().context("no randomness for ticket keys")?;
-        let names = Arc::new(Names::new(config.dns));
+        let names = Arc::new(DnsNames::new(config.dns));
         let mut compiler =
             Compiler::new(Arc::clone(&metrics), names, Arc::new(tickets), cores.len());
-        let snapshot = Arc::new(compiler.compile(&config)?);
+        let snapshot = Arc::new(compiler.compile(&mut config)?);
         // From here on, connections wait for the workers.
         listeners.iter().flatten().try_for_each(Listener::listen)?;
         let rules = Arc::clone(&snapshot.front.steering);
         let steering = steering::start(config.steering.mode, &listeners, rules, &metrics)?;
         let admin = admin::Server::listen(admin, &config.admin, &metrics, &steering)?;
-        metrics.config_applied(snapshot::facts(&source.path, &config));
+        metrics.config_applied(snapshot::facts(&source.path, &config, &snapshot));
+        sys::give_memory_back();
 
         let (snapshots, _) = watch::channel(snapshot);
         let (phase, _) = watch::channel(Phase::Running);

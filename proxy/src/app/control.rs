@@ -87,7 +87,7 @@ impl App {
             listen = addresses(&self.config.listen.addresses),
             admin = addresses(&admin.addresses()),
             workers = self.workers.as_ref().map_or(0, Workers::len),
-            routes = self.config.routes.len(),
+            routes = self.snapshots.borrow().site.len(),
             "serving"
         );
     }
@@ -113,17 +113,18 @@ impl App {
         }
     }
 
-    fn apply(&mut self, config: Config, admin: &admin::Settings) -> anyhow::Result<()> {
-        let snapshot = self.compiler.compile(&config)?;
+    fn apply(&mut self, mut config: Config, admin: &admin::Settings) -> anyhow::Result<()> {
+        let snapshot = self.compiler.compile(&mut config)?;
         admin.configure(&config.admin)?;
         warn_of_restart(&self.config, &config);
         self.compiler.names.configure(config.dns);
         self.log.configure(config.log.clone());
-        self.metrics.config_applied(snapshot::facts(&self.source.path, &config));
+        self.metrics.config_applied(snapshot::facts(&self.source.path, &config, &snapshot));
         super::steering::apply(&self.steering, Arc::clone(&snapshot.front.steering));
         tracing::info!(generation = snapshot.generation, "configuration reloaded");
         self.snapshots.send_replace(Arc::new(snapshot));
         self.config = config;
+        crate::sys::give_memory_back();
         Ok(())
     }
 

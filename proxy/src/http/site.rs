@@ -14,10 +14,10 @@ use super::{
     spec::{RouteSpec, Settings},
 };
 use crate::{
-    observe::{RouteMetrics, WorkerObserver},
-    route::{Matcher, PathMatch, Table},
+    observe::{ConfiguredRoutes, RouteFacts, RouteMetrics, WorkerObserver},
+    route::{HostMatch, Matcher, PathMatch, PortMatch, Table},
     tls::ClientAuth,
-    upstream::{Cluster, Upstreams},
+    upstream::{Cluster, Endpoint, Upstreams},
 };
 
 /// One route with what it needs at run time.
@@ -44,7 +44,7 @@ pub struct Site {
     pub(super) unrouted: Arc<RouteMetrics>,
     client_auth: Arc<ClientAuth>,
     /// Set on our answers to those.
-    pub(super) response_headers: Vec<(HeaderName, HeaderValue)>,
+    pub(super) response_headers: Arc<[(HeaderName, HeaderValue)]>,
     table: Table,
 }
 
@@ -54,12 +54,15 @@ pub(super) struct SiteRoute {
     /// Its place in [`Site::routes`].
     pub(super) index: usize,
     pub(super) spec: RouteSpec,
+    host: HostMatch,
+    port: PortMatch,
     pub(super) path: PathMatch,
     pub(super) cluster: Option<Arc<Cluster>>,
     pub(super) metrics: Arc<RouteMetrics>,
     pub(super) request_rules: RequestRules,
     pub(super) looks_at_certificate: bool,
-    pub(super) response_headers: Vec<(HeaderName, HeaderValue)>,
+    /// The site's, where the route has no rules for them.
+    pub(super) response_headers: Arc<[(HeaderName, HeaderValue)]>,
 }
 
 impl Site {
@@ -71,20 +74,36 @@ impl Site {
         unrouted: Arc<RouteMetrics>,
         client_auth: Arc<ClientAuth>,
     ) -> Site {
-        let matchers: Vec<Matcher> = routes.iter().map(|route| route.matcher.clone()).collect();
+        let response_headers = merged(&settings.response_headers, &Default::default()).into();
         Site {
-            table: Table::new(&matchers),
+            table: Table::new(routes.iter().map(|route| &route.matcher)),
             identity: identity_names(&settings.identity_headers),
-            response_headers: merged(&settings.response_headers, &Default::default()),
             routes: routes
                 .into_iter()
                 .enumerate()
-                .map(|(index, route)| SiteRoute::new(&settings, index, route))
+                .map(|(index, route)| SiteRoute::new(&settings, &response_headers, index, route))
                 .collect(),
+            response_headers,
             settings,
             unrouted,
             client_auth,
         }
+    }
+
+    /// How many routes it has.
+    pub fn len(&self) -> usize {
+        self.routes.len()
+    }
+
+    /// The upstreams of all routes; one may come several times.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        let clusters = self.routes.iter().filter_map(|route| route.cluster.as_deref());
+        clusters.flat_map(|cluster| cluster.endpoints())
+    }
+
+    /// Whether it has no route.
+    pub fn is_empty(&self) -> bool {
+        self.routes.is_empty()
     }
 
     /// Whether a request for a host that asks its clients for a certificate came on a connection
@@ -107,12 +126,24 @@ impl Site {
 }
 
 impl SiteRoute {
-    fn new(settings: &Settings, index: usize, route: Route) -> SiteRoute {
+    fn new(
+        settings: &Settings,
+        site_headers: &Arc<[(HeaderName, HeaderValue)]>,
+        index: usize,
+        route: Route,
+    ) -> SiteRoute {
+        let rules = &route.spec.response_headers;
+        let response_headers = match rules.disable || !rules.set.is_empty() {
+            true => merged(&settings.response_headers, rules).into(),
+            false => Arc::clone(site_headers),
+        };
         SiteRoute {
             index,
             request_rules: RequestRules::new(&route.spec.request_headers),
             looks_at_certificate: route.spec.looks_at_certificate(settings.certificate_identity),
-            response_headers: merged(&settings.response_headers, &route.spec.response_headers),
+            response_headers,
+            host: route.matcher.host,
+            port: route.matcher.port,
             spec: route.spec,
             path: route.matcher.path,
             cluster: route.cluster,
@@ -120,9 +151,31 @@ impl SiteRoute {
         }
     }
 
+    fn matcher(&self) -> Matcher {
+        Matcher { host: self.host.clone(), port: self.port, path: self.path.clone() }
+    }
+
     /// Names of headers that mean something to us in its requests.
     pub(super) fn reserved<'a>(&'a self, site: &'a Site) -> Reserved<'a> {
         Reserved { identity: &site.identity, rules: &self.request_rules }
+    }
+}
+
+impl ConfiguredRoutes for Site {
+    fn names(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        let names = self.routes.iter().map(|route| route.metrics.name());
+        Box::new(names.chain([self.unrouted.name()]))
+    }
+
+    fn shown(&self) -> Box<dyn Iterator<Item = RouteFacts> + '_> {
+        Box::new(self.routes.iter().map(|route| RouteFacts {
+            name: route.metrics.name().to_owned(),
+            from: route.matcher().to_string(),
+        }))
+    }
+
+    fn endpoints(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        Box::new(Site::endpoints(self).map(|endpoint| &*endpoint.spec.authority))
     }
 }
 
