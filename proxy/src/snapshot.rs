@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use crate::{
     config::{Config, Route},
-    conn::Front,
-    http::{self, ActionSpec, Site},
+    conn::ListenerConfig,
+    http::{self, ActionSpec, RequestConfig},
     observe::{CertificateFacts, CertificateUsage, ConfigFacts, CrlFacts, Metrics},
     steering,
     tls::{Identity, ServerTls, TicketKeys},
@@ -57,7 +57,12 @@ impl Compiler {
     pub fn compile(&mut self, config: &mut Config) -> Result<Snapshot, CompileError> {
         let steering = Arc::new(steering::Rules::new(&config.steering, self.workers)?);
         let tickets = self.ticket_keys(config);
-        let tls = config.tls.as_ref().map(|spec| ServerTls::new(spec, &tickets)).transpose()?;
+        let tls = config
+            .tls
+            .as_ref()
+            .map(|spec| ServerTls::new(spec, &tickets))
+            .transpose()?
+            .map(Arc::new);
         let routes = self.routes(std::mem::take(&mut config.routes));
         let client_auth = tls.as_ref().map(|tls| Arc::clone(tls.client_auth())).unwrap_or_default();
         let unrouted = self.metrics.routes().get(UNROUTED);
@@ -65,8 +70,8 @@ impl Compiler {
         self.generation += 1;
         Ok(Snapshot {
             generation: self.generation,
-            front: Arc::new(Front { tls, settings: config.connections.clone(), steering }),
-            site: Arc::new(Site::new(config.http.clone(), routes, unrouted, client_auth)),
+            front: Arc::new(ListenerConfig { tls, settings: config.connections.clone(), steering }),
+            site: Arc::new(RequestConfig::new(config.http.clone(), routes, unrouted, client_auth)),
         })
     }
 
@@ -78,9 +83,9 @@ impl Compiler {
         }
     }
 
-    fn routes(&self, routes: Vec<Route>) -> Vec<http::Route> {
+    fn routes(&self, routes: Vec<Route>) -> impl Iterator<Item = http::Route> + '_ {
         let mut clusters = ClusterCompiler::new(&self.names, self.metrics.endpoints());
-        let mut compile = |route: Route| {
+        let compile = move |route: Route| {
             let cluster = match &route.http.action {
                 ActionSpec::Proxy(proxy) => Some(clusters.compile(&proxy.cluster)),
                 ActionSpec::Redirect(_) | ActionSpec::Respond { .. } => None,
@@ -92,7 +97,7 @@ impl Compiler {
                 cluster,
             }
         };
-        routes.into_iter().map(&mut compile).collect()
+        routes.into_iter().map(compile)
     }
 }
 
@@ -102,12 +107,12 @@ pub fn facts(path: &Path, config: &Config, snapshot: &Snapshot) -> ConfigFacts {
         file: path.display().to_string(),
         certificates: certificates(config, &snapshot.site),
         crls: crls(config),
-        routes: Some(Arc::<Site>::clone(&snapshot.site)),
+        routes: Some(Arc::<RequestConfig>::clone(&snapshot.site)),
     }
 }
 
 /// Each certificate once, in the order of the configuration.
-fn certificates(config: &Config, site: &Site) -> Vec<CertificateFacts> {
+fn certificates(config: &Config, site: &RequestConfig) -> Vec<CertificateFacts> {
     let server = config.tls.iter().flat_map(|tls| &tls.certificates);
     let upstream =
         site.endpoints().filter_map(|endpoint| endpoint.spec.tls.as_ref()?.identity.as_ref());

@@ -11,9 +11,9 @@ use crate::{
     upstream::ClusterSpec,
 };
 
-/// Settings that hold for every request.
+/// RequestSettings that hold for every request.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct RequestSettings {
     /// The longest a whole request (head and body) may take to arrive; `None` is no limit.
     pub read_timeout: Option<Duration>,
     /// The longest a stream may live; `None` is no limit.

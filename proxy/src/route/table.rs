@@ -15,7 +15,7 @@ const DEFAULT_PORT: u16 = 443;
 /// A host that some route names exactly is served by those routes alone: where none of them fits,
 /// wildcard routes are not tried, so that a wildcard never opens a path that the host's own routes
 /// leave closed. Among the routes tried, the first in configuration order wins.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Table {
     /// Routes of each exact host, in order.
     exact: HashMap<Arc<str>, Vec<Candidate>>,
@@ -24,6 +24,8 @@ pub struct Table {
     suffixes: HashMap<Box<str>, Vec<Candidate>>,
     /// Routes with any other pattern, in order.
     patterns: Vec<(Pattern, Candidate)>,
+    /// How many matchers there are.
+    len: u32,
 }
 
 /// A route whose host is known to match.
@@ -47,18 +49,20 @@ pub(super) struct Pattern {
 impl Table {
     /// Arranges the matchers; their order is the order of precedence.
     pub fn new<'a>(matchers: impl IntoIterator<Item = &'a Matcher>) -> Table {
-        let mut table =
-            Table { exact: HashMap::new(), suffixes: HashMap::new(), patterns: Vec::new() };
-        for (index, matcher) in (0..).zip(matchers) {
-            let candidate = Candidate { index, port: matcher.port, path: matcher.path.clone() };
-            match &matcher.host {
-                HostMatch::Exact(host) => {
-                    add(table.exact.entry(host.clone()), candidate);
-                }
-                HostMatch::Wildcard(wildcard) => table.add_wildcard(wildcard, candidate),
-            }
-        }
+        let mut table = Table::default();
+        matchers.into_iter().for_each(|matcher| table.add(matcher));
         table
+    }
+
+    /// Adds a matcher behind the others.
+    pub fn add(&mut self, matcher: &Matcher) {
+        let candidate =
+            Candidate { index: self.len, port: matcher.port, path: matcher.path.clone() };
+        self.len = self.len.saturating_add(1);
+        match &matcher.host {
+            HostMatch::Exact(host) => add(self.exact.entry(host.clone()), candidate),
+            HostMatch::Wildcard(wildcard) => self.add_wildcard(wildcard, candidate),
+        }
     }
 
     /// The route (its index among the matchers) for a normalised host, the port the client named,

@@ -16,8 +16,9 @@ use tokio::sync::{mpsc::Sender, watch};
 
 use super::limits;
 use crate::{
-    conn::{self, Accepted},
+    conn::{self, Accepted, ConnectionServer},
     listener::{Listener, Service},
+    observe::RefusedReason,
     rt::{self, Acceptor, Connection},
     steering::{Mode, Queue},
 };
@@ -32,7 +33,7 @@ pub(super) struct AcceptLoop {
     acceptor: Acceptor,
     local: SocketAddr,
     service: Service,
-    context: Rc<conn::Context>,
+    server: Rc<ConnectionServer>,
     open_connections: Arc<AtomicUsize>,
     /// Where the kernel program sends connections here.
     steered: Option<Queue<Accepted>>,
@@ -41,16 +42,17 @@ pub(super) struct AcceptLoop {
 impl AcceptLoop {
     pub(super) fn new(
         listener: Listener,
-        context: Rc<conn::Context>,
+        server: Rc<ConnectionServer>,
         open_connections: Arc<AtomicUsize>,
     ) -> AcceptLoop {
-        let by_kernel = context.desk.mode() == Mode::Kernel && listener.service == Service::Routes;
+        let by_kernel =
+            server.steering.mode() == Mode::Kernel && listener.service == Service::Routes;
         AcceptLoop {
-            steered: by_kernel.then(|| context.desk.queue()),
+            steered: by_kernel.then(|| server.steering.queue()),
             acceptor: Acceptor::new(listener.socket),
             local: listener.address,
             service: listener.service,
-            context,
+            server,
             open_connections,
         }
     }
@@ -92,22 +94,26 @@ impl AcceptLoop {
         .await
     }
 
-    fn take(&self, connection: Connection) {
-        self.context.observer.metrics.connections_accepted.inc();
+    pub(super) fn take(&self, connection: Connection) {
+        let metrics = &self.server.observer.metrics;
+        metrics.connections_accepted.inc();
         let Connection { socket, peer } = connection;
         if let Some(queue) = &self.steered {
             queue.took();
             detach_filter(&socket);
         }
-        let peer = peer.unwrap_or(self.local);
-        let Some(permit) = limits::permit(&self.context, &self.open_connections, peer) else {
+        let Some(peer) = peer else {
+            // A policy by `source_ip` must not take some other address for the client's.
+            metrics.connections_refused.inc(RefusedReason::UnknownPeer);
             return;
         };
-        let (local, service) = (self.local, self.service);
-        let accepted =
-            Accepted { socket, peer, local, service, since: Instant::now(), permit, hello: None };
-        let (context, entry) = (Rc::clone(&self.context), self.context.registry.enter());
-        rt::spawn(conn::serve(context, accepted, entry));
+        let Some(permit) = limits::permit(&self.server, &self.open_connections, peer) else {
+            return;
+        };
+        let (service, since) = (self.service, Instant::now());
+        let accepted = Accepted { socket, peer, service, since, permit, hello: None };
+        let (server, registration) = (Rc::clone(&self.server), self.server.registry.register());
+        rt::spawn(conn::serve(server, accepted, registration));
     }
 
     /// Out of descriptors or memory, trying again at once would only spin.

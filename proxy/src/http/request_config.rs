@@ -1,0 +1,214 @@
+//! The compiled settings and routes, shared by all workers.
+
+use std::{collections::HashSet, ops::Deref, sync::Arc};
+
+use http::{HeaderName, HeaderValue};
+
+use super::{
+    headers::{Reserved, identity_names, merged, rules::RequestRules},
+    request::RequestTarget,
+    spec::{RequestSettings, RouteSpec},
+};
+use crate::{
+    observe::{ConfiguredRoutes, RouteFacts, RouteMetrics},
+    route::{HostMatch, Matcher, PathMatch, PortMatch, Table},
+    tls::ClientAuth,
+    upstream::{Cluster, Endpoint},
+};
+
+/// One route, ready to be compiled into a [`RequestConfig`].
+#[derive(Debug)]
+pub struct Route {
+    /// What it does.
+    pub spec: RouteSpec,
+    /// Which requests it serves.
+    pub matcher: Matcher,
+    /// Its upstreams; `None` if it answers requests itself.
+    pub cluster: Option<Arc<Cluster>>,
+    /// Its counters.
+    pub metrics: Arc<RouteMetrics>,
+}
+
+/// Everything that is configured of requests. Immutable, one for all workers, replaced as a whole.
+#[derive(Debug)]
+pub struct RequestConfig {
+    pub(super) settings: RequestSettings,
+    pub(super) routes: Box<[CompiledRoute]>,
+    /// Claim headers of the settings, in the form that [`super::headers`] compares.
+    pub(super) identity: HashSet<Box<str>>,
+    /// Counters of requests that match no route.
+    pub(super) unrouted: Arc<RouteMetrics>,
+    client_auth: Arc<ClientAuth>,
+    /// Set on the answers to those.
+    pub(super) response_headers: Arc<[(HeaderName, HeaderValue)]>,
+    table: Table,
+}
+
+/// A compiled [`Route`].
+#[derive(Debug)]
+pub(super) struct CompiledRoute {
+    /// Its index in [`RequestConfig::routes`].
+    pub(super) index: usize,
+    pub(super) spec: RouteSpec,
+    host: HostMatch,
+    port: PortMatch,
+    pub(super) path: PathMatch,
+    pub(super) cluster: Option<Arc<Cluster>>,
+    pub(super) metrics: Arc<RouteMetrics>,
+    /// One for all routes that have none.
+    pub(super) request_rules: Arc<RequestRules>,
+    pub(super) looks_at_certificate: bool,
+    /// Those of all routes, if the route has no rules for them.
+    pub(super) response_headers: Arc<[(HeaderName, HeaderValue)]>,
+}
+
+impl RequestConfig {
+    /// Compiles. The first route that matches wins; `unrouted` counts requests that match none, and
+    /// `client_auth` says which hosts ask their clients for a certificate.
+    pub fn new(
+        settings: RequestSettings,
+        routes: impl IntoIterator<Item = Route>,
+        unrouted: Arc<RouteMetrics>,
+        client_auth: Arc<ClientAuth>,
+    ) -> RequestConfig {
+        let shared = SharedRules {
+            request: Arc::default(),
+            response: merged(&settings.response_headers, &Default::default()).into(),
+        };
+        let mut table = Table::default();
+        let mut compile = |(index, route): (usize, Route)| {
+            table.add(&route.matcher);
+            CompiledRoute::new(&settings, &shared, index, route)
+        };
+        RequestConfig {
+            identity: identity_names(&settings.identity_headers),
+            routes: routes.into_iter().enumerate().map(&mut compile).collect(),
+            response_headers: shared.response,
+            table,
+            settings,
+            unrouted,
+            client_auth,
+        }
+    }
+
+    /// How many routes it has.
+    pub fn route_count(&self) -> usize {
+        self.routes.len()
+    }
+
+    /// The upstreams of all routes; one may come several times.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        let clusters = self.routes.iter().filter_map(|route| route.cluster.as_deref());
+        clusters.flat_map(|cluster| cluster.endpoints())
+    }
+
+    /// Whether a handshake for this SNI asked for a certificate in the way that `host` wants it.
+    pub(super) fn asks_alike(&self, server_name: Option<&str>, host: &str) -> bool {
+        self.client_auth.covers(server_name, host)
+    }
+
+    /// Whether the users of a route sign in by their client certificate.
+    pub(super) fn signs_in_by_certificate(&self, route: &CompiledRoute) -> bool {
+        self.settings.certificate_identity.is_some() && route.spec.client_trust.is_some()
+    }
+
+    /// The route of a request.
+    pub(super) fn find(&self, target: &RequestTarget) -> Option<&CompiledRoute> {
+        self.routes.get(self.table.find(&target.host, target.port, target.path())?)
+    }
+}
+
+impl CompiledRoute {
+    fn new(
+        settings: &RequestSettings,
+        shared: &SharedRules,
+        index: usize,
+        route: Route,
+    ) -> CompiledRoute {
+        let (request, response) = (&route.spec.request_headers, &route.spec.response_headers);
+        let request_rules = match request.remove.is_empty() && request.set.is_empty() {
+            true => Arc::clone(&shared.request),
+            false => Arc::new(RequestRules::new(request)),
+        };
+        let response_headers = match response.disable || !response.set.is_empty() {
+            true => merged(&settings.response_headers, response).into(),
+            false => Arc::clone(&shared.response),
+        };
+        CompiledRoute {
+            index,
+            request_rules,
+            looks_at_certificate: route.spec.looks_at_certificate(settings.certificate_identity),
+            response_headers,
+            host: route.matcher.host,
+            port: route.matcher.port,
+            spec: route.spec,
+            path: route.matcher.path,
+            cluster: route.cluster,
+            metrics: route.metrics,
+        }
+    }
+
+    fn matcher(&self) -> Matcher {
+        Matcher { host: self.host.clone(), port: self.port, path: self.path.clone() }
+    }
+
+    /// The header names in its requests that mean something to us.
+    pub(super) fn reserved<'a>(&'a self, config: &'a RequestConfig) -> Reserved<'a> {
+        Reserved { identity: &config.identity, rules: &self.request_rules }
+    }
+}
+
+/// The rules of routes that say nothing of their own.
+struct SharedRules {
+    request: Arc<RequestRules>,
+    response: Arc<[(HeaderName, HeaderValue)]>,
+}
+
+impl ConfiguredRoutes for RequestConfig {
+    fn names(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        let names = self.routes.iter().map(|route| route.metrics.name());
+        Box::new(names.chain([self.unrouted.name()]))
+    }
+
+    fn shown(&self) -> Box<dyn Iterator<Item = RouteFacts> + '_> {
+        Box::new(self.routes.iter().map(|route| RouteFacts {
+            name: route.metrics.name().to_owned(),
+            from: route.matcher().to_string(),
+        }))
+    }
+
+    fn endpoints(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        Box::new(RequestConfig::endpoints(self).map(|endpoint| &*endpoint.spec.authority))
+    }
+}
+
+/// A worker's handle on the shared [`RequestConfig`]. Its requests count their references on an
+/// `Rc` of this, so that no request touches a count that all workers share.
+#[derive(Debug)]
+pub struct LocalRequestConfig(Arc<RequestConfig>);
+
+impl LocalRequestConfig {
+    /// A handle for one worker.
+    pub(super) fn new(config: Arc<RequestConfig>) -> LocalRequestConfig {
+        LocalRequestConfig(config)
+    }
+}
+
+impl Deref for LocalRequestConfig {
+    type Target = RequestConfig;
+
+    fn deref(&self) -> &RequestConfig {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_can_be_shared_between_workers() {
+        fn shared<T: Send + Sync>() {}
+        shared::<RequestConfig>();
+    }
+}
