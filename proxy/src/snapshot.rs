@@ -63,7 +63,7 @@ impl Compiler {
             .map(|spec| ServerTls::new(spec, &tickets))
             .transpose()?
             .map(Arc::new);
-        let routes = self.routes(std::mem::take(&mut config.routes));
+        let routes = std::mem::take(&mut config.routes);
         let client_auth = tls.as_ref().map(|tls| Arc::clone(tls.client_auth())).unwrap_or_default();
         let unrouted = self.metrics.routes().get(UNROUTED);
         config.forget_compiled();
@@ -71,7 +71,12 @@ impl Compiler {
         Ok(Snapshot {
             generation: self.generation,
             front: Arc::new(ListenerConfig { tls, settings: config.connections.clone(), steering }),
-            site: Arc::new(RequestConfig::new(config.http.clone(), routes, unrouted, client_auth)),
+            site: Arc::new(RequestConfig::new(
+                config.http.clone(),
+                self.routes(routes),
+                unrouted,
+                client_auth,
+            )),
         })
     }
 
