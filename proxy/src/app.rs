@@ -29,7 +29,7 @@ use crate::{
     steering::Steering,
     sys,
     tls::TicketKeys,
-    upstream::Names,
+    upstream::DnsNames,
     worker::{ProcessPhase, Snapshot},
 };
 use control::StopReason;
@@ -90,7 +90,7 @@ struct App {
     /// `None` while it cannot load: its thread has ended, or the process drains.
     loader: Option<Loader>,
     access: admin::AccessHandle,
-    names: Arc<Names>,
+    names: Arc<DnsNames>,
     tickets: Arc<TicketKeys>,
     predecessor: Option<Predecessor>,
     successors: Option<SuccessorSocket>,
@@ -107,7 +107,7 @@ struct App {
 impl App {
     fn start(
         source: FileSource,
-        config: Config,
+        mut config: Config,
         cores: &[Option<usize>],
         predecessor: Option<Predecessor>,
         metrics: Arc<Metrics>,
@@ -122,13 +122,14 @@ impl App {
         let mut compiler = compiler(&config, &metrics, cores.len())?;
         let (names, tickets) = (Arc::clone(&compiler.names), Arc::clone(&compiler.tickets));
         let Compiled { snapshot, access, settings, facts } =
-            loader::compile(&mut compiler, &source.name(), &config)?;
+            loader::compile(&mut compiler, &source.name(), &mut config)?;
         // From here on, connections wait for the workers.
         listeners.iter().flatten().try_for_each(Listener::listen)?;
         let rules = Arc::clone(&snapshot.front.steering);
         let steering = steering::start(settings.steering_mode, &listeners, rules, &metrics)?;
         let admin = admin::Server::listen(admin, access, &metrics, &steering)?;
         metrics.config_applied(snapshot.generation, facts);
+        sys::give_memory_back();
 
         let (snapshots, snapshot) = watch::channel(snapshot);
         let (phase, phases) = watch::channel(ProcessPhase::Running);
@@ -188,7 +189,7 @@ impl App {
 
 fn compiler(config: &Config, metrics: &Arc<Metrics>, workers: usize) -> anyhow::Result<Compiler> {
     let tickets = TicketKeys::generate().context("no randomness for ticket keys")?;
-    let names = Names::new(config.dns);
+    let names = DnsNames::new(config.dns);
     Ok(Compiler::new(Arc::clone(metrics), Arc::new(names), Arc::new(tickets), workers))
 }
 

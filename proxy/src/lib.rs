@@ -14,6 +14,7 @@ pub mod http;
 pub mod listener;
 pub mod observe;
 pub mod policy;
+pub(crate) mod reclaim;
 mod regular_file;
 pub mod route;
 pub mod rt;

@@ -6,10 +6,10 @@ use crate::{
     config::{Config, Route},
     conn::ListenerConfig,
     http::{self, ActionSpec, RequestConfig},
-    observe::{CertificateFacts, CertificateUsage, ConfigFacts, CrlFacts, Metrics, RouteFacts},
+    observe::{CertificateFacts, CertificateUsage, ConfigFacts, CrlFacts, Metrics},
     steering,
     tls::{Identity, ServerTls, TicketKeys},
-    upstream::{Cluster, Names},
+    upstream::{ClusterCompiler, DnsNames},
     worker::Snapshot,
 };
 
@@ -22,7 +22,7 @@ pub struct Compiler {
     /// Counts by route and upstream.
     pub metrics: Arc<Metrics>,
     /// Upstream names and their addresses.
-    pub names: Arc<Names>,
+    pub names: Arc<DnsNames>,
     /// For session tickets.
     pub tickets: Arc<TicketKeys>,
     workers: u32,
@@ -44,7 +44,7 @@ impl Compiler {
     /// For the first configuration, and for so many workers.
     pub fn new(
         metrics: Arc<Metrics>,
-        names: Arc<Names>,
+        names: Arc<DnsNames>,
         tickets: Arc<TicketKeys>,
         workers: usize,
     ) -> Compiler {
@@ -52,8 +52,9 @@ impl Compiler {
         Compiler { metrics, names, tickets, workers, generation: 0 }
     }
 
-    /// Compiles a configuration. On an error nothing has changed.
-    pub fn compile(&mut self, config: &Config) -> Result<Snapshot, CompileError> {
+    /// Compiles a configuration, and takes out of it what is only needed for that, above all the
+    /// routes: there may be 100,000, and they are not kept twice. On an error nothing has changed.
+    pub fn compile(&mut self, config: &mut Config) -> Result<Snapshot, CompileError> {
         let steering = Arc::new(steering::SteeringRules::new(&config.steering, self.workers)?);
         let tickets = self.ticket_keys(config);
         let tls = config
@@ -62,14 +63,20 @@ impl Compiler {
             .map(|spec| ServerTls::new(spec, &tickets))
             .transpose()?
             .map(Arc::new);
-        let routes = config.routes.iter().map(|route| self.route(route)).collect();
+        let routes = std::mem::take(&mut config.routes);
         let client_auth = tls.as_ref().map(|tls| Arc::clone(tls.client_auth())).unwrap_or_default();
         let unrouted = self.metrics.routes().get(UNROUTED);
+        config.forget_compiled();
         self.generation += 1;
         Ok(Snapshot {
             generation: self.generation,
             front: Arc::new(ListenerConfig { tls, settings: config.connections.clone(), steering }),
-            site: Arc::new(RequestConfig::new(config.http.clone(), routes, unrouted, client_auth)),
+            site: Arc::new(RequestConfig::new(
+                config.http.clone(),
+                self.routes(routes),
+                unrouted,
+                client_auth,
+            )),
         })
     }
 
@@ -81,49 +88,39 @@ impl Compiler {
         }
     }
 
-    fn route(&self, route: &Route) -> http::Route {
-        let cluster = match &route.http.action {
-            ActionSpec::Proxy(proxy) => {
-                Some(Arc::new(Cluster::new(&proxy.cluster, &self.names, self.metrics.endpoints())))
+    fn routes(&self, routes: Vec<Route>) -> impl Iterator<Item = http::Route> + '_ {
+        let mut clusters = ClusterCompiler::new(&self.names, self.metrics.endpoints());
+        let compile = move |route: Route| {
+            let cluster = match &route.http.action {
+                ActionSpec::Proxy(proxy) => Some(clusters.compile(&proxy.cluster)),
+                ActionSpec::Redirect(_) | ActionSpec::Respond { .. } => None,
+            };
+            http::Route {
+                metrics: self.metrics.routes().get(Arc::clone(&route.http.name)),
+                spec: route.http,
+                matcher: route.matcher,
+                cluster,
             }
-            ActionSpec::Redirect(_) | ActionSpec::Respond { .. } => None,
         };
-        http::Route {
-            spec: route.http.clone(),
-            matcher: route.matcher.clone(),
-            cluster,
-            metrics: self.metrics.routes().get(&route.http.name),
-        }
+        routes.into_iter().map(compile)
     }
 }
 
-/// What status and metrics show of a configuration.
-pub fn facts(path: &Path, config: &Config) -> ConfigFacts {
+/// What status and metrics show of a configuration and what it was compiled to.
+pub fn facts(path: &Path, config: &Config, snapshot: &Snapshot) -> ConfigFacts {
     ConfigFacts {
         file: path.display().to_string(),
-        routes: config.routes.iter().map(route_facts).collect(),
-        certificates: certificates(config),
+        certificates: certificates(config, &snapshot.site),
         crls: crls(config),
-        endpoints: endpoints(config).map(|endpoint| endpoint.authority.to_string()).collect(),
+        routes: Some(Arc::<RequestConfig>::clone(&snapshot.site)),
     }
-}
-
-fn route_facts(route: &Route) -> RouteFacts {
-    RouteFacts { name: route.http.name.to_string(), from: route.matcher.to_string() }
-}
-
-fn endpoints(config: &Config) -> impl Iterator<Item = &crate::upstream::EndpointSpec> {
-    config.routes.iter().flat_map(|route| match &route.http.action {
-        ActionSpec::Proxy(proxy) => proxy.cluster.endpoints.as_slice(),
-        ActionSpec::Redirect(_) | ActionSpec::Respond { .. } => &[],
-    })
 }
 
 /// Each certificate once, in the order of the configuration.
-fn certificates(config: &Config) -> Vec<CertificateFacts> {
+fn certificates(config: &Config, site: &RequestConfig) -> Vec<CertificateFacts> {
     let server = config.tls.iter().flat_map(|tls| &tls.certificates);
     let upstream =
-        endpoints(config).filter_map(|endpoint| endpoint.tls.as_ref()?.identity.as_ref());
+        site.endpoints().filter_map(|endpoint| endpoint.spec.tls.as_ref()?.identity.as_ref());
     let metrics = config.admin.metrics.iter().filter_map(|listener| listener.identity.as_ref());
     let mut seen = BTreeSet::new();
     server

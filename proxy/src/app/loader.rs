@@ -118,12 +118,12 @@ impl Publisher {
 pub(super) fn compile(
     compiler: &mut Compiler,
     name: &str,
-    config: &Config,
+    config: &mut Config,
 ) -> anyhow::Result<Compiled> {
     let access = PreparedAccess::new(&config.admin)?;
     let settings = ControlSettings::of(config);
     let snapshot = Arc::new(compiler.compile(config)?);
-    let facts = snapshot::facts(Path::new(name), config);
+    let facts = snapshot::facts(Path::new(name), config, &snapshot);
     Ok(Compiled { snapshot, access, settings, facts })
 }
 
@@ -154,6 +154,7 @@ impl Loader {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("loader".into()).spawn(move || {
             drop(config);
+            sys::give_memory_back();
             thread.run(&runtime);
         })?;
         Ok(Loader { requests, outcomes, retired, is_loading })
@@ -226,8 +227,8 @@ impl<S: Source> LoaderThread<S> {
             Ok(loaded) => (loaded.warnings, Ok(loaded.config)),
             Err(refused) => (Vec::new(), Err(refused.to_string())),
         };
-        let compiled = config.and_then(|config| {
-            let compiled = compile(&mut self.compiler, &self.source.name(), &config);
+        let compiled = config.and_then(|mut config| {
+            let compiled = compile(&mut self.compiler, &self.source.name(), &mut config);
             compiled.map_err(|error| format!("{error:#}"))
         });
         self.is_loading.store(false, Relaxed);
@@ -251,6 +252,7 @@ impl<S: Source> LoaderThread<S> {
         self.send(LoadOutcome { warnings, result: Ok(Box::new(compiled)) }).await?;
         drop(self.retired.recv().await.ok_or(ControlEnded)?);
         self.publisher.publish(generation, facts, rules);
+        sys::give_memory_back();
         Ok(())
     }
 

@@ -1,16 +1,19 @@
 //! What one load collects: findings with their places, and the files that it read.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{HashMap, HashSet},
     io,
     path::{Path, PathBuf},
     rc::Rc,
 };
 
+use serde_yaml::Value;
+
 use super::{
     diagnostic::{Diagnostic, Severity},
     model::ReadFile,
+    pieces::LongList,
     places::Places,
 };
 use crate::{digest::sha256, regular_file};
@@ -22,6 +25,8 @@ const MAX_FILE_BYTES: u64 = 128 << 20;
 pub(super) struct LoadContext {
     file: String,
     places: Places,
+    list: Option<LongList>,
+    list_not_read: Cell<bool>,
     /// The environment variable that supplied a key's value, by key path.
     variables: HashMap<String, String>,
     findings: RefCell<Vec<Diagnostic>>,
@@ -34,9 +39,15 @@ pub(super) struct LoadContext {
 impl LoadContext {
     /// Nothing collected yet; findings show `file`.
     pub(super) fn new(file: &Path) -> LoadContext {
+        LoadContext::named(file.display().to_string())
+    }
+
+    fn named(file: String) -> LoadContext {
         LoadContext {
-            file: file.display().to_string(),
+            file,
             places: Places::default(),
+            list: None,
+            list_not_read: Cell::new(false),
             variables: HashMap::new(),
             findings: RefCell::default(),
             files: RefCell::default(),
@@ -44,9 +55,31 @@ impl LoadContext {
         }
     }
 
-    /// Gives later findings their lines.
-    pub(super) fn set_places(&mut self, places: Places) {
+    /// Gives later findings their lines. `list` is what is still text.
+    pub(super) fn set_places(&mut self, places: Places, list: Option<LongList>) {
         self.places = places;
+        self.list = list;
+    }
+
+    /// Takes the elements of a list of routes, where it is long and was left as text. `None` where
+    /// it was not.
+    pub(super) fn read_list(&self, key: &str, take: impl FnMut(Value)) -> Option<()> {
+        let list = self.list.as_ref().filter(|list| list.key == key)?;
+        let read = self.places.read_list(list, take);
+        self.list_not_read.set(read.is_err());
+        Some(())
+    }
+
+    /// For the same document once more: files that have been read are not read again.
+    pub(super) fn begin_again(self) -> LoadContext {
+        let files = (self.files, self.contents);
+        LoadContext { files: files.0, contents: files.1, ..LoadContext::named(self.file) }
+    }
+
+    /// Whether such a list could not be read: all that was gathered is void, and the document has to
+    /// be read as a whole.
+    pub(super) fn list_was_not_read(&self) -> bool {
+        self.list_not_read.get()
     }
 
     /// Makes later findings at or below `key_path` name the variable.

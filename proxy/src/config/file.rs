@@ -1,10 +1,13 @@
 //! From the text of the file to a mapping whose known keys are in lower case.
 
+use std::fmt;
+
 use serde_yaml::{Mapping, Value};
 
 use super::{
-    keys::{self, Kind},
-    places::{self, Fault, Places, join},
+    keys::{self, KeyTree, Kind},
+    pieces::LongList,
+    places::{self, Fault, MAX_DEPTH, Places, is_harmless, without_byte_order_mark},
     section,
 };
 
@@ -13,17 +16,67 @@ use super::{
 pub(super) struct Document {
     /// Its one value.
     pub(super) value: Value,
-    /// Where its keys stand.
+    /// The lines of its keys.
     pub(super) places: Places,
+    /// The list that was left as text, where it is long.
+    pub(super) list: Option<LongList>,
 }
 
 /// Reads YAML: one document of modest depth and size, with no key twice.
-pub(super) fn parse(text: &str) -> Result<Document, Vec<Fault>> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let places = places::scan(text)?;
-    let mut value: Value = serde_yaml::from_str(text).map_err(|error| vec![not_yaml(&error)])?;
-    value.apply_merge().map_err(|error| vec![not_yaml(&error)])?;
-    Ok(Document { value, places })
+///
+/// Most documents are read once, by the parser that makes values. One that may be harmful is scanned
+/// before, and one that is odd is scanned after, for the errors that only the scan finds.
+pub(super) fn parse(whole: String) -> Result<Document, Vec<Fault>> {
+    let text = without_byte_order_mark(&whole);
+    let value = parse_whole(text)?;
+    Ok(Document { value, places: Places::of(whole), list: None })
+}
+
+/// The same, but for a long list of routes, which is left as text: to be read by
+/// [`Places::read_list`], or, should that fail, to be parsed with the rest.
+pub(super) fn parse_but_list(whole: String) -> Result<Document, Vec<Fault>> {
+    let text = without_byte_order_mark(&whole);
+    let list = is_harmless(text).then(|| LongList::find(text)).flatten();
+    let rest = list.as_ref().and_then(|list| parse_whole(&list.rest(text)).ok());
+    match rest {
+        Some(value) => Ok(Document { value, places: Places::of(whole), list }),
+        None => parse(whole),
+    }
+}
+
+fn parse_whole(text: &str) -> Result<Value, Vec<Fault>> {
+    let harmless = is_harmless(text);
+    if !harmless {
+        places::scan(text)?;
+    }
+    let mut value: Value = match serde_yaml::from_str(text) {
+        Ok(value) => value,
+        // The scan words it better, where it finds the same.
+        Err(error) => {
+            return Err(places::scan(text).err().unwrap_or_else(|| vec![not_yaml(&error)]));
+        }
+    };
+    if harmless && !is_plain(&value, MAX_DEPTH) {
+        places::scan(text)?;
+    }
+    if text.contains("<<") {
+        value.apply_merge().map_err(|error| vec![not_yaml(&error)])?;
+    }
+    Ok(value)
+}
+
+/// Whether all keys are text, and the collections are nested less deep than this.
+pub(super) fn is_plain(value: &Value, depth: usize) -> bool {
+    match value {
+        Value::Sequence(items) => depth > 0 && items.iter().all(|item| is_plain(item, depth - 1)),
+        Value::Mapping(mapping) => {
+            let plain =
+                |(key, value): (&Value, &Value)| key.is_string() && is_plain(value, depth - 1);
+            depth > 0 && mapping.iter().all(plain)
+        }
+        Value::Tagged(_) => false,
+        _ => true,
+    }
 }
 
 fn not_yaml(error: &serde_yaml::Error) -> Fault {
@@ -33,49 +86,78 @@ fn not_yaml(error: &serde_yaml::Error) -> Fault {
 
 /// Puts the known keys at and below `key_path` into lower case, as Pomerium's loader does; keys
 /// that the user chooses (header names) stay as they are. Returns the paths of keys that differ in
-/// case alone from one before, and of those that are no text.
-pub(super) fn fold_keys(value: Value, key_path: &str) -> (Value, Vec<(String, &'static str)>) {
+/// case alone from one before, and of keys that are not text.
+pub(super) fn fold_keys(mut value: Value, key_path: &str) -> (Value, Vec<(String, &'static str)>) {
     let mut clashes = Vec::new();
-    let value = fold(value, key_path, &mut clashes);
+    if let Some(tree) = keys::tree_at(key_path) {
+        fold(&mut value, tree, KeyPath::Root(key_path), &mut clashes);
+    }
     (value, clashes)
 }
 
-fn fold(value: Value, key_path: &str, clashes: &mut Vec<(String, &'static str)>) -> Value {
-    match (keys::kind_at(key_path), value) {
-        (Some(Kind::Section), Value::Mapping(mapping)) => {
-            Value::Mapping(fold_mapping(mapping, key_path, clashes))
+type Clashes = Vec<(String, &'static str)>;
+
+/// A path that is written out only where it is shown.
+#[derive(Clone, Copy)]
+enum KeyPath<'a> {
+    Root(&'a str),
+    Key(&'a KeyPath<'a>, &'a str),
+    Element(&'a KeyPath<'a>, usize),
+}
+
+impl fmt::Display for KeyPath<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeyPath::Root(path) => f.write_str(path),
+            KeyPath::Key(KeyPath::Root(""), name) => f.write_str(name),
+            KeyPath::Key(parent, name) => write!(f, "{parent}.{name}"),
+            KeyPath::Element(parent, index) => write!(f, "{parent}[{index}]"),
         }
-        (Some(Kind::Sections), Value::Sequence(items)) => {
-            let fold_item = |(index, item)| match item {
-                Value::Mapping(mapping) => {
-                    let item_path = format!("{key_path}[{index}]");
-                    Value::Mapping(fold_mapping(mapping, &item_path, clashes))
-                }
-                other => other,
-            };
-            Value::Sequence(items.into_iter().enumerate().map(fold_item).collect())
-        }
-        (_, value) => value,
     }
 }
 
-fn fold_mapping(
-    mapping: Mapping,
-    key_path: &str,
-    clashes: &mut Vec<(String, &'static str)>,
-) -> Mapping {
+fn fold(value: &mut Value, tree: &KeyTree, path: KeyPath<'_>, clashes: &mut Clashes) {
+    match (tree.kind(), value) {
+        (Kind::Section, Value::Mapping(mapping)) => fold_mapping(mapping, tree, path, clashes),
+        (Kind::Sections, Value::Sequence(items)) => {
+            for (index, item) in items.iter_mut().enumerate() {
+                if let Value::Mapping(mapping) = item {
+                    fold_mapping(mapping, tree, KeyPath::Element(&path, index), clashes);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn fold_mapping(mapping: &mut Mapping, tree: &KeyTree, path: KeyPath<'_>, clashes: &mut Clashes) {
+    if !mapping.keys().all(is_folded) {
+        *mapping = with_folded_keys(std::mem::take(mapping), path, clashes);
+    }
+    for (key, value) in mapping.iter_mut() {
+        let name = key.as_str().unwrap_or_default();
+        if let Some(below) = tree.below(name) {
+            fold(value, below, KeyPath::Key(&path, name), clashes);
+        }
+    }
+}
+
+fn is_folded(key: &Value) -> bool {
+    key.as_str().is_some_and(|name| name.bytes().all(|b| b.is_ascii() && !b.is_ascii_uppercase()))
+}
+
+fn with_folded_keys(mapping: Mapping, path: KeyPath<'_>, clashes: &mut Clashes) -> Mapping {
     let mut folded = Mapping::with_capacity(mapping.len());
     for (key, value) in mapping {
         let Some(name) = key.as_str() else {
             let shown = section::scalar_text(&key).unwrap_or("?".into());
-            clashes.push((join(key_path, &shown), "is a key that is not text"));
+            clashes.push((KeyPath::Key(&path, &shown).to_string(), "is a key that is not text"));
             continue;
         };
         let name = name.to_lowercase();
-        let path = join(key_path, &name);
-        let value = fold(value, &path, clashes);
+        let key_path = KeyPath::Key(&path, &name).to_string();
         if folded.insert(Value::String(name), value).is_some() {
-            clashes.push((path, "is written twice, with upper and lower case mixed"));
+            clashes.push((key_path, "is written twice, with upper and lower case mixed"));
         }
     }
     folded
@@ -87,7 +169,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn folded(text: &str) -> (Value, Vec<(String, &'static str)>) {
-        fold_keys(parse(text).unwrap().value, "")
+        fold_keys(parse(text.into()).unwrap().value, "")
     }
 
     #[test]
@@ -121,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_byte_order_mark_is_skipped() {
-        assert_eq!(parse("\u{feff}address: x\n").unwrap().value["address"], "x");
+        assert_eq!(parse("\u{feff}address: x\n".into()).unwrap().value["address"], "x");
     }
 
     fn scramble(name: &str, upper: &[bool]) -> String {
@@ -161,7 +243,7 @@ mod tests {
 
         #[test]
         fn any_text_is_parsed_without_a_panic(text in "[-a:\\[\\]{}&*!|>'\"#%@` \\n\\t,?0~<]{0,120}") {
-            if let Ok(document) = parse(&text) {
+            if let Ok(document) = parse(text) {
                 let _ = fold_keys(document.value, "");
             }
         }

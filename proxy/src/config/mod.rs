@@ -13,6 +13,7 @@ mod env;
 mod file;
 mod keys;
 mod model;
+mod pieces;
 mod places;
 mod reference;
 mod section;
@@ -62,7 +63,14 @@ fn assemble(
     environment: &Environment,
     mut context: LoadContext,
 ) -> Result<Loaded, Diagnostics> {
-    let config = text.and_then(|text| build(&text, environment, &mut context));
+    let mut config = None;
+    if let Some(text) = text {
+        config = build(&text, environment, &mut context, file::parse_but_list);
+        if context.list_was_not_read() {
+            context = context.begin_again();
+            config = build(&text, environment, &mut context, file::parse);
+        }
+    }
     let (findings, files) = context.finish();
     let failed = findings.iter().any(|finding| finding.severity == Severity::Error);
     match config {
@@ -75,15 +83,23 @@ fn assemble(
 }
 
 /// `None`, or a model beside which errors were reported, is a refusal.
-fn build(text: &str, environment: &Environment, context: &mut LoadContext) -> Option<Config> {
-    let mut document = document(text, context)?;
+fn build(
+    text: &str,
+    environment: &Environment,
+    context: &mut LoadContext,
+    parse: ParseDocument,
+) -> Option<Config> {
+    let mut document = document(text, context, parse)?;
     env::overlay(&mut document, environment, context);
     let root = Section::root(context, &document);
     Some(check::check(&root, environment))
 }
 
-fn document(text: &str, context: &mut LoadContext) -> Option<Mapping> {
-    let document = match file::parse(text) {
+/// How the text becomes a document.
+type ParseDocument = fn(String) -> Result<file::Document, Vec<places::Fault>>;
+
+fn document(text: &str, context: &mut LoadContext, parse: ParseDocument) -> Option<Mapping> {
+    let document = match parse(text.to_owned()) {
         Ok(document) => document,
         Err(faults) => {
             for fault in faults {
@@ -92,7 +108,7 @@ fn document(text: &str, context: &mut LoadContext) -> Option<Mapping> {
             return None;
         }
     };
-    context.set_places(document.places);
+    context.set_places(document.places, document.list);
     let (value, clashes) = file::fold_keys(document.value, "");
     for (key_path, problem) in clashes {
         context.report(Severity::Error, &key_path, problem, None);

@@ -49,6 +49,17 @@ pub struct Config {
     pub files: Vec<ReadFile>,
 }
 
+impl Config {
+    /// Drops what only the compiled form needs: what remains is compared at the next reload.
+    pub(crate) fn forget_compiled(&mut self) {
+        self.routes = Vec::new();
+        self.steering.hosts = Vec::new();
+        if let Some(tls) = &mut self.tls {
+            tls.client_auth.routes = Vec::new();
+        }
+    }
+}
+
 /// One route.
 #[derive(Debug, Clone)]
 pub struct Route {

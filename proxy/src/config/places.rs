@@ -1,26 +1,96 @@
-//! Where each key stands, and whether a document is fit to be read at all.
+//! The line of each key, and whether a document is fit to be read at all.
 //!
-//! One pass over the events of the YAML, before any value is built: it refuses what would cost too
-//! much (deep nesting, aliases that multiply), finds every key that is written twice, and remembers
-//! the line of each key path. Values never come from here.
+//! [`scan`] is one pass over the events of the YAML: it rejects a document that would cost too much
+//! (deep nesting, aliases that multiply), finds every key that is written twice, and notes the line
+//! of each key path. Values never come from here. The pass takes longer than reading the values, so
+//! it runs only for a document that may be harmful, or for a diagnostic.
 
-use std::collections::HashMap;
+use std::{cell::OnceCell, collections::HashMap};
 
 use saphyr_parser::{Event, Parser, ScanError, Span};
+use serde_yaml::Value;
+
+use super::pieces::{LongList, NotApart};
 
 /// The deepest nesting: a configuration needs about eight.
-const MAX_DEPTH: usize = 64;
+pub(super) const MAX_DEPTH: usize = 64;
 
 /// The most nodes, each alias counted as all it stands for: some two hundred thousand full routes.
 const MAX_NODES: u64 = 4_000_000;
 
-/// The line of every key path. Letter case does not matter, since that of keys does not.
+/// The text of a document, in which the lines of keys are looked up when a diagnostic needs one.
 #[derive(Debug, Default)]
 pub(super) struct Places {
-    lines: HashMap<String, u32>,
+    text: String,
+    lines: OnceCell<KeyLines>,
 }
 
 impl Places {
+    /// Of a text that was read without a scan.
+    pub(super) fn of(text: String) -> Places {
+        Places { text, lines: OnceCell::new() }
+    }
+
+    /// Takes the elements of a list that was left as text.
+    pub(super) fn read_list(
+        &self,
+        list: &LongList,
+        take: impl FnMut(Value),
+    ) -> Result<(), NotApart> {
+        list.read(without_byte_order_mark(&self.text), take)
+    }
+
+    /// The line of a key, or of the nearest key around it that is in the file.
+    pub(super) fn line(&self, key_path: &str) -> Option<u32> {
+        let scan = || scan(without_byte_order_mark(&self.text)).unwrap_or_default();
+        self.lines.get_or_init(scan).line(key_path)
+    }
+}
+
+/// The text without the byte order mark that some editors put before it.
+pub(super) fn without_byte_order_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+/// Whether a document is small and flat for certain, so that no [`scan`] has to count it before its
+/// values are built: no anchor, so that each value stands in the text, and few places at which a
+/// value can begin.
+pub(super) fn is_harmless(text: &str) -> bool {
+    !text.contains('&') && most_nodes(text.as_bytes()) <= MAX_NODES
+}
+
+/// At most so many nodes are in a text without aliases: one at the beginning of each line and after
+/// each indicator, one more where a collection may begin at the same place, or where a key in braces
+/// has no value.
+fn most_nodes(text: &[u8]) -> u64 {
+    let mut nodes = 2;
+    let mut before = b'\n';
+    for (at, byte) in text.iter().enumerate() {
+        let after = || text.get(at + 1).copied().unwrap_or(b'\n');
+        nodes += match byte {
+            b'\n' | b'\r' => 1,
+            b',' | b'[' | b'{' => 2,
+            b'-' | b'?' if after().is_ascii_whitespace() => 2,
+            // Not in `https://` or in `a:b`, but in `"a":b`.
+            b':' if !matches!(after(), b'/' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z')
+                || matches!(before, b'"' | b'\'' | b']' | b'}') =>
+            {
+                1
+            }
+            _ => 0,
+        };
+        before = *byte;
+    }
+    nodes
+}
+
+/// The line of every key path. Letter case does not matter, as it does not matter in keys.
+#[derive(Debug, Default)]
+pub(super) struct KeyLines {
+    lines: HashMap<String, u32>,
+}
+
+impl KeyLines {
     /// The line of a key, or of the nearest key around it that is in the file.
     pub(super) fn line(&self, key_path: &str) -> Option<u32> {
         let mut path = key_path.to_lowercase();
@@ -45,8 +115,8 @@ pub(super) struct Fault {
     pub(super) message: String,
 }
 
-/// Reads the places of a document; or everything that is wrong with it.
-pub(super) fn scan(text: &str) -> Result<Places, Vec<Fault>> {
+/// Reads the lines of all keys of a document; or everything that is wrong with it.
+pub(super) fn scan(text: &str) -> Result<KeyLines, Vec<Fault>> {
     let mut scan = Scan::default();
     let mut parser = Parser::new_from_str(text);
     while let Some(step) = parser.next_event() {
@@ -59,12 +129,12 @@ pub(super) fn scan(text: &str) -> Result<Places, Vec<Fault>> {
             break;
         }
     }
-    if scan.faults.is_empty() { Ok(scan.places) } else { Err(scan.faults) }
+    if scan.faults.is_empty() { Ok(scan.lines) } else { Err(scan.faults) }
 }
 
 #[derive(Default)]
 struct Scan {
-    places: Places,
+    lines: KeyLines,
     faults: Vec<Fault>,
     stack: Vec<Frame>,
     /// Nodes so far, aliases counted as what they stand for.
@@ -204,7 +274,7 @@ impl Scan {
             FrameKind::Sequence { next } => {
                 let path = format!("{}[{next}]", frame.path);
                 *next += 1;
-                self.places.lines.entry(path.to_lowercase()).or_insert(line);
+                self.lines.lines.entry(path.to_lowercase()).or_insert(line);
                 Role::Value(path)
             }
             FrameKind::Mapping { pending, .. } => match pending.take() {
@@ -223,7 +293,7 @@ impl Scan {
         };
         let key_path = join(path, key);
         *pending = Some(key.to_owned());
-        self.places.lines.entry(key_path.to_lowercase()).or_insert(line);
+        self.lines.lines.entry(key_path.to_lowercase()).or_insert(line);
         if let Some(first) = seen.insert(key.to_owned(), line) {
             let message = format!("is written twice, first in line {first}");
             self.faults.push(Fault { line, key_path, message });

@@ -52,7 +52,7 @@ impl<'a> Section<'a> {
 
     /// Whether a key is there with nothing in it: a slip, or a template without its variable.
     pub(super) fn is_blank(&self, key: &str) -> bool {
-        match self.mapping.and_then(|mapping| mapping.get(key)) {
+        match self.mapping.and_then(|mapping| get(mapping, key)) {
             Some(Value::Null) => true,
             Some(Value::String(text)) => text.trim().is_empty(),
             _ => false,
@@ -61,7 +61,7 @@ impl<'a> Section<'a> {
 
     /// The value as it stands; `None` for null.
     pub(super) fn value(&self, key: &str) -> Option<&'a Value> {
-        self.mapping?.get(key).filter(|value| !value.is_null())
+        get(self.mapping?, key).filter(|value| !value.is_null())
     }
 
     /// A text; empty is the same as absent.
@@ -208,6 +208,30 @@ impl<'a> Section<'a> {
         children
     }
 
+    /// Takes the sections of a list, which may be long: each is there only while it is taken.
+    pub(super) fn each_child(&self, key: &str, mut take: impl FnMut(&Section<'_>)) {
+        // A variable takes the place of the file's list.
+        if !self.has(key) {
+            let mut index = 0;
+            let read = self.context.read_list(&self.path_of(key), |value| {
+                let item_key = format!("{key}[{index}]");
+                index += 1;
+                match &value {
+                    Value::Mapping(mapping) => take(&Section {
+                        context: self.context,
+                        mapping: Some(mapping),
+                        path: self.path_of(&item_key),
+                    }),
+                    other => self.error(&item_key, expected("a mapping", other)),
+                }
+            });
+            if read.is_some() {
+                return;
+            }
+        }
+        self.children(key).iter().for_each(take);
+    }
+
     fn below(&self, path: String, mapping: Option<&'a Mapping>) -> Section<'a> {
         Section { context: self.context, mapping, path }
     }
@@ -246,6 +270,16 @@ impl<'a> Section<'a> {
     ) {
         self.context.report(Severity::Warning, &self.path_of(key), message, Some(hint.into()));
     }
+}
+
+/// The value of a key. A route is asked for some sixty keys and has a few: comparing names is quicker
+/// than hashing them.
+fn get<'a>(mapping: &'a Mapping, key: &str) -> Option<&'a Value> {
+    const FEW: usize = 16;
+    if mapping.len() > FEW {
+        return mapping.get(key);
+    }
+    mapping.iter().find(|(name, _)| name.as_str() == Some(key)).map(|(_, value)| value)
 }
 
 /// A scalar as it would be written; `None` for what is not one.

@@ -4,11 +4,12 @@ use std::{cell::RefCell, rc::Rc, time::Instant};
 
 use super::{
     ConnectionRegistry, ConnectionSettings, ConnectionSteering, ListenerConfig,
-    listener_config::LocalListenerConfig,
+    listener_config::{LocalListenerConfig, LocalTls},
 };
 use crate::{
     http::RequestHandler,
     observe::{ClosedReason, WorkerObserver},
+    reclaim::FormerValues,
     rt,
 };
 
@@ -16,6 +17,7 @@ use crate::{
 #[derive(Debug)]
 pub struct ConnectionServer {
     listener: RefCell<LocalListenerConfig>,
+    former: FormerValues<LocalTls>,
     /// Handles their requests.
     pub requests: Rc<RequestHandler>,
     /// The worker's counters and log.
@@ -36,7 +38,8 @@ impl ConnectionServer {
     ) -> ConnectionServer {
         let listener = RefCell::new(LocalListenerConfig::new(listener));
         let registry = ConnectionRegistry::default();
-        ConnectionServer { listener, requests, observer, registry, steering }
+        let former = FormerValues::default();
+        ConnectionServer { listener, former, requests, observer, registry, steering }
     }
 
     /// The deadlines and limits for connections that begin now.
@@ -46,7 +49,17 @@ impl ConnectionServer {
 
     /// Changes the configuration for connections to come; those that are open keep their settings.
     pub fn set_listener(&self, listener: &ListenerConfig) {
-        self.listener.replace(LocalListenerConfig::new(listener));
+        let former = self.listener.replace(LocalListenerConfig::new(listener));
+        if let Some(tls) = former.tls {
+            self.former.keep(tls);
+        }
+    }
+
+    /// Gives former configurations away that no connection and no request uses any more: another
+    /// thread frees them.
+    pub fn release_former(&self) {
+        self.former.release();
+        self.requests.release_former();
     }
 
     /// Publishes this worker's load to the other workers.
@@ -66,7 +79,7 @@ impl ConnectionServer {
     }
 
     /// The certificates for a handshake that begins now; `None` serves plain HTTP.
-    pub(super) fn tls(&self) -> Option<Rc<super::listener_config::LocalTls>> {
+    pub(super) fn tls(&self) -> Option<Rc<LocalTls>> {
         self.listener.borrow().tls.clone()
     }
 }

@@ -10,10 +10,10 @@ use super::{
     spec::{RequestSettings, RouteSpec},
 };
 use crate::{
-    observe::RouteMetrics,
-    route::{Matcher, PathMatch, Table},
+    observe::{ConfiguredRoutes, RouteFacts, RouteMetrics},
+    route::{HostMatch, Matcher, PathMatch, PortMatch, Table},
     tls::ClientAuth,
-    upstream::Cluster,
+    upstream::{Cluster, Endpoint},
 };
 
 /// One route, ready to be compiled into a [`RequestConfig`].
@@ -33,14 +33,14 @@ pub struct Route {
 #[derive(Debug)]
 pub struct RequestConfig {
     pub(super) settings: RequestSettings,
-    pub(super) routes: Vec<CompiledRoute>,
+    pub(super) routes: Box<[CompiledRoute]>,
     /// Claim headers of the settings, in the form that [`super::headers`] compares.
     pub(super) identity: HashSet<Box<str>>,
     /// Counters of requests that match no route.
     pub(super) unrouted: Arc<RouteMetrics>,
     client_auth: Arc<ClientAuth>,
     /// Set on the answers to those.
-    pub(super) response_headers: Vec<(HeaderName, HeaderValue)>,
+    pub(super) response_headers: Arc<[(HeaderName, HeaderValue)]>,
     table: Table,
 }
 
@@ -50,12 +50,16 @@ pub(super) struct CompiledRoute {
     /// Its index in [`RequestConfig::routes`].
     pub(super) index: usize,
     pub(super) spec: RouteSpec,
+    host: HostMatch,
+    port: PortMatch,
     pub(super) path: PathMatch,
     pub(super) cluster: Option<Arc<Cluster>>,
     pub(super) metrics: Arc<RouteMetrics>,
-    pub(super) request_rules: RequestRules,
+    /// One for all routes that have none.
+    pub(super) request_rules: Arc<RequestRules>,
     pub(super) looks_at_certificate: bool,
-    pub(super) response_headers: Vec<(HeaderName, HeaderValue)>,
+    /// Those of all routes, if the route has no rules for them.
+    pub(super) response_headers: Arc<[(HeaderName, HeaderValue)]>,
 }
 
 impl RequestConfig {
@@ -63,24 +67,39 @@ impl RequestConfig {
     /// `client_auth` says which hosts ask their clients for a certificate.
     pub fn new(
         settings: RequestSettings,
-        routes: Vec<Route>,
+        routes: impl IntoIterator<Item = Route>,
         unrouted: Arc<RouteMetrics>,
         client_auth: Arc<ClientAuth>,
     ) -> RequestConfig {
-        let matchers: Vec<Matcher> = routes.iter().map(|route| route.matcher.clone()).collect();
+        let shared = SharedRules {
+            request: Arc::default(),
+            response: merged(&settings.response_headers, &Default::default()).into(),
+        };
+        let mut table = Table::default();
+        let mut compile = |(index, route): (usize, Route)| {
+            table.add(&route.matcher);
+            CompiledRoute::new(&settings, &shared, index, route)
+        };
         RequestConfig {
-            table: Table::new(&matchers),
             identity: identity_names(&settings.identity_headers),
-            response_headers: merged(&settings.response_headers, &Default::default()),
-            routes: routes
-                .into_iter()
-                .enumerate()
-                .map(|(index, route)| CompiledRoute::new(&settings, index, route))
-                .collect(),
+            routes: routes.into_iter().enumerate().map(&mut compile).collect(),
+            response_headers: shared.response,
+            table,
             settings,
             unrouted,
             client_auth,
         }
+    }
+
+    /// How many routes it has.
+    pub fn route_count(&self) -> usize {
+        self.routes.len()
+    }
+
+    /// The upstreams of all routes; one may come several times.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        let clusters = self.routes.iter().filter_map(|route| route.cluster.as_deref());
+        clusters.flat_map(|cluster| cluster.endpoints())
     }
 
     /// Whether a handshake for this SNI asked for a certificate in the way that `host` wants it.
@@ -100,12 +119,28 @@ impl RequestConfig {
 }
 
 impl CompiledRoute {
-    fn new(settings: &RequestSettings, index: usize, route: Route) -> CompiledRoute {
+    fn new(
+        settings: &RequestSettings,
+        shared: &SharedRules,
+        index: usize,
+        route: Route,
+    ) -> CompiledRoute {
+        let (request, response) = (&route.spec.request_headers, &route.spec.response_headers);
+        let request_rules = match request.remove.is_empty() && request.set.is_empty() {
+            true => Arc::clone(&shared.request),
+            false => Arc::new(RequestRules::new(request)),
+        };
+        let response_headers = match response.disable || !response.set.is_empty() {
+            true => merged(&settings.response_headers, response).into(),
+            false => Arc::clone(&shared.response),
+        };
         CompiledRoute {
             index,
-            request_rules: RequestRules::new(&route.spec.request_headers),
+            request_rules,
             looks_at_certificate: route.spec.looks_at_certificate(settings.certificate_identity),
-            response_headers: merged(&settings.response_headers, &route.spec.response_headers),
+            response_headers,
+            host: route.matcher.host,
+            port: route.matcher.port,
             spec: route.spec,
             path: route.matcher.path,
             cluster: route.cluster,
@@ -113,9 +148,37 @@ impl CompiledRoute {
         }
     }
 
+    fn matcher(&self) -> Matcher {
+        Matcher { host: self.host.clone(), port: self.port, path: self.path.clone() }
+    }
+
     /// The header names in its requests that mean something to us.
     pub(super) fn reserved<'a>(&'a self, config: &'a RequestConfig) -> Reserved<'a> {
         Reserved { identity: &config.identity, rules: &self.request_rules }
+    }
+}
+
+/// The rules of routes that say nothing of their own.
+struct SharedRules {
+    request: Arc<RequestRules>,
+    response: Arc<[(HeaderName, HeaderValue)]>,
+}
+
+impl ConfiguredRoutes for RequestConfig {
+    fn names(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        let names = self.routes.iter().map(|route| route.metrics.name());
+        Box::new(names.chain([self.unrouted.name()]))
+    }
+
+    fn shown(&self) -> Box<dyn Iterator<Item = RouteFacts> + '_> {
+        Box::new(self.routes.iter().map(|route| RouteFacts {
+            name: route.metrics.name().to_owned(),
+            from: route.matcher().to_string(),
+        }))
+    }
+
+    fn endpoints(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        Box::new(RequestConfig::endpoints(self).map(|endpoint| &*endpoint.spec.authority))
     }
 }
 

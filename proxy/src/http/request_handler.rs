@@ -9,7 +9,7 @@ use super::{
     request_config::{LocalRequestConfig, RequestConfig},
     request_id::RequestIds,
 };
-use crate::{observe::WorkerObserver, upstream::Upstreams};
+use crate::{observe::WorkerObserver, reclaim::FormerValues, upstream::Upstreams};
 
 /// What a worker handles requests with. It stays on its worker's thread.
 #[derive(Debug)]
@@ -21,6 +21,7 @@ pub struct RequestHandler {
     pub(super) ids: RequestIds,
     clock: Arc<dyn TimeProvider>,
     config: RefCell<Rc<LocalRequestConfig>>,
+    former: FormerValues<LocalRequestConfig>,
 }
 
 impl RequestHandler {
@@ -32,7 +33,8 @@ impl RequestHandler {
     ) -> RequestHandler {
         let config = RefCell::new(Rc::new(LocalRequestConfig::new(config)));
         let clock = Arc::new(DefaultTimeProvider);
-        RequestHandler { upstreams, observer, ids: RequestIds::new(), clock, config }
+        let former = FormerValues::default();
+        RequestHandler { upstreams, observer, ids: RequestIds::new(), clock, config, former }
     }
 
     /// Verifies certificates by another clock than the system's.
@@ -52,6 +54,12 @@ impl RequestHandler {
 
     /// Changes the configuration for requests to come; those under way keep theirs.
     pub fn set_config(&self, config: Arc<RequestConfig>) {
-        *self.config.borrow_mut() = Rc::new(LocalRequestConfig::new(config));
+        let next = Rc::new(LocalRequestConfig::new(config));
+        self.former.keep(self.config.replace(next));
+    }
+
+    /// Gives former configurations away that no request uses any more: another thread frees them.
+    pub fn release_former(&self) {
+        self.former.release();
     }
 }

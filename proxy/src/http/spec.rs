@@ -77,10 +77,10 @@ pub struct ForwardedFor {
 /// What one route does with its requests.
 #[derive(Debug, Clone)]
 pub struct RouteSpec {
-    /// PresentedChain in logs, `status` and metrics; unique.
-    pub name: Box<str>,
-    /// Who may use it.
-    pub policy: Policy,
+    /// Shown in logs, `status` and metrics; unique.
+    pub name: Arc<str>,
+    /// Who may use it; routes that let the same in share it.
+    pub policy: Arc<Policy>,
     /// By what clients' certificates are judged; `None` judges none.
     pub client_trust: Option<Arc<ClientTrust>>,
     /// What is done.
@@ -141,7 +141,7 @@ pub enum ActionSpec {
 #[derive(Debug, Clone)]
 pub struct ProxySpec {
     /// Where to.
-    pub cluster: ClusterSpec,
+    pub cluster: Arc<ClusterSpec>,
     /// What becomes of the path.
     pub path: PathRewrite,
     /// What becomes of the host.

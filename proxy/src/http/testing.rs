@@ -45,7 +45,7 @@ pub(super) fn everybody() -> Policy {
 pub(super) fn route(policy: Policy, action: ActionSpec) -> RouteSpec {
     RouteSpec {
         name: "a".into(),
-        policy,
+        policy: policy.into(),
         client_trust: None,
         action,
         timeout: None,
@@ -60,12 +60,11 @@ pub(super) fn route(policy: Policy, action: ActionSpec) -> RouteSpec {
 /// Forwards to nowhere, with the upstream's own host.
 pub(super) fn proxy() -> ProxySpec {
     ProxySpec {
-        cluster: ClusterSpec {
-            name: "a".into(),
+        cluster: Arc::new(ClusterSpec {
             endpoints: Vec::new(),
             balance: BalancePolicy::RoundRobin,
             connect_timeout: Duration::from_secs(1),
-        },
+        }),
         path: PathRewrite::Keep,
         host: HostRewrite::Upstream,
         client_certificate: Default::default(),

@@ -1,7 +1,6 @@
 //! What the control thread knows beside the workers' cells, and the place where all counts meet.
 
 use std::{
-    collections::BTreeSet,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -13,7 +12,7 @@ use super::{
     CertificateUsage, CertificateView, ConfigView, CrlView, Readiness, ReloadView, RouteView,
     StatusView, SteeringSource, UpstreamView, WorkerMetrics, WorkerView, exposition,
     labels::CodeClass,
-    registry::{EndpointRegistry, RouteCells, RouteRegistry},
+    registry::{ConfiguredRoutes, EndpointRegistry, RouteCells, RouteFacts, RouteRegistry},
     time,
 };
 
@@ -21,8 +20,8 @@ use super::{
 #[derive(Debug)]
 pub struct Metrics {
     pub(super) workers: Vec<Arc<WorkerMetrics>>,
-    pub(super) routes: RouteRegistry,
-    pub(super) endpoints: EndpointRegistry,
+    pub(super) routes: Arc<RouteRegistry>,
+    pub(super) endpoints: Arc<EndpointRegistry>,
     /// Log records lost on their way out, those of no worker too.
     pub(super) log_records_dropped: Arc<AtomicU64>,
     started: Instant,
@@ -58,23 +57,12 @@ pub(super) struct Reload {
 pub struct ConfigFacts {
     /// The file it was read from.
     pub file: String,
-    /// Its routes, in order.
-    pub routes: Vec<RouteFacts>,
+    /// Its routes; `None` before the first one is applied.
+    pub routes: Option<Arc<dyn ConfiguredRoutes>>,
     /// Certificates of our own.
     pub certificates: Vec<CertificateFacts>,
     /// Lists of revoked client certificates.
     pub crls: Vec<CrlFacts>,
-    /// The authorities of all upstreams.
-    pub endpoints: BTreeSet<String>,
-}
-
-/// What is shown of a route.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RouteFacts {
-    /// Its name, under which [`Metrics::routes`] counts.
-    pub name: String,
-    /// Its `from` URL.
-    pub from: String,
 }
 
 /// What is shown of a certificate.
@@ -108,8 +96,8 @@ impl Metrics {
     pub fn new(workers: usize) -> Metrics {
         Metrics {
             workers: (0..workers).map(|_| Arc::default()).collect(),
-            routes: RouteRegistry::new(workers),
-            endpoints: EndpointRegistry::new(workers),
+            routes: Arc::new(RouteRegistry::new(workers)),
+            endpoints: Arc::new(EndpointRegistry::new(workers)),
             log_records_dropped: Arc::default(),
             started: Instant::now(),
             started_ms: time::epoch_ms(SystemTime::now()),
@@ -133,12 +121,12 @@ impl Metrics {
     }
 
     /// The metrics of routes, for compiling a configuration.
-    pub fn routes(&self) -> &RouteRegistry {
+    pub fn routes(&self) -> &Arc<RouteRegistry> {
         &self.routes
     }
 
     /// The metrics of upstreams, for compiling a configuration.
-    pub fn endpoints(&self) -> &EndpointRegistry {
+    pub fn endpoints(&self) -> &Arc<EndpointRegistry> {
         &self.endpoints
     }
 
@@ -172,8 +160,9 @@ impl Metrics {
     /// Records the configuration that is in use from now on, and its generation. Routes and upstreams
     /// that it does not name leave the metrics. Takes a time that grows with the configuration.
     pub fn config_applied(&self, generation: u64, facts: ConfigFacts) {
-        self.routes.retain(&facts.routes.iter().map(|route| &*route.name).collect());
-        self.endpoints.retain(&facts.endpoints.iter().map(|name| &**name).collect());
+        let routes = facts.routes.as_deref();
+        self.routes.retain(&routes.into_iter().flat_map(|routes| routes.names()).collect());
+        self.endpoints.retain(&routes.into_iter().flat_map(|routes| routes.endpoints()).collect());
         let now_ms = time::epoch_ms(SystemTime::now());
         let mut control = self.control();
         let replaced = std::mem::replace(&mut control.facts, facts);
@@ -221,7 +210,7 @@ impl Metrics {
             config: config_view(&control),
             steering: self.steering().map(|steering| steering.view()).unwrap_or_default(),
             workers: self.worker_views(&control),
-            routes: control.facts.routes.iter().map(|route| self.route_view(route)).collect(),
+            routes: self.route_views(&control),
             certificates: control.facts.certificates.iter().map(certificate_view).collect(),
             crls: control.facts.crls.iter().map(crl_view).collect(),
             upstreams: self.upstream_views(),
@@ -260,23 +249,30 @@ impl Metrics {
         self.workers.iter().enumerate().map(view).collect()
     }
 
-    fn route_view(&self, route: &RouteFacts) -> RouteView {
-        let metrics = self.routes.get(&route.name);
+    fn route_views(&self, control: &Control) -> Vec<RouteView> {
+        let routes = control.facts.routes.iter().flat_map(|routes| routes.shown());
+        routes.map(|route| self.route_view(route)).collect()
+    }
+
+    fn route_view(&self, route: RouteFacts) -> RouteView {
+        let used = self.routes.used(&route.name);
+        let sum =
+            |read: &dyn Fn(&RouteCells) -> u64| used.as_ref().map_or(0, |cells| cells.sum(read));
         let failed = |cells: &RouteCells| {
             cells.requests.get(CodeClass::ServerError) + cells.requests.get(CodeClass::Other)
         };
         RouteView {
-            name: route.name.clone(),
-            from: route.from.clone(),
-            requests: metrics.sum(|cells| cells.requests.sum()),
-            errors: metrics.sum(failed),
+            name: route.name,
+            from: route.from,
+            requests: sum(&|cells| cells.requests.sum()),
+            errors: sum(&failed),
         }
     }
 
     fn upstream_views(&self) -> Vec<UpstreamView> {
         let endpoints = self.endpoints.entries().into_iter();
         let views = endpoints.map(|(name, metrics)| UpstreamView {
-            endpoint: name.into(),
+            endpoint: name.to_string(),
             idle: metrics.sum(|cells| cells.idle_connections.get()),
             active: metrics.sum(|cells| cells.active_connections.get()),
             connects: metrics.sum(|cells| cells.connects.get()),
@@ -325,12 +321,12 @@ fn crl_view(facts: &CrlFacts) -> CrlView {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::registry::testing::Listed;
 
     fn facts(routes: &[&str]) -> ConfigFacts {
-        let route = |name: &&str| RouteFacts { name: (*name).into(), from: format!("from {name}") };
         ConfigFacts {
             file: "/etc/portcullis/config.yaml".into(),
-            routes: routes.iter().map(route).collect(),
+            routes: Some(Arc::new(Listed::of(routes, &["up:8443"]))),
             certificates: vec![CertificateFacts {
                 names: vec!["a.example".into()],
                 origin: "a.pem".into(),
@@ -343,7 +339,6 @@ mod tests {
                 next_update_s: Some(1),
                 revoked: 3,
             }],
-            endpoints: BTreeSet::from(["up:8443".to_owned()]),
         }
     }
 

@@ -244,7 +244,7 @@ fn histograms(metrics: &Metrics, text: &mut String) {
     let requests = of(|worker| &worker.request_duration);
     histogram(text, names::HTTP_REQUEST_DURATION, [(vec![], requests)]);
     let routes = metrics.routes.entries().into_iter().map(|(name, route)| {
-        let label = metrics::Label::new("route", String::from(name));
+        let label = metrics::Label::new("route", name.to_string());
         (vec![label], Distribution::of(route.all().map(|cells| &cells.duration)))
     });
     histogram(text, names::ROUTE_REQUEST_DURATION, routes);

@@ -19,7 +19,7 @@ mod worker;
 
 pub use cells::Cell;
 pub use certificate::CertificateSummary;
-pub use control::{CertificateFacts, ConfigFacts, CrlFacts, Metrics, RouteFacts};
+pub use control::{CertificateFacts, ConfigFacts, CrlFacts, Metrics};
 pub use histogram::Histogram;
 pub use labels::{
     ClosedReason, CodeClass, Family, HandshakeResult, HttpProtocol, Label, RefusedReason,
@@ -30,8 +30,8 @@ pub use names::metrics_reference;
 pub use observer::WorkerObserver;
 pub use record::{CapturedHeaders, ConnectionRecord, PolicyRecord, RequestRecord};
 pub use registry::{
-    EndpointCells, EndpointMetrics, EndpointRegistry, PerWorker, Registry, RouteCells,
-    RouteMetrics, RouteRegistry,
+    ConfiguredRoutes, CountedOnUse, EndpointCells, EndpointMetrics, EndpointRegistry, PerWorker,
+    Registry, RouteCells, RouteFacts, RouteMetrics, RouteRegistry,
 };
 pub use spec::{AccessField, Level, LogFormat, LogSpec, UnknownAccessField};
 pub use status::{

@@ -1,66 +1,137 @@
 //! What is counted for each route and for each upstream, kept across reloads.
+//!
+//! A configuration may have 100,000 routes of which few are used: cells are made by the first
+//! request of a route, and a route that was never used is not in the metrics.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    collections::{BTreeMap, HashSet},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use super::{Cell, Histogram, labels::CodeClassCells};
 use crate::observe::labels::CodeClass;
 
-/// Metrics by name. A name keeps its counts from one configuration to the next.
+/// The cells that are in use, by name. A name keeps its counts from one configuration to the next.
 #[derive(Debug)]
 pub struct Registry<C> {
     workers: usize,
-    entries: Mutex<BTreeMap<Box<str>, Arc<PerWorker<C>>>>,
+    entries: Mutex<BTreeMap<Arc<str>, Arc<PerWorker<C>>>>,
 }
 
 /// The metrics of routes, by the route's name.
 pub type RouteRegistry = Registry<RouteCells>;
 
 /// The metrics of one route.
-pub type RouteMetrics = PerWorker<RouteCells>;
+pub type RouteMetrics = CountedOnUse<RouteCells>;
 
 /// The metrics of upstreams, by the upstream's authority.
 pub type EndpointRegistry = Registry<EndpointCells>;
 
 /// The metrics of one upstream.
-pub type EndpointMetrics = PerWorker<EndpointCells>;
+pub type EndpointMetrics = CountedOnUse<EndpointCells>;
 
-impl<C: Default> Registry<C> {
+/// The routes of a configuration, as status and metrics show them.
+pub trait ConfiguredRoutes: Send + Sync + fmt::Debug {
+    /// The names of all routes.
+    fn names(&self) -> Box<dyn Iterator<Item = &str> + '_>;
+
+    /// What is shown of each route, in the order of the configuration.
+    fn shown(&self) -> Box<dyn Iterator<Item = RouteFacts> + '_>;
+
+    /// The authorities of all upstreams; one may come several times.
+    fn endpoints(&self) -> Box<dyn Iterator<Item = &str> + '_>;
+}
+
+/// What is shown of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteFacts {
+    /// Its name, under which [`super::Metrics::routes`] counts.
+    pub name: String,
+    /// Its `from` URL.
+    pub from: String,
+}
+
+impl<C> Registry<C> {
     /// Nothing counted yet.
     pub fn new(workers: usize) -> Self {
         Registry { workers, entries: Mutex::default() }
     }
 
-    /// The metrics under a name, which are made where there are none.
-    pub fn get(&self, name: &str) -> Arc<PerWorker<C>> {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = entries.get(name) {
-            return found.clone();
-        }
-        let made = Arc::new(PerWorker::new(self.workers));
-        entries.insert(name.into(), made.clone());
-        made
+    /// The metrics under a name. Its cells are made when it counts for the first time, unless an
+    /// earlier configuration has made them.
+    pub fn get(self: &Arc<Self>, name: impl Into<Arc<str>>) -> Arc<CountedOnUse<C>> {
+        let (name, registry) = (name.into(), Arc::clone(self));
+        Arc::new(CountedOnUse { name, registry, cells: OnceLock::new() })
     }
 
-    /// Forgets every other name: what left the configuration leaves the metrics.
-    pub fn retain(&self, names: &BTreeSet<&str>) {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.retain(|name, _| names.contains(&**name));
+    /// The cells of a name that has been used.
+    pub(super) fn used(&self, name: &str) -> Option<Arc<PerWorker<C>>> {
+        self.lock().get(name).cloned()
     }
 
-    /// All names with their metrics, in order.
-    pub(super) fn entries(&self) -> Vec<(Box<str>, Arc<PerWorker<C>>)> {
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.iter().map(|(name, metrics)| (name.clone(), metrics.clone())).collect()
+    /// Forgets all other names: what left the configuration leaves the metrics.
+    pub fn retain(&self, names: &HashSet<&str>) {
+        self.lock().retain(|name, _| names.contains(&**name));
+    }
+
+    /// All names that have been used, with their cells, in order.
+    pub(super) fn entries(&self) -> Vec<(Arc<str>, Arc<PerWorker<C>>)> {
+        self.lock().iter().map(|(name, cells)| (name.clone(), cells.clone())).collect()
+    }
+
+    fn make(&self, name: &Arc<str>) -> Arc<PerWorker<C>> {
+        let mut entries = self.lock();
+        let cells = entries.entry(Arc::clone(name));
+        Arc::clone(cells.or_insert_with(|| Arc::new(PerWorker::new(self.workers))))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Arc<PerWorker<C>>>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One set of cells for each worker.
+/// The metrics under one name of one configuration. The first use takes a lock; later uses do not.
+pub struct CountedOnUse<C> {
+    name: Arc<str>,
+    registry: Arc<Registry<C>>,
+    cells: OnceLock<Arc<PerWorker<C>>>,
+}
+
+impl<C> CountedOnUse<C> {
+    /// The name under which it counts.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn cells(&self) -> &PerWorker<C> {
+        self.cells.get_or_init(|| self.registry.make(&self.name))
+    }
+}
+
+impl<C: Default> CountedOnUse<C> {
+    /// Of no registry that anybody reads, for tests.
+    pub fn new(workers: usize) -> Self {
+        let registry = Arc::new(Registry::new(workers));
+        CountedOnUse { name: Arc::from(""), registry, cells: OnceLock::new() }
+    }
+
+    /// The cells that this worker alone writes; `None` if there is no such worker.
+    pub fn worker(&self, worker: usize) -> Option<&C> {
+        self.cells().worker(worker)
+    }
+}
+
+impl<C> fmt::Debug for CountedOnUse<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CountedOnUse").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// One set of cells for each worker that has counted.
 #[derive(Debug)]
 pub struct PerWorker<C> {
-    cells: Box<[Aligned<C>]>,
+    cells: Box<[OnceLock<Box<Aligned<C>>>]>,
 }
 
 /// Keeps the cells of two workers on cache lines of their own.
@@ -68,25 +139,26 @@ pub struct PerWorker<C> {
 #[repr(align(128))]
 struct Aligned<C>(C);
 
-impl<C: Default> PerWorker<C> {
+impl<C> PerWorker<C> {
     /// Nothing counted yet.
     pub fn new(workers: usize) -> Self {
-        PerWorker { cells: (0..workers).map(|_| Aligned::default()).collect() }
-    }
-}
-
-impl<C> PerWorker<C> {
-    /// The cells that this worker alone writes; `None` for a worker that there is not.
-    pub fn worker(&self, worker: usize) -> Option<&C> {
-        self.cells.get(worker).map(|cells| &cells.0)
+        PerWorker { cells: (0..workers).map(|_| OnceLock::new()).collect() }
     }
 
+    /// The sets of cells there are.
     pub(super) fn all(&self) -> impl Iterator<Item = &C> {
-        self.cells.iter().map(|cells| &cells.0)
+        self.cells.iter().filter_map(OnceLock::get).map(|cells| &cells.0)
     }
 
     pub(super) fn sum(&self, read: impl Fn(&C) -> u64) -> u64 {
         self.all().map(read).fold(0, u64::wrapping_add)
+    }
+}
+
+impl<C: Default> PerWorker<C> {
+    /// The cells that this worker alone writes, made by it; `None` if there is no such worker.
+    fn worker(&self, worker: usize) -> Option<&C> {
+        self.cells.get(worker).map(|cells| &cells.get_or_init(Box::default).0)
     }
 }
 
@@ -136,34 +208,84 @@ pub struct EndpointCells {
 }
 
 #[cfg(test)]
+pub(super) mod testing {
+    use super::*;
+
+    /// Routes and upstreams of these names.
+    #[derive(Debug)]
+    pub(in crate::observe) struct Listed {
+        routes: Vec<String>,
+        endpoints: Vec<String>,
+    }
+
+    impl Listed {
+        pub(in crate::observe) fn of(routes: &[&str], endpoints: &[&str]) -> Listed {
+            let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+            Listed { routes: owned(routes), endpoints: owned(endpoints) }
+        }
+    }
+
+    impl ConfiguredRoutes for Listed {
+        fn names(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+            Box::new(self.routes.iter().map(String::as_str))
+        }
+
+        fn shown(&self) -> Box<dyn Iterator<Item = RouteFacts> + '_> {
+            let route =
+                |name: &String| RouteFacts { name: name.clone(), from: format!("from {name}") };
+            Box::new(self.routes.iter().map(route))
+        }
+
+        fn endpoints(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+            Box::new(self.endpoints.iter().map(String::as_str))
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
+    fn requests(registry: &Arc<RouteRegistry>, name: &str) -> Option<u64> {
+        Some(registry.used(name)?.sum(|cells| cells.requests.sum()))
+    }
+
     #[test]
     fn a_route_keeps_its_counts_across_reloads() {
-        let registry = RouteRegistry::new(2);
+        let registry = Arc::new(RouteRegistry::new(2));
         registry.get("a").record(1, 200, 10, 1, 2);
-        registry.retain(&BTreeSet::from(["a", "b"]));
+        registry.retain(&HashSet::from(["a", "b"]));
         registry.get("a").record(0, 200, 10, 1, 2);
-        let sum = registry.get("a").sum(|cells| cells.requests.get(CodeClass::Success));
-        assert_eq!(sum, 2);
+        assert_eq!(requests(&registry, "a"), Some(2));
     }
 
     #[test]
     fn a_route_that_left_the_configuration_is_forgotten() {
-        let registry = RouteRegistry::new(1);
+        let registry = Arc::new(RouteRegistry::new(1));
         let old = registry.get("old");
-        registry.get("kept");
-        registry.retain(&BTreeSet::from(["kept"]));
+        old.record(0, 200, 10, 1, 2);
+        registry.get("kept").record(0, 200, 10, 1, 2);
+        registry.retain(&HashSet::from(["kept"]));
         let names: Vec<_> = registry.entries().into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["kept".into()]);
         old.record(0, 200, 10, 1, 2); // a request of the old configuration may still end
+        assert_eq!(requests(&registry, "old"), None);
     }
 
     #[test]
-    fn a_worker_that_there_is_not_counts_nothing() {
-        let route = RouteMetrics::new(1);
+    fn a_route_that_was_never_used_has_no_cells() {
+        let registry = Arc::new(RouteRegistry::new(2));
+        let route = registry.get("a");
+        assert_eq!(requests(&registry, "a"), None);
         route.record(1, 200, 10, 1, 2);
-        assert_eq!(route.sum(|cells| cells.requests.sum()), 0);
+        let cells = registry.used("a").unwrap();
+        assert_eq!(cells.all().count(), 1, "the other worker has counted nothing");
+    }
+
+    #[test]
+    fn a_worker_that_does_not_exist_counts_nothing() {
+        let registry = Arc::new(RouteRegistry::new(1));
+        registry.get("a").record(1, 200, 10, 1, 2);
+        assert_eq!(requests(&registry, "a"), Some(0));
     }
 }

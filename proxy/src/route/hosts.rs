@@ -1,23 +1,30 @@
 //! What holds for whole hosts, whatever the path.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
-use super::{HostMatch, WildcardHost, table::Pattern};
+use super::{HostMatch, table::Pattern};
 
 /// A value for each host and host pattern of the routes, looked up by the rule of
 /// [`Table`](super::Table): a host that is named exactly gets nothing from patterns.
 #[derive(Debug, Clone)]
 pub struct HostMap<T> {
-    exact: HashMap<Box<str>, T>,
+    exact: HashMap<Arc<str>, T>,
     /// Patterns of one leading `*` and a literal that begins with a dot, by that literal.
     suffixes: HashMap<Box<str>, T>,
     /// All other patterns.
-    patterns: Vec<(WildcardHost, Pattern, T)>,
+    patterns: Vec<(Pattern, T)>,
+    /// The place of each of these, for [`HostMap::entry`].
+    places: HashMap<Box<str>, usize>,
 }
 
 impl<T> Default for HostMap<T> {
     fn default() -> Self {
-        HostMap { exact: HashMap::new(), suffixes: HashMap::new(), patterns: Vec::new() }
+        HostMap {
+            exact: HashMap::new(),
+            suffixes: HashMap::new(),
+            patterns: Vec::new(),
+            places: HashMap::new(),
+        }
     }
 }
 
@@ -31,12 +38,12 @@ impl<T: Default> HostMap<T> {
         if let Some(suffix) = wildcard.suffix() {
             return self.suffixes.entry(suffix.into()).or_default();
         }
-        let same = |(known, ..): &(WildcardHost, _, _)| known.pattern == wildcard.pattern;
-        let place = self.patterns.iter().position(same).unwrap_or(self.patterns.len());
-        if place == self.patterns.len() {
-            self.patterns.push((wildcard.clone(), Pattern::new(wildcard), T::default()));
+        let next = self.patterns.len();
+        let place = *self.places.entry(wildcard.pattern.clone()).or_insert(next);
+        if place == next {
+            self.patterns.push((Pattern::new(wildcard), T::default()));
         }
-        &mut self.patterns[place].2
+        &mut self.patterns[place].1
     }
 }
 
@@ -51,15 +58,15 @@ impl<T> HostMap<T> {
         let by_pattern = self
             .patterns
             .iter()
-            .filter(|(_, pattern, _)| pattern.matches(host))
-            .map(|(.., value)| value);
+            .filter(|(pattern, _)| pattern.matches(host))
+            .map(|(_, value)| value);
         let by_wildcard = exact.is_none().then(|| by_suffix.chain(by_pattern));
         exact.into_iter().chain(by_wildcard.into_iter().flatten())
     }
 
     /// The values of all patterns.
     pub fn wildcards(&self) -> impl Iterator<Item = &T> {
-        self.suffixes.values().chain(self.patterns.iter().map(|(.., value)| value))
+        self.suffixes.values().chain(self.patterns.iter().map(|(_, value)| value))
     }
 
     /// The same hosts with other values.
@@ -74,8 +81,9 @@ impl<T> HostMap<T> {
             patterns: self
                 .patterns
                 .into_iter()
-                .map(|(wildcard, pattern, value)| (wildcard, pattern, change(value)))
+                .map(|(pattern, value)| (pattern, change(value)))
                 .collect(),
+            places: self.places,
         }
     }
 }
@@ -85,6 +93,7 @@ mod tests {
     use regex::Regex;
 
     use super::*;
+    use crate::route::WildcardHost;
 
     fn host(text: &str) -> HostMatch {
         if !text.contains('*') {

@@ -6,7 +6,7 @@ mod table;
 pub use hosts::HostMap;
 pub use table::Table;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use regex::Regex;
 
@@ -46,7 +46,7 @@ impl fmt::Display for Matcher {
 #[derive(Debug, Clone)]
 pub enum HostMatch {
     /// This host alone.
-    Exact(Box<str>),
+    Exact(Arc<str>),
     /// A host with `*` in it: each star stands for any run of characters, dots included.
     Wildcard(WildcardHost),
 }
@@ -75,9 +75,9 @@ pub enum PathMatch {
     /// Every path.
     Any,
     /// Paths that begin with these characters; no segment boundary is asked for.
-    Prefix(Box<str>),
+    Prefix(Arc<str>),
     /// This path alone.
-    Exact(Box<str>),
+    Exact(Arc<str>),
     /// Paths that an expression, anchored at both ends, matches whole.
     Regex(Regex),
 }

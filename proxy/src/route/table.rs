@@ -1,6 +1,9 @@
 //! Looking a route up.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use super::{HostMatch, Matcher, PathMatch, PortMatch, WildcardHost};
 
@@ -12,21 +15,24 @@ const DEFAULT_PORT: u16 = 443;
 /// A host that some route names exactly is served by those routes alone: where none of them fits,
 /// wildcard routes are not tried, so that a wildcard never opens a path that the host's own routes
 /// leave closed. Among the routes tried, the first in configuration order wins.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Table {
     /// Routes of each exact host, in order.
-    exact: HashMap<Box<str>, Vec<Candidate>>,
+    exact: HashMap<Arc<str>, Vec<Candidate>>,
     /// Routes whose pattern is one leading `*` and a literal that begins with a dot, by that
     /// literal, in order.
     suffixes: HashMap<Box<str>, Vec<Candidate>>,
     /// Routes with any other pattern, in order.
     patterns: Vec<(Pattern, Candidate)>,
+    /// How many matchers there are.
+    len: u32,
 }
 
 /// A route whose host is known to match.
 #[derive(Debug)]
 struct Candidate {
-    index: usize,
+    /// Four bytes, as there may be 100,000 of these.
+    index: u32,
     port: PortMatch,
     path: PathMatch,
 }
@@ -42,19 +48,21 @@ pub(super) struct Pattern {
 
 impl Table {
     /// Arranges the matchers; their order is the order of precedence.
-    pub fn new(matchers: &[Matcher]) -> Table {
-        let mut table =
-            Table { exact: HashMap::new(), suffixes: HashMap::new(), patterns: Vec::new() };
-        for (index, matcher) in matchers.iter().enumerate() {
-            let candidate = Candidate { index, port: matcher.port, path: matcher.path.clone() };
-            match &matcher.host {
-                HostMatch::Exact(host) => {
-                    table.exact.entry(host.clone()).or_default().push(candidate);
-                }
-                HostMatch::Wildcard(wildcard) => table.add_wildcard(wildcard, candidate),
-            }
-        }
+    pub fn new<'a>(matchers: impl IntoIterator<Item = &'a Matcher>) -> Table {
+        let mut table = Table::default();
+        matchers.into_iter().for_each(|matcher| table.add(matcher));
         table
+    }
+
+    /// Adds a matcher behind the others.
+    pub fn add(&mut self, matcher: &Matcher) {
+        let candidate =
+            Candidate { index: self.len, port: matcher.port, path: matcher.path.clone() };
+        self.len = self.len.saturating_add(1);
+        match &matcher.host {
+            HostMatch::Exact(host) => add(self.exact.entry(host.clone()), candidate),
+            HostMatch::Wildcard(wildcard) => self.add_wildcard(wildcard, candidate),
+        }
     }
 
     /// The route (its index among the matchers) for a normalised host, the port the client named,
@@ -62,7 +70,7 @@ impl Table {
     pub fn find(&self, host: &str, port: Option<u16>, path: &str) -> Option<usize> {
         let port = port.unwrap_or(DEFAULT_PORT);
         if let Some(candidates) = self.exact.get(host) {
-            return first(candidates, port, path);
+            return first(candidates, port, path).map(as_index);
         }
         let by_suffix = self.find_by_suffix(host, port, path);
         let by_pattern = self
@@ -71,18 +79,18 @@ impl Table {
             .take_while(|(_, candidate)| by_suffix.is_none_or(|best| candidate.index < best))
             .find(|(pattern, candidate)| pattern.matches(host) && candidate.matches(port, path))
             .map(|(_, candidate)| candidate.index);
-        by_pattern.or(by_suffix)
+        by_pattern.or(by_suffix).map(as_index)
     }
 
     fn add_wildcard(&mut self, wildcard: &WildcardHost, candidate: Candidate) {
         match wildcard.suffix() {
-            Some(suffix) => self.suffixes.entry(suffix.into()).or_default().push(candidate),
+            Some(suffix) => add(self.suffixes.entry(suffix.into()), candidate),
             None => self.patterns.push((Pattern::new(wildcard), candidate)),
         }
     }
 
     /// The first route by configuration order among those whose suffix begins at one of the dots.
-    fn find_by_suffix(&self, host: &str, port: u16, path: &str) -> Option<usize> {
+    fn find_by_suffix(&self, host: &str, port: u16, path: &str) -> Option<u32> {
         if self.suffixes.is_empty() {
             return None;
         }
@@ -93,7 +101,16 @@ impl Table {
     }
 }
 
-fn first(candidates: &[Candidate], port: u16, path: &str) -> Option<usize> {
+/// Most hosts have one route: no room is kept for more.
+fn add<K>(candidates: Entry<'_, K, Vec<Candidate>>, candidate: Candidate) {
+    candidates.or_insert_with(|| Vec::with_capacity(1)).push(candidate);
+}
+
+fn as_index(index: u32) -> usize {
+    usize::try_from(index).unwrap_or(usize::MAX)
+}
+
+fn first(candidates: &[Candidate], port: u16, path: &str) -> Option<u32> {
     candidates.iter().find(|candidate| candidate.matches(port, path)).map(|found| found.index)
 }
 

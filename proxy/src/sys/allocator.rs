@@ -11,6 +11,18 @@ use libmimalloc_sys as mi;
 /// What `mi_malloc` aligns to by itself, as C's malloc does for `max_align_t`.
 const NATURAL_ALIGNMENT: usize = 16;
 
+/// Gives free memory back to the system: to be called by a thread that has just freed much.
+pub fn give_memory_back() {
+    // SAFETY: it has no conditions; it looks at this thread's own heap and at what all share.
+    unsafe { mi_collect(true) }
+}
+
+// The crate declares it only with a feature that needs one more crate.
+unsafe extern "C" {
+    /// Frees what is free: with `force`, at once.
+    fn mi_collect(force: bool);
+}
+
 /// mimalloc as the global allocator.
 ///
 /// In place of the one in the crate `mimalloc`, which asks for an alignment each time: mimalloc then

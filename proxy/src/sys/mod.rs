@@ -4,7 +4,7 @@
 mod allocator;
 mod mapped_slots;
 
-pub use allocator::Allocator;
+pub use allocator::{Allocator, give_memory_back};
 pub use mapped_slots::MappedSlots;
 
 use std::{io, num::NonZeroUsize};

@@ -1,6 +1,7 @@
 //! Certificates that are trusted to have issued others.
 
 use std::{
+    collections::HashSet,
     ffi::OsStr,
     fs,
     path::{Path, PathBuf},
@@ -127,8 +128,9 @@ impl TrustAnchors {
         let mut roots = RootCertStore::empty();
         let mut certificates = Vec::with_capacity(anchors.len());
         let mut details = Vec::with_capacity(anchors.len());
+        let mut known = HashSet::with_capacity(anchors.len());
         for anchor in anchors {
-            if !certificates.contains(&anchor.certificate) {
+            if known.insert(anchor.certificate.clone()) {
                 certificates.push(anchor.certificate);
                 roots.roots.push(anchor.root);
                 details.push(anchor.details);

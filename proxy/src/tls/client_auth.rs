@@ -4,7 +4,7 @@
 //! it. What a host asks for is its *scope*; hosts of one scope share a TLS configuration, and
 //! requests for one may come on a connection to the other.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use super::{
     spec::{ClientAuthMode, ClientAuthSpec, RouteClientAuth},
@@ -122,8 +122,8 @@ impl ClientAuth {
         let other = scopes.place(all);
         let several = scopes.place(several);
         let hosts = hosts.map(|wanted| scopes.place(wanted));
-        let alike = scopes.alike();
-        ClientAuth { hosts, several, other, scopes: scopes.0, alike }
+        let Scopes { scopes, alike, .. } = scopes;
+        ClientAuth { hosts, several, other, scopes, alike }
     }
 }
 
@@ -174,24 +174,28 @@ impl From<Wanted> for Scope {
 
 /// Each scope once.
 #[derive(Default)]
-struct Scopes(Vec<Scope>);
+struct Scopes {
+    scopes: Vec<Scope>,
+    /// For each of them, the first one that asks for the same.
+    alike: Vec<usize>,
+    places: HashMap<(Asked, bool), usize>,
+    first_alike: HashMap<Asked, usize>,
+}
+
+/// What clients see of a scope: the digests of what judges them; `None` where nothing is asked for.
+type Asked = Option<Vec<[u8; 32]>>;
 
 impl Scopes {
     fn place(&mut self, wanted: Wanted) -> usize {
         let scope = Scope::from(wanted);
-        let is_same =
-            |known: &Scope| known.asks_like(&scope) && known.is_always() == scope.is_always();
-        let known = self.0.iter().position(is_same);
-        known.unwrap_or_else(|| {
-            self.0.push(scope);
-            self.0.len() - 1
-        })
-    }
-
-    /// For each of them, the first one that asks for the same.
-    fn alike(&self) -> Vec<usize> {
-        let first = |scope| self.0.iter().position(|known| known.asks_like(scope));
-        self.0.iter().enumerate().map(|(own, scope)| first(scope).unwrap_or(own)).collect()
+        let asked = scope.asked();
+        let next = self.scopes.len();
+        let place = *self.places.entry((asked.clone(), scope.is_always())).or_insert(next);
+        if place == next {
+            self.alike.push(*self.first_alike.entry(asked).or_insert(next));
+            self.scopes.push(scope);
+        }
+        place
     }
 }
 
@@ -200,17 +204,13 @@ impl Scope {
         matches!(self, Scope::Request(CertificateRequest { always: true, .. }))
     }
 
-    /// Whether clients see no difference.
-    fn asks_like(&self, other: &Scope) -> bool {
-        match (self, other) {
-            (Scope::Open, Scope::Open) => true,
-            (Scope::Request(one), Scope::Request(other)) => {
-                let digests = |request: &CertificateRequest| -> Vec<_> {
-                    request.trusts.iter().map(|trust| trust.digest()).collect()
-                };
-                digests(one) == digests(other)
+    fn asked(&self) -> Asked {
+        match self {
+            Scope::Open => None,
+            Scope::Request(request) => {
+                Some(request.trusts.iter().map(|trust| trust.digest()).collect())
             }
-            _ => false,
+            Scope::Require(trust) => Some(vec![trust.digest()]),
         }
     }
 }

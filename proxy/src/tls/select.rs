@@ -1,6 +1,9 @@
 //! Which certificate a client gets.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use rustls::{
     SignatureAlgorithm, SignatureScheme,
@@ -41,9 +44,10 @@ impl CertificateSelector {
                 map.entry(Box::from(name)).or_default().push(Arc::clone(&identity.certified));
             }
         }
+        let names: HashSet<&str> = first.names.iter().map(String::as_str).collect();
         let beside_first = |identity: &&&Arc<Identity>| {
             Arc::ptr_eq(identity, first)
-                || identity.names.iter().any(|name| first.names.contains(name))
+                || identity.names.iter().any(|name| names.contains(name.as_str()))
         };
         let default = by_cost.iter().filter(beside_first);
         let default = default.map(|identity| Arc::clone(&identity.certified)).collect();

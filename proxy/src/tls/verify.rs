@@ -1,6 +1,6 @@
 //! Client certificates in the handshake.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
@@ -39,9 +39,10 @@ impl ClientVerifier {
 
     /// Leaves it to each request to judge by one of these.
     pub(super) fn accepting(trusts: &[Arc<ClientTrust>]) -> ClientVerifier {
-        let mut hints: Vec<DistinguishedName> = Vec::new();
+        let mut known: HashSet<&[u8]> = HashSet::new();
+        let mut hints = Vec::new();
         for subject in trusts.iter().flat_map(|trust| trust.subjects()) {
-            if !hints.iter().any(|hint| hint.as_ref() == subject.as_ref()) {
+            if known.insert(subject.as_ref()) {
                 hints.push(subject.clone());
             }
         }

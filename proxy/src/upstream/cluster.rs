@@ -1,6 +1,7 @@
 //! A route's upstreams, compiled.
 
 use std::{
+    collections::HashMap,
     fmt,
     hash::{Hash, Hasher},
     net::{IpAddr, SocketAddr},
@@ -15,7 +16,7 @@ use std::{
 use ::http::HeaderValue;
 
 use super::{
-    ClusterSpec, EndpointAddress, EndpointSpec, Name, Names, Protocol, Resolution,
+    ClusterSpec, DnsName, DnsNames, EndpointAddress, EndpointSpec, Protocol, Resolution,
     balance::{Balance, Candidate},
 };
 use crate::{
@@ -31,7 +32,6 @@ pub struct Cluster {
     pub(super) id: u64,
     /// Gone once no snapshot and no request holds the cluster: so workers forget its state.
     pub(super) alive: Arc<()>,
-    name: Box<str>,
     pub(super) connect_timeout: Duration,
     pub(super) balance: Balance,
     first: Arc<Endpoint>,
@@ -39,30 +39,17 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Compiles a cluster. Names of its endpoints are handed to the resolver here, and what its
-    /// endpoints count goes into `metrics`.
-    pub fn new(spec: &ClusterSpec, names: &Names, metrics: &EndpointRegistry) -> Cluster {
+    fn new(spec: &ClusterSpec, endpoints: Box<[Arc<Endpoint>]>) -> Cluster {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
-        let endpoints: Box<[_]> = spec
-            .endpoints
-            .iter()
-            .map(|endpoint| Arc::new(Endpoint::new(endpoint, names, metrics)))
-            .collect();
         let first = endpoints.first().expect("a cluster has at least one endpoint").clone();
         Cluster {
             id: NEXT_ID.fetch_add(1, Relaxed),
             alive: Arc::new(()),
-            name: spec.name.clone(),
             connect_timeout: spec.connect_timeout,
             balance: Balance::new(spec.balance, &candidates(&spec.endpoints)),
             first,
             endpoints,
         }
-    }
-
-    /// Its name, for logs and metrics.
-    pub fn name(&self) -> &str {
-        &self.name
     }
 
     /// Its endpoints, in the order of the configuration; at least one.
@@ -80,11 +67,52 @@ impl Cluster {
     }
 }
 
+/// Compiles the clusters of one configuration. Endpoints of one specification are one, and so are
+/// clusters of one specification that have nothing to balance.
+#[derive(Debug)]
+pub struct ClusterCompiler<'a> {
+    names: &'a DnsNames,
+    metrics: &'a Arc<EndpointRegistry>,
+    /// By the address of their specification, which each of them holds.
+    endpoints: HashMap<*const EndpointSpec, Arc<Endpoint>>,
+    /// With one endpoint, by the address of their specification.
+    single: HashMap<*const ClusterSpec, (Arc<ClusterSpec>, Arc<Cluster>)>,
+}
+
+impl<'a> ClusterCompiler<'a> {
+    /// DnsNames of endpoints are handed to the resolver, and endpoints count into `metrics`.
+    pub fn new(names: &'a DnsNames, metrics: &'a Arc<EndpointRegistry>) -> ClusterCompiler<'a> {
+        ClusterCompiler { names, metrics, endpoints: HashMap::new(), single: HashMap::new() }
+    }
+
+    /// Compiles a cluster.
+    pub fn compile(&mut self, spec: &Arc<ClusterSpec>) -> Arc<Cluster> {
+        if let Some((_, cluster)) = self.single.get(&Arc::as_ptr(spec)) {
+            return Arc::clone(cluster);
+        }
+        let endpoints: Box<[_]> = spec.endpoints.iter().map(|spec| self.endpoint(spec)).collect();
+        let is_single = endpoints.len() == 1;
+        let cluster = Arc::new(Cluster::new(spec, endpoints));
+        if is_single {
+            let both = (Arc::clone(spec), Arc::clone(&cluster));
+            self.single.insert(Arc::as_ptr(spec), both);
+        }
+        cluster
+    }
+
+    fn endpoint(&mut self, spec: &Arc<EndpointSpec>) -> Arc<Endpoint> {
+        let (names, metrics) = (self.names, self.metrics);
+        let endpoint = self.endpoints.entry(Arc::as_ptr(spec));
+        let make = || Arc::new(Endpoint::new(spec, names, metrics));
+        Arc::clone(endpoint.or_insert_with(make))
+    }
+}
+
 /// One upstream of a cluster.
 #[derive(Debug)]
 pub struct Endpoint {
     /// As configured.
-    pub spec: EndpointSpec,
+    pub spec: Arc<EndpointSpec>,
     /// What connections to it have in common: those of equal keys may stand in for one another.
     pub(super) key: EndpointKey,
     pub(super) target: Target,
@@ -94,13 +122,17 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    fn new(spec: &EndpointSpec, names: &Names, metrics: &EndpointRegistry) -> Endpoint {
+    fn new(
+        spec: &Arc<EndpointSpec>,
+        names: &DnsNames,
+        metrics: &Arc<EndpointRegistry>,
+    ) -> Endpoint {
         Endpoint {
-            spec: spec.clone(),
+            spec: Arc::clone(spec),
             key: EndpointKey::of(spec),
             target: Target::new(&spec.address, names),
             host: HeaderValue::from_str(&spec.authority).ok(),
-            metrics: metrics.get(&spec.authority),
+            metrics: metrics.get(&*spec.authority),
         }
     }
 
@@ -110,7 +142,7 @@ impl Endpoint {
     }
 
     /// Its name, where it has one to resolve.
-    pub(super) fn name(&self) -> Option<&Arc<Name>> {
+    pub(super) fn name(&self) -> Option<&Arc<DnsName>> {
         match &self.target {
             Target::Name(name, _) => Some(name),
             Target::Ip(_) | Target::Unix(_) => None,
@@ -124,7 +156,7 @@ impl Endpoint {
 }
 
 /// Whether an address is still one of the name's: false once it resolves to others.
-pub(super) fn leads_to(name: &Name, address: Option<IpAddr>) -> bool {
+pub(super) fn leads_to(name: &DnsName, address: Option<IpAddr>) -> bool {
     match (&**name.current(), address) {
         (Resolution::Addresses(addresses), Some(address)) => addresses.contains(&address),
         _ => true,
@@ -134,13 +166,13 @@ pub(super) fn leads_to(name: &Name, address: Option<IpAddr>) -> bool {
 /// Where connections go.
 #[derive(Debug)]
 pub(super) enum Target {
-    Name(Arc<Name>, u16),
+    Name(Arc<DnsName>, u16),
     Ip(SocketAddr),
     Unix(Box<Path>),
 }
 
 impl Target {
-    fn new(address: &EndpointAddress, names: &Names) -> Target {
+    fn new(address: &EndpointAddress, names: &DnsNames) -> Target {
         match address {
             EndpointAddress::Name(host, port) => Target::Name(names.name(host), *port),
             EndpointAddress::Ip(address) => Target::Ip(*address),
@@ -181,19 +213,16 @@ fn protocol_tag(protocol: Protocol) -> u8 {
 }
 
 /// Endpoints for the balancer. One that is listed twice counts twice, under two identities.
-fn candidates(endpoints: &[EndpointSpec]) -> Vec<Candidate> {
-    let mut candidates: Vec<Candidate> = Vec::new();
-    for endpoint in endpoints {
+fn candidates(endpoints: &[Arc<EndpointSpec>]) -> Vec<Candidate> {
+    let mut listed: HashMap<String, u32> = HashMap::new();
+    let mut candidate = |endpoint: &Arc<EndpointSpec>| {
         let address = identity(&endpoint.address);
-        let before = candidates.iter().filter(|other| is_same(&other.identity, &address)).count();
-        let identity = if before == 0 { address } else { format!("{address}|{before}") };
-        candidates.push(Candidate { identity, weight: endpoint.weight });
-    }
-    candidates
-}
-
-fn is_same(identity: &str, address: &str) -> bool {
-    identity.strip_prefix(address).is_some_and(|rest| rest.is_empty() || rest.starts_with('|'))
+        let before = listed.entry(address.clone()).or_insert(0);
+        let identity = if *before == 0 { address } else { format!("{address}|{before}") };
+        *before += 1;
+        Candidate { identity, weight: endpoint.weight }
+    };
+    endpoints.iter().map(&mut candidate).collect()
 }
 
 fn identity(address: &EndpointAddress) -> String {
@@ -224,7 +253,7 @@ mod tests {
     use crate::{
         tls::{TrustAnchors, UpstreamTlsSpec},
         upstream::{
-            BalancePolicy,
+            BalancePolicy, DnsFamily, DnsSpec,
             testing::{self, endpoint},
         },
     };
@@ -277,8 +306,24 @@ mod tests {
     }
 
     #[test]
+    fn routes_with_one_upstream_share_it_and_balanced_ones_keep_turns_of_their_own() {
+        let names = DnsNames::new(DnsSpec { family: DnsFamily::V4Preferred });
+        let registry = Arc::new(EndpointRegistry::new(1));
+        let mut clusters = ClusterCompiler::new(&names, &registry);
+        let one = Arc::new(endpoint("127.0.0.1:1"));
+        let spec = |endpoints: &[&Arc<EndpointSpec>]| {
+            Arc::new(testing::spec(endpoints.iter().map(|spec| Arc::clone(spec)).collect()))
+        };
+        let (single, double) = (spec(&[&one]), spec(&[&one, &one]));
+        assert!(Arc::ptr_eq(&clusters.compile(&single), &clusters.compile(&single)));
+        let (first, second) = (clusters.compile(&double), clusters.compile(&double));
+        assert_ne!(first.id, second.id);
+        assert!(Arc::ptr_eq(first.endpoint(0), second.endpoint(1)));
+    }
+
+    #[test]
     fn an_endpoint_listed_twice_has_two_identities() {
-        let twice = [endpoint("127.0.0.1:1"), endpoint("127.0.0.1:1"), endpoint("127.0.0.1:12")];
+        let twice = ["127.0.0.1:1", "127.0.0.1:1", "127.0.0.1:12"].map(|at| Arc::new(endpoint(at)));
         let identities: Vec<_> = candidates(&twice).into_iter().map(|c| c.identity).collect();
         assert_eq!(identities, ["127.0.0.1:1", "127.0.0.1:1|1", "127.0.0.1:12"]);
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Endpoint, FailureKind, Name, Protocol, Resolution, UpstreamError, cluster::Target,
+    DnsName, Endpoint, FailureKind, Protocol, Resolution, UpstreamError, cluster::Target,
     failure::handshake_text, host::Host,
 };
 use crate::{
@@ -108,7 +108,7 @@ impl Attempt<'_> {
         Err(failed)
     }
 
-    async fn resolve(&self, name: &Name, port: u16) -> Result<Vec<SocketAddr>, UpstreamError> {
+    async fn resolve(&self, name: &DnsName, port: u16) -> Result<Vec<SocketAddr>, UpstreamError> {
         self.at(format!("resolving {}", name.host()));
         match &*name.resolved().await {
             Resolution::Addresses(addresses) => {

@@ -3,7 +3,7 @@
 use std::{rc::Rc, sync::Arc, time::Instant};
 
 use super::{
-    Endpoint, Name,
+    DnsName, Endpoint,
     cluster::leads_to,
     host::{Carrier, Host, InFlight},
     progress::Progress,
@@ -15,7 +15,7 @@ use super::{
 pub(super) struct Lease {
     host: Rc<Host>,
     /// The endpoint's, and not the endpoint itself: its count is shared by all workers.
-    name: Option<Arc<Name>>,
+    name: Option<Arc<DnsName>>,
     /// Gone once the exchange is over.
     carrier: Option<Carrier>,
     begun: Instant,

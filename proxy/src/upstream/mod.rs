@@ -23,8 +23,8 @@ mod upstreams;
 use ::http::Response;
 
 pub use body::{ClientBody, RequestBody, ResponseBody};
-pub use cluster::{Cluster, Endpoint};
-pub use dns::{Name, Names, Resolution, Resolver};
+pub use cluster::{Cluster, ClusterCompiler, Endpoint};
+pub use dns::{DnsName, DnsNames, Resolution, Resolver};
 pub(crate) use failure::with_causes;
 pub use spec::{
     BalancePolicy, ClusterSpec, DnsFamily, DnsSpec, EndpointAddress, EndpointSpec, Protocol,

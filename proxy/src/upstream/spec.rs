@@ -4,13 +4,11 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use crate::tls::UpstreamTlsSpec;
 
-/// The upstreams of one route.
+/// The upstreams of a route. Routes with the same upstreams may share it.
 #[derive(Debug, Clone)]
 pub struct ClusterSpec {
-    /// Shown in logs and metrics: the route's name.
-    pub name: Box<str>,
-    /// At least one.
-    pub endpoints: Vec<EndpointSpec>,
+    /// At least one. Clusters share equal ones.
+    pub endpoints: Vec<Arc<EndpointSpec>>,
     /// How one is chosen.
     pub balance: BalancePolicy,
     /// How long a connection may take to be established, TLS included.

@@ -15,8 +15,8 @@ use std::{
 use hyper::rt::{Read, ReadBufCursor, Write};
 
 use super::{
-    BalancePolicy, Cluster, ClusterSpec, DnsFamily, DnsSpec, EndpointAddress, EndpointSpec, Names,
-    Protocol,
+    BalancePolicy, Cluster, ClusterCompiler, ClusterSpec, DnsFamily, DnsNames, DnsSpec,
+    EndpointAddress, EndpointSpec, Protocol,
 };
 use crate::observe::EndpointRegistry;
 
@@ -35,10 +35,20 @@ pub(super) fn endpoint(address: &str) -> EndpointSpec {
 }
 
 pub(super) fn cluster(endpoints: Vec<EndpointSpec>, balance: BalancePolicy) -> Cluster {
-    let connect_timeout = Duration::from_secs(10);
-    let spec = ClusterSpec { name: "app".into(), endpoints, balance, connect_timeout };
-    let names = Names::new(DnsSpec { family: DnsFamily::V4Preferred });
-    Cluster::new(&spec, &names, &EndpointRegistry::new(1))
+    let endpoints = endpoints.into_iter().map(Arc::new).collect();
+    let spec = Arc::new(ClusterSpec { balance, ..spec(endpoints) });
+    let names = DnsNames::new(DnsSpec { family: DnsFamily::V4Preferred });
+    let registry = Arc::new(EndpointRegistry::new(1));
+    let mut compiler = ClusterCompiler::new(&names, &registry);
+    let cluster = compiler.compile(&spec);
+    drop(compiler);
+    Arc::into_inner(cluster).expect("held by nobody else")
+}
+
+/// In turn, to these.
+pub(super) fn spec(endpoints: Vec<Arc<EndpointSpec>>) -> ClusterSpec {
+    let (balance, connect_timeout) = (BalancePolicy::RoundRobin, Duration::from_secs(10));
+    ClusterSpec { endpoints, balance, connect_timeout }
 }
 
 /// Runs a test that spawns local tasks.

@@ -228,6 +228,7 @@ async fn tick(server: Rc<ConnectionServer>) {
         server.observer.metrics.tasks.set(rt::tasks() as u64);
         server.observer.flush();
         server.publish_load();
+        server.release_former();
     }
 }
 

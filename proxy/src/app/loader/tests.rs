@@ -17,7 +17,7 @@ use crate::{
     },
     steering::SteeringSpec,
     tls::TicketKeys,
-    upstream::{DnsFamily, Names},
+    upstream::{DnsFamily, DnsNames},
 };
 
 /// Only a fault waits this long.
@@ -65,10 +65,10 @@ impl Bench {
         dir.load(&routes(&[]), &[]).unwrap();
         let path = dir.file("config.yaml");
         let mut file = FileSource::new(&path, Environment::default());
-        let config = block_on(file.load()).unwrap().config;
+        let mut config = block_on(file.load()).unwrap().config;
         let metrics = Arc::new(Metrics::new(1));
         let mut compiler = compiler(&metrics);
-        let first = compile(&mut compiler, &file.name(), &config).unwrap();
+        let first = compile(&mut compiler, &file.name(), &mut config).unwrap();
         metrics.config_applied(first.snapshot.generation, first.facts);
         let rules = Arc::new(SteeringRules::new(&SteeringSpec::default(), 1).unwrap());
         let steering = Arc::new(Steering::start(ModeChoice::None, &[], 1, rules).unwrap());
@@ -131,7 +131,7 @@ fn routes(hosts: &[&str]) -> String {
 }
 
 fn compiler(metrics: &Arc<Metrics>) -> Compiler {
-    let names = Names::new(DnsSpec { family: DnsFamily::V4Preferred });
+    let names = DnsNames::new(DnsSpec { family: DnsFamily::V4Preferred });
     let tickets = TicketKeys::generate().unwrap();
     Compiler::new(Arc::clone(metrics), Arc::new(names), Arc::new(tickets), 1)
 }

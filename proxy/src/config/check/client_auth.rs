@@ -1,7 +1,7 @@
 //! Client certificates: by whom they are judged, where they are asked for, and what they say of
 //! who somebody is.
 
-use std::{cell::RefCell, sync::Arc};
+use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
 use super::{
     super::{model::Route, section::Section},
@@ -29,6 +29,8 @@ pub(super) struct ClientCertificates<'a> {
     identity: Option<SanKind>,
     /// Every one there is, so that those of the same CA are one.
     known: RefCell<Vec<Known>>,
+    /// The place of each of these, by the digest of its CAs.
+    places: RefCell<HashMap<[u8; 32], usize>>,
 }
 
 struct Known {
@@ -59,6 +61,7 @@ impl<'a> ClientCertificates<'a> {
             everywhere: everywhere(own),
             identity: identity(own),
             known: RefCell::default(),
+            places: RefCell::default(),
             root,
             section,
         };
@@ -140,7 +143,8 @@ impl<'a> ClientCertificates<'a> {
 
     fn trust(&self, anchors: Arc<TrustAnchors>) -> Arc<ClientTrust> {
         let mut known = self.known.borrow_mut();
-        if let Some(same) = known.iter().find(|known| known.anchors.digest == anchors.digest) {
+        let place = *self.places.borrow_mut().entry(anchors.digest).or_insert(known.len());
+        if let Some(same) = known.get(place) {
             return Arc::clone(&same.trust);
         }
         let trust = Arc::new(ClientTrust::new(&self.spec(Arc::clone(&anchors))));

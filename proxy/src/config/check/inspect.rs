@@ -2,42 +2,61 @@
 
 use std::collections::BTreeSet;
 
-use serde_yaml::Value;
+use serde_yaml::{Mapping, Value};
 
 use super::super::{
     diagnostic::Severity,
-    keys::{self, Key, Kind, Status},
+    keys::{self, KeyTree, Kind, Status},
     places::join,
     section::Section,
 };
 use crate::did_you_mean::did_you_mean;
 
-/// Looks at every key of the document; `strict` makes unknown ones errors.
-pub(super) fn inspect(root: &Section<'_>, strict: bool) {
-    let mut inspection = Inspection { root, strict, without_effect: BTreeSet::new() };
-    for (name, value) in root.entries() {
-        inspection.key(name, value);
-    }
-    inspection.report_without_effect();
-}
+/// The two lists of routes.
+const ROUTES: [&str; 2] = ["policy", "routes"];
 
-struct Inspection<'s, 'a> {
+/// Looks at every key of the document.
+pub(super) struct Inspection<'s, 'a> {
     root: &'s Section<'a>,
     strict: bool,
     /// Keys of the table, so that a thousand routes with a description are one word.
     without_effect: BTreeSet<&'static str>,
 }
 
-impl Inspection<'_, '_> {
-    fn key(&mut self, key_path: &str, value: &Value) {
-        let Some(key) = keys::find(key_path) else {
-            return self.unknown(key_path);
+impl<'s, 'a> Inspection<'s, 'a> {
+    /// Looks at every key but those of routes; `strict` makes unknown ones errors.
+    pub(super) fn begin(root: &'s Section<'a>, strict: bool) -> Inspection<'s, 'a> {
+        let mut inspection = Inspection { root, strict, without_effect: BTreeSet::new() };
+        for (name, value) in root.entries().filter(|(name, _)| !ROUTES.contains(name)) {
+            inspection.key(KeyTree::root(), name, || name.to_owned(), value);
+        }
+        inspection
+    }
+
+    /// Looks at the keys of a route of the list at `key`.
+    pub(super) fn route(&mut self, key: &str, route: &Section<'_>) {
+        let Some(tree) = KeyTree::root().below(key) else { return };
+        for (name, value) in route.entries() {
+            self.key(tree, name, || route.path_of(name), value);
+        }
+    }
+
+    /// Reports what has been gathered.
+    pub(super) fn finish(self) {
+        self.report_without_effect();
+    }
+
+    /// `path` writes the key's path out, for a finding.
+    fn key(&mut self, around: &KeyTree, name: &str, path: impl Fn() -> String, value: &Value) {
+        let Some((tree, key)) = around.below(name).and_then(|tree| Some((tree, tree.key()?)))
+        else {
+            return self.unknown(&path());
         };
         match key.status {
-            Status::Supported => self.below(key, key_path, value),
+            Status::Supported => self.below(tree, path, value),
             Status::Removed => {
                 let message = "is no longer supported".to_owned();
-                self.report(Severity::Error, key_path, message, Some(key.about.to_owned()));
+                self.report(Severity::Error, &path(), message, Some(key.about.to_owned()));
             }
             _ if is_off(value) => {}
             Status::Ignored => {
@@ -45,35 +64,35 @@ impl Inspection<'_, '_> {
             }
             Status::IgnoredAloud => {
                 let message = format!("has no effect: {}", key.about);
-                self.report(Severity::Warning, key_path, message, None);
+                self.report(Severity::Warning, &path(), message, None);
             }
             Status::NotYet => {
                 let message = "is not supported yet, and ignoring it would change who may do what";
                 let hint = Some(key.about.to_owned());
-                self.report(Severity::Error, key_path, message.to_owned(), hint);
+                self.report(Severity::Error, &path(), message.to_owned(), hint);
             }
         }
     }
 
-    fn below(&mut self, key: &Key, key_path: &str, value: &Value) {
-        match (key.kind, value) {
-            (Kind::Section, Value::Mapping(mapping)) => {
-                for (name, value) in mapping {
-                    if let Some(name) = name.as_str() {
-                        self.key(&join(key_path, name), value);
-                    }
-                }
-            }
+    fn below(&mut self, tree: &KeyTree, path: impl Fn() -> String, value: &Value) {
+        match (tree.kind(), value) {
+            (Kind::Section, Value::Mapping(mapping)) => self.mapping(tree, &path, mapping),
             (Kind::Sections, Value::Sequence(items)) => {
                 for (index, item) in items.iter().enumerate() {
-                    for (name, value) in item.as_mapping().into_iter().flatten() {
-                        if let Some(name) = name.as_str() {
-                            self.key(&format!("{key_path}[{index}].{name}"), value);
-                        }
+                    if let Value::Mapping(mapping) = item {
+                        self.mapping(tree, &|| format!("{}[{index}]", path()), mapping);
                     }
                 }
             }
             _ => {}
+        }
+    }
+
+    fn mapping(&mut self, tree: &KeyTree, path: &dyn Fn() -> String, mapping: &Mapping) {
+        for (name, value) in mapping {
+            if let Some(name) = name.as_str() {
+                self.key(tree, name, || join(&path(), name), value);
+            }
         }
     }
 

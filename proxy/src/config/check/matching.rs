@@ -1,5 +1,7 @@
 //! Which requests a route serves: `from`, and `prefix`, `path` or `regex`.
 
+use std::sync::Arc;
+
 use regex::Regex;
 
 use super::{super::section::Section, inspect::any_on, rewrite, url};
@@ -95,7 +97,7 @@ fn anchored(route: &Section<'_>, pattern: &str) -> Option<Regex> {
     rewrite::regex(route, "regex", &format!("\\A(?:{pattern})\\z"))
 }
 
-fn literal(route: &Section<'_>, key: &str, text: &str) -> Option<Box<str>> {
+fn literal(route: &Section<'_>, key: &str, text: &str) -> Option<Arc<str>> {
     if text.starts_with('/') && !text.contains(['?', '#']) {
         return Some(text.into());
     }

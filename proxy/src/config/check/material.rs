@@ -56,13 +56,13 @@ impl Materials {
         (cert_key, key_key): (&str, &str),
     ) -> Option<Arc<Identity>> {
         let (cert_path, key_path) = pair(section, cert_key, key_key)?;
-        let cert = read(section, cert_key, &cert_path);
-        let key = read(section, key_key, &key_path);
-        let (cert, key) = (cert?, key?);
         let origin = format!("{cert_path} and {key_path}");
         if let Some(known) = self.identities.borrow().get(&origin) {
             return Some(Arc::clone(known));
         }
+        let cert = read(section, cert_key, &cert_path);
+        let key = read(section, key_key, &key_path);
+        let (cert, key) = (cert?, key?);
         let identity = self.parse_identity(section, cert_key, &cert, &key, origin.clone())?;
         self.identities.borrow_mut().insert(origin, Arc::clone(&identity));
         Some(identity)
@@ -93,19 +93,31 @@ impl Materials {
         inline_key: &str,
         file_key: &str,
     ) -> Option<Arc<TrustAnchors>> {
+        if let Some(known) = self.known_anchors(section, inline_key, file_key) {
+            return Some(known);
+        }
         match content(section, inline_key, file_key)? {
             Content::Inline(pem) => {
                 parse_anchors(section, inline_key, &pem, &section.path_of(inline_key))
             }
             Content::File(path, pem) => {
-                if let Some(known) = self.anchors.borrow().get(&path) {
-                    return Some(Arc::clone(known));
-                }
                 let anchors = parse_anchors(section, file_key, &pem, &path)?;
                 self.anchors.borrow_mut().insert(path, Arc::clone(&anchors));
                 Some(anchors)
             }
         }
+    }
+
+    /// Those of a file that another section has named.
+    fn known_anchors(
+        &self,
+        section: &Section<'_>,
+        inline_key: &str,
+        file_key: &str,
+    ) -> Option<Arc<TrustAnchors>> {
+        let path = section.value(file_key)?.as_str()?;
+        let only = !section.has(inline_key) && !section.is_blank(inline_key);
+        self.anchors.borrow().get(path).filter(|_| only).map(Arc::clone)
     }
 
     /// The CRLs that a base64 key or a file key gives, likewise.

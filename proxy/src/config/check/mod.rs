@@ -25,6 +25,7 @@ mod upstream;
 mod url;
 
 use client_auth::ClientCertificates;
+use inspect::Inspection;
 use material::Materials;
 use routes::OfAll;
 
@@ -33,7 +34,7 @@ use super::{env::Environment, model::Config, section::Section};
 /// Builds the model; it is valid only if no error was reported. The files are the caller's to add.
 pub(super) fn check(root: &Section<'_>, environment: &Environment) -> Config {
     let own = root.child_or_empty("portcullis");
-    inspect::inspect(root, own.flag("strict").unwrap_or(false));
+    let mut inspection = Inspection::begin(root, own.flag("strict").unwrap_or(false));
     let flags = portcullis::runtime_flags(root);
     let materials = Materials::default();
     let clients = ClientCertificates::new(root, &own, &materials);
@@ -41,7 +42,9 @@ pub(super) fn check(root: &Section<'_>, environment: &Environment) -> Config {
         any_port: flags.match_any_incoming_port,
         certificate_headers: certificate_headers::of_all(&own),
     };
-    let mut routes = routes::routes(root, environment, &materials, &clients, of_all);
+    let mut routes =
+        routes::routes(root, environment, &materials, &clients, of_all, &mut inspection);
+    inspection.finish();
     let client_auth = clients.finish(&mut routes);
     certificate_headers::check_ca(&own, of_all.certificate_headers, clients.has_any());
     let tls = certificates::server_tls(root, &materials, client_auth, clients.has_any());

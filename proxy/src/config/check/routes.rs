@@ -1,7 +1,9 @@
 //! Routes, from both lists.
 
 use std::{
-    collections::{HashMap, HashSet},
+    cell::RefCell,
+    collections::{HashMap, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,6 +16,7 @@ use super::{
     client_auth::ClientCertificates,
     headers,
     http::{NO_IDENTITY, limit, upstream_timeout},
+    inspect::Inspection,
     matching,
     material::Materials,
     rewrite,
@@ -21,6 +24,7 @@ use super::{
 };
 use crate::{
     http::{ActionSpec, CertificateHeaders, ProxySpec, RouteSpec},
+    policy::Policy,
     route::{HostMatch, Matcher, PathMatch, PortMatch},
 };
 
@@ -34,6 +38,7 @@ pub(super) fn routes(
     materials: &Materials,
     clients: &ClientCertificates<'_>,
     of_all: OfAll,
+    inspection: &mut Inspection<'_, '_>,
 ) -> Vec<Route> {
     let shared = Shared {
         trust: Trust::new(root, environment, materials),
@@ -41,11 +46,15 @@ pub(super) fn routes(
         clients,
         of_all,
         upstream_timeout: upstream_timeout(root),
+        policies: Policies::default(),
     };
     let mut seen = Seen::default();
     let mut routes = Vec::new();
-    for section in root.children("policy").iter().chain(&root.children("routes")) {
-        routes.extend(shared.route(section, &mut seen));
+    for key in ["policy", "routes"] {
+        root.each_child(key, |section| {
+            inspection.route(key, section);
+            routes.extend(shared.route(section, &mut seen));
+        });
     }
     if routes.is_empty() && !root.has("policy") && !root.has("routes") {
         root.warn("routes", "there is no route: every request is answered with 404");
@@ -69,13 +78,36 @@ struct Shared<'a> {
     clients: &'a ClientCertificates<'a>,
     of_all: OfAll,
     upstream_timeout: Option<Duration>,
+    policies: Policies,
+}
+
+/// The last few policies that differ: most routes have one of these, and share it.
+#[derive(Default)]
+struct Policies(RefCell<VecDeque<Arc<Policy>>>);
+
+impl Policies {
+    /// More are not compared with, so that each route costs the same.
+    const MOST: usize = 8;
+
+    fn share(&self, policy: Policy) -> Arc<Policy> {
+        let mut known = self.0.borrow_mut();
+        if let Some(same) = known.iter().find(|known| ***known == policy) {
+            return Arc::clone(same);
+        }
+        let policy = Arc::new(policy);
+        known.truncate(Self::MOST - 1);
+        known.push_front(Arc::clone(&policy));
+        policy
+    }
 }
 
 /// What may be there once only.
 #[derive(Default)]
 struct Seen {
-    matchers: HashMap<String, String>,
-    names: HashSet<String>,
+    /// With the path of the route's section.
+    matchers: HashMap<String, Box<str>>,
+    /// With the last number that was given to a route of the name.
+    names: HashMap<Box<str>, u32>,
 }
 
 impl Shared<'_> {
@@ -100,9 +132,9 @@ impl Shared<'_> {
             self.clients.will_be_judged(client_trust.as_ref()),
         );
         let http = RouteSpec {
-            policy,
+            policy: self.policies.share(policy),
             client_trust,
-            action: self.action(section, &name, certificate_headers)?,
+            action: self.action(section, certificate_headers)?,
             timeout: self.timeout(section, &upgrades),
             idle_timeout: idle_timeout(section, &upgrades),
             request_headers: headers::request(section),
@@ -117,7 +149,6 @@ impl Shared<'_> {
     fn action(
         &self,
         section: &Section<'_>,
-        name: &str,
         certificate_headers: CertificateHeaders,
     ) -> Option<ActionSpec> {
         let mut given = ["to", "redirect", "response"].into_iter().filter(|key| section.has(key));
@@ -131,7 +162,7 @@ impl Shared<'_> {
             return None;
         }
         match action {
-            "to" => self.proxy(section, name, certificate_headers),
+            "to" => self.proxy(section, certificate_headers),
             "redirect" => {
                 Some(ActionSpec::Redirect(rewrite::redirect(&section.child("redirect")?)))
             }
@@ -142,10 +173,9 @@ impl Shared<'_> {
     fn proxy(
         &self,
         section: &Section<'_>,
-        name: &str,
         client_certificate: CertificateHeaders,
     ) -> Option<ActionSpec> {
-        let target = upstream::target(section, name, &self.trust, self.materials);
+        let target = upstream::target(section, &self.trust, self.materials);
         let path = rewrite::path(section, target.as_ref().map_or("", |target| &target.path));
         let host = rewrite::host(section);
         let cluster = target?.cluster;
@@ -218,24 +248,28 @@ impl Seen {
         let identity = format!("{:?} {}", matcher.port, describe(matcher));
         match self.matchers.get(&identity) {
             Some(first) => {
+                let first = section.context().place(first);
                 let message = format!("is never reached: {first} serves the same requests");
                 let hint = "several upstreams of one route are a list in `to`";
                 section.warn_with_hint("from", message, hint);
             }
             None => {
-                self.matchers.insert(identity, section.context().place(section.path()));
+                self.matchers.insert(identity, section.path().into());
             }
         }
     }
 
     /// Routes of the same name are numbered, so that each has its own.
     fn name(&mut self, wanted: String) -> String {
-        if self.names.insert(wanted.clone()) {
+        let Some(last) = self.names.get(&*wanted).copied() else {
+            self.names.insert(wanted.as_str().into(), 1);
             return wanted;
-        }
-        for number in 2_u32.. {
+        };
+        for number in last.saturating_add(1).. {
             let numbered = format!("{wanted}#{number}");
-            if self.names.insert(numbered.clone()) {
+            if !self.names.contains_key(&*numbered) {
+                self.names.insert(numbered.as_str().into(), 1);
+                self.names.insert(wanted.into(), number);
                 return numbered;
             }
         }

@@ -1,6 +1,6 @@
 //! `portcullis.steering`.
 
-use std::{collections::HashSet, num::NonZeroUsize};
+use std::{cell::OnceCell, collections::HashSet, num::NonZeroUsize};
 
 use portcullis_abi::{HostName, MAX_WORKERS};
 use serde_yaml::Value;
@@ -38,7 +38,7 @@ pub(super) fn steering(
     SteeringSpec {
         mode: section.choice("mode", &modes).unwrap_or_default(),
         hosts: hosts(routes),
-        pins: Pins { section: &section, routes, workers }.read(),
+        pins: Pins { section: &section, routes, hosts: OnceCell::new(), workers }.read(),
         refuse_unknown,
         max_load_percent: ranged(&section, "max_load_percent", 101..=1000).unwrap_or(120),
     }
@@ -72,10 +72,12 @@ fn warn_of_open_wildcard(section: &Section<'_>, routes: &[Route]) {
 struct Pins<'a> {
     section: &'a Section<'a>,
     routes: &'a [Route],
+    /// The hosts that routes name exactly, once a pin is looked at.
+    hosts: OnceCell<HashSet<&'a str>>,
     workers: Option<NonZeroUsize>,
 }
 
-impl Pins<'_> {
+impl<'a> Pins<'a> {
     fn read(&self) -> Vec<Pin> {
         match self.section.value("pin") {
             None => Vec::new(),
@@ -127,9 +129,18 @@ impl Pins<'_> {
                 "is not a name that clients can ask for",
                 "write a host such as app.example.com or *.example.com",
             )),
-            None if served(&|route| matches_host(route, host)) => Ok(()),
+            None if self.hosts().contains(host) => Ok(()),
+            None if served(&|route| matches_pattern(route, host)) => Ok(()),
             None => Err(unserved),
         }
+    }
+
+    fn hosts(&self) -> &HashSet<&'a str> {
+        let exact = |route: &'a Route| match &route.matcher.host {
+            HostMatch::Exact(host) => Some(&**host),
+            HostMatch::Wildcard(_) => None,
+        };
+        self.hosts.get_or_init(|| self.routes.iter().filter_map(exact).collect())
     }
 
     fn worker(&self, key: &str, value: &Value) -> Option<u32> {
@@ -151,9 +162,9 @@ impl Pins<'_> {
     }
 }
 
-fn matches_host(route: &HostMatch, host: &str) -> bool {
+fn matches_pattern(route: &HostMatch, host: &str) -> bool {
     match route {
-        HostMatch::Exact(exact) => **exact == *host,
+        HostMatch::Exact(_) => false,
         HostMatch::Wildcard(wildcard) => wildcard.regex.is_match(host),
     }
 }

@@ -1,7 +1,9 @@
 //! Where a route forwards to, and as whom.
 
 use std::{
-    cell::OnceCell,
+    cell::{OnceCell, RefCell},
+    collections::HashMap,
+    hash::Hash,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
@@ -30,14 +32,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A route's cluster, and the path of its first URL, which acts as a prefix.
 pub(super) struct Target {
-    pub(super) cluster: ClusterSpec,
+    pub(super) cluster: Arc<ClusterSpec>,
     pub(super) path: String,
 }
 
 /// Reads `to` and all that belongs to it; `None` if there is no endpoint that makes sense.
 pub(super) fn target(
     route: &Section<'_>,
-    name: &str,
     trust: &Trust<'_>,
     materials: &Materials,
 ) -> Option<Target> {
@@ -46,17 +47,19 @@ pub(super) fn target(
     let tls = tls(route, &destinations, trust, materials);
     let path = common_path(route, &destinations);
     let weights = weights(route, &destinations);
-    let endpoints: Vec<EndpointSpec> = destinations
+    let endpoints: Vec<_> = destinations
         .iter()
         .zip(weights)
-        .map(|(destination, weight)| endpoint(route, destination, weight, tls.as_ref()))
+        .map(|(destination, weight)| {
+            let tls = tls.as_ref().filter(|_| destination.is_tls());
+            let tls = tls.and_then(|tls| tls.towards(route, destination));
+            trust.interned.endpoint(endpoint(destination, weight, trust.interned.tls(tls)))
+        })
         .collect();
     if endpoints.is_empty() {
         return None;
     }
-    let cluster =
-        ClusterSpec { name: name.into(), endpoints, balance, connect_timeout: CONNECT_TIMEOUT };
-    Some(Target { cluster, path })
+    Some(Target { cluster: trust.interned.cluster(endpoints, balance), path })
 }
 
 /// One item of `to`.
@@ -224,15 +227,10 @@ fn balance(route: &Section<'_>) -> BalancePolicy {
 }
 
 fn endpoint(
-    route: &Section<'_>,
     destination: &Destination,
     weight: u32,
-    tls: Option<&RouteTls>,
+    tls: Option<Arc<UpstreamTlsSpec>>,
 ) -> EndpointSpec {
-    let tls = tls
-        .filter(|_| destination.is_tls())
-        .and_then(|tls| tls.towards(route, destination))
-        .map(Arc::new);
     let protocol = match destination.url.scheme.as_str() {
         "h2c" => Protocol::Http2PriorKnowledge,
         _ => Protocol::Auto,
@@ -299,7 +297,7 @@ fn tls(
     let anchors = match custom {
         Some(custom) => custom,
         // Should anything verify by these after all, all is refused.
-        None if skip_verify => Arc::new(TrustAnchors::union(&[])),
+        None if skip_verify => Arc::clone(&trust.nobody),
         // What is wrong with it has been said; the system's roots must not stand in for it.
         None if custom_given => return None,
         None => trust.default_anchors(route)?,
@@ -370,11 +368,62 @@ fn verify_name(name: &str) -> &str {
     bare.strip_suffix('.').unwrap_or(bare)
 }
 
+/// Specifications that several routes have, each once: of 100,000 routes most have one of a few.
+#[derive(Default)]
+struct Interned {
+    tls: RefCell<HashMap<TlsKey, Arc<UpstreamTlsSpec>>>,
+    endpoints: RefCell<HashMap<EndpointKey, Arc<EndpointSpec>>>,
+    clusters: RefCell<HashMap<ClusterKey, Arc<ClusterSpec>>>,
+}
+
+/// The addresses are of what the specification holds and [`Materials`] has made once.
+type TlsKey = (Box<str>, Box<str>, bool, *const TrustAnchors, Option<*const Identity>);
+type EndpointKey = (Box<str>, EndpointAddress, u32, Option<*const UpstreamTlsSpec>, Protocol);
+type ClusterKey = (Vec<*const EndpointSpec>, BalancePolicy);
+
+impl Interned {
+    fn tls(&self, spec: Option<UpstreamTlsSpec>) -> Option<Arc<UpstreamTlsSpec>> {
+        let spec = spec?;
+        let identity = spec.identity.as_ref().map(Arc::as_ptr);
+        let anchors = Arc::as_ptr(&spec.anchors);
+        let key = (spec.sni.clone(), spec.verify_name.clone(), spec.skip_verify, anchors, identity);
+        Some(once(&self.tls, key, || spec))
+    }
+
+    fn endpoint(&self, spec: EndpointSpec) -> Arc<EndpointSpec> {
+        let tls = spec.tls.as_ref().map(Arc::as_ptr);
+        let address = spec.address.clone();
+        let key = (spec.authority.clone(), address, spec.weight, tls, spec.protocol);
+        once(&self.endpoints, key, || spec)
+    }
+
+    fn cluster(
+        &self,
+        endpoints: Vec<Arc<EndpointSpec>>,
+        balance: BalancePolicy,
+    ) -> Arc<ClusterSpec> {
+        let key = (endpoints.iter().map(Arc::as_ptr).collect(), balance);
+        let connect_timeout = CONNECT_TIMEOUT;
+        once(&self.clusters, key, || ClusterSpec { endpoints, balance, connect_timeout })
+    }
+}
+
+fn once<K: Eq + Hash, V>(
+    known: &RefCell<HashMap<K, Arc<V>>>,
+    key: K,
+    make: impl FnOnce() -> V,
+) -> Arc<V> {
+    Arc::clone(known.borrow_mut().entry(key).or_insert_with(|| Arc::new(make())))
+}
+
 /// Whom routes trust that name no CA of their own.
 pub(super) struct Trust<'a> {
     environment: &'a Environment,
     /// `certificate_authority`, beside the system's roots.
     extra: Option<Arc<TrustAnchors>>,
+    interned: Interned,
+    /// Trusted by routes that verify nothing.
+    nobody: Arc<TrustAnchors>,
     /// Read when the first route needs them; `None` when that failed, which is reported once.
     default: OnceCell<Option<Arc<TrustAnchors>>>,
 }
@@ -388,7 +437,14 @@ impl<'a> Trust<'a> {
     ) -> Trust<'a> {
         let keys = ("certificate_authority", "certificate_authority_file");
         let extra = materials.anchors(root, keys.0, keys.1);
-        Trust { environment, extra, default: OnceCell::new() }
+        let nobody = Arc::new(TrustAnchors::union(&[]));
+        Trust {
+            environment,
+            extra,
+            interned: Interned::default(),
+            nobody,
+            default: OnceCell::new(),
+        }
     }
 
     fn default_anchors(&self, route: &Section<'_>) -> Option<Arc<TrustAnchors>> {

@@ -94,20 +94,57 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key> {
     global::KEYS.iter().chain(route::KEYS).chain(own::KEYS)
 }
 
-/// The key at a path such as `routes[3].to`. The old list of routes, `policy`, has the same keys.
-pub(super) fn find(key_path: &str) -> Option<&'static Key> {
-    static BY_PATH: LazyLock<HashMap<&str, &Key>> =
-        LazyLock::new(|| all().map(|key| (key.path, key)).collect());
-    BY_PATH.get(generalise(key_path).as_str()).copied()
+/// The keys of a mapping, or of each mapping of a list, by name.
+#[derive(Debug, Default)]
+pub(super) struct KeyTree {
+    /// `None` for the document itself.
+    key: Option<&'static Key>,
+    below: HashMap<&'static str, KeyTree>,
 }
 
-/// The form of the value at a path; `Section` for the document itself and for elements of a list
-/// of mappings.
-pub(super) fn kind_at(key_path: &str) -> Option<Kind> {
-    if key_path.is_empty() || key_path.ends_with(']') {
-        return Some(Kind::Section);
+impl KeyTree {
+    /// All keys.
+    pub(super) fn root() -> &'static KeyTree {
+        static ROOT: LazyLock<KeyTree> = LazyLock::new(|| {
+            let mut root = KeyTree::default();
+            for key in all() {
+                root.insert(key.path, key);
+                // The old list of routes has the same keys.
+                if let Some(rest) = key.path.strip_prefix("routes[].") {
+                    root.below.entry("policy").or_default().insert(rest, key);
+                }
+            }
+            root
+        });
+        &ROOT
     }
-    find(key_path).map(|key| key.kind)
+
+    fn insert(&mut self, path: &'static str, key: &'static Key) {
+        let (name, rest) = path.split_once('.').unwrap_or((path, ""));
+        let below = self.below.entry(name.trim_end_matches("[]")).or_default();
+        if rest.is_empty() { below.key = Some(key) } else { below.insert(rest, key) }
+    }
+
+    /// The key of this name in the mapping.
+    pub(super) fn below(&self, name: &str) -> Option<&KeyTree> {
+        self.below.get(name).filter(|tree| tree.key.is_some())
+    }
+
+    /// What is said of the key; `None` for the document itself.
+    pub(super) fn key(&self) -> Option<&'static Key> {
+        self.key
+    }
+
+    /// The form of the value.
+    pub(super) fn kind(&self) -> Kind {
+        self.key.map_or(Kind::Section, |key| key.kind)
+    }
+}
+
+/// The keys at and below a path without indices, such as `routes`.
+pub(super) fn tree_at(key_path: &str) -> Option<&'static KeyTree> {
+    let names = key_path.split('.').filter(|name| !name.is_empty());
+    names.into_iter().try_fold(KeyTree::root(), |tree, name| tree.below(name))
 }
 
 /// The names of the keys directly below a path.
@@ -166,6 +203,15 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+
+    /// The key at a path such as `routes[3].to`.
+    fn find(key_path: &str) -> Option<&'static Key> {
+        let general = generalise(key_path);
+        general
+            .split('.')
+            .try_fold(KeyTree::root(), |tree, name| tree.below(name.trim_end_matches("[]")))?
+            .key()
+    }
 
     #[test]
     fn a_path_with_indices_finds_its_key() {

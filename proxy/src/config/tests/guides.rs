@@ -19,7 +19,7 @@ cookie_secret: 'WwMtDXWaRDMBQCylle8OJ+w4kLIDIGd8W3cB4/zFFtg='
 
 fn only_endpoint(config: &Config) -> EndpointSpec {
     let ActionSpec::Proxy(proxy) = &config.routes[0].http.action else { panic!("no proxy") };
-    proxy.cluster.endpoints[0].clone()
+    (*proxy.cluster.endpoints[0]).clone()
 }
 
 fn upstream_guide(name_key: &str) -> String {

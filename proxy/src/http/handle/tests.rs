@@ -70,7 +70,7 @@ impl hyper::rt::Write for Wire {
 
 fn worker(settings: RequestSettings, routes: Vec<(PathMatch, RouteSpec)>) -> Rc<RequestHandler> {
     let metrics = || Arc::new(RouteMetrics::new(1));
-    let routes = routes
+    let routes: Vec<_> = routes
         .into_iter()
         .map(|(path, spec)| Route {
             spec,

@@ -6,9 +6,10 @@ use std::{
 
 use crate::observe::{
     CertificateFacts, CertificateUsage, ConfigFacts, CrlFacts, HandshakeResult, KernelCounts,
-    Metrics, RouteFacts, SegmentOutcome, SteeringOutcome, SteeringSource, SteeringView, TlsVersion,
+    Metrics, SegmentOutcome, SteeringOutcome, SteeringSource, SteeringView, TlsVersion,
     UpstreamFailure, WorkerLoad,
     names::{self, MetricKind},
+    registry::testing::Listed,
 };
 
 /// One line of values: name, labels in order, value.
@@ -131,7 +132,7 @@ fn used() -> Metrics {
         1,
         ConfigFacts {
             file: "config.yaml".into(),
-            routes: vec![RouteFacts { name: "a".into(), from: "https://a.example".into() }],
+            routes: Some(Arc::new(Listed::of(&["a"], &["up:1"]))),
             certificates: vec![certificate(2_000), certificate(1_000), certificate(3_000)],
             crls: vec![CrlFacts {
                 issuer: "CN=\"CA\"".into(),
@@ -139,7 +140,6 @@ fn used() -> Metrics {
                 next_update_s: Some(5_000),
                 revoked: 6,
             }],
-            endpoints: BTreeSet::from(["up:1".into()]),
         },
     );
     let route = metrics.routes().get("a");

@@ -1,4 +1,4 @@
-//! Names of upstreams and what they resolve to.
+//! DnsNames of upstreams and what they resolve to.
 //!
 //! The control thread resolves; workers read the last result of each name without a lock. A name
 //! lives as long as an endpoint holds it.
@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-pub use name::{Name, Resolution};
+pub use name::{DnsName, Resolution};
 pub use resolver::Resolver;
 use tokio::sync::Notify;
 
@@ -20,7 +20,7 @@ use super::DnsSpec;
 
 /// All names that endpoints hold. Made once, kept across reloads.
 #[derive(Debug)]
-pub struct Names {
+pub struct DnsNames {
     state: Mutex<State>,
     /// A name was added that the resolver does not know yet.
     added: Notify,
@@ -31,15 +31,36 @@ pub struct Names {
 #[derive(Debug)]
 struct State {
     spec: DnsSpec,
-    names: HashMap<Box<str>, Weak<Name>>,
-    unresolved: Vec<Weak<Name>>,
+    names: HashMap<Box<str>, Weak<DnsName>>,
+    /// How many names there may be before those that nobody holds are looked for.
+    most: usize,
+    unresolved: Vec<Weak<DnsName>>,
 }
 
-impl Names {
+/// As many names are never too many.
+const FEW: usize = 64;
+
+impl State {
+    /// Forgets the names that nobody holds, once there are twice as many names as after the last
+    /// time: all names are not walked for each new one.
+    fn forget_unheld(&mut self) {
+        if self.names.len() >= self.most {
+            self.names.retain(|_, name| name.strong_count() > 0);
+            self.most = FEW.max(2 * self.names.len());
+        }
+    }
+}
+
+impl DnsNames {
     /// No names yet.
-    pub fn new(spec: DnsSpec) -> Names {
-        Names {
-            state: Mutex::new(State { spec, names: HashMap::new(), unresolved: Vec::new() }),
+    pub fn new(spec: DnsSpec) -> DnsNames {
+        DnsNames {
+            state: Mutex::new(State {
+                spec,
+                names: HashMap::new(),
+                most: FEW,
+                unresolved: Vec::new(),
+            }),
             added: Notify::new(),
             reconfigured: Notify::new(),
         }
@@ -47,14 +68,14 @@ impl Names {
 
     /// The name, which is made and handed to the resolver where nobody holds it yet. Not for IP
     /// addresses, and called by the control thread alone.
-    pub fn name(&self, host: &str) -> Arc<Name> {
+    pub fn name(&self, host: &str) -> Arc<DnsName> {
         let host = host.to_ascii_lowercase();
         let mut state = self.lock();
         if let Some(name) = state.names.get(host.as_str()).and_then(Weak::upgrade) {
             return name;
         }
-        let name = Arc::new(Name::new(&host));
-        state.names.retain(|_, name| name.strong_count() > 0);
+        let name = Arc::new(DnsName::new(&host));
+        state.forget_unheld();
         state.names.insert(host.into(), Arc::downgrade(&name));
         state.unresolved.push(Arc::downgrade(&name));
         drop(state);
@@ -75,7 +96,7 @@ impl Names {
         self.lock().spec
     }
 
-    fn take_unresolved(&self) -> Vec<Weak<Name>> {
+    fn take_unresolved(&self) -> Vec<Weak<DnsName>> {
         std::mem::take(&mut self.lock().unresolved)
     }
 
@@ -90,8 +111,8 @@ mod tests {
     use super::*;
     use crate::upstream::DnsFamily;
 
-    fn names() -> Names {
-        Names::new(DnsSpec { family: DnsFamily::V4Preferred })
+    fn names() -> DnsNames {
+        DnsNames::new(DnsSpec { family: DnsFamily::V4Preferred })
     }
 
     #[test]
@@ -108,8 +129,29 @@ mod tests {
         let names = names();
         drop(names.name("old.example"));
         let _held = names.name("new.example");
-        assert_eq!(names.lock().names.len(), 1);
         assert!(names.take_unresolved().first().is_some_and(|old| old.upgrade().is_none()));
+        for other in 0..10 * FEW {
+            drop(names.name(&format!("{other}.example")));
+            assert!(names.lock().names.len() <= FEW);
+        }
+    }
+
+    #[test]
+    fn names_that_are_held_are_not_walked_for_each_new_one() {
+        let names = names();
+        let mut walks = 0;
+        let mut most = FEW;
+        let held: Vec<_> = (0..100 * FEW)
+            .map(|number| {
+                let name = names.name(&format!("{number}.example"));
+                let now = names.lock().most;
+                walks += usize::from(now != most);
+                most = now;
+                name
+            })
+            .collect();
+        assert_eq!(names.lock().names.len(), held.len());
+        assert!(walks <= 7, "one walk for each doubling, not {walks}");
     }
 
     #[test]

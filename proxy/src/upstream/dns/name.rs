@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 /// A name to resolve.
 #[derive(Debug)]
-pub struct Name {
+pub struct DnsName {
     host: Box<str>,
     resolution: ArcSwap<Resolution>,
     published: Notify,
@@ -24,10 +24,10 @@ pub enum Resolution {
     Failed(String),
 }
 
-impl Name {
-    pub(super) fn new(host: &str) -> Name {
+impl DnsName {
+    pub(super) fn new(host: &str) -> DnsName {
         let resolution = ArcSwap::from_pointee(Resolution::Pending);
-        Name { host: host.into(), resolution, published: Notify::new() }
+        DnsName { host: host.into(), resolution, published: Notify::new() }
     }
 
     /// As configured, lower case.
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn whoever_waits_gets_the_first_answer() {
-        let name = Name::new("app");
+        let name = DnsName::new("app");
         let mut waiting = pin!(name.resolved());
         let mut cx = Context::from_waker(Waker::noop());
         assert!(waiting.as_mut().poll(&mut cx).is_pending());
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_first_failure_is_an_answer_as_well() {
-        let name = Name::new("app");
+        let name = DnsName::new("app");
         name.publish(Err("no such name".to_owned()));
         let mut cx = Context::from_waker(Waker::noop());
         let failed = Resolution::Failed("no such name".to_owned());
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn known_addresses_survive_a_failure() {
-        let name = Name::new("app");
+        let name = DnsName::new("app");
         name.publish(Ok(vec![ADDRESS]));
         name.publish(Err("timeout".to_owned()));
         name.publish(Ok(Vec::new()));
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn addresses_displace_a_failure() {
-        let name = Name::new("app");
+        let name = DnsName::new("app");
         name.publish(Ok(Vec::new()));
         assert!(matches!(**name.current(), Resolution::Failed(_)));
         name.publish(Ok(vec![ADDRESS]));

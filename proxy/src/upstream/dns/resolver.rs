@@ -17,19 +17,19 @@ use hickory_resolver::{
 use tokio::task::JoinSet;
 
 use super::{
-    Name, Names,
+    DnsName, DnsNames,
     schedule::{after_answer, after_failures, interleave},
 };
 use crate::{rt, upstream::DnsFamily};
 
-/// Resolves every name of [`Names`] again and again, each by its time to live.
+/// Resolves every name of [`DnsNames`] again and again, each by its time to live.
 #[derive(Debug)]
 pub struct Resolver {}
 
 impl Resolver {
     /// Runs for ever. Needs a tokio runtime with I/O and time; everything is given up when the
     /// future is dropped.
-    pub async fn run(names: Arc<Names>) {
+    pub async fn run(names: Arc<DnsNames>) {
         run_with(names, System).await;
     }
 }
@@ -42,7 +42,7 @@ trait Answers: Clone + Send + Sync + 'static {
 /// Addresses and their time to live, or why there are none.
 type Answer = Result<(Vec<IpAddr>, Duration), String>;
 
-async fn run_with(names: Arc<Names>, answers: impl Answers) {
+async fn run_with(names: Arc<DnsNames>, answers: impl Answers) {
     let mut tasks = JoinSet::new();
     loop {
         for name in names.take_unresolved() {
@@ -54,7 +54,7 @@ async fn run_with(names: Arc<Names>, answers: impl Answers) {
 }
 
 /// Ends when nobody holds the name any more.
-async fn keep_resolved(names: Arc<Names>, name: Weak<Name>, answers: impl Answers) {
+async fn keep_resolved(names: Arc<DnsNames>, name: Weak<DnsName>, answers: impl Answers) {
     let mut failures = 0;
     while let Some(held) = name.upgrade() {
         let reconfigured = names.reconfigured.notified();
@@ -102,7 +102,7 @@ fn system_resolver(family: DnsFamily) -> Result<TokioResolver, NetError> {
     options.ip_strategy = strategy(family);
     options.use_hosts_file = ResolveHosts::Always;
     options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
-    options.cache_size = 0; // `Names` is the cache
+    options.cache_size = 0; // `DnsNames` is the cache
     builder.build()
 }
 
@@ -144,10 +144,10 @@ mod tests {
     const LONG: Duration = Duration::from_secs(3600);
 
     /// Runs `test` beside the resolver.
-    fn beside_resolver<F: Future<Output = ()>>(test: impl FnOnce(Arc<Names>, Fake) -> F) {
+    fn beside_resolver<F: Future<Output = ()>>(test: impl FnOnce(Arc<DnsNames>, Fake) -> F) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
-            let names = Arc::new(Names::new(DnsSpec { family: DnsFamily::V4Preferred }));
+            let names = Arc::new(DnsNames::new(DnsSpec { family: DnsFamily::V4Preferred }));
             let answers = Fake::default();
             let resolver = tokio::spawn(run_with(names.clone(), answers.clone()));
             test(names, answers).await;
