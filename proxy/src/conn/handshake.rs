@@ -13,7 +13,7 @@ use super::{
 use crate::{
     http::PLAIN_HTTP_ON_TLS_PORT,
     observe::{CertificateSummary, ConnectionRecord, HandshakeResult, TlsVersion},
-    rt::{self, Buffer},
+    rt::{self, Buffer, CloseMode},
     tls::{ConnectionContext, FailedHandshake, HandshakeError, ServerTls, TlsStream},
 };
 
@@ -49,8 +49,8 @@ pub(super) async fn accept(
         Ok(Err(failure)) => {
             record(connection, &failure);
             match failure.stream {
-                Some(stream) if failure.alert.is_some() => stream.close_after_peer().await,
-                Some(stream) => stream.close().await,
+                Some(stream) if failure.alert.is_some() => stream.close(CloseMode::AfterPeer).await,
+                Some(stream) => stream.close(CloseMode::Orderly).await,
                 None => {}
             }
             Outcome::Failed

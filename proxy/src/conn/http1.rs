@@ -20,7 +20,7 @@ use super::{
     splice::Side,
     upgrade,
 };
-use crate::{http, observe::ClosedReason, tls::Transport};
+use crate::{http, observe::ClosedReason, rt::CloseMode, tls::Transport};
 
 /// hyper refuses a smaller buffer.
 const SMALLEST_BUFFER_BYTES: usize = 8192;
@@ -212,14 +212,14 @@ async fn part(mut transport: Transport, end: &End, flushed: bool) {
         End::Unsent => true,
     };
     if cut_off {
-        return transport.into_stream().abort();
+        return close(transport, CloseMode::Reset).await;
     }
     if let End::Expired(Phase::Head) = end {
         // Nothing is on its way, so this takes no waiting.
         let reply = http::REQUEST_TIMEOUT;
         let _ = poll_fn(|cx| Pin::new(&mut transport).poll_write(cx, reply)).await;
     }
-    close(transport).await;
+    close(transport, CloseMode::Orderly).await;
 }
 
 fn reason_of(error: &hyper::Error) -> ClosedReason {

@@ -19,7 +19,12 @@ use super::{
     leave::Leave,
     link::Link,
 };
-use crate::{http, observe::ClosedReason, rt::LocalExecutor, tls::Transport};
+use crate::{
+    http,
+    observe::ClosedReason,
+    rt::{CloseMode, LocalExecutor},
+    tls::Transport,
+};
 
 /// What may wait for the client's window on one stream.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
@@ -85,7 +90,7 @@ pub(super) async fn serve(
     drop(served);
     let unfinished = link.unfinished();
     if let Some(transport) = link.take() {
-        Box::pin(close(transport)).await;
+        Box::pin(close(transport, CloseMode::Orderly)).await;
     }
     match end {
         End::Finished(Err(error)) => failed(connection, &facts, &error),

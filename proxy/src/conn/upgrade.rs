@@ -11,7 +11,11 @@ use super::{
     registry::Entry,
     splice::{Joint, Side},
 };
-use crate::{http::PendingUpgrade, observe::ClosedReason, rt};
+use crate::{
+    http::PendingUpgrade,
+    observe::ClosedReason,
+    rt::{self, CloseMode},
+};
 
 /// How long a connection may go on once it is to be drained: it has no end of its own to wait for.
 const DRAIN_GRACE: Duration = Duration::from_secs(5);
@@ -53,8 +57,14 @@ pub(super) async fn join(entry: &Entry, client: Side, upgrade: PendingUpgrade) -
     }
     drop(record);
     let (client, upstream) = joint.into_transports();
-    rt::spawn(close(upstream));
-    close(client).await;
+    // Nothing but the connection's end says where a tunnel's bytes end: one that was cut off must
+    // not look whole.
+    let mode = match ended {
+        Ended::ByItself(true) => CloseMode::Orderly,
+        _ => CloseMode::Reset,
+    };
+    rt::spawn(close(upstream, mode));
+    close(client, mode).await;
     match ended {
         Ended::ByItself(true) => ClosedReason::Done,
         Ended::ByItself(false) => ClosedReason::Io,
