@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     io,
-    sync::{Arc, atomic::AtomicUsize},
+    sync::Arc,
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -12,7 +12,7 @@ use anyhow::{Context as _, anyhow, bail};
 use tokio::sync::{mpsc::UnboundedSender, watch};
 
 use crate::{
-    conn,
+    conn::{self, OpenConnections},
     listener::Listener,
     observe::{Log, Metrics},
     steering::{Mailboxes, Steering},
@@ -37,7 +37,7 @@ pub(super) struct Common {
 /// The workers.
 pub(super) struct Workers {
     common: Common,
-    open_connections: Arc<AtomicUsize>,
+    open_connections: OpenConnections,
     mailboxes: Mailboxes<conn::Accepted>,
     seats: Vec<Seat>,
     restarts: Restarts,
@@ -62,7 +62,7 @@ impl Workers {
             |(core, listeners): (&Option<usize>, _)| Seat { core: *core, listeners, thread: None };
         let mut workers = Workers {
             common,
-            open_connections: Arc::default(),
+            open_connections: OpenConnections::new(cores.len()),
             mailboxes: Mailboxes::new(cores.len()),
             seats: cores.iter().zip(listeners).map(seat).collect(),
             restarts: Restarts::default(),
@@ -102,7 +102,7 @@ impl Workers {
             phase: common.phase.clone(),
             metrics: common.metrics.worker(id).context("a worker without cells")?,
             log: common.log.clone(),
-            open_connections: Arc::clone(open_connections),
+            open_connections: open_connections.clone(),
             steering: Arc::clone(&common.steering),
             mailboxes: mailboxes.clone(),
         };

@@ -36,7 +36,8 @@ use crate::{
 };
 
 pub use hello::Received;
-pub use permit::Permit;
+use permit::Permit;
+pub use permit::{Admission, OpenConnections, WorkerConnections};
 pub use registry::{Entry, Registry};
 pub use spec::Settings;
 
@@ -65,6 +66,8 @@ pub struct Context {
     pub registry: Registry,
     /// Which of them go to another worker.
     pub desk: Rc<Desk>,
+    /// How many are open.
+    pub open: WorkerConnections,
 }
 
 impl Context {
@@ -74,9 +77,10 @@ impl Context {
         http: Rc<http::Context>,
         observer: Rc<WorkerObserver>,
         desk: Rc<Desk>,
+        open: WorkerConnections,
     ) -> Self {
         let front = RefCell::new(front);
-        Context { front, http, observer, registry: Registry::default(), desk }
+        Context { front, http, observer, registry: Registry::default(), desk, open }
     }
 
     /// The front for new connections.
@@ -119,8 +123,8 @@ pub struct Accepted {
     pub service: Service,
     /// When it was accepted.
     pub since: Instant,
-    /// For as long as it is open.
-    pub permit: Permit,
+    /// It is counted as open.
+    pub admission: Admission,
     /// What another worker, which handed it over, has read of it.
     pub hello: Option<Box<Received>>,
 }
@@ -131,11 +135,11 @@ pub struct Accepted {
 /// Not an `async fn`, which would keep room for what it is given twice, as captured and as taken
 /// apart, for as long as the connection idles.
 pub fn serve(context: Rc<Context>, accepted: Accepted, entry: Entry) -> impl Future<Output = ()> {
-    let Accepted { socket, peer, local, service, since, permit, hello } = accepted;
+    let Accepted { socket, peer, local, service, since, admission, hello } = accepted;
     let open = Open::new(&context);
     context.publish_load();
     let front = context.front();
-    let permit = Cell::new(Some(permit));
+    let permit = Cell::new(Some(context.open.take_over(admission)));
     let connection = Connection { context, front, peer, local, since, permit, entry, _open: open };
     async move {
         let reason = serve_accepted(&connection, service, socket, hello).await;

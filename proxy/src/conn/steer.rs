@@ -45,13 +45,13 @@ fn hand_to(
         local: connection.local,
         service: Service::Routes,
         since: connection.since,
-        permit: held,
+        admission: held.hand_over(),
         hello: Some(Box::new(received)),
     };
     match connection.context.desk.hand_to(worker, accepted) {
         Ok(()) => Steered::HandedOver,
-        Err(Accepted { socket, permit: held, hello, .. }) => {
-            connection.permit.set(Some(held));
+        Err(Accepted { socket, admission, hello, .. }) => {
+            connection.permit.set(Some(connection.context.open.take_over(admission)));
             Steered::Here(rt::Stream::new(socket), *hello.unwrap_or_default())
         }
     }

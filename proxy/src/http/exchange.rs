@@ -1,6 +1,6 @@
 //! A request from its head to its record.
 
-use std::{borrow::Cow, net::IpAddr, rc::Rc, sync::Arc, time::Instant};
+use std::{borrow::Cow, net::IpAddr, rc::Rc, time::Instant};
 
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode, Version, request::Parts, uri::PathAndQuery,
@@ -44,7 +44,8 @@ pub(super) struct Exchange {
     captured: CapturedHeaders,
     route: Option<usize>,
     decision: Option<Decision>,
-    endpoint: Option<Arc<Endpoint>>,
+    /// Its index in the route's cluster.
+    endpoint: Option<usize>,
     upload: Option<Rc<Upload>>,
     status: u16,
     details: Cow<'static, str>,
@@ -122,7 +123,7 @@ impl Exchange {
     }
 
     /// Its upstream is known, and its body where it has one.
-    pub(super) fn forwarded(&mut self, endpoint: Arc<Endpoint>, upload: Option<Rc<Upload>>) {
+    pub(super) fn forwarded(&mut self, endpoint: usize, upload: Option<Rc<Upload>>) {
         self.endpoint = Some(endpoint);
         self.timeouts.uploading(upload.clone());
         self.upload = upload;
@@ -176,6 +177,11 @@ impl Exchange {
         self.site.routes.get(self.route?)
     }
 
+    fn endpoint(&self) -> Option<&Endpoint> {
+        let cluster = self.site_route()?.cluster.as_ref()?;
+        Some(cluster.endpoint(self.endpoint?))
+    }
+
     fn metrics(&self) -> &RouteMetrics {
         self.site_route().map_or(&self.site.unrouted, |route| &route.metrics)
     }
@@ -192,8 +198,7 @@ impl Exchange {
         };
         let route = self.site_route().map_or("", |route| &route.spec.name);
         let upstream_address = self
-            .endpoint
-            .as_ref()
+            .endpoint()
             .map_or_else(String::new, |endpoint| address_text(&endpoint.spec.address));
         let certificate = self.conn.client_certificate.as_ref();
         let decision = self.decision.filter(is_worth_a_word);

@@ -109,7 +109,8 @@ async fn serve(
 
     // Connect.
     let cluster = route.cluster.as_ref().ok_or(Failure::Misconfigured("route_without_cluster"))?;
-    let endpoint = exchange.worker.upstreams.pick(cluster, client_hash(exchange.client));
+    let chosen = exchange.worker.upstreams.pick(cluster, client_hash(exchange.client));
+    let endpoint = cluster.endpoint(chosen);
     let head = {
         // In a block of its own, or it would weigh on the request for as long as that lasts.
         let forward = Forward {
@@ -126,7 +127,7 @@ async fn serve(
         forward.head(parts, &upgrade)?
     };
     let (body, upload) = request_body(body, &site, route);
-    exchange.forwarded(endpoint.clone(), upload);
+    exchange.forwarded(chosen, upload);
     let options = SendOptions { upgrade: matches!(upgrade, Upgrade::Allowed(_)) };
     let worker = exchange.worker.clone();
     let sending =

@@ -70,6 +70,7 @@ impl InboxLoop {
 
 fn take(context: &Rc<conn::Context>, accepted: Accepted) {
     if limits::is_full(context) {
+        drop(context.open.take_over(accepted.admission));
         limits::refuse(context, accepted.peer, RefusedReason::WorkerLimit);
         return;
     }

@@ -1,26 +1,16 @@
-//! How many connections there may be.
+//! The limits on open connections.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-};
+use std::net::SocketAddr;
 
 use crate::{
-    conn::{self, Permit},
+    conn::{self, Admission},
     observe::{ConnectionRecord, RefusedReason},
 };
 
-/// Counts a new connection in, or refuses it.
-pub(super) fn permit(
-    context: &conn::Context,
-    open: &Arc<AtomicUsize>,
-    peer: SocketAddr,
-) -> Option<Permit> {
-    // First, since a worker's limit is the same where it is not configured.
-    if open.load(Relaxed) >= context.front().settings.max_connections {
+/// Admits a new connection, or refuses it.
+pub(super) fn admit(context: &conn::Context, peer: SocketAddr) -> Option<Admission> {
+    // First, since a worker's limit is the same if it is not configured.
+    if context.open.count_all() >= context.front().settings.max_connections {
         refuse(context, peer, RefusedReason::GlobalLimit);
         return None;
     }
@@ -28,10 +18,10 @@ pub(super) fn permit(
         refuse(context, peer, RefusedReason::WorkerLimit);
         return None;
     }
-    Some(Permit::new(open))
+    Some(context.open.admit())
 }
 
-/// Whether this worker has as many connections as it may have.
+/// Whether this worker has reached its limit.
 pub(super) fn is_full(context: &conn::Context) -> bool {
     context.registry.len() >= context.front().settings.max_connections_per_worker
 }

@@ -7,7 +7,7 @@ mod limits;
 use std::{
     io,
     rc::Rc,
-    sync::{Arc, atomic::AtomicUsize},
+    sync::Arc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -18,7 +18,8 @@ use tokio::sync::{
 };
 
 use crate::{
-    conn, http,
+    conn::{self, OpenConnections, WorkerConnections},
+    http,
     listener::Listener,
     observe::{Log, WorkerMetrics, WorkerObserver},
     rt,
@@ -78,7 +79,7 @@ pub struct WorkerSpec {
     /// Where it logs to.
     pub log: Log,
     /// Open connections of all workers.
-    pub open_connections: Arc<AtomicUsize>,
+    pub open_connections: OpenConnections,
     /// Which worker connections go to.
     pub steering: Arc<Steering>,
     /// The way to the other workers.
@@ -142,7 +143,6 @@ struct Worker {
     listeners: Vec<Listener>,
     snapshot: watch::Receiver<Arc<Snapshot>>,
     phase: watch::Receiver<Phase>,
-    open_connections: Arc<AtomicUsize>,
 }
 
 impl Worker {
@@ -153,13 +153,13 @@ impl Worker {
         let http = http::Context::new(upstreams, Rc::clone(&observer), Arc::clone(&snapshot.site));
         let desk = Rc::new(conn::Desk::new(spec.steering, spec.mailboxes, Rc::clone(&observer)));
         let front = Arc::clone(&snapshot.front);
-        let context = conn::Context::new(front, Rc::new(http), observer, desk);
+        let open = WorkerConnections::new(spec.open_connections, spec.id);
+        let context = conn::Context::new(front, Rc::new(http), observer, desk, open);
         Worker {
             context: Rc::new(context),
             listeners: spec.listeners,
             snapshot: spec.snapshot,
             phase: spec.phase,
-            open_connections: spec.open_connections,
         }
     }
 
@@ -167,11 +167,7 @@ impl Worker {
         let (stop, stopped) = watch::channel(());
         let (accepting, mut accepted) = mpsc::channel(1);
         for listener in std::mem::take(&mut self.listeners) {
-            let acceptor = accept::AcceptLoop::new(
-                listener,
-                Rc::clone(&self.context),
-                Arc::clone(&self.open_connections),
-            );
+            let acceptor = accept::AcceptLoop::new(listener, Rc::clone(&self.context));
             rt::spawn(acceptor.run(stopped.clone(), accepting.clone()));
         }
         drop(accepting);
@@ -195,7 +191,7 @@ impl Worker {
         self.context.desk.close();
         drop(stop);
         // The accept loops empty their queues first.
-        accepted.recv().await;
+        let _ = rt::timeout_at(deadline, accepted.recv()).await;
         inbox.finish().await;
         self.context.drain(deadline).await;
         self.context.observer.flush();

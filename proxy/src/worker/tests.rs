@@ -1,14 +1,13 @@
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
-    sync::atomic::Ordering::Relaxed,
 };
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::*;
 use crate::{
-    conn::{Accepted, Permit},
+    conn::Accepted,
     listener::{ListenSpec, Service},
     observe::{LogSpec, Metrics, RouteMetrics},
     steering::{ModeChoice, Rules, SteeringSpec},
@@ -22,7 +21,7 @@ struct Place {
     phase: watch::Sender<Phase>,
     metrics: Metrics,
     log: Log,
-    open_connections: Arc<AtomicUsize>,
+    open_connections: OpenConnections,
     steering: Arc<Steering>,
     mailboxes: Mailboxes<Accepted>,
 }
@@ -52,7 +51,7 @@ impl Place {
             phase: watch::channel(Phase::Running).0,
             log: Log::start(log, &metrics).unwrap(),
             metrics,
-            open_connections: Arc::default(),
+            open_connections: OpenConnections::new(2),
             steering: Arc::new(steering),
             mailboxes: Mailboxes::new(2),
         }
@@ -67,7 +66,7 @@ impl Place {
             phase: self.phase.subscribe(),
             metrics: self.metrics.worker(ID).unwrap(),
             log: self.log.clone(),
-            open_connections: Arc::clone(&self.open_connections),
+            open_connections: self.open_connections.clone(),
             steering: Arc::clone(&self.steering),
             mailboxes: self.mailboxes.clone(),
         }
@@ -89,7 +88,7 @@ impl Place {
             local: self.address,
             service: Service::Routes,
             since: Instant::now(),
-            permit: Permit::new(&self.open_connections),
+            admission: WorkerConnections::new(self.open_connections.clone(), 0).admit(),
             hello: None,
         };
         let observer = Rc::new(WorkerObserver::detached(0));
@@ -179,7 +178,7 @@ fn what_waits_for_a_worker_that_panics_is_served_by_the_one_that_takes_its_place
     place.phase.send_replace(Phase::Draining { replaced: false });
     thread.join().unwrap();
     assert_eq!(ends.try_recv(), Ok(ID), "that it has ended is told");
-    assert_eq!(place.open_connections.load(Relaxed), 0);
+    assert_eq!(place.open_connections.count(), 0);
 }
 
 #[test]
