@@ -12,12 +12,12 @@ fn size_of_future<A, F: Future>(_: impl FnOnce(A) -> F) -> usize {
     size_of::<F>()
 }
 
-type Asked = (&'static Rc<http::Context>, &'static Rc<http::Facts>, Request<Incoming>);
-type Taken = (Rc<conn::Context>, conn::Accepted, conn::Entry);
+type Asked = (&'static Rc<http::ClientConnection>, Request<Incoming>);
+type Taken = (Rc<conn::ConnectionServer>, conn::Accepted, conn::Registration);
 
 #[test]
 fn a_request_weighs_at_most_4_kib() {
-    let size = size_of_future(|asked: Asked| http::handle(asked.0, asked.1, asked.2));
+    let size = size_of_future(|asked: Asked| http::handle(asked.0, asked.1));
     assert!(size <= 4 * 1024, "{size} bytes");
 }
 
@@ -30,7 +30,7 @@ fn a_connection_weighs_at_most_640_bytes() {
 #[test]
 fn what_a_connection_keeps_while_it_idles_is_small() {
     for (of, size, most) in [
-        ("its facts", size_of::<http::Facts>(), 240),
+        ("its peer and state", size_of::<http::ClientConnection>(), 240),
         ("its TLS", size_of::<tls::TlsStream>(), 320),
         ("a transport", size_of::<tls::Transport>(), 16),
     ] {

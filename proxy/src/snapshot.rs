@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use crate::{
     config::{Config, Route},
-    conn::Front,
-    http::{self, ActionSpec, Site},
+    conn::ListenerConfig,
+    http::{self, ActionSpec, RequestConfig},
     observe::{CertificateFacts, CertificateUsage, ConfigFacts, CrlFacts, Metrics, RouteFacts},
     steering,
     tls::{Identity, ServerTls, TicketKeys},
@@ -56,15 +56,20 @@ impl Compiler {
     pub fn compile(&mut self, config: &Config) -> Result<Snapshot, CompileError> {
         let steering = Arc::new(steering::Rules::new(&config.steering, self.workers)?);
         let tickets = self.ticket_keys(config);
-        let tls = config.tls.as_ref().map(|spec| ServerTls::new(spec, &tickets)).transpose()?;
+        let tls = config
+            .tls
+            .as_ref()
+            .map(|spec| ServerTls::new(spec, &tickets))
+            .transpose()?
+            .map(Arc::new);
         let routes = config.routes.iter().map(|route| self.route(route)).collect();
         let client_auth = tls.as_ref().map(|tls| Arc::clone(tls.client_auth())).unwrap_or_default();
         let unrouted = self.metrics.routes().get(UNROUTED);
         self.generation += 1;
         Ok(Snapshot {
             generation: self.generation,
-            front: Arc::new(Front { tls, settings: config.connections.clone(), steering }),
-            site: Arc::new(Site::new(config.http.clone(), routes, unrouted, client_auth)),
+            front: Arc::new(ListenerConfig { tls, settings: config.connections.clone(), steering }),
+            site: Arc::new(RequestConfig::new(config.http.clone(), routes, unrouted, client_auth)),
         })
     }
 

@@ -28,9 +28,9 @@ pub struct Config {
     /// rotate.
     pub ticket_keys: Vec<TicketSecret>,
     /// Deadlines and limits of connections.
-    pub connections: conn::Settings,
+    pub connections: conn::ConnectionSettings,
     /// Settings of all requests.
-    pub http: http::Settings,
+    pub http: http::RequestSettings,
     /// In the order of the file; the first that matches serves.
     pub routes: Vec<Route>,
     /// How upstream names are resolved.

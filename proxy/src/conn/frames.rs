@@ -1,16 +1,16 @@
-//! How far an HTTP/2 client is with what it should send in one go.
+//! Whether an HTTP/2 client is in the middle of something that it should send at once.
 
-/// Follows the frames of a client (RFC 9113). Whether they make sense is h2's to judge: this counts
-/// their bytes, and knows those apart that carry a request's head.
+/// Follows the frames of a client (RFC 9113). It only counts their bytes and recognizes the frames that
+/// carry a request's head; h2 validates them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Frames {
-    /// Whether SETTINGS have begun. h2 takes other frames before them.
+    /// Whether SETTINGS have begun. h2 accepts other frames before them.
     opened: bool,
-    /// What began last.
+    /// The part that began last.
     part: Part,
-    /// Its bytes still to come.
+    /// How many bytes of it are still to come.
     left: usize,
-    /// The header of the next frame, as far as it has come.
+    /// The part of the next frame's header that has come.
     header: [u8; FRAME_HEADER_BYTES],
     header_len: usize,
 }
@@ -20,18 +20,18 @@ pub(super) struct Frames {
 pub(super) enum Unfinished {
     /// The connection preface (section 3.4), SETTINGS included.
     Preface,
-    /// A field block: HEADERS, and CONTINUATION until END_HEADERS (section 4.3). Nothing else may
-    /// come before its end.
+    /// A field block: HEADERS, and CONTINUATION until END_HEADERS (section 4.3). No other frame may come
+    /// before its end.
     Head,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Part {
-    /// The fixed bytes that come first.
+    /// The fixed bytes at the start of a connection.
     Preface,
     /// The first SETTINGS frame.
     Settings,
-    /// A frame with fields, and whether it is the block's last.
+    /// A frame of a field block; `last` if it ends the block.
     Fields { last: bool },
     /// Any other frame.
     Other,
@@ -45,7 +45,7 @@ const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
 
 impl Frames {
-    /// Nothing has come.
+    /// Before the first byte.
     pub(super) fn new() -> Frames {
         Frames {
             opened: false,
@@ -56,7 +56,7 @@ impl Frames {
         }
     }
 
-    /// Takes note of the bytes that come next.
+    /// Follows the next bytes.
     pub(super) fn pass(&mut self, mut bytes: &[u8]) {
         loop {
             let payload = bytes.len().min(self.left);
@@ -89,7 +89,7 @@ impl Frames {
         self.opened |= kind == SETTINGS;
     }
 
-    /// What the client has still to finish.
+    /// What the client has begun and not finished.
     pub(super) fn unfinished(&self) -> Option<Unfinished> {
         match self.part {
             _ if !self.opened => Some(Unfinished::Preface),

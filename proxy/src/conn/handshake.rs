@@ -1,218 +1,176 @@
-//! From an accepted socket to a TLS stream, and one record when it does not come to that.
+//! From an accepted socket to a TLS stream, or to exactly one record of the failure.
 
-use std::io;
+use std::{cell::OnceCell, net::SocketAddr, rc::Rc};
 
-use rustls::{AlertDescription, CertificateError, Error, HandshakeKind};
+use rustls::{HandshakeKind, ProtocolVersion};
 
 use super::{
-    Connection,
-    hello::{self, Hello, Received},
+    ReceivedHello,
+    connection::OpenConnection,
+    handshake_failure::HandshakeFailure,
+    hello::{self, Hello},
+    listener_config::LocalTls,
     steer::{Steered, steer},
-    tls_version,
 };
 use crate::{
-    http::PLAIN_HTTP_ON_TLS_PORT,
-    observe::{CertificateSummary, ConnectionRecord, HandshakeResult, TlsVersion},
+    http::{PeerCertificate, PeerTls},
+    observe::{ConnectionRecord, HandshakeResult, TlsVersion},
     rt::{self, Buffer, CloseMode},
-    tls::{ConnectionContext, FailedHandshake, HandshakeError, ServerTls, TlsStream},
+    tls::{ConnectionContext, TlsStream},
 };
 
-/// A record with the fatal alert unrecognized_name(112) of RFC 6066, section 3.
-const FATAL_UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
-
-/// What came of an accepted connection.
-pub(super) enum Outcome {
-    /// The handshake is done.
-    Done(Box<TlsStream>),
-    /// It failed: the peer has been told, and there is a record.
+/// What became of a handshake.
+pub(super) enum Handshaken {
+    /// It is done.
+    Done(Box<TlsStream>, PeerTls),
+    /// It failed. The client has been told, and there is a record.
     Failed,
-    /// Another worker goes on with it.
+    /// Another worker goes on with the connection.
     HandedOver,
 }
 
-/// Reads the hello, unless another worker has done so and handed the connection over; finds the
-/// worker it belongs to, and does the handshake if that is this one. Hand-overs included, all of
-/// it has so much time.
+/// Does the handshake of a connection. Reads the hello first, unless another worker has, and hands the
+/// connection over if it belongs to another worker. The handshake time-out covers all of that.
 pub(super) async fn accept(
-    connection: &Connection,
+    connection: &OpenConnection,
+    address: SocketAddr,
     stream: rt::Stream,
-    hello: Option<Box<Received>>,
-    tls: &ServerTls,
-) -> Outcome {
-    let deadline = connection.since + connection.front.settings.handshake_timeout;
-    match rt::timeout_at(deadline, attempt(connection, stream, hello, tls)).await {
+    hello: Option<Box<ReceivedHello>>,
+    tls: Rc<LocalTls>,
+) -> Handshaken {
+    let handshake = Handshake { connection, address, tls: &tls, server_name: OnceCell::new() };
+    let deadline = connection.since + connection.settings.handshake_timeout;
+    match rt::timeout_at(deadline, handshake.run(stream, hello)).await {
         Ok(Ok(Some(stream))) => {
-            count_success(connection, &stream);
-            Outcome::Done(Box::new(stream))
+            handshake.count_success(&stream);
+            let peer = handshake.peer(&stream);
+            Handshaken::Done(Box::new(stream), peer)
         }
-        Ok(Ok(None)) => Outcome::HandedOver,
+        Ok(Ok(None)) => Handshaken::HandedOver,
         Ok(Err(failure)) => {
-            record(connection, &failure);
+            handshake.record(&failure);
             match failure.stream {
                 Some(stream) if failure.alert.is_some() => stream.close(CloseMode::AfterPeer).await,
                 Some(stream) => stream.close(CloseMode::Orderly).await,
                 None => {}
             }
-            Outcome::Failed
+            Handshaken::Failed
         }
         Err(rt::Elapsed) => {
-            let reason = "the handshake took too long".to_owned();
-            record(connection, &Failure::new(HandshakeResult::Timeout, reason));
-            Outcome::Failed
+            handshake.record(&HandshakeFailure::timeout());
+            Handshaken::Failed
         }
     }
 }
 
-/// A handshake that came to nothing.
-struct Failure {
-    result: HandshakeResult,
-    /// For the operator.
-    reason: String,
-    alert: Option<AlertDescription>,
-    server_name: Option<Box<str>>,
-    client_certificate: Option<CertificateSummary>,
-    /// Over which there is something left to say.
-    stream: Option<rt::Stream>,
+/// A handshake under way.
+struct Handshake<'a> {
+    connection: &'a OpenConnection,
+    /// The client's.
+    address: SocketAddr,
+    tls: &'a LocalTls,
+    /// The SNI, once the hello has been read: a failure is recorded with it.
+    server_name: OnceCell<Option<Box<str>>>,
 }
 
-impl Failure {
-    fn new(result: HandshakeResult, reason: String) -> Failure {
-        Failure {
-            result,
-            reason,
-            alert: None,
-            server_name: None,
-            client_certificate: None,
-            stream: None,
-        }
-    }
-}
-
-/// `None` once the connection was handed over.
-async fn attempt(
-    connection: &Connection,
-    mut stream: rt::Stream,
-    hello: Option<Box<Received>>,
-    tls: &ServerTls,
-) -> Result<Option<TlsStream>, Failure> {
-    let Received { bytes, server_name } = match hello {
-        // Whoever handed it over has asked already where it belongs.
-        Some(received) => *received,
-        None => {
-            let mut bytes = Buffer::default();
-            let server_name =
-                match hello::read(&mut stream, &mut bytes).await.map_err(client_gone)? {
-                    Hello::Complete(name) => name,
-                    Hello::PlainHttp => return Err(refuse_plain_http(stream)),
-                    Hello::Malformed => None,
-                };
-            match steer(connection, stream, Received { bytes, server_name }) {
-                Steered::Here(here, received) => {
-                    stream = here;
-                    received
-                }
-                Steered::HandedOver => return Ok(None),
-                Steered::Refused(stream, received) => return Err(refuse_name(stream, received)),
+impl Handshake<'_> {
+    /// `None` once the connection has been handed over.
+    async fn run(
+        &self,
+        stream: rt::Stream,
+        hello: Option<Box<ReceivedHello>>,
+    ) -> Result<Option<TlsStream>, HandshakeFailure> {
+        let steered = match hello {
+            // The worker that handed it over has decided already that it belongs here.
+            Some(hello) => Steered::Here(stream, *hello),
+            None => {
+                let (stream, hello) = read_hello(stream).await?;
+                steer(self.connection, self.address, &self.tls.steering, stream, hello)
             }
+        };
+        let (stream, bytes) = match steered {
+            Steered::Here(stream, hello) => (stream, self.keep_name(hello)),
+            Steered::HandedOver => return Ok(None),
+            Steered::Refused(stream, hello) => {
+                self.keep_name(hello);
+                return Err(HandshakeFailure::unknown_name(stream));
+            }
+        };
+        self.connection.server.steering.settle();
+        let context = ConnectionContext::new(self.server_name());
+        let config = self.tls.server.config(context.server_name());
+        let accepted = TlsStream::accept(stream, bytes, config, context).await;
+        accepted.map(Some).map_err(|failed| HandshakeFailure::of(*failed))
+    }
+
+    /// Keeps the SNI of a hello, and gives its bytes.
+    fn keep_name(&self, hello: ReceivedHello) -> Buffer {
+        let _ = self.server_name.set(hello.server_name);
+        hello.bytes
+    }
+
+    fn server_name(&self) -> Option<&str> {
+        self.server_name.get()?.as_deref()
+    }
+
+    fn peer(&self, stream: &TlsStream) -> PeerTls {
+        let session = stream.session();
+        let server_name = stream.context().and_then(|context| context.server_name());
+        let chain = session.peer_certificates().unwrap_or_default();
+        PeerTls {
+            version: tls_version(session.protocol_version()),
+            certificate_asked: self.tls.server.client_auth().asks(server_name),
+            certificate: PeerCertificate::presented(chain, server_name),
+            server_name: server_name.map(Into::into),
         }
+    }
+
+    fn count_success(&self, stream: &TlsStream) {
+        let session = stream.session();
+        self.connection.server.observer.metrics.handshakes.record(
+            HandshakeResult::Ok,
+            tls_version(session.protocol_version()),
+            session.handshake_kind() == Some(HandshakeKind::Resumed),
+            self.connection.since.elapsed(),
+        );
+    }
+
+    fn record(&self, failure: &HandshakeFailure) {
+        let observer = &self.connection.server.observer;
+        let took = std::time::Duration::ZERO;
+        observer.metrics.handshakes.record(failure.result, TlsVersion::Unknown, false, took);
+        if failure.alert.is_some() {
+            observer.metrics.tls_alerts_sent.inc();
+        }
+        let alert = failure.alert.map(|alert| format!("{alert:?}"));
+        observer.log_connection(&ConnectionRecord {
+            peer: self.address,
+            sni: self.server_name().map(str::as_bytes),
+            reason: &failure.reason,
+            alert: alert.as_deref(),
+            tls_version: None,
+            client_certificate: failure.client_certificate.as_ref(),
+        });
+    }
+}
+
+async fn read_hello(
+    mut stream: rt::Stream,
+) -> Result<(rt::Stream, ReceivedHello), HandshakeFailure> {
+    let mut bytes = Buffer::default();
+    let hello = hello::read(&mut stream, &mut bytes).await;
+    let server_name = match hello.map_err(|error| HandshakeFailure::client_gone(&error))? {
+        Hello::Complete(name) => name,
+        Hello::PlainHttp => return Err(HandshakeFailure::plain_http(stream)),
+        Hello::Malformed => None,
     };
-    connection.context.desk.settle();
-    let context = ConnectionContext::new(server_name.as_deref());
-    let config = tls.config(context.server_name());
-    TlsStream::accept(stream, bytes, config, context)
-        .await
-        .map(Some)
-        .map_err(|failed| explain(*failed, server_name))
+    Ok((stream, ReceivedHello { bytes, server_name }))
 }
 
-fn client_gone(error: io::Error) -> Failure {
-    Failure::new(HandshakeResult::ClientGone, format!("the client went away: {error}"))
-}
-
-/// A browser sent here by mistake gets an answer it can show.
-fn refuse_plain_http(mut stream: rt::Stream) -> Failure {
-    stream.outgoing().extend_from_slice(PLAIN_HTTP_ON_TLS_PORT);
-    let reason = "an HTTP request in the clear on a TLS port".to_owned();
-    Failure { stream: Some(stream), ..Failure::new(HandshakeResult::NotTls, reason) }
-}
-
-fn refuse_name(mut stream: rt::Stream, received: Received) -> Failure {
-    stream.outgoing().extend_from_slice(&FATAL_UNRECOGNIZED_NAME);
-    let reason = "no route has the name that was asked for".to_owned();
-    Failure {
-        alert: Some(AlertDescription::UnrecognisedName),
-        server_name: received.server_name,
-        stream: Some(stream),
-        ..Failure::new(HandshakeResult::UnknownName, reason)
+fn tls_version(version: Option<ProtocolVersion>) -> TlsVersion {
+    match version {
+        Some(ProtocolVersion::TLSv1_3) => TlsVersion::Tls13,
+        Some(ProtocolVersion::TLSv1_2) => TlsVersion::Tls12,
+        _ => TlsVersion::Unknown,
     }
-}
-
-fn explain(failed: FailedHandshake, server_name: Option<Box<str>>) -> Failure {
-    let FailedHandshake { error, stream, rejection } = failed;
-    let (result, alert) = match &error {
-        HandshakeError::Io(_) => (HandshakeResult::ClientGone, None),
-        HandshakeError::Tls(error) => (classify(error), alert(error)),
-    };
-    let reason = match &rejection {
-        Some(rejection) => rejection.reason.clone(),
-        None => error.to_string(),
-    };
-    let client_certificate =
-        rejection.and_then(|rejection| CertificateSummary::from_der(&rejection.certificate));
-    Failure { result, reason, alert, server_name, client_certificate, stream: Some(stream) }
-}
-
-fn classify(error: &Error) -> HandshakeResult {
-    match error {
-        Error::NoCertificatesPresented => HandshakeResult::ClientCertificateMissing,
-        Error::InvalidCertificate(_) => HandshakeResult::ClientCertificateInvalid,
-        Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => {
-            HandshakeResult::NotTls
-        }
-        // rustls's words for a resolver that gives none.
-        Error::General(reason) if reason.contains("certificate chain") => {
-            HandshakeResult::NoCertificate
-        }
-        _ => HandshakeResult::ProtocolError,
-    }
-}
-
-fn alert(error: &Error) -> Option<AlertDescription> {
-    match error {
-        Error::NoCertificatesPresented => Some(AlertDescription::CertificateRequired),
-        Error::InvalidCertificate(CertificateError::Other(_)) => {
-            Some(AlertDescription::CertificateUnknown)
-        }
-        Error::InvalidCertificate(error) => Some(error.clone().into()),
-        Error::InvalidMessage(_) => Some(AlertDescription::DecodeError),
-        _ => None,
-    }
-}
-
-fn count_success(connection: &Connection, stream: &TlsStream) {
-    let session = stream.session();
-    connection.context.observer.metrics.handshakes.record(
-        HandshakeResult::Ok,
-        tls_version(session.protocol_version()),
-        session.handshake_kind() == Some(HandshakeKind::Resumed),
-        connection.since.elapsed(),
-    );
-}
-
-fn record(connection: &Connection, failure: &Failure) {
-    let observer = &connection.context.observer;
-    let took = std::time::Duration::ZERO;
-    observer.metrics.handshakes.record(failure.result, TlsVersion::Unknown, false, took);
-    if failure.alert.is_some() {
-        observer.metrics.tls_alerts_sent.inc();
-    }
-    let alert = failure.alert.map(|alert| format!("{alert:?}"));
-    observer.log_connection(&ConnectionRecord {
-        peer: connection.peer,
-        sni: failure.server_name.as_deref().map(str::as_bytes),
-        reason: &failure.reason,
-        alert: alert.as_deref(),
-        tls_version: None,
-        client_certificate: failure.client_certificate.as_ref(),
-    });
 }

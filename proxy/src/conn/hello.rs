@@ -11,30 +11,30 @@ const RECEIVE_BYTES: usize = 4096;
 
 /// A hello that was read.
 #[derive(Default)]
-pub struct Received {
-    /// Everything received, for TLS to see again.
+pub struct ReceivedHello {
+    /// All bytes received so far, for rustls to read again.
     pub(super) bytes: Buffer,
-    /// The name it asks for, in canonical form.
+    /// The SNI, in canonical form.
     pub(super) server_name: Option<Box<str>>,
 }
 
-impl fmt::Debug for Received {
+impl fmt::Debug for ReceivedHello {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Received").field("bytes", &self.bytes.len()).finish_non_exhaustive()
+        f.debug_struct("ReceivedHello").field("bytes", &self.bytes.len()).finish_non_exhaustive()
     }
 }
 
-/// What a connection began with.
+/// What a connection begins with.
 pub(super) enum Hello {
-    /// A whole ClientHello, and the name it asks for.
+    /// A whole ClientHello, and its SNI.
     Complete(Option<Box<str>>),
     /// An HTTP request in the clear.
     PlainHttp,
-    /// Neither: rustls has the alert for it.
+    /// Neither: rustls chooses the alert for it.
     Malformed,
 }
 
-/// Receives until there is a whole ClientHello, or something that can be none. All that was
+/// Receives until there is a whole ClientHello, or bytes that cannot begin one. Everything that was
 /// received stays in `received`.
 pub(super) async fn read(stream: &mut rt::Stream, received: &mut Buffer) -> io::Result<Hello> {
     let mut reassembler = Reassembler::default();

@@ -1,26 +1,40 @@
 //! HTTP/1 on one connection.
 
-use std::{cell::Cell, convert::Infallible, future::poll_fn, pin::Pin, rc::Rc, task::Poll};
+use std::{
+    cell::{Cell, RefCell},
+    convert::Infallible,
+    future::poll_fn,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
 
 use http_body::Body as _;
 use hyper::{
     Request, Response,
     body::Incoming,
     rt::Write,
-    server::conn::http1::Builder,
-    service::{Service, service_fn},
+    server::conn::http1::{Builder, Connection},
+    service::{HttpService, service_fn},
 };
 
 use super::{
-    Connection,
-    activity::{Activity, Nap, Phase, Watchdog},
+    ConnectionSettings,
+    activity::{Activity, ConnectionPhase, Watchdog},
     close::close,
-    leave::Leave,
+    connection::OpenConnection,
+    graceful_close::GracefulClose,
+    hibernation::Hibernation,
     link::Link,
     splice::Side,
-    upgrade,
+    tunnel,
 };
-use crate::{http, observe::ClosedReason, rt::CloseMode, tls::Transport};
+use crate::{
+    http::{self, ClientConnection, Handled, Tunnel},
+    observe::ClosedReason,
+    rt::CloseMode,
+    tls::Transport,
+};
 
 /// hyper refuses a smaller buffer.
 const SMALLEST_BUFFER_BYTES: usize = 8192;
@@ -29,143 +43,227 @@ const HYPER_DEFAULT_HEADERS: usize = 100;
 
 /// Serves requests until the connection ends, and closes it.
 pub(super) async fn serve(
-    connection: &Connection,
+    connection: &OpenConnection,
+    client: Rc<ClientConnection>,
     transport: Transport,
-    facts: Rc<http::Facts>,
 ) -> ClosedReason {
-    let (context, conn) = (&connection.context.http, &facts);
-    let service = service_fn(|request| http::handle(context, conn, request));
-    run(connection, transport, &facts, service).await
+    let requests =
+        Requests { client: &client, has_body: Cell::new(false), tunnel: RefCell::default() };
+    let service = service_fn(|request| requests.handle(request));
+    let mut http1 = Http1::new(connection, &client, &requests, &service, transport);
+    let end = poll_fn(|cx| http1.poll(cx)).await;
+
+    let draining = http1.close.is_draining();
+    let (link, unread) = http1.into_link();
+    let Some(transport) = link.take() else { return ClosedReason::Io };
+    if let Some(tunnel) = requests.tunnel.take() {
+        let client = Side { transport, received: unread };
+        return Box::pin(tunnel::join(&connection.registration, client, *tunnel)).await;
+    }
+    let reason = end.reason(connection, &client, draining);
+    Box::pin(close_client(transport, &end, link.is_flushed())).await;
+    reason
 }
 
-/// Answers every request with a redirect to HTTPS.
-pub(super) async fn redirect(
-    connection: &Connection,
-    transport: Transport,
-    facts: Rc<http::Facts>,
-) -> ClosedReason {
-    let (context, conn) = (&connection.context.http, &facts);
-    let service =
-        service_fn(|request| async move { Ok(http::redirect_to_https(context, conn, request)) });
-    run(connection, transport, &facts, service).await
+/// The requests of a connection, and what they leave for it.
+struct Requests<'a> {
+    client: &'a Rc<ClientConnection>,
+    /// The last request has a body.
+    has_body: Cell<bool>,
+    /// To be joined once hyper has returned the transport.
+    tunnel: RefCell<Option<Box<Tunnel>>>,
+}
+
+impl<'a> Requests<'a> {
+    fn handle(
+        &'a self,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<http::Body>, Infallible>> + use<'a> {
+        self.has_body.set(!request.body().is_end_stream());
+        KeepTunnel { handling: http::handle(self.client, request), tunnel: &self.tunnel }
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// Gives hyper the response, and keeps the tunnel. No `async` block, which would keep room for the
+    /// future twice: as captured, and as awaited.
+    struct KeepTunnel<'a, F> {
+        #[pin]
+        handling: F,
+        tunnel: &'a RefCell<Option<Box<Tunnel>>>,
+    }
+}
+
+impl<F: Future<Output = Handled>> Future for KeepTunnel<'_, F> {
+    type Output = Result<Response<http::Body>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let Handled { response, tunnel } = ready!(this.handling.poll(cx));
+        if tunnel.is_some() {
+            this.tunnel.replace(tunnel);
+        }
+        Poll::Ready(Ok(response))
+    }
+}
+
+/// An HTTP/1 connection under way.
+struct Http1<'a, S: HttpService<Incoming>> {
+    connection: &'a OpenConnection,
+    client: &'a ClientConnection,
+    requests: &'a Requests<'a>,
+    service: S,
+    activity: Rc<Activity>,
+    link: Link,
+    /// hyper's part; `None` while the connection hibernates. Boxed, since with hyper's buffers it is
+    /// most of what a connection weighs.
+    hyper: Option<Box<Connection<Link, S>>>,
+    watchdog: Watchdog<'a>,
+    hibernation: Hibernation,
+    close: GracefulClose,
+    /// How many requests had come when the progress was noted last.
+    seen_requests: u64,
+    /// hyper returned bytes of an unfinished head when it was to hibernate.
+    in_head: bool,
 }
 
 /// How hyper's part of a connection ended.
 enum End {
-    /// By itself: closed by either side, broken, or upgraded.
+    /// By itself: closed by either side, broken, or left for a tunnel.
     Finished(Result<(), hyper::Error>),
-    /// It waited too long for something.
-    Expired(Phase),
-    /// What was said last could not be sent.
+    /// A phase lasted too long.
+    Expired(ConnectionPhase),
+    /// The last response could not be sent.
     Unsent,
 }
 
-async fn run<S>(
-    connection: &Connection,
-    transport: Transport,
-    facts: &http::Facts,
-    service: S,
-) -> ClosedReason
+impl<'a, S> Http1<'a, S>
 where
-    S: Service<Request<Incoming>, Response = Response<http::Body>, Error = Infallible>,
+    S: HttpService<Incoming, ResBody = http::Body, Error = Infallible> + Copy,
 {
-    let activity = Activity::new();
-    let link = Link::http1(transport, &activity);
-    let can_rest = Cell::new(true);
-    let service = service_fn(|request: Request<Incoming>| {
-        // Of another, hyper might still wait for the rest, when its response has been sent.
-        can_rest.set(request.body().is_end_stream());
-        service.call(request)
-    });
-    // Boxed, and there only while there is something to do: with hyper's buffers it is most of what
-    // a connection weighs.
-    let wake = || Box::new(builder(connection).serve_connection(link.clone(), &service));
-    let mut served = Some(wake());
+    fn new(
+        connection: &'a OpenConnection,
+        client: &'a ClientConnection,
+        requests: &'a Requests<'a>,
+        service: S,
+        transport: Transport,
+    ) -> Self {
+        let activity = Activity::new();
+        let link = Link::http1(transport, &activity);
+        let settings = &connection.settings;
+        let hyper = builder(settings).serve_connection(link.clone(), service);
+        Http1 {
+            connection,
+            client,
+            requests,
+            service,
+            activity,
+            link,
+            hyper: Some(Box::new(hyper)),
+            watchdog: Watchdog::new(settings),
+            hibernation: Hibernation::default(),
+            close: GracefulClose::default(),
+            seen_requests: 0,
+            in_head: false,
+        }
+    }
 
-    let mut watchdog = Watchdog::new(&connection.front.settings);
-    let mut nap = Nap::default();
-    let mut requests = 0;
-    let mut leave = Leave::default();
-    let end = poll_fn(|cx| {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let registration = &self.connection.registration;
         loop {
-            facts.leaving.set(connection.entry.poll_draining(cx));
-            match &mut served {
-                Some(served) => {
-                    if let Poll::Ready(result) = Pin::new(served).poll(cx) {
-                        return Poll::Ready(End::Finished(result));
-                    }
-                }
-                None => match link.poll_idle(cx) {
-                    Poll::Ready(Ok(())) => {
-                        served = Some(wake());
-                        continue;
-                    }
-                    Poll::Ready(Err(_)) => return Poll::Ready(End::Unsent),
-                    Poll::Pending => {}
-                },
+            self.client.state.set_closing(registration.poll_draining(cx));
+            if let Poll::Ready(end) = self.poll_hyper(cx) {
+                return Poll::Ready(end);
             }
-            note_progress(&activity, facts, &mut requests);
-            // The response to a request under way, or in time, says that it is the last.
-            if leave.poll_due(cx, &connection.entry, false) {
-                match &mut served {
-                    Some(served) => Pin::new(&mut **served).graceful_shutdown(),
+            self.note_progress();
+            // The response to a request under way, or in time, announces the close.
+            if self.close.poll_due(cx, registration, false) {
+                match &mut self.hyper {
+                    Some(hyper) => Pin::new(&mut **hyper).graceful_shutdown(),
                     None => return Poll::Ready(End::Finished(Ok(()))),
                 }
                 continue;
             }
-            let may_rest = can_rest.get() && !leave.is_told() && link.is_flushed();
-            if may_rest
-                && nap.poll_due(cx, &activity)
-                && let Some(idle) = served.take()
-            {
-                facts.rest();
-                let unread = idle.into_parts().read_buf;
-                if !unread.is_empty() {
-                    // The beginning of a head that came with the request before it.
-                    can_rest.set(false);
-                    link.unread(unread);
-                    served = Some(wake());
-                }
-                continue;
+            if !self.poll_hibernate(cx) {
+                return self.watchdog.poll_expired(cx, &self.activity).map(End::Expired);
             }
-            return watchdog.poll_expired(cx, &activity).map(End::Expired);
         }
-    })
-    .await;
-
-    let read_buf = served.map(|served| served.into_parts().read_buf).unwrap_or_default();
-    let Some(transport) = link.take() else { return ClosedReason::Io };
-    if let Some(pending) = facts.upgrade.take() {
-        let client = Side { transport, received: read_buf };
-        return Box::pin(upgrade::join(&connection.entry, client, *pending)).await;
     }
-    let reason = finish(connection, facts, &end, leave.is_ordered());
-    Box::pin(part(transport, &end, link.is_flushed())).await;
-    reason
+
+    /// Lets hyper do what it can, or waits for the client while the connection hibernates.
+    fn poll_hyper(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if self.hyper.is_none() {
+            match ready!(self.link.poll_idle(cx)) {
+                Ok(()) => self.wake(),
+                Err(_) => return Poll::Ready(End::Unsent),
+            }
+        }
+        match &mut self.hyper {
+            Some(hyper) => Pin::new(hyper).poll(cx).map(End::Finished),
+            None => Poll::Pending,
+        }
+    }
+
+    fn wake(&mut self) {
+        let builder = builder(&self.connection.settings);
+        self.hyper = Some(Box::new(builder.serve_connection(self.link.clone(), self.service)));
+    }
+
+    /// Notes what the connection is doing, after hyper has done what it could.
+    fn note_progress(&mut self) {
+        let (state, activity) = (&self.client.state, &self.activity);
+        activity.unread(state.stalled_since());
+        if state.is_serving() {
+            activity.enter(ConnectionPhase::Serving);
+        } else if self.seen_requests != state.requests()
+            || activity.phase() == ConnectionPhase::Serving
+        {
+            // Also a request that came and was answered within one poll.
+            activity.enter(ConnectionPhase::Serving);
+            activity.enter(ConnectionPhase::Idle);
+        }
+        if self.seen_requests != state.requests() {
+            self.seen_requests = state.requests();
+            self.in_head = false;
+        }
+    }
+
+    /// Gives hyper's part back if it is time to; whether it did. With a request body, hyper may still
+    /// be reading it after the response was sent.
+    fn poll_hibernate(&mut self, cx: &mut Context<'_>) -> bool {
+        let may_hibernate = !self.requests.has_body.get()
+            && !self.in_head
+            && !self.close.is_announced()
+            && self.link.is_flushed();
+        if !may_hibernate || !self.hibernation.poll_due(cx, &self.activity) {
+            return false;
+        }
+        let Some(hyper) = self.hyper.take() else { return false };
+        self.client.state.hibernate();
+        let unread = hyper.into_parts().read_buf;
+        if !unread.is_empty() {
+            // The beginning of a head that came together with the request before it.
+            self.in_head = true;
+            self.link.unread(unread);
+            self.wake();
+        }
+        true
+    }
+
+    /// The link, and the bytes that hyper has read and not parsed.
+    fn into_link(self) -> (Link, bytes::Bytes) {
+        let unread = self.hyper.map(|hyper| hyper.into_parts().read_buf).unwrap_or_default();
+        (self.link, unread)
+    }
 }
 
-/// Tells what the connection is at, as seen after hyper has done what it could.
-fn note_progress(activity: &Activity, facts: &http::Facts, seen: &mut u64) {
-    let requests = facts.requests.get();
-    activity.held(facts.stalled_since());
-    if facts.in_flight.get() > 0 {
-        activity.enter(Phase::Serving);
-    } else if *seen != requests || activity.phase() == Phase::Serving {
-        // Also a request that came and was answered within one poll.
-        activity.enter(Phase::Serving);
-        activity.enter(Phase::Idle);
-    }
-    *seen = requests;
-}
-
-fn builder(connection: &Connection) -> Builder {
-    let settings = &connection.front.settings;
+fn builder(settings: &ConnectionSettings) -> Builder {
     let mut builder = Builder::new();
     builder
         .preserve_header_case(true)
         .max_header_size(settings.max_header_bytes)
-        // This alone is looked at only while a head is incomplete: one whose rest came with one
-        // read could have almost twice as much.
+        // hyper checks this only while a head is incomplete: a head whose rest comes with one read
+        // could be almost twice as long.
         .max_buf_size(settings.max_header_bytes.max(SMALLEST_BUFFER_BYTES));
     if settings.max_headers > HYPER_DEFAULT_HEADERS {
         builder.max_headers(settings.max_headers);
@@ -173,53 +271,34 @@ fn builder(connection: &Connection) -> Builder {
     builder
 }
 
-/// Why the connection ended; leaves a record where that was before a request could.
-fn finish(
-    connection: &Connection,
-    facts: &http::Facts,
-    end: &End,
-    ordered_to_leave: bool,
-) -> ClosedReason {
-    match end {
-        End::Finished(Ok(())) if ordered_to_leave => ClosedReason::Drain,
-        End::Finished(Ok(())) => ClosedReason::Done,
-        End::Finished(Err(error)) => {
-            let reason = reason_of(error);
-            if reason == ClosedReason::Protocol {
-                // hyper has answered it with a bare 400, 414 or 431.
-                connection.record_failure(facts, &format!("malformed HTTP: {error}"));
+impl End {
+    /// Why the connection ended. Leaves a record of an end that no request accounts for.
+    fn reason(
+        &self,
+        connection: &OpenConnection,
+        client: &ClientConnection,
+        draining: bool,
+    ) -> ClosedReason {
+        match self {
+            End::Finished(Ok(())) if draining => ClosedReason::Drain,
+            End::Finished(Ok(())) => ClosedReason::Done,
+            End::Finished(Err(error)) => {
+                let reason = reason_of(error);
+                if reason == ClosedReason::Protocol {
+                    // hyper has answered it with a bare 400, 414 or 431.
+                    connection.record_failure(&client.peer, &format!("malformed HTTP: {error}"));
+                }
+                reason
             }
-            reason
+            End::Unsent => ClosedReason::Io,
+            End::Expired(ConnectionPhase::Head) => {
+                connection.record_failure(&client.peer, "a request's head took too long");
+                ClosedReason::HeaderTimeout
+            }
+            End::Expired(ConnectionPhase::Serving) => ClosedReason::SendTimeout,
+            End::Expired(ConnectionPhase::Idle) => ClosedReason::IdleTimeout,
         }
-        End::Unsent => ClosedReason::Io,
-        End::Expired(Phase::Head) => {
-            connection.record_failure(facts, "a request's head took too long");
-            ClosedReason::HeaderTimeout
-        }
-        End::Expired(Phase::Serving) => ClosedReason::SendTimeout,
-        End::Expired(Phase::Idle) => ClosedReason::IdleTimeout,
     }
-}
-
-/// Takes leave of the client. A response that was cut off must not look whole, which to HTTP/1.0 it
-/// would with a close_notify behind it.
-async fn part(mut transport: Transport, end: &End, flushed: bool) {
-    let cut_off = match end {
-        End::Finished(Ok(())) => false,
-        // The response's body broke.
-        End::Finished(Err(error)) => error.is_user(),
-        End::Expired(_) => !flushed,
-        End::Unsent => true,
-    };
-    if cut_off {
-        return close(transport, CloseMode::Reset).await;
-    }
-    if let End::Expired(Phase::Head) = end {
-        // Nothing is on its way, so this takes no waiting.
-        let reply = http::REQUEST_TIMEOUT;
-        let _ = poll_fn(|cx| Pin::new(&mut transport).poll_write(cx, reply)).await;
-    }
-    close(transport, CloseMode::Orderly).await;
 }
 
 fn reason_of(error: &hyper::Error) -> ClosedReason {
@@ -230,4 +309,25 @@ fn reason_of(error: &hyper::Error) -> ClosedReason {
     } else {
         ClosedReason::Io
     }
+}
+
+/// Closes the client connection. A response that was cut off must not look complete, which to an
+/// HTTP/1.0 client it would with a close_notify behind it.
+async fn close_client(mut transport: Transport, end: &End, flushed: bool) {
+    let cut_off = match end {
+        End::Finished(Ok(())) => false,
+        // The response's body failed.
+        End::Finished(Err(error)) => error.is_user(),
+        End::Expired(_) => !flushed,
+        End::Unsent => true,
+    };
+    if cut_off {
+        return close(transport, CloseMode::Reset).await;
+    }
+    if let End::Expired(ConnectionPhase::Head) = end {
+        // Nothing is on its way, so this does not wait.
+        let reply = http::REQUEST_TIMEOUT;
+        let _ = poll_fn(|cx| Pin::new(&mut transport).poll_write(cx, reply)).await;
+    }
+    close(transport, CloseMode::Orderly).await;
 }

@@ -1,4 +1,4 @@
-//! A transport lent to hyper, watched while it is, and taken back at the end.
+//! A transport that is lent to hyper, watched meanwhile, and taken back at the end.
 
 use std::{
     cell::{Cell, RefCell},
@@ -17,33 +17,33 @@ use super::{
 };
 use crate::tls::Transport;
 
-/// A handle on a connection's transport. hyper has one; the other notes what passes, and can take
-/// the transport back whatever became of hyper: there may be an alert or a close_notify left to
-/// say, and HTTP/2 never gives its own back.
+/// A handle on a connection's transport. hyper has one. The other observes what passes, and can take
+/// the transport back in any state of hyper: an alert or a close_notify may still have to be sent, and
+/// hyper's HTTP/2 never returns its transport.
 #[derive(Clone)]
-pub(super) struct Link(Rc<State>);
+pub(super) struct Link(Rc<LinkState>);
 
-struct State {
+struct LinkState {
     transport: RefCell<Option<Transport>>,
     activity: Rc<Activity>,
-    /// What comes is HTTP/2, and got so far.
+    /// The client's HTTP/2 frames; `None` in HTTP/1.
     frames: Option<Cell<Frames>>,
-    /// Read, and given back by who did not use it.
+    /// Read from the transport, then returned unparsed.
     unread: RefCell<Bytes>,
-    /// Something was written since the last flush that was done.
+    /// Something was written since the last complete flush.
     unflushed: Cell<bool>,
 }
 
-/// Read at a time where frames are followed: one of the size that clients may send, and more.
+/// The most that is read at a time in HTTP/2: more than the largest frame that clients may send.
 const SCRATCH_BYTES: usize = 32 * 1024;
 
 thread_local! {
-    /// What was put into hyper's buffer cannot be looked at there.
+    /// Read into first, since bytes in hyper's buffer cannot be inspected.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH_BYTES].into());
 }
 
 impl Link {
-    /// Notes in `activity` that a head begins, with whatever comes after silence.
+    /// Notes in `activity` the first bytes that come to an idle connection.
     pub(super) fn http1(transport: Transport, activity: &Rc<Activity>) -> Link {
         Link::new(transport, activity, None)
     }
@@ -54,7 +54,7 @@ impl Link {
     }
 
     fn new(transport: Transport, activity: &Rc<Activity>, frames: Option<Cell<Frames>>) -> Link {
-        Link(Rc::new(State {
+        Link(Rc::new(LinkState {
             transport: RefCell::new(Some(transport)),
             activity: Rc::clone(activity),
             frames,
@@ -68,12 +68,12 @@ impl Link {
         self.0.frames.as_ref()?.get().unfinished()
     }
 
-    /// Whether all that was written is on its way, so that what comes next does not cut into it.
+    /// Whether everything that was written is on its way, so that the next write begins a message.
     pub(super) fn is_flushed(&self) -> bool {
         !self.0.unflushed.get()
     }
 
-    /// Gives back what was read and is to be read again.
+    /// Returns bytes that are to be read again.
     pub(super) fn unread(&self, bytes: Bytes) {
         self.0.unread.replace(bytes);
     }
@@ -83,7 +83,7 @@ impl Link {
         self.poll(|mut transport| transport.poll_idle(cx))
     }
 
-    /// Puts what was given back into a buffer; whether there was any.
+    /// Moves returned bytes into a buffer; whether there were any.
     fn read_again(&self, buf: &mut ReadBufCursor<'_>) -> bool {
         let mut unread = self.0.unread.borrow_mut();
         let n = unread.len().min(buf.remaining());
@@ -92,7 +92,7 @@ impl Link {
         n > 0
     }
 
-    /// Takes the transport back; whoever still reads or writes finds the connection closed.
+    /// Takes the transport back. hyper's handle finds the connection closed from now on.
     pub(super) fn take(&self) -> Option<Transport> {
         self.0.transport.borrow_mut().take()
     }

@@ -13,68 +13,68 @@ use tokio::time::{Instant, sleep_until};
 
 /// A worker's open connections. Cheap to clone; one thread only.
 #[derive(Debug, Clone, Default)]
-pub struct Registry(Rc<State>);
+pub struct ConnectionRegistry(Rc<RegistryState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct RegistryState {
     draining: Cell<bool>,
-    connections: RefCell<Slab<Seat>>,
+    connections: RefCell<Slab<DrainOrder>>,
     emptied: RefCell<Option<Waker>>,
 }
 
-/// What is known of an open connection.
+/// The order to one connection.
 #[derive(Debug, Default)]
-struct Seat {
-    /// Whether this one is to finish, though perhaps not yet all.
-    told: bool,
+struct DrainOrder {
+    /// Whether this connection must finish, though perhaps others need not yet.
+    given: bool,
     waker: Option<Waker>,
 }
 
-impl Seat {
-    fn tell(&mut self) {
-        self.told = true;
+impl DrainOrder {
+    fn give(&mut self) {
+        self.given = true;
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
     }
 }
 
-impl Registry {
+impl ConnectionRegistry {
     /// How many connections are open.
     pub fn len(&self) -> usize {
         self.0.connections.borrow().len()
     }
 
-    /// Whether none is.
+    /// Whether no connection is open.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Adds a connection, for as long as its [`Entry`] lives.
-    pub fn enter(&self) -> Entry {
-        let key = self.0.connections.borrow_mut().insert(Seat::default());
-        Entry { registry: self.clone(), key }
+    /// Adds a connection, for as long as its [`Registration`] lives.
+    pub fn register(&self) -> Registration {
+        let key = self.0.connections.borrow_mut().insert(DrainOrder::default());
+        Registration { registry: self.clone(), key }
     }
 
-    /// Tells every connection, those to come as well, to finish what it does and close.
+    /// Tells every connection, and every later one, to finish its work and close.
     pub fn drain(&self) {
         self.0.draining.set(true);
-        for (_, seat) in &mut *self.0.connections.borrow_mut() {
-            seat.tell();
+        for (_, order) in &mut *self.0.connections.borrow_mut() {
+            order.give();
         }
     }
 
-    /// Tells the connections one after another, evenly over that time, and at its end those that
-    /// came meanwhile: told at once, their clients would all shake hands elsewhere in one moment.
+    /// Tells the connections one after another, evenly over this period, and at its end those that came
+    /// meanwhile. If all were told at once, their clients would all reconnect at the same moment.
     pub async fn drain_over(&self, period: Duration) {
         let keys: Vec<_> = self.0.connections.borrow().iter().map(|(key, _)| key).collect();
         let start = Instant::now();
         let step = period.div_f64(keys.len().max(1) as f64);
         for (n, key) in keys.into_iter().enumerate() {
             sleep_until(start + step.mul_f64(n as f64)).await;
-            // Whoever has the place now of one that is gone may go as well.
-            if let Some(seat) = self.0.connections.borrow_mut().get_mut(key) {
-                seat.tell();
+            // The key may belong to a later connection by now, which may be told as well.
+            if let Some(order) = self.0.connections.borrow_mut().get_mut(key) {
+                order.give();
             }
         }
         sleep_until(start + period).await;
@@ -94,30 +94,30 @@ impl Registry {
     }
 }
 
-/// One open connection.
+/// An open connection's place in the registry.
 #[derive(Debug)]
-pub struct Entry {
-    registry: Registry,
+pub struct Registration {
+    registry: ConnectionRegistry,
     key: usize,
 }
 
-impl Entry {
-    /// Whether the connection is to finish; if not yet, its task is woken when it is.
+impl Registration {
+    /// Whether the connection must finish. If not yet, its task is woken when it must.
     pub(super) fn poll_draining(&self, cx: &mut Context<'_>) -> bool {
         if self.registry.0.draining.get() {
             return true;
         }
         let mut connections = self.registry.0.connections.borrow_mut();
-        let Some(seat) = connections.get_mut(self.key) else { return true };
+        let Some(order) = connections.get_mut(self.key) else { return true };
         // The task of a connection does not change, so this clones once.
-        if !seat.told && seat.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
-            seat.waker = Some(cx.waker().clone());
+        if !order.given && order.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+            order.waker = Some(cx.waker().clone());
         }
-        seat.told
+        order.given
     }
 }
 
-impl Drop for Entry {
+impl Drop for Registration {
     fn drop(&mut self) {
         self.registry.0.connections.borrow_mut().try_remove(self.key);
         if self.registry.is_empty()
@@ -148,32 +148,32 @@ mod tests {
 
     #[test]
     fn draining_wakes_every_connection_and_reaches_later_ones() {
-        let registry = Registry::default();
+        let registry = ConnectionRegistry::default();
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
         let mut cx = Context::from_waker(&waker);
-        let (first, second) = (registry.enter(), registry.enter());
+        let (first, second) = (registry.register(), registry.register());
         assert!(!first.poll_draining(&mut cx));
         assert!(!second.poll_draining(&mut cx));
         registry.drain();
         assert_eq!(woken.0.load(Relaxed), 2);
         assert!(first.poll_draining(&mut cx));
-        assert!(registry.enter().poll_draining(&mut cx));
+        assert!(registry.register().poll_draining(&mut cx));
     }
 
     #[tokio::test(start_paused = true)]
     async fn connections_are_told_one_after_another_and_later_ones_at_the_end() {
-        let registry = Registry::default();
+        let registry = ConnectionRegistry::default();
         let waker = Waker::noop();
-        let entries = [(); 4].map(|()| registry.enter());
-        let told = |entries: &[Entry]| {
+        let entries = [(); 4].map(|()| registry.register());
+        let told = |entries: &[Registration]| {
             let mut cx = Context::from_waker(waker);
             entries.iter().filter(|entry| entry.poll_draining(&mut cx)).count()
         };
         let drain = registry.drain_over(Duration::from_secs(4));
         let later = async {
             let mut seen = Vec::new();
-            let late = registry.enter();
+            let late = registry.register();
             for _ in 0..5 {
                 tokio::time::sleep(Duration::from_millis(990)).await;
                 seen.push((told(&entries), told(std::slice::from_ref(&late))));
@@ -185,12 +185,12 @@ mod tests {
     }
 
     #[test]
-    fn the_last_connection_to_go_wakes_who_waits_for_that() {
-        let registry = Registry::default();
+    fn the_last_connection_to_close_wakes_the_drain() {
+        let registry = ConnectionRegistry::default();
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(Arc::clone(&woken));
         let mut cx = Context::from_waker(&waker);
-        let (first, second) = (registry.enter(), registry.enter());
+        let (first, second) = (registry.register(), registry.register());
         let mut emptied = std::pin::pin!(registry.emptied());
         assert!(emptied.as_mut().poll(&mut cx).is_pending());
         drop(first);

@@ -1,16 +1,16 @@
-//! What this room needs to be told.
+//! The settings of this room.
 
 use std::time::Duration;
 
 /// Deadlines and limits of client connections.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct ConnectionSettings {
     /// From accept to the end of the TLS handshake.
     pub handshake_timeout: Duration,
-    /// From the first byte of a request's head to its last; in HTTP/2 while no other request is under
-    /// way, and also from the handshake to the end of the client's preface.
+    /// From the first byte of a request's head to its last. In HTTP/2 only while no other request is
+    /// under way, and also from the handshake to the end of the client's preface.
     pub header_timeout: Duration,
-    /// Without a request; `None` is no limit.
+    /// How long a connection may have no request; `None` is no limit.
     pub idle_timeout: Option<Duration>,
     /// From the order to drain to the end of the last connection.
     pub drain_timeout: Duration,

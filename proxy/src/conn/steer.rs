@@ -1,57 +1,68 @@
-//! Between the hello and the handshake: whether the connection is served here.
+//! Between the hello and the handshake: which worker serves the connection.
 
-use super::{Accepted, Connection, hello::Received};
-use crate::{listener::Service, rt, steering::Choice};
+use std::net::SocketAddr;
+
+use super::{Accepted, ReceivedHello, connection::OpenConnection};
+use crate::{
+    listener::Service,
+    rt,
+    steering::{Choice, Rules},
+};
 
 /// What became of a connection whose hello was read.
 pub(super) enum Steered {
-    /// It is served here.
-    Here(rt::Stream, Received),
+    /// This worker serves it.
+    Here(rt::Stream, ReceivedHello),
     /// Another worker has it.
     HandedOver,
-    /// It asks for a name that is not served.
-    Refused(rt::Stream, Received),
+    /// Its SNI matches no route, and unknown names are refused.
+    Refused(rt::Stream, ReceivedHello),
 }
 
-/// Steers a connection; takes its permit along where it goes.
-pub(super) fn steer(connection: &Connection, stream: rt::Stream, received: Received) -> Steered {
-    let name = received.server_name.as_deref();
-    let desk = &connection.context.desk;
-    match desk.choose(&connection.front.steering, name, connection.peer) {
-        Choice::Stay => Steered::Here(stream, received),
-        Choice::Refuse => Steered::Refused(stream, received),
-        Choice::HandTo(worker) => hand_to(connection, worker, stream, received),
+/// Steers a connection. If another worker gets it, that worker gets its permit too.
+pub(super) fn steer(
+    connection: &OpenConnection,
+    address: SocketAddr,
+    rules: &Rules,
+    stream: rt::Stream,
+    hello: ReceivedHello,
+) -> Steered {
+    let name = hello.server_name.as_deref();
+    match connection.server.steering.choose(rules, name, address) {
+        Choice::Stay => Steered::Here(stream, hello),
+        Choice::Refuse => Steered::Refused(stream, hello),
+        Choice::HandTo(worker) => hand_to(connection, worker, stream, hello),
     }
 }
 
-/// A connection that cannot leave is served here: its worker has ended, or its socket is in use.
+/// Serves the connection here if it cannot be handed over: the other worker has ended, or the socket
+/// is in use.
 fn hand_to(
-    connection: &Connection,
+    connection: &OpenConnection,
     worker: u32,
     stream: rt::Stream,
-    received: Received,
+    hello: ReceivedHello,
 ) -> Steered {
-    let Some(held) = connection.permit.take() else { return Steered::Here(stream, received) };
+    let Some(permit) = connection.permit.take() else { return Steered::Here(stream, hello) };
     let socket = match stream.into_socket() {
         Ok(socket) => socket,
         Err(stream) => {
-            connection.permit.set(Some(held));
-            return Steered::Here(*stream, received);
+            connection.permit.set(Some(permit));
+            return Steered::Here(*stream, hello);
         }
     };
     let accepted = Accepted {
         socket,
-        peer: connection.peer,
-        local: connection.local,
+        peer: connection.socket_peer,
         service: Service::Routes,
         since: connection.since,
-        admission: held.hand_over(),
-        hello: Some(Box::new(received)),
+        admission: permit.hand_over(),
+        hello: Some(Box::new(hello)),
     };
-    match connection.context.desk.hand_to(worker, accepted) {
+    match connection.server.steering.hand_to(worker, accepted) {
         Ok(()) => Steered::HandedOver,
         Err(Accepted { socket, admission, hello, .. }) => {
-            connection.permit.set(Some(connection.context.open.take_over(admission)));
+            connection.permit.set(Some(connection.server.open.take_over(admission)));
             Steered::Here(rt::Stream::new(socket), *hello.unwrap_or_default())
         }
     }

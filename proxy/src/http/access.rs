@@ -1,136 +1,123 @@
 //! Whether a request may use its route.
 
+use std::rc::Rc;
+
 use http::{Method, header, request::Parts};
 
 use super::{
-    certificate::ClientCertificate,
-    error::Failure,
-    exchange::Exchange,
-    facts::Facts,
-    request::Normalised,
-    site::{Site, SiteRoute},
+    active_request::ActiveRequest,
+    certificate::{PeerCertificate, RequestCertificate},
+    error::RequestFailure,
+    peer::Peer,
+    refusal::refusal,
+    request::RequestTarget,
+    request_config::{CompiledRoute, RequestConfig},
+    respond::LocalAnswer,
 };
 use crate::{
-    policy::{self, Decision, Identity, Outcome},
-    tls::{ChainError, ClientTrust, Judged},
+    policy::{self, Identity},
+    tls::{ChainError, Judged},
 };
 
-/// A client certificate as one request may rely on it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Presented<'a> {
-    pub(super) certificate: &'a ClientCertificate,
-    /// By whom, and how, it was judged good now. What it says of its holder is worth nothing
-    /// otherwise; that its key is the client's is proven in any case.
-    pub(super) vouched: Option<(&'a ClientTrust, Judged)>,
-}
-
-/// Decides by the route's policy, and leaves the decision for the record. Gives what the client
-/// certificate is worth here, where the route looks at it.
+/// Evaluates the route's policy, and notes the decision for the record. Gives the client certificate
+/// as the request may rely on it, if the route looks at it.
 pub(super) fn admit<'a>(
-    exchange: &mut Exchange,
-    (conn, site): (&'a Facts, &Site),
-    route: &'a SiteRoute,
+    active: &mut ActiveRequest,
+    peer: &'a Peer,
+    route: &'a CompiledRoute,
     parts: &Parts,
-    normal: &Normalised,
-) -> Result<Option<Presented<'a>>, Failure> {
-    if route.looks_at_certificate && site.is_misdirected(conn, &normal.host) {
-        return Err(Failure::Misdirected);
+    target: &RequestTarget,
+) -> Result<Option<RequestCertificate<'a>>, LocalAnswer> {
+    if route.looks_at_certificate && is_misdirected(&active.config, peer, &target.host) {
+        return Err(RequestFailure::Misdirected.into());
     }
-    let Found { certificate, judged, flaw } = client_certificate(exchange, conn, route);
-    let identity = identity(site, conn, certificate);
-    let request = policy::Request {
+    let VerifiedNow { certificate, judged, error } = verify_certificate(active, peer, route);
+    let decision = route.spec.policy.evaluate(&policy::Request {
         method: parts.method.as_str(),
-        path: normal.path(),
-        source_ip: exchange.client,
+        path: target.path(),
+        source_ip: active.account.client,
         is_cors_preflight: is_cors_preflight(parts),
         client_certificate: certificate,
-        identity,
-    };
-    let decision = route.spec.policy.evaluate(&request);
-    exchange.decided(decision);
-    match refusal(&decision, site, route, flaw) {
-        Some(failure) => Err(failure),
-        None => Ok(presented(conn, route, judged)),
+        identity: identity(&active.config, peer, certificate),
+    });
+    active.account.set_decision(decision);
+    match refusal(&decision, active, route, target, error) {
+        Some(refusal) => Err(refusal),
+        None => Ok(request_certificate(peer, route, judged)),
     }
 }
 
-/// A client's certificate, or that there is none.
-struct Found<'a> {
+/// Whether the host asks its clients for a certificate, and the handshake of this connection did not
+/// ask for it. On a connection of its own, the client can be asked.
+fn is_misdirected(config: &RequestConfig, peer: &Peer, host: &str) -> bool {
+    peer.tls.as_ref().is_some_and(|tls| {
+        !(tls.certificate_asked && config.asks_alike(tls.server_name.as_deref(), host))
+    })
+}
+
+/// The client's certificate, verified for one request.
+struct VerifiedNow<'a> {
     certificate: policy::ClientCertificate<'a>,
-    /// How it was found good.
+    /// The result, if the certificate is valid.
     judged: Option<Judged>,
-    /// Why it is not.
-    flaw: Option<ChainError>,
+    /// The reason, if it is not.
+    error: Option<ChainError>,
 }
 
-/// The certificate as the route's CA judges it now.
-fn client_certificate<'a>(exchange: &Exchange, conn: &'a Facts, route: &SiteRoute) -> Found<'a> {
+/// Verifies the certificate by the route's CA at this moment.
+fn verify_certificate<'a>(
+    active: &ActiveRequest,
+    peer: &'a Peer,
+    route: &CompiledRoute,
+) -> VerifiedNow<'a> {
     use policy::ClientCertificate as C;
-    let unjudged = |certificate| Found { certificate, judged: None, flaw: None };
+    let unverified = |certificate| VerifiedNow { certificate, judged: None, error: None };
     if !route.looks_at_certificate {
-        return unjudged(C::Unjudged(None));
+        return unverified(C::Unjudged(None));
     }
-    let (trust, certificate) = match (&route.spec.client_trust, conn.client_certificate.as_deref())
-    {
-        (None, certificate) => return unjudged(C::Unjudged(certificate.map(|it| it as _))),
-        (Some(_), None) => return unjudged(C::Missing),
+    let certificate = peer.certificate().map(Rc::as_ref);
+    let (trust, certificate) = match (&route.spec.client_trust, certificate) {
+        (None, certificate) => return unverified(C::Unjudged(certificate.map(|it| it as _))),
+        (Some(_), None) => return unverified(C::Missing),
         (Some(trust), Some(certificate)) => (trust, certificate),
     };
-    match exchange.worker.now().map(|now| certificate.judge(trust, now)) {
+    match active.account.conn.handler.now().map(|now| certificate.verify(trust, now)) {
         Some(Ok(judged)) => {
-            Found { certificate: C::Trusted(certificate), judged: Some(judged), flaw: None }
+            VerifiedNow { certificate: C::Trusted(certificate), judged: Some(judged), error: None }
         }
-        Some(Err(flaw)) => {
-            Found { certificate: C::Invalid(certificate), judged: None, flaw: Some(flaw) }
+        Some(Err(error)) => {
+            VerifiedNow { certificate: C::Invalid(certificate), judged: None, error: Some(error) }
         }
-        // Without a clock nothing holds.
-        None => unjudged(C::Invalid(certificate)),
+        // Without a clock no certificate is valid.
+        None => unverified(C::Invalid(certificate)),
     }
 }
 
-/// Who the user is by a trusted certificate, where the configuration takes it for that.
+/// The user that a trusted certificate names, if the configuration takes users from certificates.
 fn identity<'a>(
-    site: &Site,
-    conn: &'a Facts,
+    config: &RequestConfig,
+    peer: &'a Peer,
     certificate: policy::ClientCertificate<'_>,
 ) -> Option<&'a Identity> {
-    let kind = site.settings.certificate_identity?;
+    let kind = config.settings.certificate_identity?;
     match certificate {
-        policy::ClientCertificate::Trusted(_) => conn.client_certificate.as_ref()?.identity(kind),
+        policy::ClientCertificate::Trusted(_) => peer.certificate()?.identity(kind),
         _ => None,
     }
 }
 
-fn presented<'a>(
-    conn: &'a Facts,
-    route: &'a SiteRoute,
+fn request_certificate<'a>(
+    peer: &'a Peer,
+    route: &'a CompiledRoute,
     judged: Option<Judged>,
-) -> Option<Presented<'a>> {
-    let certificate = conn.client_certificate.as_ref().filter(|_| route.looks_at_certificate)?;
-    Some(Presented { certificate, vouched: route.spec.client_trust.as_deref().zip(judged) })
+) -> Option<RequestCertificate<'a>> {
+    let certificate: &PeerCertificate =
+        peer.certificate().filter(|_| route.looks_at_certificate)?;
+    let trusted_by = route.spec.client_trust.as_deref().zip(judged);
+    Some(RequestCertificate { certificate, trusted_by })
 }
 
-fn refusal(
-    decision: &Decision,
-    site: &Site,
-    route: &SiteRoute,
-    flaw: Option<ChainError>,
-) -> Option<Failure> {
-    Some(match decision.outcome {
-        Outcome::Allow => return None,
-        Outcome::Deny => Failure::Denied,
-        Outcome::ClientCertificateRequired => Failure::CertificateRequired,
-        Outcome::ClientCertificateInvalid => Failure::CertificateInvalid(flaw),
-        // A certificate is the way to sign in, and a good one without a name is no better.
-        Outcome::NeedsSignIn if site.signs_in_by_certificate(route) => match flaw {
-            Some(flaw) => Failure::CertificateInvalid(Some(flaw)),
-            None => Failure::CertificateRequired,
-        },
-        Outcome::NeedsSignIn => Failure::SignInUnsupported,
-    })
-}
-
-/// The Fetch standard's CORS-preflight request.
+/// Whether the request is a CORS preflight of the Fetch standard.
 fn is_cors_preflight(parts: &Parts) -> bool {
     parts.method == Method::OPTIONS
         && parts.headers.contains_key(header::ORIGIN)

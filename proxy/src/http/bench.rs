@@ -20,6 +20,7 @@ pub fn strip(headers: &mut HeaderMap) {
 pub fn set_forwarded(headers: &mut HeaderMap, client: IpAddr) {
     let client = &forwarded::address_value(client);
     let rules = ForwardedFor { skip_append: false, trusted_hops: 0 };
-    let said = forwarded::Forwarded { peer: client, client, secure: true, original_host: None };
-    forwarded::set(headers, rules, &said);
+    let client =
+        forwarded::ForwardedClient { peer: client, client, secure: true, original_host: None };
+    forwarded::set(headers, rules, &client);
 }

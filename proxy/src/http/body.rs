@@ -10,20 +10,20 @@ use std::{
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::{exchange::Exchange, timeouts::Limit};
+use super::{active_request::ActiveRequest, timeouts::Limit};
 use crate::upstream::{ResponseBody, with_causes};
 
-/// A response's body, on its way to the client. It holds the request's record, which is made when
-/// the body has been sent or is dropped.
+/// A response's body on its way to the client. It holds the request, whose record is made when the
+/// body has been sent or is dropped.
 #[derive(Debug)]
 pub struct Body {
-    kind: Kind,
-    exchange: Option<Box<Exchange>>,
+    content: BodyContent,
+    active: Option<Box<ActiveRequest>>,
 }
 
 #[derive(Debug)]
-enum Kind {
-    /// Nothing, or nothing any more.
+enum BodyContent {
+    /// Nothing (left).
     Empty,
     /// Ours.
     Full(Bytes),
@@ -31,7 +31,7 @@ enum Kind {
     Relay(ResponseBody),
 }
 
-/// Why a response ended early: the client must see that it did.
+/// Why a response ended early. The client must be able to see that it did.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     /// The upstream's body failed.
@@ -43,31 +43,31 @@ pub enum BodyError {
 }
 
 impl Body {
-    /// None; for a request whose record is made elsewhere.
+    /// An empty body, for a request whose record is made elsewhere.
     pub(super) fn none() -> Body {
-        Body { kind: Kind::Empty, exchange: None }
+        Body { content: BodyContent::Empty, active: None }
     }
 
     /// One of ours.
-    pub(super) fn full(bytes: Bytes, exchange: Box<Exchange>) -> Body {
-        let kind = if bytes.is_empty() { Kind::Empty } else { Kind::Full(bytes) };
-        Body { kind, exchange: Some(exchange) }
+    pub(super) fn full(bytes: Bytes, active: Box<ActiveRequest>) -> Body {
+        let content = if bytes.is_empty() { BodyContent::Empty } else { BodyContent::Full(bytes) };
+        Body { content, active: Some(active) }
     }
 
     /// An upstream's.
-    pub(super) fn relay(body: ResponseBody, mut exchange: Box<Exchange>) -> Body {
-        exchange.timeouts.responding();
-        exchange.gave_data(Instant::now());
-        Body { kind: Kind::Relay(body), exchange: Some(exchange) }
+    pub(super) fn relay(body: ResponseBody, mut active: Box<ActiveRequest>) -> Body {
+        active.timeouts.responding();
+        active.account.gave_data(Instant::now());
+        Body { content: BodyContent::Relay(body), active: Some(active) }
     }
 
-    /// Whether nothing is left to send. With a length known beforehand hyper asks for no more once
-    /// it has that much.
+    /// Whether nothing is left to send. hyper stops asking once it has as many bytes as the known
+    /// length.
     fn is_complete(&self) -> bool {
-        match &self.kind {
-            Kind::Empty => true,
-            Kind::Full(bytes) => bytes.is_empty(),
-            Kind::Relay(body) => {
+        match &self.content {
+            BodyContent::Empty => true,
+            BodyContent::Full(bytes) => bytes.is_empty(),
+            BodyContent::Relay(body) => {
                 http_body::Body::is_end_stream(body)
                     || http_body::Body::size_hint(body).exact() == Some(0)
             }
@@ -78,29 +78,29 @@ impl Body {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let (Kind::Relay(body), Some(exchange)) = (&mut self.kind, &mut self.exchange) else {
+        let (BodyContent::Relay(body), Some(active)) = (&mut self.content, &mut self.active) else {
             return Poll::Ready(None);
         };
         let now = Instant::now();
-        exchange.asked_for_data(now);
-        // First, since an upstream that always has more would never let them be looked at.
-        if let Some(limit) = exchange.timeouts.reached(now) {
+        active.account.asked_for_data(now);
+        // Checked first: behind an upstream that always has more they would never be reached.
+        if let Some(limit) = active.timeouts.reached(now) {
             return Poll::Ready(Some(Err(self.fail_by(limit))));
         }
         let Poll::Ready(frame) = http_body::Body::poll_frame(Pin::new(body), cx) else {
-            return exchange.timeouts.poll(cx).map(|limit| Some(Err(self.fail_by(limit))));
+            return active.timeouts.poll(cx).map(|limit| Some(Err(self.fail_by(limit))));
         };
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
-                exchange.timeouts.progress();
-                exchange.gave_data(now);
-                exchange.add_sent(frame.data_ref().map_or(0, |data| data.len() as u64));
+                active.timeouts.progress();
+                active.account.gave_data(now);
+                active.account.add_sent(frame.data_ref().map_or(0, |data| data.len() as u64));
                 Some(Ok(frame))
             }
             Some(Err(error)) => {
                 let details =
                     format!("upstream_reset_after_response_started{{{}}}", with_causes(&error));
-                exchange.conclude(details.into(), "UC");
+                active.account.conclude(details.into(), "UC");
                 Some(Err(self.fail(BodyError::Upstream(error.into()))))
             }
             None => {
@@ -116,21 +116,21 @@ impl Body {
             Limit::Stream => ("max_duration_timeout", "DT"),
             Limit::Idle => ("stream_idle_timeout", "SI"),
         };
-        if let Some(exchange) = &mut self.exchange {
-            exchange.conclude(details.into(), flags);
+        if let Some(active) = &mut self.active {
+            active.account.conclude(details.into(), flags);
         }
         self.fail(BodyError::Timeout)
     }
 
-    /// Lets go of the upstream's connection and makes the record.
+    /// Drops the upstream's connection and makes the record.
     fn fail(&mut self, error: BodyError) -> BodyError {
         self.finish();
         error
     }
 
     fn finish(&mut self) {
-        self.kind = Kind::Empty;
-        self.exchange = None;
+        self.content = BodyContent::Empty;
+        self.active = None;
     }
 }
 
@@ -143,17 +143,17 @@ impl http_body::Body for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        match &mut this.kind {
-            Kind::Relay(_) => this.poll_relay(cx),
-            Kind::Full(bytes) => {
+        match &mut this.content {
+            BodyContent::Relay(_) => this.poll_relay(cx),
+            BodyContent::Full(bytes) => {
                 let bytes = std::mem::take(bytes);
-                if let Some(exchange) = &mut this.exchange {
-                    exchange.add_sent(bytes.len() as u64);
+                if let Some(active) = &mut this.active {
+                    active.account.add_sent(bytes.len() as u64);
                 }
                 this.finish();
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
-            Kind::Empty => {
+            BodyContent::Empty => {
                 this.finish();
                 Poll::Ready(None)
             }
@@ -161,18 +161,18 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.kind {
-            Kind::Empty => true,
-            Kind::Full(bytes) => bytes.is_empty(),
-            Kind::Relay(body) => body.is_end_stream(),
+        match &self.content {
+            BodyContent::Empty => true,
+            BodyContent::Full(bytes) => bytes.is_empty(),
+            BodyContent::Relay(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.kind {
-            Kind::Empty => SizeHint::with_exact(0),
-            Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Relay(body) => body.size_hint(),
+        match &self.content {
+            BodyContent::Empty => SizeHint::with_exact(0),
+            BodyContent::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            BodyContent::Relay(body) => body.size_hint(),
         }
     }
 }
@@ -180,9 +180,9 @@ impl http_body::Body for Body {
 impl Drop for Body {
     fn drop(&mut self) {
         if !self.is_complete()
-            && let Some(exchange) = &mut self.exchange
+            && let Some(active) = &mut self.active
         {
-            exchange.abandoned();
+            active.account.set_abandoned();
         }
     }
 }

@@ -1,8 +1,11 @@
-//! What a client certificate says and what it is worth, found out when somebody asks.
+//! A client certificate: what it says, and whether a CA confirms it.
 
+mod chain;
 mod forwarded;
-mod shared;
+mod interned;
+mod leaf;
 mod texts;
+mod verification;
 mod xfcc;
 
 use std::{
@@ -11,11 +14,13 @@ use std::{
 };
 
 use http::{HeaderName, HeaderValue};
-use ring::digest::{SHA256, digest};
 use rustls_pki_types::{CertificateDer, UnixTime};
-use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer};
 
-use self::{forwarded::Forwarded, shared::Shown, texts::Texts};
+pub(super) use self::forwarded::{CLIENT_CERT, CLIENT_CERT_CHAIN, FORWARDED_CLIENT_CERT};
+use self::{
+    chain::PresentedChain, forwarded::CertificateHeaderCache, interned::Interned, leaf::PeerLeaf,
+    texts::CertificateTexts, verification::VerificationCache,
+};
 use super::spec::{CertificateField, CertificateHeaders};
 use crate::{
     observe::CertificateSummary,
@@ -23,114 +28,73 @@ use crate::{
     tls::{ChainError, ClientTrust, Judged},
 };
 
-/// The most judgements that are remembered: more CAs than one host has.
-const MAX_VERDICTS: usize = 8;
+thread_local! {
+    /// The certificates of this worker's connections: a client that opens many connections presents
+    /// the same chain on each. What is computed depends on the chain alone, not on a connection.
+    static PRESENTED: RefCell<Interned<PresentedChain, PeerCertificate>> = RefCell::default();
+}
 
-/// The certificate that a client presented and proved to hold, with the chain it sent.
+/// The certificate that a client presented and proved to hold, with the chain that it sent.
 #[derive(Debug)]
-pub struct ClientCertificate {
-    shown: Rc<Shown>,
-    fingerprint: OnceCell<[u8; 32]>,
-    contents: OnceCell<Contents>,
-    texts: Texts,
-    forwarded: Forwarded,
-    summary: OnceCell<Option<CertificateSummary>>,
+pub struct PeerCertificate {
+    leaf: PeerLeaf,
+    texts: CertificateTexts,
+    headers: CertificateHeaderCache,
     email_identity: OnceCell<Option<Identity>>,
     uri_identity: OnceCell<Option<Identity>>,
-    verdicts: RefCell<Vec<Verdict>>,
+    verifications: VerificationCache,
 }
 
-/// What a policy may ask of a certificate; nothing where it cannot be read.
-#[derive(Debug, Default)]
-struct Contents {
-    spki_hash: Option<[u8; 32]>,
-    dns: Vec<Box<str>>,
-    email: Vec<Box<str>>,
-    uri: Vec<Box<str>>,
-}
-
-/// A judgement, good for the trust of this digest: also after a reload that changed nothing in it,
-/// and no longer after one that did.
-#[derive(Debug)]
-struct Verdict {
-    trust: [u8; 32],
-    result: Result<Judged, ChainError>,
-    judged_at: UnixTime,
-}
-
-impl ClientCertificate {
-    /// Of a chain, leaf first, that was shown to a server of this name; `None` without a leaf. Shared
-    /// with this thread's other connections that were shown it. Nothing is read yet.
-    pub fn shown(
+impl PeerCertificate {
+    /// The certificate of a chain, leaf first, that was presented to a server of this name; `None`
+    /// without a leaf. Shared with the other connections of this thread that presented the same.
+    /// Nothing is parsed yet.
+    pub fn presented(
         chain: &[CertificateDer<'static>],
-        to: Option<&str>,
-    ) -> Option<Rc<ClientCertificate>> {
+        server_name: Option<&str>,
+    ) -> Option<Rc<PeerCertificate>> {
         let (leaf, intermediates) = chain.split_first()?;
-        Some(shared::held_once(Shown {
+        let chain = PresentedChain {
             leaf: leaf.clone(),
             intermediates: intermediates.to_vec(),
-            to: to.map(Into::into),
-        }))
+            server_name: server_name.map(Into::into),
+        };
+        Some(PRESENTED.with_borrow_mut(|all| all.get_or_insert(chain, PeerCertificate::new)))
     }
 
-    fn of(shown: Shown) -> ClientCertificate {
-        ClientCertificate {
-            shown: Rc::new(shown),
-            fingerprint: OnceCell::new(),
-            contents: OnceCell::new(),
-            texts: Texts::default(),
-            forwarded: Forwarded::default(),
-            summary: OnceCell::new(),
+    fn new(chain: Rc<PresentedChain>) -> PeerCertificate {
+        PeerCertificate {
+            leaf: PeerLeaf::new(chain),
+            texts: CertificateTexts::default(),
+            headers: CertificateHeaderCache::default(),
             email_identity: OnceCell::new(),
             uri_identity: OnceCell::new(),
-            verdicts: RefCell::default(),
+            verifications: VerificationCache::default(),
         }
     }
 
-    /// Whether it is good now. The chain is verified at the first question; what time changes is
-    /// looked at each time.
-    pub(super) fn judge(&self, trust: &ClientTrust, now: UnixTime) -> Result<Judged, ChainError> {
-        let digest = trust.digest();
-        let mut verdicts = self.verdicts.borrow_mut();
-        let known = verdicts.iter().position(|verdict| verdict.trust == digest);
-        if let Some(verdict) = known.and_then(|place| verdicts.get(place)) {
-            match &verdict.result {
-                Ok(judged) => return trust.still_good(judged, now).map(|()| *judged),
-                Err(error) if verdict.is_final(error, now) => return Err(error.clone()),
-                Err(_) => {}
-            }
-        }
-        let result = trust.judge(self.leaf(), &self.shown.intermediates, now);
-        let verdict = Verdict { trust: digest, result: result.clone(), judged_at: now };
-        match known.and_then(|place| verdicts.get_mut(place)) {
-            Some(place) => *place = verdict,
-            None => {
-                if verdicts.len() == MAX_VERDICTS {
-                    verdicts.remove(0);
-                }
-                verdicts.push(verdict);
-            }
-        }
-        result
+    /// Verifies the chain against a trust, or uses what is remembered of that.
+    pub(super) fn verify(&self, trust: &ClientTrust, now: UnixTime) -> Result<Judged, ChainError> {
+        self.verifications.verify(self.leaf.chain(), trust, now)
     }
 
-    /// What a header template may say of it; empty where it cannot be read.
+    /// The text that a header template gets for a field; empty if the certificate cannot be parsed.
     pub(super) fn text(&self, field: CertificateField) -> &str {
-        self.texts.get(self, field)
+        self.texts.get(&self.leaf, field)
     }
 
-    /// The headers that tell an upstream of it, given that this trust has judged it good.
+    /// The headers that describe it to an upstream. The trust must have verified it.
     pub(super) fn headers(
         &self,
         wanted: CertificateHeaders,
         trust: &ClientTrust,
         judged: &Judged,
     ) -> Rc<[(HeaderName, HeaderValue)]> {
-        self.forwarded.get(self, wanted, trust, judged)
+        self.headers.get((&self.leaf, &self.texts), wanted, trust, judged)
     }
 
-    /// Who the user is, if the first name of this kind says it. Only to be believed where the
-    /// certificate is trusted.
+    /// The user named by the first SAN of this kind. Only to be believed if the certificate is
+    /// trusted.
     pub(super) fn identity(&self, kind: SanKind) -> Option<&Identity> {
         let first = || self.subject_alt_names(kind).first().filter(|name| !name.is_empty());
         match kind {
@@ -146,78 +110,51 @@ impl ClientCertificate {
         .as_ref()
     }
 
-    /// What the access log shows of it; `None` where it cannot be read.
+    /// Its subject, issuer and names for the access log; `None` if it cannot be parsed.
     pub(super) fn summary(&self) -> Option<&CertificateSummary> {
-        self.summary.get_or_init(|| CertificateSummary::from_der(self.leaf())).as_ref()
-    }
-
-    fn leaf(&self) -> &CertificateDer<'static> {
-        &self.shown.leaf
-    }
-
-    fn contents(&self) -> &Contents {
-        self.contents.get_or_init(|| Contents::read(self.leaf()).unwrap_or_default())
+        self.leaf.summary()
     }
 }
 
-impl Drop for ClientCertificate {
+impl Drop for PeerCertificate {
     fn drop(&mut self) {
-        shared::let_go(&self.shown);
+        // The table may be gone already when the thread ends.
+        let _ = PRESENTED.try_with(|all| all.borrow_mut().release(self.leaf.chain()));
     }
 }
 
-impl LeafCertificate for ClientCertificate {
+impl LeafCertificate for PeerCertificate {
     fn fingerprint(&self) -> [u8; 32] {
-        *self.fingerprint.get_or_init(|| sha256(self.leaf()))
+        self.leaf.fingerprint()
     }
 
     fn spki_hash(&self) -> Option<[u8; 32]> {
-        self.contents().spki_hash
+        self.leaf.spki_hash()
     }
 
     fn subject_alt_names(&self, kind: SanKind) -> &[Box<str>] {
-        let contents = self.contents();
-        match kind {
-            SanKind::Dns => &contents.dns,
-            SanKind::Email => &contents.email,
-            SanKind::Uri => &contents.uri,
+        self.leaf.subject_alt_names(kind)
+    }
+}
+
+/// A client certificate as one request may rely on it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RequestCertificate<'a> {
+    pub(super) certificate: &'a PeerCertificate,
+    /// The trust that verified it just now, and the result. Without one its names are worth nothing;
+    /// that the client holds its key is proven in any case.
+    pub(super) trusted_by: Option<(&'a ClientTrust, Judged)>,
+}
+
+impl<'a> RequestCertificate<'a> {
+    /// The text of a field for a header template. An untrusted certificate gives its fingerprint
+    /// alone: Pomerium passes on every name that a client gives itself.
+    pub(super) fn text(self, field: CertificateField) -> &'a str {
+        match field == CertificateField::Fingerprint || self.trusted_by.is_some() {
+            true => self.certificate.text(field),
+            false => "",
         }
     }
-}
-
-impl Verdict {
-    /// Whether a refusal is one still: time may heal it, though not more than once a second.
-    fn is_final(&self, error: &ChainError, now: UnixTime) -> bool {
-        !error.depends_on_time() || self.judged_at == now
-    }
-}
-
-impl Contents {
-    fn read(der: &[u8]) -> Option<Contents> {
-        let (_, certificate) = X509Certificate::from_der(der).ok()?;
-        let mut contents = Contents {
-            spki_hash: Some(sha256(certificate.public_key().raw)),
-            ..Contents::default()
-        };
-        let Some(names) = certificate.subject_alternative_name().ok()? else {
-            return Some(contents);
-        };
-        for name in &names.value.general_names {
-            match name {
-                GeneralName::DNSName(dns) => contents.dns.push((*dns).into()),
-                GeneralName::RFC822Name(email) => contents.email.push((*email).into()),
-                GeneralName::URI(uri) => contents.uri.push((*uri).into()),
-                _ => {}
-            }
-        }
-        Some(contents)
-    }
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
-    hash
 }
 
 #[cfg(test)]

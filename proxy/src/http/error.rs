@@ -1,141 +1,131 @@
-//! What can go wrong with a request: whose fault it is, and what is said of it inside and outside.
+//! Why a request fails: who is to blame, what the client is told, and what the log says.
 
 use std::borrow::Cow;
 
 use http::StatusCode;
 
-use super::request::Fault;
+use super::request::InvalidRequest;
 use crate::{
     tls::ChainError,
     upstream::{FailureKind, UpstreamError},
 };
 
-/// Pomerium's words.
+/// Pomerium's message.
 const NEEDS_CERTIFICATE: &str = "a valid client certificate is required to access this page";
 
-/// Envoy's words for what Pomerium's policy refuses.
+/// Envoy's response code details for a request that Pomerium's policy denies.
 const DENIED: &str = "ext_authz_denied";
 
-/// Whose fault a failure is.
+/// Who is to blame for a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Blame {
     /// The client's.
     Client,
-    /// The upstream's, or the way's to it.
+    /// The upstream's, or the network's between us and it.
     Upstream,
     /// Ours, or our configuration's.
     Us,
 }
 
-/// Why a request gets an answer of ours.
+/// Why a request failed.
 #[derive(Debug)]
-pub enum Failure {
-    /// Its head is at fault.
-    Rejected(Fault),
-    /// It asks for an upgrade that its route does not allow.
+pub enum RequestFailure {
+    /// Its head is invalid.
+    Rejected(InvalidRequest),
+    /// Its route does not allow the upgrade that it asks for.
     UpgradeRefused,
     /// No route matches.
     NoRoute,
-    /// It is for a host whose clients are asked for certificates of which its connection's was not
-    /// (RFC 9110 section 15.5.20).
+    /// Its host asks clients for a certificate, and this connection's handshake did not (RFC 9110
+    /// section 15.5.20).
     Misdirected,
-    /// Its route does not let it in.
+    /// Its route's policy denies it.
     Denied,
-    /// Its route wants to know who the user is, and nobody can sign in yet.
+    /// Its route needs a user who has signed in, and sign-in does not exist yet.
     SignInUnsupported,
-    /// Its route wants a client certificate, and there is none.
+    /// Its route needs a client certificate, and the client presented none.
     CertificateRequired,
-    /// Its route wants a good client certificate, and this is what is wrong with the one there is.
+    /// Its route needs a valid client certificate; the error says why the presented one is not.
     CertificateInvalid(Option<ChainError>),
     /// It did not arrive in time.
     RequestTimeout,
     /// The upstream did not answer in time.
     ResponseTimeout,
-    /// It lived too long.
+    /// It exceeded the longest time that a stream may live.
     StreamTimeout,
     /// The upstream gave no response.
     Upstream(UpstreamError),
     /// The upstream switched protocols without being asked.
     UnexpectedUpgrade,
-    /// A rule of the configuration came to nothing, such as a location that is none.
+    /// A configured rule produced an unusable value, e.g. an invalid Location.
     Misconfigured(&'static str),
 }
 
-/// What a failure comes to.
+/// What a failure means to the client, the log and the metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
+pub struct FailureReport {
     /// Status of the answer.
     pub status: StatusCode,
-    /// Said to the client.
+    /// The message for the client.
     pub message: &'static str,
-    /// Said in the log: Envoy's response code details.
+    /// Envoy's response code details, for the log.
     pub details: Cow<'static, str>,
     /// Envoy's response flags.
     pub flags: &'static str,
-    /// Whose fault it is.
+    /// Who is to blame.
     pub blame: Blame,
 }
 
-impl Failure {
-    /// Whether the route's policy refused it.
-    pub(super) fn is_denial(&self) -> bool {
-        matches!(
-            self,
-            Failure::Denied
-                | Failure::SignInUnsupported
-                | Failure::CertificateRequired
-                | Failure::CertificateInvalid(_)
-        )
-    }
-
-    /// What it comes to.
-    pub fn verdict(&self) -> Verdict {
+impl RequestFailure {
+    /// What it means to the client, the log and the metrics.
+    pub fn report(&self) -> FailureReport {
         use StatusCode as S;
         match self {
-            Failure::Rejected(fault) => rejected(*fault),
-            Failure::UpgradeRefused => {
+            RequestFailure::Rejected(fault) => rejected(*fault),
+            RequestFailure::UpgradeRefused => {
                 client(S::FORBIDDEN, "upgrade not allowed", "upgrade_failed")
             }
-            Failure::NoRoute => {
-                Verdict { flags: "NR", ..client(S::NOT_FOUND, "not found", "route_not_found") }
-            }
-            Failure::Misdirected => {
+            RequestFailure::NoRoute => FailureReport {
+                flags: "NR",
+                ..client(S::NOT_FOUND, "not found", "route_not_found")
+            },
+            RequestFailure::Misdirected => {
                 client(S::MISDIRECTED_REQUEST, "misdirected request", "misdirected_request")
             }
-            Failure::Denied => denied(S::FORBIDDEN, "forbidden", DENIED.into()),
-            Failure::SignInUnsupported => {
+            RequestFailure::Denied => denied(S::FORBIDDEN, "forbidden", DENIED.into()),
+            RequestFailure::SignInUnsupported => {
                 let message =
                     "this page is for users who have signed in, which is not supported yet";
                 denied(S::FORBIDDEN, message, DENIED.into())
             }
-            Failure::CertificateRequired | Failure::CertificateInvalid(None) => {
+            RequestFailure::CertificateRequired | RequestFailure::CertificateInvalid(None) => {
                 denied(certificate_error(), NEEDS_CERTIFICATE, DENIED.into())
             }
-            Failure::CertificateInvalid(Some(flaw)) => {
+            RequestFailure::CertificateInvalid(Some(flaw)) => {
                 let details = format!("{DENIED}{{client certificate: {flaw}}}");
                 denied(certificate_error(), NEEDS_CERTIFICATE, details.into())
             }
-            Failure::RequestTimeout => {
+            RequestFailure::RequestTimeout => {
                 client(S::REQUEST_TIMEOUT, "the request took too long", "request_overall_timeout")
             }
-            Failure::StreamTimeout => Verdict {
+            RequestFailure::StreamTimeout => FailureReport {
                 flags: "DT",
                 ..client(S::REQUEST_TIMEOUT, "the request took too long", "max_duration_timeout")
             },
-            Failure::ResponseTimeout => upstream(
+            RequestFailure::ResponseTimeout => upstream(
                 S::GATEWAY_TIMEOUT,
                 "the upstream did not answer in time",
                 "UT",
                 "upstream_response_timeout".into(),
             ),
-            Failure::Upstream(error) => failed(error),
-            Failure::UnexpectedUpgrade => upstream(
+            RequestFailure::Upstream(error) => failed(error),
+            RequestFailure::UnexpectedUpgrade => upstream(
                 S::BAD_GATEWAY,
                 "the upstream gave an invalid response",
                 "UPE",
                 before_response("protocol_error", "switched protocols without being asked"),
             ),
-            Failure::Misconfigured(what) => Verdict {
+            RequestFailure::Misconfigured(what) => FailureReport {
                 status: S::INTERNAL_SERVER_ERROR,
                 message: "internal error",
                 details: Cow::Borrowed(what),
@@ -146,36 +136,36 @@ impl Failure {
     }
 }
 
-/// nginx's status for clients without a good certificate, which Pomerium took over.
+/// nginx's status for a client without a valid certificate, which Pomerium uses too.
 fn certificate_error() -> StatusCode {
     StatusCode::from_u16(495).unwrap_or(StatusCode::FORBIDDEN)
 }
 
-fn denied(status: StatusCode, message: &'static str, details: Cow<'static, str>) -> Verdict {
-    Verdict { status, message, details, flags: "UAEX", blame: Blame::Client }
+fn denied(status: StatusCode, message: &'static str, details: Cow<'static, str>) -> FailureReport {
+    FailureReport { status, message, details, flags: "UAEX", blame: Blame::Client }
 }
 
-fn rejected(fault: Fault) -> Verdict {
+fn rejected(fault: InvalidRequest) -> FailureReport {
     let (message, details) = match fault {
-        Fault::MissingHost => ("missing Host header", "missing_host_header"),
-        Fault::SeveralHosts => ("more than one Host header", "duplicate_host_header"),
-        Fault::HostMismatch => ("Host differs from the request's target", "host_mismatch"),
-        Fault::BadAuthority => ("malformed host", "invalid_authority"),
-        Fault::UserInfo => ("user information in the host", "userinfo_in_authority"),
-        Fault::BadScheme => ("unsupported scheme", "invalid_scheme"),
-        Fault::BadPath => ("malformed path", "path_normalization_failed"),
-        Fault::RewrittenPath => ("malformed path", "path_rewrite_failed"),
-        Fault::EscapedSlashes => ("escaped slash in the path", "escaped_slashes_in_path"),
-        Fault::Underscore => ("underscore in a header name", "unexpected_underscore"),
-        Fault::TransferEncodingInHttp10 => {
+        InvalidRequest::MissingHost => ("missing Host header", "missing_host_header"),
+        InvalidRequest::SeveralHosts => ("more than one Host header", "duplicate_host_header"),
+        InvalidRequest::HostMismatch => ("Host differs from the request's target", "host_mismatch"),
+        InvalidRequest::BadAuthority => ("malformed host", "invalid_authority"),
+        InvalidRequest::UserInfo => ("user information in the host", "userinfo_in_authority"),
+        InvalidRequest::BadScheme => ("unsupported scheme", "invalid_scheme"),
+        InvalidRequest::BadPath => ("malformed path", "path_normalization_failed"),
+        InvalidRequest::RewrittenPath => ("malformed path", "path_rewrite_failed"),
+        InvalidRequest::EscapedSlashes => ("escaped slash in the path", "escaped_slashes_in_path"),
+        InvalidRequest::Underscore => ("underscore in a header name", "unexpected_underscore"),
+        InvalidRequest::TransferEncodingInHttp10 => {
             ("Transfer-Encoding in HTTP/1.0", "http1.transfer_encoding_in_http10")
         }
-        Fault::UpgradeWithBody => ("an upgrade with a body", "upgrade_with_body"),
-        Fault::TooManyHeaders => {
+        InvalidRequest::UpgradeWithBody => ("an upgrade with a body", "upgrade_with_body"),
+        InvalidRequest::TooManyHeaders => {
             let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
             return client(status, "too many header fields", "too_many_headers");
         }
-        Fault::Connect => {
+        InvalidRequest::Connect => {
             let status = StatusCode::METHOD_NOT_ALLOWED;
             return client(status, "CONNECT is not supported", "connect_not_supported");
         }
@@ -183,7 +173,7 @@ fn rejected(fault: Fault) -> Verdict {
     client(StatusCode::BAD_REQUEST, message, details)
 }
 
-fn failed(error: &UpstreamError) -> Verdict {
+fn failed(error: &UpstreamError) -> FailureReport {
     let unavailable = |message, flags, reason| {
         upstream(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -207,7 +197,7 @@ fn failed(error: &UpstreamError) -> Verdict {
             "UPE",
             before_response("protocol_error", &error.detail),
         ),
-        FailureKind::RequestBody => Verdict {
+        FailureKind::RequestBody => FailureReport {
             flags: "DC",
             ..client(
                 StatusCode::BAD_REQUEST,
@@ -225,8 +215,8 @@ fn before_response(reason: &str, detail: &str) -> Cow<'static, str> {
     }
 }
 
-fn client(status: StatusCode, message: &'static str, details: &'static str) -> Verdict {
-    Verdict { status, message, details: details.into(), flags: "", blame: Blame::Client }
+fn client(status: StatusCode, message: &'static str, details: &'static str) -> FailureReport {
+    FailureReport { status, message, details: details.into(), flags: "", blame: Blame::Client }
 }
 
 fn upstream(
@@ -234,16 +224,17 @@ fn upstream(
     message: &'static str,
     flags: &'static str,
     details: Cow<'static, str>,
-) -> Verdict {
-    Verdict { status, message, details, flags, blame: Blame::Upstream }
+) -> FailureReport {
+    FailureReport { status, message, details, flags, blame: Blame::Upstream }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn of(kind: FailureKind) -> Verdict {
-        Failure::Upstream(UpstreamError { kind, detail: "10.0.0.1:443: why".into() }).verdict()
+    fn of(kind: FailureKind) -> FailureReport {
+        RequestFailure::Upstream(UpstreamError { kind, detail: "10.0.0.1:443: why".into() })
+            .report()
     }
 
     #[test]
@@ -256,10 +247,10 @@ mod tests {
             FailureKind::Closed,
             FailureKind::Protocol,
         ] {
-            let verdict = of(kind);
-            assert!(verdict.details.contains("10.0.0.1:443: why"), "{kind:?}");
-            assert!(!verdict.message.contains("10.0.0.1"), "{kind:?}");
-            assert_eq!(verdict.blame, Blame::Upstream);
+            let report = of(kind);
+            assert!(report.details.contains("10.0.0.1:443: why"), "{kind:?}");
+            assert!(!report.message.contains("10.0.0.1"), "{kind:?}");
+            assert_eq!(report.blame, Blame::Upstream);
         }
     }
 
@@ -272,7 +263,7 @@ mod tests {
         assert_eq!(status_and_flags(FailureKind::Tls), (503, "UF"));
         assert_eq!(status_and_flags(FailureKind::Closed), (503, "UC"));
         assert_eq!(status_and_flags(FailureKind::Protocol), (502, "UPE"));
-        let late = Failure::ResponseTimeout.verdict();
+        let late = RequestFailure::ResponseTimeout.report();
         assert_eq!((late.status.as_u16(), late.flags), (504, "UT"));
         assert_eq!(status_and_flags(FailureKind::RequestBody), (400, "DC"));
         assert_eq!(
@@ -283,10 +274,13 @@ mod tests {
 
     #[test]
     fn a_client_is_blamed_for_its_request_and_not_for_an_upstream() {
-        assert_eq!(Failure::Rejected(Fault::BadPath).verdict().blame, Blame::Client);
+        assert_eq!(RequestFailure::Rejected(InvalidRequest::BadPath).report().blame, Blame::Client);
         assert_eq!(of(FailureKind::RequestBody).blame, Blame::Client);
-        assert_eq!(Failure::ResponseTimeout.verdict().blame, Blame::Upstream);
-        assert_eq!(Failure::Misconfigured("x").verdict().blame, Blame::Us);
-        assert_eq!(Failure::Rejected(Fault::TooManyHeaders).verdict().status.as_u16(), 431);
+        assert_eq!(RequestFailure::ResponseTimeout.report().blame, Blame::Upstream);
+        assert_eq!(RequestFailure::Misconfigured("x").report().blame, Blame::Us);
+        assert_eq!(
+            RequestFailure::Rejected(InvalidRequest::TooManyHeaders).report().status.as_u16(),
+            431
+        );
     }
 }

@@ -1,109 +1,193 @@
-//! From the client's request to the upstream's, and from the upstream's response to the client's.
+//! Forwarding an allowed request: connect, send, and the client's head of the response.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, rc::Rc};
 
-use http::{HeaderMap, HeaderValue, Response, Version, header, request::Parts};
+use http::{Request, Response, StatusCode, Version, request::Parts};
+use http_body::Body as _;
+use hyper::body::Incoming;
 
 use super::{
-    access::Presented,
-    error::Failure,
-    exchange::Exchange,
-    facts::Facts,
-    headers::{self, Upgrade, forwarded},
-    request::Normalised,
-    request_id::REQUEST_ID,
-    rewrite,
-    site::{Site, SiteRoute},
+    active_request::ActiveRequest,
+    certificate::RequestCertificate,
+    connection::ClientConnection,
+    downstream_body::DownstreamBody,
+    error::RequestFailure,
+    headers::{self, Upgrade, requested_upgrade},
+    request::{InvalidRequest, RequestTarget},
+    request_config::{CompiledRoute, LocalRequestConfig},
     spec::ProxySpec,
+    timeouts::Limit,
+    upload::UploadProgress,
+    upstream_head::UpstreamHead,
 };
-use crate::upstream::ResponseBody;
+use crate::upstream::{
+    Endpoint, RequestBody, ResponseBody, SendOptions, Upgraded, UpstreamError, UpstreamResponse,
+};
 
-/// What a forwarded request is made of.
-#[derive(Debug)]
-pub(super) struct Forward<'a> {
-    pub(super) site: &'a Site,
-    pub(super) route: &'a SiteRoute,
+/// How an allowed request is forwarded.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Forwarding<'a> {
+    pub(super) conn: &'a ClientConnection,
+    pub(super) config: &'a Rc<LocalRequestConfig>,
+    pub(super) route: &'a CompiledRoute,
     pub(super) proxy: &'a ProxySpec,
-    /// The chosen upstream's host, for the Host header; `None` leaves the client's.
-    pub(super) upstream: Option<&'a HeaderValue>,
-    pub(super) conn: &'a Facts,
-    pub(super) certificate: Option<Presented<'a>>,
-    pub(super) normal: &'a Normalised,
-    pub(super) request_id: &'a HeaderValue,
-    pub(super) client: IpAddr,
+    pub(super) certificate: Option<RequestCertificate<'a>>,
+    pub(super) target: &'a RequestTarget,
 }
 
-impl Forward<'_> {
-    /// Makes the upstream's head of the client's, in place: its extensions keep the spelling of
-    /// header names (HTTP/1).
-    ///
-    /// Everything of the client's that must go goes before anything of ours is added.
-    pub(super) fn head(&self, mut parts: Parts, upgrade: &Upgrade) -> Result<Parts, Failure> {
-        let target = rewrite::target(self.normal, &self.route.path, &self.proxy.path);
-        parts.uri = target.map_err(Failure::Rejected)?.into();
-        parts.version = Version::HTTP_11;
-        parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
-        headers::strip_request(&mut parts.headers, self.route.reserved(self.site));
-        self.address(&mut parts);
-        if let Upgrade::Allowed(protocol) = upgrade {
-            parts.headers.insert(header::UPGRADE, protocol.clone());
-            parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        }
-        Ok(parts)
+/// Where a request was sent, and whether it asked for an upgrade.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sent<'a> {
+    endpoint: &'a Endpoint,
+    may_upgrade: bool,
+}
+
+/// An upstream's response, with the client's head.
+#[derive(Debug)]
+pub(super) struct ForwardedResponse {
+    pub(super) response: Response<ResponseBody>,
+    /// The upstream's connection, if the response is a 101.
+    pub(super) upgraded: Option<Upgraded>,
+}
+
+impl<'a> Forwarding<'a> {
+    /// Sends the request to an upstream of its route; the future gives the reply. Not an `async fn`,
+    /// which would keep room for the request twice.
+    pub(super) fn send(
+        self,
+        active: &mut ActiveRequest,
+        parts: Parts,
+        body: Incoming,
+    ) -> Result<
+        (Sent<'a>, impl Future<Output = Result<UpstreamResponse, UpstreamError>> + use<'a>),
+        RequestFailure,
+    > {
+        let upgrade = upgrade(&parts, self.route, &body)?;
+        let options = SendOptions { upgrade: matches!(upgrade, Upgrade::Allowed(_)) };
+        let cluster = self.route.cluster.as_ref();
+        let cluster = cluster.ok_or(RequestFailure::Misconfigured("route_without_cluster"))?;
+        let upstreams = &self.conn.handler.upstreams;
+        let chosen = upstreams.pick(cluster, client_hash(active.account.client));
+        let endpoint = cluster.endpoint(chosen);
+        let head = self.head(active, endpoint.host(), parts, &upgrade)?;
+        let (body, upload) = self.request_body(body);
+        active.account.set_upstream(chosen, upload.clone());
+        active.timeouts.uploading(upload);
+        let request = Request::from_parts(head, body);
+        let sending = upstreams.send(cluster, endpoint, request, options);
+        Ok((Sent { endpoint, may_upgrade: options.upgrade }, sending))
     }
 
-    /// Says who asks for what, then does what the route's own rules want.
-    fn address(&self, parts: &mut Parts) {
-        let headers = &mut parts.headers;
-        let host = rewrite::host(self.normal, headers, &self.proxy.host, self.upstream);
-        let said = forwarded::Forwarded {
-            peer: self.conn.peer_value(),
-            client: &self.conn.address_value(self.client),
-            secure: self.conn.is_secure(),
-            original_host: host.is_some().then_some(&self.normal.authority),
-        };
-        forwarded::set(headers, self.site.settings.forwarded_for, &said);
-        headers.insert(header::HOST, host.unwrap_or_else(|| self.normal.authority.clone()));
-        headers.insert(REQUEST_ID, self.request_id.clone());
-        self.tell_of_certificate(headers);
-        self.route.request_rules.apply(headers, self.certificate);
-    }
-
-    /// Of one that nobody vouches for the upstream hears as little as of none.
-    fn tell_of_certificate(&self, headers: &mut HeaderMap) {
-        let wanted = self.proxy.client_certificate;
-        if wanted.is_empty() {
-            return;
-        }
-        if let Some(Presented { certificate, vouched: Some((trust, judged)) }) = self.certificate {
-            for (name, value) in certificate.headers(wanted, trust, &judged).iter() {
-                headers.insert(name.clone(), value.clone());
+    /// Turns the upstream's reply, or the limit that was reached before it, into the response.
+    pub(super) fn receive(
+        self,
+        active: &mut ActiveRequest,
+        sent: Sent<'_>,
+        reply: Result<Result<UpstreamResponse, UpstreamError>, Limit>,
+    ) -> Result<ForwardedResponse, RequestFailure> {
+        let reply = match reply {
+            Ok(reply) => reply.map_err(RequestFailure::Upstream)?,
+            Err(limit) => {
+                let failure = too_late(limit);
+                if matches!(failure, RequestFailure::ResponseTimeout) {
+                    self.conn.handler.upstreams.unanswered(sent.endpoint);
+                }
+                return Err(failure);
             }
+        };
+        let is_switching = reply.response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if is_switching && !(sent.may_upgrade && reply.upgraded.is_some()) {
+            return Err(RequestFailure::UnexpectedUpgrade);
         }
+        let response = self.response(active, reply.response);
+        Ok(ForwardedResponse { response, upgraded: reply.upgraded.filter(|_| is_switching) })
+    }
+
+    fn head(
+        &self,
+        active: &ActiveRequest,
+        upstream: Option<&http::HeaderValue>,
+        parts: Parts,
+        upgrade: &Upgrade,
+    ) -> Result<Parts, RequestFailure> {
+        let head = UpstreamHead {
+            config: self.config,
+            route: self.route,
+            proxy: self.proxy,
+            upstream,
+            peer: &self.conn.peer,
+            certificate: self.certificate,
+            target: self.target,
+            request_id: &active.account.request_id,
+            client: active.account.client,
+        };
+        head.from_client(parts, upgrade)
+    }
+
+    fn request_body(&self, body: Incoming) -> (RequestBody, Option<Rc<UploadProgress>>) {
+        if body.is_end_stream() {
+            return (RequestBody::Empty, None);
+        }
+        let (body, upload) = DownstreamBody::new(body, self.config.clone(), self.route);
+        (RequestBody::Client(Box::pin(body)), Some(upload))
+    }
+
+    /// Turns the upstream's head into the client's, in place.
+    fn response(
+        &self,
+        active: &mut ActiveRequest,
+        mut response: Response<ResponseBody>,
+    ) -> Response<ResponseBody> {
+        // The upstream's version is its connection's; hyper writes what the client speaks.
+        *response.version_mut() = Version::HTTP_11;
+        if self.route.spec.forwards_certificate() {
+            headers::hide_variance(response.headers_mut());
+        }
+        let rewrite = &self.route.spec.response_headers.rewrite;
+        let set = &self.route.response_headers;
+        let forward = match response.status() {
+            StatusCode::SWITCHING_PROTOCOLS => headers::forward_switching_protocols,
+            _ => headers::forward_response,
+        };
+        forward(response.headers_mut(), rewrite, set, &active.account.request_id);
+        active.account.set_status(response.status());
+        active.account.conclude("via_upstream".into(), "");
+        response
     }
 }
 
-/// Makes the client's head of the upstream's, in place.
-pub(super) fn response(
-    exchange: &mut Exchange,
-    route: &SiteRoute,
-    mut response: Response<ResponseBody>,
-    switching: bool,
-) -> Response<ResponseBody> {
-    // The upstream's version is its connection's; hyper writes what the client speaks.
-    *response.version_mut() = Version::HTTP_11;
-    if route.spec.forwards_certificate() {
-        headers::hide_variance(response.headers_mut());
+fn upgrade(
+    parts: &Parts,
+    route: &CompiledRoute,
+    body: &Incoming,
+) -> Result<Upgrade, RequestFailure> {
+    match requested_upgrade(parts, &route.spec.upgrades) {
+        Upgrade::Refused => Err(RequestFailure::UpgradeRefused),
+        Upgrade::Allowed(_) if !body.is_end_stream() => {
+            Err(RequestFailure::Rejected(InvalidRequest::UpgradeWithBody))
+        }
+        upgrade => Ok(upgrade),
     }
-    let rewrite = &route.spec.response_headers.rewrite;
-    let set = &route.response_headers;
-    let forward =
-        if switching { headers::forward_switching_protocols } else { headers::forward_response };
-    forward(response.headers_mut(), rewrite, set, &exchange.request_id);
-    exchange.answered(response.status());
-    exchange.conclude("via_upstream".into(), "");
-    response
 }
 
-#[cfg(test)]
-mod tests;
+fn too_late(limit: Limit) -> RequestFailure {
+    match limit {
+        Limit::Request => RequestFailure::RequestTimeout,
+        Limit::Response | Limit::Idle => RequestFailure::ResponseTimeout,
+        Limit::Stream => RequestFailure::StreamTimeout,
+    }
+}
+
+/// FNV-1a of the client's address: the same on every worker and after every start, so that a client
+/// keeps its upstream.
+fn client_hash(client: IpAddr) -> u64 {
+    let hash = |octets: &[u8]| {
+        octets.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, octet| {
+            (hash ^ u64::from(*octet)).wrapping_mul(0x0000_0100_0000_01b3)
+        })
+    };
+    match client {
+        IpAddr::V4(v4) => hash(&v4.octets()),
+        IpAddr::V6(v6) => hash(&v6.octets()),
+    }
+}

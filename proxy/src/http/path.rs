@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::spec::{EscapedSlashes, Settings};
+use super::spec::{EscapedSlashes, RequestSettings};
 
 /// A path in its normal form.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub(crate) enum PathError {
 /// new escape (`%%32e`), so that the result would not be normal.
 pub(crate) fn normalise<'a>(
     path: &'a str,
-    settings: &Settings,
+    settings: &RequestSettings,
 ) -> Result<NormalPath<'a>, PathError> {
     if !path.starts_with('/') {
         return Err(PathError::NotAbsolute);
@@ -89,7 +89,7 @@ fn is_plain(path: &str) -> bool {
 /// Finds `%2F` and `%5C` (either case) and does what the settings say; refuses `%00` in any case.
 fn treat_escaped_slashes<'a>(
     path: &'a str,
-    settings: &Settings,
+    settings: &RequestSettings,
 ) -> Result<(Cow<'a, str>, bool), PathError> {
     let unescape = match settings.escaped_slashes {
         EscapedSlashes::Redirect | EscapedSlashes::Unescape => true,

@@ -1,10 +1,10 @@
-//! Where a redirect leads.
+//! The targets of redirects.
 
 use bytes::Bytes;
 use http::HeaderValue;
 
 use super::{
-    request::Normalised,
+    request::RequestTarget,
     rewrite::replace_match,
     spec::{RedirectPath, RedirectSpec},
 };
@@ -12,38 +12,38 @@ use crate::route::PathMatch;
 
 /// The `Location` of a route's redirect. `secure` says whether the client came by HTTPS.
 ///
-/// A port is kept only with host and scheme, since it means nothing elsewhere; the scheme's own
-/// port is left out.
+/// The request's port is kept only together with its host and scheme; a scheme's default port is left
+/// out.
 pub(crate) fn location(
     spec: &RedirectSpec,
-    normal: &Normalised,
+    target: &RequestTarget,
     matched: &PathMatch,
     secure: bool,
 ) -> Option<HeaderValue> {
     let own_scheme = if secure { "https" } else { "http" };
     let scheme = spec.scheme.as_deref().unwrap_or(own_scheme);
     let stays = spec.host.is_none() && scheme == own_scheme;
-    let host = spec.host.as_deref().unwrap_or(&normal.host);
-    let port = spec.port.or_else(|| normal.port.filter(|_| stays));
+    let host = spec.host.as_deref().unwrap_or(&target.host);
+    let port = spec.port.or_else(|| target.port.filter(|_| stays));
     let path = match &spec.path {
-        RedirectPath::Keep => normal.path().to_owned(),
+        RedirectPath::Keep => target.path().to_owned(),
         RedirectPath::Literal(path) => path.to_string(),
-        RedirectPath::Prefix(prefix) => replace_match(normal.path(), matched, prefix),
+        RedirectPath::Prefix(prefix) => replace_match(target.path(), matched, prefix),
     };
     // A path of the configuration may bring its own query.
-    let query = normal.query().filter(|_| !spec.strip_query && !path.contains('?'));
+    let query = target.query().filter(|_| !spec.strip_query && !path.contains('?'));
     absolute(scheme, host, port, &path, query)
 }
 
-/// The same request over HTTPS on the standard port, for the plain-HTTP listener.
-pub(crate) fn to_https(normal: &Normalised) -> Option<HeaderValue> {
-    absolute("https", &normal.host, None, normal.path(), normal.query())
+/// The same target over HTTPS on the standard port, for the redirect listener.
+pub(crate) fn to_https(target: &RequestTarget) -> Option<HeaderValue> {
+    absolute("https", &target.host, None, target.path(), target.query())
 }
 
-/// The normalised form of the very request.
-pub(crate) fn to_itself(normal: &Normalised, secure: bool) -> Option<HeaderValue> {
+/// The request's own target, normalised.
+pub(crate) fn to_itself(target: &RequestTarget, secure: bool) -> Option<HeaderValue> {
     let scheme = if secure { "https" } else { "http" };
-    absolute(scheme, &normal.host, normal.port, normal.path(), normal.query())
+    absolute(scheme, &target.host, target.port, target.path(), target.query())
 }
 
 fn absolute(
@@ -82,12 +82,12 @@ mod tests {
 
     use super::*;
 
-    fn normal(host: &str, port: Option<u16>, target: &str) -> Normalised {
-        Normalised {
+    fn target(host: &str, port: Option<u16>, target: &str) -> RequestTarget {
+        RequestTarget {
             authority: HeaderValue::from_static("a.example"),
             host: host.into(),
             port,
-            target: target.parse().unwrap(),
+            path_and_query: target.parse().unwrap(),
         }
     }
 
@@ -102,14 +102,14 @@ mod tests {
         }
     }
 
-    fn led(spec: RedirectSpec, from: &Normalised) -> String {
+    fn led(spec: RedirectSpec, from: &RequestTarget) -> String {
         let value = location(&spec, from, &PathMatch::Prefix("/old".into()), true).unwrap();
         value.to_str().unwrap().to_owned()
     }
 
     #[test]
     fn what_the_rule_does_not_name_is_taken_from_the_request() {
-        let from = normal("a.example", Some(8443), "/old/x?q=1");
+        let from = target("a.example", Some(8443), "/old/x?q=1");
         assert_eq!(led(keep(), &from), "https://a.example:8443/old/x?q=1");
         let host = RedirectSpec { host: Some("b.example".into()), ..keep() };
         assert_eq!(led(host, &from), "https://b.example/old/x?q=1");
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn path_and_query_can_be_replaced() {
-        let from = normal("a.example", None, "/old/x?q=1");
+        let from = target("a.example", None, "/old/x?q=1");
         let path = |path| RedirectSpec { path, ..keep() };
         assert_eq!(led(path(RedirectPath::Literal("/n".into())), &from), "https://a.example/n?q=1");
         assert_eq!(led(path(RedirectPath::Literal("/n?a".into())), &from), "https://a.example/n?a");
@@ -135,14 +135,14 @@ mod tests {
 
     #[test]
     fn a_path_never_becomes_a_host() {
-        let from = normal("a.example", None, "/old//evil.example/");
+        let from = target("a.example", None, "/old//evil.example/");
         let prefix = RedirectSpec { path: RedirectPath::Prefix("".into()), ..keep() };
         assert_eq!(led(prefix, &from), "https://a.example//evil.example/");
     }
 
     #[test]
     fn https_is_asked_for_on_its_own_port_and_ipv6_gets_brackets() {
-        let from = normal("2001:db8::1", Some(8080), "/x?q");
+        let from = target("2001:db8::1", Some(8080), "/x?q");
         assert_eq!(to_https(&from).unwrap(), "https://[2001:db8::1]/x?q");
     }
 }

@@ -1,4 +1,4 @@
-//! A request's target, normalised once for everything behind.
+//! A request's target, normalised once for everything that reads it.
 
 use std::borrow::Cow;
 
@@ -12,44 +12,44 @@ use http::{
 use super::{
     authority::{Authority, AuthorityError},
     path::{self, PathError},
-    spec::{EscapedSlashes, Settings, Underscores},
+    spec::{EscapedSlashes, RequestSettings, Underscores},
 };
 
-/// What a request is for.
+/// The target of a request (RFC 9112 section 3.2), normalised.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Normalised {
+pub struct RequestTarget {
     /// The authority as the client wrote it.
     pub authority: HeaderValue,
-    /// Its host in the one form in which hosts are compared.
+    /// Its host, in the form in which hosts are compared.
     pub host: Box<str>,
-    /// Its port, where one was named.
+    /// Its port; `None` if none is given.
     pub port: Option<u16>,
     /// The normalised path with the query as the client wrote it.
-    pub target: PathAndQuery,
+    pub path_and_query: PathAndQuery,
 }
 
-impl Normalised {
+impl RequestTarget {
     /// The normalised path.
     pub fn path(&self) -> &str {
-        self.target.path()
+        self.path_and_query.path()
     }
 
     /// The query without its question mark.
     pub fn query(&self) -> Option<&str> {
-        self.target.query()
+        self.path_and_query.query()
     }
 }
 
-/// What is wrong with a request's head.
+/// Why a request's head is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Fault {
+pub enum InvalidRequest {
     /// No Host header and no authority.
     MissingHost,
     /// More than one Host header (RFC 9112 section 3.2).
     SeveralHosts,
     /// Host says another name than the target (absolute-form) or `:authority`.
     HostMismatch,
-    /// No host, or no port, that we take.
+    /// A malformed host or port.
     BadAuthority,
     /// User information in the authority.
     UserInfo,
@@ -65,57 +65,60 @@ pub enum Fault {
     TooManyHeaders,
     /// HTTP/1.0 with Transfer-Encoding (RFC 9112 section 6.1).
     TransferEncodingInHttp10,
-    /// CONNECT: we are no tunnel.
+    /// CONNECT, which is not supported.
     Connect,
-    /// An upgrade with a body: where it ends and the new protocol begins can be read in two ways.
+    /// An upgrade with a body: readers may disagree on where the new protocol begins.
     UpgradeWithBody,
-    /// A rewrite rule made a path with a dot segment from this request's.
+    /// A rewrite rule turned the path into one with a dot segment.
     RewrittenPath,
 }
 
-/// Why a request goes no further.
+/// Why a request cannot be routed as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rejection {
-    /// Its head is at fault.
-    Fault(Fault),
-    /// Its path had escaped slashes: the client is to ask for this instead.
-    Elsewhere(Box<Normalised>),
+pub enum NormalizeError {
+    /// Its head is invalid.
+    Invalid(InvalidRequest),
+    /// Its path had escaped slashes: the client is to be redirected to this target.
+    Redirect(Box<RequestTarget>),
 }
 
-impl From<Fault> for Rejection {
-    fn from(fault: Fault) -> Rejection {
-        Rejection::Fault(fault)
+impl From<InvalidRequest> for NormalizeError {
+    fn from(fault: InvalidRequest) -> NormalizeError {
+        NormalizeError::Invalid(fault)
     }
 }
 
-/// Checks a request's head and says what it is for.
+/// Checks a request's head, and normalises its target.
 ///
-/// Changes the head in one way: where the settings say so, header names with `_` are removed.
-pub fn normalise(parts: &mut Parts, settings: &Settings) -> Result<Normalised, Rejection> {
+/// Changes the head in one way: if the settings say so, it removes header names with `_`.
+pub fn normalise(
+    parts: &mut Parts,
+    settings: &RequestSettings,
+) -> Result<RequestTarget, NormalizeError> {
     if parts.method == Method::CONNECT {
-        return Err(Fault::Connect.into());
+        return Err(InvalidRequest::Connect.into());
     }
     check_headers(parts, settings)?;
     let (authority, Authority { host, port }) = authority(parts)?;
-    let (target, unescaped) = target(parts, settings)?;
-    let normal = Normalised { authority, host, port, target };
+    let (path_and_query, unescaped) = path_and_query(parts, settings)?;
+    let target = RequestTarget { authority, host, port, path_and_query };
     if unescaped && settings.escaped_slashes == EscapedSlashes::Redirect {
-        return Err(Rejection::Elsewhere(Box::new(normal)));
+        return Err(NormalizeError::Redirect(Box::new(target)));
     }
-    Ok(normal)
+    Ok(target)
 }
 
-fn check_headers(parts: &mut Parts, settings: &Settings) -> Result<(), Fault> {
+fn check_headers(parts: &mut Parts, settings: &RequestSettings) -> Result<(), InvalidRequest> {
     if parts.headers.len() > settings.max_headers {
-        return Err(Fault::TooManyHeaders);
+        return Err(InvalidRequest::TooManyHeaders);
     }
-    // hyper's parser refuses this too; the rule is too important to stand in one place only.
+    // hyper's parser refuses this too; the rule is too important to depend on one place.
     if parts.version <= Version::HTTP_10 && parts.headers.contains_key(header::TRANSFER_ENCODING) {
-        return Err(Fault::TransferEncodingInHttp10);
+        return Err(InvalidRequest::TransferEncodingInHttp10);
     }
     match settings.underscores {
         Underscores::Allow => Ok(()),
-        Underscores::Reject if has_underscore(&parts.headers) => Err(Fault::Underscore),
+        Underscores::Reject if has_underscore(&parts.headers) => Err(InvalidRequest::Underscore),
         Underscores::Reject => Ok(()),
         Underscores::Drop => {
             drop_underscores(&mut parts.headers);
@@ -135,65 +138,69 @@ pub(super) fn drop_underscores(headers: &mut HeaderMap) {
 }
 
 /// The authority as written, and read.
-fn authority(parts: &Parts) -> Result<(HeaderValue, Authority), Fault> {
+fn authority(parts: &Parts) -> Result<(HeaderValue, Authority), InvalidRequest> {
     let mut hosts = parts.headers.get_all(header::HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
-        return Err(Fault::SeveralHosts);
+        return Err(InvalidRequest::SeveralHosts);
     }
     let Some(target) = parts.uri.authority() else {
-        let host = host.ok_or(Fault::MissingHost)?;
+        let host = host.ok_or(InvalidRequest::MissingHost)?;
         return Ok((host.clone(), read_host(host)?));
     };
     let authority = parse(target.as_str())?;
     let scheme = parts.uri.scheme();
     if scheme.is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS) {
-        return Err(Fault::BadScheme);
+        return Err(InvalidRequest::BadScheme);
     }
     match host {
         // HTTP/2 needs no Host beside `:authority`; HTTP/1.1 does, in absolute-form too.
-        None if parts.version < Version::HTTP_2 => return Err(Fault::MissingHost),
+        None if parts.version < Version::HTTP_2 => return Err(InvalidRequest::MissingHost),
         Some(host) if !same(&read_host(host)?, &authority, scheme) => {
-            return Err(Fault::HostMismatch);
+            return Err(InvalidRequest::HostMismatch);
         }
         _ => {}
     }
-    let written = HeaderValue::from_str(target.as_str()).map_err(|_| Fault::BadAuthority)?;
+    let written =
+        HeaderValue::from_str(target.as_str()).map_err(|_| InvalidRequest::BadAuthority)?;
     Ok((written, authority))
 }
 
-fn read_host(host: &HeaderValue) -> Result<Authority, Fault> {
-    parse(host.to_str().map_err(|_| Fault::BadAuthority)?)
+fn read_host(host: &HeaderValue) -> Result<Authority, InvalidRequest> {
+    parse(host.to_str().map_err(|_| InvalidRequest::BadAuthority)?)
 }
 
-fn parse(text: &str) -> Result<Authority, Fault> {
+fn parse(text: &str) -> Result<Authority, InvalidRequest> {
     Authority::parse(text).map_err(|error| match error {
-        AuthorityError::UserInfo => Fault::UserInfo,
-        AuthorityError::Malformed => Fault::BadAuthority,
+        AuthorityError::UserInfo => InvalidRequest::UserInfo,
+        AuthorityError::Malformed => InvalidRequest::BadAuthority,
     })
 }
 
-/// Whether two authorities are one, where a missing port stands for the scheme's own.
+/// Whether two authorities are equal, with the scheme's default for a missing port.
 fn same(a: &Authority, b: &Authority, scheme: Option<&Scheme>) -> bool {
     let default = if scheme == Some(&Scheme::HTTP) { 80 } else { 443 };
     a.host == b.host && a.port.unwrap_or(default) == b.port.unwrap_or(default)
 }
 
 /// The normalised target, and whether slashes were unescaped for it.
-fn target(parts: &Parts, settings: &Settings) -> Result<(PathAndQuery, bool), Fault> {
-    let written = parts.uri.path_and_query().ok_or(Fault::BadPath)?;
+fn path_and_query(
+    parts: &Parts,
+    settings: &RequestSettings,
+) -> Result<(PathAndQuery, bool), InvalidRequest> {
+    let written = parts.uri.path_and_query().ok_or(InvalidRequest::BadPath)?;
     let normal = path::normalise(written.path(), settings).map_err(|error| match error {
-        PathError::EscapedSlash => Fault::EscapedSlashes,
-        PathError::NotAbsolute | PathError::BadEscape => Fault::BadPath,
+        PathError::EscapedSlash => InvalidRequest::EscapedSlashes,
+        PathError::NotAbsolute | PathError::BadEscape => InvalidRequest::BadPath,
     })?;
     let target = match &normal.path {
         Cow::Borrowed(_) if written.as_str().starts_with('/') => written.clone(),
-        path => join(path, written.query()).ok_or(Fault::BadPath)?,
+        path => join(path, written.query()).ok_or(InvalidRequest::BadPath)?,
     };
     Ok((target, normal.unescaped))
 }
 
-/// A path and a query as one; `None` where they do not make a target.
+/// A path and a query as one; `None` if they make no valid target.
 pub(super) fn join(path: &str, query: Option<&str>) -> Option<PathAndQuery> {
     let mut text = String::with_capacity(path.len() + query.map_or(0, |query| query.len() + 1));
     text.push_str(path);

@@ -1,4 +1,4 @@
-//! The path and the host that an upstream sees.
+//! Rewriting the path and the host for an upstream.
 
 use std::borrow::Cow;
 
@@ -6,39 +6,39 @@ use http::{HeaderMap, HeaderValue, uri::PathAndQuery};
 
 use super::{
     path,
-    request::{Fault, Normalised, join},
+    request::{InvalidRequest, RequestTarget, join},
     spec::{HostRewrite, PathRewrite},
 };
 use crate::route::PathMatch;
 
-/// The target to ask the upstream for.
+/// The target of the upstream's request.
 ///
-/// Rewriting must not undo normalisation: `/files` to `/srv/` would make `/srv/../x` of
-/// `/files../x`. Such a request is refused.
+/// Rewriting must not undo normalisation: `/files` to `/srv/` would turn `/files../x` into
+/// `/srv/../x`. Such a request is rejected.
 pub(crate) fn target(
-    normal: &Normalised,
+    original: &RequestTarget,
     matched: &PathMatch,
     rewrite: &PathRewrite,
-) -> Result<PathAndQuery, Fault> {
+) -> Result<PathAndQuery, InvalidRequest> {
     let rewritten = match rewrite {
-        PathRewrite::Keep => return Ok(normal.target.clone()),
-        PathRewrite::Prefix(prefix) => replace_match(normal.path(), matched, prefix),
+        PathRewrite::Keep => return Ok(original.path_and_query.clone()),
+        PathRewrite::Prefix(prefix) => replace_match(original.path(), matched, prefix),
         PathRewrite::Regex { pattern, substitution } => {
-            match pattern.replace_all(normal.path(), &**substitution) {
-                Cow::Borrowed(_) => return Ok(normal.target.clone()),
+            match pattern.replace_all(original.path(), &**substitution) {
+                Cow::Borrowed(_) => return Ok(original.path_and_query.clone()),
                 Cow::Owned(rewritten) => rewritten,
             }
         }
     };
     let rewritten = rooted(rewritten);
-    if path::has_dot_segment(&rewritten) && !path::has_dot_segment(normal.path()) {
-        return Err(Fault::RewrittenPath);
+    if path::has_dot_segment(&rewritten) && !path::has_dot_segment(original.path()) {
+        return Err(InvalidRequest::RewrittenPath);
     }
-    join(&rewritten, normal.query()).ok_or(Fault::RewrittenPath)
+    join(&rewritten, original.query()).ok_or(InvalidRequest::RewrittenPath)
 }
 
-/// The path with what the route matched replaced: its prefix, all of an exact path, or the leading
-/// slash.
+/// The path with the part replaced that the route matched: a prefix, a whole exact path, or else the
+/// leading slash.
 pub(super) fn replace_match(path: &str, matched: &PathMatch, replacement: &str) -> String {
     let rest = match matched {
         PathMatch::Prefix(prefix) => path.strip_prefix(&**prefix),
@@ -52,9 +52,9 @@ fn rooted(path: String) -> String {
     if path.starts_with('/') { path } else { format!("/{path}") }
 }
 
-/// The Host to send to the upstream; `None` leaves the client's.
+/// The Host for the upstream; `None` keeps the client's.
 pub(crate) fn host(
-    normal: &Normalised,
+    original: &RequestTarget,
     headers: &HeaderMap,
     rewrite: &HostRewrite,
     upstream: Option<&HeaderValue>,
@@ -65,7 +65,7 @@ pub(crate) fn host(
         HostRewrite::Literal(value) => Some(value.clone()),
         HostRewrite::Header(name) => headers.get(name).filter(|value| !value.is_empty()).cloned(),
         HostRewrite::PathRegex { pattern, substitution } => {
-            let host = pattern.replace_all(normal.path(), &**substitution);
+            let host = pattern.replace_all(original.path(), &**substitution);
             HeaderValue::from_str(&host).ok()
         }
     }
@@ -79,18 +79,18 @@ mod tests {
 
     use super::*;
 
-    fn normal(target: &str) -> Normalised {
-        Normalised {
+    fn original(target: &str) -> RequestTarget {
+        RequestTarget {
             authority: HeaderValue::from_static("App.example:8443"),
             host: "app.example".into(),
             port: Some(8443),
-            target: target.parse().unwrap(),
+            path_and_query: target.parse().unwrap(),
         }
     }
 
     fn rewritten(path: &str, matched: &PathMatch, prefix: &str) -> String {
         let rewrite = PathRewrite::Prefix(prefix.into());
-        target(&normal(path), matched, &rewrite).unwrap().as_str().to_owned()
+        target(&original(path), matched, &rewrite).unwrap().as_str().to_owned()
     }
 
     #[test]
@@ -107,7 +107,10 @@ mod tests {
     fn a_rewrite_that_would_climb_is_refused() {
         let rewrite = PathRewrite::Prefix("/srv/".into());
         let matched = PathMatch::Prefix("/files".into());
-        assert_eq!(target(&normal("/files../etc"), &matched, &rewrite), Err(Fault::RewrittenPath));
+        assert_eq!(
+            target(&original("/files../etc"), &matched, &rewrite),
+            Err(InvalidRequest::RewrittenPath)
+        );
     }
 
     #[test]
@@ -116,7 +119,7 @@ mod tests {
             pattern: Regex::new("/v([0-9])").unwrap(),
             substitution: "/version-${1}".into(),
         };
-        let target = target(&normal("/v1/v2?x=/v3"), &PathMatch::Any, &rewrite).unwrap();
+        let target = target(&original("/v1/v2?x=/v3"), &PathMatch::Any, &rewrite).unwrap();
         assert_eq!(target, "/version-1/version-2?x=/v3");
     }
 
@@ -126,7 +129,7 @@ mod tests {
         headers.insert("x-host", HeaderValue::from_static("h.example"));
         let host = |rewrite: HostRewrite| {
             let value = host(
-                &normal("/t1/x"),
+                &original("/t1/x"),
                 &headers,
                 &rewrite,
                 Some(&HeaderValue::from_static("up.example:8080")),
@@ -155,7 +158,7 @@ mod tests {
         ) {
             prop_assume!(!path::has_dot_segment(&path));
             let rewrite = PathRewrite::Prefix(prefix.into());
-            if let Ok(target) = target(&normal(&path), &matched, &rewrite) {
+            if let Ok(target) = target(&original(&path), &matched, &rewrite) {
                 prop_assert!(target.path().starts_with('/'));
                 prop_assert!(!path::has_dot_segment(target.path()));
             }

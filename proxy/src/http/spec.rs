@@ -11,9 +11,9 @@ use crate::{
     upstream::ClusterSpec,
 };
 
-/// Settings that hold for every request.
+/// RequestSettings that hold for every request.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct RequestSettings {
     /// The longest a whole request (head and body) may take to arrive; `None` is no limit.
     pub read_timeout: Option<Duration>,
     /// The longest a stream may live; `None` is no limit.
@@ -77,7 +77,7 @@ pub struct ForwardedFor {
 /// What one route does with its requests.
 #[derive(Debug, Clone)]
 pub struct RouteSpec {
-    /// Shown in logs, `status` and metrics; unique.
+    /// PresentedChain in logs, `status` and metrics; unique.
     pub name: Box<str>,
     /// Who may use it.
     pub policy: Policy,

@@ -6,11 +6,10 @@ use rcgen::{CertificateParams, DnType, KeyPair, SanType};
 use rustls_pki_types::UnixTime;
 
 use super::{
-    access::Presented,
-    certificate::ClientCertificate,
+    certificate::{PeerCertificate, RequestCertificate},
     spec::{
-        ActionSpec, EscapedSlashes, ForwardedFor, HostRewrite, PathRewrite, ProxySpec, RouteSpec,
-        Settings, Underscores,
+        ActionSpec, EscapedSlashes, ForwardedFor, HostRewrite, PathRewrite, ProxySpec,
+        RequestSettings, RouteSpec, Underscores,
     },
 };
 use crate::{
@@ -20,8 +19,8 @@ use crate::{
 };
 
 /// The default settings of Pomerium, without response headers.
-pub(super) fn settings() -> Settings {
-    Settings {
+pub(super) fn settings() -> RequestSettings {
+    RequestSettings {
         read_timeout: None,
         stream_timeout: None,
         upstream_timeout: None,
@@ -76,7 +75,7 @@ pub(super) fn proxy() -> ProxySpec {
 /// A client's certificate, and what vouches for it.
 pub(super) struct Made {
     pub(super) der: Vec<u8>,
-    pub(super) certificate: Rc<ClientCertificate>,
+    pub(super) certificate: Rc<PeerCertificate>,
     pub(super) trust: ClientTrust,
     pub(super) judged: Judged,
 }
@@ -102,19 +101,19 @@ impl Made {
         let made = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
         let anchors = TrustAnchors::from_pem(made.pem().as_bytes(), "a test").unwrap();
         let trust = ClientTrust::new(&ClientTrustSpec::new(Arc::new(anchors), 1));
-        let certificate = ClientCertificate::shown(&[made.der().clone()], None).unwrap();
-        let judged = certificate.judge(&trust, UnixTime::now()).unwrap();
+        let certificate = PeerCertificate::presented(&[made.der().clone()], None).unwrap();
+        let judged = certificate.verify(&trust, UnixTime::now()).unwrap();
         Made { der: made.der().to_vec(), certificate, trust, judged }
     }
 
     /// As a route with its CA has it.
-    pub(super) fn vouched(&self) -> Presented<'_> {
-        let vouched = Some((&self.trust, self.judged));
-        Presented { certificate: &self.certificate, vouched }
+    pub(super) fn trusted(&self) -> RequestCertificate<'_> {
+        let trusted_by = Some((&self.trust, self.judged));
+        RequestCertificate { certificate: &self.certificate, trusted_by }
     }
 
     /// As a route without a CA, or with another, has it.
-    pub(super) fn unjudged(&self) -> Presented<'_> {
-        Presented { certificate: &self.certificate, vouched: None }
+    pub(super) fn unjudged(&self) -> RequestCertificate<'_> {
+        RequestCertificate { certificate: &self.certificate, trusted_by: None }
     }
 }

@@ -4,15 +4,17 @@ use std::{
     future::{Future, poll_fn},
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
+use http::Version;
 use tokio::time::{Sleep, sleep_until};
 
 use super::{
-    client_body::Upload,
-    spec::{RouteSpec, Settings},
+    connection::ClientConnection,
+    spec::{RequestSettings, RouteSpec},
+    upload::UploadProgress,
 };
 
 /// Which limit was reached.
@@ -20,7 +22,7 @@ use super::{
 pub(super) enum Limit {
     /// For the request to arrive from the client.
     Request,
-    /// For the response, from the end of the request; or for the upstream to take the request.
+    /// For the response, from the end of the request; or for the upstream to read the request.
     Response,
     /// For the whole stream.
     Stream,
@@ -28,8 +30,8 @@ pub(super) enum Limit {
     Idle,
 }
 
-/// What limits a request's time. A timer is made only once something is waited for, and moved only
-/// when it fires or must fire earlier.
+/// The limits on a request's time. The timer is made only when the request first waits, and moved
+/// only when it fires or must fire earlier.
 #[derive(Debug)]
 pub(super) struct Timeouts {
     started: Instant,
@@ -37,19 +39,63 @@ pub(super) struct Timeouts {
     response: Option<Duration>,
     stream: Option<Duration>,
     idle: Option<Duration>,
-    upload: Option<Rc<Upload>>,
+    upload: Option<Rc<UploadProgress>>,
     /// The response's head has come: since when its next byte is waited for.
     responding: Option<Instant>,
     moved: bool,
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: ReusedTimer,
+}
+
+/// A timer that the requests of an HTTP/1 connection leave to each other, as it is: armed for a time
+/// that means nothing to the next request, but most likely early enough for it. So requests that are
+/// served in time one after another arm one timer now and then, and not one each.
+#[derive(Debug, Default)]
+pub(super) struct ReusedTimer {
+    sleep: Option<Pin<Box<Sleep>>>,
+    /// Gets the timer back.
+    owner: Option<Rc<ClientConnection>>,
+}
+
+impl ReusedTimer {
+    /// The timer for a request of this connection.
+    pub(super) fn of(conn: &Rc<ClientConnection>, version: Version) -> ReusedTimer {
+        if version >= Version::HTTP_2 {
+            // A stream of HTTP/2 has a task of its own, which its timer would keep alive.
+            return ReusedTimer::default();
+        }
+        ReusedTimer { sleep: conn.state.take_timer(), owner: Some(Rc::clone(conn)) }
+    }
+
+    /// Ready once it is `at`.
+    fn poll_at(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at.into())));
+        if sleep.deadline().into_std() > at {
+            sleep.as_mut().reset(at.into());
+        }
+        while sleep.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= at {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(at.into());
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for ReusedTimer {
+    fn drop(&mut self) {
+        if let Some(owner) = &self.owner {
+            owner.state.leave_timer(self.sleep.take());
+        }
+    }
 }
 
 impl Timeouts {
-    /// For a request that began then, with a timer that another has left.
+    /// The limits of a request that began at `started`, before its route is known.
     pub(super) fn new(
         started: Instant,
-        settings: &Settings,
-        timer: Option<Pin<Box<Sleep>>>,
+        settings: &RequestSettings,
+        timer: ReusedTimer,
     ) -> Timeouts {
         Timeouts {
             started,
@@ -64,50 +110,38 @@ impl Timeouts {
         }
     }
 
-    /// Leaves the timer to another request, as it is: armed for a time that means nothing to that
-    /// one, but most likely early enough. So requests that are served in time one after another arm
-    /// one timer now and then, and not one each.
-    pub(super) fn leave_timer(&mut self) -> Option<Pin<Box<Sleep>>> {
-        self.timer.take()
-    }
-
-    /// When the request began.
-    pub(super) fn started(&self) -> Instant {
-        self.started
-    }
-
-    /// The route is known.
+    /// Notes the route, whose limits hold from now on.
     pub(super) fn routed(&mut self, spec: &RouteSpec) {
         self.response = spec.timeout;
         self.idle = spec.idle_timeout;
     }
 
-    /// The request has a body.
-    pub(super) fn uploading(&mut self, upload: Option<Rc<Upload>>) {
+    /// Notes that the request has a body.
+    pub(super) fn uploading(&mut self, upload: Option<Rc<UploadProgress>>) {
         self.upload = upload;
     }
 
-    /// The response's head has come. The request's body has no limit of its own from here on, as
-    /// in Envoy: both may go on for long.
+    /// Notes that the response's head has come. As in Envoy, the request's body has no limit of its own
+    /// from here on: both may go on for long.
     pub(super) fn responding(&mut self) {
         self.responding = Some(self.started);
         self.moved = true;
     }
 
-    /// A piece of the response has come. The time that the client takes for it is not idle: whoever
-    /// does not read at all is the connection's to deal with.
+    /// Notes that a piece of the response has come. The time that the client takes for it does not
+    /// count as idle: the connection cuts off a client that does not read.
     pub(super) fn progress(&mut self) {
         self.moved = true;
     }
 
-    /// The end of an upgraded stream at the latest, and the longest it may be silent.
-    pub(super) fn of_upgrade(&self) -> (Option<Instant>, Option<Duration>) {
+    /// The latest end of a tunnel, and the longest that it may be silent.
+    pub(super) fn of_tunnel(&self) -> (Option<Instant>, Option<Duration>) {
         let stream = self.stream.map(|limit| self.started + limit);
         let response = self.response.map(|limit| self.started + limit);
         (earlier(stream, response), self.idle)
     }
 
-    /// Waits for a future within the limits; dropped where one is reached.
+    /// Waits for a future within the limits.
     pub(super) async fn within<F: Future>(
         &mut self,
         mut future: Pin<&mut F>,
@@ -119,14 +153,14 @@ impl Timeouts {
         .await
     }
 
-    /// The limit that has been reached, if one was. For an upstream that is always ahead of a timer:
-    /// nothing is waited for, and no timer is made.
+    /// The limit that has been reached, if any. For an upstream that is always faster than a timer
+    /// could be: nothing waits, and no timer is made.
     pub(super) fn reached(&mut self, now: Instant) -> Option<Limit> {
         self.wait_from(now);
         self.next().filter(|(at, _)| *at <= now).map(|(_, limit)| limit)
     }
 
-    /// To be called when what is waited for is not there: ready with the limit that was reached.
+    /// Ready with the limit that has been reached. To be called when the request has to wait.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Limit> {
         if self.moved {
             self.wait_from(Instant::now());
@@ -134,23 +168,11 @@ impl Timeouts {
         if let Some(upload) = &self.upload {
             upload.wake_at_end(cx.waker());
         }
-        loop {
-            let Some((at, limit)) = self.next() else {
-                return Poll::Pending;
-            };
-            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at.into())));
-            if timer.deadline().into_std() > at {
-                timer.as_mut().reset(at.into());
-            }
-            ready!(timer.as_mut().poll(cx));
-            if Instant::now() >= at {
-                return Poll::Ready(limit);
-            }
-            timer.as_mut().reset(at.into());
-        }
+        let Some((at, limit)) = self.next() else { return Poll::Pending };
+        self.timer.poll_at(at, cx).map(|()| limit)
     }
 
-    /// The wait for the next piece of the response begins.
+    /// Notes that the wait for the next piece of the response begins.
     fn wait_from(&mut self, now: Instant) {
         if self.moved {
             self.responding = Some(now);
@@ -178,8 +200,8 @@ impl Timeouts {
         waits.then_some(self.started)
     }
 
-    /// Whose fault it is that a request has not come to its end: the upstream's where the client
-    /// could send more and nobody takes it.
+    /// The limit that an unfinished request exceeds: the upstream's if the client could send more and
+    /// the upstream does not read it.
     fn late_request(&self) -> Limit {
         let client = self.upload.as_ref().is_none_or(|upload| upload.is_wanted());
         if client { Limit::Request } else { Limit::Response }
@@ -210,12 +232,12 @@ mod tests {
     }
 
     fn timeouts(request: u64, response: u64) -> Timeouts {
-        let settings = Settings {
+        let settings = RequestSettings {
             read_timeout: seconds(request),
             upstream_timeout: seconds(response),
             ..settings()
         };
-        Timeouts::new(Instant::now(), &settings, None)
+        Timeouts::new(Instant::now(), &settings, ReusedTimer::default())
     }
 
     fn after(timeouts: &Timeouts) -> Option<(u64, Limit)> {
@@ -230,7 +252,7 @@ mod tests {
     #[test]
     fn while_the_body_comes_only_the_request_is_limited_and_then_only_the_response() {
         let mut timeouts = timeouts(5, 1);
-        let upload = Rc::new(Upload::default());
+        let upload = Rc::new(UploadProgress::default());
         timeouts.uploading(Some(upload.clone()));
         upload.want();
         assert_eq!(after(&timeouts), Some((5, Limit::Request)));
@@ -241,7 +263,7 @@ mod tests {
     #[test]
     fn a_request_that_nobody_takes_is_the_upstreams_fault_and_not_the_clients() {
         let mut timeouts = timeouts(5, 30);
-        let upload = Rc::new(Upload::default());
+        let upload = Rc::new(UploadProgress::default());
         timeouts.uploading(Some(upload.clone()));
         assert_eq!(after(&timeouts), Some((5, Limit::Response)));
         upload.want();
@@ -255,7 +277,7 @@ mod tests {
         let mut timeouts = timeouts(60, 60);
         timeouts.idle = seconds(7);
         assert_eq!(after(&timeouts), Some((7, Limit::Idle)));
-        let upload = Rc::new(Upload::default());
+        let upload = Rc::new(UploadProgress::default());
         timeouts.uploading(Some(upload.clone()));
         timeouts.responding();
         // As if the request had begun, and the response's head had come, ten seconds ago.
@@ -274,7 +296,7 @@ mod tests {
         timeouts.responding();
         assert_eq!(timeouts.reached(timeouts.started + limits / 2), None);
         assert_eq!(timeouts.reached(timeouts.started + limits), Some(Limit::Response));
-        assert!(timeouts.timer.is_none());
+        assert!(timeouts.timer.sleep.is_none());
     }
 
     #[test]
@@ -289,7 +311,7 @@ mod tests {
     #[test]
     fn once_a_response_has_begun_its_request_may_go_on() {
         let mut timeouts = timeouts(5, 1);
-        timeouts.uploading(Some(Rc::new(Upload::default())));
+        timeouts.uploading(Some(Rc::new(UploadProgress::default())));
         timeouts.responding();
         timeouts.wait_from(timeouts.started);
         assert_eq!(after(&timeouts), None);
@@ -310,18 +332,24 @@ mod tests {
     fn wait(timeouts: &mut Timeouts) -> Instant {
         let mut cx = Context::from_waker(std::task::Waker::noop());
         assert!(timeouts.poll(&mut cx).is_pending());
-        timeouts.timer.as_ref().unwrap().deadline().into_std()
+        timeouts.timer.sleep.as_ref().unwrap().deadline().into_std()
+    }
+
+    /// The timer that a request leaves to the next.
+    fn reused(timeouts: &mut Timeouts) -> ReusedTimer {
+        std::mem::take(&mut timeouts.timer)
     }
 
     #[tokio::test]
     async fn a_timer_left_by_another_request_is_moved_only_where_it_would_fire_late() {
         let mut first = timeouts(5, 30);
         let armed = wait(&mut first);
-        let settings = |response| Settings { upstream_timeout: seconds(response), ..settings() };
+        let settings =
+            |response| RequestSettings { upstream_timeout: seconds(response), ..settings() };
         let now = Instant::now();
-        let mut second = Timeouts::new(now, &settings(60), first.leave_timer());
+        let mut second = Timeouts::new(now, &settings(60), reused(&mut first));
         assert_eq!(wait(&mut second), armed);
-        let mut third = Timeouts::new(now, &settings(9), second.leave_timer());
+        let mut third = Timeouts::new(now, &settings(9), reused(&mut second));
         assert_eq!(wait(&mut third), now + Duration::from_secs(9));
     }
 

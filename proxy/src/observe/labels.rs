@@ -85,6 +85,8 @@ label! {
         GlobalLimit = "global_limit",
         /// As many connections as this worker may have.
         WorkerLimit = "worker_limit",
+        /// The kernel gave no IP address for the client, so that no policy could be applied.
+        UnknownPeer = "unknown_peer",
     }
 }
 
@@ -175,6 +177,11 @@ label! {
         UnknownName = "unknown_name",
         /// What came is not TLS: garbage, or plain HTTP.
         NotTls = "not_tls",
+        /// More TLS input than any handshake message may take, and no whole one.
+        Oversized = "oversized",
+        /// The client rejected our certificate: it does not know the CA, or the certificate does not
+        /// cover the name or has expired.
+        ServerCertificateRejected = "server_certificate_rejected",
         /// TLS that cannot be agreed on, or is broken.
         ProtocolError = "protocol_error",
     }

@@ -73,6 +73,9 @@ pub enum HandshakeError {
     /// The transport failed, or the peer went away.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// The peer sent more than any handshake message may take, and no whole one.
+    #[error("more than {INPUT_LIMIT_BYTES} bytes of TLS input without a whole message")]
+    Oversized,
 }
 
 impl TlsStream {
@@ -168,6 +171,9 @@ impl TlsStream {
                     EngineStatus::Traffic => return flushed.map_err(HandshakeError::from),
                     EngineStatus::Closed => return Poll::Ready(Err(closed_early())),
                     EngineStatus::Handshaking => {}
+                }
+                if self.input.len() > INPUT_LIMIT_BYTES {
+                    return Poll::Ready(Err(HandshakeError::Oversized));
                 }
                 if ready!(self.poll_receive(cx))? == 0 || self.peer_closed {
                     return Poll::Ready(Err(closed_early()));

@@ -14,8 +14,9 @@ use tokio::sync::{mpsc::Sender, watch};
 
 use super::limits;
 use crate::{
-    conn::{self, Accepted},
+    conn::{self, Accepted, ConnectionServer},
     listener::{Listener, Service},
+    observe::RefusedReason,
     rt::{self, AcceptError, AcceptedSocket, Acceptor},
     steering::{Mode, Queue},
 };
@@ -30,20 +31,21 @@ pub(super) struct AcceptLoop {
     acceptor: Acceptor,
     local: SocketAddr,
     service: Service,
-    context: Rc<conn::Context>,
+    server: Rc<ConnectionServer>,
     /// Where the kernel program sends connections here.
     steered: Option<Queue<Accepted>>,
 }
 
 impl AcceptLoop {
-    pub(super) fn new(listener: Listener, context: Rc<conn::Context>) -> AcceptLoop {
-        let by_kernel = context.desk.mode() == Mode::Kernel && listener.service == Service::Routes;
+    pub(super) fn new(listener: Listener, server: Rc<ConnectionServer>) -> AcceptLoop {
+        let by_kernel =
+            server.steering.mode() == Mode::Kernel && listener.service == Service::Routes;
         AcceptLoop {
-            steered: by_kernel.then(|| context.desk.queue()),
+            steered: by_kernel.then(|| server.steering.queue()),
             acceptor: Acceptor::new(listener.socket),
             local: listener.address,
             service: listener.service,
-            context,
+            server,
         }
     }
 
@@ -96,27 +98,24 @@ impl AcceptLoop {
         .await
     }
 
-    fn take(&self, connection: AcceptedSocket) {
-        self.context.observer.metrics.connections_accepted.inc();
+    pub(super) fn take(&self, connection: AcceptedSocket) {
+        let metrics = &self.server.observer.metrics;
+        metrics.connections_accepted.inc();
         let AcceptedSocket { socket, peer } = connection;
         if let Some(queue) = &self.steered {
             queue.took();
             detach_filter(&socket);
         }
-        let peer = peer.unwrap_or(self.local);
-        let Some(admission) = limits::admit(&self.context, peer) else { return };
-        let (local, service) = (self.local, self.service);
-        let accepted = Accepted {
-            socket,
-            peer,
-            local,
-            service,
-            since: Instant::now(),
-            admission,
-            hello: None,
+        let Some(peer) = peer else {
+            // A policy by `source_ip` must not take some other address for the client's.
+            metrics.connections_refused.inc(RefusedReason::UnknownPeer);
+            return;
         };
-        let (context, entry) = (Rc::clone(&self.context), self.context.registry.enter());
-        rt::spawn(conn::serve(context, accepted, entry));
+        let Some(admission) = limits::admit(&self.server, peer) else { return };
+        let (service, since) = (self.service, Instant::now());
+        let accepted = Accepted { socket, peer, service, since, admission, hello: None };
+        let (server, registration) = (Rc::clone(&self.server), self.server.registry.register());
+        rt::spawn(conn::serve(server, accepted, registration));
     }
 
     /// Out of descriptors or memory, trying again at once would only spin.

@@ -9,22 +9,22 @@ use std::{
 
 use super::limits;
 use crate::{
-    conn::{self, Accepted},
+    conn::{self, Accepted, ConnectionServer},
     observe::RefusedReason,
     rt,
     steering::{Inbox, Queue},
 };
 
 pub(super) struct InboxLoop {
-    context: Rc<conn::Context>,
+    server: Rc<ConnectionServer>,
     /// `None` where another thread serves in this worker's name, which none does.
     inbox: Option<Inbox<Accepted>>,
     queue: Queue<Accepted>,
 }
 
 impl InboxLoop {
-    pub(super) fn new(context: Rc<conn::Context>) -> InboxLoop {
-        InboxLoop { inbox: context.desk.inbox(), queue: context.desk.queue(), context }
+    pub(super) fn new(server: Rc<ConnectionServer>) -> InboxLoop {
+        InboxLoop { inbox: server.steering.inbox(), queue: server.steering.queue(), server }
     }
 
     /// Serves what comes until `stopped` is done.
@@ -56,7 +56,7 @@ impl InboxLoop {
             match inbox.poll_next(cx) {
                 Poll::Ready(Some(accepted)) => {
                     self.queue.took();
-                    take(&self.context, accepted);
+                    take(&self.server, accepted);
                 }
                 Poll::Ready(None) => return Poll::Ready(()),
                 Poll::Pending => {
@@ -68,12 +68,12 @@ impl InboxLoop {
     }
 }
 
-fn take(context: &Rc<conn::Context>, accepted: Accepted) {
-    if limits::is_full(context) {
-        drop(context.open.take_over(accepted.admission));
-        limits::refuse(context, accepted.peer, RefusedReason::WorkerLimit);
+fn take(server: &Rc<ConnectionServer>, accepted: Accepted) {
+    if limits::is_full(server) {
+        drop(server.open.take_over(accepted.admission));
+        limits::refuse(server, accepted.peer, RefusedReason::WorkerLimit);
         return;
     }
-    let entry = context.registry.enter();
-    rt::spawn(conn::serve(Rc::clone(context), accepted, entry));
+    let registration = server.registry.register();
+    rt::spawn(conn::serve(Rc::clone(server), accepted, registration));
 }

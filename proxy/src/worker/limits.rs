@@ -3,38 +3,39 @@
 use std::net::SocketAddr;
 
 use crate::{
-    conn::{self, Admission},
+    conn::{Admission, ConnectionServer},
     observe::{ConnectionRecord, RefusedReason},
 };
 
 /// Admits a new connection, or refuses it.
-pub(super) fn admit(context: &conn::Context, peer: SocketAddr) -> Option<Admission> {
+pub(super) fn admit(server: &ConnectionServer, peer: SocketAddr) -> Option<Admission> {
     // First, since a worker's limit is the same if it is not configured.
-    if context.open.count_all() >= context.front().settings.max_connections {
-        refuse(context, peer, RefusedReason::GlobalLimit);
+    if server.open.count_all() >= server.settings().max_connections {
+        refuse(server, peer, RefusedReason::GlobalLimit);
         return None;
     }
-    if is_full(context) {
-        refuse(context, peer, RefusedReason::WorkerLimit);
+    if is_full(server) {
+        refuse(server, peer, RefusedReason::WorkerLimit);
         return None;
     }
-    Some(context.open.admit())
+    Some(server.open.admit())
 }
 
 /// Whether this worker has reached its limit.
-pub(super) fn is_full(context: &conn::Context) -> bool {
-    context.registry.len() >= context.front().settings.max_connections_per_worker
+pub(super) fn is_full(server: &ConnectionServer) -> bool {
+    server.registry.len() >= server.settings().max_connections_per_worker
 }
 
 /// Counts and records a connection that is closed at once.
-pub(super) fn refuse(context: &conn::Context, peer: SocketAddr, refused: RefusedReason) {
-    context.observer.metrics.connections_refused.inc(refused);
-    context.observer.log_connection(&ConnectionRecord {
+pub(super) fn refuse(server: &ConnectionServer, peer: SocketAddr, refused: RefusedReason) {
+    server.observer.metrics.connections_refused.inc(refused);
+    server.observer.log_connection(&ConnectionRecord {
         peer,
         sni: None,
         reason: match refused {
             RefusedReason::WorkerLimit => "portcullis.max_connections_per_worker is reached",
             RefusedReason::GlobalLimit => "portcullis.max_connections is reached",
+            RefusedReason::UnknownPeer => "the kernel gave no IP address for the client",
         },
         alert: None,
         tls_version: None,

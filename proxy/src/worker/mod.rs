@@ -18,7 +18,7 @@ use tokio::sync::{
 };
 
 use crate::{
-    conn::{self, OpenConnections, WorkerConnections},
+    conn::{self, ConnectionServer, OpenConnections, WorkerConnections},
     http,
     listener::Listener,
     observe::{Log, WorkerMetrics, WorkerObserver},
@@ -44,9 +44,9 @@ pub struct Snapshot {
     /// 1 for the first configuration, one more for each that follows.
     pub generation: u64,
     /// For connections.
-    pub front: Arc<conn::Front>,
+    pub front: Arc<conn::ListenerConfig>,
     /// For requests.
-    pub site: Arc<http::Site>,
+    pub site: Arc<http::RequestConfig>,
 }
 
 /// What a process is at. Changes one way only.
@@ -139,7 +139,7 @@ fn run(runtime: &rt::Runtime, spec: WorkerSpec) {
 }
 
 struct Worker {
-    context: Rc<conn::Context>,
+    server: Rc<ConnectionServer>,
     listeners: Vec<Listener>,
     snapshot: watch::Receiver<Arc<Snapshot>>,
     phase: watch::Receiver<Phase>,
@@ -150,13 +150,15 @@ impl Worker {
         let observer = Rc::new(WorkerObserver::new(spec.id, spec.metrics, spec.log));
         let snapshot = spec.snapshot.borrow_and_update().clone();
         let upstreams = Upstreams::new(Rc::clone(&observer));
-        let http = http::Context::new(upstreams, Rc::clone(&observer), Arc::clone(&snapshot.site));
-        let desk = Rc::new(conn::Desk::new(spec.steering, spec.mailboxes, Rc::clone(&observer)));
-        let front = Arc::clone(&snapshot.front);
+        let requests =
+            http::RequestHandler::new(upstreams, Rc::clone(&observer), Arc::clone(&snapshot.site));
+        let steering =
+            conn::ConnectionSteering::new(spec.steering, spec.mailboxes, Rc::clone(&observer));
+        let (requests, steering) = (Rc::new(requests), Rc::new(steering));
         let open = WorkerConnections::new(spec.open_connections, spec.id);
-        let context = conn::Context::new(front, Rc::new(http), observer, desk, open);
+        let server = ConnectionServer::new(&snapshot.front, requests, observer, steering, open);
         Worker {
-            context: Rc::new(context),
+            server: Rc::new(server),
             listeners: spec.listeners,
             snapshot: spec.snapshot,
             phase: spec.phase,
@@ -167,34 +169,34 @@ impl Worker {
         let (stop, stopped) = watch::channel(());
         let (accepting, mut accepted) = mpsc::channel(1);
         for listener in std::mem::take(&mut self.listeners) {
-            let acceptor = accept::AcceptLoop::new(listener, Rc::clone(&self.context));
+            let acceptor = accept::AcceptLoop::new(listener, Rc::clone(&self.server));
             rt::spawn(acceptor.run(stopped.clone(), accepting.clone()));
         }
         drop(accepting);
-        rt::spawn(follow(self.snapshot, Rc::clone(&self.context)));
-        rt::spawn(tick(Rc::clone(&self.context)));
-        self.context.publish_load();
-        let mut inbox = inbox::InboxLoop::new(Rc::clone(&self.context));
+        rt::spawn(follow(self.snapshot, Rc::clone(&self.server)));
+        rt::spawn(tick(Rc::clone(&self.server)));
+        self.server.publish_load();
+        let mut inbox = inbox::InboxLoop::new(Rc::clone(&self.server));
         let mut replaced = false;
         inbox.run_until(async { replaced = draining(&mut self.phase).await }).await;
-        let limit = self.context.front().settings.drain_timeout;
+        let limit = self.server.settings().drain_timeout;
         let deadline = Instant::now() + limit;
         if replaced {
-            let registry = self.context.registry.clone();
+            let registry = self.server.registry.clone();
             rt::spawn(async move { registry.drain_over(limit / SPREAD_PART).await });
         } else {
-            self.context.registry.drain();
+            self.server.registry.drain();
         }
-        if self.context.desk.mode() == Mode::Kernel {
+        if self.server.steering.mode() == Mode::Kernel {
             inbox.run_until(rt::sleep(HELLOS_UNDER_WAY.min(limit))).await;
         }
-        self.context.desk.close();
+        self.server.steering.close();
         drop(stop);
         // The accept loops empty their queues first.
         let _ = rt::timeout_at(deadline, accepted.recv()).await;
         inbox.finish().await;
-        self.context.drain(deadline).await;
-        self.context.observer.flush();
+        self.server.drain(deadline).await;
+        self.server.observer.flush();
     }
 }
 
@@ -205,22 +207,22 @@ async fn draining(phase: &mut watch::Receiver<Phase>) -> bool {
     order.is_ok_and(|phase| *phase == Phase::Draining { replaced: true })
 }
 
-/// Takes each new snapshot over. Connections keep the front they began with; requests get the site
-/// that is current when they begin.
-async fn follow(mut snapshots: watch::Receiver<Arc<Snapshot>>, context: Rc<conn::Context>) {
+/// Takes over each new snapshot. Connections keep the settings that they began with; a request gets the
+/// configuration that is current when it begins.
+async fn follow(mut snapshots: watch::Receiver<Arc<Snapshot>>, server: Rc<ConnectionServer>) {
     while snapshots.changed().await.is_ok() {
         let snapshot = snapshots.borrow_and_update().clone();
-        context.http.set_site(Arc::clone(&snapshot.site));
-        context.set_front(Arc::clone(&snapshot.front));
+        server.requests.set_config(Arc::clone(&snapshot.site));
+        server.set_listener(&snapshot.front);
     }
 }
 
-async fn tick(context: Rc<conn::Context>) {
+async fn tick(server: Rc<ConnectionServer>) {
     loop {
         rt::sleep(TICK).await;
-        context.observer.metrics.tasks.set(rt::tasks() as u64);
-        context.observer.flush();
-        context.publish_load();
+        server.observer.metrics.tasks.set(rt::tasks() as u64);
+        server.observer.flush();
+        server.publish_load();
     }
 }
 

@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     conn::Accepted,
     listener::{ListenSpec, Service},
-    observe::{LogSpec, Metrics, RouteMetrics},
+    observe::{LogSpec, Metrics, RefusedReason, RouteMetrics},
     steering::{ModeChoice, Rules, SteeringSpec},
 };
 
@@ -38,9 +38,13 @@ impl Place {
         let address = socket2::SockRef::from(&listener.socket).local_addr().unwrap();
         let rules = Arc::new(Rules::new(&SteeringSpec::default(), 2).unwrap());
         let steering = Steering::start(ModeChoice::Handoff, &[], 2, Arc::clone(&rules)).unwrap();
-        let front = conn::Front { tls: None, settings: connections(), steering: rules };
-        let site =
-            http::Site::new(requests(), Vec::new(), Arc::new(RouteMetrics::new(2)), Arc::default());
+        let front = conn::ListenerConfig { tls: None, settings: connections(), steering: rules };
+        let site = http::RequestConfig::new(
+            requests(),
+            Vec::new(),
+            Arc::new(RouteMetrics::new(2)),
+            Arc::default(),
+        );
         let snapshot = Snapshot { generation: 1, front: Arc::new(front), site: Arc::new(site) };
         let metrics = Metrics::new(2);
         let log = LogSpec { access: false, ..LogSpec::default() };
@@ -85,14 +89,17 @@ impl Place {
         let accepted = Accepted {
             socket: socket.into(),
             peer,
-            local: self.address,
             service: Service::Routes,
             since: Instant::now(),
             admission: WorkerConnections::new(self.open_connections.clone(), 0).admit(),
             hello: None,
         };
         let observer = Rc::new(WorkerObserver::detached(0));
-        let other = conn::Desk::new(Arc::clone(&self.steering), self.mailboxes.clone(), observer);
+        let other = conn::ConnectionSteering::new(
+            Arc::clone(&self.steering),
+            self.mailboxes.clone(),
+            observer,
+        );
         other.hand_to(ID as u32, accepted).expect("a queue that takes it");
         client
     }
@@ -111,9 +118,9 @@ fn answer(mut client: TcpStream) -> String {
     answer
 }
 
-fn connections() -> conn::Settings {
+fn connections() -> conn::ConnectionSettings {
     let long = Duration::from_secs(60);
-    conn::Settings {
+    conn::ConnectionSettings {
         handshake_timeout: long,
         header_timeout: long,
         idle_timeout: None,
@@ -128,8 +135,8 @@ fn connections() -> conn::Settings {
     }
 }
 
-fn requests() -> http::Settings {
-    http::Settings {
+fn requests() -> http::RequestSettings {
+    http::RequestSettings {
         certificate_identity: None,
         read_timeout: None,
         stream_timeout: None,
@@ -157,6 +164,20 @@ fn start_faulty(spec: WorkerSpec) -> (oneshot::Sender<()>, JoinHandle<()>) {
         });
     });
     (fault, thread)
+}
+
+#[test]
+fn a_connection_without_an_address_is_refused_and_counted() {
+    let place = Place::new();
+    let mut worker = Worker::new(place.spec());
+    let (listener, open) = (worker.listeners.remove(0), Arc::clone(&worker.open_connections));
+    let acceptor = accept::AcceptLoop::new(listener, Rc::clone(&worker.server), open);
+    let (socket, mut client) = std::os::unix::net::UnixStream::pair().unwrap();
+    acceptor.take(rt::Connection { socket: socket.into(), peer: None });
+    let refused = &worker.server.observer.metrics.connections_refused;
+    assert_eq!(refused.get(RefusedReason::UnknownPeer), 1);
+    assert_eq!(client.read(&mut [0]).unwrap(), 0, "it is closed");
+    assert!(worker.server.registry.is_empty());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::{super::section::Section, headers, portcullis};
 use crate::{
-    http::{EscapedSlashes, ForwardedFor, Settings, Underscores},
+    http::{EscapedSlashes, ForwardedFor, RequestSettings, Underscores},
     policy::SanKind,
     upstream::{DnsFamily, DnsSpec},
 };
@@ -18,9 +18,9 @@ pub(super) fn settings(
     own: &Section<'_>,
     tls: bool,
     certificate_identity: Option<SanKind>,
-) -> Settings {
+) -> RequestSettings {
     warn_of_identity_headers(root);
-    Settings {
+    RequestSettings {
         read_timeout: limit(root, "timeout_read", Some(Duration::from_secs(30))),
         stream_timeout: limit(root, "timeout_write", None),
         upstream_timeout: upstream_timeout(root),

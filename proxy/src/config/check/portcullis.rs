@@ -18,10 +18,10 @@ use crate::{
 const MAX_CONNECTIONS: RangeInclusive<usize> = 1..=16 << 20;
 
 /// Deadlines and limits of connections.
-pub(super) fn connections(root: &Section<'_>, own: &Section<'_>) -> conn::Settings {
+pub(super) fn connections(root: &Section<'_>, own: &Section<'_>) -> conn::ConnectionSettings {
     let max_connections = ranged(own, "max_connections", MAX_CONNECTIONS).unwrap_or(65_536);
     let per_worker = ranged(own, "max_connections_per_worker", MAX_CONNECTIONS);
-    conn::Settings {
+    conn::ConnectionSettings {
         handshake_timeout: deadline(own, "handshake_timeout", 10),
         header_timeout: deadline(own, "header_timeout", 10),
         idle_timeout: limit(root, "timeout_idle", Some(Duration::from_secs(300))),

@@ -18,13 +18,12 @@ use rustls_pki_types::UnixTime;
 use super::*;
 use crate::{
     http::{
-        ActionSpec, Route, RouteSpec, Settings,
+        ActionSpec, ClientConnection, PeerTls, RequestHandler, RequestSettings, Route, RouteSpec,
         request::normalise,
-        site::Context,
         testing::{everybody, route, settings},
     },
     observe::{RouteMetrics, TlsVersion, WorkerObserver},
-    policy::{Policy, PolicySpec, Reason, SanKind, parse},
+    policy::{Decision, Policy, PolicySpec, Reason, SanKind, parse},
     route::{HostMatch, Matcher, PathMatch, PortMatch},
     tls::{
         ClientAuth, ClientAuthMode, ClientAuthSpec, ClientTrust, ClientTrustSpec, RouteClientAuth,
@@ -84,9 +83,9 @@ fn default_deny() -> Policy {
 /// One worker, its routes by host and path prefix, and a client.
 struct Bench {
     clock: Arc<Clock>,
-    worker: Rc<Context>,
-    site: Arc<Site>,
-    conn: Facts,
+    worker: Rc<RequestHandler>,
+    site: Arc<RequestConfig>,
+    peer: Peer,
 }
 
 impl Bench {
@@ -95,7 +94,7 @@ impl Bench {
     }
 
     fn with_settings(
-        settings: Settings,
+        settings: RequestSettings,
         routes: Vec<(&str, &str, Policy, Option<&Arc<ClientTrust>>)>,
     ) -> Bench {
         let metrics = || Arc::new(RouteMetrics::new(1));
@@ -121,21 +120,28 @@ impl Bench {
         });
         let mode = ClientAuthMode::Request { everywhere: false };
         let client_auth = ClientAuth::new(&ClientAuthSpec { mode, routes: asking.collect() });
-        let site = Arc::new(Site::new(settings, routes, metrics(), Arc::new(client_auth)));
+        let site = Arc::new(RequestConfig::new(settings, routes, metrics(), Arc::new(client_auth)));
         let observer = Rc::new(WorkerObserver::detached(0));
         let clock = Arc::new(Clock(AtomicU64::new(START_S + 1)));
-        let context = Context::new(Upstreams::new(observer.clone()), observer, site.clone());
+        let context = RequestHandler::new(Upstreams::new(observer.clone()), observer, site.clone());
         let worker = Rc::new(context.with_clock(Arc::<Clock>::clone(&clock)));
-        let mut conn = Facts::new("192.0.2.1:5".parse().unwrap(), "192.0.2.2:443".parse().unwrap());
-        conn.tls_version = Some(TlsVersion::Tls13);
-        conn.sni = Some("a.example".into());
-        conn.certificate_asked = true;
-        Bench { clock, worker, site, conn }
+        let tls = PeerTls {
+            version: TlsVersion::Tls13,
+            server_name: Some("a.example".into()),
+            certificate_asked: true,
+            certificate: None,
+        };
+        let peer = Peer::new("192.0.2.1:5".parse().unwrap(), Some(tls));
+        Bench { clock, worker, site, peer }
     }
 
     fn presenting(mut self, certificate: &rcgen::Certificate) -> Bench {
-        self.conn.client_certificate = ClientCertificate::shown(&[certificate.der().clone()], None);
+        self.tls().certificate = PeerCertificate::presented(&[certificate.der().clone()], None);
         self
+    }
+
+    fn tls(&mut self) -> &mut PeerTls {
+        self.peer.tls.as_mut().unwrap()
     }
 
     /// Gives the status of a refusal, or 200, and the decision.
@@ -145,7 +151,10 @@ impl Bench {
 
     fn send(&self, request: http::request::Builder) -> (u16, Option<Decision>) {
         self.with_admitted(request, |admitted, decision| {
-            let refused = |failure: Failure| failure.verdict().status.as_u16();
+            let refused = |refusal: LocalAnswer| match refusal {
+                LocalAnswer::Failure(failure) => failure.report().status.as_u16(),
+                LocalAnswer::Reply(reply) => reply.response.status().as_u16(),
+            };
             (admitted.map_or_else(refused, |_| 200), decision)
         })
     }
@@ -153,24 +162,24 @@ impl Bench {
     /// Whether names of the certificate may be passed on; `None` where there is none to look at.
     fn trusts(&self, url: &str) -> Option<bool> {
         self.with_admitted(Request::get(url), |admitted, _| {
-            admitted.unwrap().map(|presented| presented.vouched.is_some())
+            admitted.unwrap().map(|presented| presented.trusted_by.is_some())
         })
     }
 
     fn with_admitted<T>(
         &self,
         request: http::request::Builder,
-        look: impl FnOnce(Result<Option<Presented<'_>>, Failure>, Option<Decision>) -> T,
+        look: impl FnOnce(Result<Option<RequestCertificate<'_>>, LocalAnswer>, Option<Decision>) -> T,
     ) -> T {
         let request = request.version(Version::HTTP_2).body(()).unwrap();
         let (mut parts, ()) = request.into_parts();
-        let conn = Facts::new(self.conn.peer, self.conn.local);
-        let mut exchange = Exchange::begin(&self.worker, &Rc::new(conn), &parts);
-        let site = self.worker.site();
-        let normal = normalise(&mut parts, &site.settings).unwrap();
-        let (_, route) = site.find(&normal).unwrap();
-        let admitted = admit(&mut exchange, (&self.conn, &site), route, &parts, &normal);
-        look(admitted, exchange.decision())
+        let conn = ClientConnection::new(&self.worker, Peer::new(self.peer.address, None));
+        let mut active = ActiveRequest::begin(&conn, &parts);
+        let config = self.worker.config();
+        let target = normalise(&mut parts, &config.settings).unwrap();
+        let route = config.find(&target).unwrap();
+        let admitted = admit(&mut active, &self.peer, route, &parts, &target);
+        look(admitted, active.account.decision())
     }
 
     fn status(&self, url: &str) -> u16 {
@@ -183,8 +192,8 @@ const URL: &str = "https://a.example/";
 #[test]
 fn a_public_route_looks_at_no_certificate_and_at_no_connection() {
     let mut bench = Bench::new(vec![("a.example", "/", everybody(), None)]);
-    bench.conn.certificate_asked = false;
-    bench.conn.sni = Some("elsewhere.example".into());
+    bench.tls().certificate_asked = false;
+    bench.tls().server_name = Some("elsewhere.example".into());
     let (status, decision) = bench.ask(URL);
     assert_eq!(status, 200);
     assert!(decision.unwrap().is_allowed());
@@ -225,7 +234,7 @@ fn a_new_ca_judges_connections_that_are_open_with_their_next_request() {
     let bench = bench.presenting(&mine);
     assert_eq!(bench.status(URL), 200);
     let next = Bench::new(vec![("a.example", "/", default_deny(), Some(&trust(&other)))]);
-    bench.worker.set_site(next.site);
+    bench.worker.set_config(next.site);
     assert_eq!(bench.status(URL), 495);
 }
 
@@ -307,8 +316,8 @@ fn a_host_that_asks_is_not_served_on_a_connection_that_was_not_asked_alike() {
             ("open.example", "/", everybody(), None),
         ];
         let mut bench = Bench::new(routes).presenting(&mine);
-        bench.conn.sni = sni.map(Into::into);
-        bench.conn.certificate_asked = asked;
+        bench.tls().server_name = sni.map(Into::into);
+        bench.tls().certificate_asked = asked;
         bench.status(&format!("https://{host}/"))
     };
     assert_eq!(status(Some("a.example"), true, "a.example"), 200);
@@ -338,7 +347,7 @@ fn nobody_can_sign_in_yet() {
 fn where_the_configuration_says_so_a_trusted_certificate_says_who_the_user_is() {
     let (mine, other) = (certificate(), certificate());
     let status = |kind, policy: &str, ca: &rcgen::Certificate, shown: Option<_>| {
-        let settings = Settings { certificate_identity: Some(kind), ..settings() };
+        let settings = RequestSettings { certificate_identity: Some(kind), ..settings() };
         let trust = trust(ca);
         let routes = vec![("a.example", "/", ppl(policy), Some(&trust))];
         let bench = Bench::with_settings(settings, routes);

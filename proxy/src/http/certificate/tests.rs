@@ -1,6 +1,8 @@
 use std::{sync::Arc, time::Duration};
 
-use rcgen::{CertificateParams, KeyPair, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, Issuer, KeyPair, SanType,
+};
 
 use super::*;
 use crate::tls::{ClientTrustSpec, TrustAnchors};
@@ -13,12 +15,12 @@ fn self_signed(sans: Vec<SanType>) -> rcgen::Certificate {
     params.self_signed(&KeyPair::generate().unwrap()).unwrap()
 }
 
-fn certificate(sans: Vec<SanType>) -> Rc<ClientCertificate> {
-    ClientCertificate::shown(&[self_signed(sans).der().clone()], None).unwrap()
+fn certificate(sans: Vec<SanType>) -> Rc<PeerCertificate> {
+    PeerCertificate::presented(&[self_signed(sans).der().clone()], None).unwrap()
 }
 
-fn garbage() -> Rc<ClientCertificate> {
-    ClientCertificate::shown(&[CertificateDer::from(b"abc".to_vec())], None).unwrap()
+fn garbage() -> Rc<PeerCertificate> {
+    PeerCertificate::presented(&[CertificateDer::from(b"abc".to_vec())], None).unwrap()
 }
 
 fn trust(pem: &str, max_verify_depth: u32) -> ClientTrust {
@@ -31,7 +33,8 @@ fn after_s(seconds: u64) -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_secs(1_735_689_600 + seconds))
 }
 
-const YEAR_S: u64 = 365 * 24 * 60 * 60;
+const DAY_S: u64 = 24 * 60 * 60;
+const YEAR_S: u64 = 365 * DAY_S;
 
 #[test]
 fn names_are_joined_and_those_with_a_comma_left_out() {
@@ -106,38 +109,78 @@ fn the_first_name_of_the_wanted_kind_says_who_the_user_is() {
 fn a_good_certificate_is_asked_for_its_dates_each_time() {
     let made = self_signed(Vec::new());
     let trust = trust(&made.pem(), 1);
-    let certificate = ClientCertificate::shown(&[made.der().clone()], None).unwrap();
-    assert!(certificate.judge(&trust, after_s(1)).is_ok());
-    assert!(certificate.judge(&trust, after_s(YEAR_S)).is_ok());
-    let late = certificate.judge(&trust, after_s(YEAR_S + 1));
+    let certificate = PeerCertificate::presented(&[made.der().clone()], None).unwrap();
+    assert!(certificate.verify(&trust, after_s(1)).is_ok());
+    assert!(certificate.verify(&trust, after_s(YEAR_S)).is_ok());
+    let late = certificate.verify(&trust, after_s(YEAR_S + 1));
     assert!(matches!(late, Err(ChainError::Expired { .. })));
-    assert!(certificate.judge(&trust, after_s(2)).is_ok(), "the clock was set back");
+    assert!(certificate.verify(&trust, after_s(2)).is_ok(), "the clock was set back");
 }
 
 #[test]
 fn a_certificate_that_was_too_young_is_good_once_it_is_old_enough() {
     let made = self_signed(Vec::new());
     let trust = trust(&made.pem(), 1);
-    let certificate = ClientCertificate::shown(&[made.der().clone()], None).unwrap();
+    let certificate = PeerCertificate::presented(&[made.der().clone()], None).unwrap();
     let before = UnixTime::since_unix_epoch(Duration::from_secs(1_735_689_599));
-    assert!(matches!(certificate.judge(&trust, before), Err(ChainError::NotYetValid { .. })));
-    assert!(matches!(certificate.judge(&trust, before), Err(ChainError::NotYetValid { .. })));
-    assert!(certificate.judge(&trust, after_s(0)).is_ok());
+    assert!(matches!(certificate.verify(&trust, before), Err(ChainError::NotYetValid { .. })));
+    assert!(matches!(certificate.verify(&trust, before), Err(ChainError::NotYetValid { .. })));
+    assert!(certificate.verify(&trust, after_s(0)).is_ok());
 }
 
 #[test]
 fn each_trust_has_its_own_verdict_and_no_more_than_a_few_are_kept() {
     let made = self_signed(Vec::new());
     let (good, bad) = (trust(&made.pem(), 1), trust(&self_signed(Vec::new()).pem(), 1));
-    let certificate = ClientCertificate::shown(&[made.der().clone()], None).unwrap();
+    let certificate = PeerCertificate::presented(&[made.der().clone()], None).unwrap();
     for _ in 0..2 {
-        assert!(certificate.judge(&good, after_s(1)).is_ok());
-        let refused = certificate.judge(&bad, after_s(1));
+        assert!(certificate.verify(&good, after_s(1)).is_ok());
+        let refused = certificate.verify(&bad, after_s(1));
         assert!(matches!(refused, Err(ChainError::ForeignSignature)), "{refused:?}");
     }
     for depth in 2..20 {
-        assert!(certificate.judge(&trust(&made.pem(), depth), after_s(1)).is_ok());
+        assert!(certificate.verify(&trust(&made.pem(), depth), after_s(1)).is_ok());
     }
-    assert_eq!(certificate.verdicts.borrow().len(), MAX_VERDICTS);
-    assert!(certificate.judge(&bad, after_s(1)).is_err());
+    assert_eq!(certificate.verifications.len(), 8);
+    assert!(certificate.verify(&bad, after_s(1)).is_err());
+}
+
+/// A leaf, two certificates of its issuer with the same key of which the first expires on 1 February,
+/// and the PEM of the root of both.
+fn renewed_issuer() -> ([CertificateDer<'static>; 3], String) {
+    let ca = |name: &str, end_month: u8| {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_before = rcgen::date_time_ymd(2025, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2025, end_month, 1);
+        params
+    };
+    let root = CertifiedIssuer::self_signed(ca("root", 12), KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let old = ca("middle", 2).signed_by(&key, &root).unwrap();
+    let new = ca("middle", 12).signed_by(&key, &root).unwrap();
+    let mut params = CertificateParams::default();
+    params.not_before = rcgen::date_time_ymd(2025, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2025, 12, 1);
+    let issuer = Issuer::new(ca("middle", 12), key);
+    let leaf = params.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
+    ([leaf, old, new].map(|made| made.der().clone()), root.pem())
+}
+
+#[test]
+fn a_path_that_expires_gives_way_to_one_that_still_holds() {
+    let (chain, root) = renewed_issuer();
+    let trust = trust(&root, 0);
+    let certificate = PeerCertificate::presented(&chain, None).unwrap();
+    assert!(certificate.verify(&trust, after_s(1)).is_ok());
+    // Of a connection that shares the certificate.
+    let shared = PeerCertificate::presented(&chain, None).unwrap();
+    let (after_old, after_new) = (after_s(40 * DAY_S), after_s(340 * DAY_S));
+    assert!(shared.verify(&trust, after_old).is_ok(), "by the renewed issuer");
+    assert!(certificate.verify(&trust, after_old).is_ok());
+    for _ in 0..2 {
+        let expired = shared.verify(&trust, after_new);
+        assert!(matches!(expired, Err(ChainError::Expired { .. })), "{expired:?}");
+    }
 }

@@ -1,28 +1,29 @@
-//! What header templates may say of a certificate, made when it is said first.
+//! The texts of a certificate's fields for header templates, each computed when it is first needed.
 
 use std::{cell::OnceCell, fmt::Write};
 
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
-use super::ClientCertificate;
+use super::leaf::PeerLeaf;
 use crate::{
     http::spec::CertificateField,
     observe::CertificateSummary,
     policy::{LeafCertificate, SanKind},
 };
 
-/// One for each field.
+/// One text for each field.
 #[derive(Debug, Default)]
-pub(super) struct Texts([OnceCell<Box<str>>; 7]);
+pub(super) struct CertificateTexts([OnceCell<Box<str>>; 7]);
 
-impl Texts {
-    pub(super) fn get(&self, of: &ClientCertificate, field: CertificateField) -> &str {
-        let make = || make(of, field).into_boxed_str();
+impl CertificateTexts {
+    /// The text of a field of this leaf, which must be the same each time.
+    pub(super) fn get(&self, leaf: &PeerLeaf, field: CertificateField) -> &str {
+        let make = || make(leaf, field).into_boxed_str();
         self.0.get(field as usize).map_or("", |text| text.get_or_init(make))
     }
 }
 
-fn make(of: &ClientCertificate, field: CertificateField) -> String {
+fn make(of: &PeerLeaf, field: CertificateField) -> String {
     use CertificateField as F;
     let name = |part: fn(&CertificateSummary) -> &str| {
         of.summary().map_or_else(String::new, |summary| ascii_name(part(summary)))
@@ -34,7 +35,7 @@ fn make(of: &ClientCertificate, field: CertificateField) -> String {
         F::SanUri => join(of.subject_alt_names(SanKind::Uri)),
         F::Subject => name(|summary| &summary.subject),
         F::Issuer => name(|summary| &summary.issuer),
-        F::Serial => serial(of.leaf()).unwrap_or_default(),
+        F::Serial => serial(of.der()).unwrap_or_default(),
     }
 }
 
@@ -47,13 +48,13 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Joined with commas; those that contain one are left out, since they would read as two.
+/// Joins names with commas. A name that contains a comma is left out: it would read as two.
 fn join(names: &[Box<str>]) -> String {
     let plain: Vec<&str> = names.iter().map(|name| &**name).filter(|n| !n.contains(',')).collect();
     plain.join(",")
 }
 
-/// As OpenSSL writes it: without the zero that keeps a high first bit from being a sign.
+/// The serial number as OpenSSL writes it: without the zero byte that DER puts before a high bit.
 fn serial(der: &[u8]) -> Option<String> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let bytes = certificate.raw_serial();
@@ -64,9 +65,9 @@ fn serial(der: &[u8]) -> Option<String> {
     Some(hex(digits).to_uppercase())
 }
 
-/// A distinguished name of RFC 4514 as OpenSSL writes it for RFC 2253, in printable ASCII: any
-/// other byte becomes a backslash and two digits. Quotes and backslashes do too, which OpenSSL
-/// writes with a backslash: so nothing in it looks like the end of a quoted text to anybody.
+/// An RFC 4514 name in the form that OpenSSL uses for RFC 2253, in printable ASCII: any other byte
+/// becomes a backslash and two hexadecimal digits. Quotes and backslashes are escaped the same way,
+/// unlike in OpenSSL, so that no reader takes one for the end of a quoted text.
 fn ascii_name(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     let mut chars = name.chars();

@@ -3,33 +3,33 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustls_pki_types::CertificateDer;
 
-use super::ClientCertificate;
+use super::{leaf::PeerLeaf, texts::CertificateTexts};
 use crate::{
     http::spec::{CertificateField, XfccFields},
     policy::{LeafCertificate, SanKind},
 };
 
-/// The element of one client, its fields in Envoy's order. `Subject` and `URI` stand there even
-/// where the certificate has none, as with Envoy.
+/// The element for one client, its fields in Envoy's order. As in Envoy, `Subject` and `URI` are
+/// written even if the certificate has none.
 pub(super) fn element(
-    of: &ClientCertificate,
+    (of, texts): (&PeerLeaf, &CertificateTexts),
     fields: XfccFields,
     issuers: Option<&[&CertificateDer<'_>]>,
 ) -> String {
     let mut pairs = Vec::new();
     if fields.hash {
-        pairs.push(format!("Hash={}", of.text(CertificateField::Fingerprint)));
+        pairs.push(format!("Hash={}", texts.get(of, CertificateField::Fingerprint)));
     }
     if fields.cert {
-        pairs.push(format!("Cert=\"{}\"", encoded_pem(of.leaf())));
+        pairs.push(format!("Cert=\"{}\"", encoded_pem(of.der())));
     }
     if let (true, Some(issuers)) = (fields.chain, issuers) {
         let issuers = issuers.iter().map(|issuer| encoded_pem(issuer));
-        let chain: String = std::iter::once(encoded_pem(of.leaf())).chain(issuers).collect();
+        let chain: String = std::iter::once(encoded_pem(of.der())).chain(issuers).collect();
         pairs.push(format!("Chain=\"{chain}\""));
     }
     if fields.subject {
-        pairs.push(format!("Subject=\"{}\"", of.text(CertificateField::Subject)));
+        pairs.push(format!("Subject=\"{}\"", texts.get(of, CertificateField::Subject)));
     }
     if fields.uri {
         let before = pairs.len();
@@ -48,9 +48,9 @@ fn names<'a>(key: &'a str, names: &'a [Box<str>]) -> impl Iterator<Item = String
     names.iter().filter_map(move |name| Some(format!("{key}={}", value(name)?)))
 }
 
-/// In quotes where it holds what else would end it, which Envoy's documentation asks for and its
-/// code leaves out: a certificate must not be able to say more than its names. What could end the
-/// quotes has no place in a URI or a host name, so names that hold it are left out.
+/// A value, quoted if it contains a separator. Envoy's documentation asks for that and its code
+/// omits it: without quotes a certificate could add fields of its own. Names with characters that
+/// would end the quotes are left out; no URI or host name contains them.
 fn value(name: &str) -> Option<String> {
     if !name.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\')) {
         return None;
@@ -61,7 +61,7 @@ fn value(name: &str) -> Option<String> {
     })
 }
 
-/// PEM in lines of 64 characters, with the characters escaped that Envoy escapes.
+/// PEM in lines of 64 characters, URL-encoded as Envoy does it.
 fn encoded_pem(der: &[u8]) -> String {
     let mut out = String::from("-----BEGIN%20CERTIFICATE-----%0A");
     for (place, char) in STANDARD.encode(der).chars().enumerate() {

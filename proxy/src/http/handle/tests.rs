@@ -2,21 +2,25 @@
 
 use std::{
     cell::RefCell,
+    convert::Infallible,
     io,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context as TaskContext, Poll, Waker},
 };
 
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
+use http_body::Body as _;
 use hyper::rt::ReadBufCursor;
 
 use super::*;
 use crate::{
     http::{
-        Route,
+        Peer, RequestConfig, RequestHandler, Route,
         spec::{
-            EscapedSlashes, RedirectPath, RedirectSpec, ResponseHeaderRules, RouteSpec, Settings,
+            EscapedSlashes, RedirectPath, RedirectSpec, RequestSettings, ResponseHeaderRules,
+            RouteSpec,
         },
         testing::{everybody, proxy, route, settings},
     },
@@ -64,7 +68,7 @@ impl hyper::rt::Write for Wire {
     }
 }
 
-fn worker(settings: Settings, routes: Vec<(PathMatch, RouteSpec)>) -> Rc<Context> {
+fn worker(settings: RequestSettings, routes: Vec<(PathMatch, RouteSpec)>) -> Rc<RequestHandler> {
     let metrics = || Arc::new(RouteMetrics::new(1));
     let routes = routes
         .into_iter()
@@ -79,26 +83,31 @@ fn worker(settings: Settings, routes: Vec<(PathMatch, RouteSpec)>) -> Rc<Context
             metrics: metrics(),
         })
         .collect();
-    let site = Arc::new(Site::new(settings, routes, metrics(), Arc::new(ClientAuth::default())));
+    let site =
+        Arc::new(RequestConfig::new(settings, routes, metrics(), Arc::new(ClientAuth::default())));
     let observer = Rc::new(WorkerObserver::detached(0));
-    Rc::new(Context::new(Upstreams::new(observer.clone()), observer, site))
+    Rc::new(RequestHandler::new(Upstreams::new(observer.clone()), observer, site))
 }
 
 fn hello() -> ActionSpec {
     ActionSpec::Respond { status: StatusCode::OK, body: Bytes::from_static(b"hello") }
 }
 
-fn client() -> Rc<Facts> {
-    Rc::new(Facts::new("192.0.2.1:5".parse().unwrap(), "192.0.2.2:80".parse().unwrap()))
+fn client(worker: &Rc<RequestHandler>) -> Rc<ClientConnection> {
+    ClientConnection::new(worker, Peer::new("192.0.2.1:5".parse().unwrap(), None))
 }
 
 /// The bytes a client gets that sends these and then closes its side.
-fn served(worker: &Rc<Context>, input: &str) -> String {
-    let conn = client();
+fn served(worker: &Rc<RequestHandler>, input: &str) -> String {
+    served_on(&client(worker), input)
+}
+
+fn served_on(conn: &Rc<ClientConnection>, input: &str) -> String {
+    let worker = &conn.handler;
     let output = Rc::new(RefCell::new(Vec::new()));
     let wire = Wire { input: input.as_bytes().to_vec(), output: output.clone() };
     {
-        let service = hyper::service::service_fn(|request| handle_owned(worker, &conn, request));
+        let service = hyper::service::service_fn(|request| handle_owned(conn, request));
         let mut connection = pin!(
             hyper::server::conn::http1::Builder::new()
                 .half_close(true)
@@ -108,24 +117,23 @@ fn served(worker: &Rc<Context>, input: &str) -> String {
         let mut cx = TaskContext::from_waker(Waker::noop());
         assert!(connection.as_mut().poll(&mut cx).is_ready(), "the connection waits for something");
     }
-    assert_eq!(conn.in_flight.get(), 0);
-    assert_eq!(conn.abandoned.get(), 0);
+    assert!(!conn.state.is_serving());
+    assert_eq!(conn.state.abandoned(), 0);
     assert_eq!(worker.observer.metrics.requests_active.get(), 0);
     let requests = worker.observer.metrics.requests.get(HttpProtocol::H1);
-    assert_eq!(conn.requests.get(), requests);
+    assert_eq!(conn.state.requests(), requests);
     String::from_utf8(output.take()).unwrap()
 }
 
 fn handle_owned(
-    worker: &Rc<Context>,
-    conn: &Rc<Facts>,
+    conn: &Rc<ClientConnection>,
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> + use<> {
-    let (worker, conn) = (worker.clone(), conn.clone());
-    async move { handle(&worker, &conn, request).await }
+    let conn = conn.clone();
+    async move { Ok(handle(&conn, request).await.response) }
 }
 
-fn public(action: ActionSpec) -> Rc<Context> {
+fn public(action: ActionSpec) -> Rc<RequestHandler> {
     worker(settings(), vec![(PathMatch::Any, route(everybody(), action))])
 }
 
@@ -143,25 +151,25 @@ fn a_routes_own_answer_is_sent_with_a_request_id() {
 
 #[test]
 fn a_request_id_is_kept_out_of_the_table_of_headers_that_come_again() {
-    let (worker, conn) = (public(hello()), client());
+    let conn = client(&public(hello()));
     let (parts, ()) = Request::new(()).into_parts();
-    let exchange = Exchange::begin(&worker, &conn, &parts);
-    assert!(exchange.request_id.is_sensitive());
+    let active = ActiveRequest::begin(&conn, &parts);
+    assert!(active.account.request_id.is_sensitive());
 }
 
 #[test]
 fn a_request_given_up_before_its_answer_is_counted_as_abandoned() {
-    let (worker, conn) = (public(hello()), client());
+    let conn = client(&public(hello()));
     let (parts, ()) = Request::new(()).into_parts();
-    drop(Exchange::begin(&worker, &conn, &parts));
-    assert_eq!((conn.abandoned.get(), conn.in_flight.get()), (1, 0));
-    let exchange = Exchange::begin(&worker, &conn, &parts);
-    let reply = respond::direct(StatusCode::OK, &Bytes::from_static(b"x"), &exchange.asked);
-    let mut response = answer(exchange, reply);
-    assert_eq!((conn.abandoned.get(), conn.in_flight.get()), (1, 1));
+    drop(ActiveRequest::begin(&conn, &parts));
+    assert_eq!((conn.state.abandoned(), conn.state.is_serving()), (1, false));
+    let active = ActiveRequest::begin(&conn, &parts);
+    let reply = respond::direct(StatusCode::OK, &Bytes::from_static(b"x"), &active.negotiation);
+    let mut response = answer(active, reply).response;
+    assert_eq!((conn.state.abandoned(), conn.state.is_serving()), (1, true));
     let body = Pin::new(response.body_mut());
     assert!(body.poll_frame(&mut TaskContext::from_waker(Waker::noop())).is_ready());
-    assert_eq!((conn.abandoned.get(), conn.in_flight.get()), (1, 0));
+    assert_eq!((conn.state.abandoned(), conn.state.is_serving()), (1, false));
 }
 
 #[test]
@@ -249,7 +257,7 @@ fn the_answer_to_head_has_no_body() {
 
 #[test]
 fn escaped_slashes_lead_to_the_normal_path_where_the_settings_say_so() {
-    let redirecting = Settings { escaped_slashes: EscapedSlashes::Redirect, ..settings() };
+    let redirecting = RequestSettings { escaped_slashes: EscapedSlashes::Redirect, ..settings() };
     let routes = vec![(PathMatch::Any, route(everybody(), hello()))];
     let answer = served(
         &worker(redirecting, routes),
@@ -283,6 +291,25 @@ fn a_redirect_is_answered_with_the_headers_of_the_configuration() {
 fn health_checks_are_answered_on_every_host() {
     let answer = served(&public(hello()), "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
     assert!(answer.ends_with("\r\n\r\nOK"), "{answer}");
+}
+
+#[test]
+fn the_redirect_listener_sends_everything_to_https_and_closes() {
+    let conn = || {
+        let peer = Peer::new("192.0.2.1:5".parse().unwrap(), None);
+        ClientConnection::redirecting(&public(hello()), peer)
+    };
+    for (path, location) in
+        [("/x?q", "/x?q"), ("/healthz", "/healthz"), ("/.pomerium/x", "/.pomerium/x")]
+    {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a.example:80\r\n\r\n");
+        let answer = served_on(&conn(), &request);
+        assert_eq!(status(&answer), "301");
+        let location = format!("\r\nlocation: https://a.example{location}\r\n");
+        assert!(answer.contains(&location), "{answer}");
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+    }
+    assert_eq!(status(&served_on(&conn(), "GET / HTTP/1.1\r\n\r\n")), "400");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The headers that tell an upstream who the client is.
+//! The headers that name the client to an upstream: `X-Forwarded-*`.
 
 use std::net::IpAddr;
 
@@ -12,21 +12,21 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const EXTERNAL_ADDRESS: HeaderName = HeaderName::from_static("x-envoy-external-address");
 
-/// What is said of the client.
+/// The client as the headers describe it.
 #[derive(Debug)]
-pub(in crate::http) struct Forwarded<'a> {
+pub(in crate::http) struct ForwardedClient<'a> {
     /// The peer's address as text.
     pub(in crate::http) peer: &'a HeaderValue,
-    /// The client's, where a proxy that we trust stands between, else the peer's.
+    /// The client's address as text: the peer's, unless that is a trusted proxy.
     pub(in crate::http) client: &'a HeaderValue,
     /// The connection is TLS.
     pub(in crate::http) secure: bool,
-    /// The authority as the client wrote it, where the upstream gets another.
+    /// The authority as the client wrote it, if the upstream gets another.
     pub(in crate::http) original_host: Option<&'a HeaderValue>,
 }
 
-/// The client's address: the peer's, or with `trusted_hops` = n the nth from the right in
-/// `X-Forwarded-For` as it came (Envoy `xff_num_trusted_hops`).
+/// The client's address: the peer's, or with `trusted_hops` = n > 0 the nth from the right in the
+/// client's `X-Forwarded-For` (Envoy `xff_num_trusted_hops`).
 pub(in crate::http) fn client_ip(headers: &HeaderMap, peer: IpAddr, trusted_hops: u32) -> IpAddr {
     let Some(skip) = trusted_hops.checked_sub(1).and_then(|skip| usize::try_from(skip).ok()) else {
         return peer;
@@ -41,8 +41,8 @@ pub(in crate::http) fn client_ip(headers: &HeaderMap, peer: IpAddr, trusted_hops
         .map_or(peer, |address| address.to_canonical())
 }
 
-/// The scheme of the request as the client made it: the connection's own, unless a proxy that we
-/// trust says otherwise.
+/// Whether the client made the request over HTTPS: by the connection, or by the word of a trusted
+/// proxy.
 pub(in crate::http) fn is_secure(headers: &HeaderMap, secure: bool, trusted_hops: u32) -> bool {
     match headers.get(FORWARDED_PROTO) {
         Some(proto) if trusted_hops > 0 => proto.as_bytes().eq_ignore_ascii_case(b"https"),
@@ -52,23 +52,27 @@ pub(in crate::http) fn is_secure(headers: &HeaderMap, secure: bool, trusted_hops
 
 /// Writes the headers.
 ///
-/// Without trusted hops nothing that the client said of itself is kept but the list in
-/// `X-Forwarded-For`, to which the peer is appended: who reads it counts from the right.
-pub(in crate::http) fn set(headers: &mut HeaderMap, rules: ForwardedFor, said: &Forwarded<'_>) {
+/// Without trusted hops the only thing kept of the client's own headers is the list in
+/// `X-Forwarded-For`, to which the peer is appended: its readers count from the right.
+pub(in crate::http) fn set(
+    headers: &mut HeaderMap,
+    rules: ForwardedFor,
+    client: &ForwardedClient<'_>,
+) {
     if !rules.skip_append {
-        append(headers, FORWARDED_FOR, said.peer);
+        append(headers, FORWARDED_FOR, client.peer);
     }
     if rules.trusted_hops == 0 || !headers.contains_key(FORWARDED_PROTO) {
-        let proto = if said.secure { "https" } else { "http" };
+        let proto = if client.secure { "https" } else { "http" };
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static(proto));
     }
     if rules.trusted_hops == 0 {
         headers.remove(FORWARDED_HOST);
     }
-    if let Some(host) = said.original_host {
+    if let Some(host) = client.original_host {
         append(headers, FORWARDED_HOST, host);
     }
-    headers.insert(EXTERNAL_ADDRESS, said.client.clone());
+    headers.insert(EXTERNAL_ADDRESS, client.client.clone());
 }
 
 /// An address as a header value.
@@ -78,7 +82,7 @@ pub(in crate::http) fn address_value(address: IpAddr) -> HeaderValue {
         .unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// Appends to a comma-separated list, whose lines become one.
+/// Appends to a comma-separated list, and joins its lines.
 fn append(headers: &mut HeaderMap, name: HeaderName, value: &HeaderValue) {
     if !headers.contains_key(&name) {
         headers.insert(name, value.clone());
@@ -115,9 +119,9 @@ mod tests {
         let mut headers = map(fields);
         let peer = HeaderValue::from_static("192.0.2.9");
         let host = HeaderValue::from_static("app.example");
-        let said =
-            Forwarded { peer: &peer, client: &peer, secure: true, original_host: Some(&host) };
-        set(&mut headers, rules, &said);
+        let original_host = Some(&host);
+        let client = ForwardedClient { peer: &peer, client: &peer, secure: true, original_host };
+        set(&mut headers, rules, &client);
         headers
     }
 

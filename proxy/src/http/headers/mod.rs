@@ -1,4 +1,4 @@
-//! What becomes of the headers of requests and responses on their way through.
+//! Rewriting the headers of requests and responses on their way through.
 
 mod credentials;
 pub(super) mod forwarded;
@@ -7,7 +7,6 @@ mod request;
 mod response;
 pub(super) mod rules;
 
-pub(super) use names::{CLIENT_CERT, CLIENT_CERT_CHAIN, FORWARDED_CLIENT_CERT};
 pub(super) use request::{
     Reserved, Upgrade, identity_names, requested_upgrade, strip_request, strip_trailers,
 };

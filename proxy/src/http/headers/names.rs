@@ -2,19 +2,6 @@
 
 use std::borrow::Cow;
 
-use http::HeaderName;
-
-/// The client's certificate (RFC 9440).
-pub(in crate::http) const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
-
-/// Those who have issued it (RFC 9440).
-pub(in crate::http) const CLIENT_CERT_CHAIN: HeaderName =
-    HeaderName::from_static("client-cert-chain");
-
-/// The same in Envoy's form.
-pub(in crate::http) const FORWARDED_CLIENT_CERT: HeaderName =
-    HeaderName::from_static("x-forwarded-client-cert");
-
 /// What a request header is to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {

@@ -1,21 +1,18 @@
-//! What becomes of a response's headers.
+//! Rewriting a response's headers.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::{
-    names::{CLIENT_CERT, CLIENT_CERT_CHAIN, FORWARDED_CLIENT_CERT},
-    request::remove_nominated,
-};
+use super::{names::is_configurable, request::remove_nominated};
 use crate::{
     fields::{HOP_BY_HOP, has_token},
     http::{
+        certificate::{CLIENT_CERT, CLIENT_CERT_CHAIN, FORWARDED_CLIENT_CERT},
         request_id::REQUEST_ID,
         spec::{HeaderPrefixRewrite, ResponseHeaderRules},
     },
 };
 
-/// Makes of an upstream's headers the client's. `set` is what [`merged`] made of the settings and
-/// the route's rules.
+/// Turns an upstream's headers into the client's. `set` is the result of [`merged`].
 pub(in crate::http) fn forward_response(
     headers: &mut HeaderMap,
     rewrite: &[HeaderPrefixRewrite],
@@ -36,8 +33,8 @@ pub(in crate::http) fn forward_response(
     finish(headers, set, request_id);
 }
 
-/// Has a response cached by nobody that varies with the client's certificate: caches in front of us
-/// never see the headers that tell of it (RFC 9440 section 2.4).
+/// Sets `Vary: *` on a response that varies by client certificate: caches in front of us never see
+/// the headers that carry it (RFC 9440 section 2.4).
 pub(in crate::http) fn hide_variance(headers: &mut HeaderMap) {
     let varies = |name: &HeaderName| has_token(headers, &header::VARY, name.as_str());
     if [CLIENT_CERT, CLIENT_CERT_CHAIN, FORWARDED_CLIENT_CERT].iter().any(varies) {
@@ -60,7 +57,7 @@ pub(in crate::http) fn forward_switching_protocols(
     }
 }
 
-/// Sets what every response carries, ours included.
+/// Sets the headers that every response carries, ours included.
 pub(in crate::http) fn finish(
     headers: &mut HeaderMap,
     set: &[(HeaderName, HeaderValue)],
@@ -72,7 +69,7 @@ pub(in crate::http) fn finish(
     headers.insert(REQUEST_ID, request_id.clone());
 }
 
-/// The headers a route's responses get: the global ones, overridden by the route's own; none where
+/// The headers set on a route's responses: the global ones, overridden by the route's own; none if
 /// the route says `disable`.
 pub(in crate::http) fn merged(
     global: &[(HeaderName, HeaderValue)],
@@ -83,10 +80,7 @@ pub(in crate::http) fn merged(
     }
     let overridden = |name: &HeaderName| rules.set.iter().any(|(other, _)| other == name);
     let kept = global.iter().filter(|(name, _)| !overridden(name));
-    kept.chain(&rules.set)
-        .filter(|(name, _)| super::names::is_configurable(name.as_str()))
-        .cloned()
-        .collect()
+    kept.chain(&rules.set).filter(|(name, _)| is_configurable(name.as_str())).cloned().collect()
 }
 
 fn rewrite_prefix(headers: &mut HeaderMap, rule: &HeaderPrefixRewrite) {

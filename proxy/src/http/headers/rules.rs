@@ -4,21 +4,21 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::names::{folded, is_configurable};
 use crate::http::{
-    access::Presented,
-    spec::{CertificateField, HeaderRules, HeaderTemplate, TemplatePart},
+    certificate::RequestCertificate,
+    spec::{HeaderRules, HeaderTemplate, TemplatePart},
 };
 
-/// [`HeaderRules`] with all that can be known beforehand.
+/// [`HeaderRules`], compiled.
 #[derive(Debug, Default)]
 pub(in crate::http) struct RequestRules {
     remove: Vec<HeaderName>,
     set: Vec<(HeaderName, SetValue)>,
-    names: Vec<Name>,
+    names: Vec<RuleName>,
 }
 
-/// A name that is removed or set.
+/// A name that a rule removes or sets.
 #[derive(Debug)]
-struct Name {
+struct RuleName {
     written: HeaderName,
     /// As upstreams that fold `_` into `-` would read it.
     folded: Box<str>,
@@ -31,12 +31,12 @@ enum SetValue {
 }
 
 impl RequestRules {
-    /// Rules for headers that frame a message are left out.
+    /// Compiles. Rules for headers that frame a message are left out.
     pub(in crate::http) fn new(rules: &HeaderRules) -> RequestRules {
         let configurable = |name: &&HeaderName| is_configurable(name.as_str());
         let names = rules.remove.iter().chain(rules.set.iter().map(|(name, _)| name));
         RequestRules {
-            names: names.map(Name::new).collect(),
+            names: names.map(RuleName::new).collect(),
             remove: rules.remove.iter().filter(configurable).cloned().collect(),
             set: rules
                 .set
@@ -47,13 +47,13 @@ impl RequestRules {
         }
     }
 
-    /// Whether a name, in lower case with dashes, is removed or set, however it is written.
+    /// Whether a rule removes or sets this name (lower case, with dashes), in any spelling.
     pub(super) fn name(&self, folded: &str) -> bool {
         self.names.iter().any(|name| *name.folded == *folded)
     }
 
-    /// Whether an upstream may take a name for one that is removed or set, though it is written
-    /// otherwise.
+    /// Whether an upstream may mistake a name for one that is removed or set, because it only differs
+    /// in spelling.
     pub(super) fn name_in_another_spelling(&self, written: &str, folded: &str) -> bool {
         self.names.iter().any(|name| *name.folded == *folded && name.written != *written)
     }
@@ -62,7 +62,7 @@ impl RequestRules {
     pub(in crate::http) fn apply(
         &self,
         headers: &mut HeaderMap,
-        certificate: Option<Presented<'_>>,
+        certificate: Option<RequestCertificate<'_>>,
     ) {
         let values: Vec<(&HeaderName, HeaderValue)> = self
             .set
@@ -78,9 +78,9 @@ impl RequestRules {
     }
 }
 
-impl Name {
-    fn new(written: &HeaderName) -> Name {
-        Name { written: written.clone(), folded: folded(written.as_str()).into() }
+impl RuleName {
+    fn new(written: &HeaderName) -> RuleName {
+        RuleName { written: written.clone(), folded: folded(written.as_str()).into() }
     }
 }
 
@@ -99,7 +99,11 @@ impl SetValue {
         }
     }
 
-    fn render(&self, headers: &HeaderMap, certificate: Option<Presented<'_>>) -> HeaderValue {
+    fn render(
+        &self,
+        headers: &HeaderMap,
+        certificate: Option<RequestCertificate<'_>>,
+    ) -> HeaderValue {
         match self {
             SetValue::Fixed(value) => value.clone(),
             SetValue::Template(template) => template.render(headers, certificate),
@@ -108,8 +112,12 @@ impl SetValue {
 }
 
 impl HeaderTemplate {
-    /// What cannot be said in a header (a SAN with a line break) makes the value empty.
-    fn render(&self, headers: &HeaderMap, certificate: Option<Presented<'_>>) -> HeaderValue {
+    /// Renders the value. It becomes empty if it is no valid header value (a SAN with a line break).
+    fn render(
+        &self,
+        headers: &HeaderMap,
+        certificate: Option<RequestCertificate<'_>>,
+    ) -> HeaderValue {
         let mut value = Vec::new();
         for part in &self.0 {
             value.extend_from_slice(match part {
@@ -127,21 +135,10 @@ impl HeaderTemplate {
     }
 }
 
-impl<'a> Presented<'a> {
-    /// Of a certificate that nobody vouches for only that its holder has the key: Pomerium passes
-    /// on whatever a client calls itself.
-    fn text(self, field: CertificateField) -> &'a str {
-        match field == CertificateField::Fingerprint || self.vouched.is_some() {
-            true => self.certificate.text(field),
-            false => "",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::testing::Made;
+    use crate::http::{spec::CertificateField, testing::Made};
 
     fn name(name: &'static str) -> HeaderName {
         HeaderName::from_static(name)
@@ -191,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_certificate_that_nobody_vouches_for_only_its_fingerprint_is_said() {
+    fn an_untrusted_certificate_gives_templates_its_fingerprint_only() {
         let made = Made::alice();
         let template = |field| HeaderTemplate(vec![TemplatePart::ClientCert(field)]);
         let fields = [
@@ -207,7 +204,7 @@ mod tests {
             set: fields.map(|(header, field)| (name(header), template(field))).to_vec(),
             ..Default::default()
         });
-        for (presented, is_empty) in [(made.vouched(), false), (made.unjudged(), true)] {
+        for (presented, is_empty) in [(made.trusted(), false), (made.unjudged(), true)] {
             let mut headers = HeaderMap::new();
             rules.apply(&mut headers, Some(presented));
             assert_eq!(headers["x-print"].len(), 64);

@@ -7,8 +7,8 @@ fn normal(path: &str) -> String {
     normalise(path, &settings()).unwrap().path.into_owned()
 }
 
-fn with(escaped_slashes: EscapedSlashes) -> Settings {
-    Settings { escaped_slashes, ..settings() }
+fn with(escaped_slashes: EscapedSlashes) -> RequestSettings {
+    RequestSettings { escaped_slashes, ..settings() }
 }
 
 #[test]
@@ -57,13 +57,13 @@ fn characters_that_a_path_may_not_hold_are_escaped() {
 #[test]
 fn repeated_slashes_become_one_unless_the_settings_say_otherwise() {
     assert_eq!(normal("//a///b//"), "/a/b/");
-    let keep = Settings { merge_slashes: false, ..settings() };
+    let keep = RequestSettings { merge_slashes: false, ..settings() };
     assert_eq!(normalise("//a///b", &keep).unwrap().path, "//a///b");
 }
 
 #[test]
 fn without_normalisation_a_path_is_passed_as_it_is() {
-    let off = Settings { normalize_path: false, merge_slashes: false, ..settings() };
+    let off = RequestSettings { normalize_path: false, merge_slashes: false, ..settings() };
     assert_eq!(normalise("/a/../%41%zz", &off).unwrap().path, "/a/../%41%zz");
 }
 
@@ -72,7 +72,7 @@ fn malformed_escapes_and_nul_are_refused() {
     for path in ["/%", "/%4", "/%zz", "/%%32e", "/a%00b"] {
         assert_eq!(normalise(path, &settings()), Err(PathError::BadEscape), "{path}");
     }
-    let off = Settings { normalize_path: false, ..settings() };
+    let off = RequestSettings { normalize_path: false, ..settings() };
     assert_eq!(normalise("/a%00b", &off), Err(PathError::BadEscape));
 }
 
@@ -112,14 +112,14 @@ fn a_dot_segment_is_seen_in_every_spelling() {
     }
 }
 
-fn any_settings() -> impl Strategy<Value = Settings> {
+fn any_settings() -> impl Strategy<Value = RequestSettings> {
     let action = prop_oneof![
         Just(EscapedSlashes::Reject),
         Just(EscapedSlashes::Keep),
         Just(EscapedSlashes::Redirect),
         Just(EscapedSlashes::Unescape),
     ];
-    (action, any::<bool>()).prop_map(|(escaped_slashes, merge_slashes)| Settings {
+    (action, any::<bool>()).prop_map(|(escaped_slashes, merge_slashes)| RequestSettings {
         escaped_slashes,
         merge_slashes,
         ..settings()
@@ -150,6 +150,6 @@ proptest! {
         settings in any_settings(),
         normalize_path: bool,
     ) {
-        let _ = normalise(&path, &Settings { normalize_path, ..settings });
+        let _ = normalise(&path, &RequestSettings { normalize_path, ..settings });
     }
 }

@@ -12,13 +12,17 @@ fn head(version: Version, uri: &str, headers: &[(&str, &str)]) -> Parts {
     builder.body(()).unwrap().into_parts().0
 }
 
-fn read(version: Version, uri: &str, headers: &[(&str, &str)]) -> Result<Normalised, Rejection> {
+fn read(
+    version: Version,
+    uri: &str,
+    headers: &[(&str, &str)],
+) -> Result<RequestTarget, NormalizeError> {
     normalise(&mut head(version, uri, headers), &settings())
 }
 
-fn fault(version: Version, uri: &str, headers: &[(&str, &str)]) -> Fault {
+fn fault(version: Version, uri: &str, headers: &[(&str, &str)]) -> InvalidRequest {
     match read(version, uri, headers) {
-        Err(Rejection::Fault(fault)) => fault,
+        Err(NormalizeError::Invalid(fault)) => fault,
         other => panic!("no fault: {other:?}"),
     }
 }
@@ -28,45 +32,51 @@ const H2: Version = Version::HTTP_2;
 
 #[test]
 fn host_port_path_and_query_are_told_apart() {
-    let normal = read(H1, "/a/../b?q=/../x", &[("host", "App.Example.:8443")]).unwrap();
-    assert_eq!((&*normal.host, normal.port), ("app.example", Some(8443)));
-    assert_eq!((normal.path(), normal.query()), ("/b", Some("q=/../x")));
-    assert_eq!(normal.authority, "App.Example.:8443");
+    let target = read(H1, "/a/../b?q=/../x", &[("host", "App.Example.:8443")]).unwrap();
+    assert_eq!((&*target.host, target.port), ("app.example", Some(8443)));
+    assert_eq!((target.path(), target.query()), ("/b", Some("q=/../x")));
+    assert_eq!(target.authority, "App.Example.:8443");
 }
 
 #[test]
 fn a_request_without_exactly_one_host_is_refused() {
-    assert_eq!(fault(H1, "/", &[]), Fault::MissingHost);
-    assert_eq!(fault(H1, "/", &[("host", "a"), ("host", "a")]), Fault::SeveralHosts);
-    assert_eq!(fault(H2, "/", &[]), Fault::MissingHost);
-    assert_eq!(fault(Version::HTTP_10, "/", &[]), Fault::MissingHost);
-    assert_eq!(fault(H1, "http://a.example/", &[]), Fault::MissingHost);
-    assert_eq!(fault(H1, "/", &[("host", "")]), Fault::BadAuthority);
-    assert_eq!(fault(H1, "/", &[("host", "a b")]), Fault::BadAuthority);
-    assert_eq!(fault(H1, "/", &[("host", "u@a.example")]), Fault::UserInfo);
+    assert_eq!(fault(H1, "/", &[]), InvalidRequest::MissingHost);
+    assert_eq!(fault(H1, "/", &[("host", "a"), ("host", "a")]), InvalidRequest::SeveralHosts);
+    assert_eq!(fault(H2, "/", &[]), InvalidRequest::MissingHost);
+    assert_eq!(fault(Version::HTTP_10, "/", &[]), InvalidRequest::MissingHost);
+    assert_eq!(fault(H1, "http://a.example/", &[]), InvalidRequest::MissingHost);
+    assert_eq!(fault(H1, "/", &[("host", "")]), InvalidRequest::BadAuthority);
+    assert_eq!(fault(H1, "/", &[("host", "a b")]), InvalidRequest::BadAuthority);
+    assert_eq!(fault(H1, "/", &[("host", "u@a.example")]), InvalidRequest::UserInfo);
 }
 
 #[test]
 fn an_absolute_target_must_name_the_same_host() {
-    let normal = read(H1, "https://A.example:443/x", &[("host", "a.example")]).unwrap();
-    assert_eq!((&*normal.host, normal.path()), ("a.example", "/x"));
+    let target = read(H1, "https://A.example:443/x", &[("host", "a.example")]).unwrap();
+    assert_eq!((&*target.host, target.path()), ("a.example", "/x"));
     let elsewhere = fault(H1, "http://a.example/", &[("host", "b.example")]);
-    assert_eq!(elsewhere, Fault::HostMismatch);
-    assert_eq!(fault(H1, "http://a.example/", &[("host", "a.example:443")]), Fault::HostMismatch);
-    assert_eq!(fault(H1, "ftp://a.example/", &[("host", "a.example")]), Fault::BadScheme);
+    assert_eq!(elsewhere, InvalidRequest::HostMismatch);
+    assert_eq!(
+        fault(H1, "http://a.example/", &[("host", "a.example:443")]),
+        InvalidRequest::HostMismatch
+    );
+    assert_eq!(fault(H1, "ftp://a.example/", &[("host", "a.example")]), InvalidRequest::BadScheme);
 }
 
 #[test]
 fn an_absolute_target_without_a_path_is_for_the_root() {
-    let normal = read(H1, "http://a.example?q", &[("host", "a.example")]).unwrap();
-    assert_eq!(normal.target.as_str(), "/?q");
+    let target = read(H1, "http://a.example?q", &[("host", "a.example")]).unwrap();
+    assert_eq!(target.path_and_query.as_str(), "/?q");
 }
 
 #[test]
 fn http2_takes_its_authority_and_refuses_another_host_beside_it() {
     assert_eq!(&*read(H2, "https://a.example/", &[]).unwrap().host, "a.example");
     assert!(read(H2, "https://a.example/", &[("host", "a.example")]).is_ok());
-    assert_eq!(fault(H2, "https://a.example/", &[("host", "b.example")]), Fault::HostMismatch);
+    assert_eq!(
+        fault(H2, "https://a.example/", &[("host", "b.example")]),
+        InvalidRequest::HostMismatch
+    );
     assert_eq!(&*read(H2, "/", &[("host", "a.example")]).unwrap().host, "a.example");
 }
 
@@ -74,33 +84,38 @@ fn http2_takes_its_authority_and_refuses_another_host_beside_it() {
 fn connect_is_refused_as_such() {
     let mut parts = head(H1, "a.example:443", &[("host", "a.example:443")]);
     parts.method = Method::CONNECT;
-    assert_eq!(normalise(&mut parts, &settings()).unwrap_err(), Rejection::Fault(Fault::Connect));
+    assert_eq!(
+        normalise(&mut parts, &settings()).unwrap_err(),
+        NormalizeError::Invalid(InvalidRequest::Connect)
+    );
 }
 
 #[test]
 fn the_asterisk_form_is_refused() {
-    assert_eq!(fault(H1, "*", &[("host", "a.example")]), Fault::BadPath);
+    assert_eq!(fault(H1, "*", &[("host", "a.example")]), InvalidRequest::BadPath);
 }
 
 #[test]
 fn http10_with_transfer_encoding_is_refused() {
     let headers = [("host", "a.example"), ("transfer-encoding", "chunked")];
-    assert_eq!(fault(Version::HTTP_10, "/", &headers), Fault::TransferEncodingInHttp10);
+    assert_eq!(fault(Version::HTTP_10, "/", &headers), InvalidRequest::TransferEncodingInHttp10);
     assert!(read(H1, "/", &headers).is_ok());
 }
 
 #[test]
 fn header_names_with_underscores_are_refused_passed_or_dropped() {
     let headers = [("host", "a.example"), ("x_a", "1"), ("x_b", "2"), ("x-a", "3")];
-    assert_eq!(fault(H1, "/", &headers), Fault::Underscore);
+    assert_eq!(fault(H1, "/", &headers), InvalidRequest::Underscore);
 
     let mut parts = head(H1, "/", &headers);
-    normalise(&mut parts, &Settings { underscores: Underscores::Drop, ..settings() }).unwrap();
+    normalise(&mut parts, &RequestSettings { underscores: Underscores::Drop, ..settings() })
+        .unwrap();
     assert_eq!(parts.headers.len(), 2);
     assert_eq!(parts.headers["x-a"], "3");
 
     let mut parts = head(H1, "/", &headers);
-    normalise(&mut parts, &Settings { underscores: Underscores::Allow, ..settings() }).unwrap();
+    normalise(&mut parts, &RequestSettings { underscores: Underscores::Allow, ..settings() })
+        .unwrap();
     assert_eq!(parts.headers.len(), 4);
 }
 
@@ -108,26 +123,26 @@ fn header_names_with_underscores_are_refused_passed_or_dropped() {
 fn more_header_fields_than_allowed_are_refused() {
     let mut headers = vec![("host", "a.example")];
     headers.extend([("x", "1"); 100]);
-    assert_eq!(fault(H2, "/", &headers), Fault::TooManyHeaders);
+    assert_eq!(fault(H2, "/", &headers), InvalidRequest::TooManyHeaders);
     headers.pop();
     assert!(read(H2, "/", &headers).is_ok());
 }
 
 #[test]
 fn escaped_slashes_can_send_the_client_to_the_unescaped_path() {
-    let redirect = Settings { escaped_slashes: EscapedSlashes::Redirect, ..settings() };
+    let redirect = RequestSettings { escaped_slashes: EscapedSlashes::Redirect, ..settings() };
     let mut parts = head(H1, "/a%2F..%2Fb?x=%2F", &[("host", "a.example")]);
     match normalise(&mut parts, &redirect).unwrap_err() {
-        Rejection::Elsewhere(normal) => assert_eq!(normal.target, "/b?x=%2F"),
+        NormalizeError::Redirect(target) => assert_eq!(target.path_and_query, "/b?x=%2F"),
         other => panic!("{other:?}"),
     }
-    assert_eq!(fault(H1, "/a%2Fb", &[("host", "a.example")]), Fault::EscapedSlashes);
+    assert_eq!(fault(H1, "/a%2Fb", &[("host", "a.example")]), InvalidRequest::EscapedSlashes);
 }
 
 #[test]
 fn an_ordinary_target_shares_the_clients_bytes() {
     let parts = head(H1, "/some/path?and=query", &[("host", "a.example")]);
-    let (normal, _) = target(&parts, &settings()).unwrap();
+    let (normal, _) = path_and_query(&parts, &settings()).unwrap();
     assert!(std::ptr::eq(normal.as_str(), parts.uri.path_and_query().unwrap().as_str()));
 }
 
@@ -143,13 +158,13 @@ proptest! {
         parts.uri = uri;
         let Ok(first) = normalise(&mut parts, &settings()) else { return Ok(()) };
         prop_assert!(!path::has_dot_segment(first.path()));
-        parts.uri = first.target.clone().into();
+        parts.uri = first.path_and_query.clone().into();
         parts.headers.insert(header::HOST, HeaderValue::from_str(&match first.host.contains(':') {
             true => format!("[{}]", first.host),
             false => first.host.to_string(),
         }).unwrap());
         let again = normalise(&mut parts, &settings()).unwrap();
         prop_assert_eq!(again.host, first.host);
-        prop_assert_eq!(again.target, first.target);
+        prop_assert_eq!(again.path_and_query, first.path_and_query);
     }
 }

@@ -5,7 +5,7 @@ use rustls_pki_types::UnixTime;
 
 use super::*;
 use crate::{
-    http::testing::Made,
+    http::{PeerCertificate, testing::Made},
     tls::{ClientTrustSpec, TrustAnchors},
 };
 
@@ -57,8 +57,8 @@ fn trust(pem: &str) -> ClientTrust {
     ClientTrust::new(&ClientTrustSpec::new(Arc::new(anchors), 0))
 }
 
-fn headers(of: &ClientCertificate, wanted: CertificateHeaders, trust: &ClientTrust) -> Headers {
-    let judged = of.judge(trust, UnixTime::now()).unwrap();
+fn headers(of: &PeerCertificate, wanted: CertificateHeaders, trust: &ClientTrust) -> Headers {
+    let judged = of.verify(trust, UnixTime::now()).unwrap();
     of.headers(wanted, trust, &judged)
 }
 
@@ -66,7 +66,7 @@ fn headers(of: &ClientCertificate, wanted: CertificateHeaders, trust: &ClientTru
 fn a_chain_is_the_one_that_was_verified_and_not_what_else_was_sent() {
     let Pki { ders: [root, middle, leaf, namesake], root_pem, middle_pem } = pki();
     let sent = [leaf.clone(), namesake, root.clone(), middle.clone()];
-    let certificate = ClientCertificate::shown(&sent, None).unwrap();
+    let certificate = PeerCertificate::presented(&sent, None).unwrap();
     let [root, middle, leaf] = [root, middle, leaf].map(|der| byte_sequence(&der));
     let by_root = trust(&root_pem);
     let chain = format!("{middle}, {root}");
@@ -74,7 +74,7 @@ fn a_chain_is_the_one_that_was_verified_and_not_what_else_was_sent() {
     // Also when the judgement was remembered.
     for _ in 0..2 {
         assert_eq!(pairs(&headers(&certificate, CHAIN, &by_root)), expected);
-        let again = ClientCertificate::shown(&sent, Some("again.example")).unwrap();
+        let again = PeerCertificate::presented(&sent, Some("again.example")).unwrap();
         assert_eq!(pairs(&headers(&again, CHAIN, &by_root)), expected);
     }
     let by_middle = trust(&middle_pem);
@@ -119,7 +119,7 @@ fn an_envoy_style_header_holds_the_wanted_fields_in_envoys_order() {
 #[test]
 fn a_chain_in_envoys_form_begins_with_the_leaf() {
     let Pki { ders: [_, middle, leaf, _], middle_pem, .. } = pki();
-    let certificate = ClientCertificate::shown(std::slice::from_ref(&leaf), None).unwrap();
+    let certificate = PeerCertificate::presented(std::slice::from_ref(&leaf), None).unwrap();
     let wanted = xfcc(XfccFields { chain: true, ..NOTHING });
     let headers = headers(&certificate, wanted, &trust(&middle_pem));
     let encoded = pairs(&headers)[0].1.to_owned();
@@ -160,5 +160,5 @@ fn headers_are_made_once_for_each_judgement_and_few_are_kept() {
         };
         headers(&made.certificate, xfcc(fields), &made.trust);
     }
-    assert_eq!(made.certificate.forwarded.0.borrow().len(), MAX_SETS);
+    assert_eq!(made.certificate.headers.0.borrow().len(), MAX_SETS);
 }

@@ -208,7 +208,7 @@ fn an_upgrade_is_taken_only_where_the_route_allows_it() {
 
 #[test]
 fn an_offer_of_clear_text_http2_is_ignored() {
-    let fields = [("connection", "Upgrade, HTTP2-Settings"), ("upgrade", "h2c")];
+    let fields = [("connection", "Upgrade, HTTP2-RequestSettings"), ("upgrade", "h2c")];
     assert_eq!(upgrade(Version::HTTP_11, &fields), Upgrade::None);
 }
 

@@ -29,7 +29,7 @@ fn forwarded_of(
     spec: RouteSpec,
     upgrade: &Upgrade,
     request: Request<()>,
-    certificate: Option<Presented<'_>>,
+    certificate: Option<RequestCertificate<'_>>,
 ) -> Parts {
     let ActionSpec::Proxy(proxy) = spec.action.clone() else { panic!("no proxy") };
     let matcher = Matcher {
@@ -39,23 +39,24 @@ fn forwarded_of(
     };
     let metrics = || Arc::new(RouteMetrics::new(1));
     let route = Route { spec, matcher, cluster: None, metrics: metrics() };
-    let site = Site::new(settings(), vec![route], metrics(), Arc::new(ClientAuth::default()));
-    let conn = Facts::new("192.0.2.1:5".parse().unwrap(), "192.0.2.2:80".parse().unwrap());
+    let config =
+        RequestConfig::new(settings(), vec![route], metrics(), Arc::new(ClientAuth::default()));
+    let peer = Peer::new("192.0.2.1:5".parse().unwrap(), None);
     let (mut parts, ()) = request.into_parts();
-    let normal = normalise(&mut parts, &site.settings).unwrap();
-    let (_, route) = site.find(&normal).unwrap();
-    let forward = Forward {
-        site: &site,
+    let target = normalise(&mut parts, &config.settings).unwrap();
+    let route = config.find(&target).unwrap();
+    let head = UpstreamHead {
+        config: &config,
         route,
         proxy: &proxy,
         upstream: Some(&HeaderValue::from_static("up.example:8080")),
-        conn: &conn,
+        peer: &peer,
         certificate,
-        normal: &normal,
+        target: &target,
         request_id: &ID,
-        client: conn.peer_ip(),
+        client: peer.ip(),
     };
-    forward.head(parts, upgrade).unwrap()
+    head.from_client(parts, upgrade).unwrap()
 }
 
 fn public() -> RouteSpec {
@@ -119,7 +120,7 @@ fn telling() -> RouteSpec {
 }
 
 /// What an upstream is told of a certificate, whatever its client says.
-fn told(spec: RouteSpec, certificate: Option<Presented<'_>>) -> HeaderMap {
+fn told(spec: RouteSpec, certificate: Option<RequestCertificate<'_>>) -> HeaderMap {
     let request = get(&[
         ("host", "a.example"),
         ("client-cert", ":AA==:"),
@@ -137,13 +138,13 @@ fn told(spec: RouteSpec, certificate: Option<Presented<'_>>) -> HeaderMap {
 #[test]
 fn only_a_certificate_that_the_route_vouches_for_is_forwarded() {
     let made = Made::alice();
-    let headers = told(telling(), Some(made.vouched()));
+    let headers = told(telling(), Some(made.trusted()));
     assert_eq!(headers.len(), 2, "{headers:?}: a CA of its own has no chain");
     assert!(headers["client-cert"].to_str().unwrap().starts_with(":MII"));
     assert_eq!(headers["x-forwarded-client-cert"].len(), "Hash=".len() + 64);
     assert!(told(telling(), Some(made.unjudged())).is_empty());
     assert!(told(telling(), None).is_empty());
-    assert!(told(public(), Some(made.vouched())).is_empty());
+    assert!(told(public(), Some(made.trusted())).is_empty());
 }
 
 #[test]
@@ -155,7 +156,7 @@ fn a_routes_own_rules_have_the_last_word_on_a_forwarded_certificate() {
     spec.request_headers.remove = vec![name("client-cert")];
     spec.request_headers.set = vec![(name("x-copy"), HeaderTemplate(vec![copy]))];
     let request = get(&[("host", "a.example"), ("x-copy", "forged")]);
-    let headers = forwarded_of(spec, &Upgrade::None, request, Some(made.vouched())).headers;
+    let headers = forwarded_of(spec, &Upgrade::None, request, Some(made.trusted())).headers;
     assert!(!headers.contains_key("client-cert"));
     assert_eq!(headers["x-copy"], headers["x-forwarded-client-cert"]);
 }

@@ -1,0 +1,69 @@
+//! From an accepted socket to a connection that speaks HTTP.
+
+use std::{os::fd::OwnedFd, rc::Rc};
+
+use super::{ReceivedHello, connection::OpenConnection, handshake, handshake::Handshaken};
+use crate::{
+    http::{ClientConnection, Peer},
+    listener::Service,
+    rt,
+    tls::Transport,
+};
+
+/// A connection that speaks HTTP from here on.
+pub(super) struct Established {
+    pub(super) client: Rc<ClientConnection>,
+    pub(super) transport: Transport,
+    pub(super) is_http2: bool,
+}
+
+/// What became of an accepted socket.
+pub(super) enum Establishing {
+    Done(Established),
+    /// The handshake failed; the client has been told, and there is a record.
+    Failed,
+    /// Another worker goes on with it.
+    HandedOver,
+}
+
+/// Does what must come before HTTP: reads the hello, steers, does the handshake. Then everything of
+/// the peer is known.
+pub(super) async fn establish(
+    connection: &OpenConnection,
+    service: Service,
+    socket: OwnedFd,
+    hello: Option<Box<ReceivedHello>>,
+) -> Establishing {
+    let (server, stream) = (&connection.server, rt::Stream::new(socket));
+    // A PROXY header would be read here, and would name another address.
+    let address = connection.socket_peer;
+    if service == Service::Redirect {
+        let peer = Peer::new(address, None);
+        let client = ClientConnection::redirecting(&server.requests, peer);
+        return Establishing::Done(Established::plain(client, stream));
+    }
+    let Some(tls) = server.tls() else {
+        server.steering.settle();
+        let peer = Peer::new(address, None);
+        let client = ClientConnection::new(&server.requests, peer);
+        return Establishing::Done(Established::plain(client, stream));
+    };
+    // Boxed, like everything else that happens once in a connection: its task keeps the size of its
+    // largest part for as long as it idles.
+    match Box::pin(handshake::accept(connection, address, stream, hello, tls)).await {
+        Handshaken::Done(stream, tls) => {
+            let peer = Peer::new(address, Some(tls));
+            let client = ClientConnection::new(&server.requests, peer);
+            let is_http2 = stream.session().alpn_protocol() == Some(b"h2");
+            Establishing::Done(Established { client, transport: Transport::Tls(stream), is_http2 })
+        }
+        Handshaken::Failed => Establishing::Failed,
+        Handshaken::HandedOver => Establishing::HandedOver,
+    }
+}
+
+impl Established {
+    fn plain(client: Rc<ClientConnection>, stream: rt::Stream) -> Established {
+        Established { client, transport: Transport::Plain(Box::new(stream)), is_http2: false }
+    }
+}

@@ -1,0 +1,329 @@
+//! What a request is accounted for with: its connection's counts, metrics and access log.
+
+use std::{borrow::Cow, net::IpAddr, rc::Rc, sync::Arc, time::Instant};
+
+use http::{HeaderValue, Method, StatusCode, Version, request::Parts, uri::PathAndQuery};
+
+use super::{
+    connection::ClientConnection,
+    request::RequestTarget,
+    request_config::{CompiledRoute, LocalRequestConfig},
+    upload::UploadProgress,
+};
+use crate::{
+    observe::{CapturedHeaders, HttpProtocol, PolicyRecord, RequestRecord, RouteMetrics},
+    policy::{Decision, Reason, Reasons},
+    upstream::EndpointAddress,
+};
+
+/// Envoy's flag for a client that went away.
+const CLIENT_GONE: &str = "DC";
+
+/// The account of one request. Dropping it ends the request on its connection and makes its record:
+/// exactly one for each request, however it ended.
+#[derive(Debug)]
+pub(super) struct RequestAccount {
+    pub(super) conn: Rc<ClientConnection>,
+    pub(super) request_id: HeaderValue,
+    /// The client's address; from `X-Forwarded-For` if the peer is a trusted proxy.
+    pub(super) client: IpAddr,
+    started: Instant,
+    method: Method,
+    version: Version,
+    /// As the client wrote it, until the request is normalised.
+    authority: Option<HeaderValue>,
+    target: Option<PathAndQuery>,
+    captured: CapturedHeaders,
+    route: AccountedRoute,
+    decision: Option<Decision>,
+    upstream: AccountedUpstream,
+    upload: Option<Rc<UploadProgress>>,
+    status: u16,
+    details: Cow<'static, str>,
+    flags: &'static str,
+    received: u64,
+    sent: u64,
+    recorded: bool,
+    /// The client was given data of the response and has not asked for more.
+    awaits_read: bool,
+}
+
+/// The route that a request is counted for.
+#[derive(Debug)]
+enum AccountedRoute {
+    /// The route at this index; `None` while it is not known, or if no route matches.
+    Of(Rc<LocalRequestConfig>, Option<usize>),
+    /// A tunnel's, which outlives its configuration.
+    Released(Box<str>, Arc<RouteMetrics>),
+}
+
+/// Where a request was forwarded to.
+#[derive(Debug)]
+enum AccountedUpstream {
+    None,
+    /// An endpoint of the route's cluster, by its index: an `Arc` would be counted where all workers
+    /// count theirs.
+    Endpoint(usize),
+    /// A tunnel's, which outlives its configuration.
+    Released(String),
+}
+
+impl RequestAccount {
+    /// Opens the account of a request that has just come.
+    pub(super) fn open(
+        conn: &Rc<ClientConnection>,
+        config: &Rc<LocalRequestConfig>,
+        (request_id, client): (HeaderValue, IpAddr),
+        parts: &Parts,
+    ) -> RequestAccount {
+        let observer = &conn.handler.observer;
+        conn.state.begin_request();
+        observer.metrics.requests.inc(protocol(parts.version));
+        observer.metrics.requests_active.inc();
+        RequestAccount {
+            conn: Rc::clone(conn),
+            request_id,
+            client,
+            started: Instant::now(),
+            method: parts.method.clone(),
+            version: parts.version,
+            authority: match parts.uri.authority() {
+                Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+                None => parts.headers.get(http::header::HOST).cloned(),
+            },
+            target: parts.uri.path_and_query().cloned(),
+            captured: observer.capture(&parts.headers),
+            route: AccountedRoute::Of(Rc::clone(config), None),
+            decision: None,
+            upstream: AccountedUpstream::None,
+            upload: None,
+            // Until something else happens, the client going away is what happens.
+            status: 0,
+            details: Cow::Borrowed("downstream_remote_disconnect"),
+            flags: CLIENT_GONE,
+            received: 0,
+            sent: 0,
+            recorded: true,
+            awaits_read: false,
+        }
+    }
+
+    /// When the request began.
+    pub(super) fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Notes the normalised target.
+    pub(super) fn set_target(&mut self, target: &RequestTarget) {
+        self.authority = Some(target.authority.clone());
+        self.target = Some(target.path_and_query.clone());
+    }
+
+    /// Notes the route, by its index.
+    pub(super) fn set_route(&mut self, index: usize) {
+        if let AccountedRoute::Of(_, route) = &mut self.route {
+            *route = Some(index);
+        }
+    }
+
+    /// Notes the decision of the route's policy.
+    pub(super) fn set_decision(&mut self, decision: Decision) {
+        self.decision = Some(decision);
+    }
+
+    #[cfg(test)]
+    pub(super) fn decision(&self) -> Option<Decision> {
+        self.decision
+    }
+
+    /// Notes the endpoint, by its index in the route's cluster, and the progress of the body.
+    pub(super) fn set_upstream(&mut self, endpoint: usize, upload: Option<Rc<UploadProgress>>) {
+        self.upstream = AccountedUpstream::Endpoint(endpoint);
+        self.upload = upload;
+    }
+
+    /// Notes the status of the response.
+    pub(super) fn set_status(&mut self, status: StatusCode) {
+        self.status = status.as_u16();
+    }
+
+    /// Notes how the request ended, in Envoy's response code details and flags.
+    pub(super) fn conclude(&mut self, details: Cow<'static, str>, flags: &'static str) {
+        self.details = details;
+        self.flags = flags;
+    }
+
+    /// Notes that the client went away before the end of the response.
+    pub(super) fn set_abandoned(&mut self) {
+        self.conclude(Cow::Borrowed("downstream_remote_disconnect"), CLIENT_GONE);
+    }
+
+    /// Makes no record of the request: it is a health check.
+    pub(super) fn omit_record(&mut self) {
+        self.recorded = false;
+    }
+
+    /// Notes that the client's connection has room for more of the response.
+    pub(super) fn asked_for_data(&mut self, now: Instant) {
+        if std::mem::take(&mut self.awaits_read) {
+            self.conn.state.stall.end_wait();
+        }
+        self.conn.state.stall.ask(now);
+    }
+
+    /// Notes that the client's connection was given data of the response.
+    pub(super) fn gave_data(&mut self, now: Instant) {
+        if !std::mem::replace(&mut self.awaits_read, true) {
+            self.conn.state.stall.wait(now);
+        }
+    }
+
+    /// Counts bytes from the client, besides those of the request's body.
+    pub(super) fn add_received(&mut self, bytes: u64) {
+        self.received += bytes;
+    }
+
+    /// Counts bytes to the client.
+    pub(super) fn add_sent(&mut self, bytes: u64) {
+        self.sent += bytes;
+    }
+
+    /// Keeps the route's name and counters and the upstream's address instead of the configuration
+    /// that they are part of. For a tunnel, which may outlive many configurations.
+    pub(super) fn release_config(&mut self) {
+        if let AccountedUpstream::Endpoint(_) = &self.upstream {
+            self.upstream = AccountedUpstream::Released(self.upstream_address().into_owned());
+        }
+        if let AccountedRoute::Of(config, route) = &self.route {
+            let route = route.and_then(|index| config.routes.get(index));
+            let metrics = route.map_or(&config.unrouted, |route| &route.metrics);
+            let name = route.map_or("", |route| &route.spec.name);
+            self.route = AccountedRoute::Released(name.into(), Arc::clone(metrics));
+        }
+    }
+
+    fn metrics(&self) -> &RouteMetrics {
+        match &self.route {
+            AccountedRoute::Of(config, _) => {
+                self.route().map_or(&config.unrouted, |route| &route.metrics)
+            }
+            AccountedRoute::Released(_, metrics) => metrics,
+        }
+    }
+
+    fn route(&self) -> Option<&CompiledRoute> {
+        match &self.route {
+            AccountedRoute::Of(config, index) => config.routes.get((*index)?),
+            AccountedRoute::Released(..) => None,
+        }
+    }
+
+    fn upstream_address(&self) -> Cow<'_, str> {
+        let index = match &self.upstream {
+            AccountedUpstream::None => return Cow::Borrowed(""),
+            AccountedUpstream::Released(address) => return Cow::Borrowed(address),
+            AccountedUpstream::Endpoint(index) => *index,
+        };
+        let cluster = self.route().and_then(|route| route.cluster.as_ref());
+        let address = cluster.map(|cluster| address_text(&cluster.endpoint(index).spec.address));
+        address.unwrap_or_default().into()
+    }
+
+    fn route_name(&self) -> &str {
+        match &self.route {
+            AccountedRoute::Of(..) => self.route().map_or("", |route| &route.spec.name),
+            AccountedRoute::Released(name, _) => name,
+        }
+    }
+
+    fn log(&self, received: u64, duration: std::time::Duration) {
+        let text = |value: &Option<HeaderValue>| {
+            value.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+        };
+        let upstream_address = self.upstream_address();
+        let decision = self.decision.filter(is_notable);
+        let [allow_why, deny_why] = [decision.map(|it| it.allow), decision.map(|it| it.deny)]
+            .map(|result| result.map_or_else(Vec::new, |result| names(result.reasons)));
+        self.conn.handler.observer.log_request(&RequestRecord {
+            client: self.client,
+            method: self.method.as_str(),
+            authority: &text(&self.authority),
+            path: self.target.as_ref().map_or("", PathAndQuery::path),
+            query: self.target.as_ref().and_then(PathAndQuery::query),
+            headers: &self.captured,
+            request_id: self.request_id.to_str().unwrap_or_default(),
+            status: self.status,
+            response_code_details: &self.details,
+            response_flags: self.flags,
+            route: self.route_name(),
+            upstream_cluster: if self.upstream.is_some() { self.route_name() } else { "" },
+            upstream_address: &upstream_address,
+            bytes_received: received,
+            bytes_sent: self.sent,
+            duration,
+            protocol: protocol(self.version),
+            tls_version: self.conn.peer.tls_version(),
+            client_certificate: self.conn.peer.certificate().and_then(|it| it.summary()),
+            policy: decision.map(|decision| PolicyRecord {
+                served: decision.is_allowed(),
+                allow: decision.allow.value,
+                allow_why: &allow_why,
+                deny: decision.deny.value,
+                deny_why: &deny_why,
+            }),
+        });
+    }
+}
+
+impl AccountedUpstream {
+    fn is_some(&self) -> bool {
+        !matches!(self, AccountedUpstream::None)
+    }
+}
+
+impl Drop for RequestAccount {
+    fn drop(&mut self) {
+        let observer = &self.conn.handler.observer;
+        self.conn.state.end_request(self.flags == CLIENT_GONE);
+        if self.awaits_read {
+            self.conn.state.stall.end_wait();
+        }
+        observer.metrics.requests_active.dec();
+        if !self.recorded {
+            return;
+        }
+        let duration = self.started.elapsed();
+        let duration_us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let uploaded = self.upload.as_ref().map_or(0, |upload| upload.received());
+        let received = self.received + uploaded;
+        observer.metrics.request_duration.record_us(duration_us);
+        self.metrics().record(observer.worker, self.status, duration_us, received, self.sent);
+        if observer.logs_requests() {
+            self.log(received, duration);
+        }
+    }
+}
+
+/// Whether the log is to show a decision. It need not say with each request that everybody, or
+/// everybody with a valid certificate, may use a route.
+fn is_notable(decision: &Decision) -> bool {
+    let usual = Reasons::from(Reason::Accept).union(Reason::ValidClientCertificate.into());
+    let reasons = decision.allow.reasons.union(decision.deny.reasons);
+    !decision.is_allowed() || reasons.union(usual) != usual
+}
+
+fn names(reasons: Reasons) -> Vec<&'static str> {
+    reasons.iter().map(Reason::name).collect()
+}
+
+fn protocol(version: Version) -> HttpProtocol {
+    if version == Version::HTTP_2 { HttpProtocol::H2 } else { HttpProtocol::H1 }
+}
+
+fn address_text(address: &EndpointAddress) -> String {
+    match address {
+        EndpointAddress::Name(name, port) => format!("{name}:{port}"),
+        EndpointAddress::Ip(address) => address.to_string(),
+        EndpointAddress::Unix(path) => format!("unix:{}", path.display()),
+    }
+}

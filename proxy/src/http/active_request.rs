@@ -1,0 +1,84 @@
+//! A request under way.
+
+use std::{net::IpAddr, rc::Rc};
+
+use http::{HeaderMap, HeaderName, HeaderValue, request::Parts};
+
+use super::{
+    account::RequestAccount,
+    connection::ClientConnection,
+    headers::forwarded::client_ip,
+    negotiation::ContentNegotiation,
+    request::RequestTarget,
+    request_config::{CompiledRoute, LocalRequestConfig},
+    request_handler::RequestHandler,
+    request_id::{REQUEST_ID, is_acceptable},
+    timeouts::{ReusedTimer, Timeouts},
+};
+
+/// A request under way, from its head to the end of its response (Envoy: an active stream).
+#[derive(Debug)]
+pub(super) struct ActiveRequest {
+    pub(super) account: RequestAccount,
+    /// The configuration that was current when the request came.
+    pub(super) config: Rc<LocalRequestConfig>,
+    pub(super) negotiation: ContentNegotiation,
+    pub(super) timeouts: Timeouts,
+    route: Option<usize>,
+}
+
+impl ActiveRequest {
+    /// Begins with a request's head as it came.
+    pub(super) fn begin(conn: &Rc<ClientConnection>, parts: &Parts) -> Box<ActiveRequest> {
+        let config = conn.handler.config();
+        let ids =
+            (request_id(&conn.handler, &config, &parts.headers), client(conn, &config, parts));
+        let account = RequestAccount::open(conn, &config, ids, parts);
+        let timer = ReusedTimer::of(conn, parts.version);
+        Box::new(ActiveRequest {
+            negotiation: ContentNegotiation::new(&parts.method, parts.version, &parts.headers),
+            timeouts: Timeouts::new(account.started(), &config.settings, timer),
+            account,
+            route: None,
+            config,
+        })
+    }
+
+    /// Notes the normalised target.
+    pub(super) fn set_target(&mut self, target: &RequestTarget) {
+        self.account.set_target(target);
+    }
+
+    /// Notes the route: its limits hold from now on.
+    pub(super) fn set_route(&mut self, route: &CompiledRoute) {
+        self.route = Some(route.index);
+        self.account.set_route(route.index);
+        self.timeouts.routed(&route.spec);
+    }
+
+    /// The headers that the configuration sets on its response.
+    pub(super) fn response_headers(&self) -> &[(HeaderName, HeaderValue)] {
+        let route = self.route.and_then(|index| self.config.routes.get(index));
+        route.map_or(&self.config.response_headers, |route| &route.response_headers)
+    }
+}
+
+fn client(conn: &ClientConnection, config: &LocalRequestConfig, parts: &Parts) -> IpAddr {
+    let hops = config.settings.forwarded_for.trusted_hops;
+    client_ip(&parts.headers, conn.peer.ip(), hops)
+}
+
+/// The id that a trusted proxy sent, or a new one.
+fn request_id(
+    handler: &RequestHandler,
+    config: &LocalRequestConfig,
+    headers: &HeaderMap,
+) -> HeaderValue {
+    let trusted = config.settings.forwarded_for.trusted_hops > 0;
+    let theirs = headers.get(REQUEST_ID).filter(|id| trusted && is_acceptable(id));
+    let mut id = theirs.cloned().unwrap_or_else(|| handler.ids.next());
+    // Kept out of HPACK's dynamic table (RFC 7541 section 7.1.3): a value that never comes again
+    // would push out those that do, and each response would be compared with all before it.
+    id.set_sensitive(true);
+    id
+}

@@ -1,0 +1,79 @@
+//! Verifications of one chain, remembered per CA.
+
+use std::cell::RefCell;
+
+use rustls_pki_types::UnixTime;
+
+use super::chain::PresentedChain;
+use crate::tls::{ChainError, ClientTrust, Judged};
+
+/// How many verifications are remembered: more than one host has CAs.
+const MAX_VERIFICATIONS: usize = 8;
+
+/// The last verification of a chain by each trust.
+#[derive(Debug, Default)]
+pub(super) struct VerificationCache(RefCell<Vec<CachedVerification>>);
+
+/// One verification. It is found by the digest of the trust: a reload that changes nothing in the
+/// trust keeps it, any other makes it unreachable.
+#[derive(Debug)]
+struct CachedVerification {
+    trust_digest: [u8; 32],
+    result: Result<Judged, ChainError>,
+    verified_at: UnixTime,
+}
+
+impl VerificationCache {
+    /// Whether the chain holds now. Signatures are checked the first time, and again when time may
+    /// have changed the result, at most once a second.
+    pub(super) fn verify(
+        &self,
+        chain: &PresentedChain,
+        trust: &ClientTrust,
+        now: UnixTime,
+    ) -> Result<Judged, ChainError> {
+        let trust_digest = trust.digest();
+        let mut cached = self.0.borrow_mut();
+        let place = cached.iter().position(|entry| entry.trust_digest == trust_digest);
+        if let Some(result) = place.and_then(|place| cached.get(place)?.result_at(trust, now)) {
+            return result;
+        }
+        let result = trust.judge(&chain.leaf, &chain.intermediates, now);
+        let entry = CachedVerification { trust_digest, result: result.clone(), verified_at: now };
+        match place.and_then(|place| cached.get_mut(place)) {
+            Some(place) => *place = entry,
+            None => {
+                if cached.len() == MAX_VERIFICATIONS {
+                    cached.remove(0);
+                }
+                cached.push(entry);
+            }
+        }
+        result
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+}
+
+impl CachedVerification {
+    /// The result as of now; `None` if the chain must be verified again.
+    ///
+    /// A path that has expired is no final answer: the chain may have another path (a cross-signed
+    /// or renewed intermediate) that still holds.
+    fn result_at(&self, trust: &ClientTrust, now: UnixTime) -> Option<Result<Judged, ChainError>> {
+        let is_fresh = self.verified_at == now;
+        match &self.result {
+            Ok(judged) => match trust.still_good(judged, now) {
+                Ok(()) => Some(Ok(*judged)),
+                Err(error) => is_fresh.then_some(Err(error)),
+            },
+            Err(error) => {
+                let is_final = is_fresh || !error.depends_on_time();
+                is_final.then(|| Err(error.clone()))
+            }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! A client connection as its requests see it: its peer, its state, and who handles them.
+
+use std::{
+    cell::{Cell, RefCell},
+    pin::Pin,
+    rc::Rc,
+    time::Instant,
+};
+
+use http::{HeaderValue, Response, StatusCode, header::CONNECTION};
+use tokio::time::Sleep;
+
+use super::{
+    local_service::LocalService, peer::Peer, read_stall::ReadStall, request_handler::RequestHandler,
+};
+
+/// A client connection, shared by its requests. It stays on its worker's thread.
+#[derive(Debug)]
+pub struct ClientConnection {
+    /// The client.
+    pub peer: Peer,
+    /// What its requests do with it.
+    pub state: ConnectionState,
+    pub(super) handler: Rc<RequestHandler>,
+    /// Answers every request of the connection; `None` serves the routes.
+    pub(super) service: Option<LocalService>,
+}
+
+impl ClientConnection {
+    /// A connection whose requests are served by the routes.
+    pub fn new(handler: &Rc<RequestHandler>, peer: Peer) -> Rc<ClientConnection> {
+        ClientConnection::with_service(handler, peer, None)
+    }
+
+    /// A connection of the redirect listener: every request is sent to HTTPS.
+    pub fn redirecting(handler: &Rc<RequestHandler>, peer: Peer) -> Rc<ClientConnection> {
+        ClientConnection::with_service(handler, peer, Some(LocalService::HttpsRedirect))
+    }
+
+    fn with_service(
+        handler: &Rc<RequestHandler>,
+        peer: Peer,
+        service: Option<LocalService>,
+    ) -> Rc<ClientConnection> {
+        let (handler, state) = (Rc::clone(handler), ConnectionState::default());
+        Rc::new(ClientConnection { peer, state, handler, service })
+    }
+}
+
+/// What changes on a connection as requests come and go.
+#[derive(Debug, Default)]
+pub struct ConnectionState {
+    requests_active: Cell<usize>,
+    requests: Cell<u64>,
+    abandoned: Cell<u64>,
+    closing: Cell<bool>,
+    pub(super) stall: ReadStall,
+    /// Left by the last request for the next.
+    timer: RefCell<Option<Pin<Box<Sleep>>>>,
+}
+
+impl ConnectionState {
+    /// Whether a request is under way, its response body or its tunnel included.
+    pub fn is_serving(&self) -> bool {
+        self.requests_active.get() > 0
+    }
+
+    /// How many requests have come so far.
+    pub fn requests(&self) -> u64 {
+        self.requests.get()
+    }
+
+    /// How many of them the client gave up, by a reset or by going away.
+    pub fn abandoned(&self) -> u64 {
+        self.abandoned.get()
+    }
+
+    /// Since when the client has not read: some response has data for it, and it takes none of any.
+    /// `None` while it reads, or while there is nothing to read.
+    ///
+    /// The limits of a request's time are checked when the client takes data, so a client that takes
+    /// none must be cut off by its connection.
+    pub fn stalled_since(&self) -> Option<Instant> {
+        self.stall.since()
+    }
+
+    /// Says whether the connection drains: then the next HTTP/1 response is the last.
+    pub fn set_closing(&self, closing: bool) {
+        self.closing.set(closing);
+    }
+
+    /// Drops what is kept only to make the next request fast.
+    pub fn hibernate(&self) {
+        self.timer.take();
+    }
+
+    /// Counts a request that has come.
+    pub(super) fn begin_request(&self) {
+        self.requests_active.set(self.requests_active.get() + 1);
+        self.requests.set(self.requests.get() + 1);
+    }
+
+    /// Counts the end of a request.
+    pub(super) fn end_request(&self, abandoned: bool) {
+        self.requests_active.set(self.requests_active.get().saturating_sub(1));
+        self.abandoned.set(self.abandoned.get() + u64::from(abandoned));
+    }
+
+    /// Announces the close in a response that is the connection's last (RFC 9112 section 9.6).
+    /// Without that, a client whose next request is on its way when the connection closes cannot
+    /// know whether it was served.
+    pub(super) fn announce_close<B>(&self, response: &mut Response<B>) {
+        if self.closing.get() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+
+    /// The timer that the last request left.
+    pub(super) fn take_timer(&self) -> Option<Pin<Box<Sleep>>> {
+        self.timer.take()
+    }
+
+    /// Leaves a timer to the next request.
+    pub(super) fn leave_timer(&self, timer: Option<Pin<Box<Sleep>>>) {
+        self.timer.replace(timer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_response_announces_the_close_unless_it_leaves_http() {
+        let state = ConnectionState::default();
+        let announced = |status| {
+            let mut response = Response::new(());
+            *response.status_mut() = status;
+            state.announce_close(&mut response);
+            response.headers().get(CONNECTION).cloned()
+        };
+        assert_eq!(announced(StatusCode::OK), None);
+        state.set_closing(true);
+        assert_eq!(announced(StatusCode::OK), Some(HeaderValue::from_static("close")));
+        assert_eq!(announced(StatusCode::SWITCHING_PROTOCOLS), None);
+    }
+
+    #[tokio::test]
+    async fn a_hibernating_connection_keeps_no_timer() {
+        let state = ConnectionState::default();
+        state.leave_timer(Some(Box::pin(tokio::time::sleep(Duration::from_secs(30)))));
+        state.hibernate();
+        assert!(state.take_timer().is_none());
+    }
+}

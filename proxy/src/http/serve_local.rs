@@ -1,0 +1,47 @@
+//! How local services answer.
+
+use http::{StatusCode, request::Parts};
+use hyper::body::Incoming;
+
+use super::{
+    active_request::ActiveRequest,
+    error::RequestFailure,
+    local_service::LocalService,
+    redirect,
+    request::RequestTarget,
+    respond::{self, LocalReply},
+};
+
+/// A request for a local service. Its route was not looked for, and no policy applies to it.
+#[derive(Debug)]
+pub(super) struct LocalRequest<'a> {
+    pub(super) parts: &'a Parts,
+    pub(super) target: &'a RequestTarget,
+    pub(super) body: Incoming,
+}
+
+/// The answer of a service. It may wait, for the request's body or for another thread; the future is
+/// dropped when the client goes away, and what waits long must set a limit of its own
+/// ([`super::timeouts::Timeouts::within`]).
+pub(super) async fn serve_local(
+    service: LocalService,
+    active: &mut ActiveRequest,
+    LocalRequest { parts, target, body }: LocalRequest<'_>,
+) -> Result<LocalReply, RequestFailure> {
+    // No service reads it yet.
+    drop(body);
+    match service {
+        LocalService::HealthCheck => {
+            active.account.omit_record();
+            Ok(respond::health(&parts.method, &active.negotiation))
+        }
+        LocalService::HttpsRedirect => {
+            let location =
+                redirect::to_https(target).ok_or(RequestFailure::Misconfigured("bad_location"))?;
+            let status = StatusCode::MOVED_PERMANENTLY;
+            let reply = respond::redirect(status, location, &active.negotiation);
+            Ok(reply.closing(&active.negotiation))
+        }
+        LocalService::Reserved => Err(RequestFailure::NoRoute),
+    }
+}

@@ -1,0 +1,91 @@
+//! The head of the request that an upstream gets.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderValue, Version, header, request::Parts};
+
+use super::{
+    certificate::RequestCertificate,
+    error::RequestFailure,
+    headers::{self, Upgrade, forwarded},
+    peer::Peer,
+    request::RequestTarget,
+    request_config::{CompiledRoute, RequestConfig},
+    request_id::REQUEST_ID,
+    rewrite,
+    spec::ProxySpec,
+};
+
+/// Everything that the head of a forwarded request depends on, besides the client's own head.
+#[derive(Debug)]
+pub(super) struct UpstreamHead<'a> {
+    pub(super) config: &'a RequestConfig,
+    pub(super) route: &'a CompiledRoute,
+    pub(super) proxy: &'a ProxySpec,
+    /// The chosen upstream's host, for the Host header; `None` keeps the client's.
+    pub(super) upstream: Option<&'a HeaderValue>,
+    pub(super) peer: &'a Peer,
+    pub(super) certificate: Option<RequestCertificate<'a>>,
+    pub(super) target: &'a RequestTarget,
+    pub(super) request_id: &'a HeaderValue,
+    pub(super) client: IpAddr,
+}
+
+impl UpstreamHead<'_> {
+    /// Turns the client's head into the upstream's, in place: its extensions keep the spelling of
+    /// header names (HTTP/1).
+    ///
+    /// Removes everything that must not pass before it adds anything of ours.
+    pub(super) fn from_client(
+        &self,
+        mut parts: Parts,
+        upgrade: &Upgrade,
+    ) -> Result<Parts, RequestFailure> {
+        let target = rewrite::target(self.target, &self.route.path, &self.proxy.path);
+        parts.uri = target.map_err(RequestFailure::Rejected)?.into();
+        parts.version = Version::HTTP_11;
+        parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
+        headers::strip_request(&mut parts.headers, self.route.reserved(self.config));
+        self.set_headers(&mut parts.headers);
+        if let Upgrade::Allowed(protocol) = upgrade {
+            parts.headers.insert(header::UPGRADE, protocol.clone());
+            parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        }
+        Ok(parts)
+    }
+
+    /// Sets the headers that name the client and the target, then applies the route's own rules.
+    fn set_headers(&self, headers: &mut HeaderMap) {
+        let host = rewrite::host(self.target, headers, &self.proxy.host, self.upstream);
+        let client = forwarded::ForwardedClient {
+            peer: self.peer.ip_value(),
+            client: &self.peer.value_of(self.client),
+            secure: self.peer.is_secure(),
+            original_host: host.is_some().then_some(&self.target.authority),
+        };
+        forwarded::set(headers, self.config.settings.forwarded_for, &client);
+        headers.insert(header::HOST, host.unwrap_or_else(|| self.target.authority.clone()));
+        headers.insert(REQUEST_ID, self.request_id.clone());
+        self.set_certificate(headers);
+        self.route.request_rules.apply(headers, self.certificate);
+    }
+
+    /// An untrusted certificate is treated as absent: nothing is forwarded.
+    fn set_certificate(&self, headers: &mut HeaderMap) {
+        let wanted = self.proxy.client_certificate;
+        if wanted.is_empty() {
+            return;
+        }
+        let Some(RequestCertificate { certificate, trusted_by: Some((trust, judged)) }) =
+            self.certificate
+        else {
+            return;
+        };
+        for (name, value) in certificate.headers(wanted, trust, &judged).iter() {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
