@@ -1,20 +1,18 @@
 //! The start-up order. The only file that sees every room.
 
 mod control;
-mod predecessor;
+mod drain;
+mod handover;
+mod loader;
+mod signals;
 mod steering;
 mod workers;
 
-use std::{
-    io,
-    num::NonZeroUsize,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, num::NonZeroUsize, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{
+    runtime::Builder,
     sync::{
         mpsc::{self, UnboundedReceiver},
         watch,
@@ -24,19 +22,21 @@ use tokio::{
 
 use crate::{
     admin,
-    config::{self, Config, Environment, Loaded},
+    config::{Config, Environment, FileSource, Loaded, Source},
     listener::Listener,
-    observe::{Log, Metrics},
-    snapshot::{self, Compiler},
+    observe::{Log, Metrics, Readiness},
+    snapshot::Compiler,
     steering::Steering,
     sys,
     tls::TicketKeys,
     upstream::Names,
-    worker::{Phase, Snapshot},
+    worker::{ProcessPhase, Snapshot},
 };
-use control::Stopped;
-use predecessor::Predecessor;
-use workers::{Common, Workers};
+use control::StopReason;
+use handover::{Predecessor, SuccessorSocket};
+use loader::{Compiled, ControlSettings, Loader, Publisher};
+use signals::Signals;
+use workers::{WorkerResources, Workers};
 
 /// How long the log may take to write what is left at the end.
 const LOG_FLUSH: Duration = Duration::from_secs(2);
@@ -44,11 +44,22 @@ const LOG_FLUSH: Duration = Duration::from_secs(2);
 const DESCRIPTORS_PER_CONNECTION: usize = 2;
 
 /// Runs the proxy until it is told to stop and has drained. `replaced` is the ID of a process that
-/// serves at the same addresses: once this one serves too, that one is told to finish.
+/// serves at the same addresses: once this process serves too, it tells that one to drain and exit.
 pub fn run(path: &Path, replaced: Option<u32>) -> anyhow::Result<()> {
-    let predecessor = replaced.map(Predecessor::find).transpose()?;
-    let environment = Environment::of_process();
-    let Loaded { config, warnings } = config::load(path, &environment)?;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let ended = LocalSet::new().block_on(&runtime, Box::pin(serve(path, replaced)));
+    // Nothing that still runs may hold up the end of the process.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn serve(path: &Path, replaced: Option<u32>) -> anyhow::Result<()> {
+    let predecessor = match replaced {
+        Some(id) => Some(Predecessor::find(id).await?),
+        None => None,
+    };
+    let mut source = FileSource::new(path, Environment::of_process());
+    let Loaded { config, warnings } = source.load().await?;
     let cores = worker_cores(config.workers)?;
     let metrics = Arc::new(Metrics::new(cores.len()));
     let log = Log::start(config.log.clone(), &metrics)?;
@@ -56,14 +67,15 @@ pub fn run(path: &Path, replaced: Option<u32>) -> anyhow::Result<()> {
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    let source = Source { path: path.to_owned(), environment };
-    let ended = App::start(source, config, &cores, predecessor, metrics, log.clone())
-        .and_then(|(app, admin)| app.run(admin));
+    let ended = match App::start(source, config, &cores, predecessor, metrics, log.clone()) {
+        Ok((app, admin)) => app.run(admin).await,
+        Err(error) => Err(error),
+    };
     log.flush(LOG_FLUSH);
     ended
 }
 
-/// One core for each worker, as far as there are cores; more workers than cores are not pinned.
+/// One core for each worker if there are enough cores; otherwise no worker is pinned.
 fn worker_cores(workers: Option<NonZeroUsize>) -> io::Result<Vec<Option<usize>>> {
     let cores = sys::allowed_cores()?;
     let workers = workers.map_or(cores.len(), NonZeroUsize::get);
@@ -71,22 +83,21 @@ fn worker_cores(workers: Option<NonZeroUsize>) -> io::Result<Vec<Option<usize>>>
     Ok((0..workers).map(|worker| cores.get(worker).copied().filter(|_| pinned)).collect())
 }
 
-/// Where the configuration comes from, again at each reload.
-struct Source {
-    path: PathBuf,
-    environment: Environment,
-}
-
 /// A running proxy, seen from its control thread.
 struct App {
-    source: Source,
-    config: Config,
-    compiler: Compiler,
+    /// Of the configuration in use.
+    settings: ControlSettings,
+    /// `None` while it cannot load: its thread has ended, or the process drains.
+    loader: Option<Loader>,
+    access: admin::AccessHandle,
+    names: Arc<Names>,
+    tickets: Arc<TicketKeys>,
     predecessor: Option<Predecessor>,
+    successors: Option<SuccessorSocket>,
+    signals: Signals,
     snapshots: watch::Sender<Arc<Snapshot>>,
-    phase: watch::Sender<Phase>,
-    /// `None` once they are waited for.
-    workers: Option<Workers>,
+    phase: watch::Sender<ProcessPhase>,
+    workers: Workers,
     ended: UnboundedReceiver<usize>,
     steering: Arc<Steering>,
     metrics: Arc<Metrics>,
@@ -95,7 +106,7 @@ struct App {
 
 impl App {
     fn start(
-        source: Source,
+        source: FileSource,
         config: Config,
         cores: &[Option<usize>],
         predecessor: Option<Predecessor>,
@@ -108,34 +119,39 @@ impl App {
         let listeners: Vec<_> =
             cores.iter().map(|_| config.listen.bind()).collect::<Result<_, _>>()?;
 
-        let tickets = TicketKeys::generate().context("no randomness for ticket keys")?;
-        let names = Arc::new(Names::new(config.dns));
-        let mut compiler =
-            Compiler::new(Arc::clone(&metrics), names, Arc::new(tickets), cores.len());
-        let snapshot = Arc::new(compiler.compile(&config)?);
+        let mut compiler = compiler(&config, &metrics, cores.len())?;
+        let (names, tickets) = (Arc::clone(&compiler.names), Arc::clone(&compiler.tickets));
+        let Compiled { snapshot, access, settings, facts } =
+            loader::compile(&mut compiler, &source.name(), &config)?;
         // From here on, connections wait for the workers.
         listeners.iter().flatten().try_for_each(Listener::listen)?;
         let rules = Arc::clone(&snapshot.front.steering);
-        let steering = steering::start(config.steering.mode, &listeners, rules, &metrics)?;
-        let admin = admin::Server::listen(admin, &config.admin, &metrics, &steering)?;
-        metrics.config_applied(snapshot::facts(&source.path, &config));
+        let steering = steering::start(settings.steering_mode, &listeners, rules, &metrics)?;
+        let admin = admin::Server::listen(admin, access, &metrics, &steering)?;
+        metrics.config_applied(snapshot.generation, facts);
 
-        let (snapshots, _) = watch::channel(snapshot);
-        let (phase, _) = watch::channel(Phase::Running);
+        let (snapshots, snapshot) = watch::channel(snapshot);
+        let (phase, phases) = watch::channel(ProcessPhase::Running);
         let (ending, ended) = mpsc::unbounded_channel();
-        let common = Common {
-            snapshots: snapshots.subscribe(),
-            phase: phase.subscribe(),
+        let resources = WorkerResources {
+            snapshots: snapshot,
+            phase: phases,
             metrics: Arc::clone(&metrics),
             log: log.clone(),
             steering: Arc::clone(&steering),
             ended: ending,
         };
-        let workers = Some(Workers::start(common, cores, listeners)?);
+        let workers = Workers::start(resources, cores, listeners)?;
+        let (metrics_too, steering_too) = (Arc::clone(&metrics), Arc::clone(&steering));
+        let publisher = Publisher { metrics: metrics_too, steering: steering_too };
         let app = App {
-            source,
-            config,
-            compiler,
+            loader: Some(Loader::start(source, config, compiler, publisher)?),
+            access: admin.access(),
+            successors: handover::listen(),
+            signals: Signals::new()?,
+            settings,
+            names,
+            tickets,
             predecessor,
             snapshots,
             phase,
@@ -149,28 +165,31 @@ impl App {
     }
 
     /// Controls until told to stop, then lets the workers drain. The admin listeners answer to the
-    /// end, unless another process has them then.
-    fn run(mut self, admin: admin::Server) -> anyhow::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let local = LocalSet::new();
-        local.block_on(&runtime, async {
-            let stopped = self.control(admin).await;
-            let replaced = matches!(stopped, Ok(Stopped::Replaced));
-            self.drain(replaced).await?;
-            stopped.map(drop)
-        })
-    }
-
-    async fn drain(&mut self, replaced: bool) -> anyhow::Result<()> {
-        self.metrics.set_state(crate::observe::State::Draining);
-        if let Err(error) = self.steering.close() {
-            tracing::warn!(%error, "connections that begin meanwhile may be lost");
+    /// end, unless another process serves at their addresses by then.
+    async fn run(mut self, admin: admin::Server) -> anyhow::Result<()> {
+        self.announce(&admin);
+        let admin = tokio::task::spawn_local(async move {
+            if let Err(error) = admin.run().await {
+                tracing::error!(%error, "the admin listeners have stopped");
+            }
+        });
+        let stopped = self.control().await;
+        let reason = *stopped.as_ref().unwrap_or(&StopReason::Signal);
+        if reason == StopReason::Replaced {
+            // The successor has the address now, and it alone answers there.
+            admin.abort();
         }
-        self.phase.send_replace(Phase::Draining { replaced });
-        let Some(workers) = self.workers.take() else { return Ok(()) };
-        let ended = tokio::task::spawn_blocking(|| workers.join());
-        ended.await.context("waiting for the workers")?
+        self.metrics.set_readiness(Readiness::Draining);
+        self.loader = None;
+        let drained = self.drain(reason, &admin).await;
+        stopped.and(drained)
     }
+}
+
+fn compiler(config: &Config, metrics: &Arc<Metrics>, workers: usize) -> anyhow::Result<Compiler> {
+    let tickets = TicketKeys::generate().context("no randomness for ticket keys")?;
+    let names = Names::new(config.dns);
+    Ok(Compiler::new(Arc::clone(metrics), Arc::new(names), Arc::new(tickets), workers))
 }
 
 fn warn_of_few_descriptors(config: &Config) {
@@ -180,7 +199,7 @@ fn warn_of_few_descriptors(config: &Config) {
         tracing::warn!(
             limit = limit.get(),
             wanted,
-            "fewer open files are allowed than portcullis.max_connections may need; raise \
+            "portcullis.max_connections may need more open files than the limit allows; raise \
              LimitNOFILE or lower portcullis.max_connections"
         );
     }

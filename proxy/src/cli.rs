@@ -1,5 +1,5 @@
 //! The command line.
-#![expect(clippy::print_stdout, reason = "the commands other than `run` answer on standard output")]
+#![expect(clippy::print_stdout, reason = "all commands but `run` write to standard output")]
 
 pub(crate) mod status;
 
@@ -29,15 +29,16 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve until SIGTERM or SIGINT; SIGHUP reads the configuration again.
+    /// Serve until SIGTERM or SIGINT, which drain; the second of them exits at once. SIGHUP reloads
+    /// the configuration.
     Run(Run),
-    /// Read the configuration and every file it names, report all that is wrong, and exit.
+    /// Read the configuration and the files that it names, report every mistake, and exit.
     Check(ConfigFile),
     /// Show workers, routes, certificates and upstream connections of a running proxy.
     Status(Status),
-    /// Take a worker out: new connections go to the others, and what it has it keeps.
+    /// Drain a worker: other workers get its new connections, and it keeps the connections it has.
     Drain(Drain),
-    /// Print a shell's completions.
+    /// Print completions for a shell.
     Completions {
         /// The shell.
         shell: Shell,
@@ -61,8 +62,8 @@ struct ConfigFile {
 struct Run {
     #[command(flatten)]
     file: ConfigFile,
-    /// Take the place of this process, which serves at the same addresses: serve beside it, and
-    /// tell it to finish what it has once this one is ready.
+    /// Replace this process, which serves at the same addresses: serve beside it, and tell it to
+    /// drain and exit once the new process is ready.
     #[arg(long, value_name = "PID")]
     replace: Option<u32>,
 }
@@ -71,10 +72,10 @@ struct Run {
 struct Status {
     #[command(flatten)]
     admin: AdminAddress,
-    /// Show where connections for this host go instead, and why.
+    /// Show which worker gets the connections for this host, and why.
     #[arg(long)]
     host: Option<String>,
-    /// Print it as JSON.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }
@@ -86,23 +87,23 @@ struct Drain {
     /// The worker's number.
     #[arg(long)]
     worker: u32,
-    /// Take it in again.
+    /// Use the worker again.
     #[arg(long)]
     undo: bool,
 }
 
 #[derive(Debug, clap::Args)]
 struct AdminAddress {
-    /// The configuration that names the administrative address.
+    /// The configuration file, which has the administrative address.
     #[command(flatten)]
     file: ConfigFile,
-    /// The administrative address, instead of the configuration's.
+    /// The administrative address, if it is not the configuration's.
     #[arg(long)]
     address: Option<SocketAddr>,
 }
 
 impl Arguments {
-    /// Does what is asked for.
+    /// Runs the command.
     pub fn run(self) -> ExitCode {
         match self.command {
             Command::Run(run) => run.run(),
@@ -181,8 +182,10 @@ impl Drain {
             ordered.map_err(|error: FetchError| error.to_string())
         });
         match ordered {
-            Ok(()) if self.undo => print(&format!("worker {} is in use\n", self.worker)),
-            Ok(()) => print(&format!("worker {} takes no more connections\n", self.worker)),
+            Ok(()) if self.undo => {
+                print(&format!("worker {} takes new connections again\n", self.worker))
+            }
+            Ok(()) => print(&format!("worker {} takes no new connections\n", self.worker)),
             Err(problem) => fail(&problem),
         }
     }
@@ -195,11 +198,10 @@ impl AdminAddress {
         }
         let loaded = config::load(&self.file.config, &Environment::of_process())
             .map_err(|failure| failure.to_string())?;
-        loaded
-            .config
-            .admin
-            .address
-            .ok_or_else(|| "the configuration switches portcullis.admin_address off".to_owned())
+        loaded.config.admin.address.ok_or_else(|| {
+            "portcullis.admin_address is off in this configuration; set it, or use --address"
+                .to_owned()
+        })
     }
 }
 

@@ -208,6 +208,25 @@ fn a_missing_configuration_is_named() {
 }
 
 #[test]
+fn a_fifo_is_refused_with_its_key_by_check_and_by_run() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let dir = TempDir::new("fifo");
+    let fifo = dir.path().join("fifo");
+    mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("make a FIFO");
+    let text = good(&format!("certificate_authority_file: {}", fifo.display()));
+    let path = dir.write("config.yaml", text);
+    for command in ["check", "run"] {
+        for path in [&path, &fifo] {
+            let done = portcullis(&[], &[command, "--config"], Some(path));
+            assert_eq!(done.code, Some(1), "{command}: {done:?}");
+            assert!(said(&done).contains("is a FIFO, not a regular file"), "{command}: {done:?}");
+        }
+        let done = portcullis(&[], &[command, "--config"], Some(&path));
+        assert!(said(&done).contains("certificate_authority_file"), "{command}: {done:?}");
+    }
+}
+
+#[test]
 fn status_shows_workers_routes_certificates_and_pools() {
     let backend = Backend::text("x");
     let proxy = Proxy::config().forward("app", &backend.url(), "name: shown").start();

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portcullis_tests::{Backend, Proxy, wait::until, wire::End};
+use portcullis_tests::{Backend, Proxy, Raw, wait::until, wire::End};
 use rustix::process::Signal;
 
 const HOST: &str = "app.localhost.pomerium.io";
@@ -124,4 +124,47 @@ fn interrupt_drains_too() {
     let mut proxy = Proxy::config().forward("app", &backend.url(), "").start();
     proxy.signal(Signal::INT);
     assert_eq!(proxy.wait().code(), Some(0));
+}
+
+/// A connection whose request never ends, in a proxy that would wait for it.
+fn never_ending() -> (Proxy, Raw, Backend) {
+    let (backend, asked, _go) = gated();
+    let proxy = Proxy::config()
+        .own("drain_timeout", "1h")
+        .forward("app", &backend.url(), "timeout: 0s")
+        .start();
+    let mut raw = proxy.raw("app");
+    raw.send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n"));
+    until("the upstream to be asked", || asked.load(SeqCst));
+    (proxy, raw, backend)
+}
+
+#[test]
+fn a_second_signal_ends_a_draining_process_at_once_and_says_so() {
+    for (first, second) in [(Signal::TERM, Signal::TERM), (Signal::INT, Signal::INT)] {
+        let (mut proxy, raw, _backend) = never_ending();
+        proxy.signal(first);
+        until("the proxy to be unready", || is_unready(&proxy));
+        proxy.signal(second);
+        assert_eq!(proxy.wait().code(), Some(1));
+        let line = proxy.wait_for_log("what was cut off", |line| {
+            line["message"] == "a second order to stop: open connections are cut off"
+        });
+        assert_eq!(line["connections"], 1, "{line}");
+        assert_ne!(raw.to_end().end, End::Deadline);
+        proxy.assert_no_panic();
+    }
+}
+
+#[test]
+fn a_draining_process_still_drains_when_told_to_reload() {
+    let (mut proxy, _raw, _backend) = never_ending();
+    proxy.signal(Signal::TERM);
+    until("the proxy to be unready", || is_unready(&proxy));
+    proxy.signal(Signal::HUP);
+    proxy.wait_for_log("that it does not load", |line| {
+        line["message"] == "draining: the configuration is not loaded again"
+    });
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.wait().code(), Some(1));
 }

@@ -19,6 +19,10 @@ use portcullis_tests::{
     wait::until,
     wire::End,
 };
+use rustix::{
+    fs::{CWD, FileType, Mode, mknodat},
+    process::Signal,
+};
 
 const HOST: &str = "app.localhost.pomerium.io";
 
@@ -34,6 +38,13 @@ fn own_pair(dir: &TempDir, from: &Pair) -> Pair {
     copy(&from.cert, &pair.cert);
     copy(&from.key, &pair.key);
     pair
+}
+
+/// Puts a FIFO that nobody writes to in the place of a file.
+fn replace_by_fifo(path: &Path) {
+    let fifo = path.with_extension("fifo");
+    mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("make a FIFO");
+    fs::rename(fifo, path).expect("move a FIFO");
 }
 
 fn serves(proxy: &Proxy, pair: &Pair) -> bool {
@@ -312,4 +323,56 @@ fn many_reloads_leave_no_descriptor_thread_or_memory_behind() {
     assert_eq!(proxy.threads(), threads);
     let grown = proxy.resident_kib().saturating_sub(before);
     assert!(grown < 24 * 1024, "memory grew by {grown} KiB over 35 reloads");
+}
+
+#[test]
+fn a_fifo_in_the_configuration_is_refused_and_holds_nothing_up() {
+    let backend = Backend::text("still here");
+    let dir = TempDir::new("fifo");
+    for case in ["certificate", "CA", "configuration"] {
+        let pair = own_pair(&dir, &pki().server());
+        let ca = dir.path().join("ca.pem");
+        copy(&pki().ca(), &ca);
+        let mut proxy = Proxy::config()
+            .certificates(std::slice::from_ref(&pair))
+            .forward("app", &backend.url(), &format!("tls_custom_ca_file: {}", ca.display()))
+            .start();
+        let path = match case {
+            "certificate" => pair.cert.clone(),
+            "CA" => ca,
+            _ => proxy.config_path(),
+        };
+        replace_by_fifo(&path);
+        proxy.reload();
+        proxy.wait_for_log("why it is refused", |line| {
+            let text = line.to_string();
+            text.contains(&path.display().to_string())
+                && text.contains("is a FIFO, not a regular file")
+        });
+        for page in ["/healthz", "/readyz"] {
+            assert_eq!(proxy.admin(page).map(|response| response.status), Some(200), "{case}");
+        }
+        assert_eq!(proxy.curl("app", "/").ok().text(), "still here", "{case}");
+        assert_eq!(proxy.status()["config"]["generation"], 1, "{case}");
+        proxy.signal(Signal::TERM);
+        assert_eq!(proxy.wait().code(), Some(0), "{case}");
+    }
+}
+
+#[test]
+fn the_log_the_metric_and_the_status_agree_on_the_generation() {
+    let backend = Backend::text("x");
+    let mut proxy = Proxy::config().forward("app", &backend.url(), "").start();
+    let good = fs::read_to_string(proxy.config_path()).unwrap();
+    proxy.rewrite_text(&good.replace("to: ", "tto: "));
+    proxy.wait_for_metric("portcullis_config_last_reload_success", &[], |value| value == 0.0);
+    // No such worker: found when the configuration is compiled, not when it is checked.
+    let pinned = proxy.current().own("steering", "{pin: {app.localhost.pomerium.io: [7]}}");
+    proxy.rewrite(pinned);
+    until("the second refusal", || reloads(&proxy, "refused") == 2.0);
+    proxy.rewrite_text(&format!("{good}# changed\n"));
+    let line = proxy.wait_for_log("the reload", |line| line["message"] == "configuration reloaded");
+    assert_eq!(line["generation"], 2, "{line}");
+    proxy.wait_for_metric("portcullis_config_generation", &[], |value| value == 2.0);
+    assert_eq!(proxy.status()["config"]["generation"], 2);
 }

@@ -11,10 +11,12 @@ use portcullis_tests::{
     netns::private,
     proxy::{Config, portcullis},
     raw::TlsOptions,
+    tempdir::TempDir,
     tools::require_root,
     wait::until,
     wire::End,
 };
+use rustix::process::Signal;
 
 const HOST: &str = "app.localhost.pomerium.io";
 
@@ -146,4 +148,55 @@ fn what_is_no_portcullis_is_not_replaced() {
         assert_eq!(done.code, Some(1), "{done:?}");
         assert!(done.stderr.contains(process), "{done:?}");
     }
+}
+
+/// Replaces a process whose runtime directory is `directory`. Gives how the process was told.
+fn told_by(directory: &str) -> String {
+    let config = || config("handoff").env("RUNTIME_DIRECTORY", directory);
+    let mut before = config().start();
+    let _next = before.replace(config());
+    let line = before.wait_for_log("that it is replaced", |line| {
+        line["message"] == "another process serves in the place of this one"
+    });
+    assert_eq!(before.wait().code(), Some(0));
+    line["told_by"].as_str().expect("a text").to_owned()
+}
+
+#[test]
+fn a_process_with_a_socket_is_told_there_and_one_without_by_signal() {
+    let dir = TempDir::new("runtime");
+    assert_eq!(told_by(&dir.path().join("portcullis").display().to_string()), "socket");
+    // The directory is a file: the process runs all the same.
+    let file = dir.write("file", "");
+    assert_eq!(told_by(&file.display().to_string()), "signal");
+}
+
+#[test]
+fn a_process_without_a_runtime_directory_runs_and_says_what_that_costs() {
+    let dir = TempDir::new("runtime");
+    let file = dir.write("file", "").display().to_string();
+    let proxy = config("handoff").env("RUNTIME_DIRECTORY", &file).start();
+    let is_said = |line: &serde_json::Value| {
+        let text = line.to_string();
+        line["level"] == "warn" && text.contains("--replace") && text.contains(&file)
+    };
+    proxy.wait_for_log("what it costs", is_said);
+    assert_eq!(proxy.log().iter().filter(|line| is_said(line)).count(), 1);
+}
+
+#[test]
+fn a_process_s_socket_leaves_with_it_and_a_killed_one_s_with_the_next() {
+    let dir = TempDir::new("runtime");
+    let sockets_of = dir.path().join("portcullis");
+    let config = || config("handoff").env("RUNTIME_DIRECTORY", &sockets_of.display().to_string());
+    let sockets = || std::fs::read_dir(&sockets_of).map_or(0, Iterator::count);
+    let mut proxy = config().start();
+    until("its socket", || sockets() == 1);
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.wait().code(), Some(0));
+    assert_eq!(sockets(), 0);
+    drop(config().start());
+    assert_eq!(sockets(), 1, "a killed process leaves its socket");
+    let _next = config().start();
+    until("only the living one's socket", || sockets() == 1);
 }

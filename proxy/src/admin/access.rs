@@ -25,12 +25,12 @@ pub(super) struct Access {
 }
 
 impl Access {
-    /// Everybody who can connect.
+    /// For every client that can connect.
     pub(super) fn open() -> Access {
         Access { tls: None, password: None }
     }
 
-    /// Those whom the spec lets in.
+    /// As the spec asks.
     pub(super) fn new(spec: &MetricsListenerSpec) -> io::Result<Access> {
         let tls = match (&spec.identity, &spec.client_anchors) {
             (Some(identity), anchors) => Some(server_config(identity, anchors.as_deref())?),
@@ -58,7 +58,7 @@ fn server_config(
     let resolver = SingleCertAndKey::from(identity.certified.clone());
     let mut config = builder.with_cert_resolver(Arc::new(resolver));
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    // A session made under one client CA must not outlive its change, and scrapes are few.
+    // A session must not outlive a change of the client CA, and scrapes are few.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
@@ -78,9 +78,9 @@ fn invalid(reason: impl ToString) -> io::Error {
 /// HTTP Basic authentication (RFC 7617).
 #[derive(Debug)]
 pub(super) struct BasicAuth {
-    /// Drawn anew for each configuration.
+    /// Random, for each configuration another.
     key: hmac::Key,
-    /// Of `user:password`.
+    /// The tag of `user:password`.
     tag: hmac::Tag,
 }
 
@@ -92,9 +92,8 @@ impl BasicAuth {
         Ok(BasicAuth { key, tag })
     }
 
-    /// Whether an Authorization header carries the credentials. Tags are compared instead of the
-    /// credentials, in constant time, so that neither content nor length shows in how long it
-    /// takes.
+    /// Whether an Authorization header carries the credentials. The comparison is of tags and takes
+    /// constant time, so it reveals neither the content nor the length.
     pub(super) fn accepts(&self, authorization: Option<&HeaderValue>) -> bool {
         let presented = authorization.and_then(credentials);
         presented.is_some_and(|bytes| hmac::verify(&self.key, &bytes, self.tag.as_ref()).is_ok())
@@ -112,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_very_credentials_are_accepted() {
+    fn only_the_right_credentials_are_accepted() {
         let auth = BasicAuth::new(&Secret("prom:s3:cret".into())).unwrap();
         let accepts = |header: &'static str| auth.accepts(Some(&HeaderValue::from_static(header)));
         assert!(accepts("Basic cHJvbTpzMzpjcmV0"));

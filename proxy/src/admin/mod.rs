@@ -17,64 +17,78 @@ pub use spec::{AdminSpec, MetricsListenerSpec, Secret};
 
 use crate::{observe::Metrics, steering::Steering};
 use access::Access;
-use respond::{Scope, Shown};
-use serve::Listener;
+use respond::{AdminState, Pages};
+use serve::AdminListener;
 
 /// The listeners, not yet served.
 #[derive(Debug)]
 pub struct Server {
-    listeners: Vec<Listener>,
-    settings: Settings,
+    listeners: Vec<AdminListener>,
+    access: AccessHandle,
 }
 
-/// What a reload may change about a server that runs.
+/// What a reload may change about a running server: its certificate, and who may read from it.
 #[derive(Debug, Clone)]
-pub struct Settings {
-    /// Who may read from Pomerium's metrics listener, and its certificate; `None` without one.
+pub struct AccessHandle {
+    /// Of Pomerium's metrics listener; `None` without one.
     metrics: Option<Arc<ArcSwap<Access>>>,
 }
 
+/// A configuration's certificate, client CA and password for the metrics listener, ready for use.
+#[derive(Debug)]
+pub struct PreparedAccess {
+    /// `None` without that listener.
+    metrics: Option<Access>,
+}
+
+impl PreparedAccess {
+    /// Fails if the certificates cannot be used as the spec asks.
+    pub fn new(spec: &AdminSpec) -> io::Result<PreparedAccess> {
+        Ok(PreparedAccess { metrics: spec.metrics.as_ref().map(Access::new).transpose()? })
+    }
+}
+
 impl Server {
-    /// Listens at the addresses, which the spec was bound to.
+    /// Listens at the addresses that were bound.
     ///
-    /// Fails where one is taken after all, or where certificates cannot be used as the spec asks.
+    /// Fails if another process has taken one of them meanwhile.
     pub fn listen(
         sockets: Sockets,
-        spec: &AdminSpec,
+        access: PreparedAccess,
         metrics: &Arc<Metrics>,
         steering: &Arc<Steering>,
     ) -> io::Result<Server> {
-        let shown = Shown { metrics: Arc::clone(metrics), steering: Arc::clone(steering) };
-        let listener = |socket: sockets::Bound, scope, access| {
-            let (socket, shown) = (socket.listen()?, shown.clone());
-            io::Result::Ok(Listener { socket, scope, access, shown })
+        let state = AdminState { metrics: Arc::clone(metrics), steering: Arc::clone(steering) };
+        let listener = |socket: sockets::Bound, pages, access| {
+            let (socket, state) = (socket.listen()?, state.clone());
+            io::Result::Ok(AdminListener { socket, pages, access, state })
         };
         let mut listeners = Vec::new();
         if let Some(socket) = sockets.admin {
             let open = Arc::new(ArcSwap::from_pointee(Access::open()));
-            listeners.push(listener(socket, Scope::Everything, open)?);
+            listeners.push(listener(socket, Pages::All, open)?);
         }
-        let mut settings = Settings { metrics: None };
-        if let (Some(socket), Some(spec)) = (sockets.metrics, &spec.metrics) {
-            let access = Arc::new(ArcSwap::from_pointee(Access::new(spec)?));
-            settings.metrics = Some(access.clone());
-            listeners.push(listener(socket, Scope::MetricsOnly, access)?);
+        let mut handle = AccessHandle { metrics: None };
+        if let (Some(socket), Some(access)) = (sockets.metrics, access.metrics) {
+            let access = Arc::new(ArcSwap::from_pointee(access));
+            handle.metrics = Some(access.clone());
+            listeners.push(listener(socket, Pages::MetricsOnly, access)?);
         }
-        Ok(Server { listeners, settings })
+        Ok(Server { listeners, access: handle })
     }
 
-    /// The addresses bound: the administrative one first, then that of metrics alone.
+    /// The addresses bound: the administrative one first, then the metrics listener's.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners.iter().filter_map(|listener| listener.socket.local_addr().ok()).collect()
     }
 
     /// What a reload may change.
-    pub fn settings(&self) -> Settings {
-        self.settings.clone()
+    pub fn access(&self) -> AccessHandle {
+        self.access.clone()
     }
 
-    /// Serves until it is dropped. Needs a tokio runtime with I/O and time. Fails when the runtime
-    /// does not take the sockets.
+    /// Serves until it is dropped. Needs a tokio runtime with I/O and time. Fails if the runtime
+    /// cannot register the sockets.
     pub async fn run(self) -> io::Result<()> {
         let mut loops = JoinSet::new();
         for listener in self.listeners {
@@ -86,16 +100,13 @@ impl Server {
     }
 }
 
-impl Settings {
-    /// Goes on with the certificate, the client CA and the password of a new configuration.
-    /// Addresses stay as they were bound.
-    ///
-    /// Fails where the certificates cannot be used; then nothing changes.
-    pub fn configure(&self, spec: &AdminSpec) -> io::Result<()> {
-        if let (Some(access), Some(spec)) = (&self.metrics, &spec.metrics) {
-            access.store(Arc::new(Access::new(spec)?));
+impl AccessHandle {
+    /// Uses the certificate, the client CA and the password of a new configuration for connections
+    /// from now on. Addresses stay as they were bound.
+    pub fn apply(&self, prepared: PreparedAccess) {
+        if let (Some(access), Some(prepared)) = (&self.metrics, prepared.metrics) {
+            access.store(Arc::new(prepared));
         }
-        Ok(())
     }
 }
 

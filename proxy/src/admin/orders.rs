@@ -1,27 +1,31 @@
-//! What may be ordered: to take a worker out, and in again.
+//! Orders: to drain a worker, and to use it again.
 
 use http::{Method, Response, StatusCode, header};
 
-use super::respond::{Asked, method_not_allowed, text};
+use super::respond::{AdminRequest, method_not_allowed, text};
 use crate::steering::{DrainError, Steering};
 
-/// Answers `PUT` and `DELETE` of `/workers/N/drain`; `None` for what is no order.
-pub(super) fn respond(asked: &Asked<'_>, steering: &Steering) -> Option<Response<String>> {
-    let worker = asked.path.strip_prefix("/workers/")?.strip_suffix("/drain")?;
-    let drained = match *asked.method {
+/// Answers `PUT` and `DELETE` of `/workers/N/drain`; `None` if the request is not an order.
+pub(super) fn respond(request: &AdminRequest<'_>, steering: &Steering) -> Option<Response<String>> {
+    let worker = request.path.strip_prefix("/workers/")?.strip_suffix("/drain")?;
+    let drained = match *request.method {
         Method::PUT => true,
         Method::DELETE => false,
         _ => return Some(method_not_allowed("PUT, DELETE")),
     };
-    if !may_order(asked) {
-        return Some(text(StatusCode::FORBIDDEN, "orders are taken from this machine alone"));
+    if !may_order(request) {
+        return Some(text(StatusCode::FORBIDDEN, "only this machine may send orders"));
     }
     let Ok(worker) = worker.parse() else {
         return Some(text(StatusCode::NOT_FOUND, "not found"));
     };
     Some(match steering.set_drained(worker, drained) {
         Ok(()) => {
-            tracing::info!(worker, drained, "a worker was taken out or in by order");
+            tracing::info!(
+                worker,
+                drained,
+                "an operator has drained a worker, or put it back in use"
+            );
             text(StatusCode::OK, if drained { "drained" } else { "in use" })
         }
         Err(error @ DrainError::NoSuchWorker) => text(StatusCode::NOT_FOUND, &error.to_string()),
@@ -29,7 +33,8 @@ pub(super) fn respond(asked: &Asked<'_>, steering: &Steering) -> Option<Response
     })
 }
 
-/// A page in a browser of this machine could ask too; browsers say where it is from.
-fn may_order(asked: &Asked<'_>) -> bool {
-    asked.peer.ip().to_canonical().is_loopback() && !asked.headers.contains_key(header::ORIGIN)
+/// Orders come from this machine. A web page in a browser here could send one too; browsers then add
+/// `Origin`.
+fn may_order(request: &AdminRequest<'_>) -> bool {
+    request.peer.ip().to_canonical().is_loopback() && !request.headers.contains_key(header::ORIGIN)
 }

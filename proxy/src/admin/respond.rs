@@ -1,4 +1,4 @@
-//! The answers, without any I/O.
+//! Answers to requests, without any I/O.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -7,15 +7,15 @@ use serde::Serialize;
 
 use super::{access::BasicAuth, orders};
 use crate::{
-    observe::{Metrics, State},
+    observe::{Metrics, Readiness},
     steering::Steering,
 };
 
-/// What a listener serves.
+/// The pages that a listener serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scope {
-    /// All pages.
-    Everything,
+pub(super) enum Pages {
+    /// All of them.
+    All,
     /// `/metrics` alone.
     MetricsOnly,
 }
@@ -24,8 +24,8 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
-/// What is asked, and by whom.
-pub(super) struct Asked<'a> {
+/// What the answer to a request depends on.
+pub(super) struct AdminRequest<'a> {
     pub(super) method: &'a Method,
     pub(super) path: &'a str,
     pub(super) query: Option<&'a str>,
@@ -33,42 +33,42 @@ pub(super) struct Asked<'a> {
     pub(super) peer: SocketAddr,
 }
 
-/// What there is to show.
+/// What the pages show.
 #[derive(Debug, Clone)]
-pub(super) struct Shown {
+pub(super) struct AdminState {
     pub(super) metrics: Arc<Metrics>,
     pub(super) steering: Arc<Steering>,
 }
 
 /// Answers one request.
 pub(super) fn respond(
-    asked: &Asked<'_>,
-    scope: Scope,
+    request: &AdminRequest<'_>,
+    pages: Pages,
     password: Option<&BasicAuth>,
-    shown: &Shown,
+    state: &AdminState,
 ) -> Response<String> {
-    if password.is_some_and(|auth| !auth.accepts(asked.headers.get(header::AUTHORIZATION))) {
+    if password.is_some_and(|auth| !auth.accepts(request.headers.get(header::AUTHORIZATION))) {
         return unauthorized();
     }
-    if scope == Scope::Everything
-        && let Some(response) = orders::respond(asked, &shown.steering)
+    if pages == Pages::All
+        && let Some(response) = orders::respond(request, &state.steering)
     {
         return response;
     }
-    if !matches!(*asked.method, Method::GET | Method::HEAD) {
+    if !matches!(*request.method, Method::GET | Method::HEAD) {
         return method_not_allowed("GET, HEAD");
     }
-    match (asked.path, scope) {
-        ("/metrics", _) => reply(StatusCode::OK, METRICS, shown.metrics.render()),
-        ("/healthz", Scope::Everything) => text(StatusCode::OK, "ok"),
-        ("/readyz", Scope::Everything) => ready(shown.metrics.state()),
-        ("/status", Scope::Everything) => json(&shown.metrics.status()),
-        ("/steering", Scope::Everything) => steering(asked.query, &shown.steering),
+    match (request.path, pages) {
+        ("/metrics", _) => reply(StatusCode::OK, METRICS, state.metrics.render()),
+        ("/healthz", Pages::All) => text(StatusCode::OK, "ok"),
+        ("/readyz", Pages::All) => ready(state.metrics.readiness()),
+        ("/status", Pages::All) => json(&state.metrics.status()),
+        ("/steering", Pages::All) => steering(request.query, &state.steering),
         _ => text(StatusCode::NOT_FOUND, "not found"),
     }
 }
 
-/// `?host=NAME`; names have nothing in them that would need an escape.
+/// `?host=NAME`; no character of a DNS name needs an escape.
 fn steering(query: Option<&str>, steering: &Steering) -> Response<String> {
     let host = query.and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("host=")));
     match host.and_then(|host| steering.explain(host)) {
@@ -77,11 +77,11 @@ fn steering(query: Option<&str>, steering: &Steering) -> Response<String> {
     }
 }
 
-fn ready(state: State) -> Response<String> {
-    match state {
-        State::Ready => text(StatusCode::OK, "ready"),
-        State::Starting => text(StatusCode::SERVICE_UNAVAILABLE, "starting"),
-        State::Draining => text(StatusCode::SERVICE_UNAVAILABLE, "draining"),
+fn ready(readiness: Readiness) -> Response<String> {
+    match readiness {
+        Readiness::Ready => text(StatusCode::OK, "ready"),
+        Readiness::Starting => text(StatusCode::SERVICE_UNAVAILABLE, "starting"),
+        Readiness::Draining => text(StatusCode::SERVICE_UNAVAILABLE, "draining"),
     }
 }
 
@@ -99,7 +99,7 @@ fn unauthorized() -> Response<String> {
     response
 }
 
-/// Names the methods that there are.
+/// Names the allowed methods.
 pub(super) fn method_not_allowed(allowed: &'static str) -> Response<String> {
     let mut response = text(StatusCode::METHOD_NOT_ALLOWED, &format!("{allowed} only"));
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
@@ -126,60 +126,60 @@ mod tests {
     use super::*;
     use crate::steering::{ModeChoice, Rules, SteeringSpec};
 
-    fn shown(mode: ModeChoice) -> Shown {
+    fn state(mode: ModeChoice) -> AdminState {
         let spec = SteeringSpec { hosts: vec!["a.example".into()], ..SteeringSpec::default() };
         let rules = Arc::new(Rules::new(&spec, 2).unwrap());
         let steering = Arc::new(Steering::start(mode, &[], 2, rules).unwrap());
-        Shown { metrics: Arc::new(Metrics::new(2)), steering }
+        AdminState { metrics: Arc::new(Metrics::new(2)), steering }
     }
 
-    fn ask(method: Method, path: &str, peer: [u8; 4], origin: bool, shown: &Shown) -> u16 {
+    fn ask(method: Method, path: &str, peer: [u8; 4], origin: bool, state: &AdminState) -> u16 {
         let mut headers = HeaderMap::new();
         if origin {
             headers.insert(header::ORIGIN, HeaderValue::from_static("http://127.0.0.1:9464"));
         }
         let peer = (peer, 1).into();
-        let asked = Asked { method: &method, path, query: None, headers: &headers, peer };
-        respond(&asked, Scope::Everything, None, shown).status().as_u16()
+        let request = AdminRequest { method: &method, path, query: None, headers: &headers, peer };
+        respond(&request, Pages::All, None, state).status().as_u16()
     }
 
     const LOCAL: [u8; 4] = [127, 0, 0, 1];
 
     #[test]
-    fn a_worker_is_taken_out_and_in_again() {
-        let shown = shown(ModeChoice::Handoff);
+    fn a_worker_is_drained_and_used_again() {
+        let state = state(ModeChoice::Handoff);
         for _ in 0..2 {
-            assert_eq!(ask(Method::PUT, "/workers/1/drain", LOCAL, false, &shown), 200);
-            assert!(shown.steering.is_drained(1) && !shown.steering.is_drained(0));
+            assert_eq!(ask(Method::PUT, "/workers/1/drain", LOCAL, false, &state), 200);
+            assert!(state.steering.is_drained(1) && !state.steering.is_drained(0));
         }
-        assert_eq!(ask(Method::DELETE, "/workers/1/drain", LOCAL, false, &shown), 200);
-        assert!(!shown.steering.is_drained(1));
+        assert_eq!(ask(Method::DELETE, "/workers/1/drain", LOCAL, false, &state), 200);
+        assert!(!state.steering.is_drained(1));
     }
 
     #[test]
-    fn orders_are_not_taken_from_elsewhere_nor_from_a_browser() {
-        let shown = shown(ModeChoice::Handoff);
-        assert_eq!(ask(Method::PUT, "/workers/1/drain", [192, 0, 2, 1], false, &shown), 403);
-        assert_eq!(ask(Method::PUT, "/workers/1/drain", LOCAL, true, &shown), 403);
+    fn orders_from_other_hosts_and_from_browsers_are_refused() {
+        let state = state(ModeChoice::Handoff);
+        assert_eq!(ask(Method::PUT, "/workers/1/drain", [192, 0, 2, 1], false, &state), 403);
+        assert_eq!(ask(Method::PUT, "/workers/1/drain", LOCAL, true, &state), 403);
         for method in [Method::GET, Method::POST, Method::OPTIONS] {
-            assert_eq!(ask(method, "/workers/1/drain", LOCAL, false, &shown), 405);
+            assert_eq!(ask(method, "/workers/1/drain", LOCAL, false, &state), 405);
         }
-        assert!(!shown.steering.is_drained(1));
+        assert!(!state.steering.is_drained(1));
     }
 
     #[test]
-    fn a_worker_that_cannot_be_taken_out_is_told_of() {
-        let handoff = shown(ModeChoice::Handoff);
+    fn an_order_that_cannot_be_followed_is_an_error() {
+        let handoff = state(ModeChoice::Handoff);
         for path in ["/workers/2/drain", "/workers/x/drain", "/workers//drain", "/workers/1/x"] {
             assert_eq!(ask(Method::PUT, path, LOCAL, false, &handoff) / 100, 4, "{path}");
         }
-        let none = shown(ModeChoice::None);
+        let none = state(ModeChoice::None);
         assert_eq!(ask(Method::PUT, "/workers/1/drain", LOCAL, false, &none), 409);
     }
 
     #[test]
-    fn where_a_host_goes_is_told_for_names_alone() {
-        let shown = shown(ModeChoice::Handoff);
+    fn steering_is_explained_for_dns_names_only() {
+        let state = state(ModeChoice::Handoff);
         for (query, status) in [
             (Some("host=a.example"), 200),
             (Some("host=A%20b"), 400),
@@ -189,42 +189,45 @@ mod tests {
             let headers = HeaderMap::new();
             let peer = (LOCAL, 1).into();
             let method = &Method::GET;
-            let asked = Asked { method, path: "/steering", query, headers: &headers, peer };
-            let response = respond(&asked, Scope::Everything, None, &shown);
+            let request =
+                AdminRequest { method, path: "/steering", query, headers: &headers, peer };
+            let response = respond(&request, Pages::All, None, &state);
             assert_eq!(response.status(), status, "{query:?}");
         }
     }
 
-    fn get(path: &str, scope: Scope, metrics: &Arc<Metrics>) -> Response<String> {
-        let shown = Shown { metrics: Arc::clone(metrics), ..shown(ModeChoice::None) };
+    fn get(path: &str, pages: Pages, metrics: &Arc<Metrics>) -> Response<String> {
+        let state = AdminState { metrics: Arc::clone(metrics), ..state(ModeChoice::None) };
         let (method, headers, peer) = (&Method::GET, &HeaderMap::new(), (LOCAL, 1).into());
-        respond(&Asked { method, path, query: None, headers, peer }, scope, None, &shown)
+        respond(&AdminRequest { method, path, query: None, headers, peer }, pages, None, &state)
     }
 
     #[test]
     fn readiness_follows_the_state_and_health_does_not() {
         let metrics = Arc::new(Metrics::new(1));
-        for (state, code) in [(State::Starting, 503), (State::Ready, 200), (State::Draining, 503)] {
-            metrics.set_state(state);
-            assert_eq!(get("/readyz", Scope::Everything, &metrics).status(), code, "{state:?}");
-            assert_eq!(get("/healthz", Scope::Everything, &metrics).status(), 200);
+        for (readiness, code) in
+            [(Readiness::Starting, 503), (Readiness::Ready, 200), (Readiness::Draining, 503)]
+        {
+            metrics.set_readiness(readiness);
+            assert_eq!(get("/readyz", Pages::All, &metrics).status(), code, "{readiness:?}");
+            assert_eq!(get("/healthz", Pages::All, &metrics).status(), 200);
         }
     }
 
     #[test]
     fn the_metrics_listener_serves_metrics_alone() {
         let metrics = Arc::new(Metrics::new(1));
-        assert_eq!(get("/metrics", Scope::MetricsOnly, &metrics).status(), 200);
+        assert_eq!(get("/metrics", Pages::MetricsOnly, &metrics).status(), 200);
         for path in
             ["/status", "/healthz", "/readyz", "/", "/metrics/", "/steering", "/workers/0/drain"]
         {
-            assert_eq!(get(path, Scope::MetricsOnly, &metrics).status(), 404, "{path}");
+            assert_eq!(get(path, Pages::MetricsOnly, &metrics).status(), 404, "{path}");
         }
     }
 
     #[test]
-    fn metrics_say_which_format_they_are_in() {
-        let response = get("/metrics", Scope::Everything, &Arc::new(Metrics::new(1)));
+    fn metrics_declare_their_format() {
+        let response = get("/metrics", Pages::All, &Arc::new(Metrics::new(1)));
         let content_type = response.headers().get(header::CONTENT_TYPE);
         assert_eq!(content_type, Some(&METRICS));
         assert!(response.body().contains("\nportcullis_workers 1\n"));
@@ -232,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_method_that_changes_things_is_refused() {
-        let shown = shown(ModeChoice::None);
-        assert_eq!(ask(Method::POST, "/status", LOCAL, false, &shown), 405);
+        let state = state(ModeChoice::None);
+        assert_eq!(ask(Method::POST, "/status", LOCAL, false, &state), 405);
     }
 }

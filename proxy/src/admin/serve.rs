@@ -22,60 +22,60 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     access::Access,
-    respond::{Asked, Scope, Shown, respond},
+    respond::{AdminRequest, AdminState, Pages, respond},
 };
 
-/// The most open connections of one listener; more are closed at once.
+/// The most open connections of one listener; it closes others at once.
 const MAX_CONNECTIONS: usize = 64;
 
-/// From accept to the end of the one request that a connection carries.
+/// From accept to the end of the connection's only request.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The most bytes of a request's head.
+/// The largest head of a request, in bytes.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 
-/// Between two tries to accept where there are no descriptors left.
+/// Between two tries to accept while no descriptors are left.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// A bound socket with what is served on it.
+/// A listening socket with what is served on it.
 #[derive(Debug)]
-pub(super) struct Listener {
+pub(super) struct AdminListener {
     pub(super) socket: TcpListener,
-    pub(super) scope: Scope,
+    pub(super) pages: Pages,
     pub(super) access: Arc<ArcSwap<Access>>,
-    pub(super) shown: Shown,
+    pub(super) state: AdminState,
 }
 
-impl Listener {
-    /// Gives the socket to the runtime, and the loop that serves it for ever.
+impl AdminListener {
+    /// Registers the socket with the runtime. The future serves it forever.
     pub(super) fn into_accept_loop(self) -> io::Result<impl Future<Output = ()> + Send> {
         let socket = tokio::net::TcpListener::from_std(self.socket.try_clone()?)?;
         Ok(accept_loop(socket, Arc::new(self)))
     }
 }
 
-async fn accept_loop(socket: tokio::net::TcpListener, listener: Arc<Listener>) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+async fn accept_loop(socket: tokio::net::TcpListener, listener: Arc<AdminListener>) {
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let (stream, peer) = match socket.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "admin listener cannot accept");
+                tracing::warn!(%error, "the admin listener cannot accept connections");
                 time::sleep(ACCEPT_RETRY_DELAY).await;
                 continue;
             }
         };
-        let Ok(place) = places.clone().try_acquire_owned() else { continue };
+        let Ok(slot) = slots.clone().try_acquire_owned() else { continue };
         let listener = listener.clone();
         tokio::spawn(async move {
-            // Whoever is late, or not let in, is simply gone.
+            // A client that is too slow, or not let in, needs no record.
             let _ = time::timeout(CONNECTION_TIMEOUT, serve(stream, peer, &listener)).await;
-            drop(place);
+            drop(slot);
         });
     }
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, listener: &Listener) {
+async fn serve(stream: TcpStream, peer: SocketAddr, listener: &AdminListener) {
     let access = listener.access.load_full();
     match &access.tls {
         None => serve_http(TokioIo::new(stream), peer, &access, listener).await,
@@ -83,7 +83,9 @@ async fn serve(stream: TcpStream, peer: SocketAddr, listener: &Listener) {
             let acceptor = TlsAcceptor::from(config.clone());
             match acceptor.accept(stream).await {
                 Ok(stream) => serve_http(TokioIo::new(stream), peer, &access, listener).await,
-                Err(error) => tracing::debug!(%error, "TLS handshake on the metrics listener"),
+                Err(error) => {
+                    tracing::debug!(%error, "a TLS handshake on the metrics listener failed")
+                }
             }
         }
     }
@@ -93,7 +95,7 @@ async fn serve_http<S: Read + Write + Unpin>(
     stream: S,
     peer: SocketAddr,
     access: &Access,
-    listener: &Listener,
+    listener: &AdminListener,
 ) {
     let service = service_fn(|request: Request<Incoming>| {
         future::ready(Ok::<_, Infallible>(answer(&request, peer, access, listener)))
@@ -105,7 +107,7 @@ async fn serve_http<S: Read + Write + Unpin>(
         .serve_connection(stream, service)
         .await;
     if let Err(error) = served {
-        tracing::debug!(%error, "connection of the admin listener");
+        tracing::debug!(%error, "a connection of the admin listener failed");
     }
 }
 
@@ -113,14 +115,14 @@ fn answer(
     request: &Request<Incoming>,
     peer: SocketAddr,
     access: &Access,
-    listener: &Listener,
+    listener: &AdminListener,
 ) -> Response<String> {
-    let asked = Asked {
+    let request = AdminRequest {
         method: request.method(),
         path: request.uri().path(),
         query: request.uri().query(),
         headers: request.headers(),
         peer,
     };
-    respond(&asked, listener.scope, access.password.as_ref(), &listener.shown)
+    respond(&request, listener.pages, access.password.as_ref(), &listener.state)
 }

@@ -1,4 +1,4 @@
-//! The administrative addresses before anybody is served there.
+//! The administrative addresses, bound before anything is served there.
 
 use std::{
     io,
@@ -12,7 +12,7 @@ use super::AdminSpec;
 /// Connections waiting to be accepted.
 const BACKLOG: i32 = 128;
 
-/// The addresses, bound: nobody else can take them, and nobody can connect yet.
+/// The bound addresses: no other process can take them, and no client can connect yet.
 #[derive(Debug)]
 pub struct Sockets {
     pub(super) admin: Option<Bound>,
@@ -20,10 +20,10 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// Binds the addresses. With `shared`, also those where another process of the same user
-    /// listens that has bound them so, shared or not: the one before this.
+    /// Binds the addresses. With `shared`, another process of the same user may listen there: the one
+    /// that this process replaces.
     ///
-    /// Fails where one is taken.
+    /// Fails if an address is taken.
     pub fn bind(spec: &AdminSpec, shared: bool) -> io::Result<Sockets> {
         let bind = |address| Bound::new(address, shared);
         let metrics = spec.metrics.as_ref().map(|metrics| bind(metrics.address));
@@ -47,7 +47,7 @@ impl Bound {
             socket.set_reuse_address(true)?;
             socket.set_reuse_port(shared)?;
             socket.bind(&address.into())?;
-            // Whoever shares it next asks for that; whoever does not is told that it is taken.
+            // Lets a later process share the address, if that process asks for it.
             socket.set_reuse_port(true)?;
             Ok(socket)
         };
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_shared_with_those_alone_who_ask_for_that() {
+    fn an_address_is_shared_only_with_a_process_that_asks_for_it() {
         let first = Bound::new(([127, 0, 0, 1], 0).into(), false).unwrap().listen().unwrap();
         let address = first.local_addr().unwrap();
         let error = Bound::new(address, false).unwrap_err();
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_connects_before_it_listens() {
+    fn no_client_connects_before_it_listens() {
         let bound = Bound::new(([127, 0, 0, 1], 0).into(), false).unwrap();
         let address = bound.socket.local_addr().unwrap().as_socket().unwrap();
         assert!(std::net::TcpStream::connect(address).is_err());

@@ -1,4 +1,4 @@
-//! What this room needs to be told.
+//! The configuration of this room.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -18,11 +18,11 @@ pub struct AdminSpec {
 pub struct MetricsListenerSpec {
     /// Where to listen.
     pub address: SocketAddr,
-    /// `user:password` asked for, from `metrics_basic_auth`.
+    /// The `user:password` that clients must present, from `metrics_basic_auth`.
     pub basic_auth: Option<Secret>,
-    /// Served over TLS with this.
+    /// The certificate for TLS; `None` serves plain text.
     pub identity: Option<Arc<Identity>>,
-    /// Clients must present a certificate of one of these.
+    /// The CAs of which clients must present a certificate.
     pub client_anchors: Option<Arc<TrustAnchors>>,
 }
 

@@ -17,22 +17,23 @@ use rustls::{
 use super::*;
 use crate::{
     cli::status,
-    observe::State,
+    observe::Readiness,
     steering::{ModeChoice, Rules, SteeringSpec},
     tls::{Identity, TrustAnchors},
 };
 
 /// Serves on a thread of its own until the tests end.
-fn start(spec: &AdminSpec) -> (Vec<SocketAddr>, Arc<Metrics>, Settings) {
+fn start(spec: &AdminSpec) -> (Vec<SocketAddr>, Arc<Metrics>, AccessHandle) {
     let metrics = Arc::new(Metrics::new(2));
     let sockets = Sockets::bind(spec, false).unwrap();
-    let server = Server::listen(sockets, spec, &metrics, &steering()).unwrap();
-    let (addresses, settings) = (server.addresses(), server.settings());
+    let access = PreparedAccess::new(spec).unwrap();
+    let server = Server::listen(sockets, access, &metrics, &steering()).unwrap();
+    let (addresses, access) = (server.addresses(), server.access());
     thread::spawn(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(server.run())
     });
-    (addresses, metrics, settings)
+    (addresses, metrics, access)
 }
 
 fn steering() -> Arc<Steering> {
@@ -78,10 +79,10 @@ const GET_METRICS: &str = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
 #[test]
 fn status_over_a_socket_is_what_the_metrics_say() {
     let (addresses, metrics, _) = start(&admin_only());
-    metrics.set_state(State::Ready);
+    metrics.set_readiness(Readiness::Ready);
     metrics.worker(1).unwrap().connections_accepted.add(7);
     let view = status::fetch(addresses[0]).unwrap();
-    assert_eq!(view.state, State::Ready);
+    assert_eq!(view.state, Readiness::Ready);
     assert_eq!(view.workers[1].accepted, 7);
     assert_eq!(view.pid, std::process::id());
 }
@@ -133,13 +134,13 @@ fn a_password_is_asked_for_and_a_reload_changes_it() {
             ..plain_metrics()
         })
     };
-    let (addresses, _, settings) = start(&with("u:p"));
+    let (addresses, _, access) = start(&with("u:p"));
     let authorized = "GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Basic dTpw\r\n\r\n";
     let response = exchange_plain(addresses[0], GET_METRICS);
     assert!(response.starts_with("HTTP/1.1 401"), "{response}");
     assert!(response.contains("www-authenticate: Basic realm="), "{response}");
     assert!(exchange_plain(addresses[0], authorized).starts_with("HTTP/1.1 200"));
-    settings.configure(&with("u:q")).unwrap();
+    access.apply(PreparedAccess::new(&with("u:q")).unwrap());
     assert!(exchange_plain(addresses[0], authorized).starts_with("HTTP/1.1 401"));
 }
 
@@ -236,9 +237,9 @@ fn a_reload_brings_a_new_certificate() {
     let with = |pki: &Pki| {
         metrics_only(MetricsListenerSpec { identity: Some(pki.identity()), ..plain_metrics() })
     };
-    let (addresses, _, settings) = start(&with(&old));
+    let (addresses, _, access) = start(&with(&old));
     assert!(old.exchange(addresses[0], None).is_ok());
-    settings.configure(&with(&new)).unwrap();
+    access.apply(PreparedAccess::new(&with(&new)).unwrap());
     assert!(new.exchange(addresses[0], None).is_ok());
     assert!(old.exchange(addresses[0], None).is_err());
 }

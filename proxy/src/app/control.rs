@@ -1,147 +1,143 @@
-//! What the control thread does while the workers serve: signals, reloads, DNS, the admin
-//! listeners, ticket keys.
+//! What the control thread does while the workers serve: signals, the results of loads, DNS, the
+//! admin listeners, ticket keys, workers that end, a successor. Nothing here reads a file or takes
+//! long.
 
-use std::{sync::Arc, time::Duration};
-
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
-    App, Workers,
-    predecessor::{Predecessor, REPLACED},
+    App,
+    handover::{Predecessor, SuccessorOrder, SuccessorSocket},
+    loader::{Compiled, ControlSettings, LoadOutcome, Loader},
+    signals::SignalOrder,
 };
-use crate::{
-    admin,
-    config::{self, Config, Watcher},
-    observe::State,
-    snapshot,
-    upstream::Resolver,
-};
+use crate::{admin, observe::Readiness, upstream::Resolver};
 
-/// How often it is seen to whether ticket keys are due for rotation.
+/// How often ticket keys are checked for a rotation that is due.
 const TICKET_KEY_CHECK: Duration = Duration::from_secs(60);
 
+/// What a fault in the loader costs.
+const LOADER_ENDED: &str = "the thread that loads configurations has ended by a fault; this process \
+                            keeps its configuration until another replaces it (`run --replace`)";
+
 /// What may happen.
-enum Event {
-    Stop,
-    Replaced,
-    Reload,
+enum ControlEvent {
+    Signal(SignalOrder),
+    Successor(SuccessorOrder),
+    /// `None` if the loader's thread has ended.
+    Loaded(Option<LoadOutcome>),
     TicketKeysDue,
     WorkerEnded(usize),
 }
 
-/// Why a process is to finish.
-pub(super) enum Stopped {
-    /// It was told to.
-    Told,
-    /// Another serves in its place.
+/// Why a process stops serving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StopReason {
+    /// SIGTERM or SIGINT, or too many workers have ended.
+    Signal,
+    /// Another process serves in its place.
     Replaced,
 }
 
 impl App {
     /// Runs until told to stop. Needs to be within a `LocalSet`.
-    pub(super) async fn control(&mut self, admin: admin::Server) -> anyhow::Result<Stopped> {
-        let admin_settings = admin.settings();
-        self.announce(&admin);
-        let admin = tokio::task::spawn_local(async move {
-            if let Err(error) = admin.run().await {
-                tracing::error!(%error, "the admin listeners have stopped");
-            }
-        });
-        tokio::task::spawn_local(Resolver::run(Arc::clone(&self.compiler.names)));
-        let mut watcher = Watcher::new(self.config.files.clone());
-        let mut signals = Signals::new()?;
+    pub(super) async fn control(&mut self) -> anyhow::Result<StopReason> {
+        tokio::task::spawn_local(Resolver::run(Arc::clone(&self.names)));
         let mut ticket_keys = tokio::time::interval(TICKET_KEY_CHECK);
-        self.metrics.set_state(State::Ready);
-        if let Some(predecessor) = &self.predecessor {
-            Predecessor::warn_of_losses();
-            predecessor.finish();
-        }
+        self.metrics.set_readiness(Readiness::Ready);
+        self.replace_predecessor();
         loop {
             let event = tokio::select! {
-                event = signals.next() => event,
-                () = watcher.changed(), if self.config.hot_reload => Event::Reload,
-                _ = ticket_keys.tick() => Event::TicketKeysDue,
-                Some(worker) = self.ended.recv() => Event::WorkerEnded(worker),
+                order = self.signals.next() => ControlEvent::Signal(order),
+                order = SuccessorSocket::next(&mut self.successors) => {
+                    ControlEvent::Successor(order)
+                }
+                outcome = Loader::outcome(&mut self.loader) => ControlEvent::Loaded(outcome),
+                _ = ticket_keys.tick() => ControlEvent::TicketKeysDue,
+                Some(worker) = self.ended.recv() => ControlEvent::WorkerEnded(worker),
             };
             match event {
-                Event::Stop => return Ok(Stopped::Told),
-                Event::Replaced => {
-                    tracing::info!("another process serves in the place of this one");
-                    // It has the address now, and whoever asks there is to hear of it alone.
-                    admin.abort();
-                    return Ok(Stopped::Replaced);
+                ControlEvent::Signal(SignalOrder::Stop) => return Ok(StopReason::Signal),
+                ControlEvent::Signal(SignalOrder::Reload) => self.request_load(),
+                ControlEvent::Signal(SignalOrder::Replaced) => return Ok(replaced("signal")),
+                ControlEvent::Successor(order) => {
+                    order.answer(());
+                    return Ok(replaced("socket"));
                 }
-                Event::Reload => self.reload(&mut watcher, &admin_settings),
-                Event::TicketKeysDue => self.rotate_ticket_keys(),
-                Event::WorkerEnded(worker) => self.replace_worker(worker)?,
+                ControlEvent::Loaded(Some(outcome)) => self.take_over(outcome),
+                ControlEvent::Loaded(None) => self.loader_ended(),
+                ControlEvent::TicketKeysDue => self.rotate_ticket_keys(),
+                ControlEvent::WorkerEnded(worker) => self.workers.restart(worker)?,
             }
         }
     }
 
-    fn announce(&self, admin: &admin::Server) {
-        let addresses = |list: &[std::net::SocketAddr]| {
+    /// Logs where it serves.
+    pub(super) fn announce(&self, admin: &admin::Server) {
+        let addresses = |list: &[SocketAddr]| {
             list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
         };
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
-            listen = addresses(&self.config.listen.addresses),
+            listen = addresses(&self.settings.listen.addresses),
             admin = addresses(&admin.addresses()),
-            workers = self.workers.as_ref().map_or(0, Workers::len),
-            routes = self.config.routes.len(),
+            workers = self.workers.len(),
+            routes = self.settings.routes,
             "serving"
         );
     }
 
-    /// Takes a new configuration over, or keeps the old one and says why.
-    fn reload(&mut self, watcher: &mut Watcher, admin: &admin::Settings) {
-        match config::load(&self.source.path, &self.source.environment) {
-            Ok(loaded) => {
-                watcher.set_files(loaded.config.files.clone());
-                for warning in &loaded.warnings {
-                    tracing::warn!("{warning}");
-                }
-                if let Err(error) = self.apply(loaded.config, admin) {
-                    self.refuse(&format!("{error:#}"));
-                }
-            }
-            Err(failure) => {
-                self.refuse(&failure.to_string());
-                // Mending any of those is a change. What only the configuration in use names does
-                // not matter while this one is refused.
-                watcher.set_files(failure.files);
+    fn replace_predecessor(&mut self) {
+        if let Some(predecessor) = self.predecessor.take() {
+            Predecessor::warn_of_losses();
+            // It may take its time to answer; this process serves meanwhile.
+            tokio::task::spawn_local(predecessor.finish());
+        }
+    }
+
+    /// Applies a new configuration, or keeps the old one and says why.
+    fn take_over(&mut self, outcome: LoadOutcome) {
+        for warning in &outcome.warnings {
+            tracing::warn!("{warning}");
+        }
+        match outcome.result {
+            Ok(compiled) => self.apply(*compiled),
+            Err(reason) => {
+                tracing::error!(
+                    "the new configuration is refused, the old one stays in use: {reason}"
+                );
+                self.metrics.config_refused(reason);
             }
         }
     }
 
-    fn apply(&mut self, config: Config, admin: &admin::Settings) -> anyhow::Result<()> {
-        let snapshot = self.compiler.compile(&config)?;
-        admin.configure(&config.admin)?;
-        warn_of_restart(&self.config, &config);
-        self.compiler.names.configure(config.dns);
-        self.log.configure(config.log.clone());
-        self.metrics.config_applied(snapshot::facts(&self.source.path, &config));
-        super::steering::apply(&self.steering, Arc::clone(&snapshot.front.steering));
+    fn apply(&mut self, compiled: Compiled) {
+        let Compiled { snapshot, access, settings, .. } = compiled;
+        warn_of_restart(&self.settings, &settings);
+        self.access.apply(access);
+        self.names.configure(settings.dns);
+        self.log.configure(settings.log.clone());
+        self.settings = settings;
         tracing::info!(generation = snapshot.generation, "configuration reloaded");
-        self.snapshots.send_replace(Arc::new(snapshot));
-        self.config = config;
-        Ok(())
-    }
-
-    /// Fails where too many have ended: better to be restarted whole than to serve in part.
-    fn replace_worker(&mut self, worker: usize) -> anyhow::Result<()> {
-        match &mut self.workers {
-            Some(workers) => workers.restart(worker),
-            None => Ok(()),
+        let replaced = self.snapshots.send_replace(snapshot);
+        if let Some(loader) = &self.loader {
+            loader.retire(replaced);
         }
     }
 
-    fn refuse(&self, reason: &str) {
-        tracing::error!("config: error updating config, the one before stays in use: {reason}");
-        self.metrics.config_refused(reason.to_owned());
+    fn request_load(&self) {
+        match &self.loader {
+            Some(loader) => loader.request(),
+            None => tracing::error!("the configuration cannot be loaded again: {LOADER_ENDED}"),
+        }
+    }
+
+    fn loader_ended(&mut self) {
+        self.loader = None;
+        tracing::error!("{LOADER_ENDED}");
     }
 
     fn rotate_ticket_keys(&self) {
-        match self.compiler.tickets.rotate() {
+        match self.tickets.rotate() {
             Ok(true) => self.metrics.ticket_key_rotated(),
             Ok(false) => {}
             Err(error) => tracing::error!(%error, "cannot rotate the session ticket keys"),
@@ -149,42 +145,20 @@ impl App {
     }
 }
 
-/// Says what a reload cannot change.
-fn warn_of_restart(old: &Config, new: &Config) {
+fn replaced(told_by: &str) -> StopReason {
+    tracing::info!(told_by, "another process serves in the place of this one");
+    StopReason::Replaced
+}
+
+/// Names the changed keys that a reload cannot apply.
+fn warn_of_restart(old: &ControlSettings, new: &ControlSettings) {
     let changed = [
         ("address", old.listen != new.listen),
         ("portcullis.workers", old.workers != new.workers),
-        ("portcullis.admin_address", old.admin.address != new.admin.address),
-        ("portcullis.steering.mode", old.steering.mode != new.steering.mode),
+        ("portcullis.admin_address", old.admin_address != new.admin_address),
+        ("portcullis.steering.mode", old.steering_mode != new.steering_mode),
     ];
     for (key, _) in changed.iter().filter(|(_, changed)| *changed) {
-        tracing::warn!(key, "takes effect with the next start");
-    }
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-    replaced: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Signals> {
-        Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-            replaced: signal(SignalKind::from_raw(REPLACED.as_raw()))?,
-        })
-    }
-
-    async fn next(&mut self) -> Event {
-        tokio::select! {
-            _ = self.terminate.recv() => Event::Stop,
-            _ = self.interrupt.recv() => Event::Stop,
-            _ = self.hangup.recv() => Event::Reload,
-            _ = self.replaced.recv() => Event::Replaced,
-        }
+        tracing::warn!(key, "a changed key takes effect with the next start");
     }
 }

@@ -43,7 +43,7 @@ pub(super) fn apply(steering: &Steering, rules: Arc<Rules>) {
     if let Err(error) = steering.set_rules(rules) {
         tracing::error!(
             %error,
-            "kernel steering goes on with the names it has; workers hand on what it sends astray"
+            "kernel steering keeps the old names; workers hand connections that it misplaces to the right worker"
         );
     }
 }

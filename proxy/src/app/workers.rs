@@ -1,4 +1,4 @@
-//! The workers' threads, and what each is started with, once more if need be.
+//! The workers' threads: how they start, how one that ends is replaced, and how all of them end.
 
 use std::{
     collections::VecDeque,
@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, bail, ensure};
 use tokio::sync::{mpsc::UnboundedSender, watch};
 
 use crate::{
@@ -16,114 +16,137 @@ use crate::{
     listener::Listener,
     observe::{Log, Metrics},
     steering::{Mailboxes, Steering},
-    worker::{self, Phase, Snapshot, WorkerSpec},
+    worker::{self, ProcessPhase, Snapshot, WorkerSpec},
 };
 
-/// More ends than this within [`RESTARTS_WITHIN`] are no accident.
+/// If more workers than this end within [`RESTARTS_WITHIN`], it is no accident.
 const MAX_RESTARTS: usize = 3;
 const RESTARTS_WITHIN: Duration = Duration::from_secs(60);
 
-/// What all workers are given.
-pub(super) struct Common {
+/// What all workers share.
+pub(super) struct WorkerResources {
     pub(super) snapshots: watch::Receiver<Arc<Snapshot>>,
-    pub(super) phase: watch::Receiver<Phase>,
+    pub(super) phase: watch::Receiver<ProcessPhase>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) log: Log,
     pub(super) steering: Arc<Steering>,
-    /// Is told the number of each that ends.
+    /// Receives the number of each worker that ends.
     pub(super) ended: UnboundedSender<usize>,
 }
 
-/// The workers.
+/// All workers.
 pub(super) struct Workers {
-    common: Common,
+    resources: WorkerResources,
     open_connections: OpenConnections,
     mailboxes: Mailboxes<conn::Accepted>,
-    seats: Vec<Seat>,
+    slots: Vec<WorkerSlot>,
     restarts: Restarts,
+    /// A worker has panicked while it drained.
+    panicked: bool,
 }
 
-/// One worker's place, whoever has it.
-struct Seat {
+/// One worker's number, with what outlives the thread that has it.
+struct WorkerSlot {
     core: Option<usize>,
-    /// Beside the worker's own, so that they go on listening when it ends.
+    /// Second handles of the worker's sockets, which keep listening when its thread ends.
     listeners: Vec<Listener>,
+    /// `None` once it has ended.
     thread: Option<JoinHandle<()>>,
 }
 
 impl Workers {
     /// Starts a worker for each set of sockets.
     pub(super) fn start(
-        common: Common,
+        resources: WorkerResources,
         cores: &[Option<usize>],
         listeners: Vec<Vec<Listener>>,
     ) -> anyhow::Result<Workers> {
-        let seat =
-            |(core, listeners): (&Option<usize>, _)| Seat { core: *core, listeners, thread: None };
+        let slot = |(core, listeners): (&Option<usize>, _)| WorkerSlot {
+            core: *core,
+            listeners,
+            thread: None,
+        };
         let mut workers = Workers {
-            common,
+            resources,
             open_connections: OpenConnections::new(cores.len()),
             mailboxes: Mailboxes::new(cores.len()),
-            seats: cores.iter().zip(listeners).map(seat).collect(),
+            slots: cores.iter().zip(listeners).map(slot).collect(),
             restarts: Restarts::default(),
+            panicked: false,
         };
-        for id in 0..workers.seats.len() {
-            workers.seat(id).with_context(|| format!("cannot start worker {id}"))?;
+        for id in 0..workers.slots.len() {
+            workers.fill(id).with_context(|| format!("cannot start worker {id}"))?;
         }
         Ok(workers)
     }
 
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.seats.len()
+        self.slots.len()
     }
 
-    /// Puts another thread in the place of one that has ended: it serves what waits at the same
-    /// sockets. Fails where that happens too often.
+    /// Starts another thread in the slot of one that has ended: it serves the connections that wait
+    /// at the same sockets.
+    ///
+    /// Fails if that happens too often: a restart of the whole process is better than half a proxy.
     pub(super) fn restart(&mut self, id: usize) -> anyhow::Result<()> {
         if !self.restarts.allow(Instant::now()) {
-            bail!("worker {id} has ended, as others before it");
+            self.ended(id);
+            bail!("worker {id} has ended, and {MAX_RESTARTS} others within the last minute");
         }
-        tracing::error!(worker = id, "a worker has ended; another takes its place");
-        self.common.metrics.worker_restarted();
-        self.seat(id).with_context(|| format!("worker {id} has ended, and another cannot start"))
+        tracing::error!(worker = id, "a worker has ended by a fault; another takes its place");
+        self.resources.metrics.worker_restarted();
+        self.fill(id).with_context(|| format!("worker {id} has ended, and another cannot start"))
     }
 
-    fn seat(&mut self, id: usize) -> anyhow::Result<()> {
-        let Workers { common, open_connections, mailboxes, seats, .. } = self;
-        let seat = seats.get_mut(id).context("a worker without a place")?;
-        common.metrics.set_worker_cpu(id, seat.core);
-        let listeners = seat.listeners.iter().map(Listener::try_clone);
+    fn fill(&mut self, id: usize) -> anyhow::Result<()> {
+        let Workers { resources, open_connections, mailboxes, slots, .. } = self;
+        let slot = slots.get_mut(id).context("a worker without a slot")?;
+        // If no thread starts, the slot is empty.
+        slot.thread = None;
+        resources.metrics.set_worker_cpu(id, slot.core);
+        let listeners = slot.listeners.iter().map(Listener::try_clone);
         let spec = WorkerSpec {
             id,
-            core: seat.core,
+            core: slot.core,
             listeners: listeners.collect::<io::Result<_>>()?,
-            snapshot: common.snapshots.clone(),
-            phase: common.phase.clone(),
-            metrics: common.metrics.worker(id).context("a worker without cells")?,
-            log: common.log.clone(),
+            snapshot: resources.snapshots.clone(),
+            phase: resources.phase.clone(),
+            metrics: resources.metrics.worker(id).context("a worker without cells")?,
+            log: resources.log.clone(),
             open_connections: open_connections.clone(),
-            steering: Arc::clone(&common.steering),
+            steering: Arc::clone(&resources.steering),
             mailboxes: mailboxes.clone(),
         };
-        seat.thread = Some(worker::start(spec, common.ended.clone())?);
+        slot.thread = Some(worker::start(spec, resources.ended.clone())?);
         Ok(())
     }
 
-    /// Waits until all have ended, which they were told to.
-    pub(super) fn join(self) -> anyhow::Result<()> {
-        let Workers { seats, .. } = self;
-        let threads: Vec<_> = seats.into_iter().filter_map(|seat| seat.thread).collect();
-        threads.into_iter().try_for_each(JoinHandle::join).map_err(|_| anyhow!("a worker panicked"))
+    /// Notes that a worker has ended for good.
+    pub(super) fn ended(&mut self, id: usize) {
+        let thread = self.slots.get_mut(id).and_then(|slot| slot.thread.take());
+        // The notice is the last thing that a worker's thread does.
+        self.panicked |= thread.is_some_and(|thread| thread.join().is_err());
+    }
+
+    /// Whether any worker has not ended yet.
+    pub(super) fn are_running(&self) -> bool {
+        self.slots.iter().any(|slot| slot.thread.is_some())
+    }
+
+    /// How the workers have ended.
+    pub(super) fn outcome(&self) -> anyhow::Result<()> {
+        ensure!(!self.panicked, "a worker panicked while it drained");
+        Ok(())
     }
 }
 
-/// When workers were put in the place of others.
+/// The times at which workers were restarted.
 #[derive(Debug, Default)]
 struct Restarts(VecDeque<Instant>);
 
 impl Restarts {
-    /// Notes one more, unless there were too many of late.
+    /// Counts one more, unless there were too many lately.
     fn allow(&mut self, now: Instant) -> bool {
         let is_past = |at: &Instant| now.saturating_duration_since(*at) >= RESTARTS_WITHIN;
         while self.0.front().is_some_and(is_past) {
@@ -142,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_workers_may_be_replaced_within_a_minute_and_no_fourth() {
+    fn three_workers_may_be_restarted_within_a_minute_and_no_fourth() {
         let start = Instant::now();
         let mut restarts = Restarts::default();
         let mut at = |s| restarts.allow(start + Duration::from_secs(s));

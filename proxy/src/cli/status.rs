@@ -1,4 +1,4 @@
-//! `portcullis status`: asks the administrative listener and shows what it says.
+//! `portcullis status`: fetches the state from the administrative listener and prints it.
 
 mod fetch;
 mod host;
@@ -8,12 +8,12 @@ pub(crate) use fetch::{FetchError, fetch, fetch_host, order_drain};
 pub(super) use host::render as render_host;
 
 use crate::observe::{
-    CertificateView, ConfigView, CrlView, RouteView, State, StatusView, SteeringView, UpstreamView,
-    WorkerView,
+    CertificateView, ConfigView, CrlView, Readiness, RouteView, StatusView, SteeringView,
+    UpstreamView, WorkerView,
 };
-use table::{Align, Table, printable};
+use table::{Align, TextTable, printable};
 
-/// The state of a running proxy as lines for a terminal, the last one ended too.
+/// The state of a running proxy as text for a terminal; every line ends with a newline.
 pub(super) fn render(status: &StatusView) -> String {
     let mut page = head(status);
     for section in [
@@ -33,9 +33,9 @@ pub(super) fn render(status: &StatusView) -> String {
 
 fn head(status: &StatusView) -> String {
     let state = match status.state {
-        State::Starting => "starting",
-        State::Ready => "ready",
-        State::Draining => "draining",
+        Readiness::Starting => "starting",
+        Readiness::Ready => "ready",
+        Readiness::Draining => "draining",
     };
     let mut head = format!(
         "portcullis {}  {state}  pid {}  up {}\n",
@@ -49,7 +49,7 @@ fn head(status: &StatusView) -> String {
 }
 
 fn steering(steering: &SteeringView) -> String {
-    let refuses = if steering.refuse_unknown { "  unknown names refused" } else { "" };
+    let refuses = if steering.refuse_unknown { "  unknown names are refused" } else { "" };
     format!(
         "steering {} ({})  up to {} % of the mean load{refuses}\n",
         printable(&steering.mode),
@@ -76,7 +76,7 @@ fn config(config: &ConfigView) -> String {
 }
 
 fn workers(workers: &[WorkerView]) -> String {
-    let mut table = Table::new(&[
+    let mut table = TextTable::new(&[
         ("WORKER", Align::Right),
         ("CPU", Align::Right),
         ("CONNECTIONS", Align::Right),
@@ -108,7 +108,7 @@ fn worker_state(worker: &WorkerView) -> &'static str {
 }
 
 fn routes(routes: &[RouteView]) -> String {
-    let mut table = Table::new(&[
+    let mut table = TextTable::new(&[
         ("ROUTE", Align::Left),
         ("FROM", Align::Left),
         ("REQUESTS", Align::Right),
@@ -125,9 +125,9 @@ fn routes(routes: &[RouteView]) -> String {
     table.render()
 }
 
-/// The first to expire comes first.
+/// In the order in which they expire.
 fn certificates(certificates: &[CertificateView]) -> String {
-    let mut table = Table::new(&[
+    let mut table = TextTable::new(&[
         ("CERTIFICATE", Align::Left),
         ("USE", Align::Left),
         ("NOT AFTER", Align::Left),
@@ -148,12 +148,12 @@ fn certificates(certificates: &[CertificateView]) -> String {
     table.render()
 }
 
-/// Nothing where there is none, as in most installations. The first to be due comes first.
+/// Nothing if there is none, as in most installations. In the order in which they are due.
 fn crls(crls: &[CrlView]) -> String {
     if crls.is_empty() {
         return String::new();
     }
-    let mut table = Table::new(&[
+    let mut table = TextTable::new(&[
         ("REVOCATION LIST", Align::Left),
         ("REVOKED", Align::Right),
         ("ISSUED", Align::Left),
@@ -183,7 +183,7 @@ fn days_left(days: i64) -> String {
 }
 
 fn upstreams(upstreams: &[UpstreamView]) -> String {
-    let mut table = Table::new(&[
+    let mut table = TextTable::new(&[
         ("UPSTREAM", Align::Left),
         ("ACTIVE", Align::Right),
         ("IDLE", Align::Right),
@@ -202,7 +202,7 @@ fn upstreams(upstreams: &[UpstreamView]) -> String {
     table.render()
 }
 
-/// The two largest units that say something: `3d 4h`, `5m 6s`.
+/// The two largest units: `3d 4h`, `5m 6s`.
 fn uptime(seconds: u64) -> String {
     let units = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
     let first = units.iter().position(|(_, size)| seconds >= *size).unwrap_or(3);

@@ -1,10 +1,9 @@
-//! What a load gathers while it goes: findings with their places, and the files it read.
+//! What one load collects: findings with their places, and the files that it read.
 
 use std::{
     cell::RefCell,
     collections::{HashMap, HashSet},
-    fs::File,
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
     rc::Rc,
 };
@@ -13,30 +12,30 @@ use super::{
     diagnostic::{Diagnostic, Severity},
     model::ReadFile,
     places::Places,
-    reload,
+    source,
 };
+use crate::regular_file;
 
-/// A configuration of 100,000 routes with files of their own takes about 40 MiB; `/dev/zero` passes
-/// any limit.
+/// The largest file that is read. A configuration of 100,000 routes takes about 40 MiB.
 const MAX_FILE_BYTES: u64 = 128 << 20;
 
-/// Gathers findings and files. Checks only see it shared, so it is open to change inside.
-pub(super) struct Context {
+/// Collects findings and files. Checks share it, so it is mutable inside.
+pub(super) struct LoadContext {
     file: String,
     places: Places,
-    /// Key paths whose value is from an environment variable, with its name.
+    /// The environment variable that supplied a key's value, by key path.
     variables: HashMap<String, String>,
     findings: RefCell<Vec<Diagnostic>>,
     files: RefCell<Vec<ReadFile>>,
-    /// So that one load sees one version of a file, however many keys name it. `None` for what could
-    /// not be read.
+    /// One load sees one version of a file, however many keys name it. `None` if the file could not
+    /// be read.
     contents: RefCell<HashMap<PathBuf, Option<Rc<[u8]>>>>,
 }
 
-impl Context {
-    /// Nothing gathered yet; `file` is shown in findings.
-    pub(super) fn new(file: &Path) -> Context {
-        Context {
+impl LoadContext {
+    /// Nothing collected yet; findings show `file`.
+    pub(super) fn new(file: &Path) -> LoadContext {
+        LoadContext {
             file: file.display().to_string(),
             places: Places::default(),
             variables: HashMap::new(),
@@ -46,12 +45,12 @@ impl Context {
         }
     }
 
-    /// From here on findings have lines.
+    /// Gives later findings their lines.
     pub(super) fn set_places(&mut self, places: Places) {
         self.places = places;
     }
 
-    /// From here on findings at or below `key_path` name the variable.
+    /// Makes later findings at or below `key_path` name the variable.
     pub(super) fn set_variable(&mut self, key_path: &str, name: &str) {
         self.variables.insert(key_path.to_owned(), name.to_owned());
     }
@@ -112,14 +111,14 @@ impl Context {
         }
     }
 
-    /// Reads a file, and notes it among the files to watch whether or not that succeeds.
+    /// Reads a regular file, and adds it to the files to watch even if that fails.
     pub(super) fn read(&self, path: &Path) -> io::Result<Rc<[u8]>> {
         if let Some(Some(known)) = self.contents.borrow().get(path) {
             return Ok(Rc::clone(known));
         }
         let outcome = read_limited(path).map(Rc::<[u8]>::from);
         let content = outcome.as_ref().ok();
-        let digest = content.map(|content| reload::digest(content));
+        let digest = content.map(|content| source::digest(content));
         let before = self.contents.borrow_mut().insert(path.to_owned(), content.cloned());
         if before.is_none() {
             self.files.borrow_mut().push(ReadFile { path: path.to_owned(), digest });
@@ -127,29 +126,23 @@ impl Context {
         outcome
     }
 
-    /// All that was gathered, in the order of the file.
+    /// Everything collected, in the order of the file.
     pub(super) fn finish(self) -> (Vec<Diagnostic>, Vec<ReadFile>) {
         let mut findings = self.findings.into_inner();
         findings.sort_by_key(|finding| (finding.line.is_none(), finding.line));
-        // Two checks that read the same key find the same mistake; it is told once.
-        let mut told = HashSet::new();
-        findings.retain(|finding| told.insert(finding.clone()));
+        // Two checks that read the same key find the same mistake; it is reported once.
+        let mut reported = HashSet::new();
+        findings.retain(|finding| reported.insert(finding.clone()));
         (findings, self.files.into_inner())
     }
 }
 
-/// The content of a file; an error beyond [`MAX_FILE_BYTES`].
+/// The content of a regular file of at most [`MAX_FILE_BYTES`].
 pub(super) fn read_limited(path: &Path) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > MAX_FILE_BYTES {
-        let message = format!("is larger than {} MiB", MAX_FILE_BYTES >> 20);
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
-    }
-    Ok(content)
+    regular_file::read(path, MAX_FILE_BYTES)
 }
 
-/// What the system said, without its number.
+/// The system's error message, without its number.
 pub(super) fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error") {

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, ffi::OsString};
 use serde_yaml::{Mapping, Value};
 
 use super::{
-    context::Context,
+    context::LoadContext,
     diagnostic::Severity,
     encoding, file,
     keys::{self, Key, Kind},
@@ -38,7 +38,7 @@ impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment 
 }
 
 /// Puts the value of every variable that names a key in the place of the file's.
-pub(super) fn overlay(root: &mut Mapping, environment: &Environment, context: &mut Context) {
+pub(super) fn overlay(root: &mut Mapping, environment: &Environment, context: &mut LoadContext) {
     for key in keys::all() {
         let Some(name) = key.variable() else { continue };
         let Some(raw) = environment.get(&name) else { continue };

@@ -1,8 +1,8 @@
-//! From `config.yaml` and the environment to a [`Config`].
+//! From a document and the environment to a [`Config`].
 //!
-//! The text becomes a document (`file`, `places`), variables are put over it (`env`), and one check
-//! a section turns it into the model (`check`), every mistake reported with its place. What each
-//! key is stands in one table (`keys`).
+//! A source supplies the text (`source`), which becomes a document (`file`, `places`). Variables
+//! override its keys (`env`), and one check per section turns it into the model (`check`) and
+//! reports every mistake with its place. One table describes all keys (`keys`).
 
 mod check;
 mod context;
@@ -15,10 +15,10 @@ mod keys;
 mod model;
 mod places;
 mod reference;
-mod reload;
 mod section;
+pub(crate) mod source;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::Path;
 
@@ -28,9 +28,11 @@ pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use env::Environment;
 pub use model::{Config, ReadFile, Route};
 pub use reference::reference;
-pub use reload::Watcher;
+pub use source::FileSource;
 
-use context::Context;
+pub(crate) use source::Source;
+
+use context::LoadContext;
 use section::Section;
 
 /// A configuration that can be used.
@@ -38,18 +40,29 @@ use section::Section;
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// What may not be as meant.
+    /// Findings that do not stop it from being used.
     pub warnings: Vec<Diagnostic>,
 }
 
-/// Reads the file at `path`, what it names, and the variables that override it.
+/// Reads the file at `path`, the files that it names, and the variables that override it.
 ///
 /// # Errors
 ///
 /// Every mistake that was found, and the files that were tried.
 pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Diagnostics> {
-    let mut context = Context::new(path);
-    let config = build(path, environment, &mut context);
+    let context = LoadContext::new(path);
+    let text = source::read(path, &context);
+    assemble(text, environment, context)
+}
+
+/// Turns the document of any source into a configuration. `text` is `None` if the document could
+/// not be read, which the context knows then.
+fn assemble(
+    text: Option<String>,
+    environment: &Environment,
+    mut context: LoadContext,
+) -> Result<Loaded, Diagnostics> {
+    let config = text.and_then(|text| build(&text, environment, &mut context));
     let (findings, files) = context.finish();
     let failed = findings.iter().any(|finding| finding.severity == Severity::Error);
     match config {
@@ -62,16 +75,15 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Diagnostic
 }
 
 /// `None`, or a model beside which errors were reported, is a refusal.
-fn build(path: &Path, environment: &Environment, context: &mut Context) -> Option<Config> {
-    let mut document = document(path, context)?;
+fn build(text: &str, environment: &Environment, context: &mut LoadContext) -> Option<Config> {
+    let mut document = document(text, context)?;
     env::overlay(&mut document, environment, context);
     let root = Section::root(context, &document);
     Some(check::check(&root, environment))
 }
 
-fn document(path: &Path, context: &mut Context) -> Option<Mapping> {
-    let text = text(path, context)?;
-    let document = match file::parse(&text) {
+fn document(text: &str, context: &mut LoadContext) -> Option<Mapping> {
+    let document = match file::parse(text) {
         Ok(document) => document,
         Err(faults) => {
             for fault in faults {
@@ -87,29 +99,11 @@ fn document(path: &Path, context: &mut Context) -> Option<Mapping> {
     }
     match value {
         Value::Mapping(mapping) => Some(mapping),
-        // An empty file is what those have who configure by variables alone.
+        // An empty file is valid: variables alone can be the whole configuration.
         Value::Null => Some(Mapping::new()),
         _ => {
             context.report_line(Some(1), "", "the file is not a mapping of keys".to_owned());
             None
         }
     }
-}
-
-fn text(path: &Path, context: &Context) -> Option<String> {
-    let problem = match context.read(path) {
-        Ok(content) => match std::str::from_utf8(&content) {
-            Ok(text) => return Some(text.to_owned()),
-            Err(error) => {
-                let line =
-                    content.iter().take(error.valid_up_to()).filter(|b| **b == b'\n').count();
-                let line = u32::try_from(line + 1).ok();
-                context.report_line(line, "", "is not valid UTF-8".to_owned());
-                return None;
-            }
-        },
-        Err(error) => format!("cannot be read: {}", context::reason(&error)),
-    };
-    context.report_line(None, "", problem);
-    None
 }

@@ -8,12 +8,12 @@ use std::{borrow::Cow, str::FromStr, time::Duration};
 
 use serde_yaml::{Mapping, Value};
 
-use super::{context::Context, diagnostic::Severity, durations, places::join};
+use super::{context::LoadContext, diagnostic::Severity, durations, places::join};
 
 /// One mapping.
 #[derive(Clone)]
 pub(super) struct Section<'a> {
-    context: &'a Context,
+    context: &'a LoadContext,
     /// `None` is an empty one.
     mapping: Option<&'a Mapping>,
     path: String,
@@ -21,12 +21,12 @@ pub(super) struct Section<'a> {
 
 impl<'a> Section<'a> {
     /// The whole document.
-    pub(super) fn root(context: &'a Context, mapping: &'a Mapping) -> Section<'a> {
+    pub(super) fn root(context: &'a LoadContext, mapping: &'a Mapping) -> Section<'a> {
         Section { context, mapping: Some(mapping), path: String::new() }
     }
 
     /// Where findings and files go.
-    pub(super) fn context(&self) -> &'a Context {
+    pub(super) fn context(&self) -> &'a LoadContext {
         self.context
     }
 

@@ -7,4 +7,4 @@ mod environment;
 mod facts;
 mod guides;
 mod keys;
-pub(super) mod support;
+pub(crate) mod support;

@@ -7,7 +7,7 @@
 use metrics_exporter_prometheus::{LabelSet, PrometheusBuilder, formatting};
 
 use super::{
-    Histogram, Metrics, State,
+    Histogram, Metrics, Readiness,
     control::Control,
     histogram::Distribution,
     labels::{ClosedReason, HandshakeResult, HttpProtocol, Label, RefusedReason, TlsVersion},
@@ -67,7 +67,7 @@ fn control(metrics: &Metrics, control: &Control) {
     gauge(names::POMERIUM_BUILD_INFO, &version, 1.0);
     gauge(names::START_TIME, &[], metrics.started_ms() as f64 / 1e3);
     gauge(names::WORKERS, &[], metrics.workers.len() as f64);
-    gauge(names::READY, &[], flag(control.state == State::Ready));
+    gauge(names::READY, &[], flag(control.state == Readiness::Ready));
     gauge(names::CONFIG_GENERATION, &[], control.generation as f64);
     counter(names::CONFIG_RELOADS, &[("result", "applied")], control.reloads_applied);
     counter(names::CONFIG_RELOADS, &[("result", "refused")], control.reloads_refused);

@@ -35,8 +35,8 @@ pub use registry::{
 };
 pub use spec::{AccessField, Level, LogFormat, LogSpec, UnknownAccessField};
 pub use status::{
-    CertificateUsage, CertificateView, ConfigView, CrlView, HostView, PlaceView, ReloadView,
-    RouteView, State, StatusView, SteeringView, UpstreamView, WorkerView,
+    CertificateUsage, CertificateView, ConfigView, CrlView, HostView, PlaceView, Readiness,
+    ReloadView, RouteView, StatusView, SteeringView, UpstreamView, WorkerView,
 };
 pub use steering::{KernelCounts, SteeringSource, WorkerLoad};
 pub use worker::{HandshakeCells, UpstreamCells, WorkerMetrics};

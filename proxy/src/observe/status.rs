@@ -1,4 +1,4 @@
-//! What `/status` answers and `portcullis status` shows.
+//! The content of `/status`, which `portcullis status` prints.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,10 +9,10 @@ pub struct StatusView {
     pub version: String,
     /// Its process id.
     pub pid: u32,
-    /// How long it has been running, in seconds.
+    /// How long the process has been running, in seconds.
     pub uptime_s: u64,
     /// Whether it takes connections.
-    pub state: State,
+    pub state: Readiness,
     /// The configuration in use.
     pub config: ConfigView,
     /// How connections find their worker.
@@ -34,13 +34,13 @@ pub struct StatusView {
 /// Whether the proxy takes connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum Readiness {
     /// Not yet.
     #[default]
     Starting,
-    /// Yes: a configuration is loaded and workers accept.
+    /// Yes: a configuration is in use and workers accept.
     Ready,
-    /// No longer.
+    /// No longer: open connections finish.
     Draining,
 }
 
@@ -49,20 +49,20 @@ pub enum State {
 pub struct ConfigView {
     /// The file it was read from.
     pub file: String,
-    /// 1 at start, one more with each reload that was applied.
+    /// 1 at start, and one more for each reload that was applied. A refused one does not count.
     pub generation: u64,
-    /// The last time it was read; `None` before the first.
+    /// The last load; `None` before the first.
     pub last_reload: Option<ReloadView>,
 }
 
-/// One reading of the configuration.
+/// One load of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReloadView {
     /// Whether it was applied.
     pub success: bool,
     /// When, in RFC 3339.
     pub time: String,
-    /// Why it was not.
+    /// Why it was refused.
     pub error: Option<String>,
 }
 
@@ -75,17 +75,17 @@ pub struct WorkerView {
     pub cpu: Option<usize>,
     /// Open connections of clients.
     pub connections: u64,
-    /// Connections ever taken.
+    /// Connections accepted since the start.
     pub accepted: u64,
-    /// Requests ever begun.
+    /// Requests begun since the start.
     pub requests: u64,
-    /// What it carries as steering sees it, in connections: open ones and those lately taken.
+    /// Its load as steering sees it, in connections: open ones and those accepted lately.
     #[serde(default)]
     pub load: u32,
-    /// Whether connections may be sent to it.
+    /// Whether steering may send connections to it.
     #[serde(default)]
     pub available: bool,
-    /// Whether an operator has taken it out.
+    /// Whether an operator has drained it.
     #[serde(default)]
     pub drained: bool,
 }
@@ -95,28 +95,29 @@ pub struct WorkerView {
 pub struct SteeringView {
     /// `kernel`, `handoff` or `none`.
     pub mode: String,
-    /// Why in this mode.
+    /// Why this mode is in use.
     pub reason: String,
-    /// The load that a worker may have, in percent of the mean.
+    /// The load up to which a worker is chosen, in percent of the mean.
     pub max_load_percent: u32,
-    /// Whether names that no route has are refused.
+    /// Whether connections for names without a route are refused.
     pub refuse_unknown: bool,
 }
 
-/// Where connections for a host go now.
+/// Which worker gets the connections for a host now.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct HostView {
-    /// As it was asked for, in lower case.
+    /// The host, in lower case.
     pub host: String,
-    /// The pattern that it matches: a host, or `*` and an ending. `None` where none does.
+    /// The pattern that it matches: a host, or `*` and a suffix. `None` if it matches none.
     pub pattern: Option<String>,
-    /// The workers it is kept to; `None` for all.
+    /// The workers it is pinned to; `None` for all.
     pub pinned: Option<Vec<u32>>,
     /// The workers, the most preferred first.
     pub order: Vec<PlaceView>,
-    /// The next connection's worker. `None` where it stays where it was accepted, or is refused.
+    /// The next connection's worker. `None` if the connection stays where it was accepted, or is
+    /// refused.
     pub worker: Option<u32>,
-    /// Why.
+    /// Why this worker.
     pub reason: String,
 }
 
@@ -125,7 +126,7 @@ pub struct HostView {
 pub struct PlaceView {
     /// Its number.
     pub worker: u32,
-    /// What it carries.
+    /// Its load, in connections.
     pub load: u32,
     /// Whether it takes connections.
     pub available: bool,
@@ -138,16 +139,16 @@ pub struct RouteView {
     pub name: String,
     /// Its `from` URL.
     pub from: String,
-    /// Requests ever ended.
+    /// Requests ended since the start.
     pub requests: u64,
-    /// Those of them that ended with a 5xx code, or without a response.
+    /// Requests that ended with a 5xx code, or without a response.
     pub errors: u64,
 }
 
 /// One certificate of our own.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CertificateView {
-    /// The DNS names it is for.
+    /// Its DNS names.
     pub names: Vec<String>,
     /// Where it was read from.
     pub origin: String,
@@ -188,7 +189,7 @@ impl CertificateUsage {
 /// One certificate revocation list.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CrlView {
-    /// Whose it is.
+    /// Its issuer.
     pub issuer: String,
     /// Certificates in it.
     pub revoked: usize,
@@ -209,8 +210,8 @@ pub struct UpstreamView {
     pub idle: u64,
     /// Connections that serve a request.
     pub active: u64,
-    /// Connections ever begun.
+    /// Connections begun since the start.
     pub connects: u64,
-    /// Requests ever sent over a pooled connection.
+    /// Requests sent over a pooled connection since the start.
     pub reused: u64,
 }

@@ -19,10 +19,12 @@ pub struct Steering {
     mode: Mode,
     reason: String,
     board: Board,
+    /// Whether the kernel refuses connections; rules that are set later do not undo that.
+    closed: AtomicBool,
     /// Workers that an operator has taken out.
     drained: Box<[AtomicBool]>,
     rules: ArcSwap<Rules>,
-    /// For the control thread alone.
+    /// For the threads that control and load.
     kernel: Mutex<Option<Kernel>>,
 }
 
@@ -48,6 +50,7 @@ impl Steering {
             mode: decided.mode,
             reason: decided.reason,
             board,
+            closed: AtomicBool::new(false),
             drained: (0..workers).map(|_| AtomicBool::new(false)).collect(),
             rules: ArcSwap::new(rules),
             kernel: Mutex::new(decided.kernel),
@@ -83,7 +86,7 @@ impl Steering {
         match &mut *self.kernel.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(kernel) => {
                 kernel.set_names(&rules.names.keys())?;
-                kernel.set_settings(rules.settings())
+                kernel.set_settings(self.settings(&rules))
             }
             None => Ok(()),
         }
@@ -92,11 +95,15 @@ impl Steering {
     /// Has the kernel refuse whoever connects from now on. Connections under way, of which user
     /// space knows nothing before their hello, still come.
     pub fn close(&self) -> Result<(), KernelError> {
-        let settings = SteeringSettings { closed: 1, ..self.rules().settings() };
+        self.closed.store(true, Relaxed);
         match &mut *self.kernel.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(kernel) => kernel.set_settings(settings),
+            Some(kernel) => kernel.set_settings(self.settings(&self.rules())),
             None => Ok(()),
         }
+    }
+
+    fn settings(&self, rules: &Rules) -> SteeringSettings {
+        SteeringSettings { closed: u32::from(self.closed.load(Relaxed)), ..rules.settings() }
     }
 
     /// Whether an operator has taken a worker out.

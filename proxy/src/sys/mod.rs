@@ -10,7 +10,7 @@ pub use mapped_slots::MappedSlots;
 use std::{io, num::NonZeroUsize};
 
 use rustix::{
-    process::{Resource, getrlimit, setrlimit},
+    process::{Resource, getrlimit, setpriority_process, setrlimit},
     thread::{CpuSet, sched_getaffinity, sched_setaffinity},
 };
 
@@ -29,6 +29,12 @@ pub fn pin_to_core(core: usize) -> io::Result<()> {
     set.set(core);
     sched_setaffinity(None, &set)?;
     Ok(())
+}
+
+/// Lowers the priority of the calling thread, and of threads that it starts, to a nice value of 1 to
+/// 19. On Linux the call for "this process" means this thread alone.
+pub fn lower_thread_priority(niceness: i32) -> io::Result<()> {
+    Ok(setpriority_process(None, niceness)?)
 }
 
 /// Raises the limit of open descriptors as far as this process may; gives the limit in force, or
@@ -57,6 +63,19 @@ mod tests {
         .join()
         .unwrap();
         assert!(pin_to_core(usize::MAX).is_err());
+    }
+
+    #[test]
+    fn a_lower_priority_is_that_of_one_thread_alone() {
+        use rustix::process::getpriority_process;
+        let before = getpriority_process(None).unwrap();
+        std::thread::spawn(|| {
+            lower_thread_priority(10).unwrap();
+            assert_eq!(getpriority_process(None).unwrap(), 10);
+        })
+        .join()
+        .unwrap();
+        assert_eq!(getpriority_process(None).unwrap(), before);
     }
 
     #[test]

@@ -19,6 +19,7 @@ use super::{
     names,
     validity::Validity,
 };
+use crate::regular_file;
 
 /// Where distributions keep the bundle of their trusted roots; the first that exists is read.
 const SYSTEM_BUNDLES: [&str; 6] = [
@@ -29,6 +30,9 @@ const SYSTEM_BUNDLES: [&str; 6] = [
     "/usr/local/etc/ssl/cert.pem",
     "/etc/ssl/cert.pem",
 ];
+
+/// The largest file of roots that is read. The usual bundle has 0.2 MiB.
+const MAX_BUNDLE_BYTES: u64 = 64 << 20;
 
 /// Certificates that are trusted to have issued others: roots, or intermediates on their own. One
 /// that is no CA is trusted as itself.
@@ -236,11 +240,11 @@ fn usable_certificates(source: &Path) -> Result<Vec<CertificateDer<'static>>, Ma
         paths.sort();
         let files = paths.iter().filter(|path| path.is_file());
         return Ok(files
-            .filter_map(|path| fs::read(path).ok())
+            .filter_map(|path| regular_file::read(path, MAX_BUNDLE_BYTES).ok())
             .flat_map(|pem| usable(&pem))
             .collect());
     }
-    fs::read(source).map(|pem| usable(&pem)).map_err(unreadable)
+    regular_file::read(source, MAX_BUNDLE_BYTES).map(|pem| usable(&pem)).map_err(unreadable)
 }
 
 fn usable(pem: &[u8]) -> Vec<CertificateDer<'static>> {

@@ -51,7 +51,7 @@ pub struct Snapshot {
 
 /// What a process is at. Changes one way only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub enum ProcessPhase {
     /// Serving.
     Running,
     /// Taking no more connections, finishing those there are.
@@ -73,7 +73,7 @@ pub struct WorkerSpec {
     /// The current configuration.
     pub snapshot: watch::Receiver<Arc<Snapshot>>,
     /// The order to drain.
-    pub phase: watch::Receiver<Phase>,
+    pub phase: watch::Receiver<ProcessPhase>,
     /// Its cells.
     pub metrics: Arc<WorkerMetrics>,
     /// Where it logs to.
@@ -142,7 +142,7 @@ struct Worker {
     server: Rc<ConnectionServer>,
     listeners: Vec<Listener>,
     snapshot: watch::Receiver<Arc<Snapshot>>,
-    phase: watch::Receiver<Phase>,
+    phase: watch::Receiver<ProcessPhase>,
 }
 
 impl Worker {
@@ -201,10 +201,10 @@ impl Worker {
 }
 
 /// Waits for the order to drain, and tells whether another process serves then.
-async fn draining(phase: &mut watch::Receiver<Phase>) -> bool {
+async fn draining(phase: &mut watch::Receiver<ProcessPhase>) -> bool {
     // An error means that the control thread is gone, which ends the process anyway.
-    let order = phase.wait_for(|phase| *phase != Phase::Running).await;
-    order.is_ok_and(|phase| *phase == Phase::Draining { replaced: true })
+    let order = phase.wait_for(|phase| *phase != ProcessPhase::Running).await;
+    order.is_ok_and(|phase| *phase == ProcessPhase::Draining { replaced: true })
 }
 
 /// Takes over each new snapshot. Connections keep the settings that they began with; a request gets the

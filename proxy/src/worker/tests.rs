@@ -18,7 +18,7 @@ struct Place {
     listener: Listener,
     address: SocketAddr,
     snapshot: watch::Sender<Arc<Snapshot>>,
-    phase: watch::Sender<Phase>,
+    phase: watch::Sender<ProcessPhase>,
     metrics: Metrics,
     log: Log,
     open_connections: OpenConnections,
@@ -52,7 +52,7 @@ impl Place {
             listener,
             address: address.as_socket().unwrap(),
             snapshot: watch::channel(Arc::new(snapshot)).0,
-            phase: watch::channel(Phase::Running).0,
+            phase: watch::channel(ProcessPhase::Running).0,
             log: Log::start(log, &metrics).unwrap(),
             metrics,
             open_connections: OpenConnections::new(2),
@@ -196,7 +196,7 @@ fn what_waits_for_a_worker_that_panics_is_served_by_the_one_that_takes_its_place
         let answer = answer(client);
         assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
     }
-    place.phase.send_replace(Phase::Draining { replaced: false });
+    place.phase.send_replace(ProcessPhase::Draining { replaced: false });
     thread.join().unwrap();
     assert_eq!(ends.try_recv(), Ok(ID), "that it has ended is told");
     assert_eq!(place.open_connections.count(), 0);
@@ -206,7 +206,7 @@ fn what_waits_for_a_worker_that_panics_is_served_by_the_one_that_takes_its_place
 fn what_waits_when_a_worker_is_told_to_drain_is_served() {
     let place = Place::new();
     let waiting: Vec<_> = (0..20).flat_map(|_| [place.connect(), place.hand_over()]).collect();
-    place.phase.send_replace(Phase::Draining { replaced: false });
+    place.phase.send_replace(ProcessPhase::Draining { replaced: false });
     let thread = start(place.spec(), mpsc::unbounded_channel().0).unwrap();
     for client in waiting {
         let answer = answer(client);

@@ -1,4 +1,4 @@
-//! One request to the administrative listener, on a plain socket.
+//! One request to the administrative listener over a plain socket.
 
 use std::{
     io::{self, Read, Write},
@@ -13,43 +13,42 @@ use crate::observe::{HostView, StatusView};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// More than any status: some bytes for each of a hundred thousand routes.
+/// A status has some bytes for each of a hundred thousand routes.
 const MAX_RESPONSE_BYTES: u64 = 32 * 1024 * 1024;
 
-/// Of an answer that is an error.
+/// How much of an error's body is shown.
 const SHOWN_BYTES: usize = 200;
 
-/// Why the state of a running proxy cannot be had.
+/// Why the state of a running proxy is unknown.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FetchError {
-    /// Nobody is there.
+    /// Nobody listens.
     #[error("cannot connect to {0}: {1}; is portcullis running, and is this its admin_address?")]
     Connect(SocketAddr, #[source] io::Error),
-    /// The answer did not arrive.
+    /// The connection broke, or the answer took too long.
     #[error("no answer from {0}: {1}")]
     Io(SocketAddr, #[source] io::Error),
-    /// It cannot be asked for.
+    /// The host that was asked for is not a name.
     #[error("`{0}` is not a DNS name")]
     Host(String),
-    /// Somebody else is there.
-    #[error("{0} does not answer as portcullis does: {1}")]
+    /// The answer is an error, or another program's.
+    #[error("{0} gave an unexpected answer: {1}")]
     Answer(SocketAddr, String),
 }
 
-/// Asks the administrative listener at this address for its state. Waits some seconds at most for
-/// each step.
+/// Fetches the state from the administrative listener. Each step takes at most [`TIMEOUT`].
 pub(crate) fn fetch(address: SocketAddr) -> Result<StatusView, FetchError> {
     get(address, "/status")
 }
 
-/// Asks it where connections for a host go.
+/// Fetches which worker gets the connections for a host.
 pub(crate) fn fetch_host(address: SocketAddr, host: &str) -> Result<HostView, FetchError> {
     let name = HostName::parse(host.as_bytes())
         .ok_or_else(|| FetchError::Host(host.escape_debug().to_string()))?;
     get(address, &format!("/steering?host={name}"))
 }
 
-/// Takes a worker out, or in again.
+/// Drains a worker, or puts it back in use.
 pub(crate) fn order_drain(
     address: SocketAddr,
     worker: u32,
@@ -81,14 +80,14 @@ fn ask(
 ) -> io::Result<Vec<u8>> {
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    // HTTP/1.0 keeps the answer from being chunked, and ends it with the connection.
+    // An HTTP/1.0 answer is not chunked, and ends with the connection.
     write!(stream, "{method} {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
     let mut response = Vec::new();
     stream.take(MAX_RESPONSE_BYTES).read_to_end(&mut response)?;
     Ok(response)
 }
 
-/// The body of a `200`; of anything else, the status line and what the body says.
+/// The body of a `200`. Any other answer is an error with its status line and its body.
 fn read(response: &[u8]) -> Result<&[u8], String> {
     let end = response.windows(4).position(|window| window == b"\r\n\r\n");
     let (head, body) = end.and_then(|end| response.split_at_checked(end + 4)).ok_or("not HTTP")?;

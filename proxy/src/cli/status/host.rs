@@ -1,9 +1,9 @@
-//! `portcullis status --host`: where connections for a host go, and why.
+//! `portcullis status --host`: which worker gets the connections for a host, and why.
 
-use super::table::{Align, Table, printable};
+use super::table::{Align, TextTable, printable};
 use crate::observe::HostView;
 
-/// Lines for a terminal, the last one ended too.
+/// Text for a terminal; every line ends with a newline.
 pub(crate) fn render(view: &HostView) -> String {
     let mut page = printable(&view.host);
     if let Some(pattern) = &view.pattern {
@@ -24,7 +24,7 @@ pub(crate) fn render(view: &HostView) -> String {
 
 fn order(view: &HostView) -> String {
     let mut table =
-        Table::new(&[("WORKER", Align::Right), ("LOAD", Align::Right), ("STATE", Align::Left)]);
+        TextTable::new(&[("WORKER", Align::Right), ("LOAD", Align::Right), ("STATE", Align::Left)]);
     for place in &view.order {
         let state = if place.available { "open" } else { "closed" };
         table.row([place.worker.to_string(), place.load.to_string(), state.to_owned()]);

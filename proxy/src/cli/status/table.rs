@@ -1,6 +1,6 @@
 //! Aligned columns for a terminal.
 
-/// On which side of its column a value stands.
+/// The side of its column on which a value stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Align {
     Left,
@@ -8,26 +8,26 @@ pub(super) enum Align {
 }
 
 /// A table of `N` columns.
-pub(super) struct Table<const N: usize> {
+pub(super) struct TextTable<const N: usize> {
     columns: [Align; N],
     rows: Vec<[String; N]>,
 }
 
-impl<const N: usize> Table<N> {
-    /// A table with only its headings.
-    pub(super) fn new(headings: &[(&str, Align); N]) -> Table<N> {
+impl<const N: usize> TextTable<N> {
+    /// Has only its headings.
+    pub(super) fn new(headings: &[(&str, Align); N]) -> TextTable<N> {
         let heading = headings.map(|(name, _)| name.to_owned());
-        Table { columns: headings.map(|(_, align)| align), rows: vec![heading] }
+        TextTable { columns: headings.map(|(_, align)| align), rows: vec![heading] }
     }
 
-    /// Adds a row. Values may come from a configuration or a certificate: what is no printable
-    /// character is shown as one.
+    /// Adds a row. Values may come from a configuration or a certificate, so they are made
+    /// [`printable`].
     pub(super) fn row(&mut self, row: [String; N]) {
         self.rows
             .push(row.map(|value| if value.is_empty() { "-".into() } else { printable(&value) }));
     }
 
-    /// Its lines, columns two spaces apart.
+    /// The lines, with two spaces between columns.
     pub(super) fn render(&self) -> String {
         let widths = self.widths();
         self.rows.iter().map(|row| self.line(row, &widths)).collect()
@@ -54,7 +54,7 @@ impl<const N: usize> Table<N> {
     }
 }
 
-/// The text without what commands a terminal.
+/// The text with each control character replaced: none reaches the terminal.
 pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

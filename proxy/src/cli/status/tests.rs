@@ -13,7 +13,7 @@ fn status() -> StatusView {
         version: "0.1.0".into(),
         pid: 42,
         uptime_s: 90_061,
-        state: State::Ready,
+        state: Readiness::Ready,
         config: ConfigView {
             file: "/etc/portcullis/config.yaml".into(),
             generation: 2,
@@ -67,7 +67,7 @@ fn everything_is_shown_in_aligned_columns() {
         "\
 portcullis 0.1.0  ready  pid 42  up 1d 1h
 /etc/portcullis/config.yaml  generation 2  applied 2026-01-01T00:00:00.000Z
-steering handoff (as configured)  up to 125 % of the mean load  unknown names refused
+steering handoff (as configured)  up to 125 % of the mean load  unknown names are refused
 
 WORKER  CPU  CONNECTIONS  ACCEPTED  REQUESTS  LOAD  STATE
      0    2            1        10      1234     2  open

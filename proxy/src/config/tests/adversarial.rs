@@ -47,11 +47,45 @@ fn a_file_that_is_missing_is_watched_all_the_same() {
 }
 
 #[test]
-fn a_directory_and_an_endless_file_are_refused() {
-    for (path, reason) in [("/tmp", "is a directory"), ("/dev/zero", "is larger than 128 MiB")] {
-        let refused = load(Path::new(path), &Environment::default()).unwrap_err();
-        assert!(refused.to_string().ends_with(reason), "{refused}");
+fn a_configuration_that_is_not_a_regular_file_is_refused() {
+    let dir = Dir::new();
+    dir.write("config.yaml", "");
+    dir.replace_by_fifo("config.yaml");
+    let fifo = dir.file("config.yaml");
+    for (path, kind) in
+        [(fifo.as_path(), "FIFO"), ("/tmp".as_ref(), "directory"), ("/dev/zero".as_ref(), "device")]
+    {
+        let refused = load(path, &Environment::default()).unwrap_err();
+        let reason = format!("cannot be read: is a {kind}, not a regular file");
+        assert!(refused.to_string().ends_with(&reason), "{refused}");
     }
+}
+
+#[test]
+fn a_fifo_that_a_key_names_is_an_error_at_that_key() {
+    for (file, place) in [("server.pem", "certificate_file"), ("ca.pem", "downstream_mtls.ca_file")]
+    {
+        let dir = Dir::new();
+        dir.replace_by_fifo(file);
+        let yaml = with_certificate("downstream_mtls: {ca_file: '@ca.pem'}");
+        let refused = dir.load(&yaml, &[]).unwrap_err();
+        let name = dir.file(file);
+        let expected =
+            format!("{place}: cannot read {}: is a FIFO, not a regular file", name.display());
+        assert!(refused.errors().any(|error| error.to_string().contains(&expected)), "{refused}");
+    }
+}
+
+#[test]
+fn system_roots_in_a_fifo_are_an_error() {
+    let dir = Dir::new();
+    dir.write("roots.pem", "");
+    dir.replace_by_fifo("roots.pem");
+    let yaml = with_certificate(
+        "routes: [{from: 'https://a.example', to: 'https://b.example', allow_public_unauthenticated_access: true}]",
+    );
+    let refused = dir.load(&yaml, &[("SSL_CERT_FILE", "@roots.pem")]).unwrap_err();
+    assert!(refused.to_string().contains("is a FIFO, not a regular file"), "{refused}");
 }
 
 #[test]

@@ -41,6 +41,14 @@ impl Dir {
         fs::write(self.file(name), content).unwrap();
     }
 
+    /// Puts a FIFO that nobody writes to in the place of a file.
+    pub(crate) fn replace_by_fifo(&self, name: &str) {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let fifo = self.file("new-fifo");
+        mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        fs::rename(fifo, self.file(name)).unwrap();
+    }
+
     /// The paths of the file's keys are made absolute: `@server.pem` is `server.pem` in here.
     pub(crate) fn load(
         &self,

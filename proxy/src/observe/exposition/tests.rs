@@ -127,18 +127,21 @@ fn used() -> Metrics {
         usage: CertificateUsage::Server,
         not_after_s,
     };
-    metrics.config_applied(ConfigFacts {
-        file: "config.yaml".into(),
-        routes: vec![RouteFacts { name: "a".into(), from: "https://a.example".into() }],
-        certificates: vec![certificate(2_000), certificate(1_000), certificate(3_000)],
-        crls: vec![CrlFacts {
-            issuer: "CN=\"CA\"".into(),
-            this_update_s: 4_000,
-            next_update_s: Some(5_000),
-            revoked: 6,
-        }],
-        endpoints: BTreeSet::from(["up:1".into()]),
-    });
+    metrics.config_applied(
+        1,
+        ConfigFacts {
+            file: "config.yaml".into(),
+            routes: vec![RouteFacts { name: "a".into(), from: "https://a.example".into() }],
+            certificates: vec![certificate(2_000), certificate(1_000), certificate(3_000)],
+            crls: vec![CrlFacts {
+                issuer: "CN=\"CA\"".into(),
+                this_update_s: 4_000,
+                next_update_s: Some(5_000),
+                revoked: 6,
+            }],
+            endpoints: BTreeSet::from(["up:1".into()]),
+        },
+    );
     let route = metrics.routes().get("a");
     let endpoint = metrics.endpoints().get("up:1");
     for id in 0..2 {
@@ -267,7 +270,7 @@ fn a_refused_reload_shows_under_both_names() {
 fn a_route_that_left_the_configuration_leaves_the_metrics() {
     let metrics = used();
     assert!(metrics.render().contains("route=\"a\""));
-    metrics.config_applied(ConfigFacts::default());
+    metrics.config_applied(1, ConfigFacts::default());
     assert!(!metrics.render().contains("route=\"a\""));
 }
 
@@ -285,6 +288,6 @@ fn a_crl_is_shown_by_its_issuer_and_without_a_next_update_where_it_has_none() {
     }
     let crl =
         CrlFacts { issuer: "CN=CA".into(), this_update_s: 1, next_update_s: None, revoked: 0 };
-    metrics.config_applied(ConfigFacts { crls: vec![crl], ..ConfigFacts::default() });
+    metrics.config_applied(1, ConfigFacts { crls: vec![crl], ..ConfigFacts::default() });
     assert!(!metrics.render().contains("portcullis_crl_next_update_timestamp_seconds{"));
 }

@@ -1,9 +1,9 @@
-//! Noticing that a file of the configuration has changed.
+//! Notices that the content of a file has changed.
 //!
 //! Directories are watched, not files: an editor, `consul-template` and Kubernetes replace a file
-//! by another of its name, or a symbolic link on the way to it. What counts is the content, so an
-//! event only makes us look. Where no event comes (a bind-mounted file, a network file system, no
-//! inotify left) we look every ten seconds.
+//! or a symbolic link on the way to it. The content decides, so an event only triggers a
+//! comparison. Files are also compared every ten seconds, because a bind mount, a network file
+//! system or an exhausted inotify limit delivers no event.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,49 +23,52 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{context::read_limited, model::ReadFile};
+use crate::config::{ReadFile, context::read_limited};
 
-/// Without an event for so long, whoever is writing is done: a certificate and its key come as two.
+/// After this long without an event the writer is done: a certificate and its key are two writes.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// The longest we wait for quiet, since somebody else may write in the directory all the time.
-const QUIET_AT_LAST: Duration = Duration::from_secs(2);
+/// The longest wait for quiet: another program may write to the directory all the time.
+const MAX_QUIET: Duration = Duration::from_secs(2);
 
-/// How often we look without being told.
+/// How often files are compared without an event.
 const POLL: Duration = Duration::from_secs(10);
 
-/// Time stamps of files may be this coarse; of a younger file they prove nothing.
+/// Time stamps may be this coarse, so the stamps of a younger file prove nothing.
 const STAMP_GRAIN: Duration = Duration::from_secs(2);
 
-/// SHA-256, by which contents are compared.
-pub(super) fn digest(content: &[u8]) -> [u8; 32] {
+/// The SHA-256 digest by which contents are compared.
+pub(in super::super) fn digest(content: &[u8]) -> [u8; 32] {
     let mut bytes = [0; 32];
     bytes.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, content).as_ref());
     bytes
 }
 
-/// Watches the files of a configuration.
-pub struct Watcher {
+/// Watches the files of a configuration. Everything blocks on the file system, so it runs on the
+/// loader's thread.
+#[derive(Debug)]
+pub(super) struct Watcher {
     files: Vec<WatchedFile>,
-    /// `None` where the system gives no inotify instance; then only the clock makes us look.
+    /// `None` if the system has no inotify instance left; files are then only polled.
     inotify: Option<RecommendedWatcher>,
-    /// Directories with the inode that is watched under their name.
+    /// The watched directories, with the inode that had the name when the watch began.
     directories: BTreeMap<PathBuf, Inode>,
     event: Arc<Notify>,
 }
 
+#[derive(Debug)]
 struct WatchedFile {
     path: PathBuf,
     digest: Option<[u8; 32]>,
-    /// The state in which it had that digest, where its stamps are old enough to prove it.
+    /// The stamp that the file had with that digest, if the stamp is old enough to prove it.
     stamp: Option<Stamp>,
 }
 
 /// Device and inode.
 type Inode = (u64, u64);
 
-/// What changes whenever a file is replaced or written.
-#[derive(PartialEq, Eq)]
+/// Attributes of which one changes whenever a file is replaced or written.
+#[derive(Debug, PartialEq, Eq)]
 struct Stamp {
     inode: Inode,
     bytes: u64,
@@ -74,9 +77,9 @@ struct Stamp {
 }
 
 impl Watcher {
-    /// Begins to watch. The files are those of [`super::Config::files`] or of
-    /// [`super::Diagnostics::files`]; a file that has changed since it was read counts as changed.
-    pub fn new(files: Vec<ReadFile>) -> Watcher {
+    /// Starts watching the files that a load read. A file that has changed since then counts as
+    /// changed.
+    pub(super) fn new(files: Vec<ReadFile>) -> Watcher {
         let event = Arc::new(Notify::new());
         let wake = Arc::clone(&event);
         let inotify = notify::recommended_watcher(move |event| {
@@ -85,7 +88,13 @@ impl Watcher {
             }
         });
         let inotify = inotify
-            .inspect_err(|error| tracing::warn!(%error, "files are polled, not watched"))
+            .inspect_err(|error| {
+                tracing::warn!(
+                    %error,
+                    "inotify is unavailable: changed files are noticed within 10 s by polling; see \
+                     the sysctl fs.inotify.max_user_instances"
+                );
+            })
             .ok();
         let mut watcher =
             Watcher { files: Vec::new(), inotify, directories: BTreeMap::new(), event };
@@ -93,8 +102,8 @@ impl Watcher {
         watcher
     }
 
-    /// Watches other files from now on: those of the load that a change led to.
-    pub fn set_files(&mut self, files: Vec<ReadFile>) {
+    /// Replaces the watched files by those of another load.
+    pub(super) fn set_files(&mut self, files: Vec<ReadFile>) {
         self.files = files
             .into_iter()
             .map(|file| WatchedFile { path: file.path, digest: file.digest, stamp: None })
@@ -102,11 +111,11 @@ impl Watcher {
         self.watch_directories();
     }
 
-    /// Waits until the content of a file differs from what it was when it was read, or when this
-    /// returned last. A file that has come or gone differs. May be dropped while it waits.
-    pub async fn changed(&mut self) {
+    /// Waits until the content of a file differs from what was read, or from what it was when this
+    /// returned last. A file that appears or disappears differs. Cancel-safe.
+    pub(super) async fn changed(&mut self) {
         loop {
-            // First watch, then look: what changes in between is an event.
+            // Watch before comparing: a change in between is an event.
             self.watch_directories();
             if self.take_changes() {
                 return;
@@ -118,11 +127,11 @@ impl Watcher {
     }
 
     async fn quiet(&self) {
-        let end = Instant::now() + QUIET_AT_LAST;
+        let end = Instant::now() + MAX_QUIET;
         while Instant::now() < end && timeout(QUIET, self.event.notified()).await.is_ok() {}
     }
 
-    /// Whether any file differs; what it is now is what it is compared with next.
+    /// Whether any file differs. The next call compares with the content as it is now.
     fn take_changes(&mut self) -> bool {
         let mut any = false;
         for file in &mut self.files {
@@ -138,7 +147,7 @@ impl Watcher {
         self.directories.retain(|directory, inode| {
             let keep = wanted.contains(directory) && inode_of(directory) == Some(*inode);
             if !keep {
-                // It may be gone already, and its watch with it.
+                // If the directory is gone, so is its watch.
                 let _ = inotify.unwatch(directory);
             }
             keep
@@ -154,7 +163,7 @@ impl Watcher {
                 }
                 Err(error) => {
                     let directory = directory.display();
-                    tracing::debug!(%directory, %error, "polled, not watched");
+                    tracing::debug!(%directory, %error, "a directory is polled, not watched");
                 }
             }
         }
@@ -163,7 +172,7 @@ impl Watcher {
 
 impl WatchedFile {
     fn take_change(&mut self) -> bool {
-        // Before the content: a write in between leaves a stamp that no longer fits.
+        // Taken before the content is read: a later write changes the stamp.
         let stamp = Stamp::of(&self.path);
         if stamp.is_some() && stamp == self.stamp {
             return false;
@@ -185,7 +194,7 @@ impl Stamp {
         })
     }
 
-    /// Whether a further write would surely change it.
+    /// Whether another write is certain to change it.
     fn is_settled(&self) -> bool {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let changed = Duration::from_secs(u64::try_from(self.changed_ns.0).unwrap_or(u64::MAX));
@@ -193,8 +202,8 @@ impl Stamp {
     }
 }
 
-/// All but reading: we read the files ourselves, and would wake ourselves for ever. An error may
-/// stand for events that were lost.
+/// Whether an event may mean new content. Reading does not: our own reading would wake us forever.
+/// An error may hide lost events.
 fn may_change_content(event: &notify::Result<Event>) -> bool {
     match event {
         Ok(event) => match event.kind {
@@ -205,12 +214,12 @@ fn may_change_content(event: &notify::Result<Event>) -> bool {
     }
 }
 
-/// Every directory in which a change may give the path another content: the one it is in, and those
-/// that hold a symbolic link on the way. Of what is missing, the nearest directory that is there.
+/// Every directory in which a change may give the path other content: its own, and those that hold
+/// a symbolic link on the way. For a missing directory, its nearest ancestor that exists.
 fn directories_of(path: &Path) -> BTreeSet<PathBuf> {
     let mut directories = BTreeSet::new();
     let mut current = path.to_owned();
-    // As many links as the kernel follows.
+    // The kernel follows at most 40 links.
     for _ in 0..40 {
         directories.extend(existing_directory(parent_of(&current)));
         match first_link(&current) {

@@ -7,8 +7,8 @@ use std::{
 use super::*;
 use crate::config::tests::support::Dir;
 
-/// A change arrives by event long before this; it only bounds a failing test.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// An event arrives long before this; it only bounds a failing test.
+const DEADLINE: Duration = Duration::from_secs(8);
 
 fn read(path: &Path) -> ReadFile {
     ReadFile { path: path.to_owned(), digest: fs::read(path).ok().map(|content| digest(&content)) }
@@ -18,8 +18,8 @@ fn watch(paths: &[PathBuf]) -> Watcher {
     Watcher::new(paths.iter().map(|path| read(path)).collect())
 }
 
-/// Runs `change` once the watcher waits, and says whether it noticed by an event, that is before it
-/// would have looked by itself.
+/// Runs `change` once the watcher waits. Returns whether an event told the watcher, before the next
+/// poll would have.
 fn notices(watcher: &mut Watcher, change: impl FnOnce()) -> bool {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
@@ -27,7 +27,7 @@ fn notices(watcher: &mut Watcher, change: impl FnOnce()) -> bool {
         // Polled once: the directories are watched, and nothing differs yet.
         assert!(timeout(Duration::ZERO, &mut changed).await.is_err());
         change();
-        timeout(PATIENCE, changed).await.is_ok()
+        timeout(DEADLINE, changed).await.is_ok()
     })
 }
 
@@ -53,7 +53,7 @@ fn a_file_renamed_over_another_is_noticed() {
 }
 
 #[test]
-fn a_file_that_goes_and_one_that_comes_are_noticed() {
+fn a_removed_file_and_a_new_file_are_noticed() {
     let dir = Dir::new();
     let path = dir.file("ca.pem");
     let mut watcher = watch(std::slice::from_ref(&path));
@@ -62,7 +62,7 @@ fn a_file_that_goes_and_one_that_comes_are_noticed() {
 }
 
 #[test]
-fn a_file_in_a_directory_that_is_not_there_yet_is_noticed() {
+fn a_file_in_a_directory_made_later_is_noticed() {
     let dir = Dir::new();
     let path = dir.file("later/deeper/ca.pem");
     let mut watcher = watch(std::slice::from_ref(&path));
@@ -73,7 +73,7 @@ fn a_file_in_a_directory_that_is_not_there_yet_is_noticed() {
 }
 
 #[test]
-fn a_link_swapped_as_kubernetes_does_is_noticed() {
+fn a_link_swapped_the_kubernetes_way_is_noticed() {
     let dir = Dir::new();
     for (version, content) in [("..v1", "one"), ("..v2", "two")] {
         fs::create_dir(dir.file(version)).unwrap();
@@ -89,7 +89,7 @@ fn a_link_swapped_as_kubernetes_does_is_noticed() {
 }
 
 #[test]
-fn a_link_on_the_way_that_is_swapped_is_noticed() {
+fn a_swapped_link_on_the_way_is_noticed() {
     let dir = Dir::new();
     for (version, content) in [("v1", "one"), ("v2", "two")] {
         fs::create_dir_all(dir.file(version)).unwrap();
@@ -115,7 +115,7 @@ fn the_target_of_a_link_elsewhere_is_watched() {
 }
 
 #[test]
-fn a_directory_replaced_by_another_is_noticed_and_watched() {
+fn a_replaced_directory_is_noticed_and_watched() {
     let dir = Dir::new();
     for (name, content) in [("live", "one"), ("next", "two")] {
         fs::create_dir(dir.file(name)).unwrap();
@@ -130,7 +130,7 @@ fn a_directory_replaced_by_another_is_noticed_and_watched() {
 }
 
 #[test]
-fn reading_a_file_wakes_nobody() {
+fn reading_a_file_is_no_change() {
     let dir = Dir::new();
     let mut watcher = watch(&[dir.file("ca.pem")]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -165,7 +165,7 @@ fn the_same_content_written_again_is_no_change() {
 }
 
 #[test]
-fn another_file_beside_is_no_change() {
+fn another_file_in_the_directory_is_no_change() {
     let dir = Dir::new();
     let mut watcher = watch(&[dir.file("ca.pem")]);
     dir.write("access.log", "line");
@@ -173,7 +173,7 @@ fn another_file_beside_is_no_change() {
 }
 
 #[test]
-fn a_write_that_leaves_length_and_times_as_they_were_is_noticed_in_a_young_file() {
+fn a_write_that_keeps_length_and_times_is_noticed_in_a_young_file() {
     let dir = Dir::new();
     let path = dir.file("young");
     dir.write("young", "aaaa");
@@ -197,7 +197,7 @@ fn only_the_files_of_the_last_load_are_watched() {
 }
 
 #[test]
-fn links_in_a_circle_end() {
+fn links_in_a_circle_are_not_followed_forever() {
     let dir = Dir::new();
     symlink(dir.file("b"), dir.file("a")).unwrap();
     symlink(dir.file("a"), dir.file("b")).unwrap();
@@ -208,4 +208,13 @@ fn links_in_a_circle_end() {
 #[test]
 fn a_relative_path_is_watched_in_the_working_directory() {
     assert_eq!(directories_of(Path::new("config.yaml")), [PathBuf::from(".")].into());
+}
+
+#[test]
+fn a_file_replaced_by_a_fifo_is_a_change_and_blocks_nothing() {
+    let dir = Dir::new();
+    let path = dir.file("ca.pem");
+    let mut watcher = watch(std::slice::from_ref(&path));
+    assert!(notices(&mut watcher, || dir.replace_by_fifo("ca.pem")));
+    assert!(!watcher.take_changes());
 }

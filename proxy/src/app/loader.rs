@@ -1,0 +1,263 @@
+//! Loads configurations on a thread of its own.
+//!
+//! The control loop asks for a load and receives its outcome; it never reads a file, compiles, or
+//! frees an old configuration. Loads run one after another, and one more load covers all changes
+//! that happen during a load. A load that hangs, for example on a dead mount, blocks this thread and
+//! nothing else: nobody joins it.
+
+use std::{
+    io,
+    net::SocketAddr,
+    num::NonZeroUsize,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
+};
+
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
+};
+
+use crate::{
+    admin::PreparedAccess,
+    config::{Config, Diagnostic, Source},
+    listener::ListenSpec,
+    observe::{ConfigFacts, LogSpec, Metrics},
+    snapshot::{self, Compiler},
+    steering::{ModeChoice, Rules, Steering},
+    sys,
+    upstream::DnsSpec,
+    worker::Snapshot,
+};
+
+/// A tenth of a core beside a busy worker: a load must neither disturb workers nor starve when they
+/// use every core.
+const NICENESS: i32 = 10;
+
+/// The control loop's end of the loader.
+#[derive(Debug)]
+pub(super) struct Loader {
+    requests: mpsc::Sender<()>,
+    outcomes: mpsc::Receiver<LoadOutcome>,
+    retired: UnboundedSender<Arc<Snapshot>>,
+    is_loading: Arc<AtomicBool>,
+}
+
+/// What came of a load.
+#[derive(Debug)]
+pub(super) struct LoadOutcome {
+    /// Findings that stop nothing.
+    pub(super) warnings: Vec<Diagnostic>,
+    /// The configuration, or why it was refused.
+    pub(super) result: Result<Box<Compiled>, String>,
+}
+
+/// A configuration that is ready to be applied, which cannot fail.
+#[derive(Debug)]
+pub(super) struct Compiled {
+    /// For workers.
+    pub(super) snapshot: Arc<Snapshot>,
+    /// For the metrics listener.
+    pub(super) access: PreparedAccess,
+    /// For the control loop.
+    pub(super) settings: ControlSettings,
+    /// For status and metrics.
+    pub(super) facts: ConfigFacts,
+}
+
+/// What the control loop needs to know of a configuration.
+#[derive(Debug, Clone)]
+pub(super) struct ControlSettings {
+    pub(super) listen: ListenSpec,
+    pub(super) workers: Option<NonZeroUsize>,
+    pub(super) admin_address: Option<SocketAddr>,
+    pub(super) steering_mode: ModeChoice,
+    pub(super) dns: DnsSpec,
+    pub(super) log: LogSpec,
+    pub(super) routes: usize,
+    pub(super) hot_reload: bool,
+}
+
+impl ControlSettings {
+    fn of(config: &Config) -> ControlSettings {
+        ControlSettings {
+            listen: config.listen.clone(),
+            workers: config.workers,
+            admin_address: config.admin.address,
+            steering_mode: config.steering.mode,
+            dns: config.dns,
+            log: config.log.clone(),
+            routes: config.routes.len(),
+            hot_reload: config.hot_reload,
+        }
+    }
+}
+
+/// The readers of a configuration that may learn of it after workers: status, metrics, and the
+/// kernel's table of names.
+#[derive(Debug)]
+pub(super) struct Publisher {
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) steering: Arc<Steering>,
+}
+
+impl Publisher {
+    fn publish(&self, generation: u64, facts: ConfigFacts, rules: Arc<Rules>) {
+        super::steering::apply(&self.steering, rules);
+        self.metrics.config_applied(generation, facts);
+    }
+}
+
+/// Compiles a configuration that the source `name` supplied.
+///
+/// What can fail comes before the compiler, which counts the generations in use.
+pub(super) fn compile(
+    compiler: &mut Compiler,
+    name: &str,
+    config: &Config,
+) -> anyhow::Result<Compiled> {
+    let access = PreparedAccess::new(&config.admin)?;
+    let settings = ControlSettings::of(config);
+    let snapshot = Arc::new(compiler.compile(config)?);
+    let facts = snapshot::facts(Path::new(name), config);
+    Ok(Compiled { snapshot, access, settings, facts })
+}
+
+impl Loader {
+    /// Starts the thread. `source` has loaded the configuration in use, `config`, which is freed on
+    /// the thread.
+    pub(super) fn start(
+        source: impl Source + Send + 'static,
+        config: Config,
+        compiler: Compiler,
+        publisher: Publisher,
+    ) -> io::Result<Loader> {
+        // One request that waits stands for all that follow it.
+        let (requests, requested) = mpsc::channel(1);
+        let (sender, outcomes) = mpsc::channel(1);
+        let (retired, retiring) = mpsc::unbounded_channel();
+        let is_loading = Arc::new(AtomicBool::new(false));
+        let thread = LoaderThread {
+            source,
+            watches: config.hot_reload,
+            compiler,
+            publisher,
+            requests: requested,
+            outcomes: sender,
+            retired: retiring,
+            is_loading: Arc::clone(&is_loading),
+        };
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        thread::Builder::new().name("loader".into()).spawn(move || {
+            drop(config);
+            thread.run(&runtime);
+        })?;
+        Ok(Loader { requests, outcomes, retired, is_loading })
+    }
+
+    /// Asks for a load, which begins once the one under way has ended.
+    pub(super) fn request(&self) {
+        if self.is_loading.load(Relaxed) {
+            tracing::info!(
+                "a load of the configuration is under way, and another follows; if it does not end, \
+                 see whether a file system with one of its files hangs"
+            );
+        }
+        // If the queue is full, the load that waits covers this request too.
+        let _ = self.requests.try_send(());
+    }
+
+    /// Awaits the next outcome; `None` if the thread has ended, which only a fault can cause. Waits
+    /// forever without a loader. Cancel-safe.
+    ///
+    /// A compiled configuration must be applied, and the snapshot that it replaces given to
+    /// [`Loader::retire`]: the next load begins after that.
+    pub(super) async fn outcome(loader: &mut Option<Loader>) -> Option<LoadOutcome> {
+        match loader {
+            Some(loader) => loader.outcomes.recv().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Hands over the snapshot that another has replaced, to be freed off the control loop.
+    pub(super) fn retire(&self, replaced: Arc<Snapshot>) {
+        // Without the thread it is freed here.
+        let _ = self.retired.send(replaced);
+    }
+}
+
+struct LoaderThread<S> {
+    source: S,
+    /// Whether a change is a reason to load.
+    watches: bool,
+    compiler: Compiler,
+    publisher: Publisher,
+    requests: mpsc::Receiver<()>,
+    outcomes: mpsc::Sender<LoadOutcome>,
+    retired: UnboundedReceiver<Arc<Snapshot>>,
+    is_loading: Arc<AtomicBool>,
+}
+
+/// The control loop has ended.
+struct ControlEnded;
+
+impl<S: Source> LoaderThread<S> {
+    fn run(mut self, runtime: &Runtime) {
+        if let Err(error) = sys::lower_thread_priority(NICENESS) {
+            tracing::warn!(%error, "reloads compete with workers for cores: their priority stays");
+        }
+        runtime.block_on(async { while self.wait().await.is_ok() && self.load().await.is_ok() {} });
+    }
+
+    async fn wait(&mut self) -> Result<(), ControlEnded> {
+        tokio::select! {
+            request = self.requests.recv() => request.ok_or(ControlEnded),
+            () = self.source.changed(), if self.watches => Ok(()),
+        }
+    }
+
+    async fn load(&mut self) -> Result<(), ControlEnded> {
+        self.is_loading.store(true, Relaxed);
+        let (warnings, config) = match self.source.load().await {
+            Ok(loaded) => (loaded.warnings, Ok(loaded.config)),
+            Err(refused) => (Vec::new(), Err(refused.to_string())),
+        };
+        let compiled = config.and_then(|config| {
+            let compiled = compile(&mut self.compiler, &self.source.name(), &config);
+            compiled.map_err(|error| format!("{error:#}"))
+        });
+        self.is_loading.store(false, Relaxed);
+        match compiled {
+            Ok(compiled) => self.hand_over(warnings, compiled).await,
+            Err(reason) => self.send(LoadOutcome { warnings, result: Err(reason) }).await,
+        }
+    }
+
+    /// Hands a configuration to the control loop. Once it is applied, publishes it and frees the one
+    /// that it replaced.
+    async fn hand_over(
+        &mut self,
+        warnings: Vec<Diagnostic>,
+        mut compiled: Compiled,
+    ) -> Result<(), ControlEnded> {
+        self.watches = compiled.settings.hot_reload;
+        let facts = std::mem::take(&mut compiled.facts);
+        let generation = compiled.snapshot.generation;
+        let rules = Arc::clone(&compiled.snapshot.front.steering);
+        self.send(LoadOutcome { warnings, result: Ok(Box::new(compiled)) }).await?;
+        drop(self.retired.recv().await.ok_or(ControlEnded)?);
+        self.publisher.publish(generation, facts, rules);
+        Ok(())
+    }
+
+    async fn send(&self, outcome: LoadOutcome) -> Result<(), ControlEnded> {
+        self.outcomes.send(outcome).await.map_err(|_| ControlEnded)
+    }
+}
+
+#[cfg(test)]
+mod tests;
