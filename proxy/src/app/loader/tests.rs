@@ -78,7 +78,7 @@ impl Bench {
         let (gate, opened) = channel();
         let change = Arc::new(Notify::new());
         let source = GatedSource { file, began: starts, gate: opened, change: Arc::clone(&change) };
-        let publisher = Publisher { metrics: Arc::clone(&metrics), steering };
+        let publisher = Publisher::new(&metrics, &steering);
         let loader = Some(Loader::start(source, config, compiler, publisher).unwrap());
         Bench { dir, loader, metrics, snapshot: first.snapshot, began, gate, change }
     }
