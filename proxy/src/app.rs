@@ -121,8 +121,9 @@ impl App {
 
         let mut compiler = compiler(&config, &metrics, cores.len())?;
         let (names, tickets) = (Arc::clone(&compiler.names), Arc::clone(&compiler.tickets));
-        let Compiled { snapshot, access, settings, facts } =
+        let Compiled { snapshot, parts, access, settings, facts } =
             loader::compile(&mut compiler, &source.name(), &mut config)?;
+        drop(parts.publish());
         // From here on, connections wait for the workers.
         listeners.iter().flatten().try_for_each(Listener::listen)?;
         let rules = Arc::clone(&snapshot.front.steering);

@@ -8,7 +8,7 @@ use crate::{
     http::{self, ActionSpec, RequestConfig},
     observe::{CertificateFacts, CertificateUsage, ConfigFacts, CrlFacts, Metrics},
     steering,
-    tls::{Identity, ServerTls, TicketKeys},
+    tls::{self, CertificateSelector, CertificateStore, Identity, ServerTls, TicketKeys},
     upstream::{ClusterCompiler, DnsNames},
     worker::Snapshot,
 };
@@ -25,8 +25,29 @@ pub struct Compiler {
     pub names: Arc<DnsNames>,
     /// For session tickets.
     pub tickets: Arc<TicketKeys>,
+    /// Shared by the TLS configurations of all generations.
+    certificates: Arc<CertificateStore>,
     workers: u32,
     generation: u64,
+}
+
+/// The parts of a configuration that change in place, ready to be put into use.
+#[derive(Debug)]
+#[must_use]
+pub struct StagedParts {
+    store: Arc<CertificateStore>,
+    /// `None` without TLS.
+    certificates: Option<Arc<CertificateSelector>>,
+}
+
+impl StagedParts {
+    /// Puts them into use, and gives back what they replace, to be freed where that disturbs nobody.
+    ///
+    /// To be called right before workers get the snapshot: a new route must find its certificate,
+    /// while a route that is about to go does without its own for that moment.
+    pub fn publish(self) -> impl Send + Sync {
+        self.certificates.map(|certificates| self.store.replace(certificates))
+    }
 }
 
 /// A configuration that cannot be used as this process runs.
@@ -49,26 +70,32 @@ impl Compiler {
         workers: usize,
     ) -> Compiler {
         let workers = u32::try_from(workers).unwrap_or(u32::MAX);
-        Compiler { metrics, names, tickets, workers, generation: 0 }
+        let certificates = Arc::new(CertificateStore::new());
+        Compiler { metrics, names, tickets, certificates, workers, generation: 0 }
     }
 
     /// Compiles a configuration, and takes out of it what is only needed for that, above all the
     /// routes: there may be 100,000, and they are not kept twice. On an error nothing has changed.
-    pub fn compile(&mut self, config: &mut Config) -> Result<Snapshot, CompileError> {
+    pub fn compile(
+        &mut self,
+        config: &mut Config,
+    ) -> Result<(Snapshot, StagedParts), CompileError> {
         let steering = Arc::new(steering::SteeringRules::new(&config.steering, self.workers)?);
         let tickets = self.ticket_keys(config);
         let tls = config
             .tls
             .as_ref()
-            .map(|spec| ServerTls::new(spec, &tickets))
+            .map(|spec| ServerTls::with_store(spec, &self.certificates, &tickets))
             .transpose()?
             .map(Arc::new);
+        let certificates = config.tls.as_ref().map(tls::certificates).transpose()?;
+        let parts = StagedParts { store: Arc::clone(&self.certificates), certificates };
         let routes = std::mem::take(&mut config.routes);
         let client_auth = tls.as_ref().map(|tls| Arc::clone(tls.client_auth())).unwrap_or_default();
         let unrouted = self.metrics.routes().get(UNROUTED);
         config.forget_compiled();
         self.generation += 1;
-        Ok(Snapshot {
+        let snapshot = Snapshot {
             generation: self.generation,
             front: Arc::new(ListenerConfig { tls, settings: config.connections.clone(), steering }),
             site: Arc::new(RequestConfig::new(
@@ -77,7 +104,8 @@ impl Compiler {
                 unrouted,
                 client_auth,
             )),
-        })
+        };
+        Ok((snapshot, parts))
     }
 
     /// Those of the configuration, or else the process's own.

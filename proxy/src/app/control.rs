@@ -111,14 +111,14 @@ impl App {
     }
 
     fn apply(&mut self, compiled: Compiled) {
-        let Compiled { snapshot, access, settings, .. } = compiled;
+        let Compiled { snapshot, parts, access, settings, .. } = compiled;
         warn_of_restart(&self.settings, &settings);
         self.access.apply(access);
         self.names.configure(settings.dns);
         self.log.configure(settings.log.clone());
         self.settings = settings;
         tracing::info!(generation = snapshot.generation, "configuration reloaded");
-        let replaced = self.snapshots.send_replace(snapshot);
+        let replaced = (parts.publish(), self.snapshots.send_replace(snapshot));
         if let Some(loader) = &self.loader {
             loader.retire(replaced);
         }

@@ -27,7 +27,7 @@ use crate::{
     config::{Config, Diagnostic, Source},
     listener::ListenSpec,
     observe::{ConfigFacts, LogSpec, Metrics},
-    snapshot::{self, Compiler},
+    snapshot::{self, Compiler, StagedParts},
     steering::{ModeChoice, Steering, SteeringRules},
     sys,
     upstream::DnsSpec,
@@ -43,9 +43,12 @@ const NICENESS: i32 = 10;
 pub(super) struct Loader {
     requests: mpsc::Sender<()>,
     outcomes: mpsc::Receiver<LoadOutcome>,
-    retired: UnboundedSender<Arc<Snapshot>>,
+    retired: UnboundedSender<Retired>,
     is_loading: Arc<AtomicBool>,
 }
+
+/// What a configuration has replaced.
+type Retired = Box<dyn Send>;
 
 /// What came of a load.
 #[derive(Debug)]
@@ -61,6 +64,8 @@ pub(super) struct LoadOutcome {
 pub(super) struct Compiled {
     /// For workers.
     pub(super) snapshot: Arc<Snapshot>,
+    /// What all snapshots share; to be published right before this one.
+    pub(super) parts: StagedParts,
     /// For the metrics listener.
     pub(super) access: PreparedAccess,
     /// For the control loop.
@@ -127,9 +132,10 @@ pub(super) fn compile(
 ) -> anyhow::Result<Compiled> {
     let access = PreparedAccess::new(&config.admin)?;
     let settings = ControlSettings::of(config);
-    let snapshot = Arc::new(compiler.compile(config)?);
+    let (snapshot, parts) = compiler.compile(config)?;
+    let snapshot = Arc::new(snapshot);
     let facts = snapshot::facts(Path::new(name), config, &snapshot);
-    Ok(Compiled { snapshot, access, settings, facts })
+    Ok(Compiled { snapshot, parts, access, settings, facts })
 }
 
 impl Loader {
@@ -190,9 +196,9 @@ impl Loader {
     }
 
     /// Hands over the snapshot that another has replaced, to be freed off the control loop.
-    pub(super) fn retire(&self, replaced: Arc<Snapshot>) {
+    pub(super) fn retire(&self, replaced: impl Send + 'static) {
         // Without the thread it is freed here.
-        let _ = self.retired.send(replaced);
+        let _ = self.retired.send(Box::new(replaced));
     }
 }
 
@@ -204,7 +210,7 @@ struct LoaderThread<S> {
     publisher: Publisher,
     requests: mpsc::Receiver<()>,
     outcomes: mpsc::Sender<LoadOutcome>,
-    retired: UnboundedReceiver<Arc<Snapshot>>,
+    retired: UnboundedReceiver<Retired>,
     is_loading: Arc<AtomicBool>,
 }
 

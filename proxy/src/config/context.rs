@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     io,
     path::{Path, PathBuf},
     rc::Rc,
@@ -156,6 +156,16 @@ impl LoadContext {
             self.files.borrow_mut().push(ReadFile { path: path.to_owned(), digest });
         }
         outcome
+    }
+
+    /// Adds a file that was read elsewhere, with its digest.
+    pub(super) fn note(&self, path: PathBuf, content: &[u8], digest: [u8; 32]) {
+        let mut contents = self.contents.borrow_mut();
+        if let Entry::Vacant(vacant) = contents.entry(path) {
+            let path = vacant.key().clone();
+            self.files.borrow_mut().push(ReadFile { path, digest: Some(digest) });
+            vacant.insert(Some(content.into()));
+        }
     }
 
     /// Everything collected, in the order of the file.

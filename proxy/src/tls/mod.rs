@@ -39,7 +39,9 @@ pub use crl::{CrlBundle, CrlBundleError, CrlFacts, CrlRule, CrlRules, Revocation
 pub use material::{Identity, MaterialError};
 pub use names::{CertificateFacts, MalformedCertificate, describe, normalize_server_name};
 pub use san::{AltNameKind, AltNameMatcher};
+pub(crate) use select::{CertificateSelector, CertificateStore};
 pub use server::ServerTls;
+pub(crate) use server::certificates;
 pub use session::Session;
 pub use spec::{
     ClientAuthMode, ClientAuthSpec, Codec, RouteClientAuth, ServerTlsSpec, UpstreamTlsSpec,

@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use arc_swap::ArcSwap;
 use rustls::{
     SignatureAlgorithm, SignatureScheme,
     server::{ClientHello, ResolvesServerCert},
@@ -15,8 +16,8 @@ use super::{context, material::Identity, names::without_trailing_dot};
 
 /// Chooses a certificate by the server name: its own, else that of the wildcard over its first
 /// label, else the first one configured. Where several would do, by what the client can verify.
-#[derive(Debug)]
-pub(super) struct CertificateSelector {
+#[derive(Debug, Default)]
+pub(crate) struct CertificateSelector {
     exact: HashMap<Box<str>, Vec<Arc<CertifiedKey>>>,
     /// By what follows `*.`.
     wildcard: HashMap<Box<str>, Vec<Arc<CertifiedKey>>>,
@@ -26,7 +27,7 @@ pub(super) struct CertificateSelector {
 
 impl CertificateSelector {
     /// `None` without certificates.
-    pub(super) fn new(identities: &[Arc<Identity>]) -> Option<CertificateSelector> {
+    pub(crate) fn new(identities: &[Arc<Identity>]) -> Option<CertificateSelector> {
         let first = identities.first()?;
         // An RSA signature takes some twenty times as long as an ECDSA one.
         let mut by_cost: Vec<_> = identities.iter().collect();
@@ -77,7 +78,26 @@ impl CertificateSelector {
     }
 }
 
-impl ResolvesServerCert for CertificateSelector {
+/// The server certificates in use. All TLS configurations of the process share it, also those that
+/// connections of earlier configurations hold: a renewed certificate replaces the one before without
+/// another TLS configuration, and no connection keeps certificates that were replaced.
+#[derive(Debug)]
+pub(crate) struct CertificateStore(ArcSwap<CertificateSelector>);
+
+impl CertificateStore {
+    /// With no certificate, until [`CertificateStore::replace`].
+    pub(crate) fn new() -> CertificateStore {
+        CertificateStore(ArcSwap::from_pointee(CertificateSelector::default()))
+    }
+
+    /// Puts other certificates into use, for handshakes that begin from now on. Gives the former ones
+    /// back, to be freed where that disturbs nobody.
+    pub(crate) fn replace(&self, next: Arc<CertificateSelector>) -> Arc<CertificateSelector> {
+        self.0.swap(next)
+    }
+}
+
+impl ResolvesServerCert for CertificateStore {
     /// Also called when a session is resumed. The configuration was chosen by our own reading of
     /// the ClientHello: if rustls reads another name there, nobody knows which policy holds.
     fn resolve(&self, client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
@@ -86,7 +106,7 @@ impl ResolvesServerCert for CertificateSelector {
         if !agreed {
             return None;
         }
-        self.select(server_name, client_hello.signature_schemes()).cloned()
+        self.0.load().select(server_name, client_hello.signature_schemes()).cloned()
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     client_auth::{ClientAuth, Scope},
     material::Digest,
     provider::provider,
-    select::CertificateSelector,
+    select::{CertificateSelector, CertificateStore},
     spec::{Codec, ServerTlsSpec},
     tickets::{TicketKeys, Ticketer},
     verify::ClientVerifier,
@@ -32,14 +32,23 @@ impl ServerTls {
     ///
     /// Without any certificate.
     pub fn new(spec: &ServerTlsSpec, tickets: &Arc<TicketKeys>) -> Result<ServerTls, Error> {
-        let selector = CertificateSelector::new(&spec.certificates)
-            .ok_or_else(|| Error::General("no server certificate is configured".to_owned()))?;
-        let selector = Arc::new(selector);
+        let store = Arc::new(CertificateStore::new());
+        store.replace(certificates(spec)?);
+        ServerTls::with_store(spec, &store, tickets)
+    }
+
+    /// The same, with certificates that change in place: those of `spec` are for its owner to put
+    /// into the store.
+    pub(crate) fn with_store(
+        spec: &ServerTlsSpec,
+        store: &Arc<CertificateStore>,
+        tickets: &Arc<TicketKeys>,
+    ) -> Result<ServerTls, Error> {
         let client_auth = Arc::new(ClientAuth::new(&spec.client_auth));
         let configs = client_auth
             .scopes()
             .iter()
-            .map(|scope| config(scope, spec.codec, &selector, tickets).map(Arc::new))
+            .map(|scope| config(scope, spec.codec, store, tickets).map(Arc::new))
             .collect::<Result<_, _>>()?;
         Ok(ServerTls { client_auth, configs })
     }
@@ -57,17 +66,28 @@ impl ServerTls {
     }
 }
 
+/// The certificates of a specification, arranged for [`CertificateStore::replace`].
+///
+/// # Errors
+///
+/// Without any certificate.
+pub(crate) fn certificates(spec: &ServerTlsSpec) -> Result<Arc<CertificateSelector>, Error> {
+    let selector = CertificateSelector::new(&spec.certificates);
+    let none = || Error::General("no server certificate is configured".to_owned());
+    Ok(Arc::new(selector.ok_or_else(none)?))
+}
+
 fn config(
     scope: &Scope,
     codec: Codec,
-    selector: &Arc<CertificateSelector>,
+    store: &Arc<CertificateStore>,
     tickets: &Arc<TicketKeys>,
 ) -> Result<ServerConfig, Error> {
     let mut config =
         ServerConfig::builder_with_details(Arc::clone(provider()), Arc::clone(tickets.clock()))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
             .with_client_cert_verifier(client_verifier(scope))
-            .with_cert_resolver(Arc::<CertificateSelector>::clone(selector));
+            .with_cert_resolver(Arc::<CertificateStore>::clone(store));
 
     config.ignore_client_order = true;
     config.alpn_protocols = alpn_protocols(codec);

@@ -42,7 +42,9 @@ pub(super) fn server_tls(
 fn certificates(root: &Section<'_>, materials: &Materials) -> Vec<Arc<Identity>> {
     let mut certificates = Vec::new();
     certificates.extend(materials.inline_identity(root, ("certificate", "certificate_key")));
-    for entry in root.children("certificates") {
+    let entries = root.children("certificates");
+    materials.fetch_ahead(root, &entries, ("cert", "key"));
+    for entry in entries {
         if !entry.has("cert") && !entry.has("key") {
             entry.error_with_hint("cert", "is missing", "each entry has `cert` and `key`");
         }

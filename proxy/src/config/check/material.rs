@@ -1,8 +1,22 @@
 //! Certificates, keys and trust anchors, from files or from base64 in the document.
 
-use std::{cell::RefCell, collections::HashMap, io, path::Path, rc::Rc, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet},
+    io,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    rc::Rc,
+    sync::Arc,
+    thread,
+};
 
-use super::super::{context::reason, encoding, section::Section};
+use super::super::{
+    context::{read_limited, reason},
+    encoding,
+    section::Section,
+    source::digest,
+};
 use crate::tls::{CrlBundle, Identity, TrustAnchors};
 
 /// Reads material. What many routes name is parsed once and shared.
@@ -66,6 +80,27 @@ impl Materials {
         let identity = self.parse_identity(section, cert_key, &cert, &key, origin.clone())?;
         self.identities.borrow_mut().insert(origin, Arc::clone(&identity));
         Some(identity)
+    }
+
+    /// Reads and parses the files of many sections on all cores, for [`Materials::file_identity`] to
+    /// find. Reports nothing: a pair that is not good is read once more, in its turn.
+    pub(super) fn fetch_ahead(
+        &self,
+        root: &Section<'_>,
+        sections: &[Section<'_>],
+        (cert_key, key_key): (&str, &str),
+    ) {
+        let path = |section: &Section<'_>, key| section.value(key)?.as_str().map(PathBuf::from);
+        let pairs = sections
+            .iter()
+            .filter_map(|section| Some((path(section, cert_key)?, path(section, key_key)?)));
+        for fetched in fetch(&distinct(pairs)) {
+            let origin = fetched.identity.origin.clone();
+            self.identities.borrow_mut().insert(origin, Arc::new(fetched.identity));
+            for (path, content, digest) in fetched.files {
+                root.context().note(path, &content, digest);
+            }
+        }
     }
 
     fn parse_identity(
@@ -146,6 +181,51 @@ impl Materials {
             }
         }
     }
+}
+
+/// A certificate and its key.
+type Pair = (PathBuf, PathBuf);
+
+/// What was made of a pair.
+struct Fetched {
+    identity: Identity,
+    /// With their digests.
+    files: [(PathBuf, Vec<u8>, [u8; 32]); 2],
+}
+
+/// As few are read in their turn.
+const MANY: usize = 64;
+
+/// The pairs, as long as no file is in two of them: one load sees one version of a file.
+fn distinct(pairs: impl Iterator<Item = Pair>) -> Vec<Pair> {
+    let mut seen = HashSet::new();
+    let fresh = |(cert, key): &Pair| seen.insert(cert.clone()) & seen.insert(key.clone());
+    let pairs: Vec<Pair> = pairs.filter(fresh).collect();
+    if pairs.len() < MANY { Vec::new() } else { pairs }
+}
+
+fn fetch(pairs: &[Pair]) -> Vec<Fetched> {
+    let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let share = pairs.len().div_ceil(threads).max(1);
+    thread::scope(|scope| {
+        let fetch_share = |pairs: &[Pair]| pairs.iter().filter_map(fetch_pair).collect::<Vec<_>>();
+        let shares = pairs.chunks(share).map(|pairs| scope.spawn(move || fetch_share(pairs)));
+        let shares: Vec<_> = shares.collect();
+        // A share that panicked is read in its turn.
+        shares.into_iter().filter_map(|share| share.join().ok()).flatten().collect()
+    })
+}
+
+fn fetch_pair((cert_path, key_path): &Pair) -> Option<Fetched> {
+    let read = |path: &PathBuf| {
+        let content = read_limited(path).ok()?;
+        let digest = digest(&content);
+        Some((path.clone(), content, digest))
+    };
+    let files = [read(cert_path)?, read(key_path)?];
+    let origin = format!("{} and {}", cert_path.to_str()?, key_path.to_str()?);
+    let identity = Identity::from_pem(&files[0].1, &files[1].1, &origin).ok()?;
+    Some(Fetched { identity, files })
 }
 
 /// What one of two keys gives.

@@ -6,7 +6,7 @@
 //! system or an exhausted inotify limit delivers no event.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     fs,
     os::unix::fs::MetadataExt,
     path::{Component, Path, PathBuf},
@@ -139,7 +139,7 @@ impl Watcher {
     fn watch_directories(&mut self) {
         let Some(inotify) = &mut self.inotify else { return };
         let wanted: BTreeSet<PathBuf> =
-            self.files.iter().flat_map(|file| directories_of(&file.path)).collect();
+            directories_of_all(self.files.iter().map(|file| &*file.path));
         self.directories.retain(|directory, inode| {
             let keep = wanted.contains(directory) && inode_of(directory) == Some(*inode);
             if !keep {
@@ -224,6 +224,18 @@ fn directories_of(path: &Path) -> BTreeSet<PathBuf> {
                 current = resolved;
             }
             None => break,
+        }
+    }
+    directories
+}
+
+/// The same for many files: those of one directory, which are not links themselves, have the same.
+fn directories_of_all<'a>(paths: impl Iterator<Item = &'a Path>) -> BTreeSet<PathBuf> {
+    let mut directories = BTreeSet::new();
+    let mut parents = HashSet::new();
+    for path in paths {
+        if fs::read_link(path).is_ok() || parents.insert(parent_of(path)) {
+            directories.extend(directories_of(path));
         }
     }
     directories

@@ -94,3 +94,16 @@ fn a_certificate_for_other_names_is_not_beside_the_first() {
 fn without_certificates_there_is_no_selector() {
     assert!(CertificateSelector::new(&[]).is_none());
 }
+
+#[test]
+fn a_renewed_certificate_is_served_by_the_configuration_that_is_there() {
+    let store = CertificateStore::new();
+    assert!(store.0.load().select(Some("a.example"), &ALL).is_none());
+    let (first, renewed) = (ecdsa(&["a.example"]), ecdsa(&["a.example"]));
+    for current in [&first, &renewed] {
+        let selector = CertificateSelector::new(std::slice::from_ref(current)).unwrap();
+        store.replace(Arc::new(selector));
+        let chosen = store.0.load().select(Some("a.example"), &ALL).cloned().unwrap();
+        assert!(Arc::ptr_eq(&chosen, &current.certified));
+    }
+}
