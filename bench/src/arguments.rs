@@ -85,6 +85,9 @@ pub(crate) struct Arguments {
     /// seconds.
     #[arg(long, default_value_t = 1.0, value_parser = seconds)]
     pub(crate) warm_up_seconds: f64,
+    /// Where the upstream's end of a tunnel listens.
+    #[arg(long, required_if_eq("work", "tunnel"))]
+    pub(crate) tunnel: Option<SocketAddr>,
     /// Processes whose CPU time is counted, with their descendants.
     #[arg(long, value_delimiter = ',')]
     pub(crate) pid: Vec<u32>,
@@ -106,6 +109,8 @@ pub(crate) enum Work {
     Hold,
     /// A connection that is dropped after the first answer to its hello, whatever it is.
     Flood,
+    /// One upgraded connection at full speed in both directions, to an upstream of this process.
+    Tunnel,
 }
 
 /// What is spoken over TLS.

@@ -18,6 +18,7 @@ mod tally;
 mod team;
 mod timer;
 mod tls;
+mod tunnel;
 mod virtual_user;
 
 use std::{
@@ -56,6 +57,9 @@ fn generate(arguments: &Arguments) -> Result<String> {
     process::pin(&arguments.cpu)?;
     process::allow_many_sockets();
     let plan = Arc::new(Plan::new(arguments)?);
+    if let (Work::Tunnel, Some(upstream)) = (arguments.work, arguments.tunnel) {
+        tunnel::run(&plan, upstream)?;
+    }
     let mut team = Team::start(&plan, arguments.threads)?;
     let report = match arguments.work {
         Work::Hold => hold(&mut team, &plan, arguments)?,

@@ -51,7 +51,7 @@ impl VirtualUser {
 
     fn of_connection(plan: &Plan) -> Vec<Self> {
         match (plan.work, plan.protocol) {
-            (Work::Refused | Work::Flood, _) => vec![Self::Hello],
+            (Work::Refused | Work::Flood | Work::Tunnel, _) => vec![Self::Hello],
             (Work::FullHandshake, _) => vec![Self::Handshake(Arc::clone(&plan.config))],
             // Each has tickets of its own.
             (Work::ResumedHandshake, _) => {
@@ -77,7 +77,7 @@ impl VirtualUser {
             // A connection that has been used.
             Work::Hold => self.one(period).await,
             Work::ResumedHandshake => self.get_tickets(period).await,
-            Work::FullHandshake | Work::Refused | Work::Flood => Ok(()),
+            Work::FullHandshake | Work::Refused | Work::Flood | Work::Tunnel => Ok(()),
         }
     }
 

@@ -2,19 +2,21 @@
 //! timers and tasks; [`Stream`] and [`Acceptor`] are sockets driven by that ring.
 //!
 //! Sockets are waited for through the ring and read when they are readable, so that an idle
-//! connection holds no buffer and a dropped wait loses no bytes and no accepted connection. What a
-//! socket does not take at once, the ring sends.
+//! connection holds no buffer and a dropped wait loses no bytes and no accepted connection. The
+//! ring sends the bytes that a socket does not take at once.
 
 mod acceptor;
 mod buffers;
+mod coop;
 mod hyper_io;
 mod stream;
 mod task;
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     io,
     os::fd::{AsRawFd, OwnedFd},
+    pin::pin,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -23,9 +25,12 @@ use io_uring::{cqueue, opcode, squeue, types::Fd};
 use rustix::net;
 use tokio_uring::{InFlightOneshot, OneshotOutputTransform, UnsubmittedOneshot};
 
-pub use acceptor::{Acceptor, Connection};
+pub(crate) use acceptor::AcceptError;
+pub use acceptor::{AcceptedSocket, Acceptor};
 pub use buffers::Buffer;
+pub(crate) use coop::{spend, yield_now};
 pub use hyper_io::LocalExecutor;
+pub(crate) use stream::CloseMode;
 pub use stream::Stream;
 pub use task::tasks;
 
@@ -39,7 +44,7 @@ const COMPLETION_ENTRIES: u32 = 8 * RING_ENTRIES;
 pub struct Runtime(tokio_uring::Runtime);
 
 impl Runtime {
-    /// Sets up the ring. Fails where the kernel has no io_uring or `kernel.io_uring_disabled`
+    /// Sets up the ring. Fails if the kernel has no io_uring or `kernel.io_uring_disabled`
     /// forbids it.
     pub fn new() -> io::Result<Runtime> {
         let mut ring = tokio_uring::uring_builder();
@@ -52,25 +57,24 @@ impl Runtime {
         tokio_uring::Runtime::new(builder.entries(RING_ENTRIES).uring_builder(&ring)).map(Runtime)
     }
 
-    /// Runs a future, and every task it spawns meanwhile, on this thread.
+    /// Runs a future, and every task that it spawns, on this thread.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        self.0.block_on(future)
+        let mut future = pin!(future);
+        self.0.block_on(poll_fn(|cx| {
+            coop::refill();
+            future.as_mut().poll(cx)
+        }))
     }
 }
 
-/// Runs a future on this worker's thread, beside the caller. A panic in it ends it alone.
+/// Runs a future on this worker's thread, beside the caller. A panic ends that future alone.
 pub fn spawn(future: impl Future + 'static) {
     tokio_uring::spawn(task::Task::new(future));
 }
 
-/// Waits.
+/// Waits for a time.
 pub async fn sleep(duration: Duration) {
     tokio::time::sleep(duration).await;
-}
-
-/// Lets every other task that is ready run first.
-pub async fn yield_now() {
-    tokio::task::yield_now().await;
 }
 
 /// Gives up on a future after a time.
@@ -87,8 +91,8 @@ pub async fn timeout_at<F: Future>(deadline: Instant, future: F) -> Result<F::Ou
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Elapsed;
 
-/// What an operation in flight keeps alive: the buffer the kernel reads, and the descriptor, which
-/// must not be closed and reused by another socket before the entry is submitted.
+/// An operation in flight keeps these alive: the buffer that the kernel reads, and the descriptor,
+/// which must not be closed and reused by another socket before the entry is submitted.
 type Held = (Vec<u8>, Rc<OwnedFd>);
 
 /// Gives the result and the buffer back.
@@ -116,7 +120,7 @@ fn submit_poll(socket: &Rc<OwnedFd>, events: i16) -> Operation {
     submit(entry, Vec::new(), socket)
 }
 
-/// Sends `buffer[from..to]`; the kernel goes on after a short send by itself where it can.
+/// Sends `buffer[from..to]`; after a short send the kernel goes on by itself if it can.
 fn submit_send(socket: &Rc<OwnedFd>, buffer: Vec<u8>, from: usize, to: usize) -> Operation {
     let bytes = &buffer[from..to];
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);

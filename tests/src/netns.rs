@@ -17,6 +17,12 @@ use rustix::thread::{UnshareFlags, gettid};
 
 use crate::tools::need;
 
+/// A rule for [`Network::drop_incoming`] that matches only the first segment that `rule` matches of
+/// each client port. When the segment is sent again, it passes: each flow loses it exactly once.
+pub fn first_of_each_flow(rule: &str) -> String {
+    format!("{rule} tcp sport != @seen add @seen {{ tcp sport }}")
+}
+
 /// The network that the calling thread, and all it starts, is in.
 #[derive(Debug)]
 pub struct Network {
@@ -68,7 +74,9 @@ impl Network {
     pub fn drop_incoming(&self, rules: &[&str]) {
         let rules: String = rules.iter().map(|rule| format!("{rule} drop\n")).collect();
         let chain = "type filter hook prerouting priority raw; policy accept;";
-        let table = format!("table inet loss {{\nchain incoming {{\n{chain}\n{rules}}}\n}}");
+        let seen = "set seen {\ntype inet_service; flags dynamic; size 65535;\n}";
+        let table =
+            format!("table inet loss {{\n{seen}\nchain incoming {{\n{chain}\n{rules}}}\n}}");
         run(Command::new(need("nft")).arg(table));
     }
 

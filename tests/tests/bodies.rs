@@ -418,6 +418,38 @@ fn http10_clients_get_a_body_that_ends_with_the_connection() {
     assert_eq!(response.text(), "abc");
 }
 
+/// An upstream whose response breaks off, as it may with and without TLS.
+fn broken_off() -> [Backend; 3] {
+    let truncated = |conn: &mut Conn| {
+        says(OLD)(conn);
+        conn.end_without_close_notify();
+    };
+    [Backend::plain(says(SHORT)), Backend::plain(says(CUT_CHUNK)), Backend::secure(truncated)]
+}
+
+#[test]
+fn an_http10_client_sees_that_its_body_was_cut_off() {
+    let name = "app.localhost.pomerium.io";
+    for backend in broken_off() {
+        for secure in [true, false] {
+            let config = match secure {
+                true => Proxy::config(),
+                false => Proxy::config().certificates(&[]).global("insecure_server: true"),
+            };
+            let proxy = config.forward_tls("app", &backend.url(), "").start();
+            for _ in 0..3 {
+                let mut raw = match secure {
+                    true => Raw::tls(proxy.address(), name),
+                    false => Raw::tcp(proxy.address()),
+                };
+                raw.send(format!("GET / HTTP/1.0\r\nHost: {name}\r\n\r\n"));
+                let answer = raw.to_end();
+                assert_eq!(answer.end, End::Reset, "secure: {secure}: {answer:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn pipelined_requests_are_answered_in_order() {
     let backend = Backend::echo();

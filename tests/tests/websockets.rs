@@ -1,6 +1,8 @@
 //! Upgrades, with Python's websockets on both ends.
 
-use portcullis_tests::{Backend, Proxy, nginx::Nginx, pki, wait::until, ws};
+use portcullis_tests::{
+    Backend, Proxy, Raw, nginx::Nginx, pki, proxy::Config, wait::until, wire::End, ws,
+};
 use rustix::process::Signal;
 
 const NAME: &str = "ws.localhost.pomerium.io";
@@ -75,9 +77,9 @@ fn an_upgrade_the_upstream_refuses_is_an_ordinary_response() {
     assert_eq!((response.status, response.text().as_str()), (200, "no such thing"));
 }
 
-#[test]
-fn bytes_sent_right_behind_the_101_are_not_lost() {
-    let backend = Backend::plain(|conn| {
+/// An upstream that switches protocols, says something and then echoes.
+fn echoing() -> Backend {
+    Backend::plain(|conn| {
         if conn.request().is_some() {
             conn.send(
                 "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -87,9 +89,11 @@ fn bytes_sent_right_behind_the_101_are_not_lost() {
                 conn.send(bytes);
             }
         }
-    });
-    let proxy = Proxy::config().forward("ws", &backend.url(), "allow_websockets: true").start();
-    let mut raw = proxy.raw("ws");
+    })
+}
+
+/// Asks for the upgrade, and reads what [`echoing`] says.
+fn upgrade(raw: &mut Raw) {
     raw.send(format!(
         "GET / HTTP/1.1\r\nHost: {NAME}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
@@ -97,10 +101,37 @@ fn bytes_sent_right_behind_the_101_are_not_lost() {
     let head = raw.until("\r\n\r\n");
     assert!(head.starts_with("HTTP/1.1 101"), "{head}");
     assert_eq!(raw.exactly(11), b"first bytes");
+}
+
+#[test]
+fn bytes_sent_right_behind_the_101_are_not_lost() {
+    let backend = echoing();
+    let proxy = Proxy::config().forward("ws", &backend.url(), "allow_websockets: true").start();
+    let mut raw = proxy.raw("ws");
+    upgrade(&mut raw);
     raw.send("and back");
     assert_eq!(raw.exactly(8), b"and back");
     raw.finish();
-    assert_eq!(raw.to_end().end, portcullis_tests::wire::End::Clean);
+    assert_eq!(raw.to_end().end, End::Clean);
+}
+
+#[test]
+fn a_tunnel_that_is_cut_off_does_not_look_ended() {
+    let backend = echoing();
+    let tunnel = |more: &str| {
+        let more = format!("allow_websockets: true\n{more}");
+        Proxy::config().own("drain_timeout", "1s").forward("ws", &backend.url(), &more)
+    };
+    let end = |config: Config, cut_off: fn(&Proxy)| {
+        let proxy = config.start();
+        let mut raw = proxy.raw("ws");
+        upgrade(&mut raw);
+        cut_off(&proxy);
+        raw.to_end().end
+    };
+    assert_eq!(end(tunnel("idle_timeout: 300ms"), |_| ()), End::Reset, "by its idle timeout");
+    let drained = end(tunnel(""), |proxy| proxy.signal(Signal::TERM));
+    assert_eq!(drained, End::Reset, "at the end of draining");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     io,
-    sync::{Arc, atomic::AtomicUsize},
+    sync::Arc,
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail, ensure};
 use tokio::sync::{mpsc::UnboundedSender, watch};
 
 use crate::{
-    conn,
+    conn::{self, OpenConnections},
     listener::Listener,
     observe::{Log, Metrics},
     steering::{Mailboxes, Steering},
@@ -37,7 +37,7 @@ pub(super) struct WorkerResources {
 /// All workers.
 pub(super) struct Workers {
     resources: WorkerResources,
-    open_connections: Arc<AtomicUsize>,
+    open_connections: OpenConnections,
     mailboxes: Mailboxes<conn::Accepted>,
     slots: Vec<WorkerSlot>,
     restarts: Restarts,
@@ -68,7 +68,7 @@ impl Workers {
         };
         let mut workers = Workers {
             resources,
-            open_connections: Arc::default(),
+            open_connections: OpenConnections::new(cores.len()),
             mailboxes: Mailboxes::new(cores.len()),
             slots: cores.iter().zip(listeners).map(slot).collect(),
             restarts: Restarts::default(),
@@ -114,7 +114,7 @@ impl Workers {
             phase: resources.phase.clone(),
             metrics: resources.metrics.worker(id).context("a worker without cells")?,
             log: resources.log.clone(),
-            open_connections: Arc::clone(open_connections),
+            open_connections: open_connections.clone(),
             steering: Arc::clone(&resources.steering),
             mailboxes: mailboxes.clone(),
         };

@@ -1,19 +1,25 @@
-//! The end of a connection: everything said reaches the peer, or nothing looks whole to it.
+//! The end of a connection: all of it reaches the peer, or the peer sees that some is missing.
 
 use std::{future::poll_fn, pin::Pin, time::Duration};
 
 use hyper::rt::Write;
 
-use crate::{rt, tls::Transport};
+use crate::{
+    rt::{self, CloseMode},
+    tls::Transport,
+};
 
 /// How long close_notify, and what was written before it, may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Closes a connection in order: close_notify, FIN, and then what the peer still sends.
-pub(super) async fn close(mut transport: Transport) {
-    let said =
-        rt::timeout(FAREWELL, poll_fn(|cx| Pin::new(&mut transport).poll_shutdown(cx))).await;
-    if let Ok(Ok(())) = said {
-        transport.into_stream().close().await;
+/// Closes a connection, TLS included: with a reset there is no close_notify either. A peer that does
+/// not read our last bytes in time is reset.
+pub(super) async fn close(mut transport: Transport, mode: CloseMode) {
+    if mode == CloseMode::Orderly {
+        let shutdown = poll_fn(|cx| Pin::new(&mut transport).poll_shutdown(cx));
+        if !matches!(rt::timeout(FAREWELL, shutdown).await, Ok(Ok(()))) {
+            return;
+        }
     }
+    transport.into_stream().close(mode).await;
 }

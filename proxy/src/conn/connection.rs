@@ -2,7 +2,9 @@
 
 use std::{cell::Cell, net::SocketAddr, os::fd::OwnedFd, rc::Rc, time::Instant};
 
-use super::{ConnectionServer, ConnectionSettings, Permit, ReceivedHello, Registration};
+use super::{
+    Admission, ConnectionServer, ConnectionSettings, ReceivedHello, Registration, permit::Permit,
+};
 use crate::{http::Peer, listener::Service, observe::ConnectionRecord};
 
 /// A connection that a worker has accepted, or another worker has handed to it.
@@ -16,8 +18,8 @@ pub struct Accepted {
     pub service: Service,
     /// When it was accepted.
     pub since: Instant,
-    /// Counts it for as long as it is open.
-    pub permit: Permit,
+    /// It is counted as open.
+    pub admission: Admission,
     /// The hello, if another worker has read it.
     pub hello: Option<Box<ReceivedHello>>,
 }

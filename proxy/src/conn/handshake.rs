@@ -15,7 +15,7 @@ use super::{
 use crate::{
     http::{PeerCertificate, PeerTls},
     observe::{ConnectionRecord, HandshakeResult, TlsVersion},
-    rt::{self, Buffer},
+    rt::{self, Buffer, CloseMode},
     tls::{ConnectionContext, TlsStream},
 };
 
@@ -50,8 +50,8 @@ pub(super) async fn accept(
         Ok(Err(failure)) => {
             handshake.record(&failure);
             match failure.stream {
-                Some(stream) if failure.alert.is_some() => stream.close_after_peer().await,
-                Some(stream) => stream.close().await,
+                Some(stream) if failure.alert.is_some() => stream.close(CloseMode::AfterPeer).await,
+                Some(stream) => stream.close(CloseMode::Orderly).await,
                 None => {}
             }
             Handshaken::Failed

@@ -32,6 +32,7 @@ use super::{
 use crate::{
     http::{self, ClientConnection, Handled, Tunnel},
     observe::ClosedReason,
+    rt::CloseMode,
     tls::Transport,
 };
 
@@ -321,12 +322,12 @@ async fn close_client(mut transport: Transport, end: &End, flushed: bool) {
         End::Unsent => true,
     };
     if cut_off {
-        return transport.into_stream().abort();
+        return close(transport, CloseMode::Reset).await;
     }
     if let End::Expired(ConnectionPhase::Head) = end {
         // Nothing is on its way, so this does not wait.
         let reply = http::REQUEST_TIMEOUT;
         let _ = poll_fn(|cx| Pin::new(&mut transport).poll_write(cx, reply)).await;
     }
-    close(transport).await;
+    close(transport, CloseMode::Orderly).await;
 }

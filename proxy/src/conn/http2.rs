@@ -28,7 +28,7 @@ use super::{
 use crate::{
     http::{self, ClientConnection},
     observe::ClosedReason,
-    rt::LocalExecutor,
+    rt::{CloseMode, LocalExecutor},
     tls::Transport,
 };
 
@@ -63,7 +63,7 @@ pub(super) async fn serve(
     drop(hyper);
     let unfinished = link.unfinished();
     if let Some(transport) = link.take() {
-        Box::pin(close(transport)).await;
+        Box::pin(close(transport, CloseMode::Orderly)).await;
     }
     match end {
         End::Finished(Ok(())) if idled => ClosedReason::IdleTimeout,

@@ -28,7 +28,7 @@ use crate::steering;
 pub use connection::Accepted;
 pub use hello::ReceivedHello;
 pub use listener_config::ListenerConfig;
-pub use permit::Permit;
+pub use permit::{Admission, OpenConnections, WorkerConnections};
 pub use registry::{ConnectionRegistry, Registration};
 pub use serve::serve;
 pub use server::ConnectionServer;

@@ -20,11 +20,11 @@ pub fn serve(
     accepted: Accepted,
     registration: Registration,
 ) -> impl Future<Output = ()> {
-    let Accepted { socket, peer, service, since, permit, hello } = accepted;
+    let Accepted { socket, peer, service, since, admission, hello } = accepted;
     let open = OpenGuard::new(&server);
     server.publish_load();
     let settings = server.settings();
-    let permit = Cell::new(Some(permit));
+    let permit = Cell::new(Some(server.open.take_over(admission)));
     let socket_peer = peer;
     let connection =
         OpenConnection { server, settings, socket_peer, since, permit, registration, _open: open };

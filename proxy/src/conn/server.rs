@@ -3,7 +3,7 @@
 use std::{cell::RefCell, rc::Rc, time::Instant};
 
 use super::{
-    ConnectionRegistry, ConnectionSettings, ConnectionSteering, ListenerConfig,
+    ConnectionRegistry, ConnectionSettings, ConnectionSteering, ListenerConfig, WorkerConnections,
     listener_config::{LocalListenerConfig, LocalTls},
 };
 use crate::{
@@ -26,6 +26,8 @@ pub struct ConnectionServer {
     pub registry: ConnectionRegistry,
     /// Decides which connections go to another worker.
     pub steering: Rc<ConnectionSteering>,
+    /// Counts the open connections.
+    pub open: WorkerConnections,
 }
 
 impl ConnectionServer {
@@ -35,11 +37,12 @@ impl ConnectionServer {
         requests: Rc<RequestHandler>,
         observer: Rc<WorkerObserver>,
         steering: Rc<ConnectionSteering>,
+        open: WorkerConnections,
     ) -> ConnectionServer {
         let listener = RefCell::new(LocalListenerConfig::new(listener));
         let registry = ConnectionRegistry::default();
         let former = FormerValues::default();
-        ConnectionServer { listener, former, requests, observer, registry, steering }
+        ConnectionServer { listener, former, requests, observer, registry, steering, open }
     }
 
     /// The deadlines and limits for connections that begin now.

@@ -1,4 +1,5 @@
-//! Two connections that have left HTTP, passing bytes on to each other.
+//! Two connections that have left HTTP, and the bytes between them. Neither direction can keep the
+//! worker: reads and writes of a task have an allowance (`rt/coop.rs`).
 
 use std::{
     cell::Cell,
@@ -22,11 +23,11 @@ const CHUNK_BYTES: usize = 16 * 1024;
 pub(super) struct Side {
     /// The connection.
     pub(super) transport: Transport,
-    /// Bytes of it that were read before, and come first.
+    /// Bytes that were read from it before, and come first.
     pub(super) received: Bytes,
 }
 
-/// A client's connection and an upstream's.
+/// A client's connection joined with an upstream's.
 pub(super) struct Joint {
     client: Transport,
     upstream: Transport,
@@ -86,16 +87,16 @@ impl Joint {
 }
 
 struct Direction {
-    /// Comes before anything read.
+    /// Bytes that come before anything read.
     pending: Bytes,
     chunk: Vec<u8>,
-    /// What of the chunk is still to be written.
+    /// The part of the chunk that is still to be written.
     from: usize,
     to: usize,
     moved: u64,
     /// The reader has ended.
     ended: bool,
-    /// And the writer was told.
+    /// The writer has been told.
     shut: bool,
 }
 
@@ -138,7 +139,7 @@ impl Direction {
                 ready!(Pin::new(&mut *writer).poll_shutdown(cx))?;
                 self.shut = true;
             } else if self.poll_fill(cx, reader)?.is_pending() {
-                // What was written must not wait for more.
+                // Written bytes must not wait for more to come.
                 ready!(Pin::new(&mut *writer).poll_flush(cx))?;
                 return Poll::Pending;
             }
@@ -151,7 +152,7 @@ impl Direction {
         let mut buffer = ReadBuf::new(&mut self.chunk);
         match Pin::new(reader).poll_read(cx, buffer.unfilled()) {
             Poll::Pending => return Ok(Poll::Pending),
-            // Cut off: for bytes without a length of their own that is an end like any other.
+            // No close_notify: many peers close a tunnel so, whose bytes have an end of their own.
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {}
             Poll::Ready(result) => result?,
         }

@@ -56,13 +56,13 @@ fn hand_to(
         peer: connection.socket_peer,
         service: Service::Routes,
         since: connection.since,
-        permit,
+        admission: permit.hand_over(),
         hello: Some(Box::new(hello)),
     };
     match connection.server.steering.hand_to(worker, accepted) {
         Ok(()) => Steered::HandedOver,
-        Err(Accepted { socket, permit, hello, .. }) => {
-            connection.permit.set(Some(permit));
+        Err(Accepted { socket, admission, hello, .. }) => {
+            connection.permit.set(Some(connection.server.open.take_over(admission)));
             Steered::Here(rt::Stream::new(socket), *hello.unwrap_or_default())
         }
     }

@@ -11,7 +11,11 @@ use super::{
     close::close,
     splice::{Joint, Side},
 };
-use crate::{http::Tunnel, observe::ClosedReason, rt};
+use crate::{
+    http::Tunnel,
+    observe::ClosedReason,
+    rt::{self, CloseMode},
+};
 
 /// How long a tunnel may go on once its connection must close: it has no end of its own to wait for.
 const DRAIN_GRACE: Duration = Duration::from_secs(5);
@@ -39,8 +43,14 @@ pub(super) async fn join(
     }
     drop(record);
     let (client, upstream) = joint.into_transports();
-    rt::spawn(close(upstream));
-    close(client).await;
+    // Only the end of its connections tells where a tunnel's bytes end: one that is cut off must not
+    // look complete.
+    let mode = match ended {
+        TunnelEnd::ByItself(true) => CloseMode::Orderly,
+        _ => CloseMode::Reset,
+    };
+    rt::spawn(close(upstream, mode));
+    close(client, mode).await;
     match ended {
         TunnelEnd::ByItself(true) => ClosedReason::Done,
         TunnelEnd::ByItself(false) => ClosedReason::Io,

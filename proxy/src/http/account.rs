@@ -13,7 +13,7 @@ use super::{
 use crate::{
     observe::{CapturedHeaders, HttpProtocol, PolicyRecord, RequestRecord, RouteMetrics},
     policy::{PolicyDecision, Reason, Reasons},
-    upstream::{Endpoint, EndpointAddress},
+    upstream::EndpointAddress,
 };
 
 /// Envoy's flag for a client that went away.
@@ -61,7 +61,9 @@ enum AccountedRoute {
 #[derive(Debug)]
 enum AccountedUpstream {
     None,
-    Endpoint(Arc<Endpoint>),
+    /// An endpoint of the route's cluster, by its index: an `Arc` would be counted where all workers
+    /// count theirs.
+    Endpoint(usize),
     /// A tunnel's, which outlives its configuration.
     Released(String),
 }
@@ -134,12 +136,8 @@ impl RequestAccount {
         self.decision
     }
 
-    /// Notes where the request is forwarded to, and the progress of its body.
-    pub(super) fn set_upstream(
-        &mut self,
-        endpoint: Arc<Endpoint>,
-        upload: Option<Rc<UploadProgress>>,
-    ) {
+    /// Notes the endpoint, by its index in the route's cluster, and the progress of the body.
+    pub(super) fn set_upstream(&mut self, endpoint: usize, upload: Option<Rc<UploadProgress>>) {
         self.upstream = AccountedUpstream::Endpoint(endpoint);
         self.upload = upload;
     }
@@ -193,14 +191,14 @@ impl RequestAccount {
     /// Keeps the route's name and counters and the upstream's address instead of the configuration
     /// that they are part of. For a tunnel, which may outlive many configurations.
     pub(super) fn release_config(&mut self) {
+        if let AccountedUpstream::Endpoint(_) = &self.upstream {
+            self.upstream = AccountedUpstream::Released(self.upstream_address().into_owned());
+        }
         if let AccountedRoute::Of(config, route) = &self.route {
             let route = route.and_then(|index| config.routes.get(index));
             let metrics = route.map_or(&config.unrouted, |route| &route.metrics);
             let name = route.map_or("", |route| &route.spec.name);
             self.route = AccountedRoute::Released(name.into(), Arc::clone(metrics));
-        }
-        if let AccountedUpstream::Endpoint(endpoint) = &self.upstream {
-            self.upstream = AccountedUpstream::Released(address_text(&endpoint.spec.address));
         }
     }
 
@@ -220,6 +218,17 @@ impl RequestAccount {
         }
     }
 
+    fn upstream_address(&self) -> Cow<'_, str> {
+        let index = match &self.upstream {
+            AccountedUpstream::None => return Cow::Borrowed(""),
+            AccountedUpstream::Released(address) => return Cow::Borrowed(address),
+            AccountedUpstream::Endpoint(index) => *index,
+        };
+        let cluster = self.route().and_then(|route| route.cluster.as_ref());
+        let address = cluster.map(|cluster| address_text(&cluster.endpoint(index).spec.address));
+        address.unwrap_or_default().into()
+    }
+
     fn route_name(&self) -> &str {
         match &self.route {
             AccountedRoute::Of(..) => self.route().map_or("", |route| &route.spec.name),
@@ -231,7 +240,7 @@ impl RequestAccount {
         let text = |value: &Option<HeaderValue>| {
             value.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
         };
-        let upstream_address = self.upstream.address();
+        let upstream_address = self.upstream_address();
         let decision = self.decision.filter(is_notable);
         let [allow_why, deny_why] = [decision.map(|it| it.allow), decision.map(|it| it.deny)]
             .map(|result| result.map_or_else(Vec::new, |result| names(result.reasons)));
@@ -269,14 +278,6 @@ impl RequestAccount {
 impl AccountedUpstream {
     fn is_some(&self) -> bool {
         !matches!(self, AccountedUpstream::None)
-    }
-
-    fn address(&self) -> Cow<'_, str> {
-        match self {
-            AccountedUpstream::None => Cow::Borrowed(""),
-            AccountedUpstream::Endpoint(endpoint) => address_text(&endpoint.spec.address).into(),
-            AccountedUpstream::Released(address) => Cow::Borrowed(address),
-        }
     }
 }
 

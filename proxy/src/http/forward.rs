@@ -1,6 +1,6 @@
 //! Forwarding an allowed request: connect, send, and the client's head of the response.
 
-use std::{net::IpAddr, rc::Rc, sync::Arc};
+use std::{net::IpAddr, rc::Rc};
 
 use http::{Request, Response, StatusCode, Version, request::Parts};
 use http_body::Body as _;
@@ -21,7 +21,7 @@ use super::{
     upstream_head::UpstreamHead,
 };
 use crate::upstream::{
-    Endpoint, Reply, RequestBody, ResponseBody, SendOptions, Upgraded, UpstreamError,
+    Endpoint, RequestBody, ResponseBody, SendOptions, Upgraded, UpstreamError, UpstreamResponse,
 };
 
 /// How an allowed request is forwarded.
@@ -38,7 +38,7 @@ pub(super) struct Forwarding<'a> {
 /// Where a request was sent, and whether it asked for an upgrade.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sent<'a> {
-    endpoint: &'a Arc<Endpoint>,
+    endpoint: &'a Endpoint,
     may_upgrade: bool,
 }
 
@@ -59,7 +59,7 @@ impl<'a> Forwarding<'a> {
         parts: Parts,
         body: Incoming,
     ) -> Result<
-        (Sent<'a>, impl Future<Output = Result<Reply, UpstreamError>> + use<'a>),
+        (Sent<'a>, impl Future<Output = Result<UpstreamResponse, UpstreamError>> + use<'a>),
         RequestFailure,
     > {
         let upgrade = upgrade(&parts, self.route, &body)?;
@@ -67,10 +67,11 @@ impl<'a> Forwarding<'a> {
         let cluster = self.route.cluster.as_ref();
         let cluster = cluster.ok_or(RequestFailure::Misconfigured("route_without_cluster"))?;
         let upstreams = &self.conn.handler.upstreams;
-        let endpoint = upstreams.pick(cluster, client_hash(active.account.client));
+        let chosen = upstreams.pick(cluster, client_hash(active.account.client));
+        let endpoint = cluster.endpoint(chosen);
         let head = self.head(active, endpoint.host(), parts, &upgrade)?;
         let (body, upload) = self.request_body(body);
-        active.account.set_upstream(endpoint.clone(), upload.clone());
+        active.account.set_upstream(chosen, upload.clone());
         active.timeouts.uploading(upload);
         let request = Request::from_parts(head, body);
         let sending = upstreams.send(cluster, endpoint, request, options);
@@ -82,7 +83,7 @@ impl<'a> Forwarding<'a> {
         self,
         active: &mut ActiveRequest,
         sent: Sent<'_>,
-        reply: Result<Result<Reply, UpstreamError>, Limit>,
+        reply: Result<Result<UpstreamResponse, UpstreamError>, Limit>,
     ) -> Result<ForwardedResponse, RequestFailure> {
         let reply = match reply {
             Ok(reply) => reply.map_err(RequestFailure::Upstream)?,

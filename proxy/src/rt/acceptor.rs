@@ -1,4 +1,8 @@
 //! Listening sockets.
+//!
+//! accept(2) reports three kinds of errors. Those of one connection, which its client has given up
+//! or a firewall forbids, say nothing of the next and are skipped. Shortage of descriptors or memory
+//! passes when connections end. What remains says that the socket does not listen.
 
 use std::{
     io,
@@ -16,8 +20,8 @@ use rustix::{
 
 use super::{Operation, POLLIN, submit_poll};
 
-/// Accepts connections from a listening socket. Dropping it leaves the socket listening where
-/// somebody else has it too.
+/// Accepts connections from a listening socket. Dropping it leaves the socket listening if there is
+/// another handle of it.
 pub struct Acceptor {
     socket: Rc<OwnedFd>,
     waiting: Option<Operation>,
@@ -31,54 +35,85 @@ impl Acceptor {
 
     /// Stops listening, for every holder of the socket.
     pub fn close(self) {
-        // A refusal means that nobody listens there any more.
+        // It fails only if the socket does not listen any more.
         let _ = net::shutdown(&self.socket, Shutdown::Both);
     }
 
     /// Waits for a connection. Dropping the future between two polls loses none: a connection is
     /// taken from the queue only in the poll that returns it.
-    pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Connection>> {
+    pub(crate) fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<AcceptedSocket, AcceptError>> {
         loop {
             if let Some(waiting) = &mut self.waiting {
-                let (result, _) = ready!(Pin::new(waiting).poll(cx));
+                // Whatever the wait came to, accept says what there is.
+                let _ = ready!(Pin::new(waiting).poll(cx));
                 self.waiting = None;
-                result?;
             }
-            match self.accept() {
-                Ok(connection) => return Poll::Ready(Ok(connection)),
-                Err(Errno::WOULDBLOCK) => {
-                    self.waiting = Some(submit_poll(&self.socket, POLLIN));
-                }
-                // The client gave up meanwhile.
-                Err(Errno::INTR | Errno::CONNABORTED) => {}
-                Err(error) => return Poll::Ready(Err(error.into())),
+            match self.try_accept()? {
+                Some(accepted) => return Poll::Ready(Ok(accepted)),
+                None => self.waiting = Some(submit_poll(&self.socket, POLLIN)),
             }
         }
     }
 
-    /// Takes a connection that waits already.
-    pub fn try_accept(&self) -> Option<Connection> {
+    /// Takes a connection that waits already; `None` if none does.
+    pub(crate) fn try_accept(&self) -> Result<Option<AcceptedSocket>, AcceptError> {
         loop {
             match self.accept() {
-                Err(Errno::INTR | Errno::CONNABORTED) => {}
-                accepted => return accepted.ok(),
+                Ok(accepted) => return Ok(Some(accepted)),
+                Err(Errno::WOULDBLOCK) => return Ok(None),
+                Err(errno) if is_of_one_connection(errno) => {}
+                Err(errno) => return Err(AcceptError(errno)),
             }
         }
     }
 
-    fn accept(&self) -> rustix::io::Result<Connection> {
+    fn accept(&self) -> rustix::io::Result<AcceptedSocket> {
         let (socket, peer) = net::acceptfrom_with(&self.socket, net::SocketFlags::CLOEXEC)?;
         let peer = peer.and_then(|address| SocketAddr::try_from(address).ok());
-        Ok(Connection { socket, peer })
+        Ok(AcceptedSocket { socket, peer })
     }
+}
+
+/// Why no connection can be accepted now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{}", io::Error::from(*.0))]
+pub(crate) struct AcceptError(pub(crate) Errno);
+
+impl AcceptError {
+    /// Whether trying again later can succeed: descriptors or memory have run out.
+    pub(crate) fn is_passing(self) -> bool {
+        matches!(self.0, Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
+    }
+}
+
+/// Errors that end one connection in the queue, network errors among them that Linux passes on from
+/// its new socket: accept(2), "Error handling".
+fn is_of_one_connection(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::INTR
+            | Errno::CONNABORTED
+            | Errno::PERM
+            | Errno::PROTO
+            | Errno::NOPROTOOPT
+            | Errno::NETDOWN
+            | Errno::NETUNREACH
+            | Errno::HOSTDOWN
+            | Errno::HOSTUNREACH
+            | Errno::NONET
+            | Errno::OPNOTSUPP
+    )
 }
 
 /// An accepted connection.
 #[derive(Debug)]
-pub struct Connection {
+pub struct AcceptedSocket {
     /// Its socket.
     pub socket: OwnedFd,
-    /// The other side, where it has an IP address.
+    /// The client's address; `None` if it is no IP address.
     pub peer: Option<SocketAddr>,
 }
 

@@ -6,16 +6,16 @@ use std::cell::RefCell;
 const SMALLEST_BYTES: usize = 4 * 1024;
 /// Larger storage would pin a burst's memory.
 const LARGEST_BYTES: usize = 128 * 1024;
-/// Up to this much is small: for heads and handshakes, which are not to hold what bulk needs.
+/// Storage of at most this size is small: heads and handshakes should not hold storage for bulk.
 const SMALL_BYTES: usize = 16 * 1024;
-/// The most that is kept of either size.
+/// How many of either size are kept at most.
 const KEPT: usize = 256;
 
 thread_local! {
     static SPARE: RefCell<Spare> = const { RefCell::new(Spare { small: Vec::new(), large: Vec::new() }) };
 }
 
-/// Storage that nobody uses.
+/// Unused storage.
 struct Spare {
     small: Vec<Vec<u8>>,
     large: Vec<Vec<u8>>,
@@ -29,8 +29,8 @@ impl Spare {
 
 /// Bytes between a socket and TLS: filled at the back, taken from the front.
 ///
-/// The storage is initialised once and lent on from connection to connection, so that neither a
-/// receive nor an encryption has to clear it first. An empty buffer that was released has none.
+/// The storage is initialised once and passed from connection to connection, so that neither a
+/// receive nor an encryption clears it first. An empty buffer that was released has none.
 #[derive(Default)]
 pub struct Buffer {
     storage: Vec<u8>,
@@ -39,27 +39,27 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// The bytes that are there.
+    /// The bytes in it.
     pub fn filled(&self) -> &[u8] {
         &self.storage[self.start..self.end]
     }
 
-    /// The bytes that are there, to be decrypted in place.
+    /// The bytes in it, to be decrypted in place.
     pub fn filled_mut(&mut self) -> &mut [u8] {
         &mut self.storage[self.start..self.end]
     }
 
-    /// How many bytes are there.
+    /// How many bytes are in it.
     pub fn len(&self) -> usize {
         self.end - self.start
     }
 
-    /// Whether none are.
+    /// Whether it has no bytes.
     pub fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
-    /// Takes `n` bytes off the front, at most all.
+    /// Removes `n` bytes from the front, or all if there are fewer.
     pub fn consume(&mut self, n: usize) {
         self.start = self.end.min(self.start.saturating_add(n));
         if self.is_empty() {
@@ -67,8 +67,7 @@ impl Buffer {
         }
     }
 
-    /// Room for at least `room` bytes behind those that are there; [`Buffer::advance`] then says
-    /// how many of them were written.
+    /// Room for at least `room` bytes behind the last one. After writing, call [`Buffer::advance`].
     pub fn spare(&mut self, room: usize) -> &mut [u8] {
         if self.storage.is_empty() {
             self.storage = take_spare(room);
@@ -84,7 +83,7 @@ impl Buffer {
         &mut self.storage[self.end..]
     }
 
-    /// Moves the bytes, which begin at the front, to storage of at least so much.
+    /// Moves the bytes, which begin at the front, to storage of at least `wanted` bytes.
     fn grow(&mut self, wanted: usize) {
         let lent = if wanted > SMALL_BYTES { take_spare(wanted) } else { Vec::new() };
         if lent.len() > self.storage.len() {
@@ -110,7 +109,7 @@ impl Buffer {
         self.advance(bytes.len());
     }
 
-    /// Lends the storage on if no bytes are there.
+    /// Gives the storage back if it has no bytes.
     pub fn release_if_empty(&mut self) {
         if self.is_empty() {
             recycle(std::mem::take(&mut self.storage));
@@ -143,7 +142,7 @@ pub(super) fn recycle(storage: Vec<u8>) {
     }
 }
 
-/// Storage of the size that so many bytes are of, empty where there is none.
+/// Spare storage of the size class of so many bytes; empty if there is none.
 fn take_spare(bytes: usize) -> Vec<u8> {
     SPARE.with_borrow_mut(|spare| spare.of_size(bytes).pop()).unwrap_or_default()
 }

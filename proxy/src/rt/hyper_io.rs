@@ -1,4 +1,4 @@
-//! What hyper asks of a runtime: an executor, and plain text over a [`Stream`].
+//! hyper's interface to the runtime: an executor, and plain text over a [`Stream`].
 
 use std::{
     cell::RefCell,
@@ -22,7 +22,7 @@ where
     F::Output: 'static,
 {
     fn execute(&self, future: F) {
-        // Boxed: a task moves what it runs when it begins and when it ends.
+        // Boxed: a task moves its future when it begins and when it ends.
         spawn(Box::pin(future));
     }
 }

@@ -18,41 +18,77 @@ use rustix::{
 };
 
 use super::{
-    Buffer, Operation, POLLIN, POLLOUT, buffers::recycle, submit_poll, submit_send, timeout,
+    Buffer, Operation, POLLIN, POLLOUT, buffers::recycle, coop, submit_poll, submit_send, timeout,
 };
 
-/// How long a closing connection's peer may take what we say last, and say what it has left.
+/// How long the peer of a closing connection has, to read our last bytes and to send its own.
 const LINGER: Duration = Duration::from_secs(1);
-/// How much it may say.
+/// How many bytes of a closing connection's peer are read and dropped.
 const LINGER_BYTES: usize = 64 * 1024;
 /// Read at a time.
 const LINGER_CHUNK_BYTES: usize = 16 * 1024;
+/// What a system call costs, in bytes that are copied in the same time.
+const CALL_COST_BYTES: usize = 1024;
 
 /// A connected stream socket (TCP or Unix).
 ///
-/// The narrow seam TLS runs over: bytes are received into a caller's buffer, and what is put into
-/// [`Stream::outgoing`] is sent by [`Stream::poll_flush`]. Dropping it closes the socket, whatever
-/// was in flight.
+/// The narrow seam TLS runs over: bytes are received into a caller's buffer, and the bytes in
+/// [`Stream::outgoing`] are sent by [`Stream::poll_flush`]. A stream that is dropped before
+/// [`Stream::shutdown_write`] or [`Stream::close`] is reset: its peer must not take what it got for
+/// the whole.
 pub struct Stream {
     socket: Rc<OwnedFd>,
     readable: Readable,
     outgoing: Buffer,
     sending: Option<Sending>,
+    at_drop: AtDrop,
+}
+
+/// How a connection is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CloseMode {
+    /// Sends what is left and FIN, then reads and drops what the peer still sends: unread bytes
+    /// would turn our FIN into a reset, which destroys the last response.
+    Orderly,
+    /// Sends what is left and lets the peer close first. Chromium looks whether a connection has
+    /// ended before it reads from it, and would report that instead of an alert before a FIN.
+    AfterPeer,
+    /// Resets the connection: the peer must not take what it got for the whole.
+    Reset,
+}
+
+/// What becomes of the connection when its stream is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AtDrop {
+    Reset,
+    /// The socket closes: all bytes have been handed to the kernel, and it sends them and FIN.
+    Close,
 }
 
 enum Readable {
-    /// A receive may give bytes at once.
+    /// A receive may find bytes.
     Perhaps,
-    /// Nothing to be had before the ring says so.
+    /// A receive finds nothing before the ring reports the socket.
     No,
     Waiting(Operation),
 }
 
 struct Sending {
     operation: Operation,
-    /// Where in the buffer this send began, and where it is to end.
-    from: usize,
-    to: usize,
+    /// Where in the buffer this send began, and where it is to end. Not `usize`: they stay with the
+    /// connection while it idles.
+    from: u32,
+    to: u32,
+}
+
+impl Sending {
+    /// Sends `buffer[from..to]`.
+    fn start(socket: &Rc<OwnedFd>, buffer: Vec<u8>, from: usize, to: usize) -> Sending {
+        let operation = submit_send(socket, buffer, from, to);
+        // A buffer is far smaller.
+        let [from, to] = [from, to].map(|at| u32::try_from(at).unwrap_or(u32::MAX));
+        Sending { operation, from, to }
+    }
 }
 
 impl Stream {
@@ -62,19 +98,26 @@ impl Stream {
     }
 
     fn over(socket: Rc<OwnedFd>) -> Stream {
-        Stream { socket, readable: Readable::No, outgoing: Buffer::default(), sending: None }
+        Stream {
+            socket,
+            readable: Readable::No,
+            outgoing: Buffer::default(),
+            sending: None,
+            at_drop: AtDrop::Reset,
+        }
     }
 
-    /// Gives the socket back, for another thread's ring. Only while nothing is in flight on it and
-    /// nothing waits to be sent; otherwise gives back the stream.
-    pub fn into_socket(self) -> Result<OwnedFd, Box<Stream>> {
+    /// Gives the socket back, for another thread's ring. While an operation is in flight on it, or
+    /// bytes wait to be sent, gives back the stream instead.
+    pub fn into_socket(mut self) -> Result<OwnedFd, Box<Stream>> {
         let in_flight = self.sending.is_some() || matches!(self.readable, Readable::Waiting(_));
         if in_flight || !self.outgoing.is_empty() {
             return Err(Box::new(self));
         }
         let socket = Rc::clone(&self.socket);
+        self.at_drop = AtDrop::Close;
         drop(self);
-        // An operation that was given up would hold it still.
+        // An operation whose future was dropped would still hold it.
         Rc::try_unwrap(socket).map_err(|socket| Box::new(Stream::over(socket)))
     }
 
@@ -108,7 +151,7 @@ impl Stream {
             Err(Errno::INPROGRESS) => {}
             Err(error) => return Err(error.into()),
         }
-        // As the wait of the stream itself, so that giving up closes the socket.
+        // It is the stream's own wait, so that the socket closes if this future is dropped.
         stream.readable = Readable::Waiting(submit_poll(&stream.socket, POLLOUT));
         poll_fn(|cx| stream.poll_readable(cx)).await?;
         stream.readable = Readable::No;
@@ -116,8 +159,8 @@ impl Stream {
         Ok(stream)
     }
 
-    /// Receives what there is, with room for `room` bytes or more. 0 is the end of what the peer
-    /// sends. Takes storage for the buffer only once there is something to receive.
+    /// Receives into a buffer with room for `room` bytes or more. 0 means that the peer sends no
+    /// more. The buffer gets storage only once the socket is readable.
     pub fn poll_recv(
         &mut self,
         cx: &mut Context<'_>,
@@ -125,6 +168,7 @@ impl Stream {
         room: usize,
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_readable(cx))?;
+        ready!(coop::poll_proceed(cx));
         let received = self.poll_recv_slice(cx, buffer.spare(room));
         if let Poll::Ready(Ok(n)) = received {
             buffer.advance(n);
@@ -133,7 +177,7 @@ impl Stream {
         received
     }
 
-    /// Receives what there is into `buffer`, which must not be empty.
+    /// Receives into `buffer`, which must not be empty.
     pub fn poll_recv_slice(
         &mut self,
         cx: &mut Context<'_>,
@@ -141,19 +185,22 @@ impl Stream {
     ) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.poll_readable(cx))?;
+            ready!(coop::poll_proceed(cx));
             if let Some(result) = self.receive(buffer) {
                 return Poll::Ready(result);
             }
         }
     }
 
-    /// One receive; `None` when it has to be tried again.
+    /// One receive; `None` if it has to be tried again.
     fn receive(&mut self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
         let room = buffer.len();
+        coop::spend(CALL_COST_BYTES);
         match net::recv(&self.socket, buffer, net::RecvFlags::DONTWAIT) {
             Ok((_, received)) => {
-                // A buffer filled to its end says that there is more; anything less, that there
-                // is not.
+                coop::spend(received);
+                // A buffer filled to its end means that there may be more, a shorter receive that
+                // there is not.
                 if received < room {
                     self.readable = Readable::No;
                 }
@@ -168,8 +215,8 @@ impl Stream {
         }
     }
 
-    /// Whether the peer has sent bytes, or closed, since all that was there was received. Waits
-    /// without a buffer.
+    /// Waits, without a buffer, until the peer has sent bytes or has closed. Ready at once while a
+    /// receive may still find bytes.
     pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             match &mut self.readable {
@@ -186,19 +233,19 @@ impl Stream {
         }
     }
 
-    /// What the next flush sends. Append to it; keep it below about 64 KiB by flushing.
+    /// The bytes that the next flush sends. Append to it; keep it below about 64 KiB by flushing.
     pub fn outgoing(&mut self) -> &mut Buffer {
         &mut self.outgoing
     }
 
-    /// Hands everything outgoing to the kernel. Ready means handed over, not sent: what the socket
-    /// does not take at once is the ring's until it has, and a failure of that shows at the next
-    /// call.
+    /// Hands the outgoing bytes to the kernel. Ready means handed over, not sent: the ring sends what
+    /// the socket does not take at once, and if that fails, the next call says so.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.outgoing.is_empty() {
             return Poll::Ready(Ok(()));
         }
         ready!(self.poll_sent(cx))?;
+        ready!(coop::poll_proceed(cx));
         let (storage, from, to) = self.outgoing.take_parts();
         let from = match self.send_at_once(&storage[from..to]) {
             Ok(sent) => from + sent,
@@ -208,16 +255,16 @@ impl Stream {
             }
         };
         if from < to {
-            let operation = submit_send(&self.socket, storage, from, to);
-            self.sending = Some(Sending { operation, from, to });
+            self.sending = Some(Sending::start(&self.socket, storage, from, to));
         } else {
             recycle(storage);
         }
         Poll::Ready(Ok(()))
     }
 
-    /// How many bytes the socket takes now. Most often that is all, and no completion wakes for it.
+    /// Sends what the socket takes now: most often all, and then no completion has to wake the task.
     fn send_at_once(&self, bytes: &[u8]) -> io::Result<usize> {
+        coop::spend(CALL_COST_BYTES + bytes.len());
         match net::send(&self.socket, bytes, net::SendFlags::DONTWAIT | net::SendFlags::NOSIGNAL) {
             Ok(sent) => Ok(sent),
             Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(0),
@@ -234,13 +281,12 @@ impl Stream {
     pub fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(sending) = &mut self.sending {
             let (result, storage) = ready!(Pin::new(&mut sending.operation).poll(cx));
-            let to = sending.to;
-            let from = sending.from + *result.as_ref().unwrap_or(&0);
+            let to = sending.to as usize;
+            let from = sending.from as usize + *result.as_ref().unwrap_or(&0);
             self.sending = None;
             result?;
             if from < to {
-                let operation = submit_send(&self.socket, storage, from, to);
-                self.sending = Some(Sending { operation, from, to });
+                self.sending = Some(Sending::start(&self.socket, storage, from, to));
             } else {
                 recycle(storage);
             }
@@ -248,8 +294,8 @@ impl Stream {
         Poll::Ready(Ok(()))
     }
 
-    /// Waits for the peer with nothing kept for the time: the buffer of a send that is done goes back
-    /// when it is, though nobody sends. Fails as a send that fails.
+    /// Waits until readable and holds no buffer meanwhile: the buffer of a send in flight goes back
+    /// as soon as the send is done. Fails if that send failed.
     pub fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Poll::Ready(Err(error)) = self.poll_sent(cx) {
             return Poll::Ready(Err(error));
@@ -258,32 +304,28 @@ impl Stream {
         self.poll_readable(cx)
     }
 
-    /// Says that no more will be sent. What was handed to the kernel still goes out.
-    pub fn shutdown_write(&self) {
-        // A peer that is gone already needs no FIN.
+    /// Sends FIN behind what was handed to the kernel.
+    pub fn shutdown_write(&mut self) {
+        self.at_drop = AtDrop::Close;
+        // A peer that is gone needs no FIN.
         let _ = net::shutdown(&self.socket, Shutdown::Write);
     }
 
-    /// Closes in order: sends what is left, says that no more will come, and reads and drops what
-    /// the peer still sends, since unread bytes would turn our FIN into a reset that destroys the
-    /// last reply. Takes at most about a second.
-    pub async fn close(mut self) {
-        let end = async {
+    /// Closes the connection. Takes at most about a second, and no time for a reset. A peer that does
+    /// not read our last bytes in that time is reset.
+    pub(crate) async fn close(mut self, mode: CloseMode) {
+        if mode == CloseMode::Reset {
+            return;
+        }
+        let farewell = async {
             self.send_rest().await?;
-            self.shutdown_write();
+            match mode {
+                CloseMode::AfterPeer => self.at_drop = AtDrop::Close,
+                _ => self.shutdown_write(),
+            }
             self.drain().await
         };
-        let _ = timeout(LINGER, end).await;
-    }
-
-    /// The same, but leaves it to the peer to close first. Chromium looks whether a connection has
-    /// ended before it reads from it, and would show that instead of an alert that comes with FIN.
-    pub async fn close_after_peer(mut self) {
-        let end = async {
-            self.send_rest().await?;
-            self.drain().await
-        };
-        let _ = timeout(LINGER, end).await;
+        let _ = timeout(LINGER, farewell).await;
     }
 
     async fn send_rest(&mut self) -> io::Result<()> {
@@ -306,19 +348,32 @@ impl Stream {
         Ok(())
     }
 
-    /// Closes with a reset: whatever the peer has got must not look whole to it.
-    pub fn abort(self) {
-        // Without it the kernel would still send what it holds, and a FIN.
+    /// Sends a reset now. `close` alone would not: an operation in flight keeps the socket open, and
+    /// `shutdown`, which ends the operation, sends FIN first.
+    fn reset(&self) {
+        // Without it a socket that cannot be disconnected would send its queue and FIN.
         let _ = net::sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO));
+        // RFC 9293's ABORT (tcp_disconnect): in every state in which the peer has not been told an
+        // end, the kernel sends RST at once, drops its queues and wakes whatever polls the socket.
+        // A Unix socket refuses: it has no reset.
+        if net::connect_unspec(&self.socket).is_err() {
+            self.release();
+        }
+    }
+
+    /// Makes an operation in flight complete. It would hold the socket until the peer acts.
+    fn release(&self) {
+        if self.sending.is_some() || matches!(self.readable, Readable::Waiting(_)) {
+            let _ = net::shutdown(&self.socket, Shutdown::Both);
+        }
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        // An operation in flight holds the descriptor. Shut down, it completes at once, and the
-        // descriptor closes; otherwise it would stay open until the peer acts.
-        if self.sending.is_some() || matches!(self.readable, Readable::Waiting(_)) {
-            let _ = net::shutdown(&self.socket, Shutdown::Both);
+        match self.at_drop {
+            AtDrop::Reset => self.reset(),
+            AtDrop::Close => self.release(),
         }
     }
 }

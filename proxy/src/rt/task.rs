@@ -4,21 +4,23 @@ use std::{
     cell::Cell,
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
+
+use super::coop;
 
 thread_local! {
     static RUNNING: Cell<usize> = const { Cell::new(0) };
 }
 
-/// How many tasks that were spawned on this thread have not ended.
+/// How many tasks of this thread have not ended.
 pub fn tasks() -> usize {
     RUNNING.get()
 }
 
 pin_project_lite::pin_project! {
-    /// A task's future, counted for as long as it lives. No `async` block, which would keep room for
-    /// the future twice: as captured, and as awaited.
+    /// A task's future, counted for as long as it lives, with an allowance for each poll. It is no
+    /// `async` block: that would keep room for the future twice, as captured and as awaited.
     pub(super) struct Task<F> {
         #[pin]
         future: F,
@@ -36,6 +38,7 @@ impl<F: Future> Future for Task<F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(coop::poll_begin(cx));
         self.project().future.poll(cx).map(drop)
     }
 }
@@ -64,7 +67,7 @@ mod tests {
     use crate::rt::{Runtime, spawn, yield_now};
 
     #[test]
-    fn tasks_are_counted_until_they_end_in_whatever_way() {
+    fn tasks_are_counted_until_they_end_or_panic() {
         let runtime = Runtime::new().unwrap();
         runtime.block_on(async {
             spawn(pending::<()>());

@@ -7,7 +7,7 @@
 
 use std::cell::RefCell;
 
-use rustls::pki_types::CertificateDer;
+use rustls::{HandshakeKind, pki_types::CertificateDer};
 
 use super::{names::normalize_server_name, session::Session};
 
@@ -17,6 +17,8 @@ use super::{names::normalize_server_name, session::Session};
 pub struct ConnectionContext {
     server_name: Option<Box<str>>,
     session: Option<Session>,
+    /// The session is that of the last ticket opened, which rustls may not resume.
+    is_offered: bool,
     /// Boxed: most have none, and it stays with the connection.
     rejection: Option<Box<Rejection>>,
 }
@@ -50,13 +52,30 @@ impl ConnectionContext {
         self.session
     }
 
-    /// The client's certificate that was refused, where one was.
+    /// The client's certificate, if it was rejected.
     pub fn client_rejection(&self) -> Option<&Rejection> {
         self.rejection.as_deref()
     }
 
     pub(super) fn set_session(&mut self, session: Session) {
         self.session = Some(session);
+        self.is_offered = false;
+    }
+
+    /// The session of a ticket that opened. rustls decides after that whether to resume it, by server
+    /// name and cipher suite.
+    pub(super) fn offer_session(&mut self, session: Session) {
+        self.session = Some(session);
+        self.is_offered = true;
+    }
+
+    /// To be called after each step of a handshake. A full one forgets the session of its ticket,
+    /// which would otherwise go into the tickets of another session.
+    pub(super) fn stepped(&mut self, kind: Option<HandshakeKind>) {
+        let is_full = kind.is_some_and(|kind| kind != HandshakeKind::Resumed);
+        if is_full && std::mem::take(&mut self.is_offered) {
+            self.session = None;
+        }
     }
 
     pub(super) fn set_client_rejection(&mut self, rejection: Rejection) {

@@ -13,7 +13,7 @@ use rustls::{
 };
 
 use super::context::{ConnectionContext, with_context};
-use crate::rt::Buffer;
+use crate::rt::{self, Buffer};
 
 /// Most plaintext in a record (RFC 8446 section 5.1).
 const RECORD_BYTES: usize = 16 * 1024;
@@ -31,9 +31,9 @@ pub(super) enum Engine {
     Server(Box<UnbufferedServerConnection>, ConnectionContext),
 }
 
-/// Where a connection stands once everything received has been processed.
+/// The state of a connection after all its input has been processed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum EngineStatus {
     /// The handshake waits for the peer.
     Handshaking,
     /// Application data may be sent.
@@ -42,42 +42,42 @@ pub(super) enum Standing {
     Closed,
 }
 
-/// What is to be sent once traffic is possible.
+/// What to send once application data may be sent.
 pub(super) enum Outbound<'a> {
     Nothing,
     Plaintext(&'a [IoSlice<'a>]),
     CloseNotify,
 }
 
-/// What goes in and out of an engine while it processes its input.
-pub(super) struct Exchange<'a, 'b> {
+/// The input and output of one call of [`Engine::process`].
+pub(super) struct RecordIo<'a, 'b> {
     /// Ciphertext for the peer.
     pub(super) output: &'a mut Buffer,
-    /// Where received plaintext goes first.
+    /// Gets received plaintext first.
     pub(super) reader: Option<&'a mut ReadBufCursor<'b>>,
-    /// Where the rest of it waits.
-    pub(super) received: &'a mut Received,
+    /// Gets the rest of it.
+    pub(super) received: &'a mut ReceivedPlaintext,
     pub(super) outbound: Outbound<'a>,
     /// How many bytes of the outbound plaintext were encrypted.
     pub(super) encrypted: usize,
-    /// Whether the peer has said that it sends no more.
+    /// Whether the peer has sent close_notify.
     pub(super) peer_closed: bool,
 }
 
-/// Plaintext that nobody has read yet.
+/// Decrypted bytes that have not been read yet.
 #[derive(Default)]
-pub(super) struct Received {
+pub(super) struct ReceivedPlaintext {
     records: VecDeque<Vec<u8>>,
     /// How much of the first record has been read.
     taken: usize,
 }
 
-impl Received {
+impl ReceivedPlaintext {
     pub(super) fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    /// Moves as much as there is room for.
+    /// Moves as many bytes as `reader` has room for.
     pub(super) fn read_into(&mut self, reader: &mut ReadBufCursor<'_>) {
         while let Some(record) = self.records.front() {
             let rest = &record[self.taken..];
@@ -94,21 +94,21 @@ impl Received {
 }
 
 impl Engine {
-    /// Processes all of `input`, which keeps what is not yet whole, and sends `outbound`.
+    /// Processes all of `input` but for an incomplete record at its end, and sends `outbound`.
     ///
     /// rustls must see its unconsumed input whole and from the front at every call, also when only
     /// writing. On an error the alert for the peer is in the output.
     pub(super) fn process(
         &mut self,
         input: &mut Buffer,
-        exchange: &mut Exchange<'_, '_>,
-    ) -> Result<Standing, Error> {
+        io: &mut RecordIo<'_, '_>,
+    ) -> Result<EngineStatus, Error> {
         loop {
-            match self.step(input, exchange) {
+            match self.step(input, io) {
                 Ok(Some(standing)) => return Ok(standing),
                 Ok(None) => {}
                 Err(error) => {
-                    self.drive_out_alert(input, exchange);
+                    self.drive_out_alert(input, io);
                     return Err(error);
                 }
             }
@@ -118,20 +118,22 @@ impl Engine {
     fn step(
         &mut self,
         input: &mut Buffer,
-        exchange: &mut Exchange<'_, '_>,
-    ) -> Result<Option<Standing>, Error> {
+        io: &mut RecordIo<'_, '_>,
+    ) -> Result<Option<EngineStatus>, Error> {
         let (discard, step) = match self {
             Engine::Client(connection) => {
-                settle(connection.process_tls_records(input.filled_mut()), exchange)
+                settle(connection.process_tls_records(input.filled_mut()), io)
             }
             Engine::Server(connection, context) if connection.is_handshaking() => {
-                with_context(context, || {
-                    settle(connection.process_tls_records(input.filled_mut()), exchange)
-                })
+                let settled = with_context(context, || {
+                    settle(connection.process_tls_records(input.filled_mut()), io)
+                });
+                context.stepped(connection.handshake_kind());
+                settled
             }
-            // No call-back of ours is called any more.
+            // After the handshake rustls calls none of our call-backs.
             Engine::Server(connection, _) => {
-                settle(connection.process_tls_records(input.filled_mut()), exchange)
+                settle(connection.process_tls_records(input.filled_mut()), io)
             }
         };
         input.consume(discard);
@@ -139,9 +141,9 @@ impl Engine {
     }
 
     /// rustls queues the alert and returns the error first; each further call gives a piece of it.
-    fn drive_out_alert(&mut self, input: &mut Buffer, exchange: &mut Exchange<'_, '_>) {
+    fn drive_out_alert(&mut self, input: &mut Buffer, io: &mut RecordIo<'_, '_>) {
         while self.wants_write() {
-            let _ = self.step(input, exchange);
+            let _ = self.step(input, io);
         }
     }
 }
@@ -157,12 +159,11 @@ impl Deref for Engine {
     }
 }
 
-/// Does what one state asks for. Gives the bytes to discard, and the standing once there is nothing
-/// left to do.
+/// Handles one state of rustls. Gives the bytes to discard, and the status once nothing is left to do.
 fn settle<Data>(
     status: UnbufferedStatus<'_, '_, Data>,
-    exchange: &mut Exchange<'_, '_>,
-) -> (usize, Result<Option<Standing>, Error>) {
+    io: &mut RecordIo<'_, '_>,
+) -> (usize, Result<Option<EngineStatus>, Error>) {
     let UnbufferedStatus { mut discard, state, .. } = status;
     let step = match state {
         Err(error) => Err(error),
@@ -170,42 +171,42 @@ fn settle<Data>(
             match traffic.next_record() {
                 Some(Ok(record)) => {
                     discard += record.discard;
-                    deliver(record.payload, exchange);
+                    deliver(record.payload, io);
                 }
                 Some(Err(error)) => break Err(error),
                 None => break Ok(None),
             }
         },
-        Ok(ConnectionState::EncodeTlsData(mut data)) => {
-            encode(&mut data, exchange.output).map(|()| None)
-        }
+        Ok(ConnectionState::EncodeTlsData(mut data)) => encode(&mut data, io.output).map(|()| None),
         Ok(ConnectionState::TransmitTlsData(data)) => {
             data.done();
             Ok(None)
         }
         Ok(ConnectionState::PeerClosed) => {
-            exchange.peer_closed = true;
+            io.peer_closed = true;
             Ok(None)
         }
-        Ok(ConnectionState::Closed) => Ok(Some(Standing::Closed)),
-        Ok(ConnectionState::BlockedHandshake) => Ok(Some(Standing::Handshaking)),
+        Ok(ConnectionState::Closed) => Ok(Some(EngineStatus::Closed)),
+        Ok(ConnectionState::BlockedHandshake) => Ok(Some(EngineStatus::Handshaking)),
         Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-            send(&mut traffic, exchange).map(|()| Some(Standing::Traffic))
+            send(&mut traffic, io).map(|()| Some(EngineStatus::Traffic))
         }
         Ok(_) => Err(Error::General("early data, which is never offered".into())),
     };
     (discard, step)
 }
 
-fn deliver(mut payload: &[u8], exchange: &mut Exchange<'_, '_>) {
+fn deliver(mut payload: &[u8], io: &mut RecordIo<'_, '_>) {
+    // Decryption takes about as long as the receive.
+    rt::spend(payload.len());
     // In order: past the queue only while it is empty.
-    if let Some(reader) = exchange.reader.as_mut().filter(|_| exchange.received.is_empty()) {
+    if let Some(reader) = io.reader.as_mut().filter(|_| io.received.is_empty()) {
         let n = payload.len().min(reader.remaining());
         reader.put_slice(&payload[..n]);
         payload = &payload[n..];
     }
     if !payload.is_empty() {
-        exchange.received.records.push_back(payload.to_vec());
+        io.received.records.push_back(payload.to_vec());
     }
 }
 
@@ -225,15 +226,15 @@ fn encode<Data>(data: &mut EncodeTlsData<'_, Data>, output: &mut Buffer) -> Resu
 
 fn send<Data>(
     traffic: &mut WriteTraffic<'_, Data>,
-    exchange: &mut Exchange<'_, '_>,
+    io: &mut RecordIo<'_, '_>,
 ) -> Result<(), Error> {
-    match exchange.outbound {
+    match io.outbound {
         Outbound::Nothing => Ok(()),
-        Outbound::CloseNotify => sized(exchange.output, 2 * RECORD_OVERHEAD_BYTES, |room| {
-            traffic.queue_close_notify(room)
-        }),
+        Outbound::CloseNotify => {
+            sized(io.output, 2 * RECORD_OVERHEAD_BYTES, |room| traffic.queue_close_notify(room))
+        }
         Outbound::Plaintext(slices) => {
-            exchange.encrypted = encrypt(traffic, slices, exchange.output)?;
+            io.encrypted = encrypt(traffic, slices, io.output)?;
             Ok(())
         }
     }
@@ -244,7 +245,7 @@ thread_local! {
     static GATHERED: RefCell<[u8; GATHER_BYTES]> = const { RefCell::new([0; GATHER_BYTES]) };
 }
 
-/// Encrypts slices in order until the output has enough; gives how many bytes of them.
+/// Encrypts slices in order until the output is full; gives how many of their bytes.
 fn encrypt<Data>(
     traffic: &mut WriteTraffic<'_, Data>,
     slices: &[IoSlice<'_>],
@@ -290,11 +291,12 @@ fn encrypt_one<Data>(
     }
     let records = plaintext.len().div_ceil(RECORD_BYTES);
     let room = plaintext.len() + records * RECORD_OVERHEAD_BYTES;
+    rt::spend(plaintext.len());
     sized(output, room, |room| traffic.encrypt(plaintext, room))?;
     Ok(plaintext.len())
 }
 
-/// Writes into the output, again with the room asked for when it was too small (a queued KeyUpdate
+/// Writes into the output, and again with more room if rustls asks for more (a queued KeyUpdate
 /// goes first).
 fn sized(
     output: &mut Buffer,

@@ -15,14 +15,19 @@ use rustls::{
 };
 
 use super::context::{ConnectionContext, Rejection};
-use super::engine::{Engine, Exchange, OUTGOING_LIMIT_BYTES, Outbound, Received, Standing};
-use crate::rt::{self, Buffer};
+use super::engine::{
+    Engine, EngineStatus, OUTGOING_LIMIT_BYTES, Outbound, ReceivedPlaintext, RecordIo,
+};
+use crate::rt::{self, Buffer, CloseMode};
 
 /// Room for a receive: two full records, so that bulk costs one call for two of them.
 const RECEIVE_BYTES: usize = 2 * (16 * 1024 + 256);
 /// The largest handshake message rustls takes (64 KiB), with its record headers; more than that
 /// unprocessed is an attack.
 const INPUT_LIMIT_BYTES: usize = 96 * 1024;
+/// What a step of a handshake costs (a signature, a key exchange), in bytes that are copied in the
+/// same time.
+const HANDSHAKE_STEP_COST_BYTES: usize = 64 * 1024;
 /// A record with the fatal alert decode_error(50).
 const FATAL_DECODE_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
 
@@ -33,7 +38,7 @@ pub struct TlsStream {
     /// Ciphertext received and not yet processed.
     input: Buffer,
     /// Plaintext received and not yet read.
-    received: Received,
+    received: ReceivedPlaintext,
     /// The input has bytes that the session has not seen.
     fresh: bool,
     peer_closed: bool,
@@ -42,14 +47,14 @@ pub struct TlsStream {
     failed: bool,
 }
 
-/// A handshake that failed: why, and the connection, over which the alert may still have to go.
+/// A failed handshake, with its connection, over which the alert may still have to be sent.
 #[derive(Debug)]
 pub struct FailedHandshake {
-    /// Why.
+    /// The reason.
     pub error: HandshakeError,
-    /// With what is still to be sent in its outgoing buffer.
+    /// Its outgoing buffer holds what is still to be sent.
     pub stream: rt::Stream,
-    /// The client's certificate that was refused, where one was.
+    /// The client's certificate, if it was rejected.
     pub rejection: Option<Rejection>,
 }
 
@@ -62,7 +67,7 @@ impl FailedHandshake {
 /// Why a handshake failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HandshakeError {
-    /// rustls refused it.
+    /// rustls rejected it.
     #[error(transparent)]
     Tls(#[from] Error),
     /// The transport failed, or the peer went away.
@@ -74,7 +79,7 @@ pub enum HandshakeError {
 }
 
 impl TlsStream {
-    /// Does the handshake as the client.
+    /// Performs the handshake as the client.
     pub async fn connect(
         stream: rt::Stream,
         config: Arc<ClientConfig>,
@@ -85,14 +90,14 @@ impl TlsStream {
         match tls.handshake().await {
             Ok(()) => Ok(tls),
             Err(error) => {
-                // The upstream's log is to name the reason too.
-                rt::spawn(tls.stream.close());
+                // The alert tells the upstream's log the reason.
+                rt::spawn(tls.stream.close(CloseMode::Orderly));
                 Err(error)
             }
         }
     }
 
-    /// Does the handshake as the server, beginning with what was received already.
+    /// Performs the handshake as the server, beginning with bytes that were received already.
     pub async fn accept(
         stream: rt::Stream,
         received: Buffer,
@@ -120,7 +125,7 @@ impl TlsStream {
             stream,
             engine,
             input,
-            received: Received::default(),
+            received: ReceivedPlaintext::default(),
             fresh: false,
             peer_closed: false,
             close_sent: false,
@@ -128,12 +133,12 @@ impl TlsStream {
         }
     }
 
-    /// What the handshake agreed on: ALPN, version, cipher suite, certificates.
+    /// The result of the handshake: ALPN, version, cipher suite, certificates.
     pub fn session(&self) -> &CommonState {
         &self.engine
     }
 
-    /// What is known of the connection from its client; `None` towards an upstream.
+    /// The context of a connection from a client; `None` towards an upstream.
     pub fn context(&self) -> Option<&ConnectionContext> {
         match &self.engine {
             Engine::Server(_, context) => Some(context),
@@ -141,30 +146,31 @@ impl TlsStream {
         }
     }
 
-    /// The connection underneath, for closing it.
+    /// The socket, to close it.
     pub fn into_stream(self) -> rt::Stream {
         self.stream
     }
 
-    /// Waits for the peer with no buffer held, or until there is something to read already.
+    /// Waits until readable and holds no buffer meanwhile. Ready at once if there are bytes to read.
     pub(super) fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.fresh || self.peer_closed || !self.received.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        self.received = Received::default();
+        self.received = ReceivedPlaintext::default();
         self.stream.poll_idle(cx)
     }
 
     async fn handshake(&mut self) -> Result<(), HandshakeError> {
         poll_fn(|cx| {
             loop {
+                rt::spend(HANDSHAKE_STEP_COST_BYTES);
                 let processed = self.process(None, Outbound::Nothing);
-                // Also what an error leaves to say.
+                // An error may leave an alert to send.
                 let flushed = self.stream.poll_flush(cx);
                 match processed?.0 {
-                    Standing::Traffic => return flushed.map_err(HandshakeError::from),
-                    Standing::Closed => return Poll::Ready(Err(closed_early())),
-                    Standing::Handshaking => {}
+                    EngineStatus::Traffic => return flushed.map_err(HandshakeError::from),
+                    EngineStatus::Closed => return Poll::Ready(Err(closed_early())),
+                    EngineStatus::Handshaking => {}
                 }
                 if self.input.len() > INPUT_LIMIT_BYTES {
                     return Poll::Ready(Err(HandshakeError::Oversized));
@@ -192,11 +198,11 @@ impl TlsStream {
         &mut self,
         reader: Option<&mut ReadBufCursor<'_>>,
         outbound: Outbound<'_>,
-    ) -> Result<(Standing, usize), Error> {
+    ) -> Result<(EngineStatus, usize), Error> {
         if self.failed {
             return Err(Error::General("used after a fatal alert".into()));
         }
-        let mut exchange = Exchange {
+        let mut io = RecordIo {
             output: self.stream.outgoing(),
             reader,
             received: &mut self.received,
@@ -204,9 +210,9 @@ impl TlsStream {
             encrypted: 0,
             peer_closed: self.peer_closed,
         };
-        let processed = self.engine.process(&mut self.input, &mut exchange);
-        let encrypted = exchange.encrypted;
-        self.peer_closed = exchange.peer_closed;
+        let processed = self.engine.process(&mut self.input, &mut io);
+        let encrypted = io.encrypted;
+        self.peer_closed = io.peer_closed;
         self.failed = processed.is_err();
         self.fresh = false;
         self.input.release_if_empty();
@@ -222,11 +228,11 @@ impl TlsStream {
         Poll::Ready(Ok(received))
     }
 
-    /// Says close_notify, sends all there is, and closes our side.
+    /// Sends close_notify and everything before it, and FIN.
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.close_sent {
             self.close_sent = true;
-            // A session that failed has said its alert already.
+            // A session that failed has sent its alert already.
             let _ = self.process(None, Outbound::CloseNotify);
         }
         ready!(self.stream.poll_flush(cx))?;
@@ -245,8 +251,8 @@ fn invalid_data(error: Error) -> io::Error {
 }
 
 impl Read for TlsStream {
-    /// An end without close_notify is `UnexpectedEof`: only who knows the length of what was sent
-    /// can tell that nothing was cut off.
+    /// An end without close_notify is `UnexpectedEof`: only a reader that knows the length of the
+    /// message can tell whether it was cut off.
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -261,10 +267,10 @@ impl Read for TlsStream {
             }
             if this.fresh {
                 let processed = this.process(Some(&mut reader), Outbound::Nothing);
-                // A KeyUpdate's answer, or the alert of an error.
+                // An answer to KeyUpdate, or the alert of an error.
                 let flushed = this.stream.poll_flush(cx);
                 processed.map_err(invalid_data)?;
-                // What was received counts, even if nothing can be sent any more.
+                // Received bytes count even if the send fails.
                 if reader.remaining() == room && !this.peer_closed {
                     let _ = flushed?;
                 }
@@ -301,9 +307,9 @@ impl Write for TlsStream {
         if this.stream.outgoing().len() >= OUTGOING_LIMIT_BYTES {
             ready!(this.stream.poll_flush(cx))?;
         }
-        let (standing, encrypted) =
+        let (status, encrypted) =
             this.process(None, Outbound::Plaintext(bufs)).map_err(invalid_data)?;
-        if standing != Standing::Traffic {
+        if status != EngineStatus::Traffic {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         if this.stream.outgoing().len() >= OUTGOING_LIMIT_BYTES / 2 {

@@ -247,6 +247,7 @@ pub(super) fn handshake_as(
         let flight = sent_by(&mut outcome.client);
         let server = &mut outcome.server;
         let error = with_context(&mut outcome.context, || receive(server, &flight));
+        outcome.context.stepped(server.handshake_kind());
         outcome.server_error = outcome.server_error.or(error);
 
         let flight = sent_by(&mut outcome.server);

@@ -1,16 +1,17 @@
-//! Session tickets: stateless, shared by all workers, and good only where they were made.
+//! Session tickets: stateless, shared by all workers, and valid only under the policy they were made
+//! under.
 //!
-//! A ticket is opened only under the *scope* it was made in: the server name and the digest of all
-//! that decides who is let in (client-auth mode, trust anchors, depth, ALPN). The scope is part of
-//! the key derivation, so a ticket from elsewhere does not decrypt and the client does a full
-//! handshake. rustls itself compares no more than the server name and the cipher suite, and a
-//! resumed handshake asks for no certificate.
+//! A ticket is bound to the server name and to a digest of every setting that affects authorization
+//! (client-auth mode, trust anchors, depth, ALPN). The binding is part of the key derivation, so a
+//! ticket sealed under another one does not decrypt, and the client does a full handshake. rustls
+//! itself compares only the server name and the cipher suite, and a resumed handshake asks for no
+//! certificate.
 //!
-//! In front of rustls's plaintext stands our [`Session`], judged anew whenever a ticket is opened.
+//! Our [`Session`] precedes rustls's plaintext, and is checked whenever a ticket is opened.
 //!
 //! ```text
 //! ticket = key name (16) | nonce (12) | AES-256-GCM(session | plaintext) | tag (16)
-//! key    = HKDF-SHA256(ticket key, label | scope | nonce | server name), one for each ticket
+//! key    = HKDF-SHA256(ticket key, label | binding | nonce | server name), one for each ticket
 //! ```
 
 use std::{fmt, sync::Arc};
@@ -32,15 +33,15 @@ use super::{
     validity::seconds,
 };
 
-/// How long a ticket is good for at most, in seconds. Kept by forgetting its key; where keys are
-/// given, it is what clients are told, and a session's own limits are what holds.
+/// How long a ticket is valid at most, in seconds: after that its key is forgotten. Keys from files
+/// are not; there it is only what clients are told, and a session's own limits hold.
 const LIFETIME_S: i64 = 12 * 60 * 60;
 
-/// How long a key makes tickets, in seconds.
+/// How long a key seals tickets, in seconds.
 const ROTATION_S: i64 = 6 * 60 * 60;
 
-/// Neither a longer plaintext is sealed nor a longer ticket opened, in bytes. Only a client with
-/// very long chain comes near; without a bound its ticket could outgrow its 16-bit length.
+/// The longest plaintext of a ticket, in bytes. Only a client with a very long chain comes near it;
+/// without a limit its ticket could outgrow its 16-bit length.
 const MAX_PLAINTEXT_LEN: usize = 16 * 1024;
 
 const KEY_NAME_LEN: usize = 16;
@@ -50,23 +51,22 @@ const LABEL: &[u8] = b"portcullis session ticket v1";
 
 type KeyName = [u8; KEY_NAME_LEN];
 
-/// The keys under which tickets are made and opened. One for the whole process, over all reloads;
-/// workers read it without a lock, the control thread rotates it.
+/// The keys that seal and open tickets: one set for the whole process, over all reloads. Workers read
+/// it without a lock, the control thread rotates it.
 pub struct TicketKeys {
     keys: ArcSwap<Vec<TicketKey>>,
     clock: Arc<dyn TimeProvider>,
 }
 
-/// A key from a file, in the form that nginx has them: 16 bytes that name it, then 32 or 64 secret
-/// ones. nginx uses these as they are; here a key for each ticket is derived from them, so that
-/// tickets of the one do not open at the other.
+/// A key from a file in nginx's form: a name of 16 bytes, then 32 or 64 secret bytes. nginx uses them
+/// directly; here a key for each ticket is derived from them, so neither opens the other's tickets.
 #[derive(Clone)]
 pub struct TicketSecret {
     name: KeyName,
     secret: Box<[u8]>,
 }
 
-/// Why a file holds no key for tickets.
+/// Why a file is not a ticket key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TicketSecretError {
     /// It is too short or too long.
@@ -78,7 +78,7 @@ pub enum TicketSecretError {
 }
 
 impl TicketSecret {
-    /// Takes the content of a file.
+    /// Reads the content of a file.
     pub fn new(content: &[u8]) -> Result<TicketSecret, TicketSecretError> {
         let (Some((name, secret)), 48 | 80) = (content.split_first_chunk(), content.len()) else {
             return Err(TicketSecretError::Length(content.len()));
@@ -89,7 +89,7 @@ impl TicketSecret {
         Ok(TicketSecret { name: *name, secret: secret.into() })
     }
 
-    /// Whether the two could not be told apart in a ticket.
+    /// Whether both have the same name, so that a ticket does not say which one sealed it.
     pub fn has_name_of(&self, other: &TicketSecret) -> bool {
         self.name == other.name
     }
@@ -101,7 +101,7 @@ impl fmt::Debug for TicketSecret {
     }
 }
 
-/// No randomness could be had from the system.
+/// The system gave no random bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the system's random generator failed")]
 pub struct RandomError;
@@ -112,15 +112,14 @@ impl TicketKeys {
         TicketKeys::with_clock(Arc::new(DefaultTimeProvider))
     }
 
-    /// With another clock than the system's. It is also that of the TLS configurations which use
-    /// these keys.
+    /// With another clock than the system's. TLS configurations with these keys use it too.
     pub fn with_clock(clock: Arc<dyn TimeProvider>) -> Result<TicketKeys, RandomError> {
         let first = TicketKey::generate(now_s(&*clock).unwrap_or(0))?;
         Ok(TicketKeys { keys: ArcSwap::from_pointee(vec![first]), clock })
     }
 
-    /// Takes the keys that are given, the first of which makes tickets, and the clock of others. They
-    /// do not rotate: their owner replaces them.
+    /// Keys from files, of which the first seals tickets, with the clock of `others`. They do not
+    /// rotate: the operator replaces them.
     pub fn given(secrets: &[TicketSecret], others: &TicketKeys) -> TicketKeys {
         let clock = Arc::clone(&others.clock);
         let now_s = now_s(&*clock).unwrap_or(0);
@@ -129,9 +128,9 @@ impl TicketKeys {
         TicketKeys { keys: ArcSwap::from_pointee(keys), clock }
     }
 
-    /// Replaces the key that makes tickets once it has been in use for six hours, and forgets those
-    /// replaced twelve hours ago. To be called by the control thread every few minutes; to call it
-    /// late keeps keys longer. Says whether a new key is in use.
+    /// Replaces the sealing key once it has been in use for six hours, and forgets keys that were
+    /// replaced twelve hours ago. The control thread calls it every few minutes; a late call keeps
+    /// keys longer. Says whether a new key is in use.
     pub fn rotate(&self) -> Result<bool, RandomError> {
         let Some(now_s) = now_s(&*self.clock) else {
             return Ok(false);
@@ -153,15 +152,20 @@ impl TicketKeys {
         &self.clock
     }
 
-    fn seal(&self, scope: &Scope<'_>, session: &Session, plaintext: &[u8]) -> Option<Vec<u8>> {
-        self.keys.load().first()?.seal(scope, session, plaintext)
+    fn seal(
+        &self,
+        binding: &TicketBinding<'_>,
+        session: &Session,
+        plaintext: &[u8],
+    ) -> Option<Vec<u8>> {
+        self.keys.load().first()?.seal(binding, session, plaintext)
     }
 
-    fn open(&self, scope: &Scope<'_>, ticket: &[u8]) -> Option<(Session, Vec<u8>)> {
+    fn open(&self, binding: &TicketBinding<'_>, ticket: &[u8]) -> Option<(Session, Vec<u8>)> {
         let (name, rest) = ticket.split_first_chunk::<KEY_NAME_LEN>()?;
         let keys = self.keys.load();
         let key = keys.iter().find(|key| key.name == *name)?;
-        key.open(scope, rest)
+        key.open(binding, rest)
     }
 }
 
@@ -171,9 +175,9 @@ impl fmt::Debug for TicketKeys {
     }
 }
 
-/// Where a ticket is good.
-struct Scope<'a> {
-    /// Digest of all that decides who is let in.
+/// What a ticket is bound to.
+struct TicketBinding<'a> {
+    /// Digest of every setting that affects authorization.
     policy: &'a [u8; 32],
     /// As the client named it, normalised.
     server_name: Option<&'a str>,
@@ -181,11 +185,11 @@ struct Scope<'a> {
 
 #[derive(Clone)]
 struct TicketKey {
-    /// In clear in front of each ticket, to find the key again. Secret from nobody.
+    /// Stands in clear text in front of each ticket, to find the key. Not secret.
     name: KeyName,
     secret: hkdf::Prk,
     created_s: i64,
-    /// When another took its place; it only opens tickets since.
+    /// When another key replaced it; since then it only opens tickets.
     retired_s: Option<i64>,
 }
 
@@ -212,7 +216,12 @@ impl TicketKey {
         self.retired_s.is_some_and(|retired_s| differ_by(LIFETIME_S, retired_s, now_s))
     }
 
-    fn seal(&self, scope: &Scope<'_>, session: &Session, plaintext: &[u8]) -> Option<Vec<u8>> {
+    fn seal(
+        &self,
+        binding: &TicketBinding<'_>,
+        session: &Session,
+        plaintext: &[u8],
+    ) -> Option<Vec<u8>> {
         if plaintext.len() > MAX_PLAINTEXT_LEN {
             return None;
         }
@@ -225,7 +234,7 @@ impl TicketKey {
         sealed.extend(plaintext);
         let (_, secret_part) = sealed.split_at_mut_checked(KEY_NAME_LEN + NONCE_LEN)?;
         let tag = self
-            .derive(scope, &nonce)?
+            .derive(binding, &nonce)?
             .seal_in_place_separate_tag(
                 Nonce::assume_unique_for_key(nonce),
                 Aad::from(self.name),
@@ -236,29 +245,29 @@ impl TicketKey {
         Some(sealed)
     }
 
-    fn open(&self, scope: &Scope<'_>, rest: &[u8]) -> Option<(Session, Vec<u8>)> {
+    fn open(&self, binding: &TicketBinding<'_>, rest: &[u8]) -> Option<(Session, Vec<u8>)> {
         let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>()?;
         if sealed.len() > MAX_PLAINTEXT_LEN + MAX_OVERHEAD_LEN {
             return None;
         }
         let mut sealed = sealed.to_vec();
         let opened = self
-            .derive(scope, nonce)?
+            .derive(binding, nonce)?
             .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(self.name), &mut sealed)
             .ok()?;
         let (session, plaintext) = Session::decode(opened)?;
         Some((session, plaintext.to_vec()))
     }
 
-    /// A key for each ticket: the server name asks for a derivation of its own anyway, and so the
-    /// random nonces of all tickets together need not stay below the 2^32 of one AES-GCM key.
-    fn derive(&self, scope: &Scope<'_>, nonce: &[u8; NONCE_LEN]) -> Option<LessSafeKey> {
-        let (named, server_name) = match scope.server_name {
+    /// A key for each ticket: the server name needs its own derivation anyway, and the random nonces
+    /// of all tickets together may exceed the 2^32 of one AES-GCM key.
+    fn derive(&self, binding: &TicketBinding<'_>, nonce: &[u8; NONCE_LEN]) -> Option<LessSafeKey> {
+        let (named, server_name) = match binding.server_name {
             Some(name) => ([1], name.as_bytes()),
             None => ([0], &[][..]),
         };
         // Only the last part varies in length.
-        let info = [LABEL, scope.policy, nonce, &named, server_name];
+        let info = [LABEL, binding.policy, nonce, &named, server_name];
         let key = self.secret.expand(&info, &AES_256_GCM).ok()?;
         Some(LessSafeKey::new(UnboundKey::from(key)))
     }
@@ -267,7 +276,7 @@ impl TicketKey {
 /// Makes and opens the tickets of one server configuration.
 pub(super) struct Ticketer {
     keys: Arc<TicketKeys>,
-    /// Digest of all that decides who is let in.
+    /// Digest of every setting that affects authorization.
     policy: [u8; 32],
     /// A session without a client certificate must not be resumed.
     needs_client_certificate: bool,
@@ -295,15 +304,15 @@ impl ProducesTickets for Ticketer {
         true
     }
 
-    /// rustls asks right after `encrypt`, on the same connection.
+    /// rustls calls this right after `encrypt`, on the same connection.
     fn lifetime(&self) -> u32 {
         let session = context::current(|context| context.session()).flatten();
         let remaining_s = session.map_or(LIFETIME_S, |session| self.remaining_s(&session));
         u32::try_from(remaining_s.clamp(0, LIFETIME_S)).unwrap_or(0)
     }
 
-    /// The session is that of the full handshake just done, or the one this connection resumed. No
-    /// ticket is made that could not be opened.
+    /// Seals the session of the full handshake just done, or the one that this connection resumed.
+    /// A session that could not be resumed gets no ticket.
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
         context::current(|context| {
             let session = match context.session() {
@@ -316,21 +325,22 @@ impl ProducesTickets for Ticketer {
                 return None;
             }
             context.set_session(session);
-            let scope = Scope { policy: &self.policy, server_name: context.server_name() };
-            self.keys.seal(&scope, &session, plain)
+            let binding =
+                TicketBinding { policy: &self.policy, server_name: context.server_name() };
+            self.keys.seal(&binding, &session, plain)
         })?
     }
 
-    /// The last session opened is the connection's if the handshake is a resumed one; if it is a
-    /// full one after all, the client's certificate replaces it.
+    /// The session is the connection's if rustls resumes it.
     fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
         context::current(|context| {
-            let scope = Scope { policy: &self.policy, server_name: context.server_name() };
-            let (session, plaintext) = self.keys.open(&scope, cipher)?;
+            let binding =
+                TicketBinding { policy: &self.policy, server_name: context.server_name() };
+            let (session, plaintext) = self.keys.open(&binding, cipher)?;
             if self.remaining_s(&session) <= 0 {
                 return None;
             }
-            context.set_session(session);
+            context.offer_session(session);
             Some(plaintext)
         })?
     }

@@ -1,4 +1,4 @@
-//! A connection with or without TLS, as one type that hyper takes.
+//! A connection with or without TLS, as one type for hyper.
 
 use std::{
     io,
@@ -14,14 +14,14 @@ use crate::rt;
 /// A connection with or without TLS.
 #[derive(Debug)]
 pub enum Transport {
-    /// Plain text. Boxed as TLS is: whatever holds a transport moves and keeps its size.
+    /// Plain text. Boxed like TLS: tasks move and keep the size of a transport.
     Plain(Box<rt::Stream>),
     /// TLS.
     Tls(Box<TlsStream>),
 }
 
 impl Transport {
-    /// The connection underneath, for closing it.
+    /// The socket, to close it.
     pub fn into_stream(self) -> rt::Stream {
         match self {
             Transport::Plain(stream) => *stream,
@@ -29,8 +29,8 @@ impl Transport {
         }
     }
 
-    /// Waits until there is something to read, the end included, and holds no buffer meanwhile.
-    /// Fails where what was sent last failed.
+    /// Waits until there are bytes or an end to read, and holds no buffer meanwhile. Fails if the
+    /// last send failed.
     pub fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Transport::Plain(stream) => stream.poll_idle(cx),

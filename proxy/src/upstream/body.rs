@@ -13,12 +13,12 @@ use hyper::body::Incoming;
 
 use super::{lease::Lease, progress::Progress};
 
-/// A client's body. Its exact length, where it says one, is believed.
+/// A client's body. If it states an exact length, that is believed.
 pub type ClientBody = Pin<Box<dyn Body<Data = Bytes, Error = hyper::Error>>>;
 
 /// A request body on its way to an upstream.
 pub enum RequestBody {
-    /// None.
+    /// No body.
     Empty,
     /// The client's, streamed.
     Client(ClientBody),
@@ -62,8 +62,8 @@ impl Body for RequestBody {
     }
 }
 
-/// A request body as the upstream connection holds it: it tells the other end of the exchange how
-/// far it got, and stops when that has no more use for it.
+/// A request body as the upstream connection holds it: it tells the side that waits for the response
+/// how far it got, and stops when the rest is not needed.
 #[derive(Debug)]
 pub(super) struct SentBody<B = RequestBody> {
     body: B,
@@ -77,7 +77,7 @@ impl<B: Body> SentBody<B> {
         SentBody { body, progress }
     }
 
-    /// The other end's view; `None` for an empty body.
+    /// The view of the side that waits for the response; `None` for an empty body.
     pub(super) fn progress(&self) -> Option<Rc<Progress>> {
         self.progress.clone()
     }
@@ -162,7 +162,7 @@ impl ResponseBody {
         body
     }
 
-    /// Whoever reads the body may not ask again after its last frame.
+    /// The reader may not poll again after the last frame.
     fn release_at_end(&mut self) {
         if self.incoming.is_end_stream() {
             self.release();

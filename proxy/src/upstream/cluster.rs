@@ -57,12 +57,8 @@ impl Cluster {
         &self.endpoints
     }
 
-    /// The only endpoint, where there is but one.
-    pub(super) fn only_endpoint(&self) -> Option<&Arc<Endpoint>> {
-        (self.endpoints.len() == 1).then_some(&self.first)
-    }
-
-    pub(super) fn endpoint(&self, index: usize) -> &Arc<Endpoint> {
+    /// The endpoint of an index; the first one for an index that has none.
+    pub(crate) fn endpoint(&self, index: usize) -> &Arc<Endpoint> {
         self.endpoints.get(index).unwrap_or(&self.first)
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     DnsName, Endpoint, FailureKind, Protocol, Resolution, UpstreamError, cluster::Target,
-    failure::handshake_text, host::Host,
+    endpoint_pool::EndpointPool, failure::handshake_text,
 };
 use crate::{
     rt,
@@ -23,38 +23,37 @@ pub(super) struct Connected {
     pub(super) transport: Transport,
     /// `None` for a Unix socket.
     pub(super) address: Option<IpAddr>,
-    /// HTTP/2 was chosen by ALPN or is known to be spoken.
+    /// ALPN chose HTTP/2, or the configuration says that the upstream speaks it.
     pub(super) http2: bool,
 }
 
 /// One attempt to connect.
 #[derive(Debug)]
 pub(super) struct Attempt<'a> {
-    pub(super) host: &'a Host,
+    pub(super) pool: &'a EndpointPool,
     pub(super) endpoint: &'a Endpoint,
     /// Do not offer HTTP/2.
     pub(super) http1_only: bool,
-    /// When the caller gives up on all of it, so that the first address of several does not take
-    /// all the time.
+    /// The end of the time for all addresses together; each gets a part of it.
     pub(super) deadline: Instant,
-    /// What is being done, for the message of a timeout.
+    /// The current step, for the message of a timeout.
     pub(super) stage: &'a RefCell<String>,
 }
 
 impl Attempt<'_> {
     /// Connects, TLS included.
     pub(super) async fn run(&self) -> Result<Connected, UpstreamError> {
-        self.host.meter.connecting();
-        let (stream, peer) = self.open().await?;
-        let address = peer.ip();
+        self.pool.meter.connecting();
+        let (stream, remote) = self.open().await?;
+        let address = remote.ip();
         let prior_knowledge = self.endpoint.spec.protocol == Protocol::Http2PriorKnowledge;
         let (transport, http2) = match &self.endpoint.spec.tls {
             None => (Transport::Plain(Box::new(stream)), prior_knowledge),
             Some(spec) => {
-                let stream = self.secure(stream, spec, &peer).await?;
+                let stream = self.secure(stream, spec, &remote).await?;
                 let chosen = stream.session().alpn_protocol() == Some(b"h2");
                 if !self.http1_only {
-                    self.host.learn(chosen);
+                    self.pool.learn(chosen);
                 }
                 (Transport::Tls(Box::new(stream)), chosen || prior_knowledge)
             }
@@ -62,24 +61,24 @@ impl Attempt<'_> {
         Ok(Connected { transport, address, http2: http2 && !self.http1_only })
     }
 
-    async fn open(&self) -> Result<(rt::Stream, Peer), UpstreamError> {
+    async fn open(&self) -> Result<(rt::Stream, RemoteAddress), UpstreamError> {
         match &self.endpoint.target {
             Target::Unix(path) => self.open_unix(path).await,
             Target::Ip(address) => self.open_first(&[*address]).await,
             Target::Name(name, port) => {
                 let mut addresses = self.resolve(name, *port).await?;
                 // Connections spread over all addresses, as requests do over connections.
-                let first = self.host.next_connect() % addresses.len().max(1);
+                let first = self.pool.next_connect() % addresses.len().max(1);
                 addresses.rotate_left(first);
                 self.open_first(&addresses).await
             }
         }
     }
 
-    async fn open_unix(&self, path: &Path) -> Result<(rt::Stream, Peer), UpstreamError> {
+    async fn open_unix(&self, path: &Path) -> Result<(rt::Stream, RemoteAddress), UpstreamError> {
         self.at(format!("connecting to {}", path.display()));
         match rt::Stream::connect_unix(path).await {
-            Ok(stream) => Ok((stream, Peer::Unix(path.into()))),
+            Ok(stream) => Ok((stream, RemoteAddress::Unix(path.into()))),
             Err(error) => Err(self.unconnected(&error.to_string())),
         }
     }
@@ -88,7 +87,7 @@ impl Attempt<'_> {
     async fn open_first(
         &self,
         addresses: &[SocketAddr],
-    ) -> Result<(rt::Stream, Peer), UpstreamError> {
+    ) -> Result<(rt::Stream, RemoteAddress), UpstreamError> {
         let mut failures = Vec::new();
         for (tried, address) in addresses.iter().enumerate() {
             self.at(format!("connecting to {address}"));
@@ -96,13 +95,13 @@ impl Attempt<'_> {
             let remaining = self.deadline.saturating_duration_since(Instant::now());
             let connected = rt::timeout(share(remaining, left), rt::Stream::connect_tcp(*address));
             match connected.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-                Ok(stream) => return Ok((stream, Peer::Ip(*address))),
+                Ok(stream) => return Ok((stream, RemoteAddress::Ip(*address))),
                 Err(error) => failures.push(format!("{address}: {error}")),
             }
         }
         let mut failed = self.unconnected(&failures.join("; "));
         if Instant::now() >= self.deadline {
-            // Not left to the timeout around all of this, which is due at the same moment.
+            // The timeout around all of this is due at the same moment, and may come second.
             failed.kind = FailureKind::ConnectTimeout;
         }
         Err(failed)
@@ -118,7 +117,7 @@ impl Attempt<'_> {
                 kind: FailureKind::Resolve,
                 detail: format!("cannot resolve {}: {why}", name.host()),
             }),
-            // `resolved` waits for anything but this.
+            // `resolved` waits until it is something else.
             Resolution::Pending => Err(UpstreamError {
                 kind: FailureKind::Resolve,
                 detail: format!("{} has not been resolved yet", name.host()),
@@ -130,22 +129,22 @@ impl Attempt<'_> {
         &self,
         stream: rt::Stream,
         spec: &UpstreamTlsSpec,
-        peer: &Peer,
+        remote: &RemoteAddress,
     ) -> Result<TlsStream, UpstreamError> {
-        self.at(format!("in the TLS handshake with {peer}"));
+        self.at(format!("in the TLS handshake with {remote}"));
         let failed = |why: String| UpstreamError {
             kind: FailureKind::Tls,
             detail: format!(
-                "TLS with {} ({peer}, expecting the name {}): {why}",
+                "TLS with {} ({remote}, expecting the name {}): {why}",
                 self.endpoint.spec.authority, spec.verify_name
             ),
         };
         let tls =
-            self.host.tls(spec, self.http1_only).map_err(|error| failed(error.to_string()))?;
+            self.pool.tls(spec, self.http1_only).map_err(|error| failed(error.to_string()))?;
         let stream = TlsStream::connect(stream, tls.config.clone(), tls.server_name.clone())
             .await
             .map_err(|error| failed(handshake_text(&error)))?;
-        self.host.meter.handshake(stream.session().handshake_kind());
+        self.pool.meter.handshake(stream.session().handshake_kind());
         Ok(stream)
     }
 
@@ -159,27 +158,27 @@ impl Attempt<'_> {
     }
 }
 
-/// The other side of a socket.
+/// The remote address of a socket.
 #[derive(Debug)]
-enum Peer {
+enum RemoteAddress {
     Ip(SocketAddr),
     Unix(Box<Path>),
 }
 
-impl Peer {
+impl RemoteAddress {
     fn ip(&self) -> Option<IpAddr> {
         match self {
-            Peer::Ip(address) => Some(address.ip()),
-            Peer::Unix(_) => None,
+            RemoteAddress::Ip(address) => Some(address.ip()),
+            RemoteAddress::Unix(_) => None,
         }
     }
 }
 
-impl fmt::Display for Peer {
+impl fmt::Display for RemoteAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Peer::Ip(address) => address.fmt(f),
-            Peer::Unix(path) => path.display().fmt(f),
+            RemoteAddress::Ip(address) => address.fmt(f),
+            RemoteAddress::Unix(path) => path.display().fmt(f),
         }
     }
 }

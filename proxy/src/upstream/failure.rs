@@ -1,4 +1,4 @@
-//! What an error of hyper's says about the upstream.
+//! How hyper's errors are classified.
 
 use std::{error::Error, io};
 
@@ -21,10 +21,10 @@ impl From<FailureKind> for UpstreamFailure {
     }
 }
 
-/// What kind of failure an exchange ended with.
+/// The kind of failure that ended a request.
 ///
 /// A TLS alert may come as late as here: in TLS 1.3 the client's handshake is done before the
-/// server has judged the client's certificate (RFC 8446 section 4.4.2.4).
+/// server has verified the client's certificate (RFC 8446 section 4.4.2.4).
 pub(super) fn kind_of(error: &hyper::Error) -> FailureKind {
     if find::<TlsError>(error).is_some() {
         FailureKind::Tls

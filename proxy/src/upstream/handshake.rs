@@ -100,12 +100,12 @@ pub(super) struct Http1Driver<T: Read + Write> {
 impl<T: Read + Write + Unpin> Http1Driver<T> {
     /// Moves bytes until the connection is over.
     pub(super) async fn run(self) {
-        // Each request has been told of an error; on an idle connection there is nobody to tell.
+        // Each request has got the error already, and an idle connection has no request.
         let _ = unless_released(self.connection, self.released).await;
     }
 
-    /// The same, and hands the connection on once the upstream has switched protocols. Where it did
-    /// not switch nobody waits for it, and it is closed.
+    /// The same, but gives the connection away once the upstream has switched protocols. If it did
+    /// not switch, nothing waits for the connection, and it is closed.
     pub(super) async fn run_until_upgrade(self, parts: oneshot::Sender<http1::Parts<T>>) {
         let connection = pin!(self.connection.without_shutdown());
         let Some(Ok(done)) = unless_released(connection, self.released).await else { return };
@@ -116,8 +116,8 @@ impl<T: Read + Write + Unpin> Http1Driver<T> {
     }
 }
 
-/// Gives a released connection some time to close in good order and drops it then: an upstream that
-/// reads no more would keep it open for ever.
+/// Gives a released connection some time to close in order, then drops it: an upstream that reads no
+/// more would keep it open for ever.
 async fn unless_released<F: Future + Unpin>(
     mut connection: F,
     released: oneshot::Receiver<Infallible>,
@@ -133,7 +133,7 @@ async fn unless_released<F: Future + Unpin>(
     .await
 }
 
-/// What [`http2`] makes.
+/// The result of [`http2`].
 pub(super) struct Http2Parts<D> {
     pub(super) connection: Http2,
     /// Streams that the peer allows, kept up to date by the driver.
@@ -162,15 +162,15 @@ where
     let driver = poll_fn(move |cx| {
         let driven = Pin::new(&mut connection).poll(cx);
         limit.set(connection.current_max_send_streams());
-        // Each request has been told of an error; on an idle connection there is nobody to tell.
+        // Each request has got the error already, and an idle connection has no request.
         driven.map(drop)
     });
     let connection = Http2 { sender, address, _alive: alive };
     Ok(Http2Parts { connection, max_streams, driver })
 }
 
-/// Spawns what hyper needs for one connection: first the task that moves its bytes, which ends soon
-/// after the connection is released, then those of streams.
+/// Spawns hyper's tasks for one connection: first the task that moves its bytes, which ends soon after
+/// the connection is released, then those of streams.
 #[derive(Clone)]
 struct Http2Executor {
     /// Resolves once the [`Http2`] is dropped; gone with the first task.

@@ -1,9 +1,9 @@
-//! Hashing of keys that need none.
+//! A hasher for keys that are hashes already.
 
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// For keys that nobody outside chooses and that are one number each: digests, counters. The keys'
-/// own spread is enough, so the default hasher's protection would only cost time.
+/// For keys that are one number each and that no client can choose: digests, counters. They are
+/// spread well enough; the default hasher's protection would only cost time.
 pub(super) type BuildNumberHasher = BuildHasherDefault<NumberHasher>;
 
 /// Takes one number.

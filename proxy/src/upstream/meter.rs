@@ -1,4 +1,4 @@
-//! What is counted, for the worker as a whole and for the endpoint.
+//! Counters of upstream connections and requests, for the worker as a whole and for each endpoint.
 
 use std::{rc::Rc, sync::Arc};
 
@@ -58,7 +58,7 @@ impl Meter {
         self.one(|cells| cells.failures.inc());
     }
 
-    /// No response came in time, as whoever waited for it found.
+    /// No response came in time.
     pub(super) fn unanswered(&self) {
         self.all().connect_failures.inc(UpstreamFailure::ResponseTimeout);
         self.one(|cells| cells.failures.inc());

@@ -1,4 +1,4 @@
-//! Upstream connections: which endpoint, over which connection, as whom.
+//! Upstream connections: which endpoint, over which connection, with which TLS identity.
 
 mod balance;
 mod body;
@@ -6,15 +6,15 @@ mod cluster;
 mod connect;
 mod convert;
 mod dns;
-mod exchange;
+mod endpoint_pool;
 mod failure;
 mod handshake;
 mod hasher;
-mod host;
 mod lease;
 mod meter;
 mod pool;
 mod progress;
+mod request;
 mod spec;
 #[cfg(test)]
 mod testing;
@@ -40,9 +40,9 @@ pub struct SendOptions {
     pub upgrade: bool,
 }
 
-/// What an upstream answered.
+/// An upstream's response.
 #[derive(Debug)]
-pub struct Reply {
+pub struct UpstreamResponse {
     /// Its response.
     pub response: Response<ResponseBody>,
     /// With status 101: the connection, to be taken over once the client's side is ready.
@@ -64,7 +64,7 @@ pub struct Upgraded {
 pub struct UpstreamError {
     /// For the status and the metric.
     pub kind: FailureKind,
-    /// For the log: addresses, names, what the other side said. Never for the client.
+    /// For the log: addresses, names, the other side's error. Never for the client.
     pub detail: String,
 }
 

@@ -1,21 +1,21 @@
-//! How far a request body has got, seen from the other end of the exchange. Pure but for wakers.
+//! How far a request body has been sent, for the side that waits for the response. Pure but for wakers.
 
 use std::{
     cell::{Cell, RefCell},
     task::{Context, Poll, Waker},
 };
 
-/// Shared by the body, which the connection's driver holds, and by whoever waits for the response.
+/// Shared by the body, which the connection's driver holds, and the side that waits for the response.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    state: Cell<State>,
+    state: Cell<BodyState>,
     failure: RefCell<Option<String>>,
     /// Woken when the body is abandoned.
     driver: RefCell<Option<Waker>>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum BodyState {
     #[default]
     Running,
     /// Read to its end.
@@ -24,44 +24,43 @@ enum State {
     Failed,
     /// The connection dropped it before its end.
     LetGo,
-    /// The response is over, nobody cares for the rest.
+    /// The response is over, and the rest is not needed.
     Abandoned,
 }
 
 impl Progress {
     /// The body has been read to its end.
     pub(super) fn end(&self) {
-        self.leave_running(State::Ended);
+        self.leave_running(BodyState::Ended);
     }
 
     /// The client's side failed.
     pub(super) fn fail(&self, why: String) {
-        if self.state.get() == State::Running {
+        if self.state.get() == BodyState::Running {
             self.failure.replace(Some(why));
         }
-        self.leave_running(State::Failed);
+        self.leave_running(BodyState::Failed);
     }
 
     /// The connection has dropped the body.
     pub(super) fn let_go(&self) {
-        self.leave_running(State::LetGo);
+        self.leave_running(BodyState::LetGo);
     }
 
-    /// The rest of the body is of no use: the connection's driver stops sending it.
+    /// The rest of the body is not needed: the connection's driver stops sending it.
     ///
-    /// A response that is complete ends the exchange, and so does giving up on it. An upstream that
-    /// answers early and reads on would otherwise keep the client's upload and a connection busy
-    /// for nothing.
+    /// A request ends with its response, complete or given up. Otherwise an upstream that responds
+    /// early and reads on would keep the client's upload and a connection busy for nothing.
     pub(super) fn abandon(&self) {
-        if self.state.get() == State::Running {
-            self.state.set(State::Abandoned);
+        if self.state.get() == BodyState::Running {
+            self.state.set(BodyState::Abandoned);
             wake(&self.driver);
         }
     }
 
     /// The body was read to its end: the connection is free for another request.
     pub(super) fn is_ended(&self) -> bool {
-        self.state.get() == State::Ended
+        self.state.get() == BodyState::Ended
     }
 
     /// Why the client's side failed, if it did.
@@ -71,7 +70,7 @@ impl Progress {
 
     /// For the body: ready when it was abandoned.
     pub(super) fn poll_abandoned(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.state.get() == State::Abandoned {
+        if self.state.get() == BodyState::Abandoned {
             return Poll::Ready(());
         }
         let mut driver = self.driver.borrow_mut();
@@ -81,8 +80,8 @@ impl Progress {
         Poll::Pending
     }
 
-    fn leave_running(&self, state: State) {
-        if self.state.get() == State::Running {
+    fn leave_running(&self, state: BodyState) {
+        if self.state.get() == BodyState::Running {
             self.state.set(state);
         }
     }

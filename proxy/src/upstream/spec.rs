@@ -1,4 +1,4 @@
-//! What this room needs to be told: where to connect and as whom.
+//! The configuration of this room: where to connect, and with which TLS identity.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -45,7 +45,7 @@ pub enum EndpointAddress {
 /// Which HTTP is spoken with an upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Protocol {
-    /// HTTP/2 where ALPN gives it, HTTP/1.1 otherwise.
+    /// HTTP/2 if ALPN chooses it, HTTP/1.1 otherwise.
     Auto,
     /// HTTP/2 without asking (`h2c://`).
     Http2PriorKnowledge,
@@ -76,13 +76,13 @@ pub struct DnsSpec {
 /// Pomerium's `dns_lookup_family`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DnsFamily {
-    /// IPv4, and IPv6 where there is none.
+    /// IPv4, or IPv6 if there is none.
     V4Preferred,
     /// IPv4 alone.
     V4Only,
     /// IPv6 alone.
     V6Only,
-    /// IPv6, and IPv4 where there is none.
+    /// IPv6, or IPv4 if there is none.
     Auto,
     /// Both.
     All,

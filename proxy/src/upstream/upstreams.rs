@@ -14,9 +14,9 @@ use ::http::Request;
 use portcullis_abi::SplitMix64;
 
 use super::{
-    Cluster, Endpoint, Reply, RequestBody, SendOptions, UpstreamError, balance::RoundRobin,
-    body::SentBody, cluster::EndpointKey, exchange::Exchange, hasher::BuildNumberHasher,
-    host::Host, meter::Meter,
+    Cluster, Endpoint, RequestBody, SendOptions, UpstreamError, UpstreamResponse,
+    balance::RoundRobin, body::SentBody, cluster::EndpointKey, endpoint_pool::EndpointPool,
+    hasher::BuildNumberHasher, meter::Meter, request::UpstreamRequest,
 };
 use crate::{observe::WorkerObserver, rt};
 
@@ -26,12 +26,12 @@ const REAP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A worker's connections to all upstreams.
 pub struct Upstreams {
-    state: Rc<State>,
+    pools: Rc<WorkerPools>,
 }
 
-struct State {
+struct WorkerPools {
     observer: Rc<WorkerObserver>,
-    hosts: RefCell<HashMap<EndpointKey, Rc<Host>, BuildNumberHasher>>,
+    by_endpoint: RefCell<HashMap<EndpointKey, Rc<EndpointPool>, BuildNumberHasher>>,
     /// Whose turn it is, by cluster.
     turns: RefCell<HashMap<u64, Turns, BuildNumberHasher>>,
     random: RefCell<SplitMix64>,
@@ -47,85 +47,86 @@ impl Upstreams {
     /// No connections yet.
     pub fn new(observer: Rc<WorkerObserver>) -> Upstreams {
         let seed = RandomState::new().hash_one(observer.worker);
-        let state = State {
+        let pools = WorkerPools {
             observer,
-            hosts: RefCell::default(),
+            by_endpoint: RefCell::default(),
             turns: RefCell::default(),
             random: RefCell::new(SplitMix64::new(seed)),
             reaping: Cell::new(false),
         };
-        Upstreams { state: Rc::new(state) }
+        Upstreams { pools: Rc::new(pools) }
     }
 
-    /// Chooses the endpoint for a request of the client that hashes to `client_hash`.
-    pub fn pick<'a>(&self, cluster: &'a Cluster, client_hash: u64) -> &'a Arc<Endpoint> {
-        if let Some(only) = cluster.only_endpoint() {
-            return only;
+    /// Chooses the endpoint for a request of the client that hashes to `client_hash`: its index in the
+    /// cluster, which a request can keep without a reference that all workers count.
+    pub fn pick(&self, cluster: &Cluster, client_hash: u64) -> usize {
+        if cluster.endpoints().len() == 1 {
+            return 0;
         }
-        let index = cluster.balance.pick(
+        cluster.balance.pick(
             client_hash,
-            &mut self.state.random.borrow_mut(),
-            |index| self.state.in_flight(cluster.endpoint(index)),
-            |weights| self.state.turn(cluster, weights),
-        );
-        cluster.endpoint(index)
+            &mut self.pools.random.borrow_mut(),
+            |index| self.pools.in_flight(cluster.endpoint(index)),
+            |weights| self.pools.turn(cluster, weights),
+        )
     }
 
     /// Sends a request over a pooled or a new connection and waits for the response's head.
     ///
-    /// The request has its final path (origin form), Host header and end-to-end headers, `Cookie`
-    /// in one line; this turns them into what the connection's HTTP version wants. A request that failed on a pooled
-    /// connection which the upstream had closed meanwhile is sent once more on a new connection,
-    /// where that is safe (RFC 9110 section 9.2.2).
+    /// The request has its final path (origin form), Host header and end-to-end headers, `Cookie` in
+    /// one line; this converts them for the connection's HTTP version. A request that failed on a
+    /// pooled connection which the upstream had closed meanwhile is sent once more on a new
+    /// connection if that is safe (RFC 9110 section 9.2.2).
     pub async fn send(
         &self,
-        cluster: &Arc<Cluster>,
-        endpoint: &Arc<Endpoint>,
+        cluster: &Cluster,
+        endpoint: &Endpoint,
         request: Request<RequestBody>,
         options: SendOptions,
-    ) -> Result<Reply, UpstreamError> {
+    ) -> Result<UpstreamResponse, UpstreamError> {
         self.start_reaping();
-        let host = self.state.host(endpoint);
+        let pool = self.pools.pool(endpoint);
         let request = request.map(SentBody::new);
-        let exchange = Exchange::new(&host, cluster, endpoint, request.body());
-        let reply = exchange.run(request, options).await;
-        reply.inspect_err(|error| host.meter.failed(error.kind))
+        let sending = UpstreamRequest::new(&pool, cluster, endpoint, request.body());
+        let response = sending.run(request, options).await;
+        response.inspect_err(|error| pool.meter.failed(error.kind))
     }
 
     /// Counts a request that [`Upstreams::send`] was not given the time to answer.
     pub fn unanswered(&self, endpoint: &Endpoint) {
-        self.state.host(endpoint).meter.unanswered();
+        self.pools.pool(endpoint).meter.unanswered();
     }
 
     /// Begins with the first request, since only then is there surely a runtime.
     fn start_reaping(&self) {
-        if !self.state.reaping.replace(true) {
-            rt::spawn(reap_for_ever(Rc::downgrade(&self.state)));
+        if !self.pools.reaping.replace(true) {
+            rt::spawn(reap_for_ever(Rc::downgrade(&self.pools)));
         }
     }
 }
 
 /// Ends with the worker.
-async fn reap_for_ever(state: RcWeak<State>) {
+async fn reap_for_ever(pools: RcWeak<WorkerPools>) {
     loop {
         rt::sleep(REAP_INTERVAL).await;
-        let Some(state) = state.upgrade() else { return };
-        state.reap(Instant::now());
+        let Some(pools) = pools.upgrade() else { return };
+        pools.reap(Instant::now());
     }
 }
 
-impl State {
-    fn host(&self, endpoint: &Endpoint) -> Rc<Host> {
-        let mut hosts = self.hosts.borrow_mut();
-        let host = hosts.entry(endpoint.key).or_insert_with(|| {
+impl WorkerPools {
+    fn pool(&self, endpoint: &Endpoint) -> Rc<EndpointPool> {
+        let mut pools = self.by_endpoint.borrow_mut();
+        let pool = pools.entry(endpoint.key).or_insert_with(|| {
             let meter = Meter::new(self.observer.clone(), endpoint.metrics.clone());
-            Rc::new(Host::new(meter, Instant::now()))
+            Rc::new(EndpointPool::new(meter, Instant::now()))
         });
-        host.clone()
+        pool.follow(endpoint.name());
+        pool.clone()
     }
 
     fn in_flight(&self, endpoint: &Endpoint) -> usize {
-        self.hosts.borrow().get(&endpoint.key).map_or(0, |host| host.in_flight())
+        self.by_endpoint.borrow().get(&endpoint.key).map_or(0, |pool| pool.in_flight())
     }
 
     fn turn(&self, cluster: &Cluster, weights: &[u32]) -> usize {
@@ -138,14 +139,16 @@ impl State {
     }
 
     fn reap(&self, now: Instant) {
-        self.hosts.borrow_mut().retain(|_, host| host.reap(now));
+        self.by_endpoint.borrow_mut().retain(|_, pool| pool.reap(now));
         self.turns.borrow_mut().retain(|_, turns| turns.cluster.strong_count() > 0);
     }
 }
 
 impl fmt::Debug for Upstreams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upstreams").field("hosts", &self.state.hosts.borrow().len()).finish()
+        f.debug_struct("Upstreams")
+            .field("endpoints", &self.pools.by_endpoint.borrow().len())
+            .finish()
     }
 }
 
@@ -156,7 +159,7 @@ mod tests {
         observe::UpstreamFailure,
         upstream::{
             BalancePolicy,
-            host::InFlight,
+            endpoint_pool::InFlight,
             testing::{cluster, endpoint},
         },
     };
@@ -171,7 +174,7 @@ mod tests {
 
     fn picks(upstreams: &Upstreams, cluster: &Cluster, count: u64) -> Vec<String> {
         let authorities = (0..count).map(|hash| upstreams.pick(cluster, hash));
-        authorities.map(|endpoint| endpoint.spec.authority.to_string()).collect()
+        authorities.map(|index| cluster.endpoint(index).spec.authority.to_string()).collect()
     }
 
     #[test]
@@ -196,7 +199,7 @@ mod tests {
     fn least_request_counts_what_this_worker_has_under_way() {
         let upstreams = upstreams();
         let cluster = three(BalancePolicy::LeastRequest);
-        let busy = |index: usize| InFlight::new(upstreams.state.host(cluster.endpoint(index)));
+        let busy = |index: usize| InFlight::new(upstreams.pools.pool(cluster.endpoint(index)));
         let _held = (busy(0), busy(0), busy(1));
         assert!(picks(&upstreams, &cluster, 200).iter().all(|picked| picked != "10.0.0.1:1"));
     }
@@ -205,7 +208,7 @@ mod tests {
     fn a_request_without_an_answer_in_time_is_a_failure_of_its_kind() {
         let upstreams = upstreams();
         upstreams.unanswered(three(BalancePolicy::RoundRobin).endpoint(0));
-        let failures = &upstreams.state.observer.metrics.upstream.connect_failures;
+        let failures = &upstreams.pools.observer.metrics.upstream.connect_failures;
         assert_eq!(failures.get(UpstreamFailure::ResponseTimeout), 1);
     }
 
@@ -216,8 +219,8 @@ mod tests {
         picks(&upstreams, &gone, 1);
         picks(&upstreams, &kept, 1);
         drop(gone);
-        upstreams.state.reap(Instant::now());
-        assert_eq!(upstreams.state.turns.borrow().len(), 1);
+        upstreams.pools.reap(Instant::now());
+        assert_eq!(upstreams.pools.turns.borrow().len(), 1);
         assert_eq!(picks(&upstreams, &kept, 1), ["10.0.0.2:1"]);
     }
 
@@ -225,12 +228,12 @@ mod tests {
     fn an_endpoint_keeps_its_state_across_reloads_and_loses_it_when_unused_for_long() {
         let upstreams = upstreams();
         let now = Instant::now();
-        let before = upstreams.state.host(three(BalancePolicy::RoundRobin).endpoint(0));
-        let after = upstreams.state.host(three(BalancePolicy::RoundRobin).endpoint(0));
+        let before = upstreams.pools.pool(three(BalancePolicy::RoundRobin).endpoint(0));
+        let after = upstreams.pools.pool(three(BalancePolicy::RoundRobin).endpoint(0));
         assert!(Rc::ptr_eq(&before, &after));
-        upstreams.state.reap(now + Duration::from_secs(3000));
-        assert_eq!(upstreams.state.hosts.borrow().len(), 1);
-        upstreams.state.reap(now + Duration::from_secs(4000));
-        assert_eq!(upstreams.state.hosts.borrow().len(), 0);
+        upstreams.pools.reap(now + Duration::from_secs(3000));
+        assert_eq!(upstreams.pools.by_endpoint.borrow().len(), 1);
+        upstreams.pools.reap(now + Duration::from_secs(4000));
+        assert_eq!(upstreams.pools.by_endpoint.borrow().len(), 0);
     }
 }

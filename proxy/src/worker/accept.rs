@@ -2,12 +2,10 @@
 
 use std::{
     future::poll_fn,
-    io,
     net::SocketAddr,
     os::fd::OwnedFd,
     pin::{Pin, pin},
     rc::Rc,
-    sync::{Arc, atomic::AtomicUsize},
     task::Poll,
     time::{Duration, Instant},
 };
@@ -19,7 +17,7 @@ use crate::{
     conn::{self, Accepted, ConnectionServer},
     listener::{Listener, Service},
     observe::RefusedReason,
-    rt::{self, Acceptor, Connection},
+    rt::{self, AcceptError, AcceptedSocket, Acceptor},
     steering::{Mode, Queue},
 };
 
@@ -34,17 +32,12 @@ pub(super) struct AcceptLoop {
     local: SocketAddr,
     service: Service,
     server: Rc<ConnectionServer>,
-    open_connections: Arc<AtomicUsize>,
     /// Where the kernel program sends connections here.
     steered: Option<Queue<Accepted>>,
 }
 
 impl AcceptLoop {
-    pub(super) fn new(
-        listener: Listener,
-        server: Rc<ConnectionServer>,
-        open_connections: Arc<AtomicUsize>,
-    ) -> AcceptLoop {
+    pub(super) fn new(listener: Listener, server: Rc<ConnectionServer>) -> AcceptLoop {
         let by_kernel =
             server.steering.mode() == Mode::Kernel && listener.service == Service::Routes;
         AcceptLoop {
@@ -53,7 +46,6 @@ impl AcceptLoop {
             local: listener.address,
             service: listener.service,
             server,
-            open_connections,
         }
     }
 
@@ -66,21 +58,33 @@ impl AcceptLoop {
         while let Some(accepted) = self.next(stopped.as_mut()).await {
             match accepted {
                 Ok(connection) => self.take(connection),
-                Err(error) => self.pause(&error).await,
+                Err(error) => self.pause(error).await,
             }
             batch += 1;
             if batch % BATCH == 0 {
                 rt::yield_now().await;
             }
         }
-        while let Some(connection) = self.acceptor.try_accept() {
-            self.take(connection);
-        }
+        self.empty_queue().await;
         self.acceptor.close();
     }
 
+    /// Takes the connections that still wait. The worker waits for this until its drain timeout.
+    async fn empty_queue(&self) {
+        let next = || self.acceptor.try_accept();
+        let emptied =
+            empty(next, |socket| self.take(socket), async |error| self.pause(error).await);
+        if let Err(error) = emptied.await {
+            let address = self.local;
+            tracing::warn!(%address, %error, "connections that waited to be accepted are lost");
+        }
+    }
+
     /// `None` once it is time to stop.
-    async fn next(&mut self, mut stopped: Pin<&mut impl Future>) -> Option<io::Result<Connection>> {
+    async fn next(
+        &mut self,
+        mut stopped: Pin<&mut impl Future>,
+    ) -> Option<Result<AcceptedSocket, AcceptError>> {
         poll_fn(|cx| {
             if stopped.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(None);
@@ -94,10 +98,10 @@ impl AcceptLoop {
         .await
     }
 
-    pub(super) fn take(&self, connection: Connection) {
+    pub(super) fn take(&self, connection: AcceptedSocket) {
         let metrics = &self.server.observer.metrics;
         metrics.connections_accepted.inc();
-        let Connection { socket, peer } = connection;
+        let AcceptedSocket { socket, peer } = connection;
         if let Some(queue) = &self.steered {
             queue.took();
             detach_filter(&socket);
@@ -107,19 +111,34 @@ impl AcceptLoop {
             metrics.connections_refused.inc(RefusedReason::UnknownPeer);
             return;
         };
-        let Some(permit) = limits::permit(&self.server, &self.open_connections, peer) else {
-            return;
-        };
+        let Some(admission) = limits::admit(&self.server, peer) else { return };
         let (service, since) = (self.service, Instant::now());
-        let accepted = Accepted { socket, peer, service, since, permit, hello: None };
+        let accepted = Accepted { socket, peer, service, since, admission, hello: None };
         let (server, registration) = (Rc::clone(&self.server), self.server.registry.register());
         rt::spawn(conn::serve(server, accepted, registration));
     }
 
     /// Out of descriptors or memory, trying again at once would only spin.
-    async fn pause(&self, error: &io::Error) {
+    async fn pause(&self, error: AcceptError) {
         tracing::warn!(address = %self.local, %error, "cannot accept a connection");
         rt::sleep(EXHAUSTED_PAUSE).await;
+    }
+}
+
+/// Takes all that `next` gives until there is no more. A shortage passes when connections end, and
+/// give their descriptors back.
+async fn empty<T>(
+    mut next: impl FnMut() -> Result<Option<T>, AcceptError>,
+    mut take: impl FnMut(T),
+    mut pause: impl AsyncFnMut(AcceptError),
+) -> Result<(), AcceptError> {
+    loop {
+        match next() {
+            Ok(Some(item)) => take(item),
+            Ok(None) => return Ok(()),
+            Err(error) if error.is_passing() => pause(error).await,
+            Err(error) => return Err(error),
+        }
     }
 }
 
@@ -127,4 +146,42 @@ impl AcceptLoop {
 fn detach_filter(socket: &OwnedFd) {
     // A connection that was accepted before the filter was attached has none.
     let _ = socket2::SockRef::from(socket).detach_filter();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::pin,
+        task::{Context, Waker},
+    };
+
+    use rustix::io::Errno;
+
+    use super::*;
+
+    /// What is taken from a queue that answers so, how often it was waited, and the end.
+    fn emptied(answers: &[Result<Option<u8>, Errno>]) -> (Vec<u8>, usize, Result<(), AcceptError>) {
+        let mut answers = answers.iter().map(|answer| answer.map_err(AcceptError));
+        let (mut taken, mut pauses) = (Vec::new(), 0);
+        let mut cx = Context::from_waker(Waker::noop());
+        let next = || answers.next().expect("it is asked no more at the end");
+        let end = {
+            let emptying = pin!(empty(next, |item| taken.push(item), async |_| pauses += 1));
+            emptying.poll(&mut cx)
+        };
+        let Poll::Ready(end) = end else { panic!("nothing is waited for") };
+        (taken, pauses, end)
+    }
+
+    #[test]
+    fn a_shortage_does_not_end_the_emptying_of_a_queue() {
+        let answers = [Err(Errno::MFILE), Ok(Some(1)), Err(Errno::NOMEM), Ok(Some(2)), Ok(None)];
+        assert_eq!(emptied(&answers), (vec![1, 2], 2, Ok(())));
+    }
+
+    #[test]
+    fn a_socket_that_does_not_listen_ends_the_emptying_of_its_queue() {
+        let answers = [Ok(Some(1)), Err(Errno::INVAL)];
+        assert_eq!(emptied(&answers), (vec![1], 0, Err(AcceptError(Errno::INVAL))));
+    }
 }

@@ -70,6 +70,7 @@ impl InboxLoop {
 
 fn take(server: &Rc<ConnectionServer>, accepted: Accepted) {
     if limits::is_full(server) {
+        drop(server.open.take_over(accepted.admission));
         limits::refuse(server, accepted.peer, RefusedReason::WorkerLimit);
         return;
     }

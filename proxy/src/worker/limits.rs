@@ -1,26 +1,16 @@
-//! How many connections there may be.
+//! The limits on open connections.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-};
+use std::net::SocketAddr;
 
 use crate::{
-    conn::{ConnectionServer, Permit},
+    conn::{Admission, ConnectionServer},
     observe::{ConnectionRecord, RefusedReason},
 };
 
-/// Counts a new connection in, or refuses it.
-pub(super) fn permit(
-    server: &ConnectionServer,
-    open: &Arc<AtomicUsize>,
-    peer: SocketAddr,
-) -> Option<Permit> {
-    // First, since a worker's limit is the same where it is not configured.
-    if open.load(Relaxed) >= server.settings().max_connections {
+/// Admits a new connection, or refuses it.
+pub(super) fn admit(server: &ConnectionServer, peer: SocketAddr) -> Option<Admission> {
+    // First, since a worker's limit is the same if it is not configured.
+    if server.open.count_all() >= server.settings().max_connections {
         refuse(server, peer, RefusedReason::GlobalLimit);
         return None;
     }
@@ -28,10 +18,10 @@ pub(super) fn permit(
         refuse(server, peer, RefusedReason::WorkerLimit);
         return None;
     }
-    Some(Permit::new(open))
+    Some(server.open.admit())
 }
 
-/// Whether this worker has as many connections as it may have.
+/// Whether this worker has reached its limit.
 pub(super) fn is_full(server: &ConnectionServer) -> bool {
     server.registry.len() >= server.settings().max_connections_per_worker
 }

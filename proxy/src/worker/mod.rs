@@ -7,7 +7,7 @@ mod limits;
 use std::{
     io,
     rc::Rc,
-    sync::{Arc, atomic::AtomicUsize},
+    sync::Arc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -18,7 +18,7 @@ use tokio::sync::{
 };
 
 use crate::{
-    conn::{self, ConnectionServer},
+    conn::{self, ConnectionServer, OpenConnections, WorkerConnections},
     http,
     listener::Listener,
     observe::{Log, WorkerMetrics, WorkerObserver},
@@ -79,7 +79,7 @@ pub struct WorkerSpec {
     /// Where it logs to.
     pub log: Log,
     /// Open connections of all workers.
-    pub open_connections: Arc<AtomicUsize>,
+    pub open_connections: OpenConnections,
     /// Which worker connections go to.
     pub steering: Arc<Steering>,
     /// The way to the other workers.
@@ -143,7 +143,6 @@ struct Worker {
     listeners: Vec<Listener>,
     snapshot: watch::Receiver<Arc<Snapshot>>,
     phase: watch::Receiver<ProcessPhase>,
-    open_connections: Arc<AtomicUsize>,
 }
 
 impl Worker {
@@ -156,13 +155,13 @@ impl Worker {
         let steering =
             conn::ConnectionSteering::new(spec.steering, spec.mailboxes, Rc::clone(&observer));
         let (requests, steering) = (Rc::new(requests), Rc::new(steering));
-        let server = ConnectionServer::new(&snapshot.front, requests, observer, steering);
+        let open = WorkerConnections::new(spec.open_connections, spec.id);
+        let server = ConnectionServer::new(&snapshot.front, requests, observer, steering, open);
         Worker {
             server: Rc::new(server),
             listeners: spec.listeners,
             snapshot: spec.snapshot,
             phase: spec.phase,
-            open_connections: spec.open_connections,
         }
     }
 
@@ -170,11 +169,7 @@ impl Worker {
         let (stop, stopped) = watch::channel(());
         let (accepting, mut accepted) = mpsc::channel(1);
         for listener in std::mem::take(&mut self.listeners) {
-            let acceptor = accept::AcceptLoop::new(
-                listener,
-                Rc::clone(&self.server),
-                Arc::clone(&self.open_connections),
-            );
+            let acceptor = accept::AcceptLoop::new(listener, Rc::clone(&self.server));
             rt::spawn(acceptor.run(stopped.clone(), accepting.clone()));
         }
         drop(accepting);
@@ -198,7 +193,7 @@ impl Worker {
         self.server.steering.close();
         drop(stop);
         // The accept loops empty their queues first.
-        accepted.recv().await;
+        let _ = rt::timeout_at(deadline, accepted.recv()).await;
         inbox.finish().await;
         self.server.drain(deadline).await;
         self.server.observer.flush();

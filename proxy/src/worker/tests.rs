@@ -1,14 +1,13 @@
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
-    sync::atomic::Ordering::Relaxed,
 };
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::*;
 use crate::{
-    conn::{Accepted, Permit},
+    conn::Accepted,
     listener::{ListenSpec, Service},
     observe::{LogSpec, Metrics, RefusedReason, RouteMetrics},
     steering::{ModeChoice, SteeringRules, SteeringSpec},
@@ -22,7 +21,7 @@ struct Place {
     phase: watch::Sender<ProcessPhase>,
     metrics: Metrics,
     log: Log,
-    open_connections: Arc<AtomicUsize>,
+    open_connections: OpenConnections,
     steering: Arc<Steering>,
     mailboxes: Mailboxes<Accepted>,
 }
@@ -56,7 +55,7 @@ impl Place {
             phase: watch::channel(ProcessPhase::Running).0,
             log: Log::start(log, &metrics).unwrap(),
             metrics,
-            open_connections: Arc::default(),
+            open_connections: OpenConnections::new(2),
             steering: Arc::new(steering),
             mailboxes: Mailboxes::new(2),
         }
@@ -71,7 +70,7 @@ impl Place {
             phase: self.phase.subscribe(),
             metrics: self.metrics.worker(ID).unwrap(),
             log: self.log.clone(),
-            open_connections: Arc::clone(&self.open_connections),
+            open_connections: self.open_connections.clone(),
             steering: Arc::clone(&self.steering),
             mailboxes: self.mailboxes.clone(),
         }
@@ -92,7 +91,7 @@ impl Place {
             peer,
             service: Service::Routes,
             since: Instant::now(),
-            permit: Permit::new(&self.open_connections),
+            admission: WorkerConnections::new(self.open_connections.clone(), 0).admit(),
             hello: None,
         };
         let observer = Rc::new(WorkerObserver::detached(0));
@@ -171,10 +170,10 @@ fn start_faulty(spec: WorkerSpec) -> (oneshot::Sender<()>, JoinHandle<()>) {
 fn a_connection_without_an_address_is_refused_and_counted() {
     let place = Place::new();
     let mut worker = Worker::new(place.spec());
-    let (listener, open) = (worker.listeners.remove(0), Arc::clone(&worker.open_connections));
-    let acceptor = accept::AcceptLoop::new(listener, Rc::clone(&worker.server), open);
+    let listener = worker.listeners.remove(0);
+    let acceptor = accept::AcceptLoop::new(listener, Rc::clone(&worker.server));
     let (socket, mut client) = std::os::unix::net::UnixStream::pair().unwrap();
-    acceptor.take(rt::Connection { socket: socket.into(), peer: None });
+    acceptor.take(rt::AcceptedSocket { socket: socket.into(), peer: None });
     let refused = &worker.server.observer.metrics.connections_refused;
     assert_eq!(refused.get(RefusedReason::UnknownPeer), 1);
     assert_eq!(client.read(&mut [0]).unwrap(), 0, "it is closed");
@@ -200,7 +199,7 @@ fn what_waits_for_a_worker_that_panics_is_served_by_the_one_that_takes_its_place
     place.phase.send_replace(ProcessPhase::Draining { replaced: false });
     thread.join().unwrap();
     assert_eq!(ends.try_recv(), Ok(ID), "that it has ended is told");
-    assert_eq!(place.open_connections.load(Relaxed), 0);
+    assert_eq!(place.open_connections.count(), 0);
 }
 
 #[test]

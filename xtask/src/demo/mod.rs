@@ -54,18 +54,22 @@ pub(crate) struct Options {
 /// Runs the demo under `target/demo`.
 pub(crate) fn run(options: &Options) -> Result<()> {
     packages::ensure(packages::DEMO)?;
-    run_in(target().join("demo"), options)
+    run_in(target().join("demo"), options, build)
 }
 
-/// Runs the demo's checks where a demo that is running is not disturbed.
-pub(crate) fn check() -> Result<()> {
+/// Runs the demo's checks with this proxy, in a directory that no running demo uses.
+pub(crate) fn check(binary: PathBuf) -> Result<()> {
     let options = Options { once: true, release: false, port: 0, admin_port: 0, upstream_port: 0 };
-    run_in(target().join("demo-once"), &options)
+    run_in(target().join("demo-once"), &options, |_| Ok(binary))
 }
 
-fn run_in(directory: PathBuf, options: &Options) -> Result<()> {
+fn run_in(
+    directory: PathBuf,
+    options: &Options,
+    binary: impl FnOnce(bool) -> Result<PathBuf>,
+) -> Result<()> {
     let place = Place::reserve(directory, options)?;
-    let binary = build(options.release)?;
+    let binary = binary(options.release)?;
     let pki = make_pki(&place)?;
     let config = make_config(&place, &pki)?;
     let mut upstream = start_upstream(&place, &pki)?;

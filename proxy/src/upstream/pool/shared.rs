@@ -10,20 +10,20 @@ use super::{Limits, Pooled};
 #[derive(Debug)]
 pub(in crate::upstream) struct SharedList<C> {
     limits: Limits,
-    members: Vec<Rc<Member<C>>>,
+    connections: Vec<Rc<SharedConnection<C>>>,
 }
 
 /// A connection and the streams open on it. It outlives its place in the list as long as streams
 /// are open on it.
 #[derive(Debug)]
-pub(in crate::upstream) struct Member<C> {
+pub(in crate::upstream) struct SharedConnection<C> {
     pub(in crate::upstream) connection: C,
     /// What the peer allows (SETTINGS_MAX_CONCURRENT_STREAMS), kept up to date by the driver.
     max_streams: Rc<Cell<usize>>,
     streams: Cell<usize>,
     born: Instant,
     idle_since: Cell<Instant>,
-    /// When the last answer came.
+    /// When the last response came.
     heard: Cell<Instant>,
     limits: Limits,
     retired: Cell<bool>,
@@ -31,19 +31,19 @@ pub(in crate::upstream) struct Member<C> {
 
 impl<C: Pooled> SharedList<C> {
     pub(in crate::upstream) fn new(limits: Limits) -> SharedList<C> {
-        SharedList { limits, members: Vec::new() }
+        SharedList { limits, connections: Vec::new() }
     }
 
-    /// Opens a stream on a connection that has room. The caller closes it with [`Member::leave`].
+    /// Opens a stream on a connection that has room. The caller closes it with [`SharedConnection::leave`].
     pub(in crate::upstream) fn join(
         &mut self,
         now: Instant,
         keep: impl Fn(&C) -> bool,
-    ) -> Option<Rc<Member<C>>> {
+    ) -> Option<Rc<SharedConnection<C>>> {
         self.reap(now, keep);
-        let member = self.members.iter().find(|member| member.has_room())?;
-        member.streams.set(member.streams.get() + 1);
-        Some(member.clone())
+        let shared = self.connections.iter().find(|shared| shared.has_room())?;
+        shared.streams.set(shared.streams.get() + 1);
+        Some(shared.clone())
     }
 
     /// Adds a new connection and opens the first stream on it.
@@ -52,8 +52,8 @@ impl<C: Pooled> SharedList<C> {
         connection: C,
         max_streams: Rc<Cell<usize>>,
         now: Instant,
-    ) -> Rc<Member<C>> {
-        let member = Rc::new(Member {
+    ) -> Rc<SharedConnection<C>> {
+        let shared = Rc::new(SharedConnection {
             connection,
             max_streams,
             streams: Cell::new(1),
@@ -63,38 +63,38 @@ impl<C: Pooled> SharedList<C> {
             limits: self.limits,
             retired: Cell::new(false),
         });
-        self.members.push(member.clone());
-        member
+        self.connections.push(shared.clone());
+        shared
     }
 
-    /// Takes out what has expired, closed or retired; open streams go on.
+    /// Removes connections that have expired, closed or retired; their open streams go on.
     pub(in crate::upstream) fn reap(&mut self, now: Instant, keep: impl Fn(&C) -> bool) {
-        self.members.retain(|member| member.stays(now) && keep(&member.connection));
+        self.connections.retain(|shared| shared.stays(now) && keep(&shared.connection));
     }
 
     /// How many connections carry no stream.
     pub(in crate::upstream) fn idle(&self) -> usize {
-        self.members.iter().filter(|member| member.streams.get() == 0).count()
+        self.connections.iter().filter(|shared| shared.streams.get() == 0).count()
     }
 
     pub(in crate::upstream) fn len(&self) -> usize {
-        self.members.len()
+        self.connections.len()
     }
 }
 
-impl<C: Pooled> Member<C> {
+impl<C: Pooled> SharedConnection<C> {
     /// Closes a stream.
     pub(in crate::upstream) fn leave(&self, now: Instant) {
         self.streams.set(self.streams.get().saturating_sub(1));
         self.idle_since.set(now);
     }
 
-    /// An answer has come.
+    /// A response has come.
     pub(in crate::upstream) fn hear(&self, now: Instant) {
         self.heard.set(now);
     }
 
-    /// A request that was sent at `sent` is given up without an answer.
+    /// A request that was sent at `sent` is given up without a response.
     pub(in crate::upstream) fn give_up(&self, sent: Instant, now: Instant) {
         let waited = now.saturating_duration_since(sent);
         if self.heard.get() <= sent && waited >= self.limits.silence {
@@ -107,8 +107,8 @@ impl<C: Pooled> Member<C> {
         self.retired.set(true);
     }
 
-    /// A peer that allows no stream at all for the moment gets one that waits, or every request
-    /// would open a connection.
+    /// A peer that allows no stream at the moment gets one that waits: otherwise every request would
+    /// open a connection.
     fn has_room(&self) -> bool {
         let allowed = self.max_streams.get().min(self.limits.max_streams).max(1);
         self.connection.is_ready() && self.streams.get() < allowed

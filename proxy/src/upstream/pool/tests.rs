@@ -341,7 +341,7 @@ proptest! {
     ) {
         let now = start();
         let mut list = SharedList::new(LIMITS);
-        let mut open: Vec<Rc<Member<Fake>>> = Vec::new();
+        let mut open: Vec<Rc<SharedConnection<Fake>>> = Vec::new();
         for join in joins {
             if join {
                 let member = list.join(now, |_| true).unwrap_or_else(|| {

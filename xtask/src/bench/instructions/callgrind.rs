@@ -21,9 +21,11 @@ pub(super) fn count() -> Result<Counts> {
     fs::create_dir_all(&directory)?;
     let out = directory.join("out");
     let said = said_by(
-        cargo("bench --package portcullis --features bench --bench instructions")
-            .args(["--profile", "instructions", "--config"])
-            .arg(runner(&out)),
+        // The whole workspace with the profile of its tests, so that both share all other crates.
+        cargo("bench --workspace --features portcullis/bench --bench instructions --profile dev")
+            .args(["--config", "proxy/benches/instructions.toml", "--config"])
+            .arg(runner(&out))
+            .env("CARGO_INCREMENTAL", "0"),
     )?;
     let totals = (1..).map(|part| total_in(&out.with_extension(part.to_string())));
     counts(said.lines().zip(totals))

@@ -39,7 +39,13 @@ impl Peer for Caddy {
 
     fn start(&self, place: &Place<'_>) -> Result<Process> {
         let file = place.write("Caddyfile", &caddyfile(place)?)?.display().to_string();
-        place.spawn(&self.0, &["run", "--adapter", "caddyfile", "--config", &file])
+        // Caddy keeps an identity of its instance below this, in `caddy/` of the working directory
+        // where HOME is not set either.
+        let data = format!("XDG_DATA_HOME={}", place.directory.display());
+        let program = self.0.display().to_string();
+        let run = ["run", "--adapter", "caddyfile", "--config", &file];
+        let arguments: Vec<&str> = [&*data, &*program].into_iter().chain(run).collect();
+        place.spawn(Path::new("env"), &arguments)
     }
 
     fn reload(&self, running: &mut Running<'_>) -> Result<()> {

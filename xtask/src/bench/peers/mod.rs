@@ -78,6 +78,8 @@ pub(super) struct Setup {
     /// Whether each has a certificate of its own, or all share one.
     pub(super) own_certificates: bool,
     pub(super) workers: usize,
+    /// Where the upstream of a tunnel listens, by the name `tunnel`. Ours alone has it.
+    pub(super) tunnel: Option<SocketAddr>,
     /// Ours alone has it.
     pub(super) steering: &'static str,
     /// Grows with each reload: each serves one host more than the last, so that none can be skipped.
@@ -100,6 +102,7 @@ impl Default for Setup {
             hosts: 1,
             own_certificates: false,
             workers: 1,
+            tunnel: None,
             steering: "none",
             generation: 0,
         }

@@ -84,7 +84,13 @@ pub(super) fn config(place: &Place<'_>) -> Result<String> {
             lab.proxy.key.display(),
         )
     };
-    let routes: String = place.setup.names().iter().map(route).collect();
+    let mut routes: String = place.setup.names().iter().map(route).collect();
+    if let Some(upstream) = place.setup.tunnel {
+        routes += &format!(
+            "- from: https://tunnel.{ZONE}\n  to: http://{upstream}\n  allow_websockets: true\n  \
+             allow_public_unauthenticated_access: true\n"
+        );
+    }
     let shared = [&lab.server];
     let pairs: Vec<_> = match &*place.certificates {
         [] => shared.to_vec(),

@@ -1,5 +1,6 @@
 //! The works: what is measured, with which aim. One file for each kind of work says how.
 
+mod fairness;
 mod flood;
 mod hold;
 mod load;
@@ -56,6 +57,8 @@ pub(super) enum Kind {
     OpenLoop(f64),
     /// A flood beside the first load, with this steering of ours.
     Flood(&'static str),
+    /// Small requests beside a tunnel and a download, ours alone.
+    Fairness,
 }
 
 /// A load, as the load generator takes it.
@@ -94,7 +97,7 @@ const W1: Load = Load {
 const STRANGERS: usize = 2_000;
 
 use Figure::{CpuUsPerUnit, LatencyP99Us, MemoryKibPerConnection, SlowestMs, UnitsPerSecond};
-use Kind::{Flood, Hold, Hosts, OpenLoop, Reload, Restart, Steering, Workers};
+use Kind::{Fairness, Flood, Hold, Hosts, OpenLoop, Reload, Restart, Steering, Workers};
 
 const fn work(
     id: &'static str,
@@ -125,7 +128,7 @@ impl Definition {
 
     /// Whether it is about something that no other peer has.
     pub(super) fn is_ours_alone(&self) -> bool {
-        matches!(self.kind, Workers(_) | Steering(_))
+        matches!(self.kind, Workers(_) | Steering(_) | Fairness)
     }
 
     /// Whether `--work` means this one: `W4` means `W4a` and `W4b`, but `W1` not `W10`.
@@ -299,6 +302,14 @@ pub(super) fn all() -> Vec<Definition> {
             Flood("none"),
         )
         .only_full(),
+        work(
+            "W14",
+            "Request, 200 a second, beside a tunnel and a download at full speed",
+            "request",
+            LatencyP99Us,
+            None,
+            Fairness,
+        ),
     ]
 }
 
@@ -408,6 +419,7 @@ pub(super) fn measure(
         Steering(mode) => steering::measure(bench, mode, peer, round),
         OpenLoop(share) => open_loop::measure(bench, share, peer, round),
         Flood(steering) => flood::measure(bench, steering, peer, round),
+        Fairness => fairness::measure(bench, peer, round),
     }
 }
 
@@ -437,7 +449,7 @@ mod tests {
 
     #[test]
     fn every_work_of_the_issue_is_there() {
-        for number in 1..=13 {
+        for number in 1..=14 {
             let wanted = format!("W{number}");
             assert!(all().iter().any(|work| work.is_called(&wanted)), "{wanted}");
         }

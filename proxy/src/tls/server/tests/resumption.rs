@@ -126,6 +126,28 @@ fn a_ticket_does_not_resume_under_another_server_name() {
 }
 
 #[test]
+fn a_ticket_that_opens_and_is_not_resumed_leaves_nothing_behind() {
+    // Of the second client's suites the server prefers another than that of the first one's ticket.
+    const CHACHA: CipherSuite = CipherSuite::TLS13_CHACHA20_POLY1305_SHA256;
+    let suites: [fn(CipherSuite) -> bool; 2] = [|suite| suite == CHACHA, |_| true];
+    let bench = Bench::new();
+    let store = Resumption::in_memory_sessions(8);
+    let [before, after] = suites.map(|offered| {
+        let mut provider = rustls::crypto::ring::default_provider();
+        provider.cipher_suites.retain(|known| offered(known.suite()));
+        let mut client = bench.client_with(&Arc::new(provider), &TLS13, None);
+        client.resumption = store.clone();
+        Arc::new(client)
+    });
+    assert!(!resumes(&before, &bench.server(), NAME));
+    bench.clock.set(NOW_S + 1000);
+    let outcome = handshake(&after, &bench.server(), NAME);
+    assert_eq!(outcome.kind(), HandshakeKind::Full, "the suite is another");
+    let session = outcome.context.session().expect("tickets were made");
+    assert_eq!(session.authenticated_at_s, NOW_S + 1000);
+}
+
+#[test]
 fn a_ticket_made_without_client_certificates_does_not_open_where_one_is_demanded() {
     for version in VERSIONS {
         let mut bench = Bench::new();

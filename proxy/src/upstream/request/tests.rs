@@ -6,6 +6,7 @@ use std::{
     future::{Future, poll_fn},
     io::ErrorKind,
     pin::{Pin, pin},
+    sync::Arc,
     task::Poll,
 };
 
@@ -27,31 +28,48 @@ use crate::{
 struct World {
     observer: Rc<WorkerObserver>,
     cluster: Arc<Cluster>,
-    host: Rc<Host>,
+    pool: Rc<EndpointPool>,
 }
 
 impl World {
     fn new() -> World {
+        World::with("127.0.0.1:8000")
+    }
+
+    fn with(address: &str) -> World {
         let observer = Rc::new(WorkerObserver::detached(0));
-        let cluster = single(endpoint("127.0.0.1:8000"));
+        let cluster = single(endpoint(address));
         let metrics = cluster.endpoint(0).metrics.clone();
-        let host = Rc::new(Host::new(Meter::new(observer.clone(), metrics), Instant::now()));
-        World { observer, cluster, host }
+        let pool =
+            Rc::new(EndpointPool::new(Meter::new(observer.clone(), metrics), Instant::now()));
+        pool.follow(cluster.endpoint(0).name());
+        World { observer, cluster, pool }
+    }
+
+    /// The counts of what all workers share.
+    fn shared_counts(&self) -> [usize; 4] {
+        let endpoint = self.cluster.endpoint(0);
+        [
+            Arc::strong_count(&self.cluster),
+            Arc::strong_count(endpoint),
+            Arc::strong_count(&endpoint.metrics),
+            endpoint.name().map_or(0, Arc::strong_count),
+        ]
     }
 
     /// A connection that is about to carry its first request.
-    async fn connect(&self) -> (Carrier, Peer) {
+    async fn connect(&self) -> (PooledConnection, Peer) {
         let (io, peer) = connection();
         let (http1, driver) = handshake::http1(io, None).await.unwrap();
         tokio::task::spawn_local(driver.run());
-        (self.host.add_http1(http1, Instant::now()), peer)
+        (self.pool.add_http1(http1, Instant::now()), peer)
     }
 
     /// A connection that idles in the pool after a first exchange.
     async fn pool(&self) -> Peer {
-        let (carrier, peer) = self.connect().await;
+        let (pooled, peer) = self.connect().await;
         peer.answer("HTTP/1.1 204 No Content\r\n\r\n");
-        let body = self.send(carrier, request(Method::GET, RequestBody::Empty)).await.unwrap();
+        let body = self.send(pooled, request(Method::GET, RequestBody::Empty)).await.unwrap();
         assert!(body.is_end_stream());
         settle().await;
         peer.received();
@@ -61,28 +79,28 @@ impl World {
 
     async fn send(
         &self,
-        carrier: Carrier,
+        pooled: PooledConnection,
         request: Request<SentBody>,
-    ) -> Result<ResponseBody, Failed> {
-        self.respond(carrier, request).await.map(Response::into_body)
+    ) -> Result<ResponseBody, FailedAttempt> {
+        self.respond(pooled, request).await.map(Response::into_body)
     }
 
     async fn respond(
         &self,
-        carrier: Carrier,
+        pooled: PooledConnection,
         request: Request<SentBody>,
-    ) -> Result<Response<ResponseBody>, Failed> {
+    ) -> Result<Response<ResponseBody>, FailedAttempt> {
         let exchange = self.exchange(&request);
-        let (response, lease) = exchange.send_over(carrier, request).await?;
+        let (response, lease) = exchange.send_over(pooled, request).await?;
         Ok(response.map(|incoming| ResponseBody::new(incoming, lease)))
     }
 
-    fn exchange(&self, request: &Request<SentBody>) -> Exchange<'_> {
-        Exchange::new(&self.host, &self.cluster, self.cluster.endpoint(0), request.body())
+    fn exchange(&self, request: &Request<SentBody>) -> UpstreamRequest<'_> {
+        UpstreamRequest::new(&self.pool, &self.cluster, self.cluster.endpoint(0), request.body())
     }
 
-    fn take(&self) -> Option<Carrier> {
-        self.host.take(self.cluster.endpoint(0), Instant::now())
+    fn take(&self) -> Option<PooledConnection> {
+        self.pool.take(self.cluster.endpoint(0), Instant::now())
     }
 
     fn idle_and_active(&self) -> (u64, u64) {
@@ -136,14 +154,29 @@ async fn first_chunk(body: &mut ResponseBody) -> Bytes {
 }
 
 #[test]
+fn a_request_under_way_moves_no_count_that_workers_share() {
+    run(async {
+        let world = World::with("app.example");
+        let before = world.shared_counts();
+        let (pooled, peer) = world.connect().await;
+        peer.answer("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n");
+        let get = request(Method::GET, RequestBody::Empty);
+        let body = world.send(pooled, get).await.unwrap();
+        assert_eq!(world.shared_counts(), before, "while it holds its connection");
+        drop(body);
+        assert_eq!(world.shared_counts(), before);
+    });
+}
+
+#[test]
 fn interim_responses_are_passed_over() {
     run(async {
         let world = World::new();
-        let (carrier, peer) = world.connect().await;
+        let (pooled, peer) = world.connect().await;
         peer.answer("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n");
         peer.answer("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n");
         let get = request(Method::GET, RequestBody::Empty);
-        let response = world.respond(carrier, get).await.ok().unwrap();
+        let response = world.respond(pooled, get).await.ok().unwrap();
         assert_eq!(response.status(), StatusCode::NOT_FOUND);
         settle().await;
         assert_eq!(world.idle_and_active(), (1, 0));
@@ -154,10 +187,10 @@ fn interim_responses_are_passed_over() {
 fn the_reason_phrase_and_the_case_of_header_names_are_kept_for_the_client() {
     run(async {
         let world = World::new();
-        let (carrier, peer) = world.connect().await;
+        let (pooled, peer) = world.connect().await;
         peer.answer("HTTP/1.1 200 Fine\r\nX-CaSe: 1\r\ncontent-length: 0\r\n\r\n");
         let get = request(Method::GET, RequestBody::Empty);
-        let response = world.respond(carrier, get).await.ok().unwrap();
+        let response = world.respond(pooled, get).await.ok().unwrap();
         let reason = response.extensions().get::<hyper::ext::ReasonPhrase>().unwrap();
         assert_eq!(reason.as_bytes(), b"Fine");
         assert_eq!(response.version(), Version::HTTP_11);
@@ -203,11 +236,11 @@ fn a_connection_that_was_not_upgraded_is_closed_after_its_response() {
 #[test]
 fn requests_are_counted_while_they_last() {
     let world = World::new();
-    let first = InFlight::new(world.host.clone());
-    let second = InFlight::new(world.host.clone());
-    assert_eq!(world.host.in_flight(), 2);
+    let first = InFlight::new(world.pool.clone());
+    let second = InFlight::new(world.pool.clone());
+    assert_eq!(world.pool.in_flight(), 2);
     drop((first, second));
-    assert_eq!(world.host.in_flight(), 0);
+    assert_eq!(world.pool.in_flight(), 0);
 }
 
 #[test]
@@ -215,8 +248,8 @@ fn a_worker_that_ends_leaves_no_connection_in_the_gauges() {
     run(async {
         let world = World::new();
         let peer = world.pool().await;
-        let World { observer, host, .. } = world;
-        drop(host);
+        let World { observer, pool, .. } = world;
+        drop(pool);
         settle().await;
         assert_eq!(observer.metrics.upstream.idle_connections.get(), 0);
         assert!(peer.is_closed());

@@ -4,45 +4,45 @@ mod repeat;
 #[cfg(test)]
 mod tests;
 
-use std::{cell::RefCell, rc::Rc, sync::Arc, time::Instant};
+use std::{cell::RefCell, rc::Rc, time::Instant};
 
 use ::http::{Request, Response, StatusCode, uri::Scheme};
 use hyper::{body::Incoming, client::conn::TrySendError};
-use repeat::{Failed, copy_to_repeat};
+use repeat::{FailedAttempt, copy_to_repeat};
 use tokio::sync::oneshot;
 
 use super::{
-    Cluster, Endpoint, FailureKind, Protocol, Reply, ResponseBody, SendOptions, Upgraded,
-    UpstreamError,
+    Cluster, Endpoint, FailureKind, Protocol, ResponseBody, SendOptions, Upgraded, UpstreamError,
+    UpstreamResponse,
     body::SentBody,
     connect::{Attempt, Connected},
     convert::{for_http1, for_http2, leaves_connection_open},
+    endpoint_pool::{EndpointPool, InFlight, PooledConnection},
     failure::{is_stale_connection, kind_of, with_causes},
     handshake,
-    host::{Carrier, Host, InFlight},
     lease::Lease,
     progress::Progress,
 };
 use crate::rt;
 
 /// What stays the same through all attempts of one request.
-pub(super) struct Exchange<'a> {
-    pub(super) host: &'a Rc<Host>,
+pub(super) struct UpstreamRequest<'a> {
+    pub(super) pool: &'a Rc<EndpointPool>,
     pub(super) cluster: &'a Cluster,
-    pub(super) endpoint: &'a Arc<Endpoint>,
+    pub(super) endpoint: &'a Endpoint,
     /// The request body's; `None` for an empty one.
     progress: Option<Rc<Progress>>,
 }
 
-impl<'a> Exchange<'a> {
+impl<'a> UpstreamRequest<'a> {
     pub(super) fn new(
-        host: &'a Rc<Host>,
+        pool: &'a Rc<EndpointPool>,
         cluster: &'a Cluster,
-        endpoint: &'a Arc<Endpoint>,
+        endpoint: &'a Endpoint,
         body: &SentBody,
-    ) -> Exchange<'a> {
+    ) -> UpstreamRequest<'a> {
         let progress = body.progress();
-        Exchange { host, cluster, endpoint, progress }
+        UpstreamRequest { pool, cluster, endpoint, progress }
     }
 
     /// Sends the request and waits for the response's head.
@@ -50,8 +50,8 @@ impl<'a> Exchange<'a> {
         &self,
         request: Request<SentBody>,
         options: SendOptions,
-    ) -> Result<Reply, UpstreamError> {
-        let in_flight = InFlight::new(self.host.clone());
+    ) -> Result<UpstreamResponse, UpstreamError> {
+        let in_flight = InFlight::new(self.pool.clone());
         let (response, mut lease, upgraded) = if options.upgrade {
             // Rare, and its future is large.
             Box::pin(self.upgrade(request)).await?
@@ -61,48 +61,51 @@ impl<'a> Exchange<'a> {
         };
         lease.in_flight = Some(in_flight);
         let response = response.map(|incoming| ResponseBody::new(incoming, lease));
-        Ok(Reply { response, upgraded })
+        Ok(UpstreamResponse { response, upgraded })
     }
 
-    /// Over a pooled connection where there is one, and once more over a new one where the pooled
-    /// one turns out to have been closed and nothing speaks against it.
-    async fn forward(&self, mut request: Request<SentBody>) -> Result<Answer, UpstreamError> {
-        let pooled = match self.host.take(self.endpoint, Instant::now()) {
+    /// Over a pooled connection if there is one, and once more over a new one if the pooled one turns
+    /// out to be closed and the request may be sent twice.
+    async fn forward(
+        &self,
+        mut request: Request<SentBody>,
+    ) -> Result<LeasedResponse, UpstreamError> {
+        let pooled = match self.pool.take(self.endpoint, Instant::now()) {
             Some(idle) => Some(idle),
-            None => match self.host.patience() {
-                Some(wait) => Box::pin(self.host.take_freed(self.endpoint, wait)).await,
+            None => match self.pool.reuse_wait() {
+                Some(wait) => Box::pin(self.pool.take_freed(self.endpoint, wait)).await,
                 None => None,
             },
         };
         if let Some(pooled) = pooled {
-            self.host.meter.sent_over_pooled();
+            self.pool.meter.sent_over_pooled();
             let copy = copy_to_repeat(&request);
             match self.send_over(pooled, request).await {
-                Ok(answer) => return Ok(answer),
+                Ok(response) => return Ok(response),
                 Err(failed) => request = failed.repeatable(copy)?,
             }
-            self.host.meter.retrying();
+            self.pool.meter.retrying();
         }
-        // Boxed, since a request that finds a connection need not pay for it.
+        // Boxed: a request that finds a connection does not pay for its size.
         let fresh = Box::pin(self.new_connection()).await?;
         self.send_over(fresh, request).await.map_err(|failed| failed.error)
     }
 
     async fn send_over(
         &self,
-        carrier: Carrier,
+        connection: PooledConnection,
         mut request: Request<SentBody>,
-    ) -> Result<Answer, Failed> {
+    ) -> Result<LeasedResponse, FailedAttempt> {
         let authority = &self.endpoint.spec.authority;
-        let mut lease = self.lease(carrier);
-        let sent = match lease.carrier() {
-            Some(Carrier::Http1 { connection, .. }) => {
+        let mut lease = self.lease(connection);
+        let sent = match lease.connection() {
+            Some(PooledConnection::Http1 { connection, .. }) => {
                 for_http1(&mut request, authority, false);
                 connection.sender.try_send_request(request).await
             }
-            Some(Carrier::Http2(member)) => {
+            Some(PooledConnection::Http2(shared)) => {
                 for_http2(&mut request, authority, self.scheme());
-                member.connection.sender.clone().try_send_request(request).await
+                shared.connection.sender.clone().try_send_request(request).await
             }
             None => return Err(self.closed("the connection is gone").into()),
         };
@@ -111,50 +114,50 @@ impl<'a> Exchange<'a> {
             let detail = format!("status {} instead of a response", response.status());
             return Err(self.protocol(&detail).into());
         }
-        lease.answered(leaves_connection_open(&response), self.progress.clone());
+        lease.response_started(leaves_connection_open(&response), self.progress.clone());
         Ok((response, lease))
     }
 
-    /// A connection that was just made, by us or by another request that it can be shared with.
-    async fn new_connection(&self) -> Result<Carrier, UpstreamError> {
+    /// A new connection, made by this request or by another one that shares it.
+    async fn new_connection(&self) -> Result<PooledConnection, UpstreamError> {
         self.in_connect_timeout(async |deadline, stage| {
             stage.replace("waiting for another request's connection".to_owned());
-            let _turn = self.host.wait_for_turn(self.endpoint).await;
-            if let Some(shared) = self.host.join(self.endpoint, Instant::now()) {
-                self.host.meter.sent_over_pooled();
+            let _turn = self.pool.wait_for_turn(self.endpoint).await;
+            if let Some(shared) = self.pool.join(self.endpoint, Instant::now()) {
+                self.pool.meter.sent_over_pooled();
                 return Ok(shared);
             }
             let begun = Instant::now();
             let connected = self.attempt(false, deadline, stage).run().await?;
-            self.host.patience.connected(begun.elapsed());
-            self.host.meter.sent_over_fresh();
+            self.pool.reuse.connected(begun.elapsed());
+            self.pool.meter.sent_over_fresh();
             self.speak(connected).await
         })
         .await
     }
 
-    async fn speak(&self, connected: Connected) -> Result<Carrier, UpstreamError> {
+    async fn speak(&self, connected: Connected) -> Result<PooledConnection, UpstreamError> {
         let Connected { transport, address, http2 } = connected;
         let now = Instant::now();
         if http2 {
             let speaking = handshake::http2(transport, address).await;
             let parts = speaking.map_err(|error| self.broken(&error))?;
-            let (carrier, driver) = self.host.add_http2(parts, now);
+            let (connection, driver) = self.pool.add_http2(parts, now);
             rt::spawn(driver);
-            Ok(carrier)
+            Ok(connection)
         } else {
             let speaking = handshake::http1(transport, address).await;
             let (connection, driver) = speaking.map_err(|error| self.broken(&error))?;
             rt::spawn(driver.run());
-            Ok(self.host.add_http1(connection, now))
+            Ok(self.pool.add_http1(connection, now))
         }
     }
 
-    /// Over an HTTP/1.1 connection of its own, which leaves HTTP where the upstream agrees.
+    /// Over an HTTP/1.1 connection of its own, which leaves HTTP if the upstream agrees.
     async fn upgrade(
         &self,
         mut request: Request<SentBody>,
-    ) -> Result<UpgradeAnswer, UpstreamError> {
+    ) -> Result<UpgradeResponse, UpstreamError> {
         if self.endpoint.spec.protocol == Protocol::Http2PriorKnowledge {
             return Err(self.protocol("it speaks HTTP/2 alone, which knows no upgrade"));
         }
@@ -167,16 +170,16 @@ impl<'a> Exchange<'a> {
         let (connection, driver) = speaking.map_err(|error| self.broken(&error))?;
         let (parts, switched) = oneshot::channel();
         rt::spawn(driver.run_until_upgrade(parts));
-        self.host.meter.sent_over_fresh();
-        let mut lease = self.lease(self.host.add_http1(connection, Instant::now()));
+        self.pool.meter.sent_over_fresh();
+        let mut lease = self.lease(self.pool.add_http1(connection, Instant::now()));
 
         for_http1(&mut request, &self.endpoint.spec.authority, true);
-        let Some(Carrier::Http1 { connection, .. }) = lease.carrier() else {
+        let Some(PooledConnection::Http1 { connection, .. }) = lease.connection() else {
             return Err(self.closed("the connection is gone"));
         };
         let sent = connection.sender.try_send_request(request).await;
         let response = sent.map_err(|error| self.failed(error, &lease).error)?;
-        lease.answered(false, self.progress.clone());
+        lease.response_started(false, self.progress.clone());
         match response.status() {
             StatusCode::SWITCHING_PROTOCOLS => {
                 let parts = switched.await.map_err(|_| self.closed("closed after its 101"))?;
@@ -196,10 +199,10 @@ impl<'a> Exchange<'a> {
         deadline: Instant,
         stage: &'s RefCell<String>,
     ) -> Attempt<'s> {
-        Attempt { host: self.host, endpoint: self.endpoint, http1_only, deadline, stage }
+        Attempt { pool: self.pool, endpoint: self.endpoint, http1_only, deadline, stage }
     }
 
-    /// One timeout for everything it takes to have a connection.
+    /// One timeout for all steps of connecting.
     async fn in_connect_timeout<T>(
         &self,
         connect: impl AsyncFnOnce(Instant, &RefCell<String>) -> Result<T, UpstreamError>,
@@ -214,14 +217,14 @@ impl<'a> Exchange<'a> {
         })
     }
 
-    fn failed(&self, mut error: TrySendError<Request<SentBody>>, lease: &Lease) -> Failed {
+    fn failed(&self, mut error: TrySendError<Request<SentBody>>, lease: &Lease) -> FailedAttempt {
         let unsent = error.take_message();
         let error = error.into_error();
         let stale = is_stale_connection(&error);
         if stale {
             lease.retire();
         }
-        Failed { error: self.broken(&error), unsent, stale }
+        FailedAttempt { error: self.broken(&error), unsent, stale }
     }
 
     fn broken(&self, error: &hyper::Error) -> UpstreamError {
@@ -248,8 +251,8 @@ impl<'a> Exchange<'a> {
         UpstreamError { kind: FailureKind::Closed, detail }
     }
 
-    fn lease(&self, carrier: Carrier) -> Lease {
-        Lease::new(self.host.clone(), self.endpoint, carrier)
+    fn lease(&self, connection: PooledConnection) -> Lease {
+        Lease::new(self.pool.clone(), connection)
     }
 
     fn scheme(&self) -> Scheme {
@@ -257,5 +260,5 @@ impl<'a> Exchange<'a> {
     }
 }
 
-type Answer = (Response<Incoming>, Lease);
-type UpgradeAnswer = (Response<Incoming>, Lease, Option<Upgraded>);
+type LeasedResponse = (Response<Incoming>, Lease);
+type UpgradeResponse = (Response<Incoming>, Lease, Option<Upgraded>);

@@ -6,8 +6,8 @@ use super::*;
 
 /// Exchanges that take half as long as connecting, and both for longer than any test.
 fn expect_quick_exchanges(world: &World) {
-    world.host.patience.exchanged(Duration::from_secs(300));
-    world.host.patience.connected(Duration::from_secs(600));
+    world.pool.reuse.exchanged(Duration::from_secs(300));
+    world.pool.reuse.connected(Duration::from_secs(600));
 }
 
 const EMPTY: &str = "HTTP/1.1 204 No Content\r\n\r\n";
@@ -42,16 +42,16 @@ fn one_request_waits_at_a_time() {
     run(async {
         let world = World::new();
         expect_quick_exchanges(&world);
-        assert_eq!(world.host.patience(), None, "no connection is busy");
+        assert_eq!(world.pool.reuse_wait(), None, "no connection is busy");
         let (_carrier, _peer) = world.connect().await;
-        let wait = world.host.patience().unwrap();
+        let wait = world.pool.reuse_wait().unwrap();
         let endpoint = world.cluster.endpoint(0);
         {
-            let mut waiting = pin!(world.host.take_freed(endpoint, wait));
+            let mut waiting = pin!(world.pool.take_freed(endpoint, wait));
             assert!(is_pending(waiting.as_mut()).await);
-            assert_eq!(world.host.patience(), None);
+            assert_eq!(world.pool.reuse_wait(), None);
         }
-        assert!(world.host.patience().is_some(), "the one that waited has given up");
+        assert!(world.pool.reuse_wait().is_some(), "the one that waited has given up");
     });
 }
 
@@ -63,8 +63,8 @@ fn a_connection_that_closes_after_its_exchange_ends_the_wait() {
         let (carrier, peer) = world.connect().await;
         let get = request(Method::GET, RequestBody::Empty);
         peer.answer("HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n");
-        let wait = world.host.patience().unwrap();
-        let mut waiting = pin!(world.host.take_freed(world.cluster.endpoint(0), wait));
+        let wait = world.pool.reuse_wait().unwrap();
+        let mut waiting = pin!(world.pool.take_freed(world.cluster.endpoint(0), wait));
         assert!(is_pending(waiting.as_mut()).await);
         drop(world.send(carrier, get).await.ok().unwrap());
         assert!(waiting.await.is_none());
@@ -77,7 +77,7 @@ fn a_wait_ends_when_its_time_is_up() {
         let world = World::new();
         let (_carrier, _peer) = world.connect().await;
         let wait = Duration::from_millis(1);
-        assert!(world.host.take_freed(world.cluster.endpoint(0), wait).await.is_none());
+        assert!(world.pool.take_freed(world.cluster.endpoint(0), wait).await.is_none());
         assert_eq!(world.idle_and_active(), (0, 1));
     });
 }

@@ -227,9 +227,9 @@ proptest! {
             let world = World::new();
             let (carrier, peer) = world.connect().await;
             let get = request(Method::GET, RequestBody::Empty);
-            let (host, cluster) = (world.host.clone(), world.cluster.clone());
+            let (pool, cluster) = (world.pool.clone(), world.cluster.clone());
             let reading = tokio::task::spawn_local(async move {
-                let exchange = Exchange::new(&host, &cluster, cluster.endpoint(0), get.body());
+                let exchange = UpstreamRequest::new(&pool, &cluster, cluster.endpoint(0), get.body());
                 let (response, lease) = exchange.send_over(carrier, get).await.unwrap();
                 read(ResponseBody::new(response.into_body(), lease)).await.unwrap().0
             });

@@ -6,21 +6,21 @@ use crate::upstream::{UpstreamError, body::SentBody};
 
 /// An attempt that gave no response.
 #[derive(Debug)]
-pub(super) struct Failed {
+pub(super) struct FailedAttempt {
     pub(super) error: UpstreamError,
-    /// The request, where none of it was sent.
+    /// The request, if none of it was sent.
     pub(super) unsent: Option<Request<SentBody>>,
     /// The connection was gone before the upstream answered.
     pub(super) stale: bool,
 }
 
-impl From<UpstreamError> for Failed {
-    fn from(error: UpstreamError) -> Failed {
-        Failed { error, unsent: None, stale: false }
+impl From<UpstreamError> for FailedAttempt {
+    fn from(error: UpstreamError) -> FailedAttempt {
+        FailedAttempt { error, unsent: None, stale: false }
     }
 }
 
-impl Failed {
+impl FailedAttempt {
     /// The request, to be sent once more: what was not sent at all, or else the copy (RFC 9110
     /// section 9.2.2).
     pub(super) fn repeatable(
@@ -31,8 +31,8 @@ impl Failed {
     }
 }
 
-/// A copy of what may be sent twice without harm: idempotent, and without a body, which could not
-/// be had twice. Extensions, which hold the spelling of header names (a map as large as the
+/// A copy of a request that may be sent twice: idempotent, and without a body, which could not be
+/// read twice. Extensions, which hold the spelling of header names (a map as large as the
 /// headers), are left out: every request over a pooled connection pays for the copy.
 pub(super) fn copy_to_repeat(request: &Request<SentBody>) -> Option<Request<SentBody>> {
     if !request.method().is_idempotent() || request.body().progress().is_some() {

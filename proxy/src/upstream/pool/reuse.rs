@@ -2,19 +2,19 @@
 
 use std::{cell::Cell, time::Duration};
 
-/// What exchanges and connects have lately taken.
+/// How long requests and connects have taken lately.
 ///
 /// A new connection costs its time to connect, TLS with a certificate of ours included, and the
-/// upstream the same work. Where an exchange usually takes less, a connection will sooner be free
-/// than made.
+/// upstream the same work. If a request usually takes less, a busy connection is free sooner than a
+/// new one is made.
 #[derive(Debug, Default)]
-pub(in crate::upstream) struct Patience {
+pub(in crate::upstream) struct ReuseEstimator {
     exchange: Average,
     connect: Average,
 }
 
-impl Patience {
-    /// An exchange has ended, in both directions.
+impl ReuseEstimator {
+    /// A request has ended, in both directions.
     pub(in crate::upstream) fn exchanged(&self, took: Duration) {
         self.exchange.add(took);
     }
@@ -24,9 +24,9 @@ impl Patience {
         self.connect.add(took);
     }
 
-    /// How long to wait for one that is busy: never longer than making another takes, so that one
-    /// exchange that lasts (a large body, a slow client) doubles the time of a request that waits
-    /// for it at most. `None` where that promises nothing.
+    /// How long to wait for a busy connection: never longer than making another one takes, so that a
+    /// long request (a large body, a slow client) at most doubles the time of one that waits for it.
+    /// `None` if waiting does not pay.
     pub(in crate::upstream) fn wait(&self) -> Option<Duration> {
         let (exchange, connect) = (self.exchange.get()?, self.connect.get()?);
         (exchange < connect).then(|| connect.min(exchange * 2))
@@ -56,35 +56,35 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    fn patience(exchange: Duration, connect: Duration) -> Patience {
-        let patience = Patience::default();
-        patience.exchanged(exchange);
-        patience.connected(connect);
-        patience
+    fn reuse(exchange: Duration, connect: Duration) -> ReuseEstimator {
+        let reuse = ReuseEstimator::default();
+        reuse.exchanged(exchange);
+        reuse.connected(connect);
+        reuse
     }
 
     #[test]
     fn nothing_is_waited_for_before_anything_is_known() {
-        let patience = Patience::default();
-        assert_eq!(patience.wait(), None);
-        patience.connected(ms(5));
-        assert_eq!(patience.wait(), None);
+        let reuse = ReuseEstimator::default();
+        assert_eq!(reuse.wait(), None);
+        reuse.connected(ms(5));
+        assert_eq!(reuse.wait(), None);
     }
 
     #[test]
     fn quick_exchanges_are_waited_for_and_never_longer_than_connecting_takes() {
-        assert_eq!(patience(ms(1), ms(10)).wait(), Some(ms(2)));
-        assert_eq!(patience(ms(8), ms(10)).wait(), Some(ms(10)));
-        assert_eq!(patience(ms(10), ms(10)).wait(), None);
-        assert_eq!(patience(ms(500), ms(10)).wait(), None);
+        assert_eq!(reuse(ms(1), ms(10)).wait(), Some(ms(2)));
+        assert_eq!(reuse(ms(8), ms(10)).wait(), Some(ms(10)));
+        assert_eq!(reuse(ms(10), ms(10)).wait(), None);
+        assert_eq!(reuse(ms(500), ms(10)).wait(), None);
     }
 
     #[test]
     fn a_single_slow_exchange_does_not_outweigh_many() {
-        let patience = patience(ms(1), ms(10));
-        patience.exchanged(ms(57));
-        assert_eq!(patience.wait(), Some(ms(10)));
-        patience.exchanged(ms(200));
-        assert_eq!(patience.wait(), None);
+        let reuse = reuse(ms(1), ms(10));
+        reuse.exchanged(ms(57));
+        assert_eq!(reuse.wait(), Some(ms(10)));
+        reuse.exchanged(ms(200));
+        assert_eq!(reuse.wait(), None);
     }
 }

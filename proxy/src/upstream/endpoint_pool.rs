@@ -1,18 +1,21 @@
-//! One worker's connections to one endpoint key, and what else it remembers of it.
+//! One worker's connections to one endpoint key, and its other state for that key.
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
+    net::IpAddr,
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use super::{
-    Endpoint, Protocol,
+    DnsName, Endpoint, Protocol,
+    cluster::leads_to,
     handshake::{Http1, Http2, Http2Parts},
     meter::{Connections, Meter},
-    pool::{IdleList, Limits, Member, Patience, SharedList},
+    pool::{IdleList, Limits, ReuseEstimator, SharedConnection, SharedList},
 };
 use crate::{
     rt,
@@ -22,49 +25,52 @@ use crate::{
 /// How long an endpoint that nobody uses keeps its TLS sessions.
 const FORGET_AFTER: Duration = Duration::from_secs(60 * 60);
 
-/// The state that outlives snapshots, since it is kept by endpoint key.
+/// One worker's state for one endpoint key. It outlives snapshots.
 #[derive(Debug)]
-pub(super) struct Host {
+pub(super) struct EndpointPool {
     pub(super) meter: Meter,
     idle: RefCell<IdleList<Http1>>,
     shared: RefCell<SharedList<Http2>>,
     /// HTTP/1.1 connections that carry a request.
     busy: Cell<usize>,
-    pub(super) patience: Patience,
-    /// Somebody waits for one of them.
+    pub(super) reuse: ReuseEstimator,
+    /// A request waits for one of them.
     awaited: Cell<bool>,
     freed: Notify,
     in_flight: Cell<usize>,
-    /// TLS with a session store of its own: rustls keeps sessions by server name alone, and refuses
+    /// TLS with its own session store: rustls looks sessions up by server name alone, and refuses
     /// those of another verifier or certificate.
     tls: OnceCell<UpstreamTls>,
     tls_http1: OnceCell<UpstreamTls>,
     /// Held while a connection is made that others may share.
     gate: Mutex<()>,
-    /// What the upstream chose by ALPN the last time.
+    /// The upstream's last choice by ALPN.
     chose_http2: Cell<Option<bool>>,
     connects: Cell<usize>,
     counted: Cell<Connections>,
     used: Cell<Instant>,
+    /// The name that connections are made for. Kept here, since requests that held it would count
+    /// their references where all workers count theirs.
+    name: RefCell<Option<Arc<DnsName>>>,
 }
 
-/// The connection of one exchange.
+/// The connection of one request.
 #[derive(Debug)]
-pub(super) enum Carrier {
-    /// Carries this exchange alone.
+pub(super) enum PooledConnection {
+    /// Carries this request alone.
     Http1 { connection: Http1, born: Instant },
-    /// Carries others beside it.
-    Http2(Rc<Member<Http2>>),
+    /// Carries other requests beside it.
+    Http2(Rc<SharedConnection<Http2>>),
 }
 
-impl Host {
-    pub(super) fn new(meter: Meter, now: Instant) -> Host {
-        Host {
+impl EndpointPool {
+    pub(super) fn new(meter: Meter, now: Instant) -> EndpointPool {
+        EndpointPool {
             meter,
             idle: RefCell::new(IdleList::new(Limits::DEFAULT)),
             shared: RefCell::new(SharedList::new(Limits::DEFAULT)),
             busy: Cell::new(0),
-            patience: Patience::default(),
+            reuse: ReuseEstimator::default(),
             awaited: Cell::new(false),
             freed: Notify::new(),
             in_flight: Cell::new(0),
@@ -75,64 +81,85 @@ impl Host {
             connects: Cell::new(0),
             counted: Cell::default(),
             used: Cell::new(now),
+            name: RefCell::default(),
         }
     }
 
+    /// Follows an endpoint's name. After a reload it may be another one of the same text.
+    pub(super) fn follow(&self, name: Option<&Arc<DnsName>>) {
+        let mut followed = self.name.borrow_mut();
+        let is_known = match (&*followed, name) {
+            (Some(followed), Some(name)) => Arc::ptr_eq(followed, name),
+            (followed, name) => followed.is_none() && name.is_none(),
+        };
+        if !is_known {
+            *followed = name.cloned();
+        }
+    }
+
+    /// Whether a connection to this address still leads to the upstream.
+    pub(super) fn leads_to(&self, address: Option<IpAddr>) -> bool {
+        self.name.borrow().as_ref().is_none_or(|name| leads_to(name, address))
+    }
+
     /// A connection from the pool.
-    pub(super) fn take(&self, endpoint: &Endpoint, now: Instant) -> Option<Carrier> {
+    pub(super) fn take(&self, endpoint: &Endpoint, now: Instant) -> Option<PooledConnection> {
         self.used.set(now);
-        let carrier = self.join(endpoint, now).or_else(|| {
+        let connection = self.join(endpoint, now).or_else(|| {
             let (connection, born) = self.idle.borrow_mut().take(now)?;
             self.busy.set(self.busy.get() + 1);
-            Some(Carrier::Http1 { connection, born })
+            Some(PooledConnection::Http1 { connection, born })
         });
         self.count();
-        carrier
+        connection
     }
 
-    /// How long to wait for one of the busy connections, where that is better than to make another.
-    /// One request waits at a time: where more come than there are connections, these are made.
-    pub(super) fn patience(&self) -> Option<Duration> {
-        if self.busy.get() == 0 || self.awaited.get() { None } else { self.patience.wait() }
+    /// How long a request should wait for a busy connection; `None` if it should make another. Only
+    /// one request waits at a time: if more come, connections are made for them.
+    pub(super) fn reuse_wait(&self) -> Option<Duration> {
+        if self.busy.get() == 0 || self.awaited.get() { None } else { self.reuse.wait() }
     }
 
-    /// The connection of the next exchange to end, where one ends in time and leaves it open.
-    pub(super) async fn take_freed(&self, endpoint: &Endpoint, wait: Duration) -> Option<Carrier> {
+    /// The connection of the next request that ends, if one ends in time and leaves it open.
+    pub(super) async fn take_freed(
+        &self,
+        endpoint: &Endpoint,
+        wait: Duration,
+    ) -> Option<PooledConnection> {
         let _awaited = Awaited::new(&self.awaited);
         rt::timeout(wait, self.freed.notified()).await.ok()?;
         self.take(endpoint, Instant::now())
     }
 
-    /// A stream on a connection that others use as well.
-    pub(super) fn join(&self, endpoint: &Endpoint, now: Instant) -> Option<Carrier> {
-        let mut shared = self.shared.borrow_mut();
-        if shared.len() == 0 {
+    /// A stream on a shared connection.
+    pub(super) fn join(&self, endpoint: &Endpoint, now: Instant) -> Option<PooledConnection> {
+        if self.shared.borrow().len() == 0 {
             return None;
         }
-        let member = shared.join(now, |http2| endpoint.leads_to(http2.address))?;
-        drop(shared);
+        let leads_there = |http2: &Http2| endpoint.leads_to(http2.address);
+        let shared = self.shared.borrow_mut().join(now, leads_there)?;
         self.count();
-        Some(Carrier::Http2(member))
+        Some(PooledConnection::Http2(shared))
     }
 
-    /// Takes a new connection in, which carries the exchange that it was made for.
-    pub(super) fn add_http1(&self, connection: Http1, now: Instant) -> Carrier {
+    /// Adds a new connection, which carries the request that it was made for.
+    pub(super) fn add_http1(&self, connection: Http1, now: Instant) -> PooledConnection {
         self.busy.set(self.busy.get() + 1);
         self.count();
-        Carrier::Http1 { connection, born: now }
+        PooledConnection::Http1 { connection, born: now }
     }
 
-    /// The same for HTTP/2. The driver is the caller's to spawn.
-    pub(super) fn add_http2<D>(&self, parts: Http2Parts<D>, now: Instant) -> (Carrier, D) {
-        let member = self.shared.borrow_mut().add(parts.connection, parts.max_streams, now);
+    /// The same for HTTP/2. The caller spawns the driver.
+    pub(super) fn add_http2<D>(&self, parts: Http2Parts<D>, now: Instant) -> (PooledConnection, D) {
+        let shared = self.shared.borrow_mut().add(parts.connection, parts.max_streams, now);
         self.count();
-        (Carrier::Http2(member), parts.driver)
+        (PooledConnection::Http2(shared), parts.driver)
     }
 
-    /// Ends an exchange. `keep` says that the connection may carry another.
-    pub(super) fn give_back(&self, carrier: Carrier, keep: bool, now: Instant) {
-        match carrier {
-            Carrier::Http1 { connection, born } => {
+    /// Ends a request. With `keep` the connection may carry another.
+    pub(super) fn give_back(&self, connection: PooledConnection, keep: bool, now: Instant) {
+        match connection {
+            PooledConnection::Http1 { connection, born } => {
                 self.busy.set(self.busy.get().saturating_sub(1));
                 if keep {
                     self.idle.borrow_mut().put(connection, born, now);
@@ -141,12 +168,12 @@ impl Host {
                     self.freed.notify_waiters();
                 }
             }
-            Carrier::Http2(member) => member.leave(now),
+            PooledConnection::Http2(shared) => shared.leave(now),
         }
         self.count();
     }
 
-    /// Drops expired connections. False once there is nothing worth remembering.
+    /// Drops expired connections. False once the pool itself can be dropped.
     pub(super) fn reap(&self, now: Instant) -> bool {
         self.idle.borrow_mut().reap(now);
         self.shared.borrow_mut().reap(now, |_| true);
@@ -161,14 +188,14 @@ impl Host {
         self.in_flight.get()
     }
 
-    /// Where connecting could give a connection that others may share, waits for whoever connects
-    /// at the moment: otherwise a burst of requests would open as many HTTP/2 connections.
+    /// If a new connection may turn out to be a shared one, waits until no other request connects:
+    /// otherwise a burst of requests would open as many HTTP/2 connections.
     pub(super) async fn wait_for_turn(&self, endpoint: &Endpoint) -> Option<MutexGuard<'_, ()>> {
         if !self.may_share(endpoint) {
             return None;
         }
         let turn = self.gate.lock().await;
-        // The one before may have found that there is nothing to share.
+        // The request before may have found that the upstream speaks HTTP/1.1.
         self.may_share(endpoint).then_some(turn)
     }
 
@@ -182,7 +209,7 @@ impl Host {
         }
     }
 
-    /// Remembers what the upstream chose by ALPN.
+    /// Remembers the upstream's choice by ALPN.
     pub(super) fn learn(&self, http2: bool) {
         self.chose_http2.set(Some(http2));
     }
@@ -206,7 +233,7 @@ impl Host {
         Ok(cell.get_or_init(|| made))
     }
 
-    /// A number that grows with each connect, to begin with another address of a name each time.
+    /// A number that grows with each connect, so that each begins with another address of a name.
     pub(super) fn next_connect(&self) -> usize {
         let n = self.connects.get();
         self.connects.set(n.wrapping_add(1));
@@ -228,13 +255,13 @@ impl Host {
     }
 }
 
-impl Drop for Host {
+impl Drop for EndpointPool {
     fn drop(&mut self) {
         self.meter.connections(self.counted.get(), Connections::default());
     }
 }
 
-/// A wait for a busy connection, for as long as this lives.
+/// Marks, while it lives, that a request waits for a busy connection.
 #[derive(Debug)]
 struct Awaited<'a>(&'a Cell<bool>);
 
@@ -251,14 +278,14 @@ impl Drop for Awaited<'_> {
     }
 }
 
-/// A request under way, for as long as this lives.
+/// Counts a request as under way while it lives.
 #[derive(Debug)]
-pub(super) struct InFlight(Rc<Host>);
+pub(super) struct InFlight(Rc<EndpointPool>);
 
 impl InFlight {
-    pub(super) fn new(host: Rc<Host>) -> InFlight {
-        host.in_flight.set(host.in_flight.get() + 1);
-        InFlight(host)
+    pub(super) fn new(pool: Rc<EndpointPool>) -> InFlight {
+        pool.in_flight.set(pool.in_flight.get() + 1);
+        InFlight(pool)
     }
 }
 
