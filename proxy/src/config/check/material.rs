@@ -15,9 +15,11 @@ use super::super::{
     context::{read_limited, reason},
     encoding,
     section::Section,
-    source::digest,
 };
-use crate::tls::{CrlBundle, Identity, TrustAnchors};
+use crate::{
+    digest::sha256,
+    tls::{CrlBundle, Identity, TrustAnchors},
+};
 
 /// Reads material. What many routes name is parsed once and shared.
 #[derive(Default)]
@@ -219,7 +221,7 @@ fn fetch(pairs: &[Pair]) -> Vec<Fetched> {
 fn fetch_pair((cert_path, key_path): &Pair) -> Option<Fetched> {
     let read = |path: &PathBuf| {
         let content = read_limited(path).ok()?;
-        let digest = digest(&content);
+        let digest = sha256(&content);
         Some((path.clone(), content, digest))
     };
     let files = [read(cert_path)?, read(key_path)?];
