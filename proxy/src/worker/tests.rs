@@ -170,10 +170,10 @@ fn start_faulty(spec: WorkerSpec) -> (oneshot::Sender<()>, JoinHandle<()>) {
 fn a_connection_without_an_address_is_refused_and_counted() {
     let place = Place::new();
     let mut worker = Worker::new(place.spec());
-    let (listener, open) = (worker.listeners.remove(0), Arc::clone(&worker.open_connections));
-    let acceptor = accept::AcceptLoop::new(listener, Rc::clone(&worker.server), open);
+    let listener = worker.listeners.remove(0);
+    let acceptor = accept::AcceptLoop::new(listener, Rc::clone(&worker.server));
     let (socket, mut client) = std::os::unix::net::UnixStream::pair().unwrap();
-    acceptor.take(rt::Connection { socket: socket.into(), peer: None });
+    acceptor.take(rt::AcceptedSocket { socket: socket.into(), peer: None });
     let refused = &worker.server.observer.metrics.connections_refused;
     assert_eq!(refused.get(RefusedReason::UnknownPeer), 1);
     assert_eq!(client.read(&mut [0]).unwrap(), 0, "it is closed");
