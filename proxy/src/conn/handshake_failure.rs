@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_that_rejects_our_certificate_has_a_result_and_a_hint_of_its_own() {
+    fn a_rejected_server_certificate_has_a_result_and_a_hint() {
         for (alert, hint) in [
             (AlertDescription::UnknownCA, "install the CA"),
             (AlertDescription::BadCertificate, "chain may be incomplete"),

@@ -139,7 +139,7 @@ where
                 continue;
             }
             let phase = ready!(self.watchdog.poll_expired(cx, &self.activity));
-            // The first time an idle client is told by GOAWAY; if it does not go, it is cut off.
+            // An idle client first gets GOAWAY; if it does not go, it is cut off.
             if self.idled || phase != ConnectionPhase::Idle {
                 return Poll::Ready(End::CutOff(phase));
             }

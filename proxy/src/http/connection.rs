@@ -1,4 +1,4 @@
-//! A client connection as its requests see it: its peer, its state, and who handles them.
+//! A client connection as its requests see it: its peer, its state, and their handler.
 
 use std::{
     cell::{Cell, RefCell},

@@ -68,7 +68,7 @@ fn strip_dot(text: &str) -> Option<&str> {
     text.strip_prefix('.').or_else(|| text.strip_prefix("%2e")).or_else(|| text.strip_prefix("%2E"))
 }
 
-/// Whether normalisation would leave the path alone whatever the settings: the ordinary case, seen
+/// Whether normalisation leaves the path unchanged under any settings: the ordinary case, seen
 /// in one scan. It may say no to a normal path, never yes to another.
 fn is_plain(path: &str) -> bool {
     let mut after_slash = false;

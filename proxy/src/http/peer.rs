@@ -1,4 +1,4 @@
-//! The client's end of a connection: everything that is known of it before its first request.
+//! The client's end of a connection: everything that is known before its first request.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -21,7 +21,7 @@ pub struct Peer {
     address_value: HeaderValue,
 }
 
-/// What a TLS handshake tells of the client.
+/// What a TLS handshake reveals of the client.
 #[derive(Debug)]
 pub struct PeerTls {
     /// The version agreed on.

@@ -1,5 +1,5 @@
-//! What a client gets whose request its route's policy does not allow: the one place where the
-//! outcome of a policy becomes an answer.
+//! The answers to requests that a policy does not allow: the one place where the outcome of a policy
+//! becomes an answer.
 
 use super::{
     active_request::ActiveRequest,
@@ -24,7 +24,7 @@ pub(super) fn refusal(
 ) -> Option<LocalAnswer> {
     let failure = match decision.outcome {
         PolicyOutcome::Allow => return None,
-        // Whatever the reason is: robots can neither sign in nor present a certificate.
+        // For any reason: robots can neither sign in nor present a certificate.
         _ if target.path() == "/robots.txt" => {
             return Some(respond::robots(&active.negotiation).into());
         }
@@ -36,8 +36,8 @@ pub(super) fn refusal(
     Some(failure.into())
 }
 
-/// Where users sign in by certificate, one that is missing, invalid or without a name is the reason
-/// that nobody is signed in.
+/// The answer if no user is signed in. On a route whose users sign in by certificate, the reason is a
+/// certificate that is missing, invalid or without a name.
 fn sign_in(
     active: &ActiveRequest,
     route: &CompiledRoute,

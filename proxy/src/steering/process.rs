@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn rules_that_are_set_after_closing_do_not_open_the_kernel_again() {
-        let rules = Arc::new(Rules::new(&SteeringSpec::default(), 2).unwrap());
+        let rules = Arc::new(SteeringRules::new(&SteeringSpec::default(), 2).unwrap());
         let steering = Steering::start(ModeChoice::None, &[], 2, Arc::clone(&rules)).unwrap();
         assert_eq!(steering.settings(&rules).closed, 0);
         steering.close().unwrap();

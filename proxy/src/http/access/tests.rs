@@ -273,7 +273,7 @@ fn what_the_policy_refuses_of_a_good_certificate_is_forbidden() {
 }
 
 #[test]
-fn names_count_only_where_the_ca_vouches_for_them_and_keys_always() {
+fn names_count_if_the_ca_is_trusted_and_keys_always() {
     let (mine, other) = (certificate(), certificate());
     let by_name = ppl("allow: {or: [{client_certificate: {san_email: alice@example.com}}]}");
     let digest = ring::digest::digest(&ring::digest::SHA256, mine.der());
@@ -331,13 +331,13 @@ fn a_host_that_asks_is_not_served_on_a_connection_that_was_not_asked_alike() {
     assert_eq!(status(Some("open.example"), false, "a.example"), 421);
     // A reload since has made it ask; its client is to come again.
     assert_eq!(status(Some("a.example"), false, "a.example"), 421);
-    // Without a name, or with one that nobody serves, every CA was named.
+    // Without a name, or with one that no route serves, the handshake named every CA.
     assert_eq!(status(None, true, "a.example"), 200);
     assert_eq!(status(Some("nobody.example"), true, "b.example"), 495);
 }
 
 #[test]
-fn nobody_can_sign_in_yet() {
+fn sign_in_is_not_supported_yet() {
     let by_email = || ppl("allow: {or: [{domain: {is: example.com}}]}");
     let mine = certificate();
     let bench = Bench::new(vec![("a.example", "/", by_email(), Some(&trust(&mine)))]);

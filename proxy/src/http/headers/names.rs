@@ -36,7 +36,7 @@ pub(super) fn class(name: &str) -> Class {
 }
 
 /// Whether servers take it for a proxy's word. This includes every header for client certificates that
-/// a server reads once it is told to trust its proxy, whichever proxy it was written for.
+/// a server reads once it trusts its proxy, whichever proxy it was written for.
 fn is_reserved(name: &str) -> bool {
     let Some(rest) = name.strip_prefix("x-") else {
         return match name.as_bytes().first() {

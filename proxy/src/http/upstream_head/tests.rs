@@ -119,7 +119,7 @@ fn telling() -> RouteSpec {
     route(everybody(), ActionSpec::Proxy(ProxySpec { client_certificate, ..proxy() }))
 }
 
-/// What an upstream is told of a certificate, whatever its client says.
+/// The certificate headers that an upstream gets, whatever headers the client sends.
 fn told(spec: RouteSpec, certificate: Option<RequestCertificate<'_>>) -> HeaderMap {
     let request = get(&[
         ("host", "a.example"),

@@ -71,7 +71,7 @@ fn a_chain_is_the_one_that_was_verified_and_not_what_else_was_sent() {
     let by_root = trust(&root_pem);
     let chain = format!("{middle}, {root}");
     let expected = [("client-cert", leaf.as_str()), ("client-cert-chain", &chain)];
-    // Also when the judgement was remembered.
+    // Also from the cached verification.
     for _ in 0..2 {
         assert_eq!(pairs(&headers(&certificate, CHAIN, &by_root)), expected);
         let again = PeerCertificate::presented(&sent, Some("again.example")).unwrap();
