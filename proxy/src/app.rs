@@ -142,8 +142,7 @@ impl App {
             ended: ending,
         };
         let workers = Workers::start(resources, cores, listeners)?;
-        let (metrics_too, steering_too) = (Arc::clone(&metrics), Arc::clone(&steering));
-        let publisher = Publisher { metrics: metrics_too, steering: steering_too };
+        let publisher = Publisher::new(&metrics, &steering);
         let app = App {
             loader: Some(Loader::start(source, config, compiler, publisher)?),
             access: admin.access(),

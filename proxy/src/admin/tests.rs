@@ -108,7 +108,7 @@ fn garbage_gets_400_and_a_long_head_431() {
 }
 
 #[test]
-fn a_connection_beyond_the_limit_is_closed_and_a_freed_place_is_taken() {
+fn a_connection_over_the_limit_is_closed_until_another_ends() {
     let (addresses, _, _) = start(&admin_only());
     let mut open: Vec<_> = (0..64).map(|_| TcpStream::connect(addresses[0]).unwrap()).collect();
     let mut beyond = TcpStream::connect(addresses[0]).unwrap();
@@ -118,7 +118,7 @@ fn a_connection_beyond_the_limit_is_closed_and_a_freed_place_is_taken() {
 }
 
 #[test]
-fn an_address_that_is_taken_is_named() {
+fn the_error_names_an_address_in_use() {
     let (addresses, _, _) = start(&admin_only());
     let spec = AdminSpec { address: Some(addresses[0]), metrics: None };
     let error = Sockets::bind(&spec, false).unwrap_err();
@@ -127,7 +127,7 @@ fn an_address_that_is_taken_is_named() {
 }
 
 #[test]
-fn a_password_is_asked_for_and_a_reload_changes_it() {
+fn a_password_is_required_and_a_reload_changes_it() {
     let with = |secret: &str| {
         metrics_only(MetricsListenerSpec {
             basic_auth: Some(Secret(secret.into())),
@@ -219,7 +219,7 @@ fn metrics_are_served_over_tls() {
 }
 
 #[test]
-fn with_a_client_ca_only_its_clients_are_served() {
+fn a_client_ca_admits_only_its_own_clients() {
     let (pki, stranger) = (Pki::new(), Pki::new());
     let (addresses, _, _) = start(&metrics_only(MetricsListenerSpec {
         identity: Some(pki.identity()),

@@ -101,11 +101,16 @@ impl ControlSettings {
 /// kernel's table of names.
 #[derive(Debug)]
 pub(super) struct Publisher {
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) steering: Arc<Steering>,
+    metrics: Arc<Metrics>,
+    steering: Arc<Steering>,
 }
 
 impl Publisher {
+    /// Publishes there.
+    pub(super) fn new(metrics: &Arc<Metrics>, steering: &Arc<Steering>) -> Publisher {
+        Publisher { metrics: Arc::clone(metrics), steering: Arc::clone(steering) }
+    }
+
     fn publish(&self, generation: u64, facts: ConfigFacts, rules: Arc<Rules>) {
         super::steering::apply(&self.steering, rules);
         self.metrics.config_applied(generation, facts);

@@ -1,4 +1,4 @@
-//! How the process's steering begins and changes.
+//! How the steering of the process starts and changes.
 
 use std::{
     os::fd::{AsFd as _, BorrowedFd},
@@ -11,7 +11,7 @@ use crate::{
     steering::{ModeChoice, ModeError, Rules, Steering},
 };
 
-/// Decides for a mode, says which and why, and shows it in metrics and status.
+/// Chooses the mode, logs it with its reason, and registers it with metrics and status.
 pub(super) fn start(
     choice: ModeChoice,
     listeners: &[Vec<Listener>],
@@ -25,8 +25,8 @@ pub(super) fn start(
     Ok(steering)
 }
 
-/// Of each address that serves routes, the workers' sockets in the workers' order. Every worker
-/// has bound the same addresses in the same order.
+/// For each address that serves routes, the workers' sockets in the order of the workers. All workers
+/// have bound the same addresses in the same order.
 fn groups(listeners: &[Vec<Listener>]) -> Vec<Vec<BorrowedFd<'_>>> {
     let addresses = listeners.first().map_or(&[][..], Vec::as_slice).iter().enumerate();
     addresses
@@ -38,12 +38,12 @@ fn groups(listeners: &[Vec<Listener>]) -> Vec<Vec<BorrowedFd<'_>>> {
         .collect()
 }
 
-/// Goes on with the rules of another configuration.
+/// Uses the rules of another configuration from now on.
 pub(super) fn apply(steering: &Steering, rules: Arc<Rules>) {
     if let Err(error) = steering.set_rules(rules) {
         tracing::error!(
             %error,
-            "kernel steering keeps the old names; workers hand connections that it misplaces to the right worker"
+            "the kernel keeps the old names; workers hand misplaced connections to the right worker"
         );
     }
 }

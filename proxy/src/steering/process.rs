@@ -169,3 +169,19 @@ pub enum DrainError {
     #[error("the steering mode is none: connections stay where they are accepted")]
     NoSteering,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steering::SteeringSpec;
+
+    #[test]
+    fn rules_that_are_set_after_closing_do_not_open_the_kernel_again() {
+        let rules = Arc::new(Rules::new(&SteeringSpec::default(), 2).unwrap());
+        let steering = Steering::start(ModeChoice::None, &[], 2, Arc::clone(&rules)).unwrap();
+        assert_eq!(steering.settings(&rules).closed, 0);
+        steering.close().unwrap();
+        steering.set_rules(Arc::clone(&rules)).unwrap();
+        assert_eq!(steering.settings(&rules).closed, 1);
+    }
+}
