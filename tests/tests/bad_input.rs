@@ -7,7 +7,8 @@ use portcullis_tests::{
     Backend, Proxy, Raw,
     backend::Echoed,
     metrics::Metrics,
-    raw::{Answer, TlsOptions},
+    pki,
+    raw::{self, Answer, TlsOptions},
     wait::until,
     wire::End,
 };
@@ -83,6 +84,52 @@ fn half_a_hello_and_silence_is_ended_by_the_handshake_timeout() {
 fn silence_from_the_start_is_ended_by_the_handshake_timeout() {
     let (_backend, proxy) = echo();
     assert_eq!(Raw::tcp(proxy.address()).to_end().end, End::Clean);
+}
+
+#[test]
+fn a_handshake_that_times_out_is_recorded_with_its_server_name() {
+    let (_backend, proxy) = echo();
+    let mut raw = Raw::tcp(proxy.address());
+    raw.send(raw::hello(NAME));
+    raw.to_end();
+    let record = proxy.wait_for_refusal(|record| record["tls-sni-hostname"] == NAME);
+    let reason = record["downstream-transport-failure-reason"].as_str();
+    assert_eq!(reason, Some("the handshake took too long"), "{record}");
+    assert_eq!(handshakes(&proxy, "timeout"), 1.0);
+}
+
+#[test]
+fn a_hello_without_an_end_is_counted_as_oversized() {
+    let (_backend, proxy) = echo();
+    // The header of a ClientHello of 60,000 bytes, and zeros, in records of one byte.
+    let message = [1, 0, 0xea, 0x60].into_iter().chain(std::iter::repeat(0)).take(30_000);
+    let mut raw = Raw::tcp(proxy.address());
+    // The proxy may close before it has all.
+    let _ = raw.try_send(message.flat_map(|byte| [22, 3, 1, 0, 1, byte]).collect::<Vec<u8>>());
+    proxy.wait_for_refusal(|_| true);
+    assert_eq!(handshakes(&proxy, "oversized"), 1.0, "{:?}", proxy.log());
+    assert_eq!(handshakes(&proxy, "client_gone"), 0.0);
+}
+
+#[test]
+fn a_client_that_rejects_our_certificate_is_recorded_with_a_hint() {
+    let (_backend, proxy) = echo();
+    for (version, count) in [("1.2", 1.0), ("1.3", 2.0)] {
+        let ca = pki().other_ca().display().to_string();
+        let refused = proxy.curl("app", "/").args(["--cacert", &ca, "--tls-max", version]).run();
+        assert_ne!(refused.exit, 0, "{refused:?}");
+        until("the rejection to be counted", || {
+            handshakes(&proxy, "server_certificate_rejected") == count
+        });
+    }
+    let record = proxy.wait_for_refusal(|record| record["tls-sni-hostname"] == NAME);
+    let reason = record["downstream-transport-failure-reason"].to_string();
+    assert!(reason.contains("the client rejected our certificate (alert UnknownCA)"), "{record}");
+    assert!(reason.contains("install the CA at the client"), "{record}");
+}
+
+fn handshakes(proxy: &Proxy, result: &str) -> f64 {
+    proxy.metrics().sum("portcullis_tls_handshakes_total", &[("result", result)])
 }
 
 #[test]

@@ -98,7 +98,7 @@ impl Handshake<'_> {
         };
         self.connection.server.steering.settle();
         let context = ConnectionContext::new(self.server_name());
-        let config = self.tls.server.config(context.server_name());
+        let config = self.tls.config(context.server_name());
         let accepted = TlsStream::accept(stream, bytes, config, context).await;
         accepted.map(Some).map_err(|failed| HandshakeFailure::of(*failed))
     }

@@ -1,7 +1,8 @@
 //! HTTP/1 on one connection.
 
+mod requests;
+
 use std::{
-    cell::{Cell, RefCell},
     convert::Infallible,
     future::poll_fn,
     pin::Pin,
@@ -9,15 +10,14 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http_body::Body as _;
 use hyper::{
-    Request, Response,
     body::Incoming,
     rt::Write,
     server::conn::http1::{Builder, Connection},
     service::{HttpService, service_fn},
 };
 
+use self::requests::Requests;
 use super::{
     ConnectionSettings,
     activity::{Activity, ConnectionPhase, Watchdog},
@@ -30,7 +30,7 @@ use super::{
     tunnel,
 };
 use crate::{
-    http::{self, ClientConnection, Handled, Tunnel},
+    http::{self, ClientConnection},
     observe::ClosedReason,
     rt::CloseMode,
     tls::Transport,
@@ -47,8 +47,7 @@ pub(super) async fn serve(
     client: Rc<ClientConnection>,
     transport: Transport,
 ) -> ClosedReason {
-    let requests =
-        Requests { client: &client, has_body: Cell::new(false), tunnel: RefCell::default() };
+    let requests = Requests::new(&client);
     let service = service_fn(|request| requests.handle(request));
     let mut http1 = Http1::new(connection, &client, &requests, &service, transport);
     let end = poll_fn(|cx| http1.poll(cx)).await;
@@ -56,55 +55,13 @@ pub(super) async fn serve(
     let draining = http1.close.is_draining();
     let (link, unread) = http1.into_link();
     let Some(transport) = link.take() else { return ClosedReason::Io };
-    if let Some(tunnel) = requests.tunnel.take() {
+    if let Some(tunnel) = requests.take_tunnel() {
         let client = Side { transport, received: unread };
         return Box::pin(tunnel::join(&connection.registration, client, *tunnel)).await;
     }
     let reason = end.reason(connection, &client, draining);
     Box::pin(close_client(transport, &end, link.is_flushed())).await;
     reason
-}
-
-/// The requests of a connection, and what they leave for it.
-struct Requests<'a> {
-    client: &'a Rc<ClientConnection>,
-    /// The last request has a body.
-    has_body: Cell<bool>,
-    /// To be joined once hyper has returned the transport.
-    tunnel: RefCell<Option<Box<Tunnel>>>,
-}
-
-impl<'a> Requests<'a> {
-    fn handle(
-        &'a self,
-        request: Request<Incoming>,
-    ) -> impl Future<Output = Result<Response<http::Body>, Infallible>> + use<'a> {
-        self.has_body.set(!request.body().is_end_stream());
-        KeepTunnel { handling: http::handle(self.client, request), tunnel: &self.tunnel }
-    }
-}
-
-pin_project_lite::pin_project! {
-    /// Gives hyper the response, and keeps the tunnel. No `async` block, which would keep room for the
-    /// future twice: as captured, and as awaited.
-    struct KeepTunnel<'a, F> {
-        #[pin]
-        handling: F,
-        tunnel: &'a RefCell<Option<Box<Tunnel>>>,
-    }
-}
-
-impl<F: Future<Output = Handled>> Future for KeepTunnel<'_, F> {
-    type Output = Result<Response<http::Body>, Infallible>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let Handled { response, tunnel } = ready!(this.handling.poll(cx));
-        if tunnel.is_some() {
-            this.tunnel.replace(tunnel);
-        }
-        Poll::Ready(Ok(response))
-    }
 }
 
 /// An HTTP/1 connection under way.
@@ -231,7 +188,7 @@ where
     /// Gives hyper's part back if it is time to; whether it did. With a request body, hyper may still
     /// be reading it after the response was sent.
     fn poll_hibernate(&mut self, cx: &mut Context<'_>) -> bool {
-        let may_hibernate = !self.requests.has_body.get()
+        let may_hibernate = !self.requests.has_body()
             && !self.in_head
             && !self.close.is_announced()
             && self.link.is_flushed();

@@ -1,6 +1,8 @@
 //! What a configuration says about connections.
 
-use std::{rc::Rc, sync::Arc};
+use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc};
+
+use rustls::ServerConfig;
 
 use super::ConnectionSettings;
 use crate::{steering, tls::ServerTls};
@@ -30,12 +32,29 @@ pub(super) struct LocalListenerConfig {
 pub(super) struct LocalTls {
     pub(super) server: Arc<ServerTls>,
     pub(super) steering: Arc<steering::Rules>,
+    /// Copies of the shared configurations, by the address of those: rustls counts a reference for each
+    /// connection, and workers are not to share that count.
+    configs: RefCell<HashMap<*const ServerConfig, Arc<ServerConfig>>>,
+}
+
+impl LocalTls {
+    fn new(server: Arc<ServerTls>, steering: Arc<steering::Rules>) -> LocalTls {
+        LocalTls { server, steering, configs: RefCell::default() }
+    }
+
+    /// This worker's configuration for a connection that asks for this name, normalised.
+    pub(super) fn config(&self, server_name: Option<&str>) -> Arc<ServerConfig> {
+        let shared = self.server.shared_config(server_name);
+        let mut configs = self.configs.borrow_mut();
+        let copy = || Arc::new(ServerConfig::clone(shared));
+        Arc::clone(configs.entry(Arc::as_ptr(shared)).or_insert_with(copy))
+    }
 }
 
 impl LocalListenerConfig {
     pub(super) fn new(shared: &ListenerConfig) -> LocalListenerConfig {
         let local = |server: &Arc<ServerTls>| {
-            Rc::new(LocalTls { server: Arc::clone(server), steering: Arc::clone(&shared.steering) })
+            Rc::new(LocalTls::new(Arc::clone(server), Arc::clone(&shared.steering)))
         };
         LocalListenerConfig {
             tls: shared.tls.as_ref().map(local),

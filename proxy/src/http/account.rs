@@ -1,5 +1,7 @@
 //! What a request is accounted for with: its connection's counts, metrics and access log.
 
+mod log;
+
 use std::{borrow::Cow, net::IpAddr, rc::Rc, sync::Arc, time::Instant};
 
 use http::{HeaderValue, Method, StatusCode, Version, request::Parts, uri::PathAndQuery};
@@ -11,8 +13,8 @@ use super::{
     upload::UploadProgress,
 };
 use crate::{
-    observe::{CapturedHeaders, HttpProtocol, PolicyRecord, RequestRecord, RouteMetrics},
-    policy::{Decision, Reason, Reasons},
+    observe::{CapturedHeaders, HttpProtocol, RouteMetrics},
+    policy::Decision,
     upstream::EndpointAddress,
 };
 
@@ -235,44 +237,6 @@ impl RequestAccount {
             AccountedRoute::Released(name, _) => name,
         }
     }
-
-    fn log(&self, received: u64, duration: std::time::Duration) {
-        let text = |value: &Option<HeaderValue>| {
-            value.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
-        };
-        let upstream_address = self.upstream_address();
-        let decision = self.decision.filter(is_notable);
-        let [allow_why, deny_why] = [decision.map(|it| it.allow), decision.map(|it| it.deny)]
-            .map(|result| result.map_or_else(Vec::new, |result| names(result.reasons)));
-        self.conn.handler.observer.log_request(&RequestRecord {
-            client: self.client,
-            method: self.method.as_str(),
-            authority: &text(&self.authority),
-            path: self.target.as_ref().map_or("", PathAndQuery::path),
-            query: self.target.as_ref().and_then(PathAndQuery::query),
-            headers: &self.captured,
-            request_id: self.request_id.to_str().unwrap_or_default(),
-            status: self.status,
-            response_code_details: &self.details,
-            response_flags: self.flags,
-            route: self.route_name(),
-            upstream_cluster: if self.upstream.is_some() { self.route_name() } else { "" },
-            upstream_address: &upstream_address,
-            bytes_received: received,
-            bytes_sent: self.sent,
-            duration,
-            protocol: protocol(self.version),
-            tls_version: self.conn.peer.tls_version(),
-            client_certificate: self.conn.peer.certificate().and_then(|it| it.summary()),
-            policy: decision.map(|decision| PolicyRecord {
-                served: decision.is_allowed(),
-                allow: decision.allow.value,
-                allow_why: &allow_why,
-                deny: decision.deny.value,
-                deny_why: &deny_why,
-            }),
-        });
-    }
 }
 
 impl AccountedUpstream {
@@ -302,18 +266,6 @@ impl Drop for RequestAccount {
             self.log(received, duration);
         }
     }
-}
-
-/// Whether the log is to show a decision. It need not say with each request that everybody, or
-/// everybody with a valid certificate, may use a route.
-fn is_notable(decision: &Decision) -> bool {
-    let usual = Reasons::from(Reason::Accept).union(Reason::ValidClientCertificate.into());
-    let reasons = decision.allow.reasons.union(decision.deny.reasons);
-    !decision.is_allowed() || reasons.union(usual) != usual
-}
-
-fn names(reasons: Reasons) -> Vec<&'static str> {
-    reasons.iter().map(Reason::name).collect()
 }
 
 fn protocol(version: Version) -> HttpProtocol {

@@ -13,7 +13,8 @@ use super::{
     request_config::{CompiledRoute, LocalRequestConfig},
     request_handler::RequestHandler,
     request_id::{REQUEST_ID, is_acceptable},
-    timeouts::{ReusedTimer, Timeouts},
+    reused_timer::ReusedTimer,
+    timeouts::Timeouts,
 };
 
 /// A request under way, from its head to the end of its response (Envoy: an active stream).

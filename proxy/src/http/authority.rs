@@ -1,19 +1,19 @@
-//! The host a request is for.
+//! The host that a request is for.
 
 use std::net::Ipv6Addr;
 
 use crate::hostname;
 
-/// A host in the one form in which hosts are compared, and the port named with it.
+/// A host in the form in which hosts are compared, and its port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authority {
     /// Lower case, no trailing dot; an IPv6 address in its canonical text, without brackets.
     pub host: Box<str>,
-    /// `None` where none was named.
+    /// `None` if none is given.
     pub port: Option<u16>,
 }
 
-/// Why an authority was refused.
+/// Why an authority is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthorityError {
     /// It carries user information (`user@`), which HTTP forbids (RFC 9110 section 4.2.4).
@@ -25,7 +25,7 @@ pub enum AuthorityError {
 impl Authority {
     /// Reads `host`, `host:port`, `[v6]` or `[v6]:port`.
     ///
-    /// Names are taken as strictly as everywhere (`crate::hostname`).
+    /// Names must be valid by the rules of `crate::hostname`.
     pub fn parse(text: &str) -> Result<Authority, AuthorityError> {
         if text.contains('@') {
             return Err(AuthorityError::UserInfo);
@@ -39,8 +39,8 @@ impl Authority {
     }
 }
 
-/// The form in which hosts are compared of a host without port: what configuration and TLS must
-/// use too. `None` where it is no host.
+/// Brings a host without port to the form in which hosts are compared, which configuration and TLS use
+/// too. `None` if it is no valid host.
 pub fn normalise_host(host: &str) -> Option<Box<str>> {
     match host.strip_prefix('[') {
         Some(rest) => bracketed(rest),
@@ -49,7 +49,7 @@ pub fn normalise_host(host: &str) -> Option<Box<str>> {
     }
 }
 
-/// Splits at the colon before a port; `None` where what follows is no port.
+/// Splits at the colon before a port; `None` if no valid port follows it.
 fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
     let end_of_host = text.rfind(']').unwrap_or(0);
     let after = text.get(end_of_host..)?;

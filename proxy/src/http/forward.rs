@@ -121,7 +121,7 @@ impl<'a> Forwarding<'a> {
             request_id: &active.account.request_id,
             client: active.account.client,
         };
-        head.from_client(parts, upgrade)
+        head.build(parts, upgrade)
     }
 
     fn request_body(&self, body: Incoming) -> (RequestBody, Option<Rc<UploadProgress>>) {

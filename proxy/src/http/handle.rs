@@ -74,7 +74,7 @@ async fn serve(
         Decided::Service(service) => {
             let request = LocalRequest { parts: &parts, target: &target, body };
             let reply = serve_local(service, active, request).await?;
-            return Err(LocalAnswer::Reply(reply));
+            return Err(reply.into());
         }
     };
     let (sent, sending) = forwarding.send(active, parts, body)?;
@@ -125,8 +125,7 @@ impl<'a> Undecided<'a> {
                 Ok(Decided::Forward(forwarding))
             }
             ActionSpec::Respond { status, body } => {
-                let reply = respond::direct(*status, body, &active.negotiation);
-                Err(LocalAnswer::Reply(reply))
+                Err(respond::direct(*status, body, &active.negotiation).into())
             }
             ActionSpec::Redirect(spec) => {
                 let secure = self.is_secure(parts);
@@ -148,9 +147,7 @@ fn redirected(
     location: Option<HeaderValue>,
 ) -> LocalAnswer {
     match location {
-        Some(location) => {
-            LocalAnswer::Reply(respond::redirect(status, location, &active.negotiation))
-        }
+        Some(location) => respond::redirect(status, location, &active.negotiation).into(),
         None => RequestFailure::Misconfigured("bad_location").into(),
     }
 }

@@ -31,6 +31,7 @@ mod request_config;
 mod request_handler;
 mod request_id;
 mod respond;
+mod reused_timer;
 mod rewrite;
 mod serve_local;
 mod spec;

@@ -1,4 +1,4 @@
-//! One form for every path, so that routing, policy and the upstream see the same one.
+//! The normal form of paths, so that routing, policy and the upstream see the same one.
 
 use std::borrow::Cow;
 
@@ -9,16 +9,16 @@ use super::spec::{EscapedSlashes, RequestSettings};
 pub(crate) struct NormalPath<'a> {
     /// Begins with `/`.
     pub(crate) path: Cow<'a, str>,
-    /// Slashes were unescaped on the way.
+    /// Slashes were unescaped.
     pub(crate) unescaped: bool,
 }
 
-/// Why a path was refused.
+/// Why a path has no normal form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PathError {
     /// It does not begin with `/`.
     NotAbsolute,
-    /// It has an escaped slash or backslash, and the settings refuse these.
+    /// It has an escaped slash or backslash, and the settings reject these.
     EscapedSlash,
     /// A `%` without two hexadecimal digits, or an escaped NUL.
     BadEscape,

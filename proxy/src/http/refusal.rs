@@ -26,14 +26,14 @@ pub(super) fn refusal(
         Outcome::Allow => return None,
         // Whatever the reason is: robots can neither sign in nor present a certificate.
         _ if target.path() == "/robots.txt" => {
-            return Some(LocalAnswer::Reply(respond::robots(&active.negotiation)));
+            return Some(respond::robots(&active.negotiation).into());
         }
         Outcome::Deny => RequestFailure::Denied,
         Outcome::ClientCertificateRequired => RequestFailure::CertificateRequired,
         Outcome::ClientCertificateInvalid => RequestFailure::CertificateInvalid(error),
         Outcome::NeedsSignIn => sign_in(active, route, error),
     };
-    Some(LocalAnswer::Failure(failure))
+    Some(failure.into())
 }
 
 /// Where users sign in by certificate, one that is missing, invalid or without a name is the reason

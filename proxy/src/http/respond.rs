@@ -57,8 +57,8 @@ impl LocalReply {
 /// What a request gets that is not forwarded.
 #[derive(Debug)]
 pub(super) enum LocalAnswer {
-    /// An answer that is no error.
-    Reply(LocalReply),
+    /// An answer that is no error. Boxed: a forwarded request passes through the same functions.
+    Reply(Box<LocalReply>),
     /// An error.
     Failure(RequestFailure),
 }
@@ -71,9 +71,15 @@ impl LocalAnswer {
         request_id: &HeaderValue,
     ) -> LocalReply {
         match self {
-            LocalAnswer::Reply(reply) => reply,
+            LocalAnswer::Reply(reply) => *reply,
             LocalAnswer::Failure(error) => failure(&error, negotiation, request_id),
         }
+    }
+}
+
+impl From<LocalReply> for LocalAnswer {
+    fn from(reply: LocalReply) -> LocalAnswer {
+        LocalAnswer::Reply(Box::new(reply))
     }
 }
 

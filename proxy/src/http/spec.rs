@@ -1,4 +1,4 @@
-//! What this room needs to be told: the settings of all requests, and those of one route.
+//! The settings of this room: those of all requests, and those of one route.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,13 +18,13 @@ pub struct RequestSettings {
     pub read_timeout: Option<Duration>,
     /// The longest a stream may live; `None` is no limit.
     pub stream_timeout: Option<Duration>,
-    /// The longest an upstream may take for its whole response where the route says nothing.
+    /// The longest an upstream may take for its whole response, if the route sets no limit.
     pub upstream_timeout: Option<Duration>,
     /// The most header fields a request may have.
     pub max_headers: usize,
     /// Resolve `.` and `..` segments before routing.
     pub normalize_path: bool,
-    /// Make one slash of several before routing.
+    /// Merge repeated slashes before routing.
     pub merge_slashes: bool,
     /// What to do with `%2F` and `%5C` in a path.
     pub escaped_slashes: EscapedSlashes,
@@ -34,10 +34,9 @@ pub struct RequestSettings {
     pub forwarded_for: ForwardedFor,
     /// Set on every response, ours included.
     pub response_headers: Vec<(HeaderName, HeaderValue)>,
-    /// Claim headers removed from requests where identity is not passed on.
+    /// Claim headers, which are removed from requests whose route does not pass identity on.
     pub identity_headers: Vec<HeaderName>,
-    /// The name in a trusted client certificate that says who the user is; `None` takes none for
-    /// that.
+    /// The kind of name in a trusted client certificate that identifies the user; `None` if none does.
     pub certificate_identity: Option<SanKind>,
 }
 
@@ -81,7 +80,7 @@ pub struct RouteSpec {
     pub name: Box<str>,
     /// Who may use it.
     pub policy: Policy,
-    /// By what clients' certificates are judged; `None` judges none.
+    /// Verifies clients' certificates; `None` verifies none.
     pub client_trust: Option<Arc<ClientTrust>>,
     /// What is done.
     pub action: ActionSpec,
@@ -100,8 +99,8 @@ pub struct RouteSpec {
 }
 
 impl RouteSpec {
-    /// Whether what it does with a request depends on the client's certificate, so that clients of
-    /// its hosts are to be asked for one.
+    /// Whether it treats a request by the client's certificate, so that clients of its hosts must be
+    /// asked for one.
     pub fn looks_at_certificate(&self, certificate_identity: Option<SanKind>) -> bool {
         let needs = self.policy.needs();
         let identifies = certificate_identity.is_some() && self.client_trust.is_some();
@@ -111,7 +110,7 @@ impl RouteSpec {
             || self.forwards_certificate()
     }
 
-    /// Whether its upstream is told of certificates that its CA vouches for.
+    /// Whether it forwards trusted certificates to its upstream.
     pub(super) fn forwards_certificate(&self) -> bool {
         let wanted = match &self.action {
             ActionSpec::Proxy(proxy) => !proxy.client_certificate.is_empty(),
@@ -121,7 +120,7 @@ impl RouteSpec {
     }
 }
 
-/// What is done with an allowed request.
+/// The action of a route on an allowed request.
 #[derive(Debug, Clone)]
 pub enum ActionSpec {
     /// Forward it.
@@ -142,26 +141,26 @@ pub enum ActionSpec {
 pub struct ProxySpec {
     /// Where to.
     pub cluster: ClusterSpec,
-    /// What becomes of the path.
+    /// How the path is rewritten.
     pub path: PathRewrite,
-    /// What becomes of the host.
+    /// How the host is rewritten.
     pub host: HostRewrite,
-    /// What the upstream is told of the client's certificate.
+    /// How the client's certificate is described to the upstream.
     pub client_certificate: CertificateHeaders,
 }
 
-/// The headers that tell an upstream of a client certificate which the route's CA vouches for; of
-/// another they tell nothing.
+/// The headers that describe a trusted client certificate to an upstream. An untrusted one is not
+/// forwarded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CertificateHeaders {
     /// `Client-Cert` and `Client-Cert-Chain` (RFC 9440).
     pub rfc9440: Rfc9440,
-    /// What `X-Forwarded-Client-Cert` holds; nothing sends none.
+    /// The fields of `X-Forwarded-Client-Cert`; without a field the header is not sent.
     pub xfcc: XfccFields,
 }
 
 impl CertificateHeaders {
-    /// Whether there is none of them.
+    /// Whether no header is wanted.
     pub fn is_empty(&self) -> bool {
         *self == CertificateHeaders::default()
     }
@@ -196,15 +195,15 @@ pub struct XfccFields {
     pub dns: bool,
 }
 
-/// What becomes of the path; the query is kept in every case.
+/// How the path is rewritten. The query is always kept.
 #[derive(Debug, Clone)]
 pub enum PathRewrite {
     /// Nothing.
     Keep,
-    /// The matched prefix (or the matched exact path, or for other matches the leading `/`)
-    /// gives way to this one.
+    /// Replaces the matched prefix (or the matched exact path, or for other matches the leading `/`)
+    /// with this one.
     Prefix(Box<str>),
-    /// Every match of the expression gives way to the substitution, in `regex` crate syntax.
+    /// Replaces every match of the expression, in the syntax of the `regex` crate.
     Regex {
         /// What to look for.
         pattern: Regex,
@@ -213,16 +212,16 @@ pub enum PathRewrite {
     },
 }
 
-/// What becomes of the Host header.
+/// How the Host header is rewritten.
 #[derive(Debug, Clone)]
 pub enum HostRewrite {
-    /// The host of the chosen upstream, with its port where it is not the scheme's own.
+    /// The host of the chosen upstream, with its port if that is not the scheme's default.
     Upstream,
     /// What the client sent.
     Preserve,
     /// This.
     Literal(HeaderValue),
-    /// The value of this request header, where there is one.
+    /// The value of this request header; unchanged if it is absent.
     Header(HeaderName),
     /// The path with the pattern replaced.
     PathRegex {
@@ -233,7 +232,7 @@ pub enum HostRewrite {
     },
 }
 
-/// A redirect; what is `None` is taken from the request.
+/// A redirect. A part that is `None` is taken from the request.
 #[derive(Debug, Clone)]
 pub struct RedirectSpec {
     /// Scheme of the target.
@@ -290,14 +289,14 @@ pub enum TemplatePart {
     Literal(Box<str>),
     /// The value of a request header, `${pomerium.request.headers["X-H"]}`; empty when absent.
     RequestHeader(HeaderName),
-    /// What the client certificate says.
+    /// A field of the client certificate.
     ClientCert(CertificateField),
 }
 
-/// What a header template may say of a client certificate.
+/// A field of a client certificate, for header templates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CertificateField {
-    /// SHA-256 of it, lower hex; also of one that nobody vouches for.
+    /// SHA-256 of it, lower hex; also of an untrusted one.
     Fingerprint,
     /// Its DNS SANs, joined with commas.
     SanDns,
@@ -316,7 +315,7 @@ pub enum CertificateField {
 /// Done to a response's headers.
 #[derive(Debug, Clone, Default)]
 pub struct ResponseHeaderRules {
-    /// `disable` was given: nothing is set, the global ones neither.
+    /// `disable` is configured: no header is set, not even the global ones.
     pub disable: bool,
     /// Set over the global ones.
     pub set: Vec<(HeaderName, HeaderValue)>,
@@ -324,13 +323,13 @@ pub struct ResponseHeaderRules {
     pub rewrite: Vec<HeaderPrefixRewrite>,
 }
 
-/// Where a header's value begins with `prefix`, that part gives way to `value`.
+/// Replaces `prefix` at the start of a header's value with `value`.
 #[derive(Debug, Clone)]
 pub struct HeaderPrefixRewrite {
     /// The header.
     pub header: HeaderName,
-    /// What its value begins with.
+    /// The start of its value.
     pub prefix: Box<str>,
-    /// What is put there instead.
+    /// The replacement.
     pub value: Box<str>,
 }

@@ -1,4 +1,4 @@
-//! What the tests of this room share.
+//! Helpers for the tests of this room.
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
@@ -36,7 +36,7 @@ pub(super) fn settings() -> RequestSettings {
     }
 }
 
-/// What `allow_public_unauthenticated_access` says.
+/// The policy of `allow_public_unauthenticated_access`.
 pub(super) fn everybody() -> Policy {
     Policy::new(&PolicySpec { allow_public_unauthenticated_access: true, ..Default::default() })
 }
@@ -72,7 +72,7 @@ pub(super) fn proxy() -> ProxySpec {
     }
 }
 
-/// A client's certificate, and what vouches for it.
+/// A client's certificate, and a trust that verifies it.
 pub(super) struct Made {
     pub(super) der: Vec<u8>,
     pub(super) certificate: Rc<PeerCertificate>,
@@ -106,13 +106,13 @@ impl Made {
         Made { der: made.der().to_vec(), certificate, trust, judged }
     }
 
-    /// As a route with its CA has it.
+    /// As a route sees it that trusts its CA.
     pub(super) fn trusted(&self) -> RequestCertificate<'_> {
         let trusted_by = Some((&self.trust, self.judged));
         RequestCertificate { certificate: &self.certificate, trusted_by }
     }
 
-    /// As a route without a CA, or with another, has it.
+    /// As a route sees it that has no CA, or another.
     pub(super) fn unjudged(&self) -> RequestCertificate<'_> {
         RequestCertificate { certificate: &self.certificate, trusted_by: None }
     }

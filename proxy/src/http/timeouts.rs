@@ -8,11 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::Version;
-use tokio::time::{Sleep, sleep_until};
-
 use super::{
-    connection::ClientConnection,
+    reused_timer::ReusedTimer,
     spec::{RequestSettings, RouteSpec},
     upload::UploadProgress,
 };
@@ -44,50 +41,6 @@ pub(super) struct Timeouts {
     responding: Option<Instant>,
     moved: bool,
     timer: ReusedTimer,
-}
-
-/// A timer that the requests of an HTTP/1 connection leave to each other, as it is: armed for a time
-/// that means nothing to the next request, but most likely early enough for it. So requests that are
-/// served in time one after another arm one timer now and then, and not one each.
-#[derive(Debug, Default)]
-pub(super) struct ReusedTimer {
-    sleep: Option<Pin<Box<Sleep>>>,
-    /// Gets the timer back.
-    owner: Option<Rc<ClientConnection>>,
-}
-
-impl ReusedTimer {
-    /// The timer for a request of this connection.
-    pub(super) fn of(conn: &Rc<ClientConnection>, version: Version) -> ReusedTimer {
-        if version >= Version::HTTP_2 {
-            // A stream of HTTP/2 has a task of its own, which its timer would keep alive.
-            return ReusedTimer::default();
-        }
-        ReusedTimer { sleep: conn.state.take_timer(), owner: Some(Rc::clone(conn)) }
-    }
-
-    /// Ready once it is `at`.
-    fn poll_at(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at.into())));
-        if sleep.deadline().into_std() > at {
-            sleep.as_mut().reset(at.into());
-        }
-        while sleep.as_mut().poll(cx).is_ready() {
-            if Instant::now() >= at {
-                return Poll::Ready(());
-            }
-            sleep.as_mut().reset(at.into());
-        }
-        Poll::Pending
-    }
-}
-
-impl Drop for ReusedTimer {
-    fn drop(&mut self) {
-        if let Some(owner) = &self.owner {
-            owner.state.leave_timer(self.sleep.take());
-        }
-    }
 }
 
 impl Timeouts {
@@ -296,7 +249,7 @@ mod tests {
         timeouts.responding();
         assert_eq!(timeouts.reached(timeouts.started + limits / 2), None);
         assert_eq!(timeouts.reached(timeouts.started + limits), Some(Limit::Response));
-        assert!(timeouts.timer.sleep.is_none());
+        assert!(!timeouts.timer.is_armed());
     }
 
     #[test]
@@ -332,7 +285,7 @@ mod tests {
     fn wait(timeouts: &mut Timeouts) -> Instant {
         let mut cx = Context::from_waker(std::task::Waker::noop());
         assert!(timeouts.poll(&mut cx).is_pending());
-        timeouts.timer.sleep.as_ref().unwrap().deadline().into_std()
+        timeouts.timer.deadline().unwrap()
     }
 
     /// The timer that a request leaves to the next.

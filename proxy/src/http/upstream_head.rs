@@ -32,11 +32,11 @@ pub(super) struct UpstreamHead<'a> {
 }
 
 impl UpstreamHead<'_> {
-    /// Turns the client's head into the upstream's, in place: its extensions keep the spelling of
-    /// header names (HTTP/1).
+    /// Builds it from the client's head, in place: its extensions keep the spelling of header names
+    /// (HTTP/1).
     ///
     /// Removes everything that must not pass before it adds anything of ours.
-    pub(super) fn from_client(
+    pub(super) fn build(
         &self,
         mut parts: Parts,
         upgrade: &Upgrade,

@@ -99,7 +99,9 @@ metrics! {
     WORKER_AVAILABLE = Gauge "portcullis_worker_available" in "" by ["worker"]:
         "1 while connections may be sent to a worker, 0 when it is full, drained or ending.";
     TLS_HANDSHAKES = Counter "portcullis_tls_handshakes_total" in "" by ["result" "version" "resumed"]:
-        "TLS handshakes with clients.";
+        "TLS handshakes with clients. `server_certificate_rejected` counts clients that reject our \
+         certificate: the chain may be incomplete, or the client may lack the CA; the access log has \
+         the alert.";
     TLS_HANDSHAKE_DURATION = Histogram "portcullis_tls_handshake_duration_seconds" in "seconds" by []:
         "From the accept of a connection to the end of its TLS handshake, where it completed.";
     TLS_ALERTS_SENT = Counter "portcullis_tls_alerts_sent_total" in "" by []:

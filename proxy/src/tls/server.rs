@@ -46,9 +46,14 @@ impl ServerTls {
 
     /// The configuration for a connection whose ClientHello names this server, normalised as by
     /// [`ConnectionContext::server_name`](super::ConnectionContext::server_name).
-    #[expect(clippy::indexing_slicing, reason = "there is a configuration for each scope")]
     pub fn config(&self, server_name: Option<&str>) -> Arc<ServerConfig> {
-        Arc::clone(&self.configs[self.client_auth.scope(server_name)])
+        Arc::clone(self.shared_config(server_name))
+    }
+
+    /// The same, without a reference of its own: all workers share the count.
+    #[expect(clippy::indexing_slicing, reason = "there is a configuration for each scope")]
+    pub(crate) fn shared_config(&self, server_name: Option<&str>) -> &Arc<ServerConfig> {
+        &self.configs[self.client_auth.scope(server_name)]
     }
 
     /// What each host asks its clients for.

@@ -173,6 +173,30 @@ fn a_request_given_up_before_its_answer_is_counted_as_abandoned() {
 }
 
 #[test]
+fn a_tunnel_keeps_nothing_of_the_configuration_that_it_began_with() {
+    let worker = public(hello());
+    let former = Rc::downgrade(&worker.config());
+    let conn = client(&worker);
+    let (parts, ()) = Request::new(()).into_parts();
+    let mut active = ActiveRequest::begin(&conn, &parts);
+    let route = active.config.routes.first().map(|route| route.index);
+    active.account.set_route(route.unwrap());
+    let record = TunnelRecord::new(active.account);
+    drop((active.config, active.timeouts));
+    let shared = RequestConfig::new(
+        settings(),
+        Vec::new(),
+        Arc::new(RouteMetrics::new(1)),
+        Arc::new(ClientAuth::default()),
+    );
+    worker.set_config(Arc::new(shared));
+    assert!(former.upgrade().is_none(), "the tunnel holds it");
+    assert!(conn.state.is_serving(), "until the tunnel ends");
+    drop(record);
+    assert!(!conn.state.is_serving());
+}
+
+#[test]
 fn requests_on_one_connection_are_served_one_after_another() {
     let two = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\nGET /ping HTTP/1.1\r\nHost: x\r\n\r\n";
     let answer = served(&public(hello()), two);

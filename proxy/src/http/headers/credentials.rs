@@ -1,14 +1,14 @@
-//! Taking our own session out of `Cookie` and `Authorization`.
+//! Removing our own session from `Cookie` and `Authorization`.
 
 use http::{HeaderMap, HeaderValue, header};
 
 /// Name of the session cookie, and with `_` behind it the prefix of its companions.
 const SESSION_COOKIE: &[u8] = b"_pomerium";
 
-/// Leaves one `Cookie` field without our cookies, or none.
+/// Removes our cookies, and leaves at most one `Cookie` field.
 ///
-/// HTTP/2 clients send cookies in several fields, which HTTP/1.1 and most applications want as one
-/// (RFC 9113 section 8.2.3).
+/// HTTP/2 clients send cookies in several fields; HTTP/1.1 and most applications expect one (RFC 9113
+/// section 8.2.3).
 pub(super) fn strip_cookies(headers: &mut HeaderMap) {
     let mut fields = headers.get_all(header::COOKIE).iter();
     let (Some(first), None) = (fields.next(), fields.next()) else {

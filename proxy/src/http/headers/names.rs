@@ -1,21 +1,21 @@
-//! What a request header is to us, by its name.
+//! The classes of request headers, by name.
 
 use std::borrow::Cow;
 
-/// What a request header is to us.
+/// How a request header is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
     /// The application's: passed on.
     EndToEnd,
-    /// Concerns the client's connection alone (RFC 9110 section 7.6.1), or is consumed by us.
+    /// Removed: it concerns the client's connection alone (RFC 9110 section 7.6.1), or is meant for us.
     HopByHop,
-    /// Says something that upstreams believe because only a proxy may say it.
+    /// Removed: upstreams believe it because only a proxy may set it.
     Reserved,
     /// `Cookie`, where our session lives.
     Cookie,
     /// `Authorization`, where our session may live.
     Authorization,
-    /// Names the message or the way it took; read and written by us, in its own spelling only.
+    /// Describes the message or its way here; read and written by us, in its own spelling only.
     Message,
 }
 
@@ -40,8 +40,8 @@ pub(super) fn class(name: &str) -> Class {
     }
 }
 
-/// Whether servers take it for what a proxy says. Of client certificates, that goes for the names
-/// that a server reads once it is told to trust its proxy, whichever proxy it was written for.
+/// Whether servers take it for a proxy's word. This includes every header for client certificates that
+/// a server reads once it is told to trust its proxy, whichever proxy it was written for.
 fn is_reserved(name: &str) -> bool {
     let Some(rest) = name.strip_prefix("x-") else {
         return match name.as_bytes().first() {
@@ -56,7 +56,7 @@ fn is_reserved(name: &str) -> bool {
         Some(b'a') => rest.starts_with("amzn-mtls-clientcert") || rest == "arr-clientcert",
         // ASP.NET.
         Some(b'c') => rest.starts_with("client-cert"),
-        // An Envoy behind us obeys its own from whoever it trusts.
+        // An Envoy behind us obeys its own if it trusts us.
         Some(b'e') => rest.starts_with("envoy-"),
         // The second is Traefik's.
         Some(b'f') => {
@@ -77,8 +77,8 @@ pub(super) fn folded(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// Whether a rule of the configuration may set or remove this header: those that say where a
-/// message ends or whom it is for are not its business.
+/// Whether a rule of the configuration may set or remove this header: not if it frames the message or
+/// names its recipient.
 pub(super) fn is_configurable(name: &str) -> bool {
     !matches!(
         name,

@@ -1,4 +1,4 @@
-//! Taking out of a request what must not reach the upstream.
+//! Removing from a request what must not reach the upstream.
 
 use std::collections::HashSet;
 
@@ -11,34 +11,34 @@ use super::{
 };
 use crate::fields::{has_token, is, tokens};
 
-/// Whether a request wants to leave HTTP.
+/// Whether a request asks for an upgrade.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::http) enum Upgrade {
-    /// No, or only to what we need not take notice of (`h2c`, RFC 9113 section 3.1).
+    /// No, or only to `h2c`, which may be ignored (RFC 9113 section 3.1).
     None,
-    /// To one of the protocols the route allows.
+    /// To a protocol that the route allows.
     Allowed(HeaderValue),
-    /// To another.
+    /// To a protocol that the route does not allow.
     Refused,
 }
 
-/// Names that mean something to us by the configuration.
+/// Header names that the configuration gives a meaning to.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::http) struct Reserved<'a> {
-    /// Those that only we may say, in lower case with dashes.
+    /// Names that only we may set, in lower case with dashes.
     pub(in crate::http) identity: &'a HashSet<Box<str>>,
-    /// The route's own.
+    /// The route's own rules.
     pub(in crate::http) rules: &'a RequestRules,
 }
 
-/// [`Reserved::identity`] of these names: those that nobody but us may say in any configuration are
-/// left out, so that mostly none is left to be looked up for every header.
+/// [`Reserved::identity`] of these names. Names that are reserved in any configuration are left out, so
+/// that in most configurations no name is left to be looked up for every header.
 pub(in crate::http) fn identity_names(names: &[HeaderName]) -> HashSet<Box<str>> {
     let folded = names.iter().map(|name| folded(name.as_str()));
     folded.filter(|name| class(name) != Class::Reserved).map(Into::into).collect()
 }
 
-/// What upgrade a request asks for, judged by the protocols its route allows.
+/// The upgrade that a request asks for, if its route allows these protocols.
 pub(in crate::http) fn requested_upgrade(parts: &Parts, allowed: &[Box<str>]) -> Upgrade {
     if parts.version != Version::HTTP_11 {
         return Upgrade::None;
@@ -59,12 +59,12 @@ pub(in crate::http) fn requested_upgrade(parts: &Parts, allowed: &[Box<str>]) ->
     }
 }
 
-/// Removes what concerns the client's connection alone, what only a proxy may say, and our own
-/// session. `TE: trailers` stays, since we pass trailers on.
+/// Removes headers that concern the client's connection alone, headers that only a proxy may set, and
+/// our own session. `TE: trailers` stays, since trailers are passed on.
 ///
-/// A name that the route's rules set or remove stays for them in their own spelling, since a
-/// template may read it; in any other it goes. It must run before anything is added to the headers:
-/// a `Connection` token may name whatever the client sent, never what we say.
+/// A name that the route's rules set or remove stays in their spelling, since a template may read it; in
+/// any other spelling it is removed. This must run before anything is added to the headers: a
+/// `Connection` token may name any header that the client sent, but never one of ours.
 pub(in crate::http) fn strip_request(headers: &mut HeaderMap, reserved: Reserved<'_>) {
     remove_nominated(headers);
     let trailers = has_token(headers, &header::TE, "trailers");
@@ -88,8 +88,8 @@ pub(in crate::http) fn strip_request(headers: &mut HeaderMap, reserved: Reserved
     }
 }
 
-/// Removes from a request's trailers everything that we read, remove or write in its headers:
-/// upstreams may merge the two.
+/// Removes from a request's trailers every name that we read, remove or write in its headers: upstreams
+/// may merge the two.
 pub(in crate::http) fn strip_trailers(trailers: &mut HeaderMap, reserved: Reserved<'_>) {
     remove_where(trailers, |name| {
         let folded = folded(name.as_str());
@@ -117,7 +117,7 @@ fn remove_where(headers: &mut HeaderMap, mut goes: impl FnMut(&HeaderName) -> bo
     }
 }
 
-/// Removes the headers that `Connection` names, but for those that say what the message is.
+/// Removes the headers that `Connection` names, except those that describe the message.
 pub(super) fn remove_nominated(headers: &mut HeaderMap) {
     if !headers.contains_key(header::CONNECTION) {
         return;

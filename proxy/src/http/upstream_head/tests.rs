@@ -56,7 +56,7 @@ fn forwarded_of(
         request_id: &ID,
         client: peer.ip(),
     };
-    head.from_client(parts, upgrade).unwrap()
+    head.build(parts, upgrade).unwrap()
 }
 
 fn public() -> RouteSpec {
