@@ -214,23 +214,6 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_of_tasks_waits_for_the_ring_once() {
-        const TASKS: usize = 8 * ROUND_ALLOWANCE_BYTES / POLL_COST_BYTES;
-        let polled = Rc::new(Cell::new(0));
-        Runtime::new().unwrap().block_on(async {
-            for _ in 0..TASKS {
-                let polled = Rc::clone(&polled);
-                spawn(async move { polled.set(polled.get() + 1) });
-            }
-            // The first round ends with its allowance; the second is for all others.
-            for _ in 0..3 {
-                yield_now().await;
-            }
-        });
-        assert_eq!(polled.get(), TASKS);
-    }
-
-    #[test]
     fn a_runtime_that_ends_within_a_round_leaves_nothing_to_the_next() {
         for _ in 0..2 {
             let runtime = Runtime::new().unwrap();
