@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use portcullis::policy::{
-    ClientCertificate, Identity, LeafCertificate, Outcome, Policy, PolicySpec, Request, RuleResult,
+    ClientCertificate, CertificateWithKey, LeafCertificate, Outcome, Policy, PolicySpec, Request, RuleResult,
     SanKind, parse,
 };
 

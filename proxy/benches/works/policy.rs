@@ -3,7 +3,8 @@
 use std::{hint::black_box, net::IpAddr};
 
 use portcullis::policy::{
-    ClientCertificate, Identity, LeafCertificate, Policy, PolicySpec, Request, SanKind, parse,
+    CertificateWithKey, ClientCertificate, LeafCertificate, Policy, PolicySpec, Request, SanKind,
+    parse,
 };
 use serde_yaml::Value;
 
@@ -51,8 +52,11 @@ fn evaluation(name: &'static str, text: &str) -> Work {
     let rules = parse(&document, "policy").expect("a valid policy");
     let policy = Policy::new(&PolicySpec { rules, ..PolicySpec::default() });
     let leaf = Leaf { emails: ["alice@example.com".into()] };
-    let identity =
-        Identity { user_id: "alice".into(), email: "alice@example.com".into(), ..<_>::default() };
+    let identity = CertificateWithKey {
+        user_id: "alice".into(),
+        email: "alice@example.com".into(),
+        ..<_>::default()
+    };
     Work::repeated(name, move |_| {
         let request = Request {
             method: "GET",

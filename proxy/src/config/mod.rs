@@ -96,7 +96,7 @@ fn build(
 }
 
 /// How the text becomes a document.
-type ParseDocument = fn(String) -> Result<file::Document, Vec<places::Fault>>;
+type ParseDocument = fn(String) -> Result<file::Document, Vec<places::YamlFault>>;
 
 fn document(text: &str, context: &mut LoadContext, parse: ParseDocument) -> Option<Mapping> {
     let document = match parse(text.to_owned()) {

@@ -1,8 +1,8 @@
 //! Keys of a route, in `routes` and in the older list `policy`.
 
-use super::{Key, Kind::*, aloud, ignored, key, not_yet, removed};
+use super::{ConfigKey, ValueKind::*, aloud, ignored, key, not_yet, removed};
 
-pub(super) const KEYS: &[Key] = &[
+pub(super) const KEYS: &[ConfigKey] = &[
     key("routes[].name", Text, "host and path", "Shown in logs, metrics and `portcullis status`."),
     key(
         "routes[].from",
@@ -42,11 +42,11 @@ pub(super) const KEYS: &[Key] = &[
         "routes[].redirect.response_code",
         Number,
         "301",
-        "Status of the redirect: 301, 302, 303, 307 or 308.",
+        "KeyStatus of the redirect: 301, 302, 303, 307 or 308.",
     ),
     key("routes[].redirect.strip_query", Flag, "false", "Leave the query out."),
     key("routes[].response", Section, "", "Answer with this."),
-    key("routes[].response.status", Number, "", "Status of the answer, 200 to 599. Required."),
+    key("routes[].response.status", Number, "", "KeyStatus of the answer, 200 to 599. Required."),
     key("routes[].response.body", Text, "", "Its body, sent as plain text."),
     key(
         "routes[].prefix",
