@@ -18,7 +18,9 @@ use rustix::{
 /// Fails if `path` is not a regular file, or if the file is larger than `max_bytes`.
 pub(crate) fn read(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     let file = open_regular(path)?;
-    let mut content = Vec::new();
+    // A length that is not true costs no more than a vector that grows.
+    let len = file.metadata()?.len().min(max_bytes).saturating_add(1);
+    let mut content = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
     file.take(max_bytes.saturating_add(1)).read_to_end(&mut content)?;
     if content.len() as u64 > max_bytes {
         return Err(too_large(max_bytes));

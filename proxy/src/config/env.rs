@@ -100,7 +100,7 @@ fn routes(key_path: &str, text: &str) -> Result<Value, String> {
     let yaml = encoding::base64(text)?;
     let yaml =
         String::from_utf8(yaml).map_err(|_| "is base64, but not of UTF-8 text".to_owned())?;
-    let document = file::parse(yaml).map_err(|faults| {
+    let document = file::parse(yaml.into()).map_err(|faults| {
         let faults: Vec<String> = faults
             .iter()
             .map(|fault| format!("line {}: {} {}", fault.line, fault.key_path, fault.message))

@@ -5,7 +5,7 @@
 //! of each key path. Values never come from here. The pass takes longer than reading the values, so
 //! it runs only for a document that may be harmful, or for a diagnostic.
 
-use std::{cell::OnceCell, collections::HashMap};
+use std::{cell::OnceCell, collections::HashMap, rc::Rc};
 
 use saphyr_parser::{Event, Parser, ScanError, Span};
 use serde_yaml::Value;
@@ -21,13 +21,13 @@ const MAX_NODES: u64 = 4_000_000;
 /// The text of a document, in which the lines of keys are looked up when a diagnostic needs one.
 #[derive(Debug, Default)]
 pub(super) struct Places {
-    text: String,
+    text: Rc<str>,
     lines: OnceCell<KeyLines>,
 }
 
 impl Places {
     /// Of a text that was read without a scan.
-    pub(super) fn of(text: String) -> Places {
+    pub(super) fn of(text: Rc<str>) -> Places {
         Places { text, lines: OnceCell::new() }
     }
 

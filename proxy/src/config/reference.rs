@@ -11,7 +11,7 @@ const HEAD: &str = "\
      proxy/src/config/keys. A test compares the two. -->
 
 One YAML file, `/etc/portcullis/config.yaml` unless `--config` says otherwise, in the form Pomerium
-reads; a Pomerium file is a valid file. ConfigKey names may be in upper or lower case. Relative paths start
+reads; a Pomerium file is a valid file. Key names may be in upper or lower case. Relative paths start
 in the working directory. Durations are as in Go: `30s`, `5m`, `1h30m`.
 
 Every key at the top, and those in its sections, has an environment variable, which wins over the

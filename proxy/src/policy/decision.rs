@@ -102,7 +102,7 @@ impl Decision {
     }
 }
 
-/// VerifiedChain by the reasons alone, whether or not the result holds.
+/// Judged by the reasons alone, whether or not the result holds.
 fn certificate_refusal(reasons: Reasons) -> Option<Outcome> {
     if reasons.contains(Reason::ClientCertificateRequired) {
         Some(Outcome::ClientCertificateRequired)

@@ -42,11 +42,11 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "routes[].redirect.response_code",
         Number,
         "301",
-        "KeyStatus of the redirect: 301, 302, 303, 307 or 308.",
+        "Status of the redirect: 301, 302, 303, 307 or 308.",
     ),
     key("routes[].redirect.strip_query", Flag, "false", "Leave the query out."),
     key("routes[].response", Section, "", "Answer with this."),
-    key("routes[].response.status", Number, "", "KeyStatus of the answer, 200 to 599. Required."),
+    key("routes[].response.status", Number, "", "Status of the answer, 200 to 599. Required."),
     key("routes[].response.body", Text, "", "Its body, sent as plain text."),
     key(
         "routes[].prefix",
