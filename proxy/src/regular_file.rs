@@ -18,13 +18,39 @@ use rustix::{
 /// Fails if `path` is not a regular file, or if the file is larger than `max_bytes`.
 pub(crate) fn read(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     let file = open_regular(path)?;
-    let mut content = Vec::new();
+    // A length that is not true costs no more than a vector that grows.
+    let len = file.metadata()?.len().min(max_bytes).saturating_add(1);
+    let mut content = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
     file.take(max_bytes.saturating_add(1)).read_to_end(&mut content)?;
     if content.len() as u64 > max_bytes {
-        let message = format!("is larger than {} MiB", max_bytes >> 20);
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+        return Err(too_large(max_bytes));
     }
     Ok(content)
+}
+
+/// Takes a whole file in parts, so that a large one is never in memory.
+///
+/// Fails as [`read`] does.
+pub(crate) fn read_parts(
+    path: &Path,
+    max_bytes: u64,
+    mut take: impl FnMut(&[u8]),
+) -> io::Result<()> {
+    let mut file = open_regular(path)?.take(max_bytes.saturating_add(1));
+    let mut part = vec![0; 16 << 10];
+    loop {
+        let count = file.read(&mut part)?;
+        if count == 0 {
+            break;
+        }
+        take(part.get(..count).unwrap_or_default());
+    }
+    if file.limit() == 0 { Err(too_large(max_bytes)) } else { Ok(()) }
+}
+
+fn too_large(max_bytes: u64) -> io::Error {
+    let message = format!("is larger than {} MiB", max_bytes >> 20);
+    io::Error::new(io::ErrorKind::FileTooLarge, message)
 }
 
 /// Opens first and asks for the type afterwards, so that nobody can swap the file in between.

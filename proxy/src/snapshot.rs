@@ -6,9 +6,9 @@ use crate::{
     config::{Config, Route},
     conn::ListenerConfig,
     http::{self, ActionSpec, RequestConfig},
-    observe::{CertificateFacts, CertificateUsage, ConfigFacts, CrlFacts, Metrics},
+    observe::{CertificateUsage, ConfigFacts, ConfiguredCertificate, ConfiguredCrl, Metrics},
     steering,
-    tls::{self, CertificateSelector, CertificateStore, Identity, ServerTls, TicketKeys},
+    tls::{self, CertificateSelector, CertificateStore, CertificateWithKey, ServerTls, TicketKeys},
     upstream::{ClusterCompiler, DnsNames},
     worker::Snapshot,
 };
@@ -145,7 +145,7 @@ pub fn facts(path: &Path, config: &Config, snapshot: &Snapshot) -> ConfigFacts {
 }
 
 /// Each certificate once, in the order of the configuration.
-fn certificates(config: &Config, site: &RequestConfig) -> Vec<CertificateFacts> {
+fn certificates(config: &Config, site: &RequestConfig) -> Vec<ConfiguredCertificate> {
     let server = config.tls.iter().flat_map(|tls| &tls.certificates);
     let upstream =
         site.endpoints().filter_map(|endpoint| endpoint.spec.tls.as_ref()?.identity.as_ref());
@@ -160,10 +160,10 @@ fn certificates(config: &Config, site: &RequestConfig) -> Vec<CertificateFacts> 
         .collect()
 }
 
-fn crls(config: &Config) -> Vec<CrlFacts> {
+fn crls(config: &Config) -> Vec<ConfiguredCrl> {
     let facts = config.crls.iter().flat_map(|crls| crls.facts());
     facts
-        .map(|crl| CrlFacts {
+        .map(|crl| ConfiguredCrl {
             issuer: crl.issuer,
             this_update_s: crl.this_update_s,
             next_update_s: crl.next_update_s,
@@ -172,8 +172,11 @@ fn crls(config: &Config) -> Vec<CrlFacts> {
         .collect()
 }
 
-fn certificate_facts(identity: &Identity, usage: CertificateUsage) -> CertificateFacts {
-    CertificateFacts {
+fn certificate_facts(
+    identity: &CertificateWithKey,
+    usage: CertificateUsage,
+) -> ConfiguredCertificate {
+    ConfiguredCertificate {
         names: identity.names.clone(),
         origin: identity.origin.clone(),
         usage,

@@ -4,8 +4,8 @@
 use std::{cell::RefCell, hint::black_box, rc::Rc, sync::Arc};
 
 use portcullis::tls::{
-    ClientAuthMode, ClientAuthSpec, ClientTrust, ClientTrustSpec, Codec, ConnectionContext,
-    Identity, ServerTls, ServerTlsSpec, TicketKeys, TrustAnchors, with_context,
+    CertificateWithKey, ClientAuthMode, ClientAuthSpec, ClientTrust, ClientTrustSpec, Codec,
+    ConnectionContext, ServerTls, ServerTlsSpec, TicketKeys, TrustAnchors, with_context,
 };
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -181,15 +181,16 @@ impl Ca {
         Ca { issuer, pem, roots: Arc::new(roots) }
     }
 
-    fn issue(&self, params: &CertificateParams) -> Arc<Identity> {
+    fn issue(&self, params: &CertificateParams) -> Arc<CertificateWithKey> {
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         let (chain, key) = (certificate.pem(), key.serialize_pem());
-        let identity = Identity::from_pem(chain.as_bytes(), key.as_bytes(), "a benchmark");
+        let identity =
+            CertificateWithKey::from_pem(chain.as_bytes(), key.as_bytes(), "a benchmark");
         Arc::new(identity.expect("a usable certificate"))
     }
 
-    fn client_identity(&self) -> Arc<Identity> {
+    fn client_identity(&self) -> Arc<CertificateWithKey> {
         let mut params = params("a client", &["client.example.com"]);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.issue(&params)
@@ -210,7 +211,11 @@ impl Ca {
         ServerTls::new(&spec, &tickets).expect("a configuration").config(Some(NAME))
     }
 
-    fn client(&self, identity: Option<Arc<Identity>>, resumption: Resumption) -> ClientConfig {
+    fn client(
+        &self,
+        identity: Option<Arc<CertificateWithKey>>,
+        resumption: Resumption,
+    ) -> ClientConfig {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])

@@ -13,7 +13,7 @@ use rustls::{
 };
 
 use super::{MetricsListenerSpec, Secret};
-use crate::tls::{Identity, TrustAnchors};
+use crate::tls::{CertificateWithKey, TrustAnchors};
 
 /// Who may read from a listener.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Access {
 }
 
 fn server_config(
-    identity: &Identity,
+    identity: &CertificateWithKey,
     anchors: Option<&TrustAnchors>,
 ) -> io::Result<Arc<ServerConfig>> {
     let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()))

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use crate::tls::{Identity, TrustAnchors};
+use crate::tls::{CertificateWithKey, TrustAnchors};
 
 /// Where and how metrics and status are served.
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ pub struct MetricsListenerSpec {
     /// The `user:password` that clients must present, from `metrics_basic_auth`.
     pub basic_auth: Option<Secret>,
     /// The certificate for TLS; `None` serves plain text.
-    pub identity: Option<Arc<Identity>>,
+    pub identity: Option<Arc<CertificateWithKey>>,
     /// The CAs of which clients must present a certificate.
     pub client_anchors: Option<Arc<TrustAnchors>>,
 }

@@ -19,7 +19,7 @@ use crate::{
     cli::status,
     observe::Readiness,
     steering::{ModeChoice, SteeringRules, SteeringSpec},
-    tls::{Identity, TrustAnchors},
+    tls::{CertificateWithKey, TrustAnchors},
 };
 
 /// Serves on a thread of its own until the tests end.
@@ -170,10 +170,10 @@ impl Pki {
         Arc::new(roots)
     }
 
-    fn identity(&self) -> Arc<Identity> {
+    fn identity(&self) -> Arc<CertificateWithKey> {
         let (certificate, key) = self.issue("localhost");
         let key = any_supported_type(&key).unwrap();
-        Arc::new(Identity {
+        Arc::new(CertificateWithKey {
             certified: Arc::new(CertifiedKey::new(vec![certificate], key)),
             origin: "test".into(),
             digest: [0; 32],

@@ -184,6 +184,15 @@ pub(super) fn read_limited(path: &Path) -> io::Result<Vec<u8>> {
     regular_file::read(path, MAX_FILE_BYTES)
 }
 
+/// The digest of such a file.
+pub(super) fn digest_limited(path: &Path) -> io::Result<[u8; 32]> {
+    let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
+    regular_file::read_parts(path, MAX_FILE_BYTES, |part| digest.update(part))?;
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest.finish().as_ref());
+    Ok(bytes)
+}
+
 /// The system's error message, without its number.
 pub(super) fn reason(error: &io::Error) -> String {
     let text = error.to_string();

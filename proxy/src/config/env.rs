@@ -11,7 +11,7 @@ use super::{
     context::LoadContext,
     diagnostic::Severity,
     encoding, file,
-    keys::{self, Key, Kind},
+    keys::{self, ConfigKey, ValueKind},
 };
 
 /// The variables a configuration may take values from: the process's own, or what a test gives.
@@ -54,15 +54,15 @@ pub(super) fn overlay(root: &mut Mapping, environment: &Environment, context: &m
     }
 }
 
-fn read(key: &Key, text: &str) -> Result<Value, String> {
+fn read(key: &ConfigKey, text: &str) -> Result<Value, String> {
     match key.path {
         "set_response_headers" => return headers(text),
         "policy" | "routes" => return routes(key.path, text),
         _ => {}
     }
     match key.kind {
-        Kind::Map => json_map(text).ok_or_else(|| "is not a JSON object of texts".to_owned()),
-        Kind::MapOrList => Ok(json_map(text).unwrap_or_else(|| Value::from(text))),
+        ValueKind::Map => json_map(text).ok_or_else(|| "is not a JSON object of texts".to_owned()),
+        ValueKind::MapOrList => Ok(json_map(text).unwrap_or_else(|| Value::from(text))),
         _ => Ok(Value::from(text)),
     }
 }
@@ -100,7 +100,7 @@ fn routes(key_path: &str, text: &str) -> Result<Value, String> {
     let yaml = encoding::base64(text)?;
     let yaml =
         String::from_utf8(yaml).map_err(|_| "is base64, but not of UTF-8 text".to_owned())?;
-    let document = file::parse(yaml).map_err(|faults| {
+    let document = file::parse(yaml.into()).map_err(|faults| {
         let faults: Vec<String> = faults
             .iter()
             .map(|fault| format!("line {}: {} {}", fault.line, fault.key_path, fault.message))

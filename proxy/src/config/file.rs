@@ -1,13 +1,13 @@
 //! From the text of the file to a mapping whose known keys are in lower case.
 
-use std::fmt;
+use std::{fmt, rc::Rc};
 
 use serde_yaml::{Mapping, Value};
 
 use super::{
-    keys::{self, KeyTree, Kind},
+    keys::{self, KeyTree, ValueKind},
     pieces::LongList,
-    places::{self, Fault, MAX_DEPTH, Places, is_harmless, without_byte_order_mark},
+    places::{self, MAX_DEPTH, Places, YamlFault, is_harmless, without_byte_order_mark},
     section,
 };
 
@@ -26,7 +26,7 @@ pub(super) struct Document {
 ///
 /// Most documents are read once, by the parser that makes values. One that may be harmful is scanned
 /// before, and one that is odd is scanned after, for the errors that only the scan finds.
-pub(super) fn parse(whole: String) -> Result<Document, Vec<Fault>> {
+pub(super) fn parse(whole: Rc<str>) -> Result<Document, Vec<YamlFault>> {
     let text = without_byte_order_mark(&whole);
     let value = parse_whole(text)?;
     Ok(Document { value, places: Places::of(whole), list: None })
@@ -34,7 +34,7 @@ pub(super) fn parse(whole: String) -> Result<Document, Vec<Fault>> {
 
 /// The same, but for a long list of routes, which is left as text: to be read by
 /// [`Places::read_list`], or, should that fail, to be parsed with the rest.
-pub(super) fn parse_but_list(whole: String) -> Result<Document, Vec<Fault>> {
+pub(super) fn parse_but_list(whole: Rc<str>) -> Result<Document, Vec<YamlFault>> {
     let text = without_byte_order_mark(&whole);
     let list = is_harmless(text).then(|| LongList::find(text)).flatten();
     let rest = list.as_ref().and_then(|list| parse_whole(&list.rest(text)).ok());
@@ -44,7 +44,7 @@ pub(super) fn parse_but_list(whole: String) -> Result<Document, Vec<Fault>> {
     }
 }
 
-fn parse_whole(text: &str) -> Result<Value, Vec<Fault>> {
+fn parse_whole(text: &str) -> Result<Value, Vec<YamlFault>> {
     let harmless = is_harmless(text);
     if !harmless {
         places::scan(text)?;
@@ -79,9 +79,9 @@ pub(super) fn is_plain(value: &Value, depth: usize) -> bool {
     }
 }
 
-fn not_yaml(error: &serde_yaml::Error) -> Fault {
+fn not_yaml(error: &serde_yaml::Error) -> YamlFault {
     let line = error.location().map_or(1, |place| u32::try_from(place.line()).unwrap_or(u32::MAX));
-    Fault { line, key_path: String::new(), message: format!("this is not YAML: {error}") }
+    YamlFault { line, key_path: String::new(), message: format!("this is not YAML: {error}") }
 }
 
 /// Puts the known keys at and below `key_path` into lower case, as Pomerium's loader does; keys
@@ -118,8 +118,8 @@ impl fmt::Display for KeyPath<'_> {
 
 fn fold(value: &mut Value, tree: &KeyTree, path: KeyPath<'_>, clashes: &mut Clashes) {
     match (tree.kind(), value) {
-        (Kind::Section, Value::Mapping(mapping)) => fold_mapping(mapping, tree, path, clashes),
-        (Kind::Sections, Value::Sequence(items)) => {
+        (ValueKind::Section, Value::Mapping(mapping)) => fold_mapping(mapping, tree, path, clashes),
+        (ValueKind::Sections, Value::Sequence(items)) => {
             for (index, item) in items.iter_mut().enumerate() {
                 if let Value::Mapping(mapping) = item {
                     fold_mapping(mapping, tree, KeyPath::Element(&path, index), clashes);
@@ -243,7 +243,7 @@ mod tests {
 
         #[test]
         fn any_text_is_parsed_without_a_panic(text in "[-a:\\[\\]{}&*!|>'\"#%@` \\n\\t,?0~<]{0,120}") {
-            if let Ok(document) = parse(text) {
+            if let Ok(document) = parse(text.into()) {
                 let _ = fold_keys(document.value, "");
             }
         }

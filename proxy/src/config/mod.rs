@@ -21,7 +21,7 @@ pub(crate) mod source;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::path::Path;
+use std::{path::Path, rc::Rc};
 
 use serde_yaml::{Mapping, Value};
 
@@ -59,7 +59,7 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Diagnostic
 /// Turns the document of any source into a configuration. `text` is `None` if the document could
 /// not be read, which the context knows then.
 fn assemble(
-    text: Option<String>,
+    text: Option<Rc<str>>,
     environment: &Environment,
     mut context: LoadContext,
 ) -> Result<Loaded, Diagnostics> {
@@ -84,7 +84,7 @@ fn assemble(
 
 /// `None`, or a model beside which errors were reported, is a refusal.
 fn build(
-    text: &str,
+    text: &Rc<str>,
     environment: &Environment,
     context: &mut LoadContext,
     parse: ParseDocument,
@@ -96,10 +96,10 @@ fn build(
 }
 
 /// How the text becomes a document.
-type ParseDocument = fn(String) -> Result<file::Document, Vec<places::Fault>>;
+type ParseDocument = fn(Rc<str>) -> Result<file::Document, Vec<places::YamlFault>>;
 
-fn document(text: &str, context: &mut LoadContext, parse: ParseDocument) -> Option<Mapping> {
-    let document = match parse(text.to_owned()) {
+fn document(text: &Rc<str>, context: &mut LoadContext, parse: ParseDocument) -> Option<Mapping> {
+    let document = match parse(Rc::clone(text)) {
         Ok(document) => document,
         Err(faults) => {
             for fault in faults {

@@ -105,22 +105,19 @@ fn cut(text: &str, start: usize, piece_bytes: usize) -> Vec<Range<usize>> {
     let (mut begin, mut at) = (start, start);
     for line in text.get(start..).unwrap_or_default().split_inclusive('\n') {
         let content = line.trim_start_matches(' ');
-        let blank = content.trim_end().is_empty() || content.starts_with('#');
         let depth = line.len() - content.len();
         let is_element = content.starts_with("- ");
-        let list =
-            *indent.get_or_insert_with(|| if blank || !is_element { None } else { Some(depth) });
-        if list.is_none() && blank {
-            indent = None; // a comment before the first element
-        } else if !blank {
-            let Some(list) = list else { return Vec::new() };
-            if depth < list || depth == list && !is_element {
-                break;
-            }
-            if depth == list && at - begin >= piece_bytes {
+        let is_blank = content.trim_end().is_empty() || content.starts_with('#');
+        match indent {
+            _ if is_blank => {}
+            None if is_element => indent = Some(depth),
+            None => return Vec::new(),
+            Some(indent) if depth < indent || depth == indent && !is_element => break,
+            Some(indent) if depth == indent && at - begin >= piece_bytes => {
                 pieces.push(begin..at);
                 begin = at;
             }
+            Some(_) => {}
         }
         at += line.len();
     }
@@ -181,7 +178,7 @@ mod tests {
     fn a_line_within_a_construct_that_began_before_is_no_element() {
         for begun in ["'a\n\n- b'", "\"a\n- b\"", "[a,\n- b]", "{a:\n- b}"] {
             let text = format!("routes:\n- x: {begun}\n- y: 1\n- z: 1\n");
-            assert!(matches!(in_pieces(&text, 1), None), "{text}");
+            assert!(in_pieces(&text, 1).is_none(), "{text}");
         }
         let text = "routes:\n- x: |\n    a\n    - b\n- y: >\n   c\n   - d\n- z: a\n   b\n- y: z\n";
         assert_eq!(in_pieces(text, 1), whole(text));

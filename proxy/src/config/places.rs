@@ -5,7 +5,7 @@
 //! of each key path. Values never come from here. The pass takes longer than reading the values, so
 //! it runs only for a document that may be harmful, or for a diagnostic.
 
-use std::{cell::OnceCell, collections::HashMap};
+use std::{cell::OnceCell, collections::HashMap, rc::Rc};
 
 use saphyr_parser::{Event, Parser, ScanError, Span};
 use serde_yaml::Value;
@@ -21,13 +21,13 @@ const MAX_NODES: u64 = 4_000_000;
 /// The text of a document, in which the lines of keys are looked up when a diagnostic needs one.
 #[derive(Debug, Default)]
 pub(super) struct Places {
-    text: String,
+    text: Rc<str>,
     lines: OnceCell<KeyLines>,
 }
 
 impl Places {
     /// Of a text that was read without a scan.
-    pub(super) fn of(text: String) -> Places {
+    pub(super) fn of(text: Rc<str>) -> Places {
         Places { text, lines: OnceCell::new() }
     }
 
@@ -106,7 +106,7 @@ impl KeyLines {
 
 /// What is wrong with a document before its values are looked at.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct YamlFault {
     /// Counted from 1.
     pub(super) line: u32,
     /// The key path, where one key is at fault.
@@ -116,7 +116,7 @@ pub(super) struct Fault {
 }
 
 /// Reads the lines of all keys of a document; or everything that is wrong with it.
-pub(super) fn scan(text: &str) -> Result<KeyLines, Vec<Fault>> {
+pub(super) fn scan(text: &str) -> Result<KeyLines, Vec<YamlFault>> {
     let mut scan = Scan::default();
     let mut parser = Parser::new_from_str(text);
     while let Some(step) = parser.next_event() {
@@ -135,7 +135,7 @@ pub(super) fn scan(text: &str) -> Result<KeyLines, Vec<Fault>> {
 #[derive(Default)]
 struct Scan {
     lines: KeyLines,
-    faults: Vec<Fault>,
+    faults: Vec<YamlFault>,
     stack: Vec<Frame>,
     /// Nodes so far, aliases counted as what they stand for.
     nodes: u64,
@@ -173,7 +173,7 @@ enum Role {
 }
 
 impl Scan {
-    fn take(&mut self, event: &Event<'_>, span: Span) -> Result<(), Fault> {
+    fn take(&mut self, event: &Event<'_>, span: Span) -> Result<(), YamlFault> {
         let line = line_number(span.start.line());
         match event {
             Event::Scalar(text, _, anchor, _) => {
@@ -206,7 +206,7 @@ impl Scan {
         }
     }
 
-    fn count(&mut self, nodes: u64, line: u32) -> Result<(), Fault> {
+    fn count(&mut self, nodes: u64, line: u32) -> Result<(), YamlFault> {
         self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes > MAX_NODES {
             let message = format!("the file has more than {MAX_NODES} values, aliases counted");
@@ -215,7 +215,7 @@ impl Scan {
         Ok(())
     }
 
-    fn alias(&mut self, anchor: usize, line: u32) -> Result<(), Fault> {
+    fn alias(&mut self, anchor: usize, line: u32) -> Result<(), YamlFault> {
         let extent = *self
             .anchors
             .get(&anchor)
@@ -237,7 +237,7 @@ impl Scan {
         }
     }
 
-    fn open(&mut self, kind: FrameKind, anchor: usize, line: u32) -> Result<(), Fault> {
+    fn open(&mut self, kind: FrameKind, anchor: usize, line: u32) -> Result<(), YamlFault> {
         if self.stack.len() >= MAX_DEPTH {
             return Err(too_deep(line));
         }
@@ -296,7 +296,7 @@ impl Scan {
         self.lines.lines.entry(key_path.to_lowercase()).or_insert(line);
         if let Some(first) = seen.insert(key.to_owned(), line) {
             let message = format!("is written twice, first in line {first}");
-            self.faults.push(Fault { line, key_path, message });
+            self.faults.push(YamlFault { line, key_path, message });
         }
     }
 }
@@ -306,11 +306,11 @@ pub(super) fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
-fn fault(line: u32, message: &str) -> Fault {
-    Fault { line, key_path: String::new(), message: message.to_owned() }
+fn fault(line: u32, message: &str) -> YamlFault {
+    YamlFault { line, key_path: String::new(), message: message.to_owned() }
 }
 
-fn not_yaml(error: &ScanError) -> Fault {
+fn not_yaml(error: &ScanError) -> YamlFault {
     let line = line_number(error.marker().line());
     // The scanner reads ahead, and has a limit of its own.
     if error.info().contains("recursion limit") {
@@ -319,7 +319,7 @@ fn not_yaml(error: &ScanError) -> Fault {
     fault(line, &format!("this is not YAML: {}", error.info()))
 }
 
-fn too_deep(line: u32) -> Fault {
+fn too_deep(line: u32) -> YamlFault {
     fault(line, &format!("nested more than {MAX_DEPTH} levels deep"))
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::keys::{self, Key, Kind, Status};
+use super::keys::{self, ConfigKey, KeyStatus, ValueKind};
 
 const HEAD: &str = "\
 # Configuration
@@ -62,46 +62,46 @@ pub fn reference() -> String {
     table(&mut page, "Top level", |key| !is_route(key) && !is_ours(key));
     table(&mut page, "Routes: each entry of `routes` or `policy`", is_route);
     table(&mut page, "Our own: `portcullis`", is_ours);
-    two_columns(&mut page, NOT_YET, Status::NotYet);
-    two_columns(&mut page, WITHOUT_EFFECT, Status::IgnoredAloud);
-    two_columns(&mut page, REMOVED, Status::Removed);
+    two_columns(&mut page, NOT_YET, KeyStatus::NotYet);
+    two_columns(&mut page, WITHOUT_EFFECT, KeyStatus::IgnoredAloud);
+    two_columns(&mut page, REMOVED, KeyStatus::Removed);
     page.push_str(IGNORED);
     let ignored: Vec<String> =
-        with_status(Status::Ignored).map(|key| format!("`{}`", key.path)).collect();
+        with_status(KeyStatus::Ignored).map(|key| format!("`{}`", key.path)).collect();
     page.push_str(&ignored.join(", "));
     page.push_str(".\n");
     page
 }
 
-fn is_route(key: &Key) -> bool {
+fn is_route(key: &ConfigKey) -> bool {
     key.path.starts_with("routes[]")
 }
 
-fn is_ours(key: &Key) -> bool {
+fn is_ours(key: &ConfigKey) -> bool {
     key.path.starts_with("portcullis")
 }
 
-fn with_status(status: Status) -> impl Iterator<Item = &'static Key> {
+fn with_status(status: KeyStatus) -> impl Iterator<Item = &'static ConfigKey> {
     keys::all().filter(move |key| key.status == status)
 }
 
-fn table(page: &mut String, title: &str, belongs: impl Fn(&Key) -> bool) {
+fn table(page: &mut String, title: &str, belongs: impl Fn(&ConfigKey) -> bool) {
     let _ = write!(page, "\n## {title}\n\n| key | type | default | meaning |\n|---|---|---|---|\n");
-    for key in with_status(Status::Supported).filter(|key| belongs(key)) {
+    for key in with_status(KeyStatus::Supported).filter(|key| belongs(key)) {
         let path = key.path.strip_prefix("routes[].").unwrap_or(key.path);
         let (kind, default, about) = (kind_name(key.kind), shown_default(key), key.about);
         let _ = writeln!(page, "| `{path}` | {kind} | {default} | {about} |");
     }
 }
 
-fn two_columns(page: &mut String, head: &str, status: Status) {
+fn two_columns(page: &mut String, head: &str, status: KeyStatus) {
     page.push_str(head);
     for key in with_status(status) {
         let _ = writeln!(page, "| `{}` | {} |", key.path, key.about);
     }
 }
 
-fn shown_default(key: &Key) -> String {
+fn shown_default(key: &ConfigKey) -> String {
     let is_prose = key.default.contains([' ', '`', '\'']);
     match key.default {
         "" => String::new(),
@@ -110,21 +110,21 @@ fn shown_default(key: &Key) -> String {
     }
 }
 
-fn kind_name(kind: Kind) -> &'static str {
+fn kind_name(kind: ValueKind) -> &'static str {
     match kind {
-        Kind::Text => "text",
-        Kind::Path => "path",
-        Kind::Base64 => "base64",
-        Kind::Flag => "flag",
-        Kind::Number => "number",
-        Kind::Duration => "duration",
-        Kind::List => "list",
-        Kind::Map => "mapping",
-        Kind::MapOrList => "mapping or list",
-        Kind::MapOfLists => "mapping of lists",
-        Kind::Section => "section",
-        Kind::Sections => "list of sections",
-        Kind::Opaque => "",
+        ValueKind::Text => "text",
+        ValueKind::Path => "path",
+        ValueKind::Base64 => "base64",
+        ValueKind::Flag => "flag",
+        ValueKind::Number => "number",
+        ValueKind::Duration => "duration",
+        ValueKind::List => "list",
+        ValueKind::Map => "mapping",
+        ValueKind::MapOrList => "mapping or list",
+        ValueKind::MapOfLists => "mapping of lists",
+        ValueKind::Section => "section",
+        ValueKind::Sections => "list of sections",
+        ValueKind::Opaque => "",
     }
 }
 

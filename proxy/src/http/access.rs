@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     policy::{self, Identity},
-    tls::{ChainError, Judged},
+    tls::{ChainError, VerifiedChain},
 };
 
 /// Evaluates the route's policy, and notes the decision for the record. Gives the client certificate
@@ -59,7 +59,7 @@ fn is_misdirected(config: &RequestConfig, peer: &Peer, host: &str) -> bool {
 struct VerifiedNow<'a> {
     certificate: policy::ClientCertificateStatus<'a>,
     /// The result, if the certificate is valid.
-    judged: Option<Judged>,
+    judged: Option<VerifiedChain>,
     /// The reason, if it is not.
     error: Option<ChainError>,
 }
@@ -109,7 +109,7 @@ fn identity<'a>(
 fn request_certificate<'a>(
     peer: &'a Peer,
     route: &'a CompiledRoute,
-    judged: Option<Judged>,
+    judged: Option<VerifiedChain>,
 ) -> Option<RequestCertificate<'a>> {
     let certificate: &PeerCertificate =
         peer.certificate().filter(|_| route.looks_at_certificate)?;

@@ -25,7 +25,7 @@ use super::spec::{CertificateField, CertificateHeaders};
 use crate::{
     observe::CertificateSummary,
     policy::{Identity, LeafCertificate, SanKind},
-    tls::{ChainError, ClientTrust, Judged},
+    tls::{ChainError, ClientTrust, VerifiedChain},
 };
 
 thread_local! {
@@ -74,7 +74,11 @@ impl PeerCertificate {
     }
 
     /// Verifies the chain against a trust, or uses what is remembered of that.
-    pub(super) fn verify(&self, trust: &ClientTrust, now: UnixTime) -> Result<Judged, ChainError> {
+    pub(super) fn verify(
+        &self,
+        trust: &ClientTrust,
+        now: UnixTime,
+    ) -> Result<VerifiedChain, ChainError> {
         self.verifications.verify(self.leaf.chain(), trust, now)
     }
 
@@ -88,7 +92,7 @@ impl PeerCertificate {
         &self,
         wanted: CertificateHeaders,
         trust: &ClientTrust,
-        judged: &Judged,
+        judged: &VerifiedChain,
     ) -> Rc<[(HeaderName, HeaderValue)]> {
         self.headers.get((&self.leaf, &self.texts), wanted, trust, judged)
     }
@@ -143,7 +147,7 @@ pub(super) struct RequestCertificate<'a> {
     pub(super) certificate: &'a PeerCertificate,
     /// The trust that verified it just now, and the result. Without one its names are worth nothing;
     /// that the client holds its key is proven in any case.
-    pub(super) trusted_by: Option<(&'a ClientTrust, Judged)>,
+    pub(super) trusted_by: Option<(&'a ClientTrust, VerifiedChain)>,
 }
 
 impl<'a> RequestCertificate<'a> {

@@ -185,7 +185,7 @@ impl ConfiguredRoutes for RequestConfig {
 /// A worker's handle on the shared [`RequestConfig`]. Its requests count their references on an
 /// `Rc` of this, so that no request touches a count that all workers share.
 #[derive(Debug)]
-pub struct LocalRequestConfig(Arc<RequestConfig>);
+pub struct LocalRequestConfig(pub(super) Arc<RequestConfig>);
 
 impl LocalRequestConfig {
     /// A handle for one worker.

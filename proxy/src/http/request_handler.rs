@@ -63,3 +63,54 @@ impl RequestHandler {
         self.former.release();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Weak, thread};
+
+    use super::*;
+    use crate::{http::testing::settings, observe::RouteMetrics, tls::ClientAuth};
+
+    fn config() -> Arc<RequestConfig> {
+        let metrics = Arc::new(RouteMetrics::new(1));
+        Arc::new(RequestConfig::new(
+            settings(),
+            Vec::new(),
+            metrics,
+            Arc::new(ClientAuth::default()),
+        ))
+    }
+
+    fn handler(config: Arc<RequestConfig>) -> RequestHandler {
+        let observer = Rc::new(WorkerObserver::detached(0));
+        RequestHandler::new(Upstreams::new(Rc::clone(&observer)), observer, config)
+    }
+
+    #[test]
+    fn of_a_thousand_configurations_a_worker_holds_those_that_requests_use() {
+        let handler = handler(config());
+        let request = handler.config();
+        let mut former: Vec<Weak<RequestConfig>> = vec![Arc::downgrade(&request.0)];
+        for _ in 0..1_000 {
+            let next = config();
+            former.push(Arc::downgrade(&next));
+            handler.set_config(next);
+            handler.release_former();
+        }
+        let current = former.pop();
+        assert!(current.is_some_and(|current| current.strong_count() == 1));
+        let held = |former: &[Weak<RequestConfig>]| {
+            former.iter().filter(|former| former.strong_count() > 0).count()
+        };
+        // The other thread frees them at its own pace.
+        while held(&former) > 1 {
+            thread::yield_now();
+        }
+        drop(request);
+        assert_eq!(held(&former), 1, "the last reference is the worker's to give away");
+        handler.release_former();
+        while held(&former) > 0 {
+            thread::yield_now();
+        }
+    }
+}

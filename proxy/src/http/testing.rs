@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     policy::{Policy, PolicySpec},
-    tls::{ClientTrust, ClientTrustSpec, Judged, TrustAnchors},
+    tls::{ClientTrust, ClientTrustSpec, TrustAnchors, VerifiedChain},
     upstream::{BalancePolicy, ClusterSpec},
 };
 
@@ -76,7 +76,7 @@ pub(super) struct Made {
     pub(super) der: Vec<u8>,
     pub(super) certificate: Rc<PeerCertificate>,
     pub(super) trust: ClientTrust,
-    pub(super) judged: Judged,
+    pub(super) judged: VerifiedChain,
 }
 
 impl Made {

@@ -60,14 +60,14 @@ pub struct ConfigFacts {
     /// Its routes; `None` before the first one is applied.
     pub routes: Option<Arc<dyn ConfiguredRoutes>>,
     /// Certificates of our own.
-    pub certificates: Vec<CertificateFacts>,
+    pub certificates: Vec<ConfiguredCertificate>,
     /// Lists of revoked client certificates.
-    pub crls: Vec<CrlFacts>,
+    pub crls: Vec<ConfiguredCrl>,
 }
 
 /// What is shown of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CertificateFacts {
+pub struct ConfiguredCertificate {
     /// The DNS names it is for.
     pub names: Vec<String>,
     /// Where it was read from.
@@ -80,7 +80,7 @@ pub struct CertificateFacts {
 
 /// What is shown of a certificate revocation list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CrlFacts {
+pub struct ConfiguredCrl {
     /// Whose it is, as of RFC 4514.
     pub issuer: String,
     /// When it was issued, in seconds since the epoch.
@@ -294,7 +294,7 @@ fn config_view(control: &Control) -> ConfigView {
     }
 }
 
-fn certificate_view(facts: &CertificateFacts) -> CertificateView {
+fn certificate_view(facts: &ConfiguredCertificate) -> CertificateView {
     let now_s = time::epoch_ms(SystemTime::now()).div_euclid(1000);
     CertificateView {
         names: facts.names.clone(),
@@ -305,7 +305,7 @@ fn certificate_view(facts: &CertificateFacts) -> CertificateView {
     }
 }
 
-fn crl_view(facts: &CrlFacts) -> CrlView {
+fn crl_view(facts: &ConfiguredCrl) -> CrlView {
     let now_s = time::epoch_ms(SystemTime::now()).div_euclid(1000);
     CrlView {
         issuer: facts.issuer.clone(),
@@ -327,13 +327,13 @@ mod tests {
         ConfigFacts {
             file: "/etc/portcullis/config.yaml".into(),
             routes: Some(Arc::new(Listed::of(routes, &["up:8443"]))),
-            certificates: vec![CertificateFacts {
+            certificates: vec![ConfiguredCertificate {
                 names: vec!["a.example".into()],
                 origin: "a.pem".into(),
                 usage: CertificateUsage::Server,
                 not_after_s: 0,
             }],
-            crls: vec![CrlFacts {
+            crls: vec![ConfiguredCrl {
                 issuer: "CN=CA".into(),
                 this_update_s: 0,
                 next_update_s: Some(1),

@@ -21,14 +21,14 @@ pub struct ClientAuth {
     /// For connections without a name, or with one that no route serves.
     other: usize,
     /// At least one.
-    scopes: Vec<Scope>,
+    scopes: Vec<ClientAuthProfile>,
     /// For each scope, the first one that asks for the same.
     alike: Vec<usize>,
 }
 
 /// What is asked for in a handshake.
 #[derive(Debug, Clone)]
-pub(super) enum Scope {
+pub(super) enum ClientAuthProfile {
     /// Nothing.
     Open,
     /// A certificate, which is judged with the requests.
@@ -48,7 +48,7 @@ pub(super) struct CertificateRequest {
 
 impl Default for ClientAuth {
     fn default() -> Self {
-        ClientAuth::uniform(Scope::Open)
+        ClientAuth::uniform(ClientAuthProfile::Open)
     }
 }
 
@@ -56,19 +56,21 @@ impl ClientAuth {
     /// Compiles what is configured.
     pub fn new(spec: &ClientAuthSpec) -> ClientAuth {
         match &spec.mode {
-            ClientAuthMode::Require(trust) => ClientAuth::uniform(Scope::Require(trust.clone())),
+            ClientAuthMode::Require(trust) => {
+                ClientAuth::uniform(ClientAuthProfile::Require(trust.clone()))
+            }
             ClientAuthMode::Request { everywhere: false } => ClientAuth::where_needed(&spec.routes),
             ClientAuthMode::Request { everywhere: true } => {
                 let mut all = Wanted::default();
                 spec.routes.iter().for_each(|route| all.add_asked(route));
-                ClientAuth::uniform(Scope::from(all))
+                ClientAuth::uniform(ClientAuthProfile::from(all))
             }
         }
     }
 
     /// Whether clients that name this server, normalised, are asked for a certificate.
     pub fn asks(&self, server_name: Option<&str>) -> bool {
-        !matches!(self.scopes.get(self.scope(server_name)), None | Some(Scope::Open))
+        !matches!(self.scopes.get(self.scope(server_name)), None | Some(ClientAuthProfile::Open))
     }
 
     /// Whether a connection whose handshake named `server_name` was asked for all that one to
@@ -85,7 +87,7 @@ impl ClientAuth {
         asked == alike(self.other) || asked == alike(self.scope(Some(host)))
     }
 
-    pub(super) fn scopes(&self) -> &[Scope] {
+    pub(super) fn scopes(&self) -> &[ClientAuthProfile] {
         &self.scopes
     }
 
@@ -102,7 +104,7 @@ impl ClientAuth {
         }
     }
 
-    fn uniform(scope: Scope) -> ClientAuth {
+    fn uniform(scope: ClientAuthProfile) -> ClientAuth {
         let (scopes, alike) = (vec![scope], vec![0]);
         ClientAuth { hosts: HostMap::default(), several: 0, other: 0, scopes, alike }
     }
@@ -118,11 +120,11 @@ impl ClientAuth {
         }
         let mut several = Wanted::default();
         hosts.wildcards().for_each(|wanted| several.add_all(wanted));
-        let mut scopes = Scopes::default();
+        let mut scopes = ClientAuthProfiles::default();
         let other = scopes.place(all);
         let several = scopes.place(several);
         let hosts = hosts.map(|wanted| scopes.place(wanted));
-        let Scopes { scopes, alike, .. } = scopes;
+        let ClientAuthProfiles { scopes, alike, .. } = scopes;
         ClientAuth { hosts, several, other, scopes, alike }
     }
 }
@@ -160,22 +162,22 @@ impl Wanted {
     }
 }
 
-impl From<Wanted> for Scope {
-    fn from(wanted: Wanted) -> Scope {
+impl From<Wanted> for ClientAuthProfile {
+    fn from(wanted: Wanted) -> ClientAuthProfile {
         if !wanted.asks {
-            return Scope::Open;
+            return ClientAuthProfile::Open;
         }
         let mut trusts = wanted.trusts;
         trusts.sort_by_key(|trust| trust.digest());
         trusts.dedup_by_key(|trust| trust.digest());
-        Scope::Request(CertificateRequest { trusts, always: !wanted.mixed })
+        ClientAuthProfile::Request(CertificateRequest { trusts, always: !wanted.mixed })
     }
 }
 
 /// Each scope once.
 #[derive(Default)]
-struct Scopes {
-    scopes: Vec<Scope>,
+struct ClientAuthProfiles {
+    scopes: Vec<ClientAuthProfile>,
     /// For each of them, the first one that asks for the same.
     alike: Vec<usize>,
     places: HashMap<(Asked, bool), usize>,
@@ -185,9 +187,9 @@ struct Scopes {
 /// What clients see of a scope: the digests of what judges them; `None` where nothing is asked for.
 type Asked = Option<Vec<[u8; 32]>>;
 
-impl Scopes {
+impl ClientAuthProfiles {
     fn place(&mut self, wanted: Wanted) -> usize {
-        let scope = Scope::from(wanted);
+        let scope = ClientAuthProfile::from(wanted);
         let asked = scope.asked();
         let next = self.scopes.len();
         let place = *self.places.entry((asked.clone(), scope.is_always())).or_insert(next);
@@ -199,18 +201,18 @@ impl Scopes {
     }
 }
 
-impl Scope {
+impl ClientAuthProfile {
     fn is_always(&self) -> bool {
-        matches!(self, Scope::Request(CertificateRequest { always: true, .. }))
+        matches!(self, ClientAuthProfile::Request(CertificateRequest { always: true, .. }))
     }
 
     fn asked(&self) -> Asked {
         match self {
-            Scope::Open => None,
-            Scope::Request(request) => {
+            ClientAuthProfile::Open => None,
+            ClientAuthProfile::Request(request) => {
                 Some(request.trusts.iter().map(|trust| trust.digest()).collect())
             }
-            Scope::Require(trust) => Some(vec![trust.digest()]),
+            ClientAuthProfile::Require(trust) => Some(vec![trust.digest()]),
         }
     }
 }

@@ -24,7 +24,7 @@ pub(super) use crate::digest::Digest;
 
 /// A certificate chain with the private key that belongs to it.
 #[derive(Debug)]
-pub struct Identity {
+pub struct CertificateWithKey {
     /// As rustls takes it.
     pub certified: Arc<CertifiedKey>,
     /// Where it was read from, for messages: the paths, or the keys of the configuration.
@@ -37,7 +37,7 @@ pub struct Identity {
     pub not_after_s: i64,
 }
 
-impl Identity {
+impl CertificateWithKey {
     /// Reads a chain, its leaf first, and the leaf's private key: RSA of 2048 to 4096 bits, ECDSA
     /// on P-256 or P-384, or Ed25519, as PKCS#1, PKCS#8 or SEC1. Other sections in either file are
     /// passed over, so both may be the same file. `origin` names both in messages.
@@ -45,12 +45,12 @@ impl Identity {
         certificate_pem: &[u8],
         key_pem: &[u8],
         origin: &str,
-    ) -> Result<Identity, MaterialError> {
+    ) -> Result<CertificateWithKey, MaterialError> {
         let chain = certificates_from_pem(certificate_pem, origin)?;
         let digest = digest_certificates(&chain);
         let leaf = Leaf::parse(chain.first(), origin)?;
         let certified = certify(&chain, private_key_from_pem(key_pem, origin)?, &leaf, origin)?;
-        Ok(Identity {
+        Ok(CertificateWithKey {
             certified: Arc::new(certified),
             origin: origin.to_owned(),
             digest,

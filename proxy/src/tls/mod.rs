@@ -10,7 +10,6 @@ mod der;
 mod engine;
 mod issuers;
 mod material;
-mod memory;
 mod names;
 #[cfg(test)]
 mod oracle;
@@ -28,6 +27,7 @@ mod transport;
 mod trust;
 mod upstream_verify;
 mod validity;
+mod verification_cache;
 mod verify;
 
 pub use anchors::TrustAnchors;
@@ -36,7 +36,7 @@ pub use client::{UpstreamTls, UpstreamTlsError};
 pub use client_auth::ClientAuth;
 pub use context::{ConnectionContext, Rejection, with_context};
 pub use crl::{CrlBundle, CrlBundleError, CrlFacts, CrlRule, CrlRules, RevocationError};
-pub use material::{Identity, MaterialError};
+pub use material::{CertificateWithKey, MaterialError};
 pub use names::{CertificateFacts, MalformedCertificate, describe, normalize_server_name};
 pub use san::{AltNameKind, AltNameMatcher};
 pub(crate) use select::{CertificateSelector, CertificateStore};
@@ -49,6 +49,6 @@ pub use spec::{
 pub use stream::{FailedHandshake, HandshakeError, TlsStream};
 pub use tickets::{RandomError, TicketKeys, TicketSecret, TicketSecretError};
 pub use transport::Transport;
-pub use trust::{ClientTrust, ClientTrustSpec, Judged};
+pub use trust::{ClientTrust, ClientTrustSpec, VerifiedChain};
 pub use upstream_verify::{UpstreamCertificateError, UpstreamCertificateReason};
 pub use validity::Validity;

@@ -12,7 +12,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use super::{context, material::Identity, names::without_trailing_dot};
+use super::{context, material::CertificateWithKey, names::without_trailing_dot};
 
 /// Chooses a certificate by the server name: its own, else that of the wildcard over its first
 /// label, else the first one configured. Where several would do, by what the client can verify.
@@ -27,7 +27,7 @@ pub(crate) struct CertificateSelector {
 
 impl CertificateSelector {
     /// `None` without certificates.
-    pub(crate) fn new(identities: &[Arc<Identity>]) -> Option<CertificateSelector> {
+    pub(crate) fn new(identities: &[Arc<CertificateWithKey>]) -> Option<CertificateSelector> {
         let first = identities.first()?;
         // An RSA signature takes some twenty times as long as an ECDSA one.
         let mut by_cost: Vec<_> = identities.iter().collect();
@@ -46,7 +46,7 @@ impl CertificateSelector {
             }
         }
         let names: HashSet<&str> = first.names.iter().map(String::as_str).collect();
-        let beside_first = |identity: &&&Arc<Identity>| {
+        let beside_first = |identity: &&&Arc<CertificateWithKey>| {
             Arc::ptr_eq(identity, first)
                 || identity.names.iter().any(|name| names.contains(name.as_str()))
         };

@@ -8,7 +8,7 @@ use rustls::{
 };
 
 use super::{
-    client_auth::{ClientAuth, Scope},
+    client_auth::{ClientAuth, ClientAuthProfile},
     material::Digest,
     provider::provider,
     select::{CertificateSelector, CertificateStore},
@@ -83,7 +83,7 @@ pub(crate) fn certificates(spec: &ServerTlsSpec) -> Result<Arc<CertificateSelect
 }
 
 fn config(
-    scope: &Scope,
+    scope: &ClientAuthProfile,
     codec: Codec,
     store: &Arc<CertificateStore>,
     tickets: &Arc<TicketKeys>,
@@ -111,21 +111,21 @@ fn config(
     Ok(config)
 }
 
-fn client_verifier(scope: &Scope) -> Arc<dyn ClientCertVerifier> {
+fn client_verifier(scope: &ClientAuthProfile) -> Arc<dyn ClientCertVerifier> {
     match scope {
-        Scope::Open => Arc::new(NoClientAuth),
-        Scope::Request(request) => Arc::new(ClientVerifier::accepting(&request.trusts)),
-        Scope::Require(trust) => Arc::new(ClientVerifier::judging(Arc::clone(trust))),
+        ClientAuthProfile::Open => Arc::new(NoClientAuth),
+        ClientAuthProfile::Request(request) => Arc::new(ClientVerifier::accepting(&request.trusts)),
+        ClientAuthProfile::Require(trust) => Arc::new(ClientVerifier::judging(Arc::clone(trust))),
     }
 }
 
 /// A client whose session was made without a certificate would not be asked again when it has got
 /// one, so where nothing is served without, its session is not worth resuming.
-fn needs_client_certificate(scope: &Scope) -> bool {
+fn needs_client_certificate(scope: &ClientAuthProfile) -> bool {
     match scope {
-        Scope::Open => false,
-        Scope::Request(request) => request.always,
-        Scope::Require(_) => true,
+        ClientAuthProfile::Open => false,
+        ClientAuthProfile::Request(request) => request.always,
+        ClientAuthProfile::Require(_) => true,
     }
 }
 
@@ -139,16 +139,16 @@ fn alpn_protocols(codec: Codec) -> Vec<Vec<u8>> {
 }
 
 /// Digest of all that decides who is let in: a ticket made under another does not open.
-fn policy_digest(scope: &Scope, codec: Codec) -> [u8; 32] {
+fn policy_digest(scope: &ClientAuthProfile, codec: Codec) -> [u8; 32] {
     let mut digest = Digest::default();
     match scope {
-        Scope::Open => digest.field(b"no client certificate"),
-        Scope::Request(request) => {
+        ClientAuthProfile::Open => digest.field(b"no client certificate"),
+        ClientAuthProfile::Request(request) => {
             digest.field(b"policy");
             digest.field(&[u8::from(request.always)]);
             request.trusts.iter().for_each(|trust| digest.field(&trust.digest()));
         }
-        Scope::Require(trust) => {
+        ClientAuthProfile::Require(trust) => {
             digest.field(b"reject_connection");
             digest.field(&trust.digest());
         }

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{anchors::TrustAnchors, material::Identity, trust::ClientTrust};
+use super::{anchors::TrustAnchors, material::CertificateWithKey, trust::ClientTrust};
 use crate::route::HostMatch;
 
 /// TLS towards clients.
 #[derive(Debug, Clone)]
 pub struct ServerTlsSpec {
     /// In order; the first serves clients whose name matches none.
-    pub certificates: Vec<Arc<Identity>>,
+    pub certificates: Vec<Arc<CertificateWithKey>>,
     /// What clients are asked for.
     pub client_auth: ClientAuthSpec,
     /// The HTTP versions offered by ALPN.
@@ -80,7 +80,7 @@ pub struct UpstreamTlsSpec {
     /// Who may have issued it.
     pub anchors: Arc<TrustAnchors>,
     /// Presented when the upstream asks.
-    pub identity: Option<Arc<Identity>>,
+    pub identity: Option<Arc<CertificateWithKey>>,
     /// Offer `h2` by ALPN before `http/1.1`.
     pub offer_h2: bool,
 }

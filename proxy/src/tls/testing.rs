@@ -22,7 +22,7 @@ use rustls::{
 use super::{
     anchors::TrustAnchors,
     context::{ConnectionContext, with_context},
-    material::Identity,
+    material::CertificateWithKey,
     names,
 };
 
@@ -65,9 +65,10 @@ pub(super) struct Issued {
 }
 
 impl Issued {
-    pub(super) fn identity(&self) -> Arc<Identity> {
+    pub(super) fn identity(&self) -> Arc<CertificateWithKey> {
         let key = self.key.serialize_pem();
-        let identity = Identity::from_pem(self.chain_pem.as_bytes(), key.as_bytes(), "a test");
+        let identity =
+            CertificateWithKey::from_pem(self.chain_pem.as_bytes(), key.as_bytes(), "a test");
         Arc::new(identity.unwrap())
     }
 

@@ -14,9 +14,10 @@ use super::{
     crl::{self, CrlBundle, CrlRules, Revocation},
     issuers::Issuers,
     material::Digest,
-    memory, names,
+    names,
     san::{self, AltNameMatcher},
     validity::Validity,
+    verification_cache,
 };
 
 /// What a client's certificate is judged by.
@@ -55,7 +56,7 @@ pub struct ClientTrust {
 /// A chain that was found good. It has to be asked about again, by [`ClientTrust::still_good`],
 /// each time it is relied on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Judged {
+pub struct VerifiedChain {
     /// The time during which the judgement holds: that of the whole chain, its anchor included,
     /// and of the CRL that was looked into.
     pub validity: Validity,
@@ -64,14 +65,14 @@ pub struct Judged {
     issuers: Option<Issuers>,
 }
 
-impl Judged {
+impl VerifiedChain {
     pub(super) fn new(
         chain_validity: Validity,
         crl_validity: Validity,
         issuers: Option<Issuers>,
-    ) -> Judged {
+    ) -> VerifiedChain {
         let validity = chain_validity.intersection(crl_validity);
-        Judged { validity, chain_validity, issuers }
+        VerifiedChain { validity, chain_validity, issuers }
     }
 }
 
@@ -97,16 +98,16 @@ impl ClientTrust {
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<Judged, ChainError> {
-        let key = memory::Key::new(&self.digest, leaf, intermediates);
-        if let Some(judged) = memory::recall(&key) {
+    ) -> Result<VerifiedChain, ChainError> {
+        let key = verification_cache::CacheKey::new(&self.digest, leaf, intermediates);
+        if let Some(judged) = verification_cache::recall(&key) {
             if self.still_good(&judged, now).is_ok() {
                 return Ok(judged);
             }
-            memory::forget(&key);
+            verification_cache::forget(&key);
         }
         let judged = self.judge_anew(leaf, intermediates, now)?;
-        memory::remember(key, judged);
+        verification_cache::remember(key, judged);
         Ok(judged)
     }
 
@@ -115,7 +116,7 @@ impl ClientTrust {
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<Judged, ChainError> {
+    ) -> Result<VerifiedChain, ChainError> {
         let chain = self.chain.verify(leaf, intermediates, now)?;
         let leaf = parse(leaf)?;
         if !san::is_allowed(&self.alt_names, &leaf) {
@@ -129,12 +130,12 @@ impl ClientTrust {
             }
             None => Validity::ALWAYS,
         };
-        Ok(Judged::new(chain_validity, crl_validity, chain.issuers))
+        Ok(VerifiedChain::new(chain_validity, crl_validity, chain.issuers))
     }
 
     /// Whether a chain found good by a trust of the same [`ClientTrust::digest`] is so now: what
     /// time may have changed, without any signature.
-    pub fn still_good(&self, judged: &Judged, now: UnixTime) -> Result<(), ChainError> {
+    pub fn still_good(&self, judged: &VerifiedChain, now: UnixTime) -> Result<(), ChainError> {
         judged.chain_validity.check(now)?;
         Ok(crl::check_validity(judged.validity, now)?)
     }
@@ -144,7 +145,7 @@ impl ClientTrust {
     /// is not among them. `None` where they were not noted.
     pub fn issuers<'c>(
         &'c self,
-        judged: &Judged,
+        judged: &VerifiedChain,
         intermediates: &'c [CertificateDer<'static>],
     ) -> Option<Vec<&'c CertificateDer<'static>>> {
         self.chain.resolve(judged.issuers?, intermediates)
@@ -211,13 +212,16 @@ mod tests {
         let client = root.issue(client_leaf());
         let trust = ClientTrust::new(&ClientTrustSpec::new(root.anchors(), 1));
         let first = trust.judge(&client.der, &[], at(NOW_S)).unwrap();
-        let key = memory::Key::new(&trust.digest(), &client.der, &[]);
-        assert_eq!(memory::recall(&key), Some(first));
+        let key = verification_cache::CacheKey::new(&trust.digest(), &client.der, &[]);
+        assert_eq!(verification_cache::recall(&key), Some(first));
         assert_eq!(trust.judge(&client.der, &[], at(NOW_S)).unwrap(), first);
         // What is remembered is believed: nothing could verify this.
         let nonsense = CertificateDer::from(b"nonsense".to_vec());
         assert!(trust.judge(&nonsense, &[], at(NOW_S)).is_err());
-        memory::remember(memory::Key::new(&trust.digest(), &nonsense, &[]), first);
+        verification_cache::remember(
+            verification_cache::CacheKey::new(&trust.digest(), &nonsense, &[]),
+            first,
+        );
         assert_eq!(trust.judge(&nonsense, &[], at(NOW_S)).unwrap(), first);
         // A trust of another digest remembers nothing of it.
         let stranger = ClientTrust::new(&ClientTrustSpec::new(other.anchors(), 1));
@@ -225,7 +229,7 @@ mod tests {
 
         let late = trust.judge(&client.der, &[], at(first.validity.not_after_s + 1));
         assert!(matches!(late, Err(ChainError::Expired { .. })), "{late:?}");
-        assert_eq!(memory::recall(&key), None, "dropped with the end of its time");
+        assert_eq!(verification_cache::recall(&key), None, "dropped with the end of its time");
     }
 
     #[test]

@@ -111,6 +111,10 @@ pub(crate) enum Figure {
     SlowestMs,
     /// From the start until the proxy could serve.
     StartMs,
+    /// Of the same work without the disturbance.
+    UndisturbedP999Us,
+    /// The 99th percentile of `/healthz` of the administrative listener.
+    HealthP99Us,
 }
 
 impl Figure {
@@ -132,6 +136,8 @@ impl Figure {
             Self::Dropped => "dropped",
             Self::SlowestMs => "slowest ms",
             Self::StartMs => "start ms",
+            Self::UndisturbedP999Us => "p99.9 µs undisturbed",
+            Self::HealthP99Us => "/healthz p99 µs",
         }
     }
 

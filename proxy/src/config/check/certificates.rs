@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{super::section::Section, material::Materials};
-use crate::tls::{ClientAuthSpec, Codec, Identity, ServerTlsSpec};
+use crate::tls::{CertificateWithKey, ClientAuthSpec, Codec, ServerTlsSpec};
 
 /// `None` with `insecure_server`, and where nothing can be served. `has_client_ca` says whether
 /// clients are to be judged anywhere.
@@ -39,7 +39,7 @@ pub(super) fn server_tls(
 }
 
 /// In Pomerium's order; the first is served where no name matches.
-fn certificates(root: &Section<'_>, materials: &Materials) -> Vec<Arc<Identity>> {
+fn certificates(root: &Section<'_>, materials: &Materials) -> Vec<Arc<CertificateWithKey>> {
     let mut certificates = Vec::new();
     certificates.extend(materials.inline_identity(root, ("certificate", "certificate_key")));
     let entries = root.children("certificates");

@@ -6,7 +6,7 @@ use serde_yaml::{Mapping, Value};
 
 use super::super::{
     diagnostic::Severity,
-    keys::{self, KeyTree, Kind, Status},
+    keys::{self, KeyStatus, KeyTree, ValueKind},
     places::join,
     section::Section,
 };
@@ -53,20 +53,20 @@ impl<'s, 'a> Inspection<'s, 'a> {
             return self.unknown(&path());
         };
         match key.status {
-            Status::Supported => self.below(tree, path, value),
-            Status::Removed => {
+            KeyStatus::Supported => self.below(tree, path, value),
+            KeyStatus::Removed => {
                 let message = "is no longer supported".to_owned();
                 self.report(Severity::Error, &path(), message, Some(key.about.to_owned()));
             }
             _ if is_off(value) => {}
-            Status::Ignored => {
+            KeyStatus::Ignored => {
                 self.without_effect.insert(key.path);
             }
-            Status::IgnoredAloud => {
+            KeyStatus::IgnoredAloud => {
                 let message = format!("has no effect: {}", key.about);
                 self.report(Severity::Warning, &path(), message, None);
             }
-            Status::NotYet => {
+            KeyStatus::NotYet => {
                 let message = "is not supported yet, and ignoring it would change who may do what";
                 let hint = Some(key.about.to_owned());
                 self.report(Severity::Error, &path(), message.to_owned(), hint);
@@ -76,8 +76,8 @@ impl<'s, 'a> Inspection<'s, 'a> {
 
     fn below(&mut self, tree: &KeyTree, path: impl Fn() -> String, value: &Value) {
         match (tree.kind(), value) {
-            (Kind::Section, Value::Mapping(mapping)) => self.mapping(tree, &path, mapping),
-            (Kind::Sections, Value::Sequence(items)) => {
+            (ValueKind::Section, Value::Mapping(mapping)) => self.mapping(tree, &path, mapping),
+            (ValueKind::Sections, Value::Sequence(items)) => {
                 for (index, item) in items.iter().enumerate() {
                     if let Value::Mapping(mapping) = item {
                         self.mapping(tree, &|| format!("{}[{index}]", path()), mapping);

@@ -18,13 +18,13 @@ use super::super::{
 };
 use crate::{
     digest::sha256,
-    tls::{CrlBundle, Identity, TrustAnchors},
+    tls::{CertificateWithKey, CrlBundle, TrustAnchors},
 };
 
 /// Reads material. What many routes name is parsed once and shared.
 #[derive(Default)]
 pub(super) struct Materials {
-    identities: RefCell<HashMap<String, Arc<Identity>>>,
+    identities: RefCell<HashMap<String, Arc<CertificateWithKey>>>,
     anchors: RefCell<HashMap<String, Arc<TrustAnchors>>>,
 }
 
@@ -43,7 +43,7 @@ impl Materials {
         &self,
         section: &Section<'_>,
         keys: &IdentityKeys,
-    ) -> Option<Arc<Identity>> {
+    ) -> Option<Arc<CertificateWithKey>> {
         let inline = self.inline_identity(section, keys.inline);
         let from_files = self.file_identity(section, keys.files);
         if inline.is_some() && from_files.is_some() {
@@ -57,7 +57,7 @@ impl Materials {
         &self,
         section: &Section<'_>,
         (cert_key, key_key): (&str, &str),
-    ) -> Option<Arc<Identity>> {
+    ) -> Option<Arc<CertificateWithKey>> {
         pair(section, cert_key, key_key)?;
         let cert = decode(section, cert_key);
         let key = decode(section, key_key);
@@ -70,7 +70,7 @@ impl Materials {
         &self,
         section: &Section<'_>,
         (cert_key, key_key): (&str, &str),
-    ) -> Option<Arc<Identity>> {
+    ) -> Option<Arc<CertificateWithKey>> {
         let (cert_path, key_path) = pair(section, cert_key, key_key)?;
         let origin = format!("{cert_path} and {key_path}");
         if let Some(known) = self.identities.borrow().get(&origin) {
@@ -112,8 +112,8 @@ impl Materials {
         cert: &[u8],
         key: &[u8],
         origin: String,
-    ) -> Option<Arc<Identity>> {
-        match Identity::from_pem(cert, key, &origin) {
+    ) -> Option<Arc<CertificateWithKey>> {
+        match CertificateWithKey::from_pem(cert, key, &origin) {
             Ok(identity) => Some(Arc::new(identity)),
             Err(problem) => {
                 section.error(cert_key, problem.to_string());
@@ -190,7 +190,7 @@ type Pair = (PathBuf, PathBuf);
 
 /// What was made of a pair.
 struct Fetched {
-    identity: Identity,
+    identity: CertificateWithKey,
     /// With their digests.
     files: [(PathBuf, Vec<u8>, [u8; 32]); 2],
 }
@@ -226,7 +226,7 @@ fn fetch_pair((cert_path, key_path): &Pair) -> Option<Fetched> {
     };
     let files = [read(cert_path)?, read(key_path)?];
     let origin = format!("{} and {}", cert_path.to_str()?, key_path.to_str()?);
-    let identity = Identity::from_pem(&files[0].1, &files[1].1, &origin).ok()?;
+    let identity = CertificateWithKey::from_pem(&files[0].1, &files[1].1, &origin).ok()?;
     Some(Fetched { identity, files })
 }
 

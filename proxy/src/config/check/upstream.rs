@@ -23,7 +23,7 @@ use super::{
     url::{self, Url},
 };
 use crate::{
-    tls::{Identity, TrustAnchors, UpstreamTlsSpec},
+    tls::{CertificateWithKey, TrustAnchors, UpstreamTlsSpec},
     upstream::{BalancePolicy, ClusterSpec, EndpointAddress, EndpointSpec, Protocol},
 };
 
@@ -31,7 +31,7 @@ use crate::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A route's cluster, and the path of its first URL, which acts as a prefix.
-pub(super) struct Target {
+pub(super) struct RouteTarget {
     pub(super) cluster: Arc<ClusterSpec>,
     pub(super) path: String,
 }
@@ -41,7 +41,7 @@ pub(super) fn target(
     route: &Section<'_>,
     trust: &Trust<'_>,
     materials: &Materials,
-) -> Option<Target> {
+) -> Option<RouteTarget> {
     let destinations = destinations(route);
     let balance = balance(route);
     let tls = tls(route, &destinations, trust, materials);
@@ -59,7 +59,7 @@ pub(super) fn target(
     if endpoints.is_empty() {
         return None;
     }
-    Some(Target { cluster: trust.interned.cluster(endpoints, balance), path })
+    Some(RouteTarget { cluster: trust.interned.cluster(endpoints, balance), path })
 }
 
 /// One item of `to`.
@@ -266,7 +266,7 @@ struct RouteTls {
     name: Option<String>,
     skip_verify: bool,
     anchors: Arc<TrustAnchors>,
-    identity: Option<Arc<Identity>>,
+    identity: Option<Arc<CertificateWithKey>>,
 }
 
 const CLIENT_IDENTITY: IdentityKeys = IdentityKeys {
@@ -377,7 +377,7 @@ struct Interned {
 }
 
 /// The addresses are of what the specification holds and [`Materials`] has made once.
-type TlsKey = (Box<str>, Box<str>, bool, *const TrustAnchors, Option<*const Identity>);
+type TlsKey = (Box<str>, Box<str>, bool, *const TrustAnchors, Option<*const CertificateWithKey>);
 type EndpointKey = (Box<str>, EndpointAddress, u32, Option<*const UpstreamTlsSpec>, Protocol);
 type ClusterKey = (Vec<*const EndpointSpec>, BalancePolicy);
 

@@ -1,8 +1,8 @@
 //! Keys at the top of the file.
 
-use super::{Key, Kind::*, aloud, ignored, key, not_yet, removed};
+use super::{ConfigKey, ValueKind::*, aloud, ignored, key, not_yet, removed};
 
-pub(super) const KEYS: &[Key] = &[
+pub(super) const KEYS: &[ConfigKey] = &[
     key(
         "address",
         List,

@@ -10,22 +10,22 @@ use std::{collections::HashMap, sync::LazyLock};
 
 /// One key.
 #[derive(Debug)]
-pub(super) struct Key {
+pub(super) struct ConfigKey {
     /// `downstream_mtls.ca_file`; `[]` stands for every element of a list.
     pub(super) path: &'static str,
     /// The form of its value.
-    pub(super) kind: Kind,
+    pub(super) kind: ValueKind,
     /// What it is when absent, as shown in the reference; empty for nothing.
     pub(super) default: &'static str,
     /// What becomes of it.
-    pub(super) status: Status,
+    pub(super) status: KeyStatus,
     /// What it means, or why it is refused or without effect.
     pub(super) about: &'static str,
 }
 
 /// The form of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ValueKind {
     /// Text.
     Text,
     /// Path of a file.
@@ -56,7 +56,7 @@ pub(super) enum Kind {
 
 /// What becomes of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Status {
+pub(super) enum KeyStatus {
     /// It does what `about` says.
     Supported,
     /// Known and without effect, which weakens nothing: all of them share one warning.
@@ -69,28 +69,33 @@ pub(super) enum Status {
     Removed,
 }
 
-const fn key(path: &'static str, kind: Kind, default: &'static str, about: &'static str) -> Key {
-    Key { path, kind, default, status: Status::Supported, about }
+const fn key(
+    path: &'static str,
+    kind: ValueKind,
+    default: &'static str,
+    about: &'static str,
+) -> ConfigKey {
+    ConfigKey { path, kind, default, status: KeyStatus::Supported, about }
 }
 
-const fn ignored(path: &'static str) -> Key {
-    Key { path, kind: Kind::Opaque, default: "", status: Status::Ignored, about: "" }
+const fn ignored(path: &'static str) -> ConfigKey {
+    ConfigKey { path, kind: ValueKind::Opaque, default: "", status: KeyStatus::Ignored, about: "" }
 }
 
-const fn aloud(path: &'static str, about: &'static str) -> Key {
-    Key { path, kind: Kind::Opaque, default: "", status: Status::IgnoredAloud, about }
+const fn aloud(path: &'static str, about: &'static str) -> ConfigKey {
+    ConfigKey { path, kind: ValueKind::Opaque, default: "", status: KeyStatus::IgnoredAloud, about }
 }
 
-const fn not_yet(path: &'static str, about: &'static str) -> Key {
-    Key { path, kind: Kind::Opaque, default: "", status: Status::NotYet, about }
+const fn not_yet(path: &'static str, about: &'static str) -> ConfigKey {
+    ConfigKey { path, kind: ValueKind::Opaque, default: "", status: KeyStatus::NotYet, about }
 }
 
-const fn removed(path: &'static str, about: &'static str) -> Key {
-    Key { path, kind: Kind::Opaque, default: "", status: Status::Removed, about }
+const fn removed(path: &'static str, about: &'static str) -> ConfigKey {
+    ConfigKey { path, kind: ValueKind::Opaque, default: "", status: KeyStatus::Removed, about }
 }
 
 /// Every key, in the order of the reference.
-pub(super) fn all() -> impl Iterator<Item = &'static Key> {
+pub(super) fn all() -> impl Iterator<Item = &'static ConfigKey> {
     global::KEYS.iter().chain(route::KEYS).chain(own::KEYS)
 }
 
@@ -98,7 +103,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key> {
 #[derive(Debug, Default)]
 pub(super) struct KeyTree {
     /// `None` for the document itself.
-    key: Option<&'static Key>,
+    key: Option<&'static ConfigKey>,
     below: HashMap<&'static str, KeyTree>,
 }
 
@@ -119,7 +124,7 @@ impl KeyTree {
         &ROOT
     }
 
-    fn insert(&mut self, path: &'static str, key: &'static Key) {
+    fn insert(&mut self, path: &'static str, key: &'static ConfigKey) {
         let (name, rest) = path.split_once('.').unwrap_or((path, ""));
         let below = self.below.entry(name.trim_end_matches("[]")).or_default();
         if rest.is_empty() { below.key = Some(key) } else { below.insert(rest, key) }
@@ -131,13 +136,13 @@ impl KeyTree {
     }
 
     /// What is said of the key; `None` for the document itself.
-    pub(super) fn key(&self) -> Option<&'static Key> {
+    pub(super) fn key(&self) -> Option<&'static ConfigKey> {
         self.key
     }
 
     /// The form of the value.
-    pub(super) fn kind(&self) -> Kind {
-        self.key.map_or(Kind::Section, |key| key.kind)
+    pub(super) fn kind(&self) -> ValueKind {
+        self.key.map_or(ValueKind::Section, |key| key.kind)
     }
 }
 
@@ -182,7 +187,7 @@ fn generalise(key_path: &str) -> String {
     }
 }
 
-impl Key {
+impl ConfigKey {
     /// The environment variable that overrides it. Lists of mappings have none, but for the two
     /// lists of routes.
     pub(super) fn variable(&self) -> Option<String> {
@@ -192,8 +197,9 @@ impl Key {
             "downstream_mtls.match_subject_alt_names" => return None,
             _ => {}
         }
-        let single = !matches!(self.kind, Kind::Section | Kind::Sections | Kind::MapOfLists);
-        let reachable = !self.path.contains("[]") && self.status != Status::Removed;
+        let single =
+            !matches!(self.kind, ValueKind::Section | ValueKind::Sections | ValueKind::MapOfLists);
+        let reachable = !self.path.contains("[]") && self.status != KeyStatus::Removed;
         (single && reachable).then(|| self.path.replace('.', "_").to_uppercase())
     }
 }
@@ -205,7 +211,7 @@ mod tests {
     use super::*;
 
     /// The key at a path such as `routes[3].to`.
-    fn find(key_path: &str) -> Option<&'static Key> {
+    fn find(key_path: &str) -> Option<&'static ConfigKey> {
         let general = generalise(key_path);
         general
             .split('.')
@@ -215,9 +221,9 @@ mod tests {
 
     #[test]
     fn a_path_with_indices_finds_its_key() {
-        assert_eq!(find("routes[12].redirect.https_redirect").unwrap().kind, Kind::Flag);
+        assert_eq!(find("routes[12].redirect.https_redirect").unwrap().kind, ValueKind::Flag);
         assert_eq!(find("policy[0].from").unwrap().path, "routes[].from");
-        assert_eq!(find("routes[0].sub_policies").unwrap().status, Status::NotYet);
+        assert_eq!(find("routes[0].sub_policies").unwrap().status, KeyStatus::NotYet);
         assert!(find("routes[0].rotues").is_none());
     }
 
@@ -232,7 +238,7 @@ mod tests {
     #[test]
     fn no_two_keys_share_an_environment_variable() {
         let mut seen = HashSet::new();
-        for variable in all().filter_map(Key::variable) {
+        for variable in all().filter_map(ConfigKey::variable) {
             assert!(seen.insert(variable.clone()), "{variable}");
         }
     }
@@ -242,8 +248,8 @@ mod tests {
         for key in all() {
             if let Some((parent, _)) = key.path.rsplit_once('.') {
                 let kind = match parent.strip_suffix("[]") {
-                    Some(list) => (find(list).unwrap().kind, Kind::Sections),
-                    None => (find(parent).unwrap().kind, Kind::Section),
+                    Some(list) => (find(list).unwrap().kind, ValueKind::Sections),
+                    None => (find(parent).unwrap().kind, ValueKind::Section),
                 };
                 assert_eq!(kind.0, kind.1, "{}", key.path);
             }
@@ -268,7 +274,7 @@ mod tests {
     #[test]
     fn every_key_that_does_something_says_what() {
         for key in all() {
-            assert_eq!(key.about.is_empty(), key.status == Status::Ignored, "{}", key.path);
+            assert_eq!(key.about.is_empty(), key.status == KeyStatus::Ignored, "{}", key.path);
         }
     }
 }

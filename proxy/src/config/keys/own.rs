@@ -1,8 +1,8 @@
 //! Our own keys, all in one section, so that a Pomerium file stays a valid file.
 
-use super::{Key, Kind::*, key};
+use super::{ConfigKey, ValueKind::*, key};
 
-pub(super) const KEYS: &[Key] = &[
+pub(super) const KEYS: &[ConfigKey] = &[
     key(
         "portcullis",
         Section,

@@ -1,8 +1,8 @@
 //! Keys of a route, in `routes` and in the older list `policy`.
 
-use super::{Key, Kind::*, aloud, ignored, key, not_yet, removed};
+use super::{ConfigKey, ValueKind::*, aloud, ignored, key, not_yet, removed};
 
-pub(super) const KEYS: &[Key] = &[
+pub(super) const KEYS: &[ConfigKey] = &[
     key("routes[].name", Text, "host and path", "Shown in logs, metrics and `portcullis status`."),
     key(
         "routes[].from",

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn only_fault(text: &str) -> Fault {
+fn only_fault(text: &str) -> YamlFault {
     let mut faults = scan(text).unwrap_err();
     assert_eq!(faults.len(), 1, "{faults:?}");
     faults.remove(0)
@@ -54,12 +54,12 @@ fn every_duplicate_key_is_found_with_both_lines() {
     assert_eq!(
         faults,
         [
-            Fault {
+            YamlFault {
                 line: 2,
                 key_path: "address".into(),
                 message: "is written twice, first in line 1".into()
             },
-            Fault {
+            YamlFault {
                 line: 5,
                 key_path: "routes[0].from".into(),
                 message: "is written twice, first in line 4".into()

@@ -1,6 +1,9 @@
 //! A configuration in a file.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    rc::Rc,
+};
 
 use super::{Source, watcher::Watcher};
 use crate::config::{
@@ -58,10 +61,10 @@ impl Source for FileSource {
 }
 
 /// The text of the configuration file; `None` if it cannot be read, which the context then reports.
-pub(in super::super) fn read(path: &Path, context: &LoadContext) -> Option<String> {
+pub(in super::super) fn read(path: &Path, context: &LoadContext) -> Option<Rc<str>> {
     let problem = match context.read(path) {
         Ok(content) => match std::str::from_utf8(&content) {
-            Ok(text) => return Some(text.to_owned()),
+            Ok(text) => return Some(text.into()),
             Err(error) => {
                 let before = content.iter().take(error.valid_up_to());
                 let line = before.filter(|byte| **byte == b'\n').count() + 1;

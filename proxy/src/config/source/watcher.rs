@@ -23,10 +23,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{
-    config::{ReadFile, context::read_limited},
-    digest::sha256,
-};
+use crate::config::{ReadFile, context::digest_limited};
 
 /// After this long without an event the writer is done: a certificate and its key are two writes.
 const QUIET: Duration = Duration::from_millis(100);
@@ -173,7 +170,7 @@ impl WatchedFile {
         if stamp.is_some() && stamp == self.stamp {
             return false;
         }
-        let digest = read_limited(&self.path).ok().map(|content| sha256(&content));
+        let digest = digest_limited(&self.path).ok();
         self.stamp = stamp.filter(Stamp::is_settled);
         std::mem::replace(&mut self.digest, digest) != digest
     }

@@ -2,13 +2,13 @@
 //! the table says.
 
 use super::support::{Dir, with_certificate};
-use crate::config::keys::{self, Key, Kind, Status};
+use crate::config::keys::{self, ConfigKey, KeyStatus, ValueKind};
 
 /// A value that no kind of key takes.
 const ODD: &str = "!odd x";
 
 /// The file in which a key of the table has a value, with whatever it takes for it to be read.
-fn document(key: &Key, value: &str) -> String {
+fn document(key: &ConfigKey, value: &str) -> String {
     let companions = match key.path {
         "downstream_mtls.enforcement" => {
             let yaml = format!("downstream_mtls: {{ca_file: '@ca.pem', enforcement: {value}}}");
@@ -87,8 +87,8 @@ fn indexed(path: &str) -> String {
     path.replace("[]", "[0]")
 }
 
-fn supported() -> impl Iterator<Item = &'static Key> {
-    keys::all().filter(|key| key.status == Status::Supported)
+fn supported() -> impl Iterator<Item = &'static ConfigKey> {
+    keys::all().filter(|key| key.status == KeyStatus::Supported)
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn every_supported_key_is_read() {
 fn every_key_takes_its_default() {
     for key in supported() {
         let is_value = !key.default.is_empty() && !key.default.contains([' ', '`']);
-        if is_value && key.kind != Kind::Section {
+        if is_value && key.kind != ValueKind::Section {
             let yaml = document(key, &format!("'{}'", key.default));
             if let Err(refused) = Dir::new().load(&yaml, &[]) {
                 panic!("{yaml}\n{refused}");

@@ -10,7 +10,7 @@ use rustls_pki_types::CertificateDer;
 use super::{leaf::PeerLeaf, texts::CertificateTexts, xfcc};
 use crate::{
     http::spec::{CertificateHeaders, Rfc9440, XfccFields},
-    tls::{ClientTrust, Judged},
+    tls::{ClientTrust, VerifiedChain},
 };
 
 /// The client's certificate (RFC 9440).
@@ -38,7 +38,7 @@ pub(super) struct CertificateHeaderCache(RefCell<Vec<(CacheKey, Headers)>>);
 struct CacheKey {
     wanted: CertificateHeaders,
     trust_digest: [u8; 32],
-    judged: Judged,
+    judged: VerifiedChain,
 }
 
 impl CertificateHeaderCache {
@@ -48,7 +48,7 @@ impl CertificateHeaderCache {
         (leaf, texts): (&PeerLeaf, &CertificateTexts),
         wanted: CertificateHeaders,
         trust: &ClientTrust,
-        judged: &Judged,
+        judged: &VerifiedChain,
     ) -> Headers {
         let key = CacheKey { wanted, trust_digest: trust.digest(), judged: *judged };
         let mut sets = self.0.borrow_mut();

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use rustls_pki_types::UnixTime;
 
 use super::chain::PresentedChain;
-use crate::tls::{ChainError, ClientTrust, Judged};
+use crate::tls::{ChainError, ClientTrust, VerifiedChain};
 
 /// How many verifications are remembered: more than one host has CAs.
 const MAX_VERIFICATIONS: usize = 8;
@@ -19,7 +19,7 @@ pub(super) struct VerificationCache(RefCell<Vec<CachedVerification>>);
 #[derive(Debug)]
 struct CachedVerification {
     trust_digest: [u8; 32],
-    result: Result<Judged, ChainError>,
+    result: Result<VerifiedChain, ChainError>,
     verified_at: UnixTime,
 }
 
@@ -31,7 +31,7 @@ impl VerificationCache {
         chain: &PresentedChain,
         trust: &ClientTrust,
         now: UnixTime,
-    ) -> Result<Judged, ChainError> {
+    ) -> Result<VerifiedChain, ChainError> {
         let trust_digest = trust.digest();
         let mut cached = self.0.borrow_mut();
         let place = cached.iter().position(|entry| entry.trust_digest == trust_digest);
@@ -63,7 +63,11 @@ impl CachedVerification {
     ///
     /// A path that has expired is no final answer: the chain may have another path (a cross-signed
     /// or renewed intermediate) that still holds.
-    fn result_at(&self, trust: &ClientTrust, now: UnixTime) -> Option<Result<Judged, ChainError>> {
+    fn result_at(
+        &self,
+        trust: &ClientTrust,
+        now: UnixTime,
+    ) -> Option<Result<VerifiedChain, ChainError>> {
         let is_fresh = self.verified_at == now;
         match &self.result {
             Ok(judged) => match trust.still_good(judged, now) {

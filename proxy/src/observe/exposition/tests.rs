@@ -5,9 +5,9 @@ use std::{
 };
 
 use crate::observe::{
-    CertificateFacts, CertificateUsage, ConfigFacts, CrlFacts, HandshakeResult, KernelCounts,
-    Metrics, SegmentOutcome, SteeringOutcome, SteeringSource, SteeringView, TlsVersion,
-    UpstreamFailure, WorkerLoad,
+    CertificateUsage, ConfigFacts, ConfiguredCertificate, ConfiguredCrl, HandshakeResult,
+    KernelCounts, Metrics, SegmentOutcome, SteeringOutcome, SteeringSource, SteeringView,
+    TlsVersion, UpstreamFailure, WorkerLoad,
     names::{self, MetricKind},
     registry::testing::Listed,
 };
@@ -122,7 +122,7 @@ impl SteeringSource for Steering {
 fn used() -> Metrics {
     let metrics = Metrics::new(2);
     metrics.set_steering(Arc::new(Steering));
-    let certificate = |not_after_s| CertificateFacts {
+    let certificate = |not_after_s| ConfiguredCertificate {
         names: vec!["a.example".into()],
         origin: "c:\\a \"b\".pem".into(),
         usage: CertificateUsage::Server,
@@ -134,7 +134,7 @@ fn used() -> Metrics {
             file: "config.yaml".into(),
             routes: Some(Arc::new(Listed::of(&["a"], &["up:1"]))),
             certificates: vec![certificate(2_000), certificate(1_000), certificate(3_000)],
-            crls: vec![CrlFacts {
+            crls: vec![ConfiguredCrl {
                 issuer: "CN=\"CA\"".into(),
                 this_update_s: 4_000,
                 next_update_s: Some(5_000),
@@ -287,7 +287,7 @@ fn a_crl_is_shown_by_its_issuer_and_without_a_next_update_where_it_has_none() {
         assert!(page.lines().any(|shown| shown == line), "{line}\n{page}");
     }
     let crl =
-        CrlFacts { issuer: "CN=CA".into(), this_update_s: 1, next_update_s: None, revoked: 0 };
+        ConfiguredCrl { issuer: "CN=CA".into(), this_update_s: 1, next_update_s: None, revoked: 0 };
     metrics.config_applied(1, ConfigFacts { crls: vec![crl], ..ConfigFacts::default() });
     assert!(!metrics.render().contains("portcullis_crl_next_update_timestamp_seconds{"));
 }

@@ -14,7 +14,7 @@ use rustls::{
 use super::*;
 use crate::tls::{
     anchors::TrustAnchors,
-    material::Identity,
+    material::CertificateWithKey,
     testing::{
         Issued, Outcome, TestClock, ca, client_leaf, handshake, leaf, pem, root, self_signed,
     },
@@ -265,7 +265,7 @@ fn serve(
 fn version_1() -> CertifiedKey {
     let pem = include_bytes!("../testdata/v1.crt.pem");
     let certificate = crate::tls::material::certificates_from_pem(pem, "a test").unwrap();
-    let identity = Identity::from_pem(
+    let identity = CertificateWithKey::from_pem(
         include_bytes!("../testdata/p256.crt.pem"),
         include_bytes!("../testdata/p256.sec1.pem"),
         "a test",

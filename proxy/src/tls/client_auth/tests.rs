@@ -29,7 +29,7 @@ fn needed(routes: Vec<RouteClientAuth>) -> ClientAuth {
 
 fn hints(auth: &ClientAuth, name: Option<&str>) -> usize {
     match &auth.scopes()[auth.scope(name)] {
-        Scope::Request(request) => request.trusts.len(),
+        ClientAuthProfile::Request(request) => request.trusts.len(),
         _ => 0,
     }
 }

@@ -7,11 +7,11 @@ macro_rules! fixture {
     };
 }
 
-fn identity(certificate: &[u8], key: &[u8]) -> Result<Identity, MaterialError> {
-    Identity::from_pem(certificate, key, "a.pem with a.key")
+fn identity(certificate: &[u8], key: &[u8]) -> Result<CertificateWithKey, MaterialError> {
+    CertificateWithKey::from_pem(certificate, key, "a.pem with a.key")
 }
 
-fn message(result: Result<Identity, MaterialError>) -> String {
+fn message(result: Result<CertificateWithKey, MaterialError>) -> String {
     result.expect_err("it should have been refused").to_string()
 }
 

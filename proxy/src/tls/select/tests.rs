@@ -6,11 +6,11 @@ use crate::tls::testing::{leaf, self_signed, self_signed_with};
 
 const ALL: [SignatureScheme; 3] = [RSA_PSS_SHA256, ED25519, ECDSA_NISTP256_SHA256];
 
-fn ecdsa(names: &[&str]) -> Arc<Identity> {
+fn ecdsa(names: &[&str]) -> Arc<CertificateWithKey> {
     self_signed(leaf(names)).identity()
 }
 
-fn rsa(names: &[&str]) -> Arc<Identity> {
+fn rsa(names: &[&str]) -> Arc<CertificateWithKey> {
     let key = KeyPair::from_pkcs8_pem_and_sign_algo(
         include_str!("../testdata/rsa2048.pkcs8.pem"),
         &PKCS_RSA_SHA256,
@@ -18,13 +18,13 @@ fn rsa(names: &[&str]) -> Arc<Identity> {
     self_signed_with(leaf(names), key.unwrap()).identity()
 }
 
-fn ed25519(names: &[&str]) -> Arc<Identity> {
+fn ed25519(names: &[&str]) -> Arc<CertificateWithKey> {
     self_signed_with(leaf(names), KeyPair::generate_for(&PKCS_ED25519).unwrap()).identity()
 }
 
 /// The place of the chosen one among the configured.
 fn chosen(
-    identities: &[Arc<Identity>],
+    identities: &[Arc<CertificateWithKey>],
     name: Option<&str>,
     schemes: &[SignatureScheme],
 ) -> Option<usize> {

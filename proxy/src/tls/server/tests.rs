@@ -19,7 +19,7 @@ use crate::route::HostMatch;
 use crate::tls::{
     anchors::TrustAnchors,
     context::ConnectionContext,
-    material::Identity,
+    material::CertificateWithKey,
     spec::{ClientAuthMode, ClientAuthSpec, RouteClientAuth},
     testing::{
         Issued, NOW_S, TestClock, ca, client_leaf, handshake, handshake_as, leaf, root, self_signed,
@@ -87,7 +87,7 @@ impl Bench {
     fn client(
         &self,
         version: &'static SupportedProtocolVersion,
-        identity: Option<Arc<Identity>>,
+        identity: Option<Arc<CertificateWithKey>>,
     ) -> Arc<ClientConfig> {
         Arc::new(self.client_with(provider(), version, identity))
     }
@@ -96,7 +96,7 @@ impl Bench {
         &self,
         provider: &Arc<CryptoProvider>,
         version: &'static SupportedProtocolVersion,
-        identity: Option<Arc<Identity>>,
+        identity: Option<Arc<CertificateWithKey>>,
     ) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(self.root.der.clone()).unwrap();

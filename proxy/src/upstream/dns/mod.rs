@@ -14,7 +14,7 @@ use std::{
 
 pub use name::{DnsName, Resolution};
 pub use resolver::Resolver;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::DnsSpec;
 
@@ -22,6 +22,8 @@ use super::DnsSpec;
 #[derive(Debug)]
 pub struct DnsNames {
     state: Mutex<State>,
+    /// Look-ups under way: the control thread does other things beside 100,000 of them.
+    lookups: Semaphore,
     /// A name was added that the resolver does not know yet.
     added: Notify,
     /// The settings changed: every name is to be resolved anew.
@@ -36,6 +38,9 @@ struct State {
     most: usize,
     unresolved: Vec<Weak<DnsName>>,
 }
+
+/// The most look-ups at a time.
+const MOST_LOOKUPS: usize = 256;
 
 /// As many names are never too many.
 const FEW: usize = 64;
@@ -61,6 +66,7 @@ impl DnsNames {
                 most: FEW,
                 unresolved: Vec::new(),
             }),
+            lookups: Semaphore::new(MOST_LOOKUPS),
             added: Notify::new(),
             reconfigured: Notify::new(),
         }

@@ -58,7 +58,11 @@ async fn keep_resolved(names: Arc<DnsNames>, name: Weak<DnsName>, answers: impl 
     let mut failures = 0;
     while let Some(held) = name.upgrade() {
         let reconfigured = names.reconfigured.notified();
-        let answer = answers.answer(held.host(), names.spec().family).await;
+        let answer = {
+            // It is never closed.
+            let _turn = names.lookups.acquire().await;
+            answers.answer(held.host(), names.spec().family).await
+        };
         let wait = match &answer {
             Ok((_, ttl)) => {
                 failures = 0;

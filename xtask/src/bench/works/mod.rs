@@ -49,6 +49,8 @@ pub(super) enum Kind {
     Restart,
     /// The first load against so many hosts.
     Hosts { hosts: usize, own_certificates: bool },
+    /// Loads of so many routes beside the first load, ours alone.
+    ReloadHosts(usize),
     /// The first load with so many workers, ours alone.
     Workers(usize),
     /// Names and their upstream connections, ours alone.
@@ -96,8 +98,12 @@ const W1: Load = Load {
 /// Almost twice as many as ours remembers: whose turn comes has been forgotten.
 const STRANGERS: usize = 2_000;
 
-use Figure::{CpuUsPerUnit, LatencyP99Us, MemoryKibPerConnection, SlowestMs, UnitsPerSecond};
-use Kind::{Fairness, Flood, Hold, Hosts, OpenLoop, Reload, Restart, Steering, Workers};
+use Figure::{
+    CpuUsPerUnit, LatencyP99Us, LatencyP999Us, MemoryKibPerConnection, SlowestMs, UnitsPerSecond,
+};
+use Kind::{
+    Fairness, Flood, Hold, Hosts, OpenLoop, Reload, ReloadHosts, Restart, Steering, Workers,
+};
 
 const fn work(
     id: &'static str,
@@ -128,7 +134,7 @@ impl Definition {
 
     /// Whether it is about something that no other peer has.
     pub(super) fn is_ours_alone(&self) -> bool {
-        matches!(self.kind, Workers(_) | Steering(_) | Fairness)
+        matches!(self.kind, Workers(_) | Steering(_) | ReloadHosts(_) | Fairness)
     }
 
     /// Whether `--work` means this one: `W4` means `W4a` and `W4b`, but `W1` not `W10`.
@@ -248,6 +254,16 @@ pub(super) fn all() -> Vec<Definition> {
         work("W10g", "W1 with 8 workers on one core", "request", cpu, None, Workers(8)).only_full(),
         work("W10h", "W1 with 16 workers on one core", "request", cpu, None, Workers(16))
             .only_full(),
+        work(
+            "W10i",
+            "Five loads of 100,000 routes while W1 runs",
+            "request",
+            LatencyP999Us,
+            None,
+            ReloadHosts(100_000),
+        )
+        .only_full()
+        .once(),
         work(
             "W11a",
             "Open loop at 10 % of what the slowest can do",
@@ -413,6 +429,7 @@ pub(super) fn measure(
             peer,
             round,
         ),
+        ReloadHosts(hosts) => scale::measure_reloads(bench, hosts, peer, round),
         Workers(workers) => {
             scale::measure(bench, Setup { workers, ..Setup::default() }, peer, round)
         }

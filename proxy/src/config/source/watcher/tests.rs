@@ -5,6 +5,7 @@ use std::{
 };
 
 use super::*;
+use crate::digest::sha256;
 use crate::config::tests::support::Dir;
 
 /// An event arrives long before this; it only bounds a failing test.

@@ -207,7 +207,7 @@ fn what_is_no_certificate_gets_bad_certificate() {
     let identity = bench.root.issue(client_leaf()).identity();
     let mut certified = CertifiedKey::clone(&identity.certified);
     certified.cert = vec![vec![0x30, 0x03, 0x02, 0x01, 0x00].into()];
-    let garbage = Arc::new(Identity {
+    let garbage = Arc::new(CertificateWithKey {
         certified: Arc::new(certified),
         origin: String::new(),
         digest: [0; 32],

@@ -8,16 +8,19 @@ use crate::tls::testing::Outcome;
 fn present(
     bench: &Bench,
     version: &'static SupportedProtocolVersion,
-    identity: Arc<Identity>,
+    identity: Arc<CertificateWithKey>,
 ) -> Outcome {
     handshake(&bench.client(version, Some(identity)), &bench.server(), NAME)
 }
 
 /// A chain with the key of another.
-fn with_chain(chain: Vec<CertificateDer<'static>>, key: &Identity) -> Arc<Identity> {
+fn with_chain(
+    chain: Vec<CertificateDer<'static>>,
+    key: &CertificateWithKey,
+) -> Arc<CertificateWithKey> {
     let mut certified = CertifiedKey::clone(&key.certified);
     certified.cert = chain;
-    Arc::new(Identity {
+    Arc::new(CertificateWithKey {
         certified: Arc::new(certified),
         origin: String::new(),
         digest: [0; 32],
