@@ -151,7 +151,7 @@ fn with_folded_keys(mapping: Mapping, path: KeyPath<'_>, clashes: &mut Clashes) 
     for (key, value) in mapping {
         let Some(name) = key.as_str() else {
             let shown = section::scalar_text(&key).unwrap_or("?".into());
-            clashes.push((KeyPath::Key(&path, &shown).to_string(), "is a key that is not text"));
+            clashes.push((KeyPath::Key(&path, &shown).to_string(), "is a key that is not a text"));
             continue;
         };
         let name = name.to_lowercase();

@@ -198,7 +198,10 @@ impl Scan {
             Event::DocumentStart(_) => {
                 self.documents += 1;
                 if self.documents > 1 {
-                    return Err(fault(line, "a second YAML document begins here; one is read"));
+                    return Err(fault(
+                        line,
+                        "a second YAML document begins here; only one is allowed",
+                    ));
                 }
                 Ok(())
             }
@@ -219,7 +222,7 @@ impl Scan {
         let extent = *self
             .anchors
             .get(&anchor)
-            .ok_or_else(|| fault(line, "an alias stands inside of what it refers to"))?;
+            .ok_or_else(|| fault(line, "an alias is inside the value that it refers to"))?;
         if self.stack.len() + extent.height > MAX_DEPTH {
             return Err(too_deep(line));
         }

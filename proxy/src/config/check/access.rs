@@ -28,8 +28,8 @@ pub(super) fn policy(route: &Section<'_>, deny_invalid_client_certificate: bool)
     let any_user = route.flag("allow_any_authenticated_user").unwrap_or(false);
     check_contradictions(route, public, any_user);
     if !public && !any_on(route, &GRANTS) {
-        let hint = "set allow_public_unauthenticated_access: true to let everybody in";
-        warn(route, "nobody may use this route: it names no policy", hint);
+        let hint = "set allow_public_unauthenticated_access: true to allow everybody";
+        warn(route, "nobody is allowed to use this route: it has no policy", hint);
     }
     Policy::new(&PolicySpec {
         allow_public_unauthenticated_access: public,
@@ -46,9 +46,10 @@ pub(super) fn policy(route: &Section<'_>, deny_invalid_client_certificate: bool)
 /// Says it where a policy asks who somebody is, and nothing will ever say so.
 pub(super) fn warn_of_sign_in(route: &Section<'_>, policy: &Policy, is_identified: bool) {
     if policy.needs().identity && !is_identified {
-        let message = "its policy asks who the user is, and signing in is not supported yet: \
-                       whomever it asks is refused";
-        let hint = "portcullis.client_certificate_identity takes it from client certificates";
+        let message = "its policy depends on the user, and sign-in is not supported yet: such criteria match \
+                       nobody";
+        let hint =
+            "portcullis.client_certificate_identity identifies users by their client certificate";
         warn(route, message, hint);
     }
 }

@@ -4,7 +4,8 @@ use super::super::section::Section;
 use crate::http::{CertificateHeaders, Rfc9440, XfccFields};
 
 const KEY: &str = "forward_client_certificate";
-const NO_CA: &str = "there is no CA to verify clients by, and no other certificate is forwarded";
+const NO_CA: &str =
+    "there is no CA to verify client certificates with, and no other certificate is forwarded";
 
 /// What routes do that say nothing themselves; `own` is `portcullis`.
 pub(super) fn of_all(own: &Section<'_>) -> CertificateHeaders {

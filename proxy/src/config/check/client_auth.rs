@@ -186,7 +186,7 @@ impl<'a> ClientCertificates<'a> {
         if self.enforcement == Enforcement::Policy && !self.everywhere && !looks {
             self.section.warn_with_hint(
                 "enforcement",
-                "is `policy`, and no route's policy looks at client certificates: none is asked for",
+                "is `policy`, but no route's policy depends on client certificates: clients are not asked for one",
                 "use `client_certificate` or `invalid_client_certificate` in a policy",
             );
         }
@@ -243,7 +243,7 @@ fn unused(root: &Section<'_>, section: &Section<'_>) {
     if crl || section.entries().any(|(key, _)| !section.is_blank(key)) {
         root.error_with_hint(
             "downstream_mtls",
-            "there is no CA to verify clients by",
+            "there is no CA to verify client certificates with",
             "set downstream_mtls.ca_file, or remove the section",
         );
     }

@@ -118,7 +118,7 @@ fn header_value(section: &Section<'_>, key: &str, value: &str) -> Option<HeaderV
         Ok(value) => Some(value),
         // The value is not shown: request headers often carry credentials.
         Err(_) => {
-            section.error(key, "holds characters that a header value cannot have");
+            section.error(key, "contains characters that a header value cannot have");
             None
         }
     }

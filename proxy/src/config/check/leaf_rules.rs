@@ -127,7 +127,7 @@ fn crl_rules(
     let Some((place, key)) = given else {
         for written in ["missing", "stale"].into_iter().filter(|key| rules.has(key)) {
             let hint = "set downstream_mtls.crl_file, or remove the rule";
-            rules.error_with_hint(written, "there is no CRL that it could be about", hint);
+            rules.error_with_hint(written, "there is no CRL to apply it to", hint);
         }
         return CrlRules::default();
     };

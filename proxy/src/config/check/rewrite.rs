@@ -152,7 +152,7 @@ fn substitution(text: &str, groups: usize) -> Result<String, String> {
 pub(super) fn redirect(section: &Section<'_>) -> RedirectSpec {
     if leads_back(section) {
         let context = section.context();
-        let message = "leads back to where the client was";
+        let message = "redirects to the URL of the request";
         let hint = Some("set a scheme, host, port or path to go to".to_owned());
         context.report(Severity::Error, section.path(), message, hint);
     }

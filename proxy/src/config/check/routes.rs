@@ -57,7 +57,7 @@ pub(super) fn routes(
         });
     }
     if routes.is_empty() && !root.has("policy") && !root.has("routes") {
-        root.warn("routes", "there is no route: every request is answered with 404");
+        root.warn("routes", "there is no route: every request gets 404");
     }
     routes
 }

@@ -62,7 +62,7 @@ fn written(host: &HostMatch) -> &str {
 fn warn_of_open_wildcard(section: &Section<'_>, routes: &[Route]) {
     if let Some(route) = routes.iter().find(|route| written(&route.matcher.host).ends_with('*')) {
         let message = format!(
-            "refuses nobody: the host of route `{}` ends in a star, so every name may be its own",
+            "refuses nobody: the host of route `{}` ends in a star, so it matches every name",
             route.http.name
         );
         section.warn("unknown_sni", message);
@@ -123,10 +123,10 @@ impl<'a> Pins<'a> {
             Some(("", _)) => Err(unserved),
             Some(_) => Err((
                 "has characters before its last star",
-                "write *.example.com: names are told apart by what follows it",
+                "write *.example.com: only the text after the last star counts",
             )),
             None if HostName::parse(host.as_bytes()).is_none() => Err((
-                "is not a name that clients can ask for",
+                "is not a name that a client can send as SNI",
                 "write a host such as app.example.com or *.example.com",
             )),
             None if self.hosts().contains(host) => Ok(()),
@@ -147,7 +147,7 @@ impl<'a> Pins<'a> {
         let text = scalar_text(value);
         let number = text.as_deref().and_then(|text| text.trim().parse::<u32>().ok());
         let Some(number) = number else {
-            self.section.error(key, "has something else than workers' numbers in it");
+            self.section.error(key, "contains a value that is not a worker number");
             return None;
         };
         let workers = self.workers.and_then(|workers| u32::try_from(workers.get()).ok());

@@ -292,7 +292,7 @@ fn tls(
         return None;
     }
     if skip_verify {
-        route.warn("tls_skip_verify", "whoever answers is trusted, whatever its certificate");
+        route.warn("tls_skip_verify", "any certificate of the upstream is accepted");
     }
     let anchors = match custom {
         Some(custom) => custom,
@@ -334,7 +334,7 @@ impl RouteTls {
         let wanted = match &self.name {
             Some(name) => name.to_lowercase(),
             None if destination.socket.is_some() && !self.skip_verify => {
-                let message = "a socket has no name to verify the certificate by";
+                let message = "a unix socket has no name to verify the certificate against";
                 route.error_with_hint("to", message, "set tls_upstream_server_name");
                 return None;
             }
@@ -467,7 +467,7 @@ impl<'a> Trust<'a> {
             (Ok(system), Some(extra)) => Some(Arc::new(TrustAnchors::union(&[&system, extra]))),
             (Err(_), Some(extra)) if file.is_none() && dir.is_none() => Some(Arc::clone(extra)),
             (Err(problem), _) => {
-                let message = format!("no roots to verify the upstream by: {problem}");
+                let message = format!("no roots to verify the upstream with: {problem}");
                 let hint = "install ca-certificates, or set tls_custom_ca_file or \
                             certificate_authority_file";
                 route.error_with_hint("to", message, hint);

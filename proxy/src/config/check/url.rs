@@ -40,16 +40,16 @@ impl Url {
 pub(super) fn parse(text: &str) -> Result<Url, String> {
     if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
         // Not shown: there may be a password in it.
-        return Err("the URL has white space in it".to_owned());
+        return Err("the URL contains white space".to_owned());
     }
     let (scheme, rest) = text.split_once("://").ok_or_else(|| format!("`{text}` has no scheme"))?;
     if rest.contains(['?', '#']) {
-        return Err("a query or a fragment has no meaning here".to_owned());
+        return Err("a query or a fragment is not allowed here".to_owned());
     }
     let path_start = rest.find('/').unwrap_or(rest.len());
     let (authority, path) = rest.split_at(path_start);
     if authority.contains('@') {
-        return Err("a user name or password has no meaning here".to_owned());
+        return Err("a user name or password is not allowed here".to_owned());
     }
     let (host, port) = split_port(authority)?;
     Ok(Url {

@@ -91,7 +91,7 @@ fn aliases_that_only_deepen_are_refused() {
 
 #[test]
 fn an_alias_inside_of_its_own_anchor_is_refused() {
-    assert!(only_fault("a: &a [*a]\n").message.contains("inside of what it refers to"));
+    assert!(only_fault("a: &a [*a]\n").message.contains("inside the value that it refers to"));
 }
 
 #[test]

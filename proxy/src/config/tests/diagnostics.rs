@@ -95,7 +95,7 @@ fn values_of_the_wrong_kind_are_refused_without_being_shown() {
             "log_level: !secret x",
             &["config.yaml:1: log_level: expected a text, found a value with a YAML tag"],
         ),
-        ("1: x", &["config.yaml:1: 1: is a key that is not text"]),
+        ("1: x", &["config.yaml:1: 1: is a key that is not a text"]),
     ]);
 }
 
@@ -212,20 +212,20 @@ fn client_certificates_fail_closed() {
         (
             "downstream_mtls: {enforcement: reject_connection}",
             &[
-                "config.yaml:1: downstream_mtls: there is no CA to verify clients by (set downstream_mtls.ca_file, or remove the section)",
+                "config.yaml:1: downstream_mtls: there is no CA to verify client certificates with (set downstream_mtls.ca_file, or remove the section)",
             ],
         ),
         (
             "downstream_mtls: {max_verify_depth: 2}",
             &[
-                "config.yaml:1: downstream_mtls: there is no CA to verify clients by (set downstream_mtls.ca_file, or remove the section)",
+                "config.yaml:1: downstream_mtls: there is no CA to verify client certificates with (set downstream_mtls.ca_file, or remove the section)",
             ],
         ),
         (
             "downstream_mtls: {ca_fle: '@ca.pem'}",
             &[
                 "config.yaml:1: downstream_mtls.ca_fle: is not a known key (`ca_file`?)",
-                "config.yaml:1: downstream_mtls: there is no CA to verify clients by (set downstream_mtls.ca_file, or remove the section)",
+                "config.yaml:1: downstream_mtls: there is no CA to verify client certificates with (set downstream_mtls.ca_file, or remove the section)",
             ],
         ),
         (
@@ -423,7 +423,7 @@ fn what_has_no_effect_is_said() {
         (
             "to: https://b\ntls_skip_verify: true",
             &[
-                "config.yaml:5: routes[0].tls_skip_verify: whoever answers is trusted, whatever its certificate",
+                "config.yaml:5: routes[0].tls_skip_verify: any certificate of the upstream is accepted",
             ],
         ),
         (
@@ -465,17 +465,14 @@ fn what_has_no_effect_is_said() {
 fn a_route_without_a_policy_is_warned_of() {
     assert_eq!(
         warnings("routes:\n- from: https://a.example\n  to: http://b"),
-        ["config.yaml:2: routes[0]: nobody may use this route: it names no policy (set \
-          allow_public_unauthenticated_access: true to let everybody in)"]
+        ["config.yaml:2: routes[0]: nobody is allowed to use this route: it has no policy (set \
+          allow_public_unauthenticated_access: true to allow everybody)"]
     );
 }
 
 #[test]
 fn no_route_at_all_is_warned_of() {
-    assert_eq!(
-        warnings(""),
-        ["config.yaml: routes: there is no route: every request is answered with 404"]
-    );
+    assert_eq!(warnings(""), ["config.yaml: routes: there is no route: every request gets 404"]);
 }
 
 #[test]

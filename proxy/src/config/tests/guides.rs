@@ -139,8 +139,8 @@ fn sign_in_keys_share_one_warning() {
     assert_eq!(
         warnings,
         [
-            "its policy asks who the user is, and signing in is not supported yet: whomever it \
-             asks is refused",
+            "its policy depends on the user, and sign-in is not \
+             supported yet: such criteria match nobody",
             "these keys have no effect here: authenticate_service_url, cookie_secret, \
              idp_client_id, idp_client_secret, idp_provider"
         ]

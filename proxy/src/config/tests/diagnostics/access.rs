@@ -14,8 +14,8 @@ fn a_policy_mode_in_which_nobody_looks_is_warned_of() {
     assert_eq!(
         warnings(&format!("routes: [{{from: https://a, to: http://b, {public}}}]\n{mode}")),
         [
-            "config.yaml:2: downstream_mtls.enforcement: is `policy`, and no route's policy looks at \
-          client certificates: none is asked for (use `client_certificate` or \
+            "config.yaml:2: downstream_mtls.enforcement: is `policy`, but no route's policy depends on \
+          client certificates: clients are not asked for one (use `client_certificate` or \
           `invalid_client_certificate` in a policy)"
         ]
     );
@@ -27,9 +27,9 @@ fn a_policy_that_asks_who_somebody_is_is_warned_of_once_per_route() {
                   - from: https://c\n  to: http://b\n  policy: {allow: {or: [{email: a}, {user: b}]}}\n";
     let expected = |line: u32, route: u32| {
         format!(
-            "config.yaml:{line}: routes[{route}]: its policy asks who the user is, and signing in \
-             is not supported yet: whomever it asks is refused \
-             (portcullis.client_certificate_identity takes it from client certificates)"
+            "config.yaml:{line}: routes[{route}]: its policy depends on the user, and sign-in is not \
+             supported yet: such criteria match nobody \
+             (portcullis.client_certificate_identity identifies users by their client certificate)"
         )
     };
     assert_eq!(warnings(routes), [expected(2, 0), expected(3, 1)]);
@@ -105,7 +105,8 @@ fn a_certificate_is_not_forwarded_where_no_ca_vouches_for_it() {
     let of_one = "  portcullis: {forward_client_certificate: {xfcc: [hash]}}";
     let routes = "routes:\n- from: https://a.example\n  to: http://b\n  \
                   allow_public_unauthenticated_access: true\n";
-    let message = "there is no CA to verify clients by, and no other certificate is forwarded";
+    let message =
+        "there is no CA to verify client certificates with, and no other certificate is forwarded";
     assert_eq!(
         errors(&format!("{routes}{of_all}")),
         [format!(

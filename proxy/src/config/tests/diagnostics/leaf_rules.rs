@@ -122,14 +122,14 @@ fn rules_about_crls_without_a_crl_and_crls_without_a_ca_are_refused() {
     assert_eq!(
         errors(&format!("{MTLS}\n{RULES}")),
         [
-            "config.yaml:4: portcullis.crl.missing: there is no CRL that it could be about (set downstream_mtls.crl_file, or remove the rule)",
-            "config.yaml:4: portcullis.crl.stale: there is no CRL that it could be about (set downstream_mtls.crl_file, or remove the rule)",
+            "config.yaml:4: portcullis.crl.missing: there is no CRL to apply it to (set downstream_mtls.crl_file, or remove the rule)",
+            "config.yaml:4: portcullis.crl.stale: there is no CRL to apply it to (set downstream_mtls.crl_file, or remove the rule)",
         ]
     );
     let [refused] = &errors(&format!("client_crl_file: '@crl.pem'\n{RULES}"))[..] else {
         panic!("one error");
     };
-    assert!(refused.contains("there is no CA to verify clients by"), "{refused}");
+    assert!(refused.contains("there is no CA to verify client certificates with"), "{refused}");
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn routes_need_a_source_and_one_action() {
         ),
         (
             "redirect: {strip_query: true}",
-            &["config.yaml:4: routes[0].redirect: leads back to where the client was (set a \
+            &["config.yaml:4: routes[0].redirect: redirects to the URL of the request (set a \
                  scheme, host, port or path to go to)"],
         ),
         (
@@ -203,7 +203,7 @@ fn header_rules_cannot_change_framing() {
         (
             "to: http://b\nset_request_headers: {X-A: \"a\\r\\nX-B: c\"}",
             &[
-                "config.yaml:5: routes[0].set_request_headers.X-A: holds characters that a header value cannot have",
+                "config.yaml:5: routes[0].set_request_headers.X-A: contains characters that a header value cannot have",
             ],
         ),
         (
@@ -268,7 +268,7 @@ fn upstream_tls_fails_closed() {
         (
             "to: https+unix:///run/x",
             &[
-                "config.yaml:4: routes[0].to: a socket has no name to verify the certificate by (set tls_upstream_server_name)",
+                "config.yaml:4: routes[0].to: a unix socket has no name to verify the certificate against (set tls_upstream_server_name)",
             ],
         ),
         (
@@ -310,7 +310,7 @@ fn no_system_roots_are_an_error_once_and_only_where_they_are_needed() {
     let errors = errors_of(&yaml, &[("SSL_CERT_FILE", "/nonexistent")]);
     assert_eq!(errors.len(), 1);
     assert!(
-        errors[0].starts_with("config.yaml:2: routes[0].to: no roots to verify the upstream by:")
+        errors[0].starts_with("config.yaml:2: routes[0].to: no roots to verify the upstream with:")
     );
     assert!(errors[0].ends_with(
         "(install ca-certificates, or set tls_custom_ca_file or certificate_authority_file)"

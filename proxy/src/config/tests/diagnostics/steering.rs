@@ -38,18 +38,18 @@ fn what_a_pin_may_be_is_told_with_its_line() {
         ),
         (
             "'a*.tenant.example': [0]",
-            ".a*.tenant.example: has characters before its last star (write *.example.com: names \
-             are told apart by what follows it)",
+            ".a*.tenant.example: has characters before its last star (write *.example.com: only \
+             the text after the last star counts)",
         ),
         (
             "10.0.0.1: [0]",
-            ".10.0.0.1: is not a name that clients can ask for (write a host such as \
+            ".10.0.0.1: is not a name that a client can send as SNI (write a host such as \
              app.example.com or *.example.com)",
         ),
         ("a.example: [4]", ".a.example: there is no worker 4: they are numbered from 0 to 3"),
         ("a.example: []", ".a.example: names no worker"),
-        ("a.example: [one]", ".a.example: has something else than workers' numbers in it"),
-        ("a.example: {x: 1}", ".a.example: has something else than workers' numbers in it"),
+        ("a.example: [one]", ".a.example: contains a value that is not a worker number"),
+        ("a.example: {x: 1}", ".a.example: contains a value that is not a worker number"),
     ] {
         assert_eq!(errors(&pins(line)), [format!("{at}{problem}")], "{line}");
     }
@@ -105,7 +105,7 @@ fn a_wildcard_that_takes_every_name_is_told_to_leave_nobody_to_refuse() {
         warnings(&yaml("app.*")),
         [
             "config.yaml:1: portcullis.steering.unknown_sni: refuses nobody: the host of route `app.*` \
-          ends in a star, so every name may be its own"
+          ends in a star, so it matches every name"
         ]
     );
 }
