@@ -58,10 +58,11 @@ impl App {
             match event {
                 ControlEvent::Signal(SignalOrder::Stop) => return Ok(StopReason::Signal),
                 ControlEvent::Signal(SignalOrder::Reload) => self.request_load(),
-                ControlEvent::Signal(SignalOrder::Replaced) => return Ok(replaced("signal")),
+                ControlEvent::Signal(SignalOrder::Replaced) => return Ok(replaced("signal", None)),
                 ControlEvent::Successor(order) => {
+                    let successor = order.request.id;
                     order.answer(());
-                    return Ok(replaced("socket"));
+                    return Ok(replaced("socket", Some(successor)));
                 }
                 ControlEvent::Loaded(Some(outcome)) => self.take_over(outcome),
                 ControlEvent::Loaded(None) => self.loader_ended(),
@@ -145,8 +146,8 @@ impl App {
     }
 }
 
-fn replaced(told_by: &str) -> StopReason {
-    tracing::info!(told_by, "another process serves in the place of this one");
+fn replaced(told_by: &str, successor: Option<i32>) -> StopReason {
+    tracing::info!(told_by, successor, "another process serves in the place of this one");
     StopReason::Replaced
 }
 

@@ -16,11 +16,11 @@ use super::{
 
 /// The variables a configuration may take values from: the process's own, or what a test gives.
 #[derive(Debug, Clone, Default)]
-pub struct Environment(BTreeMap<OsString, OsString>);
+pub(crate) struct Environment(BTreeMap<OsString, OsString>);
 
 impl Environment {
     /// The variables of this process, as they are now.
-    pub fn of_process() -> Environment {
+    pub(crate) fn of_process() -> Environment {
         Environment(std::env::vars_os().collect())
     }
 

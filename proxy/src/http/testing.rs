@@ -52,7 +52,6 @@ pub(super) fn route(policy: Policy, action: ActionSpec) -> RouteSpec {
         idle_timeout: None,
         request_headers: Default::default(),
         response_headers: Default::default(),
-        pass_identity_headers: false,
         upgrades: Vec::new(),
     }
 }

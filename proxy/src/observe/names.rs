@@ -155,7 +155,7 @@ metrics! {
 }
 
 /// The page `docs/metrics.md`, made from the table.
-pub fn metrics_reference() -> String {
+pub(crate) fn metrics_reference() -> String {
     let mut page = String::from(
         "# Metrics\n\n\
          Served at `/metrics` on `portcullis.admin_address` and on `metrics_address`. This page is \

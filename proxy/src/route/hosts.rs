@@ -7,7 +7,7 @@ use super::{HostMatch, table::Pattern};
 /// A value for each host and host pattern of the routes, looked up by the rule of
 /// [`Table`](super::Table): a host that is named exactly gets nothing from patterns.
 #[derive(Debug, Clone)]
-pub struct HostMap<T> {
+pub(crate) struct HostMap<T> {
     exact: HashMap<Arc<str>, T>,
     /// Patterns of one leading `*` and a literal that begins with a dot, by that literal.
     suffixes: HashMap<Box<str>, T>,
@@ -30,7 +30,7 @@ impl<T> Default for HostMap<T> {
 
 impl<T: Default> HostMap<T> {
     /// The value of a host or pattern; a new one where there is none.
-    pub fn entry(&mut self, host: &HostMatch) -> &mut T {
+    pub(crate) fn entry(&mut self, host: &HostMatch) -> &mut T {
         let wildcard = match host {
             HostMatch::Exact(host) => return self.exact.entry(host.clone()).or_default(),
             HostMatch::Wildcard(wildcard) => wildcard,
@@ -50,7 +50,7 @@ impl<T: Default> HostMap<T> {
 impl<T> HostMap<T> {
     /// The values that a normalised host gets: its own alone, or those of every pattern that it
     /// matches.
-    pub fn find<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a T> {
+    pub(crate) fn find<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a T> {
         let exact = self.exact.get(host);
         let dots = if self.suffixes.is_empty() { "" } else { host };
         let by_suffix =
@@ -65,12 +65,12 @@ impl<T> HostMap<T> {
     }
 
     /// The values of all patterns.
-    pub fn wildcards(&self) -> impl Iterator<Item = &T> {
+    pub(crate) fn wildcards(&self) -> impl Iterator<Item = &T> {
         self.suffixes.values().chain(self.patterns.iter().map(|(_, value)| value))
     }
 
     /// The same hosts with other values.
-    pub fn map<U>(self, mut change: impl FnMut(T) -> U) -> HostMap<U> {
+    pub(crate) fn map<U>(self, mut change: impl FnMut(T) -> U) -> HostMap<U> {
         HostMap {
             exact: self.exact.into_iter().map(|(host, value)| (host, change(value))).collect(),
             suffixes: self

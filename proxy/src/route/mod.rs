@@ -3,7 +3,7 @@
 mod hosts;
 mod table;
 
-pub use hosts::HostMap;
+pub(crate) use hosts::HostMap;
 pub use table::Table;
 
 use std::{fmt, sync::Arc};

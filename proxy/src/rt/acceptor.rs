@@ -22,19 +22,19 @@ use super::{Operation, POLLIN, submit_poll};
 
 /// Accepts connections from a listening socket. Dropping it leaves the socket listening if there is
 /// another handle of it.
-pub struct Acceptor {
+pub(crate) struct Acceptor {
     socket: Rc<OwnedFd>,
     waiting: Option<Operation>,
 }
 
 impl Acceptor {
     /// Takes a listening socket, which must be non-blocking.
-    pub fn new(listener: OwnedFd) -> Acceptor {
+    pub(crate) fn new(listener: OwnedFd) -> Acceptor {
         Acceptor { socket: Rc::new(listener), waiting: None }
     }
 
     /// Stops listening, for every holder of the socket.
-    pub fn close(self) {
+    pub(crate) fn close(self) {
         // It fails only if the socket does not listen any more.
         let _ = net::shutdown(&self.socket, Shutdown::Both);
     }
@@ -110,7 +110,7 @@ fn is_of_one_connection(errno: Errno) -> bool {
 
 /// An accepted connection.
 #[derive(Debug)]
-pub struct AcceptedSocket {
+pub(crate) struct AcceptedSocket {
     /// Its socket.
     pub socket: OwnedFd,
     /// The client's address; `None` if it is no IP address.

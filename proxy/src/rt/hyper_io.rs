@@ -14,7 +14,7 @@ use super::{Stream, spawn};
 
 /// Spawns hyper's own tasks on this worker's thread.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct LocalExecutor;
+pub(crate) struct LocalExecutor;
 
 impl<F> Executor<F> for LocalExecutor
 where

@@ -36,7 +36,7 @@ const CALL_COST_BYTES: usize = 1024;
 /// [`Stream::outgoing`] are sent by [`Stream::poll_flush`]. A stream that is dropped before
 /// [`Stream::shutdown_write`] or [`Stream::close`] is reset: its peer must not take what it got for
 /// the whole.
-pub struct Stream {
+pub(crate) struct Stream {
     socket: Rc<OwnedFd>,
     readable: Readable,
     outgoing: Buffer,
@@ -93,7 +93,7 @@ impl Sending {
 
 impl Stream {
     /// Takes a connected socket, which need not be non-blocking.
-    pub fn new(socket: OwnedFd) -> Stream {
+    pub(crate) fn new(socket: OwnedFd) -> Stream {
         Stream::over(Rc::new(socket))
     }
 
@@ -109,7 +109,7 @@ impl Stream {
 
     /// Gives the socket back, for another thread's ring. While an operation is in flight on it, or
     /// bytes wait to be sent, gives back the stream instead.
-    pub fn into_socket(mut self) -> Result<OwnedFd, Box<Stream>> {
+    pub(crate) fn into_socket(mut self) -> Result<OwnedFd, Box<Stream>> {
         let in_flight = self.sending.is_some() || matches!(self.readable, Readable::Waiting(_));
         if in_flight || !self.outgoing.is_empty() {
             return Err(Box::new(self));
@@ -122,7 +122,7 @@ impl Stream {
     }
 
     /// Connects over TCP, without Nagle's delay.
-    pub async fn connect_tcp(address: SocketAddr) -> io::Result<Stream> {
+    pub(crate) async fn connect_tcp(address: SocketAddr) -> io::Result<Stream> {
         let family = match address {
             SocketAddr::V4(_) => net::AddressFamily::INET,
             SocketAddr::V6(_) => net::AddressFamily::INET6,
@@ -133,7 +133,7 @@ impl Stream {
     }
 
     /// Connects to a Unix socket.
-    pub async fn connect_unix(path: &Path) -> io::Result<Stream> {
+    pub(crate) async fn connect_unix(path: &Path) -> io::Result<Stream> {
         let address = net::SocketAddrUnix::new(path)?;
         Stream::connect(net::AddressFamily::UNIX, &address).await
     }
@@ -161,7 +161,7 @@ impl Stream {
 
     /// Receives into a buffer with room for `room` bytes or more. 0 means that the peer sends no
     /// more. The buffer gets storage only once the socket is readable.
-    pub fn poll_recv(
+    pub(crate) fn poll_recv(
         &mut self,
         cx: &mut Context<'_>,
         buffer: &mut Buffer,
@@ -178,7 +178,7 @@ impl Stream {
     }
 
     /// Receives into `buffer`, which must not be empty.
-    pub fn poll_recv_slice(
+    pub(crate) fn poll_recv_slice(
         &mut self,
         cx: &mut Context<'_>,
         buffer: &mut [u8],
@@ -217,7 +217,7 @@ impl Stream {
 
     /// Waits, without a buffer, until the peer has sent bytes or has closed. Ready at once while a
     /// receive may still find bytes.
-    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             match &mut self.readable {
                 Readable::Waiting(operation) => {
@@ -234,13 +234,13 @@ impl Stream {
     }
 
     /// The bytes that the next flush sends. Append to it; keep it below about 64 KiB by flushing.
-    pub fn outgoing(&mut self) -> &mut Buffer {
+    pub(crate) fn outgoing(&mut self) -> &mut Buffer {
         &mut self.outgoing
     }
 
     /// Hands the outgoing bytes to the kernel. Ready means handed over, not sent: the ring sends what
     /// the socket does not take at once, and if that fails, the next call says so.
-    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.outgoing.is_empty() {
             return Poll::Ready(Ok(()));
         }
@@ -273,12 +273,12 @@ impl Stream {
     }
 
     /// Whether the kernel may still be sending.
-    pub fn is_sending(&self) -> bool {
+    pub(crate) fn is_sending(&self) -> bool {
         self.sending.is_some()
     }
 
     /// Waits until no send is in flight.
-    pub fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(sending) = &mut self.sending {
             let (result, storage) = ready!(Pin::new(&mut sending.operation).poll(cx));
             let to = sending.to as usize;
@@ -296,7 +296,7 @@ impl Stream {
 
     /// Waits until readable and holds no buffer meanwhile: the buffer of a send in flight goes back
     /// as soon as the send is done. Fails if that send failed.
-    pub fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Poll::Ready(Err(error)) = self.poll_sent(cx) {
             return Poll::Ready(Err(error));
         }
@@ -305,7 +305,7 @@ impl Stream {
     }
 
     /// Sends FIN behind what was handed to the kernel.
-    pub fn shutdown_write(&mut self) {
+    pub(crate) fn shutdown_write(&mut self) {
         self.at_drop = AtDrop::Close;
         // A peer that is gone needs no FIN.
         let _ = net::shutdown(&self.socket, Shutdown::Write);

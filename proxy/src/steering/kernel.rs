@@ -21,7 +21,7 @@ use rustix::{
     thread::{CapabilitySet, capabilities},
 };
 
-pub use self::error::KernelError;
+pub(crate) use self::error::KernelError;
 use self::names::NameMap;
 use crate::sys::MappedSlots;
 

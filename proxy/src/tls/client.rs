@@ -23,7 +23,7 @@ const SESSIONS: usize = 8;
 /// TLS towards an upstream, ready for use by one worker: its sessions are kept within, behind a
 /// lock that would be contended otherwise. To be kept over reloads while its [`key`](UpstreamTls::key) is the same.
 #[derive(Debug, Clone)]
-pub struct UpstreamTls {
+pub(crate) struct UpstreamTls {
     /// As rustls takes it.
     pub config: Arc<ClientConfig>,
     /// Sent as SNI where it is a DNS name. What the certificate must say is in `config`.
@@ -32,7 +32,7 @@ pub struct UpstreamTls {
 
 /// An upstream's TLS that cannot be.
 #[derive(Debug, thiserror::Error)]
-pub enum UpstreamTlsError {
+pub(crate) enum UpstreamTlsError {
     /// Neither a DNS name nor an IP address nor, where one may be, a pattern.
     #[error("\"{0}\" is neither a DNS name nor an IP address")]
     Name(Box<str>),
@@ -47,13 +47,13 @@ impl UpstreamTls {
     /// # Errors
     ///
     /// If a name is not one.
-    pub fn new(spec: &UpstreamTlsSpec) -> Result<UpstreamTls, UpstreamTlsError> {
+    pub(crate) fn new(spec: &UpstreamTlsSpec) -> Result<UpstreamTls, UpstreamTlsError> {
         UpstreamTls::with_clock(spec, Arc::new(DefaultTimeProvider))
     }
 
     /// Identifies all that a connection with this TLS may be reused for: names, anchors, client
     /// certificate, verification, protocols.
-    pub fn key(spec: &UpstreamTlsSpec) -> [u8; 32] {
+    pub(crate) fn key(spec: &UpstreamTlsSpec) -> [u8; 32] {
         let UpstreamTlsSpec { sni, verify_name, skip_verify, anchors, identity, offer_h2 } = spec;
         let mut digest = Digest::default();
         digest.field(sni.as_bytes());

@@ -69,7 +69,7 @@ pub enum Codec {
 
 /// TLS towards an upstream.
 #[derive(Debug, Clone)]
-pub struct UpstreamTlsSpec {
+pub(crate) struct UpstreamTlsSpec {
     /// Sent as SNI where it is a DNS name.
     pub sni: Box<str>,
     /// The name the certificate must have: a DNS name, an IP address, or a pattern in which each

@@ -32,7 +32,7 @@ const HANDSHAKE_STEP_COST_BYTES: usize = 64 * 1024;
 const FATAL_DECODE_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
 
 /// A TLS connection whose handshake is done.
-pub struct TlsStream {
+pub(crate) struct TlsStream {
     stream: rt::Stream,
     engine: Engine,
     /// Ciphertext received and not yet processed.
@@ -49,7 +49,7 @@ pub struct TlsStream {
 
 /// A failed handshake, with its connection, over which the alert may still have to be sent.
 #[derive(Debug)]
-pub struct FailedHandshake {
+pub(crate) struct FailedHandshake {
     /// The reason.
     pub error: HandshakeError,
     /// Its outgoing buffer holds what is still to be sent.
@@ -66,7 +66,7 @@ impl FailedHandshake {
 
 /// Why a handshake failed.
 #[derive(Debug, thiserror::Error)]
-pub enum HandshakeError {
+pub(crate) enum HandshakeError {
     /// rustls rejected it.
     #[error(transparent)]
     Tls(#[from] Error),
@@ -80,7 +80,7 @@ pub enum HandshakeError {
 
 impl TlsStream {
     /// Performs the handshake as the client.
-    pub async fn connect(
+    pub(crate) async fn connect(
         stream: rt::Stream,
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
@@ -98,7 +98,7 @@ impl TlsStream {
     }
 
     /// Performs the handshake as the server, beginning with bytes that were received already.
-    pub async fn accept(
+    pub(crate) async fn accept(
         stream: rt::Stream,
         received: Buffer,
         config: Arc<ServerConfig>,
@@ -134,12 +134,12 @@ impl TlsStream {
     }
 
     /// The result of the handshake: ALPN, version, cipher suite, certificates.
-    pub fn session(&self) -> &CommonState {
+    pub(crate) fn session(&self) -> &CommonState {
         &self.engine
     }
 
     /// The context of a connection from a client; `None` towards an upstream.
-    pub fn context(&self) -> Option<&ConnectionContext> {
+    pub(crate) fn context(&self) -> Option<&ConnectionContext> {
         match &self.engine {
             Engine::Server(_, context) => Some(context),
             Engine::Client(_) => None,
@@ -147,7 +147,7 @@ impl TlsStream {
     }
 
     /// The socket, to close it.
-    pub fn into_stream(self) -> rt::Stream {
+    pub(crate) fn into_stream(self) -> rt::Stream {
         self.stream
     }
 

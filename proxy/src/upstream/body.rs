@@ -14,10 +14,10 @@ use hyper::body::Incoming;
 use super::{lease::Lease, progress::Progress};
 
 /// A client's body. If it states an exact length, that is believed.
-pub type ClientBody = Pin<Box<dyn Body<Data = Bytes, Error = hyper::Error>>>;
+pub(crate) type ClientBody = Pin<Box<dyn Body<Data = Bytes, Error = hyper::Error>>>;
 
 /// A request body on its way to an upstream.
-pub enum RequestBody {
+pub(crate) enum RequestBody {
     /// No body.
     Empty,
     /// The client's, streamed.
@@ -149,7 +149,7 @@ pub(super) enum SendBodyError<E> {
 /// connection goes back to the pool when the body has been read to its end, and is closed when the
 /// body is dropped before.
 #[derive(Debug)]
-pub struct ResponseBody {
+pub(crate) struct ResponseBody {
     incoming: Incoming,
     /// Gone once the body has been read to its end or has failed.
     lease: Option<Lease>,

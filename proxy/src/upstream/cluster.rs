@@ -27,7 +27,7 @@ use crate::{
 
 /// A route's upstreams, compiled once for all workers.
 #[derive(Debug)]
-pub struct Cluster {
+pub(crate) struct Cluster {
     /// Tells clusters apart in a worker's own state; never used twice.
     pub(super) id: u64,
     /// Gone once no snapshot and no request holds the cluster: so workers forget its state.
@@ -53,7 +53,7 @@ impl Cluster {
     }
 
     /// Its endpoints, in the order of the configuration; at least one.
-    pub fn endpoints(&self) -> &[Arc<Endpoint>] {
+    pub(crate) fn endpoints(&self) -> &[Arc<Endpoint>] {
         &self.endpoints
     }
 
@@ -66,7 +66,7 @@ impl Cluster {
 /// Compiles the clusters of one configuration. Endpoints of one specification are one, and so are
 /// clusters of one specification that have nothing to balance.
 #[derive(Debug)]
-pub struct ClusterCompiler<'a> {
+pub(crate) struct ClusterCompiler<'a> {
     names: &'a DnsNames,
     metrics: &'a Arc<EndpointRegistry>,
     /// By the address of their specification, which each of them holds.
@@ -77,12 +77,15 @@ pub struct ClusterCompiler<'a> {
 
 impl<'a> ClusterCompiler<'a> {
     /// DnsNames of endpoints are handed to the resolver, and endpoints count into `metrics`.
-    pub fn new(names: &'a DnsNames, metrics: &'a Arc<EndpointRegistry>) -> ClusterCompiler<'a> {
+    pub(crate) fn new(
+        names: &'a DnsNames,
+        metrics: &'a Arc<EndpointRegistry>,
+    ) -> ClusterCompiler<'a> {
         ClusterCompiler { names, metrics, endpoints: HashMap::new(), single: HashMap::new() }
     }
 
     /// Compiles a cluster.
-    pub fn compile(&mut self, spec: &Arc<ClusterSpec>) -> Arc<Cluster> {
+    pub(crate) fn compile(&mut self, spec: &Arc<ClusterSpec>) -> Arc<Cluster> {
         if let Some((_, cluster)) = self.single.get(&Arc::as_ptr(spec)) {
             return Arc::clone(cluster);
         }
@@ -106,7 +109,7 @@ impl<'a> ClusterCompiler<'a> {
 
 /// One upstream of a cluster.
 #[derive(Debug)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     /// As configured.
     pub spec: Arc<EndpointSpec>,
     /// What connections to it have in common: those of equal keys may stand in for one another.
@@ -133,7 +136,7 @@ impl Endpoint {
     }
 
     /// Its authority, as the Host header of requests that carry the upstream's own.
-    pub fn host(&self) -> Option<&HeaderValue> {
+    pub(crate) fn host(&self) -> Option<&HeaderValue> {
         self.host.as_ref()
     }
 

@@ -6,7 +6,7 @@ use crate::tls::UpstreamTlsSpec;
 
 /// The upstreams of a route. Routes with the same upstreams may share it.
 #[derive(Debug, Clone)]
-pub struct ClusterSpec {
+pub(crate) struct ClusterSpec {
     /// At least one. Clusters share equal ones.
     pub endpoints: Vec<Arc<EndpointSpec>>,
     /// How one is chosen.
@@ -17,7 +17,7 @@ pub struct ClusterSpec {
 
 /// One upstream.
 #[derive(Debug, Clone)]
-pub struct EndpointSpec {
+pub(crate) struct EndpointSpec {
     /// The host as the `to` URL names it, with its port where it is not the scheme's own: the
     /// Host header of forwarded requests.
     pub authority: Box<str>,
@@ -33,7 +33,7 @@ pub struct EndpointSpec {
 
 /// Where an upstream listens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum EndpointAddress {
+pub(crate) enum EndpointAddress {
     /// A name to resolve (`localhost` has become `127.0.0.1` before) and a port.
     Name(Box<str>, u16),
     /// An address.
@@ -44,7 +44,7 @@ pub enum EndpointAddress {
 
 /// Which HTTP is spoken with an upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Protocol {
+pub(crate) enum Protocol {
     /// HTTP/2 if ALPN chooses it, HTTP/1.1 otherwise.
     Auto,
     /// HTTP/2 without asking (`h2c://`).
@@ -53,7 +53,7 @@ pub enum Protocol {
 
 /// How an upstream is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum BalancePolicy {
+pub(crate) enum BalancePolicy {
     /// In turn, by weight.
     RoundRobin,
     /// The less busy of two drawn at random (by weight).
@@ -68,14 +68,14 @@ pub enum BalancePolicy {
 
 /// How upstream names are resolved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DnsSpec {
+pub(crate) struct DnsSpec {
     /// Which addresses are asked for and which of them come first.
     pub family: DnsFamily,
 }
 
 /// Pomerium's `dns_lookup_family`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DnsFamily {
+pub(crate) enum DnsFamily {
     /// IPv4, or IPv6 if there is none.
     V4Preferred,
     /// IPv4 alone.

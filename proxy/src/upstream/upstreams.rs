@@ -25,7 +25,7 @@ use crate::{observe::WorkerObserver, rt};
 const REAP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A worker's connections to all upstreams.
-pub struct Upstreams {
+pub(crate) struct Upstreams {
     pools: Rc<WorkerPools>,
 }
 
@@ -45,7 +45,7 @@ struct Turns {
 
 impl Upstreams {
     /// No connections yet.
-    pub fn new(observer: Rc<WorkerObserver>) -> Upstreams {
+    pub(crate) fn new(observer: Rc<WorkerObserver>) -> Upstreams {
         let seed = RandomState::new().hash_one(observer.worker);
         let pools = WorkerPools {
             observer,
@@ -59,7 +59,7 @@ impl Upstreams {
 
     /// Chooses the endpoint for a request of the client that hashes to `client_hash`: its index in the
     /// cluster, which a request can keep without a reference that all workers count.
-    pub fn pick(&self, cluster: &Cluster, client_hash: u64) -> usize {
+    pub(crate) fn pick(&self, cluster: &Cluster, client_hash: u64) -> usize {
         if cluster.endpoints().len() == 1 {
             return 0;
         }
@@ -77,7 +77,7 @@ impl Upstreams {
     /// one line; this converts them for the connection's HTTP version. A request that failed on a
     /// pooled connection which the upstream had closed meanwhile is sent once more on a new
     /// connection if that is safe (RFC 9110 section 9.2.2).
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         cluster: &Cluster,
         endpoint: &Endpoint,
@@ -93,7 +93,7 @@ impl Upstreams {
     }
 
     /// Counts a request that [`Upstreams::send`] was not given the time to answer.
-    pub fn unanswered(&self, endpoint: &Endpoint) {
+    pub(crate) fn unanswered(&self, endpoint: &Endpoint) {
         self.pools.pool(endpoint).meter.unanswered();
     }
 

@@ -40,7 +40,7 @@ const SPREAD_PART: u32 = 20;
 
 /// What a configuration means to workers: compiled, immutable.
 #[derive(Debug)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// 1 for the first configuration, one more for each that follows.
     pub generation: u64,
     /// For connections.
@@ -51,7 +51,7 @@ pub struct Snapshot {
 
 /// What a process is at. Changes one way only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProcessPhase {
+pub(crate) enum ProcessPhase {
     /// Serving.
     Running,
     /// Taking no more connections, finishing those there are.
@@ -63,7 +63,7 @@ pub enum ProcessPhase {
 
 /// What a worker is given.
 #[derive(Debug)]
-pub struct WorkerSpec {
+pub(crate) struct WorkerSpec {
     /// From 0.
     pub id: usize,
     /// The core to run on; `None` leaves that to the kernel.
@@ -89,7 +89,7 @@ pub struct WorkerSpec {
 /// Starts a worker's thread and waits until its ring stands. The thread ends once it was told to
 /// drain and its connections have ended or run out of time; that it has ended, for whatever reason,
 /// is told to `ended` by its id.
-pub fn start(spec: WorkerSpec, ended: UnboundedSender<usize>) -> io::Result<JoinHandle<()>> {
+pub(crate) fn start(spec: WorkerSpec, ended: UnboundedSender<usize>) -> io::Result<JoinHandle<()>> {
     let (standing, stands) = std::sync::mpsc::channel();
     let notice = EndNotice { id: spec.id, ended };
     let thread = thread::Builder::new().name(format!("worker-{}", spec.id)).spawn(move || {

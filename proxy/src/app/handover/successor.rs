@@ -20,13 +20,20 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// The order to drain because another process serves, to be answered once it is followed.
-pub(in super::super) type SuccessorOrder = ControlCall<(), ()>;
+pub(in super::super) type SuccessorOrder = ControlCall<SuccessorProcess, ()>;
+
+/// The process that gave an order, as the kernel knows it.
+#[derive(Debug, Clone, Copy)]
+pub(in super::super) struct SuccessorProcess {
+    /// 0 if it lives in a namespace that this process does not see.
+    pub(in super::super) id: i32,
+}
 
 /// Listens for a successor. The socket leaves the directory when this is dropped.
 #[derive(Debug)]
 pub(in super::super) struct SuccessorSocket {
     path: PathBuf,
-    orders: ControlCalls<(), ()>,
+    orders: ControlCalls<SuccessorProcess, ()>,
     task: JoinHandle<()>,
 }
 
@@ -86,7 +93,7 @@ impl Drop for SuccessorSocket {
     }
 }
 
-async fn accept_loop(listener: UnixListener, orders: ControlCaller<(), ()>) {
+async fn accept_loop(listener: UnixListener, orders: ControlCaller<SuccessorProcess, ()>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
@@ -100,7 +107,7 @@ async fn accept_loop(listener: UnixListener, orders: ControlCaller<(), ()>) {
     }
 }
 
-async fn serve(stream: UnixStream, orders: ControlCaller<(), ()>) {
+async fn serve(stream: UnixStream, orders: ControlCaller<SuccessorProcess, ()>) {
     let peer = match stream.peer_cred() {
         Ok(peer) => peer,
         Err(error) => {
@@ -110,7 +117,7 @@ async fn serve(stream: UnixStream, orders: ControlCaller<(), ()>) {
     };
     let (process, user) = (peer.pid().unwrap_or(0), peer.uid());
     let answered = match refusal(user, own_uid()) {
-        None => answer(&stream, &orders).await,
+        None => answer(&stream, &orders, SuccessorProcess { id: process }).await,
         Some(reason) => {
             tracing::warn!(process, user, reason, "a process may not replace this one");
             line::send(&stream, &format!("{REFUSED}{reason}")).await
@@ -126,11 +133,15 @@ fn refusal(peer_uid: u32, own_uid: u32) -> Option<&'static str> {
 }
 
 /// The order comes once the successor is ready, however long that takes.
-async fn answer(stream: &UnixStream, orders: &ControlCaller<(), ()>) -> io::Result<()> {
+async fn answer(
+    stream: &UnixStream,
+    orders: &ControlCaller<SuccessorProcess, ()>,
+    process: SuccessorProcess,
+) -> io::Result<()> {
     if line::receive(stream).await? != ORDER {
         return line::send(stream, &format!("{REFUSED}it knows no such order")).await;
     }
-    match orders.call((), ANSWER_TIMEOUT).await {
+    match orders.call(process, ANSWER_TIMEOUT).await {
         Ok(()) => line::send(stream, ACKNOWLEDGED).await,
         Err(error) => line::send(stream, &format!("{REFUSED}{error}")).await,
     }

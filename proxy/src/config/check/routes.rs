@@ -131,6 +131,7 @@ impl Shared<'_> {
             self.of_all.certificate_headers,
             self.clients.will_be_judged(client_trust.as_ref()),
         );
+        warn_of_identity_headers(section);
         let http = RouteSpec {
             policy: self.policies.share(policy),
             client_trust,
@@ -139,7 +140,6 @@ impl Shared<'_> {
             idle_timeout: idle_timeout(section, &upgrades),
             request_headers: headers::request(section),
             response_headers: headers::response(section),
-            pass_identity_headers: pass_identity_headers(section),
             name: name.into(),
             upgrades,
         };
@@ -214,13 +214,12 @@ fn upgrades(section: &Section<'_>) -> Vec<Box<str>> {
     upgrades
 }
 
-/// Never, until there are identity headers to pass on: what a client sends under their names must
-/// not reach an upstream that believes them.
-fn pass_identity_headers(section: &Section<'_>) -> bool {
+/// There are no identity headers to pass on yet. Headers of these names that a client sends are
+/// removed, since upstreams believe them.
+fn warn_of_identity_headers(section: &Section<'_>) {
     if section.flag("pass_identity_headers").unwrap_or(false) {
         section.warn("pass_identity_headers", NO_IDENTITY);
     }
-    false
 }
 
 fn response(section: &Section<'_>) -> Option<ActionSpec> {

@@ -126,7 +126,6 @@ fn the_client_guide_loads_by_variables() {
 #[test]
 fn identity_headers_of_clients_are_never_passed_on() {
     let config = config_of(&client_guide(CERTIFICATES, ""), &[]);
-    assert!(!config.routes[0].http.pass_identity_headers);
     let removed: Vec<&str> =
         config.http.identity_headers.iter().map(|name| name.as_str()).collect();
     assert_eq!(removed, ["x-pomerium-jwt-assertion", "x-pomerium-jwt-assertion-for"]);

@@ -12,15 +12,15 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-pub use name::{DnsName, Resolution};
-pub use resolver::Resolver;
+pub(crate) use name::{DnsName, Resolution};
+pub(crate) use resolver::Resolver;
 use tokio::sync::{Notify, Semaphore};
 
 use super::DnsSpec;
 
 /// All names that endpoints hold. Made once, kept across reloads.
 #[derive(Debug)]
-pub struct DnsNames {
+pub(crate) struct DnsNames {
     state: Mutex<State>,
     /// Look-ups under way: the control thread does other things beside 100,000 of them.
     lookups: Semaphore,
@@ -58,7 +58,7 @@ impl State {
 
 impl DnsNames {
     /// No names yet.
-    pub fn new(spec: DnsSpec) -> DnsNames {
+    pub(crate) fn new(spec: DnsSpec) -> DnsNames {
         DnsNames {
             state: Mutex::new(State {
                 spec,
@@ -74,7 +74,7 @@ impl DnsNames {
 
     /// The name, which is made and handed to the resolver where nobody holds it yet. Not for IP
     /// addresses, and called by the control thread alone.
-    pub fn name(&self, host: &str) -> Arc<DnsName> {
+    pub(crate) fn name(&self, host: &str) -> Arc<DnsName> {
         let host = host.to_ascii_lowercase();
         let mut state = self.lock();
         if let Some(name) = state.names.get(host.as_str()).and_then(Weak::upgrade) {
@@ -90,7 +90,7 @@ impl DnsNames {
     }
 
     /// Takes over new settings, for a reload. Known addresses stay until the new ones are there.
-    pub fn configure(&self, spec: DnsSpec) {
+    pub(crate) fn configure(&self, spec: DnsSpec) {
         let mut state = self.lock();
         if state.spec != spec {
             state.spec = spec;

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 /// A name to resolve.
 #[derive(Debug)]
-pub struct DnsName {
+pub(crate) struct DnsName {
     host: Box<str>,
     resolution: ArcSwap<Resolution>,
     published: Notify,
@@ -15,7 +15,7 @@ pub struct DnsName {
 
 /// What is known of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Resolution {
+pub(crate) enum Resolution {
     /// It was not resolved yet.
     Pending,
     /// Its addresses, at least one, the preferred ones first.
@@ -31,17 +31,17 @@ impl DnsName {
     }
 
     /// As configured, lower case.
-    pub fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         &self.host
     }
 
     /// What is known now. Takes no lock.
-    pub fn current(&self) -> Guard<Arc<Resolution>> {
+    pub(crate) fn current(&self) -> Guard<Arc<Resolution>> {
         self.resolution.load()
     }
 
     /// What is known, once anything is: waits only while the first answer is awaited.
-    pub async fn resolved(&self) -> Arc<Resolution> {
+    pub(crate) async fn resolved(&self) -> Arc<Resolution> {
         loop {
             // Registered before looking, or an answer between the two would go unnoticed.
             let published = self.published.notified();

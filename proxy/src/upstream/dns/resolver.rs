@@ -24,12 +24,12 @@ use crate::{rt, upstream::DnsFamily};
 
 /// Resolves every name of [`DnsNames`] again and again, each by its time to live.
 #[derive(Debug)]
-pub struct Resolver {}
+pub(crate) struct Resolver {}
 
 impl Resolver {
     /// Runs for ever. Needs a tokio runtime with I/O and time; everything is given up when the
     /// future is dropped.
-    pub async fn run(names: Arc<DnsNames>) {
+    pub(crate) async fn run(names: Arc<DnsNames>) {
         run_with(names, System).await;
     }
 }
