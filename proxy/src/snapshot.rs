@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use crate::{
-    config::{Config, Route},
+    config::{Config, RouteConfig},
     conn::ListenerConfig,
     http::{self, ActionSpec, RequestConfig},
     observe::{CertificateUsage, ConfigFacts, ConfiguredCertificate, ConfiguredCrl, Metrics},
@@ -116,9 +116,9 @@ impl Compiler {
         }
     }
 
-    fn routes(&self, routes: Vec<Route>) -> impl Iterator<Item = http::Route> + '_ {
+    fn routes(&self, routes: Vec<RouteConfig>) -> impl Iterator<Item = http::Route> + '_ {
         let mut clusters = ClusterCompiler::new(&self.names, self.metrics.endpoints());
-        let compile = move |route: Route| {
+        let compile = move |route: RouteConfig| {
             let cluster = match &route.http.action {
                 ActionSpec::Proxy(proxy) => Some(clusters.compile(&proxy.cluster)),
                 ActionSpec::Redirect(_) | ActionSpec::Respond { .. } => None,

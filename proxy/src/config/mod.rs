@@ -27,7 +27,7 @@ use serde_yaml::{Mapping, Value};
 
 pub(crate) use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub(crate) use env::Environment;
-pub(crate) use model::{Config, ReadFile, Route};
+pub(crate) use model::{Config, ReadFile, RouteConfig};
 pub(crate) use reference::reference;
 pub(crate) use source::FileSource;
 

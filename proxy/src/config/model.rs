@@ -32,7 +32,7 @@ pub(crate) struct Config {
     /// Settings of all requests.
     pub http: http::RequestSettings,
     /// In the order of the file; the first that matches serves.
-    pub routes: Vec<Route>,
+    pub routes: Vec<RouteConfig>,
     /// How upstream names are resolved.
     pub dns: DnsSpec,
     /// Worker threads; `None` is one for each core this process may run on.
@@ -62,7 +62,7 @@ impl Config {
 
 /// One route.
 #[derive(Debug, Clone)]
-pub(crate) struct Route {
+pub(crate) struct RouteConfig {
     /// Which requests it serves.
     pub matcher: route::Matcher,
     /// What it does with them.

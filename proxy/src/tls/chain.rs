@@ -28,9 +28,9 @@ pub(super) enum Purpose {
     ServerAuth,
 }
 
-/// A chain that was verified.
+/// A certification path that was verified (RFC 5280 section 6).
 #[derive(Debug)]
-pub(super) struct VerifiedChain {
+pub(super) struct CertificationPath {
     /// The time during which all of it holds, the anchor included.
     pub(super) validity: Validity,
     /// The leaf's direct issuer; `None` where the leaf is an anchor itself.
@@ -60,12 +60,12 @@ impl ChainVerifier {
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<VerifiedChain, ChainError> {
+    ) -> Result<CertificationPath, ChainError> {
         match self.anchors.validity_of(leaf) {
             Some(validity) => {
                 let validity = self.verify_anchor_as_leaf(leaf, validity, now)?;
                 let issuers = Some(Issuers::default());
-                Ok(VerifiedChain { validity, issuer: None, issuers })
+                Ok(CertificationPath { validity, issuer: None, issuers })
             }
             None => self.verify_path(leaf, intermediates, now),
         }
@@ -89,7 +89,7 @@ impl ChainVerifier {
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<VerifiedChain, ChainError> {
+    ) -> Result<CertificationPath, ChainError> {
         let end_entity = EndEntityCert::try_from(leaf)?;
         let too_deep = Cell::new(None);
         let verify_path = |path: &VerifiedPath<'_>| {
@@ -128,7 +128,7 @@ impl ChainVerifier {
             },
         )?;
         let issuers = Issuers::of(&path, intermediates, &self.anchors);
-        Ok(VerifiedChain { validity, issuer: self.issuer(&path), issuers })
+        Ok(CertificationPath { validity, issuer: self.issuer(&path), issuers })
     }
 
     /// The certificates of issuers that were noted of a chain with these intermediates.

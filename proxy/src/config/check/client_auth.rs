@@ -4,7 +4,7 @@
 use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
 use super::{
-    super::{model::Route, section::Section},
+    super::{model::RouteConfig, section::Section},
     leaf_rules::LeafRules,
     material::{Materials, contradiction},
 };
@@ -109,7 +109,7 @@ impl<'a> ClientCertificates<'a> {
     }
 
     /// What is asked for in handshakes, once all routes are known.
-    pub(super) fn finish(&self, routes: &mut [Route]) -> ClientAuthSpec {
+    pub(super) fn finish(&self, routes: &mut [RouteConfig]) -> ClientAuthSpec {
         let mode = match (self.enforcement, self.union()) {
             (Enforcement::RejectConnection, Some(union)) => {
                 // Connections that were there before a reload are held to it by their requests.
@@ -133,7 +133,7 @@ impl<'a> ClientCertificates<'a> {
         !self.known.borrow().is_empty()
     }
 
-    fn route(&self, route: &Route) -> RouteClientAuth {
+    fn route(&self, route: &RouteConfig) -> RouteClientAuth {
         RouteClientAuth {
             host: route.matcher.host.clone(),
             looks: route.http.looks_at_certificate(self.identity),

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use super::{
-    super::{env::Environment, model::Route, section::Section},
+    super::{env::Environment, model::RouteConfig, section::Section},
     access, certificate_headers,
     client_auth::ClientCertificates,
     headers,
@@ -39,7 +39,7 @@ pub(super) fn routes(
     clients: &ClientCertificates<'_>,
     of_all: OfAll,
     inspection: &mut Inspection<'_, '_>,
-) -> Vec<Route> {
+) -> Vec<RouteConfig> {
     let shared = Shared {
         trust: Trust::new(root, environment, materials),
         materials,
@@ -111,7 +111,7 @@ struct Seen {
 }
 
 impl Shared<'_> {
-    fn route(&self, section: &Section<'_>, seen: &mut Seen) -> Option<Route> {
+    fn route(&self, section: &Section<'_>, seen: &mut Seen) -> Option<RouteConfig> {
         let matcher = matching::matcher(section, self.of_all.any_port);
         let name = match &matcher {
             Some(matcher) => {
@@ -143,7 +143,7 @@ impl Shared<'_> {
             name: name.into(),
             upgrades,
         };
-        Some(Route { matcher: matcher?, http })
+        Some(RouteConfig { matcher: matcher?, http })
     }
 
     fn action(

@@ -7,7 +7,7 @@ use serde_yaml::Value;
 
 use super::{
     super::{
-        model::Route,
+        model::RouteConfig,
         section::{Section, scalar_text},
     },
     portcullis::ranged,
@@ -20,7 +20,7 @@ use crate::{
 /// How new connections find their worker.
 pub(super) fn steering(
     own: &Section<'_>,
-    routes: &[Route],
+    routes: &[RouteConfig],
     workers: Option<NonZeroUsize>,
 ) -> SteeringSpec {
     let section = own.child_or_empty("steering");
@@ -45,7 +45,7 @@ pub(super) fn steering(
 }
 
 /// Each once.
-fn hosts(routes: &[Route]) -> Vec<Box<str>> {
+fn hosts(routes: &[RouteConfig]) -> Vec<Box<str>> {
     let mut seen = HashSet::new();
     let hosts = routes.iter().map(|route| written(&route.matcher.host));
     hosts.filter(|host| seen.insert(*host)).map(Box::from).collect()
@@ -59,7 +59,7 @@ fn written(host: &HostMatch) -> &str {
 }
 
 /// Names are told apart by what follows the last star.
-fn warn_of_open_wildcard(section: &Section<'_>, routes: &[Route]) {
+fn warn_of_open_wildcard(section: &Section<'_>, routes: &[RouteConfig]) {
     if let Some(route) = routes.iter().find(|route| written(&route.matcher.host).ends_with('*')) {
         let message = format!(
             "refuses nobody: the host of route `{}` ends in a star, so it matches every name",
@@ -71,7 +71,7 @@ fn warn_of_open_wildcard(section: &Section<'_>, routes: &[Route]) {
 
 struct Pins<'a> {
     section: &'a Section<'a>,
-    routes: &'a [Route],
+    routes: &'a [RouteConfig],
     /// The hosts that routes name exactly, once a pin is looked at.
     hosts: OnceCell<HashSet<&'a str>>,
     workers: Option<NonZeroUsize>,
@@ -136,7 +136,7 @@ impl<'a> Pins<'a> {
     }
 
     fn hosts(&self) -> &HashSet<&'a str> {
-        let exact = |route: &'a Route| match &route.matcher.host {
+        let exact = |route: &'a RouteConfig| match &route.matcher.host {
             HostMatch::Exact(host) => Some(&**host),
             HostMatch::Wildcard(_) => None,
         };

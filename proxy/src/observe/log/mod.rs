@@ -51,7 +51,7 @@ impl Log {
     #[cfg(test)]
     pub(super) fn detached() -> Log {
         let spec = LogSpec { access: false, ..LogSpec::default() };
-        let (sink, _) = Sink::unstarted(Arc::new(AtomicU64::new(0)));
+        let (sink, _) = Sink::unstarted(Arc::default());
         Log::new(spec, sink)
     }
 
