@@ -28,9 +28,9 @@ pub(crate) fn run_all() -> Result<()> {
     steps.run("cargo doc --workspace --no-deps", || {
         run(cargo("doc --workspace --no-deps").env("RUSTDOCFLAGS", "--deny warnings"))
     });
+    steps.run("cargo xtask source", crate::source::check);
     // As the tests are built. The proxy alone would be built with other features of tokio, and with
     // it everything between the two, a second time.
-    steps.run("cargo xtask source", crate::source::check);
     steps.cargo("build --workspace --all-targets");
     steps.run("cargo xtask demo --once", || demo::check(binary()));
     steps.run("cargo xtask ebpf --check", ebpf::check);
