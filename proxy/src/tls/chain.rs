@@ -204,13 +204,19 @@ fn is_self_issued(certificate: &EndEntityCert<'_>) -> bool {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ChainError {
     /// No anchor has issued it.
-    #[error("no trusted certificate has issued it")]
+    #[error("no trusted CA issued it")]
     UnknownIssuer,
     /// An anchor has its issuer's name, and another key.
-    #[error("its signature does not fit the trusted certificate of its issuer's name")]
+    #[error(
+        "its signature does not match the key of the trusted certificate with its issuer's \
+        name"
+    )]
     ForeignSignature,
     /// There are too many certificates between it and the anchor.
-    #[error("its chain has {depth} certificates below the trusted one, {max_depth} are allowed")]
+    #[error(
+        "its chain has {depth} certificates below the trusted one; at most {max_depth} are \
+        allowed"
+    )]
     TooDeep {
         /// Certificates without the anchor.
         depth: u32,
@@ -246,7 +252,7 @@ pub enum ChainError {
     #[error("it cannot be parsed ({0})")]
     Malformed(webpki::Error),
     /// Its version is too old to be verified.
-    #[error("it is X.509 version 1, version 3 is needed")]
+    #[error("it is X.509 version 1; version 3 is required")]
     VersionOne,
     /// Whatever else webpki found.
     #[error("{0}")]

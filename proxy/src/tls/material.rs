@@ -80,7 +80,8 @@ pub enum MaterialError {
         problem: &'static str,
     },
     /// There is no certificate.
-    #[error("{origin}: no certificate found{}", hint(.is_der, "; this looks like DER, PEM is needed"))]
+    #[error("{origin}: no certificate found{}", hint(.is_der, "; this looks like DER; PEM is \
+        required"))]
     NoCertificate {
         /// Where it was read from.
         origin: String,

@@ -141,7 +141,7 @@ pub(super) enum SendBodyError<E> {
     #[error("the client's request body failed: {0}")]
     Client(E),
     /// The response came to its end first.
-    #[error("nobody waits for the rest of the request body")]
+    #[error("the response ended before the request body")]
     Abandoned,
 }
 

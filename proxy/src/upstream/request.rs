@@ -159,7 +159,7 @@ impl<'a> UpstreamRequest<'a> {
         mut request: Request<SentBody>,
     ) -> Result<UpgradeResponse, UpstreamError> {
         if self.endpoint.spec.protocol == Protocol::Http2PriorKnowledge {
-            return Err(self.protocol("it speaks HTTP/2 alone, which knows no upgrade"));
+            return Err(self.protocol("it supports only HTTP/2, which has no upgrade"));
         }
         let connected = self
             .in_connect_timeout(async |deadline, stage| {

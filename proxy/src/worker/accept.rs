@@ -76,7 +76,7 @@ impl AcceptLoop {
             empty(next, |socket| self.take(socket), async |error| self.pause(error).await);
         if let Err(error) = emptied.await {
             let address = self.local;
-            tracing::warn!(%address, %error, "connections that waited to be accepted are lost");
+            tracing::warn!(%address, %error, "connections in the accept queue are reset");
         }
     }
 

@@ -112,7 +112,8 @@ pub(crate) fn start(spec: WorkerSpec, ended: UnboundedSender<usize>) -> io::Resu
 }
 
 fn explain(error: &io::Error) -> io::Error {
-    let hint = "see the sysctl kernel.io_uring_disabled, and what limits this process";
+    let hint = "check the sysctl kernel.io_uring_disabled, and the seccomp and memory limits of \
+        this process";
     io::Error::new(error.kind(), format!("io_uring cannot be used: {error} ({hint})"))
 }
 

@@ -46,8 +46,8 @@ pub(super) fn policy(route: &Section<'_>, deny_invalid_client_certificate: bool)
 /// Says it where a policy asks who somebody is, and nothing will ever say so.
 pub(super) fn warn_of_sign_in(route: &Section<'_>, policy: &Policy, is_identified: bool) {
     if policy.needs().identity && !is_identified {
-        let message = "its policy depends on the user, and sign-in is not supported yet: such criteria match \
-                       nobody";
+        let message = "its policy depends on the user, and sign-in is not supported yet: these \
+            criteria match nobody";
         let hint =
             "portcullis.client_certificate_identity identifies users by their client certificate";
         warn(route, message, hint);

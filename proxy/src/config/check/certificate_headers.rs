@@ -5,7 +5,7 @@ use crate::http::{CertificateHeaders, Rfc9440, XfccFields};
 
 const KEY: &str = "forward_client_certificate";
 const NO_CA: &str =
-    "there is no CA to verify client certificates with, and no other certificate is forwarded";
+    "no client CA is configured, and only certificates that a client CA trusts are forwarded";
 
 /// What routes do that say nothing themselves; `own` is `portcullis`.
 pub(super) fn of_all(own: &Section<'_>) -> CertificateHeaders {
@@ -53,7 +53,7 @@ fn xfcc(section: &Section<'_>) -> XfccFields {
             "uri" => &mut fields.uri,
             "dns" => &mut fields.dns,
             _ => {
-                let message = format!("`{}` is not one of the fields", name.escape_debug());
+                let message = format!("`{}` is not a known field", name.escape_debug());
                 section.error_with_hint(key, message, "hash, cert, chain, subject, uri, dns");
                 continue;
             }

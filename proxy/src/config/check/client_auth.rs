@@ -243,7 +243,7 @@ fn unused(root: &Section<'_>, section: &Section<'_>) {
     if crl || section.entries().any(|(key, _)| !section.is_blank(key)) {
         root.error_with_hint(
             "downstream_mtls",
-            "there is no CA to verify client certificates with",
+            "no client CA is configured",
             "set downstream_mtls.ca_file, or remove the section",
         );
     }

@@ -110,7 +110,13 @@ fn warn_of_stale(crls: &CrlBundle, place: &Section<'_>, key: &str) {
                 3600..172_800 => format!("{} hours", overdue_s / 3600),
                 _ => format!("{} days", overdue_s / 86_400),
             };
-            place.warn(key, format!("{origin}: the CRL of \"{issuer}\" is stale, for {overdue}"));
+            place.warn(
+                key,
+                format!(
+                    "{origin}: the CRL of \"{issuer}\" has been stale for \
+                {overdue}"
+                ),
+            );
         }
     }
 }
@@ -127,7 +133,7 @@ fn crl_rules(
     let Some((place, key)) = given else {
         for written in ["missing", "stale"].into_iter().filter(|key| rules.has(key)) {
             let hint = "set downstream_mtls.crl_file, or remove the rule";
-            rules.error_with_hint(written, "there is no CRL to apply it to", hint);
+            rules.error_with_hint(written, "has no effect: no CRL is configured", hint);
         }
         return CrlRules::default();
     };
@@ -143,7 +149,7 @@ fn crl_rules(
         place.warn_with_hint(
             key,
             "once a CRL's next update is overdue, every certificate of its issuer is refused; \
-             Pomerium's policy modes go on accepting them",
+             Pomerium's policy modes keep accepting them",
             "set portcullis.crl.stale to reject or allow",
         );
     }
@@ -164,7 +170,7 @@ fn alt_names(section: &Section<'_>) -> Vec<AltNameMatcher> {
             section.error_with_hint(
                 &format!("{KEY}[{index}]"),
                 "unsupported SAN matcher format: expected {type: pattern}",
-                "one entry of the list for each pattern",
+                "write one list entry per pattern",
             );
             continue;
         };

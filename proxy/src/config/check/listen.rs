@@ -24,7 +24,7 @@ fn addresses(root: &Section<'_>) -> Vec<SocketAddr> {
     for text in root.list("address") {
         match address::parse(&text, Some(default_port)) {
             Ok(address) if addresses.contains(&address) => {
-                root.error("address", format!("{address} is there twice"));
+                root.error("address", format!("{address} is listed twice"));
             }
             Ok(address) => addresses.push(address),
             Err(problem) => {

@@ -59,7 +59,7 @@ fn served_scheme(route: &Section<'_>, url: &url::Url) -> bool {
             false
         }
         other => {
-            let message = format!("bad source url: `{other}` is not a scheme that is served");
+            let message = format!("bad source url: `{other}` is not a supported scheme");
             route.error_with_hint("from", message, "use https");
             false
         }

@@ -280,7 +280,7 @@ fn pair(section: &Section<'_>, first: &str, second: &str) -> Option<(String, Str
 
 fn missing_half<T>(section: &Section<'_>, missing: &str, given: &str) -> Option<T> {
     if !section.is_blank(missing) {
-        section.error(missing, format!("is missing, while `{given}` is given"));
+        section.error(missing, format!("is missing, but `{given}` is set"));
     }
     None
 }
@@ -312,7 +312,7 @@ fn decode(section: &Section<'_>, key: &str) -> Option<Vec<u8>> {
 
 pub(super) fn read(section: &Section<'_>, key: &str, path: &str) -> Option<Rc<[u8]>> {
     if path.trim_start().starts_with("-----BEGIN") {
-        section.error(key, "holds PEM text; it is for the path of a file");
+        section.error(key, "holds PEM text; it takes the path of a file");
         return None;
     }
     match section.context().read(Path::new(path)) {

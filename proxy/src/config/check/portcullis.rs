@@ -131,7 +131,8 @@ fn basic_auth(root: &Section<'_>) -> Option<Secret> {
     }
     let text = root.text(key)?;
     let decoded = encoding::base64(&text).and_then(|bytes| {
-        String::from_utf8(bytes).map_err(|_| "is base64, but not of UTF-8 text".to_owned())
+        String::from_utf8(bytes)
+            .map_err(|_| "is base64, but the decoded text is not UTF-8".to_owned())
     });
     match decoded {
         Ok(pair) if pair.contains(':') => Some(Secret(pair)),

@@ -136,11 +136,16 @@ fn substitution(text: &str, groups: usize) -> Result<String, String> {
                 Some(digit) if digit.is_ascii_digit() => {
                     if digit.to_digit(10).is_some_and(|group| group as usize >= groups) {
                         let there = groups.saturating_sub(1);
-                        return Err(format!("\\{digit} names a group; the pattern has {there}"));
+                        return Err(format!(
+                            "\\{digit} refers to a missing group; the pattern has \
+                            {there}"
+                        ));
                     }
                     translated.push_str(&format!("${{{digit}}}"));
                 }
-                _ => return Err("a backslash is followed by a digit or a backslash".to_owned()),
+                _ => {
+                    return Err("a backslash must be followed by a digit or a backslash".to_owned());
+                }
             },
             _ => translated.push(c),
         }
@@ -152,7 +157,7 @@ fn substitution(text: &str, groups: usize) -> Result<String, String> {
 pub(super) fn redirect(section: &Section<'_>) -> RedirectSpec {
     if leads_back(section) {
         let context = section.context();
-        let message = "redirects to the URL of the request";
+        let message = "redirects to the same URL";
         let hint = Some("set a scheme, host, port or path to go to".to_owned());
         context.report(Severity::Error, section.path(), message, hint);
     }
@@ -247,7 +252,7 @@ pub(super) fn absolute_path(section: &Section<'_>, key: &str, path: &str) -> Opt
         && path.parse::<http::uri::PathAndQuery>().is_ok_and(|parsed| parsed.as_str() == path);
     if !fits {
         let message = format!("`{}` is not a path", path.escape_debug());
-        section.error_with_hint(key, message, "it begins with / and holds no ? or #");
+        section.error_with_hint(key, message, "it must begin with / and contain no ? or #");
         return None;
     }
     Some(path.into())
@@ -264,9 +269,9 @@ mod tests {
             ("\\0\\1x", 2, Ok("${0}${1}x")),
             ("$1", 2, Ok("$$1")),
             ("a\\\\b", 1, Ok("a\\b")),
-            ("\\2", 2, Err("\\2 names a group; the pattern has 1")),
-            ("\\n", 2, Err("a backslash is followed by a digit or a backslash")),
-            ("x\\", 2, Err("a backslash is followed by a digit or a backslash")),
+            ("\\2", 2, Err("\\2 refers to a missing group; the pattern has 1")),
+            ("\\n", 2, Err("a backslash must be followed by a digit or a backslash")),
+            ("x\\", 2, Err("a backslash must be followed by a digit or a backslash")),
         ] {
             let translated = substitution(text, groups);
             assert_eq!(translated.as_deref().map_err(String::as_str), expected, "{text}");

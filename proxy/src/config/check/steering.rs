@@ -62,7 +62,7 @@ fn written(host: &HostMatch) -> &str {
 fn warn_of_open_wildcard(section: &Section<'_>, routes: &[RouteConfig]) {
     if let Some(route) = routes.iter().find(|route| written(&route.matcher.host).ends_with('*')) {
         let message = format!(
-            "refuses nobody: the host of route `{}` ends in a star, so it matches every name",
+            "has no effect: the host of route `{}` ends in a star, so it matches every name",
             route.http.name
         );
         section.warn("unknown_sni", message);
@@ -107,7 +107,7 @@ impl<'a> Pins<'a> {
         };
         let workers: Vec<u32> = workers?;
         if workers.is_empty() {
-            self.section.error(&key, "names no worker");
+            self.section.error(&key, "lists no worker");
             return None;
         }
         Some(Pin { host: host.into(), workers })

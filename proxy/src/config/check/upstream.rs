@@ -161,7 +161,7 @@ fn by_socket(
     weight: Option<u32>,
 ) -> Option<Destination> {
     if !url.host.is_empty() || url.port.is_some() || url.path.len() < 2 {
-        route.error_with_hint(key, "names no socket", "write unix:///run/app.sock");
+        route.error_with_hint(key, "has no socket path", "write unix:///run/app.sock");
         return None;
     }
     let socket = PathBuf::from(std::mem::take(&mut url.path));
@@ -344,7 +344,7 @@ impl RouteTls {
         let is_pattern = wanted.contains('*');
         if !is_pattern && ServerName::try_from(wanted).is_err() {
             let message =
-                format!("`{}` is not a name a certificate can have", wanted.escape_debug());
+                format!("`{}` cannot be the name in a certificate", wanted.escape_debug());
             route.error(self.name_key, message);
             return None;
         }
@@ -467,7 +467,7 @@ impl<'a> Trust<'a> {
             (Ok(system), Some(extra)) => Some(Arc::new(TrustAnchors::union(&[&system, extra]))),
             (Err(_), Some(extra)) if file.is_none() && dir.is_none() => Some(Arc::clone(extra)),
             (Err(problem), _) => {
-                let message = format!("no roots to verify the upstream with: {problem}");
+                let message = format!("no trusted roots for upstream certificates: {problem}");
                 let hint = "install ca-certificates, or set tls_custom_ca_file or \
                             certificate_authority_file";
                 route.error_with_hint("to", message, hint);

@@ -63,7 +63,8 @@ pub(super) fn parse(text: &str) -> Result<Url, String> {
 /// `host:port`, `[::1]:port`, or either without a port.
 fn split_port(authority: &str) -> Result<(&str, Option<&str>), String> {
     if let Some(rest) = authority.strip_prefix('[') {
-        let (_, after) = rest.split_once(']').ok_or_else(|| "a `[` without its `]`".to_owned())?;
+        let (_, after) =
+            rest.split_once(']').ok_or_else(|| "a `[` has no matching `]`".to_owned())?;
         let host = &authority[..authority.len() - after.len()];
         return match after.strip_prefix(':') {
             Some(port) => Ok((host, Some(port))),
@@ -73,7 +74,7 @@ fn split_port(authority: &str) -> Result<(&str, Option<&str>), String> {
     }
     match authority.split_once(':') {
         Some((_, port)) if port.contains(':') => {
-            Err("an IPv6 address stands in brackets: https://[::1]:8443".to_owned())
+            Err("an IPv6 address is written in brackets: https://[::1]:8443".to_owned())
         }
         Some((host, port)) => Ok((host, Some(port))),
         None => Ok((authority, None)),

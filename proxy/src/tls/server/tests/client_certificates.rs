@@ -66,16 +66,16 @@ fn a_client_without_a_certificate_gets_certificate_required() {
 fn an_untrusted_client_certificate_gets_unknown_ca() {
     let bench = Bench::with_client_auth();
     let other = self_signed(ca("another root"));
-    let reason = "no trusted certificate has issued it";
+    let reason = "no trusted CA issued it";
     refused_with(&bench, &other.issue(client_leaf()), AlertDescription::UnknownCA, reason);
     refused_with(&bench, &self_signed(client_leaf()), AlertDescription::UnknownCA, reason);
     refused_with(&bench, &other, AlertDescription::UnknownCA, reason);
-    // A CA made anew under its old name.
+    // A new CA with the name of the old one.
     refused_with(
         &bench,
         &root().issue(client_leaf()),
         AlertDescription::UnknownCA,
-        "its signature does not fit",
+        "its signature does not match",
     );
 }
 
@@ -84,7 +84,7 @@ fn a_chain_too_deep_gets_unknown_ca_and_the_log_says_how_deep() {
     let mut bench = Bench::with_client_auth();
     let intermediate = bench.root.issue(ca("an intermediate"));
     let client = intermediate.issue(client_leaf());
-    let reason = "its chain has 2 certificates below the trusted one, 1 are allowed";
+    let reason = "its chain has 2 certificates below the trusted one; at most 1 are allowed";
     refused_with(&bench, &client, AlertDescription::UnknownCA, reason);
     for enough in [2, 0] {
         bench.demand(bench.root.anchors(), enough);
@@ -254,7 +254,7 @@ fn a_client_that_is_an_anchor_itself_cannot_make_others() {
     assert_eq!(bench.present(&TLS13, &trusted).kind(), HandshakeKind::Full);
     let mut made = trusted.issue(client_leaf());
     made.chain_pem = pem(&made.der);
-    let reason = "no trusted certificate has issued it";
+    let reason = "no trusted CA issued it";
     refused_with(&bench, &made, AlertDescription::UnknownCA, reason);
 }
 
