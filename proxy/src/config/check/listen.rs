@@ -1,4 +1,4 @@
-//! Where to listen.
+//! The listeners' addresses.
 
 use std::net::SocketAddr;
 
@@ -40,7 +40,7 @@ fn addresses(root: &Section<'_>) -> Vec<SocketAddr> {
 
 fn redirect_address(root: &Section<'_>) -> Option<SocketAddr> {
     let text = root.text("http_redirect_addr")?;
-    // Old deployment recipes quote it twice.
+    // Old deployment recipes quote the value twice.
     match address::parse(text.trim_matches(['"', '\'']), Some(80)) {
         Ok(address) => Some(address),
         Err(problem) => {

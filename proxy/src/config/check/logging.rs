@@ -1,4 +1,4 @@
-//! What is logged.
+//! Log settings.
 
 use super::super::section::Section;
 use crate::observe::{AccessField, Level, LogFormat, LogSpec, UnknownAccessField};

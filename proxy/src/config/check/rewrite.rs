@@ -1,4 +1,4 @@
-//! What becomes of a request's path and host, and where redirects go.
+//! Rewriting of a request's path and host, and the targets of redirects.
 
 use http::{HeaderName, HeaderValue, StatusCode, uri::Authority};
 use regex::Regex;
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::http::{HostRewrite, PathRewrite, RedirectPath, RedirectSpec};
 
-/// What becomes of the path; the path of the first `to` acts as a prefix where nothing is said.
+/// The path rewrite; by default, the path of the first `to` replaces the prefix.
 pub(super) fn path(route: &Section<'_>, to_path: &str) -> PathRewrite {
     let prefix = route.text("prefix_rewrite");
     let pattern = route.text("regex_rewrite_pattern");
@@ -30,7 +30,7 @@ pub(super) fn path(route: &Section<'_>, to_path: &str) -> PathRewrite {
     if to_path.is_empty() { PathRewrite::Keep } else { PathRewrite::Prefix(to_path.into()) }
 }
 
-/// What becomes of the host; the first of Pomerium's keys that is given wins.
+/// The host rewrite; the first of Pomerium's keys that is given wins.
 pub(super) fn host(route: &Section<'_>) -> HostRewrite {
     let literal = route.text("host_rewrite").and_then(|text| literal_host(route, &text));
     let header = route.text("host_rewrite_header").and_then(|text| header(route, &text));
@@ -106,7 +106,7 @@ fn replacement(
     }
 }
 
-/// Compiles an expression as it is written.
+/// Compiles an expression as written.
 pub(super) fn regex(section: &Section<'_>, key: &str, pattern: &str) -> Option<Regex> {
     match Regex::new(pattern) {
         Ok(regex) => Some(regex),
@@ -117,7 +117,7 @@ pub(super) fn regex(section: &Section<'_>, key: &str, pattern: &str) -> Option<R
     }
 }
 
-/// The last line of the error, which says what; the others draw the place.
+/// The last line of the error, which is its message; the others mark the place.
 fn why(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.lines().last().unwrap_or_default().trim();
@@ -171,7 +171,7 @@ pub(super) fn redirect(section: &Section<'_>) -> RedirectSpec {
     }
 }
 
-/// Whether nothing of the target is given, so that a client would go in a circle.
+/// Whether no part of the target is given, so that a client would loop.
 fn leads_back(section: &Section<'_>) -> bool {
     let target = [
         "https_redirect",

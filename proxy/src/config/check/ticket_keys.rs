@@ -8,7 +8,7 @@ use crate::tls::TicketSecret;
 /// Readable by everyone.
 const WORLD_READABLE: u32 = 0o004;
 
-/// The keys of the files, in order. A file that holds none is an error.
+/// The keys of the files, in order. A file without a key is an error.
 pub(super) fn ticket_keys(own: &Section<'_>) -> Vec<TicketSecret> {
     const KEY: &str = "ticket_key_files";
     let paths = own.list(KEY);

@@ -1,4 +1,4 @@
-//! Who is let in by certificate, and what the others hear.
+//! Client certificates that are accepted, and the alerts for those that are rejected.
 
 use std::sync::Mutex;
 
@@ -9,7 +9,7 @@ use super::*;
 use crate::tls::testing::{Outcome, pem, self_signed_with};
 
 impl Bench {
-    /// How a client with this certificate fares.
+    /// The outcome of a handshake with this client certificate.
     pub(super) fn present(
         &self,
         version: &'static SupportedProtocolVersion,
@@ -35,7 +35,7 @@ fn a_good_client_certificate_is_let_in_and_its_session_bounded_by_it() {
     }
 }
 
-/// What the client hears, and what our log says.
+/// The alert for the client, and our log's reason.
 pub(super) fn refusal(bench: &Bench, client: &Issued) -> (AlertDescription, String) {
     let [first, second] = VERSIONS.map(|version| {
         let outcome = bench.present(version, client);
@@ -90,7 +90,7 @@ fn a_chain_too_deep_gets_unknown_ca_and_the_log_says_how_deep() {
         bench.demand(bench.root.anchors(), enough);
         assert_eq!(bench.present(&TLS13, &client).kind(), HandshakeKind::Full);
     }
-    // An intermediate is as good an anchor as a root.
+    // An intermediate can be an anchor like a root.
     bench.demand(intermediate.anchors(), 1);
     assert_eq!(bench.present(&TLS13, &client).kind(), HandshakeKind::Full);
 }
@@ -160,7 +160,7 @@ fn an_expired_anchor_does_not_hide_a_path_to_one_that_holds() {
     let mut params = ca("an intermediate");
     params.not_after = rcgen::date_time_ymd(2029, 12, 31);
     let expired = client_root.issue(params.clone());
-    // Renewed under its old key: this one the client sends, the expired one is an anchor.
+    // Renewed under its old key: the client sends the new one, and the expired one is an anchor.
     params.not_after = rcgen::date_time_ymd(2035, 1, 1);
     let key = KeyPair::from_pem(&expired.key.serialize_pem()).unwrap();
     let client = client_root.issue_for(params, key).issue(client_leaf());
@@ -194,7 +194,7 @@ fn a_certificate_for_servers_gets_unsupported_certificate() {
     refused_with(&bench, &server, AlertDescription::UnsupportedCertificate, "key usage");
     params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
     assert_eq!(bench.present(&TLS13, &bench.root.issue(params)).kind(), HandshakeKind::Full);
-    // Without the extension a certificate is good for all.
+    // Without the extension a certificate is valid for every purpose.
     assert_eq!(
         bench.present(&TLS13, &bench.root.issue(leaf(&["c.example"]))).kind(),
         HandshakeKind::Full
@@ -311,7 +311,7 @@ fn clients_are_told_which_issuers_are_trusted() {
     }
 }
 
-/// A client without a certificate that notes which ones were asked for.
+/// A client without a certificate that records which ones were asked for.
 #[derive(Debug, Default)]
 struct HintRecorder(Mutex<Vec<Vec<u8>>>);
 
