@@ -188,7 +188,10 @@ impl App {
 }
 
 fn compiler(config: &Config, metrics: &Arc<Metrics>, workers: usize) -> anyhow::Result<Compiler> {
-    let tickets = TicketKeys::generate().context("no randomness for ticket keys")?;
+    let tickets = TicketKeys::generate().context(
+        "cannot generate ticket keys: the system's random \
+        generator failed",
+    )?;
     let names = DnsNames::new(config.dns);
     Ok(Compiler::new(Arc::clone(metrics), Arc::new(names), Arc::new(tickets), workers))
 }

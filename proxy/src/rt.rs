@@ -37,7 +37,7 @@ pub(crate) use task::tasks;
 /// Submission entries of a ring. A full queue is submitted early, so this bounds a batch, not the
 /// number of connections.
 const RING_ENTRIES: u32 = 1024;
-/// Completion entries: overflow costs the kernel an allocation each, so there is room.
+/// Completion entries. Each overflow costs the kernel an allocation, so there is ample room.
 const COMPLETION_ENTRIES: u32 = 8 * RING_ENTRIES;
 
 /// A worker thread's event loop.
@@ -49,8 +49,8 @@ impl Runtime {
     pub(crate) fn new() -> io::Result<Runtime> {
         let mut ring = tokio_uring::uring_builder();
         // One thread submits, and completions wait for it to enter the kernel instead of
-        // interrupting it. DEFER_TASKRUN would go further, but tokio-uring's submit never asks for
-        // events, and hangs.
+        // interrupting it. DEFER_TASKRUN would save more, but tokio-uring's submit never requests
+        // events and hangs with it.
         ring.setup_single_issuer().setup_coop_taskrun().setup_taskrun_flag();
         ring.setup_cqsize(COMPLETION_ENTRIES);
         let mut builder = tokio_uring::builder();
@@ -67,17 +67,17 @@ impl Runtime {
     }
 }
 
-/// Runs a future on this worker's thread, beside the caller. A panic ends that future alone.
+/// Spawns a future on this worker's thread. A panic ends only that future.
 pub(crate) fn spawn(future: impl Future + 'static) {
     tokio_uring::spawn(task::Task::new(future));
 }
 
-/// Waits for a time.
+/// Sleeps for a duration.
 pub(crate) async fn sleep(duration: Duration) {
     tokio::time::sleep(duration).await;
 }
 
-/// Gives up on a future after a time.
+/// Limits a future to a duration.
 pub(crate) async fn timeout<F: Future>(
     duration: Duration,
     future: F,
@@ -85,7 +85,7 @@ pub(crate) async fn timeout<F: Future>(
     tokio::time::timeout(duration, future).await.map_err(|_| Elapsed)
 }
 
-/// Gives up on a future at a time.
+/// Limits a future by a deadline.
 pub(crate) async fn timeout_at<F: Future>(
     deadline: Instant,
     future: F,
@@ -101,7 +101,7 @@ pub(crate) struct Elapsed;
 /// which must not be closed and reused by another socket before the entry is submitted.
 type Held = (Vec<u8>, Rc<OwnedFd>);
 
-/// Gives the result and the buffer back.
+/// Returns the result and the buffer.
 struct Finish;
 
 impl OneshotOutputTransform for Finish {
@@ -126,7 +126,7 @@ fn submit_poll(socket: &Rc<OwnedFd>, events: i16) -> Operation {
     submit(entry, Vec::new(), socket)
 }
 
-/// Sends `buffer[from..to]`; after a short send the kernel goes on by itself if it can.
+/// Sends `buffer[from..to]`; after a short send the kernel continues by itself if it can.
 fn submit_send(socket: &Rc<OwnedFd>, buffer: Vec<u8>, from: usize, to: usize) -> Operation {
     let bytes = &buffer[from..to];
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);

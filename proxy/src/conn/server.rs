@@ -71,7 +71,7 @@ impl ConnectionServer {
         self.steering.set_open(self.registry.len(), limit);
     }
 
-    /// Waits until all connections, which have been told to finish, are closed. Cuts off those that
+    /// Waits until all connections, which have been told to finish, are closed. Closes those that
     /// are still open at the deadline.
     pub(crate) async fn drain(&self, deadline: Instant) {
         if rt::timeout_at(deadline, self.registry.emptied()).await.is_err() {

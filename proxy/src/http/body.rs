@@ -35,7 +35,7 @@ enum BodyContent {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BodyError {
     /// The upstream's body failed.
-    #[error("the upstream's response broke off: {0}")]
+    #[error("the upstream's response ended early: {0}")]
     Upstream(#[source] Box<dyn Error + Send + Sync>),
     /// It took too long.
     #[error("the response took too long")]

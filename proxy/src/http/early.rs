@@ -1,6 +1,6 @@
 //! Answers to clients whose request hyper has not parsed: complete, as they go on the wire.
 
-/// The answer to an HTTP request in the clear on a TLS port.
+/// The answer to a plain HTTP request on a TLS port.
 pub(crate) const PLAIN_HTTP_ON_TLS_PORT: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
     Content-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 50\r\n\

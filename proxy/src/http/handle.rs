@@ -24,7 +24,7 @@ use super::{
 };
 use crate::upstream::{ResponseBody, Upgraded};
 
-/// What comes of a request.
+/// The result of handling a request.
 #[derive(Debug)]
 pub(crate) struct Handled {
     /// The response to send.

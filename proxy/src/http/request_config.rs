@@ -29,7 +29,7 @@ pub(crate) struct Route {
     pub metrics: Arc<RouteMetrics>,
 }
 
-/// Everything that is configured of requests. Immutable, one for all workers, replaced as a whole.
+/// The configuration of all requests. Immutable, shared by all workers, replaced as a whole.
 #[derive(Debug)]
 pub(crate) struct RequestConfig {
     pub(super) settings: RequestSettings,

@@ -11,7 +11,7 @@ use crate::{
     upstream::ClusterSpec,
 };
 
-/// RequestSettings that hold for every request.
+/// Settings that apply to every request.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestSettings {
     /// The longest a whole request (head and body) may take to arrive; `None` is no limit.

@@ -1,10 +1,10 @@
-//! What holds for whole hosts, whatever the path.
+//! Values for whole hosts, independent of the path.
 
 use std::{collections::HashMap, sync::Arc};
 
 use super::{HostMatch, table::Pattern};
 
-/// A value for each host and host pattern of the routes, looked up by the rule of
+/// A value for each host and host pattern of the routes, looked up like routes in
 /// [`Table`](super::Table): a host that is named exactly gets nothing from patterns.
 #[derive(Debug, Clone)]
 pub(crate) struct HostMap<T> {
@@ -13,7 +13,7 @@ pub(crate) struct HostMap<T> {
     suffixes: HashMap<Box<str>, T>,
     /// All other patterns.
     patterns: Vec<(Pattern, T)>,
-    /// The place of each of these, for [`HostMap::entry`].
+    /// The index of each pattern, for [`HostMap::entry`].
     places: HashMap<Box<str>, usize>,
 }
 
@@ -29,7 +29,7 @@ impl<T> Default for HostMap<T> {
 }
 
 impl<T: Default> HostMap<T> {
-    /// The value of a host or pattern; a new one where there is none.
+    /// The value of a host or pattern; inserts one if there is none.
     pub(crate) fn entry(&mut self, host: &HostMatch) -> &mut T {
         let wildcard = match host {
             HostMatch::Exact(host) => return self.exact.entry(host.clone()).or_default(),
@@ -48,8 +48,7 @@ impl<T: Default> HostMap<T> {
 }
 
 impl<T> HostMap<T> {
-    /// The values that a normalised host gets: its own alone, or those of every pattern that it
-    /// matches.
+    /// The values for a normalised host: only its own, or those of all patterns that it matches.
     pub(crate) fn find<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a T> {
         let exact = self.exact.get(host);
         let dots = if self.suffixes.is_empty() { "" } else { host };

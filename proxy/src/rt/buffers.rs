@@ -1,14 +1,14 @@
-//! Buffers that a worker's connections lend each other, so that an idle one holds none.
+//! Buffers shared by a worker's connections, so that an idle connection holds none.
 
 use std::cell::RefCell;
 
-/// Smaller storage is not worth keeping.
+/// Smaller storage is not kept.
 const SMALLEST_BYTES: usize = 4 * 1024;
-/// Larger storage would pin a burst's memory.
+/// Larger storage is not kept: it would pin the memory of a burst.
 const LARGEST_BYTES: usize = 128 * 1024;
-/// Storage of at most this size is small: heads and handshakes should not hold storage for bulk.
+/// Storage of at most this size is small: heads and handshakes should not use large storage.
 const SMALL_BYTES: usize = 16 * 1024;
-/// How many of either size are kept at most.
+/// Maximum number kept of either size.
 const KEPT: usize = 256;
 
 thread_local! {
@@ -49,12 +49,12 @@ impl Buffer {
         &mut self.storage[self.start..self.end]
     }
 
-    /// How many bytes are in it.
+    /// The number of bytes in it.
     pub(crate) fn len(&self) -> usize {
         self.end - self.start
     }
 
-    /// Whether it has no bytes.
+    /// Whether it is empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.start == self.end
     }
@@ -98,7 +98,7 @@ impl Buffer {
         }
     }
 
-    /// Adds the first `n` bytes of what [`Buffer::spare`] gave.
+    /// Adds the first `n` bytes of the room that [`Buffer::spare`] returned.
     pub(crate) fn advance(&mut self, n: usize) {
         self.end = self.storage.len().min(self.end + n);
     }
@@ -109,7 +109,7 @@ impl Buffer {
         self.advance(bytes.len());
     }
 
-    /// Gives the storage back if it has no bytes.
+    /// Returns the storage if the buffer is empty.
     pub(crate) fn release_if_empty(&mut self) {
         if self.is_empty() {
             recycle(std::mem::take(&mut self.storage));

@@ -27,7 +27,7 @@ where
     }
 }
 
-/// Above this many unsent bytes a writer waits.
+/// A writer waits above this number of unsent bytes.
 const OUTGOING_LIMIT: usize = 64 * 1024;
 
 thread_local! {

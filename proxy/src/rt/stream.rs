@@ -32,10 +32,10 @@ const CALL_COST_BYTES: usize = 1024;
 
 /// A connected stream socket (TCP or Unix).
 ///
-/// The narrow seam TLS runs over: bytes are received into a caller's buffer, and the bytes in
-/// [`Stream::outgoing`] are sent by [`Stream::poll_flush`]. A stream that has sent bytes and is dropped
-/// before [`Stream::shutdown_write`] or [`Stream::close`] is reset: its peer must not take a part for
-/// the whole.
+/// The narrow interface that TLS runs over: bytes are received into a caller's buffer, and the
+/// bytes in [`Stream::outgoing`] are sent by [`Stream::poll_flush`]. A stream that has sent bytes
+/// and is dropped before [`Stream::shutdown_write`] or [`Stream::close`] is reset: its peer must not
+/// take a part for the whole.
 pub(crate) struct Stream {
     socket: Rc<OwnedFd>,
     readable: Readable,
@@ -47,17 +47,17 @@ pub(crate) struct Stream {
 /// How a connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CloseMode {
-    /// Sends what is left and FIN, then reads and drops what the peer still sends: unread bytes
-    /// would turn our FIN into a reset, which destroys the last response.
+    /// Sends the remaining bytes and FIN, then reads and drops whatever the peer still sends:
+    /// unread bytes would turn our FIN into a reset, which destroys the last response.
     Orderly,
-    /// Sends what is left and lets the peer close first. Chromium looks whether a connection has
-    /// ended before it reads from it, and would report that instead of an alert before a FIN.
+    /// Sends the remaining bytes and lets the peer close first. Chromium checks for the end of a
+    /// connection before it reads, and would report that end instead of an alert before the FIN.
     AfterPeer,
-    /// Resets the connection: the peer must not take what it got for the whole.
+    /// Resets the connection: the peer must not take the received part for the whole.
     Reset,
 }
 
-/// What becomes of the connection when its stream is dropped.
+/// How the connection ends when its stream is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AtDrop {
     /// The connection is reset: bytes were sent, and the peer was not told that they are all.
@@ -69,15 +69,15 @@ enum AtDrop {
 enum Readable {
     /// A receive may find bytes.
     Perhaps,
-    /// A receive finds nothing before the ring reports the socket.
+    /// A receive finds nothing until the ring reports the socket.
     No,
     Waiting(Operation),
 }
 
 struct Sending {
     operation: Operation,
-    /// Where in the buffer this send began, and where it is to end. Not `usize`: they stay with the
-    /// connection while it idles.
+    /// The range of the buffer that this send covers. Not `usize`: they stay with the connection
+    /// while it is idle.
     from: u32,
     to: u32,
 }
@@ -108,8 +108,8 @@ impl Stream {
         }
     }
 
-    /// Gives the socket back, for another thread's ring. While an operation is in flight on it, or
-    /// bytes wait to be sent, gives back the stream instead.
+    /// Returns the socket, for another thread's ring; returns the stream itself while an operation
+    /// is in flight or bytes wait to be sent.
     pub(crate) fn into_socket(self) -> Result<OwnedFd, Box<Stream>> {
         let in_flight = self.sending.is_some() || matches!(self.readable, Readable::Waiting(_));
         if in_flight || !self.outgoing.is_empty() {
@@ -199,8 +199,8 @@ impl Stream {
         match net::recv(&self.socket, buffer, net::RecvFlags::DONTWAIT) {
             Ok((_, received)) => {
                 coop::spend(received);
-                // A buffer filled to its end means that there may be more, a shorter receive that
-                // there is not.
+                // A full buffer means that there may be more; a shorter receive means that there is
+                // not.
                 if received < room {
                     self.readable = Readable::No;
                 }
@@ -238,8 +238,9 @@ impl Stream {
         &mut self.outgoing
     }
 
-    /// Hands the outgoing bytes to the kernel. Ready means handed over, not sent: the ring sends what
-    /// the socket does not take at once, and if that fails, the next call says so.
+    /// Hands the outgoing bytes to the kernel. Ready means handed over, not sent: the ring sends
+    /// the bytes that the socket does not take at once, and the next call returns an error if that
+    /// fails.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.outgoing.is_empty() {
             return Poll::Ready(Ok(()));
@@ -263,7 +264,8 @@ impl Stream {
         Poll::Ready(Ok(()))
     }
 
-    /// Sends what the socket takes now: most often all, and then no completion has to wake the task.
+    /// Sends as much as the socket takes now. Usually that is all, and no completion has to wake
+    /// the task.
     fn send_at_once(&self, bytes: &[u8]) -> io::Result<usize> {
         coop::spend(CALL_COST_BYTES + bytes.len());
         match net::send(&self.socket, bytes, net::SendFlags::DONTWAIT | net::SendFlags::NOSIGNAL) {
@@ -353,7 +355,7 @@ impl Stream {
     /// Sends a reset now. `close` alone would not: an operation in flight keeps the socket open, and
     /// `shutdown`, which ends the operation, sends FIN first.
     fn reset(&self) {
-        // Without it a socket that cannot be disconnected would send its queue and FIN.
+        // For a socket that cannot be disconnected: otherwise it would send its queue and FIN.
         let _ = net::sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO));
         // RFC 9293's ABORT (tcp_disconnect): in every state in which the peer has not been told an
         // end, the kernel sends RST at once, drops its queues and wakes whatever polls the socket.

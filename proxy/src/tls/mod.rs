@@ -1,4 +1,4 @@
-//! TLS: certificates, verification, tickets, and the stream over which the rest speaks HTTP.
+//! TLS: certificates, verification, tickets, and the stream that carries HTTP.
 
 mod anchors;
 mod chain;

@@ -14,7 +14,7 @@ use crate::rt;
 /// A connection with or without TLS.
 #[derive(Debug)]
 pub(crate) enum Transport {
-    /// Plain text. Boxed like TLS: tasks move and keep the size of a transport.
+    /// Plain text. Boxed like TLS: a task holds and moves the size of a transport.
     Plain(Box<rt::Stream>),
     /// TLS.
     Tls(Box<TlsStream>),

@@ -1,4 +1,4 @@
-//! Upstream connections: which endpoint, over which connection, with which TLS identity.
+//! Upstream connections: chooses the endpoint, the connection and the TLS identity of each request.
 
 mod balance;
 mod body;
@@ -36,7 +36,7 @@ use crate::tls::Transport;
 /// How a request is sent.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct SendOptions {
-    /// The request asks for an upgrade: HTTP/1.1, on a connection of its own.
+    /// The request asks for an upgrade: it needs HTTP/1.1 and its own connection.
     pub upgrade: bool,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct SendOptions {
 pub(crate) struct UpstreamResponse {
     /// Its response.
     pub response: Response<ResponseBody>,
-    /// With status 101: the connection, to be taken over once the client's side is ready.
+    /// With status 101: the connection, which is joined with the client's once that is ready.
     pub upgraded: Option<Upgraded>,
 }
 
@@ -54,17 +54,17 @@ pub(crate) struct UpstreamResponse {
 pub(crate) struct Upgraded {
     /// The connection.
     pub transport: Transport,
-    /// Bytes that arrived behind the 101 and come first.
+    /// Bytes that arrived behind the 101; they precede any that are read.
     pub received: bytes::Bytes,
 }
 
-/// Why an upstream gave no response.
+/// The reason why an upstream gave no response.
 #[derive(Debug, thiserror::Error)]
 #[error("{detail}")]
 pub(crate) struct UpstreamError {
     /// For the status and the metric.
     pub kind: FailureKind,
-    /// For the log: addresses, names, the other side's error. Never for the client.
+    /// For the log only, never for the client: addresses, names, the other side's error.
     pub detail: String,
 }
 
@@ -81,7 +81,7 @@ pub(crate) enum FailureKind {
     Tls,
     /// The connection ended before a response (UC).
     Closed,
-    /// What came is not HTTP (UPE).
+    /// The response is not valid HTTP (UPE).
     Protocol,
     /// The client's request body failed: not the upstream's fault (DC).
     RequestBody,

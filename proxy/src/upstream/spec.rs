@@ -7,9 +7,9 @@ use crate::tls::UpstreamTlsSpec;
 /// The upstreams of a route. Routes with the same upstreams may share it.
 #[derive(Debug, Clone)]
 pub(crate) struct ClusterSpec {
-    /// At least one. Clusters share equal ones.
+    /// At least one. Clusters share equal endpoints.
     pub endpoints: Vec<Arc<EndpointSpec>>,
-    /// How one is chosen.
+    /// How an endpoint is chosen.
     pub balance: BalancePolicy,
     /// How long a connection may take to be established, TLS included.
     pub connect_timeout: Duration,
@@ -27,7 +27,7 @@ pub(crate) struct EndpointSpec {
     pub weight: u32,
     /// TLS to the upstream; `None` is plain text.
     pub tls: Option<Arc<UpstreamTlsSpec>>,
-    /// Which HTTP is spoken.
+    /// The HTTP version.
     pub protocol: Protocol,
 }
 
@@ -42,12 +42,12 @@ pub(crate) enum EndpointAddress {
     Unix(PathBuf),
 }
 
-/// Which HTTP is spoken with an upstream.
+/// The HTTP version spoken with an upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Protocol {
     /// HTTP/2 if ALPN chooses it, HTTP/1.1 otherwise.
     Auto,
-    /// HTTP/2 without asking (`h2c://`).
+    /// HTTP/2 without negotiation (`h2c://`).
     Http2PriorKnowledge,
 }
 
@@ -56,7 +56,7 @@ pub(crate) enum Protocol {
 pub(crate) enum BalancePolicy {
     /// In turn, by weight.
     RoundRobin,
-    /// The less busy of two drawn at random (by weight).
+    /// The one with fewer requests of two drawn at random (by weight).
     LeastRequest,
     /// At random, by weight.
     Random,
@@ -69,7 +69,7 @@ pub(crate) enum BalancePolicy {
 /// How upstream names are resolved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DnsSpec {
-    /// Which addresses are asked for and which of them come first.
+    /// The address families to look up, and their order.
     pub family: DnsFamily,
 }
 
@@ -78,9 +78,9 @@ pub(crate) struct DnsSpec {
 pub(crate) enum DnsFamily {
     /// IPv4, or IPv6 if there is none.
     V4Preferred,
-    /// IPv4 alone.
+    /// Only IPv4.
     V4Only,
-    /// IPv6 alone.
+    /// Only IPv6.
     V6Only,
     /// IPv6, or IPv4 if there is none.
     Auto,

@@ -43,8 +43,8 @@ pub(in super::super) struct SuccessorSocket {
 pub(in super::super) fn listen() -> Option<SuccessorSocket> {
     let Some(directory) = runtime_dir::path() else {
         tracing::warn!(
-            "`run --replace` will tell this process to drain by signal, without proof of who it is: \
-             there is no runtime directory; set RUNTIME_DIRECTORY or XDG_RUNTIME_DIR"
+            "`run --replace` will tell this process to drain by signal, without proof of its \
+             identity: there is no runtime directory; set RUNTIME_DIRECTORY or XDG_RUNTIME_DIR"
         );
         return None;
     };
@@ -53,8 +53,8 @@ pub(in super::super) fn listen() -> Option<SuccessorSocket> {
             tracing::warn!(
                 directory = %directory.display(),
                 %error,
-                "`run --replace` will tell this process to drain by signal, without proof of who it \
-                 is: the runtime directory cannot be used; set RUNTIME_DIRECTORY to another"
+                "`run --replace` will tell this process to drain by signal, without proof of its \
+                 identity: the runtime directory cannot be used; set RUNTIME_DIRECTORY to another"
             );
         })
         .ok()
@@ -100,7 +100,8 @@ async fn accept_loop(listener: UnixListener, orders: ControlCaller<SuccessorProc
                 tokio::spawn(serve(stream, orders.clone()));
             }
             Err(error) => {
-                tracing::warn!(%error, "the socket for `run --replace` cannot accept");
+                tracing::warn!(%error, "cannot accept connections on the socket for `run \
+                    --replace`");
                 tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
@@ -111,7 +112,8 @@ async fn serve(stream: UnixStream, orders: ControlCaller<SuccessorProcess, ()>) 
     let peer = match stream.peer_cred() {
         Ok(peer) => peer,
         Err(error) => {
-            tracing::warn!(%error, "a process at the socket for `run --replace` has no identity");
+            tracing::warn!(%error, "cannot identify a process that connected to the socket for \
+                `run --replace`");
             return;
         }
     };
@@ -124,7 +126,7 @@ async fn serve(stream: UnixStream, orders: ControlCaller<SuccessorProcess, ()>) 
         }
     };
     if let Err(error) = answered {
-        tracing::info!(process, %error, "a process that was to replace this one has left");
+        tracing::info!(process, %error, "the process that was to replace this one disconnected");
     }
 }
 
@@ -139,7 +141,7 @@ async fn answer(
     process: SuccessorProcess,
 ) -> io::Result<()> {
     if line::receive(stream).await? != ORDER {
-        return line::send(stream, &format!("{REFUSED}it knows no such order")).await;
+        return line::send(stream, &format!("{REFUSED}unknown order")).await;
     }
     match orders.call(process, ANSWER_TIMEOUT).await {
         Ok(()) => line::send(stream, ACKNOWLEDGED).await,
@@ -176,7 +178,7 @@ mod tests {
             let stream = UnixStream::connect(&path).await.unwrap();
             line::send(&stream, "portcullis/9 drain").await.unwrap();
             let answer = line::receive(&stream).await.unwrap();
-            assert_eq!(answer, "portcullis/1 refused it knows no such order");
+            assert_eq!(answer, "portcullis/1 refused unknown order");
         });
     }
 

@@ -62,16 +62,16 @@ pub(super) fn routes(
     routes
 }
 
-/// What is said of all routes elsewhere.
+/// Settings of other sections that apply to all routes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OfAll {
     /// A route without a port serves every port.
     pub(super) any_port: bool,
-    /// What upstreams are told of client certificates, where their route says nothing.
+    /// The client certificate headers for routes without a setting of their own.
     pub(super) certificate_headers: CertificateHeaders,
 }
 
-/// What all routes have in common.
+/// State shared by all routes.
 struct Shared<'a> {
     trust: Trust<'a>,
     materials: &'a Materials,
@@ -81,12 +81,12 @@ struct Shared<'a> {
     policies: Policies,
 }
 
-/// The last few policies that differ: most routes have one of these, and share it.
+/// The last few distinct policies: most routes have one of these, and share it.
 #[derive(Default)]
 struct Policies(RefCell<VecDeque<Arc<Policy>>>);
 
 impl Policies {
-    /// More are not compared with, so that each route costs the same.
+    /// The number of policies compared, bounded so that each route costs the same.
     const MOST: usize = 8;
 
     fn share(&self, policy: Policy) -> Arc<Policy> {
@@ -101,12 +101,12 @@ impl Policies {
     }
 }
 
-/// What may be there once only.
+/// Values that must be unique.
 #[derive(Default)]
 struct Seen {
-    /// With the path of the route's section.
+    /// Matchers, with the path of the route's section.
     matchers: HashMap<String, Box<str>>,
-    /// With the last number that was given to a route of the name.
+    /// Names, with the last number given to a route of that name.
     names: HashMap<Box<str>, u32>,
 }
 
@@ -242,7 +242,7 @@ fn response(section: &Section<'_>) -> Option<ActionSpec> {
 }
 
 impl Seen {
-    /// The second of two routes for the same requests never serves one.
+    /// Warns about a route whose requests another route serves already.
     fn matcher(&mut self, section: &Section<'_>, matcher: &Matcher) {
         let identity = format!("{:?} {}", matcher.port, describe(matcher));
         match self.matchers.get(&identity) {
@@ -295,7 +295,7 @@ fn describe(matcher: &Matcher) -> String {
     format!("{host}{port}{path}")
 }
 
-/// An expression without the anchors that were put around it.
+/// An expression without the anchors that were added.
 fn written(regex: &str) -> &str {
     regex.strip_prefix("\\A(?:").and_then(|rest| rest.strip_suffix(")\\z")).unwrap_or(regex)
 }

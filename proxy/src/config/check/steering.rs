@@ -17,7 +17,7 @@ use crate::{
     steering::{ModeChoice, Pin, SteeringSpec},
 };
 
-/// How new connections find their worker.
+/// The mode by which new connections find their worker.
 pub(super) fn steering(
     own: &Section<'_>,
     routes: &[RouteConfig],
@@ -58,11 +58,11 @@ fn written(host: &HostMatch) -> &str {
     }
 }
 
-/// Names are told apart by what follows the last star.
+/// Names are distinguished by the text after the last star.
 fn warn_of_open_wildcard(section: &Section<'_>, routes: &[RouteConfig]) {
     if let Some(route) = routes.iter().find(|route| written(&route.matcher.host).ends_with('*')) {
         let message = format!(
-            "refuses nobody: the host of route `{}` ends in a star, so it matches every name",
+            "has no effect: the host of route `{}` ends in a star, so it matches every name",
             route.http.name
         );
         section.warn("unknown_sni", message);
@@ -72,7 +72,7 @@ fn warn_of_open_wildcard(section: &Section<'_>, routes: &[RouteConfig]) {
 struct Pins<'a> {
     section: &'a Section<'a>,
     routes: &'a [RouteConfig],
-    /// The hosts that routes name exactly, once a pin is looked at.
+    /// The hosts that routes name exactly; computed for the first pin.
     hosts: OnceCell<HashSet<&'a str>>,
     workers: Option<NonZeroUsize>,
 }
@@ -107,7 +107,7 @@ impl<'a> Pins<'a> {
         };
         let workers: Vec<u32> = workers?;
         if workers.is_empty() {
-            self.section.error(&key, "names no worker");
+            self.section.error(&key, "lists no worker");
             return None;
         }
         Some(Pin { host: host.into(), workers })

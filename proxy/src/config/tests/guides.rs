@@ -138,8 +138,8 @@ fn sign_in_keys_share_one_warning() {
     assert_eq!(
         warnings,
         [
-            "its policy depends on the user, and sign-in is not \
-             supported yet: such criteria match nobody",
+            "its policy depends on the user, and sign-in is not supported yet: these criteria \
+             match nobody",
             "these keys have no effect here: authenticate_service_url, cookie_secret, \
              idp_client_id, idp_client_secret, idp_provider"
         ]
