@@ -14,9 +14,10 @@ use super::{
     anchors::TrustAnchors,
     chain::{ChainError, ChainVerifier, Purpose},
     client::server_name,
-    names::{self, describe, dns_names},
+    names::dns_names,
     provider::provider,
 };
+use crate::certificate::ParsedCertificate;
 
 /// The name a certificate must have. The common name never counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +43,7 @@ impl ExpectedName {
         match self {
             ExpectedName::Exact(name) => EndEntityCert::try_from(leaf)
                 .is_ok_and(|leaf| leaf.verify_is_valid_for_subject_name(name).is_ok()),
-            ExpectedName::Pattern(pattern) => names::parse(leaf)
+            ExpectedName::Pattern(pattern) => ParsedCertificate::from_der(leaf)
                 .is_ok_and(|leaf| dns_names(&leaf).iter().any(|name| glob_match(pattern, name))),
         }
     }
@@ -175,7 +176,7 @@ impl UpstreamVerifier {
         if self.rules.is_some() || !matches!(error, Error::InvalidCertificate(_)) {
             return Err(error);
         }
-        let Ok(parsed) = names::parse(cert) else {
+        let Ok(parsed) = ParsedCertificate::from_der(cert) else {
             return Err(error);
         };
         let public_key = SubjectPublicKeyInfoDer::from(parsed.public_key().raw);
@@ -238,8 +239,8 @@ impl UpstreamCertificateError {
         expected: &ExpectedName,
         leaf: &CertificateDer<'_>,
     ) -> UpstreamCertificateError {
-        let (names, issuer) = match describe(leaf) {
-            Ok(facts) => (facts.sans, facts.issuer),
+        let (names, issuer) = match ParsedCertificate::from_der(leaf) {
+            Ok(parsed) => (parsed.alt_name_texts(), parsed.issuer()),
             Err(_) => (Vec::new(), "(unreadable)".to_owned()),
         };
         UpstreamCertificateError { reason, detail, expected: expected.to_string(), names, issuer }
