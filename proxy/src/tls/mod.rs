@@ -55,3 +55,4 @@ pub(crate) use tickets::TicketSecret;
 pub(crate) use transport::Transport;
 pub(crate) use trust::VerifiedChain;
 pub use trust::{ClientTrust, ClientTrustSpec};
+pub(crate) use upstream_verify::UpstreamCertificateError;

@@ -17,7 +17,7 @@ use super::{
     names::dns_names,
     provider::provider,
 };
-use crate::certificate::ParsedCertificate;
+use crate::{certificate::ParsedCertificate, observe::UpstreamCertificateReason};
 
 /// The name a certificate must have. The common name never counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -210,9 +210,9 @@ impl UpstreamVerifier {
      issued by \"{issuer}\"",
     list(.names)
 )]
-pub struct UpstreamCertificateError {
-    /// For counting.
-    pub reason: UpstreamCertificateReason,
+pub(crate) struct UpstreamCertificateError {
+    /// Its label in the metrics.
+    pub(crate) reason: UpstreamCertificateReason,
     detail: String,
     /// The name it must have.
     pub expected: String,
@@ -224,7 +224,7 @@ pub struct UpstreamCertificateError {
 
 impl UpstreamCertificateError {
     /// The one within an error of a handshake, if this is why the handshake failed.
-    pub fn find(error: &Error) -> Option<&UpstreamCertificateError> {
+    pub(crate) fn find(error: &Error) -> Option<&UpstreamCertificateError> {
         match error {
             Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) => {
                 inner.downcast_ref()
@@ -262,37 +262,6 @@ fn list(names: &[String]) -> String {
         count => {
             let shown: Vec<_> = names.iter().take(SHOWN).map(String::as_str).collect();
             format!("{} and {} more", shown.join(", "), count - SHOWN)
-        }
-    }
-}
-
-/// The kinds of [`UpstreamCertificateError`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum UpstreamCertificateReason {
-    /// No trusted certificate has issued it.
-    Untrusted,
-    /// It, or one above it, has expired.
-    Expired,
-    /// It, or one above it, does not hold yet.
-    NotYetValid,
-    /// It is for another name.
-    Name,
-    /// It is not for servers.
-    Purpose,
-    /// It cannot be read, or has what is not supported.
-    Unusable,
-}
-
-impl UpstreamCertificateReason {
-    /// As the label of a metric.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            UpstreamCertificateReason::Untrusted => "untrusted",
-            UpstreamCertificateReason::Expired => "expired",
-            UpstreamCertificateReason::NotYetValid => "not_yet_valid",
-            UpstreamCertificateReason::Name => "name",
-            UpstreamCertificateReason::Purpose => "purpose",
-            UpstreamCertificateReason::Unusable => "unusable",
         }
     }
 }
