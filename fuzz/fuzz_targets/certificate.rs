@@ -3,7 +3,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use portcullis::facade::tls::{
-    AltNameKind, AltNameMatcher, ClientTrust, ClientTrustSpec, CrlBundle, TrustAnchors, describe,
+    AltNameKind, AltNameMatcher, ClientTrust, ClientTrustSpec, CrlBundle, ParsedCertificate,
+    TrustAnchors,
 };
 
 #[path = "../../proxy/src/tls/oracle.rs"]

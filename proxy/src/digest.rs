@@ -1,10 +1,21 @@
-//! SHA-256, by which contents, certificates and settings are told apart. Pure.
+//! SHA-256, by which contents, certificates and settings are told apart, and bytes as text. Pure.
+
+use std::fmt::Write as _;
 
 use ring::digest::{Context, SHA256, digest};
 
 /// SHA-256 of one text.
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     to_array(&digest(&SHA256, bytes))
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// SHA-256 over fields, each preceded by its length, so that no two lists of fields have the same

@@ -21,10 +21,11 @@ pub mod route {
 
 /// For benchmarks and fuzz targets.
 pub mod tls {
+    pub use crate::certificate::ParsedCertificate;
     pub use crate::tls::{
         AltNameKind, AltNameMatcher, CertificateWithKey, ClientAuthMode, ClientAuthSpec,
         ClientTrust, ClientTrustSpec, Codec, ConnectionContext, CrlBundle, ServerTls,
-        ServerTlsSpec, TicketKeys, TrustAnchors, describe, with_context,
+        ServerTlsSpec, TicketKeys, TrustAnchors, with_context,
     };
 }
 

@@ -5,6 +5,7 @@
 
 mod admin;
 mod app;
+mod certificate;
 mod cli;
 mod config;
 mod conn;

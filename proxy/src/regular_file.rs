@@ -94,28 +94,11 @@ fn name(file_type: FileType) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::{os::unix::net::UnixListener, path::PathBuf};
+    use std::os::unix::net::UnixListener;
 
     use rustix::fs::{CWD, FileType as Kind, mknodat};
 
     use super::*;
-
-    struct Directory(PathBuf);
-
-    impl Directory {
-        fn new(name: &str) -> Directory {
-            let path =
-                std::env::temp_dir().join(format!("portcullis-{name}-{}", std::process::id()));
-            fs::create_dir_all(&path).unwrap();
-            Directory(path)
-        }
-    }
-
-    impl Drop for Directory {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
 
     fn refusal(path: &Path) -> String {
         read(path, 1 << 20).unwrap_err().to_string()
@@ -123,15 +106,15 @@ mod tests {
 
     #[test]
     fn what_is_not_a_regular_file_is_refused_by_its_type() {
-        let directory = Directory::new("types");
-        let fifo = directory.0.join("fifo");
+        let directory = tempfile::tempdir().unwrap();
+        let fifo = directory.path().join("fifo");
         mknodat(CWD, &fifo, Kind::Fifo, Mode::RUSR, 0).unwrap();
-        let socket = directory.0.join("socket");
+        let socket = directory.path().join("socket");
         let _listener = UnixListener::bind(&socket).unwrap();
         for (path, kind) in [
             (fifo.as_path(), "a FIFO"),
             (&socket, "a socket"),
-            (&directory.0, "a directory"),
+            (directory.path(), "a directory"),
             (Path::new("/dev/zero"), "a device"),
         ] {
             assert_eq!(refusal(path), format!("is {kind}, not a regular file"));
@@ -140,21 +123,21 @@ mod tests {
 
     #[test]
     fn a_link_to_a_fifo_is_refused_and_one_to_a_file_is_read() {
-        let directory = Directory::new("links");
-        let (fifo, file) = (directory.0.join("fifo"), directory.0.join("file"));
+        let directory = tempfile::tempdir().unwrap();
+        let (fifo, file) = (directory.path().join("fifo"), directory.path().join("file"));
         mknodat(CWD, &fifo, Kind::Fifo, Mode::RUSR, 0).unwrap();
         fs::write(&file, "content").unwrap();
         for (target, name) in [(&fifo, "to-fifo"), (&file, "to-file")] {
-            std::os::unix::fs::symlink(target, directory.0.join(name)).unwrap();
+            std::os::unix::fs::symlink(target, directory.path().join(name)).unwrap();
         }
-        assert_eq!(refusal(&directory.0.join("to-fifo")), "is a FIFO, not a regular file");
-        assert_eq!(read(&directory.0.join("to-file"), 7).unwrap(), b"content");
+        assert_eq!(refusal(&directory.path().join("to-fifo")), "is a FIFO, not a regular file");
+        assert_eq!(read(&directory.path().join("to-file"), 7).unwrap(), b"content");
     }
 
     #[test]
     fn a_file_over_the_limit_is_refused() {
-        let directory = Directory::new("limit");
-        let file = directory.0.join("file");
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
         fs::write(&file, vec![0; (1 << 20) + 1]).unwrap();
         assert_eq!(refusal(&file), "is larger than 1 MiB");
         assert_eq!(read(&file, 2 << 20).unwrap().len(), (1 << 20) + 1);

@@ -109,6 +109,11 @@ fn both_generations_of_the_server_name_key_override_the_name_verified() {
     assert_eq!(proxy.curl("new", "/").ok().status, 200);
     assert_eq!(proxy.curl("both", "/").ok().status, 200);
     assert_eq!(proxy.curl("wrong", "/").ok().status, 503);
+    let refused = |reason| {
+        let name = "portcullis_upstream_certificate_errors_total";
+        proxy.metrics().sum(name, &[("reason", reason)])
+    };
+    assert_eq!([refused("name"), refused("untrusted")], [1.0, 0.0]);
 }
 
 #[test]

@@ -172,6 +172,8 @@ fn upstream_connects_reuse_and_errors_are_counted() {
         |reason| metrics.sum("portcullis_upstream_failures_total", &[("reason", reason)]);
     assert_eq!(failures("connect"), 1.0);
     assert_eq!(failures("tls"), 1.0);
+    let blamed = |blame| metrics.sum("portcullis_http_failures_total", &[("blame", blame)]);
+    assert_eq!([blamed("upstream"), blamed("client"), blamed("proxy")], [2.0, 0.0, 0.0]);
 }
 
 #[test]

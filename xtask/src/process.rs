@@ -111,15 +111,12 @@ impl Drop for Process {
 mod tests {
     use super::*;
 
-    fn log(name: &str) -> PathBuf {
-        std::env::temp_dir().join(format!("portcullis-{}-{name}.log", std::process::id()))
-    }
-
     #[test]
     fn a_process_that_ends_early_is_reported_with_what_it_said() {
         let mut shell = command("sh");
         shell.args(["-c", "echo no such file; exit 4"]);
-        let mut process = Process::start(&shell, &log("early")).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let mut process = Process::start(&shell, &directory.path().join("log")).unwrap();
         let error = process.wait_until("it is ready", |_| false).unwrap_err().to_string();
         assert!(error.contains("exit status: 4"), "{error}");
         assert!(error.contains("no such file"), "{error}");
@@ -129,7 +126,8 @@ mod tests {
     fn a_process_gets_nothing_of_the_environment_but_the_path() {
         let mut shell = command("sh");
         shell.args(["-c", "env; echo end of it; sleep 600"]);
-        let mut process = Process::start(&shell, &log("environment")).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let mut process = Process::start(&shell, &directory.path().join("log")).unwrap();
         process.wait_until("it has said all", |log| log.contains("end of it")).unwrap();
         let said = fs::read_to_string(process.log()).unwrap();
         assert!(said.contains("PATH=") && !said.contains("CARGO"), "{said}");
@@ -142,17 +140,19 @@ mod tests {
             "-c",
             "trap 'echo last words; exit 0' TERM; echo ready; while :; do sleep 0.05; done",
         ]);
-        let mut process = Process::start(&shell, &log("stopped")).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let mut process = Process::start(&shell, &directory.path().join("log")).unwrap();
         process.wait_until("it is ready", |log| log.contains("ready")).unwrap();
         process.stop().unwrap();
-        assert!(fs::read_to_string(log("stopped")).unwrap().contains("last words"));
+        assert!(fs::read_to_string(directory.path().join("log")).unwrap().contains("last words"));
     }
 
     #[test]
     fn a_process_is_gone_when_its_handle_is_dropped() {
         let mut sleep = command("sleep");
         sleep.arg("600");
-        let process = Process::start(&sleep, &log("dropped")).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let process = Process::start(&sleep, &directory.path().join("log")).unwrap();
         let id = process.child.id();
         drop(process);
         assert!(!Path::new(&format!("/proc/{id}")).exists());

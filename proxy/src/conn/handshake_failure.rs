@@ -5,6 +5,7 @@ use std::{borrow::Cow, io};
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 
 use crate::{
+    certificate::ParsedCertificate,
     http::PLAIN_HTTP_ON_TLS_PORT,
     observe::{CertificateSummary, HandshakeResult},
     rt,
@@ -80,11 +81,14 @@ impl HandshakeFailure {
             Some(rejection) => rejection.reason.clone().into(),
             None => reason(&error),
         };
-        let client_certificate =
-            rejection.and_then(|rejection| CertificateSummary::from_der(&rejection.certificate));
+        let client_certificate = rejection.and_then(|rejection| summary(&rejection.certificate));
         let result = result(&error);
         HandshakeFailure { result, reason, alert, client_certificate, stream: Some(stream) }
     }
+}
+
+fn summary(certificate: &[u8]) -> Option<CertificateSummary> {
+    Some((&ParsedCertificate::from_der(certificate).ok()?).into())
 }
 
 fn result(error: &HandshakeError) -> HandshakeResult {

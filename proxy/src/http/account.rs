@@ -13,7 +13,7 @@ use super::{
     upload::UploadProgress,
 };
 use crate::{
-    observe::{CapturedHeaders, HttpProtocol, RouteMetrics},
+    observe::{Blame, CapturedHeaders, HttpProtocol, RouteMetrics},
     policy::PolicyDecision,
     upstream::EndpointAddress,
 };
@@ -147,6 +147,11 @@ impl RequestAccount {
     /// Notes the status of the response.
     pub(super) fn set_status(&mut self, status: StatusCode) {
         self.status = status.as_u16();
+    }
+
+    /// Counts that the request is answered with an error of ours.
+    pub(super) fn count_failure(&self, blame: Blame) {
+        self.conn.handler.observer.metrics.failures.inc(blame);
     }
 
     /// Notes how the request ended, in Envoy's response code details and flags.

@@ -6,6 +6,7 @@ use http::StatusCode;
 
 use super::request::InvalidRequest;
 use crate::{
+    observe::Blame,
     tls::ChainError,
     upstream::{FailureKind, UpstreamError},
 };
@@ -15,17 +16,6 @@ const NEEDS_CERTIFICATE: &str = "a valid client certificate is required to acces
 
 /// Envoy's response code details for a request that Pomerium's policy denies.
 const DENIED: &str = "ext_authz_denied";
-
-/// Who is to blame for a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Blame {
-    /// The client's.
-    Client,
-    /// The upstream's, or the network's between us and it.
-    Upstream,
-    /// Ours, or our configuration's.
-    Us,
-}
 
 /// Why a request failed.
 #[derive(Debug)]
@@ -130,7 +120,7 @@ impl RequestFailure {
                 message: "internal error",
                 details: Cow::Borrowed(what),
                 flags: "",
-                blame: Blame::Us,
+                blame: Blame::Proxy,
             },
         }
     }
@@ -277,7 +267,7 @@ mod tests {
         assert_eq!(RequestFailure::Rejected(InvalidRequest::BadPath).report().blame, Blame::Client);
         assert_eq!(of(FailureKind::RequestBody).blame, Blame::Client);
         assert_eq!(RequestFailure::ResponseTimeout.report().blame, Blame::Upstream);
-        assert_eq!(RequestFailure::Misconfigured("x").report().blame, Blame::Us);
+        assert_eq!(RequestFailure::Misconfigured("x").report().blame, Blame::Proxy);
         assert_eq!(
             RequestFailure::Rejected(InvalidRequest::TooManyHeaders).report().status.as_u16(),
             431

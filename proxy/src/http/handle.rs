@@ -169,7 +169,10 @@ fn switch(
 }
 
 fn answer(mut active: Box<ActiveRequest>, reply: LocalReply) -> Handled {
-    let LocalReply { mut response, details, flags } = reply;
+    let LocalReply { mut response, details, flags, blame } = reply;
+    if let Some(blame) = blame {
+        active.account.count_failure(blame);
+    }
     finish(response.headers_mut(), active.response_headers(), &active.account.request_id);
     active.account.set_status(response.status());
     active.account.conclude(details, flags);

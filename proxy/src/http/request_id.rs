@@ -1,9 +1,10 @@
 //! Request ids: 128 random bits in the text form of a UUID, as Envoy writes them.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
+use portcullis_abi::SplitMix64;
 use ring::rand::{SecureRandom, SystemRandom};
 
 /// The header that carries a request's id, to the upstream and back to the client.
@@ -12,57 +13,40 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 /// The longest id of somebody else that we keep.
 const MAX_BYTES: usize = 128;
 
-/// A worker's source of ids: xoshiro256++ (Blackman and Vigna, 2019), seeded by the system. Ids
-/// tell requests apart; they are no secret.
+/// A worker's source of ids. They tell requests apart and are no secret, so a fast generator is
+/// enough. Each half has a generator of its own, since one seed of 64 bits is too short: of 100,000
+/// workers (a fleet with its restarts) that give out 10^9 ids each, two would probably come into the
+/// same sequence.
 #[derive(Debug)]
 pub(crate) struct RequestIds {
-    state: Cell<[u64; 4]>,
+    halves: RefCell<[SplitMix64; 2]>,
 }
 
 impl RequestIds {
     /// Seeded by the operating system; its failure to give random bytes leaves a seed of addresses
     /// and time, since ids need not be secret.
     pub(crate) fn new() -> RequestIds {
-        let mut seed = [0; 32];
-        if SystemRandom::new().fill(&mut seed).is_err() {
-            let here = std::ptr::from_ref(&seed).addr() as u64;
+        let mut seeds = [[0; 8]; 2];
+        if SystemRandom::new().fill(seeds.as_flattened_mut()).is_err() {
+            let here = std::ptr::from_ref(&seeds).addr() as u64;
             let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
             let nanos = now.map_or(0, |since| since.as_nanos() as u64);
-            seed[..8].copy_from_slice(&here.to_le_bytes());
-            seed[8..16].copy_from_slice(&nanos.to_le_bytes());
+            seeds = [here, nanos].map(u64::to_le_bytes);
         }
-        RequestIds::seeded(seed)
+        RequestIds::seeded(seeds.map(u64::from_le_bytes))
     }
 
-    fn seeded(seed: [u8; 32]) -> RequestIds {
-        let mut state = [0; 4];
-        for (word, bytes) in state.iter_mut().zip(seed.chunks_exact(8)) {
-            *word = bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
-        }
-        state[3] |= 1; // an all-zero state would stay so
-        RequestIds { state: Cell::new(state) }
+    fn seeded(seeds: [u64; 2]) -> RequestIds {
+        RequestIds { halves: RefCell::new(seeds.map(SplitMix64::new)) }
     }
 
     /// A new id.
     pub(crate) fn next(&self) -> HeaderValue {
+        let [high, low] = &mut *self.halves.borrow_mut();
         // Version 4, variant 1 (RFC 9562 section 5.4).
-        let high = self.random() & !0xf000 | 0x4000;
-        let low = self.random() & !(0b11 << 62) | 0b10 << 62;
+        let high = high.next_u64() & !0xf000 | 0x4000;
+        let low = low.next_u64() & !(0b11 << 62) | 0b10 << 62;
         uuid(u128::from(high) << 64 | u128::from(low))
-    }
-
-    fn random(&self) -> u64 {
-        let [mut a, mut b, mut c, mut d] = self.state.get();
-        let result = a.wrapping_add(d).rotate_left(23).wrapping_add(a);
-        let shifted = b << 17;
-        c ^= a;
-        d ^= b;
-        b ^= c;
-        a ^= d;
-        c ^= shifted;
-        d = d.rotate_left(45);
-        self.state.set([a, b, c, d]);
-        result
     }
 }
 
@@ -89,6 +73,8 @@ fn uuid(bits: u128) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
@@ -114,10 +100,21 @@ mod tests {
 
     #[test]
     fn ids_differ() {
-        let ids = RequestIds::seeded([0; 32]);
-        let all: std::collections::HashSet<_> =
-            (0..10_000).map(|_| ids.next().as_bytes().to_vec()).collect();
+        let ids = RequestIds::seeded([0; 2]);
+        let all: HashSet<_> = (0..10_000).map(|_| ids.next().as_bytes().to_vec()).collect();
         assert_eq!(all.len(), 10_000);
+    }
+
+    #[test]
+    fn workers_that_share_half_of_a_seed_share_no_id() {
+        let ids = |seeds| {
+            let ids = RequestIds::seeded(seeds);
+            (0..100).map(|_| ids.next().as_bytes().to_vec()).collect::<HashSet<_>>()
+        };
+        let one = ids([1, 2]);
+        for other in [[1, 3], [3, 2], [2, 1]] {
+            assert!(one.is_disjoint(&ids(other)), "{other:?}");
+        }
     }
 
     #[test]

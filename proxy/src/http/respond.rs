@@ -6,11 +6,12 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
 
 use super::{
-    error::RequestFailure,
+    error::{FailureReport, RequestFailure},
     error_page::{PLAIN, grpc, page, with_type},
     negotiation::{AnswerForm, ContentNegotiation},
     request::InvalidRequest,
 };
+use crate::observe::Blame;
 
 const INTERCEPTED: HeaderName = HeaderName::from_static("x-pomerium-intercepted-response");
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache, must-revalidate");
@@ -27,6 +28,8 @@ pub(super) struct LocalReply {
     pub(super) details: Cow<'static, str>,
     /// Envoy's response flags, for the record.
     pub(super) flags: &'static str,
+    /// Who caused the error, if it is one.
+    pub(super) blame: Option<Blame>,
 }
 
 impl LocalReply {
@@ -36,6 +39,7 @@ impl LocalReply {
             response: without_body_for_head(response, negotiation),
             details: "direct_response".into(),
             flags: "",
+            blame: None,
         }
     }
 
@@ -103,7 +107,8 @@ pub(super) fn failure(
     let reply = LocalReply::new(response, negotiation)
         .with_header(header::CACHE_CONTROL, NO_CACHE)
         .with_header(INTERCEPTED, HeaderValue::from_static("true"));
-    let reply = LocalReply { details: report.details, flags: report.flags, ..reply };
+    let FailureReport { details, flags, blame, .. } = report;
+    let reply = LocalReply { details, flags, blame: Some(blame), ..reply };
     match failure {
         RequestFailure::Rejected(InvalidRequest::Connect) => {
             reply.with_header(header::ALLOW, PROXIED_METHODS).closing(negotiation)

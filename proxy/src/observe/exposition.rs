@@ -10,6 +10,7 @@ use super::{
     Histogram, Metrics, Readiness,
     control::Control,
     histogram::Distribution,
+    labels::{Blame, UpstreamCertificateReason},
     labels::{ClosedReason, HandshakeResult, HttpProtocol, Label, RefusedReason, TlsVersion},
     labels::{CodeClass, SegmentOutcome, SteeringOutcome, UpstreamFailure},
     names::{self, Metric, MetricKind},
@@ -182,6 +183,10 @@ fn requests(metrics: &Metrics) {
         let count = sum(metrics, |worker| worker.requests.get(*protocol));
         counter(names::HTTP_REQUESTS, &[("protocol", protocol.as_str())], count);
     }
+    for blame in Blame::ALL {
+        let count = sum(metrics, |worker| worker.failures.get(*blame));
+        counter(names::HTTP_FAILURES, &[("blame", blame.as_str())], count);
+    }
 }
 
 fn routes(metrics: &Metrics) {
@@ -218,6 +223,10 @@ fn upstreams(metrics: &Metrics) {
     for reason in UpstreamFailure::ALL {
         let count = sum(metrics, |w| w.upstream.connect_failures.get(*reason));
         counter(names::UPSTREAM_FAILURES, &[("reason", reason.as_str())], count);
+    }
+    for reason in UpstreamCertificateReason::ALL {
+        let count = sum(metrics, |w| w.upstream.certificate_errors.get(*reason));
+        counter(names::UPSTREAM_CERTIFICATE_ERRORS, &[("reason", reason.as_str())], count);
     }
 }
 

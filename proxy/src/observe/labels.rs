@@ -232,6 +232,36 @@ label! {
 }
 
 label! {
+    /// Who caused a request to fail.
+    Blame, BlameCells {
+        /// The client: its request is invalid or not allowed.
+        Client = "client",
+        /// The upstream, or the network between it and the proxy.
+        Upstream = "upstream",
+        /// The proxy or its configuration.
+        Proxy = "proxy",
+    }
+}
+
+label! {
+    /// Why the certificate of an upstream was refused.
+    UpstreamCertificateReason, UpstreamCertificateCells {
+        /// No trusted CA issued it.
+        Untrusted = "untrusted",
+        /// It has expired, or a certificate above it has.
+        Expired = "expired",
+        /// It is not valid yet, or a certificate above it is not.
+        NotYetValid = "not_yet_valid",
+        /// It is for another name.
+        Name = "name",
+        /// It is not for servers.
+        Purpose = "purpose",
+        /// It cannot be parsed, or it uses a feature that is not supported.
+        Unusable = "unusable",
+    }
+}
+
+label! {
     /// The class of a status code.
     CodeClass, CodeClassCells {
         /// 100 to 199, which a finished request has after an upgrade.
@@ -285,6 +315,8 @@ mod tests {
         values_are_distinct_and_in_place::<TlsVersion>();
         values_are_distinct_and_in_place::<HttpProtocol>();
         values_are_distinct_and_in_place::<UpstreamFailure>();
+        values_are_distinct_and_in_place::<Blame>();
+        values_are_distinct_and_in_place::<UpstreamCertificateReason>();
         values_are_distinct_and_in_place::<CodeClass>();
     }
 

@@ -22,8 +22,8 @@ pub(crate) use certificate::CertificateSummary;
 pub(crate) use control::{ConfigFacts, ConfiguredCertificate, ConfiguredCrl, Metrics};
 pub(crate) use histogram::Histogram;
 pub(crate) use labels::{
-    ClosedReason, HandshakeResult, HttpProtocol, RefusedReason, SegmentOutcome, SteeringOutcome,
-    TlsVersion, UpstreamFailure,
+    Blame, ClosedReason, HandshakeResult, HttpProtocol, RefusedReason, SegmentOutcome,
+    SteeringOutcome, TlsVersion, UpstreamCertificateReason, UpstreamFailure,
 };
 pub(crate) use log::Log;
 pub(crate) use names::metrics_reference;

@@ -114,6 +114,9 @@ metrics! {
         "Requests under way.";
     HTTP_REQUEST_DURATION = Histogram "portcullis_http_request_duration_seconds" in "seconds" by []:
         "Time from the end of a request's head to the end of its response.";
+    HTTP_FAILURES = Counter "portcullis_http_failures_total" in "" by ["blame"]:
+        "Requests answered with an error page of the proxy, by who caused the error: the client, the \
+         upstream with the network to it, or the proxy with its configuration.";
     ROUTE_REQUESTS = Counter "portcullis_route_requests_total" in "" by ["route" "code"]:
         "Completed requests of a route, by class of the response's status code.";
     ROUTE_REQUEST_DURATION = Histogram "portcullis_route_request_duration_seconds" in "seconds" by ["route"]:
@@ -136,6 +139,9 @@ metrics! {
         "Requests sent again because a pooled connection had been closed.";
     UPSTREAM_TLS_HANDSHAKES = Counter "portcullis_upstream_tls_handshakes_total" in "" by ["resumed"]:
         "Completed TLS handshakes with upstreams.";
+    UPSTREAM_CERTIFICATE_ERRORS = Counter "portcullis_upstream_certificate_errors_total" in "" by ["reason"]:
+        "TLS handshakes with upstreams that failed because the upstream's certificate was refused; the \
+         access log has the names and the issuer of the certificate.";
     ENDPOINT_CONNECTS = Counter "portcullis_endpoint_connects_total" in "" by ["endpoint"]:
         "Attempts to connect to one endpoint.";
     ENDPOINT_CONNECTIONS = Gauge "portcullis_endpoint_connections" in "" by ["endpoint" "state"]:

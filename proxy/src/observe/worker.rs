@@ -5,8 +5,8 @@ use std::{array, time::Duration};
 use super::{
     Cell, Histogram,
     labels::{
-        ClosedCells, HandshakeResult, HttpProtocolCells, Label, RefusedCells, SteeringCells,
-        TlsVersion, UpstreamFailureCells,
+        BlameCells, ClosedCells, HandshakeResult, HttpProtocolCells, Label, RefusedCells,
+        SteeringCells, TlsVersion, UpstreamCertificateCells, UpstreamFailureCells,
     },
 };
 
@@ -35,6 +35,8 @@ pub(crate) struct WorkerMetrics {
     pub requests: HttpProtocolCells,
     /// Requests under way (a gauge).
     pub requests_active: Cell,
+    /// Requests that were answered with an error of the proxy's own.
+    pub failures: BlameCells,
     /// From the end of a request's head to the end of its response.
     pub request_duration: Histogram,
     /// Connections and requests to upstreams.
@@ -106,6 +108,8 @@ pub(crate) struct UpstreamCells {
     pub tls_handshakes_full: Cell,
     /// Resumed TLS handshakes with upstreams.
     pub tls_handshakes_resumed: Cell,
+    /// Handshakes that failed by the upstream's certificate.
+    pub certificate_errors: UpstreamCertificateCells,
     /// Connections in the pool that serve no request (a gauge).
     pub idle_connections: Cell,
     /// Connections that serve a request (a gauge).

@@ -17,10 +17,9 @@ use x509_parser::{certificate::X509Certificate, x509::X509Version};
 
 use super::{
     material::{MaterialError, certificates_from_pem, digest_certificates},
-    names,
     validity::Validity,
 };
-use crate::regular_file;
+use crate::{certificate, regular_file};
 
 /// The paths of trusted roots on Linux distributions; the first that exists is read.
 const SYSTEM_BUNDLES: [&str; 6] = [
@@ -164,7 +163,7 @@ struct Details {
 
 impl Anchor {
     fn parse(certificate: CertificateDer<'static>) -> Result<Anchor, String> {
-        let parsed = names::parse(&certificate).map_err(|error| error.to_string())?;
+        let parsed = certificate::parse(&certificate).map_err(|error| error.to_string())?;
         let details = Details { validity: parsed.validity().into(), may_issue: may_issue(&parsed) };
         let root = webpki::anchor_from_trusted_cert(&certificate)
             .map_err(|error| error.to_string())?

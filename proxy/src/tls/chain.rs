@@ -14,10 +14,10 @@ use super::{
     anchors::TrustAnchors,
     crl::RevocationError,
     issuers::Issuers,
-    names,
     provider::provider,
     validity::{Validity, seconds},
 };
+use crate::certificate;
 
 /// The purpose of a presented certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl ChainVerifier {
         now: UnixTime,
     ) -> Result<Validity, ChainError> {
         validity.check(now)?;
-        let parsed = names::parse(leaf).map_err(|_| webpki::Error::BadDer)?;
+        let parsed = certificate::parse(leaf).map_err(|_| webpki::Error::BadDer)?;
         if self.purpose.is_allowed_by(&parsed) { Ok(validity) } else { Err(ChainError::Purpose) }
     }
 
@@ -123,7 +123,7 @@ impl ChainVerifier {
         let validity = std::iter::once(end_entity.der()).chain(certificates).try_fold(
             self.anchor_validity(&path, now)?,
             |validity, certificate| {
-                let parsed = names::parse(&certificate).map_err(|_| webpki::Error::BadDer)?;
+                let parsed = certificate::parse(&certificate).map_err(|_| webpki::Error::BadDer)?;
                 Ok::<_, webpki::Error>(validity.intersection(parsed.validity().into()))
             },
         )?;

@@ -17,9 +17,9 @@ use x509_parser::certificate::X509Certificate;
 use super::{
     anchors::TrustAnchors,
     material::Digest,
-    names,
     validity::{Validity, seconds},
 };
+use crate::certificate;
 
 mod bundle;
 mod list;
@@ -127,7 +127,7 @@ impl Crl {
     fn verify(&self, issuer_der: &[u8], anchors: &TrustAnchors) -> Option<String> {
         let mut is_there = false;
         for certificate in anchors.issuing() {
-            let Ok(anchor) = names::parse(certificate) else { continue };
+            let Ok(anchor) = certificate::parse(certificate) else { continue };
             if anchor.subject().as_raw() != issuer_der {
                 continue;
             }

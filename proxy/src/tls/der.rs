@@ -11,8 +11,6 @@ pub(super) const OCTET_STRING: u8 = 0x04;
 pub(super) const OID: u8 = 0x06;
 /// `BOOLEAN`.
 pub(super) const BOOLEAN: u8 = 0x01;
-/// `UTF8String`.
-pub(super) const UTF8_STRING: u8 = 0x0c;
 /// `UTCTime`.
 pub(super) const UTC_TIME: u8 = 0x17;
 /// `GeneralizedTime`.

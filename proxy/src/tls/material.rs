@@ -12,14 +12,11 @@ use rustls::{
 };
 use webpki::EndEntityCert;
 use x509_parser::{
-    certificate::X509Certificate, oid_registry::OID_NIST_EC_P521, public_key::PublicKey,
-    x509::SubjectPublicKeyInfo,
+    oid_registry::OID_NIST_EC_P521, public_key::PublicKey, x509::SubjectPublicKeyInfo,
 };
 
-use super::{
-    names::{self, common_name, dns_names},
-    provider::provider,
-};
+use super::{names::dns_names, provider::provider};
+use crate::certificate::ParsedCertificate;
 pub(super) use crate::digest::Digest;
 
 /// A certificate chain with the private key that belongs to it.
@@ -214,7 +211,7 @@ fn without_byte_order_mark(pem: &[u8]) -> &[u8] {
 
 /// The leaf of a chain, checked to be usable by TLS peers.
 struct Leaf<'a> {
-    parsed: X509Certificate<'a>,
+    parsed: ParsedCertificate<'a>,
 }
 
 impl<'a> Leaf<'a> {
@@ -230,7 +227,8 @@ impl<'a> Leaf<'a> {
             position: 1,
             problem,
         };
-        let parsed = names::parse(leaf).map_err(|error| malformed(error.to_string()))?;
+        let parsed =
+            ParsedCertificate::from_der(leaf).map_err(|error| malformed(error.to_string()))?;
         match EndEntityCert::try_from(leaf) {
             Ok(_) => Ok(Leaf { parsed }),
             Err(webpki::Error::UnsupportedCertVersion) => {
@@ -243,7 +241,7 @@ impl<'a> Leaf<'a> {
     fn names(&self) -> Vec<String> {
         let names = dns_names(&self.parsed);
         if names.is_empty() {
-            return common_name(&self.parsed).into_iter().collect();
+            return self.parsed.common_name().map(str::to_ascii_lowercase).into_iter().collect();
         }
         names
     }

@@ -30,6 +30,9 @@ mod validity;
 mod verification_cache;
 mod verify;
 
+#[cfg(test)]
+use crate::certificate::ParsedCertificate;
+
 pub use anchors::TrustAnchors;
 pub(crate) use chain::ChainError;
 pub(crate) use client::{UpstreamTls, UpstreamTlsError};
@@ -38,7 +41,6 @@ pub use context::{ConnectionContext, with_context};
 pub use crl::CrlBundle;
 pub(crate) use crl::{CrlRule, CrlRules};
 pub use material::CertificateWithKey;
-pub use names::describe;
 #[cfg(test)]
 pub(crate) use names::normalize_server_name;
 pub use san::{AltNameKind, AltNameMatcher};
@@ -53,3 +55,4 @@ pub(crate) use tickets::TicketSecret;
 pub(crate) use transport::Transport;
 pub(crate) use trust::VerifiedChain;
 pub use trust::{ClientTrust, ClientTrustSpec};
+pub(crate) use upstream_verify::UpstreamCertificateError;

@@ -3,19 +3,12 @@
 use std::fmt;
 
 use regex::Regex;
-use x509_parser::{certificate::X509Certificate, extensions::GeneralName};
+use x509_parser::certificate::X509Certificate;
 
-use super::{
-    der::{Reader, UTF8_STRING},
-    material::Digest,
-    names::{general_names, ip_address},
+use crate::{
+    certificate::{AltName, alt_names},
+    digest::Digest,
 };
-
-/// `[0] EXPLICIT`, around the value of an `otherName` (RFC 5280, section 4.2.1.6).
-const OTHER_NAME_VALUE: u8 = 0xa0;
-
-/// Microsoft's user principal name, in an `otherName`.
-const USER_PRINCIPAL_NAME: &str = "1.3.6.1.4.1.311.20.2.3";
 
 /// A kind of subject alternative name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,19 +47,15 @@ impl AltNameMatcher {
             .map(|pattern| AltNameMatcher { kind, pattern })
     }
 
-    fn matches(&self, name: &GeneralName<'_>) -> bool {
+    fn matches(&self, name: &AltName<'_>) -> bool {
         match (self.kind, name) {
-            (AltNameKind::Dns, GeneralName::DNSName(text))
-            | (AltNameKind::Email, GeneralName::RFC822Name(text))
-            | (AltNameKind::Uri, GeneralName::URI(text)) => self.pattern.is_match(text),
-            (AltNameKind::IpAddress, GeneralName::IPAddress(octets)) => {
-                ip_address(octets).is_some_and(|ip| self.pattern.is_match(&ip.to_string()))
+            (AltNameKind::Dns, AltName::Dns(text))
+            | (AltNameKind::Email, AltName::Email(text))
+            | (AltNameKind::Uri, AltName::Uri(text))
+            | (AltNameKind::UserPrincipalName, AltName::UserPrincipalName(text)) => {
+                self.pattern.is_match(text)
             }
-            (AltNameKind::UserPrincipalName, GeneralName::OtherName(oid, value))
-                if oid.to_id_string() == USER_PRINCIPAL_NAME =>
-            {
-                principal(value).is_some_and(|name| self.pattern.is_match(name))
-            }
+            (AltNameKind::IpAddress, AltName::Ip(ip)) => self.pattern.is_match(&ip.to_string()),
             _ => false,
         }
     }
@@ -75,8 +64,10 @@ impl AltNameMatcher {
 /// Whether at least one name of the certificate matches. Without matchers every certificate does.
 pub(super) fn is_allowed(matchers: &[AltNameMatcher], certificate: &X509Certificate<'_>) -> bool {
     matchers.is_empty()
-        || general_names(certificate)
-            .any(|name| matchers.iter().any(|matcher| matcher.matches(name)))
+        || alt_names(certificate)
+            .into_iter()
+            .flatten()
+            .any(|name| matchers.iter().any(|matcher| matcher.matches(&name)))
 }
 
 /// Adds what decides to a digest.
@@ -85,13 +76,6 @@ pub(super) fn digest(matchers: &[AltNameMatcher], digest: &mut Digest) {
         digest.field(&[*kind as u8]);
         digest.field(pattern.as_str().as_bytes());
     }
-}
-
-fn principal(value: &[u8]) -> Option<&str> {
-    let mut outer = Reader::new(value);
-    let mut inner = Reader::new(outer.contents(OTHER_NAME_VALUE)?);
-    let name = inner.contents(UTF8_STRING)?;
-    (outer.is_at_end() && inner.is_at_end()).then(|| std::str::from_utf8(name).ok())?
 }
 
 impl fmt::Debug for AltNameMatcher {

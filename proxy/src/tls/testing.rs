@@ -23,8 +23,8 @@ use super::{
     anchors::TrustAnchors,
     context::{ConnectionContext, with_context},
     material::CertificateWithKey,
-    names,
 };
+use crate::certificate;
 
 pub(super) const DAY_S: i64 = 24 * 60 * 60;
 
@@ -91,7 +91,7 @@ impl Issued {
         };
         let entry = |issued: &&Issued| RevokedCertParams {
             serial_number: SerialNumber::from_slice(
-                names::parse(&issued.der).unwrap().raw_serial(),
+                certificate::parse(&issued.der).unwrap().raw_serial(),
             ),
             revocation_time: at(NOW_S - DAY_S),
             reason_code: None,

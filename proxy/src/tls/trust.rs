@@ -14,11 +14,11 @@ use super::{
     crl::{self, CrlBundle, CrlRules, Revocation},
     issuers::Issuers,
     material::Digest,
-    names,
     san::{self, AltNameMatcher},
     validity::Validity,
     verification_cache,
 };
+use crate::certificate;
 
 /// What a client's certificate is judged by.
 #[derive(Debug, Clone)]
@@ -163,7 +163,7 @@ impl ClientTrust {
 }
 
 fn parse<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, ChainError> {
-    names::parse(certificate).map_err(|_| webpki::Error::BadDer.into())
+    certificate::parse(certificate).map_err(|_| webpki::Error::BadDer.into())
 }
 
 fn revocation(spec: &ClientTrustSpec) -> Option<Revocation> {

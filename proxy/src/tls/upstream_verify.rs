@@ -14,9 +14,10 @@ use super::{
     anchors::TrustAnchors,
     chain::{ChainError, ChainVerifier, Purpose},
     client::server_name,
-    names::{self, describe, dns_names},
+    names::dns_names,
     provider::provider,
 };
+use crate::{certificate::ParsedCertificate, observe::UpstreamCertificateReason};
 
 /// The name a certificate must have. The common name never counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +43,7 @@ impl ExpectedName {
         match self {
             ExpectedName::Exact(name) => EndEntityCert::try_from(leaf)
                 .is_ok_and(|leaf| leaf.verify_is_valid_for_subject_name(name).is_ok()),
-            ExpectedName::Pattern(pattern) => names::parse(leaf)
+            ExpectedName::Pattern(pattern) => ParsedCertificate::from_der(leaf)
                 .is_ok_and(|leaf| dns_names(&leaf).iter().any(|name| glob_match(pattern, name))),
         }
     }
@@ -175,7 +176,7 @@ impl UpstreamVerifier {
         if self.rules.is_some() || !matches!(error, Error::InvalidCertificate(_)) {
             return Err(error);
         }
-        let Ok(parsed) = names::parse(cert) else {
+        let Ok(parsed) = ParsedCertificate::from_der(cert) else {
             return Err(error);
         };
         let public_key = SubjectPublicKeyInfoDer::from(parsed.public_key().raw);
@@ -209,9 +210,9 @@ impl UpstreamVerifier {
      issued by \"{issuer}\"",
     list(.names)
 )]
-pub struct UpstreamCertificateError {
-    /// The kind, for metrics.
-    pub reason: UpstreamCertificateReason,
+pub(crate) struct UpstreamCertificateError {
+    /// Its label in the metrics.
+    pub(crate) reason: UpstreamCertificateReason,
     detail: String,
     /// The expected name.
     pub expected: String,
@@ -223,7 +224,7 @@ pub struct UpstreamCertificateError {
 
 impl UpstreamCertificateError {
     /// The error inside a handshake's error, if the certificate was the reason.
-    pub fn find(error: &Error) -> Option<&UpstreamCertificateError> {
+    pub(crate) fn find(error: &Error) -> Option<&UpstreamCertificateError> {
         match error {
             Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) => {
                 inner.downcast_ref()
@@ -238,8 +239,8 @@ impl UpstreamCertificateError {
         expected: &ExpectedName,
         leaf: &CertificateDer<'_>,
     ) -> UpstreamCertificateError {
-        let (names, issuer) = match describe(leaf) {
-            Ok(facts) => (facts.sans, facts.issuer),
+        let (names, issuer) = match ParsedCertificate::from_der(leaf) {
+            Ok(parsed) => (parsed.alt_name_texts(), parsed.issuer()),
             Err(_) => (Vec::new(), "(unreadable)".to_owned()),
         };
         UpstreamCertificateError { reason, detail, expected: expected.to_string(), names, issuer }
@@ -261,37 +262,6 @@ fn list(names: &[String]) -> String {
         count => {
             let shown: Vec<_> = names.iter().take(SHOWN).map(String::as_str).collect();
             format!("{} and {} more", shown.join(", "), count - SHOWN)
-        }
-    }
-}
-
-/// The kinds of [`UpstreamCertificateError`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum UpstreamCertificateReason {
-    /// No trusted CA issued it.
-    Untrusted,
-    /// It, or one above it, has expired.
-    Expired,
-    /// It, or one above it, is not valid yet.
-    NotYetValid,
-    /// It is for another name.
-    Name,
-    /// It is not for servers.
-    Purpose,
-    /// It cannot be parsed, or uses an unsupported feature.
-    Unusable,
-}
-
-impl UpstreamCertificateReason {
-    /// As the label of a metric.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            UpstreamCertificateReason::Untrusted => "untrusted",
-            UpstreamCertificateReason::Expired => "expired",
-            UpstreamCertificateReason::NotYetValid => "not_yet_valid",
-            UpstreamCertificateReason::Name => "name",
-            UpstreamCertificateReason::Purpose => "purpose",
-            UpstreamCertificateReason::Unusable => "unusable",
         }
     }
 }

@@ -14,12 +14,12 @@ use webpki::EndEntityCert;
 use super::{
     chain::ChainError,
     context::{self, Rejection},
-    names::{self, describe},
     provider::provider,
     session::Session,
     trust::ClientTrust,
     validity::{Validity, seconds},
 };
+use crate::certificate::{self, ParsedCertificate};
 
 /// Asks every client for a certificate. That it holds the key is verified in any case.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl ClientVerifier {
 /// What webpki cannot read, rustls cannot check the possession of.
 fn readable(end_entity: &CertificateDer<'_>) -> Result<Validity, ChainError> {
     EndEntityCert::try_from(end_entity)?;
-    let parsed = names::parse(end_entity).map_err(|_| webpki::Error::BadDer)?;
+    let parsed = certificate::parse(end_entity).map_err(|_| webpki::Error::BadDer)?;
     Ok(parsed.validity().into())
 }
 
@@ -130,10 +130,11 @@ impl ClientCertVerifier for ClientVerifier {
 }
 
 fn rejection(end_entity: &CertificateDer<'_>, error: &ChainError) -> String {
-    match describe(end_entity) {
-        Ok(facts) => format!(
+    match ParsedCertificate::from_der(end_entity) {
+        Ok(parsed) => format!(
             "client certificate \"{}\" (issued by \"{}\") refused: {error}",
-            facts.subject, facts.issuer
+            parsed.subject(),
+            parsed.issuer()
         ),
         Err(_) => format!("client certificate refused: {error}"),
     }

@@ -143,6 +143,7 @@ impl Attempt<'_> {
             self.pool.tls(spec, self.http1_only).map_err(|error| failed(error.to_string()))?;
         let stream = TlsStream::connect(stream, tls.config.clone(), tls.server_name.clone())
             .await
+            .inspect_err(|error| self.pool.meter.handshake_failed(error))
             .map_err(|error| failed(handshake_text(&error)))?;
         self.pool.meter.handshake(stream.session().handshake_kind());
         Ok(stream)

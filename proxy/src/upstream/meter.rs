@@ -5,8 +5,9 @@ use std::{rc::Rc, sync::Arc};
 use rustls::HandshakeKind;
 
 use super::FailureKind;
-use crate::observe::{
-    EndpointCells, EndpointMetrics, UpstreamCells, UpstreamFailure, WorkerObserver,
+use crate::{
+    observe::{EndpointCells, EndpointMetrics, UpstreamCells, UpstreamFailure, WorkerObserver},
+    tls::{HandshakeError, UpstreamCertificateError},
 };
 
 /// The cells that one worker writes for one endpoint key.
@@ -37,6 +38,15 @@ impl Meter {
         match kind {
             Some(HandshakeKind::Resumed) => self.all().tls_handshakes_resumed.inc(),
             _ => self.all().tls_handshakes_full.inc(),
+        }
+    }
+
+    /// Counts a handshake that failed by the upstream's certificate; the failure itself is counted
+    /// with its request.
+    pub(super) fn handshake_failed(&self, error: &HandshakeError) {
+        let HandshakeError::Tls(error) = error else { return };
+        if let Some(refused) = UpstreamCertificateError::find(error) {
+            self.all().certificate_errors.inc(refused.reason);
         }
     }
 

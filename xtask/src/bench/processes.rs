@@ -104,7 +104,8 @@ mod tests {
     fn a_family_has_the_children_of_children() {
         let mut shell = command("sh");
         shell.args(["-c", "sh -c 'echo ready; sleep 600; :'; :"]);
-        let log = std::env::temp_dir().join(format!("portcullis-{}-family", std::process::id()));
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
         let mut process = crate::process::Process::start(&shell, &log).unwrap();
         process.wait_until("it is there", |log| log.contains("ready")).unwrap();
         let mut all = family(process.id());

@@ -75,30 +75,30 @@ mod tests {
         Options { once: true, release: false, port, admin_port: 0, upstream_port: 0 }
     }
 
-    fn directory(name: &str) -> PathBuf {
-        std::env::temp_dir().join(format!("portcullis-demo-{}-{name}", std::process::id()))
-    }
-
     #[test]
     fn a_taken_port_is_refused_with_the_flag_that_helps() {
         let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let taken = holder.local_addr().unwrap().port();
-        let error = Place::reserve(directory("taken"), &options(taken)).err().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let error = Place::reserve(directory.path().into(), &options(taken)).err().unwrap();
         assert!(error.to_string().contains("--port"), "{error}");
     }
 
     #[test]
     fn a_second_demo_in_the_same_directory_is_refused_until_the_first_has_ended() {
-        let first = Place::reserve(directory("second"), &options(0)).unwrap();
-        let error = Place::reserve(directory("second"), &options(0)).err().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let reserve = || Place::reserve(directory.path().into(), &options(0));
+        let first = reserve().unwrap();
+        let error = reserve().err().unwrap();
         assert!(error.to_string().contains("a demo is running"), "{error}");
         drop(first);
-        assert!(Place::reserve(directory("second"), &options(0)).is_ok());
+        assert!(reserve().is_ok());
     }
 
     #[test]
     fn port_0_gives_three_different_free_ports() {
-        let place = Place::reserve(directory("free"), &options(0)).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place::reserve(directory.path().into(), &options(0)).unwrap();
         assert_ne!(place.port, place.admin_port);
         assert_ne!(place.port, place.upstream_port);
         assert_ne!(place.admin_port, place.upstream_port);

@@ -60,26 +60,6 @@ mod tests {
 
 #[cfg(test)]
 mod testing {
-    use std::path::PathBuf;
-
-    /// A directory for sockets that is removed at the end.
-    pub(super) struct Directory(pub(super) PathBuf);
-
-    impl Directory {
-        pub(super) fn new(name: &str) -> Directory {
-            let name = format!("portcullis-handover-{name}-{}", std::process::id());
-            let path = std::env::temp_dir().join(name);
-            std::fs::create_dir(&path).unwrap();
-            Directory(path)
-        }
-    }
-
-    impl Drop for Directory {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
-
     pub(super) fn block_on<F: Future>(future: F) -> F::Output {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(future)

@@ -170,7 +170,7 @@ mod tests {
     use std::process::{Child, Command, Stdio};
 
     use super::*;
-    use crate::app::handover::testing::{Directory, block_on};
+    use crate::app::handover::testing::block_on;
 
     /// A process that is none of ours, and catches SIGUSR2.
     struct Stranger(Child);
@@ -211,20 +211,20 @@ mod tests {
 
     #[test]
     fn a_process_that_does_not_exist_or_is_this_one_is_not_replaced() {
-        let directory = Directory::new("absent");
+        let directory = tempfile::tempdir().unwrap();
         for id in [0, std::process::id(), u32::MAX, i32::MAX.unsigned_abs()] {
-            assert!(problem(&directory.0, id).contains(&id.to_string()));
+            assert!(problem(directory.path(), id).contains(&id.to_string()));
         }
     }
 
     #[test]
     fn a_stranger_whose_socket_another_process_serves_is_not_replaced() {
-        let directory = Directory::new("stranger");
+        let directory = tempfile::tempdir().unwrap();
         let stranger = Stranger::start();
-        let path = runtime_dir::socket(&directory.0, stranger.0.id());
+        let path = runtime_dir::socket(directory.path(), stranger.0.id());
         // This process serves at the socket, and its ID is not the one that was asked for.
         let _listener = std::os::unix::net::UnixListener::bind(path).unwrap();
-        let problem = problem(&directory.0, stranger.0.id());
+        let problem = problem(directory.path(), stranger.0.id());
         assert!(
             problem.contains(&format!("process {} has its socket", std::process::id())),
             "{problem}"
@@ -233,17 +233,18 @@ mod tests {
 
     #[test]
     fn a_process_without_a_socket_is_told_by_signal_if_it_catches_it() {
-        let directory = Directory::new("former");
+        let directory = tempfile::tempdir().unwrap();
         let stranger = Stranger::start();
         // A stale socket is as good as none.
         drop(std::os::unix::net::UnixListener::bind(runtime_dir::socket(
-            &directory.0,
+            directory.path(),
             stranger.0.id(),
         )));
-        let found = block_on(Predecessor::find_in(Some(&directory.0), stranger.0.id())).unwrap();
+        let found =
+            block_on(Predecessor::find_in(Some(directory.path()), stranger.0.id())).unwrap();
         assert!(matches!(found.channel, Channel::Signal));
         let parent = std::os::unix::process::parent_id();
-        assert!(problem(&directory.0, parent).contains("is not a running portcullis"));
+        assert!(problem(directory.path(), parent).contains("is not a running portcullis"));
     }
 
     #[test]

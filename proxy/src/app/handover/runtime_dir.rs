@@ -95,7 +95,6 @@ mod tests {
     use std::os::unix::{fs::PermissionsExt, net::UnixListener};
 
     use super::*;
-    use crate::app::handover::testing::Directory;
 
     #[test]
     fn the_place_follows_the_service_manager_then_the_user() {
@@ -112,8 +111,8 @@ mod tests {
 
     #[test]
     fn a_new_directory_is_for_its_owner_alone() {
-        let directory = Directory::new("new");
-        let path = directory.0.join("portcullis");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("portcullis");
         make(&path).unwrap();
         make(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, MODE);
@@ -121,28 +120,28 @@ mod tests {
 
     #[test]
     fn a_directory_that_others_can_write_to_is_not_used() {
-        let directory = Directory::new("shared");
-        fs::set_permissions(&directory.0, fs::Permissions::from_mode(0o777)).unwrap();
-        assert_eq!(make(&directory.0).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
-        let file = directory.0.join("file");
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(make(directory.path()).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        let file = directory.path().join("file");
         fs::write(&file, "").unwrap();
         assert_eq!(make(&file).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
     }
 
     #[test]
     fn only_dead_sockets_of_dead_processes_are_removed() {
-        let directory = Directory::new("stale");
+        let directory = tempfile::tempdir().unwrap();
         // No process has an ID this high.
         let (stale, served, own) =
             [i32::MAX.unsigned_abs(), i32::MAX.unsigned_abs() - 1, std::process::id()]
-                .map(|pid| socket(&directory.0, pid))
+                .map(|pid| socket(directory.path(), pid))
                 .into();
         drop(UnixListener::bind(&stale).unwrap());
         drop(UnixListener::bind(&own).unwrap());
         let _listener = UnixListener::bind(&served).unwrap();
-        fs::write(directory.0.join("other"), "").unwrap();
-        remove_stale(&directory.0);
+        fs::write(directory.path().join("other"), "").unwrap();
+        remove_stale(directory.path());
         assert!(!stale.exists());
-        assert!(served.exists() && own.exists() && directory.0.join("other").exists());
+        assert!(served.exists() && own.exists() && directory.path().join("other").exists());
     }
 }

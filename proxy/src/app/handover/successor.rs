@@ -152,14 +152,14 @@ async fn answer(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::handover::testing::{Directory, block_on};
+    use crate::app::handover::testing::block_on;
 
     #[test]
     fn an_order_reaches_the_control_loop_and_is_acknowledged() {
-        let directory = Directory::new("order");
+        let directory = tempfile::tempdir().unwrap();
         block_on(async {
-            let mut socket = Some(SuccessorSocket::open(&directory.0).unwrap());
-            let path = runtime_dir::socket(&directory.0, std::process::id());
+            let mut socket = Some(SuccessorSocket::open(directory.path()).unwrap());
+            let path = runtime_dir::socket(directory.path(), std::process::id());
             let stream = UnixStream::connect(&path).await.unwrap();
             line::send(&stream, ORDER).await.unwrap();
             SuccessorSocket::next(&mut socket).await.answer(());
@@ -171,10 +171,10 @@ mod tests {
 
     #[test]
     fn an_order_of_another_protocol_is_refused() {
-        let directory = Directory::new("unknown");
+        let directory = tempfile::tempdir().unwrap();
         block_on(async {
-            let _socket = SuccessorSocket::open(&directory.0).unwrap();
-            let path = runtime_dir::socket(&directory.0, std::process::id());
+            let _socket = SuccessorSocket::open(directory.path()).unwrap();
+            let path = runtime_dir::socket(directory.path(), std::process::id());
             let stream = UnixStream::connect(&path).await.unwrap();
             line::send(&stream, "portcullis/9 drain").await.unwrap();
             let answer = line::receive(&stream).await.unwrap();
@@ -191,12 +191,12 @@ mod tests {
 
     #[test]
     fn the_socket_of_a_dead_process_with_the_same_id_is_replaced() {
-        let directory = Directory::new("reused");
-        let path = runtime_dir::socket(&directory.0, std::process::id());
+        let directory = tempfile::tempdir().unwrap();
+        let path = runtime_dir::socket(directory.path(), std::process::id());
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         block_on(async {
-            let _socket = SuccessorSocket::open(&directory.0).unwrap();
-            assert!(SuccessorSocket::open(&directory.0).is_err(), "the living one stays");
+            let _socket = SuccessorSocket::open(directory.path()).unwrap();
+            assert!(SuccessorSocket::open(directory.path()).is_err(), "the living one stays");
             assert!(UnixStream::connect(&path).await.is_ok());
         });
     }

@@ -1,13 +1,6 @@
 //! What the tests of whole loads share.
 
-use std::{
-    fs,
-    path::PathBuf,
-    sync::{
-        OnceLock,
-        atomic::{AtomicU32, Ordering},
-    },
-};
+use std::{fs, path::PathBuf, sync::OnceLock};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rcgen::{
@@ -18,15 +11,11 @@ use rcgen::{
 use crate::config::{Config, Diagnostics, Environment, Loaded, Severity, load};
 
 /// A directory that is removed at the end, with a small PKI in it.
-pub(crate) struct Dir(PathBuf);
+pub(crate) struct Dir(tempfile::TempDir);
 
 impl Dir {
     pub(crate) fn new() -> Dir {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("portcullis-config-{}-{number}", std::process::id());
-        let dir = Dir(std::env::temp_dir().join(name));
-        fs::create_dir_all(&dir.0).unwrap();
+        let dir = Dir(tempfile::tempdir().unwrap());
         for (name, content) in pki() {
             dir.write(name, content);
         }
@@ -34,7 +23,7 @@ impl Dir {
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.0.path().join(name)
     }
 
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
@@ -55,7 +44,7 @@ impl Dir {
         yaml: &str,
         variables: &[(&str, &str)],
     ) -> Result<Loaded, Diagnostics> {
-        let here = format!("{}/", self.0.display());
+        let here = format!("{}/", self.0.path().display());
         self.write("config.yaml", yaml.replace('@', &here));
         let mut environment =
             vec![("SSL_CERT_FILE".to_owned(), self.file("ca.pem").display().to_string())];
@@ -68,13 +57,7 @@ impl Dir {
 
     /// Findings as they are shown, the directory left out.
     pub(crate) fn shown(&self, finding: impl ToString) -> String {
-        finding.to_string().replace(&format!("{}/", self.0.display()), "")
-    }
-}
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        finding.to_string().replace(&format!("{}/", self.0.path().display()), "")
     }
 }
 

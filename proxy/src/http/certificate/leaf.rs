@@ -3,10 +3,10 @@
 use std::{cell::OnceCell, rc::Rc};
 
 use rustls_pki_types::CertificateDer;
-use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer};
 
 use super::chain::PresentedChain;
 use crate::{
+    certificate::{AltName, ParsedCertificate},
     digest::sha256,
     observe::CertificateSummary,
     policy::{LeafCertificate, SanKind},
@@ -52,11 +52,17 @@ impl PeerLeaf {
 
     /// Its subject, issuer and names for the access log; `None` if it cannot be parsed.
     pub(super) fn summary(&self) -> Option<&CertificateSummary> {
-        self.summary.get_or_init(|| CertificateSummary::from_der(self.der())).as_ref()
+        self.summary.get_or_init(|| Some((&self.parse()?).into())).as_ref()
+    }
+
+    /// Parses it; `None` if it is malformed. Callers keep what they read, so that no request parses
+    /// it again.
+    pub(super) fn parse(&self) -> Option<ParsedCertificate<'_>> {
+        ParsedCertificate::from_der(self.der()).ok()
     }
 
     fn contents(&self) -> &LeafContents {
-        self.contents.get_or_init(|| LeafContents::read(self.der()).unwrap_or_default())
+        self.contents.get_or_init(|| self.parse().and_then(LeafContents::read).unwrap_or_default())
     }
 }
 
@@ -80,20 +86,14 @@ impl LeafCertificate for PeerLeaf {
 }
 
 impl LeafContents {
-    fn read(der: &[u8]) -> Option<LeafContents> {
-        let (_, certificate) = X509Certificate::from_der(der).ok()?;
-        let mut contents = LeafContents {
-            spki_hash: Some(sha256(certificate.public_key().raw)),
-            ..LeafContents::default()
-        };
-        let Some(names) = certificate.subject_alternative_name().ok()? else {
-            return Some(contents);
-        };
-        for name in &names.value.general_names {
+    fn read(certificate: ParsedCertificate<'_>) -> Option<LeafContents> {
+        let mut contents =
+            LeafContents { spki_hash: Some(certificate.spki_sha256()), ..LeafContents::default() };
+        for name in certificate.alt_names().ok()? {
             match name {
-                GeneralName::DNSName(dns) => contents.dns.push((*dns).into()),
-                GeneralName::RFC822Name(email) => contents.email.push((*email).into()),
-                GeneralName::URI(uri) => contents.uri.push((*uri).into()),
+                AltName::Dns(dns) => contents.dns.push(dns.into()),
+                AltName::Email(email) => contents.email.push(email.into()),
+                AltName::Uri(uri) => contents.uri.push(uri.into()),
                 _ => {}
             }
         }

@@ -2,10 +2,9 @@
 
 use std::{cell::OnceCell, fmt::Write};
 
-use x509_parser::{certificate::X509Certificate, prelude::FromDer};
-
 use super::leaf::PeerLeaf;
 use crate::{
+    digest::hex,
     http::spec::CertificateField,
     observe::CertificateSummary,
     policy::{LeafCertificate, SanKind},
@@ -35,34 +34,14 @@ fn make(of: &PeerLeaf, field: CertificateField) -> String {
         F::SanUri => join(of.subject_alt_names(SanKind::Uri)),
         F::Subject => name(|summary| &summary.subject),
         F::Issuer => name(|summary| &summary.issuer),
-        F::Serial => serial(of.der()).unwrap_or_default(),
+        F::Serial => of.parse().map_or_else(String::new, |parsed| parsed.serial_hex()),
     }
-}
-
-/// Lower-case hexadecimal.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// Joins names with commas. A name that contains a comma is left out: it would read as two.
 fn join(names: &[Box<str>]) -> String {
     let plain: Vec<&str> = names.iter().map(|name| &**name).filter(|n| !n.contains(',')).collect();
     plain.join(",")
-}
-
-/// The serial number as OpenSSL writes it: without the zero byte that DER puts before a high bit.
-fn serial(der: &[u8]) -> Option<String> {
-    let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    let bytes = certificate.raw_serial();
-    let digits = match bytes {
-        [0, rest @ ..] if !rest.is_empty() => rest,
-        all => all,
-    };
-    Some(hex(digits).to_uppercase())
 }
 
 /// An RFC 4514 name in the form that OpenSSL uses for RFC 2253, in printable ASCII: any other byte

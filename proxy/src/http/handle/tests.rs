@@ -24,7 +24,7 @@ use crate::{
         },
         testing::{everybody, proxy, route, settings},
     },
-    observe::{HttpProtocol, RouteMetrics, WorkerObserver},
+    observe::{Blame, HttpProtocol, RouteMetrics, WorkerObserver},
     policy::{Policy, PolicySpec},
     route::{HostMatch, Matcher, PathMatch, PortMatch},
     tls::ClientAuth,
@@ -147,6 +147,19 @@ fn a_routes_own_answer_is_sent_with_a_request_id() {
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert!(answer.contains("\r\nx-request-id: "), "{answer}");
     assert!(answer.ends_with("\r\n\r\nhello"), "{answer}");
+}
+
+#[test]
+fn an_error_of_ours_is_counted_by_who_caused_it() {
+    let worker = public(hello());
+    let counts = || {
+        let failures = &worker.observer.metrics.failures;
+        [Blame::Client, Blame::Upstream, Blame::Proxy].map(|blame| failures.get(blame))
+    };
+    served(&worker, "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    assert_eq!(counts(), [0, 0, 0]);
+    served(&worker, "GET / HTTP/1.1\r\nHost: other.example\r\n\r\n");
+    assert_eq!(counts(), [1, 0, 0]);
 }
 
 #[test]

@@ -5,9 +5,9 @@ use std::{
 };
 
 use crate::observe::{
-    CertificateUsage, ConfigFacts, ConfiguredCertificate, ConfiguredCrl, HandshakeResult,
+    Blame, CertificateUsage, ConfigFacts, ConfiguredCertificate, ConfiguredCrl, HandshakeResult,
     KernelCounts, Metrics, SegmentOutcome, SteeringOutcome, SteeringSource, SteeringView,
-    TlsVersion, UpstreamFailure, WorkerLoad,
+    TlsVersion, UpstreamCertificateReason, UpstreamFailure, WorkerLoad,
     names::{self, MetricKind},
     registry::testing::Listed,
 };
@@ -152,6 +152,8 @@ fn used() -> Metrics {
         worker.handshakes.record(HandshakeResult::Ok, TlsVersion::Tls13, true, took);
         worker.handshakes.record(HandshakeResult::Timeout, TlsVersion::Unknown, false, took);
         worker.upstream.connect_failures.inc(UpstreamFailure::Tls);
+        worker.upstream.certificate_errors.inc(UpstreamCertificateReason::NotYetValid);
+        worker.failures.inc(Blame::Proxy);
         worker.upstream.idle_connections.inc();
         worker.log_records_dropped.add(3);
         route.record(id, 200, 700, 10, 20);
@@ -225,6 +227,10 @@ fn cells_of_all_workers_are_summed() {
     assert_eq!(value("portcullis_tls_handshakes_total", &timeouts), Some(2.0));
     let failures = value("portcullis_upstream_failures_total", &[("reason", "tls")]);
     assert_eq!(failures, Some(2.0));
+    let name = "portcullis_upstream_certificate_errors_total";
+    assert_eq!(value(name, &[("reason", "not_yet_valid")]), Some(2.0));
+    assert_eq!(value(name, &[("reason", "expired")]), Some(0.0));
+    assert_eq!(value("portcullis_http_failures_total", &[("blame", "proxy")]), Some(2.0));
     assert_eq!(value("portcullis_log_records_dropped_total", &[]), Some(6.0));
     assert_eq!(value("portcullis_connections_active", &[("worker", "1")]), Some(6.0));
     assert_eq!(value("portcullis_worker_tasks", &[("worker", "1")]), Some(8.0));

@@ -8,26 +8,18 @@ use crate::tls::testing::{ca, pem, root, self_signed};
 const VERSION_1: &[u8] = include_bytes!("../testdata/v1.crt.pem");
 const KEY: &[u8] = include_bytes!("../testdata/p256.sec1.pem");
 
-/// A temporary directory.
-struct Directory(PathBuf);
+/// A directory of its own, removed at the end.
+struct Directory(tempfile::TempDir);
 
 impl Directory {
-    fn new(name: &str) -> Directory {
-        let path = std::env::temp_dir().join(format!("portcullis-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Directory(path)
+    fn new() -> Directory {
+        Directory(tempfile::tempdir().unwrap())
     }
 
     fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.0.join(name);
+        let path = self.0.path().join(name);
         fs::write(&path, content).unwrap();
         path
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -93,9 +85,9 @@ fn a_union_has_each_certificate_once_and_its_own_digest() {
 
 #[test]
 fn the_first_bundle_that_exists_is_the_systems() {
-    let directory = Directory::new("first-bundle");
+    let directory = Directory::new();
     let root = root();
-    let missing = directory.0.join("missing.pem");
+    let missing = directory.0.path().join("missing.pem");
     let present = directory.write("present.pem", pem(&root.der));
     let later = directory.write("later.pem", pem(&self_signed(ca("other")).der));
     let anchors = system_from(&[&missing, &present, &later], None, None).unwrap();
@@ -105,8 +97,8 @@ fn the_first_bundle_that_exists_is_the_systems() {
 
 #[test]
 fn a_system_without_roots_is_an_error_that_names_the_places() {
-    let directory = Directory::new("no-roots");
-    let missing = directory.0.join("missing.pem");
+    let directory = Directory::new();
+    let missing = directory.0.path().join("missing.pem");
     let error = system_from(&[&missing], None, None).unwrap_err();
     assert!(error.to_string().contains(missing.to_str().unwrap()), "{error}");
     let empty = directory.write("empty.pem", "");
@@ -115,7 +107,7 @@ fn a_system_without_roots_is_an_error_that_names_the_places() {
 
 #[test]
 fn an_unusable_root_of_the_system_is_passed_over() {
-    let directory = Directory::new("unusable-root");
+    let directory = Directory::new();
     let bad = "-----BEGIN CERTIFICATE-----\nMAAA\n-----END CERTIFICATE-----\n";
     let bundle = directory.write("bundle.pem", [bad, &pem(&root().der)].concat());
     assert_eq!(system_from(&[&bundle], None, None).unwrap().certificates.len(), 1);
@@ -123,12 +115,12 @@ fn an_unusable_root_of_the_system_is_passed_over() {
 
 #[test]
 fn the_environment_takes_the_place_of_the_systems_bundle() {
-    let directory = Directory::new("environment");
+    let directory = Directory::new();
     let (system, file, in_directory) =
         (self_signed(ca("system")), self_signed(ca("file")), self_signed(ca("directory")));
     let bundle = directory.write("bundle.pem", pem(&system.der));
     let named = directory.write("named.pem", pem(&file.der));
-    let hashed = Directory::new("environment-directory");
+    let hashed = Directory::new();
     hashed.write("0123abcd.0", pem(&in_directory.der));
     hashed.write("README", "not a certificate");
 
@@ -138,15 +130,15 @@ fn the_environment_takes_the_place_of_the_systems_bundle() {
     };
     let both = [file.der, in_directory.der];
     assert_eq!(of(Some(&named), None), both[..1]);
-    assert_eq!(of(None, Some(&hashed.0)), both[1..]);
-    assert_eq!(of(Some(&named), Some(&hashed.0)), both);
+    assert_eq!(of(None, Some(hashed.0.path())), both[1..]);
+    assert_eq!(of(Some(&named), Some(hashed.0.path())), both);
 }
 
 #[test]
 fn a_file_that_the_environment_names_must_be_there() {
-    let directory = Directory::new("environment-missing");
+    let directory = Directory::new();
     let bundle = directory.write("bundle.pem", pem(&root().der));
-    let missing = directory.0.join("missing.pem");
+    let missing = directory.0.path().join("missing.pem");
     let error = system_from(&[&bundle], Some(missing.as_os_str()), None).unwrap_err();
     assert!(matches!(error, MaterialError::Read { .. }), "{error}");
 }

@@ -12,13 +12,14 @@ use rustls::{
 };
 
 use super::*;
+use crate::observe::UpstreamCertificateReason as Reason;
 use crate::tls::{
     anchors::TrustAnchors,
     material::CertificateWithKey,
     testing::{
         Issued, Outcome, TestClock, ca, client_leaf, handshake, leaf, pem, root, self_signed,
     },
-    upstream_verify::{UpstreamCertificateError, UpstreamCertificateReason as Reason},
+    upstream_verify::UpstreamCertificateError,
 };
 
 const NAME: &str = "a.example";

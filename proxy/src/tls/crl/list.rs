@@ -8,13 +8,16 @@ use x509_parser::{
     x509::X509Name,
 };
 
-use crate::tls::{
-    der::{
-        BOOLEAN, Element, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, UTC_TIME,
+use crate::{
+    certificate::distinguished_name,
+    tls::{
+        der::{
+            BOOLEAN, Element, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE,
+            UTC_TIME,
+        },
+        provider::provider,
+        validity::Validity,
     },
-    names::distinguished_name,
-    provider::provider,
-    validity::Validity,
 };
 
 const VERSION_2: &[u8] = &[1];

@@ -355,10 +355,9 @@ mod tests {
     }
 
     /// All that is written for a setup, by peer.
-    fn written(name: &str, setup: &Setup) -> Vec<(&'static str, String)> {
-        let directory =
-            std::env::temp_dir().join(format!("portcullis-{}-{name}", std::process::id()));
-        let lab = Lab::on_paper(&directory).unwrap();
+    fn written(setup: &Setup) -> Vec<(&'static str, String)> {
+        let directory = tempfile::tempdir().unwrap();
+        let lab = Lab::on_paper(directory.path()).unwrap();
         let place = Place::new(&lab, Path::new("generator"), "peer", setup.clone()).unwrap();
         let file = |path: String| fs::read_to_string(path).unwrap();
         let watched = envoy::listeners(&place).unwrap() + &envoy::routes(&place).unwrap();
@@ -374,7 +373,7 @@ mod tests {
 
     #[test]
     fn every_peer_asks_for_certificates_shows_one_and_verifies() {
-        for (peer, text) in written("mutual", &Setup::default()) {
+        for (peer, text) in written(&Setup::default()) {
             let files = ["/ca.pem", "/server", "/proxy"];
             assert!(files.iter().all(|file| text.contains(file)), "{peer}: {text}");
             let asks = [
@@ -392,7 +391,7 @@ mod tests {
     #[test]
     fn every_peer_is_told_of_every_upstream() {
         let setup = Setup { upstream: Upstream::Openssl, ..Setup::default() };
-        for (peer, text) in written("upstreams", &setup) {
+        for (peer, text) in written(&setup) {
             for port in 2..4 {
                 let is_there = ["127.0.0.1:", "address: 127.0.0.1, port_value: "]
                     .iter()
@@ -405,7 +404,7 @@ mod tests {
     #[test]
     fn nginx_sends_many_hosts_through_a_map() {
         let setup = Setup { hosts: 1000, ..Setup::default() };
-        let (_, text) = written("map", &setup).swap_remove(0);
+        let (_, text) = written(&setup).swap_remove(0);
         assert!(text.contains(&format!("host-999.{ZONE} origin;")), "{text}");
         assert_eq!(text.matches("server_name *.").count(), 1);
     }
@@ -414,7 +413,8 @@ mod tests {
     fn a_group_ends_with_all_its_children() {
         let mut shell = command("sh");
         shell.args(["-c", "trap '' TERM; sleep 600 & echo child $!; wait; wait"]);
-        let log = std::env::temp_dir().join(format!("portcullis-{}-group", std::process::id()));
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
         let mut process = Process::start(&shell, &log).unwrap();
         process.wait_until("it has a child", |log| log.contains("child")).unwrap();
         let said = fs::read_to_string(process.log()).unwrap();

@@ -199,14 +199,13 @@ fn the_terminal_shows_the_ratio_the_best_peer_and_why_another_is_left_out() {
 
 #[test]
 fn what_is_written_can_be_read_again() {
-    let directory = std::env::temp_dir().join(format!("portcullis-report-{}", std::process::id()));
+    let directory = tempfile::tempdir().unwrap();
     let run = rich();
-    write(&run, &directory).unwrap();
-    let read = |name: &str| std::fs::read_to_string(directory.join(name)).unwrap();
+    write(&run, directory.path()).unwrap();
+    let read = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap();
     let again: Run = serde_json::from_str(&read("report.json")).unwrap();
     assert_eq!(markdown::report(&again), read("report.md"));
     assert_eq!(html::page(&again), read("report.html"));
-    std::fs::remove_dir_all(&directory).unwrap();
 }
 
 #[test]

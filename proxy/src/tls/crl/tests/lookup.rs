@@ -38,8 +38,8 @@ impl LookUp {
     fn result_of(&self, revocation: &Revocation) -> Result<Validity, RevocationError> {
         let leaf = der_of(self.leaf);
         let issuer = self.issuer.map(der_of);
-        let issuer = issuer.as_ref().map(|issuer| names::parse(issuer).unwrap());
-        revocation.check(&names::parse(&leaf).unwrap(), issuer.as_ref(), at(self.now_s))
+        let issuer = issuer.as_ref().map(|issuer| certificate::parse(issuer).unwrap());
+        revocation.check(&certificate::parse(&leaf).unwrap(), issuer.as_ref(), at(self.now_s))
     }
 }
 

@@ -18,7 +18,7 @@ fn revoked(pem: &str) -> BTreeSet<Vec<u8>> {
 
 fn serial_of(certificate: &str) -> Vec<u8> {
     let der = der_of(certificate);
-    let parsed = names::parse(&der).unwrap();
+    let parsed = certificate::parse(&der).unwrap();
     serial(parsed.raw_serial()).to_vec()
 }
 

@@ -301,7 +301,7 @@ fn an_anchor_as_a_client_certificate_is_held_to_its_dates_and_usages() {
 #[test]
 fn clients_are_told_which_issuers_are_trusted() {
     let bench = Bench::with_client_auth();
-    let subject = crate::tls::names::parse(&bench.root.der).unwrap().subject().as_raw().to_vec();
+    let subject = crate::certificate::parse(&bench.root.der).unwrap().subject().as_raw().to_vec();
     for version in VERSIONS {
         let told = Arc::new(HintRecorder::default());
         let mut client = bench.client_with(provider(), version, None);
