@@ -68,7 +68,7 @@ fn without_a_source_of_identity_its_policy_lets_nobody_in_and_the_log_says_why()
     let config = guide(&backend, &ca, "localhost.pomerium.io");
     let proxy = config.own("client_certificate_identity", "''").start();
     proxy.wait_for_log("a warning about signing in", |line| {
-        line["level"] == "warn" && line.to_string().contains("signing in is not supported yet")
+        line["level"] == "warn" && line.to_string().contains("sign-in is not supported yet")
     });
     let fetched = proxy.curl("verify", "/mine").client(&pki().client()).ok();
     assert_eq!(fetched.status, 403);

@@ -30,7 +30,7 @@ fn a_name_that_no_route_has_is_reset_by_the_kernel_and_never_seen_by_a_worker() 
         assert_eq!(metrics.sum("portcullis_tls_alerts_sent_total", &[]), 0.0);
         assert_eq!(proxy.count_log("listener connection failure"), 0);
         let reason = explain(&proxy, &format!("nobody.{DOMAIN}"))["reason"].clone();
-        assert_eq!(reason, "no route has this name: it is refused");
+        assert_eq!(reason, "no route has this name: connections for it are refused");
     });
 }
 
