@@ -19,7 +19,7 @@ mod worker;
 
 pub use cells::Cell;
 pub use certificate::CertificateSummary;
-pub use control::{ConfigFacts, ConfiguredCertificate, ConfiguredCrl, Metrics};
+pub use control::{ConfigFacts, ConfiguredCertificate, ConfiguredCrl, Metrics, RenewedFacts};
 pub use histogram::Histogram;
 pub use labels::{
     ClosedReason, CodeClass, Family, HandshakeResult, HttpProtocol, Label, RefusedReason,

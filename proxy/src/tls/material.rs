@@ -31,6 +31,8 @@ pub struct CertificateWithKey {
     pub origin: String,
     /// SHA-256 over the chain, so that the same content is known again after a reload.
     pub digest: [u8; 32],
+    /// The files that it was read from, if it was.
+    pub files: Option<CertificateFiles>,
     /// DNS names (or the common name where there are none) of the leaf, lower case.
     pub names: Vec<String>,
     /// End of the leaf's validity, in seconds since the epoch.
@@ -54,11 +56,15 @@ impl CertificateWithKey {
             certified: Arc::new(certified),
             origin: origin.to_owned(),
             digest,
+            files: None,
             names: leaf.names(),
             not_after_s: leaf.parsed.validity().not_after.timestamp(),
         })
     }
 }
+
+/// The paths of a certificate chain and of its key.
+pub type CertificateFiles = (PathBuf, PathBuf);
 
 /// What is wrong with a certificate, a key or a set of trust anchors. Never holds key material.
 #[derive(Debug, thiserror::Error)]

@@ -35,13 +35,13 @@ pub use chain::ChainError;
 pub use client::{UpstreamTls, UpstreamTlsError};
 pub use client_auth::ClientAuth;
 pub use context::{ConnectionContext, Rejection, with_context};
-pub use crl::{CrlBundle, CrlBundleError, CrlFacts, CrlRule, CrlRules, RevocationError};
-pub use material::{CertificateWithKey, MaterialError};
+pub use crl::{CrlBundle, CrlBundleError, CrlFacts, CrlRule, CrlRules, CrlStore, RevocationError};
+pub use material::{CertificateFiles, CertificateWithKey, MaterialError};
 pub use names::{CertificateFacts, MalformedCertificate, describe, normalize_server_name};
 pub use san::{AltNameKind, AltNameMatcher};
 pub(crate) use select::{CertificateSelector, CertificateStore};
 pub use server::ServerTls;
-pub(crate) use server::certificates;
+pub(crate) use server::selector;
 pub use session::Session;
 pub use spec::{
     ClientAuthMode, ClientAuthSpec, Codec, RouteClientAuth, ServerTlsSpec, UpstreamTlsSpec,
@@ -49,6 +49,6 @@ pub use spec::{
 pub use stream::{FailedHandshake, HandshakeError, TlsStream};
 pub use tickets::{RandomError, TicketKeys, TicketSecret, TicketSecretError};
 pub use transport::Transport;
-pub use trust::{ClientTrust, ClientTrustSpec, VerifiedChain};
+pub use trust::{ClientTrust, ClientTrustSpec, CurrentTrust, TrustDigest, VerifiedChain};
 pub use upstream_verify::{UpstreamCertificateError, UpstreamCertificateReason};
 pub use validity::Validity;

@@ -9,7 +9,8 @@ use std::{
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::{
-    AltNameKind, AltNameMatcher, ClientTrust, ClientTrustSpec, CrlBundle, TrustAnchors, describe,
+    AltNameKind, AltNameMatcher, ClientTrust, ClientTrustSpec, CrlBundle, CrlStore, TrustAnchors,
+    describe,
 };
 
 const CA: &str = include_str!("testdata/crl/ca.crt.pem");
@@ -21,19 +22,19 @@ const NOW: Duration = Duration::from_secs(1_893_456_000);
 /// Made once: patterns take long to compile, which leaves the fuzzer two certificates a second.
 static TRUST: LazyLock<ClientTrust> = LazyLock::new(trust);
 
-/// Reads a certificate and judges it, by a CA with a CRL and every kind of name. Says whether it is
-/// good, and gives no other answer where it is another client that asks.
-pub(crate) fn judge(der: &[u8]) -> bool {
+/// Reads a certificate and verifies it, by a CA with a CRL and every kind of name. Returns whether it
+/// is good, which does not depend on the client that presents it.
+pub(crate) fn verify(der: &[u8]) -> bool {
     let certificate = CertificateDer::from(der);
     if let Ok(facts) = describe(&certificate) {
         let texts = [&facts.issuer, &facts.subject].into_iter().chain(&facts.sans);
         texts.for_each(|text| assert!(!text.contains(char::is_control), "{text:?}"));
     }
     let now = UnixTime::since_unix_epoch(NOW);
-    let judged = TRUST.judge(&certificate, &[], now);
-    let as_intermediate = TRUST.judge(&certificate, std::slice::from_ref(&certificate), now);
-    assert_eq!(judged.is_ok(), as_intermediate.is_ok());
-    judged.is_ok()
+    let verified = TRUST.verify(&certificate, &[], now);
+    let as_intermediate = TRUST.verify(&certificate, std::slice::from_ref(&certificate), now);
+    assert_eq!(verified.is_ok(), as_intermediate.is_ok());
+    verified.is_ok()
 }
 
 fn trust() -> ClientTrust {
@@ -45,10 +46,11 @@ fn trust() -> ClientTrust {
         AltNameKind::Uri,
         AltNameKind::UserPrincipalName,
     ];
+    let crls = CrlBundle::from_pem(CRL.as_bytes(), "the CRL").expect("a CRL");
     let any = |kind| AltNameMatcher::new(kind, ".*").expect("a pattern");
     ClientTrust::new(&ClientTrustSpec {
         alt_names: kinds.map(any).into(),
-        crls: Some(Arc::new(CrlBundle::from_pem(CRL.as_bytes(), "the CRL").expect("a CRL"))),
+        crls: Some(Arc::new(CrlStore::new(crls))),
         ..ClientTrustSpec::new(Arc::new(anchors), 1)
     })
 }

@@ -36,7 +36,7 @@ struct Bench {
     tickets: Arc<TicketKeys>,
     root: Issued,
     spec: ServerTlsSpec,
-    /// What [`Bench::demand`] has made the handshake judge by.
+    /// What [`Bench::demand`] made the handshake verify by.
     trust: Option<ClientTrustSpec>,
 }
 
@@ -62,10 +62,10 @@ impl Bench {
     }
 
     fn demand(&mut self, anchors: Arc<TrustAnchors>, max_verify_depth: u32) {
-        self.judge_by(ClientTrustSpec::new(anchors, max_verify_depth));
+        self.verify_by(ClientTrustSpec::new(anchors, max_verify_depth));
     }
 
-    fn judge_by(&mut self, trust: ClientTrustSpec) {
+    fn verify_by(&mut self, trust: ClientTrustSpec) {
         self.spec.client_auth.mode = ClientAuthMode::Require(Arc::new(ClientTrust::new(&trust)));
         self.trust = Some(trust);
     }
