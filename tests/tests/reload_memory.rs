@@ -7,6 +7,7 @@ const HOST: &str = "ws.localhost.pomerium.io";
 const RELOADS: usize = 300;
 /// When memory is measured first: by then the allocator has the pages that it works with.
 const WARM: usize = 100;
+const MEASUREMENTS: usize = 100;
 /// A configuration of some weight: its routes take more memory than a connection does.
 const ROUTES: usize = 100;
 
@@ -46,6 +47,16 @@ fn websocket(proxy: &Proxy) -> Raw {
     raw
 }
 
+/// Memory in KiB without the configurations that are about to be freed: the least of what is measured
+/// while workers report their load, which they do after they have given former configurations away.
+fn settled_kib(proxy: &Proxy) -> u64 {
+    let measure = |_| {
+        let _ = proxy.metrics();
+        proxy.resident_kib()
+    };
+    (0..MEASUREMENTS).map(measure).min().unwrap_or_default()
+}
+
 /// Memory in KiB after `WARM` websockets and after all, each opened after `between`.
 fn memory(proxy: &Proxy, count: usize, between: impl Fn(usize)) -> (u64, u64) {
     let mut open = Vec::new();
@@ -54,10 +65,10 @@ fn memory(proxy: &Proxy, count: usize, between: impl Fn(usize)) -> (u64, u64) {
         between(number);
         open.push(websocket(proxy));
         if number == WARM {
-            warm = proxy.resident_kib();
+            warm = settled_kib(proxy);
         }
     }
-    let all = proxy.resident_kib();
+    let all = settled_kib(proxy);
     let active = proxy.metrics().sum("portcullis_connections_active", &[]);
     assert_eq!(active, count as f64, "a websocket has ended");
     (warm, all)
