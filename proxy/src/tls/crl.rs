@@ -25,7 +25,7 @@ mod bundle;
 mod list;
 mod store;
 
-pub use bundle::{CrlBundle, CrlBundleError};
+pub use bundle::CrlBundle;
 use list::{List, Signed, serial};
 pub use store::CrlStore;
 

@@ -28,6 +28,7 @@ pub(crate) fn run_all() -> Result<()> {
     steps.run("cargo doc --workspace --no-deps", || {
         run(cargo("doc --workspace --no-deps").env("RUSTDOCFLAGS", "--deny warnings"))
     });
+    steps.run("cargo xtask source", crate::source::check);
     // As the tests are built. The proxy alone would be built with other features of tokio, and with
     // it everything between the two, a second time.
     steps.cargo("build --workspace --all-targets");

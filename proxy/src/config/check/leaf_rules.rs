@@ -1,4 +1,4 @@
-//! What a client's certificate is verified by beside its chain: its names, and CRLs.
+//! The checks of a client certificate besides its chain: its names and the CRLs.
 
 use std::{
     sync::Arc,
@@ -25,7 +25,7 @@ pub(super) struct LeafRules {
 }
 
 impl LeafRules {
-    /// Reads them; `own` is `portcullis`.
+    /// Reads the rules; `own` is the section `portcullis`.
     pub(super) fn read(root: &Section<'_>, own: &Section<'_>, materials: &Materials) -> LeafRules {
         let section = root.child_or_empty("downstream_mtls");
         let crls = crls(root, &section, materials);
@@ -38,7 +38,7 @@ impl LeafRules {
         LeafRules { alt_names: alt_names(&section), crls, crl_rules }
     }
 
-    /// The trust of a CA with a depth.
+    /// The trust of these rules with a CA and a maximum depth.
     pub(super) fn spec(
         &self,
         anchors: Arc<TrustAnchors>,
@@ -52,7 +52,7 @@ impl LeafRules {
         }
     }
 
-    /// Warns of what is odd about the CRLs under the anchors of all routes.
+    /// Warns about CRLs that are stale or fit none of these anchors, which are those of all routes.
     pub(super) fn verify(&self, root: &Section<'_>, anchors: Arc<TrustAnchors>) {
         let section = root.child_or_empty("downstream_mtls");
         let (Some(crls), Some((place, key))) = (&self.crls, given(root, &section)) else { return };
@@ -67,7 +67,7 @@ impl LeafRules {
     }
 }
 
-/// Where CRLs are given: the section and the key.
+/// The section and the key that give the CRLs.
 fn given<'s, 'a>(
     root: &'s Section<'a>,
     section: &'s Section<'a>,
@@ -93,7 +93,7 @@ fn crls(root: &Section<'_>, section: &Section<'_>, materials: &Materials) -> Opt
     new.or(old)
 }
 
-/// A warning for each CRL whose next update is overdue, if only by an hour.
+/// A list that is overdue by only an hour is reported too: its fetch may have failed.
 pub(in super::super) fn stale_crls(crls: &CrlBundle) -> Vec<String> {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now_s = i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX);
@@ -106,12 +106,12 @@ pub(in super::super) fn stale_crls(crls: &CrlBundle) -> Vec<String> {
             _ => format!("{} days", overdue_s / 86_400),
         };
         let (origin, issuer) = (&crls.origin, &crl.issuer);
-        Some(format!("{origin}: the CRL of \"{issuer}\" is stale, for {overdue}"))
+        Some(format!("{origin}: the CRL of \"{issuer}\" has been stale for {overdue}"))
     });
     stale.collect()
 }
 
-/// `portcullis.crl`. Each rule that is not written is said where Pomerium has another.
+/// `portcullis.crl`. Warns about each missing rule whose default differs from Pomerium's.
 fn crl_rules(
     rules: &Section<'_>,
     have_crls: bool,
@@ -123,7 +123,7 @@ fn crl_rules(
     let Some((place, key)) = given else {
         for written in ["missing", "stale"].into_iter().filter(|key| rules.has(key)) {
             let hint = "set downstream_mtls.crl_file, or remove the rule";
-            rules.error_with_hint(written, "there is no CRL to apply it to", hint);
+            rules.error_with_hint(written, "has no effect: no CRL is configured", hint);
         }
         return CrlRules::default();
     };
@@ -139,7 +139,7 @@ fn crl_rules(
         place.warn_with_hint(
             key,
             "once a CRL's next update is overdue, every certificate of its issuer is refused; \
-             Pomerium's policy modes go on accepting them",
+             Pomerium's policy modes keep accepting them",
             "set portcullis.crl.stale to reject or allow",
         );
     }
@@ -160,7 +160,7 @@ fn alt_names(section: &Section<'_>) -> Vec<AltNameMatcher> {
             section.error_with_hint(
                 &format!("{KEY}[{index}]"),
                 "unsupported SAN matcher format: expected {type: pattern}",
-                "one entry of the list for each pattern",
+                "write one list entry per pattern",
             );
             continue;
         };
@@ -200,7 +200,7 @@ fn alt_name(entry: &Section<'_>, name: &str, pattern: &str) -> Option<AltNameMat
     }
 }
 
-/// The library points at the place in the pattern with several lines.
+/// The library's message marks the place in the pattern on several lines.
 fn one_line(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.lines().last().unwrap_or_default();
