@@ -121,7 +121,7 @@ impl App {
 
         let mut compiler = compiler(&config, &metrics, cores.len())?;
         let (names, tickets) = (Arc::clone(&compiler.names), Arc::clone(&compiler.tickets));
-        let Compiled { snapshot, parts, access, settings, facts } =
+        let Compiled { snapshot, parts, access, settings, facts, renewable } =
             loader::compile(&mut compiler, &source.name(), &mut config)?;
         drop(parts.publish());
         // From here on, connections wait for the workers.
@@ -146,7 +146,7 @@ impl App {
         let workers = Workers::start(resources, cores, listeners)?;
         let publisher = Publisher::new(&metrics, &steering);
         let app = App {
-            loader: Some(Loader::start(source, config, compiler, publisher)?),
+            loader: Some(Loader::start(source, config, renewable, compiler, publisher)?),
             access: admin.access(),
             successors: handover::listen(),
             signals: Signals::new()?,

@@ -24,7 +24,7 @@ pub mod tls {
     pub use crate::certificate::ParsedCertificate;
     pub use crate::tls::{
         AltNameKind, AltNameMatcher, CertificateWithKey, ClientAuthMode, ClientAuthSpec,
-        ClientTrust, ClientTrustSpec, Codec, ConnectionContext, CrlBundle, ServerTls,
+        ClientTrust, ClientTrustSpec, Codec, ConnectionContext, CrlBundle, CrlStore, ServerTls,
         ServerTlsSpec, TicketKeys, TrustAnchors, with_context,
     };
 }

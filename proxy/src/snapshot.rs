@@ -3,12 +3,17 @@
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use crate::{
-    config::{Config, RouteConfig},
+    config::{Config, RenewedParts, RouteConfig},
     conn::ListenerConfig,
     http::{self, ActionSpec, RequestConfig},
-    observe::{CertificateUsage, ConfigFacts, ConfiguredCertificate, ConfiguredCrl, Metrics},
+    observe::{
+        CertificateUsage, ConfigFacts, ConfiguredCertificate, ConfiguredCrl, Metrics, RenewedFacts,
+    },
     steering,
-    tls::{self, CertificateSelector, CertificateStore, CertificateWithKey, ServerTls, TicketKeys},
+    tls::{
+        self, CertificateSelector, CertificateStore, CertificateWithKey, CrlBundle, CrlStore,
+        ServerTls, TicketKeys, TicketSecret,
+    },
     upstream::{ClusterCompiler, DnsNames},
     worker::Snapshot,
 };
@@ -27,17 +32,29 @@ pub(crate) struct Compiler {
     pub tickets: Arc<TicketKeys>,
     /// Shared by the TLS configurations of all generations.
     certificates: Arc<CertificateStore>,
+    /// Of the last configuration, whose parts may be renewed.
+    in_use: PartsInUse,
     workers: u32,
     generation: u64,
 }
 
-/// The parts of a configuration that change in place, ready to be put into use.
+/// The parts of a configuration that change in place, besides the certificates.
+#[derive(Debug, Default)]
+struct PartsInUse {
+    crls: Option<Arc<CrlStore>>,
+    /// `None` if the keys are the process's own.
+    ticket_keys: Option<Arc<TicketKeys>>,
+}
+
+/// The parts of a configuration that change in place, ready to be put into use. A part that stays is
+/// `None`.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct StagedParts {
     store: Arc<CertificateStore>,
-    /// `None` without TLS.
     certificates: Option<Arc<CertificateSelector>>,
+    crls: Option<(Arc<CrlStore>, Arc<CrlBundle>)>,
+    ticket_keys: Option<(Arc<TicketKeys>, Vec<TicketSecret>)>,
 }
 
 impl StagedParts {
@@ -46,7 +63,12 @@ impl StagedParts {
     /// To be called right before workers get the snapshot: a new route must find its certificate,
     /// while a route that is about to go does without its own for that moment.
     pub(crate) fn publish(self) -> impl Send + Sync {
-        self.certificates.map(|certificates| self.store.replace(certificates))
+        if let Some((keys, secrets)) = self.ticket_keys {
+            keys.replace(&secrets);
+        }
+        let certificates = self.certificates.map(|certificates| self.store.replace(certificates));
+        let crls = self.crls.map(|(store, crls)| store.replace(crls));
+        (certificates, crls)
     }
 }
 
@@ -71,7 +93,8 @@ impl Compiler {
     ) -> Compiler {
         let workers = u32::try_from(workers).unwrap_or(u32::MAX);
         let certificates = Arc::new(CertificateStore::new());
-        Compiler { metrics, names, tickets, certificates, workers, generation: 0 }
+        let in_use = PartsInUse::default();
+        Compiler { metrics, names, tickets, certificates, in_use, workers, generation: 0 }
     }
 
     /// Compiles a configuration, and takes out of it what is only needed for that, above all the
@@ -88,8 +111,11 @@ impl Compiler {
             .map(|spec| ServerTls::with_store(spec, &self.certificates, &tickets))
             .transpose()?
             .map(Arc::new);
-        let certificates = config.tls.as_ref().map(tls::certificates).transpose()?;
-        let parts = StagedParts { store: Arc::clone(&self.certificates), certificates };
+        let certificates =
+            config.tls.as_ref().map(|tls| tls::selector(&tls.certificates)).transpose()?;
+        let parts = StagedParts { certificates, ..self.no_parts() };
+        let given = (!config.ticket_keys.is_empty()).then_some(tickets);
+        self.in_use = PartsInUse { crls: config.crls.clone(), ticket_keys: given };
         let routes = std::mem::take(&mut config.routes);
         let client_auth = tls.as_ref().map(|tls| Arc::clone(tls.client_auth())).unwrap_or_default();
         let unrouted = self.metrics.routes().get(UNROUTED);
@@ -108,7 +134,30 @@ impl Compiler {
         Ok((snapshot, parts))
     }
 
-    /// Those of the configuration, or else the process's own.
+    /// Prepares parts of the last configuration that were renewed alone, which is a generation of its
+    /// own. On an error nothing has changed.
+    pub(crate) fn renew(
+        &mut self,
+        renewed: &RenewedParts,
+    ) -> Result<(u64, StagedParts), CompileError> {
+        let certificates = renewed.certificates.as_deref().map(tls::selector).transpose()?;
+        let PartsInUse { crls, ticket_keys } = &self.in_use;
+        let parts = StagedParts {
+            certificates,
+            crls: crls.clone().zip(renewed.crls.clone()),
+            ticket_keys: ticket_keys.clone().zip(renewed.ticket_keys.clone()),
+            ..self.no_parts()
+        };
+        self.generation += 1;
+        Ok((self.generation, parts))
+    }
+
+    fn no_parts(&self) -> StagedParts {
+        let store = Arc::clone(&self.certificates);
+        StagedParts { store, certificates: None, crls: None, ticket_keys: None }
+    }
+
+    /// The keys of the configuration, or else the process's own.
     fn ticket_keys(&self, config: &Config) -> Arc<TicketKeys> {
         match config.ticket_keys.as_slice() {
             [] => Arc::clone(&self.tickets),
@@ -139,8 +188,21 @@ pub(crate) fn facts(path: &Path, config: &Config, snapshot: &Snapshot) -> Config
     ConfigFacts {
         file: path.display().to_string(),
         certificates: certificates(config, &snapshot.site),
-        crls: crls(config),
+        crls: config.crls.as_ref().map(|crls| crl_facts(&crls.current())).unwrap_or_default(),
         routes: Some(Arc::<RequestConfig>::clone(&snapshot.site)),
+    }
+}
+
+/// What status and metrics show of parts that were renewed alone.
+pub(crate) fn renewed_facts(renewed: &RenewedParts) -> RenewedFacts {
+    let server = |identities: &Vec<Arc<CertificateWithKey>>| {
+        let mut seen = BTreeSet::new();
+        let distinct = identities.iter().filter(|identity| seen.insert(identity.digest));
+        distinct.map(|identity| certificate_facts(identity, CertificateUsage::Server)).collect()
+    };
+    RenewedFacts {
+        server_certificates: renewed.certificates.as_ref().map(server),
+        crls: renewed.crls.as_ref().map(|crls| crl_facts(crls)),
     }
 }
 
@@ -160,9 +222,9 @@ fn certificates(config: &Config, site: &RequestConfig) -> Vec<ConfiguredCertific
         .collect()
 }
 
-fn crls(config: &Config) -> Vec<ConfiguredCrl> {
-    let facts = config.crls.iter().flat_map(|crls| crls.facts());
-    facts
+fn crl_facts(crls: &CrlBundle) -> Vec<ConfiguredCrl> {
+    crls.facts()
+        .into_iter()
         .map(|crl| ConfiguredCrl {
             issuer: crl.issuer,
             this_update_s: crl.this_update_s,

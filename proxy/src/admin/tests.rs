@@ -177,6 +177,7 @@ impl Pki {
             certified: Arc::new(CertifiedKey::new(vec![certificate], key)),
             origin: "test".into(),
             digest: [0; 32],
+            files: None,
             names: vec!["localhost".into()],
             not_after_s: 0,
         })

@@ -12,7 +12,7 @@ use serde_yaml::Value;
 
 use super::{
     diagnostic::{Diagnostic, Severity},
-    model::ReadFile,
+    model::{FileUsage, ReadFile},
     pieces::LongList,
     places::Places,
 };
@@ -31,6 +31,7 @@ pub(super) struct LoadContext {
     variables: HashMap<String, String>,
     findings: RefCell<Vec<Diagnostic>>,
     files: RefCell<Vec<ReadFile>>,
+    usages: RefCell<HashMap<PathBuf, FileUsage>>,
     /// One load sees one version of a file, however many keys name it. `None` if the file could not
     /// be read.
     contents: RefCell<HashMap<PathBuf, Option<Rc<[u8]>>>>,
@@ -51,6 +52,7 @@ impl LoadContext {
             variables: HashMap::new(),
             findings: RefCell::default(),
             files: RefCell::default(),
+            usages: RefCell::default(),
             contents: RefCell::default(),
         }
     }
@@ -72,8 +74,8 @@ impl LoadContext {
 
     /// For the same document once more: files that have been read are not read again.
     pub(super) fn begin_again(self) -> LoadContext {
-        let files = (self.files, self.contents);
-        LoadContext { files: files.0, contents: files.1, ..LoadContext::named(self.file) }
+        let LoadContext { files, contents, usages, .. } = self;
+        LoadContext { files, contents, usages, ..LoadContext::named(self.file) }
     }
 
     /// Whether such a list could not be read: all that was gathered is void, and the document has to
@@ -143,6 +145,19 @@ impl LoadContext {
         }
     }
 
+    /// Notes what a file is for. A file that is not noted, or is for two things, is
+    /// [`FileUsage::Other`].
+    pub(super) fn note_usage(&self, path: &Path, usage: FileUsage) {
+        let mut usages = self.usages.borrow_mut();
+        match usages.get_mut(path) {
+            Some(known) if *known != usage => *known = FileUsage::Other,
+            Some(_) => {}
+            None => {
+                usages.insert(path.to_owned(), usage);
+            }
+        }
+    }
+
     /// Reads a regular file, and adds it to the files to watch even if that fails.
     pub(super) fn read(&self, path: &Path) -> io::Result<Rc<[u8]>> {
         if let Some(Some(known)) = self.contents.borrow().get(path) {
@@ -153,7 +168,11 @@ impl LoadContext {
         let digest = content.map(|content| sha256(content));
         let before = self.contents.borrow_mut().insert(path.to_owned(), content.cloned());
         if before.is_none() {
-            self.files.borrow_mut().push(ReadFile { path: path.to_owned(), digest });
+            self.files.borrow_mut().push(ReadFile {
+                path: path.to_owned(),
+                digest,
+                usage: FileUsage::Other,
+            });
         }
         outcome
     }
@@ -163,7 +182,8 @@ impl LoadContext {
         let mut contents = self.contents.borrow_mut();
         if let Entry::Vacant(vacant) = contents.entry(path) {
             let path = vacant.key().clone();
-            self.files.borrow_mut().push(ReadFile { path, digest: Some(digest) });
+            let (digest, usage) = (Some(digest), FileUsage::Other);
+            self.files.borrow_mut().push(ReadFile { path, digest, usage });
             vacant.insert(Some(content.into()));
         }
     }
@@ -175,7 +195,11 @@ impl LoadContext {
         // Two checks that read the same key find the same mistake; it is reported once.
         let mut reported = HashSet::new();
         findings.retain(|finding| reported.insert(finding.clone()));
-        (findings, self.files.into_inner())
+        let (mut files, usages) = (self.files.into_inner(), self.usages.into_inner());
+        for file in &mut files {
+            file.usage = usages.get(&file.path).copied().unwrap_or(FileUsage::Other);
+        }
+        (findings, files)
     }
 }
 

@@ -16,6 +16,7 @@ mod model;
 mod pieces;
 mod places;
 mod reference;
+mod renewal;
 mod section;
 pub(crate) mod source;
 #[cfg(test)]
@@ -31,6 +32,8 @@ pub(crate) use model::{Config, ReadFile, RouteConfig};
 pub(crate) use reference::reference;
 pub(crate) use source::FileSource;
 
+pub(crate) use model::FileUsage;
+pub(crate) use renewal::{RenewableParts, RenewedParts};
 pub(crate) use source::Source;
 
 use context::LoadContext;

@@ -11,7 +11,7 @@ use crate::{
     observe::LogSpec,
     route,
     steering::SteeringSpec,
-    tls::{CrlBundle, ServerTlsSpec, TicketSecret},
+    tls::{CrlStore, ServerTlsSpec, TicketSecret},
     upstream::DnsSpec,
 };
 
@@ -22,11 +22,13 @@ pub(crate) struct Config {
     pub listen: ListenSpec,
     /// TLS towards clients; `None` with `insecure_server`.
     pub tls: Option<ServerTlsSpec>,
-    /// Lists of revoked client certificates, which `tls` has too.
-    pub crls: Option<Arc<CrlBundle>>,
-    /// By which session tickets are made (the first) and opened; empty where they are random and
+    /// Lists of revoked client certificates, which the trusts of the routes share.
+    pub crls: Option<Arc<CrlStore>>,
+    /// Keys that seal session tickets (the first) and open them; empty if the keys are random and
     /// rotate.
     pub ticket_keys: Vec<TicketSecret>,
+    /// The files of `ticket_keys`.
+    pub ticket_key_files: Vec<PathBuf>,
     /// Deadlines and limits of connections.
     pub connections: conn::ConnectionSettings,
     /// Settings of all requests.
@@ -69,12 +71,27 @@ pub(crate) struct RouteConfig {
     pub http: http::RouteSpec,
 }
 
-/// A file as it was when it was read. What is watched for is a difference from this, so that a
-/// change between reading and watching is not lost.
+/// A file as it was when it was read. The watcher looks for a difference from this, so a change
+/// between reading and watching is not lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ReadFile {
     /// As the configuration names it.
     pub path: PathBuf,
-    /// SHA-256 of its content; `None` where it could not be read.
+    /// SHA-256 of its content; `None` if it could not be read.
     pub digest: Option<[u8; 32]>,
+    /// What it is read for.
+    pub(crate) usage: FileUsage,
+}
+
+/// What a file is read for: the parts that can be renewed alone, and the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileUsage {
+    /// A server certificate or its key.
+    ServerCertificate,
+    /// A key for session tickets.
+    TicketKey,
+    /// The lists of revoked client certificates.
+    Crl,
+    /// Anything else, or more than one of these.
+    Other,
 }

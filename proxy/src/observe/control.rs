@@ -38,6 +38,7 @@ pub(super) struct Control {
     pub(super) generation: u64,
     pub(super) last_reload: Option<Reload>,
     pub(super) reloads_applied: u64,
+    pub(super) reloads_renewed: u64,
     pub(super) reloads_refused: u64,
     /// When the configuration in use was read, in milliseconds since the epoch.
     pub(super) last_success_ms: Option<i64>,
@@ -63,6 +64,16 @@ pub(crate) struct ConfigFacts {
     pub certificates: Vec<ConfiguredCertificate>,
     /// Lists of revoked client certificates.
     pub crls: Vec<ConfiguredCrl>,
+}
+
+/// What status and metrics show of the parts of a configuration that were renewed alone. A part that
+/// stays is `None`.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RenewedFacts {
+    /// All server certificates.
+    pub server_certificates: Option<Vec<ConfiguredCertificate>>,
+    /// Lists of revoked client certificates.
+    pub crls: Option<Vec<ConfiguredCrl>>,
 }
 
 /// What is shown of a certificate.
@@ -173,6 +184,24 @@ impl Metrics {
         // Nobody waits for the lock while 100,000 routes are freed.
         drop(control);
         drop(replaced);
+    }
+
+    /// Records that parts of the configuration in use were renewed, and the generation that this is.
+    pub(crate) fn parts_renewed(&self, generation: u64, facts: RenewedFacts) {
+        let now_ms = time::epoch_ms(SystemTime::now());
+        let mut control = self.control();
+        if let Some(mut certificates) = facts.server_certificates {
+            let others = std::mem::take(&mut control.facts.certificates).into_iter();
+            certificates.extend(others.filter(|facts| facts.usage != CertificateUsage::Server));
+            control.facts.certificates = certificates;
+        }
+        if let Some(crls) = facts.crls {
+            control.facts.crls = crls;
+        }
+        control.generation = generation;
+        control.reloads_renewed += 1;
+        control.last_success_ms = Some(now_ms);
+        control.last_reload = Some(Reload { time_ms: now_ms, error: None });
     }
 
     /// Records that a configuration was refused, and why. The one in use stays, and so does its
@@ -360,6 +389,27 @@ mod tests {
         assert_eq!(status.workers[1].accepted, 1);
         assert_eq!((status.routes[0].requests, status.routes[0].errors), (3, 2));
         assert_eq!(status.upstreams[0].idle, 4);
+    }
+
+    #[test]
+    fn renewed_parts_replace_their_own_facts_alone() {
+        let metrics = Metrics::new(1);
+        let mut before = facts(&["a"]);
+        let usage = CertificateUsage::Upstream;
+        before.certificates.push(ConfiguredCertificate { usage, ..before.certificates[0].clone() });
+        metrics.config_applied(1, before.clone());
+        let renewed = ConfiguredCertificate { not_after_s: 1, ..before.certificates[0].clone() };
+        let server_certificates = Some(vec![renewed]);
+        metrics.parts_renewed(2, RenewedFacts { server_certificates, crls: None });
+        let status = metrics.status();
+        let ends: Vec<_> = status.certificates.iter().map(|view| &*view.not_after).collect();
+        assert_eq!(ends, ["1970-01-01T00:00:01Z", "1970-01-01T00:00:00Z"]);
+        assert_eq!((status.routes.len(), status.crls.len()), (1, 1));
+        metrics
+            .parts_renewed(3, RenewedFacts { server_certificates: None, crls: Some(Vec::new()) });
+        let status = metrics.status();
+        assert_eq!((status.certificates.len(), status.crls.len()), (2, 0));
+        assert_eq!(status.config.generation, 3);
     }
 
     #[test]

@@ -71,6 +71,7 @@ fn control(metrics: &Metrics, control: &Control) {
     gauge(names::READY, &[], flag(control.state == Readiness::Ready));
     gauge(names::CONFIG_GENERATION, &[], control.generation as f64);
     counter(names::CONFIG_RELOADS, &[("result", "applied")], control.reloads_applied);
+    counter(names::CONFIG_RELOADS, &[("result", "renewed")], control.reloads_renewed);
     counter(names::CONFIG_RELOADS, &[("result", "refused")], control.reloads_refused);
     if let Some(reload) = &control.last_reload {
         gauge(names::CONFIG_RELOAD_SUCCESS, &[], flag(reload.error.is_none()));

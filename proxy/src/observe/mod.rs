@@ -19,7 +19,9 @@ mod worker;
 
 pub(crate) use cells::Cell;
 pub(crate) use certificate::CertificateSummary;
-pub(crate) use control::{ConfigFacts, ConfiguredCertificate, ConfiguredCrl, Metrics};
+pub(crate) use control::{
+    ConfigFacts, ConfiguredCertificate, ConfiguredCrl, Metrics, RenewedFacts,
+};
 pub(crate) use histogram::Histogram;
 pub(crate) use labels::{
     Blame, ClosedReason, HandshakeResult, HttpProtocol, RefusedReason, SegmentOutcome,

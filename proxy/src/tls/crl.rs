@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use rustls::pki_types::UnixTime;
 use x509_parser::certificate::X509Certificate;
 
@@ -23,9 +23,11 @@ use crate::certificate;
 
 mod bundle;
 mod list;
+mod store;
 
 pub use bundle::CrlBundle;
 use list::{List, Signed, serial};
+pub use store::CrlStore;
 
 /// How many keys that did not sign a CRL are remembered. A CA's name has one key, or two while the
 /// CA is renewed.
@@ -83,7 +85,7 @@ pub enum RevocationError {
     Stale {
         /// When it was due, in seconds since the epoch.
         next_update_s: i64,
-        /// Of the judgement, in seconds since the epoch.
+        /// Time of the verification, in seconds since the epoch.
         now_s: i64,
     },
     /// The time of its issuer's CRL has not come, and the rule is to refuse.
@@ -91,7 +93,7 @@ pub enum RevocationError {
     NotYetValid {
         /// When it was issued, in seconds since the epoch.
         this_update_s: i64,
-        /// Of the judgement, in seconds since the epoch.
+        /// Time of the verification, in seconds since the epoch.
         now_s: i64,
     },
     /// Another key has signed the CRL of its issuer's name.
@@ -212,30 +214,41 @@ impl Signer {
     }
 }
 
-/// Looks clients' certificates up.
+/// Looks up clients' certificates in the CRLs in use.
 #[derive(Debug, Clone)]
 pub(super) struct Revocation {
-    crls: Arc<CrlBundle>,
+    store: Arc<CrlStore>,
     rules: CrlRules,
 }
 
 impl Revocation {
     /// Verifies the signatures of those CRLs whose issuer is among the anchors.
-    pub(super) fn new(crls: Arc<CrlBundle>, rules: CrlRules, anchors: &TrustAnchors) -> Revocation {
-        crls.verify(anchors);
-        Revocation { crls, rules }
+    pub(super) fn new(store: Arc<CrlStore>, rules: CrlRules, anchors: &TrustAnchors) -> Revocation {
+        store.current().verify(anchors);
+        Revocation { store, rules }
+    }
+
+    /// The store of the CRLs.
+    pub(super) fn store(&self) -> &Arc<CrlStore> {
+        &self.store
+    }
+
+    /// The CRLs in use.
+    pub(super) fn current(&self) -> Guard<Arc<CrlBundle>> {
+        self.store.current()
     }
 
     /// Looks up a certificate that was verified by a path to an anchor: `issuer` is the next in
-    /// it, `None` for a certificate that is an anchor itself. Gives the time during which the
+    /// it, `None` for a certificate that is an anchor itself. Returns the time during which the
     /// answer holds.
     pub(super) fn check(
         &self,
+        crls: &CrlBundle,
         leaf: &X509Certificate<'_>,
         issuer: Option<&X509Certificate<'_>>,
         now: UnixTime,
     ) -> Result<Validity, RevocationError> {
-        let Some(crl) = self.crls.of(leaf.issuer().as_raw()) else {
+        let Some(crl) = crls.of(leaf.issuer().as_raw()) else {
             return match (issuer, self.rules.missing) {
                 (None, _) | (_, CrlRule::Allow) => Ok(Validity::ALWAYS),
                 (Some(_), CrlRule::Reject) => Err(RevocationError::Missing),
@@ -261,11 +274,10 @@ impl Revocation {
         }
     }
 
-    /// Adds what decides to a digest.
+    /// Adds the rules to a digest, but not the CRLs, which change in place.
     pub(super) fn digest(&self, digest: &mut Digest) {
         let CrlRules { missing, stale } = self.rules;
         digest.field(b"crl");
-        digest.field(&self.crls.digest);
         digest.field(&[u8::from(missing == CrlRule::Reject), u8::from(stale == CrlRule::Reject)]);
     }
 }

@@ -28,6 +28,8 @@ pub struct CertificateWithKey {
     pub origin: String,
     /// SHA-256 over the chain, so that unchanged content is recognised after a reload.
     pub digest: [u8; 32],
+    /// The files that it was read from, if it was.
+    pub files: Option<CertificateFiles>,
     /// DNS names of the leaf (or its common name if it has none), lower case.
     pub names: Vec<String>,
     /// End of the leaf's validity, in seconds since the epoch.
@@ -51,11 +53,15 @@ impl CertificateWithKey {
             certified: Arc::new(certified),
             origin: origin.to_owned(),
             digest,
+            files: None,
             names: leaf.names(),
             not_after_s: leaf.parsed.validity().not_after.timestamp(),
         })
     }
 }
+
+/// The paths of a certificate chain and of its key.
+pub(crate) type CertificateFiles = (PathBuf, PathBuf);
 
 /// An error in a certificate, a key or a set of trust anchors. Never contains key material.
 #[derive(Debug, thiserror::Error)]

@@ -9,8 +9,8 @@ use std::{
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use super::{
-    AltNameKind, AltNameMatcher, ClientTrust, ClientTrustSpec, CrlBundle, ParsedCertificate,
-    TrustAnchors,
+    AltNameKind, AltNameMatcher, ClientTrust, ClientTrustSpec, CrlBundle, CrlStore,
+    ParsedCertificate, TrustAnchors,
 };
 
 const CA: &str = include_str!("testdata/crl/ca.crt.pem");
@@ -25,17 +25,17 @@ static TRUST: LazyLock<ClientTrust> = LazyLock::new(trust);
 /// Parses a certificate and verifies it, by a CA with a CRL and rules for every kind of name.
 /// Returns whether it is valid, and asserts that the result is the same if it is also sent as an
 /// intermediate.
-pub(crate) fn judge(der: &[u8]) -> bool {
+pub(crate) fn verify(der: &[u8]) -> bool {
     let certificate = CertificateDer::from(der);
     if let Ok(parsed) = ParsedCertificate::from_der(der) {
         let texts = [parsed.issuer(), parsed.subject()].into_iter().chain(parsed.alt_name_texts());
         texts.for_each(|text| assert!(!text.contains(char::is_control), "{text:?}"));
     }
     let now = UnixTime::since_unix_epoch(NOW);
-    let judged = TRUST.judge(&certificate, &[], now);
-    let as_intermediate = TRUST.judge(&certificate, std::slice::from_ref(&certificate), now);
-    assert_eq!(judged.is_ok(), as_intermediate.is_ok());
-    judged.is_ok()
+    let verified = TRUST.verify(&certificate, &[], now);
+    let as_intermediate = TRUST.verify(&certificate, std::slice::from_ref(&certificate), now);
+    assert_eq!(verified.is_ok(), as_intermediate.is_ok());
+    verified.is_ok()
 }
 
 fn trust() -> ClientTrust {
@@ -47,10 +47,11 @@ fn trust() -> ClientTrust {
         AltNameKind::Uri,
         AltNameKind::UserPrincipalName,
     ];
+    let crls = CrlBundle::from_pem(CRL.as_bytes(), "the CRL").expect("a CRL");
     let any = |kind| AltNameMatcher::new(kind, ".*").expect("a pattern");
     ClientTrust::new(&ClientTrustSpec {
         alt_names: kinds.map(any).into(),
-        crls: Some(Arc::new(CrlBundle::from_pem(CRL.as_bytes(), "the CRL").expect("a CRL"))),
+        crls: Some(Arc::new(CrlStore::new(crls))),
         ..ClientTrustSpec::new(Arc::new(anchors), 1)
     })
 }

@@ -9,7 +9,8 @@ use rustls::{
 
 use super::{
     client_auth::{ClientAuth, ClientAuthProfile},
-    material::Digest,
+    crl::CrlStore,
+    material::{CertificateWithKey, Digest},
     provider::provider,
     select::{CertificateSelector, CertificateStore},
     spec::{Codec, ServerTlsSpec},
@@ -33,7 +34,7 @@ impl ServerTls {
     /// If there is no certificate.
     pub fn new(spec: &ServerTlsSpec, tickets: &Arc<TicketKeys>) -> Result<ServerTls, Error> {
         let store = Arc::new(CertificateStore::new());
-        store.replace(certificates(spec)?);
+        store.replace(selector(&spec.certificates)?);
         ServerTls::with_store(spec, &store, tickets)
     }
 
@@ -71,13 +72,15 @@ impl ServerTls {
     }
 }
 
-/// The certificates of a specification, arranged for [`CertificateStore::replace`].
+/// Arranges certificates for [`CertificateStore::replace`].
 ///
 /// # Errors
 ///
 /// If there is no certificate.
-pub(crate) fn certificates(spec: &ServerTlsSpec) -> Result<Arc<CertificateSelector>, Error> {
-    let selector = CertificateSelector::new(&spec.certificates);
+pub(crate) fn selector(
+    certificates: &[Arc<CertificateWithKey>],
+) -> Result<Arc<CertificateSelector>, Error> {
+    let selector = CertificateSelector::new(certificates);
     let none = || Error::General("no server certificate is configured".to_owned());
     Ok(Arc::new(selector.ok_or_else(none)?))
 }
@@ -99,6 +102,7 @@ fn config(
     config.ticketer = Arc::new(Ticketer::new(
         Arc::clone(tickets),
         policy_digest(scope, codec),
+        crls(scope),
         needs_client_certificate(scope),
     ));
     // A store of TLS 1.2 session IDs would resume sessions that the ticketer rejects.
@@ -115,7 +119,7 @@ fn client_verifier(scope: &ClientAuthProfile) -> Arc<dyn ClientCertVerifier> {
     match scope {
         ClientAuthProfile::Open => Arc::new(NoClientAuth),
         ClientAuthProfile::Request(request) => Arc::new(ClientVerifier::accepting(&request.trusts)),
-        ClientAuthProfile::Require(trust) => Arc::new(ClientVerifier::judging(Arc::clone(trust))),
+        ClientAuthProfile::Require(trust) => Arc::new(ClientVerifier::verifying(Arc::clone(trust))),
     }
 }
 
@@ -129,6 +133,17 @@ fn needs_client_certificate(scope: &ClientAuthProfile) -> bool {
     }
 }
 
+/// The CRLs by which certificates are verified here. All trusts of a configuration share one store.
+fn crls(scope: &ClientAuthProfile) -> Option<Arc<CrlStore>> {
+    match scope {
+        ClientAuthProfile::Open => None,
+        ClientAuthProfile::Request(request) => {
+            request.trusts.iter().find_map(|trust| trust.crls()).cloned()
+        }
+        ClientAuthProfile::Require(trust) => trust.crls().cloned(),
+    }
+}
+
 fn alpn_protocols(codec: Codec) -> Vec<Vec<u8>> {
     let protocols: &[&[u8]] = match codec {
         Codec::Auto => &[b"h2", b"http/1.1", b"http/1.0"],
@@ -138,7 +153,8 @@ fn alpn_protocols(codec: Codec) -> Vec<Vec<u8>> {
     protocols.iter().map(|protocol| protocol.to_vec()).collect()
 }
 
-/// Digest of every setting that affects authorization; tickets sealed under another are rejected.
+/// Digest of every setting that affects authorization; tickets sealed under another are rejected. The
+/// CRLs are not in it: the ticketer adds them, as they change in place.
 fn policy_digest(scope: &ClientAuthProfile, codec: Codec) -> [u8; 32] {
     let mut digest = Digest::default();
     match scope {

@@ -4,7 +4,7 @@
 use super::validity::Validity;
 
 /// How long a session may be resumed after its last full handshake, in seconds. Each resumption
-/// mints new tickets, so without a cap a certificate judged once would count for ever.
+/// mints new tickets, so without a cap a certificate verified once would count for ever.
 const MAX_LINEAGE_S: i64 = 24 * 60 * 60;
 
 /// How far the clocks of machines that share ticket keys may differ, in seconds.

@@ -2,7 +2,7 @@
 //! under.
 //!
 //! A ticket is bound to the server name and to a digest of every setting that affects authorization
-//! (client-auth mode, trust anchors, depth, ALPN). The binding is part of the key derivation, so a
+//! (client-auth mode, trust anchors, depth, CRLs, ALPN). The binding is part of the key derivation, so a
 //! ticket sealed under another one does not decrypt, and the client does a full handshake. rustls
 //! itself compares only the server name and the cipher suite, and a resumed handshake asks for no
 //! certificate.
@@ -11,7 +11,7 @@
 //!
 //! ```text
 //! ticket = key name (16) | nonce (12) | AES-256-GCM(session | plaintext) | tag (16)
-//! key    = HKDF-SHA256(ticket key, label | binding | nonce | server name), one for each ticket
+//! key    = HKDF-SHA256(ticket key, label | policy | CRLs | nonce | server name), one per ticket
 //! ```
 
 use std::{fmt, sync::Arc};
@@ -29,6 +29,7 @@ use rustls::{
 
 use super::{
     context,
+    crl::CrlStore,
     session::{self, Session},
     validity::seconds,
 };
@@ -123,9 +124,14 @@ impl TicketKeys {
     pub fn given(secrets: &[TicketSecret], others: &TicketKeys) -> TicketKeys {
         let clock = Arc::clone(&others.clock);
         let now_s = now_s(&*clock).unwrap_or(0);
-        let key = |given: &TicketSecret| TicketKey::from_secret(given.name, &given.secret, now_s);
-        let keys = secrets.iter().map(key).collect();
-        TicketKeys { keys: ArcSwap::from_pointee(keys), clock }
+        TicketKeys { keys: ArcSwap::from_pointee(from_secrets(secrets, now_s)), clock }
+    }
+
+    /// Replaces keys from files by those of files that have changed. Tickets of a key that is still
+    /// among them are opened as before.
+    pub(crate) fn replace(&self, secrets: &[TicketSecret]) {
+        let now_s = now_s(&*self.clock).unwrap_or(0);
+        self.keys.store(Arc::new(from_secrets(secrets, now_s)));
     }
 
     /// Replaces the sealing key once it has been in use for six hours, and forgets keys that were
@@ -175,10 +181,17 @@ impl fmt::Debug for TicketKeys {
     }
 }
 
+fn from_secrets(secrets: &[TicketSecret], now_s: i64) -> Vec<TicketKey> {
+    let key = |given: &TicketSecret| TicketKey::from_secret(given.name, &given.secret, now_s);
+    secrets.iter().map(key).collect()
+}
+
 /// What a ticket is bound to.
 struct TicketBinding<'a> {
     /// Digest of every setting that affects authorization.
     policy: &'a [u8; 32],
+    /// Digest of the CRLs in use; zeros without CRLs.
+    crls: [u8; 32],
     /// As the client named it, normalised.
     server_name: Option<&'a str>,
 }
@@ -267,7 +280,7 @@ impl TicketKey {
             None => ([0], &[][..]),
         };
         // Only the last part varies in length.
-        let info = [LABEL, binding.policy, nonce, &named, server_name];
+        let info = [LABEL, binding.policy, &binding.crls, nonce, &named, server_name];
         let key = self.secret.expand(&info, &AES_256_GCM).ok()?;
         Some(LessSafeKey::new(UnboundKey::from(key)))
     }
@@ -278,6 +291,7 @@ pub(super) struct Ticketer {
     keys: Arc<TicketKeys>,
     /// Digest of every setting that affects authorization.
     policy: [u8; 32],
+    crls: Option<Arc<CrlStore>>,
     /// A session without a client certificate must not be resumed.
     needs_client_certificate: bool,
 }
@@ -286,9 +300,17 @@ impl Ticketer {
     pub(super) fn new(
         keys: Arc<TicketKeys>,
         policy: [u8; 32],
+        crls: Option<Arc<CrlStore>>,
         needs_client_certificate: bool,
     ) -> Ticketer {
-        Ticketer { keys, policy, needs_client_certificate }
+        Ticketer { keys, policy, crls, needs_client_certificate }
+    }
+
+    /// The CRLs may change between a handshake's verification and its ticket. That lets nobody in:
+    /// each request of a resumed session is verified under the CRLs of its time.
+    fn binding<'a>(&'a self, server_name: Option<&'a str>) -> TicketBinding<'a> {
+        let crls = self.crls.as_ref().map_or([0; 32], |crls| crls.current().digest);
+        TicketBinding { policy: &self.policy, crls, server_name }
     }
 
     fn remaining_s(&self, session: &Session) -> i64 {
@@ -325,8 +347,7 @@ impl ProducesTickets for Ticketer {
                 return None;
             }
             context.set_session(session);
-            let binding =
-                TicketBinding { policy: &self.policy, server_name: context.server_name() };
+            let binding = self.binding(context.server_name());
             self.keys.seal(&binding, &session, plain)
         })?
     }
@@ -334,8 +355,7 @@ impl ProducesTickets for Ticketer {
     /// The session is the connection's if rustls resumes it.
     fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
         context::current(|context| {
-            let binding =
-                TicketBinding { policy: &self.policy, server_name: context.server_name() };
+            let binding = self.binding(context.server_name());
             let (session, plaintext) = self.keys.open(&binding, cipher)?;
             if self.remaining_s(&session) <= 0 {
                 return None;

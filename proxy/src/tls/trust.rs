@@ -1,7 +1,8 @@
-//! What clients' certificates are judged by: one set of anchors with its limits.
+//! What clients' certificates are verified by: one set of anchors with its limits.
 
 use std::sync::Arc;
 
+use arc_swap::Guard;
 use rustls::{
     DistinguishedName,
     pki_types::{CertificateDer, UnixTime},
@@ -11,7 +12,7 @@ use x509_parser::certificate::X509Certificate;
 use super::{
     anchors::TrustAnchors,
     chain::{ChainError, ChainVerifier, Purpose},
-    crl::{self, CrlBundle, CrlRules, Revocation},
+    crl::{self, CrlBundle, CrlRules, CrlStore, Revocation},
     issuers::Issuers,
     material::Digest,
     san::{self, AltNameMatcher},
@@ -20,18 +21,18 @@ use super::{
 };
 use crate::certificate;
 
-/// What a client's certificate is judged by.
+/// What a client's certificate is verified by.
 #[derive(Debug, Clone)]
 pub struct ClientTrustSpec {
-    /// Who may have issued it.
+    /// The CAs that may have issued it.
     pub anchors: Arc<TrustAnchors>,
     /// The most certificates in the verified chain, the anchor not counted; 0 is no limit.
     pub max_verify_depth: u32,
-    /// Of which at least one must match a name of the leaf; none is no condition.
+    /// Patterns of which one must match a name of the leaf; an empty list is no condition.
     pub alt_names: Vec<AltNameMatcher>,
-    /// Who was revoked; `None` is not asked.
-    pub crls: Option<Arc<CrlBundle>>,
-    /// What becomes of those about whom the CRLs cannot tell.
+    /// The revoked certificates; with `None`, no CRL is looked at.
+    pub crls: Option<Arc<CrlStore>>,
+    /// The rules for certificates about which the CRLs say nothing.
     pub crl_rules: CrlRules,
 }
 
@@ -43,7 +44,7 @@ impl ClientTrustSpec {
     }
 }
 
-/// Judges clients' certificates. Shared by all routes that are under the same client CA.
+/// Verifies clients' certificates. Shared by all routes that have the same client CA.
 #[derive(Debug)]
 pub struct ClientTrust {
     chain: ChainVerifier,
@@ -53,14 +54,14 @@ pub struct ClientTrust {
     digest: [u8; 32],
 }
 
-/// A chain that was found good. It has to be asked about again, by [`ClientTrust::still_good`],
-/// each time it is relied on.
+/// A chain that was found good. [`ClientTrust::is_still_good`] must be asked again each time
+/// something relies on it, and only for the same [`TrustDigest`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VerifiedChain {
-    /// The time during which the judgement holds: that of the whole chain, its anchor included,
-    /// and of the CRL that was looked into.
+    /// The time during which the result holds: that of the whole chain, its anchor included, and of
+    /// the CRL that was looked at.
     pub validity: Validity,
-    /// That of the chain alone, which tells one end from the other.
+    /// The time of the chain alone, which tells an expired chain from a stale CRL.
     chain_validity: Validity,
     issuers: Option<Issuers>,
 }
@@ -90,75 +91,120 @@ impl ClientTrust {
         }
     }
 
-    /// Judges a chain in full, signatures included, unless this thread has found it good before:
-    /// then only what time changes is looked at. That the client holds the leaf's key is not looked
-    /// at here.
-    pub fn judge(
+    /// The trust with the CRLs of this moment.
+    pub fn current(&self) -> CurrentTrust<'_> {
+        CurrentTrust { trust: self, crls: self.revocation.as_ref().map(Revocation::current) }
+    }
+
+    /// Verifies a chain with the CRLs of this moment, as [`CurrentTrust::verify`] does.
+    pub fn verify(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<VerifiedChain, ChainError> {
-        let key = verification_cache::CacheKey::new(&self.digest, leaf, intermediates);
-        if let Some(judged) = verification_cache::recall(&key) {
-            if self.still_good(&judged, now).is_ok() {
-                return Ok(judged);
-            }
-            verification_cache::forget(&key);
-        }
-        let judged = self.judge_anew(leaf, intermediates, now)?;
-        verification_cache::remember(key, judged);
-        Ok(judged)
+        self.current().verify(leaf, intermediates, now)
     }
 
-    fn judge_anew(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<VerifiedChain, ChainError> {
-        let chain = self.chain.verify(leaf, intermediates, now)?;
-        let leaf = parse(leaf)?;
-        if !san::is_allowed(&self.alt_names, &leaf) {
-            return Err(ChainError::NameNotAllowed);
-        }
-        let chain_validity = chain.validity;
-        let crl_validity = match &self.revocation {
-            Some(revocation) => {
-                let issuer = chain.issuer.as_ref().map(|issuer| parse(issuer)).transpose()?;
-                revocation.check(&leaf, issuer.as_ref(), now)?
-            }
-            None => Validity::ALWAYS,
-        };
-        Ok(VerifiedChain::new(chain_validity, crl_validity, chain.issuers))
-    }
-
-    /// Whether a chain found good by a trust of the same [`ClientTrust::digest`] is so now: what
-    /// time may have changed, without any signature.
-    pub fn still_good(&self, judged: &VerifiedChain, now: UnixTime) -> Result<(), ChainError> {
-        judged.chain_validity.check(now)?;
-        Ok(crl::check_validity(judged.validity, now)?)
+    /// Whether a chain that was found good under the same [`TrustDigest`] is still good. Checks what
+    /// time may have changed, and no signature.
+    pub fn is_still_good(&self, verified: &VerifiedChain, now: UnixTime) -> Result<(), ChainError> {
+        verified.chain_validity.check(now)?;
+        Ok(crl::check_validity(verified.validity, now)?)
     }
 
     /// The issuers by which a chain with these intermediates was found good, from the leaf's own to
-    /// the anchor: none where the leaf is an anchor itself. Whatever else the client sent with it
-    /// is not among them. `None` where they were not noted.
+    /// the anchor; empty if the leaf is an anchor itself. Other certificates that the client sent
+    /// are not among them. `None` if the issuers were not noted.
     pub fn issuers<'c>(
         &'c self,
-        judged: &VerifiedChain,
+        verified: &VerifiedChain,
         intermediates: &'c [CertificateDer<'static>],
     ) -> Option<Vec<&'c CertificateDer<'static>>> {
-        self.chain.resolve(judged.issuers?, intermediates)
+        self.chain.resolve(verified.issuers?, intermediates)
     }
 
-    /// SHA-256 over all that a judgement depends on but the chain and the time.
+    /// SHA-256 over all that a verification depends on except the chain, the CRLs and the time: what
+    /// a configuration says. [`CurrentTrust::digest`] has the CRLs too.
     pub fn digest(&self) -> [u8; 32] {
         self.digest
+    }
+
+    /// The CRLs that are looked at.
+    pub(super) fn crls(&self) -> Option<&Arc<CrlStore>> {
+        self.revocation.as_ref().map(Revocation::store)
     }
 
     /// Names of the anchors, by which clients find the certificate to present.
     pub(super) fn subjects(&self) -> &[DistinguishedName] {
         &self.subjects
+    }
+}
+
+/// Identifies all that a verification depends on except the chain and the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TrustDigest {
+    pub(super) trust: [u8; 32],
+    /// `None` if no CRL is looked at.
+    pub(super) crls: Option<[u8; 32]>,
+}
+
+/// A trust with the CRLs of one moment, so that a result and its [`TrustDigest`] belong together
+/// though CRLs change in place.
+#[derive(Debug)]
+pub struct CurrentTrust<'t> {
+    trust: &'t ClientTrust,
+    crls: Option<Guard<Arc<CrlBundle>>>,
+}
+
+impl CurrentTrust<'_> {
+    /// Identifies what a result depends on: a result under another digest says nothing.
+    pub fn digest(&self) -> TrustDigest {
+        let crls = self.crls.as_ref().map(|crls| crls.digest);
+        TrustDigest { trust: self.trust.digest, crls }
+    }
+
+    /// Verifies a chain in full, signatures included, unless this thread has found it good before:
+    /// then it checks only what time changes. Whether the client holds the leaf's key is for the
+    /// handshake to verify.
+    pub fn verify(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<VerifiedChain, ChainError> {
+        let key = verification_cache::CacheKey::new(&self.digest(), leaf, intermediates);
+        if let Some(verified) = verification_cache::recall(&key) {
+            if self.trust.is_still_good(&verified, now).is_ok() {
+                return Ok(verified);
+            }
+            verification_cache::forget(&key);
+        }
+        let verified = self.verify_uncached(leaf, intermediates, now)?;
+        verification_cache::remember(key, verified);
+        Ok(verified)
+    }
+
+    fn verify_uncached(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<VerifiedChain, ChainError> {
+        let chain = self.trust.chain.verify(leaf, intermediates, now)?;
+        let leaf = parse(leaf)?;
+        if !san::is_allowed(&self.trust.alt_names, &leaf) {
+            return Err(ChainError::NameNotAllowed);
+        }
+        let chain_validity = chain.validity;
+        let crl_validity = match (&self.trust.revocation, &self.crls) {
+            (Some(revocation), Some(crls)) => {
+                let issuer = chain.issuer.as_ref().map(|issuer| parse(issuer)).transpose()?;
+                revocation.check(crls, &leaf, issuer.as_ref(), now)?
+            }
+            _ => Validity::ALWAYS,
+        };
+        Ok(VerifiedChain::new(chain_validity, crl_validity, chain.issuers))
     }
 }
 
@@ -196,38 +242,38 @@ mod tests {
         params.not_after = rcgen::date_time_ymd(2030, 1, 2);
         let client = root.issue(params);
         let trust = ClientTrust::new(&ClientTrustSpec::new(root.anchors(), 1));
-        let judged = trust.judge(&client.der, &[], at(NOW_S)).unwrap();
-        let at_end = judged.validity.not_after_s;
-        assert!(trust.still_good(&judged, at(at_end)).is_ok());
-        let late = trust.still_good(&judged, at(at_end + 1));
+        let verified = trust.verify(&client.der, &[], at(NOW_S)).unwrap();
+        let at_end = verified.validity.not_after_s;
+        assert!(trust.is_still_good(&verified, at(at_end)).is_ok());
+        let late = trust.is_still_good(&verified, at(at_end + 1));
         assert!(matches!(late, Err(ChainError::Expired { .. })));
         // A clock may also be set back.
-        let early = trust.still_good(&judged, at(judged.validity.not_before_s - DAY_S));
+        let early = trust.is_still_good(&verified, at(verified.validity.not_before_s - DAY_S));
         assert!(matches!(early, Err(ChainError::NotYetValid { .. })));
     }
 
     #[test]
-    fn a_chain_is_verified_once_and_anew_when_its_time_is_over() {
+    fn a_chain_is_verified_once_and_again_when_its_time_is_over() {
         let (root, other) = (root(), root());
         let client = root.issue(client_leaf());
         let trust = ClientTrust::new(&ClientTrustSpec::new(root.anchors(), 1));
-        let first = trust.judge(&client.der, &[], at(NOW_S)).unwrap();
-        let key = verification_cache::CacheKey::new(&trust.digest(), &client.der, &[]);
+        let first = trust.verify(&client.der, &[], at(NOW_S)).unwrap();
+        let key = verification_cache::CacheKey::new(&trust.current().digest(), &client.der, &[]);
         assert_eq!(verification_cache::recall(&key), Some(first));
-        assert_eq!(trust.judge(&client.der, &[], at(NOW_S)).unwrap(), first);
+        assert_eq!(trust.verify(&client.der, &[], at(NOW_S)).unwrap(), first);
         // What is remembered is believed: nothing could verify this.
         let nonsense = CertificateDer::from(b"nonsense".to_vec());
-        assert!(trust.judge(&nonsense, &[], at(NOW_S)).is_err());
+        assert!(trust.verify(&nonsense, &[], at(NOW_S)).is_err());
         verification_cache::remember(
-            verification_cache::CacheKey::new(&trust.digest(), &nonsense, &[]),
+            verification_cache::CacheKey::new(&trust.current().digest(), &nonsense, &[]),
             first,
         );
-        assert_eq!(trust.judge(&nonsense, &[], at(NOW_S)).unwrap(), first);
+        assert_eq!(trust.verify(&nonsense, &[], at(NOW_S)).unwrap(), first);
         // A trust of another digest remembers nothing of it.
         let stranger = ClientTrust::new(&ClientTrustSpec::new(other.anchors(), 1));
-        assert!(stranger.judge(&client.der, &[], at(NOW_S)).is_err());
+        assert!(stranger.verify(&client.der, &[], at(NOW_S)).is_err());
 
-        let late = trust.judge(&client.der, &[], at(first.validity.not_after_s + 1));
+        let late = trust.verify(&client.der, &[], at(first.validity.not_after_s + 1));
         assert!(matches!(late, Err(ChainError::Expired { .. })), "{late:?}");
         assert_eq!(verification_cache::recall(&key), None, "dropped with the end of its time");
     }
@@ -237,29 +283,32 @@ mod tests {
         let root = root();
         let client = root.issue(client_leaf());
         let trust = ClientTrust::new(&ClientTrustSpec::new(root.anchors(), 1));
-        assert!(trust.judge(&client.der, &[], at(0)).is_err());
-        assert!(trust.judge(&client.der, &[], at(NOW_S)).is_ok());
+        assert!(trust.verify(&client.der, &[], at(0)).is_err());
+        assert!(trust.verify(&client.der, &[], at(NOW_S)).is_ok());
     }
 
     #[test]
-    fn a_chain_remembered_under_one_crl_is_judged_anew_under_the_next() {
+    fn a_chain_cached_under_one_crl_is_verified_under_the_next() {
         let root = root();
         let client = root.issue(client_leaf());
-        let trust = |crl: String| {
-            let crls = CrlBundle::from_pem(crl.as_bytes(), "a test").unwrap();
-            let spec = ClientTrustSpec::new(root.anchors(), 1);
-            ClientTrust::new(&ClientTrustSpec { crls: Some(Arc::new(crls)), ..spec })
-        };
-        let before = trust(root.crl(&[]));
-        let judged = before.judge(&client.der, &[], at(NOW_S)).unwrap();
-        assert!(before.still_good(&judged, at(NOW_S)).is_ok());
-        let after = trust(root.crl(&[&client]));
-        assert_ne!(before.digest(), after.digest(), "so that a connection asks again");
-        let revoked = after.judge(&client.der, &[], at(NOW_S));
+        let bundle = |crl: String| CrlBundle::from_pem(crl.as_bytes(), "a test").unwrap();
+        let store = Arc::new(CrlStore::new(bundle(root.crl(&[]))));
+        let spec = ClientTrustSpec::new(root.anchors(), 1);
+        let trust = ClientTrust::new(&ClientTrustSpec { crls: Some(Arc::clone(&store)), ..spec });
+        let verified = trust.verify(&client.der, &[], at(NOW_S)).unwrap();
+        assert!(trust.is_still_good(&verified, at(NOW_S)).is_ok());
+        let (before, digest) = (trust.current(), trust.current().digest());
+        let first = store.replace(Arc::new(bundle(root.crl(&[&client]))));
+        assert_ne!(trust.current().digest(), digest, "so that a connection asks again");
+        let revoked = trust.verify(&client.der, &[], at(NOW_S));
         assert!(
             matches!(revoked, Err(ChainError::Revocation(RevocationError::Revoked))),
             "{revoked:?}"
         );
+        assert!(before.verify(&client.der, &[], at(NOW_S)).is_ok(), "of the moment before");
+        store.replace(first);
+        assert_eq!(trust.current().digest(), digest);
+        assert!(trust.verify(&client.der, &[], at(NOW_S)).is_ok());
     }
 
     #[test]
@@ -267,12 +316,12 @@ mod tests {
         let root = root();
         let client = root.issue(client_leaf());
         let crls = CrlBundle::from_pem(root.crl_until(&[], NOW_S + 60).as_bytes(), "a test");
-        let crls = Some(Arc::new(crls.unwrap()));
+        let crls = Some(Arc::new(CrlStore::new(crls.unwrap())));
         let spec = ClientTrustSpec { crls, ..ClientTrustSpec::new(root.anchors(), 1) };
         let trust = ClientTrust::new(&spec);
-        let judged = trust.judge(&client.der, &[], at(NOW_S)).unwrap();
-        assert!(trust.still_good(&judged, at(NOW_S + 60)).is_ok());
-        let stale = trust.still_good(&judged, at(NOW_S + 61));
+        let verified = trust.verify(&client.der, &[], at(NOW_S)).unwrap();
+        assert!(trust.is_still_good(&verified, at(NOW_S + 60)).is_ok());
+        let stale = trust.is_still_good(&verified, at(NOW_S + 61));
         assert!(
             matches!(stale, Err(ChainError::Revocation(RevocationError::Stale { .. }))),
             "{stale:?}"
@@ -283,7 +332,7 @@ mod tests {
     fn of_the_fuzz_corpus_one_certificate_is_good() {
         let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/certificate");
         let files = std::fs::read_dir(corpus).unwrap().map(|file| file.unwrap());
-        let good = files.filter(|file| oracle::judge(&std::fs::read(file.path()).unwrap()));
+        let good = files.filter(|file| oracle::verify(&std::fs::read(file.path()).unwrap()));
         assert_eq!(good.map(|file| file.file_name()).collect::<Vec<_>>(), ["good"]);
     }
 
@@ -300,12 +349,12 @@ mod tests {
             let mut changed = whole.clone();
             changed[at.index(whole.len())] = value;
             changed.truncate(len.map_or(whole.len(), |len| len.index(whole.len())));
-            proptest::prop_assert!(!oracle::judge(&changed) || changed == whole);
+            proptest::prop_assert!(!oracle::verify(&changed) || changed == whole);
         }
     }
 
     #[test]
-    fn whatever_changes_a_judgement_changes_the_digest() {
+    fn what_changes_a_verification_changes_the_digest() {
         let (root, other) = (root(), root());
         let digest = |anchors, max_verify_depth| {
             ClientTrust::new(&ClientTrustSpec::new(anchors, max_verify_depth)).digest()

@@ -1,32 +1,37 @@
-//! Judgements that are remembered: a client that comes back with a full handshake has only its
-//! possession of the key verified, not the signatures of its chain again.
+//! Cached verifications: when a client comes back with a full handshake, the signatures of its chain
+//! are not verified again, only its possession of the key.
 //!
-//! Each worker has its own memory, so there is nothing to lock. What is remembered is found by a
-//! hash of the chain and of all that the judgement depends on, so that another CA, CRL or rule
-//! finds nothing; time is for the caller to look at.
+//! Each worker has its own cache, so there is nothing to lock. The key of an entry is a hash of the
+//! chain and of all that the result depends on, so another CA, CRL or rule finds nothing. The caller
+//! checks the time.
 
 use std::{cell::RefCell, collections::HashMap};
 
 use rustls::pki_types::CertificateDer;
 
-use super::{material::Digest, trust::VerifiedChain};
+use super::{
+    material::Digest,
+    trust::{TrustDigest, VerifiedChain},
+};
 
-/// How many judgements a worker remembers at most, in two generations.
+/// How many results a worker caches at most, in two generations.
 const CAPACITY: usize = 1024;
 
-/// What a judgement is found by.
+/// The key of a cached result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct CacheKey([u8; 32]);
 
 impl CacheKey {
     /// For a chain under a trust of this digest.
     pub(super) fn new(
-        trust: &[u8; 32],
+        trust: &TrustDigest,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
     ) -> CacheKey {
         let mut digest = Digest::default();
-        digest.field(trust);
+        digest.field(&trust.trust);
+        trust.crls.iter().for_each(|crls| digest.field(crls));
+        digest.field(&[u8::from(trust.crls.is_some())]);
         digest.field(leaf);
         intermediates.iter().for_each(|certificate| digest.field(certificate));
         CacheKey(digest.finish())
@@ -37,14 +42,14 @@ thread_local! {
     static MEMORY: RefCell<VerificationCache> = RefCell::default();
 }
 
-/// The judgement of a chain, if this worker has one.
+/// The result for a chain, if this worker has one.
 pub(super) fn recall(key: &CacheKey) -> Option<VerifiedChain> {
     MEMORY.with_borrow_mut(|memory| memory.recall(key))
 }
 
 /// Remembers a chain that was found good.
-pub(super) fn remember(key: CacheKey, judged: VerifiedChain) {
-    MEMORY.with_borrow_mut(|memory| memory.remember(key, judged));
+pub(super) fn remember(key: CacheKey, verified: VerifiedChain) {
+    MEMORY.with_borrow_mut(|memory| memory.remember(key, verified));
 }
 
 /// Forgets a chain that is good no longer.
@@ -52,7 +57,7 @@ pub(super) fn forget(key: &CacheKey) {
     MEMORY.with_borrow_mut(|memory| memory.forget(key));
 }
 
-/// Whatever was not asked for while half of the capacity came in is forgotten.
+/// An entry that was not asked for while half of the capacity came in is forgotten.
 #[derive(Debug, Default)]
 struct VerificationCache {
     young: HashMap<CacheKey, VerifiedChain>,
@@ -61,19 +66,19 @@ struct VerificationCache {
 
 impl VerificationCache {
     fn recall(&mut self, key: &CacheKey) -> Option<VerifiedChain> {
-        if let Some(judged) = self.young.get(key) {
-            return Some(*judged);
+        if let Some(verified) = self.young.get(key) {
+            return Some(*verified);
         }
-        let judged = self.old.remove(key)?;
-        self.remember(*key, judged);
-        Some(judged)
+        let verified = self.old.remove(key)?;
+        self.remember(*key, verified);
+        Some(verified)
     }
 
-    fn remember(&mut self, key: CacheKey, judged: VerifiedChain) {
+    fn remember(&mut self, key: CacheKey, verified: VerifiedChain) {
         if self.young.len() >= CAPACITY / 2 {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(key, judged);
+        self.young.insert(key, verified);
     }
 
     fn forget(&mut self, key: &CacheKey) {
@@ -87,20 +92,24 @@ mod tests {
     use super::*;
     use crate::tls::validity::Validity;
 
-    fn key(number: usize) -> CacheKey {
-        CacheKey::new(&[0; 32], &number.to_be_bytes().to_vec().into(), &[])
+    fn digest(trust: u8, crls: Option<u8>) -> TrustDigest {
+        TrustDigest { trust: [trust; 32], crls: crls.map(|crls| [crls; 32]) }
     }
 
-    fn judged() -> VerifiedChain {
+    fn key(number: usize) -> CacheKey {
+        CacheKey::new(&digest(0, None), &number.to_be_bytes().to_vec().into(), &[])
+    }
+
+    fn verified() -> VerifiedChain {
         VerifiedChain::new(Validity::ALWAYS, Validity::ALWAYS, None)
     }
 
     #[test]
     fn its_size_is_bounded_and_what_is_asked_for_stays() {
         let mut memory = VerificationCache::default();
-        memory.remember(key(0), judged());
+        memory.remember(key(0), verified());
         for number in 1..10 * CAPACITY {
-            memory.remember(key(number), judged());
+            memory.remember(key(number), verified());
             assert!(memory.recall(&key(0)).is_some());
             assert!(memory.young.len() + memory.old.len() <= CAPACITY);
         }
@@ -112,7 +121,7 @@ mod tests {
     fn what_is_forgotten_is_gone_from_both_generations() {
         let mut memory = VerificationCache::default();
         for number in 0..=CAPACITY / 2 {
-            memory.remember(key(number), judged());
+            memory.remember(key(number), verified());
         }
         for number in [0, CAPACITY / 2] {
             memory.forget(&key(number));
@@ -122,10 +131,11 @@ mod tests {
 
     #[test]
     fn a_key_is_of_the_trust_and_of_each_certificate_in_its_place() {
-        let key = |trust: u8, chain: &[&[u8]]| {
+        let key_with = |trust: TrustDigest, chain: &[&[u8]]| {
             let chain: Vec<_> = chain.iter().map(|der| der.to_vec().into()).collect();
-            CacheKey::new(&[trust; 32], &chain[0], &chain[1..])
+            CacheKey::new(&trust, &chain[0], &chain[1..])
         };
+        let key = |trust, chain: &[&[u8]]| key_with(digest(trust, None), chain);
         let keys = [
             key(0, &[b"a"]),
             key(1, &[b"a"]),
@@ -134,6 +144,8 @@ mod tests {
             key(0, &[b"a", b"b"]),
             key(0, &[b"b", b"a"]),
             key(0, &[b"a", b"b", b"b"]),
+            key_with(digest(0, Some(0)), &[b"a"]),
+            key_with(digest(0, Some(1)), &[b"a"]),
         ];
         let distinct: std::collections::HashSet<_> = keys.iter().collect();
         assert_eq!(distinct.len(), keys.len());

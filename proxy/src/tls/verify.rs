@@ -21,23 +21,23 @@ use super::{
 };
 use crate::certificate::{self, ParsedCertificate};
 
-/// Asks every client for a certificate. That it holds the key is verified in any case.
+/// Asks every client for a certificate. Whether the client holds the key is verified in any case.
 #[derive(Debug)]
 pub(super) struct ClientVerifier {
-    /// Refuses the handshake without a certificate that this finds good. `None` takes whatever can
-    /// be read, and clients without one.
-    judge: Option<Arc<ClientTrust>>,
+    /// Verifies the certificate in the handshake, which fails without a good one. `None` accepts any
+    /// certificate that can be read, and clients without one.
+    trust: Option<Arc<ClientTrust>>,
     /// Names of issuers, by which clients find the certificate to present.
     hints: Vec<DistinguishedName>,
 }
 
 impl ClientVerifier {
-    /// Judges in the handshake.
-    pub(super) fn judging(trust: Arc<ClientTrust>) -> ClientVerifier {
-        ClientVerifier { hints: trust.subjects().to_vec(), judge: Some(trust) }
+    /// Verifies in the handshake.
+    pub(super) fn verifying(trust: Arc<ClientTrust>) -> ClientVerifier {
+        ClientVerifier { hints: trust.subjects().to_vec(), trust: Some(trust) }
     }
 
-    /// Leaves it to each request to judge by one of these.
+    /// Leaves it to each request to verify by one of these.
     pub(super) fn accepting(trusts: &[Arc<ClientTrust>]) -> ClientVerifier {
         let mut known: HashSet<&[u8]> = HashSet::new();
         let mut hints = Vec::new();
@@ -46,25 +46,25 @@ impl ClientVerifier {
                 hints.push(subject.clone());
             }
         }
-        ClientVerifier { judge: None, hints }
+        ClientVerifier { trust: None, hints }
     }
 
-    /// How long the session may count on what was presented: in the policy modes on the leaf, of
-    /// which alone it is known here that it will matter.
+    /// The time during which the session may rely on the certificate. In the policy modes this is the
+    /// validity of the leaf: which CA will verify the chain is not known here.
     fn check(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<Validity, ChainError> {
-        match &self.judge {
-            Some(trust) => Ok(trust.judge(end_entity, intermediates, now)?.validity),
+        match &self.trust {
+            Some(trust) => Ok(trust.verify(end_entity, intermediates, now)?.validity),
             None => readable(end_entity),
         }
     }
 }
 
-/// What webpki cannot read, rustls cannot check the possession of.
+/// Reads a leaf with webpki too: rustls verifies the possession of a key through it.
 fn readable(end_entity: &CertificateDer<'_>) -> Result<Validity, ChainError> {
     EndEntityCert::try_from(end_entity)?;
     let parsed = certificate::parse(end_entity).map_err(|_| webpki::Error::BadDer)?;
@@ -73,15 +73,15 @@ fn readable(end_entity: &CertificateDer<'_>) -> Result<Validity, ChainError> {
 
 impl ClientCertVerifier for ClientVerifier {
     fn client_auth_mandatory(&self) -> bool {
-        self.judge.is_some()
+        self.trust.is_some()
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &self.hints
     }
 
-    /// Leaves in the connection's context how long the certificate holds, for its tickets, or why
-    /// it was refused, for the log.
+    /// Sets in the connection's context how long the certificate is valid, for its tickets, or why it
+    /// was rejected, for the log.
     fn verify_client_cert(
         &self,
         end_entity: &CertificateDer<'_>,

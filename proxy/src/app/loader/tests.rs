@@ -45,8 +45,13 @@ impl Source for GatedSource {
         self.file.load().await
     }
 
-    async fn changed(&mut self) {
+    async fn changed(&mut self) -> Vec<ReadFile> {
         self.change.notified().await;
+        Vec::new()
+    }
+
+    fn renewed(&mut self, files: Vec<ReadFile>) {
+        self.file.renewed(files);
     }
 }
 
@@ -79,7 +84,8 @@ impl Bench {
         let change = Arc::new(Notify::new());
         let source = GatedSource { file, began: starts, gate: opened, change: Arc::clone(&change) };
         let publisher = Publisher::new(&metrics, &steering);
-        let loader = Some(Loader::start(source, config, compiler, publisher).unwrap());
+        let loader =
+            Some(Loader::start(source, config, first.renewable, compiler, publisher).unwrap());
         Bench { dir, loader, metrics, snapshot: first.snapshot, began, gate, change }
     }
 

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{super::section::Section, material::Materials};
+use super::{
+    super::{model::FileUsage, section::Section},
+    material::Materials,
+};
 use crate::tls::{CertificateWithKey, ClientAuthSpec, Codec, ServerTlsSpec};
 
 /// `None` with `insecure_server`, or without a usable certificate. `has_client_ca` says whether any
@@ -40,6 +43,7 @@ pub(super) fn server_tls(
 
 /// The certificates in Pomerium's order; the first is served if no name matches.
 fn certificates(root: &Section<'_>, materials: &Materials) -> Vec<Arc<CertificateWithKey>> {
+    const USAGE: FileUsage = FileUsage::ServerCertificate;
     let mut certificates = Vec::new();
     certificates.extend(materials.inline_identity(root, ("certificate", "certificate_key")));
     let entries = root.children("certificates");
@@ -48,10 +52,10 @@ fn certificates(root: &Section<'_>, materials: &Materials) -> Vec<Arc<Certificat
         if !entry.has("cert") && !entry.has("key") {
             entry.error_with_hint("cert", "is missing", "each entry has `cert` and `key`");
         }
-        certificates.extend(materials.file_identity(&entry, ("cert", "key")));
+        certificates.extend(materials.file_identity(&entry, ("cert", "key"), USAGE));
     }
     let files = ("certificate_file", "certificate_key_file");
-    certificates.extend(materials.file_identity(root, files));
+    certificates.extend(materials.file_identity(root, files, USAGE));
     certificates
 }
 

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     policy::SanKind,
     tls::{
-        ClientAuthMode, ClientAuthSpec, ClientTrust, ClientTrustSpec, CrlBundle, RouteClientAuth,
+        ClientAuthMode, ClientAuthSpec, ClientTrust, ClientTrustSpec, CrlStore, RouteClientAuth,
         TrustAnchors,
     },
 };
@@ -104,7 +104,7 @@ impl<'a> ClientCertificates<'a> {
     }
 
     /// The CRLs.
-    pub(super) fn crls(&self) -> Option<&Arc<CrlBundle>> {
+    pub(super) fn crls(&self) -> Option<&Arc<CrlStore>> {
         self.rules.crls()
     }
 
@@ -123,7 +123,7 @@ impl<'a> ClientCertificates<'a> {
         let routes: Vec<_> = routes.iter().map(|route| self.route(route)).collect();
         self.warn_of_no_use(&routes);
         if let Some(anchors) = self.all_anchors() {
-            self.rules.verify(self.root, &anchors);
+            self.rules.verify(self.root, anchors);
         }
         ClientAuthSpec { mode, routes }
     }

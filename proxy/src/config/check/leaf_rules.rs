@@ -10,7 +10,8 @@ use super::{
     material::{Materials, contradiction},
 };
 use crate::tls::{
-    AltNameKind, AltNameMatcher, ClientTrustSpec, CrlBundle, CrlRule, CrlRules, TrustAnchors,
+    AltNameKind, AltNameMatcher, ClientTrustSpec, CrlBundle, CrlRule, CrlRules, CrlStore,
+    TrustAnchors,
 };
 
 /// The older names of `downstream_mtls.crl` and `crl_file`.
@@ -19,7 +20,7 @@ const OLDER: [(&str, &str); 2] = [("client_crl", "crl"), ("client_crl_file", "cr
 /// The same for all client CAs.
 pub(super) struct LeafRules {
     alt_names: Vec<AltNameMatcher>,
-    crls: Option<Arc<CrlBundle>>,
+    crls: Option<Arc<CrlStore>>,
     crl_rules: CrlRules,
 }
 
@@ -30,9 +31,10 @@ impl LeafRules {
         let crls = crls(root, &section, materials);
         let given = given(root, &section);
         if let (Some(crls), Some((place, key))) = (&crls, given) {
-            warn_of_stale(crls, place, key);
+            stale_crls(crls).into_iter().for_each(|remark| place.warn(key, remark));
         }
         let crl_rules = crl_rules(&own.child_or_empty("crl"), crls.is_some(), given);
+        let crls = crls.map(|crls| Arc::new(CrlStore::new(crls)));
         LeafRules { alt_names: alt_names(&section), crls, crl_rules }
     }
 
@@ -51,16 +53,16 @@ impl LeafRules {
     }
 
     /// Warns about CRLs that are stale or fit none of these anchors, which are those of all routes.
-    pub(super) fn verify(&self, root: &Section<'_>, anchors: &TrustAnchors) {
+    pub(super) fn verify(&self, root: &Section<'_>, anchors: Arc<TrustAnchors>) {
         let section = root.child_or_empty("downstream_mtls");
         let (Some(crls), Some((place, key))) = (&self.crls, given(root, &section)) else { return };
-        for remark in crls.verify(anchors) {
+        for remark in crls.set_issuers(anchors) {
             place.warn(key, remark);
         }
     }
 
     /// The CRLs, for status and metrics.
-    pub(super) fn crls(&self) -> Option<&Arc<CrlBundle>> {
+    pub(super) fn crls(&self) -> Option<&Arc<CrlStore>> {
         self.crls.as_ref()
     }
 }
@@ -75,11 +77,7 @@ fn given<'s, 'a>(
     new.chain(old).find(|(place, key)| place.has(key))
 }
 
-fn crls(
-    root: &Section<'_>,
-    section: &Section<'_>,
-    materials: &Materials,
-) -> Option<Arc<CrlBundle>> {
+fn crls(root: &Section<'_>, section: &Section<'_>, materials: &Materials) -> Option<CrlBundle> {
     for (old, new) in OLDER {
         if root.has(old) {
             root.warn(old, format!("is the older name of `{}`", section.path_of(new)));
@@ -96,29 +94,21 @@ fn crls(
 }
 
 /// A list that is overdue by only an hour is reported too: its fetch may have failed.
-fn warn_of_stale(crls: &CrlBundle, place: &Section<'_>, key: &str) {
+pub(in super::super) fn stale_crls(crls: &CrlBundle) -> Vec<String> {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now_s = i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX);
-    for crl in crls.facts() {
-        let Some(overdue_s) = crl.next_update_s.map(|due_s| now_s.saturating_sub(due_s)) else {
-            continue;
+    let stale = crls.facts().into_iter().filter_map(|crl| {
+        let overdue_s = now_s.saturating_sub(crl.next_update_s?);
+        let overdue = match overdue_s {
+            ..1 => return None,
+            1..3600 => format!("{} minutes", overdue_s / 60),
+            3600..172_800 => format!("{} hours", overdue_s / 3600),
+            _ => format!("{} days", overdue_s / 86_400),
         };
-        if overdue_s > 0 {
-            let (origin, issuer) = (&crls.origin, &crl.issuer);
-            let overdue = match overdue_s {
-                ..3600 => format!("{} minutes", overdue_s / 60),
-                3600..172_800 => format!("{} hours", overdue_s / 3600),
-                _ => format!("{} days", overdue_s / 86_400),
-            };
-            place.warn(
-                key,
-                format!(
-                    "{origin}: the CRL of \"{issuer}\" has been stale for \
-                {overdue}"
-                ),
-            );
-        }
-    }
+        let (origin, issuer) = (&crls.origin, &crl.issuer);
+        Some(format!("{origin}: the CRL of \"{issuer}\" has been stale for {overdue}"))
+    });
+    stale.collect()
 }
 
 /// `portcullis.crl`. Warns about each missing rule whose default differs from Pomerium's.

@@ -12,14 +12,9 @@ use std::{
 };
 
 use super::super::{
-    context::{read_limited, reason},
-    encoding,
-    section::Section,
+    context::reason, encoding, model::FileUsage, renewal::read_pair, section::Section,
 };
-use crate::{
-    digest::sha256,
-    tls::{CertificateWithKey, CrlBundle, TrustAnchors},
-};
+use crate::tls::{CertificateFiles, CertificateWithKey, CrlBundle, TrustAnchors};
 
 /// Reads certificates, keys and anchors. Material that several routes name is parsed once and
 /// shared.
@@ -46,7 +41,7 @@ impl Materials {
         keys: &IdentityKeys,
     ) -> Option<Arc<CertificateWithKey>> {
         let inline = self.inline_identity(section, keys.inline);
-        let from_files = self.file_identity(section, keys.files);
+        let from_files = self.file_identity(section, keys.files, FileUsage::Other);
         if inline.is_some() && from_files.is_some() {
             contradiction(section, keys.inline.0, keys.files.0);
         }
@@ -63,7 +58,7 @@ impl Materials {
         let cert = decode(section, cert_key);
         let key = decode(section, key_key);
         let origin = format!("{} and {}", section.path_of(cert_key), section.path_of(key_key));
-        self.parse_identity(section, cert_key, &cert?, &key?, origin)
+        self.parse_identity(section, cert_key, &cert?, &key?, origin).map(Arc::new)
     }
 
     /// The certificate in a pair of files.
@@ -71,8 +66,11 @@ impl Materials {
         &self,
         section: &Section<'_>,
         (cert_key, key_key): (&str, &str),
+        usage: FileUsage,
     ) -> Option<Arc<CertificateWithKey>> {
         let (cert_path, key_path) = pair(section, cert_key, key_key)?;
+        section.context().note_usage(Path::new(&cert_path), usage);
+        section.context().note_usage(Path::new(&key_path), usage);
         let origin = format!("{cert_path} and {key_path}");
         if let Some(known) = self.identities.borrow().get(&origin) {
             return Some(Arc::clone(known));
@@ -80,7 +78,9 @@ impl Materials {
         let cert = read(section, cert_key, &cert_path);
         let key = read(section, key_key, &key_path);
         let (cert, key) = (cert?, key?);
+        let files = Some((PathBuf::from(cert_path), PathBuf::from(key_path)));
         let identity = self.parse_identity(section, cert_key, &cert, &key, origin.clone())?;
+        let identity = Arc::new(CertificateWithKey { files, ..identity });
         self.identities.borrow_mut().insert(origin, Arc::clone(&identity));
         Some(identity)
     }
@@ -113,9 +113,9 @@ impl Materials {
         cert: &[u8],
         key: &[u8],
         origin: String,
-    ) -> Option<Arc<CertificateWithKey>> {
+    ) -> Option<CertificateWithKey> {
         match CertificateWithKey::from_pem(cert, key, &origin) {
-            Ok(identity) => Some(Arc::new(identity)),
+            Ok(identity) => Some(identity),
             Err(problem) => {
                 section.error(cert_key, problem.to_string());
                 None
@@ -139,6 +139,7 @@ impl Materials {
                 parse_anchors(section, inline_key, &pem, &section.path_of(inline_key))
             }
             Content::File(path, pem) => {
+                section.context().note_usage(Path::new(&path), FileUsage::Other);
                 let anchors = parse_anchors(section, file_key, &pem, &path)?;
                 self.anchors.borrow_mut().insert(path, Arc::clone(&anchors));
                 Some(anchors)
@@ -164,19 +165,22 @@ impl Materials {
         section: &Section<'_>,
         inline_key: &str,
         file_key: &str,
-    ) -> Option<Arc<CrlBundle>> {
+    ) -> Option<CrlBundle> {
         let (key, parsed) = match content(section, inline_key, file_key)? {
             Content::Inline(pem) => {
                 (inline_key, CrlBundle::from_pem(&pem, &section.path_of(inline_key)))
             }
-            Content::File(path, pem) => (file_key, CrlBundle::from_pem(&pem, &path)),
+            Content::File(path, pem) => {
+                section.context().note_usage(Path::new(&path), FileUsage::Crl);
+                (file_key, CrlBundle::from_pem(&pem, &path))
+            }
         };
         match parsed {
             Ok(bundle) => {
                 for remark in &bundle.remarks {
                     section.warn(key, format!("{}, {remark}", bundle.origin));
                 }
-                Some(Arc::new(bundle))
+                Some(bundle)
             }
             Err(problem) => {
                 section.error(key, problem.to_string());
@@ -185,9 +189,6 @@ impl Materials {
         }
     }
 }
-
-/// A certificate and its key.
-type Pair = (PathBuf, PathBuf);
 
 /// The result of parsing a pair.
 struct Fetched {
@@ -200,18 +201,20 @@ struct Fetched {
 const MANY: usize = 64;
 
 /// The pairs, if no file is in two of them: a load must see one version of each file.
-fn distinct(pairs: impl Iterator<Item = Pair>) -> Vec<Pair> {
+fn distinct(pairs: impl Iterator<Item = CertificateFiles>) -> Vec<CertificateFiles> {
     let mut seen = HashSet::new();
-    let fresh = |(cert, key): &Pair| seen.insert(cert.clone()) & seen.insert(key.clone());
-    let pairs: Vec<Pair> = pairs.filter(fresh).collect();
+    let fresh =
+        |(cert, key): &CertificateFiles| seen.insert(cert.clone()) & seen.insert(key.clone());
+    let pairs: Vec<CertificateFiles> = pairs.filter(fresh).collect();
     if pairs.len() < MANY { Vec::new() } else { pairs }
 }
 
-fn fetch(pairs: &[Pair]) -> Vec<Fetched> {
+fn fetch(pairs: &[CertificateFiles]) -> Vec<Fetched> {
     let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let share = pairs.len().div_ceil(threads).max(1);
     thread::scope(|scope| {
-        let fetch_share = |pairs: &[Pair]| pairs.iter().filter_map(fetch_pair).collect::<Vec<_>>();
+        let fetch_share =
+            |pairs: &[CertificateFiles]| pairs.iter().filter_map(fetch_pair).collect::<Vec<_>>();
         let shares = pairs.chunks(share).map(|pairs| scope.spawn(move || fetch_share(pairs)));
         let shares: Vec<_> = shares.collect();
         // The part of a thread that panicked is read in its turn.
@@ -219,15 +222,8 @@ fn fetch(pairs: &[Pair]) -> Vec<Fetched> {
     })
 }
 
-fn fetch_pair((cert_path, key_path): &Pair) -> Option<Fetched> {
-    let read = |path: &PathBuf| {
-        let content = read_limited(path).ok()?;
-        let digest = sha256(&content);
-        Some((path.clone(), content, digest))
-    };
-    let files = [read(cert_path)?, read(key_path)?];
-    let origin = format!("{} and {}", cert_path.to_str()?, key_path.to_str()?);
-    let identity = CertificateWithKey::from_pem(&files[0].1, &files[1].1, &origin).ok()?;
+fn fetch_pair(files: &CertificateFiles) -> Option<Fetched> {
+    let (identity, files) = read_pair(files)?;
     Some(Fetched { identity, files })
 }
 

@@ -24,6 +24,9 @@ mod ticket_keys;
 mod upstream;
 mod url;
 
+pub(super) use leaf_rules::stale_crls;
+pub(super) use ticket_keys::is_world_readable;
+
 use client_auth::ClientCertificates;
 use inspect::Inspection;
 use material::Materials;
@@ -49,6 +52,7 @@ pub(super) fn check(root: &Section<'_>, environment: &Environment) -> Config {
     certificate_headers::check_ca(&own, of_all.certificate_headers, clients.has_any());
     let tls = certificates::server_tls(root, &materials, client_auth, clients.has_any());
     let workers = portcullis::workers(&own);
+    let (ticket_keys, ticket_key_files) = ticket_keys::ticket_keys(&own);
     Config {
         listen: listen::listen(root),
         connections: portcullis::connections(root, &own),
@@ -59,7 +63,8 @@ pub(super) fn check(root: &Section<'_>, environment: &Environment) -> Config {
         admin: portcullis::admin(root, &own, &materials),
         log: logging::log(root, &own),
         crls: clients.crls().cloned(),
-        ticket_keys: ticket_keys::ticket_keys(&own),
+        ticket_keys,
+        ticket_key_files,
         hot_reload: flags.config_hot_reload,
         files: Vec::new(),
         routes,

@@ -53,10 +53,16 @@ impl Source for FileSource {
         outcome
     }
 
-    async fn changed(&mut self) {
+    async fn changed(&mut self) -> Vec<ReadFile> {
         let files = &mut self.files;
         let watcher = self.watcher.get_or_insert_with(|| Watcher::new(std::mem::take(files)));
-        watcher.changed().await;
+        watcher.changed().await
+    }
+
+    fn renewed(&mut self, files: Vec<ReadFile>) {
+        if let Some(watcher) = &mut self.watcher {
+            watcher.update_files(files);
+        }
     }
 }
 

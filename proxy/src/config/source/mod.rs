@@ -13,7 +13,7 @@ pub(crate) use file::FileSource;
 
 pub(super) use file::read;
 
-use super::{Diagnostics, Loaded};
+use super::{Diagnostics, Loaded, ReadFile};
 
 /// A place that configurations are loaded from, again and again, on a thread that may block.
 pub(crate) trait Source {
@@ -26,6 +26,11 @@ pub(crate) trait Source {
     /// [`Source::changed`] compares with from now on.
     fn load(&mut self) -> impl Future<Output = Result<Loaded, Diagnostics>>;
 
-    /// Waits until the configuration differs from what was loaded last. Cancel-safe.
-    fn changed(&mut self) -> impl Future<Output = ()>;
+    /// Waits until the configuration differs from what was loaded last. Returns the files that have
+    /// changed; none means that anything may have changed. Cancel-safe.
+    fn changed(&mut self) -> impl Future<Output = Vec<ReadFile>>;
+
+    /// Says that some of its files were read once more, alone: [`Source::changed`] compares with
+    /// these from now on.
+    fn renewed(&mut self, files: Vec<ReadFile>);
 }

@@ -6,7 +6,7 @@
 //! system or an exhausted inotify limit delivers no event.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fs,
     os::unix::fs::MetadataExt,
     path::{Component, Path, PathBuf},
@@ -23,7 +23,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::config::{ReadFile, context::digest_limited};
+use crate::config::{FileUsage, ReadFile, context::digest_limited};
 
 /// After this long without an event the writer is done: a certificate and its key are two writes.
 const QUIET: Duration = Duration::from_millis(100);
@@ -52,6 +52,7 @@ pub(super) struct Watcher {
 #[derive(Debug)]
 struct WatchedFile {
     path: PathBuf,
+    usage: FileUsage,
     digest: Option<[u8; 32]>,
     /// The stamp that the file had with that digest, if the stamp is old enough to prove it.
     stamp: Option<Stamp>,
@@ -99,19 +100,35 @@ impl Watcher {
     pub(super) fn set_files(&mut self, files: Vec<ReadFile>) {
         self.files = files
             .into_iter()
-            .map(|file| WatchedFile { path: file.path, digest: file.digest, stamp: None })
+            .map(|file| {
+                let ReadFile { path, digest, usage } = file;
+                WatchedFile { path, usage, digest, stamp: None }
+            })
             .collect();
         self.watch_directories();
     }
 
+    /// Says that some of the files were read once more.
+    pub(super) fn update_files(&mut self, files: Vec<ReadFile>) {
+        let read: HashMap<_, _> = files.into_iter().map(|file| (file.path, file.digest)).collect();
+        for file in &mut self.files {
+            if let Some(digest) = read.get(&file.path) {
+                file.digest = *digest;
+                file.stamp = None;
+            }
+        }
+    }
+
     /// Waits until the content of a file differs from what was read, or from what it was when this
-    /// returned last. A file that appears or disappears differs. Cancel-safe.
-    pub(super) async fn changed(&mut self) {
+    /// returned last. A file that appears or disappears differs. Returns the files that differ, as
+    /// they are now. Cancel-safe.
+    pub(super) async fn changed(&mut self) -> Vec<ReadFile> {
         loop {
             // Watch before comparing: a change in between is an event.
             self.watch_directories();
-            if self.take_changes() {
-                return;
+            let changed = self.take_changes();
+            if !changed.is_empty() {
+                return changed;
             }
             if timeout(POLL, self.event.notified()).await.is_ok() {
                 self.quiet().await;
@@ -124,13 +141,9 @@ impl Watcher {
         while Instant::now() < end && timeout(QUIET, self.event.notified()).await.is_ok() {}
     }
 
-    /// Whether any file differs. The next call compares with the content as it is now.
-    fn take_changes(&mut self) -> bool {
-        let mut any = false;
-        for file in &mut self.files {
-            any |= file.take_change();
-        }
-        any
+    /// The files that differ. The next call compares with the content as it is now.
+    fn take_changes(&mut self) -> Vec<ReadFile> {
+        self.files.iter_mut().filter_map(WatchedFile::take_change).collect()
     }
 
     fn watch_directories(&mut self) {
@@ -164,15 +177,16 @@ impl Watcher {
 }
 
 impl WatchedFile {
-    fn take_change(&mut self) -> bool {
+    fn take_change(&mut self) -> Option<ReadFile> {
         // Taken before the content is read: a later write changes the stamp.
         let stamp = Stamp::of(&self.path);
         if stamp.is_some() && stamp == self.stamp {
-            return false;
+            return None;
         }
         let digest = digest_limited(&self.path).ok();
         self.stamp = stamp.filter(Stamp::is_settled);
-        std::mem::replace(&mut self.digest, digest) != digest
+        let differs = std::mem::replace(&mut self.digest, digest) != digest;
+        differs.then(|| ReadFile { path: self.path.clone(), digest, usage: self.usage })
     }
 }
 

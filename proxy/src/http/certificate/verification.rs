@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use rustls_pki_types::UnixTime;
 
 use super::chain::PresentedChain;
-use crate::tls::{ChainError, ClientTrust, VerifiedChain};
+use crate::tls::{ChainError, ClientTrust, TrustDigest, VerifiedChain};
 
 /// How many verifications are remembered: more than one host has CAs.
 const MAX_VERIFICATIONS: usize = 8;
@@ -14,11 +14,11 @@ const MAX_VERIFICATIONS: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct VerificationCache(RefCell<Vec<CachedVerification>>);
 
-/// One verification. It is found by the digest of the trust: a reload that changes nothing in the
-/// trust keeps it, any other makes it unreachable.
+/// One verification. Its key is the digest of the trust and its CRLs: a reload that changes neither
+/// keeps it, and another CRL or another trust does not find it.
 #[derive(Debug)]
 struct CachedVerification {
-    trust_digest: [u8; 32],
+    digest: TrustDigest,
     result: Result<VerifiedChain, ChainError>,
     verified_at: UnixTime,
 }
@@ -32,14 +32,15 @@ impl VerificationCache {
         trust: &ClientTrust,
         now: UnixTime,
     ) -> Result<VerifiedChain, ChainError> {
-        let trust_digest = trust.digest();
+        let current = trust.current();
+        let digest = current.digest();
         let mut cached = self.0.borrow_mut();
-        let place = cached.iter().position(|entry| entry.trust_digest == trust_digest);
+        let place = cached.iter().position(|entry| entry.digest == digest);
         if let Some(result) = place.and_then(|place| cached.get(place)?.result_at(trust, now)) {
             return result;
         }
-        let result = trust.judge(&chain.leaf, &chain.intermediates, now);
-        let entry = CachedVerification { trust_digest, result: result.clone(), verified_at: now };
+        let result = current.verify(&chain.leaf, &chain.intermediates, now);
+        let entry = CachedVerification { digest, result: result.clone(), verified_at: now };
         match place.and_then(|place| cached.get_mut(place)) {
             Some(place) => *place = entry,
             None => {
@@ -70,8 +71,8 @@ impl CachedVerification {
     ) -> Option<Result<VerifiedChain, ChainError>> {
         let is_fresh = self.verified_at == now;
         match &self.result {
-            Ok(judged) => match trust.still_good(judged, now) {
-                Ok(()) => Some(Ok(*judged)),
+            Ok(verified) => match trust.is_still_good(verified, now) {
+                Ok(()) => Some(Ok(*verified)),
                 Err(error) => is_fresh.then_some(Err(error)),
             },
             Err(error) => {

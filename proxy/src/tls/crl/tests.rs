@@ -21,8 +21,12 @@ const V1: &str = testdata!("v1.crl");
 const V2: &str = testdata!("v2.crl");
 const EMPTY: &str = testdata!("empty.crl");
 
-fn bundle(pem: &str) -> Arc<CrlBundle> {
-    Arc::new(CrlBundle::from_pem(pem.as_bytes(), "a test").unwrap())
+fn bundle(pem: &str) -> CrlBundle {
+    CrlBundle::from_pem(pem.as_bytes(), "a test").unwrap()
+}
+
+fn store(pem: &str) -> Arc<CrlStore> {
+    Arc::new(CrlStore::new(bundle(pem)))
 }
 
 fn anchors(pem: &str) -> TrustAnchors {

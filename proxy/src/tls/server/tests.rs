@@ -62,10 +62,10 @@ impl Bench {
     }
 
     fn demand(&mut self, anchors: Arc<TrustAnchors>, max_verify_depth: u32) {
-        self.judge_by(ClientTrustSpec::new(anchors, max_verify_depth));
+        self.verify_by(ClientTrustSpec::new(anchors, max_verify_depth));
     }
 
-    fn judge_by(&mut self, trust: ClientTrustSpec) {
+    fn verify_by(&mut self, trust: ClientTrustSpec) {
         self.spec.client_auth.mode = ClientAuthMode::Require(Arc::new(ClientTrust::new(&trust)));
         self.trust = Some(trust);
     }

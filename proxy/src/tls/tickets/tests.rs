@@ -8,8 +8,9 @@ use crate::tls::{
 };
 
 const POLICY: [u8; 32] = [7; 32];
+const CRLS: [u8; 32] = [9; 32];
 const BINDING: TicketBinding<'_> =
-    TicketBinding { policy: &POLICY, server_name: Some("a.example") };
+    TicketBinding { policy: &POLICY, crls: CRLS, server_name: Some("a.example") };
 const SESSION: Session = Session { authenticated_at_s: NOW_S, client_validity: None };
 
 fn keys() -> (Arc<TestClock>, Arc<TicketKeys>) {
@@ -29,7 +30,7 @@ fn with_session<R>(session: Option<Session>, body: impl FnOnce() -> R) -> (R, Op
 }
 
 fn ticketer(keys: &Arc<TicketKeys>) -> Ticketer {
-    Ticketer::new(Arc::clone(keys), POLICY, false)
+    Ticketer::new(Arc::clone(keys), POLICY, None, false)
 }
 
 proptest! {
@@ -69,12 +70,12 @@ proptest! {
         other_name in prop::option::of("[a-z.]{0,20}"),
     ) {
         let (_, keys) = keys();
-        let ours = TicketBinding { policy: &policy, server_name: name.as_deref() };
+        let ours = TicketBinding { policy: &policy, crls: CRLS, server_name: name.as_deref() };
         let ticket = keys.seal(&ours, &SESSION, b"plaintext").unwrap();
         prop_assert!(keys.open(&ours, &ticket).is_some());
-        let same_policy = TicketBinding { policy: &policy, server_name: other_name.as_deref() };
+        let same_policy = TicketBinding { policy: &policy, crls: CRLS, server_name: other_name.as_deref() };
         prop_assert_eq!(keys.open(&same_policy, &ticket).is_some(), name == other_name);
-        let same_name = TicketBinding { policy: &other_policy, server_name: name.as_deref() };
+        let same_name = TicketBinding { policy: &other_policy, crls: CRLS, server_name: name.as_deref() };
         prop_assert_eq!(keys.open(&same_name, &ticket).is_some(), policy == other_policy);
     }
 
@@ -91,8 +92,8 @@ proptest! {
 #[test]
 fn no_name_and_an_empty_name_are_different_scopes() {
     let (_, keys) = keys();
-    let none = TicketBinding { policy: &POLICY, server_name: None };
-    let empty = TicketBinding { policy: &POLICY, server_name: Some("") };
+    let none = TicketBinding { policy: &POLICY, crls: CRLS, server_name: None };
+    let empty = TicketBinding { policy: &POLICY, crls: CRLS, server_name: Some("") };
     let ticket = keys.seal(&none, &SESSION, b"plaintext").unwrap();
     assert!(keys.open(&none, &ticket).is_some());
     assert!(keys.open(&empty, &ticket).is_none());
@@ -202,7 +203,7 @@ fn no_ticket_is_made_for_a_certificate_that_has_expired() {
 #[test]
 fn a_session_without_a_client_certificate_gets_no_ticket_where_one_is_needed() {
     let (_, keys) = keys();
-    let strict = Ticketer::new(Arc::clone(&keys), POLICY, true);
+    let strict = Ticketer::new(Arc::clone(&keys), POLICY, None, true);
     let (ticket, _) = with_session(None, || strict.encrypt(b"plaintext"));
     assert!(ticket.is_none());
     // Even one made under the same scope, which could only be our own mistake.

@@ -211,6 +211,7 @@ fn what_is_no_certificate_gets_bad_certificate() {
         certified: Arc::new(certified),
         origin: String::new(),
         digest: [0; 32],
+        files: None,
         names: Vec::new(),
         not_after_s: 0,
     });

@@ -24,6 +24,7 @@ fn with_chain(
         certified: Arc::new(certified),
         origin: String::new(),
         digest: [0; 32],
+        files: None,
         names: Vec::new(),
         not_after_s: 0,
     })

@@ -5,7 +5,7 @@ use super::{
     *,
 };
 use crate::tls::{
-    crl::{CrlBundle, CrlRule},
+    crl::{CrlBundle, CrlRule, CrlStore},
     san::{AltNameKind, AltNameMatcher},
     testing::DAY_S,
 };
@@ -14,14 +14,24 @@ impl Bench {
     pub(super) fn change(&mut self, change: impl FnOnce(&mut ClientTrustSpec)) {
         let mut trust = self.trust.take().unwrap();
         change(&mut trust);
-        self.judge_by(trust);
+        self.verify_by(trust);
     }
 
     /// CRLs of a month: `pem` is any number of them.
     fn revoke(&mut self, pem: &str) {
-        let crls = Arc::new(CrlBundle::from_pem(pem.as_bytes(), "a test").unwrap());
-        self.change(|trust| trust.crls = Some(crls));
+        let store = Arc::new(CrlStore::new(bundle(pem)));
+        self.change(|trust| trust.crls = Some(store));
     }
+
+    /// The same, in the configuration in use.
+    fn revoke_in_place(&self, pem: &str) {
+        let store = self.trust.as_ref().and_then(|trust| trust.crls.clone()).unwrap();
+        store.replace(Arc::new(bundle(pem)));
+    }
+}
+
+fn bundle(pem: &str) -> CrlBundle {
+    CrlBundle::from_pem(pem.as_bytes(), "a test").unwrap()
 }
 
 #[test]
@@ -37,7 +47,7 @@ fn a_revoked_certificate_gets_certificate_revoked_and_its_neighbour_is_let_in() 
 }
 
 #[test]
-fn an_intermediate_of_the_client_is_judged_by_the_crl_of_that_intermediate() {
+fn a_client_below_an_intermediate_is_looked_up_in_its_crl() {
     let mut bench = Bench::with_client_auth();
     bench.change(|trust| trust.max_verify_depth = 2);
     let intermediate = bench.root.issue(ca("an intermediate"));
@@ -117,7 +127,27 @@ fn a_session_is_resumed_only_under_the_same_crls_rules_and_names() {
 }
 
 #[test]
-fn a_session_ends_when_the_crl_it_was_judged_by_goes_stale() {
+fn a_crl_that_is_renewed_in_place_holds_for_the_next_handshake_and_ticket() {
+    for version in VERSIONS {
+        let mut bench = Bench::with_client_auth();
+        let (revoked, good) = (bench.root.issue(client_leaf()), bench.root.issue(client_leaf()));
+        bench.revoke(&bench.root.crl(&[]));
+        let server = bench.server();
+        let clients = [&revoked, &good].map(|leaf| bench.client(version, Some(leaf.identity())));
+        for client in &clients {
+            assert!(!resumes(client, &server, NAME));
+            assert!(resumes(client, &server, NAME));
+        }
+        bench.revoke_in_place(&bench.root.crl(&[&revoked]));
+        let alert = handshake(&clients[0], &server, NAME).alert_to_client();
+        assert_eq!(alert, AlertDescription::CertificateRevoked);
+        assert!(!resumes(&clients[1], &server, NAME), "a ticket of the former CRL");
+        assert!(resumes(&clients[1], &server, NAME));
+    }
+}
+
+#[test]
+fn a_session_ends_when_the_crl_that_verified_it_goes_stale() {
     for (rule, resumed) in [(CrlRule::Reject, false), (CrlRule::Allow, true)] {
         let mut bench = Bench::with_client_auth();
         bench.change(|trust| trust.crl_rules.stale = rule);
