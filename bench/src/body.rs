@@ -60,7 +60,7 @@ impl Check<'_> {
             collected.extend_from_slice(part);
         } else if let Some(reference) = self.expected.reference.get() {
             let same = reference.get(begin..self.seen) == Some(part);
-            ensure!(same, "another body than the right one, within bytes {begin}..{}", self.seen);
+            ensure!(same, "a wrong body, within bytes {begin}..{}", self.seen);
         }
         Ok(())
     }

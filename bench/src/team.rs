@@ -122,7 +122,7 @@ impl Crew {
             Ok(gathered) => gathered?,
             Err(_) => {
                 for _ in 0..tasks.len() {
-                    period.failed(anyhow!("nothing came back until {limit:?} were over"))?;
+                    period.failed(anyhow!("no result within {limit:?}"))?;
                 }
                 self.users = VirtualUser::all(&self.plan, self.connections());
             }

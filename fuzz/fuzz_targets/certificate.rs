@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use portcullis::tls::{
+use portcullis::facade::tls::{
     AltNameKind, AltNameMatcher, ClientTrust, ClientTrustSpec, CrlBundle, TrustAnchors, describe,
 };
 

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use portcullis::tls::CrlBundle;
+use portcullis::facade::tls::CrlBundle;
 
 #[path = "../../proxy/src/tls/crl/tests/oracle.rs"]
 mod oracle;

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use portcullis::policy::{
+use portcullis::facade::policy::{
     ClientCertificateStatus, Identity, LeafCertificate, Policy, PolicyInput, PolicyOutcome,
     PolicySpec, RuleResult, SanKind, parse,
 };

@@ -45,7 +45,7 @@ const DESCRIPTORS_PER_CONNECTION: usize = 2;
 
 /// Runs the proxy until it is told to stop and has drained. `replaced` is the ID of a process that
 /// serves at the same addresses: once this process serves too, it tells that one to drain and exit.
-pub fn run(path: &Path, replaced: Option<u32>) -> anyhow::Result<()> {
+pub(crate) fn run(path: &Path, replaced: Option<u32>) -> anyhow::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let ended = LocalSet::new().block_on(&runtime, Box::pin(serve(path, replaced)));
     // Nothing that still runs may hold up the end of the process.
@@ -188,7 +188,10 @@ impl App {
 }
 
 fn compiler(config: &Config, metrics: &Arc<Metrics>, workers: usize) -> anyhow::Result<Compiler> {
-    let tickets = TicketKeys::generate().context("no randomness for ticket keys")?;
+    let tickets = TicketKeys::generate().context(
+        "cannot generate ticket keys: the system's random \
+        generator failed",
+    )?;
     let names = DnsNames::new(config.dns);
     Ok(Compiler::new(Arc::clone(metrics), Arc::new(names), Arc::new(tickets), workers))
 }

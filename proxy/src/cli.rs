@@ -161,7 +161,9 @@ impl Status {
                 status::fetch_host(address, host).map(|view| self.show(&view, status::render_host))
             }
         };
-        shown.unwrap_or_else(|error| fail(&format!("no status from {address}: {error}")))
+        shown.unwrap_or_else(|error| {
+            fail(&format!("cannot read the status from {address}: {error}"))
+        })
     }
 
     fn show<T: Serialize>(&self, view: &T, render: impl Fn(&T) -> String) -> ExitCode {

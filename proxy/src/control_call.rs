@@ -14,26 +14,26 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// Makes a queue of at most `capacity` calls, which must not be 0, and gives its two ends.
-pub fn channel<Q, A>(capacity: usize) -> (ControlCaller<Q, A>, ControlCalls<Q, A>) {
+pub(crate) fn channel<Q, A>(capacity: usize) -> (ControlCaller<Q, A>, ControlCalls<Q, A>) {
     let (queue, calls) = mpsc::channel(capacity);
     (ControlCaller { queue }, ControlCalls { calls })
 }
 
 /// The callers' end. Clones share one queue.
 #[derive(Debug)]
-pub struct ControlCaller<Q, A> {
+pub(crate) struct ControlCaller<Q, A> {
     queue: mpsc::Sender<ControlCall<Q, A>>,
 }
 
 /// The control thread's end.
 #[derive(Debug)]
-pub struct ControlCalls<Q, A> {
+pub(crate) struct ControlCalls<Q, A> {
     calls: mpsc::Receiver<ControlCall<Q, A>>,
 }
 
 /// One call, which is to be answered.
 #[derive(Debug)]
-pub struct ControlCall<Q, A> {
+pub(crate) struct ControlCall<Q, A> {
     /// What the caller asks for.
     pub request: Q,
     answer: oneshot::Sender<A>,
@@ -41,7 +41,7 @@ pub struct ControlCall<Q, A> {
 
 /// Why a call has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ControlCallError {
+pub(crate) enum ControlCallError {
     /// Too many calls are waiting already. The request was not sent.
     #[error("too many calls wait for the control thread")]
     QueueFull,
@@ -56,7 +56,7 @@ pub enum ControlCallError {
 impl<Q, A> ControlCaller<Q, A> {
     /// Sends a request and awaits its answer for at most `timeout`. Dropping the future cancels the
     /// call. Needs the timer of a tokio runtime.
-    pub async fn call(&self, request: Q, timeout: Duration) -> Result<A, ControlCallError> {
+    pub(crate) async fn call(&self, request: Q, timeout: Duration) -> Result<A, ControlCallError> {
         let (answer, answered) = oneshot::channel();
         self.queue.try_send(ControlCall { request, answer }).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => ControlCallError::QueueFull,
@@ -79,7 +79,7 @@ impl<Q, A> Clone for ControlCaller<Q, A> {
 impl<Q, A> ControlCalls<Q, A> {
     /// Awaits the next call that somebody still waits for; `None` once no caller is left.
     /// Cancel-safe.
-    pub async fn next(&mut self) -> Option<ControlCall<Q, A>> {
+    pub(crate) async fn next(&mut self) -> Option<ControlCall<Q, A>> {
         loop {
             let call = self.calls.recv().await?;
             if call.is_awaited() {
@@ -91,17 +91,12 @@ impl<Q, A> ControlCalls<Q, A> {
 
 impl<Q, A> ControlCall<Q, A> {
     /// Whether the caller still waits: it may have gone away, or its deadline may have passed.
-    pub fn is_awaited(&self) -> bool {
+    pub(crate) fn is_awaited(&self) -> bool {
         !self.answer.is_closed()
     }
 
-    /// Resolves once the caller no longer waits, for work that is then to be stopped. Cancel-safe.
-    pub async fn abandoned(&mut self) {
-        self.answer.closed().await;
-    }
-
     /// Answers. A caller that no longer waits hears nothing.
-    pub fn answer(self, answer: A) {
+    pub(crate) fn answer(self, answer: A) {
         let _ = self.answer.send(answer);
     }
 }
@@ -154,9 +149,8 @@ mod tests {
         block_on(async {
             let (caller, mut calls) = channel::<(), ()>(1);
             let (answer, call) = tokio::join!(caller.call((), LONG), async {
-                let mut call = calls.next().await.unwrap();
+                let call = calls.next().await.unwrap();
                 assert!(call.is_awaited());
-                call.abandoned().await;
                 call
             });
             assert_eq!(answer, Err(ControlCallError::DeadlinePassed));

@@ -1,29 +1,37 @@
 //! Portcullis, an identity-aware TLS edge proxy. ARCHITECTURE.md draws the rooms.
+//!
+//! The library is no interface for others: the binary needs two names of it, and [`facade`] is for
+//! tests, benchmarks and fuzz targets.
 
-pub mod admin;
-pub mod app;
-pub mod cli;
-pub mod config;
-pub mod conn;
-pub mod control_call;
+mod admin;
+mod app;
+mod cli;
+mod config;
+mod conn;
+mod control_call;
 mod did_you_mean;
 mod digest;
+#[doc(hidden)]
+pub mod facade;
 mod fields;
 mod hostname;
-pub mod http;
-pub mod listener;
-pub mod observe;
-pub mod policy;
-pub(crate) mod reclaim;
+mod http;
+mod listener;
+mod observe;
+mod policy;
+mod reclaim;
 mod regular_file;
-pub mod route;
-pub mod rt;
-pub mod snapshot;
-pub mod steering;
-pub mod sys;
-pub mod tls;
-pub mod upstream;
-pub mod worker;
+mod route;
+mod rt;
+mod snapshot;
+mod steering;
+mod sys;
+mod tls;
+mod upstream;
+mod worker;
 
 #[cfg(test)]
 mod budget;
+
+pub use cli::Arguments;
+pub use sys::Allocator;

@@ -6,7 +6,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// The addresses to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListenSpec {
+pub(crate) struct ListenSpec {
     /// Addresses for clients; at least one. `:443` is `[::]:443`, which accepts IPv4 too.
     pub addresses: Vec<SocketAddr>,
     /// The address that answers plain HTTP with redirects to HTTPS.
@@ -15,7 +15,7 @@ pub struct ListenSpec {
 
 /// What a listener serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Service {
+pub(crate) enum Service {
     /// The routes.
     Routes,
     /// A redirect to HTTPS.
@@ -24,7 +24,7 @@ pub enum Service {
 
 /// A bound socket of one worker.
 #[derive(Debug)]
-pub struct Listener {
+pub(crate) struct Listener {
     /// Non-blocking.
     pub socket: OwnedFd,
     /// The address that it is bound to.
@@ -36,13 +36,13 @@ pub struct Listener {
 impl Listener {
     /// Starts listening. If another process listens on the address, the kernel now splits connections
     /// between the two.
-    pub fn listen(&self) -> Result<(), BindError> {
+    pub(crate) fn listen(&self) -> Result<(), BindError> {
         let listening = SockRef::from(&self.socket).listen(BACKLOG);
         listening.map_err(|source| BindError { address: self.address, source })
     }
 
     /// Another handle on the same socket.
-    pub fn try_clone(&self) -> io::Result<Listener> {
+    pub(crate) fn try_clone(&self) -> io::Result<Listener> {
         let socket = self.socket.try_clone()?;
         Ok(Listener { socket, address: self.address, service: self.service })
     }
@@ -53,7 +53,7 @@ const BACKLOG: i32 = 4096;
 
 impl ListenSpec {
     /// Binds the sockets of one worker, all or none. They do not listen yet.
-    pub fn bind(&self) -> Result<Vec<Listener>, BindError> {
+    pub(crate) fn bind(&self) -> Result<Vec<Listener>, BindError> {
         let routes = self.addresses.iter().map(|address| (*address, Service::Routes));
         let redirect = self.redirect_address.map(|address| (address, Service::Redirect));
         routes
@@ -69,7 +69,7 @@ impl ListenSpec {
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {source}")]
-pub struct BindError {
+pub(crate) struct BindError {
     address: SocketAddr,
     source: io::Error,
 }

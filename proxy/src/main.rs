@@ -1,12 +1,12 @@
 //! The `portcullis` program.
 
 #[global_allocator]
-static ALLOCATOR: portcullis::sys::Allocator = portcullis::sys::Allocator;
+static ALLOCATOR: portcullis::Allocator = portcullis::Allocator;
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use portcullis::cli::Arguments;
+use portcullis::Arguments;
 
 fn main() -> ExitCode {
     Arguments::parse().run()

@@ -88,7 +88,7 @@ fn name(file_type: FileType) -> &'static str {
     } else if file_type.is_char_device() || file_type.is_block_device() {
         "a device"
     } else {
-        "of an unknown type"
+        "a file of unknown type"
     }
 }
 

@@ -26,31 +26,31 @@ use rustix::net;
 use tokio_uring::{InFlightOneshot, OneshotOutputTransform, UnsubmittedOneshot};
 
 pub(crate) use acceptor::AcceptError;
-pub use acceptor::{AcceptedSocket, Acceptor};
-pub use buffers::Buffer;
+pub(crate) use acceptor::{AcceptedSocket, Acceptor};
+pub(crate) use buffers::Buffer;
 pub(crate) use coop::{spend, yield_now};
-pub use hyper_io::LocalExecutor;
+pub(crate) use hyper_io::LocalExecutor;
 pub(crate) use stream::CloseMode;
-pub use stream::Stream;
-pub use task::tasks;
+pub(crate) use stream::Stream;
+pub(crate) use task::tasks;
 
 /// Submission entries of a ring. A full queue is submitted early, so this bounds a batch, not the
 /// number of connections.
 const RING_ENTRIES: u32 = 1024;
-/// Completion entries: overflow costs the kernel an allocation each, so there is room.
+/// Completion entries. Each overflow costs the kernel an allocation, so there is ample room.
 const COMPLETION_ENTRIES: u32 = 8 * RING_ENTRIES;
 
 /// A worker thread's event loop.
-pub struct Runtime(tokio_uring::Runtime);
+pub(crate) struct Runtime(tokio_uring::Runtime);
 
 impl Runtime {
     /// Sets up the ring. Fails if the kernel has no io_uring or `kernel.io_uring_disabled`
     /// forbids it.
-    pub fn new() -> io::Result<Runtime> {
+    pub(crate) fn new() -> io::Result<Runtime> {
         let mut ring = tokio_uring::uring_builder();
         // One thread submits, and completions wait for it to enter the kernel instead of
-        // interrupting it. DEFER_TASKRUN would go further, but tokio-uring's submit never asks for
-        // events, and hangs.
+        // interrupting it. DEFER_TASKRUN would save more, but tokio-uring's submit never requests
+        // events and hangs with it.
         ring.setup_single_issuer().setup_coop_taskrun().setup_taskrun_flag();
         ring.setup_cqsize(COMPLETION_ENTRIES);
         let mut builder = tokio_uring::builder();
@@ -58,7 +58,7 @@ impl Runtime {
     }
 
     /// Runs a future, and every task that it spawns, on this thread.
-    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+    pub(crate) fn block_on<F: Future>(&self, future: F) -> F::Output {
         let mut future = pin!(future);
         self.0.block_on(poll_fn(|cx| {
             coop::refill();
@@ -67,35 +67,41 @@ impl Runtime {
     }
 }
 
-/// Runs a future on this worker's thread, beside the caller. A panic ends that future alone.
-pub fn spawn(future: impl Future + 'static) {
+/// Spawns a future on this worker's thread. A panic ends only that future.
+pub(crate) fn spawn(future: impl Future + 'static) {
     tokio_uring::spawn(task::Task::new(future));
 }
 
-/// Waits for a time.
-pub async fn sleep(duration: Duration) {
+/// Sleeps for a duration.
+pub(crate) async fn sleep(duration: Duration) {
     tokio::time::sleep(duration).await;
 }
 
-/// Gives up on a future after a time.
-pub async fn timeout<F: Future>(duration: Duration, future: F) -> Result<F::Output, Elapsed> {
+/// Limits a future to a duration.
+pub(crate) async fn timeout<F: Future>(
+    duration: Duration,
+    future: F,
+) -> Result<F::Output, Elapsed> {
     tokio::time::timeout(duration, future).await.map_err(|_| Elapsed)
 }
 
-/// Gives up on a future at a time.
-pub async fn timeout_at<F: Future>(deadline: Instant, future: F) -> Result<F::Output, Elapsed> {
+/// Limits a future by a deadline.
+pub(crate) async fn timeout_at<F: Future>(
+    deadline: Instant,
+    future: F,
+) -> Result<F::Output, Elapsed> {
     tokio::time::timeout_at(deadline.into(), future).await.map_err(|_| Elapsed)
 }
 
 /// A [`timeout`] passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Elapsed;
+pub(crate) struct Elapsed;
 
 /// An operation in flight keeps these alive: the buffer that the kernel reads, and the descriptor,
 /// which must not be closed and reused by another socket before the entry is submitted.
 type Held = (Vec<u8>, Rc<OwnedFd>);
 
-/// Gives the result and the buffer back.
+/// Returns the result and the buffer.
 struct Finish;
 
 impl OneshotOutputTransform for Finish {
@@ -120,7 +126,7 @@ fn submit_poll(socket: &Rc<OwnedFd>, events: i16) -> Operation {
     submit(entry, Vec::new(), socket)
 }
 
-/// Sends `buffer[from..to]`; after a short send the kernel goes on by itself if it can.
+/// Sends `buffer[from..to]`; after a short send the kernel continues by itself if it can.
 fn submit_send(socket: &Rc<OwnedFd>, buffer: Vec<u8>, from: usize, to: usize) -> Operation {
     let bytes = &buffer[from..to];
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);

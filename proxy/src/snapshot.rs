@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use crate::{
-    config::{Config, Route},
+    config::{Config, RouteConfig},
     conn::ListenerConfig,
     http::{self, ActionSpec, RequestConfig},
     observe::{CertificateUsage, ConfigFacts, ConfiguredCertificate, ConfiguredCrl, Metrics},
@@ -18,7 +18,7 @@ const UNROUTED: &str = "";
 
 /// Compiles configurations, one after the other, and keeps what outlives each: counts, addresses,
 /// ticket keys.
-pub struct Compiler {
+pub(crate) struct Compiler {
     /// Counts by route and upstream.
     pub metrics: Arc<Metrics>,
     /// Upstream names and their addresses.
@@ -34,7 +34,7 @@ pub struct Compiler {
 /// The parts of a configuration that change in place, ready to be put into use.
 #[derive(Debug)]
 #[must_use]
-pub struct StagedParts {
+pub(crate) struct StagedParts {
     store: Arc<CertificateStore>,
     /// `None` without TLS.
     certificates: Option<Arc<CertificateSelector>>,
@@ -45,14 +45,14 @@ impl StagedParts {
     ///
     /// To be called right before workers get the snapshot: a new route must find its certificate,
     /// while a route that is about to go does without its own for that moment.
-    pub fn publish(self) -> impl Send + Sync {
+    pub(crate) fn publish(self) -> impl Send + Sync {
         self.certificates.map(|certificates| self.store.replace(certificates))
     }
 }
 
 /// A configuration that cannot be used as this process runs.
 #[derive(Debug, thiserror::Error)]
-pub enum CompileError {
+pub(crate) enum CompileError {
     /// The TLS settings.
     #[error(transparent)]
     Tls(#[from] rustls::Error),
@@ -63,7 +63,7 @@ pub enum CompileError {
 
 impl Compiler {
     /// For the first configuration, and for so many workers.
-    pub fn new(
+    pub(crate) fn new(
         metrics: Arc<Metrics>,
         names: Arc<DnsNames>,
         tickets: Arc<TicketKeys>,
@@ -76,7 +76,7 @@ impl Compiler {
 
     /// Compiles a configuration, and takes out of it what is only needed for that, above all the
     /// routes: there may be 100,000, and they are not kept twice. On an error nothing has changed.
-    pub fn compile(
+    pub(crate) fn compile(
         &mut self,
         config: &mut Config,
     ) -> Result<(Snapshot, StagedParts), CompileError> {
@@ -116,9 +116,9 @@ impl Compiler {
         }
     }
 
-    fn routes(&self, routes: Vec<Route>) -> impl Iterator<Item = http::Route> + '_ {
+    fn routes(&self, routes: Vec<RouteConfig>) -> impl Iterator<Item = http::Route> + '_ {
         let mut clusters = ClusterCompiler::new(&self.names, self.metrics.endpoints());
-        let compile = move |route: Route| {
+        let compile = move |route: RouteConfig| {
             let cluster = match &route.http.action {
                 ActionSpec::Proxy(proxy) => Some(clusters.compile(&proxy.cluster)),
                 ActionSpec::Redirect(_) | ActionSpec::Respond { .. } => None,
@@ -135,7 +135,7 @@ impl Compiler {
 }
 
 /// What status and metrics show of a configuration and what it was compiled to.
-pub fn facts(path: &Path, config: &Config, snapshot: &Snapshot) -> ConfigFacts {
+pub(crate) fn facts(path: &Path, config: &Config, snapshot: &Snapshot) -> ConfigFacts {
     ConfigFacts {
         file: path.display().to_string(),
         certificates: certificates(config, &snapshot.site),

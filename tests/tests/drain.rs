@@ -148,7 +148,7 @@ fn a_second_signal_ends_a_draining_process_at_once_and_says_so() {
         proxy.signal(second);
         assert_eq!(proxy.wait().code(), Some(1));
         let line = proxy.wait_for_log("what was cut off", |line| {
-            line["message"] == "a second order to stop: open connections are cut off"
+            line["message"] == "second stop signal: open connections are closed at once"
         });
         assert_eq!(line["connections"], 1, "{line}");
         assert_ne!(raw.to_end().end, End::Deadline);
@@ -163,7 +163,7 @@ fn a_draining_process_still_drains_when_told_to_reload() {
     until("the proxy to be unready", || is_unready(&proxy));
     proxy.signal(Signal::HUP);
     proxy.wait_for_log("that it does not load", |line| {
-        line["message"] == "draining: the configuration is not loaded again"
+        line["message"] == "draining: the configuration is not reloaded"
     });
     proxy.signal(Signal::TERM);
     assert_eq!(proxy.wait().code(), Some(1));

@@ -128,7 +128,7 @@ fn the_administrative_address_is_the_next_process_s_though_the_one_before_still_
     kept.send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n"));
     let next = before.replace(config("handoff"));
     before.wait_for_log("that it is replaced", |line| {
-        line["message"] == "another process serves in the place of this one"
+        line["message"] == "another process has replaced this one"
     });
     until("the former process to leave the address", || {
         (0..20).all(|_| next.admin("/readyz").is_some_and(|response| response.status == 200))
@@ -156,7 +156,7 @@ fn told_by(directory: &str) -> String {
     let mut before = config().start();
     let _next = before.replace(config());
     let line = before.wait_for_log("that it is replaced", |line| {
-        line["message"] == "another process serves in the place of this one"
+        line["message"] == "another process has replaced this one"
     });
     assert_eq!(before.wait().code(), Some(0));
     line["told_by"].as_str().expect("a text").to_owned()

@@ -184,7 +184,7 @@ fn status_and_metrics_and_check_tell_of_a_stale_crl() {
     let checked = config.check();
     assert_eq!(checked.code, Some(0));
     let said = format!("{}{}", checked.stdout, checked.stderr);
-    assert!(said.contains("the CRL of \"CN=ca,O=Test\" is stale, for "), "{said}");
+    assert!(said.contains("the CRL of \"CN=ca,O=Test\" has been stale for "), "{said}");
 
     let proxy = config.start();
     let labels = [("issuer", "CN=ca,O=Test")];

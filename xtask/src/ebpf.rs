@@ -39,14 +39,14 @@ pub(crate) fn run_with(options: &Options) -> Result<()> {
 pub(crate) fn check() -> Result<()> {
     let fresh = build()?;
     if fresh == fs::read(root().join(OBJECT))? {
-        println!("{OBJECT} is what its source gives.");
+        println!("{OBJECT} is up to date.");
         return Ok(());
     }
     let (recorded, here) = (fs::read_to_string(root().join(RECORD))?, tools()?);
     if recorded == here {
-        bail!("{OBJECT} is not what its source gives; run `cargo xtask ebpf`");
+        bail!("{OBJECT} differs from a build of its source; run `cargo xtask ebpf`");
     }
-    println!("{OBJECT} was built with\n{recorded}Here there is\n{here}So the tests decide.");
+    println!("{OBJECT} was built with\n{recorded}Here there is\n{here}The tests decide.");
     with_object(&fresh, || {
         run(&mut cargo(
             "test --package portcullis-tests --test steering_parser --test steering_programs",

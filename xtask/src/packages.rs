@@ -109,7 +109,7 @@ pub(crate) fn ensure(packages: &[Package]) -> Result<()> {
     println!("Installing Debian packages: {}", missing.join(" "));
     install(&missing)?;
     match packages.iter().find(|package| !package.is_there()) {
-        Some(package) => bail!("{} is installed, but what it brings is not there", package.name),
+        Some(package) => bail!("{} is installed, but its files are missing", package.name),
         None => Ok(()),
     }
 }

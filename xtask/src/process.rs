@@ -51,7 +51,7 @@ impl Process {
         while !is_so(&fs::read_to_string(&self.log).unwrap_or_default()) {
             self.must_be_running()?;
             if Instant::now() > deadline {
-                bail!("waited in vain until {what}: {}\n{}", self.name, self.log_tail());
+                bail!("timed out waiting until {what}: {}\n{}", self.name, self.log_tail());
             }
             thread::sleep(Duration::from_millis(50));
         }
@@ -78,7 +78,7 @@ impl Process {
         let deadline = Instant::now() + PATIENCE;
         while self.child.try_wait()?.is_none() {
             if Instant::now() > deadline {
-                bail!("waited in vain until it ended: {}\n{}", self.name, self.log_tail());
+                bail!("timed out waiting for its end: {}\n{}", self.name, self.log_tail());
             }
             thread::sleep(Duration::from_millis(50));
         }

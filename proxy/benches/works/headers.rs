@@ -3,7 +3,7 @@
 use std::{hint::black_box, net::IpAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use portcullis::http::bench;
+use portcullis::facade::http as bench;
 
 use super::Work;
 

@@ -2,7 +2,7 @@
 
 use std::{hint::black_box, net::IpAddr};
 
-use portcullis::policy::{
+use portcullis::facade::policy::{
     ClientCertificateStatus, Identity, LeafCertificate, Policy, PolicyInput, PolicySpec, SanKind,
     parse,
 };

@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use portcullis::route::{HostMatch, Matcher, PathMatch, PortMatch, Table, WildcardHost};
+use portcullis::facade::route::{HostMatch, Matcher, PathMatch, PortMatch, Table, WildcardHost};
 use regex::Regex;
 
 use super::Work;

@@ -3,7 +3,7 @@
 
 use std::{cell::RefCell, hint::black_box, rc::Rc, sync::Arc};
 
-use portcullis::tls::{
+use portcullis::facade::tls::{
     CertificateWithKey, ClientAuthMode, ClientAuthSpec, ClientTrust, ClientTrustSpec, Codec,
     ConnectionContext, ServerTls, ServerTlsSpec, TicketKeys, TrustAnchors, with_context,
 };

@@ -36,7 +36,7 @@ impl Access {
             (Some(identity), anchors) => Some(server_config(identity, anchors.as_deref())?),
             (None, None) => None,
             (None, Some(_)) => {
-                return Err(invalid("a client CA needs a certificate to serve with"));
+                return Err(invalid("a client CA requires a server certificate"));
             }
         };
         let password = spec.basic_auth.as_ref().map(BasicAuth::new).transpose()?;
@@ -87,7 +87,7 @@ pub(super) struct BasicAuth {
 impl BasicAuth {
     fn new(credentials: &Secret) -> io::Result<BasicAuth> {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
-            .map_err(|_| io::Error::other("no random bytes"))?;
+            .map_err(|_| io::Error::other("the system's random generator failed"))?;
         let tag = hmac::sign(&key, credentials.0.as_bytes());
         Ok(BasicAuth { key, tag })
     }

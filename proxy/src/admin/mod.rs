@@ -12,8 +12,8 @@ use std::{io, net::SocketAddr, sync::Arc};
 use arc_swap::ArcSwap;
 use tokio::task::JoinSet;
 
-pub use sockets::Sockets;
-pub use spec::{AdminSpec, MetricsListenerSpec, Secret};
+pub(crate) use sockets::Sockets;
+pub(crate) use spec::{AdminSpec, MetricsListenerSpec, Secret};
 
 use crate::{observe::Metrics, steering::Steering};
 use access::Access;
@@ -22,28 +22,28 @@ use serve::AdminListener;
 
 /// The listeners, not yet served.
 #[derive(Debug)]
-pub struct Server {
+pub(crate) struct Server {
     listeners: Vec<AdminListener>,
     access: AccessHandle,
 }
 
 /// What a reload may change about a running server: its certificate, and who may read from it.
 #[derive(Debug, Clone)]
-pub struct AccessHandle {
+pub(crate) struct AccessHandle {
     /// Of Pomerium's metrics listener; `None` without one.
     metrics: Option<Arc<ArcSwap<Access>>>,
 }
 
 /// A configuration's certificate, client CA and password for the metrics listener, ready for use.
 #[derive(Debug)]
-pub struct PreparedAccess {
+pub(crate) struct PreparedAccess {
     /// `None` without that listener.
     metrics: Option<Access>,
 }
 
 impl PreparedAccess {
     /// Fails if the certificates cannot be used as the spec asks.
-    pub fn new(spec: &AdminSpec) -> io::Result<PreparedAccess> {
+    pub(crate) fn new(spec: &AdminSpec) -> io::Result<PreparedAccess> {
         Ok(PreparedAccess { metrics: spec.metrics.as_ref().map(Access::new).transpose()? })
     }
 }
@@ -52,7 +52,7 @@ impl Server {
     /// Listens at the addresses that were bound.
     ///
     /// Fails if another process has taken one of them meanwhile.
-    pub fn listen(
+    pub(crate) fn listen(
         sockets: Sockets,
         access: PreparedAccess,
         metrics: &Arc<Metrics>,
@@ -78,18 +78,18 @@ impl Server {
     }
 
     /// The addresses bound: the administrative one first, then the metrics listener's.
-    pub fn addresses(&self) -> Vec<SocketAddr> {
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners.iter().filter_map(|listener| listener.socket.local_addr().ok()).collect()
     }
 
     /// What a reload may change.
-    pub fn access(&self) -> AccessHandle {
+    pub(crate) fn access(&self) -> AccessHandle {
         self.access.clone()
     }
 
     /// Serves until it is dropped. Needs a tokio runtime with I/O and time. Fails if the runtime
     /// cannot register the sockets.
-    pub async fn run(self) -> io::Result<()> {
+    pub(crate) async fn run(self) -> io::Result<()> {
         let mut loops = JoinSet::new();
         for listener in self.listeners {
             loops.spawn(listener.into_accept_loop()?);
@@ -103,7 +103,7 @@ impl Server {
 impl AccessHandle {
     /// Uses the certificate, the client CA and the password of a new configuration for connections
     /// from now on. Addresses stay as they were bound.
-    pub fn apply(&self, prepared: PreparedAccess) {
+    pub(crate) fn apply(&self, prepared: PreparedAccess) {
         if let (Some(access), Some(prepared)) = (&self.metrics, prepared.metrics) {
             access.store(Arc::new(prepared));
         }

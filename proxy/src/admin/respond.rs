@@ -73,7 +73,7 @@ fn steering(query: Option<&str>, steering: &Steering) -> Response<String> {
     let host = query.and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("host=")));
     match host.and_then(|host| steering.explain(host)) {
         Some(view) => json(&view),
-        None => text(StatusCode::BAD_REQUEST, "ask with ?host= and a DNS name"),
+        None => text(StatusCode::BAD_REQUEST, "add ?host= and a DNS name"),
     }
 }
 

@@ -14,7 +14,7 @@ const BACKLOG: i32 = 128;
 
 /// The bound addresses: no other process can take them, and no client can connect yet.
 #[derive(Debug)]
-pub struct Sockets {
+pub(crate) struct Sockets {
     pub(super) admin: Option<Bound>,
     pub(super) metrics: Option<Bound>,
 }
@@ -24,7 +24,7 @@ impl Sockets {
     /// that this process replaces.
     ///
     /// Fails if an address is taken.
-    pub fn bind(spec: &AdminSpec, shared: bool) -> io::Result<Sockets> {
+    pub(crate) fn bind(spec: &AdminSpec, shared: bool) -> io::Result<Sockets> {
         let bind = |address| Bound::new(address, shared);
         let metrics = spec.metrics.as_ref().map(|metrics| bind(metrics.address));
         Ok(Sockets { admin: spec.address.map(bind).transpose()?, metrics: metrics.transpose()? })

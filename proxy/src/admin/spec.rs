@@ -6,7 +6,7 @@ use crate::tls::{CertificateWithKey, TrustAnchors};
 
 /// Where and how metrics and status are served.
 #[derive(Debug, Clone)]
-pub struct AdminSpec {
+pub(crate) struct AdminSpec {
     /// `/metrics`, `/healthz`, `/readyz`, `/status`, in plain text.
     pub address: Option<SocketAddr>,
     /// Pomerium's `metrics_address`: `/metrics` alone.
@@ -15,7 +15,7 @@ pub struct AdminSpec {
 
 /// Pomerium's metrics listener.
 #[derive(Debug, Clone)]
-pub struct MetricsListenerSpec {
+pub(crate) struct MetricsListenerSpec {
     /// Where to listen.
     pub address: SocketAddr,
     /// The `user:password` that clients must present, from `metrics_basic_auth`.
@@ -28,7 +28,7 @@ pub struct MetricsListenerSpec {
 
 /// A value that `Debug` does not show.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(pub String);
+pub(crate) struct Secret(pub String);
 
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -16,8 +16,8 @@ use crate::{admin, observe::Readiness, upstream::Resolver};
 const TICKET_KEY_CHECK: Duration = Duration::from_secs(60);
 
 /// What a fault in the loader costs.
-const LOADER_ENDED: &str = "the thread that loads configurations has ended by a fault; this process \
-                            keeps its configuration until another replaces it (`run --replace`)";
+const LOADER_ENDED: &str = "the thread that loads configurations crashed; this process keeps its \
+    configuration until it is replaced (`run --replace`)";
 
 /// What may happen.
 enum ControlEvent {
@@ -58,10 +58,11 @@ impl App {
             match event {
                 ControlEvent::Signal(SignalOrder::Stop) => return Ok(StopReason::Signal),
                 ControlEvent::Signal(SignalOrder::Reload) => self.request_load(),
-                ControlEvent::Signal(SignalOrder::Replaced) => return Ok(replaced("signal")),
+                ControlEvent::Signal(SignalOrder::Replaced) => return Ok(replaced("signal", None)),
                 ControlEvent::Successor(order) => {
+                    let successor = order.request.id;
                     order.answer(());
-                    return Ok(replaced("socket"));
+                    return Ok(replaced("socket", Some(successor)));
                 }
                 ControlEvent::Loaded(Some(outcome)) => self.take_over(outcome),
                 ControlEvent::Loaded(None) => self.loader_ended(),
@@ -103,7 +104,7 @@ impl App {
             Ok(compiled) => self.apply(*compiled),
             Err(reason) => {
                 tracing::error!(
-                    "the new configuration is refused, the old one stays in use: {reason}"
+                    "the new configuration is rejected; the old one stays in use: {reason}"
                 );
                 self.metrics.config_refused(reason);
             }
@@ -127,7 +128,7 @@ impl App {
     fn request_load(&self) {
         match &self.loader {
             Some(loader) => loader.request(),
-            None => tracing::error!("the configuration cannot be loaded again: {LOADER_ENDED}"),
+            None => tracing::error!("cannot reload the configuration: {LOADER_ENDED}"),
         }
     }
 
@@ -145,8 +146,8 @@ impl App {
     }
 }
 
-fn replaced(told_by: &str) -> StopReason {
-    tracing::info!(told_by, "another process serves in the place of this one");
+fn replaced(told_by: &str, successor: Option<i32>) -> StopReason {
+    tracing::info!(told_by, successor, "another process has replaced this one");
     StopReason::Replaced
 }
 
@@ -159,6 +160,6 @@ fn warn_of_restart(old: &ControlSettings, new: &ControlSettings) {
         ("portcullis.steering.mode", old.steering_mode != new.steering_mode),
     ];
     for (key, _) in changed.iter().filter(|(_, changed)| *changed) {
-        tracing::warn!(key, "a changed key takes effect with the next start");
+        tracing::warn!(key, "a changed key takes effect at the next start");
     }
 }

@@ -50,7 +50,7 @@ impl App {
                     tracing::info!("already draining; another SIGTERM or SIGINT stops at once");
                 }
                 DrainEvent::Signal(SignalOrder::Reload) => {
-                    tracing::info!("draining: the configuration is not loaded again");
+                    tracing::info!("draining: the configuration is not reloaded");
                 }
                 DrainEvent::Signal(SignalOrder::Replaced) => admin.abort(),
                 DrainEvent::Successor(order) => {
@@ -65,7 +65,7 @@ impl App {
     /// Ends without waiting for the workers; the log is flushed on the way out.
     fn stop_at_once(&self) -> anyhow::Result<()> {
         let connections = self.metrics.connections_active();
-        tracing::warn!(connections, "a second order to stop: open connections are cut off");
-        bail!("stopped at once by a second signal; {connections} open connections were cut off")
+        tracing::warn!(connections, "second stop signal: open connections are closed at once");
+        bail!("stopped at once by a second signal; {connections} open connections were closed")
     }
 }

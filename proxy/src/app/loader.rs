@@ -175,8 +175,8 @@ impl Loader {
     pub(super) fn request(&self) {
         if self.is_loading.load(Relaxed) {
             tracing::info!(
-                "a load of the configuration is under way, and another follows; if it does not end, \
-                 see whether a file system with one of its files hangs"
+                "the configuration is still being loaded and another load is queued; if this \
+                 lasts, check whether a file system that holds its files hangs"
             );
         }
         // If the queue is full, the load that waits covers this request too.
@@ -220,7 +220,8 @@ struct ControlEnded;
 impl<S: Source> LoaderThread<S> {
     fn run(mut self, runtime: &Runtime) {
         if let Err(error) = sys::lower_thread_priority(NICENESS) {
-            tracing::warn!(%error, "reloads compete with workers for cores: their priority stays");
+            tracing::warn!(%error, "cannot lower the priority of the loader thread; reloads \
+                compete with workers for CPU time");
         }
         runtime.block_on(async { while self.wait().await.is_ok() && self.load().await.is_ok() {} });
     }

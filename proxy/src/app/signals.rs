@@ -13,7 +13,7 @@ pub(super) enum SignalOrder {
     Stop,
     /// SIGHUP: load the configuration again.
     Reload,
-    /// SIGUSR2: another process serves in the place of this one.
+    /// SIGUSR2: another process has replaced this one.
     Replaced,
 }
 

@@ -92,11 +92,15 @@ impl Workers {
     pub(super) fn restart(&mut self, id: usize) -> anyhow::Result<()> {
         if !self.restarts.allow(Instant::now()) {
             self.ended(id);
-            bail!("worker {id} has ended, and {MAX_RESTARTS} others within the last minute");
+            bail!(
+                "worker {id} ended, and {MAX_RESTARTS} other workers ended within the last \
+                minute"
+            );
         }
-        tracing::error!(worker = id, "a worker has ended by a fault; another takes its place");
+        tracing::error!(worker = id, "a worker crashed; a new worker replaces it");
         self.resources.metrics.worker_restarted();
-        self.fill(id).with_context(|| format!("worker {id} has ended, and another cannot start"))
+        self.fill(id)
+            .with_context(|| format!("worker {id} ended, and its replacement cannot start"))
     }
 
     fn fill(&mut self, id: usize) -> anyhow::Result<()> {

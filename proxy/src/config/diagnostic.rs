@@ -6,7 +6,7 @@ use super::model::ReadFile;
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Severity {
+pub(crate) enum Severity {
     /// The configuration works, but perhaps not as meant.
     Warning,
     /// The configuration is refused.
@@ -15,7 +15,7 @@ pub enum Severity {
 
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Diagnostic {
+pub(crate) struct Diagnostic {
     /// Whether it stops the configuration from being used.
     pub severity: Severity,
     /// The configuration file as it was named, or `environment variable NAME`.
@@ -32,7 +32,7 @@ pub struct Diagnostic {
 
 /// Why a configuration was refused.
 #[derive(Debug, Clone)]
-pub struct Diagnostics {
+pub(crate) struct Diagnostics {
     /// Every finding, warnings too, in the order of the file; at least one is an error.
     pub findings: Vec<Diagnostic>,
     /// Every file that was tried, the configuration file first, so that a broken configuration can
@@ -42,7 +42,7 @@ pub struct Diagnostics {
 
 impl Diagnostics {
     /// The findings that stopped it.
-    pub fn errors(&self) -> impl Iterator<Item = &Diagnostic> {
+    pub(crate) fn errors(&self) -> impl Iterator<Item = &Diagnostic> {
         self.findings.iter().filter(|finding| finding.severity == Severity::Error)
     }
 }

@@ -54,7 +54,7 @@ fn component(text: &str) -> Result<(u128, &str), String> {
 }
 
 fn needs_unit() -> String {
-    "has no unit, as in 30s, 5m or 1h30m".to_owned()
+    "has no unit; write 30s, 5m or 1h30m".to_owned()
 }
 
 fn scale_of(unit: &str) -> Option<u128> {
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_number_without_a_unit_is_told_which_units_there_are() {
-        assert_eq!(parse("30").unwrap_err(), "`30` has no unit, as in 30s, 5m or 1h30m");
+        assert_eq!(parse("30").unwrap_err(), "`30` has no unit; write 30s, 5m or 1h30m");
     }
 
     proptest! {

@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 /// text, which may be a key.
 pub(super) fn base64(text: &str) -> Result<Vec<u8>, String> {
     if text.trim_start().starts_with("-----BEGIN") {
-        return Err("is PEM text, not base64 of it".to_owned());
+        return Err("is PEM text; base64 of the PEM is expected".to_owned());
     }
     let compact: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
     STANDARD.decode(compact).map_err(|error| {

@@ -16,11 +16,11 @@ use super::{
 
 /// The variables a configuration may take values from: the process's own, or what a test gives.
 #[derive(Debug, Clone, Default)]
-pub struct Environment(BTreeMap<OsString, OsString>);
+pub(crate) struct Environment(BTreeMap<OsString, OsString>);
 
 impl Environment {
     /// The variables of this process, as they are now.
-    pub fn of_process() -> Environment {
+    pub(crate) fn of_process() -> Environment {
         Environment(std::env::vars_os().collect())
     }
 
@@ -61,7 +61,9 @@ fn read(key: &ConfigKey, text: &str) -> Result<Value, String> {
         _ => {}
     }
     match key.kind {
-        ValueKind::Map => json_map(text).ok_or_else(|| "is not a JSON object of texts".to_owned()),
+        ValueKind::Map => {
+            json_map(text).ok_or_else(|| "is not a JSON object of strings".to_owned())
+        }
         ValueKind::MapOrList => Ok(json_map(text).unwrap_or_else(|| Value::from(text))),
         _ => Ok(Value::from(text)),
     }
@@ -98,8 +100,8 @@ fn headers(text: &str) -> Result<Value, String> {
 /// `POLICY` and `ROUTES` are base64 of a YAML list.
 fn routes(key_path: &str, text: &str) -> Result<Value, String> {
     let yaml = encoding::base64(text)?;
-    let yaml =
-        String::from_utf8(yaml).map_err(|_| "is base64, but not of UTF-8 text".to_owned())?;
+    let yaml = String::from_utf8(yaml)
+        .map_err(|_| "is base64, but the decoded text is not UTF-8".to_owned())?;
     let document = file::parse(yaml.into()).map_err(|faults| {
         let faults: Vec<String> = faults
             .iter()

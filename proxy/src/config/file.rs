@@ -151,13 +151,14 @@ fn with_folded_keys(mapping: Mapping, path: KeyPath<'_>, clashes: &mut Clashes) 
     for (key, value) in mapping {
         let Some(name) = key.as_str() else {
             let shown = section::scalar_text(&key).unwrap_or("?".into());
-            clashes.push((KeyPath::Key(&path, &shown).to_string(), "is a key that is not a text"));
+            clashes
+                .push((KeyPath::Key(&path, &shown).to_string(), "is a key that is not a string"));
             continue;
         };
         let name = name.to_lowercase();
         let key_path = KeyPath::Key(&path, &name).to_string();
         if folded.insert(Value::String(name), value).is_some() {
-            clashes.push((key_path, "is written twice, with upper and lower case mixed"));
+            clashes.push((key_path, "is given twice, in different upper and lower case"));
         }
     }
     folded

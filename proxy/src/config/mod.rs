@@ -25,11 +25,11 @@ use std::{path::Path, rc::Rc};
 
 use serde_yaml::{Mapping, Value};
 
-pub use diagnostic::{Diagnostic, Diagnostics, Severity};
-pub use env::Environment;
-pub use model::{Config, ReadFile, Route};
-pub use reference::reference;
-pub use source::FileSource;
+pub(crate) use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub(crate) use env::Environment;
+pub(crate) use model::{Config, ReadFile, RouteConfig};
+pub(crate) use reference::reference;
+pub(crate) use source::FileSource;
 
 pub(crate) use source::Source;
 
@@ -38,7 +38,7 @@ use section::Section;
 
 /// A configuration that can be used.
 #[derive(Debug, Clone)]
-pub struct Loaded {
+pub(crate) struct Loaded {
     /// The configuration.
     pub config: Config,
     /// Findings that do not stop it from being used.
@@ -50,7 +50,7 @@ pub struct Loaded {
 /// # Errors
 ///
 /// Every mistake that was found, and the files that were tried.
-pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Diagnostics> {
+pub(crate) fn load(path: &Path, environment: &Environment) -> Result<Loaded, Diagnostics> {
     let context = LoadContext::new(path);
     let text = source::read(path, &context);
     assemble(text, environment, context)

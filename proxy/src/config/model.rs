@@ -17,7 +17,7 @@ use crate::{
 
 /// A whole configuration.
 #[derive(Debug, Clone)]
-pub struct Config {
+pub(crate) struct Config {
     /// Where to listen.
     pub listen: ListenSpec,
     /// TLS towards clients; `None` with `insecure_server`.
@@ -32,7 +32,7 @@ pub struct Config {
     /// Settings of all requests.
     pub http: http::RequestSettings,
     /// In the order of the file; the first that matches serves.
-    pub routes: Vec<Route>,
+    pub routes: Vec<RouteConfig>,
     /// How upstream names are resolved.
     pub dns: DnsSpec,
     /// Worker threads; `None` is one for each core this process may run on.
@@ -62,7 +62,7 @@ impl Config {
 
 /// One route.
 #[derive(Debug, Clone)]
-pub struct Route {
+pub(crate) struct RouteConfig {
     /// Which requests it serves.
     pub matcher: route::Matcher,
     /// What it does with them.
@@ -72,7 +72,7 @@ pub struct Route {
 /// A file as it was when it was read. What is watched for is a difference from this, so that a
 /// change between reading and watching is not lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReadFile {
+pub(crate) struct ReadFile {
     /// As the configuration names it.
     pub path: PathBuf,
     /// SHA-256 of its content; `None` where it could not be read.

@@ -52,11 +52,29 @@ pub(super) fn without_byte_order_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
-/// Whether a document is small and flat for certain, so that no [`scan`] has to count it before its
-/// values are built: no anchor, so that each value stands in the text, and few places at which a
-/// value can begin.
+/// Whether a document is surely cheap to read, so that no [`scan`] has to count it before its values
+/// are built: no anchor, so that each value stands in the text, few places at which a value can
+/// begin, and little nesting, whose cost to the parser of values is more than linear.
 pub(super) fn is_harmless(text: &str) -> bool {
-    !text.contains('&') && most_nodes(text.as_bytes()) <= MAX_NODES
+    !text.contains('&') && most_nodes(text.as_bytes()) <= MAX_NODES && is_flat(text)
+}
+
+/// Whether nothing in the text looks nested as deep as [`MAX_DEPTH`]: neither brackets, nor the
+/// indentation of a line, which grows by a column or more for each level.
+fn is_flat(text: &str) -> bool {
+    let mut open_brackets = 0_usize;
+    text.lines().all(|line| {
+        let indentation = line.bytes().take_while(|byte| matches!(byte, b' ' | b'-' | b'?'));
+        let deepest = line.bytes().fold(open_brackets, |deepest, byte| {
+            match byte {
+                b'[' | b'{' => open_brackets += 1,
+                b']' | b'}' => open_brackets = open_brackets.saturating_sub(1),
+                _ => {}
+            }
+            deepest.max(open_brackets)
+        });
+        indentation.count() < MAX_DEPTH && deepest < MAX_DEPTH
+    })
 }
 
 /// At most so many nodes are in a text without aliases: one at the beginning of each line and after

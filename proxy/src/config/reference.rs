@@ -57,7 +57,7 @@ All such keys of a file share one warning.
 ";
 
 /// The reference of every key, in Markdown.
-pub fn reference() -> String {
+pub(crate) fn reference() -> String {
     let mut page = HEAD.to_owned();
     table(&mut page, "Top level", |key| !is_route(key) && !is_ours(key));
     table(&mut page, "Routes: each entry of `routes` or `policy`", is_route);

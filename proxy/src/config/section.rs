@@ -119,7 +119,7 @@ impl<'a> Section<'a> {
                     .map(|item| item.trim().to_owned())
                     .filter(|item| !item.is_empty())
                     .collect(),
-                None => self.wrong_kind(key, value, "a list of texts").unwrap_or_default(),
+                None => self.wrong_kind(key, value, "a list of strings").unwrap_or_default(),
             },
         }
     }
@@ -144,7 +144,7 @@ impl<'a> Section<'a> {
         let mut pairs = Vec::with_capacity(mapping.len());
         for (name, value) in mapping {
             let Some(name) = scalar_text(name) else {
-                self.error(key, "has a key that is not text");
+                self.error(key, "has a key that is not a string");
                 continue;
             };
             match scalar_text(value) {
@@ -168,7 +168,7 @@ impl<'a> Section<'a> {
         let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
         self.error_with_hint(
             key,
-            format!("`{}` is not one of the choices", text.to_lowercase()),
+            format!("`{}` is not an allowed value", text.to_lowercase()),
             format!("one of {}", names.join(", ").to_lowercase()),
         );
         None

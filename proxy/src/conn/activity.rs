@@ -1,4 +1,4 @@
-//! What a connection is doing, and for how long it may.
+//! The phases of a connection, and how long each may last.
 
 use std::{
     cell::Cell,
@@ -95,11 +95,11 @@ impl Activity {
     }
 }
 
-/// Finds out when a connection has been in one phase for too long.
+/// Detects that a connection has been in one phase for too long.
 ///
-/// Its timer is not touched as requests come and go. It fires at least once in the shortest time-out;
-/// then either a deadline has passed, or it is set to the next. No deadline can arise in between that
-/// lies before it fires.
+/// Its timer is not touched as requests come and go. It fires at least once in the shortest
+/// time-out; then either a deadline has passed, or it is set to the next. No new deadline can be
+/// earlier than that.
 pub(super) struct Watchdog<'a> {
     timer: Pin<Box<Sleep>>,
     settings: &'a ConnectionSettings,

@@ -1,4 +1,4 @@
-//! The end of a connection: all of it reaches the peer, or the peer sees that some is missing.
+//! Closes a connection: either all bytes reach the peer, or the peer sees that some are missing.
 
 use std::{future::poll_fn, pin::Pin, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::{
     tls::Transport,
 };
 
-/// How long close_notify, and what was written before it, may take.
+/// How long the write of close_notify, and of the bytes before it, may take.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Closes a connection, TLS included: with a reset there is no close_notify either. A peer that does

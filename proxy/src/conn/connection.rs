@@ -9,7 +9,7 @@ use crate::{http::Peer, listener::Service, observe::ConnectionRecord};
 
 /// A connection that a worker has accepted, or another worker has handed to it.
 #[derive(Debug)]
-pub struct Accepted {
+pub(crate) struct Accepted {
     /// Its socket.
     pub socket: OwnedFd,
     /// The address at the other end of the socket.

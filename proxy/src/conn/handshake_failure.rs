@@ -51,7 +51,7 @@ impl HandshakeFailure {
     /// The client spoke HTTP. A browser that does so by mistake gets an answer that it can show.
     pub(super) fn plain_http(mut stream: rt::Stream) -> HandshakeFailure {
         stream.outgoing().extend_from_slice(PLAIN_HTTP_ON_TLS_PORT);
-        let reason = "an HTTP request in the clear on a TLS port";
+        let reason = "a plain HTTP request on a TLS port";
         HandshakeFailure {
             stream: Some(stream),
             ..HandshakeFailure::new(HandshakeResult::NotTls, reason)

@@ -11,7 +11,7 @@ const RECEIVE_BYTES: usize = 4096;
 
 /// A hello that was read.
 #[derive(Default)]
-pub struct ReceivedHello {
+pub(crate) struct ReceivedHello {
     /// All bytes received so far, for rustls to read again.
     pub(super) bytes: Buffer,
     /// The SNI, in canonical form.

@@ -9,7 +9,7 @@ use super::activity::Activity;
 /// How long an idle connection keeps the buffers that make its next request fast.
 const HIBERNATE_AFTER: Duration = Duration::from_millis(100);
 
-/// Finds out when a connection has been idle for long enough to hibernate.
+/// Detects that a connection has been idle long enough to hibernate.
 ///
 /// Like [`super::activity::Watchdog`]'s, its timer is not touched as requests come and go.
 #[derive(Default)]

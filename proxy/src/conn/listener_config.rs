@@ -9,7 +9,7 @@ use crate::{steering, tls::ServerTls};
 
 /// What a configuration says about connections; part of a snapshot, shared by all workers.
 #[derive(Debug)]
-pub struct ListenerConfig {
+pub(crate) struct ListenerConfig {
     /// `None` serves plain HTTP (`insecure_server`).
     pub tls: Option<Arc<ServerTls>>,
     /// Deadlines and limits.

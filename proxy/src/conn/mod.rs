@@ -25,14 +25,14 @@ mod tunnel;
 
 use crate::steering;
 
-pub use connection::Accepted;
-pub use hello::ReceivedHello;
-pub use listener_config::ListenerConfig;
-pub use permit::{Admission, OpenConnections, WorkerConnections};
-pub use registry::{ConnectionRegistry, Registration};
-pub use serve::serve;
-pub use server::ConnectionServer;
-pub use spec::ConnectionSettings;
+pub(crate) use connection::Accepted;
+pub(crate) use hello::ReceivedHello;
+pub(crate) use listener_config::ListenerConfig;
+pub(crate) use permit::{Admission, OpenConnections, WorkerConnections};
+pub(crate) use registry::{ConnectionRegistry, Registration};
+pub(crate) use serve::serve;
+pub(crate) use server::ConnectionServer;
+pub(crate) use spec::ConnectionSettings;
 
 /// A worker's side of steering; connections are what it hands to other workers.
-pub type ConnectionSteering = steering::WorkerSteering<Accepted>;
+pub(crate) type ConnectionSteering = steering::WorkerSteering<Accepted>;

@@ -12,7 +12,7 @@ use std::{
 /// written by two; the sum is exact for connections in a queue between two workers as well. Cheap
 /// to clone.
 #[derive(Debug, Clone)]
-pub struct OpenConnections(Arc<[Line]>);
+pub(crate) struct OpenConnections(Arc<[Line]>);
 
 /// One worker's line, alone in its cache lines (two, since processors fetch them in pairs). Both
 /// only grow, and wrap.
@@ -27,12 +27,12 @@ struct Line {
 
 impl OpenConnections {
     /// None yet.
-    pub fn new(workers: usize) -> OpenConnections {
+    pub(crate) fn new(workers: usize) -> OpenConnections {
         OpenConnections((0..workers).map(|_| Line::default()).collect())
     }
 
     /// How many are open. While workers write, it may be off by the connections of that moment.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         let sum = |cell: fn(&Line) -> &AtomicUsize| {
             self.0.iter().fold(0_usize, |sum, line| sum.wrapping_add(cell(line).load(Relaxed)))
         };
@@ -45,7 +45,7 @@ impl OpenConnections {
 
 /// One worker's hold on [`OpenConnections`]. It stays on its worker's thread.
 #[derive(Debug, Clone)]
-pub struct WorkerConnections(Rc<WorkerLine>);
+pub(crate) struct WorkerConnections(Rc<WorkerLine>);
 
 #[derive(Debug)]
 struct WorkerLine {
@@ -55,23 +55,23 @@ struct WorkerLine {
 
 impl WorkerConnections {
     /// For a worker, of which only one thread runs at a time.
-    pub fn new(all: OpenConnections, worker: usize) -> WorkerConnections {
+    pub(crate) fn new(all: OpenConnections, worker: usize) -> WorkerConnections {
         WorkerConnections(Rc::new(WorkerLine { all, worker }))
     }
 
     /// The open connections of all workers.
-    pub fn count_all(&self) -> usize {
+    pub(crate) fn count_all(&self) -> usize {
         self.0.all.count()
     }
 
     /// Counts a new connection.
-    pub fn admit(&self) -> Admission {
+    pub(crate) fn admit(&self) -> Admission {
         self.0.grow(|line| &line.admitted);
         Admission(())
     }
 
     /// Takes over a connection, of this worker or another: it ends here.
-    pub fn take_over(&self, Admission(()): Admission) -> Permit {
+    pub(crate) fn take_over(&self, Admission(()): Admission) -> Permit {
         Permit(Some(Rc::clone(&self.0)))
     }
 }
@@ -90,15 +90,15 @@ impl WorkerLine {
 /// a [`Permit`] ends the count.
 #[derive(Debug)]
 #[must_use]
-pub struct Admission(());
+pub(crate) struct Admission(());
 
 /// A counted connection at its worker, until this is dropped.
 #[derive(Debug)]
-pub struct Permit(Option<Rc<WorkerLine>>);
+pub(crate) struct Permit(Option<Rc<WorkerLine>>);
 
 impl Permit {
     /// Lets the connection go to another worker.
-    pub fn hand_over(mut self) -> Admission {
+    pub(crate) fn hand_over(mut self) -> Admission {
         self.0 = None;
         Admission(())
     }

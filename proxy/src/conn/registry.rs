@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 /// A worker's open connections. Cheap to clone; one thread only.
 #[derive(Debug, Clone, Default)]
-pub struct ConnectionRegistry(Rc<RegistryState>);
+pub(crate) struct ConnectionRegistry(Rc<RegistryState>);
 
 #[derive(Debug, Default)]
 struct RegistryState {
@@ -41,23 +41,23 @@ impl DrainOrder {
 
 impl ConnectionRegistry {
     /// How many connections are open.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.connections.borrow().len()
     }
 
     /// Whether no connection is open.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Adds a connection, for as long as its [`Registration`] lives.
-    pub fn register(&self) -> Registration {
+    pub(crate) fn register(&self) -> Registration {
         let key = self.0.connections.borrow_mut().insert(DrainOrder::default());
         Registration { registry: self.clone(), key }
     }
 
     /// Tells every connection, and every later one, to finish its work and close.
-    pub fn drain(&self) {
+    pub(crate) fn drain(&self) {
         self.0.draining.set(true);
         for (_, order) in &mut *self.0.connections.borrow_mut() {
             order.give();
@@ -66,7 +66,7 @@ impl ConnectionRegistry {
 
     /// Tells the connections one after another, evenly over this period, and at its end those that came
     /// meanwhile. If all were told at once, their clients would all reconnect at the same moment.
-    pub async fn drain_over(&self, period: Duration) {
+    pub(crate) async fn drain_over(&self, period: Duration) {
         let keys: Vec<_> = self.0.connections.borrow().iter().map(|(key, _)| key).collect();
         let start = Instant::now();
         let step = period.div_f64(keys.len().max(1) as f64);
@@ -82,7 +82,7 @@ impl ConnectionRegistry {
     }
 
     /// Waits until no connection is open.
-    pub async fn emptied(&self) {
+    pub(crate) async fn emptied(&self) {
         poll_fn(|cx| {
             if self.is_empty() {
                 return Poll::Ready(());
@@ -96,7 +96,7 @@ impl ConnectionRegistry {
 
 /// An open connection's place in the registry.
 #[derive(Debug)]
-pub struct Registration {
+pub(crate) struct Registration {
     registry: ConnectionRegistry,
     key: usize,
 }

@@ -15,7 +15,7 @@ use crate::{listener::Service, observe::ClosedReason};
 ///
 /// Not an `async fn`: that would keep room for its arguments twice, as captured and as destructured,
 /// for as long as the connection idles.
-pub fn serve(
+pub(crate) fn serve(
     server: Rc<ConnectionServer>,
     accepted: Accepted,
     registration: Registration,

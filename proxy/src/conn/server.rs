@@ -15,7 +15,7 @@ use crate::{
 
 /// What a worker serves connections with. It stays on its worker's thread.
 #[derive(Debug)]
-pub struct ConnectionServer {
+pub(crate) struct ConnectionServer {
     listener: RefCell<LocalListenerConfig>,
     former: FormerValues<LocalTls>,
     /// Handles their requests.
@@ -32,7 +32,7 @@ pub struct ConnectionServer {
 
 impl ConnectionServer {
     /// A server that begins with this configuration.
-    pub fn new(
+    pub(crate) fn new(
         listener: &ListenerConfig,
         requests: Rc<RequestHandler>,
         observer: Rc<WorkerObserver>,
@@ -46,12 +46,12 @@ impl ConnectionServer {
     }
 
     /// The deadlines and limits for connections that begin now.
-    pub fn settings(&self) -> Rc<ConnectionSettings> {
+    pub(crate) fn settings(&self) -> Rc<ConnectionSettings> {
         Rc::clone(&self.listener.borrow().settings)
     }
 
     /// Changes the configuration for connections to come; those that are open keep their settings.
-    pub fn set_listener(&self, listener: &ListenerConfig) {
+    pub(crate) fn set_listener(&self, listener: &ListenerConfig) {
         let former = self.listener.replace(LocalListenerConfig::new(listener));
         if let Some(tls) = former.tls {
             self.former.keep(tls);
@@ -60,20 +60,20 @@ impl ConnectionServer {
 
     /// Gives former configurations away that no connection and no request uses any more: another
     /// thread frees them.
-    pub fn release_former(&self) {
+    pub(crate) fn release_former(&self) {
         self.former.release();
         self.requests.release_former();
     }
 
     /// Publishes this worker's load to the other workers.
-    pub fn publish_load(&self) {
+    pub(crate) fn publish_load(&self) {
         let limit = self.listener.borrow().settings.max_connections_per_worker;
         self.steering.set_open(self.registry.len(), limit);
     }
 
-    /// Waits until all connections, which have been told to finish, are closed. Cuts off those that
+    /// Waits until all connections, which have been told to finish, are closed. Closes those that
     /// are still open at the deadline.
-    pub async fn drain(&self, deadline: Instant) {
+    pub(crate) async fn drain(&self, deadline: Instant) {
         if rt::timeout_at(deadline, self.registry.emptied()).await.is_err() {
             for _ in 0..self.registry.len() {
                 self.observer.metrics.connections_closed.inc(ClosedReason::DrainTimeout);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Deadlines and limits of client connections.
 #[derive(Debug, Clone)]
-pub struct ConnectionSettings {
+pub(crate) struct ConnectionSettings {
     /// From accept to the end of the TLS handshake.
     pub handshake_timeout: Duration,
     /// From the first byte of a request's head to its last. In HTTP/2 only while no other request is

@@ -16,14 +16,14 @@ use hyper::rt::{Read, ReadBuf, Write};
 
 use crate::tls::Transport;
 
-/// Moved at a time in one direction.
+/// Maximum number of bytes moved at a time in one direction.
 const CHUNK_BYTES: usize = 16 * 1024;
 
 /// One side of a joint.
 pub(super) struct Side {
     /// The connection.
     pub(super) transport: Transport,
-    /// Bytes that were read from it before, and come first.
+    /// Bytes that were already read from it; they precede any that are read.
     pub(super) received: Bytes,
 }
 
@@ -62,8 +62,8 @@ impl Joint {
         self.down.moved
     }
 
-    /// Passes bytes on until both sides have ended or one fails. An end on one side is passed on
-    /// and leaves the other direction open. May be dropped and called again at any time.
+    /// Copies bytes until both sides have ended or one fails. The end of one side is passed on and
+    /// leaves the other direction open. Cancel-safe.
     pub(super) async fn run(&mut self) -> io::Result<()> {
         poll_fn(|cx| self.poll(cx)).await
     }
@@ -87,7 +87,7 @@ impl Joint {
 }
 
 struct Direction {
-    /// Bytes that come before anything read.
+    /// Bytes that precede any that are read.
     pending: Bytes,
     chunk: Vec<u8>,
     /// The part of the chunk that is still to be written.
@@ -152,7 +152,8 @@ impl Direction {
         let mut buffer = ReadBuf::new(&mut self.chunk);
         match Pin::new(reader).poll_read(cx, buffer.unfilled()) {
             Poll::Pending => return Ok(Poll::Pending),
-            // No close_notify: many peers close a tunnel so, whose bytes have an end of their own.
+            // The peer sent no close_notify: many peers close a tunnel this way, and its protocol
+            // marks its own end.
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {}
             Poll::Ready(result) => result?,
         }

@@ -88,7 +88,7 @@ fn verify_certificate<'a>(
         Some(Err(error)) => {
             VerifiedNow { certificate: C::Invalid(certificate), judged: None, error: Some(error) }
         }
-        // Without a clock no certificate is valid.
+        // If the clock fails, no certificate is valid.
         None => unverified(C::Invalid(certificate)),
     }
 }

@@ -4,7 +4,7 @@ use crate::hostname;
 
 /// A host in the form in which hosts are compared, and its port.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Authority {
+pub(crate) struct Authority {
     /// Lower case, no trailing dot; an IPv6 address in its canonical text, without brackets.
     pub host: Box<str>,
     /// `None` if none is given.
@@ -13,7 +13,7 @@ pub struct Authority {
 
 /// Why an authority is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AuthorityError {
+pub(crate) enum AuthorityError {
     /// It carries user information (`user@`), which HTTP forbids (RFC 9110 section 4.2.4).
     UserInfo,
     /// It is not a host with an optional port.
@@ -24,7 +24,7 @@ impl Authority {
     /// Reads `host`, `host:port`, `[v6]` or `[v6]:port`.
     ///
     /// Names must be valid by the rules of `crate::hostname`.
-    pub fn parse(text: &str) -> Result<Authority, AuthorityError> {
+    pub(crate) fn parse(text: &str) -> Result<Authority, AuthorityError> {
         if text.contains('@') {
             return Err(AuthorityError::UserInfo);
         }

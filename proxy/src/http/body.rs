@@ -16,7 +16,7 @@ use crate::upstream::{ResponseBody, with_causes};
 /// A response's body on its way to the client. It holds the request, whose record is made when the
 /// body has been sent or is dropped.
 #[derive(Debug)]
-pub struct Body {
+pub(crate) struct Body {
     content: BodyContent,
     active: Option<Box<ActiveRequest>>,
 }
@@ -33,9 +33,9 @@ enum BodyContent {
 
 /// Why a response ended early. The client must be able to see that it did.
 #[derive(Debug, thiserror::Error)]
-pub enum BodyError {
+pub(crate) enum BodyError {
     /// The upstream's body failed.
-    #[error("the upstream's response broke off: {0}")]
+    #[error("the upstream's response ended early: {0}")]
     Upstream(#[source] Box<dyn Error + Send + Sync>),
     /// It took too long.
     #[error("the response took too long")]

@@ -36,7 +36,7 @@ thread_local! {
 
 /// The certificate that a client presented and proved to hold, with the chain that it sent.
 #[derive(Debug)]
-pub struct PeerCertificate {
+pub(crate) struct PeerCertificate {
     leaf: PeerLeaf,
     texts: CertificateTexts,
     headers: CertificateHeaderCache,
@@ -49,7 +49,7 @@ impl PeerCertificate {
     /// The certificate of a chain, leaf first, that was presented to a server of this name; `None`
     /// without a leaf. Shared with the other connections of this thread that presented the same.
     /// Nothing is parsed yet.
-    pub fn presented(
+    pub(crate) fn presented(
         chain: &[CertificateDer<'static>],
         server_name: Option<&str>,
     ) -> Option<Rc<PeerCertificate>> {

@@ -16,7 +16,7 @@ use super::{
 
 /// A client connection, shared by its requests. It stays on its worker's thread.
 #[derive(Debug)]
-pub struct ClientConnection {
+pub(crate) struct ClientConnection {
     /// The client.
     pub peer: Peer,
     /// What its requests do with it.
@@ -28,12 +28,12 @@ pub struct ClientConnection {
 
 impl ClientConnection {
     /// A connection whose requests are served by the routes.
-    pub fn new(handler: &Rc<RequestHandler>, peer: Peer) -> Rc<ClientConnection> {
+    pub(crate) fn new(handler: &Rc<RequestHandler>, peer: Peer) -> Rc<ClientConnection> {
         ClientConnection::with_service(handler, peer, None)
     }
 
     /// A connection of the redirect listener: every request is sent to HTTPS.
-    pub fn redirecting(handler: &Rc<RequestHandler>, peer: Peer) -> Rc<ClientConnection> {
+    pub(crate) fn redirecting(handler: &Rc<RequestHandler>, peer: Peer) -> Rc<ClientConnection> {
         ClientConnection::with_service(handler, peer, Some(LocalService::HttpsRedirect))
     }
 
@@ -49,7 +49,7 @@ impl ClientConnection {
 
 /// What changes on a connection as requests come and go.
 #[derive(Debug, Default)]
-pub struct ConnectionState {
+pub(crate) struct ConnectionState {
     requests_active: Cell<usize>,
     requests: Cell<u64>,
     abandoned: Cell<u64>,
@@ -61,17 +61,17 @@ pub struct ConnectionState {
 
 impl ConnectionState {
     /// Whether a request is under way, its response body or its tunnel included.
-    pub fn is_serving(&self) -> bool {
+    pub(crate) fn is_serving(&self) -> bool {
         self.requests_active.get() > 0
     }
 
     /// How many requests have come so far.
-    pub fn requests(&self) -> u64 {
+    pub(crate) fn requests(&self) -> u64 {
         self.requests.get()
     }
 
     /// How many of them the client gave up, by a reset or by going away.
-    pub fn abandoned(&self) -> u64 {
+    pub(crate) fn abandoned(&self) -> u64 {
         self.abandoned.get()
     }
 
@@ -80,17 +80,17 @@ impl ConnectionState {
     ///
     /// The limits of a request's time are checked when the client takes data, so a client that takes
     /// none must be cut off by its connection.
-    pub fn stalled_since(&self) -> Option<Instant> {
+    pub(crate) fn stalled_since(&self) -> Option<Instant> {
         self.stall.since()
     }
 
     /// Says whether the connection drains: then the next HTTP/1 response is the last.
-    pub fn set_closing(&self, closing: bool) {
+    pub(crate) fn set_closing(&self, closing: bool) {
         self.closing.set(closing);
     }
 
     /// Drops what is kept only to make the next request fast.
-    pub fn hibernate(&self) {
+    pub(crate) fn hibernate(&self) {
         self.timer.take();
     }
 

@@ -1,14 +1,14 @@
 //! Answers to clients whose request hyper has not parsed: complete, as they go on the wire.
 
-/// The answer to an HTTP request in the clear on a TLS port.
-pub const PLAIN_HTTP_ON_TLS_PORT: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
+/// The answer to a plain HTTP request on a TLS port.
+pub(crate) const PLAIN_HTTP_ON_TLS_PORT: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
     Content-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 50\r\n\
     Connection: close\r\n\r\n\
     this port speaks HTTPS: an HTTP request came here\n";
 
 /// The answer to a request whose head did not arrive in time.
-pub const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\n\
+pub(crate) const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\n\
     Content-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 26\r\n\
     Connection: close\r\n\r\n\

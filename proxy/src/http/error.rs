@@ -18,7 +18,7 @@ const DENIED: &str = "ext_authz_denied";
 
 /// Who is to blame for a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Blame {
+pub(crate) enum Blame {
     /// The client's.
     Client,
     /// The upstream's, or the network's between us and it.
@@ -29,7 +29,7 @@ pub enum Blame {
 
 /// Why a request failed.
 #[derive(Debug)]
-pub enum RequestFailure {
+pub(crate) enum RequestFailure {
     /// Its head is invalid.
     Rejected(InvalidRequest),
     /// Its route does not allow the upgrade that it asks for.
@@ -63,7 +63,7 @@ pub enum RequestFailure {
 
 /// What a failure means to the client, the log and the metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FailureReport {
+pub(crate) struct FailureReport {
     /// Status of the answer.
     pub status: StatusCode,
     /// The message for the client.
@@ -78,7 +78,7 @@ pub struct FailureReport {
 
 impl RequestFailure {
     /// What it means to the client, the log and the metrics.
-    pub fn report(&self) -> FailureReport {
+    pub(crate) fn report(&self) -> FailureReport {
         use StatusCode as S;
         match self {
             RequestFailure::Rejected(fault) => rejected(*fault),

@@ -24,9 +24,9 @@ use super::{
 };
 use crate::upstream::{ResponseBody, Upgraded};
 
-/// What comes of a request.
+/// The result of handling a request.
 #[derive(Debug)]
-pub struct Handled {
+pub(crate) struct Handled {
     /// The response to send.
     pub response: Response<Body>,
     /// The tunnel that its client's stream becomes once the response, a 101, has been sent. Boxed:
@@ -38,7 +38,7 @@ pub struct Handled {
 ///
 /// It leaves exactly one record, which is made when the response's body or the tunnel has ended, or
 /// when the future or one of those is dropped because the client went away.
-pub async fn handle(conn: &Rc<ClientConnection>, request: Request<Incoming>) -> Handled {
+pub(crate) async fn handle(conn: &Rc<ClientConnection>, request: Request<Incoming>) -> Handled {
     let (parts, body) = request.into_parts();
     let mut active = ActiveRequest::begin(conn, &parts);
     let mut handled = match serve(&mut active, parts, body).await {

@@ -42,21 +42,20 @@ mod tunnel;
 mod upload;
 mod upstream_head;
 
-pub use authority::{Authority, AuthorityError};
-pub use body::{Body, BodyError};
-pub use certificate::PeerCertificate;
-pub use connection::{ClientConnection, ConnectionState};
-pub use early::{PLAIN_HTTP_ON_TLS_PORT, REQUEST_TIMEOUT};
-pub use error::{Blame, FailureReport, RequestFailure};
-pub use handle::{Handled, handle};
-pub use peer::{Peer, PeerTls};
-pub use request::{InvalidRequest, NormalizeError, RequestTarget, normalise};
-pub use request_config::{LocalRequestConfig, RequestConfig, Route};
-pub use request_handler::RequestHandler;
-pub use spec::{
+#[cfg(test)]
+pub(crate) use authority::Authority;
+pub(crate) use body::Body;
+pub(crate) use certificate::PeerCertificate;
+pub(crate) use connection::ClientConnection;
+pub(crate) use early::{PLAIN_HTTP_ON_TLS_PORT, REQUEST_TIMEOUT};
+pub(crate) use handle::{Handled, handle};
+pub(crate) use peer::{Peer, PeerTls};
+pub(crate) use request_config::{RequestConfig, Route};
+pub(crate) use request_handler::RequestHandler;
+pub(crate) use spec::{
     ActionSpec, CertificateField, CertificateHeaders, EscapedSlashes, ForwardedFor,
     HeaderPrefixRewrite, HeaderRules, HeaderTemplate, HostRewrite, PathRewrite, ProxySpec,
     RedirectPath, RedirectSpec, RequestSettings, ResponseHeaderRules, Rfc9440, RouteSpec,
     TemplatePart, Underscores, XfccFields,
 };
-pub use tunnel::{Tunnel, TunnelRecord};
+pub(crate) use tunnel::Tunnel;

@@ -13,7 +13,7 @@ use crate::observe::TlsVersion;
 /// The client's end of a connection. Made once the connection's first bytes have been read, and
 /// never changed.
 #[derive(Debug)]
-pub struct Peer {
+pub(crate) struct Peer {
     /// The client's address.
     pub address: SocketAddr,
     /// What the handshake settled; `None` in plain text.
@@ -23,7 +23,7 @@ pub struct Peer {
 
 /// What a TLS handshake reveals of the client.
 #[derive(Debug)]
-pub struct PeerTls {
+pub(crate) struct PeerTls {
     /// The version agreed on.
     pub version: TlsVersion,
     /// The SNI, in the form of a request's host.
@@ -36,28 +36,28 @@ pub struct PeerTls {
 
 impl Peer {
     /// A client at this address; `tls` is `None` in plain text.
-    pub fn new(address: SocketAddr, tls: Option<PeerTls>) -> Peer {
+    pub(crate) fn new(address: SocketAddr, tls: Option<PeerTls>) -> Peer {
         let address_value = forwarded::address_value(address.ip().to_canonical());
         Peer { address, tls, address_value }
     }
 
     /// Whether the connection is TLS.
-    pub fn is_secure(&self) -> bool {
+    pub(crate) fn is_secure(&self) -> bool {
         self.tls.is_some()
     }
 
     /// The version of TLS; `None` in plain text.
-    pub fn tls_version(&self) -> Option<TlsVersion> {
+    pub(crate) fn tls_version(&self) -> Option<TlsVersion> {
         self.tls.as_ref().map(|tls| tls.version)
     }
 
     /// The SNI.
-    pub fn server_name(&self) -> Option<&str> {
+    pub(crate) fn server_name(&self) -> Option<&str> {
         self.tls.as_ref()?.server_name.as_deref()
     }
 
     /// The certificate that the client presented.
-    pub fn certificate(&self) -> Option<&Rc<PeerCertificate>> {
+    pub(crate) fn certificate(&self) -> Option<&Rc<PeerCertificate>> {
         self.tls.as_ref()?.certificate.as_ref()
     }
 

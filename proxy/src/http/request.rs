@@ -17,7 +17,7 @@ use super::{
 
 /// The target of a request (RFC 9112 section 3.2), normalised.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestTarget {
+pub(crate) struct RequestTarget {
     /// The authority as the client wrote it.
     pub authority: HeaderValue,
     /// Its host, in the form in which hosts are compared.
@@ -30,19 +30,19 @@ pub struct RequestTarget {
 
 impl RequestTarget {
     /// The normalised path.
-    pub fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         self.path_and_query.path()
     }
 
     /// The query without its question mark.
-    pub fn query(&self) -> Option<&str> {
+    pub(crate) fn query(&self) -> Option<&str> {
         self.path_and_query.query()
     }
 }
 
 /// Why a request's head is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum InvalidRequest {
+pub(crate) enum InvalidRequest {
     /// No Host header and no authority.
     MissingHost,
     /// More than one Host header (RFC 9112 section 3.2).
@@ -75,7 +75,7 @@ pub enum InvalidRequest {
 
 /// Why a request cannot be routed as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NormalizeError {
+pub(crate) enum NormalizeError {
     /// Its head is invalid.
     Invalid(InvalidRequest),
     /// Its path had escaped slashes: the client is to be redirected to this target.
@@ -91,7 +91,7 @@ impl From<InvalidRequest> for NormalizeError {
 /// Checks a request's head, and normalises its target.
 ///
 /// Changes the head in one way: if the settings say so, it removes header names with `_`.
-pub fn normalise(
+pub(crate) fn normalise(
     parts: &mut Parts,
     settings: &RequestSettings,
 ) -> Result<RequestTarget, NormalizeError> {

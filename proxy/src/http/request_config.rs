@@ -18,7 +18,7 @@ use crate::{
 
 /// One route, ready to be compiled into a [`RequestConfig`].
 #[derive(Debug)]
-pub struct Route {
+pub(crate) struct Route {
     /// What it does.
     pub spec: RouteSpec,
     /// Which requests it serves.
@@ -29,9 +29,9 @@ pub struct Route {
     pub metrics: Arc<RouteMetrics>,
 }
 
-/// Everything that is configured of requests. Immutable, one for all workers, replaced as a whole.
+/// The configuration of all requests. Immutable, shared by all workers, replaced as a whole.
 #[derive(Debug)]
-pub struct RequestConfig {
+pub(crate) struct RequestConfig {
     pub(super) settings: RequestSettings,
     pub(super) routes: Box<[CompiledRoute]>,
     /// Claim headers of the settings, in the form that [`super::headers`] compares.
@@ -65,7 +65,7 @@ pub(super) struct CompiledRoute {
 impl RequestConfig {
     /// Compiles. The first route that matches wins; `unrouted` counts requests that match none, and
     /// `client_auth` says which hosts ask their clients for a certificate.
-    pub fn new(
+    pub(crate) fn new(
         settings: RequestSettings,
         routes: impl IntoIterator<Item = Route>,
         unrouted: Arc<RouteMetrics>,
@@ -91,13 +91,8 @@ impl RequestConfig {
         }
     }
 
-    /// How many routes it has.
-    pub fn route_count(&self) -> usize {
-        self.routes.len()
-    }
-
     /// The upstreams of all routes; one may come several times.
-    pub fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
         let clusters = self.routes.iter().filter_map(|route| route.cluster.as_deref());
         clusters.flat_map(|cluster| cluster.endpoints())
     }
@@ -185,7 +180,7 @@ impl ConfiguredRoutes for RequestConfig {
 /// A worker's handle on the shared [`RequestConfig`]. Its requests count their references on an
 /// `Rc` of this, so that no request touches a count that all workers share.
 #[derive(Debug)]
-pub struct LocalRequestConfig(pub(super) Arc<RequestConfig>);
+pub(crate) struct LocalRequestConfig(pub(super) Arc<RequestConfig>);
 
 impl LocalRequestConfig {
     /// A handle for one worker.

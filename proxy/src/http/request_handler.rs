@@ -13,7 +13,7 @@ use crate::{observe::WorkerObserver, reclaim::FormerValues, upstream::Upstreams}
 
 /// What a worker handles requests with. It stays on its worker's thread.
 #[derive(Debug)]
-pub struct RequestHandler {
+pub(crate) struct RequestHandler {
     /// The worker's connections to upstreams.
     pub upstreams: Upstreams,
     /// The worker's counters and log.
@@ -26,7 +26,7 @@ pub struct RequestHandler {
 
 impl RequestHandler {
     /// A handler that begins with this configuration.
-    pub fn new(
+    pub(crate) fn new(
         upstreams: Upstreams,
         observer: Rc<WorkerObserver>,
         config: Arc<RequestConfig>,
@@ -38,7 +38,8 @@ impl RequestHandler {
     }
 
     /// Verifies certificates by another clock than the system's.
-    pub fn with_clock(self, clock: Arc<dyn TimeProvider>) -> RequestHandler {
+    #[cfg(test)]
+    pub(crate) fn with_clock(self, clock: Arc<dyn TimeProvider>) -> RequestHandler {
         RequestHandler { clock, ..self }
     }
 
@@ -48,18 +49,18 @@ impl RequestHandler {
     }
 
     /// The configuration for a request that begins now.
-    pub fn config(&self) -> Rc<LocalRequestConfig> {
+    pub(crate) fn config(&self) -> Rc<LocalRequestConfig> {
         self.config.borrow().clone()
     }
 
     /// Changes the configuration for requests to come; those under way keep theirs.
-    pub fn set_config(&self, config: Arc<RequestConfig>) {
+    pub(crate) fn set_config(&self, config: Arc<RequestConfig>) {
         let next = Rc::new(LocalRequestConfig::new(config));
         self.former.keep(self.config.replace(next));
     }
 
     /// Gives former configurations away that no request uses any more: another thread frees them.
-    pub fn release_former(&self) {
+    pub(crate) fn release_former(&self) {
         self.former.release();
     }
 }

@@ -54,7 +54,7 @@ impl LocalReply {
     }
 }
 
-/// What a request gets that is not forwarded.
+/// The answer to a request that is not forwarded.
 #[derive(Debug)]
 pub(super) enum LocalAnswer {
     /// An answer that is no error. Boxed: a forwarded request passes through the same functions.

@@ -11,9 +11,9 @@ use crate::{
     upstream::ClusterSpec,
 };
 
-/// RequestSettings that hold for every request.
+/// Settings that apply to every request.
 #[derive(Debug, Clone)]
-pub struct RequestSettings {
+pub(crate) struct RequestSettings {
     /// The longest a whole request (head and body) may take to arrive; `None` is no limit.
     pub read_timeout: Option<Duration>,
     /// The longest a stream may live; `None` is no limit.
@@ -42,7 +42,7 @@ pub struct RequestSettings {
 
 /// What to do with escaped slashes in a path (Envoy `PathWithEscapedSlashesAction`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EscapedSlashes {
+pub(crate) enum EscapedSlashes {
     /// Answer 400.
     Reject,
     /// Pass them on as they are.
@@ -55,7 +55,7 @@ pub enum EscapedSlashes {
 
 /// What to do with header names that contain `_` (Envoy `HeadersWithUnderscoresAction`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Underscores {
+pub(crate) enum Underscores {
     /// Answer 400.
     Reject,
     /// Pass them on.
@@ -66,7 +66,7 @@ pub enum Underscores {
 
 /// How `X-Forwarded-For` is read and written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ForwardedFor {
+pub(crate) struct ForwardedFor {
     /// Do not append the peer's address.
     pub skip_append: bool,
     /// How many proxies in front of us are trusted to have appended theirs.
@@ -75,7 +75,7 @@ pub struct ForwardedFor {
 
 /// What one route does with its requests.
 #[derive(Debug, Clone)]
-pub struct RouteSpec {
+pub(crate) struct RouteSpec {
     /// The name in logs, `status` and metrics; unique.
     pub name: Arc<str>,
     /// Who may use it; routes with equal policies share it.
@@ -92,8 +92,6 @@ pub struct RouteSpec {
     pub request_headers: HeaderRules,
     /// Done to the response's headers.
     pub response_headers: ResponseHeaderRules,
-    /// Pass identity headers on instead of removing them.
-    pub pass_identity_headers: bool,
     /// The protocols a client may upgrade to, lower case: `websocket`, `spdy/3.1`.
     pub upgrades: Vec<Box<str>>,
 }
@@ -101,7 +99,7 @@ pub struct RouteSpec {
 impl RouteSpec {
     /// Whether it treats a request by the client's certificate, so that clients of its hosts must be
     /// asked for one.
-    pub fn looks_at_certificate(&self, certificate_identity: Option<SanKind>) -> bool {
+    pub(crate) fn looks_at_certificate(&self, certificate_identity: Option<SanKind>) -> bool {
         let needs = self.policy.needs();
         let identifies = certificate_identity.is_some() && self.client_trust.is_some();
         needs.client_certificate
@@ -122,7 +120,7 @@ impl RouteSpec {
 
 /// The action of a route on an allowed request.
 #[derive(Debug, Clone)]
-pub enum ActionSpec {
+pub(crate) enum ActionSpec {
     /// Forward it.
     Proxy(ProxySpec),
     /// Answer with a redirect.
@@ -138,7 +136,7 @@ pub enum ActionSpec {
 
 /// How a request is forwarded.
 #[derive(Debug, Clone)]
-pub struct ProxySpec {
+pub(crate) struct ProxySpec {
     /// Where to.
     pub cluster: Arc<ClusterSpec>,
     /// How the path is rewritten.
@@ -152,7 +150,7 @@ pub struct ProxySpec {
 /// The headers that describe a trusted client certificate to an upstream. An untrusted one is not
 /// forwarded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct CertificateHeaders {
+pub(crate) struct CertificateHeaders {
     /// `Client-Cert` and `Client-Cert-Chain` (RFC 9440).
     pub rfc9440: Rfc9440,
     /// The fields of `X-Forwarded-Client-Cert`; without a field the header is not sent.
@@ -161,14 +159,14 @@ pub struct CertificateHeaders {
 
 impl CertificateHeaders {
     /// Whether no header is wanted.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         *self == CertificateHeaders::default()
     }
 }
 
 /// Which of the headers of RFC 9440 are sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Rfc9440 {
+pub(crate) enum Rfc9440 {
     /// None.
     #[default]
     None,
@@ -180,7 +178,7 @@ pub enum Rfc9440 {
 
 /// Fields of Envoy's `X-Forwarded-Client-Cert`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct XfccFields {
+pub(crate) struct XfccFields {
     /// SHA-256 of the certificate, lower hex.
     pub hash: bool,
     /// The certificate, in URL-encoded PEM.
@@ -197,7 +195,7 @@ pub struct XfccFields {
 
 /// How the path is rewritten. The query is always kept.
 #[derive(Debug, Clone)]
-pub enum PathRewrite {
+pub(crate) enum PathRewrite {
     /// Nothing.
     Keep,
     /// Replaces the matched prefix (or the matched exact path, or for other matches the leading `/`)
@@ -214,7 +212,7 @@ pub enum PathRewrite {
 
 /// How the Host header is rewritten.
 #[derive(Debug, Clone)]
-pub enum HostRewrite {
+pub(crate) enum HostRewrite {
     /// The host of the chosen upstream, with its port if that is not the scheme's default.
     Upstream,
     /// What the client sent.
@@ -234,7 +232,7 @@ pub enum HostRewrite {
 
 /// A redirect. A part that is `None` is taken from the request.
 #[derive(Debug, Clone)]
-pub struct RedirectSpec {
+pub(crate) struct RedirectSpec {
     /// Scheme of the target.
     pub scheme: Option<Box<str>>,
     /// Host of the target.
@@ -251,7 +249,7 @@ pub struct RedirectSpec {
 
 /// The path of a redirect.
 #[derive(Debug, Clone)]
-pub enum RedirectPath {
+pub(crate) enum RedirectPath {
     /// The request's.
     Keep,
     /// This one.
@@ -262,7 +260,7 @@ pub enum RedirectPath {
 
 /// Removed first, then set.
 #[derive(Debug, Clone, Default)]
-pub struct HeaderRules {
+pub(crate) struct HeaderRules {
     /// Names to remove.
     pub remove: Vec<HeaderName>,
     /// Names to set, with their values.
@@ -280,11 +278,11 @@ impl HeaderRules {
 
 /// A header value with references such as `${pomerium.client_cert_fingerprint}`.
 #[derive(Debug, Clone)]
-pub struct HeaderTemplate(pub Vec<TemplatePart>);
+pub(crate) struct HeaderTemplate(pub Vec<TemplatePart>);
 
 /// A piece of a header value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TemplatePart {
+pub(crate) enum TemplatePart {
     /// These characters.
     Literal(Box<str>),
     /// The value of a request header, `${pomerium.request.headers["X-H"]}`; empty when absent.
@@ -295,7 +293,7 @@ pub enum TemplatePart {
 
 /// A field of a client certificate, for header templates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CertificateField {
+pub(crate) enum CertificateField {
     /// SHA-256 of it, lower hex; also of an untrusted one.
     Fingerprint,
     /// Its DNS SANs, joined with commas.
@@ -314,7 +312,7 @@ pub enum CertificateField {
 
 /// Done to a response's headers.
 #[derive(Debug, Clone, Default)]
-pub struct ResponseHeaderRules {
+pub(crate) struct ResponseHeaderRules {
     /// `disable` is configured: no header is set, not even the global ones.
     pub disable: bool,
     /// Set over the global ones.
@@ -325,7 +323,7 @@ pub struct ResponseHeaderRules {
 
 /// Replaces `prefix` at the start of a header's value with `value`.
 #[derive(Debug, Clone)]
-pub struct HeaderPrefixRewrite {
+pub(crate) struct HeaderPrefixRewrite {
     /// The header.
     pub header: HeaderName,
     /// The start of its value.

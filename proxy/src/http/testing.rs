@@ -52,7 +52,6 @@ pub(super) fn route(policy: Policy, action: ActionSpec) -> RouteSpec {
         idle_timeout: None,
         request_headers: Default::default(),
         response_headers: Default::default(),
-        pass_identity_headers: false,
         upgrades: Vec::new(),
     }
 }
@@ -80,7 +79,7 @@ pub(super) struct Made {
 }
 
 impl Made {
-    /// Alice's, which is its own CA.
+    /// Alice's self-signed certificate.
     pub(super) fn alice() -> Made {
         let mut params = CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();
@@ -95,7 +94,7 @@ impl Made {
         Made::of(params)
     }
 
-    /// One that is its own CA.
+    /// A self-signed certificate.
     pub(super) fn of(params: CertificateParams) -> Made {
         let made = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
         let anchors = TrustAnchors::from_pem(made.pem().as_bytes(), "a test").unwrap();

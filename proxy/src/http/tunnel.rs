@@ -8,7 +8,7 @@ use crate::upstream::Upgraded;
 /// A request that has left HTTP: the upstream's connection, which `conn` joins with the client's
 /// stream once the response has been sent. A connection may have several.
 #[derive(Debug)]
-pub struct Tunnel {
+pub(crate) struct Tunnel {
     /// The upstream's connection.
     pub upstream: Upgraded,
     /// The longest that both directions may be silent together; `None` is no limit.
@@ -22,7 +22,7 @@ pub struct Tunnel {
 /// The record of a tunnel, made when this is dropped. Keeps its route's name and counters, and
 /// nothing else of the configuration that the request began with.
 #[derive(Debug)]
-pub struct TunnelRecord(RequestAccount);
+pub(crate) struct TunnelRecord(RequestAccount);
 
 impl TunnelRecord {
     /// Takes over the account of the request.
@@ -32,17 +32,17 @@ impl TunnelRecord {
     }
 
     /// Counts bytes from the client.
-    pub fn add_received(&mut self, bytes: u64) {
+    pub(crate) fn add_received(&mut self, bytes: u64) {
         self.0.add_received(bytes);
     }
 
     /// Counts bytes to the client.
-    pub fn add_sent(&mut self, bytes: u64) {
+    pub(crate) fn add_sent(&mut self, bytes: u64) {
         self.0.add_sent(bytes);
     }
 
     /// Notes that a limit of the [`Tunnel`] ended it.
-    pub fn timed_out(&mut self) {
+    pub(crate) fn timed_out(&mut self) {
         self.0.conclude("stream_idle_timeout".into(), "SI");
     }
 }

@@ -5,31 +5,31 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A count that one thread writes and others read.
 #[derive(Debug, Default)]
-pub struct Cell(AtomicU64);
+pub(crate) struct Cell(AtomicU64);
 
 impl Cell {
     /// Adds to the count. Only ever called by the cell's own worker.
-    pub fn add(&self, n: u64) {
+    pub(crate) fn add(&self, n: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
     }
 
     /// Adds one.
-    pub fn inc(&self) {
+    pub(crate) fn inc(&self) {
         self.add(1);
     }
 
     /// Takes one away, for gauges.
-    pub fn dec(&self) {
+    pub(crate) fn dec(&self) {
         self.0.store(self.0.load(Relaxed).wrapping_sub(1), Relaxed);
     }
 
     /// Sets it, for gauges.
-    pub fn set(&self, value: u64) {
+    pub(crate) fn set(&self, value: u64) {
         self.0.store(value, Relaxed);
     }
 
     /// Reads it, from any thread.
-    pub fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
 }

@@ -9,7 +9,7 @@ use x509_parser::{
 
 /// The names in a certificate.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct CertificateSummary {
+pub(crate) struct CertificateSummary {
     /// The issuer's distinguished name (RFC 4514).
     pub issuer: String,
     /// The subject's distinguished name (RFC 4514).
@@ -20,7 +20,7 @@ pub struct CertificateSummary {
 
 impl CertificateSummary {
     /// Parses a certificate in DER; `None` if it is malformed.
-    pub fn from_der(der: &[u8]) -> Option<CertificateSummary> {
+    pub(crate) fn from_der(der: &[u8]) -> Option<CertificateSummary> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         Some(CertificateSummary {
             issuer: distinguished_name(certificate.issuer()),

@@ -18,7 +18,7 @@ use super::{
 
 /// Everything that is counted. The control thread makes it before the workers start.
 #[derive(Debug)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     pub(super) workers: Vec<Arc<WorkerMetrics>>,
     pub(super) routes: Arc<RouteRegistry>,
     pub(super) endpoints: Arc<EndpointRegistry>,
@@ -54,7 +54,7 @@ pub(super) struct Reload {
 
 /// What status and metrics show of a configuration.
 #[derive(Debug, Clone, Default)]
-pub struct ConfigFacts {
+pub(crate) struct ConfigFacts {
     /// The file it was read from.
     pub file: String,
     /// Its routes; `None` before the first one is applied.
@@ -67,7 +67,7 @@ pub struct ConfigFacts {
 
 /// What is shown of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfiguredCertificate {
+pub(crate) struct ConfiguredCertificate {
     /// The DNS names it is for.
     pub names: Vec<String>,
     /// Where it was read from.
@@ -80,7 +80,7 @@ pub struct ConfiguredCertificate {
 
 /// What is shown of a certificate revocation list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfiguredCrl {
+pub(crate) struct ConfiguredCrl {
     /// Whose it is, as of RFC 4514.
     pub issuer: String,
     /// When it was issued, in seconds since the epoch.
@@ -93,7 +93,7 @@ pub struct ConfiguredCrl {
 
 impl Metrics {
     /// Nothing counted yet.
-    pub fn new(workers: usize) -> Metrics {
+    pub(crate) fn new(workers: usize) -> Metrics {
         Metrics {
             workers: (0..workers).map(|_| Arc::default()).collect(),
             routes: Arc::new(RouteRegistry::new(workers)),
@@ -107,7 +107,7 @@ impl Metrics {
     }
 
     /// Says whom to ask about steering. The first one stays.
-    pub fn set_steering(&self, source: Arc<dyn SteeringSource>) {
+    pub(crate) fn set_steering(&self, source: Arc<dyn SteeringSource>) {
         let _ = self.steering.set(source);
     }
 
@@ -116,37 +116,37 @@ impl Metrics {
     }
 
     /// The cells of one worker; `None` for a worker that there is not.
-    pub fn worker(&self, worker: usize) -> Option<Arc<WorkerMetrics>> {
+    pub(crate) fn worker(&self, worker: usize) -> Option<Arc<WorkerMetrics>> {
         self.workers.get(worker).cloned()
     }
 
     /// The metrics of routes, for compiling a configuration.
-    pub fn routes(&self) -> &Arc<RouteRegistry> {
+    pub(crate) fn routes(&self) -> &Arc<RouteRegistry> {
         &self.routes
     }
 
     /// The metrics of upstreams, for compiling a configuration.
-    pub fn endpoints(&self) -> &Arc<EndpointRegistry> {
+    pub(crate) fn endpoints(&self) -> &Arc<EndpointRegistry> {
         &self.endpoints
     }
 
     /// Open connections of clients, of all workers.
-    pub fn connections_active(&self) -> u64 {
+    pub(crate) fn connections_active(&self) -> u64 {
         self.workers.iter().map(|worker| worker.connections_active.get()).sum()
     }
 
     /// Says whether connections are taken.
-    pub fn set_readiness(&self, state: Readiness) {
+    pub(crate) fn set_readiness(&self, state: Readiness) {
         self.control().state = state;
     }
 
     /// Whether connections are taken.
-    pub fn readiness(&self) -> Readiness {
+    pub(crate) fn readiness(&self) -> Readiness {
         self.control().state
     }
 
     /// Says which core a worker is pinned to.
-    pub fn set_worker_cpu(&self, worker: usize, cpu: Option<usize>) {
+    pub(crate) fn set_worker_cpu(&self, worker: usize, cpu: Option<usize>) {
         if worker >= self.workers.len() {
             return;
         }
@@ -159,7 +159,7 @@ impl Metrics {
 
     /// Records the configuration that is in use from now on, and its generation. Routes and upstreams
     /// that it does not name leave the metrics. Takes a time that grows with the configuration.
-    pub fn config_applied(&self, generation: u64, facts: ConfigFacts) {
+    pub(crate) fn config_applied(&self, generation: u64, facts: ConfigFacts) {
         let routes = facts.routes.as_deref();
         self.routes.retain(&routes.into_iter().flat_map(|routes| routes.names()).collect());
         self.endpoints.retain(&routes.into_iter().flat_map(|routes| routes.endpoints()).collect());
@@ -177,7 +177,7 @@ impl Metrics {
 
     /// Records that a configuration was refused, and why. The one in use stays, and so does its
     /// generation.
-    pub fn config_refused(&self, error: String) {
+    pub(crate) fn config_refused(&self, error: String) {
         let mut control = self.control();
         control.reloads_refused += 1;
         let time_ms = time::epoch_ms(SystemTime::now());
@@ -185,22 +185,22 @@ impl Metrics {
     }
 
     /// Counts a new key for session tickets.
-    pub fn ticket_key_rotated(&self) {
+    pub(crate) fn ticket_key_rotated(&self) {
         self.control().ticket_key_rotations += 1;
     }
 
     /// Counts a worker that took the place of one that had ended.
-    pub fn worker_restarted(&self) {
+    pub(crate) fn worker_restarted(&self) {
         self.control().worker_restarts += 1;
     }
 
     /// All metrics in the Prometheus text format, version 0.0.4.
-    pub fn render(&self) -> String {
+    pub(crate) fn render(&self) -> String {
         exposition::render(self)
     }
 
     /// The whole state, for `/status`.
-    pub fn status(&self) -> StatusView {
+    pub(crate) fn status(&self) -> StatusView {
         let control = self.control();
         StatusView {
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -15,19 +15,19 @@ const BUCKETS: usize = BOUNDS_US.len() + 1;
 
 /// A distribution of durations. One thread writes, others read.
 #[derive(Debug)]
-pub struct Histogram {
+pub(crate) struct Histogram {
     buckets: [Cell; BUCKETS],
     sum_us: Cell,
 }
 
 impl Histogram {
     /// Counts one duration. Only ever called by the histogram's own worker.
-    pub fn record(&self, duration: Duration) {
+    pub(crate) fn record(&self, duration: Duration) {
         self.record_us(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
     }
 
     /// The same, in microseconds.
-    pub fn record_us(&self, duration_us: u64) {
+    pub(crate) fn record_us(&self, duration_us: u64) {
         // A bucket counts durations up to its bound, inclusive.
         let bucket = BOUNDS_US.partition_point(|bound| *bound < duration_us);
         if let Some(cell) = self.buckets.get(bucket) {

@@ -5,7 +5,7 @@ use std::{array, marker::PhantomData};
 use super::Cell;
 
 /// A closed set of label values.
-pub trait Label: Copy + 'static {
+pub(crate) trait Label: Copy + 'static {
     /// Every value, in the order of [`Label::index`].
     const ALL: &'static [Self];
 
@@ -18,26 +18,26 @@ pub trait Label: Copy + 'static {
 
 /// One [`Cell`] for each value of a label.
 #[derive(Debug)]
-pub struct Family<L, const N: usize> {
+pub(crate) struct Family<L, const N: usize> {
     cells: [Cell; N],
     label: PhantomData<fn(L)>,
 }
 
 impl<L: Label, const N: usize> Family<L, N> {
     /// Counts one. Only ever called by the cells' own worker.
-    pub fn inc(&self, label: L) {
+    pub(crate) fn inc(&self, label: L) {
         if let Some(cell) = self.cells.get(label.index()) {
             cell.inc();
         }
     }
 
     /// Reads one count, from any thread.
-    pub fn get(&self, label: L) -> u64 {
+    pub(crate) fn get(&self, label: L) -> u64 {
         self.cells.get(label.index()).map_or(0, Cell::get)
     }
 
     /// Reads the sum of all counts, from any thread.
-    pub fn sum(&self) -> u64 {
+    pub(crate) fn sum(&self) -> u64 {
         self.cells.iter().map(Cell::get).fold(0, u64::wrapping_add)
     }
 }
@@ -57,7 +57,7 @@ macro_rules! label {
     ) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
+        pub(crate) enum $name { $($(#[$variant_doc])* $variant,)+ }
 
         impl Label for $name {
             const ALL: &'static [Self] = &[$($name::$variant,)+];
@@ -251,7 +251,7 @@ label! {
 
 impl CodeClass {
     /// The class of this code; 0 stands for no response.
-    pub fn of(status: u16) -> CodeClass {
+    pub(crate) fn of(status: u16) -> CodeClass {
         match status {
             100..200 => CodeClass::Informational,
             200..300 => CodeClass::Success,

@@ -17,26 +17,25 @@ mod steering;
 mod time;
 mod worker;
 
-pub use cells::Cell;
-pub use certificate::CertificateSummary;
-pub use control::{ConfigFacts, ConfiguredCertificate, ConfiguredCrl, Metrics};
-pub use histogram::Histogram;
-pub use labels::{
-    ClosedReason, CodeClass, Family, HandshakeResult, HttpProtocol, Label, RefusedReason,
-    SegmentOutcome, SteeringOutcome, TlsVersion, UpstreamFailure,
+pub(crate) use cells::Cell;
+pub(crate) use certificate::CertificateSummary;
+pub(crate) use control::{ConfigFacts, ConfiguredCertificate, ConfiguredCrl, Metrics};
+pub(crate) use histogram::Histogram;
+pub(crate) use labels::{
+    ClosedReason, HandshakeResult, HttpProtocol, RefusedReason, SegmentOutcome, SteeringOutcome,
+    TlsVersion, UpstreamFailure,
 };
-pub use log::Log;
-pub use names::metrics_reference;
-pub use observer::WorkerObserver;
-pub use record::{CapturedHeaders, ConnectionRecord, PolicyRecord, RequestRecord};
-pub use registry::{
-    ConfiguredRoutes, CountedOnUse, EndpointCells, EndpointMetrics, EndpointRegistry, PerWorker,
-    Registry, RouteCells, RouteFacts, RouteMetrics, RouteRegistry,
+pub(crate) use log::Log;
+pub(crate) use names::metrics_reference;
+pub(crate) use observer::WorkerObserver;
+pub(crate) use record::{CapturedHeaders, ConnectionRecord, PolicyRecord, RequestRecord};
+pub(crate) use registry::{
+    ConfiguredRoutes, EndpointCells, EndpointMetrics, EndpointRegistry, RouteFacts, RouteMetrics,
 };
-pub use spec::{AccessField, Level, LogFormat, LogSpec, UnknownAccessField};
-pub use status::{
+pub(crate) use spec::{AccessField, Level, LogFormat, LogSpec, UnknownAccessField};
+pub(crate) use status::{
     CertificateUsage, CertificateView, ConfigView, CrlView, HostView, PlaceView, Readiness,
     ReloadView, RouteView, StatusView, SteeringView, UpstreamView, WorkerView,
 };
-pub use steering::{KernelCounts, SteeringSource, WorkerLoad};
-pub use worker::{HandshakeCells, UpstreamCells, WorkerMetrics};
+pub(crate) use steering::{KernelCounts, SteeringSource, WorkerLoad};
+pub(crate) use worker::{UpstreamCells, WorkerMetrics};

@@ -155,16 +155,16 @@ metrics! {
 }
 
 /// The page `docs/metrics.md`, made from the table.
-pub fn metrics_reference() -> String {
+pub(crate) fn metrics_reference() -> String {
     let mut page = String::from(
-        "# Metrics\n\n\
-         Served at `/metrics` on `portcullis.admin_address` and on `metrics_address`. This page is \
-         made from the\ntable in `proxy/src/observe/names.rs`; a test compares the two.\n\n\
-         Series with a `route` or `endpoint` label appear with the first use: a route that no request has\nused, \
-         and an upstream that no request was sent to, are absent. An alert on one of them must take absence\nfor \
-         zero, for example `rate(portcullis_route_requests_total{code=\"5xx\"}[5m]) > 0`, which an absent\nseries does \
-         not fire, and never `absent(portcullis_route_requests_total{...})`.\n\n\
-         | name | type | unit | labels | meaning |\n|---|---|---|---|---|\n",
+        "# Metrics\n\nServed at `/metrics` on `portcullis.admin_address` and on `metrics_address`. \
+         This page is made from the\ntable in `proxy/src/observe/names.rs`; a test compares the \
+         two.\n\nSeries with a `route` or `endpoint` label appear with the first use: a route that \
+         no request has\nused, and an upstream that no request was sent to, are absent. An alert \
+         on one of them must treat absence\nas zero, for example \
+         `rate(portcullis_route_requests_total{code=\"5xx\"}[5m]) > 0`, which an absent\nseries \
+         does not fire, and never `absent(portcullis_route_requests_total{...})`.\n\n| name | type \
+         | unit | labels | meaning |\n|---|---|---|---|---|\n",
     );
     for metric in ALL {
         let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();

@@ -14,7 +14,7 @@ const BUFFER_BYTES: usize = 16 * 1024;
 
 /// The metrics and the log of a worker. Stays on its worker's thread.
 #[derive(Debug)]
-pub struct WorkerObserver {
+pub(crate) struct WorkerObserver {
     /// Which worker, from 0.
     pub worker: usize,
     /// Its cells.
@@ -32,41 +32,42 @@ struct Buffer {
 
 impl WorkerObserver {
     /// An observer with these cells, which no other observer may write.
-    pub fn new(worker: usize, metrics: Arc<WorkerMetrics>, log: Log) -> WorkerObserver {
+    pub(crate) fn new(worker: usize, metrics: Arc<WorkerMetrics>, log: Log) -> WorkerObserver {
         WorkerObserver { worker, metrics, log, buffer: RefCell::default() }
     }
 
     /// An observer with cells of its own, which logs nothing. For tests of other rooms.
-    pub fn detached(worker: usize) -> WorkerObserver {
+    #[cfg(test)]
+    pub(crate) fn detached(worker: usize) -> WorkerObserver {
         WorkerObserver::new(worker, Arc::default(), Log::detached())
     }
 
     /// Whether requests are logged; if not, no record is needed.
-    pub fn logs_requests(&self) -> bool {
+    pub(crate) fn logs_requests(&self) -> bool {
         self.log.spec().access
     }
 
     /// Captures the headers that the access log shows. Call it before they are changed; it costs
     /// nothing if requests are not logged.
-    pub fn capture(&self, headers: &HeaderMap) -> CapturedHeaders {
+    pub(crate) fn capture(&self, headers: &HeaderMap) -> CapturedHeaders {
         let spec = self.log.spec();
         if spec.access { CapturedHeaders::new(headers, &spec) } else { CapturedHeaders::default() }
     }
 
     /// Logs a request, if requests are logged.
-    pub fn log_request(&self, record: &RequestRecord<'_>) {
+    pub(crate) fn log_request(&self, record: &RequestRecord<'_>) {
         self.log_line("http-request", |line, spec| {
             record.write(line, self.worker, &spec.access_fields);
         });
     }
 
     /// Logs a connection that was refused or failed before its first request, if requests are logged.
-    pub fn log_connection(&self, record: &ConnectionRecord<'_>) {
+    pub(crate) fn log_connection(&self, record: &ConnectionRecord<'_>) {
         self.log_line(ConnectionRecord::MESSAGE, |line, _| record.write(line, self.worker));
     }
 
     /// Hands buffered records to the log. The worker calls it about every 100 ms and at its end.
-    pub fn flush(&self) {
+    pub(crate) fn flush(&self) {
         let mut buffer = self.buffer.borrow_mut();
         if buffer.records > 0 {
             self.hand_over(&mut buffer);

@@ -13,7 +13,7 @@ use super::{
 
 /// The access log record of one request.
 #[derive(Debug, Clone)]
-pub struct RequestRecord<'a> {
+pub(crate) struct RequestRecord<'a> {
     /// The client's address, perhaps from a trusted proxy; as Envoy's
     /// `%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%`.
     pub client: IpAddr,
@@ -61,7 +61,7 @@ pub struct RequestRecord<'a> {
 
 /// The result of a policy, in the words of Pomerium's authorize log.
 #[derive(Debug, Clone, Copy)]
-pub struct PolicyRecord<'a> {
+pub(crate) struct PolicyRecord<'a> {
     /// The request was served.
     pub served: bool,
     /// An allow rule matches.
@@ -152,7 +152,7 @@ fn milliseconds(duration: Duration) -> f64 {
 
 /// The headers of a request that the access log needs. Values are shared, not copied.
 #[derive(Debug, Clone, Default)]
-pub struct CapturedHeaders {
+pub(crate) struct CapturedHeaders {
     referer: Option<HeaderValue>,
     user_agent: Option<HeaderValue>,
     forwarded_for: Option<HeaderValue>,
@@ -196,7 +196,7 @@ fn is_secret(name: &HeaderName) -> bool {
 
 /// The log record of a failed connection.
 #[derive(Debug, Clone)]
-pub struct ConnectionRecord<'a> {
+pub(crate) struct ConnectionRecord<'a> {
     /// The client's address.
     pub peer: SocketAddr,
     /// The server name as the client sent it.

@@ -14,25 +14,25 @@ use crate::observe::labels::CodeClass;
 
 /// The cells that are in use, by name. A name keeps its counts from one configuration to the next.
 #[derive(Debug)]
-pub struct Registry<C> {
+pub(crate) struct Registry<C> {
     workers: usize,
     entries: Mutex<BTreeMap<Arc<str>, Arc<PerWorker<C>>>>,
 }
 
 /// The metrics of routes, by the route's name.
-pub type RouteRegistry = Registry<RouteCells>;
+pub(crate) type RouteRegistry = Registry<RouteCells>;
 
 /// The metrics of one route.
-pub type RouteMetrics = CountedOnUse<RouteCells>;
+pub(crate) type RouteMetrics = CountedOnUse<RouteCells>;
 
 /// The metrics of upstreams, by the upstream's authority.
-pub type EndpointRegistry = Registry<EndpointCells>;
+pub(crate) type EndpointRegistry = Registry<EndpointCells>;
 
 /// The metrics of one upstream.
-pub type EndpointMetrics = CountedOnUse<EndpointCells>;
+pub(crate) type EndpointMetrics = CountedOnUse<EndpointCells>;
 
 /// The routes of a configuration, as status and metrics show them.
-pub trait ConfiguredRoutes: Send + Sync + fmt::Debug {
+pub(crate) trait ConfiguredRoutes: Send + Sync + fmt::Debug {
     /// The names of all routes.
     fn names(&self) -> Box<dyn Iterator<Item = &str> + '_>;
 
@@ -45,7 +45,7 @@ pub trait ConfiguredRoutes: Send + Sync + fmt::Debug {
 
 /// What is shown of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RouteFacts {
+pub(crate) struct RouteFacts {
     /// Its name, under which [`super::Metrics::routes`] counts.
     pub name: String,
     /// Its `from` URL.
@@ -54,13 +54,13 @@ pub struct RouteFacts {
 
 impl<C> Registry<C> {
     /// Nothing counted yet.
-    pub fn new(workers: usize) -> Self {
+    pub(crate) fn new(workers: usize) -> Self {
         Registry { workers, entries: Mutex::default() }
     }
 
     /// The metrics under a name. Its cells are made when it counts for the first time, unless an
     /// earlier configuration has made them.
-    pub fn get(self: &Arc<Self>, name: impl Into<Arc<str>>) -> Arc<CountedOnUse<C>> {
+    pub(crate) fn get(self: &Arc<Self>, name: impl Into<Arc<str>>) -> Arc<CountedOnUse<C>> {
         let (name, registry) = (name.into(), Arc::clone(self));
         Arc::new(CountedOnUse { name, registry, cells: OnceLock::new() })
     }
@@ -71,7 +71,7 @@ impl<C> Registry<C> {
     }
 
     /// Forgets all other names: what left the configuration leaves the metrics.
-    pub fn retain(&self, names: &HashSet<&str>) {
+    pub(crate) fn retain(&self, names: &HashSet<&str>) {
         self.lock().retain(|name, _| names.contains(&**name));
     }
 
@@ -92,7 +92,7 @@ impl<C> Registry<C> {
 }
 
 /// The metrics under one name of one configuration. The first use takes a lock; later uses do not.
-pub struct CountedOnUse<C> {
+pub(crate) struct CountedOnUse<C> {
     name: Arc<str>,
     registry: Arc<Registry<C>>,
     cells: OnceLock<Arc<PerWorker<C>>>,
@@ -100,7 +100,7 @@ pub struct CountedOnUse<C> {
 
 impl<C> CountedOnUse<C> {
     /// The name under which it counts.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
@@ -111,13 +111,14 @@ impl<C> CountedOnUse<C> {
 
 impl<C: Default> CountedOnUse<C> {
     /// Of no registry that anybody reads, for tests.
-    pub fn new(workers: usize) -> Self {
+    #[cfg(test)]
+    pub(crate) fn new(workers: usize) -> Self {
         let registry = Arc::new(Registry::new(workers));
         CountedOnUse { name: Arc::from(""), registry, cells: OnceLock::new() }
     }
 
     /// The cells that this worker alone writes; `None` if there is no such worker.
-    pub fn worker(&self, worker: usize) -> Option<&C> {
+    pub(crate) fn worker(&self, worker: usize) -> Option<&C> {
         self.cells().worker(worker)
     }
 }
@@ -130,7 +131,7 @@ impl<C> fmt::Debug for CountedOnUse<C> {
 
 /// One set of cells for each worker that has counted.
 #[derive(Debug)]
-pub struct PerWorker<C> {
+pub(crate) struct PerWorker<C> {
     cells: Box<[OnceLock<Box<Aligned<C>>>]>,
 }
 
@@ -141,7 +142,7 @@ struct Aligned<C>(C);
 
 impl<C> PerWorker<C> {
     /// Nothing counted yet.
-    pub fn new(workers: usize) -> Self {
+    pub(crate) fn new(workers: usize) -> Self {
         PerWorker { cells: (0..workers).map(|_| OnceLock::new()).collect() }
     }
 
@@ -164,7 +165,7 @@ impl<C: Default> PerWorker<C> {
 
 /// What one worker counts for one route.
 #[derive(Debug, Default)]
-pub struct RouteCells {
+pub(crate) struct RouteCells {
     pub(super) requests: CodeClassCells,
     pub(super) duration: Histogram,
     pub(super) received_bytes: Cell,
@@ -176,7 +177,7 @@ impl RouteMetrics {
     ///
     /// A `status` of 0 says that no response was sent; bytes are those of bodies, as received from
     /// and sent to the client.
-    pub fn record(
+    pub(crate) fn record(
         &self,
         worker: usize,
         status: u16,
@@ -194,7 +195,7 @@ impl RouteMetrics {
 
 /// What one worker counts for one upstream.
 #[derive(Debug, Default)]
-pub struct EndpointCells {
+pub(crate) struct EndpointCells {
     /// Connections begun.
     pub connects: Cell,
     /// Requests that got no response.

@@ -6,7 +6,7 @@ use http::HeaderName;
 
 /// The settings of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogSpec {
+pub(crate) struct LogSpec {
     /// The lowest level that is logged.
     pub level: Level,
     /// JSON, one object a line, or text.
@@ -31,7 +31,7 @@ impl Default for LogSpec {
 
 /// Severity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
+pub(crate) enum Level {
     /// Everything.
     Trace,
     /// For debugging.
@@ -62,7 +62,7 @@ impl Level {
 
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// One JSON object a line.
     Json,
     /// `key=value` pairs.
@@ -72,7 +72,7 @@ pub enum LogFormat {
 /// A field of an access record, named as in Pomerium's `access_log_fields`; those behind
 /// `headers.<Name>` are our own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AccessField {
+pub(crate) enum AccessField {
     /// `authority`
     Authority,
     /// `duration`, in milliseconds
@@ -125,7 +125,7 @@ pub enum AccessField {
 
 impl AccessField {
     /// The fields where the configuration names none, as in Pomerium.
-    pub const DEFAULT: [AccessField; 12] = [
+    pub(crate) const DEFAULT: [AccessField; 12] = [
         AccessField::UpstreamCluster,
         AccessField::Method,
         AccessField::Authority,
@@ -185,7 +185,7 @@ impl FromStr for AccessField {
 /// No field of an access record has this name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a field of the access log")]
-pub struct UnknownAccessField;
+pub(crate) struct UnknownAccessField;
 
 #[cfg(test)]
 mod tests {

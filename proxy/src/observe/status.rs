@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The whole state of a running proxy, as JSON carries it.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct StatusView {
+pub(crate) struct StatusView {
     /// Version of the program.
     pub version: String,
     /// Its process id.
@@ -34,7 +34,7 @@ pub struct StatusView {
 /// Whether the proxy takes connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Readiness {
+pub(crate) enum Readiness {
     /// Not yet.
     #[default]
     Starting,
@@ -46,7 +46,7 @@ pub enum Readiness {
 
 /// The configuration in use.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct ConfigView {
+pub(crate) struct ConfigView {
     /// The file it was read from.
     pub file: String,
     /// 1 at start, and one more for each reload that was applied. A refused one does not count.
@@ -57,7 +57,7 @@ pub struct ConfigView {
 
 /// One load of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReloadView {
+pub(crate) struct ReloadView {
     /// Whether it was applied.
     pub success: bool,
     /// When, in RFC 3339.
@@ -68,7 +68,7 @@ pub struct ReloadView {
 
 /// One worker.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct WorkerView {
+pub(crate) struct WorkerView {
     /// Its number, from 0.
     pub id: usize,
     /// The core it is pinned to.
@@ -92,7 +92,7 @@ pub struct WorkerView {
 
 /// How connections find their worker.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct SteeringView {
+pub(crate) struct SteeringView {
     /// `kernel`, `handoff` or `none`.
     pub mode: String,
     /// Why this mode is in use.
@@ -105,7 +105,7 @@ pub struct SteeringView {
 
 /// Which worker gets the connections for a host now.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct HostView {
+pub(crate) struct HostView {
     /// The host, in lower case.
     pub host: String,
     /// The pattern that it matches: a host, or `*` and a suffix. `None` if it matches none.
@@ -123,7 +123,7 @@ pub struct HostView {
 
 /// A worker among those for a host.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct PlaceView {
+pub(crate) struct PlaceView {
     /// Its number.
     pub worker: u32,
     /// Its load, in connections.
@@ -134,7 +134,7 @@ pub struct PlaceView {
 
 /// One route.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct RouteView {
+pub(crate) struct RouteView {
     /// Its name.
     pub name: String,
     /// Its `from` URL.
@@ -147,7 +147,7 @@ pub struct RouteView {
 
 /// One certificate of our own.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct CertificateView {
+pub(crate) struct CertificateView {
     /// Its DNS names.
     pub names: Vec<String>,
     /// Where it was read from.
@@ -165,7 +165,7 @@ pub struct CertificateView {
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
 #[serde(rename_all = "lowercase")]
-pub enum CertificateUsage {
+pub(crate) enum CertificateUsage {
     /// Shown to clients.
     #[default]
     Server,
@@ -188,7 +188,7 @@ impl CertificateUsage {
 
 /// One certificate revocation list.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct CrlView {
+pub(crate) struct CrlView {
     /// Its issuer.
     pub issuer: String,
     /// Certificates in it.
@@ -203,7 +203,7 @@ pub struct CrlView {
 
 /// One upstream.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct UpstreamView {
+pub(crate) struct UpstreamView {
     /// Its authority.
     pub endpoint: String,
     /// Pooled connections that serve no request.

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use super::{SegmentOutcome, SteeringOutcome, SteeringView};
 
 /// The observable state of steering.
-pub trait SteeringSource: Debug + Send + Sync {
+pub(crate) trait SteeringSource: Debug + Send + Sync {
     /// The settings, for status.
     fn view(&self) -> SteeringView;
 
@@ -18,7 +18,7 @@ pub trait SteeringSource: Debug + Send + Sync {
 
 /// One worker's line in the table of loads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WorkerLoad {
+pub(crate) struct WorkerLoad {
     /// In connections: the open ones, and the weights of recently accepted ones.
     pub load: u32,
     /// Whether connections may be sent to it.
@@ -29,7 +29,7 @@ pub struct WorkerLoad {
 
 /// The kernel's counters.
 #[derive(Debug, Clone, Default)]
-pub struct KernelCounts {
+pub(crate) struct KernelCounts {
     /// Connections.
     pub connections: Vec<(SteeringOutcome, u64)>,
     /// Segments that select no worker.

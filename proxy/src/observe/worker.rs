@@ -16,7 +16,7 @@ use super::{
 /// prefetcher fetches together.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-pub struct WorkerMetrics {
+pub(crate) struct WorkerMetrics {
     /// Accepted connections, including those refused at once.
     pub connections_accepted: Cell,
     /// Open connections of clients (a gauge).
@@ -47,7 +47,7 @@ pub struct WorkerMetrics {
 
 /// Handshakes with clients, by result, version and resumption.
 #[derive(Debug)]
-pub struct HandshakeCells {
+pub(crate) struct HandshakeCells {
     counts: [[[Cell; 2]; TlsVersion::ALL.len()]; HandshakeResult::ALL.len()],
     /// Of handshakes that completed, from the accept.
     duration: Histogram,
@@ -55,7 +55,7 @@ pub struct HandshakeCells {
 
 impl HandshakeCells {
     /// Counts one handshake, and its duration if it completed.
-    pub fn record(
+    pub(crate) fn record(
         &self,
         result: HandshakeResult,
         version: TlsVersion,
@@ -71,7 +71,7 @@ impl HandshakeCells {
     }
 
     /// Reads one count, from any thread.
-    pub fn get(&self, result: HandshakeResult, version: TlsVersion, resumed: bool) -> u64 {
+    pub(crate) fn get(&self, result: HandshakeResult, version: TlsVersion, resumed: bool) -> u64 {
         self.cell(result, version, resumed).map_or(0, Cell::get)
     }
 
@@ -93,7 +93,7 @@ impl Default for HandshakeCells {
 
 /// Connections and requests to upstreams.
 #[derive(Debug, Default)]
-pub struct UpstreamCells {
+pub(crate) struct UpstreamCells {
     /// Connections begun.
     pub connects: Cell,
     /// Requests that got no response, by reason; those of failed connects included.

@@ -18,12 +18,15 @@ mod request;
 mod rule;
 mod spec;
 
-pub use decision::{PolicyDecision, PolicyOutcome, RuleResult};
-pub use parse::{PolicyError, parse, parse_allowed_idp_claims};
-pub use reason::{Reason, Reasons};
+pub(crate) use decision::PolicyDecision;
+pub use decision::{PolicyOutcome, RuleResult};
+pub use parse::parse;
+pub(crate) use parse::{PolicyError, parse_allowed_idp_claims};
+pub(crate) use reason::{Reason, Reasons};
 pub use request::{ClientCertificateStatus, Identity, LeafCertificate, PolicyInput, SanKind};
-pub use rule::Rule;
-pub use spec::{AllowedClaim, PolicySpec};
+pub(crate) use rule::Rule;
+pub(crate) use spec::AllowedClaim;
+pub use spec::PolicySpec;
 
 use rule::Group;
 

@@ -1,19 +1,19 @@
-//! What holds for whole hosts, whatever the path.
+//! Values for whole hosts, independent of the path.
 
 use std::{collections::HashMap, sync::Arc};
 
 use super::{HostMatch, table::Pattern};
 
-/// A value for each host and host pattern of the routes, looked up by the rule of
+/// A value for each host and host pattern of the routes, looked up like routes in
 /// [`Table`](super::Table): a host that is named exactly gets nothing from patterns.
 #[derive(Debug, Clone)]
-pub struct HostMap<T> {
+pub(crate) struct HostMap<T> {
     exact: HashMap<Arc<str>, T>,
     /// Patterns of one leading `*` and a literal that begins with a dot, by that literal.
     suffixes: HashMap<Box<str>, T>,
     /// All other patterns.
     patterns: Vec<(Pattern, T)>,
-    /// The place of each of these, for [`HostMap::entry`].
+    /// The index of each pattern, for [`HostMap::entry`].
     places: HashMap<Box<str>, usize>,
 }
 
@@ -29,8 +29,8 @@ impl<T> Default for HostMap<T> {
 }
 
 impl<T: Default> HostMap<T> {
-    /// The value of a host or pattern; a new one where there is none.
-    pub fn entry(&mut self, host: &HostMatch) -> &mut T {
+    /// The value of a host or pattern; inserts one if there is none.
+    pub(crate) fn entry(&mut self, host: &HostMatch) -> &mut T {
         let wildcard = match host {
             HostMatch::Exact(host) => return self.exact.entry(host.clone()).or_default(),
             HostMatch::Wildcard(wildcard) => wildcard,
@@ -48,9 +48,8 @@ impl<T: Default> HostMap<T> {
 }
 
 impl<T> HostMap<T> {
-    /// The values that a normalised host gets: its own alone, or those of every pattern that it
-    /// matches.
-    pub fn find<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a T> {
+    /// The values for a normalised host: only its own, or those of all patterns that it matches.
+    pub(crate) fn find<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a T> {
         let exact = self.exact.get(host);
         let dots = if self.suffixes.is_empty() { "" } else { host };
         let by_suffix =
@@ -65,12 +64,12 @@ impl<T> HostMap<T> {
     }
 
     /// The values of all patterns.
-    pub fn wildcards(&self) -> impl Iterator<Item = &T> {
+    pub(crate) fn wildcards(&self) -> impl Iterator<Item = &T> {
         self.suffixes.values().chain(self.patterns.iter().map(|(_, value)| value))
     }
 
     /// The same hosts with other values.
-    pub fn map<U>(self, mut change: impl FnMut(T) -> U) -> HostMap<U> {
+    pub(crate) fn map<U>(self, mut change: impl FnMut(T) -> U) -> HostMap<U> {
         HostMap {
             exact: self.exact.into_iter().map(|(host, value)| (host, change(value))).collect(),
             suffixes: self

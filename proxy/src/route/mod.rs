@@ -1,16 +1,16 @@
-//! Which route a request belongs to. Pure: no I/O, clock, randomness or log.
+//! Finds the route of a request. Pure: no I/O, clock, randomness or log.
 
 mod hosts;
 mod table;
 
-pub use hosts::HostMap;
+pub(crate) use hosts::HostMap;
 pub use table::Table;
 
 use std::{fmt, sync::Arc};
 
 use regex::Regex;
 
-/// What a request must look like to belong to a route.
+/// The conditions under which a request belongs to a route.
 #[derive(Debug, Clone)]
 pub struct Matcher {
     /// The host, without its port.
@@ -22,7 +22,7 @@ pub struct Matcher {
 }
 
 impl fmt::Display for Matcher {
-    /// As a URL, for people.
+    /// As a URL, for logs and status.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
             HostMatch::Exact(host) if host.contains(':') => write!(f, "https://[{host}]")?,
@@ -45,7 +45,7 @@ impl fmt::Display for Matcher {
 /// case, no trailing dot, no port, IPv6 without brackets.
 #[derive(Debug, Clone)]
 pub enum HostMatch {
-    /// This host alone.
+    /// Only this host.
     Exact(Arc<str>),
     /// A host with `*` in it: each star stands for any run of characters, dots included.
     Wildcard(WildcardHost),
@@ -65,7 +65,7 @@ pub struct WildcardHost {
 pub enum PortMatch {
     /// Any port.
     Any,
-    /// This port alone.
+    /// Only this port.
     Is(u16),
 }
 
@@ -74,10 +74,10 @@ pub enum PortMatch {
 pub enum PathMatch {
     /// Every path.
     Any,
-    /// Paths that begin with these characters; no segment boundary is asked for.
+    /// Paths that begin with these characters, not only at a segment boundary.
     Prefix(Arc<str>),
-    /// This path alone.
+    /// Only this path.
     Exact(Arc<str>),
-    /// Paths that an expression, anchored at both ends, matches whole.
+    /// Paths that match an expression anchored at both ends.
     Regex(Regex),
 }

@@ -1,4 +1,4 @@
-//! Looking a route up.
+//! The routing table.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -7,12 +7,12 @@ use std::{
 
 use super::{HostMatch, Matcher, PathMatch, PortMatch, WildcardHost};
 
-/// The port an authority without one stands for.
+/// The default port of an authority.
 const DEFAULT_PORT: u16 = 443;
 
-/// Every route's matcher, arranged for look-ups.
+/// The matchers of all routes, indexed by host.
 ///
-/// A host that some route names exactly is served by those routes alone: where none of them fits,
+/// A host that some route names exactly is served only by those routes: if none of them matches,
 /// wildcard routes are not tried, so that a wildcard never opens a path that the host's own routes
 /// leave closed. Among the routes tried, the first in configuration order wins.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ pub struct Table {
     suffixes: HashMap<Box<str>, Vec<Candidate>>,
     /// Routes with any other pattern, in order.
     patterns: Vec<(Pattern, Candidate)>,
-    /// How many matchers there are.
+    /// The number of matchers.
     len: u32,
 }
 
@@ -37,17 +37,17 @@ struct Candidate {
     path: PathMatch,
 }
 
-/// A host pattern with what can be checked without the expression.
+/// A host pattern, with its prefix and suffix to check before the expression.
 #[derive(Debug, Clone)]
 pub(super) struct Pattern {
     prefix: Box<str>,
     suffix: Box<str>,
-    /// Asked only where there is more than one star: with one, prefix and suffix say it all.
+    /// Used only with more than one star: with one, prefix and suffix decide.
     rest: Option<regex::Regex>,
 }
 
 impl Table {
-    /// Arranges the matchers; their order is the order of precedence.
+    /// Builds the table; the order of the matchers is their order of precedence.
     pub fn new<'a>(matchers: impl IntoIterator<Item = &'a Matcher>) -> Table {
         let mut table = Table::default();
         matchers.into_iter().for_each(|matcher| table.add(matcher));
@@ -101,7 +101,7 @@ impl Table {
     }
 }
 
-/// Most hosts have one route: no room is kept for more.
+/// Most hosts have one route, so no capacity is reserved for more.
 fn add<K>(candidates: Entry<'_, K, Vec<Candidate>>, candidate: Candidate) {
     candidates.or_insert_with(|| Vec::with_capacity(1)).push(candidate);
 }

@@ -1,8 +1,9 @@
 //! Listening sockets.
 //!
-//! accept(2) reports three kinds of errors. Those of one connection, which its client has given up
-//! or a firewall forbids, say nothing of the next and are skipped. Shortage of descriptors or memory
-//! passes when connections end. What remains says that the socket does not listen.
+//! accept(2) reports three kinds of errors. Errors of one connection (the client has closed it, or
+//! a firewall forbids it) do not concern the next connection and are skipped. A shortage of
+//! descriptors or memory ends when connections end. Any other error means that the socket does not
+//! listen.
 
 use std::{
     io,
@@ -22,19 +23,19 @@ use super::{Operation, POLLIN, submit_poll};
 
 /// Accepts connections from a listening socket. Dropping it leaves the socket listening if there is
 /// another handle of it.
-pub struct Acceptor {
+pub(crate) struct Acceptor {
     socket: Rc<OwnedFd>,
     waiting: Option<Operation>,
 }
 
 impl Acceptor {
     /// Takes a listening socket, which must be non-blocking.
-    pub fn new(listener: OwnedFd) -> Acceptor {
+    pub(crate) fn new(listener: OwnedFd) -> Acceptor {
         Acceptor { socket: Rc::new(listener), waiting: None }
     }
 
     /// Stops listening, for every holder of the socket.
-    pub fn close(self) {
+    pub(crate) fn close(self) {
         // It fails only if the socket does not listen any more.
         let _ = net::shutdown(&self.socket, Shutdown::Both);
     }
@@ -47,7 +48,7 @@ impl Acceptor {
     ) -> Poll<Result<AcceptedSocket, AcceptError>> {
         loop {
             if let Some(waiting) = &mut self.waiting {
-                // Whatever the wait came to, accept says what there is.
+                // The result of the wait does not matter: accept reports any error.
                 let _ = ready!(Pin::new(waiting).poll(cx));
                 self.waiting = None;
             }
@@ -58,7 +59,7 @@ impl Acceptor {
         }
     }
 
-    /// Takes a connection that waits already; `None` if none does.
+    /// Takes a connection from the queue; `None` if it is empty.
     pub(crate) fn try_accept(&self) -> Result<Option<AcceptedSocket>, AcceptError> {
         loop {
             match self.accept() {
@@ -77,13 +78,13 @@ impl Acceptor {
     }
 }
 
-/// Why no connection can be accepted now.
+/// The reason why no connection can be accepted now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{}", io::Error::from(*.0))]
 pub(crate) struct AcceptError(pub(crate) Errno);
 
 impl AcceptError {
-    /// Whether trying again later can succeed: descriptors or memory have run out.
+    /// Whether a later attempt can succeed: descriptors or memory have run out.
     pub(crate) fn is_passing(self) -> bool {
         matches!(self.0, Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
     }
@@ -110,7 +111,7 @@ fn is_of_one_connection(errno: Errno) -> bool {
 
 /// An accepted connection.
 #[derive(Debug)]
-pub struct AcceptedSocket {
+pub(crate) struct AcceptedSocket {
     /// Its socket.
     pub socket: OwnedFd,
     /// The client's address; `None` if it is no IP address.

@@ -1,14 +1,14 @@
-//! Buffers that a worker's connections lend each other, so that an idle one holds none.
+//! Buffers shared by a worker's connections, so that an idle connection holds none.
 
 use std::cell::RefCell;
 
-/// Smaller storage is not worth keeping.
+/// Smaller storage is not kept.
 const SMALLEST_BYTES: usize = 4 * 1024;
-/// Larger storage would pin a burst's memory.
+/// Larger storage is not kept: it would pin the memory of a burst.
 const LARGEST_BYTES: usize = 128 * 1024;
-/// Storage of at most this size is small: heads and handshakes should not hold storage for bulk.
+/// Storage of at most this size is small: heads and handshakes should not use large storage.
 const SMALL_BYTES: usize = 16 * 1024;
-/// How many of either size are kept at most.
+/// Maximum number kept of either size.
 const KEPT: usize = 256;
 
 thread_local! {
@@ -32,7 +32,7 @@ impl Spare {
 /// The storage is initialised once and passed from connection to connection, so that neither a
 /// receive nor an encryption clears it first. An empty buffer that was released has none.
 #[derive(Default)]
-pub struct Buffer {
+pub(crate) struct Buffer {
     storage: Vec<u8>,
     start: usize,
     end: usize,
@@ -40,27 +40,27 @@ pub struct Buffer {
 
 impl Buffer {
     /// The bytes in it.
-    pub fn filled(&self) -> &[u8] {
+    pub(crate) fn filled(&self) -> &[u8] {
         &self.storage[self.start..self.end]
     }
 
     /// The bytes in it, to be decrypted in place.
-    pub fn filled_mut(&mut self) -> &mut [u8] {
+    pub(crate) fn filled_mut(&mut self) -> &mut [u8] {
         &mut self.storage[self.start..self.end]
     }
 
-    /// How many bytes are in it.
-    pub fn len(&self) -> usize {
+    /// The number of bytes in it.
+    pub(crate) fn len(&self) -> usize {
         self.end - self.start
     }
 
-    /// Whether it has no bytes.
-    pub fn is_empty(&self) -> bool {
+    /// Whether it is empty.
+    pub(crate) fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
     /// Removes `n` bytes from the front, or all if there are fewer.
-    pub fn consume(&mut self, n: usize) {
+    pub(crate) fn consume(&mut self, n: usize) {
         self.start = self.end.min(self.start.saturating_add(n));
         if self.is_empty() {
             (self.start, self.end) = (0, 0);
@@ -68,7 +68,7 @@ impl Buffer {
     }
 
     /// Room for at least `room` bytes behind the last one. After writing, call [`Buffer::advance`].
-    pub fn spare(&mut self, room: usize) -> &mut [u8] {
+    pub(crate) fn spare(&mut self, room: usize) -> &mut [u8] {
         if self.storage.is_empty() {
             self.storage = take_spare(room);
         }
@@ -98,19 +98,19 @@ impl Buffer {
         }
     }
 
-    /// Adds the first `n` bytes of what [`Buffer::spare`] gave.
-    pub fn advance(&mut self, n: usize) {
+    /// Adds the first `n` bytes of the room that [`Buffer::spare`] returned.
+    pub(crate) fn advance(&mut self, n: usize) {
         self.end = self.storage.len().min(self.end + n);
     }
 
     /// Adds bytes.
-    pub fn extend_from_slice(&mut self, bytes: &[u8]) {
+    pub(crate) fn extend_from_slice(&mut self, bytes: &[u8]) {
         self.spare(bytes.len())[..bytes.len()].copy_from_slice(bytes);
         self.advance(bytes.len());
     }
 
-    /// Gives the storage back if it has no bytes.
-    pub fn release_if_empty(&mut self) {
+    /// Returns the storage if the buffer is empty.
+    pub(crate) fn release_if_empty(&mut self) {
         if self.is_empty() {
             recycle(std::mem::take(&mut self.storage));
         }

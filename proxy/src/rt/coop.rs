@@ -48,7 +48,7 @@ pub(super) fn refill() {
     POLL_LEFT.set(POLL_ALLOWANCE_BYTES);
 }
 
-/// Counts work of the task that runs, in bytes.
+/// Counts work of the running task, in bytes.
 pub(crate) fn spend(bytes: usize) {
     POLL_LEFT.set(POLL_LEFT.get().saturating_sub(bytes));
     ROUND_LEFT.set(ROUND_LEFT.get().saturating_sub(bytes));

@@ -14,7 +14,7 @@ use super::{Stream, spawn};
 
 /// Spawns hyper's own tasks on this worker's thread.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct LocalExecutor;
+pub(crate) struct LocalExecutor;
 
 impl<F> Executor<F> for LocalExecutor
 where
@@ -27,7 +27,7 @@ where
     }
 }
 
-/// Above this many unsent bytes a writer waits.
+/// A writer waits above this number of unsent bytes.
 const OUTGOING_LIMIT: usize = 64 * 1024;
 
 thread_local! {

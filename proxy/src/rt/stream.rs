@@ -32,11 +32,11 @@ const CALL_COST_BYTES: usize = 1024;
 
 /// A connected stream socket (TCP or Unix).
 ///
-/// The narrow seam TLS runs over: bytes are received into a caller's buffer, and the bytes in
-/// [`Stream::outgoing`] are sent by [`Stream::poll_flush`]. A stream that is dropped before
-/// [`Stream::shutdown_write`] or [`Stream::close`] is reset: its peer must not take what it got for
-/// the whole.
-pub struct Stream {
+/// The narrow interface that TLS runs over: bytes are received into a caller's buffer, and the
+/// bytes in [`Stream::outgoing`] are sent by [`Stream::poll_flush`]. A stream that has sent bytes
+/// and is dropped before [`Stream::shutdown_write`] or [`Stream::close`] is reset: its peer must not
+/// take a part for the whole.
+pub(crate) struct Stream {
     socket: Rc<OwnedFd>,
     readable: Readable,
     outgoing: Buffer,
@@ -47,36 +47,37 @@ pub struct Stream {
 /// How a connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CloseMode {
-    /// Sends what is left and FIN, then reads and drops what the peer still sends: unread bytes
-    /// would turn our FIN into a reset, which destroys the last response.
+    /// Sends the remaining bytes and FIN, then reads and drops whatever the peer still sends:
+    /// unread bytes would turn our FIN into a reset, which destroys the last response.
     Orderly,
-    /// Sends what is left and lets the peer close first. Chromium looks whether a connection has
-    /// ended before it reads from it, and would report that instead of an alert before a FIN.
+    /// Sends the remaining bytes and lets the peer close first. Chromium checks for the end of a
+    /// connection before it reads, and would report that end instead of an alert before the FIN.
     AfterPeer,
-    /// Resets the connection: the peer must not take what it got for the whole.
+    /// Resets the connection: the peer must not take the received part for the whole.
     Reset,
 }
 
-/// What becomes of the connection when its stream is dropped.
+/// How the connection ends when its stream is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AtDrop {
+    /// The connection is reset: bytes were sent, and the peer was not told that they are all.
     Reset,
-    /// The socket closes: all bytes have been handed to the kernel, and it sends them and FIN.
+    /// The socket closes with FIN: nothing was sent, or the peer was told the end.
     Close,
 }
 
 enum Readable {
     /// A receive may find bytes.
     Perhaps,
-    /// A receive finds nothing before the ring reports the socket.
+    /// A receive finds nothing until the ring reports the socket.
     No,
     Waiting(Operation),
 }
 
 struct Sending {
     operation: Operation,
-    /// Where in the buffer this send began, and where it is to end. Not `usize`: they stay with the
-    /// connection while it idles.
+    /// The range of the buffer that this send covers. Not `usize`: they stay with the connection
+    /// while it is idle.
     from: u32,
     to: u32,
 }
@@ -93,7 +94,7 @@ impl Sending {
 
 impl Stream {
     /// Takes a connected socket, which need not be non-blocking.
-    pub fn new(socket: OwnedFd) -> Stream {
+    pub(crate) fn new(socket: OwnedFd) -> Stream {
         Stream::over(Rc::new(socket))
     }
 
@@ -103,26 +104,25 @@ impl Stream {
             readable: Readable::No,
             outgoing: Buffer::default(),
             sending: None,
-            at_drop: AtDrop::Reset,
+            at_drop: AtDrop::Close,
         }
     }
 
-    /// Gives the socket back, for another thread's ring. While an operation is in flight on it, or
-    /// bytes wait to be sent, gives back the stream instead.
-    pub fn into_socket(mut self) -> Result<OwnedFd, Box<Stream>> {
+    /// Returns the socket, for another thread's ring; returns the stream itself while an operation
+    /// is in flight or bytes wait to be sent.
+    pub(crate) fn into_socket(self) -> Result<OwnedFd, Box<Stream>> {
         let in_flight = self.sending.is_some() || matches!(self.readable, Readable::Waiting(_));
         if in_flight || !self.outgoing.is_empty() {
             return Err(Box::new(self));
         }
         let socket = Rc::clone(&self.socket);
-        self.at_drop = AtDrop::Close;
         drop(self);
         // An operation whose future was dropped would still hold it.
         Rc::try_unwrap(socket).map_err(|socket| Box::new(Stream::over(socket)))
     }
 
     /// Connects over TCP, without Nagle's delay.
-    pub async fn connect_tcp(address: SocketAddr) -> io::Result<Stream> {
+    pub(crate) async fn connect_tcp(address: SocketAddr) -> io::Result<Stream> {
         let family = match address {
             SocketAddr::V4(_) => net::AddressFamily::INET,
             SocketAddr::V6(_) => net::AddressFamily::INET6,
@@ -133,7 +133,7 @@ impl Stream {
     }
 
     /// Connects to a Unix socket.
-    pub async fn connect_unix(path: &Path) -> io::Result<Stream> {
+    pub(crate) async fn connect_unix(path: &Path) -> io::Result<Stream> {
         let address = net::SocketAddrUnix::new(path)?;
         Stream::connect(net::AddressFamily::UNIX, &address).await
     }
@@ -161,7 +161,7 @@ impl Stream {
 
     /// Receives into a buffer with room for `room` bytes or more. 0 means that the peer sends no
     /// more. The buffer gets storage only once the socket is readable.
-    pub fn poll_recv(
+    pub(crate) fn poll_recv(
         &mut self,
         cx: &mut Context<'_>,
         buffer: &mut Buffer,
@@ -178,7 +178,7 @@ impl Stream {
     }
 
     /// Receives into `buffer`, which must not be empty.
-    pub fn poll_recv_slice(
+    pub(crate) fn poll_recv_slice(
         &mut self,
         cx: &mut Context<'_>,
         buffer: &mut [u8],
@@ -199,8 +199,8 @@ impl Stream {
         match net::recv(&self.socket, buffer, net::RecvFlags::DONTWAIT) {
             Ok((_, received)) => {
                 coop::spend(received);
-                // A buffer filled to its end means that there may be more, a shorter receive that
-                // there is not.
+                // A full buffer means that there may be more; a shorter receive means that there is
+                // not.
                 if received < room {
                     self.readable = Readable::No;
                 }
@@ -217,7 +217,7 @@ impl Stream {
 
     /// Waits, without a buffer, until the peer has sent bytes or has closed. Ready at once while a
     /// receive may still find bytes.
-    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             match &mut self.readable {
                 Readable::Waiting(operation) => {
@@ -234,19 +234,21 @@ impl Stream {
     }
 
     /// The bytes that the next flush sends. Append to it; keep it below about 64 KiB by flushing.
-    pub fn outgoing(&mut self) -> &mut Buffer {
+    pub(crate) fn outgoing(&mut self) -> &mut Buffer {
         &mut self.outgoing
     }
 
-    /// Hands the outgoing bytes to the kernel. Ready means handed over, not sent: the ring sends what
-    /// the socket does not take at once, and if that fails, the next call says so.
-    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Hands the outgoing bytes to the kernel. Ready means handed over, not sent: the ring sends
+    /// the bytes that the socket does not take at once, and the next call returns an error if that
+    /// fails.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.outgoing.is_empty() {
             return Poll::Ready(Ok(()));
         }
         ready!(self.poll_sent(cx))?;
         ready!(coop::poll_proceed(cx));
         let (storage, from, to) = self.outgoing.take_parts();
+        self.at_drop = AtDrop::Reset;
         let from = match self.send_at_once(&storage[from..to]) {
             Ok(sent) => from + sent,
             Err(error) => {
@@ -262,7 +264,8 @@ impl Stream {
         Poll::Ready(Ok(()))
     }
 
-    /// Sends what the socket takes now: most often all, and then no completion has to wake the task.
+    /// Sends as much as the socket takes now. Usually that is all, and no completion has to wake
+    /// the task.
     fn send_at_once(&self, bytes: &[u8]) -> io::Result<usize> {
         coop::spend(CALL_COST_BYTES + bytes.len());
         match net::send(&self.socket, bytes, net::SendFlags::DONTWAIT | net::SendFlags::NOSIGNAL) {
@@ -273,12 +276,12 @@ impl Stream {
     }
 
     /// Whether the kernel may still be sending.
-    pub fn is_sending(&self) -> bool {
+    pub(crate) fn is_sending(&self) -> bool {
         self.sending.is_some()
     }
 
     /// Waits until no send is in flight.
-    pub fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(sending) = &mut self.sending {
             let (result, storage) = ready!(Pin::new(&mut sending.operation).poll(cx));
             let to = sending.to as usize;
@@ -296,7 +299,7 @@ impl Stream {
 
     /// Waits until readable and holds no buffer meanwhile: the buffer of a send in flight goes back
     /// as soon as the send is done. Fails if that send failed.
-    pub fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Poll::Ready(Err(error)) = self.poll_sent(cx) {
             return Poll::Ready(Err(error));
         }
@@ -305,7 +308,7 @@ impl Stream {
     }
 
     /// Sends FIN behind what was handed to the kernel.
-    pub fn shutdown_write(&mut self) {
+    pub(crate) fn shutdown_write(&mut self) {
         self.at_drop = AtDrop::Close;
         // A peer that is gone needs no FIN.
         let _ = net::shutdown(&self.socket, Shutdown::Write);
@@ -315,6 +318,7 @@ impl Stream {
     /// not read our last bytes in that time is reset.
     pub(crate) async fn close(mut self, mode: CloseMode) {
         if mode == CloseMode::Reset {
+            self.at_drop = AtDrop::Reset;
             return;
         }
         let farewell = async {
@@ -351,7 +355,7 @@ impl Stream {
     /// Sends a reset now. `close` alone would not: an operation in flight keeps the socket open, and
     /// `shutdown`, which ends the operation, sends FIN first.
     fn reset(&self) {
-        // Without it a socket that cannot be disconnected would send its queue and FIN.
+        // For a socket that cannot be disconnected: otherwise it would send its queue and FIN.
         let _ = net::sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO));
         // RFC 9293's ABORT (tcp_disconnect): in every state in which the peer has not been told an
         // end, the kernel sends RST at once, drops its queues and wakes whatever polls the socket.

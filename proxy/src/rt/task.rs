@@ -14,7 +14,7 @@ thread_local! {
 }
 
 /// How many tasks of this thread have not ended.
-pub fn tasks() -> usize {
+pub(crate) fn tasks() -> usize {
     RUNNING.get()
 }
 

@@ -7,7 +7,7 @@ use crate::observe::SteeringOutcome;
 
 /// Where a connection goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Choice {
+pub(crate) enum Choice {
     /// The worker that accepted the connection serves it.
     Stay,
     /// The connection is handed over to this worker.

@@ -12,7 +12,7 @@ use tokio::sync::{
 
 /// A queue to each worker. Not bounded: each entry is one of the limited number of connections.
 #[derive(Debug)]
-pub struct Mailboxes<T>(Arc<[Mailbox<T>]>);
+pub(crate) struct Mailboxes<T>(Arc<[Mailbox<T>]>);
 
 #[derive(Debug)]
 struct Mailbox<T> {
@@ -23,7 +23,7 @@ struct Mailbox<T> {
 
 impl<T> Mailboxes<T> {
     /// Empty queues.
-    pub fn new(workers: usize) -> Mailboxes<T> {
+    pub(crate) fn new(workers: usize) -> Mailboxes<T> {
         let mailbox = |_| {
             let (sender, receiver) = unbounded_channel();
             Mailbox { sender, receiver: Arc::new(Mutex::new(receiver)) }
@@ -55,16 +55,16 @@ impl<T> Clone for Mailboxes<T> {
 
 /// The queue of one worker.
 #[derive(Debug)]
-pub struct Inbox<T>(OwnedMutexGuard<UnboundedReceiver<T>>);
+pub(crate) struct Inbox<T>(OwnedMutexGuard<UnboundedReceiver<T>>);
 
 impl<T> Inbox<T> {
     /// Receives the next item; `None` once the queue is closed and empty.
-    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
         self.0.poll_recv(cx)
     }
 
     /// Closes the queue. Items that were sent before stay in it.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.0.close();
     }
 }

@@ -21,7 +21,7 @@ use rustix::{
     thread::{CapabilitySet, capabilities},
 };
 
-pub use self::error::KernelError;
+pub(crate) use self::error::KernelError;
 use self::names::NameMap;
 use crate::sys::MappedSlots;
 
@@ -61,8 +61,8 @@ impl Kernel {
             .map_max_entries("GROUPS", sockets.max(1))
             .load(OBJECT)
             .map_err(KernelError::of("create the maps"))?;
-        enter_sockets(&mut object, groups).map_err(KernelError::of("enter the listeners"))?;
-        let slots = map_slots(&mut object).map_err(KernelError::of("map the loads"))?;
+        enter_sockets(&mut object, groups).map_err(KernelError::of("register the listeners"))?;
+        let slots = map_slots(&mut object).map_err(KernelError::of("map the load table"))?;
         let mut kernel = Self {
             slots: Arc::new(slots),
             settings: take(&mut object, "SETTINGS")?,

@@ -6,24 +6,24 @@ use portcullis_abi::{Loads, WorkerSlot};
 
 /// The lines of all workers. Cheap to clone.
 #[derive(Clone)]
-pub struct LoadTable(Arc<dyn Deref<Target = [WorkerSlot]> + Send + Sync>);
+pub(crate) struct LoadTable(Arc<dyn Deref<Target = [WorkerSlot]> + Send + Sync>);
 
 impl LoadTable {
     /// A table in our own memory.
-    pub fn new(workers: usize) -> LoadTable {
+    pub(crate) fn new(workers: usize) -> LoadTable {
         let slots: Box<[WorkerSlot]> = (0..workers).map(|_| WorkerSlot::default()).collect();
         LoadTable(Arc::new(slots))
     }
 
     /// A table in memory that the kernel programs read too.
-    pub fn over(
+    pub(crate) fn over(
         slots: Arc<impl Deref<Target = [WorkerSlot]> + Send + Sync + 'static>,
     ) -> LoadTable {
         LoadTable(slots)
     }
 
     /// A worker's line.
-    pub fn slot(&self, worker: u32) -> Option<&WorkerSlot> {
+    pub(crate) fn slot(&self, worker: u32) -> Option<&WorkerSlot> {
         self.get(usize::try_from(worker).ok()?)
     }
 }

@@ -5,7 +5,7 @@ use portcullis_abi::MAX_WORKERS;
 
 /// How connections are steered to their worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// By the programs in the kernel, and by hand-off if those cannot read the name.
     Kernel,
     /// By hand-off, after a worker has read the hello.
@@ -15,11 +15,8 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// All of them.
-    pub const ALL: [Mode; 3] = [Mode::Kernel, Mode::Handoff, Mode::None];
-
     /// The name in the configuration, in metrics and in status.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Mode::Kernel => "kernel",
             Mode::Handoff => "handoff",
@@ -30,7 +27,7 @@ impl Mode {
 
 /// The configured mode is not available.
 #[derive(Debug, thiserror::Error)]
-pub enum ModeError {
+pub(crate) enum ModeError {
     /// Kernel steering needs another sysctl value.
     #[error(
         "portcullis.steering.mode is kernel, but net.ipv4.tcp_syncookies is {0} in this network \

@@ -11,7 +11,7 @@ use super::Pin;
 /// A name belongs to its own entry, else to the entry with the longest matching ending. The kernel's
 /// LPM trie over [`NameKey`]s finds the same entry.
 #[derive(Debug, Default)]
-pub struct NameTable {
+pub(crate) struct NameTable {
     exact: HashMap<Box<[u8]>, NameEntry>,
     endings: HashMap<Box<[u8]>, NameEntry>,
     /// Of the endings, each once, the longest first.
@@ -20,7 +20,7 @@ pub struct NameTable {
 
 /// The entry of a name or an ending.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NameEntry {
+pub(crate) struct NameEntry {
     /// `a.example.com`, or `*` and an ending.
     pub pattern: Box<str>,
     /// For the choice of a worker.
@@ -33,7 +33,7 @@ impl NameTable {
     /// From the hosts of routes, as routes match them: each `*` stands for any run of characters.
     /// The ending of a host with stars is the text after the last one. Hosts that no client can send
     /// as SNI have no entry.
-    pub fn new<'a>(hosts: impl IntoIterator<Item = &'a str>, pins: &'a [Pin]) -> NameTable {
+    pub(crate) fn new<'a>(hosts: impl IntoIterator<Item = &'a str>, pins: &'a [Pin]) -> NameTable {
         let pinned = pins.iter().map(|pin| &*pin.host);
         let patterns: HashSet<Pattern> =
             hosts.into_iter().chain(pinned).filter_map(Pattern::parse).collect();
@@ -69,7 +69,7 @@ impl NameTable {
     }
 
     /// The entry of a name in canonical form. One look-up for each length of an ending.
-    pub fn find(&self, name: &[u8]) -> Option<&NameEntry> {
+    pub(crate) fn find(&self, name: &[u8]) -> Option<&NameEntry> {
         self.exact.get(name).or_else(|| {
             self.ending_lengths.iter().find_map(|len| {
                 let ending = name.get(name.len().checked_sub(*len)?..)?;
@@ -79,7 +79,7 @@ impl NameTable {
     }
 
     /// The entries of the kernel's map.
-    pub fn keys(&self) -> Vec<(NameKey, Home)> {
+    pub(crate) fn keys(&self) -> Vec<(NameKey, Home)> {
         let exact = self.exact.iter().filter_map(|(name, entry)| {
             let mut key = NameKey::EMPTY;
             key.set(&HostName::parse(name)?);

@@ -18,7 +18,7 @@ use super::{
 };
 
 /// The running mode, the table of loads, and the rules in use.
-pub struct Steering {
+pub(crate) struct Steering {
     mode: Mode,
     reason: String,
     load_table: LoadTable,
@@ -34,7 +34,7 @@ pub struct Steering {
 impl Steering {
     /// Chooses a mode and, if it is `kernel`, attaches the programs to the listening sockets:
     /// `groups` has one group for each address, with one socket for each worker in order.
-    pub fn start(
+    pub(crate) fn start(
         choice: ModeChoice,
         groups: &[Vec<BorrowedFd<'_>>],
         workers: usize,
@@ -61,22 +61,22 @@ impl Steering {
     }
 
     /// How connections find their worker.
-    pub fn mode(&self) -> Mode {
+    pub(crate) fn mode(&self) -> Mode {
         self.mode
     }
 
     /// The reason for the mode.
-    pub fn reason(&self) -> &str {
+    pub(crate) fn reason(&self) -> &str {
         &self.reason
     }
 
     /// The table of loads.
-    pub fn load_table(&self) -> &LoadTable {
+    pub(crate) fn load_table(&self) -> &LoadTable {
         &self.load_table
     }
 
     /// The rules in use.
-    pub fn rules(&self) -> Arc<SteeringRules> {
+    pub(crate) fn rules(&self) -> Arc<SteeringRules> {
         self.rules.load_full()
     }
 
@@ -84,7 +84,7 @@ impl Steering {
     ///
     /// Fails if the kernel's tables cannot be changed. Workers then use the new rules all the same,
     /// and hand over connections that the kernel placed by the old ones.
-    pub fn set_rules(&self, rules: Arc<SteeringRules>) -> Result<(), KernelError> {
+    pub(crate) fn set_rules(&self, rules: Arc<SteeringRules>) -> Result<(), KernelError> {
         self.rules.store(Arc::clone(&rules));
         match &mut *self.kernel.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(kernel) => {
@@ -97,7 +97,7 @@ impl Steering {
 
     /// Makes the kernel reset new connections. Connections whose hello has not arrived yet, which
     /// user space does not know, are still accepted.
-    pub fn close(&self) -> Result<(), KernelError> {
+    pub(crate) fn close(&self) -> Result<(), KernelError> {
         self.closed.store(true, Relaxed);
         match &mut *self.kernel.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(kernel) => kernel.set_settings(self.settings(&self.rules())),
@@ -110,13 +110,13 @@ impl Steering {
     }
 
     /// Whether an operator has drained a worker.
-    pub fn is_drained(&self, worker: u32) -> bool {
+    pub(crate) fn is_drained(&self, worker: u32) -> bool {
         self.drained_flag(worker).is_some_and(|drained| drained.load(Relaxed))
     }
 
     /// Drains a worker, or ends that. A drained worker gets no connections and hands over those that
     /// it accepts; its open connections stay.
-    pub fn set_drained(&self, worker: u32, drained: bool) -> Result<(), DrainError> {
+    pub(crate) fn set_drained(&self, worker: u32, drained: bool) -> Result<(), DrainError> {
         let flag = self.drained_flag(worker).ok_or(DrainError::NoSuchWorker)?;
         if self.mode == Mode::None {
             return Err(DrainError::NoSteering);
@@ -164,7 +164,7 @@ impl fmt::Debug for Steering {
 
 /// Why a worker cannot be drained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum DrainError {
+pub(crate) enum DrainError {
     /// There is no worker with this number.
     #[error("there is no such worker")]
     NoSuchWorker,

@@ -6,7 +6,7 @@ use super::{NameTable, SteeringSpec};
 
 /// The home of each name and the load limit. Part of a snapshot.
 #[derive(Debug)]
-pub struct SteeringRules {
+pub(crate) struct SteeringRules {
     /// The names of routes and pins.
     pub names: NameTable,
     /// The load limit.
@@ -20,7 +20,7 @@ pub struct SteeringRules {
 #[error(
     "portcullis.steering.pin.{host}: there is no worker {worker}; the {workers} workers are numbered from 0"
 )]
-pub struct NoSuchWorker {
+pub(crate) struct NoSuchWorker {
     host: Box<str>,
     worker: u32,
     workers: u32,
@@ -28,7 +28,7 @@ pub struct NoSuchWorker {
 
 impl SteeringRules {
     /// Compiles the settings for this number of workers.
-    pub fn new(spec: &SteeringSpec, workers: u32) -> Result<SteeringRules, NoSuchWorker> {
+    pub(crate) fn new(spec: &SteeringSpec, workers: u32) -> Result<SteeringRules, NoSuchWorker> {
         for pin in &spec.pins {
             if let Some(worker) = pin.workers.iter().find(|worker| **worker >= workers) {
                 return Err(NoSuchWorker { host: pin.host.clone(), worker: *worker, workers });
@@ -42,7 +42,7 @@ impl SteeringRules {
     }
 
     /// The settings of the kernel programs, without the names.
-    pub fn settings(&self) -> SteeringSettings {
+    pub(crate) fn settings(&self) -> SteeringSettings {
         let refuse_unknown = u32::from(self.refuse_unknown);
         SteeringSettings { balance: self.balance, refuse_unknown, closed: 0 }
     }

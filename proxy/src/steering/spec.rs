@@ -4,7 +4,7 @@ use portcullis_abi::WorkerSet;
 
 /// How new connections are steered to a worker (`portcullis.steering`).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SteeringSpec {
+pub(crate) struct SteeringSpec {
     /// Applies at start; all other settings apply at reload.
     pub mode: ModeChoice,
     /// The hosts of routes: exact, or with `*`.
@@ -32,7 +32,7 @@ impl Default for SteeringSpec {
 
 /// The configured mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ModeChoice {
+pub(crate) enum ModeChoice {
     /// `kernel` if it is available, else `handoff`.
     #[default]
     Auto,
@@ -46,7 +46,7 @@ pub enum ModeChoice {
 
 /// A host and the workers that serve it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pin {
+pub(crate) struct Pin {
     /// Exact, or `*` and an ending.
     pub host: Box<str>,
     /// By number; at least one.
@@ -55,7 +55,7 @@ pub struct Pin {
 
 impl Pin {
     /// The workers as a set.
-    pub fn set(&self) -> WorkerSet {
+    pub(crate) fn set(&self) -> WorkerSet {
         self.workers.iter().fold(WorkerSet::EMPTY, |set, worker| set.with(*worker))
     }
 }

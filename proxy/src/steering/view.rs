@@ -70,7 +70,7 @@ fn shown(verdict: Verdict) -> Shown {
 
 impl Steering {
     /// The worker for the next connection to a host, and the reason. `None` if it is no DNS name.
-    pub fn explain(&self, host: &str) -> Option<HostView> {
+    pub(crate) fn explain(&self, host: &str) -> Option<HostView> {
         let name = HostName::parse(host.as_bytes())?;
         let rules = self.rules();
         let mut view = HostView { host: name.as_str().to_owned(), ..HostView::default() };

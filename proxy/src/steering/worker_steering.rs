@@ -14,7 +14,7 @@ use crate::observe::{SteeringOutcome, WorkerObserver};
 /// Publishes a worker's load and chooses where its new connections go. `T` is the connection that
 /// one worker hands to another. Stays on its worker's thread.
 #[derive(Debug)]
-pub struct WorkerSteering<T> {
+pub(crate) struct WorkerSteering<T> {
     worker: u32,
     steering: Arc<Steering>,
     mailboxes: Mailboxes<T>,
@@ -29,7 +29,7 @@ pub struct WorkerSteering<T> {
 
 impl<T> WorkerSteering<T> {
     /// Steering of the observer's worker.
-    pub fn new(
+    pub(crate) fn new(
         steering: Arc<Steering>,
         mailboxes: Mailboxes<T>,
         observer: Rc<WorkerObserver>,
@@ -48,12 +48,17 @@ impl<T> WorkerSteering<T> {
     }
 
     /// How connections are steered.
-    pub fn mode(&self) -> Mode {
+    pub(crate) fn mode(&self) -> Mode {
         self.steering.mode()
     }
 
     /// Chooses the worker for a connection that this worker has accepted, and counts the outcome.
-    pub fn choose(&self, rules: &SteeringRules, name: Option<&str>, peer: SocketAddr) -> Choice {
+    pub(crate) fn choose(
+        &self,
+        rules: &SteeringRules,
+        name: Option<&str>,
+        peer: SocketAddr,
+    ) -> Choice {
         let request = PlacementRequest {
             worker: self.worker,
             name: name.map(str::as_bytes),
@@ -67,7 +72,7 @@ impl<T> WorkerSteering<T> {
     }
 
     /// Hands a connection over to a worker, or returns it if that worker has ended.
-    pub fn hand_to(&self, worker: u32, item: T) -> Result<(), T> {
+    pub(crate) fn hand_to(&self, worker: u32, item: T) -> Result<(), T> {
         let Some(slot) = self.steering.load_table().slot(worker) else { return Err(item) };
         // First, so that it is never counted as taken before it was counted as sent.
         slot.send();
@@ -82,12 +87,12 @@ impl<T> WorkerSteering<T> {
 
     /// The connections that other workers hand to this one; `None` while another thread runs as this
     /// worker.
-    pub fn inbox(&self) -> Option<Inbox<T>> {
+    pub(crate) fn inbox(&self) -> Option<Inbox<T>> {
         self.mailboxes.open(self.worker)
     }
 
     /// Records that this worker serves another connection.
-    pub fn settle(&self) {
+    pub(crate) fn settle(&self) {
         let now = Instant::now();
         let mut recent = self.recent.get();
         recent.add(now);
@@ -96,7 +101,7 @@ impl<T> WorkerSteering<T> {
     }
 
     /// Records the number of open connections, and whether there may be more.
-    pub fn set_open(&self, open: usize, limit: usize) {
+    pub(crate) fn set_open(&self, open: usize, limit: usize) {
         self.open.set(open);
         if let Some(slot) = self.slot() {
             slot.set_available(
@@ -107,7 +112,7 @@ impl<T> WorkerSteering<T> {
     }
 
     /// Makes this worker unavailable for good.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         self.closed.set(true);
         if let Some(slot) = self.slot() {
             slot.set_available(false);
@@ -121,7 +126,7 @@ impl<T> WorkerSteering<T> {
     }
 
     /// Adds a queue of connections that were sent to this worker.
-    pub fn queue(self: &Rc<Self>) -> Queue<T> {
+    pub(crate) fn queue(self: &Rc<Self>) -> Queue<T> {
         self.queues.set(self.queues.get() + 1);
         Queue { worker: Rc::clone(self), empty: Cell::new(false) }
     }
@@ -133,14 +138,14 @@ impl<T> WorkerSteering<T> {
 
 /// Counts connections that were sent to a worker and have not arrived: while one of its queues is
 /// not empty, they may be in it.
-pub struct Queue<T> {
+pub(crate) struct Queue<T> {
     worker: Rc<WorkerSteering<T>>,
     empty: Cell<bool>,
 }
 
 impl<T> Queue<T> {
     /// Records that a connection was taken from the queue.
-    pub fn took(&self) {
+    pub(crate) fn took(&self) {
         self.set_empty(false);
         if let Some(slot) = self.worker.slot() {
             slot.take();
@@ -149,7 +154,7 @@ impl<T> Queue<T> {
 
     /// Records that the queue was found empty. Once all are, connections that were sent and never
     /// arrived were dropped.
-    pub fn found_empty(&self) {
+    pub(crate) fn found_empty(&self) {
         self.set_empty(true);
         if self.worker.empty_queues == self.worker.queues
             && let Some(slot) = self.worker.slot()

@@ -12,7 +12,7 @@ use libmimalloc_sys as mi;
 const NATURAL_ALIGNMENT: usize = 16;
 
 /// Gives free memory back to the system: to be called by a thread that has just freed much.
-pub fn give_memory_back() {
+pub(crate) fn give_memory_back() {
     // SAFETY: it has no conditions; it looks at this thread's own heap and at what all share.
     unsafe { mi_collect(true) }
 }

@@ -1,5 +1,5 @@
 //! The table of loads in memory that is shared with the kernel program.
-#![expect(unsafe_code, reason = "mapping memory and reading it as what it holds")]
+#![expect(unsafe_code, reason = "maps memory and reads it as typed slots")]
 
 use std::{io, ops::Deref, os::fd::BorrowedFd, ptr, ptr::NonNull};
 

@@ -4,8 +4,9 @@
 mod allocator;
 mod mapped_slots;
 
-pub use allocator::{Allocator, give_memory_back};
-pub use mapped_slots::MappedSlots;
+pub use allocator::Allocator;
+pub(crate) use allocator::give_memory_back;
+pub(crate) use mapped_slots::MappedSlots;
 
 use std::{io, num::NonZeroUsize};
 
@@ -15,13 +16,13 @@ use rustix::{
 };
 
 /// The cores that this process may run on, in order.
-pub fn allowed_cores() -> io::Result<Vec<usize>> {
+pub(crate) fn allowed_cores() -> io::Result<Vec<usize>> {
     let set = sched_getaffinity(None)?;
     Ok((0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect())
 }
 
 /// Pins the calling thread to one core.
-pub fn pin_to_core(core: usize) -> io::Result<()> {
+pub(crate) fn pin_to_core(core: usize) -> io::Result<()> {
     let mut set = CpuSet::new();
     if core >= CpuSet::MAX_CPU {
         return Err(io::ErrorKind::InvalidInput.into());
@@ -33,7 +34,7 @@ pub fn pin_to_core(core: usize) -> io::Result<()> {
 
 /// Lowers the priority of the calling thread, and of threads that it starts, to a nice value of 1 to
 /// 19. On Linux the call for "this process" means this thread alone.
-pub fn lower_thread_priority(niceness: i32) -> io::Result<()> {
+pub(crate) fn lower_thread_priority(niceness: i32) -> io::Result<()> {
     Ok(setpriority_process(None, niceness)?)
 }
 

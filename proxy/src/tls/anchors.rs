@@ -1,4 +1,4 @@
-//! Certificates that are trusted to have issued others.
+//! Trust anchors.
 
 use std::{
     collections::HashSet,
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::regular_file;
 
-/// Where distributions keep the bundle of their trusted roots; the first that exists is read.
+/// The paths of trusted roots on Linux distributions; the first that exists is read.
 const SYSTEM_BUNDLES: [&str; 6] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
@@ -32,14 +32,13 @@ const SYSTEM_BUNDLES: [&str; 6] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// The largest file of roots that is read. The usual bundle has 0.2 MiB.
+/// Maximum size of a file of roots. The usual bundle has 0.2 MiB.
 const MAX_BUNDLE_BYTES: u64 = 64 << 20;
 
-/// Certificates that are trusted to have issued others: roots, or intermediates on their own. One
-/// that is no CA is trusted as itself.
+/// Trust anchors: roots or intermediates. A certificate that is not a CA is trusted only as itself.
 #[derive(Debug)]
 pub struct TrustAnchors {
-    /// As rustls takes them, in the order of `certificates`.
+    /// In rustls's form, in the order of `certificates`.
     pub roots: Arc<RootCertStore>,
     /// The certificates themselves, in the order read, each once.
     pub certificates: Vec<CertificateDer<'static>>,
@@ -47,13 +46,13 @@ pub struct TrustAnchors {
     pub origin: String,
     /// SHA-256 over the certificates.
     pub digest: [u8; 32],
-    /// What rustls's form of an anchor has lost, in the same order.
+    /// The parts of the anchors that rustls's form omits, in the same order.
     details: Vec<Details>,
 }
 
 impl TrustAnchors {
-    /// Reads anchors from a PEM bundle; every certificate in it must be usable. Anchors of X.509
-    /// version 1 are: as a trust anchor a certificate is but a name and a key.
+    /// Reads anchors from a PEM bundle; every certificate in it must be usable. X.509 version 1 is
+    /// usable: a trust anchor is only a name and a key.
     pub fn from_pem(pem: &[u8], origin: &str) -> Result<TrustAnchors, MaterialError> {
         let certificates = certificates_from_pem(pem, origin)?;
         let anchors = certificates
@@ -70,10 +69,9 @@ impl TrustAnchors {
         Ok(TrustAnchors::assemble(anchors, origin.to_owned()))
     }
 
-    /// Reads the roots this system trusts. `SSL_CERT_FILE` and `SSL_CERT_DIR` (directories with
-    /// colons between them), where one is given, take the place of the system's own. A certificate
-    /// that cannot be used is passed over, since such bundles hold ancient ones; to find none at
-    /// all is an error.
+    /// Reads the system's roots. `SSL_CERT_FILE` and `SSL_CERT_DIR` (directories separated by
+    /// colons), if one is set, replace the system's paths. An unusable certificate is skipped,
+    /// since these bundles contain very old ones; an empty result is an error.
     pub fn system(
         ssl_cert_file: Option<&OsStr>,
         ssl_cert_dir: Option<&OsStr>,
@@ -81,15 +79,14 @@ impl TrustAnchors {
         system_from(&SYSTEM_BUNDLES.map(Path::new), ssl_cert_file, ssl_cert_dir)
     }
 
-    /// All of several sets, each certificate once.
+    /// The union of several sets, each certificate once.
     pub fn union(parts: &[&TrustAnchors]) -> TrustAnchors {
         let anchors = parts.iter().flat_map(|part| part.anchors()).collect();
         let origins: Vec<_> = parts.iter().map(|part| part.origin.as_str()).collect();
         TrustAnchors::assemble(anchors, origins.join(" and "))
     }
 
-    /// When this anchor holds, if it may issue others; several times where it was renewed with
-    /// nothing else changed.
+    /// The validity of this anchor, if it may issue others; several if it was renewed unchanged.
     pub(super) fn validities_of(&self, anchor: &TrustAnchor<'_>) -> impl Iterator<Item = Validity> {
         let roots = self.roots.roots.iter().zip(&self.details);
         roots
@@ -103,8 +100,8 @@ impl TrustAnchors {
         certificates.filter(|(_, details)| details.may_issue).map(|(certificate, _)| certificate)
     }
 
-    /// The certificate of an anchor, if it may issue others; where it was renewed with nothing else
-    /// changed, one of them.
+    /// The certificate of an anchor, if it may issue others; one of several if it was renewed
+    /// unchanged.
     pub(super) fn certificate_of(
         &self,
         anchor: &TrustAnchor<'_>,
@@ -112,13 +109,13 @@ impl TrustAnchors {
         self.certificates.get(self.place_of(anchor)?)
     }
 
-    /// Its place among the certificates.
+    /// Its index among the certificates.
     pub(super) fn place_of(&self, anchor: &TrustAnchor<'_>) -> Option<usize> {
         let mut roots = self.roots.roots.iter().zip(&self.details);
         roots.position(|(root, details)| root == anchor && details.may_issue)
     }
 
-    /// When this certificate holds, if it is itself an anchor.
+    /// The validity of this certificate, if it is itself an anchor.
     pub(super) fn validity_of(&self, certificate: &CertificateDer<'_>) -> Option<Validity> {
         let index = self.certificates.iter().position(|anchor| anchor == certificate)?;
         self.details.get(index).map(|details| details.validity)
@@ -160,8 +157,8 @@ struct Anchor {
 #[derive(Debug, Clone, Copy)]
 struct Details {
     validity: Validity,
-    /// Otherwise it is trusted as itself alone: a client whose own certificate is trusted must not
-    /// make others in any name.
+    /// Otherwise it is trusted only as itself: a client whose own certificate is trusted must not
+    /// issue others.
     may_issue: bool,
 }
 
@@ -176,8 +173,8 @@ impl Anchor {
     }
 }
 
-/// RFC 5280, section 6.1.4 (k) and (n), which webpki applies to all but the anchor. Before version
-/// 3 there was no way to say it.
+/// RFC 5280, section 6.1.4 (k) and (n), which webpki applies to all certificates except the anchor.
+/// Version 1 has no such extensions.
 fn may_issue(certificate: &X509Certificate<'_>) -> bool {
     let (Ok(basic_constraints), Ok(key_usage)) =
         (certificate.basic_constraints(), certificate.key_usage())
@@ -229,7 +226,7 @@ fn join_paths(paths: &[impl AsRef<Path>], separator: &str) -> String {
     paths.join(separator)
 }
 
-/// The certificates in a file, or in the files of a directory; a damaged file has none.
+/// The certificates in a file, or in the files of a directory; a damaged file counts as empty.
 fn usable_certificates(source: &Path) -> Result<Vec<CertificateDer<'static>>, MaterialError> {
     let unreadable = |error| MaterialError::Read { path: source.to_path_buf(), source: error };
     if source.is_dir() {

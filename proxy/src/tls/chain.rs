@@ -1,5 +1,5 @@
-//! Certificate chains, verified against trust anchors: the part that is the same for clients and
-//! for upstreams.
+//! Certificate chains, verified against trust anchors: the part shared by client and upstream
+//! verification.
 
 use std::{cell::Cell, sync::Arc};
 
@@ -19,23 +19,23 @@ use super::{
     validity::{Validity, seconds},
 };
 
-/// What a certificate is presented for.
+/// The purpose of a presented certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// By a client, to us.
+    /// A client's certificate.
     ClientAuth,
-    /// By an upstream, to us.
+    /// An upstream's certificate.
     ServerAuth,
 }
 
-/// A chain that was verified.
+/// A certification path that was verified (RFC 5280 section 6).
 #[derive(Debug)]
-pub(super) struct VerifiedChain {
-    /// The time during which all of it holds, the anchor included.
+pub(super) struct CertificationPath {
+    /// The time during which the whole path is valid, including the anchor.
     pub(super) validity: Validity,
-    /// The leaf's direct issuer; `None` where the leaf is an anchor itself.
+    /// The leaf's direct issuer; `None` if the leaf itself is an anchor.
     pub(super) issuer: Option<CertificateDer<'static>>,
-    /// All issuers; `None` where they are too many to be noted.
+    /// All issuers; `None` if there are too many to store.
     pub(super) issuers: Option<Issuers>,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct VerifiedChain {
 pub(super) struct ChainVerifier {
     anchors: Arc<TrustAnchors>,
     purpose: Purpose,
-    /// The most certificates without the anchor; 0 is no limit.
+    /// Maximum number of certificates, without the anchor; 0 means no limit.
     max_depth: u32,
 }
 
@@ -53,26 +53,26 @@ impl ChainVerifier {
         ChainVerifier { anchors, purpose, max_depth }
     }
 
-    /// Verifies that an anchor has issued the leaf, for this purpose, over few enough others, and
-    /// that all of them, the anchor too, hold now.
+    /// Verifies that the leaf chains to an anchor, for this purpose and within the maximum depth,
+    /// and that every certificate, including the anchor, is valid now.
     pub(super) fn verify(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<VerifiedChain, ChainError> {
+    ) -> Result<CertificationPath, ChainError> {
         match self.anchors.validity_of(leaf) {
             Some(validity) => {
                 let validity = self.verify_anchor_as_leaf(leaf, validity, now)?;
                 let issuers = Some(Issuers::default());
-                Ok(VerifiedChain { validity, issuer: None, issuers })
+                Ok(CertificationPath { validity, issuer: None, issuers })
             }
             None => self.verify_path(leaf, intermediates, now),
         }
     }
 
-    /// webpki refuses a CA certificate as a leaf, and with it the self-signed ones that
-    /// `openssl req -x509` makes. One that is an anchor itself, byte by byte, needs no path.
+    /// webpki rejects a CA certificate as a leaf, and so the self-signed ones that `openssl req
+    /// -x509` makes. A leaf that is itself an anchor, byte by byte, needs no path.
     fn verify_anchor_as_leaf(
         &self,
         leaf: &CertificateDer<'_>,
@@ -89,7 +89,7 @@ impl ChainVerifier {
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<VerifiedChain, ChainError> {
+    ) -> Result<CertificationPath, ChainError> {
         let end_entity = EndEntityCert::try_from(leaf)?;
         let too_deep = Cell::new(None);
         let verify_path = |path: &VerifiedPath<'_>| {
@@ -128,10 +128,10 @@ impl ChainVerifier {
             },
         )?;
         let issuers = Issuers::of(&path, intermediates, &self.anchors);
-        Ok(VerifiedChain { validity, issuer: self.issuer(&path), issuers })
+        Ok(CertificationPath { validity, issuer: self.issuer(&path), issuers })
     }
 
-    /// The certificates of issuers that were noted of a chain with these intermediates.
+    /// The certificates of stored issuers, for a chain with these intermediates.
     pub(super) fn resolve<'c>(
         &'c self,
         issuers: Issuers,
@@ -140,7 +140,7 @@ impl ChainVerifier {
         issuers.resolve(intermediates, &self.anchors)
     }
 
-    /// Who has issued the leaf of a path.
+    /// The issuer of a path's leaf.
     fn issuer(&self, path: &VerifiedPath<'_>) -> Option<CertificateDer<'static>> {
         match path.intermediate_certificates().next() {
             Some(intermediate) => Some(intermediate.der().into_owned()),
@@ -148,7 +148,7 @@ impl ChainVerifier {
         }
     }
 
-    /// When the anchor of a path holds; where it was renewed, the one that holds longest.
+    /// The validity of a path's anchor; if it was renewed, of the one that is valid longest.
     fn anchor_validity(
         &self,
         path: &VerifiedPath<'_>,
@@ -175,7 +175,7 @@ impl Purpose {
         }
     }
 
-    /// RFC 5280, sections 4.2.1.3 and 4.2.1.12: what is not there allows everything.
+    /// RFC 5280, sections 4.2.1.3 and 4.2.1.12: an absent extension allows everything.
     fn is_allowed_by(self, certificate: &X509Certificate<'_>) -> bool {
         let (Ok(key_usage), Ok(extended)) =
             (certificate.key_usage(), certificate.extended_key_usage())
@@ -200,61 +200,67 @@ fn is_self_issued(certificate: &EndEntityCert<'_>) -> bool {
     certificate.subject() == certificate.issuer()
 }
 
-/// Why a chain was refused.
+/// The reason why a chain was rejected.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ChainError {
-    /// No anchor has issued it.
-    #[error("no trusted certificate has issued it")]
+    /// No anchor issued it.
+    #[error("no trusted CA issued it")]
     UnknownIssuer,
-    /// An anchor has its issuer's name, and another key.
-    #[error("its signature does not fit the trusted certificate of its issuer's name")]
+    /// An anchor has its issuer's name, but another key.
+    #[error(
+        "its signature does not match the key of the trusted certificate with its issuer's \
+        name"
+    )]
     ForeignSignature,
     /// There are too many certificates between it and the anchor.
-    #[error("its chain has {depth} certificates below the trusted one, {max_depth} are allowed")]
+    #[error(
+        "its chain has {depth} certificates below the trusted one; at most {max_depth} are \
+        allowed"
+    )]
     TooDeep {
         /// Certificates without the anchor.
         depth: u32,
-        /// The most that are allowed.
+        /// The maximum.
         max_depth: u32,
     },
-    /// One of the chain has expired.
+    /// A certificate of the chain has expired.
     #[error("it, or a certificate above it, expired at {} (now {})", not_after.as_secs(), time.as_secs())]
     Expired {
-        /// Of the judgement.
+        /// The time of the verification.
         time: UnixTime,
-        /// The last moment at which it held.
+        /// The last moment of its validity.
         not_after: UnixTime,
     },
-    /// One of the chain does not hold yet.
+    /// A certificate of the chain is not valid yet.
     #[error("it, or a certificate above it, is valid from {} (now {})", not_before.as_secs(), time.as_secs())]
     NotYetValid {
-        /// Of the judgement.
+        /// The time of the verification.
         time: UnixTime,
-        /// The first moment at which it holds.
+        /// The first moment of its validity.
         not_before: UnixTime,
     },
-    /// It is for something else, such as servers.
+    /// It is for another purpose, e.g. servers.
     #[error("its key usage does not allow this purpose")]
     Purpose,
-    /// Its issuer has revoked it, or may have.
+    /// Its issuer has revoked it, or its CRL cannot tell.
     #[error("{0}")]
     Revocation(#[from] RevocationError),
     /// It has no name that `downstream_mtls.match_subject_alt_names` allows.
     #[error("it has no subject alternative name that is allowed")]
     NameNotAllowed,
-    /// It is no X.509 certificate.
+    /// It is not an X.509 certificate.
     #[error("it cannot be parsed ({0})")]
     Malformed(webpki::Error),
     /// Its version is too old to be verified.
-    #[error("it is X.509 version 1, version 3 is needed")]
+    #[error("it is X.509 version 1; version 3 is required")]
     VersionOne,
-    /// Whatever else webpki found.
+    /// Any other error of webpki.
     #[error("{0}")]
     Other(webpki::Error),
 }
 
 impl ChainError {
-    /// Whether it may be otherwise at another time, with all else the same.
+    /// Whether the result depends on the time.
     pub(crate) fn depends_on_time(&self) -> bool {
         use RevocationError::{NotYetValid, Stale};
         matches!(
@@ -291,8 +297,8 @@ impl From<webpki::Error> for ChainError {
 }
 
 impl From<ChainError> for CertificateError {
-    /// Chooses the alert by the kind of error: unknown_ca (48) for a chain that leads nowhere
-    /// trusted, also where a CA was made anew under the old name; certificate_expired (45),
+    /// Chooses the alert by the kind of error: unknown_ca (48) for a chain without a trusted
+    /// anchor, also if a CA has a new key under its old name; certificate_expired (45),
     /// certificate_revoked (44), unsupported_certificate (43), bad_certificate (42), and
     /// certificate_unknown (46) for what is left; unknown_ca (48) again where a CRL cannot tell.
     fn from(error: ChainError) -> Self {

@@ -17,26 +17,27 @@ use super::{
     upstream_verify::{ExpectedName, UpstreamVerifier},
 };
 
-/// How many sessions are kept: what rustls keeps for one server name, and a configuration has one.
+/// Number of sessions kept: rustls's number for one server name, since a configuration has one.
 const SESSIONS: usize = 8;
 
-/// TLS towards an upstream, ready for use by one worker: its sessions are kept within, behind a
-/// lock that would be contended otherwise. To be kept over reloads while its [`key`](UpstreamTls::key) is the same.
+/// TLS towards an upstream, ready for use by one worker: it contains its sessions, behind a lock
+/// that would be contended if shared. It is kept across reloads while its [`key`](UpstreamTls::key)
+/// is the same.
 #[derive(Debug, Clone)]
-pub struct UpstreamTls {
-    /// As rustls takes it.
+pub(crate) struct UpstreamTls {
+    /// In rustls's form.
     pub config: Arc<ClientConfig>,
-    /// Sent as SNI where it is a DNS name. What the certificate must say is in `config`.
+    /// Sent as SNI if it is a DNS name. The name expected in the certificate is in `config`.
     pub server_name: ServerName<'static>,
 }
 
-/// An upstream's TLS that cannot be.
+/// An invalid TLS specification of an upstream.
 #[derive(Debug, thiserror::Error)]
-pub enum UpstreamTlsError {
-    /// Neither a DNS name nor an IP address nor, where one may be, a pattern.
+pub(crate) enum UpstreamTlsError {
+    /// Neither a DNS name nor an IP address nor, where allowed, a pattern.
     #[error("\"{0}\" is neither a DNS name nor an IP address")]
     Name(Box<str>),
-    /// rustls refuses it.
+    /// rustls rejects it.
     #[error(transparent)]
     Tls(#[from] rustls::Error),
 }
@@ -46,14 +47,14 @@ impl UpstreamTls {
     ///
     /// # Errors
     ///
-    /// If a name is not one.
-    pub fn new(spec: &UpstreamTlsSpec) -> Result<UpstreamTls, UpstreamTlsError> {
+    /// If a name is invalid.
+    pub(crate) fn new(spec: &UpstreamTlsSpec) -> Result<UpstreamTls, UpstreamTlsError> {
         UpstreamTls::with_clock(spec, Arc::new(DefaultTimeProvider))
     }
 
-    /// Identifies all that a connection with this TLS may be reused for: names, anchors, client
-    /// certificate, verification, protocols.
-    pub fn key(spec: &UpstreamTlsSpec) -> [u8; 32] {
+    /// Digest of everything that connections must have in common to be reused: names, anchors,
+    /// client certificate, verification, protocols.
+    pub(crate) fn key(spec: &UpstreamTlsSpec) -> [u8; 32] {
         let UpstreamTlsSpec { sni, verify_name, skip_verify, anchors, identity, offer_h2 } = spec;
         let mut digest = Digest::default();
         digest.field(sni.as_bytes());

@@ -1,8 +1,8 @@
-//! What clients are asked for in the handshake, by the server they name.
+//! What the handshake asks clients for, by server name.
 //!
-//! In the policy modes a client is asked for a certificate only where a route of that host looks at
-//! it. What a host asks for is its *scope*; hosts of one scope share a TLS configuration, and
-//! requests for one may come on a connection to the other.
+//! In the policy modes a client is asked for a certificate only if a route of that host depends on
+//! it. The certificates that a host asks for are its *scope*; hosts of one scope share a TLS
+//! configuration, and a connection to one may carry requests for the other.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -12,37 +12,37 @@ use super::{
 };
 use crate::route::HostMap;
 
-/// What each host asks its clients for; part of a snapshot. By default nobody is asked.
+/// The client authentication of each host; part of a snapshot. By default no client is asked.
 #[derive(Debug)]
 pub struct ClientAuth {
     hosts: HostMap<usize>,
     /// For names that match several patterns of different scopes.
     several: usize,
-    /// For connections without a name, or with one that no route serves.
+    /// For connections without a name, or with a name that no route serves.
     other: usize,
     /// At least one.
     scopes: Vec<ClientAuthProfile>,
-    /// For each scope, the first one that asks for the same.
+    /// For each scope, the first equivalent one.
     alike: Vec<usize>,
 }
 
-/// What is asked for in a handshake.
+/// What a handshake asks for.
 #[derive(Debug, Clone)]
 pub(super) enum ClientAuthProfile {
     /// Nothing.
     Open,
-    /// A certificate, which is judged with the requests.
+    /// A certificate, which is verified with each request.
     Request(CertificateRequest),
-    /// A certificate that this finds good, or there is no connection.
+    /// A certificate that this verifies; otherwise the handshake fails.
     Require(Arc<ClientTrust>),
 }
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct CertificateRequest {
-    /// By which certificates will be judged, each once, in a fixed order; empty where a policy
-    /// names certificates and no CA.
+    /// The trusts that verify certificates, each once, in a fixed order; empty if a policy names
+    /// certificates and no CA is configured.
     pub(super) trusts: Vec<Arc<ClientTrust>>,
-    /// Every route of the host looks at the certificate.
+    /// Every route of the host depends on the certificate.
     pub(super) always: bool,
 }
 
@@ -73,11 +73,11 @@ impl ClientAuth {
         !matches!(self.scopes.get(self.scope(server_name)), None | Some(ClientAuthProfile::Open))
     }
 
-    /// Whether a connection whose handshake named `server_name` was asked for all that one to
-    /// `host` would have been: both normalised, by the same rule.
+    /// Whether a connection with this `server_name` was asked for everything that a connection to
+    /// `host` is asked for; both are normalised by the same rule.
     ///
-    /// A connection without a name, or with one that no route serves, was asked for a certificate
-    /// of any CA there is.
+    /// A connection without a name, or with a name that no route serves, was asked for a
+    /// certificate of any CA.
     pub fn covers(&self, server_name: Option<&str>, host: &str) -> bool {
         if server_name == Some(host) {
             return true;
@@ -91,7 +91,7 @@ impl ClientAuth {
         &self.scopes
     }
 
-    /// The place in [`ClientAuth::scopes`].
+    /// The index in [`ClientAuth::scopes`].
     pub(super) fn scope(&self, server_name: Option<&str>) -> usize {
         if self.scopes.len() == 1 {
             return 0;
@@ -129,11 +129,11 @@ impl ClientAuth {
     }
 }
 
-/// What the routes of a host want together.
+/// The combined needs of a host's routes.
 #[derive(Debug, Default)]
 struct Wanted {
     asks: bool,
-    /// Some route does not look.
+    /// Some route does not depend on it.
     mixed: bool,
     trusts: Vec<Arc<ClientTrust>>,
 }
@@ -148,7 +148,7 @@ impl Wanted {
         }
     }
 
-    /// As a part of a whole of which nothing is said but what it asks for.
+    /// Adds what a route asks for, for connections that may turn out to be for another host.
     fn add_asked(&mut self, route: &RouteClientAuth) {
         self.mixed = true;
         self.asks |= route.looks || route.trust.is_some();
@@ -178,13 +178,13 @@ impl From<Wanted> for ClientAuthProfile {
 #[derive(Default)]
 struct ClientAuthProfiles {
     scopes: Vec<ClientAuthProfile>,
-    /// For each of them, the first one that asks for the same.
+    /// For each scope, the first equivalent one.
     alike: Vec<usize>,
     places: HashMap<(Asked, bool), usize>,
     first_alike: HashMap<Asked, usize>,
 }
 
-/// What clients see of a scope: the digests of what judges them; `None` where nothing is asked for.
+/// The part of a scope that clients see: the digests of its trusts; `None` if it asks for nothing.
 type Asked = Option<Vec<[u8; 32]>>;
 
 impl ClientAuthProfiles {

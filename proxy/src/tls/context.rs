@@ -1,9 +1,9 @@
-//! What rustls's call-backs need to know of the connection they serve.
+//! The connection that rustls's callbacks serve.
 //!
 //! A `ProducesTickets` or a `ClientCertVerifier` sees neither the server name nor the connection,
-//! and a connection on the unbuffered API has no field of ours. But all call-backs run inside
-//! `process_tls_records`, on the caller's thread: so the context is put into a slot of the thread
-//! around that call, and taken out again.
+//! and a connection on the unbuffered API has no field of ours. But all callbacks run inside
+//! `process_tls_records`, on the caller's thread: so the context is put into a thread-local slot
+//! for the duration of that call.
 
 use std::cell::RefCell;
 
@@ -11,22 +11,22 @@ use rustls::{HandshakeKind, pki_types::CertificateDer};
 
 use super::{names::normalize_server_name, session::Session};
 
-/// What is known of one connection from a client. Kept with the connection, and lent to rustls's
-/// call-backs by [`with_context`].
+/// The TLS context of one client connection. Kept with the connection, and lent to rustls's
+/// callbacks by [`with_context`].
 #[derive(Debug, Default)]
 pub struct ConnectionContext {
     server_name: Option<Box<str>>,
     session: Option<Session>,
     /// The session is that of the last ticket opened, which rustls may not resume.
     is_offered: bool,
-    /// Boxed: most have none, and it stays with the connection.
+    /// Boxed: most connections have none, and it stays with the connection.
     rejection: Option<Box<Rejection>>,
 }
 
-/// A client's certificate that was refused. It is not proven to be the client's own.
+/// A rejected client certificate. Its possession is not proven.
 #[derive(Debug, Clone)]
 pub struct Rejection {
-    /// Why, with its subject and issuer, for the log.
+    /// The reason, with its subject and issuer, for the log.
     pub reason: String,
     /// The certificate.
     pub certificate: CertificateDer<'static>,
@@ -47,7 +47,8 @@ impl ConnectionContext {
         self.server_name.as_deref()
     }
 
-    /// How the session came to be. Known once the handshake is done and tickets have been made.
+    /// Whether the session is full or resumed. Known once the handshake is done and tickets have
+    /// been made.
     pub fn session(&self) -> Option<Session> {
         self.session
     }
@@ -69,8 +70,8 @@ impl ConnectionContext {
         self.is_offered = true;
     }
 
-    /// To be called after each step of a handshake. A full one forgets the session of its ticket,
-    /// which would otherwise go into the tickets of another session.
+    /// To be called after each step of a handshake. A full handshake discards the session of its
+    /// ticket, which would otherwise enter the tickets of another session.
     pub(super) fn stepped(&mut self, kind: Option<HandshakeKind>) {
         let is_full = kind.is_some_and(|kind| kind != HandshakeKind::Resumed);
         if is_full && std::mem::take(&mut self.is_offered) {
@@ -87,19 +88,19 @@ thread_local! {
     static CURRENT: RefCell<Option<ConnectionContext>> = const { RefCell::new(None) };
 }
 
-/// Runs `body`, within which rustls's call-backs see `context`. Every call of rustls for a
+/// Runs `body`, during which rustls's callbacks see `context`. Every call of rustls for a
 /// connection from a client belongs inside one: without a context no certificate is chosen.
 pub fn with_context<R>(context: &mut ConnectionContext, body: impl FnOnce() -> R) -> R {
     let _lent = Lent::new(context);
     body()
 }
 
-/// What the current context says; `None` outside of [`with_context`].
+/// Reads the current context; `None` outside of [`with_context`].
 pub(super) fn current<R>(read: impl FnOnce(&mut ConnectionContext) -> R) -> Option<R> {
     CURRENT.with_borrow_mut(|slot| slot.as_mut().map(read))
 }
 
-/// Gives the context back when dropped, so also when rustls panics.
+/// Returns the context when dropped, also when rustls panics.
 struct Lent<'a> {
     owner: &'a mut ConnectionContext,
     outer: Option<ConnectionContext>,

@@ -24,7 +24,7 @@ use super::{
 mod bundle;
 mod list;
 
-pub use bundle::{CrlBundle, CrlBundleError};
+pub use bundle::CrlBundle;
 use list::{List, Signed, serial};
 
 /// How many keys that did not sign a CRL are remembered. A CA's name has one key, or two while the

@@ -1,5 +1,5 @@
-//! Just enough DER to walk a CRL. x509-parser gives an empty list of revoked certificates where one
-//! entry of it is odd, which would let all of them in.
+//! Just enough DER to walk a CRL. x509-parser returns an empty list of revoked certificates if one
+//! entry is malformed, which would accept all of them.
 
 /// `INTEGER`.
 pub(super) const INTEGER: u8 = 0x02;
@@ -25,7 +25,7 @@ pub(super) const SEQUENCE: u8 = 0x30;
 pub(super) struct Element<'a> {
     /// Class, form and number in one byte; longer tags do not occur in X.509.
     pub(super) tag: u8,
-    /// What is in it.
+    /// The contents.
     pub(super) contents: &'a [u8],
     /// With tag and length.
     pub(super) whole: &'a [u8],

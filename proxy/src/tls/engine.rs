@@ -1,4 +1,4 @@
-//! One step function over rustls's unbuffered connections, client and server alike.
+//! One step function over rustls's unbuffered connections, for client and server.
 
 use std::{cell::RefCell, collections::VecDeque, io::IoSlice, ops::Deref};
 
@@ -21,7 +21,7 @@ const RECORD_BYTES: usize = 16 * 1024;
 const RECORD_OVERHEAD_BYTES: usize = 32;
 /// Slices that together fit here go out as one record; larger ones are not worth the copy.
 const GATHER_BYTES: usize = 4 * 1024;
-/// Encrypting stops here until the bytes are on their way.
+/// Encryption stops at this size until the bytes are sent.
 pub(super) const OUTGOING_LIMIT_BYTES: usize = 64 * 1024;
 
 /// A connection's TLS state. Boxed: a task should not grow with it while the handshake's own
@@ -53,9 +53,9 @@ pub(super) enum Outbound<'a> {
 pub(super) struct RecordIo<'a, 'b> {
     /// Ciphertext for the peer.
     pub(super) output: &'a mut Buffer,
-    /// Gets received plaintext first.
+    /// Receives plaintext first.
     pub(super) reader: Option<&'a mut ReadBufCursor<'b>>,
-    /// Gets the rest of it.
+    /// Receives the rest.
     pub(super) received: &'a mut ReceivedPlaintext,
     pub(super) outbound: Outbound<'a>,
     /// How many bytes of the outbound plaintext were encrypted.
@@ -68,7 +68,7 @@ pub(super) struct RecordIo<'a, 'b> {
 #[derive(Default)]
 pub(super) struct ReceivedPlaintext {
     records: VecDeque<Vec<u8>>,
-    /// How much of the first record has been read.
+    /// The number of bytes read of the first record.
     taken: usize,
 }
 
@@ -131,7 +131,7 @@ impl Engine {
                 context.stepped(connection.handshake_kind());
                 settled
             }
-            // After the handshake rustls calls none of our call-backs.
+            // After the handshake rustls calls none of our callbacks.
             Engine::Server(connection, _) => {
                 settle(connection.process_tls_records(input.filled_mut()), io)
             }
@@ -140,7 +140,8 @@ impl Engine {
         step
     }
 
-    /// rustls queues the alert and returns the error first; each further call gives a piece of it.
+    /// rustls queues the alert and returns the error first; each further call returns a piece of
+    /// the alert.
     fn drive_out_alert(&mut self, input: &mut Buffer, io: &mut RecordIo<'_, '_>) {
         while self.wants_write() {
             let _ = self.step(input, io);
@@ -159,7 +160,8 @@ impl Deref for Engine {
     }
 }
 
-/// Handles one state of rustls. Gives the bytes to discard, and the status once nothing is left to do.
+/// Handles one state of rustls. Returns the bytes to discard, and the status once nothing is left
+/// to do.
 fn settle<Data>(
     status: UnbufferedStatus<'_, '_, Data>,
     io: &mut RecordIo<'_, '_>,
@@ -199,7 +201,7 @@ fn settle<Data>(
 fn deliver(mut payload: &[u8], io: &mut RecordIo<'_, '_>) {
     // Decryption takes about as long as the receive.
     rt::spend(payload.len());
-    // In order: past the queue only while it is empty.
+    // To keep the order, bytes bypass the queue only while it is empty.
     if let Some(reader) = io.reader.as_mut().filter(|_| io.received.is_empty()) {
         let n = payload.len().min(reader.remaining());
         reader.put_slice(&payload[..n]);
@@ -241,11 +243,11 @@ fn send<Data>(
 }
 
 thread_local! {
-    /// On the stack it would be cleared for every record.
+    /// Static: on the stack it would be zeroed for every record.
     static GATHERED: RefCell<[u8; GATHER_BYTES]> = const { RefCell::new([0; GATHER_BYTES]) };
 }
 
-/// Encrypts slices in order until the output is full; gives how many of their bytes.
+/// Encrypts slices in order until the output is full; returns the number of bytes.
 fn encrypt<Data>(
     traffic: &mut WriteTraffic<'_, Data>,
     slices: &[IoSlice<'_>],

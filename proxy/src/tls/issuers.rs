@@ -1,5 +1,4 @@
-//! The way from a leaf to its anchor, noted in a form that is small enough to be remembered for
-//! every client.
+//! The path from a leaf to its anchor, in a form small enough to keep for every client.
 
 use std::num::NonZero;
 
@@ -8,21 +7,22 @@ use webpki::VerifiedPath;
 
 use super::anchors::TrustAnchors;
 
-/// The most certificates that webpki goes through between a leaf and its anchor.
+/// Maximum number of certificates that webpki accepts between a leaf and its anchor.
 const MAX_INTERMEDIATES: usize = 6;
 
-/// The issuers of a verified chain from the leaf's own on, by their places in what was sent with
-/// the leaf and, the last, among the anchors. None where the leaf is an anchor itself.
+/// The issuers of a verified chain, starting with the leaf's: their positions among the
+/// intermediates sent, and for the last one among the anchors. Empty if the leaf itself is an
+/// anchor.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Issuers {
-    /// From 1: a request carries this along, and it is a byte each.
+    /// From 1, one byte each, since a request carries this.
     intermediates: [Option<NonZero<u8>>; MAX_INTERMEDIATES],
     /// From 1.
     anchor: Option<NonZero<u16>>,
 }
 
 impl Issuers {
-    /// Notes those of a path; `None` where they are more, or further away, than it has room for.
+    /// The issuers of a path; `None` if they are too many, or their positions too large.
     pub(super) fn of(
         path: &VerifiedPath<'_>,
         sent: &[CertificateDer<'_>],
@@ -38,7 +38,7 @@ impl Issuers {
         Some(issuers)
     }
 
-    /// Their certificates. To be asked with what they were noted of.
+    /// Their certificates, given the same intermediates and anchors.
     pub(super) fn resolve<'c>(
         self,
         sent: &'c [CertificateDer<'static>],

@@ -1,4 +1,4 @@
-//! Certificates with their keys, checked when they are read.
+//! Certificates with their keys, checked on reading.
 
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -25,13 +25,13 @@ pub(super) use crate::digest::Digest;
 /// A certificate chain with the private key that belongs to it.
 #[derive(Debug)]
 pub struct CertificateWithKey {
-    /// As rustls takes it.
+    /// In rustls's form.
     pub certified: Arc<CertifiedKey>,
     /// Where it was read from, for messages: the paths, or the keys of the configuration.
     pub origin: String,
-    /// SHA-256 over the chain, so that the same content is known again after a reload.
+    /// SHA-256 over the chain, so that unchanged content is recognised after a reload.
     pub digest: [u8; 32],
-    /// DNS names (or the common name where there are none) of the leaf, lower case.
+    /// DNS names of the leaf (or its common name if it has none), lower case.
     pub names: Vec<String>,
     /// End of the leaf's validity, in seconds since the epoch.
     pub not_after_s: i64,
@@ -40,7 +40,7 @@ pub struct CertificateWithKey {
 impl CertificateWithKey {
     /// Reads a chain, its leaf first, and the leaf's private key: RSA of 2048 to 4096 bits, ECDSA
     /// on P-256 or P-384, or Ed25519, as PKCS#1, PKCS#8 or SEC1. Other sections in either file are
-    /// passed over, so both may be the same file. `origin` names both in messages.
+    /// skipped, so both may be the same file. `origin` names both in messages.
     pub fn from_pem(
         certificate_pem: &[u8],
         key_pem: &[u8],
@@ -60,7 +60,7 @@ impl CertificateWithKey {
     }
 }
 
-/// What is wrong with a certificate, a key or a set of trust anchors. Never holds key material.
+/// An error in a certificate, a key or a set of trust anchors. Never contains key material.
 #[derive(Debug, thiserror::Error)]
 pub enum MaterialError {
     /// A file could not be read.
@@ -74,15 +74,16 @@ pub enum MaterialError {
     /// The PEM itself is damaged.
     #[error("{origin}: damaged PEM: {problem}")]
     Pem {
-        /// Where it was read from.
+        /// Its origin.
         origin: String,
-        /// What is wrong with it.
+        /// The problem.
         problem: &'static str,
     },
     /// There is no certificate.
-    #[error("{origin}: no certificate found{}", hint(.is_der, "; this looks like DER, PEM is needed"))]
+    #[error("{origin}: no certificate found{}", hint(.is_der, "; this looks like DER; PEM is \
+        required"))]
     NoCertificate {
-        /// Where it was read from.
+        /// Its origin.
         origin: String,
         /// It may be DER, which is not PEM.
         is_der: bool,
@@ -90,20 +91,20 @@ pub enum MaterialError {
     /// A certificate that cannot be parsed.
     #[error("{origin}: certificate {position} cannot be parsed: {problem}")]
     MalformedCertificate {
-        /// Where it was read from.
+        /// Its origin.
         origin: String,
-        /// Its place among the certificates read, from 1.
+        /// Its position among the certificates, from 1.
         position: usize,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
-    /// A leaf of X.509 version 1, which has no names and which TLS libraries refuse.
+    /// A leaf of X.509 version 1, which has no names and which TLS libraries reject.
     #[error(
         "{origin}: the certificate is X.509 version 1; it needs version 3, with a subject \
          alternative name (`openssl x509 -req` makes it with `-extfile`)"
     )]
     VersionOne {
-        /// Where it was read from.
+        /// Its origin.
         origin: String,
     },
     /// There is no private key.
@@ -112,9 +113,9 @@ pub enum MaterialError {
         hint(.is_encrypted, "; it is encrypted, and must be stored without a passphrase")
     )]
     NoPrivateKey {
-        /// Where it was read from.
+        /// Its origin.
         origin: String,
-        /// There is one, under a passphrase.
+        /// It is encrypted with a passphrase.
         is_encrypted: bool,
     },
     /// A private key of a kind that is not supported, or a damaged one.
@@ -123,26 +124,26 @@ pub enum MaterialError {
          Ed25519"
     )]
     UnsupportedKey {
-        /// Where it was read from.
+        /// Its origin.
         origin: String,
-        /// What it is, as far as is known.
+        /// Its kind, if known.
         key: String,
     },
     /// The key belongs to no certificate of the chain.
     #[error("{origin}: the private key does not belong to the certificate")]
     KeyMismatch {
-        /// Where both were read from.
+        /// The origin of both.
         origin: String,
     },
-    /// The key belongs to another certificate of the chain than its first.
+    /// The key belongs to a certificate of the chain other than the first.
     #[error(
         "{origin}: the private key belongs to certificate {position} of the chain, which must \
          come first"
     )]
     LeafNotFirst {
-        /// Where both were read from.
+        /// The origin of both.
         origin: String,
-        /// The place of the key's certificate, from 1.
+        /// The position of the key's certificate, from 1.
         position: usize,
     },
     /// No trust anchors were found on this system.
@@ -157,7 +158,7 @@ fn hint(applies: &bool, text: &'static str) -> &'static str {
     if *applies { text } else { "" }
 }
 
-/// All certificates of a PEM text, at least one. Other sections are passed over.
+/// All certificates of a PEM text, at least one. Other sections are skipped.
 pub(super) fn certificates_from_pem(
     pem: &[u8],
     origin: &str,
@@ -173,7 +174,8 @@ pub(super) fn certificates_from_pem(
     Ok(certificates)
 }
 
-/// SHA-256 over certificates, each with its length, so that no two lists have the same bytes.
+/// SHA-256 over certificates, each preceded by its length, so that different lists never hash the
+/// same bytes.
 pub(super) fn digest_certificates(certificates: &[CertificateDer<'_>]) -> [u8; 32] {
     let mut digest = Digest::default();
     for certificate in certificates {
@@ -210,7 +212,7 @@ fn without_byte_order_mark(pem: &[u8]) -> &[u8] {
     pem.strip_prefix(b"\xef\xbb\xbf").unwrap_or(pem)
 }
 
-/// The leaf of a chain, in a form that TLS peers take.
+/// The leaf of a chain, checked to be usable by TLS peers.
 struct Leaf<'a> {
     parsed: X509Certificate<'a>,
 }
@@ -268,7 +270,7 @@ fn certify(
     }
 }
 
-/// The place, from 1, of the certificate that the key belongs to.
+/// The position, from 1, of the certificate that the key belongs to.
 fn position_of_key(certified: &CertifiedKey) -> Option<usize> {
     let key = certified.key.public_key()?;
     let belongs = |certificate: &CertificateDer<'_>| {
@@ -278,7 +280,7 @@ fn position_of_key(certified: &CertifiedKey) -> Option<usize> {
     certified.cert.iter().position(belongs).map(|index| index + 1)
 }
 
-/// Names a key that ring does not take, by the certificate that should belong to it.
+/// Describes a key that ring does not support, by the certificate that should belong to it.
 fn unsupported_key(public_key: &SubjectPublicKeyInfo<'_>) -> String {
     let curve = public_key.algorithm.parameters.as_ref().and_then(|any| any.as_oid().ok());
     match public_key.parsed() {

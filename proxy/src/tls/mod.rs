@@ -1,4 +1,4 @@
-//! TLS: certificates, verification, tickets, and the stream over which the rest speaks HTTP.
+//! TLS: certificates, verification, tickets, and the stream that carries HTTP.
 
 mod anchors;
 mod chain;
@@ -31,24 +31,25 @@ mod verification_cache;
 mod verify;
 
 pub use anchors::TrustAnchors;
-pub use chain::ChainError;
-pub use client::{UpstreamTls, UpstreamTlsError};
-pub use client_auth::ClientAuth;
-pub use context::{ConnectionContext, Rejection, with_context};
-pub use crl::{CrlBundle, CrlBundleError, CrlFacts, CrlRule, CrlRules, RevocationError};
-pub use material::{CertificateWithKey, MaterialError};
-pub use names::{CertificateFacts, MalformedCertificate, describe, normalize_server_name};
+pub(crate) use chain::ChainError;
+pub(crate) use client::{UpstreamTls, UpstreamTlsError};
+pub(crate) use client_auth::ClientAuth;
+pub use context::{ConnectionContext, with_context};
+pub use crl::CrlBundle;
+pub(crate) use crl::{CrlRule, CrlRules};
+pub use material::CertificateWithKey;
+pub use names::describe;
+#[cfg(test)]
+pub(crate) use names::normalize_server_name;
 pub use san::{AltNameKind, AltNameMatcher};
 pub(crate) use select::{CertificateSelector, CertificateStore};
 pub use server::ServerTls;
 pub(crate) use server::certificates;
-pub use session::Session;
-pub use spec::{
-    ClientAuthMode, ClientAuthSpec, Codec, RouteClientAuth, ServerTlsSpec, UpstreamTlsSpec,
-};
-pub use stream::{FailedHandshake, HandshakeError, TlsStream};
-pub use tickets::{RandomError, TicketKeys, TicketSecret, TicketSecretError};
-pub use transport::Transport;
-pub use trust::{ClientTrust, ClientTrustSpec, VerifiedChain};
-pub use upstream_verify::{UpstreamCertificateError, UpstreamCertificateReason};
-pub use validity::Validity;
+pub use spec::{ClientAuthMode, ClientAuthSpec, Codec, ServerTlsSpec};
+pub(crate) use spec::{RouteClientAuth, UpstreamTlsSpec};
+pub(crate) use stream::{FailedHandshake, HandshakeError, TlsStream};
+pub use tickets::TicketKeys;
+pub(crate) use tickets::TicketSecret;
+pub(crate) use transport::Transport;
+pub(crate) use trust::VerifiedChain;
+pub use trust::{ClientTrust, ClientTrustSpec};

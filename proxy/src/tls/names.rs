@@ -56,7 +56,7 @@ pub fn describe(
 
 /// A server name in the one form in which names are compared, which is also that of a request's
 /// host. `None` for what is no name, and for an IP address, which SNI cannot carry.
-pub fn normalize_server_name(name: &str) -> Option<Box<str>> {
+pub(crate) fn normalize_server_name(name: &str) -> Option<Box<str>> {
     hostname::normalise(name).filter(|name| name.parse::<IpAddr>().is_err())
 }
 

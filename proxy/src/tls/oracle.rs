@@ -1,5 +1,5 @@
-//! Certificates as a client may send them, by all that reads them before they are trusted. The fuzz
-//! target includes this file too.
+//! Runs every parser of untrusted client certificates on one input. The fuzz target includes this
+//! file.
 
 use std::{
     sync::{Arc, LazyLock},
@@ -18,11 +18,12 @@ const CRL: &str = include_str!("testdata/crl/v2.crl.pem");
 /// 1 January 2030.
 const NOW: Duration = Duration::from_secs(1_893_456_000);
 
-/// Made once: patterns take long to compile, which leaves the fuzzer two certificates a second.
+/// Built once: compiling the patterns for each input would slow the fuzzer to two inputs a second.
 static TRUST: LazyLock<ClientTrust> = LazyLock::new(trust);
 
-/// Reads a certificate and judges it, by a CA with a CRL and every kind of name. Says whether it is
-/// good, and gives no other answer where it is another client that asks.
+/// Parses a certificate and verifies it, by a CA with a CRL and rules for every kind of name.
+/// Returns whether it is valid, and asserts that the result is the same if it is also sent as an
+/// intermediate.
 pub(crate) fn judge(der: &[u8]) -> bool {
     let certificate = CertificateDer::from(der);
     if let Ok(facts) = describe(&certificate) {

@@ -16,7 +16,7 @@ pub(super) fn provider() -> &'static Arc<CryptoProvider> {
 }
 
 /// TLS 1.3 first, then AES-128-GCM: SHA-384, which comes with AES-256, has no hardware path and
-/// makes a handshake a fifth dearer.
+/// makes a handshake 20 % more expensive.
 fn preference(suite: &SupportedCipherSuite) -> (bool, bool) {
     let aes_128 = matches!(
         suite.suite(),

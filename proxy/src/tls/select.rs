@@ -1,4 +1,4 @@
-//! Which certificate a client gets.
+//! Chooses the server certificate for a client.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,14 +14,14 @@ use rustls::{
 
 use super::{context, material::CertificateWithKey, names::without_trailing_dot};
 
-/// Chooses a certificate by the server name: its own, else that of the wildcard over its first
-/// label, else the first one configured. Where several would do, by what the client can verify.
+/// Chooses a certificate by the server name: an exact match, else a wildcard over its first label,
+/// else the first one configured. Among several, the client's signature schemes decide.
 #[derive(Debug, Default)]
 pub(crate) struct CertificateSelector {
     exact: HashMap<Box<str>, Vec<Arc<CertifiedKey>>>,
-    /// By what follows `*.`.
+    /// By the text after `*.`.
     wildcard: HashMap<Box<str>, Vec<Arc<CertifiedKey>>>,
-    /// The first one, and others for the same names (RSA beside ECDSA).
+    /// The first one, and others for the same names (e.g. RSA beside ECDSA).
     default: Vec<Arc<CertifiedKey>>,
 }
 
@@ -29,7 +29,7 @@ impl CertificateSelector {
     /// `None` without certificates.
     pub(crate) fn new(identities: &[Arc<CertificateWithKey>]) -> Option<CertificateSelector> {
         let first = identities.first()?;
-        // An RSA signature takes some twenty times as long as an ECDSA one.
+        // ECDSA first: an RSA signature takes some twenty times as long.
         let mut by_cost: Vec<_> = identities.iter().collect();
         by_cost
             .sort_by_key(|identity| identity.certified.key.algorithm() == SignatureAlgorithm::RSA);
@@ -62,7 +62,7 @@ impl CertificateSelector {
     ) -> Option<&Arc<CertifiedKey>> {
         let named = || server_name.into_iter().flat_map(|name| self.for_name(name));
         let usable = |key: &&Arc<CertifiedKey>| key.key.choose_scheme(schemes).is_some();
-        // Where nothing is usable, rustls ends the handshake with the alert that says so.
+        // If none is usable, rustls ends the handshake with the right alert.
         named()
             .find(usable)
             .or_else(|| named().next())
@@ -78,20 +78,20 @@ impl CertificateSelector {
     }
 }
 
-/// The server certificates in use. All TLS configurations of the process share it, also those that
-/// connections of earlier configurations hold: a renewed certificate replaces the one before without
-/// another TLS configuration, and no connection keeps certificates that were replaced.
+/// The server certificates in use. All TLS configurations of the process share it, including
+/// earlier ones that connections still hold: a renewed certificate replaces the old one without a
+/// new TLS configuration, and no connection keeps replaced certificates.
 #[derive(Debug)]
 pub(crate) struct CertificateStore(ArcSwap<CertificateSelector>);
 
 impl CertificateStore {
-    /// With no certificate, until [`CertificateStore::replace`].
+    /// Empty until [`CertificateStore::replace`].
     pub(crate) fn new() -> CertificateStore {
         CertificateStore(ArcSwap::from_pointee(CertificateSelector::default()))
     }
 
-    /// Puts other certificates into use, for handshakes that begin from now on. Gives the former ones
-    /// back, to be freed where that disturbs nobody.
+    /// Replaces the certificates for new handshakes. Returns the old ones, so that the caller can
+    /// free them off the workers.
     pub(crate) fn replace(&self, next: Arc<CertificateSelector>) -> Arc<CertificateSelector> {
         self.0.swap(next)
     }
@@ -99,7 +99,7 @@ impl CertificateStore {
 
 impl ResolvesServerCert for CertificateStore {
     /// Also called when a session is resumed. The configuration was chosen by our own reading of
-    /// the ClientHello: if rustls reads another name there, nobody knows which policy holds.
+    /// the ClientHello: if rustls reads another name there, the policy is ambiguous.
     fn resolve(&self, client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let server_name = client_hello.server_name().map(without_trailing_dot);
         let agreed = context::current(|context| context.server_name() == server_name)?;

@@ -1,4 +1,4 @@
-//! TLS towards clients: the configuration that a connection gets.
+//! TLS towards clients: the rustls configuration of a connection.
 
 use std::sync::Arc;
 
@@ -30,15 +30,15 @@ impl ServerTls {
     ///
     /// # Errors
     ///
-    /// Without any certificate.
+    /// If there is no certificate.
     pub fn new(spec: &ServerTlsSpec, tickets: &Arc<TicketKeys>) -> Result<ServerTls, Error> {
         let store = Arc::new(CertificateStore::new());
         store.replace(certificates(spec)?);
         ServerTls::with_store(spec, &store, tickets)
     }
 
-    /// The same, with certificates that change in place: those of `spec` are for its owner to put
-    /// into the store.
+    /// The same, with certificates that can be replaced: the owner of the store puts those of
+    /// `spec` into it.
     pub(crate) fn with_store(
         spec: &ServerTlsSpec,
         store: &Arc<CertificateStore>,
@@ -59,13 +59,13 @@ impl ServerTls {
         Arc::clone(self.shared_config(server_name))
     }
 
-    /// The same, without a reference of its own: all workers share the count.
+    /// The same by reference, since all workers share the reference count.
     #[expect(clippy::indexing_slicing, reason = "there is a configuration for each scope")]
     pub(crate) fn shared_config(&self, server_name: Option<&str>) -> &Arc<ServerConfig> {
         &self.configs[self.client_auth.scope(server_name)]
     }
 
-    /// What each host asks its clients for.
+    /// The client authentication of each host.
     pub fn client_auth(&self) -> &Arc<ClientAuth> {
         &self.client_auth
     }
@@ -75,7 +75,7 @@ impl ServerTls {
 ///
 /// # Errors
 ///
-/// Without any certificate.
+/// If there is no certificate.
 pub(crate) fn certificates(spec: &ServerTlsSpec) -> Result<Arc<CertificateSelector>, Error> {
     let selector = CertificateSelector::new(&spec.certificates);
     let none = || Error::General("no server certificate is configured".to_owned());
@@ -101,10 +101,10 @@ fn config(
         policy_digest(scope, codec),
         needs_client_certificate(scope),
     ));
-    // A store of TLS 1.2 session IDs would resume what the ticketer refuses.
+    // A store of TLS 1.2 session IDs would resume sessions that the ticketer rejects.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    // A ticket is used once in TLS 1.3, and browsers open connections in pairs. The second one
-    // costs nothing that can be measured.
+    // A ticket is used once in TLS 1.3, and browsers open connections in pairs. The second ticket
+    // has no measurable cost.
     config.send_tls13_tickets = 2;
     // 0-RTT can be replayed, and would need a session store.
     config.max_early_data_size = 0;
@@ -119,8 +119,8 @@ fn client_verifier(scope: &ClientAuthProfile) -> Arc<dyn ClientCertVerifier> {
     }
 }
 
-/// A client whose session was made without a certificate would not be asked again when it has got
-/// one, so where nothing is served without, its session is not worth resuming.
+/// A resumed session asks for no certificate. A client without one gets no ticket where every route
+/// needs one, so that it is asked again once it has one.
 fn needs_client_certificate(scope: &ClientAuthProfile) -> bool {
     match scope {
         ClientAuthProfile::Open => false,
@@ -138,7 +138,7 @@ fn alpn_protocols(codec: Codec) -> Vec<Vec<u8>> {
     protocols.iter().map(|protocol| protocol.to_vec()).collect()
 }
 
-/// Digest of all that decides who is let in: a ticket made under another does not open.
+/// Digest of every setting that affects authorization; tickets sealed under another are rejected.
 fn policy_digest(scope: &ClientAuthProfile, codec: Codec) -> [u8; 32] {
     let mut digest = Digest::default();
     match scope {

@@ -1,4 +1,4 @@
-//! What this room needs to be told.
+//! The settings of this room.
 
 use std::sync::Arc;
 
@@ -8,34 +8,34 @@ use crate::route::HostMatch;
 /// TLS towards clients.
 #[derive(Debug, Clone)]
 pub struct ServerTlsSpec {
-    /// In order; the first serves clients whose name matches none.
+    /// The certificates in order; the first serves clients whose name matches none.
     pub certificates: Vec<Arc<CertificateWithKey>>,
-    /// What clients are asked for.
+    /// The client authentication.
     pub client_auth: ClientAuthSpec,
     /// The HTTP versions offered by ALPN.
     pub codec: Codec,
 }
 
-/// What clients are asked for in the handshake.
+/// The client authentication of handshakes.
 #[derive(Debug, Clone, Default)]
 pub struct ClientAuthSpec {
-    /// Where, and what becomes of those without.
+    /// Which hosts ask, and how clients without a certificate are handled.
     pub mode: ClientAuthMode,
-    /// What each route does with certificates.
+    /// The use of certificates by each route.
     pub routes: Vec<RouteClientAuth>,
 }
 
-/// Where clients are asked for a certificate, and what becomes of those without.
+/// Which hosts ask for a certificate, and how clients without one are handled.
 #[derive(Debug, Clone)]
 pub enum ClientAuthMode {
-    /// Any certificate will do for the handshake; it is judged with the requests
-    /// (`policy_with_default_deny` and `policy`).
+    /// The handshake accepts any certificate; requests verify it (`policy_with_default_deny` and
+    /// `policy`).
     Request {
-        /// At every host, as Pomerium does, where one CA is configured at all.
+        /// Every host asks if any CA is configured, as in Pomerium.
         everywhere: bool,
     },
-    /// The handshake fails without a good one, at every host (`reject_connection`). Which is one
-    /// that this finds good: the CAs of all routes together.
+    /// The handshake fails without a valid certificate, at every host (`reject_connection`). This
+    /// trust holds the CAs of all routes together.
     Require(Arc<ClientTrust>),
 }
 
@@ -45,14 +45,14 @@ impl Default for ClientAuthMode {
     }
 }
 
-/// What a route does with certificates.
+/// The use of certificates by one route.
 #[derive(Debug, Clone)]
 pub struct RouteClientAuth {
-    /// Which hosts it serves.
+    /// The hosts that it serves.
     pub host: HostMatch,
-    /// Whether what it does depends on the certificate.
+    /// Whether its decisions depend on the certificate.
     pub looks: bool,
-    /// By what it judges certificates.
+    /// The trust that verifies certificates.
     pub trust: Option<Arc<ClientTrust>>,
 }
 
@@ -61,25 +61,25 @@ pub struct RouteClientAuth {
 pub enum Codec {
     /// Both, HTTP/2 first.
     Auto,
-    /// HTTP/1.1 alone.
+    /// Only HTTP/1.1.
     Http1,
-    /// HTTP/2 alone.
+    /// Only HTTP/2.
     Http2,
 }
 
 /// TLS towards an upstream.
 #[derive(Debug, Clone)]
-pub struct UpstreamTlsSpec {
-    /// Sent as SNI where it is a DNS name.
+pub(crate) struct UpstreamTlsSpec {
+    /// Sent as SNI if it is a DNS name.
     pub sni: Box<str>,
     /// The name the certificate must have: a DNS name, an IP address, or a pattern in which each
     /// `*` stands for any run of characters. Differs from `sni` only for patterns.
     pub verify_name: Box<str>,
     /// Accept any certificate (`tls_skip_verify`).
     pub skip_verify: bool,
-    /// Who may have issued it.
+    /// The trusted issuers.
     pub anchors: Arc<TrustAnchors>,
-    /// Presented when the upstream asks.
+    /// The client certificate, sent if the upstream asks for one.
     pub identity: Option<Arc<CertificateWithKey>>,
     /// Offer `h2` by ALPN before `http/1.1`.
     pub offer_h2: bool,

@@ -20,19 +20,19 @@ use super::engine::{
 };
 use crate::rt::{self, Buffer, CloseMode};
 
-/// Room for a receive: two full records, so that bulk costs one call for two of them.
+/// Room for a receive: two full records, so that bulk transfers need one call for two records.
 const RECEIVE_BYTES: usize = 2 * (16 * 1024 + 256);
-/// The largest handshake message rustls takes (64 KiB), with its record headers; more than that
-/// unprocessed is an attack.
+/// The largest handshake message that rustls accepts (64 KiB), with its record headers; more
+/// unprocessed input is an attack.
 const INPUT_LIMIT_BYTES: usize = 96 * 1024;
-/// What a step of a handshake costs (a signature, a key exchange), in bytes that are copied in the
-/// same time.
+/// The cost of a handshake step (a signature, a key exchange), in bytes that could be copied in
+/// that time.
 const HANDSHAKE_STEP_COST_BYTES: usize = 64 * 1024;
 /// A record with the fatal alert decode_error(50).
 const FATAL_DECODE_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
 
 /// A TLS connection whose handshake is done.
-pub struct TlsStream {
+pub(crate) struct TlsStream {
     stream: rt::Stream,
     engine: Engine,
     /// Ciphertext received and not yet processed.
@@ -49,10 +49,10 @@ pub struct TlsStream {
 
 /// A failed handshake, with its connection, over which the alert may still have to be sent.
 #[derive(Debug)]
-pub struct FailedHandshake {
+pub(crate) struct FailedHandshake {
     /// The reason.
     pub error: HandshakeError,
-    /// Its outgoing buffer holds what is still to be sent.
+    /// Its outgoing buffer holds the bytes still to be sent.
     pub stream: rt::Stream,
     /// The client's certificate, if it was rejected.
     pub rejection: Option<Rejection>,
@@ -64,23 +64,23 @@ impl FailedHandshake {
     }
 }
 
-/// Why a handshake failed.
+/// The reason why a handshake failed.
 #[derive(Debug, thiserror::Error)]
-pub enum HandshakeError {
+pub(crate) enum HandshakeError {
     /// rustls rejected it.
     #[error(transparent)]
     Tls(#[from] Error),
     /// The transport failed, or the peer went away.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The peer sent more than any handshake message may take, and no whole one.
+    /// The peer sent more than the largest handshake message without completing one.
     #[error("more than {INPUT_LIMIT_BYTES} bytes of TLS input without a whole message")]
     Oversized,
 }
 
 impl TlsStream {
     /// Performs the handshake as the client.
-    pub async fn connect(
+    pub(crate) async fn connect(
         stream: rt::Stream,
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
@@ -97,8 +97,8 @@ impl TlsStream {
         }
     }
 
-    /// Performs the handshake as the server, beginning with bytes that were received already.
-    pub async fn accept(
+    /// Performs the handshake as the server, starting with bytes that were already received.
+    pub(crate) async fn accept(
         stream: rt::Stream,
         received: Buffer,
         config: Arc<ServerConfig>,
@@ -134,12 +134,12 @@ impl TlsStream {
     }
 
     /// The result of the handshake: ALPN, version, cipher suite, certificates.
-    pub fn session(&self) -> &CommonState {
+    pub(crate) fn session(&self) -> &CommonState {
         &self.engine
     }
 
     /// The context of a connection from a client; `None` towards an upstream.
-    pub fn context(&self) -> Option<&ConnectionContext> {
+    pub(crate) fn context(&self) -> Option<&ConnectionContext> {
         match &self.engine {
             Engine::Server(_, context) => Some(context),
             Engine::Client(_) => None,
@@ -147,7 +147,7 @@ impl TlsStream {
     }
 
     /// The socket, to close it.
-    pub fn into_stream(self) -> rt::Stream {
+    pub(crate) fn into_stream(self) -> rt::Stream {
         self.stream
     }
 
@@ -165,7 +165,7 @@ impl TlsStream {
             loop {
                 rt::spend(HANDSHAKE_STEP_COST_BYTES);
                 let processed = self.process(None, Outbound::Nothing);
-                // An error may leave an alert to send.
+                // After an error an alert may have to be sent.
                 let flushed = self.stream.poll_flush(cx);
                 match processed?.0 {
                     EngineStatus::Traffic => return flushed.map_err(HandshakeError::from),
@@ -183,8 +183,8 @@ impl TlsStream {
         .await
     }
 
-    /// For some malformed first messages rustls gives an error without an alert; the peer gets the
-    /// one of RFC 8446 section 6.2, in the clear since nothing was agreed on yet.
+    /// For some malformed first messages rustls returns an error without an alert; the peer gets
+    /// the alert of RFC 8446 section 6.2, unencrypted since no keys exist yet.
     fn complete_refusal(&mut self, error: &HandshakeError) {
         let unanswered = matches!(error, HandshakeError::Tls(Error::InvalidMessage(_)))
             && self.engine.protocol_version().is_none()
@@ -232,7 +232,7 @@ impl TlsStream {
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.close_sent {
             self.close_sent = true;
-            // A session that failed has sent its alert already.
+            // A failed session has already sent its alert.
             let _ = self.process(None, Outbound::CloseNotify);
         }
         ready!(self.stream.poll_flush(cx))?;

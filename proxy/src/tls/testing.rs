@@ -28,7 +28,7 @@ use super::{
 
 pub(super) const DAY_S: i64 = 24 * 60 * 60;
 
-/// 1 January 2030, amid the validity of every certificate made here.
+/// 1 January 2030, within the validity of every certificate made here.
 pub(super) const NOW_S: i64 = 1_893_456_000;
 
 /// A clock that stands still until it is set.
@@ -60,7 +60,7 @@ pub(super) struct Issued {
     pub(super) params: CertificateParams,
     pub(super) key: KeyPair,
     pub(super) der: CertificateDer<'static>,
-    /// What a peer sends: itself and the intermediates above.
+    /// The chain that a peer sends: this certificate and its intermediates.
     pub(super) chain_pem: String,
 }
 
@@ -72,19 +72,19 @@ impl Issued {
         Arc::new(identity.unwrap())
     }
 
-    /// Trusts this certificate, and no other.
+    /// Anchors with only this certificate.
     pub(super) fn anchors(&self) -> Arc<TrustAnchors> {
         Arc::new(TrustAnchors::from_pem(pem(&self.der).as_bytes(), "a test").unwrap())
     }
 
-    /// Its CRL, in PEM, from a day ago until in thirty days.
+    /// Its CRL, in PEM, issued a day ago and due in thirty days.
     pub(super) fn crl(&self, revoked: &[&Issued]) -> String {
         self.crl_until(revoked, NOW_S + 30 * DAY_S)
     }
 
-    /// The same with another end.
+    /// The same with another due date.
     pub(super) fn crl_until(&self, revoked: &[&Issued], next_update_s: i64) -> String {
-        // rcgen takes dates of a crate that only it names.
+        // rcgen's dates come from a crate that only rcgen depends on.
         let at = |seconds: i64| {
             let since = Duration::from_secs(seconds.try_into().unwrap());
             rcgen::date_time_ymd(1970, 1, 1) + since
@@ -184,7 +184,7 @@ pub(super) fn client_leaf() -> CertificateParams {
     params
 }
 
-/// Both ends of a handshake that is over, well or badly.
+/// Both ends of a completed or failed handshake.
 pub(super) struct Outcome {
     pub(super) client: ClientConnection,
     pub(super) server: ServerConnection,
@@ -194,7 +194,7 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// Full or resumed; panics unless both ends are done without an error.
+    /// Full or resumed; panics if either end failed.
     pub(super) fn kind(&self) -> HandshakeKind {
         assert_eq!((&self.client_error, &self.server_error), (&None, &None));
         assert!(!self.client.is_handshaking() && !self.server.is_handshaking());

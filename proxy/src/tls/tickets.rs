@@ -70,7 +70,7 @@ pub struct TicketSecret {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TicketSecretError {
     /// It is too short or too long.
-    #[error("it has {0} bytes, where a ticket key has 48 or 80")]
+    #[error("it has {0} bytes; a ticket key has 48 or 80")]
     Length(usize),
     /// A file of zeros is no secret.
     #[error("all its bytes are the same")]
@@ -101,7 +101,7 @@ impl fmt::Debug for TicketSecret {
     }
 }
 
-/// The system gave no random bytes.
+/// The system gave the system's random generator failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the system's random generator failed")]
 pub struct RandomError;

@@ -13,8 +13,8 @@ use crate::rt;
 
 /// A connection with or without TLS.
 #[derive(Debug)]
-pub enum Transport {
-    /// Plain text. Boxed like TLS: tasks move and keep the size of a transport.
+pub(crate) enum Transport {
+    /// Plain text. Boxed like TLS: a task holds and moves the size of a transport.
     Plain(Box<rt::Stream>),
     /// TLS.
     Tls(Box<TlsStream>),
@@ -22,7 +22,7 @@ pub enum Transport {
 
 impl Transport {
     /// The socket, to close it.
-    pub fn into_stream(self) -> rt::Stream {
+    pub(crate) fn into_stream(self) -> rt::Stream {
         match self {
             Transport::Plain(stream) => *stream,
             Transport::Tls(stream) => stream.into_stream(),
@@ -31,7 +31,7 @@ impl Transport {
 
     /// Waits until there are bytes or an end to read, and holds no buffer meanwhile. Fails if the
     /// last send failed.
-    pub fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Transport::Plain(stream) => stream.poll_idle(cx),
             Transport::Tls(stream) => stream.poll_idle(cx),

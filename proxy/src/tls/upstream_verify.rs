@@ -1,4 +1,4 @@
-//! The certificates of upstreams: who issued them, and whom they name.
+//! Verification of upstream certificates: chain and name.
 
 use std::{fmt, sync::Arc};
 
@@ -21,8 +21,8 @@ use super::{
 /// The name a certificate must have. The common name never counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ExpectedName {
-    /// A DNS name, which a wildcard over its first label also serves, or an IP address, which must
-    /// stand in the certificate as such.
+    /// A DNS name, which a wildcard over its first label also matches, or an IP address, which must
+    /// be an IP SAN.
     Exact(ServerName<'static>),
     /// DNS names in which each `*` stands for any run of characters, dots and none included.
     /// Compared with the names as they are written: a certificate for `*.a.example` serves the
@@ -57,12 +57,12 @@ impl fmt::Display for ExpectedName {
     }
 }
 
-/// Whether a text is what a pattern says, where `*` is any run of characters. Takes at most the
-/// product of both lengths: a star only ever needs to grow if no later one has been reached.
+/// Whether a text matches a pattern in which `*` is any run of characters. Takes at most the
+/// product of both lengths: only the last star reached ever has to grow.
 fn glob_match(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t) = (0, 0);
-    // Where the last star stands, and how far its run goes.
+    // The position of the last star, and the end of its run.
     let mut star: Option<(usize, usize)> = None;
     while t < text.len() {
         match pattern.get(p) {
@@ -87,7 +87,7 @@ fn glob_match(pattern: &str, text: &str) -> bool {
     pattern.iter().skip(p).all(|byte| *byte == b'*')
 }
 
-/// Verifies the certificate of an upstream. The proof that it holds the key is always verified.
+/// Verifies the certificate of an upstream. The proof of possession of the key is always verified.
 #[derive(Debug)]
 pub(super) struct UpstreamVerifier {
     /// `None` accepts any certificate.
@@ -107,7 +107,7 @@ impl UpstreamVerifier {
 }
 
 impl ServerCertVerifier for UpstreamVerifier {
-    /// The name is our own, since SNI cannot carry all that may be expected.
+    /// The expected name is our own, since SNI cannot express patterns.
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -162,8 +162,8 @@ impl ServerCertVerifier for UpstreamVerifier {
 }
 
 impl UpstreamVerifier {
-    /// Where any certificate is accepted, the proof that it holds its key needs no more than that
-    /// key: webpki would refuse to read, say, one of X.509 version 1.
+    /// If any certificate is accepted, the proof of possession needs only its key: webpki would
+    /// refuse to parse e.g. X.509 version 1.
     fn verify_by_key_alone(
         &self,
         message: &[u8],
@@ -186,7 +186,7 @@ impl UpstreamVerifier {
         let key = RawPublicKeyEntity::try_from(&public_key);
         let key = key.map_err(|_| CertificateError::BadEncoding)?;
         let of_scheme = algorithms.mapping.iter().find(|(scheme, _)| *scheme == dss.scheme);
-        // A TLS 1.2 scheme names no curve, so each may be meant.
+        // A TLS 1.2 scheme names no curve, so every curve is tried.
         let verified = of_scheme.is_some_and(|(_, algorithms)| {
             algorithms
                 .iter()
@@ -200,9 +200,9 @@ impl UpstreamVerifier {
     }
 }
 
-/// Why the certificate of an upstream was refused, with all that is needed to see why. rustls hands
-/// it on inside of its own error; [`UpstreamCertificateError::find`] gets it out. The upstream sees
-/// the alert certificate_unknown.
+/// A rejected upstream certificate, with everything needed to diagnose it. rustls wraps it in its
+/// own error; [`UpstreamCertificateError::find`] unwraps it. The upstream sees the alert
+/// certificate_unknown.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the upstream's certificate is refused: {detail}; expected the name {expected}, it names {}; \
@@ -210,19 +210,19 @@ impl UpstreamVerifier {
     list(.names)
 )]
 pub struct UpstreamCertificateError {
-    /// For counting.
+    /// The kind, for metrics.
     pub reason: UpstreamCertificateReason,
     detail: String,
-    /// The name it must have.
+    /// The expected name.
     pub expected: String,
-    /// The names it has, like `DNS:a.example`.
+    /// The names in it, like `DNS:a.example`.
     pub names: Vec<String>,
-    /// Who issued it, as of RFC 4514.
+    /// Its issuer, in RFC 4514 form.
     pub issuer: String,
 }
 
 impl UpstreamCertificateError {
-    /// The one within an error of a handshake, if this is why the handshake failed.
+    /// The error inside a handshake's error, if the certificate was the reason.
     pub fn find(error: &Error) -> Option<&UpstreamCertificateError> {
         match error {
             Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) => {
@@ -268,17 +268,17 @@ fn list(names: &[String]) -> String {
 /// The kinds of [`UpstreamCertificateError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum UpstreamCertificateReason {
-    /// No trusted certificate has issued it.
+    /// No trusted CA issued it.
     Untrusted,
     /// It, or one above it, has expired.
     Expired,
-    /// It, or one above it, does not hold yet.
+    /// It, or one above it, is not valid yet.
     NotYetValid,
     /// It is for another name.
     Name,
     /// It is not for servers.
     Purpose,
-    /// It cannot be read, or has what is not supported.
+    /// It cannot be parsed, or uses an unsupported feature.
     Unusable,
 }
 

@@ -1,9 +1,9 @@
-//! The time during which certificates hold.
+//! The validity of certificates.
 
 use rustls::pki_types::UnixTime;
 
-/// The time during which a certificate, or every certificate of a chain, holds; both ends belong
-/// to it (RFC 5280, section 4.1.2.5).
+/// The time during which a certificate, or a whole chain, is valid; both ends are inclusive (RFC
+/// 5280, section 4.1.2.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Validity {
     /// In seconds since the epoch.
@@ -13,15 +13,15 @@ pub struct Validity {
 }
 
 impl Validity {
-    /// Without beginning and end.
+    /// Unlimited.
     pub(super) const ALWAYS: Validity = Validity { not_before_s: i64::MIN, not_after_s: i64::MAX };
 
-    /// Whether a time, in seconds since the epoch, lies within.
+    /// Whether a time, in seconds since the epoch, is within it.
     pub fn contains(&self, now_s: i64) -> bool {
         (self.not_before_s..=self.not_after_s).contains(&now_s)
     }
 
-    /// The time during which both hold.
+    /// The intersection of both.
     pub(super) fn intersection(self, other: Validity) -> Validity {
         Validity {
             not_before_s: self.not_before_s.max(other.not_before_s),
@@ -29,7 +29,7 @@ impl Validity {
         }
     }
 
-    /// Why a certificate does not hold now.
+    /// The reason why a certificate is not valid now.
     pub(super) fn check(&self, now: UnixTime) -> Result<(), webpki::Error> {
         let now_s = seconds(now);
         if now_s < self.not_before_s {

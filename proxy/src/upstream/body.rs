@@ -1,4 +1,4 @@
-//! The bodies that pass between a client and an upstream.
+//! The bodies that are passed between a client and an upstream.
 
 use std::{
     fmt,
@@ -13,11 +13,11 @@ use hyper::body::Incoming;
 
 use super::{lease::Lease, progress::Progress};
 
-/// A client's body. If it states an exact length, that is believed.
-pub type ClientBody = Pin<Box<dyn Body<Data = Bytes, Error = hyper::Error>>>;
+/// A client's body. An exact length that it states is trusted.
+pub(crate) type ClientBody = Pin<Box<dyn Body<Data = Bytes, Error = hyper::Error>>>;
 
 /// A request body on its way to an upstream.
-pub enum RequestBody {
+pub(crate) enum RequestBody {
     /// No body.
     Empty,
     /// The client's, streamed.
@@ -62,8 +62,8 @@ impl Body for RequestBody {
     }
 }
 
-/// A request body as the upstream connection holds it: it tells the side that waits for the response
-/// how far it got, and stops when the rest is not needed.
+/// A request body as the upstream connection holds it: it reports its progress to the side that
+/// waits for the response, and stops when the rest is not needed.
 #[derive(Debug)]
 pub(super) struct SentBody<B = RequestBody> {
     body: B,
@@ -77,7 +77,7 @@ impl<B: Body> SentBody<B> {
         SentBody { body, progress }
     }
 
-    /// The view of the side that waits for the response; `None` for an empty body.
+    /// Its progress, for the side that waits for the response; `None` for an empty body.
     pub(super) fn progress(&self) -> Option<Rc<Progress>> {
         self.progress.clone()
     }
@@ -134,24 +134,23 @@ impl<B> Drop for SentBody<B> {
     }
 }
 
-/// Why a request body was not sent to its end.
+/// The reason why a request body was not sent completely.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SendBodyError<E> {
-    /// The client did not send it all.
+    /// The client did not send all of it.
     #[error("the client's request body failed: {0}")]
     Client(E),
-    /// The response came to its end first.
-    #[error("nobody waits for the rest of the request body")]
+    /// The response ended first.
+    #[error("the response ended before the request body")]
     Abandoned,
 }
 
-/// A response body on its way from an upstream. It holds the connection it comes over; the
-/// connection goes back to the pool when the body has been read to its end, and is closed when the
-/// body is dropped before.
+/// A response body on its way from an upstream. It holds its connection, which returns to the pool
+/// when the body has been read to its end and is closed when the body is dropped earlier.
 #[derive(Debug)]
-pub struct ResponseBody {
+pub(crate) struct ResponseBody {
     incoming: Incoming,
-    /// Gone once the body has been read to its end or has failed.
+    /// `None` once the body has been read to its end or has failed.
     lease: Option<Lease>,
 }
 

@@ -27,10 +27,10 @@ use crate::{
 
 /// A route's upstreams, compiled once for all workers.
 #[derive(Debug)]
-pub struct Cluster {
-    /// Tells clusters apart in a worker's own state; never used twice.
+pub(crate) struct Cluster {
+    /// Identifies the cluster in a worker's own state; never reused.
     pub(super) id: u64,
-    /// Gone once no snapshot and no request holds the cluster: so workers forget its state.
+    /// Dropped once no snapshot and no request holds the cluster; workers then forget its state.
     pub(super) alive: Arc<()>,
     pub(super) connect_timeout: Duration,
     pub(super) balance: Balance,
@@ -53,11 +53,11 @@ impl Cluster {
     }
 
     /// Its endpoints, in the order of the configuration; at least one.
-    pub fn endpoints(&self) -> &[Arc<Endpoint>] {
+    pub(crate) fn endpoints(&self) -> &[Arc<Endpoint>] {
         &self.endpoints
     }
 
-    /// The endpoint of an index; the first one for an index that has none.
+    /// The endpoint at an index; the first one if the index is out of range.
     pub(crate) fn endpoint(&self, index: usize) -> &Arc<Endpoint> {
         self.endpoints.get(index).unwrap_or(&self.first)
     }
@@ -66,7 +66,7 @@ impl Cluster {
 /// Compiles the clusters of one configuration. Endpoints of one specification are one, and so are
 /// clusters of one specification that have nothing to balance.
 #[derive(Debug)]
-pub struct ClusterCompiler<'a> {
+pub(crate) struct ClusterCompiler<'a> {
     names: &'a DnsNames,
     metrics: &'a Arc<EndpointRegistry>,
     /// By the address of their specification, which each of them holds.
@@ -76,13 +76,16 @@ pub struct ClusterCompiler<'a> {
 }
 
 impl<'a> ClusterCompiler<'a> {
-    /// DnsNames of endpoints are handed to the resolver, and endpoints count into `metrics`.
-    pub fn new(names: &'a DnsNames, metrics: &'a Arc<EndpointRegistry>) -> ClusterCompiler<'a> {
+    /// DNS names of endpoints are handed to the resolver, and endpoints count into `metrics`.
+    pub(crate) fn new(
+        names: &'a DnsNames,
+        metrics: &'a Arc<EndpointRegistry>,
+    ) -> ClusterCompiler<'a> {
         ClusterCompiler { names, metrics, endpoints: HashMap::new(), single: HashMap::new() }
     }
 
     /// Compiles a cluster.
-    pub fn compile(&mut self, spec: &Arc<ClusterSpec>) -> Arc<Cluster> {
+    pub(crate) fn compile(&mut self, spec: &Arc<ClusterSpec>) -> Arc<Cluster> {
         if let Some((_, cluster)) = self.single.get(&Arc::as_ptr(spec)) {
             return Arc::clone(cluster);
         }
@@ -106,14 +109,14 @@ impl<'a> ClusterCompiler<'a> {
 
 /// One upstream of a cluster.
 #[derive(Debug)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     /// As configured.
     pub spec: Arc<EndpointSpec>,
-    /// What connections to it have in common: those of equal keys may stand in for one another.
+    /// Identifies interchangeable connections: a connection serves any endpoint with an equal key.
     pub(super) key: EndpointKey,
     pub(super) target: Target,
     host: Option<HeaderValue>,
-    /// What workers count for it.
+    /// Its counters.
     pub(super) metrics: Arc<EndpointMetrics>,
 }
 
@@ -132,12 +135,12 @@ impl Endpoint {
         }
     }
 
-    /// Its authority, as the Host header of requests that carry the upstream's own.
-    pub fn host(&self) -> Option<&HeaderValue> {
+    /// Its authority, for the Host header of requests that do not keep the client's.
+    pub(crate) fn host(&self) -> Option<&HeaderValue> {
         self.host.as_ref()
     }
 
-    /// Its name, where it has one to resolve.
+    /// Its DNS name, if it has one to resolve.
     pub(super) fn name(&self) -> Option<&Arc<DnsName>> {
         match &self.target {
             Target::Name(name, _) => Some(name),
@@ -151,7 +154,7 @@ impl Endpoint {
     }
 }
 
-/// Whether an address is still one of the name's: false once it resolves to others.
+/// Whether the name still resolves to an address.
 pub(super) fn leads_to(name: &DnsName, address: Option<IpAddr>) -> bool {
     match (&**name.current(), address) {
         (Resolution::Addresses(addresses), Some(address)) => addresses.contains(&address),
@@ -159,7 +162,7 @@ pub(super) fn leads_to(name: &DnsName, address: Option<IpAddr>) -> bool {
     }
 }
 
-/// Where connections go.
+/// The target of connections.
 #[derive(Debug)]
 pub(super) enum Target {
     Name(Arc<DnsName>, u16),
@@ -177,13 +180,13 @@ impl Target {
     }
 }
 
-/// SHA-256 over everything that tells one connection from another: the address, the protocol and
-/// the TLS identity. Pools are kept by it, so they survive a reload that changes none of these, and
-/// a connection made with one client certificate never serves a route that has another.
+/// SHA-256 over everything that distinguishes connections: the address, the protocol and the TLS
+/// identity. It is the key of pools: they survive a reload that changes none of these, and a
+/// connection made with one client certificate never serves a route with another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct EndpointKey([u8; 32]);
 
-/// A part of a digest is as good a hash as any.
+/// A part of a digest is a good hash.
 impl Hash for EndpointKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
@@ -208,7 +211,8 @@ fn protocol_tag(protocol: Protocol) -> u8 {
     }
 }
 
-/// Endpoints for the balancer. One that is listed twice counts twice, under two identities.
+/// The endpoints for the balancer. An endpoint that is listed twice counts twice, with two
+/// identities.
 fn candidates(endpoints: &[Arc<EndpointSpec>]) -> Vec<Candidate> {
     let mut listed: HashMap<String, u32> = HashMap::new();
     let mut candidate = |endpoint: &Arc<EndpointSpec>| {
@@ -229,7 +233,7 @@ fn identity(address: &EndpointAddress) -> String {
     }
 }
 
-/// For the log: the authority, and the address where that says more.
+/// For the log: the authority, and the address if that differs.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.spec.authority)?;

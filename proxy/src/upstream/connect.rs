@@ -17,13 +17,13 @@ use crate::{
     tls::{TlsStream, Transport, UpstreamTlsSpec},
 };
 
-/// A transport over which HTTP can be spoken.
+/// A connected transport that can carry HTTP.
 #[derive(Debug)]
 pub(super) struct Connected {
     pub(super) transport: Transport,
     /// `None` for a Unix socket.
     pub(super) address: Option<IpAddr>,
-    /// ALPN chose HTTP/2, or the configuration says that the upstream speaks it.
+    /// HTTP/2 was chosen by ALPN or by the configuration.
     pub(super) http2: bool,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Attempt<'a> {
     pub(super) endpoint: &'a Endpoint,
     /// Do not offer HTTP/2.
     pub(super) http1_only: bool,
-    /// The end of the time for all addresses together; each gets a part of it.
+    /// The deadline for all addresses together; each attempt gets a part of the time.
     pub(super) deadline: Instant,
     /// The current step, for the message of a timeout.
     pub(super) stage: &'a RefCell<String>,
@@ -67,7 +67,7 @@ impl Attempt<'_> {
             Target::Ip(address) => self.open_first(&[*address]).await,
             Target::Name(name, port) => {
                 let mut addresses = self.resolve(name, *port).await?;
-                // Connections spread over all addresses, as requests do over connections.
+                // Connections spread over all addresses.
                 let first = self.pool.next_connect() % addresses.len().max(1);
                 addresses.rotate_left(first);
                 self.open_first(&addresses).await
@@ -101,7 +101,7 @@ impl Attempt<'_> {
         }
         let mut failed = self.unconnected(&failures.join("; "));
         if Instant::now() >= self.deadline {
-            // The timeout around all of this is due at the same moment, and may come second.
+            // The caller's timeout is due at the same moment, and may fire later.
             failed.kind = FailureKind::ConnectTimeout;
         }
         Err(failed)
@@ -117,7 +117,7 @@ impl Attempt<'_> {
                 kind: FailureKind::Resolve,
                 detail: format!("cannot resolve {}: {why}", name.host()),
             }),
-            // `resolved` waits until it is something else.
+            // `resolved` does not return this.
             Resolution::Pending => Err(UpstreamError {
                 kind: FailureKind::Resolve,
                 detail: format!("{} has not been resolved yet", name.host()),
@@ -183,8 +183,8 @@ impl fmt::Display for RemoteAddress {
     }
 }
 
-/// The time for the next of `left` addresses: an equal part of what remains, so that what a quick
-/// refusal leaves over goes to those behind it.
+/// The deadline for the next of `left` addresses: an equal part of the remaining time, so that time
+/// saved by a quick refusal is left for the addresses after it.
 fn share(remaining: Duration, left: usize) -> Duration {
     remaining / u32::try_from(left.max(1)).unwrap_or(u32::MAX)
 }

@@ -1,5 +1,5 @@
-//! What a request must look like for the HTTP version of the connection it goes over, and what a
-//! response says about the connection it came over. Pure.
+//! Converts requests to the HTTP version of their connection, and tells from a response whether its
+//! connection can be reused. Pure.
 //!
 //! Both directions are idempotent, and each undoes the other: a request that was prepared for one
 //! connection and never sent may be prepared for another.
@@ -15,8 +15,8 @@ use crate::fields::{HOP_BY_HOP, has_token};
 
 /// Prepares for HTTP/1.1: origin form, Host, and a body whose end can be found.
 ///
-/// `authority` is the upstream's own, for a request that names no host. With `upgrade` the
-/// connection is asked to change its protocol (RFC 9110 section 7.8).
+/// `authority` is the upstream's own, for a request without a host. With `upgrade` the request asks
+/// to switch the protocol (RFC 9110 section 7.8).
 pub(super) fn for_http1<B: Body>(request: &mut Request<B>, authority: &str, upgrade: bool) {
     *request.version_mut() = Version::HTTP_11;
     if !request.headers().contains_key(HOST) {
@@ -34,8 +34,8 @@ pub(super) fn for_http1<B: Body>(request: &mut Request<B>, authority: &str, upgr
     }
 }
 
-/// Prepares for HTTP/2: the host and the scheme move into the URI, out of which the pseudo-header
-/// fields are made, and nothing about the connection stays (RFC 9113 section 8.2.2).
+/// Prepares for HTTP/2: the host and the scheme move into the URI, from which hyper makes the
+/// pseudo-header fields, and connection-specific fields are removed (RFC 9113 section 8.2.2).
 pub(super) fn for_http2<B>(request: &mut Request<B>, authority: &str, scheme: Scheme) {
     *request.version_mut() = Version::HTTP_2;
     let host = request.headers_mut().remove(HOST);
@@ -52,9 +52,9 @@ pub(super) fn for_http2<B>(request: &mut Request<B>, authority: &str, scheme: Sc
 
 /// Whether the connection may carry another request once this response has been read to its end.
 ///
-/// Not with HTTP/1.0, whose notion of keep-alive is not worth a request's safety, not where the end
-/// of the body is the end of the connection, and not where the response says in two ways where it
-/// ends, which smells of response splitting (RFC 9112 section 6.3).
+/// Not with HTTP/1.0, whose keep-alive is unreliable; not if the end of the connection ends the
+/// body; and not if the response frames its body in two ways, which may be response splitting (RFC
+/// 9112 section 6.3).
 pub(super) fn leaves_connection_open<B: Body>(response: &Response<B>) -> bool {
     let headers = response.headers();
     response.version() == Version::HTTP_11
@@ -67,8 +67,8 @@ fn path_of(uri: &Uri) -> PathAndQuery {
     uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
 }
 
-/// Says how long the body is, by what the body itself knows. hyper would believe a Content-Length
-/// that we passed on, and would send a GET's body of unknown length nowhere.
+/// Frames the body by its own size hint. hyper would trust a Content-Length that we passed on, and
+/// would drop a GET's body of unknown length.
 fn delimit_body<B: Body>(request: &mut Request<B>) {
     let length = match request.body() {
         body if body.is_end_stream() => Some(0),
@@ -88,8 +88,8 @@ fn delimit_body<B: Body>(request: &mut Request<B>) {
     }
 }
 
-/// What `for_http1` may have set. The fields that Connection names are gone before (a request comes
-/// with end-to-end fields alone).
+/// Removes the fields that `for_http1` may have set. Fields named by Connection were removed
+/// before: requests come with end-to-end fields only.
 fn remove_connection_fields(headers: &mut HeaderMap) {
     let trailers = has_token(headers, &TE, "trailers");
     for name in &HOP_BY_HOP {
@@ -100,7 +100,7 @@ fn remove_connection_fields(headers: &mut HeaderMap) {
     }
 }
 
-/// As hyper reads it: what it takes for another coding ends with the connection.
+/// As hyper reads it: with any other coding, the body ends with the connection.
 fn is_chunked(headers: &HeaderMap) -> bool {
     let codings = headers.get_all(TRANSFER_ENCODING).iter().next_back();
     let last = codings.and_then(|codings| codings.to_str().ok()?.rsplit(',').next());
@@ -122,7 +122,7 @@ mod tests {
 
     use super::*;
 
-    /// A body that only says how long it is.
+    /// A body that has a size hint and no data.
     struct Sized(Option<u64>);
 
     impl Body for Sized {

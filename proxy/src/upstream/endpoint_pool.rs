@@ -22,7 +22,7 @@ use crate::{
     tls::{UpstreamTls, UpstreamTlsError, UpstreamTlsSpec},
 };
 
-/// How long an endpoint that nobody uses keeps its TLS sessions.
+/// How long an unused endpoint keeps its TLS sessions.
 const FORGET_AFTER: Duration = Duration::from_secs(60 * 60);
 
 /// One worker's state for one endpoint key. It outlives snapshots.
@@ -42,22 +42,22 @@ pub(super) struct EndpointPool {
     /// those of another verifier or certificate.
     tls: OnceCell<UpstreamTls>,
     tls_http1: OnceCell<UpstreamTls>,
-    /// Held while a connection is made that others may share.
+    /// Held while a connection that can be shared is established.
     gate: Mutex<()>,
     /// The upstream's last choice by ALPN.
     chose_http2: Cell<Option<bool>>,
     connects: Cell<usize>,
     counted: Cell<Connections>,
     used: Cell<Instant>,
-    /// The name that connections are made for. Kept here, since requests that held it would count
-    /// their references where all workers count theirs.
+    /// The name that connections are made for. Kept here, since the reference count of the name is
+    /// shared by all workers.
     name: RefCell<Option<Arc<DnsName>>>,
 }
 
 /// The connection of one request.
 #[derive(Debug)]
 pub(super) enum PooledConnection {
-    /// Carries this request alone.
+    /// Carries only this request.
     Http1 { connection: Http1, born: Instant },
     /// Carries other requests beside it.
     Http2(Rc<SharedConnection<Http2>>),
@@ -85,7 +85,8 @@ impl EndpointPool {
         }
     }
 
-    /// Follows an endpoint's name. After a reload it may be another one of the same text.
+    /// Takes the endpoint's current name. After a reload it may be another object with the same
+    /// text.
     pub(super) fn follow(&self, name: Option<&Arc<DnsName>>) {
         let mut followed = self.name.borrow_mut();
         let is_known = match (&*followed, name) {
@@ -120,7 +121,8 @@ impl EndpointPool {
         if self.busy.get() == 0 || self.awaited.get() { None } else { self.reuse.wait() }
     }
 
-    /// The connection of the next request that ends, if one ends in time and leaves it open.
+    /// The connection of the next request that ends, if it ends in time and leaves the connection
+    /// open.
     pub(super) async fn take_freed(
         &self,
         endpoint: &Endpoint,
@@ -142,7 +144,7 @@ impl EndpointPool {
         Some(PooledConnection::Http2(shared))
     }
 
-    /// Adds a new connection, which carries the request that it was made for.
+    /// Adds a new connection, which carries the request it was made for.
     pub(super) fn add_http1(&self, connection: Http1, now: Instant) -> PooledConnection {
         self.busy.set(self.busy.get() + 1);
         self.count();
@@ -188,14 +190,14 @@ impl EndpointPool {
         self.in_flight.get()
     }
 
-    /// If a new connection may turn out to be a shared one, waits until no other request connects:
-    /// otherwise a burst of requests would open as many HTTP/2 connections.
+    /// If a new connection may be shared, waits until no other request is connecting: otherwise a
+    /// burst of requests would open as many HTTP/2 connections.
     pub(super) async fn wait_for_turn(&self, endpoint: &Endpoint) -> Option<MutexGuard<'_, ()>> {
         if !self.may_share(endpoint) {
             return None;
         }
         let turn = self.gate.lock().await;
-        // The request before may have found that the upstream speaks HTTP/1.1.
+        // The previous request may have found that the upstream speaks HTTP/1.1.
         self.may_share(endpoint).then_some(turn)
     }
 
@@ -214,7 +216,7 @@ impl EndpointPool {
         self.chose_http2.set(Some(http2));
     }
 
-    /// The TLS settings, made when first needed. With `http1_only` HTTP/2 is not offered.
+    /// The TLS settings, created on first use. With `http1_only` HTTP/2 is not offered.
     pub(super) fn tls(
         &self,
         spec: &UpstreamTlsSpec,
@@ -233,14 +235,14 @@ impl EndpointPool {
         Ok(cell.get_or_init(|| made))
     }
 
-    /// A number that grows with each connect, so that each begins with another address of a name.
+    /// A counter of connects, so that each starts with another address of a name.
     pub(super) fn next_connect(&self) -> usize {
         let n = self.connects.get();
         self.connects.set(n.wrapping_add(1));
         n
     }
 
-    /// Brings the gauges up to date.
+    /// Updates the gauges.
     fn count(&self) {
         let shared = self.shared.borrow();
         let idle_shared = shared.idle();
@@ -261,7 +263,7 @@ impl Drop for EndpointPool {
     }
 }
 
-/// Marks, while it lives, that a request waits for a busy connection.
+/// Marks that a request waits for a busy connection, until it is dropped.
 #[derive(Debug)]
 struct Awaited<'a>(&'a Cell<bool>);
 
@@ -278,7 +280,7 @@ impl Drop for Awaited<'_> {
     }
 }
 
-/// Counts a request as under way while it lives.
+/// Counts a request as under way, until it is dropped.
 #[derive(Debug)]
 pub(super) struct InFlight(Rc<EndpointPool>);
 

@@ -23,8 +23,8 @@ impl From<FailureKind> for UpstreamFailure {
 
 /// The kind of failure that ended a request.
 ///
-/// A TLS alert may come as late as here: in TLS 1.3 the client's handshake is done before the
-/// server has verified the client's certificate (RFC 8446 section 4.4.2.4).
+/// A TLS alert may arrive this late: in TLS 1.3 the client's handshake is done before the server
+/// has verified the client's certificate (RFC 8446 section 4.4.2.4).
 pub(super) fn kind_of(error: &hyper::Error) -> FailureKind {
     if find::<TlsError>(error).is_some() {
         FailureKind::Tls
@@ -36,7 +36,7 @@ pub(super) fn kind_of(error: &hyper::Error) -> FailureKind {
 }
 
 /// Whether the error says that the connection was gone (or going) when the request reached it,
-/// rather than that the upstream had something against the request.
+/// rather than that the upstream rejected the request.
 pub(super) fn is_stale_connection(error: &hyper::Error) -> bool {
     match find::<h2::Error>(error) {
         Some(error) => {
@@ -49,7 +49,7 @@ pub(super) fn is_stale_connection(error: &hyper::Error) -> bool {
     }
 }
 
-/// An error with its causes, each said once, for the log.
+/// An error with its causes, each written once, for the log.
 pub(crate) fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -64,8 +64,8 @@ pub(crate) fn with_causes(error: &dyn Error) -> String {
     text
 }
 
-/// A failed handshake, for the log: where our verifier refused the certificate, in its own words,
-/// which rustls would show as a debugging aid.
+/// A failed handshake, for the log. If our verifier rejected the certificate, this is its message,
+/// which rustls would wrap in debug output.
 pub(super) fn handshake_text(error: &HandshakeError) -> String {
     match error {
         HandshakeError::Tls(TlsError::InvalidCertificate(CertificateError::Other(why))) => {
@@ -75,7 +75,7 @@ pub(super) fn handshake_text(error: &HandshakeError) -> String {
     }
 }
 
-/// Our side of h2 found fault with what came.
+/// Our side of h2 detected a protocol error.
 fn is_protocol_violation(error: &h2::Error) -> bool {
     error.is_library()
 }

@@ -1,4 +1,4 @@
-//! HTTP over a connected transport: hyper's client halves, and the futures that drive them.
+//! HTTP over a connected transport: hyper's client handles, and the futures that drive them.
 
 use std::{
     cell::Cell,
@@ -25,8 +25,8 @@ use crate::rt;
 
 /// The most bytes in a response's head, as for requests.
 const MAX_HEAD_BYTES: u32 = 128 * 1024;
-/// What an HTTP/2 upstream may send on one stream before we have passed it on: enough for 256 KiB a
-/// round trip.
+/// The flow-control window of a stream, in bytes: how much an upstream may send before we have
+/// passed it on.
 const STREAM_WINDOW_BYTES: u32 = 256 << 10;
 /// The same for a whole connection: as much as all its streams may hold, so that clients that read
 /// slowly never stop the others on their connection. Bounds what a connection holds (32 MiB).
@@ -89,7 +89,7 @@ where
     Ok((Http1 { sender, address, _alive: alive }, Http1Driver { connection, released }))
 }
 
-/// The other half of an [`Http1`].
+/// The driver of an [`Http1`].
 #[derive(Debug)]
 pub(super) struct Http1Driver<T: Read + Write> {
     connection: http1::Connection<T, SentBody>,
@@ -98,14 +98,14 @@ pub(super) struct Http1Driver<T: Read + Write> {
 }
 
 impl<T: Read + Write + Unpin> Http1Driver<T> {
-    /// Moves bytes until the connection is over.
+    /// Moves bytes until the connection ends.
     pub(super) async fn run(self) {
-        // Each request has got the error already, and an idle connection has no request.
+        // Each request has already received the error, and an idle connection has no request.
         let _ = unless_released(self.connection, self.released).await;
     }
 
-    /// The same, but gives the connection away once the upstream has switched protocols. If it did
-    /// not switch, nothing waits for the connection, and it is closed.
+    /// The same, but returns the connection once the upstream has switched protocols. If it did not
+    /// switch, the connection is closed.
     pub(super) async fn run_until_upgrade(self, parts: oneshot::Sender<http1::Parts<T>>) {
         let connection = pin!(self.connection.without_shutdown());
         let Some(Ok(done)) = unless_released(connection, self.released).await else { return };
@@ -116,8 +116,8 @@ impl<T: Read + Write + Unpin> Http1Driver<T> {
     }
 }
 
-/// Gives a released connection some time to close in order, then drops it: an upstream that reads no
-/// more would keep it open for ever.
+/// Gives a released connection some time to close in order, then drops it: an upstream that stops
+/// reading would keep it open for ever.
 async fn unless_released<F: Future + Unpin>(
     mut connection: F,
     released: oneshot::Receiver<Infallible>,
@@ -162,7 +162,7 @@ where
     let driver = poll_fn(move |cx| {
         let driven = Pin::new(&mut connection).poll(cx);
         limit.set(connection.current_max_send_streams());
-        // Each request has got the error already, and an idle connection has no request.
+        // Each request has already received the error, and an idle connection has no request.
         driven.map(drop)
     });
     let connection = Http2 { sender, address, _alive: alive };
@@ -199,8 +199,8 @@ mod tests {
 
     use super::*;
 
-    /// A connection to a peer that says nothing and, from some time on, reads nothing. It is open
-    /// for as long as somebody shares the flag.
+    /// A connection to a peer that sends nothing and at some point stops reading. It is open as
+    /// long as the flag is shared.
     struct Stuck(Rc<Cell<bool>>);
 
     impl Stuck {

@@ -1,12 +1,11 @@
-//! A hasher for keys that are hashes already.
+//! A hasher for keys that are already hashes.
 
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// For keys that are one number each and that no client can choose: digests, counters. They are
-/// spread well enough; the default hasher's protection would only cost time.
+/// For keys that are a single number and that no client can choose: digests, counters. They are
+/// distributed well enough; the default hasher's protection would only cost time.
 pub(super) type BuildNumberHasher = BuildHasherDefault<NumberHasher>;
 
-/// Takes one number.
 #[derive(Debug, Default)]
 pub(super) struct NumberHasher(u64);
 

@@ -1,4 +1,4 @@
-//! A request's hold on its connection.
+//! A request's lease of its connection.
 
 use std::{net::IpAddr, rc::Rc, time::Instant};
 
@@ -7,24 +7,25 @@ use super::{
     progress::Progress,
 };
 
-/// Gives the connection back when the request is complete in both directions, and closes it when
-/// dropped before: a connection with half a message on it must never carry another request.
+/// Returns the connection to the pool when the request is complete in both directions, and closes
+/// it when dropped earlier: a connection with half a message on it must never carry another
+/// request.
 #[derive(Debug)]
 pub(super) struct Lease {
     pool: Rc<EndpointPool>,
-    /// Gone once the request is over.
+    /// `None` once the request has ended.
     connection: Option<PooledConnection>,
     begun: Instant,
     response: Option<ResponseStart>,
-    /// Counts the request for as long as it lasts.
+    /// Counts the request until it is dropped.
     pub(super) in_flight: Option<InFlight>,
 }
 
-/// What is known once the response's head is there. A request that is given up before ends with its
-/// future, and the body of one that could not be sent must stay as it is.
+/// State from the response's head on. A request that is cancelled earlier ends with its future, and
+/// the body of a request that could not be sent must stay unchanged.
 #[derive(Debug)]
 struct ResponseStart {
-    /// The response leaves the connection open.
+    /// The response allows the connection to be reused.
     stays_open: bool,
     /// The request body's; `None` for an empty one.
     progress: Option<Rc<Progress>>,
@@ -87,9 +88,9 @@ fn address(connection: &PooledConnection) -> Option<IpAddr> {
 }
 
 impl ResponseStart {
-    /// Whether the connection is free for another request. A request body that has not been sent by
-    /// now never will be. If hyper still has to write the last bytes of one that has been sent, the
-    /// connection is not ready, and the pool passes over it until it is.
+    /// Whether the connection is free for another request. A request body that is still unfinished
+    /// will never be sent. If hyper still has to write the last bytes of a finished body, the
+    /// connection is not ready, and the pool skips it until it is.
     fn end(self) -> bool {
         let request_complete = self.progress.as_ref().is_none_or(|progress| progress.is_ended());
         if let Some(progress) = self.progress {

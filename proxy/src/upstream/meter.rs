@@ -16,7 +16,7 @@ pub(super) struct Meter {
     endpoint: Arc<EndpointMetrics>,
 }
 
-/// How many connections there are; gauges move by the difference of two of these.
+/// Numbers of connections; gauges change by the difference of two of these.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Connections {
     pub(super) idle: u64,
@@ -58,13 +58,13 @@ impl Meter {
         self.one(|cells| cells.failures.inc());
     }
 
-    /// No response came in time.
+    /// No response arrived in time.
     pub(super) fn unanswered(&self) {
         self.all().connect_failures.inc(UpstreamFailure::ResponseTimeout);
         self.one(|cells| cells.failures.inc());
     }
 
-    /// Cells wrap, so adding a negative difference takes away.
+    /// Cells wrap, so adding a negative difference subtracts.
     pub(super) fn connections(&self, before: Connections, after: Connections) {
         let idle = after.idle.wrapping_sub(before.idle);
         let active = after.active.wrapping_sub(before.active);

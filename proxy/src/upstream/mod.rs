@@ -1,4 +1,4 @@
-//! Upstream connections: which endpoint, over which connection, with which TLS identity.
+//! Upstream connections: chooses the endpoint, the connection and the TLS identity of each request.
 
 mod balance;
 mod body;
@@ -22,55 +22,55 @@ mod upstreams;
 
 use ::http::Response;
 
-pub use body::{ClientBody, RequestBody, ResponseBody};
-pub use cluster::{Cluster, ClusterCompiler, Endpoint};
-pub use dns::{DnsName, DnsNames, Resolution, Resolver};
+pub(crate) use body::{RequestBody, ResponseBody};
+pub(crate) use cluster::{Cluster, ClusterCompiler, Endpoint};
+pub(crate) use dns::{DnsName, DnsNames, Resolution, Resolver};
 pub(crate) use failure::with_causes;
-pub use spec::{
+pub(crate) use spec::{
     BalancePolicy, ClusterSpec, DnsFamily, DnsSpec, EndpointAddress, EndpointSpec, Protocol,
 };
-pub use upstreams::Upstreams;
+pub(crate) use upstreams::Upstreams;
 
 use crate::tls::Transport;
 
 /// How a request is sent.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct SendOptions {
-    /// The request asks for an upgrade: HTTP/1.1, on a connection of its own.
+pub(crate) struct SendOptions {
+    /// The request asks for an upgrade: it needs HTTP/1.1 and its own connection.
     pub upgrade: bool,
 }
 
 /// An upstream's response.
 #[derive(Debug)]
-pub struct UpstreamResponse {
+pub(crate) struct UpstreamResponse {
     /// Its response.
     pub response: Response<ResponseBody>,
-    /// With status 101: the connection, to be taken over once the client's side is ready.
+    /// With status 101: the connection, which is joined with the client's once that is ready.
     pub upgraded: Option<Upgraded>,
 }
 
 /// A connection that has left HTTP.
 #[derive(Debug)]
-pub struct Upgraded {
+pub(crate) struct Upgraded {
     /// The connection.
     pub transport: Transport,
-    /// Bytes that arrived behind the 101 and come first.
+    /// Bytes that arrived behind the 101; they precede any that are read.
     pub received: bytes::Bytes,
 }
 
-/// Why an upstream gave no response.
+/// The reason why an upstream gave no response.
 #[derive(Debug, thiserror::Error)]
 #[error("{detail}")]
-pub struct UpstreamError {
+pub(crate) struct UpstreamError {
     /// For the status and the metric.
     pub kind: FailureKind,
-    /// For the log: addresses, names, the other side's error. Never for the client.
+    /// For the log only, never for the client: addresses, names, the other side's error.
     pub detail: String,
 }
 
 /// What failed, in Envoy's terms (response flags in brackets).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum FailureKind {
+pub(crate) enum FailureKind {
     /// The name does not resolve (UF).
     Resolve,
     /// No TCP connection: refused, unreachable (UF).
@@ -81,7 +81,7 @@ pub enum FailureKind {
     Tls,
     /// The connection ended before a response (UC).
     Closed,
-    /// What came is not HTTP (UPE).
+    /// The response is not valid HTTP (UPE).
     Protocol,
     /// The client's request body failed: not the upstream's fault (DC).
     RequestBody,

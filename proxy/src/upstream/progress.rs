@@ -1,4 +1,5 @@
-//! How far a request body has been sent, for the side that waits for the response. Pure but for wakers.
+//! The progress of a request body, for the side that waits for the response. Pure except for
+//! wakers.
 
 use std::{
     cell::{Cell, RefCell},
@@ -20,11 +21,11 @@ enum BodyState {
     Running,
     /// Read to its end.
     Ended,
-    /// The client did not send it all.
+    /// The client did not send all of it.
     Failed,
     /// The connection dropped it before its end.
     LetGo,
-    /// The response is over, and the rest is not needed.
+    /// The response has ended, and the rest is not needed.
     Abandoned,
 }
 
@@ -50,7 +51,7 @@ impl Progress {
     /// The rest of the body is not needed: the connection's driver stops sending it.
     ///
     /// A request ends with its response, complete or given up. Otherwise an upstream that responds
-    /// early and reads on would keep the client's upload and a connection busy for nothing.
+    /// early and keeps reading would occupy the client's upload and a connection for nothing.
     pub(super) fn abandon(&self) {
         if self.state.get() == BodyState::Running {
             self.state.set(BodyState::Abandoned);
@@ -68,7 +69,7 @@ impl Progress {
         self.failure.borrow().clone()
     }
 
-    /// For the body: ready when it was abandoned.
+    /// For the body: ready once it is abandoned.
     pub(super) fn poll_abandoned(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.state.get() == BodyState::Abandoned {
             return Poll::Ready(());

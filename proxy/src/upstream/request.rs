@@ -25,7 +25,7 @@ use super::{
 };
 use crate::rt;
 
-/// What stays the same through all attempts of one request.
+/// The parts of a request that are the same for all attempts.
 pub(super) struct UpstreamRequest<'a> {
     pub(super) pool: &'a Rc<EndpointPool>,
     pub(super) cluster: &'a Cluster,
@@ -64,8 +64,8 @@ impl<'a> UpstreamRequest<'a> {
         Ok(UpstreamResponse { response, upgraded })
     }
 
-    /// Over a pooled connection if there is one, and once more over a new one if the pooled one turns
-    /// out to be closed and the request may be sent twice.
+    /// Sends it over a pooled connection if there is one, and again over a new one if the pooled
+    /// one was closed and the request may be sent twice.
     async fn forward(
         &self,
         mut request: Request<SentBody>,
@@ -86,7 +86,7 @@ impl<'a> UpstreamRequest<'a> {
             }
             self.pool.meter.retrying();
         }
-        // Boxed: a request that finds a connection does not pay for its size.
+        // Boxed, so that a request that finds a connection does not need its memory.
         let fresh = Box::pin(self.new_connection()).await?;
         self.send_over(fresh, request).await.map_err(|failed| failed.error)
     }
@@ -118,7 +118,7 @@ impl<'a> UpstreamRequest<'a> {
         Ok((response, lease))
     }
 
-    /// A new connection, made by this request or by another one that shares it.
+    /// A new connection, established by this request or by another one that shares it.
     async fn new_connection(&self) -> Result<PooledConnection, UpstreamError> {
         self.in_connect_timeout(async |deadline, stage| {
             stage.replace("waiting for another request's connection".to_owned());
@@ -153,13 +153,13 @@ impl<'a> UpstreamRequest<'a> {
         }
     }
 
-    /// Over an HTTP/1.1 connection of its own, which leaves HTTP if the upstream agrees.
+    /// Sends an upgrade over its own HTTP/1.1 connection, which leaves HTTP if the upstream agrees.
     async fn upgrade(
         &self,
         mut request: Request<SentBody>,
     ) -> Result<UpgradeResponse, UpstreamError> {
         if self.endpoint.spec.protocol == Protocol::Http2PriorKnowledge {
-            return Err(self.protocol("it speaks HTTP/2 alone, which knows no upgrade"));
+            return Err(self.protocol("it supports only HTTP/2, which has no upgrade"));
         }
         let connected = self
             .in_connect_timeout(async |deadline, stage| {

@@ -6,10 +6,10 @@ use crate::tls::UpstreamTlsSpec;
 
 /// The upstreams of a route. Routes with the same upstreams may share it.
 #[derive(Debug, Clone)]
-pub struct ClusterSpec {
-    /// At least one. Clusters share equal ones.
+pub(crate) struct ClusterSpec {
+    /// At least one. Clusters share equal endpoints.
     pub endpoints: Vec<Arc<EndpointSpec>>,
-    /// How one is chosen.
+    /// How an endpoint is chosen.
     pub balance: BalancePolicy,
     /// How long a connection may take to be established, TLS included.
     pub connect_timeout: Duration,
@@ -17,7 +17,7 @@ pub struct ClusterSpec {
 
 /// One upstream.
 #[derive(Debug, Clone)]
-pub struct EndpointSpec {
+pub(crate) struct EndpointSpec {
     /// The host as the `to` URL names it, with its port where it is not the scheme's own: the
     /// Host header of forwarded requests.
     pub authority: Box<str>,
@@ -27,13 +27,13 @@ pub struct EndpointSpec {
     pub weight: u32,
     /// TLS to the upstream; `None` is plain text.
     pub tls: Option<Arc<UpstreamTlsSpec>>,
-    /// Which HTTP is spoken.
+    /// The HTTP version.
     pub protocol: Protocol,
 }
 
 /// Where an upstream listens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum EndpointAddress {
+pub(crate) enum EndpointAddress {
     /// A name to resolve (`localhost` has become `127.0.0.1` before) and a port.
     Name(Box<str>, u16),
     /// An address.
@@ -42,21 +42,21 @@ pub enum EndpointAddress {
     Unix(PathBuf),
 }
 
-/// Which HTTP is spoken with an upstream.
+/// The HTTP version spoken with an upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Protocol {
+pub(crate) enum Protocol {
     /// HTTP/2 if ALPN chooses it, HTTP/1.1 otherwise.
     Auto,
-    /// HTTP/2 without asking (`h2c://`).
+    /// HTTP/2 without negotiation (`h2c://`).
     Http2PriorKnowledge,
 }
 
 /// How an upstream is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum BalancePolicy {
+pub(crate) enum BalancePolicy {
     /// In turn, by weight.
     RoundRobin,
-    /// The less busy of two drawn at random (by weight).
+    /// The one with fewer requests of two drawn at random (by weight).
     LeastRequest,
     /// At random, by weight.
     Random,
@@ -68,19 +68,19 @@ pub enum BalancePolicy {
 
 /// How upstream names are resolved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DnsSpec {
-    /// Which addresses are asked for and which of them come first.
+pub(crate) struct DnsSpec {
+    /// The address families to look up, and their order.
     pub family: DnsFamily,
 }
 
 /// Pomerium's `dns_lookup_family`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DnsFamily {
+pub(crate) enum DnsFamily {
     /// IPv4, or IPv6 if there is none.
     V4Preferred,
-    /// IPv4 alone.
+    /// Only IPv4.
     V4Only,
-    /// IPv6 alone.
+    /// Only IPv6.
     V6Only,
     /// IPv6, or IPv4 if there is none.
     Auto,

@@ -1,4 +1,4 @@
-//! What tests of this room share: an upstream made of memory, and clusters.
+//! Test helpers of this room: an upstream in memory, and clusters.
 
 use std::{
     cell::RefCell,
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::observe::EndpointRegistry;
 
-/// An endpoint at an address or, where it is none, at a name.
+/// An endpoint at an address or, if it is not an address, at a name.
 pub(super) fn endpoint(address: &str) -> EndpointSpec {
     EndpointSpec {
         authority: address.into(),
@@ -57,14 +57,14 @@ pub(super) fn run(test: impl Future<Output = ()>) {
     tokio::task::LocalSet::new().block_on(&runtime, test);
 }
 
-/// Lets every task go as far as it can.
+/// Runs every task until it waits.
 pub(super) async fn settle() {
     for _ in 0..50 {
         tokio::task::yield_now().await;
     }
 }
 
-/// The proxy's end of a connection made of memory.
+/// The proxy's end of a connection in memory.
 #[derive(Debug)]
 pub(super) struct Io(Rc<RefCell<Wire>>);
 
@@ -74,10 +74,10 @@ pub(super) struct Peer(Rc<RefCell<Wire>>);
 
 #[derive(Debug, Default)]
 struct Wire {
-    /// Held back until the proxy has written something.
+    /// Withheld until the proxy has written something.
     answer: VecDeque<u8>,
     to_proxy: VecDeque<u8>,
-    /// What a read gives once all has been read.
+    /// The result of a read after the last byte.
     end: Option<Option<io::ErrorKind>>,
     from_proxy: Vec<u8>,
     closed: bool,
@@ -90,12 +90,12 @@ pub(super) fn connection() -> (Io, Peer) {
 }
 
 impl Peer {
-    /// Answers the next thing that comes.
+    /// Answers the next write.
     pub(super) fn answer(&self, text: &str) {
         self.0.borrow_mut().answer.extend(text.as_bytes());
     }
 
-    /// Sends now, or behind an answer that waits.
+    /// Sends now, or behind a withheld answer.
     pub(super) fn send(&self, text: &str) {
         self.change(|wire| {
             let waits = !wire.answer.is_empty();
@@ -114,7 +114,7 @@ impl Peer {
         self.change(|wire| wire.end = Some(Some(how)));
     }
 
-    /// What has come since the last call.
+    /// The bytes received since the last call.
     pub(super) fn received(&self) -> String {
         String::from_utf8(std::mem::take(&mut self.0.borrow_mut().from_proxy)).unwrap()
     }

@@ -20,19 +20,19 @@ use super::{
 };
 use crate::{observe::WorkerObserver, rt};
 
-/// How often expired connections are looked for. One task of the worker does it for all, so that
-/// no connection needs a timer of its own.
+/// How often expired connections are removed. One task of the worker does it for all, so that no
+/// connection needs its own timer.
 const REAP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A worker's connections to all upstreams.
-pub struct Upstreams {
+pub(crate) struct Upstreams {
     pools: Rc<WorkerPools>,
 }
 
 struct WorkerPools {
     observer: Rc<WorkerObserver>,
     by_endpoint: RefCell<HashMap<EndpointKey, Rc<EndpointPool>, BuildNumberHasher>>,
-    /// Whose turn it is, by cluster.
+    /// The state of round robin, by cluster.
     turns: RefCell<HashMap<u64, Turns, BuildNumberHasher>>,
     random: RefCell<SplitMix64>,
     reaping: Cell<bool>,
@@ -45,7 +45,7 @@ struct Turns {
 
 impl Upstreams {
     /// No connections yet.
-    pub fn new(observer: Rc<WorkerObserver>) -> Upstreams {
+    pub(crate) fn new(observer: Rc<WorkerObserver>) -> Upstreams {
         let seed = RandomState::new().hash_one(observer.worker);
         let pools = WorkerPools {
             observer,
@@ -57,9 +57,10 @@ impl Upstreams {
         Upstreams { pools: Rc::new(pools) }
     }
 
-    /// Chooses the endpoint for a request of the client that hashes to `client_hash`: its index in the
-    /// cluster, which a request can keep without a reference that all workers count.
-    pub fn pick(&self, cluster: &Cluster, client_hash: u64) -> usize {
+    /// Chooses the endpoint for a request of the client that hashes to `client_hash`: its index in
+    /// the cluster. A request keeps the index, since a reference would write a count that all
+    /// workers share.
+    pub(crate) fn pick(&self, cluster: &Cluster, client_hash: u64) -> usize {
         if cluster.endpoints().len() == 1 {
             return 0;
         }
@@ -73,11 +74,11 @@ impl Upstreams {
 
     /// Sends a request over a pooled or a new connection and waits for the response's head.
     ///
-    /// The request has its final path (origin form), Host header and end-to-end headers, `Cookie` in
-    /// one line; this converts them for the connection's HTTP version. A request that failed on a
-    /// pooled connection which the upstream had closed meanwhile is sent once more on a new
-    /// connection if that is safe (RFC 9110 section 9.2.2).
-    pub async fn send(
+    /// The request has its final path (origin form), Host header and end-to-end headers, `Cookie`
+    /// in one line; this converts them for the connection's HTTP version. A request that failed on
+    /// a pooled connection because the upstream had closed it is sent again on a new connection if
+    /// that is safe (RFC 9110 section 9.2.2).
+    pub(crate) async fn send(
         &self,
         cluster: &Cluster,
         endpoint: &Endpoint,
@@ -92,12 +93,12 @@ impl Upstreams {
         response.inspect_err(|error| pool.meter.failed(error.kind))
     }
 
-    /// Counts a request that [`Upstreams::send`] was not given the time to answer.
-    pub fn unanswered(&self, endpoint: &Endpoint) {
+    /// Counts a request whose call of [`Upstreams::send`] timed out.
+    pub(crate) fn unanswered(&self, endpoint: &Endpoint) {
         self.pools.pool(endpoint).meter.unanswered();
     }
 
-    /// Begins with the first request, since only then is there surely a runtime.
+    /// Starts with the first request, since a runtime certainly exists then.
     fn start_reaping(&self) {
         if !self.pools.reaping.replace(true) {
             rt::spawn(reap_for_ever(Rc::downgrade(&self.pools)));

@@ -21,10 +21,10 @@ use crate::{
     steering::{Mode, Queue},
 };
 
-/// How long to wait when descriptors or memory have run out.
+/// The delay when descriptors or memory have run out.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepted in a row before the connections get their turn.
+/// Number of connections accepted in a row before other tasks run.
 const BATCH: u32 = 32;
 
 pub(super) struct AcceptLoop {
@@ -32,7 +32,7 @@ pub(super) struct AcceptLoop {
     local: SocketAddr,
     service: Service,
     server: Rc<ConnectionServer>,
-    /// Where the kernel program sends connections here.
+    /// This worker's entry in the kernel program's map.
     steered: Option<Queue<Accepted>>,
 }
 
@@ -49,9 +49,9 @@ impl AcceptLoop {
         }
     }
 
-    /// Accepts until told to stop, and then what still waits in the queue: a connection that the
-    /// kernel has completed is not dropped. The order is that `stop` has no sender any more, and
-    /// `_accepting` is dropped when all is done.
+    /// Accepts until told to stop, then empties the queue: a connection that the kernel has
+    /// completed is not dropped. The order to stop is the drop of `stop`'s sender; `_accepting` is
+    /// dropped when the queue is empty.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<()>, _accepting: Sender<()>) {
         let mut stopped = pin!(stop.wait_for(|()| false));
         let mut batch = 0;
@@ -69,14 +69,15 @@ impl AcceptLoop {
         self.acceptor.close();
     }
 
-    /// Takes the connections that still wait. The worker waits for this until its drain timeout.
+    /// Takes the connections that are still in the queue. The worker waits for this until its drain
+    /// timeout.
     async fn empty_queue(&self) {
         let next = || self.acceptor.try_accept();
         let emptied =
             empty(next, |socket| self.take(socket), async |error| self.pause(error).await);
         if let Err(error) = emptied.await {
             let address = self.local;
-            tracing::warn!(%address, %error, "connections that waited to be accepted are lost");
+            tracing::warn!(%address, %error, "connections in the accept queue are reset");
         }
     }
 
@@ -107,7 +108,7 @@ impl AcceptLoop {
             detach_filter(&socket);
         }
         let Some(peer) = peer else {
-            // A policy by `source_ip` must not take some other address for the client's.
+            // A policy by `source_ip` must not see another address than the client's.
             metrics.connections_refused.inc(RefusedReason::UnknownPeer);
             return;
         };
@@ -118,15 +119,15 @@ impl AcceptLoop {
         rt::spawn(conn::serve(server, accepted, registration));
     }
 
-    /// Out of descriptors or memory, trying again at once would only spin.
+    /// Without descriptors or memory, an immediate retry would only spin.
     async fn pause(&self, error: AcceptError) {
         tracing::warn!(address = %self.local, %error, "cannot accept a connection");
         rt::sleep(EXHAUSTED_PAUSE).await;
     }
 }
 
-/// Takes all that `next` gives until there is no more. A shortage passes when connections end, and
-/// give their descriptors back.
+/// Takes every connection that `next` returns. A shortage ends when connections end and release
+/// their descriptors.
 async fn empty<T>(
     mut next: impl FnMut() -> Result<Option<T>, AcceptError>,
     mut take: impl FnMut(T),
@@ -159,7 +160,8 @@ mod tests {
 
     use super::*;
 
-    /// What is taken from a queue that answers so, how often it was waited, and the end.
+    /// The number of connections taken from a queue with these answers, the number of waits, and
+    /// the result.
     fn emptied(answers: &[Result<Option<u8>, Errno>]) -> (Vec<u8>, usize, Result<(), AcceptError>) {
         let mut answers = answers.iter().map(|answer| answer.map_err(AcceptError));
         let (mut taken, mut pauses) = (Vec::new(), 0);

@@ -17,7 +17,7 @@ use crate::{
 
 pub(super) struct InboxLoop {
     server: Rc<ConnectionServer>,
-    /// `None` where another thread serves in this worker's name, which none does.
+    /// `None` if another thread uses this worker's id, which does not happen.
     inbox: Option<Inbox<Accepted>>,
     queue: Queue<Accepted>,
 }
@@ -27,21 +27,21 @@ impl InboxLoop {
         InboxLoop { inbox: server.steering.inbox(), queue: server.steering.queue(), server }
     }
 
-    /// Serves what comes until `stopped` is done.
+    /// Serves connections that arrive until `stopped` is done.
     pub(super) async fn run_until(&mut self, stopped: impl Future<Output = ()>) {
         let mut stopped = pin!(stopped);
         poll_fn(|cx| {
             if stopped.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
-            // It ends only when it is closed, which is ours to do.
+            // Only this worker closes it.
             let _ = self.poll_take(cx);
             Poll::Pending
         })
         .await;
     }
 
-    /// Takes no more, and serves what was sent before: nothing that is on its way gets lost.
+    /// Closes the inbox and serves the connections sent before, so that none is lost.
     pub(super) async fn finish(mut self) {
         if let Some(inbox) = &mut self.inbox {
             inbox.close();
@@ -49,7 +49,7 @@ impl InboxLoop {
         poll_fn(|cx| self.poll_take(cx)).await;
     }
 
-    /// Takes all there is. Ready once there will be nothing more.
+    /// Takes all connections in the inbox. Ready once it is closed and empty.
     fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(inbox) = &mut self.inbox else { return Poll::Ready(()) };
         loop {

@@ -9,7 +9,7 @@ use crate::{
 
 /// Admits a new connection, or refuses it.
 pub(super) fn admit(server: &ConnectionServer, peer: SocketAddr) -> Option<Admission> {
-    // First, since a worker's limit is the same if it is not configured.
+    // Checked first, since a worker's limit equals this one if it is not configured.
     if server.open.count_all() >= server.settings().max_connections {
         refuse(server, peer, RefusedReason::GlobalLimit);
         return None;

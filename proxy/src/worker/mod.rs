@@ -28,20 +28,20 @@ use crate::{
     upstream::Upstreams,
 };
 
-/// How often a worker hands its log lines on, counts its tasks and says what it carries.
+/// How often a worker passes on its log lines, counts its tasks and publishes its load.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How long the hello of a client may take that has connected before the process began to drain,
-/// where the kernel keeps no connection without one: a round trip, or one more after a loss.
+/// How long a hello may take if the client connected before the drain began and the kernel holds
+/// connections back until their hello: a round trip, or two after a loss.
 const HELLOS_UNDER_WAY: Duration = Duration::from_secs(1);
 
-/// The part of the time to drain over which connections are told to go to another process.
+/// The part of the drain timeout over which connections are told to move to another process.
 const SPREAD_PART: u32 = 20;
 
-/// What a configuration means to workers: compiled, immutable.
+/// A configuration as workers use it: compiled and immutable.
 #[derive(Debug)]
-pub struct Snapshot {
-    /// 1 for the first configuration, one more for each that follows.
+pub(crate) struct Snapshot {
+    /// 1 for the first configuration; each later one adds 1.
     pub generation: u64,
     /// For connections.
     pub front: Arc<conn::ListenerConfig>,
@@ -49,21 +49,21 @@ pub struct Snapshot {
     pub site: Arc<http::RequestConfig>,
 }
 
-/// What a process is at. Changes one way only.
+/// The phase of the process. It only moves forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProcessPhase {
+pub(crate) enum ProcessPhase {
     /// Serving.
     Running,
-    /// Taking no more connections, finishing those there are.
+    /// Accepts no more connections and finishes the open ones.
     Draining {
-        /// Whether another process takes their clients, so that they had better come one by one.
+        /// Whether another process serves; then clients are told to move one after another.
         replaced: bool,
     },
 }
 
-/// What a worker is given.
+/// The inputs of a worker.
 #[derive(Debug)]
-pub struct WorkerSpec {
+pub(crate) struct WorkerSpec {
     /// From 0.
     pub id: usize,
     /// The core to run on; `None` leaves that to the kernel.
@@ -76,20 +76,20 @@ pub struct WorkerSpec {
     pub phase: watch::Receiver<ProcessPhase>,
     /// Its cells.
     pub metrics: Arc<WorkerMetrics>,
-    /// Where it logs to.
+    /// Its log.
     pub log: Log,
     /// Open connections of all workers.
     pub open_connections: OpenConnections,
-    /// Which worker connections go to.
+    /// Its side of steering.
     pub steering: Arc<Steering>,
-    /// The way to the other workers.
+    /// The channels to the other workers.
     pub mailboxes: Mailboxes<conn::Accepted>,
 }
 
-/// Starts a worker's thread and waits until its ring stands. The thread ends once it was told to
-/// drain and its connections have ended or run out of time; that it has ended, for whatever reason,
-/// is told to `ended` by its id.
-pub fn start(spec: WorkerSpec, ended: UnboundedSender<usize>) -> io::Result<JoinHandle<()>> {
+/// Starts a worker's thread and waits until its ring is set up. The thread ends once it was told to
+/// drain and its connections have ended or timed out. Its id is sent to `ended` when it ends, for
+/// any reason.
+pub(crate) fn start(spec: WorkerSpec, ended: UnboundedSender<usize>) -> io::Result<JoinHandle<()>> {
     let (standing, stands) = std::sync::mpsc::channel();
     let notice = EndNotice { id: spec.id, ended };
     let thread = thread::Builder::new().name(format!("worker-{}", spec.id)).spawn(move || {
@@ -112,11 +112,12 @@ pub fn start(spec: WorkerSpec, ended: UnboundedSender<usize>) -> io::Result<Join
 }
 
 fn explain(error: &io::Error) -> io::Error {
-    let hint = "see the sysctl kernel.io_uring_disabled, and what limits this process";
+    let hint = "check the sysctl kernel.io_uring_disabled, and the seccomp and memory limits of \
+        this process";
     io::Error::new(error.kind(), format!("io_uring cannot be used: {error} ({hint})"))
 }
 
-/// Tells that a worker's thread has ended, also when it panicked.
+/// Reports the end of a worker's thread, also after a panic.
 struct EndNotice {
     id: usize,
     ended: UnboundedSender<usize>,
@@ -124,7 +125,7 @@ struct EndNotice {
 
 impl Drop for EndNotice {
     fn drop(&mut self) {
-        // Nobody asks any more once the process drains.
+        // The receiver is gone once the process drains.
         let _ = self.ended.send(self.id);
     }
 }
@@ -200,15 +201,15 @@ impl Worker {
     }
 }
 
-/// Waits for the order to drain, and tells whether another process serves then.
+/// Waits for the order to drain; returns whether another process serves.
 async fn draining(phase: &mut watch::Receiver<ProcessPhase>) -> bool {
     // An error means that the control thread is gone, which ends the process anyway.
     let order = phase.wait_for(|phase| *phase != ProcessPhase::Running).await;
     order.is_ok_and(|phase| *phase == ProcessPhase::Draining { replaced: true })
 }
 
-/// Takes over each new snapshot. Connections keep the settings that they began with; a request gets the
-/// configuration that is current when it begins.
+/// Applies each new snapshot. Connections keep the settings that they began with; a request gets
+/// the configuration that is current when it begins.
 async fn follow(mut snapshots: watch::Receiver<Arc<Snapshot>>, server: Rc<ConnectionServer>) {
     while snapshots.changed().await.is_ok() {
         let snapshot = snapshots.borrow_and_update().clone();

@@ -13,7 +13,7 @@ use crate::{
     steering::{ModeChoice, SteeringRules, SteeringSpec},
 };
 
-/// One worker's place, as the control thread has it, and what its worker is given.
+/// The control thread's side of one worker, and the worker's inputs.
 struct Place {
     listener: Listener,
     address: SocketAddr,
@@ -26,7 +26,7 @@ struct Place {
     mailboxes: Mailboxes<Accepted>,
 }
 
-/// Of two workers, the second is the one.
+/// Two workers, of which the second is under test.
 const ID: usize = 1;
 
 impl Place {
@@ -76,12 +76,12 @@ impl Place {
         }
     }
 
-    /// A client whose connection waits to be accepted, and has asked already.
+    /// A client whose connection is in the queue, with its request sent.
     fn connect(&self) -> TcpStream {
         asking(self.address)
     }
 
-    /// A client whose connection the other worker hands to this one.
+    /// A client whose connection is handed over by the other worker.
     fn hand_over(&self) -> TcpStream {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = asking(listener.local_addr().unwrap());
@@ -152,7 +152,7 @@ fn requests() -> http::RequestSettings {
     }
 }
 
-/// Runs a worker until told to, and then panics in the midst of it.
+/// Runs a worker, then makes it panic.
 fn start_faulty(spec: WorkerSpec) -> (oneshot::Sender<()>, JoinHandle<()>) {
     let (fault, faulty) = oneshot::channel::<()>();
     let thread = thread::spawn(move || {

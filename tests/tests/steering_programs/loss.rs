@@ -38,7 +38,7 @@ fn speak(address: SocketAddr, count: usize, first: &[u8], rest: &[u8]) {
 #[test]
 fn a_thousand_connections_survive_the_loss_of_their_first_segments() {
     in_network(|network| {
-        let _ = portcullis::sys::raise_descriptor_limit();
+        let _ = portcullis::facade::steering::raise_descriptor_limit();
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let stand = Stand::new(network, address);
             let hello = hello(&host(1));

@@ -6,7 +6,7 @@ use std::{
     os::fd::AsFd,
 };
 
-use portcullis::steering::Kernel;
+use portcullis::facade::steering::Kernel;
 use portcullis_abi::{
     Balance, Home, HostName, NameKey, SteeringSettings, Verdict, WorkerSet, cases::Hello,
 };

@@ -31,8 +31,8 @@ pub(super) fn show() -> Result<()> {
 
 /// The last line holds the result.
 fn read(said: &str) -> Result<Vec<Floor>> {
-    let line = said.lines().next_back().context("the floor's measurement said nothing")?;
-    serde_json::from_str(line).context("the floor's measurement said something else")
+    let line = said.lines().next_back().context("the floor's measurement printed nothing")?;
+    serde_json::from_str(line).context("the floor's measurement printed an unexpected result")
 }
 
 #[cfg(test)]

@@ -102,7 +102,7 @@ impl Drop for Background {
 }
 
 fn parse(said: &str) -> Result<Outcome> {
-    let line = said.lines().last().context("the load generator says nothing")?;
+    let line = said.lines().last().context("the load generator printed nothing")?;
     serde_json::from_str(line).with_context(|| format!("not a result: {line}"))
 }
 

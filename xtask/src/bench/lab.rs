@@ -226,7 +226,7 @@ pub(super) fn sha256(file: &Path) -> Result<String> {
     let output = sum.arg(file).output().context("cannot run sha256sum")?;
     ensure!(output.status.success(), "{} failed", shown(&sum));
     let said = String::from_utf8_lossy(&output.stdout);
-    Ok(said.split_whitespace().next().context("sha256sum says nothing")?.to_owned())
+    Ok(said.split_whitespace().next().context("sha256sum printed nothing")?.to_owned())
 }
 
 #[cfg(test)]

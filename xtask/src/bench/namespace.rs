@@ -23,7 +23,7 @@ pub(super) fn enter(inside: impl FnOnce() -> Result<()>) -> Result<()> {
         prepare()?;
         return inside();
     }
-    ensure!(is_root(), "a network namespace with sysctls of its own takes root");
+    ensure!(is_root(), "a network namespace with its own sysctls requires root");
     let this = env::current_exe().context("the path of this program")?;
     let mut unshare = command("setpriv");
     unshare.args(["--pdeathsig", "KILL", "--", "unshare"]);
@@ -64,7 +64,7 @@ pub(super) fn move_connections_that_begin() -> Result<Sysctl> {
 }
 
 fn set(name: &'static str, value: &str) -> Result<Sysctl> {
-    ensure!(is_inside(), "a network namespace with sysctls of its own takes root");
+    ensure!(is_inside(), "a network namespace with its own sysctls requires root");
     let before = fs::read_to_string(path(name)).with_context(|| path(name))?;
     write(name, value)?;
     Ok(Sysctl { name, before })

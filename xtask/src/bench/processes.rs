@@ -38,7 +38,7 @@ pub(super) fn memory_kib(ids: &[u32]) -> Result<u64> {
         let Ok(rollup) = fs::read_to_string(&path) else { continue };
         sum += proportional_kib(&rollup).with_context(|| format!("no Pss in {path}"))?;
     }
-    ensure!(sum > 0, "no memory is known of any of the processes {ids:?}");
+    ensure!(sum > 0, "cannot read the memory use of any of the processes {ids:?}");
     Ok(sum)
 }
 

@@ -55,7 +55,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
     if !namespace::is_inside() {
         options.get_ready()?;
         if !is_root() {
-            eprintln!("warning: as another user than root, in the machine's own network");
+            eprintln!("warning: not root, so the run uses the machine's own network");
             return measure(options, &works);
         }
     }
@@ -232,7 +232,7 @@ fn measure_work(
         work.absent.insert(missing.id.clone(), missing.reason.clone());
     }
     if let Kind::OpenLoop(share) = definition.kind {
-        progress.set_message(format!("{}: what the slowest can do", definition.id));
+        progress.set_message(format!("{}: capacity of the slowest peer", definition.id));
         match bench.capacity.know(bench, peers) {
             Ok(capacity) => work.title += &format!(": {:.0} requests/s", capacity * share),
             Err(error) => progress.println(format!("{}: {error:#}", definition.id)),

@@ -9,7 +9,7 @@ pub(super) fn fill(template: &str, values: &[(&str, &str)]) -> Result<String> {
     let mut rest = template;
     while let Some((before, place, after)) = next_place(rest) {
         let Some((_, value)) = values.iter().find(|(name, _)| *name == place) else {
-            bail!("nothing to put in place of @{place}@");
+            bail!("no value for @{place}@");
         };
         filled.push_str(before);
         filled.push_str(value);

@@ -22,7 +22,7 @@ pub(super) fn all(place: &Place, pki: &Pki) -> Result<()> {
     let checks: [(&str, Check); 6] = [
         ("a client with a certificate is served", is_served),
         ("the upstream sees the proxy's own client certificate", names_the_proxy),
-        ("a client without a certificate is told that it needs one", refuses_the_unknown),
+        ("a client without a certificate gets a page that asks for one", refuses_the_unknown),
         ("a client that returns resumes its session", resumes_for_the_client),
         ("the proxy resumes its session with the upstream", resumes_with_the_upstream),
         ("the proxy counts what it did and shows its state", counts_and_shows_state),
@@ -34,11 +34,11 @@ pub(super) fn all(place: &Place, pki: &Pki) -> Result<()> {
             Ok(evidence) => println!("ok      {claim}\n{}", indented(&evidence)),
             Err(error) => {
                 failures += 1;
-                println!("NOT SO  {claim}\n{}", indented(&format!("{error:#}")));
+                println!("FAILED  {claim}\n{}", indented(&format!("{error:#}")));
             }
         }
     }
-    ensure!(failures == 0, "{failures} of {} checks: not so", checks.len());
+    ensure!(failures == 0, "{failures} of {} checks failed", checks.len());
     Ok(())
 }
 

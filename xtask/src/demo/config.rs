@@ -10,19 +10,18 @@ pub(super) fn yaml(place: &Place, pki: &Pki) -> String {
     let (proxy, proxy_key) = (pki.proxy.certificate.display(), pki.proxy.key.display());
     format!(
         "\
-# Made by `cargo xtask demo`, which writes it anew each time. While the demo runs, a change
-# here is taken over at once; one that is not valid is reported in proxy.log and not taken.
+# Made by `cargo xtask demo`, which overwrites it at each start. While the demo runs, a change
+# is applied at once; an invalid one is reported in proxy.log and not applied.
 
-# Where clients connect.
+# The address that clients connect to.
 address: 127.0.0.1:{port}
 
-# What the proxy shows to clients. A route's name decides which certificate it is, if there
-# are more.
+# The certificate sent to clients. With several certificates, the server name selects one.
 certificate_file: {edge}
 certificate_key_file: {edge_key}
 
-# Clients must show a certificate of this CA, or they get 495. With
-# `enforcement: reject_connection` the handshake is refused.
+# Clients must send a certificate of this CA, or they get 495. With
+# `enforcement: reject_connection` the handshake fails instead.
 downstream_mtls:
   ca_file: {ca}
 
@@ -30,26 +29,26 @@ routes:
   - from: https://{HOST}:{port}
     to: https://localhost:{upstream_port}
 
-    # The upstream must show a certificate of this CA for this name ...
+    # The upstream must send a certificate of this CA for this name ...
     tls_custom_ca_file: {ca}
     tls_upstream_server_name: {UPSTREAM_NAME}
 
-    # ... and gets to see this one.
+    # ... and is sent this one.
     tls_client_cert_file: {proxy}
     tls_client_key_file: {proxy_key}
 
-    # Who may pass.
+    # Users who are allowed.
     policy:
       - allow:
           or:
             - domain:
                 is: localhost.pomerium.io
 
-# What Pomerium does not have.
+# Settings that Pomerium does not have.
 portcullis:
-  # Who somebody is, by the email address in the client certificate.
+  # Users are identified by the email address in their client certificate.
   client_certificate_identity: email
-  # /metrics, /status, /healthz and /readyz are here.
+  # Serves /metrics, /status, /healthz and /readyz.
   admin_address: 127.0.0.1:{admin_port}
 "
     )

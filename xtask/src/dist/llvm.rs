@@ -33,7 +33,7 @@ impl Llvm {
     pub(super) fn merge(&self, raw: &Path, into: &Path) -> Result<()> {
         let profiles = fs::read_dir(raw)?.map(|entry| Ok(entry?.path()));
         let profiles = profiles.collect::<Result<Vec<_>>>()?;
-        ensure!(!profiles.is_empty(), "the run has left no profile in {}", raw.display());
+        ensure!(!profiles.is_empty(), "the run wrote no profile in {}", raw.display());
         let mut merge = command(format!("llvm-profdata-{MAJOR}"));
         run(merge.arg("merge").arg("-o").arg(into).args(profiles))
     }

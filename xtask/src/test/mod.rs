@@ -28,6 +28,7 @@ pub(crate) fn run_all() -> Result<()> {
     steps.run("cargo doc --workspace --no-deps", || {
         run(cargo("doc --workspace --no-deps").env("RUSTDOCFLAGS", "--deny warnings"))
     });
+    steps.run("cargo xtask source", crate::source::check);
     // Before the binary: counting leaves one in its place that has no debug assertions.
     steps.run("cargo xtask bench instructions --check", instructions::check);
     // By itself, as it is released: the tests of the workspace add features, of tokio's among them.

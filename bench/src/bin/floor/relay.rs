@@ -84,7 +84,7 @@ fn relay(
         for pump in pumps {
             pump.await??;
         }
-        ensure!(exchanges > 0, "nothing came through the relay");
+        ensure!(exchanges > 0, "nothing passed the relay");
         Ok(time.as_secs_f64() * 1e6 / exchanges as f64)
     })
 }

@@ -91,7 +91,11 @@ impl Pair {
         let mut took = Duration::ZERO;
         for _ in 0..HANDSHAKES {
             let connected = self.connect(client)?;
-            ensure!(connected.server.handshake_kind() == Some(kind), "not the handshake wanted");
+            ensure!(
+                connected.server.handshake_kind() == Some(kind),
+                "an unexpected kind of \
+                handshake"
+            );
             took += connected.handshake;
         }
         Ok(took.as_secs_f64() * 1e6 / HANDSHAKES as f64)
@@ -113,13 +117,14 @@ impl Pair {
                 connected.client.read_tls(&mut wire)?;
                 let state = connected.client.process_new_packets()?;
                 let until = at + state.plaintext_bytes_to_read();
-                let part = received.get_mut(at..until).context("more came than was sent")?;
+                let part =
+                    received.get_mut(at..until).context("more was received than was sent")?;
                 connected.client.reader().read_exact(part)?;
                 at = until;
             }
         }
         let took = cpu_time() - start;
-        ensure!(received == sent, "other bytes came than were sent");
+        ensure!(received == sent, "the received bytes differ from those sent");
         Ok(took.as_secs_f64() * 1e6 / times as f64)
     }
 
@@ -139,7 +144,11 @@ impl Pair {
             receive(&mut client, &answer)?;
         }
         let suite = server.negotiated_cipher_suite().map(|suite| suite.suite());
-        ensure!(suite == Some(CipherSuite::TLS13_AES_128_GCM_SHA256), "another suite: {suite:?}");
+        ensure!(
+            suite == Some(CipherSuite::TLS13_AES_128_GCM_SHA256),
+            "an unexpected cipher suite: \
+            {suite:?}"
+        );
         Ok(Connected { client, server, handshake })
     }
 }

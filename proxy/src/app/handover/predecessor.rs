@@ -82,7 +82,8 @@ impl Predecessor {
             Err(error) => tracing::error!(
                 process,
                 error = format!("{error:#}"),
-                "the old process cannot be told to drain, and both serve; send it SIGTERM"
+                "cannot tell the old process to drain, and both processes serve; send SIGTERM to \
+                 the old one"
             ),
         }
     }
@@ -119,7 +120,7 @@ impl Channel {
         }
         let status = fs::read_to_string(format!("/proc/{id}/status"))
             .with_context(|| format!("there is no process {id} to replace"))?;
-        ensure!(catches(&status, REPLACED), "process {id} is not a portcullis that serves");
+        ensure!(catches(&status, REPLACED), "process {id} is not a running portcullis");
         Ok(Channel::Signal)
     }
 }
@@ -242,7 +243,7 @@ mod tests {
         let found = block_on(Predecessor::find_in(Some(&directory.0), stranger.0.id())).unwrap();
         assert!(matches!(found.channel, Channel::Signal));
         let parent = std::os::unix::process::parent_id();
-        assert!(problem(&directory.0, parent).contains("is not a portcullis that serves"));
+        assert!(problem(&directory.0, parent).contains("is not a running portcullis"));
     }
 
     #[test]

@@ -20,13 +20,20 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// The order to drain because another process serves, to be answered once it is followed.
-pub(in super::super) type SuccessorOrder = ControlCall<(), ()>;
+pub(in super::super) type SuccessorOrder = ControlCall<SuccessorProcess, ()>;
+
+/// The process that gave an order, as the kernel knows it.
+#[derive(Debug, Clone, Copy)]
+pub(in super::super) struct SuccessorProcess {
+    /// 0 if it lives in a namespace that this process does not see.
+    pub(in super::super) id: i32,
+}
 
 /// Listens for a successor. The socket leaves the directory when this is dropped.
 #[derive(Debug)]
 pub(in super::super) struct SuccessorSocket {
     path: PathBuf,
-    orders: ControlCalls<(), ()>,
+    orders: ControlCalls<SuccessorProcess, ()>,
     task: JoinHandle<()>,
 }
 
@@ -36,8 +43,8 @@ pub(in super::super) struct SuccessorSocket {
 pub(in super::super) fn listen() -> Option<SuccessorSocket> {
     let Some(directory) = runtime_dir::path() else {
         tracing::warn!(
-            "`run --replace` will tell this process to drain by signal, without proof of who it is: \
-             there is no runtime directory; set RUNTIME_DIRECTORY or XDG_RUNTIME_DIR"
+            "`run --replace` will tell this process to drain by signal, without proof of its \
+             identity: there is no runtime directory; set RUNTIME_DIRECTORY or XDG_RUNTIME_DIR"
         );
         return None;
     };
@@ -46,8 +53,8 @@ pub(in super::super) fn listen() -> Option<SuccessorSocket> {
             tracing::warn!(
                 directory = %directory.display(),
                 %error,
-                "`run --replace` will tell this process to drain by signal, without proof of who it \
-                 is: the runtime directory cannot be used; set RUNTIME_DIRECTORY to another"
+                "`run --replace` will tell this process to drain by signal, without proof of its \
+                 identity: the runtime directory cannot be used; set RUNTIME_DIRECTORY to another"
             );
         })
         .ok()
@@ -86,38 +93,40 @@ impl Drop for SuccessorSocket {
     }
 }
 
-async fn accept_loop(listener: UnixListener, orders: ControlCaller<(), ()>) {
+async fn accept_loop(listener: UnixListener, orders: ControlCaller<SuccessorProcess, ()>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
                 tokio::spawn(serve(stream, orders.clone()));
             }
             Err(error) => {
-                tracing::warn!(%error, "the socket for `run --replace` cannot accept");
+                tracing::warn!(%error, "cannot accept connections on the socket for `run \
+                    --replace`");
                 tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
 }
 
-async fn serve(stream: UnixStream, orders: ControlCaller<(), ()>) {
+async fn serve(stream: UnixStream, orders: ControlCaller<SuccessorProcess, ()>) {
     let peer = match stream.peer_cred() {
         Ok(peer) => peer,
         Err(error) => {
-            tracing::warn!(%error, "a process at the socket for `run --replace` has no identity");
+            tracing::warn!(%error, "cannot identify a process that connected to the socket for \
+                `run --replace`");
             return;
         }
     };
     let (process, user) = (peer.pid().unwrap_or(0), peer.uid());
     let answered = match refusal(user, own_uid()) {
-        None => answer(&stream, &orders).await,
+        None => answer(&stream, &orders, SuccessorProcess { id: process }).await,
         Some(reason) => {
             tracing::warn!(process, user, reason, "a process may not replace this one");
             line::send(&stream, &format!("{REFUSED}{reason}")).await
         }
     };
     if let Err(error) = answered {
-        tracing::info!(process, %error, "a process that was to replace this one has left");
+        tracing::info!(process, %error, "the process that was to replace this one disconnected");
     }
 }
 
@@ -126,11 +135,15 @@ fn refusal(peer_uid: u32, own_uid: u32) -> Option<&'static str> {
 }
 
 /// The order comes once the successor is ready, however long that takes.
-async fn answer(stream: &UnixStream, orders: &ControlCaller<(), ()>) -> io::Result<()> {
+async fn answer(
+    stream: &UnixStream,
+    orders: &ControlCaller<SuccessorProcess, ()>,
+    process: SuccessorProcess,
+) -> io::Result<()> {
     if line::receive(stream).await? != ORDER {
-        return line::send(stream, &format!("{REFUSED}it knows no such order")).await;
+        return line::send(stream, &format!("{REFUSED}unknown order")).await;
     }
-    match orders.call((), ANSWER_TIMEOUT).await {
+    match orders.call(process, ANSWER_TIMEOUT).await {
         Ok(()) => line::send(stream, ACKNOWLEDGED).await,
         Err(error) => line::send(stream, &format!("{REFUSED}{error}")).await,
     }
@@ -165,7 +178,7 @@ mod tests {
             let stream = UnixStream::connect(&path).await.unwrap();
             line::send(&stream, "portcullis/9 drain").await.unwrap();
             let answer = line::receive(&stream).await.unwrap();
-            assert_eq!(answer, "portcullis/1 refused it knows no such order");
+            assert_eq!(answer, "portcullis/1 refused unknown order");
         });
     }
 

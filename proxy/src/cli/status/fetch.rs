@@ -32,7 +32,7 @@ pub(crate) enum FetchError {
     #[error("`{0}` is not a DNS name")]
     Host(String),
     /// Another program listens there.
-    #[error("{0} gave an unexpected answer: {1}")]
+    #[error("unexpected response from {0}: {1}")]
     Answer(SocketAddr, String),
 }
 
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn the_answer_of_another_server_is_an_error_with_its_status() {
         let not_found = b"HTTP/1.1 404 Not Found\r\nContent-Length: 6\r\n\r\ngo\x1bne\n";
-        let expected = "ADDRESS gave an unexpected answer: 404 Not Found go\\u{1b}ne";
+        let expected = "unexpected response from ADDRESS: 404 Not Found go\\u{1b}ne";
         assert_eq!(error(not_found), expected);
         assert!(error(b"SSH-2.0\r\n").starts_with("no response from ADDRESS: "));
     }

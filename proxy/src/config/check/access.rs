@@ -1,4 +1,4 @@
-//! Who may use a route: its policy, and the older keys.
+//! The access rules of a route: its policy, and the older keys.
 
 use super::{
     super::{diagnostic::Severity, section::Section},
@@ -8,7 +8,7 @@ use crate::policy::{
     AllowedClaim, Policy, PolicyError, PolicySpec, Rule, parse, parse_allowed_idp_claims,
 };
 
-/// Keys by which Pomerium lets somebody in. The last two are refused elsewhere.
+/// Keys that allow users in Pomerium. The last two are rejected elsewhere.
 const GRANTS: [&str; 7] = [
     "policy",
     "allow_any_authenticated_user",
@@ -19,7 +19,7 @@ const GRANTS: [&str; 7] = [
     "sub_policies",
 ];
 
-/// The older of these, which name users.
+/// The older keys that name users.
 const LISTS: [&str; 3] = ["allowed_users", "allowed_domains", "allowed_idp_claims"];
 
 /// Reads a route's policy. `deny_invalid_client_certificate` is what enforcement adds to it.
@@ -43,11 +43,11 @@ pub(super) fn policy(route: &Section<'_>, deny_invalid_client_certificate: bool)
     })
 }
 
-/// Says it where a policy asks who somebody is, and nothing will ever say so.
+/// Warns if a policy depends on the user and no setting identifies users.
 pub(super) fn warn_of_sign_in(route: &Section<'_>, policy: &Policy, is_identified: bool) {
     if policy.needs().identity && !is_identified {
-        let message = "its policy depends on the user, and sign-in is not supported yet: such criteria match \
-                       nobody";
+        let message = "its policy depends on the user, and sign-in is not supported yet: these \
+            criteria match nobody";
         let hint =
             "portcullis.client_certificate_identity identifies users by their client certificate";
         warn(route, message, hint);

@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Reads `:443`, `127.0.0.1:443`, `[::1]:443`, `localhost:443`, or a host alone where there is a
-/// port to add.
+/// Reads `:443`, `127.0.0.1:443`, `[::1]:443`, `localhost:443`, or only a host if a default port is
+/// given.
 pub(super) fn parse(text: &str, default_port: Option<u16>) -> Result<SocketAddr, String> {
     let text = text.trim();
     if let Ok(address) = text.parse::<SocketAddr>() {
@@ -28,7 +28,7 @@ fn with_port(ip: IpAddr, port: Option<u16>, text: &str) -> Result<SocketAddr, St
 
 fn host_ip(host: &str) -> Result<IpAddr, String> {
     match host {
-        // Go's "every address": an IPv6 socket that takes IPv4 too.
+        // Go's "every address": an IPv6 socket that also accepts IPv4.
         "" => Ok(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
         "localhost" => Ok(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         _ => host.parse().map_err(|_| format!("`{host}` is not an IP address")),

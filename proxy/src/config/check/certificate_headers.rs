@@ -1,34 +1,34 @@
-//! `portcullis.forward_client_certificate`: what upstreams are told of client certificates.
+//! `portcullis.forward_client_certificate`: the client certificate headers for upstreams.
 
 use super::super::section::Section;
 use crate::http::{CertificateHeaders, Rfc9440, XfccFields};
 
 const KEY: &str = "forward_client_certificate";
 const NO_CA: &str =
-    "there is no CA to verify client certificates with, and no other certificate is forwarded";
+    "no client CA is configured, and only certificates that a client CA trusts are forwarded";
 
-/// What routes do that say nothing themselves; `own` is `portcullis`.
+/// The default for routes without a setting of their own; `own` is the section `portcullis`.
 pub(super) fn of_all(own: &Section<'_>) -> CertificateHeaders {
     read(&own.child_or_empty(KEY))
 }
 
-/// What a route does. `may_be_vouched_for` says whether it has a CA for clients.
+/// The setting of a route. `has_client_ca` says whether it has a client CA.
 pub(super) fn of_route(
     route: &Section<'_>,
     of_all: CertificateHeaders,
-    may_be_vouched_for: bool,
+    has_client_ca: bool,
 ) -> CertificateHeaders {
     let own = route.child_or_empty("portcullis");
     let Some(section) = own.child(KEY) else { return of_all };
     let headers = read(&section);
-    if !headers.is_empty() && !may_be_vouched_for {
+    if !headers.is_empty() && !has_client_ca {
         let hint = "set downstream_mtls.ca_file or the route's tls_downstream_client_ca_file";
         own.error_with_hint(KEY, NO_CA, hint);
     }
     headers
 }
 
-/// Reports the setting for all routes where there is no CA for any.
+/// Reports the global setting if no client CA is configured.
 pub(super) fn check_ca(own: &Section<'_>, of_all: CertificateHeaders, has_ca: bool) {
     if !of_all.is_empty() && !has_ca {
         own.error_with_hint(KEY, NO_CA, "set downstream_mtls.ca_file");
@@ -53,7 +53,7 @@ fn xfcc(section: &Section<'_>) -> XfccFields {
             "uri" => &mut fields.uri,
             "dns" => &mut fields.dns,
             _ => {
-                let message = format!("`{}` is not one of the fields", name.escape_debug());
+                let message = format!("`{}` is not a known field", name.escape_debug());
                 section.error_with_hint(key, message, "hash, cert, chain, subject, uri, dns");
                 continue;
             }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{super::section::Section, material::Materials};
 use crate::tls::{CertificateWithKey, ClientAuthSpec, Codec, ServerTlsSpec};
 
-/// `None` with `insecure_server`, and where nothing can be served. `has_client_ca` says whether
-/// clients are to be judged anywhere.
+/// `None` with `insecure_server`, or without a usable certificate. `has_client_ca` says whether any
+/// client CA is configured.
 pub(super) fn server_tls(
     root: &Section<'_>,
     materials: &Materials,
@@ -38,7 +38,7 @@ pub(super) fn server_tls(
     Some(ServerTlsSpec { certificates, client_auth, codec })
 }
 
-/// In Pomerium's order; the first is served where no name matches.
+/// The certificates in Pomerium's order; the first is served if no name matches.
 fn certificates(root: &Section<'_>, materials: &Materials) -> Vec<Arc<CertificateWithKey>> {
     let mut certificates = Vec::new();
     certificates.extend(materials.inline_identity(root, ("certificate", "certificate_key")));
@@ -55,7 +55,7 @@ fn certificates(root: &Section<'_>, materials: &Materials) -> Vec<Arc<Certificat
     certificates
 }
 
-/// Whether somebody tried; then what went wrong has been said.
+/// Whether a certificate was configured; then its error has been reported.
 fn any_given(root: &Section<'_>) -> bool {
     ["certificate", "certificate_key", "certificates", "certificate_file", "certificate_key_file"]
         .iter()

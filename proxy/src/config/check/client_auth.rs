@@ -1,10 +1,10 @@
-//! Client certificates: by whom they are judged, where they are asked for, and what they say of
-//! who somebody is.
+//! Client certificates: the CAs that verify them, the hosts that ask for them, and the users that
+//! they identify.
 
 use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
 use super::{
-    super::{model::Route, section::Section},
+    super::{model::RouteConfig, section::Section},
     leaf_rules::LeafRules,
     material::{Materials, contradiction},
 };
@@ -16,20 +16,20 @@ use crate::{
     },
 };
 
-/// `downstream_mtls`, the older `client_ca` and `client_ca_file`, and what our own section adds.
+/// `downstream_mtls`, the older `client_ca` and `client_ca_file`, and the keys of our own section.
 pub(super) struct ClientCertificates<'a> {
     root: &'a Section<'a>,
     section: Section<'a>,
     enforcement: Enforcement,
     max_verify_depth: u32,
     rules: LeafRules,
-    /// Of the routes that have no CA of their own.
+    /// For routes without a CA of their own.
     global: Option<Arc<ClientTrust>>,
     everywhere: bool,
     identity: Option<SanKind>,
-    /// Every one there is, so that those of the same CA are one.
+    /// All of them, so that routes with the same CA share one.
     known: RefCell<Vec<Known>>,
-    /// The place of each of these, by the digest of its CAs.
+    /// The index of each, by the digest of its CAs.
     places: RefCell<HashMap<[u8; 32], usize>>,
 }
 
@@ -46,7 +46,7 @@ enum Enforcement {
 }
 
 impl<'a> ClientCertificates<'a> {
-    /// Reads what holds for all routes.
+    /// Reads the settings for all routes.
     pub(super) fn new(
         root: &'a Section<'a>,
         own: &Section<'_>,
@@ -70,7 +70,7 @@ impl<'a> ClientCertificates<'a> {
         certificates
     }
 
-    /// What judges the certificates of a route's clients: its own CA in place of the global one.
+    /// The trust for a route's clients: its own CA, or else the global one.
     pub(super) fn of_route(
         &self,
         route: &Section<'_>,
@@ -83,7 +83,7 @@ impl<'a> ClientCertificates<'a> {
         }
     }
 
-    /// Whether a route denies invalid certificates whatever its policy says.
+    /// Whether a route denies invalid certificates regardless of its policy.
     pub(super) fn denies_by_default(&self, trust: Option<&Arc<ClientTrust>>) -> bool {
         match self.enforcement {
             Enforcement::RejectConnection => true,
@@ -92,27 +92,27 @@ impl<'a> ClientCertificates<'a> {
         }
     }
 
-    /// Whether something will judge the certificates of a route's clients: under
-    /// `reject_connection` all CAs do, together, where it has none.
+    /// Whether the certificates of a route's clients are verified. Under `reject_connection`, all
+    /// CAs together verify for a route without its own.
     pub(super) fn will_be_judged(&self, trust: Option<&Arc<ClientTrust>>) -> bool {
         trust.is_some() || self.enforcement == Enforcement::RejectConnection
     }
 
-    /// The name in a trusted certificate that says who the user is.
+    /// The kind of name in a trusted certificate that identifies the user.
     pub(super) fn identity(&self) -> Option<SanKind> {
         self.identity
     }
 
-    /// Lists of revoked certificates.
+    /// The CRLs.
     pub(super) fn crls(&self) -> Option<&Arc<CrlBundle>> {
         self.rules.crls()
     }
 
-    /// What is asked for in handshakes, once all routes are known.
-    pub(super) fn finish(&self, routes: &mut [Route]) -> ClientAuthSpec {
+    /// The client authentication of handshakes, once all routes are known.
+    pub(super) fn finish(&self, routes: &mut [RouteConfig]) -> ClientAuthSpec {
         let mode = match (self.enforcement, self.union()) {
             (Enforcement::RejectConnection, Some(union)) => {
-                // Connections that were there before a reload are held to it by their requests.
+                // On connections opened before a reload, requests enforce it.
                 for route in routes.iter_mut() {
                     route.http.client_trust.get_or_insert_with(|| Arc::clone(&union));
                 }
@@ -128,12 +128,12 @@ impl<'a> ClientCertificates<'a> {
         ClientAuthSpec { mode, routes }
     }
 
-    /// Whether any CA for clients was read.
+    /// Whether any client CA was read.
     pub(super) fn has_any(&self) -> bool {
         !self.known.borrow().is_empty()
     }
 
-    fn route(&self, route: &Route) -> RouteClientAuth {
+    fn route(&self, route: &RouteConfig) -> RouteClientAuth {
         RouteClientAuth {
             host: route.matcher.host.clone(),
             looks: route.http.looks_at_certificate(self.identity),
@@ -156,7 +156,7 @@ impl<'a> ClientCertificates<'a> {
         self.rules.spec(anchors, self.max_verify_depth)
     }
 
-    /// Of all CAs together.
+    /// The trust of all CAs together.
     fn union(&self) -> Option<Arc<ClientTrust>> {
         let anchors = self.all_anchors()?;
         let known = self.known.borrow();
@@ -177,7 +177,7 @@ impl<'a> ClientCertificates<'a> {
         }
     }
 
-    /// What was written to have clients verified, and verifies nobody.
+    /// Reports settings that should verify clients, but have no effect.
     fn warn_of_no_use(&self, routes: &[RouteClientAuth]) {
         if !self.has_any() {
             return unused(self.root, &self.section);
@@ -232,18 +232,18 @@ fn identity(own: &Section<'_>) -> Option<SanKind> {
     own.choice("client_certificate_identity", &[("EMAIL", SanKind::Email), ("URI", SanKind::Uri)])
 }
 
-/// A section without a CA: whoever wrote it believes that clients are verified.
+/// A section without a CA is an error: the author expects clients to be verified.
 fn unused(root: &Section<'_>, section: &Section<'_>) {
     let tried = ["ca", "ca_file"].iter().any(|key| section.has(key) || section.is_blank(key))
         || ["client_ca", "client_ca_file"].iter().any(|key| root.has(key) || root.is_blank(key));
     if tried {
-        return; // and what is wrong with it has been said
+        return; // its error has been reported
     }
     let crl = ["client_crl", "client_crl_file"].iter().any(|key| root.has(key));
     if crl || section.entries().any(|(key, _)| !section.is_blank(key)) {
         root.error_with_hint(
             "downstream_mtls",
-            "there is no CA to verify client certificates with",
+            "no client CA is configured",
             "set downstream_mtls.ca_file, or remove the section",
         );
     }

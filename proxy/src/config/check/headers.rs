@@ -11,10 +11,11 @@ use crate::{
     },
 };
 
-/// Pomerium's key for "set none at all".
+/// Pomerium's key for setting no header at all.
 const DISABLE: &str = "disable";
 
-/// Names that say how a message is framed or where it goes; a rule on them could split requests.
+/// Headers that frame a message or name its recipient; a rule on them could allow request
+/// smuggling.
 const FRAMING: [&str; 8] = [
     "host",
     "connection",
@@ -54,7 +55,7 @@ pub(super) fn response(route: &Section<'_>) -> ResponseHeaderRules {
     rules
 }
 
-/// `set_response_headers`, of a route or of all.
+/// `set_response_headers`, of a route or global.
 pub(super) fn set_response_headers(section: &Section<'_>) -> ResponseHeaderRules {
     let key = "set_response_headers";
     let mut rules = ResponseHeaderRules::default();
@@ -148,14 +149,14 @@ fn template(section: &Section<'_>, key: &str, text: &str) -> Option<HeaderTempla
     Some(HeaderTemplate(parts.0))
 }
 
-/// What a dollar begins.
+/// The result of parsing at a dollar.
 enum Piece<'t> {
     Text(&'t str),
     Reference(&'t str),
 }
 
-/// Takes the piece that begins at a dollar, and says what follows it. A dollar that begins nothing
-/// stands for itself, as in Pomerium.
+/// Parses the piece that begins at a dollar, and returns the rest. A dollar that begins no
+/// reference is literal, as in Pomerium.
 fn reference(text: &str) -> (Piece<'_>, &str) {
     let after_dollar = text.get(1..).unwrap_or_default();
     if let Some(rest) = after_dollar.strip_prefix('$') {
@@ -175,7 +176,7 @@ fn reference(text: &str) -> (Piece<'_>, &str) {
     (Piece::Text("$"), after_dollar)
 }
 
-/// The brace that ends a reference; one in quotes does not.
+/// The position of the brace that ends a reference; braces in quotes are skipped.
 fn closing_brace(text: &str) -> Option<usize> {
     let mut quoted = false;
     text.char_indices().find_map(|(at, c)| {
@@ -184,7 +185,7 @@ fn closing_brace(text: &str) -> Option<usize> {
     })
 }
 
-/// `$pomerium.a.b` ends where no further name follows a dot.
+/// The end of `$pomerium.a.b`: a dot without a name behind it does not belong to it.
 fn bare_reference_end(text: &str) -> usize {
     let end = text
         .find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '.')
@@ -192,7 +193,7 @@ fn bare_reference_end(text: &str) -> usize {
     text.get(..end).map_or(0, |name| name.trim_end_matches('.').len())
 }
 
-/// References that Pomerium has and that are empty until users can sign in.
+/// Pomerium's references that are empty until users can sign in.
 const SIGN_IN: [&str; 3] = ["pomerium.access_token", "pomerium.id_token", "pomerium.jwt"];
 
 /// Pomerium's references, and with the other prefix ours.
@@ -214,8 +215,7 @@ fn resolve(name: &str) -> Option<TemplatePart> {
     }
 }
 
-/// Refused where Pomerium writes nothing: an upstream that asks for a value gets it or is not
-/// forwarded to.
+/// Rejects an unknown reference, where Pomerium writes an empty text: the upstream expects a value.
 fn unknown(section: &Section<'_>, key: &str, name: &str) {
     let known = CERTIFICATE.iter().map(|(known, _)| *known).chain(SIGN_IN);
     let hint = match did_you_mean(name, known) {
@@ -226,7 +226,7 @@ fn unknown(section: &Section<'_>, key: &str, name: &str) {
     section.error_with_hint(key, message, hint);
 }
 
-/// `pomerium.request.headers["X-Name"]`, or with a dot where the name needs no quotes.
+/// `pomerium.request.headers["X-Name"]`, or with a dot if the name needs no quotes.
 fn request_header(name: &str) -> Option<TemplatePart> {
     let rest = name.strip_prefix("pomerium.request.headers")?;
     let header = match rest.strip_prefix('.') {
@@ -236,7 +236,7 @@ fn request_header(name: &str) -> Option<TemplatePart> {
     HeaderName::from_bytes(header.as_bytes()).ok().map(TemplatePart::RequestHeader)
 }
 
-/// Neighbouring literals are one.
+/// Appends a literal; adjacent literals are merged.
 #[derive(Default)]
 struct Parts(Vec<TemplatePart>);
 

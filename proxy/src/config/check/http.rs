@@ -11,8 +11,8 @@ use crate::{
     upstream::{DnsFamily, DnsSpec},
 };
 
-/// Settings of all requests; `tls` says whether clients come over TLS, and `certificate_identity`
-/// what in their certificates says who they are.
+/// Settings of all requests; `tls` says whether clients connect over TLS, and
+/// `certificate_identity` which name of their certificates identifies users.
 pub(super) fn settings(
     root: &Section<'_>,
     own: &Section<'_>,
@@ -39,7 +39,7 @@ pub(super) fn settings(
     }
 }
 
-/// A duration of which zero means no limit.
+/// A duration; zero means no limit.
 pub(super) fn limit(
     section: &Section<'_>,
     key: &str,
@@ -51,7 +51,7 @@ pub(super) fn limit(
     }
 }
 
-/// `default_upstream_timeout`, which routes take over.
+/// `default_upstream_timeout`, the default of routes.
 pub(super) fn upstream_timeout(root: &Section<'_>) -> Option<Duration> {
     limit(root, "default_upstream_timeout", Some(Duration::from_secs(30)))
 }
@@ -90,7 +90,7 @@ fn underscores(root: &Section<'_>) -> Underscores {
     root.choice(key, &choices).unwrap_or(Underscores::Reject)
 }
 
-/// What is written replaces Pomerium's defaults as a whole.
+/// A configured value replaces Pomerium's defaults as a whole.
 fn response_headers(root: &Section<'_>, tls: bool) -> Vec<(HeaderName, HeaderValue)> {
     if root.has("set_response_headers") {
         let rules = headers::set_response_headers(root);
@@ -107,7 +107,7 @@ fn response_headers(root: &Section<'_>, tls: bool) -> Vec<(HeaderName, HeaderVal
     defaults
 }
 
-/// The headers by which an upstream knows who its user is. A client must never get its own through.
+/// The headers that identify the user to an upstream. A client must never be able to send them.
 fn identity_headers(root: &Section<'_>) -> Vec<HeaderName> {
     let mut names = vec![
         HeaderName::from_static("x-pomerium-jwt-assertion"),
@@ -125,7 +125,7 @@ fn identity_headers(root: &Section<'_>) -> Vec<HeaderName> {
     names
 }
 
-/// A mapping names the headers itself; a list of claims has `x-pomerium-claim-` before each.
+/// A mapping names the headers; a list of claims implies the prefix `x-pomerium-claim-`.
 fn claim_headers(root: &Section<'_>) -> Vec<String> {
     let key = "jwt_claims_headers";
     match root.value(key) {

@@ -1,4 +1,4 @@
-//! Keys that do nothing, are not done yet, are gone, or never were.
+//! Reports keys without effect and keys that are not supported, removed or unknown.
 
 use std::collections::BTreeSet;
 
@@ -15,16 +15,17 @@ use crate::did_you_mean::did_you_mean;
 /// The two lists of routes.
 const ROUTES: [&str; 2] = ["policy", "routes"];
 
-/// Looks at every key of the document.
+/// Checks every key of the document.
 pub(super) struct Inspection<'s, 'a> {
     root: &'s Section<'a>,
     strict: bool,
-    /// Keys of the table, so that a thousand routes with a description are one word.
+    /// Keys without effect, each once, so that a thousand routes with a description cause one
+    /// warning.
     without_effect: BTreeSet<&'static str>,
 }
 
 impl<'s, 'a> Inspection<'s, 'a> {
-    /// Looks at every key but those of routes; `strict` makes unknown ones errors.
+    /// Checks every key except those of routes; with `strict`, unknown keys are errors.
     pub(super) fn begin(root: &'s Section<'a>, strict: bool) -> Inspection<'s, 'a> {
         let mut inspection = Inspection { root, strict, without_effect: BTreeSet::new() };
         for (name, value) in root.entries().filter(|(name, _)| !ROUTES.contains(name)) {
@@ -33,7 +34,7 @@ impl<'s, 'a> Inspection<'s, 'a> {
         inspection
     }
 
-    /// Looks at the keys of a route of the list at `key`.
+    /// Checks the keys of a route of the list at `key`.
     pub(super) fn route(&mut self, key: &str, route: &Section<'_>) {
         let Some(tree) = KeyTree::root().below(key) else { return };
         for (name, value) in route.entries() {
@@ -41,12 +42,12 @@ impl<'s, 'a> Inspection<'s, 'a> {
         }
     }
 
-    /// Reports what has been gathered.
+    /// Reports the collected keys.
     pub(super) fn finish(self) {
         self.report_without_effect();
     }
 
-    /// `path` writes the key's path out, for a finding.
+    /// `path` formats the key's path, for a report.
     fn key(&mut self, around: &KeyTree, name: &str, path: impl Fn() -> String, value: &Value) {
         let Some((tree, key)) = around.below(name).and_then(|tree| Some((tree, tree.key()?)))
         else {
@@ -125,8 +126,8 @@ impl<'s, 'a> Inspection<'s, 'a> {
     }
 }
 
-/// Whether ignoring an unknown key could leave somebody unverified, or is surely a slip since the
-/// key would be ours alone. `near` is the key that was probably meant.
+/// Whether an unknown key is an error: ignoring it could leave clients or upstreams unverified, or
+/// it is in our own section. `near` is the key that was probably meant.
 fn must_be_known(key_path: &str, near: Option<&str>) -> bool {
     let ours = key_path.starts_with("portcullis.");
     let client_certificates = key_path.starts_with("downstream_mtls.")
@@ -137,7 +138,7 @@ fn must_be_known(key_path: &str, near: Option<&str>) -> bool {
     ours || client_certificates || of_route && of_route_for_sure
 }
 
-/// Whether a key is there without asking for anything.
+/// Whether a key's value has no effect (empty or off).
 fn is_off(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
@@ -148,7 +149,7 @@ fn is_off(value: &Value) -> bool {
     }
 }
 
-/// Whether any of these keys asks for something.
+/// Whether any of these keys has a value with an effect.
 pub(super) fn any_on(section: &Section<'_>, names: &[&str]) -> bool {
     names.iter().filter_map(|name| section.value(name)).any(|value| !is_off(value))
 }

@@ -1,4 +1,4 @@
-//! What a client's certificate is judged by beside its chain: its names, and lists of the revoked.
+//! The checks of a client certificate besides its chain: its names and the CRLs.
 
 use std::{
     sync::Arc,
@@ -24,7 +24,7 @@ pub(super) struct LeafRules {
 }
 
 impl LeafRules {
-    /// Reads them; `own` is `portcullis`.
+    /// Reads the rules; `own` is the section `portcullis`.
     pub(super) fn read(root: &Section<'_>, own: &Section<'_>, materials: &Materials) -> LeafRules {
         let section = root.child_or_empty("downstream_mtls");
         let crls = crls(root, &section, materials);
@@ -36,7 +36,7 @@ impl LeafRules {
         LeafRules { alt_names: alt_names(&section), crls, crl_rules }
     }
 
-    /// With a CA and a depth, what judges.
+    /// The trust of these rules with a CA and a maximum depth.
     pub(super) fn spec(
         &self,
         anchors: Arc<TrustAnchors>,
@@ -50,7 +50,7 @@ impl LeafRules {
         }
     }
 
-    /// Says what is odd about the CRLs under these anchors, those of all routes.
+    /// Warns about CRLs that are stale or fit none of these anchors, which are those of all routes.
     pub(super) fn verify(&self, root: &Section<'_>, anchors: &TrustAnchors) {
         let section = root.child_or_empty("downstream_mtls");
         let (Some(crls), Some((place, key))) = (&self.crls, given(root, &section)) else { return };
@@ -65,7 +65,7 @@ impl LeafRules {
     }
 }
 
-/// Where CRLs are given: the section and the key.
+/// The section and the key that give the CRLs.
 fn given<'s, 'a>(
     root: &'s Section<'a>,
     section: &'s Section<'a>,
@@ -95,7 +95,7 @@ fn crls(
     new.or(old)
 }
 
-/// It may have been due for an hour only, but whoever fetches it should know.
+/// A list that is overdue by only an hour is reported too: its fetch may have failed.
 fn warn_of_stale(crls: &CrlBundle, place: &Section<'_>, key: &str) {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now_s = i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX);
@@ -110,12 +110,18 @@ fn warn_of_stale(crls: &CrlBundle, place: &Section<'_>, key: &str) {
                 3600..172_800 => format!("{} hours", overdue_s / 3600),
                 _ => format!("{} days", overdue_s / 86_400),
             };
-            place.warn(key, format!("{origin}: the CRL of \"{issuer}\" is stale, for {overdue}"));
+            place.warn(
+                key,
+                format!(
+                    "{origin}: the CRL of \"{issuer}\" has been stale for \
+                {overdue}"
+                ),
+            );
         }
     }
 }
 
-/// `portcullis.crl`. Each rule that is not written is said where Pomerium has another.
+/// `portcullis.crl`. Warns about each missing rule whose default differs from Pomerium's.
 fn crl_rules(
     rules: &Section<'_>,
     have_crls: bool,
@@ -127,7 +133,7 @@ fn crl_rules(
     let Some((place, key)) = given else {
         for written in ["missing", "stale"].into_iter().filter(|key| rules.has(key)) {
             let hint = "set downstream_mtls.crl_file, or remove the rule";
-            rules.error_with_hint(written, "there is no CRL to apply it to", hint);
+            rules.error_with_hint(written, "has no effect: no CRL is configured", hint);
         }
         return CrlRules::default();
     };
@@ -143,7 +149,7 @@ fn crl_rules(
         place.warn_with_hint(
             key,
             "once a CRL's next update is overdue, every certificate of its issuer is refused; \
-             Pomerium's policy modes go on accepting them",
+             Pomerium's policy modes keep accepting them",
             "set portcullis.crl.stale to reject or allow",
         );
     }
@@ -164,7 +170,7 @@ fn alt_names(section: &Section<'_>) -> Vec<AltNameMatcher> {
             section.error_with_hint(
                 &format!("{KEY}[{index}]"),
                 "unsupported SAN matcher format: expected {type: pattern}",
-                "one entry of the list for each pattern",
+                "write one list entry per pattern",
             );
             continue;
         };
@@ -204,7 +210,7 @@ fn alt_name(entry: &Section<'_>, name: &str, pattern: &str) -> Option<AltNameMat
     }
 }
 
-/// The library points at the place in the pattern with several lines.
+/// The library's message marks the place in the pattern on several lines.
 fn one_line(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.lines().last().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Where to listen.
+//! The listeners' addresses.
 
 use std::net::SocketAddr;
 
@@ -24,7 +24,7 @@ fn addresses(root: &Section<'_>) -> Vec<SocketAddr> {
     for text in root.list("address") {
         match address::parse(&text, Some(default_port)) {
             Ok(address) if addresses.contains(&address) => {
-                root.error("address", format!("{address} is there twice"));
+                root.error("address", format!("{address} is listed twice"));
             }
             Ok(address) => addresses.push(address),
             Err(problem) => {
@@ -40,7 +40,7 @@ fn addresses(root: &Section<'_>) -> Vec<SocketAddr> {
 
 fn redirect_address(root: &Section<'_>) -> Option<SocketAddr> {
     let text = root.text("http_redirect_addr")?;
-    // Old deployment recipes quote it twice.
+    // Old deployment recipes quote the value twice.
     match address::parse(text.trim_matches(['"', '\'']), Some(80)) {
         Ok(address) => Some(address),
         Err(problem) => {

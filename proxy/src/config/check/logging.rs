@@ -1,4 +1,4 @@
-//! What is logged.
+//! Log settings.
 
 use super::super::section::Section;
 use crate::observe::{AccessField, Level, LogFormat, LogSpec, UnknownAccessField};
@@ -44,7 +44,7 @@ fn access_fields(root: &Section<'_>) -> Vec<AccessField> {
         match name.parse() {
             Ok(field) => fields.push(field),
             Err(UnknownAccessField) => {
-                root.warn(key, format!("`{name}` is not a known field, and left out"))
+                root.warn(key, format!("`{name}` is not a known field and is left out"))
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Which requests a route serves: `from`, and `prefix`, `path` or `regex`.
+//! The matcher of a route: `from`, and `prefix`, `path` or `regex`.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use regex::Regex;
 use super::{super::section::Section, inspect::any_on, rewrite, url};
 use crate::route::{HostMatch, Matcher, PathMatch, PortMatch, WildcardHost};
 
-/// Reads the matcher of a route; `None` if it has none that makes sense, which is reported.
+/// Reads the matcher of a route; `None` after a reported error.
 pub(super) fn matcher(route: &Section<'_>, any_port: bool) -> Option<Matcher> {
     let path = path(route);
     let url = from(route)?;
@@ -59,7 +59,7 @@ fn served_scheme(route: &Section<'_>, url: &url::Url) -> bool {
             false
         }
         other => {
-            let message = format!("bad source url: `{other}` is not a scheme that is served");
+            let message = format!("bad source url: `{other}` is not a supported scheme");
             route.error_with_hint("from", message, "use https");
             false
         }
@@ -75,7 +75,7 @@ fn host(host: &str) -> Option<HostMatch> {
     Some(HostMatch::Wildcard(WildcardHost { pattern: host.into(), regex }))
 }
 
-/// One of the three keys; where several are given Pomerium takes the most particular.
+/// One of the three keys; of several, Pomerium uses the most specific.
 fn path(route: &Section<'_>) -> Option<PathMatch> {
     let order = ["regex", "path", "prefix"];
     let mut given = order.into_iter().filter(|key| any_on(route, &[key]));
@@ -91,7 +91,7 @@ fn path(route: &Section<'_>) -> Option<PathMatch> {
     }
 }
 
-/// Compiles the expression alone first: `a)|(b` would leave the group it is put into.
+/// Compiles the expression alone first: `a)|(b` would break out of the group around it.
 fn anchored(route: &Section<'_>, pattern: &str) -> Option<Regex> {
     rewrite::regex(route, "regex", pattern)?;
     rewrite::regex(route, "regex", &format!("\\A(?:{pattern})\\z"))

@@ -21,7 +21,8 @@ use crate::{
     tls::{CertificateWithKey, CrlBundle, TrustAnchors},
 };
 
-/// Reads material. What many routes name is parsed once and shared.
+/// Reads certificates, keys and anchors. Material that several routes name is parsed once and
+/// shared.
 #[derive(Default)]
 pub(super) struct Materials {
     identities: RefCell<HashMap<String, Arc<CertificateWithKey>>>,
@@ -37,7 +38,7 @@ pub(super) struct IdentityKeys {
 }
 
 impl Materials {
-    /// The identity that one of two pairs of keys gives; both pairs are a contradiction. `None` if
+    /// The certificate of one of two pairs of keys; both pairs together are an error. `None` if
     /// there is none, or a mistake was reported.
     pub(super) fn identity(
         &self,
@@ -52,7 +53,7 @@ impl Materials {
         inline.or(from_files)
     }
 
-    /// The identity in a pair of base64 keys.
+    /// The certificate in a pair of base64 keys.
     pub(super) fn inline_identity(
         &self,
         section: &Section<'_>,
@@ -65,7 +66,7 @@ impl Materials {
         self.parse_identity(section, cert_key, &cert?, &key?, origin)
     }
 
-    /// The identity in a pair of files.
+    /// The certificate in a pair of files.
     pub(super) fn file_identity(
         &self,
         section: &Section<'_>,
@@ -84,8 +85,8 @@ impl Materials {
         Some(identity)
     }
 
-    /// Reads and parses the files of many sections on all cores, for [`Materials::file_identity`] to
-    /// find. Reports nothing: a pair that is not good is read once more, in its turn.
+    /// Reads and parses the files of many sections on all cores, as a cache for
+    /// [`Materials::file_identity`]. Reports nothing: a bad pair is read again in its turn.
     pub(super) fn fetch_ahead(
         &self,
         root: &Section<'_>,
@@ -122,8 +123,8 @@ impl Materials {
         }
     }
 
-    /// The anchors that a base64 key or a file key gives; both are a contradiction. `None` if there
-    /// are none, or a mistake was reported.
+    /// The anchors of a base64 key or a file key; both together are an error. `None` if there are
+    /// none, or a mistake was reported.
     pub(super) fn anchors(
         &self,
         section: &Section<'_>,
@@ -145,7 +146,7 @@ impl Materials {
         }
     }
 
-    /// Those of a file that another section has named.
+    /// The anchors of a file that another section has named.
     fn known_anchors(
         &self,
         section: &Section<'_>,
@@ -157,7 +158,7 @@ impl Materials {
         self.anchors.borrow().get(path).filter(|_| only).map(Arc::clone)
     }
 
-    /// The CRLs that a base64 key or a file key gives, likewise.
+    /// The CRLs of a base64 key or a file key; both together are an error.
     pub(super) fn crls(
         &self,
         section: &Section<'_>,
@@ -188,17 +189,17 @@ impl Materials {
 /// A certificate and its key.
 type Pair = (PathBuf, PathBuf);
 
-/// What was made of a pair.
+/// The result of parsing a pair.
 struct Fetched {
     identity: CertificateWithKey,
     /// With their digests.
     files: [(PathBuf, Vec<u8>, [u8; 32]); 2],
 }
 
-/// As few are read in their turn.
+/// Below this number, pairs are read in their turn.
 const MANY: usize = 64;
 
-/// The pairs, as long as no file is in two of them: one load sees one version of a file.
+/// The pairs, if no file is in two of them: a load must see one version of each file.
 fn distinct(pairs: impl Iterator<Item = Pair>) -> Vec<Pair> {
     let mut seen = HashSet::new();
     let fresh = |(cert, key): &Pair| seen.insert(cert.clone()) & seen.insert(key.clone());
@@ -213,7 +214,7 @@ fn fetch(pairs: &[Pair]) -> Vec<Fetched> {
         let fetch_share = |pairs: &[Pair]| pairs.iter().filter_map(fetch_pair).collect::<Vec<_>>();
         let shares = pairs.chunks(share).map(|pairs| scope.spawn(move || fetch_share(pairs)));
         let shares: Vec<_> = shares.collect();
-        // A share that panicked is read in its turn.
+        // The part of a thread that panicked is read in its turn.
         shares.into_iter().filter_map(|share| share.join().ok()).flatten().collect()
     })
 }
@@ -230,7 +231,7 @@ fn fetch_pair((cert_path, key_path): &Pair) -> Option<Fetched> {
     Some(Fetched { identity, files })
 }
 
-/// What one of two keys gives.
+/// The value of one of two keys.
 enum Content {
     Inline(Vec<u8>),
     /// With its path.
@@ -268,7 +269,7 @@ fn parse_anchors(
     }
 }
 
-/// Both texts of a pair, or `None` if there is no pair; half of one is reported.
+/// Both texts of a pair, or `None` if there is no pair; an incomplete pair is reported.
 fn pair(section: &Section<'_>, first: &str, second: &str) -> Option<(String, String)> {
     match (filled(section, first), filled(section, second)) {
         (true, true) => Some((section.text(first)?, section.text(second)?)),
@@ -280,13 +281,13 @@ fn pair(section: &Section<'_>, first: &str, second: &str) -> Option<(String, Str
 
 fn missing_half<T>(section: &Section<'_>, missing: &str, given: &str) -> Option<T> {
     if !section.is_blank(missing) {
-        section.error(missing, format!("is missing, while `{given}` is given"));
+        section.error(missing, format!("is missing, but `{given}` is set"));
     }
     None
 }
 
-/// Whether a key has a value. One that is there but empty is an error: a template without its
-/// variable must not turn verification off, or to other roots.
+/// Whether a key has a value. An empty value is an error: a template with an unset variable must
+/// not disable verification or change its roots.
 fn filled(section: &Section<'_>, key: &str) -> bool {
     if section.is_blank(key) {
         section.error_with_hint(key, "is empty", "give it a value, or remove the key");
@@ -312,7 +313,7 @@ fn decode(section: &Section<'_>, key: &str) -> Option<Vec<u8>> {
 
 pub(super) fn read(section: &Section<'_>, key: &str, path: &str) -> Option<Rc<[u8]>> {
     if path.trim_start().starts_with("-----BEGIN") {
-        section.error(key, "holds PEM text; it is for the path of a file");
+        section.error(key, "holds PEM text; it takes the path of a file");
         return None;
     }
     match section.context().read(Path::new(path)) {

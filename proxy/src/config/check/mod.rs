@@ -1,7 +1,7 @@
 //! From the document to the model: one file for each section, every mistake reported.
 //!
-//! A check that finds a mistake reports it and goes on with a default; the load is refused at the
-//! end, so what it built then is never used.
+//! A check that finds a mistake reports it and continues with a default; the load is rejected at
+//! the end, so the default is never used.
 
 mod access;
 mod address;
@@ -31,7 +31,7 @@ use routes::OfAll;
 
 use super::{env::Environment, model::Config, section::Section};
 
-/// Builds the model; it is valid only if no error was reported. The files are the caller's to add.
+/// Builds the model; it is valid only if no error was reported. The caller adds the files.
 pub(super) fn check(root: &Section<'_>, environment: &Environment) -> Config {
     let own = root.child_or_empty("portcullis");
     let mut inspection = Inspection::begin(root, own.flag("strict").unwrap_or(false));

@@ -1,5 +1,4 @@
-//! Our own section, and what it shares with Pomerium's keys: limits, workers, the administrative
-//! listener.
+//! Our own section: limits, workers, and the admin and metrics listeners.
 
 use std::{net::SocketAddr, num::NonZeroUsize, ops::RangeInclusive, str::FromStr, time::Duration};
 
@@ -14,7 +13,7 @@ use crate::{
     conn,
 };
 
-/// Above what Linux allows a process to open without asking: a slip of the pen.
+/// More than Linux allows a process to open by default: surely a mistake.
 const MAX_CONNECTIONS: RangeInclusive<usize> = 1..=16 << 20;
 
 /// Deadlines and limits of connections.
@@ -28,7 +27,7 @@ pub(super) fn connections(root: &Section<'_>, own: &Section<'_>) -> conn::Connec
         drain_timeout: deadline(own, "drain_timeout", 60),
         max_connections,
         max_connections_per_worker: per_worker.unwrap_or(max_connections),
-        // hyper's HTTP/1 buffer has 8 KiB at least.
+        // hyper's HTTP/1 buffer has at least 8 KiB.
         max_header_bytes: ranged(own, "max_header_bytes", 8 << 10..=16 << 20).unwrap_or(128 << 10),
         max_headers: max_headers(own),
         h2_max_concurrent_streams: 100,
@@ -59,7 +58,7 @@ where
     None
 }
 
-/// A deadline that has to be there: without it a silent client stays for ever.
+/// A mandatory deadline: without it a silent client would stay for ever.
 fn deadline(own: &Section<'_>, key: &str, default_s: u64) -> Duration {
     let deadline = own.duration(key).unwrap_or(Duration::from_secs(default_s));
     if deadline.is_zero() {
@@ -68,13 +67,13 @@ fn deadline(own: &Section<'_>, key: &str, default_s: u64) -> Duration {
     deadline
 }
 
-/// Flags of `runtime_flags` that mean something here.
+/// Flags of `runtime_flags` that have an effect here.
 pub(super) struct RuntimeFlags {
     pub(super) config_hot_reload: bool,
     pub(super) match_any_incoming_port: bool,
 }
 
-/// `runtime_flags`; those of Pomerium's own workings are passed over.
+/// `runtime_flags`; flags of Pomerium's internals are ignored.
 pub(super) fn runtime_flags(root: &Section<'_>) -> RuntimeFlags {
     let flags = root.child_or_empty("runtime_flags");
     RuntimeFlags {
@@ -131,7 +130,8 @@ fn basic_auth(root: &Section<'_>) -> Option<Secret> {
     }
     let text = root.text(key)?;
     let decoded = encoding::base64(&text).and_then(|bytes| {
-        String::from_utf8(bytes).map_err(|_| "is base64, but not of UTF-8 text".to_owned())
+        String::from_utf8(bytes)
+            .map_err(|_| "is base64, but the decoded text is not UTF-8".to_owned())
     });
     match decoded {
         Ok(pair) if pair.contains(':') => Some(Secret(pair)),

@@ -1,4 +1,4 @@
-//! What becomes of a request's path and host, and where redirects go.
+//! Rewriting of a request's path and host, and the targets of redirects.
 
 use http::{HeaderName, HeaderValue, StatusCode, uri::Authority};
 use regex::Regex;
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::http::{HostRewrite, PathRewrite, RedirectPath, RedirectSpec};
 
-/// What becomes of the path; the path of the first `to` acts as a prefix where nothing is said.
+/// The path rewrite; by default, the path of the first `to` replaces the prefix.
 pub(super) fn path(route: &Section<'_>, to_path: &str) -> PathRewrite {
     let prefix = route.text("prefix_rewrite");
     let pattern = route.text("regex_rewrite_pattern");
@@ -30,7 +30,7 @@ pub(super) fn path(route: &Section<'_>, to_path: &str) -> PathRewrite {
     if to_path.is_empty() { PathRewrite::Keep } else { PathRewrite::Prefix(to_path.into()) }
 }
 
-/// What becomes of the host; the first of Pomerium's keys that is given wins.
+/// The host rewrite; the first of Pomerium's keys that is given wins.
 pub(super) fn host(route: &Section<'_>) -> HostRewrite {
     let literal = route.text("host_rewrite").and_then(|text| literal_host(route, &text));
     let header = route.text("host_rewrite_header").and_then(|text| header(route, &text));
@@ -106,7 +106,7 @@ fn replacement(
     }
 }
 
-/// Compiles an expression as it is written.
+/// Compiles an expression as written.
 pub(super) fn regex(section: &Section<'_>, key: &str, pattern: &str) -> Option<Regex> {
     match Regex::new(pattern) {
         Ok(regex) => Some(regex),
@@ -117,7 +117,7 @@ pub(super) fn regex(section: &Section<'_>, key: &str, pattern: &str) -> Option<R
     }
 }
 
-/// The last line of the error, which says what; the others draw the place.
+/// The last line of the error, which is its message; the others mark the place.
 fn why(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.lines().last().unwrap_or_default().trim();
@@ -136,11 +136,16 @@ fn substitution(text: &str, groups: usize) -> Result<String, String> {
                 Some(digit) if digit.is_ascii_digit() => {
                     if digit.to_digit(10).is_some_and(|group| group as usize >= groups) {
                         let there = groups.saturating_sub(1);
-                        return Err(format!("\\{digit} names a group; the pattern has {there}"));
+                        return Err(format!(
+                            "\\{digit} refers to a missing group; the pattern has \
+                            {there}"
+                        ));
                     }
                     translated.push_str(&format!("${{{digit}}}"));
                 }
-                _ => return Err("a backslash is followed by a digit or a backslash".to_owned()),
+                _ => {
+                    return Err("a backslash must be followed by a digit or a backslash".to_owned());
+                }
             },
             _ => translated.push(c),
         }
@@ -152,7 +157,7 @@ fn substitution(text: &str, groups: usize) -> Result<String, String> {
 pub(super) fn redirect(section: &Section<'_>) -> RedirectSpec {
     if leads_back(section) {
         let context = section.context();
-        let message = "redirects to the URL of the request";
+        let message = "redirects to the same URL";
         let hint = Some("set a scheme, host, port or path to go to".to_owned());
         context.report(Severity::Error, section.path(), message, hint);
     }
@@ -166,7 +171,7 @@ pub(super) fn redirect(section: &Section<'_>) -> RedirectSpec {
     }
 }
 
-/// Whether nothing of the target is given, so that a client would go in a circle.
+/// Whether no part of the target is given, so that a client would loop.
 fn leads_back(section: &Section<'_>) -> bool {
     let target = [
         "https_redirect",
@@ -247,7 +252,7 @@ pub(super) fn absolute_path(section: &Section<'_>, key: &str, path: &str) -> Opt
         && path.parse::<http::uri::PathAndQuery>().is_ok_and(|parsed| parsed.as_str() == path);
     if !fits {
         let message = format!("`{}` is not a path", path.escape_debug());
-        section.error_with_hint(key, message, "it begins with / and holds no ? or #");
+        section.error_with_hint(key, message, "it must begin with / and contain no ? or #");
         return None;
     }
     Some(path.into())
@@ -264,9 +269,9 @@ mod tests {
             ("\\0\\1x", 2, Ok("${0}${1}x")),
             ("$1", 2, Ok("$$1")),
             ("a\\\\b", 1, Ok("a\\b")),
-            ("\\2", 2, Err("\\2 names a group; the pattern has 1")),
-            ("\\n", 2, Err("a backslash is followed by a digit or a backslash")),
-            ("x\\", 2, Err("a backslash is followed by a digit or a backslash")),
+            ("\\2", 2, Err("\\2 refers to a missing group; the pattern has 1")),
+            ("\\n", 2, Err("a backslash must be followed by a digit or a backslash")),
+            ("x\\", 2, Err("a backslash must be followed by a digit or a backslash")),
         ] {
             let translated = substitution(text, groups);
             assert_eq!(translated.as_deref().map_err(String::as_str), expected, "{text}");

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use super::{
-    super::{env::Environment, model::Route, section::Section},
+    super::{env::Environment, model::RouteConfig, section::Section},
     access, certificate_headers,
     client_auth::ClientCertificates,
     headers,
@@ -39,7 +39,7 @@ pub(super) fn routes(
     clients: &ClientCertificates<'_>,
     of_all: OfAll,
     inspection: &mut Inspection<'_, '_>,
-) -> Vec<Route> {
+) -> Vec<RouteConfig> {
     let shared = Shared {
         trust: Trust::new(root, environment, materials),
         materials,
@@ -62,16 +62,16 @@ pub(super) fn routes(
     routes
 }
 
-/// What is said of all routes elsewhere.
+/// Settings of other sections that apply to all routes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OfAll {
     /// A route without a port serves every port.
     pub(super) any_port: bool,
-    /// What upstreams are told of client certificates, where their route says nothing.
+    /// The client certificate headers for routes without a setting of their own.
     pub(super) certificate_headers: CertificateHeaders,
 }
 
-/// What all routes have in common.
+/// State shared by all routes.
 struct Shared<'a> {
     trust: Trust<'a>,
     materials: &'a Materials,
@@ -81,12 +81,12 @@ struct Shared<'a> {
     policies: Policies,
 }
 
-/// The last few policies that differ: most routes have one of these, and share it.
+/// The last few distinct policies: most routes have one of these, and share it.
 #[derive(Default)]
 struct Policies(RefCell<VecDeque<Arc<Policy>>>);
 
 impl Policies {
-    /// More are not compared with, so that each route costs the same.
+    /// The number of policies compared, bounded so that each route costs the same.
     const MOST: usize = 8;
 
     fn share(&self, policy: Policy) -> Arc<Policy> {
@@ -101,17 +101,17 @@ impl Policies {
     }
 }
 
-/// What may be there once only.
+/// Values that must be unique.
 #[derive(Default)]
 struct Seen {
-    /// With the path of the route's section.
+    /// Matchers, with the path of the route's section.
     matchers: HashMap<String, Box<str>>,
-    /// With the last number that was given to a route of the name.
+    /// Names, with the last number given to a route of that name.
     names: HashMap<Box<str>, u32>,
 }
 
 impl Shared<'_> {
-    fn route(&self, section: &Section<'_>, seen: &mut Seen) -> Option<Route> {
+    fn route(&self, section: &Section<'_>, seen: &mut Seen) -> Option<RouteConfig> {
         let matcher = matching::matcher(section, self.of_all.any_port);
         let name = match &matcher {
             Some(matcher) => {
@@ -131,6 +131,7 @@ impl Shared<'_> {
             self.of_all.certificate_headers,
             self.clients.will_be_judged(client_trust.as_ref()),
         );
+        warn_of_identity_headers(section);
         let http = RouteSpec {
             policy: self.policies.share(policy),
             client_trust,
@@ -139,11 +140,10 @@ impl Shared<'_> {
             idle_timeout: idle_timeout(section, &upgrades),
             request_headers: headers::request(section),
             response_headers: headers::response(section),
-            pass_identity_headers: pass_identity_headers(section),
             name: name.into(),
             upgrades,
         };
-        Some(Route { matcher: matcher?, http })
+        Some(RouteConfig { matcher: matcher?, http })
     }
 
     fn action(
@@ -214,13 +214,12 @@ fn upgrades(section: &Section<'_>) -> Vec<Box<str>> {
     upgrades
 }
 
-/// Never, until there are identity headers to pass on: what a client sends under their names must
-/// not reach an upstream that believes them.
-fn pass_identity_headers(section: &Section<'_>) -> bool {
+/// There are no identity headers to pass on yet. Headers of these names that a client sends are
+/// removed, since upstreams believe them.
+fn warn_of_identity_headers(section: &Section<'_>) {
     if section.flag("pass_identity_headers").unwrap_or(false) {
         section.warn("pass_identity_headers", NO_IDENTITY);
     }
-    false
 }
 
 fn response(section: &Section<'_>) -> Option<ActionSpec> {
@@ -243,7 +242,7 @@ fn response(section: &Section<'_>) -> Option<ActionSpec> {
 }
 
 impl Seen {
-    /// The second of two routes for the same requests never serves one.
+    /// Warns about a route whose requests another route serves already.
     fn matcher(&mut self, section: &Section<'_>, matcher: &Matcher) {
         let identity = format!("{:?} {}", matcher.port, describe(matcher));
         match self.matchers.get(&identity) {
@@ -296,7 +295,7 @@ fn describe(matcher: &Matcher) -> String {
     format!("{host}{port}{path}")
 }
 
-/// An expression without the anchors that were put around it.
+/// An expression without the anchors that were added.
 fn written(regex: &str) -> &str {
     regex.strip_prefix("\\A(?:").and_then(|rest| rest.strip_suffix(")\\z")).unwrap_or(regex)
 }

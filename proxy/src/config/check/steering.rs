@@ -7,7 +7,7 @@ use serde_yaml::Value;
 
 use super::{
     super::{
-        model::Route,
+        model::RouteConfig,
         section::{Section, scalar_text},
     },
     portcullis::ranged,
@@ -17,10 +17,10 @@ use crate::{
     steering::{ModeChoice, Pin, SteeringSpec},
 };
 
-/// How new connections find their worker.
+/// The mode by which new connections find their worker.
 pub(super) fn steering(
     own: &Section<'_>,
-    routes: &[Route],
+    routes: &[RouteConfig],
     workers: Option<NonZeroUsize>,
 ) -> SteeringSpec {
     let section = own.child_or_empty("steering");
@@ -45,7 +45,7 @@ pub(super) fn steering(
 }
 
 /// Each once.
-fn hosts(routes: &[Route]) -> Vec<Box<str>> {
+fn hosts(routes: &[RouteConfig]) -> Vec<Box<str>> {
     let mut seen = HashSet::new();
     let hosts = routes.iter().map(|route| written(&route.matcher.host));
     hosts.filter(|host| seen.insert(*host)).map(Box::from).collect()
@@ -58,11 +58,11 @@ fn written(host: &HostMatch) -> &str {
     }
 }
 
-/// Names are told apart by what follows the last star.
-fn warn_of_open_wildcard(section: &Section<'_>, routes: &[Route]) {
+/// Names are distinguished by the text after the last star.
+fn warn_of_open_wildcard(section: &Section<'_>, routes: &[RouteConfig]) {
     if let Some(route) = routes.iter().find(|route| written(&route.matcher.host).ends_with('*')) {
         let message = format!(
-            "refuses nobody: the host of route `{}` ends in a star, so it matches every name",
+            "has no effect: the host of route `{}` ends in a star, so it matches every name",
             route.http.name
         );
         section.warn("unknown_sni", message);
@@ -71,8 +71,8 @@ fn warn_of_open_wildcard(section: &Section<'_>, routes: &[Route]) {
 
 struct Pins<'a> {
     section: &'a Section<'a>,
-    routes: &'a [Route],
-    /// The hosts that routes name exactly, once a pin is looked at.
+    routes: &'a [RouteConfig],
+    /// The hosts that routes name exactly; computed for the first pin.
     hosts: OnceCell<HashSet<&'a str>>,
     workers: Option<NonZeroUsize>,
 }
@@ -107,7 +107,7 @@ impl<'a> Pins<'a> {
         };
         let workers: Vec<u32> = workers?;
         if workers.is_empty() {
-            self.section.error(&key, "names no worker");
+            self.section.error(&key, "lists no worker");
             return None;
         }
         Some(Pin { host: host.into(), workers })
@@ -136,7 +136,7 @@ impl<'a> Pins<'a> {
     }
 
     fn hosts(&self) -> &HashSet<&'a str> {
-        let exact = |route: &'a Route| match &route.matcher.host {
+        let exact = |route: &'a RouteConfig| match &route.matcher.host {
             HostMatch::Exact(host) => Some(&**host),
             HostMatch::Wildcard(_) => None,
         };

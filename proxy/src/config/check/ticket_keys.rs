@@ -8,7 +8,7 @@ use crate::tls::TicketSecret;
 /// Readable by everyone.
 const WORLD_READABLE: u32 = 0o004;
 
-/// The keys of the files, in order. A file that holds none is an error.
+/// The keys of the files, in order. A file without a key is an error.
 pub(super) fn ticket_keys(own: &Section<'_>) -> Vec<TicketSecret> {
     const KEY: &str = "ticket_key_files";
     let paths = own.list(KEY);
@@ -24,18 +24,19 @@ pub(super) fn ticket_keys(own: &Section<'_>) -> Vec<TicketSecret> {
         let Some(content) = read(own, &place, path) else { continue };
         match TicketSecret::new(&content) {
             Ok(secret) if secrets.iter().any(|known| known.has_name_of(&secret)) => {
-                let hint = "every key has its own first 16 bytes";
-                own.error_with_hint(&place, format!("{path}: is there twice"), hint);
+                let hint = "the first 16 bytes of each key must be unique";
+                own.error_with_hint(&place, format!("{path}: is listed twice"), hint);
             }
             Ok(secret) => secrets.push(secret),
             Err(problem) => {
-                let hint = "`openssl rand 80 > FILE` makes one";
+                let hint = "`openssl rand 80 > FILE` generates one";
                 own.error_with_hint(&place, format!("{path}: {problem}"), hint);
             }
         }
         if fs::metadata(path).is_ok_and(|metadata| metadata.mode() & WORLD_READABLE != 0) {
             let message = format!(
-                "{path}: everyone on this machine may read it, and with it the sessions of clients"
+                "{path}: every user of this machine can read it, and decrypt clients' sessions \
+                 with it"
             );
             own.warn_with_hint(&place, message, "chmod o-r");
         }

@@ -1,4 +1,4 @@
-//! Where a route forwards to, and as whom.
+//! The upstreams of a route, and TLS to them.
 
 use std::{
     cell::{OnceCell, RefCell},
@@ -36,7 +36,7 @@ pub(super) struct RouteTarget {
     pub(super) path: String,
 }
 
-/// Reads `to` and all that belongs to it; `None` if there is no endpoint that makes sense.
+/// Reads `to` and its related keys; `None` without a valid endpoint.
 pub(super) fn target(
     route: &Section<'_>,
     trust: &Trust<'_>,
@@ -161,11 +161,11 @@ fn by_socket(
     weight: Option<u32>,
 ) -> Option<Destination> {
     if !url.host.is_empty() || url.port.is_some() || url.path.len() < 2 {
-        route.error_with_hint(key, "names no socket", "write unix:///run/app.sock");
+        route.error_with_hint(key, "has no socket path", "write unix:///run/app.sock");
         return None;
     }
     let socket = PathBuf::from(std::mem::take(&mut url.path));
-    // What curl and nginx send as Host to a socket that says nothing of one.
+    // The Host that curl and nginx send to a unix socket.
     url.host = "localhost".to_owned();
     Some(Destination { url, weight, socket: Some(socket) })
 }
@@ -177,7 +177,7 @@ fn mixed_kinds(route: &Section<'_>, destinations: &[Destination]) {
     }
 }
 
-/// All have a weight or none has.
+/// Checks that either all endpoints have a weight or none has.
 fn weights(route: &Section<'_>, destinations: &[Destination]) -> Vec<u32> {
     let given = destinations.iter().filter(|destination| destination.weight.is_some()).count();
     if given > 0 && given < destinations.len() {
@@ -208,7 +208,7 @@ fn balance(route: &Section<'_>) -> BalancePolicy {
         ("RING_HASH", BalancePolicy::RingHash),
         ("MAGLEV", BalancePolicy::Maglev),
     ];
-    // The names with Pomerium's and Envoy's enumerations before them.
+    // The names with the prefixes of Pomerium's and Envoy's enumerations.
     let strip = |key: &str| -> Option<BalancePolicy> {
         let text = route.text(key)?.to_uppercase();
         let short = ["LOAD_BALANCING_POLICY_", "LB_POLICY_"]
@@ -252,7 +252,7 @@ fn address(destination: &Destination) -> EndpointAddress {
     let port = url.port.unwrap_or(destination.own_port());
     match url.ip() {
         Some(ip) => EndpointAddress::Ip(SocketAddr::new(ip, port)),
-        // As Pomerium dials it: a server on localhost rarely listens on ::1 too.
+        // As in Pomerium: a server on localhost rarely listens on ::1 too.
         None if url.host == "localhost" => {
             EndpointAddress::Ip(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))
         }
@@ -260,7 +260,7 @@ fn address(destination: &Destination) -> EndpointAddress {
     }
 }
 
-/// TLS as a route asks for it; the name depends on the endpoint.
+/// The TLS settings of a route; the name depends on the endpoint.
 struct RouteTls {
     name_key: &'static str,
     name: Option<String>,
@@ -274,7 +274,7 @@ const CLIENT_IDENTITY: IdentityKeys = IdentityKeys {
     files: ("tls_client_cert_file", "tls_client_key_file"),
 };
 
-/// TLS to the upstreams of a route; `None` where no upstream has it.
+/// TLS to the upstreams of a route; `None` if no upstream uses it.
 fn tls(
     route: &Section<'_>,
     destinations: &[Destination],
@@ -296,9 +296,9 @@ fn tls(
     }
     let anchors = match custom {
         Some(custom) => custom,
-        // Should anything verify by these after all, all is refused.
+        // If these were ever used to verify, every certificate would be rejected.
         None if skip_verify => Arc::clone(&trust.nobody),
-        // What is wrong with it has been said; the system's roots must not stand in for it.
+        // Its error has been reported; the system's roots must not replace it.
         None if custom_given => return None,
         None => trust.default_anchors(route)?,
     };
@@ -344,11 +344,11 @@ impl RouteTls {
         let is_pattern = wanted.contains('*');
         if !is_pattern && ServerName::try_from(wanted).is_err() {
             let message =
-                format!("`{}` is not a name a certificate can have", wanted.escape_debug());
+                format!("`{}` cannot be the name in a certificate", wanted.escape_debug());
             route.error(self.name_key, message);
             return None;
         }
-        // A pattern names no server; the host that is dialled does.
+        // A pattern cannot be an SNI, so the host of the URL is sent.
         let sni = if is_pattern { host } else { wanted };
         Some(UpstreamTlsSpec {
             sni: sni.into(),
@@ -361,14 +361,14 @@ impl RouteTls {
     }
 }
 
-/// A certificate names an IPv6 address without brackets and zone, and a host without a last dot.
+/// Certificates name IPv6 addresses without brackets and zone, and hosts without a trailing dot.
 fn verify_name(name: &str) -> &str {
     let bare = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
     let bare = bare.split_once('%').map_or(bare, |(address, _)| address);
     bare.strip_suffix('.').unwrap_or(bare)
 }
 
-/// Specifications that several routes have, each once: of 100,000 routes most have one of a few.
+/// Specifications shared by several routes: most of 100,000 routes have one of a few.
 #[derive(Default)]
 struct Interned {
     tls: RefCell<HashMap<TlsKey, Arc<UpstreamTlsSpec>>>,
@@ -376,7 +376,7 @@ struct Interned {
     clusters: RefCell<HashMap<ClusterKey, Arc<ClusterSpec>>>,
 }
 
-/// The addresses are of what the specification holds and [`Materials`] has made once.
+/// Keyed by the addresses of parts that [`Materials`] has made once.
 type TlsKey = (Box<str>, Box<str>, bool, *const TrustAnchors, Option<*const CertificateWithKey>);
 type EndpointKey = (Box<str>, EndpointAddress, u32, Option<*const UpstreamTlsSpec>, Protocol);
 type ClusterKey = (Vec<*const EndpointSpec>, BalancePolicy);
@@ -416,7 +416,7 @@ fn once<K: Eq + Hash, V>(
     Arc::clone(known.borrow_mut().entry(key).or_insert_with(|| Arc::new(make())))
 }
 
-/// Whom routes trust that name no CA of their own.
+/// The trust of routes without a CA of their own.
 pub(super) struct Trust<'a> {
     environment: &'a Environment,
     /// `certificate_authority`, beside the system's roots.
@@ -424,12 +424,12 @@ pub(super) struct Trust<'a> {
     interned: Interned,
     /// Trusted by routes that verify nothing.
     nobody: Arc<TrustAnchors>,
-    /// Read when the first route needs them; `None` when that failed, which is reported once.
+    /// Read when the first route needs them; `None` after a failure, which is reported once.
     default: OnceCell<Option<Arc<TrustAnchors>>>,
 }
 
 impl<'a> Trust<'a> {
-    /// Nothing is read yet but `certificate_authority`.
+    /// Only `certificate_authority` is read at this point.
     pub(super) fn new(
         root: &Section<'_>,
         environment: &'a Environment,
@@ -455,7 +455,7 @@ impl<'a> Trust<'a> {
         let file = self.environment.get("SSL_CERT_FILE");
         let dir = self.environment.get("SSL_CERT_DIR");
         if let Some(file) = file {
-            // Noted among the files to watch; what is wrong with it is said below.
+            // Adds it to the watched files; its errors are reported below.
             let _ = route.context().read(Path::new(file));
         }
         let system = TrustAnchors::system(
@@ -467,7 +467,7 @@ impl<'a> Trust<'a> {
             (Ok(system), Some(extra)) => Some(Arc::new(TrustAnchors::union(&[&system, extra]))),
             (Err(_), Some(extra)) if file.is_none() && dir.is_none() => Some(Arc::clone(extra)),
             (Err(problem), _) => {
-                let message = format!("no roots to verify the upstream with: {problem}");
+                let message = format!("no trusted roots for upstream certificates: {problem}");
                 let hint = "install ca-certificates, or set tls_custom_ca_file or \
                             certificate_authority_file";
                 route.error_with_hint("to", message, hint);

@@ -9,7 +9,7 @@ use crate::hostname;
 pub(super) struct Url {
     /// Lower case.
     pub(super) scheme: String,
-    /// Lower case, no trailing dot, IPv6 without brackets; empty where there is none. May hold `*`.
+    /// Lower case, no trailing dot, IPv6 without brackets; empty if absent. May contain `*`.
     pub(super) host: String,
     /// As written.
     pub(super) port: Option<u16>,
@@ -18,12 +18,12 @@ pub(super) struct Url {
 }
 
 impl Url {
-    /// The host, where it is an address.
+    /// The host, if it is an IP address.
     pub(super) fn ip(&self) -> Option<IpAddr> {
         self.host.parse().ok()
     }
 
-    /// `host:port` as in a Host header, without the port if it is the one given.
+    /// `host:port` as in a Host header, without the port if it is `own_port`.
     pub(super) fn authority(&self, own_port: u16) -> String {
         let host = match self.ip() {
             Some(IpAddr::V6(_)) => format!("[{}]", self.host),
@@ -36,10 +36,10 @@ impl Url {
     }
 }
 
-/// Reads a URL; the error says what is wrong with it.
+/// Parses a URL.
 pub(super) fn parse(text: &str) -> Result<Url, String> {
     if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        // Not shown: there may be a password in it.
+        // Not shown, since it may contain a password.
         return Err("the URL contains white space".to_owned());
     }
     let (scheme, rest) = text.split_once("://").ok_or_else(|| format!("`{text}` has no scheme"))?;
@@ -63,7 +63,8 @@ pub(super) fn parse(text: &str) -> Result<Url, String> {
 /// `host:port`, `[::1]:port`, or either without a port.
 fn split_port(authority: &str) -> Result<(&str, Option<&str>), String> {
     if let Some(rest) = authority.strip_prefix('[') {
-        let (_, after) = rest.split_once(']').ok_or_else(|| "a `[` without its `]`".to_owned())?;
+        let (_, after) =
+            rest.split_once(']').ok_or_else(|| "a `[` has no matching `]`".to_owned())?;
         let host = &authority[..authority.len() - after.len()];
         return match after.strip_prefix(':') {
             Some(port) => Ok((host, Some(port))),
@@ -73,7 +74,7 @@ fn split_port(authority: &str) -> Result<(&str, Option<&str>), String> {
     }
     match authority.split_once(':') {
         Some((_, port)) if port.contains(':') => {
-            Err("an IPv6 address stands in brackets: https://[::1]:8443".to_owned())
+            Err("an IPv6 address is written in brackets: https://[::1]:8443".to_owned())
         }
         Some((host, port)) => Ok((host, Some(port))),
         None => Ok((authority, None)),

@@ -128,3 +128,17 @@ proptest! {
         let _ = scan(&text);
     }
 }
+
+#[test]
+fn only_a_flat_text_is_read_without_a_scan() {
+    let brackets = |depth: usize| format!("a: {}{}", "[".repeat(depth), "]".repeat(depth));
+    let indented = |depth: usize| {
+        (0..depth).map(|level| format!("{}a:\n", " ".repeat(level))).collect::<String>()
+    };
+    let dashes = |depth: usize| format!("{}a", "- ".repeat(depth));
+    for text in [brackets(MAX_DEPTH), indented(MAX_DEPTH + 1), dashes(MAX_DEPTH)] {
+        assert!(!is_harmless(&text), "{text}");
+    }
+    let flat = format!("{}\n{}", brackets(9), indented(9)).repeat(20);
+    assert!(is_harmless(&flat));
+}

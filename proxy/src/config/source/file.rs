@@ -14,7 +14,7 @@ use crate::config::{
 
 /// The configuration file, with the environment over it, and the files that it names.
 #[derive(Debug)]
-pub struct FileSource {
+pub(crate) struct FileSource {
     path: PathBuf,
     environment: Environment,
     /// What the last load read.
@@ -25,7 +25,7 @@ pub struct FileSource {
 
 impl FileSource {
     /// Nothing is read yet.
-    pub fn new(path: &Path, environment: Environment) -> FileSource {
+    pub(crate) fn new(path: &Path, environment: Environment) -> FileSource {
         FileSource { path: path.to_owned(), environment, files: Vec::new(), watcher: None }
     }
 

@@ -9,7 +9,7 @@
 mod file;
 mod watcher;
 
-pub use file::FileSource;
+pub(crate) use file::FileSource;
 
 pub(super) use file::read;
 

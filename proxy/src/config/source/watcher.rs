@@ -156,7 +156,7 @@ impl Watcher {
                 }
                 Err(error) => {
                     let directory = directory.display();
-                    tracing::debug!(%directory, %error, "a directory is polled, not watched");
+                    tracing::debug!(%directory, %error, "cannot watch a directory; it is polled");
                 }
             }
         }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::support::{Dir, config, with_certificate};
-use crate::{config::Route, policy, tls::ClientAuthMode};
+use crate::{config::RouteConfig, policy, tls::ClientAuthMode};
 
 /// The only route, with these keys.
-fn route(keys: &str) -> Route {
+fn route(keys: &str) -> RouteConfig {
     let keys = keys.replace('\n', "\n  ");
     config(&format!("routes:\n- from: https://a.example\n  {keys}")).routes.remove(0)
 }
@@ -22,7 +22,7 @@ fn only_the_public_key_lets_anybody_in() {
 }
 
 /// What becomes of `GET /` from somebody of whom nothing is known.
-fn outcome(route: &Route) -> policy::PolicyOutcome {
+fn outcome(route: &RouteConfig) -> policy::PolicyOutcome {
     let request = policy::PolicyInput {
         method: "GET",
         path: "/",

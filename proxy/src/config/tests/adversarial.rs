@@ -121,7 +121,7 @@ fn duplicate_keys_are_all_found() {
 fn keys_that_differ_in_case_alone_are_duplicates() {
     assert_eq!(
         errors("address: :1\nADDRESS: :2"),
-        ["config.yaml:1: address: is written twice, with upper and lower case mixed"]
+        ["config.yaml:1: address: is given twice, in different upper and lower case"]
     );
 }
 

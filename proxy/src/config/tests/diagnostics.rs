@@ -54,8 +54,8 @@ fn every_mistake_is_told_at_once_in_the_order_of_the_file() {
             "config.yaml:1: address: `nowhere` is not an IP address (write :443, 127.0.0.1:443 or \
              [::1]:443)",
             "config.yaml:2: timeout_read: `soon` is not a duration such as 30s, 5m or 1h30m",
-            "config.yaml:3: codec_type: `http9` is not one of the choices (one of \
-             codec_type_auto, codec_type_http1, codec_type_http2, codec_type_http3)",
+            "config.yaml:3: codec_type: `http9` is not an allowed value (one of codec_type_auto, \
+             codec_type_http1, codec_type_http2, codec_type_http3)",
             "config.yaml:5: routes[0].from: source url (https://a.example/path) contains a path, \
              but it should be set using the path field instead",
             "config.yaml:6: routes[0].to: `x` is not a port (write https://app.internal:8443)",
@@ -95,14 +95,14 @@ fn values_of_the_wrong_kind_are_refused_without_being_shown() {
             "log_level: !secret x",
             &["config.yaml:1: log_level: expected a text, found a value with a YAML tag"],
         ),
-        ("1: x", &["config.yaml:1: 1: is a key that is not a text"]),
+        ("1: x", &["config.yaml:1: 1: is a key that is not a string"]),
     ]);
 }
 
 #[test]
 fn listeners_are_checked() {
     assert_errors(&[
-        ("address: ':1,:1'", &["config.yaml:1: address: [::]:1 is there twice"]),
+        ("address: ':1,:1'", &["config.yaml:1: address: [::]:1 is listed twice"]),
         (
             "address: ':1'\nhttp_redirect_addr: ':1'",
             &["config.yaml:2: http_redirect_addr: [::]:1 is in `address` already"],
@@ -134,11 +134,11 @@ fn a_pair_of_certificate_and_key_is_whole_and_fits() {
     for (yaml, expected) in [
         (
             "certificate_file: '@server.pem'",
-            "config.yaml: certificate_key_file: is missing, while `certificate_file` is given",
+            "config.yaml: certificate_key_file: is missing, but `certificate_file` is set",
         ),
         (
             "certificates:\n- key: '@server-key.pem'",
-            "config.yaml:2: certificates[0].cert: is missing, while `key` is given",
+            "config.yaml:2: certificates[0].cert: is missing, but `key` is set",
         ),
         (
             "certificates:\n- {}",
@@ -155,12 +155,12 @@ fn a_pair_of_certificate_and_key_is_whole_and_fits() {
         ),
         (
             "certificate: '-----BEGIN CERTIFICATE-----'\ncertificate_key: aGVsbG8=",
-            "config.yaml:1: certificate: is PEM text, not base64 of it (`base64 -w0 FILE`, or the \
-             path as `certificate_file`)",
+            "config.yaml:1: certificate: is PEM text; base64 of the PEM is expected (`base64 -w0 \
+             FILE`, or the path as `certificate_file`)",
         ),
         (
             "certificate_file: '-----BEGIN CERTIFICATE-----'\ncertificate_key_file: '@server-key.pem'",
-            "config.yaml:1: certificate_file: holds PEM text; it is for the path of a file",
+            "config.yaml:1: certificate_file: holds PEM text; it takes the path of a file",
         ),
     ] {
         assert_eq!(errors_of(yaml, &[]), [expected], "{yaml}");
@@ -211,21 +211,20 @@ fn client_certificates_fail_closed() {
         ),
         (
             "downstream_mtls: {enforcement: reject_connection}",
-            &[
-                "config.yaml:1: downstream_mtls: there is no CA to verify client certificates with (set downstream_mtls.ca_file, or remove the section)",
-            ],
+            &["config.yaml:1: downstream_mtls: no client CA is configured (set \
+                 downstream_mtls.ca_file, or remove the section)"],
         ),
         (
             "downstream_mtls: {max_verify_depth: 2}",
-            &[
-                "config.yaml:1: downstream_mtls: there is no CA to verify client certificates with (set downstream_mtls.ca_file, or remove the section)",
-            ],
+            &["config.yaml:1: downstream_mtls: no client CA is configured (set \
+                 downstream_mtls.ca_file, or remove the section)"],
         ),
         (
             "downstream_mtls: {ca_fle: '@ca.pem'}",
             &[
                 "config.yaml:1: downstream_mtls.ca_fle: is not a known key (`ca_file`?)",
-                "config.yaml:1: downstream_mtls: there is no CA to verify client certificates with (set downstream_mtls.ca_file, or remove the section)",
+                "config.yaml:1: downstream_mtls: no client CA is configured (set \
+                 downstream_mtls.ca_file, or remove the section)",
             ],
         ),
         (
@@ -242,9 +241,8 @@ fn client_certificates_fail_closed() {
         ),
         (
             "downstream_mtls: {ca_file: '@ca.pem', enforcement: none}",
-            &[
-                "config.yaml:1: downstream_mtls.enforcement: `none` is not one of the choices (one of reject_connection, policy_with_default_deny, policy)",
-            ],
+            &["config.yaml:1: downstream_mtls.enforcement: `none` is not an allowed value (one \
+                 of reject_connection, policy_with_default_deny, policy)"],
         ),
         (
             "downstream_mtls: {ca_file: '@ca.pem', enforcement: reject_connection, max_verify_depth: -1}",
@@ -272,15 +270,13 @@ fn client_certificates_fail_closed() {
         ),
         (
             "client_ca_file: '@ca.pem'\nportcullis: {client_certificates: {ask: never}}",
-            &[
-                "config.yaml:2: portcullis.client_certificates.ask: `never` is not one of the choices (one of needed, everywhere)",
-            ],
+            &["config.yaml:2: portcullis.client_certificates.ask: `never` is not an allowed \
+                 value (one of needed, everywhere)"],
         ),
         (
             "client_ca_file: '@ca.pem'\nportcullis: {client_certificate_identity: cn}",
-            &[
-                "config.yaml:2: portcullis.client_certificate_identity: `cn` is not one of the choices (one of email, uri)",
-            ],
+            &["config.yaml:2: portcullis.client_certificate_identity: `cn` is not an allowed \
+                 value (one of email, uri)"],
         ),
     ]);
     let both = format!("downstream_mtls: {{ca_file: '@ca.pem', ca: {}}}", base64_of("ca.pem"));
@@ -364,8 +360,10 @@ fn our_own_section_is_checked() {
         ),
         (
             "portcullis: {steering: {mode: sideways}}",
-            &["config.yaml:1: portcullis.steering.mode: `sideways` is not one of the choices \
-                 (one of auto, kernel, handoff, none)"],
+            &[
+                "config.yaml:1: portcullis.steering.mode: `sideways` is not an allowed value (one of \
+                auto, kernel, handoff, none)",
+            ],
         ),
         (
             "portcullis: {steering: {max_load_percent: 100}}",
@@ -377,9 +375,8 @@ fn our_own_section_is_checked() {
         ),
         (
             "portcullis: {log_format: xml}",
-            &[
-                "config.yaml:1: portcullis.log_format: `xml` is not one of the choices (one of json, text)",
-            ],
+            &["config.yaml:1: portcullis.log_format: `xml` is not an allowed value (one of json, \
+                 text)"],
         ),
     ]);
 }

@@ -49,7 +49,8 @@ fn a_mistake_in_a_variable_names_the_variable() {
         (
             "TIMEOUT_READ",
             "30",
-            "environment variable TIMEOUT_READ: timeout_read: `30` has no unit, as in 30s, 5m or 1h30m",
+            "environment variable TIMEOUT_READ: timeout_read: `30` has no unit; write 30s, 5m or \
+             1h30m",
         ),
         (
             "DOWNSTREAM_MTLS_CA",
@@ -73,7 +74,7 @@ fn a_mistake_in_a_variable_names_the_variable() {
         (
             "RUNTIME_FLAGS",
             "nonsense",
-            "environment variable RUNTIME_FLAGS: runtime_flags: is not a JSON object of texts",
+            "environment variable RUNTIME_FLAGS: runtime_flags: is not a JSON object of strings",
         ),
     ] {
         assert_eq!(errors_of(&yaml, &[(name, value)]), [expected]);

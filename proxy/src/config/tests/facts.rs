@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::support::{base64_of, config, config_of, with_certificate};
 use crate::{
-    config::Route,
+    config::RouteConfig,
     http::{
         ActionSpec, CertificateField, CertificateHeaders, EscapedSlashes, HostRewrite, PathRewrite,
         ProxySpec, RedirectPath, Rfc9440, TemplatePart, Underscores, XfccFields,
@@ -16,11 +16,11 @@ use crate::{
 };
 
 /// The only route, which is `https://a.example` with what is added.
-fn route(keys: &str) -> Route {
+fn route(keys: &str) -> RouteConfig {
     route_from("https://a.example", keys)
 }
 
-fn route_from(from: &str, keys: &str) -> Route {
+fn route_from(from: &str, keys: &str) -> RouteConfig {
     let mut yaml = format!("routes:\n- from: '{from}'");
     for line in keys.lines() {
         yaml.push_str("\n  ");

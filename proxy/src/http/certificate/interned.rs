@@ -11,7 +11,7 @@ use std::{
 pub(super) struct Interned<K, V>(HashMap<Rc<K>, Weak<V>>);
 
 impl<K: Eq + Hash, V> Interned<K, V> {
-    /// The value that somebody holds already, or a new one.
+    /// The value that is held already, or a new one.
     pub(super) fn get_or_insert(&mut self, key: K, make: impl FnOnce(Rc<K>) -> V) -> Rc<V> {
         if let Some(value) = self.0.get(&key).and_then(Weak::upgrade) {
             return value;
@@ -22,7 +22,7 @@ impl<K: Eq + Hash, V> Interned<K, V> {
         value
     }
 
-    /// Forgets the key if nobody holds its value any more. To be called when a value is dropped.
+    /// Removes the key if its value is no longer held. To be called when a value is dropped.
     pub(super) fn release(&mut self, key: &K) {
         if self.0.get(key).is_some_and(|value| value.strong_count() == 0) {
             self.0.remove(key);

@@ -9,7 +9,7 @@ use std::{
     fs::File,
     io,
     os::fd::AsFd,
-    sync::{Arc, OnceLock, atomic::AtomicU64},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -26,7 +26,7 @@ use thread::Sink;
 
 /// The log. Clones write to the same one.
 #[derive(Debug, Clone)]
-pub struct Log {
+pub(crate) struct Log {
     shared: Arc<Shared>,
 }
 
@@ -40,7 +40,7 @@ struct Shared {
 impl Log {
     /// Starts the thread that writes to standard output. While that is broken, warnings and errors
     /// go to standard error. Fails when the thread cannot be started.
-    pub fn start(spec: LogSpec, metrics: &Metrics) -> io::Result<Log> {
+    pub(crate) fn start(spec: LogSpec, metrics: &Metrics) -> io::Result<Log> {
         let dropped = metrics.log_records_dropped.clone();
         // Without the buffer of `io::stdout`, which keeps what could not be written.
         let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
@@ -48,9 +48,10 @@ impl Log {
     }
 
     /// A log without a reader.
+    #[cfg(test)]
     pub(super) fn detached() -> Log {
         let spec = LogSpec { access: false, ..LogSpec::default() };
-        let (sink, _) = Sink::unstarted(Arc::new(AtomicU64::new(0)));
+        let (sink, _) = Sink::unstarted(Arc::default());
         Log::new(spec, sink)
     }
 
@@ -61,7 +62,7 @@ impl Log {
 
     /// Installs the log as the subscriber of `tracing`, for all threads. Does nothing if there is a
     /// subscriber already.
-    pub fn install(&self) {
+    pub(crate) fn install(&self) {
         let _ = self.subscriber().try_init();
     }
 
@@ -73,7 +74,7 @@ impl Log {
     }
 
     /// Applies new settings after a reload.
-    pub fn configure(&self, spec: LogSpec) {
+    pub(crate) fn configure(&self, spec: LogSpec) {
         if let Some(filter) = self.shared.filter.get() {
             // Fails only when the subscriber is gone, and then there are no events.
             let _ = filter.reload(events::filter(spec.level));
@@ -83,7 +84,7 @@ impl Log {
 
     /// Waits until all records are written or the time is over; returns whether they are. For the end
     /// of the program, never for a worker.
-    pub fn flush(&self, timeout: Duration) -> bool {
+    pub(crate) fn flush(&self, timeout: Duration) -> bool {
         self.shared.sink.flush(timeout)
     }
 

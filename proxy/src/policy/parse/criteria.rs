@@ -85,7 +85,7 @@ fn criterion(key: &str, data: &Node<'_>, errors: &mut Errors) -> Option<Criterio
         Some(Criterion::Text(subject, string_matcher(data, errors)?))
     };
     if sub_path.is_some() && name != "claim" && KNOWN.contains(&name) {
-        errors.add(data, format!("`{name}` has nothing below it: only `claim/…` has"));
+        errors.add(data, format!("`{name}` takes no path below it; only `claim/…` does"));
     }
     match name {
         "accept" => Some(Criterion::Accept),

@@ -6,7 +6,7 @@ mod criteria;
 mod matchers;
 mod node;
 
-pub use node::PolicyError;
+pub(crate) use node::PolicyError;
 
 use serde_yaml::Value;
 
@@ -31,7 +31,7 @@ pub fn parse(document: &Value, key_path: &str) -> Result<Vec<Rule>, Vec<PolicyEr
 
 /// Reads the value of an `allowed_idp_claims` key: claims with one value or a list of them, or
 /// with claims below them.
-pub fn parse_allowed_idp_claims(
+pub(crate) fn parse_allowed_idp_claims(
     document: &Value,
     key_path: &str,
 ) -> Result<Vec<AllowedClaim>, Vec<PolicyError>> {

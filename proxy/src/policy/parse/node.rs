@@ -69,7 +69,7 @@ impl<'a> Node<'a> {
                 Some(name) => {
                     entries.push((name, Node { value, path: format!("{}.{name}", self.path) }));
                 }
-                None => errors.add(self, "has a key that is not text"),
+                None => errors.add(self, "has a key that is not a string"),
             }
         }
         entries

@@ -60,7 +60,7 @@ fn each_mistake_is_told_with_its_place_and_a_hint() {
             "allow: {or: [{}]}",
             "policy.allow.or[0]: each criteria may only contain a single key and value (write `- ` before each criterion)",
         ),
-        ("allow: {or: [{1: x}]}", "policy.allow.or[0]: has a key that is not text"),
+        ("allow: {or: [{1: x}]}", "policy.allow.or[0]: has a key that is not a string"),
         (
             "[{allow: {and: [{accept: 1}, {emial: a}]}}]",
             "policy[0].allow.and[1].emial: unknown policy criterion: emial (`email`?)",
@@ -71,7 +71,7 @@ fn each_mistake_is_told_with_its_place_and_a_hint() {
         ),
         (
             "allow: {or: [{email/work: a}]}",
-            "policy.allow.or[0].email/work: `email` has nothing below it: only `claim/…` has",
+            "policy.allow.or[0].email/work: `email` takes no path below it; only `claim/…` does",
         ),
         (
             "allow: {or: [{email: {iss: a}}]}",

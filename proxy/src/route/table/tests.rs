@@ -95,7 +95,7 @@ fn a_hundred_thousand_hosts_and_thousands_of_suffixes_are_found() {
     assert!(table.patterns.is_empty());
 }
 
-/// What the table must do, said the slow way.
+/// A slow model of the table.
 fn naive(matchers: &[Matcher], host: &str, port: Option<u16>, path: &str) -> Option<usize> {
     let port = port.unwrap_or(443);
     let has_exact =

@@ -8,7 +8,7 @@ use crate::tls::testing::{ca, pem, root, self_signed};
 const VERSION_1: &[u8] = include_bytes!("../testdata/v1.crt.pem");
 const KEY: &[u8] = include_bytes!("../testdata/p256.sec1.pem");
 
-/// A directory of its own, removed at the end.
+/// A temporary directory.
 struct Directory(PathBuf);
 
 impl Directory {

@@ -49,7 +49,7 @@ fn server(version: &'static SupportedProtocolVersion, issued: &Issued) -> Server
         ))))
 }
 
-/// How an upstream with this certificate fares.
+/// The outcome of a handshake with an upstream that has this certificate.
 fn connect(
     version: &'static SupportedProtocolVersion,
     spec: &UpstreamTlsSpec,
@@ -66,7 +66,7 @@ fn accepted(spec: &UpstreamTlsSpec, issued: &Issued) -> bool {
     tls12
 }
 
-/// Why it was refused, and the whole message.
+/// The kind of rejection, and the whole message.
 fn refusal(spec: &UpstreamTlsSpec, issued: &Issued) -> (Reason, String) {
     let [first, second] = VERSIONS.map(|version| {
         let outcome = connect(version, spec, issued);
@@ -79,7 +79,7 @@ fn refusal(spec: &UpstreamTlsSpec, issued: &Issued) -> (Reason, String) {
     first
 }
 
-/// Whether a certificate with these names is taken where `verify_name` is expected.
+/// Whether a certificate with these names is accepted if `verify_name` is expected.
 fn serves(names: &[&str], verify_name: &str) -> bool {
     let root = root();
     let mut spec = spec(root.anchors());
@@ -97,7 +97,7 @@ fn an_upstream_is_verified_by_anchor_and_name_and_its_sessions_resume() {
         let server = Arc::new(server);
         assert_eq!(handshake(&tls.config, &server, NAME).kind(), HandshakeKind::Full);
         assert_eq!(handshake(&tls.config, &server, NAME).kind(), HandshakeKind::Resumed);
-        // Workers share nothing.
+        // Each worker has its own sessions.
         let other = upstream_tls(&spec(root.anchors()));
         assert_eq!(handshake(&other.config, &server, NAME).kind(), HandshakeKind::Full);
     }
@@ -335,7 +335,7 @@ fn the_key_tells_apart_all_that_a_connection_may_not_be_shared_over() {
     keys.sort_unstable();
     keys.dedup();
     assert_eq!(keys.len(), 8);
-    // The same content read again is the same.
+    // The same content, read again, has the same key.
     let again = TrustAnchors::from_pem(pem(&root.der).as_bytes(), "elsewhere").unwrap();
     assert_eq!(UpstreamTls::key(&spec(Arc::new(again))), UpstreamTls::key(&base));
 }

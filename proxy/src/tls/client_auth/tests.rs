@@ -53,7 +53,7 @@ fn only_hosts_with_a_route_that_looks_ask() {
     assert!(!auth.asks(Some("public.example")));
     assert!(auth.asks(Some("mixed.example")));
     assert!(auth.asks(Some("all.example")));
-    // What nobody knows the host of is asked in any case.
+    // A connection of an unknown host is always asked.
     assert!(auth.asks(None) && auth.asks(Some("unknown.example")));
 }
 
@@ -127,7 +127,7 @@ fn everywhere_means_at_hosts_that_do_not_look_too() {
 #[test]
 fn hosts_of_one_scope_share_it() {
     let one = trust(&root());
-    // Compiled twice, as for two routes that name one file.
+    // Compiled twice, as for two routes that name the same file.
     let same = Arc::new(ClientTrust::new(&ClientTrustSpec::new(root().anchors(), 1)));
     let routes = |count: usize, trust: &Arc<ClientTrust>| -> Vec<_> {
         (0..count).map(|n| route(&format!("h{n}.example"), true, Some(trust))).collect()

@@ -24,7 +24,7 @@ pub struct CrlBundle {
 pub enum CrlBundleError {
     /// There is none in it.
     #[error("{origin}: no CRL found{}", if *.is_der {
-        "; this looks like DER, PEM is needed (`openssl crl -inform DER -in FILE`)"
+        "; this looks like DER; PEM is required (`openssl crl -inform DER -in FILE`)"
     } else {
         ""
     })]
@@ -175,7 +175,7 @@ fn sections(pem: &[u8]) -> Result<Vec<Section<'_>>, Problem> {
         } else if let Some(label) = mark(line, "-----END ") {
             match open.take() {
                 Some(section) if section.label == label => sections.push(section),
-                _ => return Err((number, "an end line without its beginning".to_owned())),
+                _ => return Err((number, "an END line has no BEGIN line".to_owned())),
             }
         } else if line.contains("BEGIN X509 CRL") {
             return Err((number, "a damaged first line of a CRL".to_owned()));

@@ -147,7 +147,7 @@ fn parse_contents(contents: &[u8], signed: Signed) -> Result<List<'_>, ListError
         None => false,
     };
     if !list.is_at_end() {
-        return Err(Malformed("something after its extensions"));
+        return Err(Malformed("unexpected data after its extensions"));
     }
     Ok(List {
         issuer_der,

@@ -22,7 +22,7 @@ fn ed25519(names: &[&str]) -> Arc<CertificateWithKey> {
     self_signed_with(leaf(names), KeyPair::generate_for(&PKCS_ED25519).unwrap()).identity()
 }
 
-/// The place of the chosen one among the configured.
+/// The index of the chosen certificate.
 fn chosen(
     identities: &[Arc<CertificateWithKey>],
     name: Option<&str>,

@@ -36,7 +36,7 @@ struct Bench {
     tickets: Arc<TicketKeys>,
     root: Issued,
     spec: ServerTlsSpec,
-    /// What [`Bench::demand`] has made the handshake judge by.
+    /// The trust set by [`Bench::demand`].
     trust: Option<ClientTrustSpec>,
 }
 
@@ -54,7 +54,7 @@ impl Bench {
         Bench { clock, tickets: Arc::new(tickets), root, spec, trust: None }
     }
 
-    /// Demands certificates issued by the root itself.
+    /// Requires certificates issued directly by the root.
     fn with_client_auth() -> Bench {
         let mut bench = Bench::new();
         bench.demand(bench.root.anchors(), 1);
@@ -70,7 +70,7 @@ impl Bench {
         self.trust = Some(trust);
     }
 
-    /// Asks for certificates that the root may have issued, without refusing any.
+    /// Asks for certificates of the root, without rejecting any.
     fn asking() -> Bench {
         let mut bench = Bench::new();
         let spec = ClientTrustSpec::new(bench.root.anchors(), 1);
@@ -100,7 +100,7 @@ impl Bench {
     ) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(self.root.der.clone()).unwrap();
-        // It offers its sessions for ever: what resumes is for the server to say.
+        // It offers its sessions for ever: the server decides which ones resume.
         let builder = ClientConfig::builder_with_details(Arc::clone(provider), TestClock::new())
             .with_protocol_versions(&[version])
             .unwrap()
@@ -143,7 +143,7 @@ fn rsa_and_ecdsa_certificates_serve_one_name_side_by_side() {
     bench.spec.certificates.push(rsa.identity());
     let server = bench.server();
 
-    // A TLS 1.2 client says by its suites which signatures it takes.
+    // A TLS 1.2 client states the signatures it accepts by its suites.
     let mut rsa_only = rustls::crypto::ring::default_provider();
     rsa_only
         .cipher_suites

@@ -1,5 +1,5 @@
-//! The stream against rustls's buffered API, which drives the same protocol in another way, over
-//! real sockets.
+//! Tests the stream against rustls's buffered API, which drives the same protocol in another way,
+//! over real sockets.
 
 use std::{
     io::{Read as _, Write as _},
@@ -115,7 +115,7 @@ fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|i| (i * 31 % 251) as u8).collect()
 }
 
-/// Passes bytes on in pieces of `size`, each as a segment of its own.
+/// Forwards bytes in pieces of `size`, each in its own segment.
 fn chopped(size: usize) -> (TcpStream, rt::Stream) {
     let (inner, ours) = pair();
     inner.set_nodelay(true).unwrap();
@@ -205,7 +205,7 @@ fn bulk_flows_both_ways_at_once() {
     block_on(async {
         let mut tls = accept(ours, &pki).await.unwrap();
         let mut moved = 0;
-        // Each piece goes back as soon as it is there.
+        // Each piece is echoed as soon as it arrives.
         loop {
             let mut piece = Vec::new();
             if read_some(&mut tls, &mut piece, 50_000).await.unwrap() == 0 {

@@ -1,6 +1,6 @@
-//! Maglev hashing (Eisenbud et al., NSDI 2016, section 3.4): a table in which endpoints take turns
-//! to claim slots, each in an order of its own. Shares are nearly exact, a look-up is one load, and
-//! when an endpoint goes few clients of the others move.
+//! Maglev hashing (Eisenbud et al., NSDI 2016, section 3.4): a table whose slots the endpoints
+//! claim in turn, each in its own order of preference. Shares are nearly exact, a look-up is one
+//! load, and when an endpoint is removed, few clients of the other endpoints move.
 
 use super::{Candidate, hashes};
 
@@ -9,7 +9,7 @@ pub(super) const TABLE_SIZE: u64 = 65_537;
 
 const FREE: u32 = u32::MAX;
 
-/// Which endpoint each slot belongs to.
+/// The endpoint of each slot.
 #[derive(Debug)]
 pub(in crate::upstream) struct Maglev {
     slots: Box<[u32]>,
@@ -52,7 +52,7 @@ struct Claimant {
 }
 
 impl Claimant {
-    /// The heaviest has a turn in every round, the others in proportion.
+    /// The heaviest endpoint gets a turn in every round, the others in proportion to their weight.
     fn has_turn(&mut self, richest: u64) -> bool {
         self.credit += self.weight;
         let enough = self.credit >= richest;
@@ -62,7 +62,7 @@ impl Claimant {
         enough
     }
 
-    /// Takes the first free slot in its order. There is one, or the caller would have stopped.
+    /// Takes the first free slot in its order. The caller stops once no slot is free.
     fn claim(&mut self, slots: &mut [u32], size: u64) {
         for _ in 0..size {
             let slot = usize::try_from(self.position).ok().and_then(|at| slots.get_mut(at));
@@ -90,8 +90,8 @@ fn claimants(candidates: &[Candidate], size: u64) -> Vec<Claimant> {
             }
         })
         .collect();
-    // Who comes first in a round matters where two want one slot: it must not follow from the
-    // order in the file.
+    // The order in a round decides between endpoints that prefer the same slot, so it must not
+    // depend on the order in the file.
     claimants.sort_unstable_by_key(|claimant| claimant.identity_hash);
     claimants
 }

@@ -1,7 +1,7 @@
-//! Which of a cluster's endpoints takes a request. Pure: randomness and load are passed in.
+//! Chooses the endpoint of a cluster for a request. Pure: randomness and load are passed in.
 //!
-//! Tables are compiled once per snapshot and shared; what changes from request to request (whose
-//! turn it is) belongs to each worker.
+//! Tables are compiled once per snapshot and shared; each worker keeps the state that changes with
+//! requests (the turns of round robin).
 
 mod maglev;
 mod random;
@@ -20,11 +20,11 @@ use portcullis_abi::SplitMix64;
 use super::BalancePolicy;
 use crate::digest::sha256;
 
-/// An endpoint as balancing sees it.
+/// An endpoint, as the balancer sees it.
 #[derive(Debug, Clone)]
 pub(super) struct Candidate {
-    /// Tells it from the others whatever their order, so that hashing agrees between workers,
-    /// reloads and machines.
+    /// Identifies the endpoint independently of its position, so that hashing agrees between
+    /// workers, reloads and machines.
     pub(super) identity: String,
     /// Relative share, at least 1.
     pub(super) weight: u32,
@@ -41,7 +41,7 @@ pub(super) enum Balance {
 }
 
 impl Balance {
-    /// Compiles the tables. Indices that come out of [`Balance::pick`] are places in `candidates`.
+    /// Compiles the tables. [`Balance::pick`] returns indices into `candidates`.
     pub(super) fn new(policy: BalancePolicy, candidates: &[Candidate]) -> Balance {
         let weights = || candidates.iter().map(|candidate| candidate.weight.max(1));
         match policy {
@@ -53,10 +53,10 @@ impl Balance {
         }
     }
 
-    /// Chooses for a client of this hash.
+    /// Chooses an endpoint for a client with this hash.
     ///
-    /// `turn` gives the worker's own state for round robin, `in_flight` the requests that this
-    /// worker has open with an endpoint.
+    /// `turn` returns the worker's own state for round robin, `in_flight` the number of this
+    /// worker's open requests to an endpoint.
     pub(super) fn pick(
         &self,
         client_hash: u64,
@@ -82,7 +82,7 @@ fn spread(mut hash: u64) -> u64 {
 }
 
 /// Four independent hashes of one string. SHA-256 rather than a fast hash: tables are built once,
-/// and must come out the same on every machine and in every version.
+/// and must be the same on every machine and in every version.
 fn hashes(text: &str) -> [u64; 4] {
     let digest = sha256(text.as_bytes());
     let mut hashes = [0; 4];

@@ -1,12 +1,12 @@
-//! Random choice by weight, and the less busy of two (Mitzenmacher, "The Power of Two Choices in
-//! Randomized Load Balancing", 2001).
+//! Random choice by weight, and least request of two choices (Mitzenmacher, "The Power of Two
+//! Choices in Randomized Load Balancing", 2001).
 
 use portcullis_abi::SplitMix64;
 
 /// Weights as running sums, to draw from.
 #[derive(Debug)]
 pub(in crate::upstream) struct Weighted {
-    /// Where each one's range ends; it begins where the one's before ends.
+    /// The end of each endpoint's range, which begins at the end of the previous one.
     ends: Box<[u64]>,
 }
 
@@ -23,7 +23,7 @@ impl Weighted {
         self.at(random.below(self.total()))
     }
 
-    /// Draws among all but one.
+    /// Draws among all endpoints but one.
     pub(super) fn draw_other(&self, random: &mut SplitMix64, than: usize) -> usize {
         let (start, weight) = (self.start(than), self.weight(than));
         let drawn = random.below(self.total() - weight);
@@ -47,8 +47,8 @@ impl Weighted {
     }
 }
 
-/// Draws two different endpoints by weight and takes the one with fewer requests for its weight.
-/// Where both are idle the first drawn stands, so that shares follow the weights.
+/// Draws two different endpoints by weight and takes the one with fewer requests for its weight. If
+/// both are idle it takes the first, so that shares follow the weights.
 pub(super) fn least_request(
     weights: &Weighted,
     random: &mut SplitMix64,

@@ -1,15 +1,16 @@
-//! A Ketama-style hash ring: each endpoint stands at many points of a circle, a client belongs to
-//! the next point clockwise. When an endpoint goes, only its own clients move.
+//! A Ketama-style hash ring: each endpoint has many points on a circle, and a client belongs to the
+//! next point clockwise. When an endpoint is removed, only its own clients move.
 
 use super::{Candidate, hashes};
 
 /// Points for each endpoint of mean weight: shares come within some 8 % of the weights.
 const POINTS_EACH: usize = 160;
-/// Few endpoints get more points, since there memory is no matter (Envoy's default as well).
+/// The least number of points in total (Envoy's default): with few endpoints, more points cost
+/// little memory.
 const POINTS_MIN: usize = 1024;
 const POINTS_MAX: usize = 1 << 16;
 
-/// The points, in order of their place on the circle.
+/// The points, in their order on the circle.
 #[derive(Debug)]
 pub(in crate::upstream) struct Ring {
     points: Box<[(u64, usize)]>,

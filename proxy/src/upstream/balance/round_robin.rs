@@ -1,14 +1,14 @@
 //! Smooth weighted round robin, as nginx does it: in every run of as many picks as the weights sum
 //! to, each endpoint gets exactly its weight of them, spread out rather than in bursts.
 
-/// Whose turn it is.
+/// The state of the turns.
 #[derive(Debug)]
 pub(in crate::upstream) struct RoundRobin {
     credits: Box<[i64]>,
 }
 
 impl RoundRobin {
-    /// Starts `skip` turns in, so that workers do not all begin with the first endpoint.
+    /// Skips the first `skip` turns, so that workers do not all begin with the first endpoint.
     pub(in crate::upstream) fn new(weights: &[u32], skip: usize) -> RoundRobin {
         let mut turns = RoundRobin { credits: weights.iter().map(|_| 0).collect() };
         for _ in 0..skip % weights.len().max(1) {
@@ -17,7 +17,8 @@ impl RoundRobin {
         turns
     }
 
-    /// Everybody earns their weight; the richest is picked and pays for all.
+    /// Each endpoint earns its weight; the one with the most credit is picked and pays the sum of
+    /// all weights.
     pub(in crate::upstream) fn next(&mut self, weights: &[u32]) -> usize {
         let mut total = 0;
         let mut richest = 0;

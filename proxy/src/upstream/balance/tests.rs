@@ -17,7 +17,7 @@ fn shares(picks: usize, endpoints: usize, mut pick: impl FnMut(u64) -> usize) ->
     shares
 }
 
-/// Each share within `percent` of what the weights say.
+/// Each share is within `percent` of its weight's share.
 fn follow(shares: &[usize], weights: &[u32], percent: f64) -> Result<(), TestCaseError> {
     let picks: usize = shares.iter().sum();
     let total: u32 = weights.iter().sum();
@@ -189,7 +189,8 @@ proptest! {
         let all = candidates(&vec![1; count]);
         let mut left = all.clone();
         let gone = left.remove(gone % count).identity;
-        // As many points each as before, or points of the others move as well.
+        // Each endpoint keeps its number of points; otherwise points of the others would move as
+        // well.
         prop_assume!(count > POINTS_STABLE_FROM);
         let (before, after) = (Ring::new(&all), Ring::new(&left));
         for hash in (0..2000).map(spread) {

@@ -1,4 +1,4 @@
-//! DnsNames of upstreams and what they resolve to.
+//! DNS names of upstreams and their addresses.
 //!
 //! The control thread resolves; workers read the last result of each name without a lock. A name
 //! lives as long as an endpoint holds it.
@@ -12,21 +12,21 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-pub use name::{DnsName, Resolution};
-pub use resolver::Resolver;
+pub(crate) use name::{DnsName, Resolution};
+pub(crate) use resolver::Resolver;
 use tokio::sync::{Notify, Semaphore};
 
 use super::DnsSpec;
 
-/// All names that endpoints hold. Made once, kept across reloads.
+/// All names that endpoints hold. Created once and kept across reloads.
 #[derive(Debug)]
-pub struct DnsNames {
+pub(crate) struct DnsNames {
     state: Mutex<State>,
-    /// Look-ups under way: the control thread does other things beside 100,000 of them.
+    /// Limits concurrent look-ups: the control thread has other work besides 100,000 of them.
     lookups: Semaphore,
     /// A name was added that the resolver does not know yet.
     added: Notify,
-    /// The settings changed: every name is to be resolved anew.
+    /// The settings changed: every name is resolved again.
     reconfigured: Notify,
 }
 
@@ -34,20 +34,20 @@ pub struct DnsNames {
 struct State {
     spec: DnsSpec,
     names: HashMap<Box<str>, Weak<DnsName>>,
-    /// How many names there may be before those that nobody holds are looked for.
+    /// The number of names at which unused ones are removed.
     most: usize,
     unresolved: Vec<Weak<DnsName>>,
 }
 
-/// The most look-ups at a time.
+/// Maximum number of concurrent look-ups.
 const MOST_LOOKUPS: usize = 256;
 
-/// As many names are never too many.
+/// Below this number of names, unused ones are not removed.
 const FEW: usize = 64;
 
 impl State {
-    /// Forgets the names that nobody holds, once there are twice as many names as after the last
-    /// time: all names are not walked for each new one.
+    /// Removes unused names once there are twice as many names as after the last removal, so that a
+    /// new name does not cost a walk over all names.
     fn forget_unheld(&mut self) {
         if self.names.len() >= self.most {
             self.names.retain(|_, name| name.strong_count() > 0);
@@ -58,7 +58,7 @@ impl State {
 
 impl DnsNames {
     /// No names yet.
-    pub fn new(spec: DnsSpec) -> DnsNames {
+    pub(crate) fn new(spec: DnsSpec) -> DnsNames {
         DnsNames {
             state: Mutex::new(State {
                 spec,
@@ -72,9 +72,9 @@ impl DnsNames {
         }
     }
 
-    /// The name, which is made and handed to the resolver where nobody holds it yet. Not for IP
-    /// addresses, and called by the control thread alone.
-    pub fn name(&self, host: &str) -> Arc<DnsName> {
+    /// The entry of a name. A new name is handed to the resolver. Not for IP addresses; called only
+    /// by the control thread.
+    pub(crate) fn name(&self, host: &str) -> Arc<DnsName> {
         let host = host.to_ascii_lowercase();
         let mut state = self.lock();
         if let Some(name) = state.names.get(host.as_str()).and_then(Weak::upgrade) {
@@ -89,8 +89,8 @@ impl DnsNames {
         name
     }
 
-    /// Takes over new settings, for a reload. Known addresses stay until the new ones are there.
-    pub fn configure(&self, spec: DnsSpec) {
+    /// Applies new settings on a reload. Known addresses stay until new ones are resolved.
+    pub(crate) fn configure(&self, spec: DnsSpec) {
         let mut state = self.lock();
         if state.spec != spec {
             state.spec = spec;
@@ -106,7 +106,7 @@ impl DnsNames {
         std::mem::take(&mut self.lock().unresolved)
     }
 
-    /// A panic elsewhere leaves nothing half done in here.
+    /// A panic of another holder cannot leave the table inconsistent.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

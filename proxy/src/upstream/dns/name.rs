@@ -1,4 +1,4 @@
-//! One name and what is known of it.
+//! One name and its last resolution.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -7,18 +7,18 @@ use tokio::sync::Notify;
 
 /// A name to resolve.
 #[derive(Debug)]
-pub struct DnsName {
+pub(crate) struct DnsName {
     host: Box<str>,
     resolution: ArcSwap<Resolution>,
     published: Notify,
 }
 
-/// What is known of a name.
+/// The last resolution of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Resolution {
-    /// It was not resolved yet.
+pub(crate) enum Resolution {
+    /// It has not been resolved yet.
     Pending,
-    /// Its addresses, at least one, the preferred ones first.
+    /// Its addresses, at least one, in order of preference.
     Addresses(Vec<IpAddr>),
     /// It has never resolved; the text says why, for the log.
     Failed(String),
@@ -31,19 +31,19 @@ impl DnsName {
     }
 
     /// As configured, lower case.
-    pub fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         &self.host
     }
 
-    /// What is known now. Takes no lock.
-    pub fn current(&self) -> Guard<Arc<Resolution>> {
+    /// The current resolution. Takes no lock.
+    pub(crate) fn current(&self) -> Guard<Arc<Resolution>> {
         self.resolution.load()
     }
 
-    /// What is known, once anything is: waits only while the first answer is awaited.
-    pub async fn resolved(&self) -> Arc<Resolution> {
+    /// The current resolution; waits only for the first one.
+    pub(crate) async fn resolved(&self) -> Arc<Resolution> {
         loop {
-            // Registered before looking, or an answer between the two would go unnoticed.
+            // Registers before it looks: otherwise an answer between the two would be missed.
             let published = self.published.notified();
             let current = self.resolution.load_full();
             if *current != Resolution::Pending {
@@ -53,8 +53,8 @@ impl DnsName {
         }
     }
 
-    /// Takes an answer over. A failure does not displace addresses: an upstream that was there a
-    /// moment ago is worth more than an outage of DNS.
+    /// Stores an answer. A failure does not replace known addresses: during an outage of DNS,
+    /// upstreams stay reachable.
     pub(in crate::upstream) fn publish(&self, answer: Result<Vec<IpAddr>, String>) {
         let next = match answer {
             Ok(addresses) if !addresses.is_empty() => Resolution::Addresses(addresses),

@@ -24,22 +24,22 @@ use crate::{rt, upstream::DnsFamily};
 
 /// Resolves every name of [`DnsNames`] again and again, each by its time to live.
 #[derive(Debug)]
-pub struct Resolver {}
+pub(crate) struct Resolver {}
 
 impl Resolver {
-    /// Runs for ever. Needs a tokio runtime with I/O and time; everything is given up when the
-    /// future is dropped.
-    pub async fn run(names: Arc<DnsNames>) {
+    /// Never returns. Needs a tokio runtime with I/O and time; dropping the future cancels
+    /// everything.
+    pub(crate) async fn run(names: Arc<DnsNames>) {
         run_with(names, System).await;
     }
 }
 
-/// Who answers. The system's DNS, or a test.
+/// A source of answers: the system's DNS, or a test.
 trait Answers: Clone + Send + Sync + 'static {
     fn answer(&self, host: &str, family: DnsFamily) -> impl Future<Output = Answer> + Send;
 }
 
-/// Addresses and their time to live, or why there are none.
+/// Addresses and their time to live, or the reason of the failure.
 type Answer = Result<(Vec<IpAddr>, Duration), String>;
 
 async fn run_with(names: Arc<DnsNames>, answers: impl Answers) {
@@ -53,7 +53,7 @@ async fn run_with(names: Arc<DnsNames>, answers: impl Answers) {
     }
 }
 
-/// Ends when nobody holds the name any more.
+/// Ends when the name is no longer held.
 async fn keep_resolved(names: Arc<DnsNames>, name: Weak<DnsName>, answers: impl Answers) {
     let mut failures = 0;
     while let Some(held) = name.upgrade() {
@@ -76,7 +76,7 @@ async fn keep_resolved(names: Arc<DnsNames>, name: Weak<DnsName>, answers: impl 
         };
         held.publish(answer.map(|(addresses, _)| interleave(addresses)));
         drop(held);
-        // Either is a reason to ask again.
+        // Resolve again after the delay or after a change of the settings.
         let _ = rt::timeout(wait, reconfigured).await;
     }
 }
@@ -94,10 +94,10 @@ impl Answers for System {
     }
 }
 
-/// Made for each look-up, so that edits of either file take effect as they do with `getaddrinfo`.
+/// Built for each look-up, so that edits of either file take effect, as with `getaddrinfo`.
 fn system_resolver(family: DnsFamily) -> Result<TokioResolver, NetError> {
     let mut builder = TokioResolver::builder_tokio().unwrap_or_else(|_| {
-        // As the C library does without a resolv.conf: ask this machine.
+        // Without a resolv.conf, ask this machine, as the C library does.
         let local = NameServerConfig::udp_and_tcp(Ipv4Addr::LOCALHOST.into());
         let config = ResolverConfig::from_parts(None, Vec::new(), vec![local]);
         TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
@@ -110,7 +110,7 @@ fn system_resolver(family: DnsFamily) -> Result<TokioResolver, NetError> {
     builder.build()
 }
 
-/// What Envoy does under the names that Pomerium has for them.
+/// Maps Pomerium's names to Envoy's behaviour.
 fn strategy(family: DnsFamily) -> LookupIpStrategy {
     match family {
         DnsFamily::V4Preferred => LookupIpStrategy::Ipv4thenIpv6,

@@ -2,26 +2,26 @@
 
 use std::{net::IpAddr, time::Duration};
 
-/// Answers that live shorter are kept this long all the same: a TTL of 0 must not become a flood.
+/// Minimum time between look-ups of a name, so that a TTL of 0 does not cause a flood.
 const SHORTEST: Duration = Duration::from_secs(1);
-/// Answers that live longer are asked for again after this time, `/etc/hosts` included, so that
-/// an edit takes effect without a restart.
+/// Maximum time between look-ups of a name. It applies to `/etc/hosts` too, so that an edit takes
+/// effect without a restart.
 const LONGEST: Duration = Duration::from_secs(300);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 
-/// How long to wait after an answer that lives for `ttl`.
+/// The delay after an answer with this TTL.
 pub(super) fn after_answer(ttl: Duration) -> Duration {
     ttl.clamp(SHORTEST, LONGEST)
 }
 
-/// How long to wait after so many failures in a row: 1 s, doubling up to 30 s.
+/// The delay after this many failures in a row: 1 s, doubling up to 30 s.
 pub(super) fn after_failures(failures: u32) -> Duration {
     let doublings = failures.saturating_sub(1).min(5);
     (SHORTEST * 2u32.pow(doublings)).min(LONGEST_BACKOFF)
 }
 
 /// Alternates between the address families, beginning with that of the first (RFC 8305 section 4),
-/// so that a family that does not work costs one attempt and not all of them.
+/// so that a family without connectivity costs only every other attempt.
 pub(super) fn interleave(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
     let first_is_v4 = addresses.first().is_some_and(IpAddr::is_ipv4);
     let (leading, trailing): (Vec<_>, Vec<_>) =

@@ -1,4 +1,4 @@
-//! Idle connections of those that carry one request at a time (HTTP/1.1).
+//! Idle connections that carry one request at a time (HTTP/1.1).
 
 use std::time::Instant;
 
@@ -6,12 +6,11 @@ use super::{Limits, Pooled};
 
 /// Idle connections, the one used last at the end.
 ///
-/// Last in, first out: the fewest connections stay warm, and those not needed reach their idle
-/// timeout.
+/// Last in, first out: few connections stay in use, and the others reach their idle timeout.
 #[derive(Debug)]
 pub(in crate::upstream) struct IdleList<C> {
     limits: Limits,
-    /// In the order they fell idle.
+    /// In the order in which they became idle.
     idle: Vec<Idle<C>>,
 }
 
@@ -27,15 +26,15 @@ impl<C: Pooled> IdleList<C> {
         IdleList { limits, idle: Vec::new() }
     }
 
-    /// Takes a connection for a request, with its time of birth. Drops those that have expired or
-    /// closed, and passes over those that are not ready yet.
+    /// Takes a connection for a request, with its time of birth. Drops expired and closed
+    /// connections, and skips those that are not ready yet.
     pub(in crate::upstream) fn take(&mut self, now: Instant) -> Option<(C, Instant)> {
         let mut at = self.idle.len();
         while let Some(before) = at.checked_sub(1) {
             at = before;
             let candidate = self.idle.get(at)?;
             if self.limits.idle_too_long(candidate.since, now) {
-                // All further down have idled for longer still.
+                // All connections below it have been idle for longer.
                 self.idle.drain(..=at);
                 return None;
             }
@@ -49,8 +48,8 @@ impl<C: Pooled> IdleList<C> {
         None
     }
 
-    /// Keeps a connection whose request is over. If the list is full, the one that has idled longest
-    /// makes room.
+    /// Keeps a connection whose request has ended. If the list is full, the one that has been idle
+    /// longest is dropped.
     pub(in crate::upstream) fn put(&mut self, connection: C, born: Instant, now: Instant) {
         if connection.is_closed() || self.limits.too_old(born, now) || self.limits.max_idle == 0 {
             return;
@@ -61,7 +60,7 @@ impl<C: Pooled> IdleList<C> {
         self.idle.push(Idle { connection, born, since: now });
     }
 
-    /// Drops those that have expired or closed.
+    /// Drops expired and closed connections.
     pub(in crate::upstream) fn reap(&mut self, now: Instant) {
         let limits = self.limits;
         self.idle.retain(|idle| {

@@ -1,5 +1,5 @@
-//! Which connections of one endpoint may carry the next request. Pure book-keeping: generic over
-//! the connection, the time passed in. A pool belongs to one worker and one endpoint key.
+//! Chooses the connection of one endpoint for the next request. Pure: generic over the connection,
+//! the time passed in. A pool belongs to one worker and one endpoint key.
 
 mod idle;
 mod reuse;
@@ -15,35 +15,35 @@ pub(super) use shared::{SharedConnection, SharedList};
 
 /// A connection that a pool can hold.
 pub(super) trait Pooled {
-    /// It can take a request now: the last one is over in both directions.
+    /// It can take a request now: the last one has ended in both directions.
     fn is_ready(&self) -> bool;
     /// It will never take a request again.
     fn is_closed(&self) -> bool;
 }
 
-/// When connections are given up.
+/// The limits on a connection's use.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     /// How long a connection may be idle.
     ///
-    /// Servers close idle connections themselves (nginx after 75 s, Apache and Node after 5 s). One
-    /// that has done so is noticed while it idles; what remains is the race between its close and
-    /// our request, which the retry on a fresh connection covers. So this is no guess at the
-    /// servers' times, only below the most common of them, and bounds what idle connections hold.
+    /// Servers close idle connections themselves (nginx after 75 s, Apache and Node after 5 s).
+    /// Such a close is noticed while the connection is idle; the race between the close and our
+    /// request is covered by the retry on a new connection. This limit is below the most common of
+    /// those times and bounds the memory of idle connections.
     pub(super) idle_timeout: Duration,
-    /// How long a connection may live. It is not cut: it takes no new request then. Bounds how long
-    /// a moved service or a renewed certificate goes unnoticed on a busy connection.
+    /// How long a connection may live. After that it takes no new request. Bounds how long a busy
+    /// connection misses a moved service or a renewed certificate.
     pub(super) lifetime: Duration,
     /// How long a shared connection may be silent while a request waits for its response on it.
     ///
-    /// A peer that has vanished leaves a connection on which every request times out, for as long
-    /// as TCP retries (some 15 minutes). One request that was given up in vain is enough to open
-    /// another connection for those to come.
+    /// If a peer vanishes, every request on its connection times out until TCP gives up (some 15
+    /// minutes). One such timeout is enough to open another connection for the following requests.
     pub(super) silence: Duration,
-    /// The most idle connections kept (of one worker, for one endpoint).
+    /// Maximum number of idle connections (of one worker, for one endpoint).
     pub(super) max_idle: usize,
-    /// The most streams on one shared connection, whatever the peer allows: its window has room for
-    /// what so many streams may hold, so that no stream waits for another's client.
+    /// Maximum number of streams on one shared connection, whatever the peer allows. The
+    /// connection's window is large enough for all of them, so that no stream waits for another
+    /// stream's client.
     pub(super) max_streams: usize,
 }
 

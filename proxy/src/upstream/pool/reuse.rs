@@ -1,12 +1,13 @@
-//! Whether a request that finds every connection busy waits for one of them, or makes another.
+//! Decides whether a request that finds all connections busy waits for one of them or opens
+//! another.
 
 use std::{cell::Cell, time::Duration};
 
-/// How long requests and connects have taken lately.
+/// Moving averages of the durations of requests and connects.
 ///
 /// A new connection costs its time to connect, TLS with a certificate of ours included, and the
-/// upstream the same work. If a request usually takes less, a busy connection is free sooner than a
-/// new one is made.
+/// upstream the same work. If requests are usually shorter, a busy connection becomes free sooner
+/// than a new one is established.
 #[derive(Debug, Default)]
 pub(in crate::upstream) struct ReuseEstimator {
     exchange: Average,
@@ -14,19 +15,19 @@ pub(in crate::upstream) struct ReuseEstimator {
 }
 
 impl ReuseEstimator {
-    /// A request has ended, in both directions.
+    /// Notes the duration of a request that has ended in both directions.
     pub(in crate::upstream) fn exchanged(&self, took: Duration) {
         self.exchange.add(took);
     }
 
-    /// A connection was made.
+    /// Notes the duration of a connect.
     pub(in crate::upstream) fn connected(&self, took: Duration) {
         self.connect.add(took);
     }
 
-    /// How long to wait for a busy connection: never longer than making another one takes, so that a
-    /// long request (a large body, a slow client) at most doubles the time of one that waits for it.
-    /// `None` if waiting does not pay.
+    /// How long to wait for a busy connection: at most the time of a connect, so that a request
+    /// behind a long one (a large body, a slow client) waits at most twice as long for a
+    /// connection. `None` if waiting does not pay.
     pub(in crate::upstream) fn wait(&self) -> Option<Duration> {
         let (exchange, connect) = (self.exchange.get()?, self.connect.get()?);
         (exchange < connect).then(|| connect.min(exchange * 2))

@@ -6,15 +6,16 @@ use super::{Limits, Pooled};
 
 /// Connections with room for further streams, the oldest first.
 ///
-/// The oldest with room takes the next stream, so that those opened for a peak fall idle after it.
+/// The oldest one with room takes the next stream, so that connections opened for a peak become
+/// idle after it.
 #[derive(Debug)]
 pub(in crate::upstream) struct SharedList<C> {
     limits: Limits,
     connections: Vec<Rc<SharedConnection<C>>>,
 }
 
-/// A connection and the streams open on it. It outlives its place in the list as long as streams
-/// are open on it.
+/// A connection and the streams open on it. It may stay in use after its removal from the list,
+/// until its streams have ended.
 #[derive(Debug)]
 pub(in crate::upstream) struct SharedConnection<C> {
     pub(in crate::upstream) connection: C,
@@ -67,12 +68,12 @@ impl<C: Pooled> SharedList<C> {
         shared
     }
 
-    /// Removes connections that have expired, closed or retired; their open streams go on.
+    /// Removes expired, closed and retired connections; their open streams continue.
     pub(in crate::upstream) fn reap(&mut self, now: Instant, keep: impl Fn(&C) -> bool) {
         self.connections.retain(|shared| shared.stays(now) && keep(&shared.connection));
     }
 
-    /// How many connections carry no stream.
+    /// The number of connections without a stream.
     pub(in crate::upstream) fn idle(&self) -> usize {
         self.connections.iter().filter(|shared| shared.streams.get() == 0).count()
     }
@@ -94,7 +95,7 @@ impl<C: Pooled> SharedConnection<C> {
         self.heard.set(now);
     }
 
-    /// A request that was sent at `sent` is given up without a response.
+    /// Notes that a request sent at `sent` was cancelled without a response.
     pub(in crate::upstream) fn give_up(&self, sent: Instant, now: Instant) {
         let waited = now.saturating_duration_since(sent);
         if self.heard.get() <= sent && waited >= self.limits.silence {
@@ -107,8 +108,8 @@ impl<C: Pooled> SharedConnection<C> {
         self.retired.set(true);
     }
 
-    /// A peer that allows no stream at the moment gets one that waits: otherwise every request would
-    /// open a connection.
+    /// If the peer allows no stream at the moment, one stream may wait: otherwise every request
+    /// would open a connection.
     fn has_room(&self) -> bool {
         let allowed = self.max_streams.get().min(self.limits.max_streams).max(1);
         self.connection.is_ready() && self.streams.get() < allowed

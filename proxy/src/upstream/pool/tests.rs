@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A connection whose state the test sets.
+/// A connection whose state is set by the test.
 #[derive(Debug, Clone)]
 struct Fake {
     number: usize,
@@ -291,7 +291,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// Against a model that knows of each connection when it was born and when it fell idle.
+    /// Compares the pool with a model that knows when each connection was established and when it
+    /// became idle.
     #[test]
     fn what_is_taken_is_always_the_youngest_idle_that_may_serve(steps in steps()) {
         let mut list = IdleList::new(Limits { max_idle: usize::MAX, ..LIMITS });

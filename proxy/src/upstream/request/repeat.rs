@@ -4,7 +4,7 @@ use ::http::Request;
 
 use crate::upstream::{UpstreamError, body::SentBody};
 
-/// An attempt that gave no response.
+/// A failed attempt.
 #[derive(Debug)]
 pub(super) struct FailedAttempt {
     pub(super) error: UpstreamError,
@@ -21,8 +21,8 @@ impl From<UpstreamError> for FailedAttempt {
 }
 
 impl FailedAttempt {
-    /// The request, to be sent once more: what was not sent at all, or else the copy (RFC 9110
-    /// section 9.2.2).
+    /// The request to send again: the unsent request itself, or else the copy (RFC 9110 section
+    /// 9.2.2).
     pub(super) fn repeatable(
         self,
         copy: Option<Request<SentBody>>,
@@ -31,9 +31,9 @@ impl FailedAttempt {
     }
 }
 
-/// A copy of a request that may be sent twice: idempotent, and without a body, which could not be
-/// read twice. Extensions, which hold the spelling of header names (a map as large as the
-/// headers), are left out: every request over a pooled connection pays for the copy.
+/// A copy of a request that may be sent twice: idempotent, and without a body, which cannot be read
+/// twice. Extensions, which hold the spelling of header names (a map as large as the headers), are
+/// omitted, since every request over a pooled connection is copied.
 pub(super) fn copy_to_repeat(request: &Request<SentBody>) -> Option<Request<SentBody>> {
     if !request.method().is_idempotent() || request.body().progress().is_some() {
         return None;

@@ -65,7 +65,7 @@ impl World {
         (self.pool.add_http1(http1, Instant::now()), peer)
     }
 
-    /// A connection that idles in the pool after a first exchange.
+    /// A connection that is idle in the pool after a first exchange.
     async fn pool(&self) -> Peer {
         let (pooled, peer) = self.connect().await;
         peer.answer("HTTP/1.1 204 No Content\r\n\r\n");

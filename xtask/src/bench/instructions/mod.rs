@@ -43,8 +43,11 @@ pub(crate) fn check() -> Result<()> {
     print(&here.counts, Some(&recorded.counts));
     let margin = here.tools.margin_to(&recorded.tools);
     if margin.is_none() {
-        println!("The counts on record are of\n{}\nHere there is\n{}", recorded.tools, here.tools);
-        println!("So differences are shown and prove nothing.");
+        println!(
+            "The recorded counts were made with\n{}\nThis machine has\n{}",
+            recorded.tools, here.tools
+        );
+        println!("So the differences below prove nothing.");
     }
     let complaints = record::grown(&recorded.counts, &here.counts, margin);
     ensure!(

@@ -38,7 +38,7 @@ pub(super) fn grown(recorded: &Counts, counts: &Counts, margin: Option<f64>) -> 
     let grown = counts.iter().filter_map(|(name, count)| match (recorded.get(name), margin) {
         (None, _) => Some(format!("{name}: counted, but not on record")),
         (Some(before), Some(margin)) if *count > limit(*before, margin) => {
-            Some(format!("{name}: {count} instructions, where {before} are on record"))
+            Some(format!("{name}: {count} instructions, recorded were {before}"))
         }
         _ => None,
     });

@@ -60,7 +60,7 @@ pub(super) trait Peer {
 
     /// Puts a new process in the place of the one that serves.
     fn restart(&self, _running: &mut Running<'_>) -> Result<()> {
-        bail!("it has no way to")
+        bail!("it cannot")
     }
 
     /// Whether `restart` is there.
@@ -255,7 +255,8 @@ impl<'a> Running<'a> {
     /// Waits until a file that has a process ID has one as it should be.
     fn wait_for_id(&mut self, file: &Path, is_it: impl Fn(u32) -> bool) -> Result<u32> {
         let read = || fs::read_to_string(file).ok()?.trim().parse().ok();
-        self.process.wait_until("its process ID is there", |_| read().is_some_and(&is_it))?;
+        self.process
+            .wait_until("its process ID file is written", |_| read().is_some_and(&is_it))?;
         read().with_context(|| format!("no process ID in {}", file.display()))
     }
 
@@ -268,7 +269,7 @@ impl<'a> Running<'a> {
     fn wait_for_end_of_former(&mut self) -> Result<()> {
         let Self { process, former, .. } = self;
         let former = std::cell::RefCell::new(former);
-        process.wait_until("the process before it has ended", |_| {
+        process.wait_until("the previous process has ended", |_| {
             former.borrow_mut().iter_mut().all(|process| process.must_be_running().is_err())
         })
     }

@@ -40,7 +40,7 @@ impl Peer for Nginx {
     fn start(&self, place: &Place<'_>) -> Result<Process> {
         let conf = place.write("nginx.conf", &conf(place)?)?.display().to_string();
         // With its path, since it starts its successor by the name it was started with.
-        let program = path_of("nginx").context("nginx is gone")?.display().to_string();
+        let program = path_of("nginx").context("nginx has ended")?.display().to_string();
         let pid_file = pid_file(place);
         let _ = fs::remove_file(&pid_file);
         // A parent that stays for as long as it runs it takes for a former nginx, whose place it is

@@ -10,9 +10,9 @@ use super::{
 pub(super) const HEADING: &str = "The floor";
 
 pub(super) const HOW_TO_READ: &str = "What rustls alone takes for handshakes and records in \
-    memory, and a relay that knows neither TLS nor HTTP for the same bytes between sockets. It is a \
-    yardstick, not a bound: its full handshake verifies the client's chain each time, which a proxy \
-    that remembers chains does not.";
+    memory, and a relay without TLS and HTTP needs for the same bytes between sockets. It is a \
+    yardstick, not a bound: its full handshake verifies the client's chain each time, which a \
+    proxy with a cache of verified chains does not.";
 
 /// Rows under a head; the first column is of words.
 pub(super) struct Table {

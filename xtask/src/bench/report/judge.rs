@@ -214,7 +214,7 @@ fn fault(work: &Work, peer: &Peer, samples: &[&Sample]) -> Option<String> {
         return Some("a round without a single unit done".to_owned());
     }
     if samples.iter().any(|sample| sample.done.is_empty()) {
-        return Some("not known what was done".to_owned());
+        return Some("it is unknown what was done".to_owned());
     }
     if let Some(other) = samples.iter().find(|sample| sample.done != first.done) {
         return Some(format!("rounds differ: {}", difference(&other.done, &first.done)));

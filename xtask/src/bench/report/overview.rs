@@ -11,9 +11,9 @@ use super::{
 
 /// What every form of the report says before its first figure.
 pub(super) const HOW_TO_READ: &str = "Figures are medians over the rounds, with the least and the \
-     most. A ratio is ours to the best other peer's in the same round: below 1 we are better. A \
-     peer that failed, dropped or did something else is shown, but is not compared with; where \
-     that was us, we have lost.";
+    most. A ratio is ours to the best other peer's in the same round: below 1 we are better. A \
+    peer that failed, dropped connections or did other work is shown, but not compared; if \
+    Portcullis did so, it has lost.";
 
 pub(super) struct Overview {
     pub(super) head: Vec<String>,
@@ -177,8 +177,8 @@ impl Summary {
             ("What we win, in every round", &self.won),
             ("Too close to call: rounds went either way", &self.even),
             ("What we lose, in every round or by a failure of ours", &self.lost),
-            ("One round, which decides nothing", &self.one_round),
-            ("Works of ours alone, which no other peer has", &self.ours_alone),
+            ("One round, which proves nothing", &self.one_round),
+            ("Works of Portcullis alone", &self.ours_alone),
             ("No ratio", &self.refused),
             ("Aims", &self.aims),
             ("Ours against the baseline", &self.baseline),
@@ -250,7 +250,7 @@ pub(super) fn to_baseline(judged: &Judged<'_>) -> Option<String> {
         Ok(Ratio { spread, .. }) => {
             let range = label::ratio_range(spread);
             let said = match spread {
-                _ if spread.rounds.len() < 3 => "fewer than three rounds tell nothing",
+                _ if spread.rounds.len() < 3 => "fewer than three rounds prove nothing",
                 _ if !spread.is_beyond_itself() => "no difference beyond the spread",
                 _ if spread.median < 1.0 => "better, beyond the spread",
                 _ => "worse, beyond the spread",

@@ -266,7 +266,7 @@ pub(super) fn all() -> Vec<Definition> {
         .once(),
         work(
             "W11a",
-            "Open loop at 10 % of what the slowest can do",
+            "Open loop at 10 % of the slowest peer's capacity",
             "request",
             LatencyP99Us,
             None,
@@ -275,7 +275,7 @@ pub(super) fn all() -> Vec<Definition> {
         .only_full(),
         work(
             "W11b",
-            "Open loop at 50 % of what the slowest can do",
+            "Open loop at 50 % of the slowest peer's capacity",
             "request",
             LatencyP99Us,
             None,
@@ -284,7 +284,7 @@ pub(super) fn all() -> Vec<Definition> {
         .only_full(),
         work(
             "W11c",
-            "Open loop at 90 % of what the slowest can do",
+            "Open loop at 90 % of the slowest peer's capacity",
             "request",
             LatencyP99Us,
             None,
@@ -401,7 +401,7 @@ pub(super) fn lacks(definition: &Definition, peer: &dyn Peer) -> Option<String> 
     let reason = match definition.kind {
         _ if definition.is_ours_alone() && !is_ours => "a work of ours alone",
         Restart if !peer.restarts() => {
-            "it takes no new process without a loss, or none is written here"
+            "it cannot be replaced without a loss, or the benchmark has no code for it"
         }
         Hosts { own_certificates, .. } => {
             peer.lacks(&Setup { own_certificates, ..Setup::default() })?

@@ -51,7 +51,7 @@ pub(super) fn measure(
     peer: &dyn Peer,
     round: u32,
 ) -> Result<Sample> {
-    let capacity = bench.capacity.0.get().context("nobody has measured the capacity")?;
+    let capacity = bench.capacity.0.get().context("the capacity has not been measured")?;
     let mut running = bench.start(peer, Setup::default())?;
     let mut command = timed(bench, &W1, &running)?;
     command.args(["--rate", &format!("{:.0}", (capacity * share).max(1.0))]);

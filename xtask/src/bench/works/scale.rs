@@ -91,7 +91,7 @@ fn reload(peer: &dyn Peer, running: &mut Running<'_>) -> Result<()> {
     peer.reload(running)?;
     let begun = Instant::now();
     while generation(port)? <= before {
-        ensure!(begun.elapsed() < PATIENCE, "the configuration was not taken in {PATIENCE:?}");
+        ensure!(begun.elapsed() < PATIENCE, "the configuration was not applied in {PATIENCE:?}");
         thread::sleep(Duration::from_millis(50));
     }
     Ok(())

@@ -5,8 +5,8 @@ use std::{
 };
 
 use super::*;
-use crate::digest::sha256;
 use crate::config::tests::support::Dir;
+use crate::digest::sha256;
 
 /// An event arrives long before this; it only bounds a failing test.
 const DEADLINE: Duration = Duration::from_secs(8);

@@ -27,8 +27,8 @@ fn a_policy_that_asks_who_somebody_is_is_warned_of_once_per_route() {
                   - from: https://c\n  to: http://b\n  policy: {allow: {or: [{email: a}, {user: b}]}}\n";
     let expected = |line: u32, route: u32| {
         format!(
-            "config.yaml:{line}: routes[{route}]: its policy depends on the user, and sign-in is not \
-             supported yet: such criteria match nobody \
+            "config.yaml:{line}: routes[{route}]: its policy depends on the user, and sign-in is \
+             not supported yet: these criteria match nobody \
              (portcullis.client_certificate_identity identifies users by their client certificate)"
         )
     };
@@ -106,7 +106,7 @@ fn a_certificate_is_not_forwarded_where_no_ca_vouches_for_it() {
     let routes = "routes:\n- from: https://a.example\n  to: http://b\n  \
                   allow_public_unauthenticated_access: true\n";
     let message =
-        "there is no CA to verify client certificates with, and no other certificate is forwarded";
+        "no client CA is configured, and only certificates that a client CA trusts are forwarded";
     assert_eq!(
         errors(&format!("{routes}{of_all}")),
         [format!(
@@ -135,10 +135,10 @@ fn mistakes_in_what_is_forwarded_are_refused() {
     assert_eq!(
         errors,
         [
-            "config.yaml:4: portcullis.forward_client_certificate.rfc9440: `yes please` is not one \
-             of the choices (one of none, leaf, chain)",
-            "config.yaml:5: portcullis.forward_client_certificate.xfcc: `by` is not one of the \
-             fields (hash, cert, chain, subject, uri, dns)",
+            "config.yaml:4: portcullis.forward_client_certificate.rfc9440: `yes please` is not an \
+             allowed value (one of none, leaf, chain)",
+            "config.yaml:5: portcullis.forward_client_certificate.xfcc: `by` is not a known \
+             field (hash, cert, chain, subject, uri, dns)",
             "config.yaml:9: routes[0].portcullis.forward_client_certificates: is not a known key \
              (`forward_client_certificate`?)",
         ]

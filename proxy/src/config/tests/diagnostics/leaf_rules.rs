@@ -18,11 +18,13 @@ fn mistakes_in_san_patterns_are_told_with_their_place() {
     for (list, expected) in [
         (
             "[{dns: a, email: b}]",
-            "match_subject_alt_names[0]: unsupported SAN matcher format: expected {type: pattern} (one entry of the list for each pattern)",
+            "match_subject_alt_names[0]: unsupported SAN matcher format: expected {type: pattern} \
+             (write one list entry per pattern)",
         ),
         (
             "[{}]",
-            "match_subject_alt_names[0]: unsupported SAN matcher format: expected {type: pattern} (one entry of the list for each pattern)",
+            "match_subject_alt_names[0]: unsupported SAN matcher format: expected {type: pattern} \
+             (write one list entry per pattern)",
         ),
         (
             "[{dns: a}, {email: '['}]",
@@ -96,7 +98,7 @@ fn where_pomerium_judges_otherwise_is_said_unless_the_rule_is_written() {
         panic!("two warnings");
     };
     assert!(missing.contains("Pomerium's reject_connection refuses it"), "{missing}");
-    assert!(stale.contains("Pomerium's policy modes go on accepting them"), "{stale}");
+    assert!(stale.contains("Pomerium's policy modes keep accepting them"), "{stale}");
 }
 
 #[test]
@@ -107,7 +109,7 @@ fn a_stale_crl_and_one_of_a_stranger_are_warned_of() {
     assert!(
         stale.starts_with("config.yaml:4: downstream_mtls.crl_file: stale-crl.pem: the CRL of")
     );
-    assert!(stale.contains(" is stale, for ") && stale.ends_with(" days"), "{stale}");
+    assert!(stale.contains(" has been stale for ") && stale.ends_with(" days"), "{stale}");
 
     let dir = Dir::new();
     let stranger = include_str!("../../../tls/testdata/crl/v2.crl.pem");
@@ -122,14 +124,16 @@ fn rules_about_crls_without_a_crl_and_crls_without_a_ca_are_refused() {
     assert_eq!(
         errors(&format!("{MTLS}\n{RULES}")),
         [
-            "config.yaml:4: portcullis.crl.missing: there is no CRL to apply it to (set downstream_mtls.crl_file, or remove the rule)",
-            "config.yaml:4: portcullis.crl.stale: there is no CRL to apply it to (set downstream_mtls.crl_file, or remove the rule)",
+            "config.yaml:4: portcullis.crl.missing: has no effect: no CRL is configured (set \
+             downstream_mtls.crl_file, or remove the rule)",
+            "config.yaml:4: portcullis.crl.stale: has no effect: no CRL is configured (set \
+             downstream_mtls.crl_file, or remove the rule)",
         ]
     );
     let [refused] = &errors(&format!("client_crl_file: '@crl.pem'\n{RULES}"))[..] else {
         panic!("one error");
     };
-    assert!(refused.contains("there is no CA to verify client certificates with"), "{refused}");
+    assert!(refused.contains("no client CA is configured"), "{refused}");
 }
 
 #[test]
@@ -141,15 +145,15 @@ fn a_file_that_holds_no_ticket_key_is_refused_with_its_place() {
     let refused = dir.load(&with_certificate(yaml), &[]).unwrap_err();
     let shown: Vec<_> = refused.errors().map(|error| dir.shown(error)).collect();
     let key = |index| format!("config.yaml:{}: portcullis.ticket_key_files[{index}]", index + 3);
-    let hint = "(`openssl rand 80 > FILE` makes one)";
+    let hint = "(`openssl rand 80 > FILE` generates one)";
     assert_eq!(
         shown,
         [
-            format!("{}: short: it has 47 bytes, where a ticket key has 48 or 80 {hint}", key(0)),
+            format!("{}: short: it has 47 bytes; a ticket key has 48 or 80 {hint}", key(0)),
             format!("{}: zero: all its bytes are the same {hint}", key(1)),
             format!("{}: cannot read nowhere: no such file or directory", key(2)),
             format!(
-                "{}: ticket.key: is there twice (every key has its own first 16 bytes)",
+                "{}: ticket.key: is listed twice (the first 16 bytes of each key must be unique)",
                 key(4)
             ),
         ]
@@ -169,10 +173,9 @@ fn a_ticket_key_that_everyone_may_read_is_warned_of() {
         let permissions = std::fs::Permissions::from_mode(mode);
         std::fs::set_permissions(dir.file("ticket.key"), permissions).unwrap();
         let loaded = dir.load(&yaml, &[]).unwrap();
-        let about = loaded
-            .warnings
-            .iter()
-            .filter(|warning| warning.to_string().contains("everyone on this machine may read it"));
+        let about = loaded.warnings.iter().filter(|warning| {
+            warning.to_string().contains("every user of this machine can read it")
+        });
         assert_eq!(about.count(), warned, "{mode:o}");
         assert_eq!(loaded.config.ticket_keys.len(), 1);
         // What is loaded can be shown, and does not show the key.

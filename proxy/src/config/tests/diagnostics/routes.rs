@@ -54,8 +54,8 @@ fn routes_need_a_source_and_one_action() {
         ),
         (
             "redirect: {strip_query: true}",
-            &["config.yaml:4: routes[0].redirect: redirects to the URL of the request (set a \
-                 scheme, host, port or path to go to)"],
+            &["config.yaml:4: routes[0].redirect: redirects to the same URL (set a scheme, host, \
+                port or path to go to)"],
         ),
         (
             "redirect: {https_redirect: true, scheme_redirect: http}",
@@ -116,13 +116,12 @@ fn balance_weights_are_all_or_none() {
         ),
         (
             "to: unix://run/x",
-            &["config.yaml:4: routes[0].to: names no socket (write unix:///run/app.sock)"],
+            &["config.yaml:4: routes[0].to: has no socket path (write unix:///run/app.sock)"],
         ),
         (
             "to: http://a\nload_balancing_policy: best",
-            &[
-                "config.yaml:5: routes[0].load_balancing_policy: `best` is not one of the choices (one of round_robin, least_request, random, ring_hash, maglev)",
-            ],
+            &["config.yaml:5: routes[0].load_balancing_policy: `best` is not an allowed value \
+                 (one of round_robin, least_request, random, ring_hash, maglev)"],
         ),
         (
             "to: http://a\nlb_policy: random\nload_balancing_policy: maglev",
@@ -149,7 +148,7 @@ fn expressions_are_compiled_at_load() {
         (
             "to: http://b\nregex_rewrite_pattern: '^/(a)$'\nregex_rewrite_substitution: '\\2'",
             &[
-                "config.yaml:6: routes[0].regex_rewrite_substitution: \\2 names a group; the pattern has 1",
+                "config.yaml:6: routes[0].regex_rewrite_substitution: \\2 refers to a missing group; the pattern has 1",
             ],
         ),
         (
@@ -172,9 +171,8 @@ fn expressions_are_compiled_at_load() {
         ),
         (
             "to: http://b\nprefix_rewrite: x",
-            &[
-                "config.yaml:5: routes[0].prefix_rewrite: `x` is not a path (it begins with / and holds no ? or #)",
-            ],
+            &["config.yaml:5: routes[0].prefix_rewrite: `x` is not a path (it must begin with / \
+                 and contain no ? or #)"],
         ),
     ]);
 }
@@ -255,15 +253,13 @@ fn upstream_tls_fails_closed() {
         ),
         (
             "to: https://b\ntls_client_cert_file: '@client.pem'",
-            &[
-                "config.yaml:2: routes[0].tls_client_key_file: is missing, while `tls_client_cert_file` is given",
-            ],
+            &["config.yaml:2: routes[0].tls_client_key_file: is missing, but \
+                 `tls_client_cert_file` is set"],
         ),
         (
             "to: https://b\ntls_server_name: 'a b'",
-            &[
-                "config.yaml:5: routes[0].tls_server_name: `a b` is not a name a certificate can have",
-            ],
+            &["config.yaml:5: routes[0].tls_server_name: `a b` cannot be the name in a \
+                 certificate"],
         ),
         (
             "to: https+unix:///run/x",
@@ -309,9 +305,10 @@ fn no_system_roots_are_an_error_once_and_only_where_they_are_needed() {
     );
     let errors = errors_of(&yaml, &[("SSL_CERT_FILE", "/nonexistent")]);
     assert_eq!(errors.len(), 1);
-    assert!(
-        errors[0].starts_with("config.yaml:2: routes[0].to: no roots to verify the upstream with:")
-    );
+    assert!(errors[0].starts_with(
+        "config.yaml:2: routes[0].to: no trusted roots for upstream \
+            certificates:"
+    ));
     assert!(errors[0].ends_with(
         "(install ca-certificates, or set tls_custom_ca_file or certificate_authority_file)"
     ));

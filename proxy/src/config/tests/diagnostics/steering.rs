@@ -47,7 +47,7 @@ fn what_a_pin_may_be_is_told_with_its_line() {
              app.example.com or *.example.com)",
         ),
         ("a.example: [4]", ".a.example: there is no worker 4: they are numbered from 0 to 3"),
-        ("a.example: []", ".a.example: names no worker"),
+        ("a.example: []", ".a.example: lists no worker"),
         ("a.example: [one]", ".a.example: contains a value that is not a worker number"),
         ("a.example: {x: 1}", ".a.example: contains a value that is not a worker number"),
     ] {
@@ -61,8 +61,8 @@ fn what_a_pin_may_be_is_told_with_its_line() {
         ),
         (
             "portcullis: {steering: {unknown_sni: maybe}}",
-            &["config.yaml:1: portcullis.steering.unknown_sni: `maybe` is not one of the choices \
-               (one of accept, refuse)"],
+            &["config.yaml:1: portcullis.steering.unknown_sni: `maybe` is not an allowed value \
+                (one of accept, refuse)"],
         ),
     ]);
 }
@@ -103,9 +103,7 @@ fn a_wildcard_that_takes_every_name_is_told_to_leave_nobody_to_refuse() {
     assert_eq!(warnings(&yaml("*.example")), Vec::<String>::new());
     assert_eq!(
         warnings(&yaml("app.*")),
-        [
-            "config.yaml:1: portcullis.steering.unknown_sni: refuses nobody: the host of route `app.*` \
-          ends in a star, so it matches every name"
-        ]
+        ["config.yaml:1: portcullis.steering.unknown_sni: has no effect: the host of route \
+             `app.*` ends in a star, so it matches every name"]
     );
 }

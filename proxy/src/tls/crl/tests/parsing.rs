@@ -104,10 +104,7 @@ fn damage_is_an_error_with_its_line() {
             format!("{V2}{}", V1.replacen("-----BEGIN", "----BEGIN", 1)),
             &format!("crl.pem, line {}: a damaged first line of a CRL", V2.lines().count() + 1),
         ),
-        (
-            "-----END X509 CRL-----\n".to_owned(),
-            "crl.pem, line 1: an end line without its beginning",
-        ),
+        ("-----END X509 CRL-----\n".to_owned(), "crl.pem, line 1: an END line has no BEGIN line"),
         (String::new(), "crl.pem: no CRL found"),
         (CA.to_owned(), "crl.pem: no CRL found"),
         ("garbage".to_owned(), "crl.pem: no CRL found"),

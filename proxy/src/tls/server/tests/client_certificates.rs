@@ -1,4 +1,4 @@
-//! Who is let in by certificate, and what the others hear.
+//! Client certificates that are accepted, and the alerts for those that are rejected.
 
 use std::sync::Mutex;
 
@@ -9,7 +9,7 @@ use super::*;
 use crate::tls::testing::{Outcome, pem, self_signed_with};
 
 impl Bench {
-    /// How a client with this certificate fares.
+    /// The outcome of a handshake with this client certificate.
     pub(super) fn present(
         &self,
         version: &'static SupportedProtocolVersion,
@@ -35,7 +35,7 @@ fn a_good_client_certificate_is_let_in_and_its_session_bounded_by_it() {
     }
 }
 
-/// What the client hears, and what our log says.
+/// The alert for the client, and our log's reason.
 pub(super) fn refusal(bench: &Bench, client: &Issued) -> (AlertDescription, String) {
     let [first, second] = VERSIONS.map(|version| {
         let outcome = bench.present(version, client);
@@ -66,16 +66,16 @@ fn a_client_without_a_certificate_gets_certificate_required() {
 fn an_untrusted_client_certificate_gets_unknown_ca() {
     let bench = Bench::with_client_auth();
     let other = self_signed(ca("another root"));
-    let reason = "no trusted certificate has issued it";
+    let reason = "no trusted CA issued it";
     refused_with(&bench, &other.issue(client_leaf()), AlertDescription::UnknownCA, reason);
     refused_with(&bench, &self_signed(client_leaf()), AlertDescription::UnknownCA, reason);
     refused_with(&bench, &other, AlertDescription::UnknownCA, reason);
-    // A CA made anew under its old name.
+    // A new CA with the name of the old one.
     refused_with(
         &bench,
         &root().issue(client_leaf()),
         AlertDescription::UnknownCA,
-        "its signature does not fit",
+        "its signature does not match",
     );
 }
 
@@ -84,13 +84,13 @@ fn a_chain_too_deep_gets_unknown_ca_and_the_log_says_how_deep() {
     let mut bench = Bench::with_client_auth();
     let intermediate = bench.root.issue(ca("an intermediate"));
     let client = intermediate.issue(client_leaf());
-    let reason = "its chain has 2 certificates below the trusted one, 1 are allowed";
+    let reason = "its chain has 2 certificates below the trusted one; at most 1 are allowed";
     refused_with(&bench, &client, AlertDescription::UnknownCA, reason);
     for enough in [2, 0] {
         bench.demand(bench.root.anchors(), enough);
         assert_eq!(bench.present(&TLS13, &client).kind(), HandshakeKind::Full);
     }
-    // An intermediate is as good an anchor as a root.
+    // An intermediate can be an anchor like a root.
     bench.demand(intermediate.anchors(), 1);
     assert_eq!(bench.present(&TLS13, &client).kind(), HandshakeKind::Full);
 }
@@ -160,7 +160,7 @@ fn an_expired_anchor_does_not_hide_a_path_to_one_that_holds() {
     let mut params = ca("an intermediate");
     params.not_after = rcgen::date_time_ymd(2029, 12, 31);
     let expired = client_root.issue(params.clone());
-    // Renewed under its old key: this one the client sends, the expired one is an anchor.
+    // Renewed under its old key: the client sends the new one, and the expired one is an anchor.
     params.not_after = rcgen::date_time_ymd(2035, 1, 1);
     let key = KeyPair::from_pem(&expired.key.serialize_pem()).unwrap();
     let client = client_root.issue_for(params, key).issue(client_leaf());
@@ -194,7 +194,7 @@ fn a_certificate_for_servers_gets_unsupported_certificate() {
     refused_with(&bench, &server, AlertDescription::UnsupportedCertificate, "key usage");
     params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
     assert_eq!(bench.present(&TLS13, &bench.root.issue(params)).kind(), HandshakeKind::Full);
-    // Without the extension a certificate is good for all.
+    // Without the extension a certificate is valid for every purpose.
     assert_eq!(
         bench.present(&TLS13, &bench.root.issue(leaf(&["c.example"]))).kind(),
         HandshakeKind::Full
@@ -254,7 +254,7 @@ fn a_client_that_is_an_anchor_itself_cannot_make_others() {
     assert_eq!(bench.present(&TLS13, &trusted).kind(), HandshakeKind::Full);
     let mut made = trusted.issue(client_leaf());
     made.chain_pem = pem(&made.der);
-    let reason = "no trusted certificate has issued it";
+    let reason = "no trusted CA issued it";
     refused_with(&bench, &made, AlertDescription::UnknownCA, reason);
 }
 
@@ -311,7 +311,7 @@ fn clients_are_told_which_issuers_are_trusted() {
     }
 }
 
-/// A client without a certificate that notes which ones were asked for.
+/// A client without a certificate that records which ones were asked for.
 #[derive(Debug, Default)]
 struct HintRecorder(Mutex<Vec<Vec<u8>>>);
 

@@ -1,4 +1,4 @@
-//! Where certificates are asked for and judged with the requests.
+//! The policy modes: the handshake asks for certificates and requests verify them.
 
 use rustls::{pki_types::CertificateDer, sign::CertifiedKey};
 
@@ -13,7 +13,7 @@ fn present(
     handshake(&bench.client(version, Some(identity)), &bench.server(), NAME)
 }
 
-/// A chain with the key of another.
+/// A chain with another chain's key.
 fn with_chain(
     chain: Vec<CertificateDer<'static>>,
     key: &CertificateWithKey,
@@ -106,7 +106,7 @@ fn where_every_route_looks_a_session_without_a_certificate_is_not_resumed() {
         let client = bench.client(version, None);
         assert!(!resumes(&client, &bench.server(), NAME));
         assert!(!resumes(&client, &bench.server(), NAME), "it may have got a certificate since");
-        // Where some route serves it all the same, it is.
+        // It is served if some route serves it without a certificate.
         let mut open = bench.spec.client_auth.routes[0].clone();
         open.looks = false;
         bench.spec.client_auth.routes.push(open);
@@ -132,7 +132,7 @@ fn a_session_resumes_with_its_certificate_until_that_expires() {
     }
 }
 
-/// The matrix: what a session was made under, against what it is to be resumed under.
+/// The matrix of settings at a session's start and at its resumption.
 #[test]
 fn a_session_resumes_only_where_nothing_that_matters_has_changed() {
     type Setting = (&'static str, fn(&mut Bench, &Issued));

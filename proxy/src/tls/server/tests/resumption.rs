@@ -1,4 +1,4 @@
-//! What resumes, and what must not.
+//! Sessions that resume, and sessions that must not.
 
 use rustls::{
     NamedGroup,
@@ -77,7 +77,7 @@ fn a_session_ends_with_the_certificate_of_its_chain_that_expires_first() {
         let intermediate = client_root.issue(params);
         let client = intermediate.issue(client_leaf());
 
-        // The intermediate as one below the anchor, and as the anchor itself.
+        // The intermediate below the anchor, and as the anchor itself.
         for anchors in [client_root.anchors(), intermediate.anchors()] {
             let mut bench = Bench::new();
             bench.demand(anchors, 2);
@@ -87,8 +87,8 @@ fn a_session_ends_with_the_certificate_of_its_chain_that_expires_first() {
     }
 }
 
-/// Whether a session made shortly before resumes until then, and neither it nor a full handshake
-/// succeeds after.
+/// Checks that a session made shortly before this time resumes until then, and that neither it nor
+/// a full handshake succeeds after it.
 fn expires_at(bench: &Bench, client: &Arc<ClientConfig>, end_s: i64) -> bool {
     bench.clock.set(end_s - 100);
     assert!(!resumes(client, &bench.server(), NAME));
@@ -106,7 +106,7 @@ fn a_tls12_session_id_alone_resumes_nothing() {
     client.resumption =
         Resumption::in_memory_sessions(8).tls12_resumption(Tls12Resumption::SessionIdOnly);
     let client = Arc::new(client);
-    // One configuration for all, so that a store in it would be shared.
+    // One configuration for all clients, so that a store in it would be shared.
     let server = bench.server();
     assert!(!resumes(&client, &server, NAME));
     assert!(!resumes(&client, &server, NAME));
@@ -127,7 +127,8 @@ fn a_ticket_does_not_resume_under_another_server_name() {
 
 #[test]
 fn a_ticket_that_opens_and_is_not_resumed_leaves_nothing_behind() {
-    // Of the second client's suites the server prefers another than that of the first one's ticket.
+    // Of the second client's suites the server prefers one other than that of the first client's
+    // ticket.
     const CHACHA: CipherSuite = CipherSuite::TLS13_CHACHA20_POLY1305_SHA256;
     let suites: [fn(CipherSuite) -> bool; 2] = [|suite| suite == CHACHA, |_| true];
     let bench = Bench::new();
@@ -218,7 +219,7 @@ fn keys_of_another_process_open_nothing() {
     }
 }
 
-/// Offers every session to every server, as only a hostile client does.
+/// A client that offers every session to every server, as only a hostile client does.
 #[derive(Debug)]
 struct NamelessStore(ClientSessionMemoryCache);
 

@@ -1,4 +1,4 @@
-//! Client certificates that were revoked, or that bear other names, and what the others hear.
+//! Client certificates that are revoked or have no allowed name, and the alerts for them.
 
 use super::{
     client_certificates::{refusal, refused_with},
@@ -46,7 +46,7 @@ fn an_intermediate_of_the_client_is_judged_by_the_crl_of_that_intermediate() {
     let reason = "its issuer has revoked it";
     refused_with(&bench, &revoked, AlertDescription::CertificateRevoked, reason);
     assert_eq!(bench.present(&TLS13, &good).kind(), HandshakeKind::Full);
-    // Only the leaf is looked up: whom the root has revoked is not asked of the intermediate.
+    // Only the leaf is looked up: the root's list is not applied to the intermediate.
     bench.revoke(&bench.root.crl(&[&intermediate]));
     assert_eq!(bench.present(&TLS13, &good).kind(), HandshakeKind::Full);
 }
@@ -69,7 +69,7 @@ fn where_no_crl_can_tell_the_rule_decides_and_refuses_with_unknown_ca() {
     bench.change(|trust| trust.crl_rules.stale = CrlRule::Allow);
     assert_eq!(bench.present(&TLS13, &client).kind(), HandshakeKind::Full);
 
-    // Somebody else's signature under the CA's name is another matter.
+    // A CRL under the CA's name with another signature is always rejected.
     bench.revoke(&root().crl(&[]));
     bench.change(|trust| trust.crl_rules.missing = CrlRule::Allow);
     let reason = "signed by another key than the issuer's";

@@ -1,4 +1,4 @@
-//! Bodies of requests and responses, and what they leave of a connection.
+//! Bodies of requests and responses, and whether their connection is reused.
 
 use proptest::prelude::*;
 
@@ -18,7 +18,7 @@ fn a_connection_returns_to_the_pool_once_the_response_has_been_read() {
         settle().await;
         assert_eq!(world.idle_and_active(), (0, 1));
         peer.send("cd");
-        // The last bytes end it: nobody need ask for the end itself.
+        // The last bytes end it: no further poll is needed.
         assert_eq!(first_chunk(&mut body).await, "cd");
         settle().await;
         assert_eq!(world.idle_and_active(), (1, 0));

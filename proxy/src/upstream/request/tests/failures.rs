@@ -1,4 +1,4 @@
-//! Connections and responses that are none, and which requests are sent once more.
+//! Failed connections and invalid responses, and the requests that are sent again.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn a_get_on_a_connection_closed_meanwhile_can_be_repeated() {
         let get = request(Method::GET, RequestBody::Empty);
         let copy = copy_to_repeat(&get);
         let carrier = world.take().unwrap();
-        peer.finish(); // after it was taken: nobody has noticed yet
+        peer.finish(); // after it was taken: the pool has not noticed yet
         let Err(failed) = world.send(carrier, get).await else { panic!("no upstream answered") };
         assert_eq!(failed.error.kind, FailureKind::Closed);
         let again = failed.repeatable(copy).unwrap();

@@ -193,7 +193,7 @@ fn a_peer_is_left_out_of_which_nothing_is_known() {
     type Fault = fn(&mut Sample);
     let faults: [(Fault, &str); 3] = [
         (|sample| sample.units = 0, "a round without a single unit done"),
-        (|sample| sample.done.clear(), "not known what was done"),
+        (|sample| sample.done.clear(), "it is unknown what was done"),
         (|sample| sample.figures.clear(), "a round without CPU µs per handshake"),
     ];
     for (fault, why) in faults {

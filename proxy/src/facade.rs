@@ -1,0 +1,33 @@
+//! The names that benchmarks, fuzz targets and the tests of the kernel programs use. Everything else
+//! is tested beside its code, or from outside by running the proxy.
+
+/// For the tests of the kernel programs.
+pub mod steering {
+    pub use crate::{steering::Kernel, sys::raise_descriptor_limit};
+}
+
+/// For benchmarks and fuzz targets.
+pub mod policy {
+    pub use crate::policy::{
+        ClientCertificateStatus, Identity, LeafCertificate, Policy, PolicyInput, PolicyOutcome,
+        PolicySpec, RuleResult, SanKind, parse,
+    };
+}
+
+/// For benchmarks.
+pub mod route {
+    pub use crate::route::{HostMatch, Matcher, PathMatch, PortMatch, Table, WildcardHost};
+}
+
+/// For benchmarks and fuzz targets.
+pub mod tls {
+    pub use crate::tls::{
+        AltNameKind, AltNameMatcher, CertificateWithKey, ClientAuthMode, ClientAuthSpec,
+        ClientTrust, ClientTrustSpec, Codec, ConnectionContext, CrlBundle, ServerTls,
+        ServerTlsSpec, TicketKeys, TrustAnchors, describe, with_context,
+    };
+}
+
+/// For benchmarks.
+#[cfg(feature = "bench")]
+pub use crate::http::bench as http;
