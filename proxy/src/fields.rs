@@ -9,6 +9,12 @@ macro_rules! hop_by_hop {
         pub(crate) const HOP_BY_HOP: [HeaderName; [$($name),*].len()] =
             [$(HeaderName::from_static($name)),*];
 
+        /// The names in [`HOP_BY_HOP`] as a pattern, so that a `match` compares each name once.
+        macro_rules! hop_by_hop_names {
+            () => { $($name)|* };
+        }
+        pub(crate) use hop_by_hop_names;
+
         /// Whether a name in lower case is in [`HOP_BY_HOP`].
         pub(crate) fn is_hop_by_hop(name: &str) -> bool {
             matches!(name, $($name)|*)

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::fields::is_hop_by_hop;
+use crate::fields::{hop_by_hop_names, is_hop_by_hop};
 
 /// How a request header is treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,10 +26,11 @@ pub(super) fn class(name: &str) -> Class {
     match name {
         "cookie" => Class::Cookie,
         "authorization" => Class::Authorization,
-        "http2-settings" | "expect" | "proxy-authorization" => Class::HopByHop,
+        hop_by_hop_names!() | "http2-settings" | "expect" | "proxy-authorization" => {
+            Class::HopByHop
+        }
         "host" | "content-length" | "x-request-id" | "x-forwarded-for" | "x-forwarded-proto"
         | "x-forwarded-host" => Class::Message,
-        _ if is_hop_by_hop(name) => Class::HopByHop,
         _ if is_reserved(name) => Class::Reserved,
         _ => Class::EndToEnd,
     }

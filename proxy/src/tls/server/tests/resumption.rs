@@ -4,7 +4,7 @@ use rustls::{
     NamedGroup,
     client::{
         ClientSessionMemoryCache, ClientSessionStore, Resumption, Tls12ClientSessionValue,
-        Tls12Resumption, Tls13ClientSessionValue,
+        Tls12Resumption, Tls13ClientSessionValue, WebPkiServerVerifier,
     },
     pki_types::ServerName,
 };
@@ -133,10 +133,23 @@ fn a_ticket_that_opens_and_is_not_resumed_leaves_nothing_behind() {
     let suites: [fn(CipherSuite) -> bool; 2] = [|suite| suite == CHACHA, |_| true];
     let bench = Bench::new();
     let store = Resumption::in_memory_sessions(8);
+    // A client offers a session only with the very verifier and certificate that it was made with.
+    let mut roots = RootCertStore::empty();
+    roots.add(bench.root.der.clone()).unwrap();
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots.into(), provider().clone());
+    let verifier = verifier.build().unwrap();
+    let identity = bench.root.issue(client_leaf()).identity();
+    let certificate = Arc::new(SingleCertAndKey::from(Arc::clone(&identity.certified)));
     let [before, after] = suites.map(|offered| {
         let mut provider = rustls::crypto::ring::default_provider();
         provider.cipher_suites.retain(|known| offered(known.suite()));
-        let mut client = bench.client_with(&Arc::new(provider), &TLS13, None);
+        let builder = ClientConfig::builder_with_details(provider.into(), TestClock::new());
+        let mut client = builder
+            .with_protocol_versions(&[&TLS13])
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(verifier.clone())
+            .with_client_cert_resolver(certificate.clone());
         client.resumption = store.clone();
         Arc::new(client)
     });
