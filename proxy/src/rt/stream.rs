@@ -33,9 +33,9 @@ const CALL_COST_BYTES: usize = 1024;
 /// A connected stream socket (TCP or Unix).
 ///
 /// The narrow interface that TLS runs over: bytes are received into a caller's buffer, and the
-/// bytes in [`Stream::outgoing`] are sent by [`Stream::poll_flush`]. A stream that is dropped
-/// before [`Stream::shutdown_write`] or [`Stream::close`] is reset: its peer must not take the
-/// received part for the whole.
+/// bytes in [`Stream::outgoing`] are sent by [`Stream::poll_flush`]. A stream that has sent bytes
+/// and is dropped before [`Stream::shutdown_write`] or [`Stream::close`] is reset: its peer must
+/// not take the received part for the whole.
 pub(crate) struct Stream {
     socket: Rc<OwnedFd>,
     readable: Readable,
@@ -60,8 +60,9 @@ pub(crate) enum CloseMode {
 /// How the connection ends when its stream is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AtDrop {
+    /// The connection is reset: bytes were sent, and the peer was not told that they are all.
     Reset,
-    /// The socket closes: all bytes have been handed to the kernel, and it sends them and FIN.
+    /// The socket closes with FIN: nothing was sent, or the peer was told the end.
     Close,
 }
 
@@ -103,19 +104,18 @@ impl Stream {
             readable: Readable::No,
             outgoing: Buffer::default(),
             sending: None,
-            at_drop: AtDrop::Reset,
+            at_drop: AtDrop::Close,
         }
     }
 
     /// Returns the socket, for another thread's ring; returns the stream itself while an operation
     /// is in flight or bytes wait to be sent.
-    pub(crate) fn into_socket(mut self) -> Result<OwnedFd, Box<Stream>> {
+    pub(crate) fn into_socket(self) -> Result<OwnedFd, Box<Stream>> {
         let in_flight = self.sending.is_some() || matches!(self.readable, Readable::Waiting(_));
         if in_flight || !self.outgoing.is_empty() {
             return Err(Box::new(self));
         }
         let socket = Rc::clone(&self.socket);
-        self.at_drop = AtDrop::Close;
         drop(self);
         // An operation whose future was dropped would still hold it.
         Rc::try_unwrap(socket).map_err(|socket| Box::new(Stream::over(socket)))
@@ -248,6 +248,7 @@ impl Stream {
         ready!(self.poll_sent(cx))?;
         ready!(coop::poll_proceed(cx));
         let (storage, from, to) = self.outgoing.take_parts();
+        self.at_drop = AtDrop::Reset;
         let from = match self.send_at_once(&storage[from..to]) {
             Ok(sent) => from + sent,
             Err(error) => {
@@ -317,6 +318,7 @@ impl Stream {
     /// not read our last bytes in that time is reset.
     pub(crate) async fn close(mut self, mode: CloseMode) {
         if mode == CloseMode::Reset {
+            self.at_drop = AtDrop::Reset;
             return;
         }
         let farewell = async {

@@ -213,8 +213,20 @@ fn a_stream_whose_peer_has_closed_first_is_reset_too() {
     peer.shutdown(std::net::Shutdown::Write).unwrap();
     Runtime::new().unwrap().block_on(async {
         poll_fn(|cx| stream.poll_readable(cx)).await.unwrap();
+        stream.outgoing().extend_from_slice(b"half");
+        poll_fn(|cx| stream.poll_flush(cx)).await.unwrap();
         drop(stream);
-        assert_eq!(read_to_end(&mut peer), (0, RESET));
+        assert_eq!(read_to_end(&mut peer), (4, RESET));
+    });
+}
+
+#[test]
+fn a_stream_that_has_sent_nothing_closes_in_order_when_dropped() {
+    let (mut stream, mut peer) = tcp_pair();
+    Runtime::new().unwrap().block_on(async {
+        wait_in_the_kernel(&mut stream).await;
+        drop(stream);
+        assert_eq!(read_to_end(&mut peer), (0, None));
     });
 }
 
