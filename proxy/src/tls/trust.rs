@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_remembered_under_one_crl_is_judged_anew_under_the_next() {
+    fn a_cached_chain_is_verified_again_under_a_new_crl() {
         let root = root();
         let client = root.issue(client_leaf());
         let trust = |crl: String| {

@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_demo_in_the_same_directory_is_refused_until_the_first_has_ended() {
+    fn a_second_demo_in_a_directory_is_refused() {
         let first = Place::reserve(directory("second"), &options(0)).unwrap();
         let error = Place::reserve(directory("second"), &options(0)).err().unwrap();
         assert!(error.to_string().contains("a demo is running"), "{error}");

@@ -81,7 +81,7 @@ fn an_attribute_without_a_short_name_is_written_by_its_number() {
 }
 
 #[test]
-fn what_is_no_certificate_is_an_error_and_so_are_bytes_after_one() {
+fn malformed_certificates_and_trailing_bytes_are_errors() {
     assert_eq!(describe(&CertificateDer::from(vec![0x30, 0])), Err(MalformedCertificate));
     let mut longer = root().der.to_vec();
     longer.push(0);

@@ -59,7 +59,7 @@ fn each_pattern_is_anchored_on_its_own() {
 }
 
 #[test]
-fn alternatives_and_flags_of_a_pattern_do_not_reach_around_its_anchors() {
+fn alternatives_and_flags_stay_inside_a_patterns_anchors() {
     assert!(!dns("a.example.evil", &[r"a\.example|b\.example"]));
     assert!(dns("b.example", &[r"a\.example|b\.example"]));
     assert!(!dns("evil.a.example", &[r"(?m)^a\.example$"]));
@@ -84,7 +84,7 @@ fn a_line_break_in_a_name_does_not_end_it() {
 }
 
 #[test]
-fn a_principal_in_another_string_type_or_with_more_behind_it_is_none() {
+fn a_principal_of_another_type_or_with_trailing_data_is_none() {
     assert_eq!(principal(b"\xa0\x03\x0c\x01a"), Some("a"));
     assert_eq!(principal(b"\xa0\x03\x16\x01a"), None);
     assert_eq!(principal(b"\xa0\x03\x0c\x01a\x00"), None);
