@@ -100,7 +100,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_name_has_the_same_form_in_a_request_a_handshake_and_the_kernel(
+        fn requests_handshakes_and_the_kernel_normalise_names_alike(
             text in "([a-zA-Z0-9_-]{1,8}\\.){0,4}[a-zA-Z0-9._-]{0,70}\\.?",
         ) {
             let form = normalise(&text);

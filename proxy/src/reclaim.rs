@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_former_value_is_freed_once_it_is_unused_and_by_another_thread() {
+    fn an_unused_former_value_is_freed_by_another_thread() {
         let (sender, freed) = mpsc::channel();
         let former = FormerValues::default();
         let in_use = Rc::new(Freed(sender));

@@ -112,7 +112,7 @@ fn a_hello_without_an_end_is_counted_as_oversized() {
 }
 
 #[test]
-fn a_client_that_rejects_our_certificate_is_recorded_with_a_hint() {
+fn a_rejection_of_our_certificate_is_recorded_with_a_hint() {
     let (_backend, proxy) = echo();
     for (version, count) in [("1.2", 1.0), ("1.3", 2.0)] {
         let ca = pki().other_ca().display().to_string();
@@ -377,7 +377,7 @@ fn http2_nonsense_ends_the_connection_with_one_record() {
 }
 
 #[test]
-fn what_an_http2_client_begins_and_does_not_finish_is_ended_by_the_header_timeout() {
+fn the_header_timeout_ends_unfinished_http2_frames() {
     let (_backend, proxy) = echo();
     let head: &[u8] = b"\0\0\x01\x01\x01\0\0\0\x01\x82"; // ":method: GET", without END_HEADERS
     let cases = [
@@ -398,7 +398,7 @@ fn what_an_http2_client_begins_and_does_not_finish_is_ended_by_the_header_timeou
 }
 
 #[test]
-fn pings_do_not_keep_an_http2_connection_beyond_the_idle_timeout() {
+fn pings_do_not_extend_the_idle_timeout() {
     let backend = Backend::echo();
     let proxy =
         Proxy::config().global("timeout_idle: 500ms").forward("app", &backend.url(), "").start();
@@ -410,7 +410,7 @@ fn pings_do_not_keep_an_http2_connection_beyond_the_idle_timeout() {
 }
 
 #[test]
-fn alerts_and_tls_nonsense_after_the_handshake_end_the_connection() {
+fn alerts_and_bad_records_after_the_handshake_end_it() {
     let (_backend, proxy) = echo();
     let mut raw = proxy.raw("app");
     raw.send_raw(b"\x17\x03\x03\x00\x20not encrypted with the right key");

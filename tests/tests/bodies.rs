@@ -202,7 +202,7 @@ fn a_body_delimited_by_the_end_of_the_connection_is_whole() {
 }
 
 #[test]
-fn a_close_delimited_body_that_ends_without_close_notify_is_aborted() {
+fn a_close_delimited_body_without_close_notify_is_aborted() {
     for version in ["--http1.1", "--http2"] {
         let backend = Backend::secure(|conn| {
             says(OLD)(conn);
@@ -255,7 +255,7 @@ fn judge() -> (Backend, Arc<AtomicU64>, Arc<Mutex<Vec<bool>>>) {
 }
 
 #[test]
-fn a_clients_unfinished_body_never_looks_finished_to_the_upstream() {
+fn an_unfinished_request_body_never_looks_finished() {
     let (backend, asked, outcome) = judge();
     let proxy = Proxy::config().forward("app", &backend.url(), "").start();
     let head = "POST / HTTP/1.1\r\nHost: app.localhost.pomerium.io\r\n";
@@ -279,7 +279,7 @@ fn a_clients_unfinished_body_never_looks_finished_to_the_upstream() {
 }
 
 #[test]
-fn an_unfinished_body_of_an_http2_client_never_looks_finished_to_the_upstream() {
+fn an_unfinished_http2_body_never_looks_finished() {
     let (backend, asked, outcome) = judge();
     let proxy = Proxy::config().forward("app", &backend.url(), "").start();
     let (mut command, _dir) =
@@ -356,7 +356,7 @@ fn an_upstream_that_refuses_before_the_body_is_heard() {
 }
 
 #[test]
-fn an_upstream_connection_with_an_undrained_body_is_not_used_again() {
+fn a_connection_with_an_unread_body_is_not_reused() {
     // It answers as soon as it has the head, whatever of the body is still to come.
     let backend = Backend::plain(|conn| {
         while conn.request().is_some() {
@@ -380,7 +380,7 @@ fn an_upstream_connection_with_an_undrained_body_is_not_used_again() {
 }
 
 #[test]
-fn the_rest_of_a_body_that_was_answered_early_is_not_the_next_request() {
+fn the_rest_of_an_early_answered_body_is_not_a_request() {
     let backend = Backend::plain(|conn| {
         while let Some(head) = conn.request() {
             let target = head.target.clone();

@@ -50,7 +50,7 @@ fn in_private(test: impl FnOnce(&Network) + Send) {
 }
 
 #[test]
-fn the_page_is_shown_over_http2_to_whoever_has_imported_the_file_of_mkcert() {
+fn with_an_imported_certificate_the_page_is_shown_over_http2() {
     in_private(|network| {
         let (dir, backend) = (TempDir::new("user"), Backend::plain(serve));
         let user = user(&dir);
@@ -80,7 +80,7 @@ fn without_a_certificate_for_us_the_page_says_what_is_missing() {
 }
 
 #[test]
-fn under_reject_connection_the_browser_itself_says_what_is_missing() {
+fn under_reject_connection_the_browser_reports_the_failure() {
     in_private(|network| {
         let (dir, backend) = (TempDir::new("stranger"), Backend::plain(serve));
         let proxy = start("reject_connection", &backend);

@@ -81,7 +81,7 @@ fn aes_128_is_preferred_and_old_tls_refused() {
 }
 
 #[test]
-fn a_key_of_another_certificate_is_an_error_that_names_both_files() {
+fn a_key_of_another_certificate_names_both_files() {
     let mixed = Pair { cert: pki().server().cert, key: pki().pair("exact").key };
     let checked = Proxy::config().certificates(&[mixed]).check();
     assert_eq!(checked.code, Some(1));
@@ -122,7 +122,7 @@ fn secrets_never_reach_the_diagnostics() {
 }
 
 #[test]
-fn certificates_come_from_all_the_keys_that_pomerium_has_for_them() {
+fn certificates_are_read_from_all_of_pomeriums_keys() {
     let backend = Backend::text("x");
     let inline = |path| BASE64.encode(std::fs::read(path).unwrap());
     let (first, last) = (pki().pair("elsewhere"), pki().pair("exact"));

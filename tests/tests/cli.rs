@@ -124,7 +124,7 @@ fn all_errors_are_reported_at_once_with_file_line_key_and_hint() {
 }
 
 #[test]
-fn keys_for_later_are_refused_where_ignoring_them_would_open_a_door() {
+fn unsupported_keys_are_refused_if_ignoring_them_is_unsafe() {
     let of_route = |line: &str| format!("{}    {line}\n", good(""));
     for (key, text) in [
         ("sub_policies", of_route("sub_policies: [{}]")),

@@ -96,7 +96,7 @@ fn the_answer_is_a_page_or_json_or_text_as_the_client_wishes() {
 }
 
 #[test]
-fn what_is_ours_on_every_host_and_what_robots_ask_needs_no_certificate() {
+fn local_services_and_robots_need_no_certificate() {
     let backend = Backend::text("inside");
     let proxy = under_ca("").forward("mtls", &backend.url(), "").start();
     assert_eq!(proxy.curl("mtls", "/ping").ok().status, 200);
@@ -108,7 +108,7 @@ fn what_is_ours_on_every_host_and_what_robots_ask_needs_no_certificate() {
 }
 
 #[test]
-fn a_refusal_leaves_one_record_with_the_certificate_and_the_reasons() {
+fn a_refusal_leaves_one_record_with_its_reasons() {
     let backend = Backend::text("inside");
     let proxy = under_ca("").forward("mtls", &backend.url(), "").start();
     let stranger = pki().pair("other/client");
@@ -128,7 +128,7 @@ fn a_refusal_leaves_one_record_with_the_certificate_and_the_reasons() {
 }
 
 #[test]
-fn what_cannot_be_read_or_is_not_the_clients_own_fails_in_the_handshake() {
+fn malformed_or_unproven_certificates_fail_the_handshake() {
     let dir = TempDir::new("unreadable");
     let Chain { client: old, root } = chains::version_1(&dir);
     let backend = Backend::text("inside");
@@ -172,7 +172,7 @@ fn a_certificate_that_the_policy_does_not_want_is_forbidden() {
 }
 
 #[test]
-fn certificates_are_asked_for_only_where_a_route_looks_and_each_host_names_its_cas() {
+fn only_hosts_that_need_certificates_ask_with_their_cas() {
     let dir = TempDir::new("hints");
     let root = chains::deep(&dir).root;
     let backend = Backend::text("inside");
@@ -225,7 +225,7 @@ fn without_a_ca_no_certificate_is_asked_for() {
 }
 
 #[test]
-fn a_request_on_a_connection_that_was_not_asked_alike_is_misdirected() {
+fn a_request_on_a_connection_of_another_scope_is_misdirected() {
     let dir = TempDir::new("misdirected");
     let root = chains::deep(&dir).root;
     let backend = Backend::text("inside");
@@ -276,7 +276,7 @@ fn paths_of_one_host_have_cas_of_their_own_on_one_connection() {
 }
 
 #[test]
-fn a_certificate_that_expires_stops_working_on_its_open_connection() {
+fn an_expired_certificate_is_refused_on_its_open_connection() {
     let backend = Backend::text("inside");
     let proxies = ["", ", enforcement: reject_connection"]
         .map(|more| under_ca(more).forward("mtls", &backend.url(), "").start());
@@ -327,7 +327,7 @@ fn a_resumed_session_is_judged_like_a_new_one() {
 }
 
 #[test]
-fn a_session_without_a_certificate_is_not_kept_where_one_is_needed() {
+fn a_session_without_a_needed_certificate_is_not_kept() {
     let backend = Backend::text("inside");
     let proxy = under_ca("").forward("mtls", &backend.url(), "").start();
     let name = format!("mtls.{DOMAIN}");
@@ -378,7 +378,7 @@ fn a_host_that_begins_to_ask_sends_open_connections_away() {
 }
 
 #[test]
-fn names_of_a_certificate_that_nobody_vouches_for_reach_no_upstream() {
+fn names_of_an_untrusted_certificate_reach_no_upstream() {
     let backend = Backend::echo();
     let headers = "set_request_headers: {X-Email: \"$pomerium.client_cert_san_email\", X-Print: \
                    \"$pomerium.client_cert_fingerprint\"}";

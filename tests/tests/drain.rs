@@ -74,7 +74,7 @@ fn idle_connections_do_not_hold_the_process_up() {
 }
 
 #[test]
-fn the_response_to_the_last_request_says_that_the_connection_ends() {
+fn the_last_response_announces_the_close() {
     let (backend, asked, go) = gated();
     let mut proxy =
         Proxy::config().own("drain_timeout", "60s").forward("app", &backend.url(), "").start();

@@ -50,7 +50,7 @@ fn openssl(dir: &Path, args: &[&str]) -> String {
 }
 
 #[test]
-fn the_leaf_and_the_verified_chain_are_forwarded_by_every_version_of_tls_and_http() {
+fn leaf_and_chain_are_forwarded_by_every_tls_and_http_version() {
     let dir = TempDir::new("chain");
     let Chain { client, root } = chains::deep(&dir);
     let backend = Backend::echo();
@@ -138,7 +138,7 @@ fn an_envoy_style_header_says_what_openssl_says() {
 }
 
 #[test]
-fn nothing_is_said_of_a_certificate_that_the_route_does_not_trust() {
+fn an_untrusted_certificate_is_not_forwarded() {
     let backend = Backend::echo();
     let other = format!("tls_downstream_client_ca_file: {:?}", pki().other_ca());
     let proxy = forwarding(&pki().ca(), ", enforcement: policy", EVERYTHING)
@@ -188,7 +188,7 @@ const FORGED: [&str; 14] = [
 ];
 
 #[test]
-fn whatever_the_spelling_nothing_that_a_client_forges_reaches_an_upstream() {
+fn no_spelling_of_a_forged_header_reaches_an_upstream() {
     let backend = Backend::echo();
     let who = "set_request_headers: {X-Who: '$pomerium.client_cert_san_email'}";
     let config = forwarding(&pki().ca(), ", enforcement: policy", EVERYTHING)
@@ -282,7 +282,7 @@ fn trailers_of_http2_say_nothing_of_certificates() {
 }
 
 #[test]
-fn a_certificate_cannot_be_smuggled_in_by_a_line_that_is_read_in_two_ways() {
+fn a_bare_line_feed_smuggles_no_certificate_header() {
     let backend = Backend::echo();
     let proxy = forwarding(&pki().ca(), ", enforcement: policy", CHAIN)
         .forward("mtls", &backend.url(), "")
@@ -310,7 +310,7 @@ fn a_certificate_cannot_be_smuggled_in_by_a_line_that_is_read_in_two_ways() {
 }
 
 #[test]
-fn a_response_that_varies_with_the_certificate_is_not_to_be_cached() {
+fn a_response_that_varies_by_certificate_is_not_cacheable() {
     let backend = Backend::plain(|conn| {
         while conn.request().is_some() {
             conn.send("HTTP/1.1 200 OK\r\nVary: Accept, Client-Cert\r\nContent-Length: 0\r\n\r\n");
@@ -329,7 +329,7 @@ fn a_response_that_varies_with_the_certificate_is_not_to_be_cached() {
 }
 
 #[test]
-fn a_certificate_that_is_too_large_for_the_upstream_gets_the_upstreams_answer() {
+fn a_certificate_too_large_for_the_upstream_gets_its_answer() {
     let dir = TempDir::new("large");
     let names: Vec<String> =
         (0..400).map(|number| format!("DNS:name-{number}.of.a.long.list.example")).collect();

@@ -62,7 +62,7 @@ fn a_certificate_of_another_domain_is_forbidden() {
 }
 
 #[test]
-fn without_a_source_of_identity_its_policy_lets_nobody_in_and_the_log_says_why() {
+fn without_identity_a_user_policy_allows_nobody_with_a_reason() {
     let backend = Backend::text("inside");
     let [ca, _] = both_generations();
     let config = guide(&backend, &ca, "localhost.pomerium.io");

@@ -36,7 +36,7 @@ fn s_server_with_verify_shows_the_proxys_client_certificate() {
 }
 
 #[test]
-fn s_server_without_verify_is_reached_without_a_client_certificate() {
+fn s_server_without_verify_needs_no_client_certificate() {
     let server = SServer::start(&pki().upstream(), &[]);
     let proxy = Proxy::config().forward_tls("verify", &server.url(), "").start();
     let fetched = proxy.curl("verify", "/").ok();
@@ -45,7 +45,7 @@ fn s_server_without_verify_is_reached_without_a_client_certificate() {
 }
 
 #[test]
-fn s_server_with_verify_refuses_a_proxy_without_a_client_certificate() {
+fn s_server_with_verify_requires_a_client_certificate() {
     let server = SServer::start(&pki().upstream(), &["-Verify", "1"]);
     let proxy = Proxy::config().forward_tls("verify", &server.url(), "").start();
     assert_eq!(proxy.curl("verify", "/").ok().status, 503);
@@ -54,7 +54,7 @@ fn s_server_with_verify_refuses_a_proxy_without_a_client_certificate() {
 }
 
 #[test]
-fn s_server_refuses_a_proxy_whose_client_certificate_is_of_another_ca() {
+fn s_server_refuses_a_client_certificate_of_another_ca() {
     let server = SServer::start(&pki().upstream(), &["-Verify", "1", "-verify_return_error"]);
     let proxy = guide(&server.url(), &pki().pair("other/client")).start();
     assert_eq!(proxy.curl("verify", "/").ok().status, 503);
@@ -63,7 +63,7 @@ fn s_server_refuses_a_proxy_whose_client_certificate_is_of_another_ca() {
 }
 
 #[test]
-fn an_upstream_of_an_untrusted_ca_is_503_and_the_log_names_its_issuer() {
+fn an_untrusted_upstream_is_503_and_its_issuer_is_logged() {
     let server = SServer::start(&pki().pair("other/upstream"), &[]);
     let proxy = guide(&server.url(), &pki().proxy()).start();
     let fetched = proxy.curl("verify", "/").ok();
@@ -93,7 +93,7 @@ fn an_expired_upstream_is_503_and_the_log_says_expired() {
 }
 
 #[test]
-fn both_generations_of_the_server_name_key_override_the_name_verified() {
+fn both_server_name_keys_override_the_verified_name() {
     let server = SServer::start(&pki().pair("elsewhere"), &[]);
     let proxy = Proxy::config()
         .forward_tls("old", &server.url(), "tls_server_name: elsewhere.test")
@@ -133,7 +133,7 @@ fn an_overriding_name_is_sent_as_sni_and_one_with_a_star_is_not() {
 }
 
 #[test]
-fn an_upstream_named_by_its_address_needs_that_address_in_its_certificate() {
+fn an_upstream_by_address_needs_an_ip_address_san() {
     let good = SServer::start(&pki().upstream(), &[]);
     let bad = SServer::start(&pki().pair("elsewhere"), &[]);
     let by_ip = |server: &SServer| format!("https://{}", server.address());
@@ -183,7 +183,7 @@ fn a_custom_ca_replaces_the_systems_roots() {
 }
 
 #[test]
-fn a_certificate_authority_for_all_routes_adds_to_the_systems_roots() {
+fn certificate_authority_adds_to_the_systems_roots() {
     let server = SServer::start(&pki().upstream(), &[]);
     let proxy = Proxy::config()
         .global(&format!("certificate_authority_file: {}", pki().ca().display()))
@@ -241,7 +241,7 @@ fn upstreams_of_either_tls_version_and_of_p384_are_reached() {
 }
 
 #[test]
-fn two_routes_to_one_upstream_never_share_a_connection_with_another_identity() {
+fn routes_with_different_identities_share_no_connection() {
     let nginx = Nginx::tls(&pki().upstream())
         .with("ssl_verify_client optional_no_ca;")
         .with("location / { return 200 \"$connection $ssl_client_serial\"; }")

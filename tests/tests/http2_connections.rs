@@ -19,7 +19,7 @@ fn connect(proxy: &Proxy, client: &Pair) -> Http2 {
 }
 
 #[test]
-fn a_certificate_that_is_revoked_stops_working_on_its_running_connection() {
+fn a_revoked_certificate_stops_working_on_a_connection() {
     let backend = Backend::text("inside");
     for mode in MODES {
         let dir = TempDir::new("revoked");
@@ -41,7 +41,7 @@ fn a_certificate_that_is_revoked_stops_working_on_its_running_connection() {
 }
 
 #[test]
-fn a_certificate_that_expires_stops_working_on_its_running_connection() {
+fn an_expired_certificate_stops_working_on_a_connection() {
     let (dir, backend) = (TempDir::new("brief"), Backend::text("inside"));
     let file = pki().ca();
     let proxies =

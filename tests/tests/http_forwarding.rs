@@ -8,7 +8,7 @@ fn elements(values: &[String]) -> Vec<String> {
 }
 
 #[test]
-fn method_path_query_and_body_reach_the_upstream_by_both_http_versions() {
+fn a_request_reaches_the_upstream_by_both_http_versions() {
     let backend = Backend::echo();
     let proxy = Proxy::config().forward("app", &backend.url(), "").start();
     for version in ["--http1.1", "--http2"] {
@@ -48,7 +48,7 @@ fn codec_type_limits_what_clients_may_speak() {
 }
 
 #[test]
-fn the_host_becomes_the_upstreams_and_the_original_is_passed_beside_it() {
+fn the_upstream_gets_its_own_host_and_the_original_one() {
     let backend = Backend::echo();
     let proxy = Proxy::config().forward("app", &backend.url(), "").start();
     for version in ["--http1.1", "--http2"] {
@@ -131,7 +131,7 @@ fn the_client_behind_trusted_proxies_is_the_one_they_saw() {
 }
 
 #[test]
-fn the_request_id_is_the_same_upstream_in_the_response_and_in_the_record() {
+fn the_request_id_is_equal_upstream_downstream_and_in_the_log() {
     let backend = Backend::echo();
     let proxy = Proxy::config().forward("app", &backend.url(), "").start();
     let fetched = proxy.curl("app", "/id").ok();
@@ -305,7 +305,7 @@ fn response_header_prefixes_are_rewritten() {
 }
 
 #[test]
-fn paths_are_rewritten_by_prefix_by_expression_and_by_the_upstreams_path() {
+fn paths_are_rewritten_by_prefix_expression_and_upstream_path() {
     let backend = Backend::echo();
     let url = backend.url();
     let proxy = Proxy::config()
@@ -479,7 +479,7 @@ fn weights_share_requests_out() {
 }
 
 #[test]
-fn every_balancing_policy_serves_and_hashing_keeps_a_client_at_its_upstream() {
+fn every_policy_serves_and_hashing_keeps_a_clients_upstream() {
     let backends: Vec<Backend> = ["0", "1", "2"].map(Backend::text).into();
     let to: Vec<String> = backends.iter().map(Backend::url).collect();
     let mut config = Proxy::config();

@@ -69,7 +69,7 @@ fn the_rest_of_a_body_that_nobody_read_is_no_request() {
 }
 
 #[test]
-fn a_connection_that_rests_is_closed_in_order_when_the_process_ends() {
+fn a_hibernating_connection_is_closed_in_order_at_exit() {
     let backend = Backend::text("x");
     let mut proxy =
         Proxy::config().own("drain_timeout", "120s").forward("app", &backend.url(), "").start();

@@ -21,7 +21,7 @@ fn fill(proxy: &Proxy, at_most: usize) -> Vec<Raw> {
 }
 
 #[test]
-fn connections_beyond_the_global_limit_are_refused_and_come_back() {
+fn connections_beyond_the_global_limit_are_refused() {
     let backend = Backend::text("x");
     let proxy =
         Proxy::config().own("max_connections", "10").forward("app", &backend.url(), "").start();
@@ -96,7 +96,7 @@ fn limit_of_32_kib() -> (Backend, Proxy) {
 }
 
 #[test]
-fn an_http1_head_of_just_the_limit_passes_and_one_byte_more_does_not() {
+fn an_http1_head_passes_up_to_exactly_the_limit() {
     let (_backend, proxy) = limit_of_32_kib();
     let answer = |bytes: usize| {
         let rest =
@@ -117,7 +117,7 @@ fn an_http1_head_of_just_the_limit_passes_and_one_byte_more_does_not() {
 }
 
 #[test]
-fn an_http2_head_within_the_limit_passes_and_one_beyond_it_does_not() {
+fn an_http2_head_passes_up_to_the_limit() {
     let (_backend, proxy) = limit_of_32_kib();
     let fetch = |bytes: usize| {
         let header = format!("X-Long: {}", "x".repeat(bytes));

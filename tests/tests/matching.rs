@@ -14,7 +14,7 @@ fn routes(routes: &[(&str, &str, &str)]) -> Config {
 const DOMAIN: &str = "localhost.pomerium.io";
 
 #[test]
-fn the_first_route_that_matches_serves_whatever_the_length_of_its_prefix() {
+fn the_first_matching_route_serves_despite_a_longer_prefix() {
     let host = format!("app.{DOMAIN}");
     let proxy = routes(&[
         (&host, "prefix: /admin/deep", "deep"),
@@ -97,7 +97,7 @@ fn escaped_slashes_and_underscores_follow_their_settings() {
 }
 
 #[test]
-fn an_exact_host_wins_over_a_wildcard_and_does_not_fall_through_to_it() {
+fn an_exact_host_never_falls_through_to_a_wildcard() {
     let proxy = routes(&[
         (&format!("*.{DOMAIN}"), "", "wild"),
         (&format!("app.{DOMAIN}"), "prefix: /only", "exact"),
@@ -173,7 +173,7 @@ fn a_route_that_is_not_public_lets_nobody_in() {
 }
 
 #[test]
-fn an_error_comes_in_the_form_the_client_accepts_with_its_request_id() {
+fn an_error_has_an_accepted_media_type_and_its_request_id() {
     let proxy = routes(&[(&format!("app.{DOMAIN}"), "", "app")]).start();
     let fetch = |accept: &str| proxy.curl("nobody", "/").header(&format!("Accept: {accept}")).ok();
     let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";

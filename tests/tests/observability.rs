@@ -74,7 +74,7 @@ fn a_proxy_log_level_above_info_records_no_requests() {
 }
 
 #[test]
-fn the_text_log_is_one_line_for_each_request_and_cannot_be_forged() {
+fn the_text_log_has_one_unforgeable_line_per_request() {
     let backend = Backend::text("x");
     let proxy =
         Proxy::config().own("log_format", "text").forward("app", &backend.url(), "").start();
@@ -87,7 +87,7 @@ fn the_text_log_is_one_line_for_each_request_and_cannot_be_forged() {
 }
 
 #[test]
-fn metrics_count_requests_by_route_and_class_and_handshakes_by_version() {
+fn metrics_count_requests_by_route_and_handshakes_by_version() {
     let backend = Backend::plain(|conn| {
         while let Some(head) = conn.request() {
             let status = head.target.trim_start_matches('/').parse().unwrap_or(200);
@@ -199,7 +199,7 @@ fn the_end_of_every_certificate_of_ours_is_a_metric() {
 }
 
 #[test]
-fn health_readiness_and_status_answer_on_the_admin_address_alone() {
+fn health_readiness_and_status_are_only_on_the_admin_address() {
     let backend = Backend::text("x");
     let proxy = Proxy::config().forward("app", &backend.url(), "name: shown").start();
     proxy.curl("app", "/").ok();

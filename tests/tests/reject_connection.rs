@@ -32,7 +32,7 @@ fn end(proxy: &Proxy, client: Option<Pair>, tls12: bool) -> End {
 }
 
 #[test]
-fn a_client_with_a_certificate_gets_in_by_every_version_of_tls_and_http() {
+fn a_client_certificate_works_with_every_tls_and_http_version() {
     let backend = Backend::text("inside");
     let proxy = proxy_for(&backend).start();
     for tls in ["1.2", "1.3"] {
@@ -79,7 +79,7 @@ fn other_certificates_are_refused_by_the_alert_that_says_why() {
 }
 
 #[test]
-fn a_refused_connection_leaves_one_record_with_the_name_and_the_certificate() {
+fn a_refused_connection_leaves_one_record_with_certificate() {
     let backend = Backend::text("inside");
     let proxy = proxy_for(&backend).start();
     assert_eq!(end(&proxy, Some(pki().pair("other/client")), false), End::Alert(48));
@@ -133,7 +133,7 @@ fn a_missing_empty_or_broken_ca_file_refuses_to_start() {
 }
 
 #[test]
-fn a_certificate_that_is_its_own_ca_is_accepted_where_it_is_the_anchor() {
+fn a_self_signed_leaf_is_accepted_if_it_is_an_anchor() {
     let dir = TempDir::new("own-anchor");
     let pair = chains::self_signed(&dir);
     let backend = Backend::text("inside");
@@ -144,7 +144,7 @@ fn a_certificate_that_is_its_own_ca_is_accepted_where_it_is_the_anchor() {
 }
 
 #[test]
-fn the_upstream_is_told_about_the_client_certificate_where_the_route_says_so() {
+fn a_forwarding_route_sends_the_certificate_upstream() {
     let backend = Backend::echo();
     let proxy = Proxy::config()
         .reject_connection(&pki().ca())
@@ -186,7 +186,7 @@ fn a_chain_deeper_than_allowed_is_refused() {
 }
 
 #[test]
-fn a_route_has_its_own_ca_and_the_handshake_takes_those_of_all_routes() {
+fn a_route_has_its_own_ca_and_handshakes_accept_all_cas() {
     let dir = TempDir::new("own-ca");
     let Chain { client: deep, root } = chains::deep(&dir);
     let backend = Backend::text("inside");

@@ -81,7 +81,7 @@ fn sighup_reloads_where_watching_is_turned_off() {
 }
 
 #[test]
-fn a_file_that_is_written_in_place_or_replaced_by_a_link_is_noticed() {
+fn a_write_in_place_or_a_replaced_link_is_noticed() {
     let (one, two, three) = (Backend::text("1"), Backend::text("2"), Backend::text("3"));
     let proxy = Proxy::config().forward("app", &one.url(), "").start();
     let text = fs::read_to_string(proxy.config_path()).unwrap();
@@ -164,7 +164,7 @@ fn a_response_under_way_ends_as_it_began() {
 }
 
 #[test]
-fn an_invalid_configuration_keeps_the_old_one_says_why_and_counts_it() {
+fn an_invalid_configuration_is_logged_counted_and_not_applied() {
     let backend = Backend::text("still here");
     let mut proxy = Proxy::config().forward("app", &backend.url(), "").start();
     let good = fs::read_to_string(proxy.config_path()).unwrap();
@@ -242,7 +242,7 @@ fn a_pair_caught_half_written_keeps_the_last_good_one() {
 }
 
 #[test]
-fn a_rotated_client_certificate_of_a_route_is_shown_to_the_upstream() {
+fn a_routes_rotated_client_certificate_reaches_the_upstream() {
     let nginx = Nginx::tls(&pki().upstream())
         .client_auth()
         .with("location / { return 200 $ssl_client_serial; }")

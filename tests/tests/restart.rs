@@ -108,21 +108,21 @@ fn nothing_is_lost(mode: &str) {
 }
 
 #[test]
-fn a_process_that_replaces_another_under_load_loses_no_connection() {
+fn a_replacement_under_load_loses_no_connection() {
     if require_root("network namespaces need root") {
         nothing_is_lost("handoff");
     }
 }
 
 #[test]
-fn a_process_that_replaces_another_under_load_loses_no_connection_that_the_kernel_steers() {
+fn a_replacement_under_load_with_kernel_steering_is_lossless() {
     if require_root("kernel steering: BPF programs and network namespaces need root") {
         nothing_is_lost("kernel");
     }
 }
 
 #[test]
-fn the_administrative_address_is_the_next_process_s_though_the_one_before_still_drains() {
+fn the_admin_address_moves_while_the_old_process_drains() {
     let mut before = config("handoff").start();
     let mut kept = before.raw("app");
     kept.send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n"));
@@ -163,7 +163,7 @@ fn told_by(directory: &str) -> String {
 }
 
 #[test]
-fn a_process_with_a_socket_is_told_there_and_one_without_by_signal() {
+fn a_predecessor_is_told_by_its_socket_or_else_by_signal() {
     let dir = TempDir::new("runtime");
     assert_eq!(told_by(&dir.path().join("portcullis").display().to_string()), "socket");
     // The directory is a file: the process runs all the same.
@@ -172,7 +172,7 @@ fn a_process_with_a_socket_is_told_there_and_one_without_by_signal() {
 }
 
 #[test]
-fn a_process_without_a_runtime_directory_runs_and_says_what_that_costs() {
+fn without_a_runtime_directory_it_runs_with_a_warning() {
     let dir = TempDir::new("runtime");
     let file = dir.write("file", "").display().to_string();
     let proxy = config("handoff").env("RUNTIME_DIRECTORY", &file).start();
@@ -185,7 +185,7 @@ fn a_process_without_a_runtime_directory_runs_and_says_what_that_costs() {
 }
 
 #[test]
-fn a_process_s_socket_leaves_with_it_and_a_killed_one_s_with_the_next() {
+fn a_socket_is_removed_at_exit_or_by_the_next_process() {
     let dir = TempDir::new("runtime");
     let sockets_of = dir.path().join("portcullis");
     let config = || config("handoff").env("RUNTIME_DIRECTORY", &sockets_of.display().to_string());

@@ -168,7 +168,7 @@ fn a_session_does_not_outlive_the_client_certificate_in_it() {
 }
 
 #[test]
-fn a_session_of_an_open_proxy_does_not_get_past_a_ca_that_was_added() {
+fn a_session_without_a_ca_does_not_resume_once_one_is_added() {
     let backend = Backend::text("x");
     let mut proxy = Proxy::config().forward("app", &backend.url(), "").start();
     let config = TlsOptions::name(HOST).config();

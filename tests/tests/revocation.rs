@@ -92,7 +92,7 @@ fn reject_connection_tells_the_peer_why_by_its_alert() {
 }
 
 #[test]
-fn a_revoked_certificate_stops_working_on_running_connections_with_the_next_request() {
+fn a_revoked_certificate_is_refused_at_the_next_request() {
     let backend = Backend::text("inside");
     for mode in ["policy_with_default_deny", "reject_connection"] {
         let dir = TempDir::new("running");

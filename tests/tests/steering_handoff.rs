@@ -42,7 +42,7 @@ fn with_worker_field(config: portcullis_tests::proxy::Config) -> portcullis_test
 }
 
 #[test]
-fn every_connection_is_served_by_the_worker_that_its_name_belongs_to() {
+fn every_connection_is_served_by_its_names_worker() {
     let backend = Backend::text("x");
     let proxy = config(&backend, 16, "max_load_percent: 1000").start();
     let mut expected = [0.0; 4];
@@ -93,7 +93,7 @@ fn a_hot_name_does_not_fill_one_worker() {
 }
 
 #[test]
-fn a_hello_that_comes_byte_by_byte_is_read_whole_before_it_is_handed_over() {
+fn a_hello_byte_by_byte_is_read_whole_before_its_hand_over() {
     let backend = Backend::text("x");
     let proxy = config(&backend, 4, "max_load_percent: 1000").start();
     let mut held = Vec::new();
@@ -136,7 +136,7 @@ fn the_time_for_the_handshake_runs_on_across_a_hand_over() {
 }
 
 #[test]
-fn a_reload_moves_names_and_leaves_open_connections_where_they_are() {
+fn a_reload_moves_names_but_not_open_connections() {
     let backend = Backend::text("x");
     let base = with_worker_field(config(&backend, 1, "pin: {h0.localhost.pomerium.io: [1]}"));
     let mut proxy = base.start();
@@ -252,7 +252,7 @@ fn a_worker_that_is_drained_takes_no_more_and_loses_nothing() {
 }
 
 #[test]
-fn connections_that_have_not_said_hello_when_the_process_is_stopped_are_served() {
+fn connections_without_a_hello_yet_are_served_during_a_drain() {
     let backend = Backend::text("x");
     let mut proxy = config(&backend, 8, "").own("drain_timeout", "30s").start();
     let silent: Vec<_> = (0..32).map(|n| (host(n % 8), Raw::tcp(proxy.address()))).collect();
@@ -273,7 +273,7 @@ fn connections_that_have_not_said_hello_when_the_process_is_stopped_are_served()
 }
 
 #[test]
-fn kernel_mode_refuses_to_start_without_syncookies_and_says_what_mends_it() {
+fn without_syncookies_kernel_mode_fails_with_the_command() {
     let backend = Backend::text("x");
     let cookies = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_syncookies").expect("a sysctl");
     if cookies.trim() == "2" {

@@ -117,7 +117,7 @@ fn the_kernel_reads_a_hello_cut_anywhere_as_user_space_does() {
 
 /// The kernel gives up after a million instructions; others than this one may count more.
 #[test]
-fn the_verifier_has_done_with_each_program_in_a_quarter_of_its_budget() {
+fn the_verifier_needs_a_quarter_of_its_budget_at_most() {
     if !require_root(WHY) {
         return;
     }

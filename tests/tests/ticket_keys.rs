@@ -54,7 +54,7 @@ fn resumes(proxy: &Proxy, version: &str, session: &Path) -> bool {
 }
 
 #[test]
-fn a_session_is_good_on_a_second_node_and_after_a_restart_of_the_first() {
+fn a_session_resumes_on_another_node_and_after_a_restart() {
     let (dir, backend) = (TempDir::new("nodes"), Backend::text("x"));
     let (long, short) = (key(&dir, "long", 80), key(&dir, "short", 48));
     for keys in [[&*long], [&*short]] {
@@ -72,7 +72,7 @@ fn a_session_is_good_on_a_second_node_and_after_a_restart_of_the_first() {
 }
 
 #[test]
-fn a_key_is_replaced_in_place_and_the_one_before_opens_as_long_as_it_is_there() {
+fn a_key_is_replaced_and_the_former_one_still_opens() {
     let (dir, backend) = (TempDir::new("rotation"), Backend::text("x"));
     let (current, previous) = (key(&dir, "current", 80), key(&dir, "previous", 80));
     let proxy = node(&backend, &[&current, &previous]).start();
@@ -99,7 +99,7 @@ fn a_key_is_replaced_in_place_and_the_one_before_opens_as_long_as_it_is_there() 
 }
 
 #[test]
-fn a_file_of_the_wrong_length_refuses_to_start_and_keeps_a_running_one() {
+fn a_key_file_of_wrong_length_stops_start_and_reload() {
     let (dir, backend) = (TempDir::new("length"), Backend::text("x"));
     let file = key(&dir, "key", 79);
     let config = node(&backend, &[&file]);

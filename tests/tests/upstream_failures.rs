@@ -100,7 +100,7 @@ fn an_upstream_that_never_finishes_its_handshake_is_503() {
 }
 
 #[test]
-fn an_upstream_that_does_not_accept_is_503_after_the_connect_timeout() {
+fn an_upstream_that_does_not_accept_is_503() {
     let full = FullListener::new();
     let proxy = Proxy::config().forward("app", &full.url(), "timeout: 0s").start();
     assert_eq!(proxy.curl("app", "/").run().status, 503); // after the connect timeout of 10 s
@@ -173,7 +173,7 @@ fn a_bad_chunk_aborts_the_response() {
 }
 
 #[test]
-fn bytes_behind_a_whole_response_are_dropped_with_their_connection() {
+fn bytes_behind_a_response_are_dropped_with_the_connection() {
     let backend = Backend::plain(|conn| {
         while conn.request().is_some() {
             conn.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood");
@@ -187,7 +187,7 @@ fn bytes_behind_a_whole_response_are_dropped_with_their_connection() {
 }
 
 #[test]
-fn a_stall_in_the_middle_of_a_body_ends_by_the_timeout_as_an_abort() {
+fn a_stall_in_a_body_ends_by_time_out_as_an_abort() {
     let stalls = || {
         Backend::plain(|conn| {
             conn.request();
@@ -259,7 +259,7 @@ fn an_unsafe_request_on_a_stale_connection_is_never_sent_twice() {
 }
 
 #[test]
-fn a_body_that_was_sent_is_never_sent_twice_even_where_the_method_allows_it() {
+fn a_sent_body_is_never_sent_twice_whatever_the_method() {
     let backend = once_then_reset(&Arc::default());
     let proxy = Proxy::config().own("workers", "1").forward("app", &backend.url(), "").start();
     assert_eq!(proxy.curl("app", "/").ok().status, 200);

@@ -37,26 +37,26 @@ fn survives(setup: Setup) -> usize {
 }
 
 #[test]
-fn an_upstream_that_closes_idle_connections_at_once_fails_no_get() {
+fn an_upstream_that_closes_idle_connections_fails_no_get() {
     // It says nothing of closing, so the proxy's next request and the end cross on the wire.
     let used = survives(Nginx::plain().with("keepalive_timeout 1ms;"));
     assert!(used > 1, "{used} connections");
 }
 
 #[test]
-fn an_upstream_that_takes_few_requests_on_a_connection_fails_no_get() {
+fn an_upstream_that_limits_requests_fails_no_get() {
     let used = survives(Nginx::plain().with("keepalive_requests 3;"));
     assert!(used >= MANY / 3, "{used} connections");
 }
 
 #[test]
-fn a_tls_upstream_that_closes_idle_connections_at_once_fails_no_get() {
+fn a_tls_upstream_that_closes_idle_connections_fails_no_get() {
     let used = survives(Nginx::tls(&pki().upstream()).with("keepalive_timeout 1ms;"));
     assert!(used > 1, "{used} connections");
 }
 
 #[test]
-fn an_http2_upstream_that_says_goaway_again_and_again_fails_no_get() {
+fn an_http2_upstream_that_keeps_sending_goaway_fails_no_get() {
     let used = survives(Nginx::tls(&pki().upstream()).http2().with("keepalive_requests 20;"));
     assert!(used >= MANY / 20, "{used} connections");
 }

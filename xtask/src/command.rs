@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_does_not_hear_what_cargo_told_this_tool_about_itself() {
+    fn a_command_does_not_inherit_cargos_variables() {
         // Cargo sets it for tests as it does for `cargo run`.
         assert!(env::var_os("CARGO_PKG_NAME").is_some());
         let removed =

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_there_is_not_is_refused_before_anything_is_built() {
+    fn an_unknown_target_is_refused_before_the_build() {
         let options = Options { targets: vec!["none".to_owned()], seconds: 1 };
         let error = run_with(&options).unwrap_err().to_string();
         assert_eq!(error, "the targets are certificate, client_hello, crl, policy");

@@ -10,7 +10,7 @@ use crate::run::{ABC, Bench};
 const STALL: Duration = Duration::from_millis(300);
 
 #[test]
-fn a_server_that_stalls_once_is_late_with_all_that_fell_due_meanwhile() {
+fn a_stall_delays_every_request_due_meanwhile() {
     let backend = Backend::secure(|conn: &mut Conn| {
         let mut stall = Some(STALL);
         while conn.request().is_some() {

@@ -260,7 +260,7 @@ fn a_connection_that_was_not_held_is_an_error() {
 }
 
 #[test]
-fn connections_that_were_not_held_are_counted_where_that_is_tolerated() {
+fn tolerated_connection_losses_are_counted() {
     let backend = abc_backend();
     let (mut child, stdout, _) = hold(backend.address(), "--connections 3 --tolerate");
     backend.stop();

@@ -76,7 +76,7 @@ proptest! {
     }
 
     #[test]
-    fn a_worker_that_comes_takes_names_and_moves_none_between_the_others(workers in 1..64_usize, name in "[a-z]{1,9}") {
+    fn a_new_worker_takes_names_without_moving_the_others(workers in 1..64_usize, name in "[a-z]{1,9}") {
         let before = choose(&home(&name), &idle(workers)).unwrap().worker;
         let after = choose(&home(&name), &idle(workers + 1)).unwrap().worker;
         prop_assert!(after == before || after as usize == workers);
@@ -108,7 +108,7 @@ fn a_spill_says_so_and_goes_home_again() {
 }
 
 #[test]
-fn a_name_stays_together_while_there_is_next_to_nothing_to_carry() {
+fn a_name_stays_on_one_worker_at_low_load() {
     let mut table = idle(16);
     let first = choose(&home("a.example.com"), &table).unwrap();
     table.0[first.worker as usize] = Some(SLACK);
@@ -118,7 +118,7 @@ fn a_name_stays_together_while_there_is_next_to_nothing_to_carry() {
 }
 
 #[test]
-fn a_worker_with_too_much_sends_the_more_names_elsewhere_the_more_it_has() {
+fn names_leave_a_worker_in_proportion_to_its_overload() {
     let names: Vec<Home> =
         (0..4000).map(|name| home(&format!("host-{name}.example.com"))).collect();
     let own: Vec<&Home> =

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_is_unfinished_until_the_frame_with_end_headers_has_come_whole() {
+    fn a_head_is_unfinished_until_end_headers() {
         let mut frames = opened();
         frames.pass(&frame(HEADERS, 0, 20));
         assert_eq!(frames.unfinished(), Some(Unfinished::Head));

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn connections_are_told_one_after_another_and_later_ones_at_the_end() {
+    async fn connections_are_told_in_turn_and_later_ones_last() {
         let registry = ConnectionRegistry::default();
         let waker = Waker::noop();
         let entries = [(); 4].map(|()| registry.register());

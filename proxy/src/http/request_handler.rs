@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_thousand_configurations_a_worker_holds_those_that_requests_use() {
+    fn a_worker_holds_only_configurations_that_are_in_use() {
         let handler = handler(config());
         let request = handler.config();
         let mut former: Vec<Weak<RequestConfig>> = vec![Arc::downgrade(&request.0)];

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn while_the_body_comes_only_the_request_is_limited_and_then_only_the_response() {
+    fn limits_apply_to_the_request_then_to_the_response() {
         let mut timeouts = timeouts(5, 1);
         let upload = Rc::new(UploadProgress::default());
         timeouts.uploading(Some(upload.clone()));
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_nobody_takes_is_the_upstreams_fault_and_not_the_clients() {
+    fn an_unread_request_is_the_upstreams_fault() {
         let mut timeouts = timeouts(5, 30);
         let upload = Rc::new(UploadProgress::default());
         timeouts.uploading(Some(upload.clone()));
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_timer_left_by_another_request_is_moved_only_where_it_would_fire_late() {
+    async fn a_reused_timer_is_moved_only_if_it_would_fire_late() {
         let mut first = timeouts(5, 30);
         let armed = wait(&mut first);
         let settings =

@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_wakes_itself_all_the_time_does_not_starve_the_ring() {
+    fn a_task_that_always_wakes_itself_does_not_starve_the_ring() {
         const POLLS: usize = 4 * ROUND_ALLOWANCE_BYTES / POLL_COST_BYTES;
         Runtime::new().unwrap().block_on(async {
             let (told, _peer) = wait_for_the_ring();
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_runtime_that_ends_within_a_round_leaves_nothing_to_the_next() {
+    fn a_runtime_that_ends_in_a_round_leaves_no_state() {
         for _ in 0..2 {
             let runtime = Runtime::new().unwrap();
             runtime.block_on(async {

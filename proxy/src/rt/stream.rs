@@ -34,8 +34,8 @@ const CALL_COST_BYTES: usize = 1024;
 ///
 /// The narrow interface that TLS runs over: bytes are received into a caller's buffer, and the
 /// bytes in [`Stream::outgoing`] are sent by [`Stream::poll_flush`]. A stream that has sent bytes
-/// and is dropped before [`Stream::shutdown_write`] or [`Stream::close`] is reset: its peer must not
-/// take a part for the whole.
+/// and is dropped before [`Stream::shutdown_write`] or [`Stream::close`] is reset: its peer must
+/// not take the received part for the whole.
 pub(crate) struct Stream {
     socket: Rc<OwnedFd>,
     readable: Readable,

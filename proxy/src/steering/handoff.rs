@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_waits_for_a_worker_waits_for_the_one_that_takes_its_place() {
+    fn queued_connections_wait_for_a_replacement_worker() {
         let mailboxes = Mailboxes::new(2);
         let first = mailboxes.open(1).unwrap();
         assert!(mailboxes.open(1).is_none());

@@ -179,7 +179,7 @@ mod tests {
     use crate::steering::SteeringSpec;
 
     #[test]
-    fn rules_that_are_set_after_closing_do_not_open_the_kernel_again() {
+    fn rules_set_after_close_do_not_reopen_the_kernel() {
         let rules = Arc::new(SteeringRules::new(&SteeringSpec::default(), 2).unwrap());
         let steering = Steering::start(ModeChoice::None, &[], 2, Arc::clone(&rules)).unwrap();
         assert_eq!(steering.settings(&rules).closed, 0);

@@ -106,7 +106,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn memory_is_aligned_as_asked_keeps_its_bytes_and_is_nobody_elses(
+        fn memory_is_aligned_keeps_its_bytes_and_is_exclusive(
             exponent in 0..14_u32,
             sizes in prop::collection::vec((1..9000_usize, 1..9000_usize), 1..40),
         ) {

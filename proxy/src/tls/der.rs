@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn an_optional_element_that_is_not_there_leaves_the_next_to_be_read() {
+    fn an_absent_optional_element_leaves_the_next_unread() {
         let mut reader = Reader::new(b"\x02\x01\x05\x30\x00");
         assert_eq!(reader.optional(SEQUENCE), None);
         assert_eq!(reader.contents(INTEGER), Some(b"\x05".as_slice()));

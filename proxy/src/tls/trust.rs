@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_cached_under_one_crl_is_verified_under_the_next() {
+    fn a_cached_chain_is_verified_again_under_a_new_crl() {
         let root = root();
         let client = root.issue(client_leaf());
         let bundle = |crl: String| CrlBundle::from_pem(crl.as_bytes(), "a test").unwrap();

@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_endpoints_share_a_key_whatever_their_weight_and_authority() {
+    fn equal_endpoints_share_a_key_despite_weight_and_authority() {
         let one = endpoint("127.0.0.1:8443");
         let other = EndpointSpec { weight: 9, authority: "localhost:8443".into(), ..one.clone() };
         assert_eq!(key(&one), key(&other));
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn routes_with_one_upstream_share_it_and_balanced_ones_keep_turns_of_their_own() {
+    fn single_upstreams_are_shared_and_balanced_ones_are_not() {
         let names = DnsNames::new(DnsSpec { family: DnsFamily::V4Preferred });
         let registry = Arc::new(EndpointRegistry::new(1));
         let mut clusters = ClusterCompiler::new(&names, &registry);

@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_released_http1_connection_is_dropped_though_its_peer_reads_nothing() {
+    fn a_released_http1_connection_ends_if_its_peer_stops_reading() {
         paused(async {
             let stuck = Rc::default();
             let (connection, driver) = http1(Stuck(Rc::clone(&stuck)), None).await.unwrap();
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_released_http2_connection_is_dropped_though_its_peer_reads_nothing() {
+    fn a_released_http2_connection_ends_if_its_peer_stops_reading() {
         paused(async {
             let stuck = Rc::default();
             let parts = http2(Stuck(Rc::clone(&stuck)), None).await.unwrap();

@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_keeps_its_state_across_reloads_and_loses_it_when_unused_for_long() {
+    fn an_endpoint_keeps_its_state_across_reloads_while_in_use() {
         let upstreams = upstreams();
         let now = Instant::now();
         let before = upstreams.pools.pool(three(BalancePolicy::RoundRobin).endpoint(0));

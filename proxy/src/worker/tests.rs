@@ -181,7 +181,7 @@ fn a_connection_without_an_address_is_refused_and_counted() {
 }
 
 #[test]
-fn what_waits_for_a_worker_that_panics_is_served_by_the_one_that_takes_its_place() {
+fn queued_connections_survive_their_workers_panic() {
     let place = Place::new();
     let (fault, thread) = start_faulty(place.spec());
     for client in [place.connect(), place.hand_over()] {

@@ -26,7 +26,7 @@ fn reload(proxy: &mut Proxy, config: Config) {
 }
 
 #[test]
-fn a_reload_moves_names_in_the_kernel_and_leaves_open_connections_where_they_are() {
+fn a_reload_moves_kernel_names_but_not_open_connections() {
     in_network(|_| {
         let pinned = |worker: usize| format!("pin: {{{}: [{worker}]}}", host(0));
         let mut proxy = config(1, &pinned(1)).start();
@@ -177,7 +177,7 @@ fn stopping_under_load_loses_no_connection_that_was_not_refused() {
 
 /// User space knows nothing of them yet; what they say within a second is heard.
 #[test]
-fn clients_that_have_connected_and_not_said_hello_when_the_process_is_stopped_are_served() {
+fn clients_without_a_hello_yet_are_served_during_a_drain() {
     in_network(|_| {
         let mut proxy = config(8, "").own("drain_timeout", "30s").start();
         let silent: Vec<_> = (0..8).map(|n| (host(n), Raw::tcp(proxy.address()))).collect();
@@ -201,7 +201,7 @@ fn clients_that_have_connected_and_not_said_hello_when_the_process_is_stopped_ar
 
 /// The programs stay with the address, as long as anybody listens there.
 #[test]
-fn what_another_process_left_at_the_address_is_gone_whatever_the_mode_of_the_next() {
+fn programs_of_a_former_process_are_detached_in_every_mode() {
     in_network(|network| {
         let mut before = config(1, "unknown_sni: refuse").start();
         let unknown = TlsOptions::name("nobody.localhost.pomerium.io");

@@ -42,7 +42,7 @@ fn exact() -> String {
 }
 
 #[test]
-fn a_hello_that_is_split_goes_to_its_name_s_worker_and_gets_its_name_s_certificate() {
+fn a_split_hello_gets_its_names_worker_and_certificate() {
     in_network(|_| {
         let proxy = two_certificates().start();
         let hosts: Vec<String> = (0..8).map(host).chain([exact()]).collect();
@@ -74,7 +74,7 @@ fn a_hello_that_is_split_goes_to_its_name_s_worker_and_gets_its_name_s_certifica
 }
 
 #[test]
-fn a_hello_that_comes_byte_by_byte_in_many_records_goes_to_its_name_s_worker() {
+fn a_hello_in_tiny_records_goes_to_its_names_worker() {
     in_network(|_| {
         let proxy = config(8, "max_load_percent: 1000").start();
         for n in 0..8 {
@@ -89,7 +89,7 @@ fn a_hello_that_comes_byte_by_byte_in_many_records_goes_to_its_name_s_worker() {
 }
 
 #[test]
-fn a_client_that_asks_for_no_name_gets_the_first_certificate_and_stays() {
+fn without_sni_the_first_certificate_is_served() {
     in_network(|_| {
         let proxy = two_certificates().start();
         for _ in 0..4 {
@@ -138,7 +138,7 @@ fn connect_from(port: u16, address: SocketAddr) -> TcpStream {
 /// The kernel takes a SYN for a connection in TIME_WAIT over without a cookie: the listener is
 /// chosen before there is a name.
 #[test]
-fn a_connection_from_a_port_in_time_wait_is_noticed_and_handed_to_its_worker() {
+fn a_connection_from_a_port_in_time_wait_is_handed_over() {
     in_network(|_| {
         let proxy = config(1, "max_load_percent: 1000").start();
         let (host, home) = (host(0), first_choice(&proxy, &host(0)));

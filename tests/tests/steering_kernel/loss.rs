@@ -13,7 +13,7 @@ fn of_length(payload: usize) -> String {
 const FIRST: usize = 33;
 
 #[test]
-fn every_fourth_of_a_thousand_connections_survives_the_loss_of_its_first_segment() {
+fn every_fourth_connection_survives_a_lost_first_segment() {
     const CLIENTS: usize = 20;
     const EACH: usize = 50;
     const LOST: u64 = 250;

@@ -48,7 +48,7 @@ fn auto_takes_hand_off_without_cookies_for_all_and_says_why() {
 }
 
 #[test]
-fn the_kernel_without_cookies_for_all_is_refused_with_the_line_that_mends_it() {
+fn kernel_mode_without_cookies_is_refused_with_the_command() {
     in_network(|network| {
         network.sysctl("ipv4/tcp_syncookies", "1");
         let refused = with_mode("kernel").refused();
@@ -65,7 +65,7 @@ fn three_capabilities_are_enough() {
 }
 
 #[test]
-fn without_one_of_the_capabilities_the_kernel_is_refused_and_auto_takes_hand_off() {
+fn without_a_capability_auto_falls_back_to_hand_off() {
     in_network(|_| {
         for missing in ["bpf", "perfmon", "net_admin"] {
             let left = NEEDED.replace(&format!(",+{missing}"), "");

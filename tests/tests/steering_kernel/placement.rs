@@ -32,12 +32,12 @@ fn hosts_land_at_home(address: fn(&Proxy) -> SocketAddr) {
 }
 
 #[test]
-fn every_host_is_served_by_its_worker_over_ipv4_without_a_hand_over() {
+fn every_host_is_served_by_its_worker_over_ipv4() {
     hosts_land_at_home(Proxy::address);
 }
 
 #[test]
-fn every_host_is_served_by_its_worker_over_ipv6_without_a_hand_over() {
+fn every_host_is_served_by_its_worker_over_ipv6() {
     hosts_land_at_home(Proxy::address_v6);
 }
 
@@ -65,7 +65,7 @@ fn curl_and_openssl_are_served_by_their_host_s_worker() {
 
 /// With a bound that four workers cannot reach, the model is each name's first choice.
 #[test]
-fn ten_thousand_connections_of_fifty_names_are_each_served_where_the_model_says() {
+fn ten_thousand_connections_are_placed_like_the_model() {
     const CONNECTIONS: usize = 10_000;
     const NAMES: usize = 50;
     in_network(|_| {

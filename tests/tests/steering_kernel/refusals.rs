@@ -14,7 +14,7 @@ fn unknown(proxy: &portcullis_tests::Proxy) -> Result<Raw, End> {
 }
 
 #[test]
-fn a_name_that_no_route_has_is_reset_by_the_kernel_and_never_seen_by_a_worker() {
+fn an_unknown_name_is_reset_by_the_kernel() {
     in_network(|_| {
         let proxy = config(1, "unknown_sni: refuse").start();
         for address in [proxy.address(), proxy.address_v6()] {
@@ -36,7 +36,7 @@ fn a_name_that_no_route_has_is_reset_by_the_kernel_and_never_seen_by_a_worker() 
 
 /// The program cannot tell; the worker that read it can.
 #[test]
-fn a_name_that_no_route_has_is_refused_by_a_worker_where_its_hello_is_split() {
+fn an_unknown_name_in_a_split_hello_is_refused_by_a_worker() {
     in_network(|_| {
         let proxy = config(1, "unknown_sni: refuse").start();
         let name = format!("nobody.{DOMAIN}");
@@ -65,7 +65,7 @@ fn a_reload_begins_to_refuse_and_ends_it() {
 }
 
 #[test]
-fn a_route_whose_host_ends_in_a_star_switches_refusing_off_and_check_says_so() {
+fn a_host_that_ends_in_a_star_disables_refusing_with_a_warning() {
     in_network(|_| {
         let backend = Backend::text("x");
         let open = config(1, "unknown_sni: refuse")

@@ -29,7 +29,7 @@ fn hold(number: usize, to: SocketAddr) -> Process {
 }
 
 #[test]
-fn clients_that_never_say_hello_cost_the_proxy_no_memory_and_no_descriptor() {
+fn clients_that_never_send_a_hello_cost_no_memory() {
     in_network(|_| {
         let proxy = config(4, "max_load_percent: 1000").start();
         // What it needs once.

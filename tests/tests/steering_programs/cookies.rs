@@ -20,7 +20,7 @@ fn at_home(network: &Network, syncookies: &str) -> usize {
 }
 
 #[test]
-fn without_cookies_for_all_every_connection_is_whole_and_chance_decides() {
+fn without_cookies_connections_are_whole_and_placed_by_chance() {
     in_network(|network| {
         for syncookies in ["0", "1"] {
             let at_home = at_home(network, syncookies);

@@ -34,7 +34,7 @@ fn every_connection_over_ipv6_goes_to_its_name_s_worker() {
 }
 
 #[test]
-fn every_connection_over_ipv4_to_an_ipv6_socket_goes_to_its_name_s_worker() {
+fn ipv4_connections_to_ipv6_sockets_reach_their_names_worker() {
     two_hundred_connections("[::]:0", Some("127.0.0.1"));
 }
 
@@ -59,7 +59,7 @@ fn each_address_has_its_own_sockets_for_the_same_workers() {
 }
 
 #[test]
-fn the_time_that_steering_takes_is_told_while_the_kernel_counts_it() {
+fn steering_time_is_reported_while_the_kernel_counts_it() {
     in_network(|network| {
         let stand = Stand::new(network, "127.0.0.1:0");
         let counting = aya::sys::enable_stats(aya::sys::Stats::RunTime).unwrap();
@@ -74,7 +74,7 @@ fn the_time_that_steering_takes_is_told_while_the_kernel_counts_it() {
 /// The table that the parser is tested with everywhere: here each hello is a connection, and its
 /// first segment is one.
 #[test]
-fn the_kernel_makes_of_every_hello_what_the_table_says_and_no_connection_is_lost() {
+fn the_kernel_treats_every_hello_as_the_table_says() {
     in_network(|network| {
         network.sysctl("ipv4/tcp_syncookies", "2");
         let cases: Vec<_> =
@@ -109,7 +109,7 @@ fn the_kernel_makes_of_every_hello_what_the_table_says_and_no_connection_is_lost
 }
 
 #[test]
-fn a_hello_split_after_its_first_byte_or_in_its_name_goes_by_flow_and_is_whole() {
+fn a_split_hello_is_steered_by_flow_and_arrives_whole() {
     in_network(|network| {
         let stand = Stand::new(network, "127.0.0.1:0");
         let hello = hello(&host(1));

@@ -36,7 +36,7 @@ fn speak(address: SocketAddr, count: usize, first: &[u8], rest: &[u8]) {
 }
 
 #[test]
-fn a_thousand_connections_survive_the_loss_of_their_first_segments() {
+fn connections_survive_the_loss_of_their_first_segments() {
     in_network(|network| {
         let _ = portcullis::facade::steering::raise_descriptor_limit();
         for address in ["127.0.0.1:0", "[::1]:0"] {
@@ -58,7 +58,7 @@ fn a_thousand_connections_survive_the_loss_of_their_first_segments() {
 /// The handshake's last ACK is lost as well, so that nothing but the SYN tells where the client's
 /// bytes begin.
 #[test]
-fn connections_survive_the_loss_of_their_ack_and_of_their_first_segment() {
+fn connections_survive_the_loss_of_ack_and_first_segment() {
     in_network(|network| {
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let stand = Stand::new(network, address);
@@ -115,7 +115,7 @@ fn a_keep_alive_in_the_place_of_a_lost_ack_does_no_harm() {
 
 /// As when so many others have connected meanwhile that its SYN is forgotten.
 #[test]
-fn a_keep_alive_in_the_place_of_a_lost_ack_does_no_harm_where_no_syn_is_remembered() {
+fn a_keep_alive_instead_of_a_lost_ack_is_harmless() {
     in_network(|network| {
         network.sysctl("ipv4/tcp_syncookies", "2");
         let group = crate::stand::Group::listen("127.0.0.1:0");

@@ -32,7 +32,7 @@ fn a_client_that_only_connects_is_not_accepted_until_it_speaks() {
 }
 
 #[test]
-fn once_closed_who_connects_is_refused_and_who_has_connected_is_served() {
+fn after_close_only_earlier_connections_are_served() {
     for address in ["127.0.0.1:0", "[::1]:0"] {
         in_network(move |network| {
             let mut stand = Stand::new(network, address);

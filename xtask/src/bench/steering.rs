@@ -207,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cpu_time_of_a_unit_is_read_from_what_the_load_generator_says() {
+    fn a_units_cpu_time_is_read_from_the_generators_output() {
         let said = "{\"units\":4,\"proxy_cpu_us\":50.0}\n";
         assert_eq!(cpu_us_per_unit(said).unwrap(), 12.5);
         assert!(cpu_us_per_unit("{\"units\":0,\"proxy_cpu_us\":50.0}").is_err());

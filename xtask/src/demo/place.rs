@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_demo_in_the_same_directory_is_refused_until_the_first_has_ended() {
+    fn a_second_demo_in_a_directory_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let reserve = || Place::reserve(directory.path().into(), &options(0));
         let first = reserve().unwrap();

@@ -51,7 +51,7 @@ fn a_name_has_fewer_pools_than_it_would_have_unsteered() {
 }
 
 #[test]
-fn a_worker_that_goes_or_comes_moves_about_its_share_of_the_names_and_none_of_the_others() {
+fn adding_or_removing_a_worker_moves_only_its_share_of_names() {
     for scenario in scenarios() {
         let moves = scenario.moves();
         assert_eq!(moves.between_others, 0, "{scenario:?}");

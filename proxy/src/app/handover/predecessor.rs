@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_whose_socket_another_process_serves_is_not_replaced() {
+    fn a_process_without_its_own_socket_is_not_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let stranger = Stranger::start();
         let path = runtime_dir::socket(directory.path(), stranger.0.id());
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_without_a_socket_is_told_by_signal_if_it_catches_it() {
+    fn a_process_without_a_socket_is_told_by_signal() {
         let directory = tempfile::tempdir().unwrap();
         let stranger = Stranger::start();
         // A stale socket is as good as none.

@@ -207,7 +207,7 @@ fn nothing_is_loaded_before_the_last_result_is_applied() {
 }
 
 #[test]
-fn a_refused_configuration_counts_no_generation_and_is_loaded_again() {
+fn a_rejected_configuration_counts_no_generation() {
     let mut bench = Bench::new();
     block_on(async {
         bench.dir.write("config.yaml", "address: nonsense");

@@ -123,7 +123,7 @@ fn status_survives_its_way_through_json() {
 }
 
 #[test]
-fn lists_of_revoked_certificates_are_shown_with_the_stale_ones_first() {
+fn crls_are_shown_with_stale_ones_first() {
     let crl = |issuer: &str, days_left: Option<i64>| CrlView {
         issuer: issuer.into(),
         revoked: 2,

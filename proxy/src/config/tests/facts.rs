@@ -471,7 +471,7 @@ fn a_route_says_for_itself_what_is_forwarded_of_a_certificate() {
 }
 
 #[test]
-fn a_route_that_forwards_certificates_looks_at_them_and_one_that_answers_itself_does_not() {
+fn only_forwarding_routes_depend_on_forwarded_certificates() {
     let looks = |action: &str| {
         let yaml = format!(
             "downstream_mtls: {{ca_file: '@ca.pem', enforcement: policy}}\n\

@@ -203,7 +203,7 @@ fn a_public_route_looks_at_no_certificate_and_at_no_connection() {
 }
 
 #[test]
-fn by_default_a_good_certificate_is_needed_and_nothing_else_will_do() {
+fn by_default_only_a_valid_certificate_is_accepted() {
     let (mine, other) = (certificate(), certificate());
     let bench = || Bench::new(vec![("a.example", "/", default_deny(), Some(&trust(&mine)))]);
     let (status, decision) = bench().ask(URL);
@@ -216,7 +216,7 @@ fn by_default_a_good_certificate_is_needed_and_nothing_else_will_do() {
 }
 
 #[test]
-fn a_certificate_that_expires_while_its_connection_is_open_ends_with_the_next_request() {
+fn a_certificate_that_expires_is_refused_at_the_next_request() {
     let mine = certificate();
     let bench = Bench::new(vec![("a.example", "/", default_deny(), Some(&trust(&mine)))]);
     let bench = bench.presenting(&mine);
@@ -231,7 +231,7 @@ fn a_certificate_that_expires_while_its_connection_is_open_ends_with_the_next_re
 }
 
 #[test]
-fn a_new_ca_judges_connections_that_are_open_with_their_next_request() {
+fn a_new_ca_applies_to_open_connections() {
     let (mine, other) = (certificate(), certificate());
     let bench = Bench::new(vec![("a.example", "/", default_deny(), Some(&trust(&mine)))]);
     let bench = bench.presenting(&mine);
@@ -290,7 +290,7 @@ fn names_count_if_the_ca_is_trusted_and_keys_always() {
 }
 
 #[test]
-fn a_request_that_is_served_knows_whether_its_certificate_is_trusted() {
+fn a_served_request_knows_if_its_certificate_is_trusted() {
     let (mine, other) = (certificate(), certificate());
     let tolerant = || ppl("allow: {or: [accept: true, client_certificate: {san_dns: x}]}");
     let bench = Bench::new(vec![
@@ -308,7 +308,7 @@ fn a_request_that_is_served_knows_whether_its_certificate_is_trusted() {
 }
 
 #[test]
-fn a_host_that_asks_is_not_served_on_a_connection_that_was_not_asked_alike() {
+fn a_host_that_asks_is_not_served_on_another_hosts_connection() {
     let (mine, other) = (certificate(), certificate());
     let (one, two) = (trust(&mine), trust(&other));
     let status = |sni: Option<&str>, asked, host: &str| {
@@ -347,7 +347,7 @@ fn sign_in_is_not_supported_yet() {
 }
 
 #[test]
-fn where_the_configuration_says_so_a_trusted_certificate_says_who_the_user_is() {
+fn a_trusted_certificate_identifies_the_user_if_configured() {
     let (mine, other) = (certificate(), certificate());
     let status = |kind, policy: &str, ca: &rcgen::Certificate, shown: Option<_>| {
         let settings = RequestSettings { certificate_identity: Some(kind), ..settings() };

@@ -54,7 +54,7 @@ fn names_are_joined_and_those_with_a_comma_left_out() {
 }
 
 #[test]
-fn every_text_is_that_of_its_field_however_often_it_is_asked_for() {
+fn every_text_belongs_to_its_field_at_every_read() {
     let made = crate::http::testing::Made::alice();
     for _ in 0..2 {
         for (field, expected) in [
@@ -118,7 +118,7 @@ fn a_good_certificate_is_asked_for_its_dates_each_time() {
 }
 
 #[test]
-fn a_certificate_that_was_too_young_is_good_once_it_is_old_enough() {
+fn a_certificate_becomes_valid_at_its_start() {
     let made = self_signed(Vec::new());
     let trust = trust(&made.pem(), 1);
     let certificate = PeerCertificate::presented(&[made.der().clone()], None).unwrap();
@@ -129,7 +129,7 @@ fn a_certificate_that_was_too_young_is_good_once_it_is_old_enough() {
 }
 
 #[test]
-fn each_trust_has_its_own_verdict_and_no_more_than_a_few_are_kept() {
+fn each_trust_has_its_own_result_and_few_are_cached() {
     let made = self_signed(Vec::new());
     let (good, bad) = (trust(&made.pem(), 1), trust(&self_signed(Vec::new()).pem(), 1));
     let certificate = PeerCertificate::presented(&[made.der().clone()], None).unwrap();

@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_could_be_read_as_more_than_one_is_quoted_or_left_out() {
+    fn an_ambiguous_name_is_quoted_or_left_out() {
         for (name, expected) in [
             ("spiffe://example/a", Some("spiffe://example/a")),
             ("https://a.example/?b=c", Some("\"https://a.example/?b=c\"")),

@@ -163,7 +163,7 @@ fn an_error_of_ours_is_counted_by_who_caused_it() {
 }
 
 #[test]
-fn a_request_id_is_kept_out_of_the_table_of_headers_that_come_again() {
+fn a_request_id_is_kept_out_of_hpacks_dynamic_table() {
     let conn = client(&public(hello()));
     let (parts, ()) = Request::new(()).into_parts();
     let active = ActiveRequest::begin(&conn, &parts);
@@ -186,7 +186,7 @@ fn a_request_given_up_before_its_answer_is_counted_as_abandoned() {
 }
 
 #[test]
-fn a_tunnel_keeps_nothing_of_the_configuration_that_it_began_with() {
+fn a_tunnel_holds_no_former_configuration() {
     let worker = public(hello());
     let former = Rc::downgrade(&worker.config());
     let conn = client(&worker);
@@ -295,7 +295,7 @@ fn the_answer_to_head_has_no_body() {
 }
 
 #[test]
-fn escaped_slashes_lead_to_the_normal_path_where_the_settings_say_so() {
+fn escaped_slashes_redirect_if_the_settings_say_so() {
     let redirecting = RequestSettings { escaped_slashes: EscapedSlashes::Redirect, ..settings() };
     let routes = vec![(PathMatch::Any, route(everybody(), hello()))];
     let answer = served(

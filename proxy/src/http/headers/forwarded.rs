@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn with_trusted_hops_the_client_is_counted_from_the_right_over_all_lines() {
+    fn trusted_hops_are_counted_from_the_right_over_all_lines() {
         let headers = map(&[
             ("x-forwarded-for", "203.0.113.1, 198.51.100.1"),
             ("x-forwarded-for", "::ffff:198.51.100.2"),

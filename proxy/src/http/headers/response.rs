@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_concerns_the_upstreams_connection_is_removed_and_trailer_stays() {
+    fn connection_headers_are_removed_and_trailer_stays() {
         let mut headers = map(&[
             ("connection", "close, x-hop"),
             ("x-hop", "1"),
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_routes_headers_override_the_global_ones_and_disable_clears_all() {
+    fn a_routes_headers_override_and_disable_clears_all() {
         let global = [pair("x-a", "global"), pair("x-b", "global")];
         let mut rules =
             ResponseHeaderRules { set: vec![pair("x-a", "route")], ..Default::default() };

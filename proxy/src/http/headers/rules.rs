@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn an_untrusted_certificate_gives_templates_its_fingerprint_only() {
+    fn templates_get_only_an_untrusted_certificates_fingerprint() {
         let made = Made::alice();
         let template = |field| HeaderTemplate(vec![TemplatePart::ClientCert(field)]);
         let fields = [

@@ -20,7 +20,7 @@ fn an_ordinary_path_is_not_copied() {
 }
 
 #[test]
-fn dot_segments_are_resolved_in_every_spelling_and_never_above_the_root() {
+fn dot_segments_are_resolved_and_never_above_the_root() {
     for (path, expected) in [
         ("/a/b/c/./../../g", "/a/g"),
         ("/.", "/"),
@@ -55,7 +55,7 @@ fn characters_that_a_path_may_not_hold_are_escaped() {
 }
 
 #[test]
-fn repeated_slashes_become_one_unless_the_settings_say_otherwise() {
+fn repeated_slashes_are_merged_unless_configured_otherwise() {
     assert_eq!(normal("//a///b//"), "/a/b/");
     let keep = RequestSettings { merge_slashes: false, ..settings() };
     assert_eq!(normalise("//a///b", &keep).unwrap().path, "//a///b");

@@ -70,7 +70,7 @@ fn kubectl_gets_a_status_of_kubernetes_whatever_it_accepts() {
 }
 
 #[test]
-fn every_failure_has_the_reason_that_kubernetes_has_for_its_status() {
+fn every_failure_has_kubernetes_reason_for_its_status() {
     let asked = asked(&Method::GET, &[("user-agent", "x kubernetes/1")]);
     let reason = |what: &RequestFailure| {
         let response = failure(what, &asked, &ID).response;
@@ -112,7 +112,7 @@ fn robots_are_told_to_stay_out() {
 }
 
 #[test]
-fn a_malformed_head_ends_an_http1_connection_and_a_missing_route_does_not() {
+fn only_a_malformed_head_ends_an_http1_connection() {
     let asked = asked(&Method::GET, &[]);
     let bad = failure(&RequestFailure::Rejected(InvalidRequest::MissingHost), &asked, &ID);
     assert_eq!(bad.response.headers()["connection"], "close");

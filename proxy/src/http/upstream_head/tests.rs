@@ -148,7 +148,7 @@ fn only_a_certificate_that_the_route_vouches_for_is_forwarded() {
 }
 
 #[test]
-fn a_routes_own_rules_have_the_last_word_on_a_forwarded_certificate() {
+fn a_routes_rules_override_forwarded_certificate_headers() {
     let made = Made::alice();
     let mut spec = telling();
     let name = HeaderName::from_static;

@@ -163,7 +163,7 @@ fn used() -> Metrics {
 }
 
 #[test]
-fn every_line_can_be_read_and_every_metric_of_the_table_is_there() {
+fn every_line_parses_and_every_metric_is_present() {
     let exposition = Exposition::read(&used().render());
     for metric in names::ALL {
         let kind = exposition.types.get(metric.name).map(String::as_str);
@@ -252,7 +252,7 @@ fn a_histogram_has_growing_buckets_up_to_its_count() {
 }
 
 #[test]
-fn of_certificates_with_the_same_labels_the_first_to_expire_is_shown() {
+fn of_equal_labels_the_first_expiry_is_shown() {
     let exposition = Exposition::read(&used().render());
     let labels = [("name", "a.example"), ("usage", "server"), ("origin", "c:\\a \"b\".pem")];
     let shown = exposition.value("portcullis_certificate_not_after_timestamp_seconds", &labels);
@@ -281,7 +281,7 @@ fn a_route_that_left_the_configuration_leaves_the_metrics() {
 }
 
 #[test]
-fn a_crl_is_shown_by_its_issuer_and_without_a_next_update_where_it_has_none() {
+fn a_crl_is_shown_with_its_issuer_and_optional_next_update() {
     let metrics = used();
     let page = metrics.render();
     let labels = r#"{issuer="CN=\"CA\""}"#;

@@ -53,7 +53,7 @@ fn json(lines: &str) -> serde_json::Value {
 }
 
 #[test]
-fn a_refusal_is_logged_with_the_reasons_and_the_certificate_whatever_the_fields_are() {
+fn a_refusal_is_always_logged_with_reasons_and_certificate() {
     let certificate = CertificateSummary {
         issuer: "CN=ca".into(),
         subject: "CN=alice".into(),

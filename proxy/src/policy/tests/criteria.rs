@@ -67,7 +67,7 @@ fn email_user_and_domain_are_told_apart() {
 }
 
 #[test]
-fn nobody_signed_in_meets_no_condition_about_the_user_not_even_a_negative_one() {
+fn without_sign_in_no_user_condition_holds_even_inverted() {
     for text in [
         "email: {not: a@x}",
         "email: {not_in: [a@x]}",
@@ -205,7 +205,7 @@ fn claims_are_matched_by_their_values() {
 }
 
 #[test]
-fn the_path_of_a_claim_is_a_name_first_and_then_at_most_five_steps_down() {
+fn a_claims_path_has_at_most_five_levels_below_its_name() {
     let facts = with_claims(json!({
         "example.com/key": ["value"],
         "address": {"country": "DE", "a": {"b": {"c": {"d": "deep"}}}},
@@ -327,7 +327,7 @@ fn without_names_only_not_in_holds() {
 }
 
 #[test]
-fn invalid_client_certificate_tells_a_missing_one_from_a_bad_one() {
+fn invalid_client_certificate_excludes_a_missing_one() {
     let text = "invalid_client_certificate: 1";
     for (certificate, expected) in [
         (Certificate::Unverified(None), "false valid-client-certificate"),

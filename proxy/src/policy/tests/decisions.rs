@@ -17,7 +17,7 @@ fn trusted() -> Facts {
 }
 
 #[test]
-fn a_client_certificate_is_refused_before_anybody_is_sent_to_sign_in() {
+fn a_client_certificate_is_refused_before_sign_in() {
     let text = format!("[{{{DENY_INVALID}}}, {{allow: {{or: [{{email: a@x}}]}}}}]");
     assert_eq!(decide(&text, &missing()).outcome, PolicyOutcome::ClientCertificateRequired);
     assert_eq!(decide(&text, &invalid()).outcome, PolicyOutcome::ClientCertificateInvalid);
@@ -25,7 +25,7 @@ fn a_client_certificate_is_refused_before_anybody_is_sent_to_sign_in() {
 }
 
 #[test]
-fn a_certificate_reason_of_a_deny_rule_counts_even_if_the_rule_does_not_hold() {
+fn a_deny_rules_certificate_reason_counts_even_if_it_fails() {
     let text = "{allow: {or: [{accept: 1}]}, deny: {not: [{invalid_client_certificate: 1}]}}";
     let decision = decide(text, &invalid());
     assert_eq!(show(decision.deny), "false invalid-client-certificate");
@@ -34,7 +34,7 @@ fn a_certificate_reason_of_a_deny_rule_counts_even_if_the_rule_does_not_hold() {
 }
 
 #[test]
-fn a_certificate_reason_that_another_criterion_outweighs_does_not_count() {
+fn an_outweighed_certificate_reason_does_not_count() {
     let text = "{allow: {or: [{accept: 1}]}, \
                 deny: {and: [{invalid_client_certificate: 1}, {source_ip: 1.1.1.1}]}}";
     let decision = decide(text, &missing());
@@ -43,7 +43,7 @@ fn a_certificate_reason_that_another_criterion_outweighs_does_not_count() {
 }
 
 #[test]
-fn a_certificate_that_an_allow_rule_misses_is_said_to_be_missing() {
+fn a_certificate_missing_for_an_allow_rule_is_reported() {
     let text = "allow: {not: [{invalid_client_certificate: 1}]}";
     assert_eq!(decide(text, &missing()).outcome, PolicyOutcome::ClientCertificateRequired);
     assert_eq!(decide(text, &invalid()).outcome, PolicyOutcome::ClientCertificateInvalid);
@@ -51,7 +51,7 @@ fn a_certificate_that_an_allow_rule_misses_is_said_to_be_missing() {
 }
 
 #[test]
-fn a_trusted_certificate_that_no_rule_asks_for_is_refused_without_blaming_it() {
+fn a_refusal_does_not_blame_an_unneeded_certificate() {
     let text = format!(
         "[{{{DENY_INVALID}}}, {{allow: {{or: [{{client_certificate: {{san_dns: a}}}}]}}}}]"
     );
@@ -87,7 +87,7 @@ fn an_alternative_that_holds_makes_sign_in_needless() {
 }
 
 #[test]
-fn a_deny_rule_about_the_user_asks_for_sign_in_though_everybody_is_allowed() {
+fn a_deny_rule_about_the_user_asks_for_sign_in() {
     let text = "{allow: {or: [{accept: 1}]}, deny: {or: [{email: a@x}]}}";
     assert_eq!(decide(text, &Facts::default()).outcome, PolicyOutcome::NeedsSignIn);
     assert_eq!(decide(text, &of_user("u", "a@x")).outcome, PolicyOutcome::Deny);
@@ -102,7 +102,7 @@ fn sign_in_is_asked_for_though_a_deny_rule_holds() {
 }
 
 #[test]
-fn an_inverted_criterion_keeps_its_reason_and_so_asks_for_sign_in() {
+fn an_inverted_criterion_keeps_its_reason() {
     let text = "allow: {not: [{email: a@x}]}";
     let decision = decide(text, &Facts::default());
     assert_eq!(show(decision.allow), "true user-unauthenticated");
@@ -160,7 +160,7 @@ impl LeafCertificate for Counting {
 }
 
 #[test]
-fn a_certificate_is_hashed_only_where_a_criterion_asks_for_the_hash() {
+fn a_certificate_is_hashed_only_if_a_criterion_needs_it() {
     let text = "{allow: {or: [{client_certificate: {san_dns: a}}]}, \
                 deny: {or: [{invalid_client_certificate: 1}]}}";
     let leaf = Counting::default();

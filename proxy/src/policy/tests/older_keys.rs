@@ -50,7 +50,7 @@ fn allowed_users_are_named_by_their_id_or_their_address() {
 }
 
 #[test]
-fn a_user_who_is_not_allowed_is_told_apart_from_one_who_is_with_pomeriums_reasons() {
+fn a_refused_users_record_has_pomeriums_reasons() {
     let spec = PolicySpec {
         allowed_users: texts(&["u1@example.com"]),
         deny_invalid_client_certificate: true,

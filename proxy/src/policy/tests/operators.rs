@@ -13,7 +13,7 @@ fn result(operator: &str, criteria: &[&str]) -> String {
 }
 
 #[test]
-fn and_holds_if_all_hold_and_fails_for_the_reasons_of_those_that_fail() {
+fn and_fails_for_the_reasons_of_its_failed_criteria() {
     assert_eq!(result("and", &[T, T]), "true accept");
     assert_eq!(result("and", &[T, F]), "false reject");
     assert_eq!(result("and", &[F, "http_method: POST"]), "false http-method-unauthorized, reject");
@@ -83,7 +83,7 @@ fn deny_wins_over_allow() {
 }
 
 #[test]
-fn alternatives_under_or_that_are_looked_up_together_keep_their_reasons() {
+fn merged_alternatives_of_or_keep_their_reasons() {
     let text =
         "allow: {or: [{email: {is: a@x}}, {email: {in: [b@x, c@x]}}, {user: d}, {reject: 1}]}";
     assert_eq!(allow(text, &of_user("u", "c@x")), "true email-ok");

@@ -278,7 +278,7 @@ proptest! {
     }
 
     #[test]
-    fn a_policy_with_slips_of_the_pen_is_refused_or_decided_as_the_model_does(
+    fn a_mistyped_policy_is_refused_or_decided_like_the_model(
         mut file in select(corpus()),
         slips in vec((any::<proptest::sample::Index>(), select(&b" -:,[]{}'!\"a0/\n"[..])), 1..4),
     ) {

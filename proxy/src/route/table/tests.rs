@@ -20,7 +20,7 @@ fn wild(pattern: &str) -> HostMatch {
 }
 
 #[test]
-fn the_first_route_in_configuration_order_wins_over_a_longer_prefix() {
+fn the_first_route_wins_over_a_longer_prefix() {
     let table = Table::new(&[
         exact("a.example", PathMatch::Prefix("/by-group".into())),
         exact("a.example", PathMatch::Prefix("/by-group-claim".into())),
@@ -29,7 +29,7 @@ fn the_first_route_in_configuration_order_wins_over_a_longer_prefix() {
 }
 
 #[test]
-fn a_host_with_routes_of_its_own_never_falls_through_to_a_wildcard() {
+fn a_host_with_its_own_routes_never_uses_a_wildcard() {
     let table = Table::new(&[
         wildcard("*.example", PathMatch::Any),
         exact("a.example", PathMatch::Exact("/only".into())),

@@ -52,7 +52,7 @@ fn a_socket_leaves_one_ring_for_another_with_nothing_lost() {
 }
 
 #[test]
-fn a_socket_that_is_waited_for_or_has_something_to_send_does_not_leave() {
+fn a_socket_with_an_operation_in_flight_is_not_released() {
     let (stream, mut peer) = pair();
     Runtime::new().unwrap().block_on(async {
         let mut stream = stream;
@@ -126,7 +126,7 @@ fn who_waits_for_its_peer_learns_that_its_send_failed() {
 }
 
 #[test]
-fn who_is_to_close_first_finds_the_last_words_and_no_end_behind_them() {
+fn a_peer_that_closes_first_reads_our_last_bytes() {
     let (mut stream, mut peer) = pair();
     let reader = std::thread::spawn(move || {
         let mut words = [0; 3];
@@ -195,7 +195,7 @@ fn a_stream_that_is_dropped_resets_its_connection_without_fin() {
 }
 
 #[test]
-fn a_stream_that_is_dropped_while_the_ring_sends_resets_its_connection() {
+fn a_stream_dropped_during_a_send_resets_its_connection() {
     let (read, end) = end_of_a_dropped_stream(async |stream| {
         while !stream.is_sending() {
             stream.outgoing().extend_from_slice(&MUCH);

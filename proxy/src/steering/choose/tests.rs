@@ -132,7 +132,7 @@ fn a_pinned_name_leaves_a_worker_that_it_is_not_pinned_to() {
 }
 
 #[test]
-fn after_the_kernel_a_spilled_connection_stays_and_a_stray_one_goes_home() {
+fn after_kernel_steering_spilled_ones_stay_and_stray_ones_move() {
     let rules = rules(4);
     let order = order(&rules);
     let mut full = Table(vec![Some(200); 4]);
@@ -147,7 +147,7 @@ fn after_the_kernel_a_spilled_connection_stays_and_a_stray_one_goes_home() {
 }
 
 #[test]
-fn after_the_kernel_a_stray_goes_home_if_home_is_below_half_its_limit() {
+fn after_kernel_steering_a_stray_moves_to_a_home_with_room() {
     let rules = rules(4);
     let order = order(&rules);
     let ask = |load| {
@@ -181,7 +181,7 @@ proptest! {
     }
 
     #[test]
-    fn after_the_kernel_a_connection_only_ever_climbs_in_its_names_order(
+    fn after_kernel_steering_a_connection_only_moves_up_its_order(
         table in tables(),
         worker in any::<prop::sample::Index>(),
     ) {

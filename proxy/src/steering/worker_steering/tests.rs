@@ -33,7 +33,7 @@ fn a_connection_under_way_counts_until_it_is_taken() {
 }
 
 #[test]
-fn connections_that_never_arrive_are_forgotten_when_queues_are_empty() {
+fn connections_that_never_arrive_are_not_counted_for_long() {
     let (steering, workers) = two_workers();
     let (first, second) = (workers[1].queue(), workers[1].queue());
     steering.load_table().slot(1).unwrap().send();
@@ -77,7 +77,7 @@ fn a_connection_that_settles_counts_twice_at_first() {
 }
 
 #[test]
-fn a_connection_that_cannot_be_handed_over_is_returned_and_counted() {
+fn a_failed_hand_over_returns_the_connection_and_is_counted() {
     let (_, workers) = two_workers();
     workers[1].inbox().unwrap().close();
     assert_eq!(workers[0].hand_to(1, "a"), Err("a"));

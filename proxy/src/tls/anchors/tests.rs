@@ -42,7 +42,7 @@ fn a_bundle_without_certificates_is_refused() {
 }
 
 #[test]
-fn one_bad_certificate_in_a_bundle_is_an_error_that_names_its_place() {
+fn a_bad_certificate_in_a_bundle_is_an_error_with_its_position() {
     let bad = "-----BEGIN CERTIFICATE-----\nMAAA\n-----END CERTIFICATE-----\n";
     let bundle = [pem(&root().der).as_str(), bad].concat();
     let error = TrustAnchors::from_pem(bundle.as_bytes(), "ca.pem").unwrap_err();

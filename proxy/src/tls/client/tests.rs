@@ -89,7 +89,7 @@ fn serves(names: &[&str], verify_name: &str) -> bool {
 }
 
 #[test]
-fn an_upstream_is_verified_by_anchor_and_name_and_its_sessions_resume() {
+fn an_upstream_is_verified_and_its_sessions_resume() {
     for version in VERSIONS {
         let root = root();
         let tls = upstream_tls(&spec(root.anchors()));
@@ -105,7 +105,7 @@ fn an_upstream_is_verified_by_anchor_and_name_and_its_sessions_resume() {
 }
 
 #[test]
-fn a_dns_name_is_served_by_itself_or_a_wildcard_over_its_first_label() {
+fn a_dns_name_matches_itself_or_a_wildcard_label() {
     assert!(serves(&[NAME], "a.example"));
     assert!(serves(&["b.example", NAME], "A.Example"));
     assert!(serves(&["*.b.example"], "a.b.example"));
@@ -126,7 +126,7 @@ fn an_ip_address_is_served_by_an_ip_address_alone() {
 }
 
 #[test]
-fn a_star_in_the_expected_name_is_any_run_of_characters_of_a_dns_name() {
+fn a_star_in_the_expected_name_matches_any_characters() {
     assert!(serves(&["a.b.example"], "*.example"));
     assert!(serves(&["web-7.eu.example"], "WEB-*.eu.*"));
     assert!(serves(&["*.example"], "*.example"), "as written");
@@ -162,7 +162,7 @@ fn sni_is_sent_where_it_is_a_dns_name() {
 }
 
 #[test]
-fn a_refusal_names_what_was_expected_what_is_served_and_the_issuer() {
+fn a_rejection_names_expected_and_served_names_and_issuer() {
     let root = root();
     let (reason, message) =
         refusal(&spec(root.anchors()), &root.issue(leaf(&["b.example", "192.0.2.1"])));
@@ -205,7 +205,7 @@ fn an_expired_root_trusts_nobody() {
 }
 
 #[test]
-fn a_self_signed_certificate_is_taken_where_it_is_trusted_itself_and_has_the_name() {
+fn a_self_signed_upstream_certificate_can_be_an_anchor() {
     let mut params = leaf(&[NAME]);
     params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let upstream = self_signed(params.clone());
@@ -222,7 +222,7 @@ fn a_self_signed_certificate_is_taken_where_it_is_trusted_itself_and_has_the_nam
 }
 
 #[test]
-fn skipping_verification_accepts_any_certificate_even_of_version_1() {
+fn skipped_verification_accepts_any_certificate() {
     let mut any = spec(root().anchors());
     any.skip_verify = true;
     let mut expired = leaf(&["b.example"]);
@@ -319,7 +319,7 @@ fn what_is_no_name_is_refused_when_configured() {
 }
 
 #[test]
-fn the_key_tells_apart_all_that_a_connection_may_not_be_shared_over() {
+fn the_key_differs_if_connections_must_not_be_shared() {
     let root = root();
     let base = spec(root.anchors());
     let identity = |issued: Issued| Some(issued.identity());

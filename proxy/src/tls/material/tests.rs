@@ -56,7 +56,7 @@ fn a_foreign_key_is_refused() {
 }
 
 #[test]
-fn a_chain_in_the_wrong_order_is_refused_by_the_place_of_the_leaf() {
+fn a_chain_in_the_wrong_order_is_refused_with_the_position() {
     let root = root();
     let leaf = root.issue(leaf(&["a.example"]));
     let chain = [crate::tls::testing::pem(&root.der), leaf.chain_pem].concat();
@@ -116,7 +116,7 @@ fn a_certificate_that_cannot_be_parsed_is_refused() {
 }
 
 #[test]
-fn names_are_the_dns_names_in_lower_case_or_else_the_common_name() {
+fn names_are_lower_case_dns_names_or_the_common_name() {
     let names = |params| self_signed(params).identity().names.clone();
     assert_eq!(
         names(leaf(&["A.example", "*.b.EXAMPLE", "192.0.2.1"])),

@@ -59,7 +59,7 @@ fn each_pattern_is_anchored_on_its_own() {
 }
 
 #[test]
-fn alternatives_and_flags_of_a_pattern_do_not_reach_around_its_anchors() {
+fn alternatives_and_flags_stay_inside_a_patterns_anchors() {
     assert!(!dns("a.example.evil", &[r"a\.example|b\.example"]));
     assert!(dns("b.example", &[r"a\.example|b\.example"]));
     assert!(!dns("evil.a.example", &[r"(?m)^a\.example$"]));

@@ -34,7 +34,7 @@ fn chosen(
 }
 
 #[test]
-fn the_name_itself_comes_before_its_wildcard_and_the_first_serves_all_others() {
+fn an_exact_name_wins_over_a_wildcard_and_the_default() {
     let identities = [ecdsa(&["first.example"]), ecdsa(&["*.b.example"]), ecdsa(&["a.b.example"])];
     let chosen = |name| chosen(&identities, name, &ALL);
     assert_eq!(chosen(Some("a.b.example")), Some(2));
@@ -72,14 +72,14 @@ fn of_equals_the_first_configured_wins() {
 }
 
 #[test]
-fn the_wildcards_certificate_serves_a_client_that_cannot_verify_the_names_own() {
+fn a_wildcard_serves_clients_that_cannot_verify_the_exact_one() {
     let identities = [rsa(&["a.example"]), ecdsa(&["*.example"])];
     assert_eq!(chosen(&identities, Some("a.example"), &ALL), Some(0));
     assert_eq!(chosen(&identities, Some("a.example"), &[ECDSA_NISTP256_SHA256]), Some(1));
 }
 
 #[test]
-fn a_client_that_can_verify_nothing_gets_its_names_certificate_not_anothers() {
+fn a_client_that_supports_no_key_gets_its_names_certificate() {
     let identities = [ecdsa(&["first.example"]), ecdsa(&["a.example"])];
     assert_eq!(chosen(&identities, Some("a.example"), &[RSA_PSS_SHA256]), Some(1));
 }
@@ -96,7 +96,7 @@ fn without_certificates_there_is_no_selector() {
 }
 
 #[test]
-fn a_renewed_certificate_is_served_by_the_configuration_that_is_there() {
+fn a_renewed_certificate_needs_no_new_tls_configuration() {
     let store = CertificateStore::new();
     assert!(store.0.load().select(Some("a.example"), &ALL).is_none());
     let (first, renewed) = (ecdsa(&["a.example"]), ecdsa(&["a.example"]));

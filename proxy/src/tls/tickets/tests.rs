@@ -100,7 +100,7 @@ fn no_name_and_an_empty_name_are_different_scopes() {
 }
 
 #[test]
-fn two_tickets_of_one_session_have_nothing_in_common_but_the_key_name() {
+fn two_tickets_of_a_session_share_only_the_key_name() {
     let (_, keys) = keys();
     let first = keys.seal(&BINDING, &SESSION, &[0; 100]).unwrap();
     let second = keys.seal(&BINDING, &SESSION, &[0; 100]).unwrap();
@@ -201,7 +201,7 @@ fn no_ticket_is_made_for_a_certificate_that_has_expired() {
 }
 
 #[test]
-fn a_session_without_a_client_certificate_gets_no_ticket_where_one_is_needed() {
+fn a_session_without_a_needed_certificate_gets_no_ticket() {
     let (_, keys) = keys();
     let strict = Ticketer::new(Arc::clone(&keys), POLICY, None, true);
     let (ticket, _) = with_session(None, || strict.encrypt(b"plaintext"));

@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn quick_exchanges_are_waited_for_and_never_longer_than_connecting_takes() {
+    fn quick_exchanges_are_awaited_at_most_the_connect_time() {
         assert_eq!(reuse(ms(1), ms(10)).wait(), Some(ms(2)));
         assert_eq!(reuse(ms(8), ms(10)).wait(), Some(ms(10)));
         assert_eq!(reuse(ms(10), ms(10)).wait(), None);

@@ -105,7 +105,7 @@ fn a_connection_idle_for_too_long_is_dropped_with_all_before_it() {
 }
 
 #[test]
-fn a_connection_past_its_lifetime_takes_no_request_and_is_not_put_back() {
+fn a_connection_past_its_lifetime_is_not_reused() {
     let now = start();
     let mut list = IdleList::new(LIMITS);
     list.put(Fake::new(1), now, now + s(590));
@@ -225,7 +225,7 @@ fn the_oldest_connection_with_room_is_used() {
 }
 
 #[test]
-fn a_closed_or_retired_or_old_or_unwanted_connection_takes_no_stream() {
+fn an_unusable_connection_takes_no_stream() {
     let (mut list, _, fake, now) = shared_list(9);
     fake.state.set(State::Closed);
     assert!(!joins(&mut list, now));
@@ -254,7 +254,7 @@ fn a_connection_with_open_streams_does_not_idle_out() {
 }
 
 #[test]
-fn a_connection_silent_while_a_request_waited_in_vain_takes_no_other() {
+fn a_connection_silent_during_a_time_out_takes_no_request() {
     let (mut list, _, _, now) = shared_list(9);
     let (waited, other) = (list.join(now, |_| true).unwrap(), list.join(now, |_| true).unwrap());
     waited.give_up(now, now + s(4));

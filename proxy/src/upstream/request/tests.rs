@@ -184,7 +184,7 @@ fn interim_responses_are_passed_over() {
 }
 
 #[test]
-fn the_reason_phrase_and_the_case_of_header_names_are_kept_for_the_client() {
+fn reason_phrase_and_header_case_are_kept_for_the_client() {
     run(async {
         let world = World::new();
         let (pooled, peer) = world.connect().await;
@@ -198,7 +198,7 @@ fn the_reason_phrase_and_the_case_of_header_names_are_kept_for_the_client() {
 }
 
 #[test]
-fn an_upgraded_connection_is_handed_on_with_what_came_behind_the_101() {
+fn an_upgraded_connection_keeps_the_bytes_behind_the_101() {
     run(async {
         let (io, peer) = connection();
         let (mut http1, driver) = handshake::http1(io, None).await.unwrap();
@@ -218,7 +218,7 @@ fn an_upgraded_connection_is_handed_on_with_what_came_behind_the_101() {
 }
 
 #[test]
-fn a_connection_that_was_not_upgraded_is_closed_after_its_response() {
+fn a_connection_not_upgraded_is_closed_after_its_response() {
     run(async {
         let (io, peer) = connection();
         let (mut http1, driver) = handshake::http1(io, None).await.unwrap();

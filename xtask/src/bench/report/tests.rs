@@ -186,7 +186,7 @@ fn what_a_peer_says_cannot_become_html_or_move_the_cursor() {
 }
 
 #[test]
-fn the_terminal_shows_the_ratio_the_best_peer_and_why_another_is_left_out() {
+fn the_terminal_shows_ratio_best_peer_and_left_out_peers() {
     let shown = terminal::report(&rich());
     let row = shown.lines().find(|line| line.starts_with("W3 ")).unwrap();
     assert!(row.contains("*164"), "the best other peer has a star: {row}");

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn an_element_without_children_has_an_end_unless_html_forbids_it() {
+    fn only_void_html_elements_have_no_end_tag() {
         assert_eq!(Element::new("td").to_string(), "<td></td>");
         assert_eq!(
             Element::new("meta").with("charset", "utf-8").to_string(),

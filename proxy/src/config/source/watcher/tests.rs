@@ -175,7 +175,7 @@ fn another_file_in_the_directory_is_no_change() {
 }
 
 #[test]
-fn a_write_that_keeps_length_and_times_is_noticed_in_a_young_file() {
+fn a_write_with_equal_length_and_times_is_noticed() {
     let dir = Dir::new();
     let path = dir.file("young");
     dir.write("young", "aaaa");

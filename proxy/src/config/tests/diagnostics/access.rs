@@ -22,7 +22,7 @@ fn a_policy_mode_in_which_nobody_looks_is_warned_of() {
 }
 
 #[test]
-fn a_policy_that_asks_who_somebody_is_is_warned_of_once_per_route() {
+fn a_policy_about_the_user_causes_one_warning_per_route() {
     let routes = "routes:\n- {from: https://a, to: http://b, allowed_domains: [a.example]}\n\
                   - from: https://c\n  to: http://b\n  policy: {allow: {or: [{email: a}, {user: b}]}}\n";
     let expected = |line: u32, route: u32| {

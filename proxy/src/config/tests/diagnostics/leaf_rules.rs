@@ -91,7 +91,7 @@ fn the_older_names_of_crls_are_read_and_contradict_the_newer() {
 }
 
 #[test]
-fn where_pomerium_judges_otherwise_is_said_unless_the_rule_is_written() {
+fn differences_to_pomerium_are_warned_of_unless_configured() {
     assert_eq!(warnings(&mtls("crl_file: '@crl.pem'")), [""; 0]);
     let [missing, stale] = &warnings(&format!("{MTLS}\n  crl_file: '@crl.pem'\nroutes: []"))[..]
     else {
@@ -120,7 +120,7 @@ fn a_stale_crl_and_one_of_a_stranger_are_warned_of() {
 }
 
 #[test]
-fn rules_about_crls_without_a_crl_and_crls_without_a_ca_are_refused() {
+fn crl_rules_without_a_crl_and_crls_without_a_ca_are_refused() {
     assert_eq!(
         errors(&format!("{MTLS}\n{RULES}")),
         [

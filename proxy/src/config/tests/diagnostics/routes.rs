@@ -299,7 +299,7 @@ fn upstream_tls_fails_closed() {
 }
 
 #[test]
-fn no_system_roots_are_an_error_once_and_only_where_they_are_needed() {
+fn missing_system_roots_are_one_error_and_only_if_needed() {
     let yaml = super::super::support::with_certificate(
         "routes:\n- {from: https://a, to: https://x}\n- {from: https://b, to: https://y}\n",
     );

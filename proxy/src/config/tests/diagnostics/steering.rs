@@ -68,7 +68,7 @@ fn what_a_pin_may_be_is_told_with_its_line() {
 }
 
 #[test]
-fn pins_are_read_for_hosts_for_hosts_below_a_wildcard_and_for_the_wildcard() {
+fn pins_are_read_for_hosts_and_wildcards() {
     let spec = steering(&pins(
         "A.example: 1, own.tenant.example: [2, 3], '*.tenant.example': [0], '*.example': ['3']",
     ));
@@ -86,14 +86,14 @@ fn pins_are_read_for_hosts_for_hosts_below_a_wildcard_and_for_the_wildcard() {
 }
 
 #[test]
-fn without_a_word_of_it_steering_is_automatic_and_refuses_nobody() {
+fn by_default_steering_is_automatic_and_refuses_nobody() {
     let spec = steering("");
     assert_eq!(spec, SteeringSpec::default());
     assert_eq!(spec.mode, ModeChoice::Auto);
 }
 
 #[test]
-fn a_wildcard_that_takes_every_name_is_told_to_leave_nobody_to_refuse() {
+fn a_wildcard_for_every_name_is_reported_to_disable_refusing() {
     let yaml = |host: &str| {
         format!(
             "portcullis: {{steering: {{unknown_sni: refuse}}}}\nroutes:\n- from: 'https://{host}'\n  \

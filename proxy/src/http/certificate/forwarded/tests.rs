@@ -63,7 +63,7 @@ fn headers(of: &PeerCertificate, wanted: CertificateHeaders, trust: &ClientTrust
 }
 
 #[test]
-fn a_chain_is_the_one_that_was_verified_and_not_what_else_was_sent() {
+fn only_the_verified_chain_is_forwarded() {
     let Pki { ders: [root, middle, leaf, namesake], root_pem, middle_pem } = pki();
     let sent = [leaf.clone(), namesake, root.clone(), middle.clone()];
     let certificate = PeerCertificate::presented(&sent, None).unwrap();
@@ -97,7 +97,7 @@ fn a_byte_sequence_is_base64_between_colons() {
 }
 
 #[test]
-fn an_envoy_style_header_holds_the_wanted_fields_in_envoys_order() {
+fn xfcc_holds_the_configured_fields_in_envoys_order() {
     let made = Made::alice();
     let subject = "Subject=\"CN=J\\C3\\BCrgen \\22J\\22,O=Doe\\, Inc.\"";
     let value = |fields| {
@@ -132,7 +132,7 @@ fn a_chain_in_envoys_form_begins_with_the_leaf() {
 }
 
 #[test]
-fn what_there_is_nothing_to_say_of_is_said_as_envoy_does_or_not_at_all() {
+fn empty_fields_are_written_as_by_envoy_or_omitted() {
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
     let made = Made::of(params);

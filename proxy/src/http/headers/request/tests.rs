@@ -51,7 +51,7 @@ fn names(headers: &HeaderMap) -> Vec<&str> {
 }
 
 #[test]
-fn hop_by_hop_headers_and_those_that_connection_names_are_removed() {
+fn hop_by_hop_headers_and_connections_tokens_are_removed() {
     let headers = stripped(&[
         ("connection", "keep-alive, X-Private"),
         ("connection", "x-other"),
@@ -69,7 +69,7 @@ fn hop_by_hop_headers_and_those_that_connection_names_are_removed() {
 }
 
 #[test]
-fn a_connection_token_removes_nothing_that_says_what_the_message_is() {
+fn a_connection_token_removes_no_framing_header() {
     let headers = stripped(&[
         ("connection", "host, content-length, x-forwarded-for, x_forwarded_proto, x-request-id"),
         ("host", "a.example"),
@@ -88,7 +88,7 @@ fn of_te_only_trailers_is_passed_on() {
 }
 
 #[test]
-fn a_client_can_say_nothing_that_only_a_proxy_may_say_in_any_spelling() {
+fn no_spelling_of_a_proxys_header_passes_from_a_client() {
     for name in [
         "x-pomerium-jwt-assertion",
         "X-Pomerium-Jwt-Assertion-For",
@@ -240,7 +240,7 @@ fn misspelt() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn no_spelling_of_a_reserved_name_is_left_in_headers_or_trailers(
+    fn no_spelling_of_a_reserved_name_passes(
         name in misspelt(),
         nominated: bool,
         times in 1..3_usize,

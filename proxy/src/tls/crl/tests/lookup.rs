@@ -45,7 +45,7 @@ impl LookUp {
 }
 
 #[test]
-fn a_listed_certificate_is_revoked_and_another_is_good_while_the_crl_is() {
+fn a_listed_certificate_is_revoked_and_another_is_not() {
     for crls in [V1, V2] {
         assert_eq!(LookUp { crls, ..REVOKED }.result(), Err(RevocationError::Revoked));
         let validity = LookUp { crls, ..GOOD }.result().unwrap();
@@ -55,7 +55,7 @@ fn a_listed_certificate_is_revoked_and_another_is_good_while_the_crl_is() {
 }
 
 #[test]
-fn a_stale_crl_rejects_unless_the_rule_allows_it_and_still_revokes() {
+fn a_stale_crl_rejects_unless_allowed_and_still_revokes() {
     let stale = RevocationError::Stale { next_update_s: 1_924_992_000, now_s: LATE_S };
     assert_eq!(LookUp { now_s: LATE_S, ..GOOD }.result(), Err(stale));
     let early = RevocationError::NotYetValid { this_update_s: 1_861_920_000, now_s: EARLY_S };
@@ -76,7 +76,7 @@ fn without_a_crl_of_the_issuer_the_rule_decides() {
 }
 
 #[test]
-fn a_crl_of_another_key_under_the_same_name_rejects_whatever_the_rules() {
+fn a_crl_of_another_key_rejects_whatever_the_rules() {
     for crls in [testdata!("namesake.crl"), testdata!("rsa.crl")] {
         for rules in [ANSWERING, LENIENT] {
             // Whether its signer is among the anchors or not.
@@ -125,7 +125,7 @@ fn the_signature_is_verified_once_at_load_or_at_the_first_chain() {
 }
 
 #[test]
-fn a_key_that_did_not_sign_is_remembered_and_their_number_bounded() {
+fn keys_that_did_not_sign_are_cached_within_a_bound() {
     let crls = bundle(V2);
     let (_, crl) = crls.by_issuer().next().unwrap();
     for key in 0..100_u8 {
@@ -137,7 +137,7 @@ fn a_key_that_did_not_sign_is_remembered_and_their_number_bounded() {
 }
 
 #[test]
-fn a_certificate_trusted_as_itself_needs_no_crl_but_its_known_issuer_may_revoke_it() {
+fn an_anchor_leaf_needs_no_crl_but_its_issuer_may_revoke_it() {
     let itself = LookUp { issuer: None, ..GOOD };
     assert_eq!(itself.result(), Ok(Validity::ALWAYS));
     let revoked = LookUp { issuer: None, ..REVOKED };

@@ -58,7 +58,7 @@ fn crls_that_tell_only_a_part_are_refused() {
 }
 
 #[test]
-fn a_crl_for_cas_alone_is_passed_over_and_does_not_replace_the_one_for_clients() {
+fn a_crl_only_for_cas_is_ignored_and_replaces_none() {
     let both = bundle(&[V2, testdata!("for-cas.crl")].concat());
     assert_eq!(both.facts()[0].revoked, 2);
     assert_eq!(both.remarks.len(), 1);
@@ -67,7 +67,7 @@ fn a_crl_for_cas_alone_is_passed_over_and_does_not_replace_the_one_for_clients()
 }
 
 #[test]
-fn the_last_crl_of_an_issuer_counts_and_the_replaced_one_is_named() {
+fn an_issuers_last_crl_replaces_an_earlier_one_with_a_warning() {
     let bundle = bundle(&[V2, EMPTY].concat());
     assert_eq!(bundle.facts()[0].revoked, 0);
     let line = V2.lines().count() + 1;

@@ -20,7 +20,7 @@ impl Bench {
 }
 
 #[test]
-fn a_good_client_certificate_is_let_in_and_its_session_bounded_by_it() {
+fn a_valid_client_certificate_bounds_its_session() {
     for version in VERSIONS {
         let bench = Bench::with_client_auth();
         let client = bench.root.issue(client_leaf());
@@ -106,7 +106,7 @@ fn a_path_short_enough_is_found_beside_one_too_deep() {
 }
 
 #[test]
-fn an_expired_client_certificate_gets_certificate_expired_and_so_does_one_too_young() {
+fn a_certificate_outside_its_dates_gets_certificate_expired() {
     let bench = Bench::with_client_auth();
     let mut params = client_leaf();
     params.not_after = rcgen::date_time_ymd(2029, 12, 31);
@@ -119,7 +119,7 @@ fn an_expired_client_certificate_gets_certificate_expired_and_so_does_one_too_yo
 }
 
 #[test]
-fn an_expired_anchor_gets_certificate_expired_unless_it_was_renewed() {
+fn an_expired_anchor_gets_certificate_expired_unless_renewed() {
     let mut params = ca("client root");
     params.not_after = rcgen::date_time_ymd(2029, 12, 31);
     let expired = self_signed(params.clone());
@@ -136,7 +136,7 @@ fn an_expired_anchor_gets_certificate_expired_unless_it_was_renewed() {
 }
 
 #[test]
-fn of_an_anchor_and_its_renewal_the_one_that_holds_longer_bounds_the_session() {
+fn a_renewed_anchors_longer_validity_bounds_the_session() {
     let mut params = ca("client root");
     params.not_after = rcgen::date_time_ymd(2030, 1, 2);
     let ending = self_signed(params.clone());
@@ -224,7 +224,7 @@ fn what_is_no_certificate_gets_bad_certificate() {
 }
 
 #[test]
-fn a_self_signed_certificate_is_let_in_where_it_is_an_anchor_itself() {
+fn a_self_signed_client_certificate_can_be_an_anchor() {
     // As `openssl req -x509` makes it.
     let mut params = leaf(&["c.example"]);
     params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -260,7 +260,7 @@ fn a_client_that_is_an_anchor_itself_cannot_make_others() {
 }
 
 #[test]
-fn an_expired_anchor_does_not_lift_the_constraints_of_its_renewal() {
+fn an_expired_anchor_does_not_lift_its_renewals_constraints() {
     let mut params = ca("client root");
     params.not_after = rcgen::date_time_ymd(2029, 12, 31);
     let expired = self_signed(params.clone());
@@ -278,7 +278,7 @@ fn an_expired_anchor_does_not_lift_the_constraints_of_its_renewal() {
 }
 
 #[test]
-fn an_anchor_as_a_client_certificate_is_held_to_its_dates_and_usages() {
+fn an_anchor_as_a_leaf_is_checked_for_dates_and_usages() {
     let mut expired = leaf(&["c.example"]);
     expired.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     expired.not_after = rcgen::date_time_ymd(2029, 12, 31);

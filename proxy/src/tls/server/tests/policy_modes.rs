@@ -101,7 +101,7 @@ fn only_hosts_that_look_ask_and_share_their_configuration() {
 }
 
 #[test]
-fn where_every_route_looks_a_session_without_a_certificate_is_not_resumed() {
+fn a_session_without_an_always_needed_certificate_is_full() {
     for version in VERSIONS {
         let mut bench = Bench::asking();
         let client = bench.client(version, None);
@@ -135,7 +135,7 @@ fn a_session_resumes_with_its_certificate_until_that_expires() {
 
 /// The matrix of settings at a session's start and at its resumption.
 #[test]
-fn a_session_resumes_only_where_nothing_that_matters_has_changed() {
+fn a_session_resumes_only_under_equal_settings() {
     type Setting = (&'static str, fn(&mut Bench, &Issued));
     let settings: [Setting; 7] = [
         ("nobody is asked", |bench, _| bench.spec.client_auth = ClientAuthSpec::default()),

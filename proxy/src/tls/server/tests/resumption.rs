@@ -57,7 +57,7 @@ fn no_chain_of_resumptions_lasts_longer_than_a_day() {
 }
 
 #[test]
-fn a_session_whose_client_certificate_has_expired_does_not_resume() {
+fn a_session_of_an_expired_certificate_does_not_resume() {
     for version in VERSIONS {
         let bench = Bench::with_client_auth();
         let issued = bench.root.issue(client_leaf());
@@ -68,7 +68,7 @@ fn a_session_whose_client_certificate_has_expired_does_not_resume() {
 }
 
 #[test]
-fn a_session_ends_with_the_certificate_of_its_chain_that_expires_first() {
+fn a_session_ends_with_the_first_expiry_in_its_chain() {
     for version in VERSIONS {
         let client_root = self_signed(ca("client root"));
         let mut params = ca("short-lived intermediate");
@@ -162,7 +162,7 @@ fn a_ticket_that_opens_and_is_not_resumed_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_ticket_made_without_client_certificates_does_not_open_where_one_is_demanded() {
+fn a_ticket_without_a_required_certificate_is_rejected() {
     for version in VERSIONS {
         let mut bench = Bench::new();
         let client = bench.client(version, None);

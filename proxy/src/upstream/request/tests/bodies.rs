@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 #[test]
-fn a_connection_returns_to_the_pool_once_the_response_has_been_read() {
+fn a_read_response_returns_its_connection_to_the_pool() {
     run(async {
         let world = World::new();
         let (carrier, peer) = world.connect().await;
@@ -28,7 +28,7 @@ fn a_connection_returns_to_the_pool_once_the_response_has_been_read() {
 }
 
 #[test]
-fn chunked_responses_and_their_trailers_leave_the_connection_usable() {
+fn chunked_responses_with_trailers_allow_reuse() {
     run(async {
         let world = World::new();
         let (carrier, peer) = world.connect().await;
@@ -78,7 +78,7 @@ fn a_request_given_up_before_its_response_closes_the_connection() {
 }
 
 #[test]
-fn http10_and_close_delimited_responses_are_read_to_their_end_and_not_pooled() {
+fn http10_and_close_delimited_responses_are_not_pooled() {
     for head in [
         "HTTP/1.0 200 ok\r\ncontent-type: text/html\r\n\r\n",
         "HTTP/1.1 200 OK\r\n\r\n",
@@ -114,7 +114,7 @@ fn http10_with_keep_alive_is_not_pooled_either() {
 }
 
 #[test]
-fn a_body_that_ends_without_close_notify_is_an_error_where_only_the_end_delimits_it() {
+fn an_unframed_body_without_close_notify_is_an_error() {
     run(async {
         let world = World::new();
         let (carrier, peer) = world.connect().await;
@@ -156,7 +156,7 @@ fn a_body_cut_short_is_an_error() {
 }
 
 #[test]
-fn an_upload_still_under_way_when_the_response_is_complete_is_given_up() {
+fn an_upload_is_cancelled_once_the_response_is_complete() {
     run(async {
         let world = World::new();
         let (carrier, peer) = world.connect().await;

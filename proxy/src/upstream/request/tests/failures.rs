@@ -23,7 +23,7 @@ fn a_get_on_a_connection_closed_meanwhile_can_be_repeated() {
 }
 
 #[test]
-fn a_reset_after_the_request_was_written_allows_what_is_idempotent_alone() {
+fn after_a_reset_only_idempotent_requests_are_repeated() {
     for (method, repeatable) in [
         (Method::GET, true),
         (Method::HEAD, true),
@@ -58,7 +58,7 @@ fn a_request_with_a_body_is_not_copied() {
 }
 
 #[test]
-fn a_request_that_was_never_written_is_given_back_whatever_it_is() {
+fn an_unwritten_request_is_returned() {
     run(async {
         let world = World::new();
         let peer = world.pool().await;
@@ -138,7 +138,7 @@ fn bytes_that_nobody_asked_for_end_an_idle_connection() {
 }
 
 #[test]
-fn a_response_to_more_than_was_asked_never_reaches_the_next_request() {
+fn surplus_response_bytes_never_reach_the_next_request() {
     run(async {
         let world = World::new();
         let (carrier, peer) = world.connect().await;

@@ -13,7 +13,7 @@ fn expect_quick_exchanges(world: &World) {
 const EMPTY: &str = "HTTP/1.1 204 No Content\r\n\r\n";
 
 #[test]
-fn a_connection_that_will_sooner_be_free_than_made_is_waited_for() {
+fn a_connection_is_awaited_if_connecting_takes_longer() {
     run(async {
         let world = World::new();
         expect_quick_exchanges(&world);
