@@ -33,23 +33,23 @@ impl Versions {
 
     fn add(&self, version: &str, files: &[(&str, Vec<u8>)]) {
         let directory = self.0.path().join(version);
-        fs::create_dir(&directory).unwrap();
+        fs::create_dir(&directory).expect("a file of the test");
         for (name, content) in files {
-            fs::write(directory.join(name), content).unwrap();
+            fs::write(directory.join(name), content).expect("a file of the test");
             let secret = fs::Permissions::from_mode(0o600);
-            fs::set_permissions(directory.join(name), secret).unwrap();
+            fs::set_permissions(directory.join(name), secret).expect("a file of the test");
         }
     }
 
     fn add_pair(&self, version: &str, cert: &Path, key: &Path) {
-        let read = |path| fs::read(path).unwrap();
+        let read = |path| fs::read(path).expect("a file of the test");
         self.add(version, &[("tls.crt", read(cert)), ("tls.key", read(key))]);
     }
 
     fn make_live(&self, version: &str) {
         let next = self.0.path().join("next");
-        symlink(version, &next).unwrap();
-        fs::rename(next, self.0.path().join("live")).unwrap();
+        symlink(version, &next).expect("a file of the test");
+        fs::rename(next, self.0.path().join("live")).expect("a file of the test");
     }
 
     fn live(&self, name: &str) -> PathBuf {

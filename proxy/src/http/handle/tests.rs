@@ -156,9 +156,10 @@ fn an_error_of_ours_is_counted_by_who_caused_it() {
         let failures = &worker.observer.metrics.failures;
         [Blame::Client, Blame::Upstream, Blame::Proxy].map(|blame| failures.get(blame))
     };
-    served(&worker, "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
+    let conn = client(&worker);
+    served_on(&conn, "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n");
     assert_eq!(counts(), [0, 0, 0]);
-    served(&worker, "GET / HTTP/1.1\r\nHost: other.example\r\n\r\n");
+    served_on(&conn, "GET / HTTP/1.1\r\nHost: other.example\r\n\r\n");
     assert_eq!(counts(), [1, 0, 0]);
 }
 

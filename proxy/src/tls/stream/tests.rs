@@ -346,11 +346,16 @@ fn a_dropped_stream_resets_its_connection_with_a_read_in_flight() {
     let (mut peer, ours) = pair();
     block_on(async {
         let mut ours = ours;
+        ours.outgoing().extend_from_slice(b"?");
+        poll_fn(|cx| ours.poll_flush(cx)).await.unwrap();
         let mut buffer = Buffer::default();
         let pending = poll_fn(|cx| Poll::Ready(ours.poll_recv(cx, &mut buffer, 100).is_pending()));
         assert!(pending.await);
         drop(ours);
-        let end = thread::spawn(move || peer.read(&mut [0; 1]).map_err(|error| error.kind()));
+        let end = thread::spawn(move || {
+            peer.read_exact(&mut [0; 1]).unwrap();
+            peer.read(&mut [0; 1]).map_err(|error| error.kind())
+        });
         assert_eq!(end.join().unwrap(), Err(io::ErrorKind::ConnectionReset));
     });
 }
