@@ -62,12 +62,13 @@ fn every_file_that_a_document_names_exists() {
 /// Our own programs are asked whether they know the command. Cargo's are run by `cargo xtask test`
 /// itself, in the form given here or for the whole workspace; tools of others are not ours to prove.
 fn works(command: &str) -> bool {
-    const RUN_BY_XTASK_TEST: [&str; 5] = [
+    const RUN_BY_XTASK_TEST: [&str; 6] = [
         "cargo build --package portcullis",
         "cargo build --release --package portcullis",
         "cargo clippy --package portcullis --all-targets",
         "cargo test --package portcullis --lib route::",
         "cargo test --package portcullis-tests",
+        "cargo test --package portcullis-tests --test reload_memory -- --nocapture",
     ];
     const OTHERS: [&str; 2] = ["perf", "strace"];
     // `--help` comes last, so what stands before it has to be known to be got over.
@@ -82,6 +83,7 @@ fn works(command: &str) -> bool {
         let help = help.expect("cargo runs");
         return help.status.success() && text(&help).contains("Usage: cargo xtask");
     }
+    let command = command.strip_prefix("PORTCULLIS_TEST_RELOADS=1000 ").unwrap_or(command);
     let program = command.split_whitespace().next().unwrap_or_default();
     RUN_BY_XTASK_TEST.contains(&command) || OTHERS.contains(&program)
 }
