@@ -11,7 +11,7 @@
 //!
 //! ```text
 //! ticket = key name (16) | nonce (12) | AES-256-GCM(session | plaintext) | tag (16)
-//! key    = HKDF-SHA256(ticket key, label | policy | CRLs | nonce | server name), one per ticket
+//! key    = HKDF-SHA256(ticket key, label | which parts | policy | CRLs | nonce | server name)
 //! ```
 
 use std::{fmt, sync::Arc};
@@ -190,8 +190,8 @@ fn from_secrets(secrets: &[TicketSecret], now_s: i64) -> Vec<TicketKey> {
 struct TicketBinding<'a> {
     /// Digest of every setting that affects authorization.
     policy: &'a [u8; 32],
-    /// Digest of the CRLs in use; zeros without CRLs.
-    crls: [u8; 32],
+    /// Digest of the CRLs in use.
+    crls: Option<[u8; 32]>,
     /// As the client named it, normalised.
     server_name: Option<&'a str>,
 }
@@ -275,12 +275,12 @@ impl TicketKey {
     /// A key for each ticket: the server name needs its own derivation anyway, and the random nonces
     /// of all tickets together may exceed the 2^32 of one AES-GCM key.
     fn derive(&self, binding: &TicketBinding<'_>, nonce: &[u8; NONCE_LEN]) -> Option<LessSafeKey> {
-        let (named, server_name) = match binding.server_name {
-            Some(name) => ([1], name.as_bytes()),
-            None => ([0], &[][..]),
-        };
-        // Only the last part varies in length.
-        let info = [LABEL, binding.policy, &binding.crls, nonce, &named, server_name];
+        // The parts that are present fix the length of all parts but the last.
+        let present =
+            [u8::from(binding.server_name.is_some()) | u8::from(binding.crls.is_some()) << 1];
+        let crls = binding.crls.as_ref().map_or(&[][..], |digest| digest);
+        let server_name = binding.server_name.unwrap_or_default().as_bytes();
+        let info = [LABEL, &present, binding.policy, crls, nonce, server_name];
         let key = self.secret.expand(&info, &AES_256_GCM).ok()?;
         Some(LessSafeKey::new(UnboundKey::from(key)))
     }
@@ -309,7 +309,7 @@ impl Ticketer {
     /// The CRLs may change between a handshake's verification and its ticket. That lets nobody in:
     /// each request of a resumed session is verified under the CRLs of its time.
     fn binding<'a>(&'a self, server_name: Option<&'a str>) -> TicketBinding<'a> {
-        let crls = self.crls.as_ref().map_or([0; 32], |crls| crls.current().digest);
+        let crls = self.crls.as_ref().map(|crls| crls.current().digest);
         TicketBinding { policy: &self.policy, crls, server_name }
     }
 
