@@ -8,7 +8,7 @@ use crate::tls::{
 };
 
 const POLICY: [u8; 32] = [7; 32];
-const CRLS: [u8; 32] = [9; 32];
+const CRLS: Option<[u8; 32]> = Some([9; 32]);
 const BINDING: TicketBinding<'_> =
     TicketBinding { policy: &POLICY, crls: CRLS, server_name: Some("a.example") };
 const SESSION: Session = Session { authenticated_at_s: NOW_S, client_validity: None };
