@@ -49,7 +49,7 @@ fn ends_the_run_or_is_counted(odd: Option<&'static str>, message: &str) {
 #[test]
 fn a_body_with_another_hash_is_an_error() {
     let odd = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabd";
-    ends_the_run_or_is_counted(Some(odd), "another body than the right one");
+    ends_the_run_or_is_counted(Some(odd), "a wrong body");
 }
 
 #[test]
