@@ -106,7 +106,7 @@ fn a_key_file_of_wrong_length_stops_start_and_reload() {
     let refused = config.check();
     assert_eq!(refused.code, Some(1));
     let said = format!("{}{}", refused.stdout, refused.stderr);
-    assert!(said.contains("it has 79 bytes, where a ticket key has 48 or 80"), "{said}");
+    assert!(said.contains("it has 79 bytes; a ticket key has 48 or 80"), "{said}");
 
     key(&dir, "key", 80);
     let proxy = config.start();

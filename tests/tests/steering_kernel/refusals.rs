@@ -73,7 +73,7 @@ fn a_host_that_ends_in_a_star_disables_refusing_with_a_warning() {
         let checked = open.check();
         assert_eq!(checked.code, Some(0), "{checked:?}");
         let all = checked.stdout + &checked.stderr;
-        assert!(all.contains("portcullis.steering.unknown_sni: refuses nobody"), "{all}");
+        assert!(all.contains("portcullis.steering.unknown_sni: has no effect"), "{all}");
         let proxy = open.start();
         assert!(unknown(&proxy).is_ok());
         assert_eq!(outcomes(&proxy.metrics()), [("steered", 1.0)]);
