@@ -21,7 +21,7 @@ pub(crate) struct OpenConnections(Arc<[Line]>);
 struct Line {
     /// Connections that this worker has accepted.
     admitted: AtomicUsize,
-    /// Connections that have ended at this worker, whoever accepted them.
+    /// Connections that ended at this worker, including those that another worker accepted.
     released: AtomicUsize,
 }
 
