@@ -17,6 +17,7 @@ pub mod facade;
 mod fields;
 mod hostname;
 mod http;
+mod identity;
 mod listener;
 mod observe;
 mod policy;

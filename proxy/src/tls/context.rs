@@ -9,14 +9,14 @@ use std::cell::RefCell;
 
 use rustls::{HandshakeKind, pki_types::CertificateDer};
 
-use super::{names::normalize_server_name, session::Session};
+use super::{names::normalize_server_name, session::TlsSession};
 
 /// The TLS context of one client connection. Kept with the connection, and lent to rustls's
 /// callbacks by [`with_context`].
 #[derive(Debug, Default)]
 pub struct ConnectionContext {
     server_name: Option<Box<str>>,
-    session: Option<Session>,
+    session: Option<TlsSession>,
     /// The session is that of the last ticket opened, which rustls may not resume.
     is_offered: bool,
     /// Boxed: most connections have none, and it stays with the connection.
@@ -49,7 +49,7 @@ impl ConnectionContext {
 
     /// Whether the session is full or resumed. Known once the handshake is done and tickets have
     /// been made.
-    pub fn session(&self) -> Option<Session> {
+    pub fn session(&self) -> Option<TlsSession> {
         self.session
     }
 
@@ -58,14 +58,14 @@ impl ConnectionContext {
         self.rejection.as_deref()
     }
 
-    pub(super) fn set_session(&mut self, session: Session) {
+    pub(super) fn set_session(&mut self, session: TlsSession) {
         self.session = Some(session);
         self.is_offered = false;
     }
 
     /// The session of a ticket that opened. rustls decides after that whether to resume it, by server
     /// name and cipher suite.
-    pub(super) fn offer_session(&mut self, session: Session) {
+    pub(super) fn offer_session(&mut self, session: TlsSession) {
         self.session = Some(session);
         self.is_offered = true;
     }
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn what_callbacks_write_stays_with_the_connection() {
-        let session = Session { authenticated_at_s: 7, client_validity: None };
+        let session = TlsSession { authenticated_at_s: 7, client_validity: None };
         let mut context = ConnectionContext::new(Some("a.example"));
         with_context(&mut context, || current(|context| context.set_session(session)));
         assert_eq!(context.session(), Some(session));

@@ -14,12 +14,12 @@ const FORMAT_VERSION: u8 = 1;
 const WITHOUT_CLIENT: u8 = 0;
 const WITH_CLIENT: u8 = 1;
 
-/// The most bytes that [`Session::encode`] writes.
+/// The most bytes that [`TlsSession::encode`] writes.
 pub(super) const MAX_ENCODED_LEN: usize = 2 + 3 * 8;
 
 /// How a TLS session came to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Session {
+pub struct TlsSession {
     /// The time of the full handshake it descends from, in seconds since the epoch.
     pub authenticated_at_s: i64,
     /// The time during which the client's whole chain holds, its anchor included; `None` without a
@@ -27,7 +27,7 @@ pub struct Session {
     pub client_validity: Option<Validity>,
 }
 
-impl Session {
+impl TlsSession {
     /// For how many seconds from now it may still be resumed; zero or less is not at all.
     pub(super) fn remaining_s(&self, now_s: i64) -> i64 {
         if self.authenticated_at_s > now_s.saturating_add(CLOCK_SKEW_S) {
@@ -54,7 +54,7 @@ impl Session {
     }
 
     /// Reads it back and gives what follows it; `None` for another format.
-    pub(super) fn decode(bytes: &[u8]) -> Option<(Session, &[u8])> {
+    pub(super) fn decode(bytes: &[u8]) -> Option<(TlsSession, &[u8])> {
         let (&[version, kind], rest) = bytes.split_first_chunk::<2>()?;
         if version != FORMAT_VERSION {
             return None;
@@ -69,7 +69,7 @@ impl Session {
             }
             _ => return None,
         };
-        Some((Session { authenticated_at_s, client_validity }, rest))
+        Some((TlsSession { authenticated_at_s, client_validity }, rest))
     }
 }
 
@@ -86,8 +86,8 @@ mod tests {
 
     const NOW_S: i64 = 1_800_000_000;
 
-    fn session(age_s: i64, client_validity: Option<Validity>) -> Session {
-        Session { authenticated_at_s: NOW_S - age_s, client_validity }
+    fn session(age_s: i64, client_validity: Option<Validity>) -> TlsSession {
+        TlsSession { authenticated_at_s: NOW_S - age_s, client_validity }
     }
 
     #[test]
@@ -115,12 +115,12 @@ mod tests {
     fn another_format_is_not_read() {
         let mut bytes = Vec::new();
         session(0, None).encode(&mut bytes);
-        assert!(Session::decode(&bytes).is_some());
+        assert!(TlsSession::decode(&bytes).is_some());
         bytes[0] = FORMAT_VERSION + 1;
-        assert!(Session::decode(&bytes).is_none());
+        assert!(TlsSession::decode(&bytes).is_none());
         bytes[0] = FORMAT_VERSION;
         bytes[1] = WITH_CLIENT + 1;
-        assert!(Session::decode(&bytes).is_none());
+        assert!(TlsSession::decode(&bytes).is_none());
     }
 
     proptest! {
@@ -132,16 +132,16 @@ mod tests {
         ) {
             let client_validity =
                 client.map(|(not_before_s, not_after_s)| Validity { not_before_s, not_after_s });
-            let session = Session { authenticated_at_s, client_validity };
+            let session = TlsSession { authenticated_at_s, client_validity };
             let mut bytes = Vec::new();
             session.encode(&mut bytes);
             bytes.extend(&plaintext);
-            prop_assert_eq!(Session::decode(&bytes), Some((session, plaintext.as_slice())));
+            prop_assert_eq!(TlsSession::decode(&bytes), Some((session, plaintext.as_slice())));
         }
 
         #[test]
         fn no_bytes_and_no_clock_make_it_panic(bytes: Vec<u8>, now_s: i64) {
-            if let Some((session, _)) = Session::decode(&bytes) {
+            if let Some((session, _)) = TlsSession::decode(&bytes) {
                 session.remaining_s(now_s);
             }
         }
@@ -154,7 +154,7 @@ mod tests {
         ) {
             let client_validity =
                 client.map(|(not_before_s, not_after_s)| Validity { not_before_s, not_after_s });
-            let session = Session { authenticated_at_s, client_validity };
+            let session = TlsSession { authenticated_at_s, client_validity };
             prop_assert!(session.remaining_s(now_s) <= MAX_LINEAGE_S + CLOCK_SKEW_S);
         }
     }

@@ -7,7 +7,7 @@
 //! itself compares only the server name and the cipher suite, and a resumed handshake asks for no
 //! certificate.
 //!
-//! Our [`Session`] precedes rustls's plaintext, and is checked whenever a ticket is opened.
+//! Our [`TlsSession`] precedes rustls's plaintext, and is checked whenever a ticket is opened.
 //!
 //! ```text
 //! ticket = key name (16) | nonce (12) | AES-256-GCM(session | plaintext) | tag (16)
@@ -30,7 +30,7 @@ use rustls::{
 use super::{
     context,
     crl::CrlStore,
-    session::{self, Session},
+    session::{self, TlsSession},
     validity::seconds,
 };
 
@@ -161,13 +161,13 @@ impl TicketKeys {
     fn seal(
         &self,
         binding: &TicketBinding<'_>,
-        session: &Session,
+        session: &TlsSession,
         plaintext: &[u8],
     ) -> Option<Vec<u8>> {
         self.keys.load().first()?.seal(binding, session, plaintext)
     }
 
-    fn open(&self, binding: &TicketBinding<'_>, ticket: &[u8]) -> Option<(Session, Vec<u8>)> {
+    fn open(&self, binding: &TicketBinding<'_>, ticket: &[u8]) -> Option<(TlsSession, Vec<u8>)> {
         let (name, rest) = ticket.split_first_chunk::<KEY_NAME_LEN>()?;
         let keys = self.keys.load();
         let key = keys.iter().find(|key| key.name == *name)?;
@@ -232,7 +232,7 @@ impl TicketKey {
     fn seal(
         &self,
         binding: &TicketBinding<'_>,
-        session: &Session,
+        session: &TlsSession,
         plaintext: &[u8],
     ) -> Option<Vec<u8>> {
         if plaintext.len() > MAX_PLAINTEXT_LEN {
@@ -258,7 +258,7 @@ impl TicketKey {
         Some(sealed)
     }
 
-    fn open(&self, binding: &TicketBinding<'_>, rest: &[u8]) -> Option<(Session, Vec<u8>)> {
+    fn open(&self, binding: &TicketBinding<'_>, rest: &[u8]) -> Option<(TlsSession, Vec<u8>)> {
         let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>()?;
         if sealed.len() > MAX_PLAINTEXT_LEN + MAX_OVERHEAD_LEN {
             return None;
@@ -268,7 +268,7 @@ impl TicketKey {
             .derive(binding, nonce)?
             .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(self.name), &mut sealed)
             .ok()?;
-        let (session, plaintext) = Session::decode(opened)?;
+        let (session, plaintext) = TlsSession::decode(opened)?;
         Some((session, plaintext.to_vec()))
     }
 
@@ -313,7 +313,7 @@ impl Ticketer {
         TicketBinding { policy: &self.policy, crls, server_name }
     }
 
-    fn remaining_s(&self, session: &Session) -> i64 {
+    fn remaining_s(&self, session: &TlsSession) -> i64 {
         if self.needs_client_certificate && session.client_validity.is_none() {
             return 0;
         }
@@ -340,7 +340,7 @@ impl ProducesTickets for Ticketer {
             let session = match context.session() {
                 Some(session) => session,
                 None => {
-                    Session { authenticated_at_s: now_s(&*self.keys.clock)?, client_validity: None }
+                    TlsSession { authenticated_at_s: now_s(&*self.keys.clock)?, client_validity: None }
                 }
             };
             if self.remaining_s(&session) <= 0 {

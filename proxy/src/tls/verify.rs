@@ -15,7 +15,7 @@ use super::{
     chain::ChainError,
     context::{self, Rejection},
     provider::provider,
-    session::Session,
+    session::TlsSession,
     trust::ClientTrust,
     validity::{Validity, seconds},
 };
@@ -91,7 +91,7 @@ impl ClientCertVerifier for ClientVerifier {
         match self.check(end_entity, intermediates, now) {
             Ok(validity) => {
                 let session =
-                    Session { authenticated_at_s: seconds(now), client_validity: Some(validity) };
+                    TlsSession { authenticated_at_s: seconds(now), client_validity: Some(validity) };
                 context::current(|context| context.set_session(session));
                 Ok(ClientCertVerified::assertion())
             }

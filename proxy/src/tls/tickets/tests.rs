@@ -11,7 +11,7 @@ const POLICY: [u8; 32] = [7; 32];
 const CRLS: Option<[u8; 32]> = Some([9; 32]);
 const BINDING: TicketBinding<'_> =
     TicketBinding { policy: &POLICY, crls: CRLS, server_name: Some("a.example") };
-const SESSION: Session = Session { authenticated_at_s: NOW_S, client_validity: None };
+const SESSION: TlsSession = TlsSession { authenticated_at_s: NOW_S, client_validity: None };
 
 fn keys() -> (Arc<TestClock>, Arc<TicketKeys>) {
     let clock = TestClock::new();
@@ -20,7 +20,7 @@ fn keys() -> (Arc<TestClock>, Arc<TicketKeys>) {
 }
 
 /// What a connection of this session gets from its ticketer.
-fn with_session<R>(session: Option<Session>, body: impl FnOnce() -> R) -> (R, Option<Session>) {
+fn with_session<R>(session: Option<TlsSession>, body: impl FnOnce() -> R) -> (R, Option<TlsSession>) {
     let mut context = ConnectionContext::new(Some("a.example"));
     if let Some(session) = session {
         context.set_session(session);
@@ -39,7 +39,7 @@ proptest! {
         let (_, keys) = keys();
         let client_validity =
             client.map(|(not_before_s, not_after_s)| Validity { not_before_s, not_after_s });
-        let session = Session { authenticated_at_s, client_validity };
+        let session = TlsSession { authenticated_at_s, client_validity };
         let ticket = keys.seal(&BINDING, &session, &plaintext).unwrap();
         prop_assert_eq!(keys.open(&BINDING, &ticket), Some((session, plaintext)));
     }
@@ -115,7 +115,7 @@ fn a_plaintext_too_long_gets_no_ticket() {
     assert!(keys.seal(&BINDING, &SESSION, &vec![0; MAX_PLAINTEXT_LEN]).is_some());
     assert!(keys.seal(&BINDING, &SESSION, &vec![0; MAX_PLAINTEXT_LEN + 1]).is_none());
     let validity = Validity { not_before_s: 0, not_after_s: NOW_S };
-    let longest = Session { client_validity: Some(validity), ..SESSION };
+    let longest = TlsSession { client_validity: Some(validity), ..SESSION };
     let ticket = keys.seal(&BINDING, &longest, &vec![0; MAX_PLAINTEXT_LEN]).unwrap();
     assert!(keys.open(&BINDING, &ticket).is_some());
 }
@@ -195,7 +195,7 @@ fn a_resumed_connection_hands_on_the_time_of_its_full_handshake() {
 fn no_ticket_is_made_for_a_certificate_that_has_expired() {
     let (_, keys) = keys();
     let validity = Validity { not_before_s: NOW_S - 10, not_after_s: NOW_S };
-    let session = Session { client_validity: Some(validity), ..SESSION };
+    let session = TlsSession { client_validity: Some(validity), ..SESSION };
     let (ticket, _) = with_session(Some(session), || ticketer(&keys).encrypt(b"plaintext"));
     assert!(ticket.is_none());
 }
@@ -219,8 +219,8 @@ fn the_lifetime_told_to_clients_ends_with_the_session() {
     let lifetime = |session| with_session(Some(session), || ticketer.lifetime()).0;
     assert_eq!(i64::from(lifetime(SESSION)), LIFETIME_S);
     let validity = Validity { not_before_s: 0, not_after_s: NOW_S + 60 };
-    assert_eq!(lifetime(Session { client_validity: Some(validity), ..SESSION }), 60);
-    assert_eq!(lifetime(Session { authenticated_at_s: NOW_S - DAY_S + 5, ..SESSION }), 5);
+    assert_eq!(lifetime(TlsSession { client_validity: Some(validity), ..SESSION }), 60);
+    assert_eq!(lifetime(TlsSession { authenticated_at_s: NOW_S - DAY_S + 5, ..SESSION }), 5);
 }
 
 #[test]

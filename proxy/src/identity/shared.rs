@@ -1,0 +1,113 @@
+//! What the control thread publishes and every worker reads: the provider's endpoints, ended
+//! sessions, and what checks brought.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+
+use super::{
+    calls::RenewedSession,
+    session::{ProviderId, SessionId},
+};
+
+const SHARDS: usize = 64;
+
+/// One for the process, over all reloads. The control thread writes, workers read without a lock.
+#[derive(Debug)]
+pub(crate) struct IdentityShared {
+    /// The id of this process: used ids are known to the process that made them alone.
+    pub(crate) process: [u8; 16],
+    /// Fetched metadata; `None` before the first time.
+    provider: ArcSwapOption<ProviderView>,
+    /// Grows with every change of `updates`.
+    version: AtomicU64,
+    updates: [ArcSwap<HashMap<SessionId, SessionUpdate>>; SHARDS],
+    /// Sessions signed in before this second must be checked before they count (0: none).
+    suspect_before_s: AtomicU64,
+}
+
+/// What workers need of the provider's metadata.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ProviderView {
+    pub(crate) id: ProviderId,
+    pub(crate) issuer: Box<str>,
+    pub(crate) authorization_endpoint: Box<str>,
+    pub(crate) end_session_endpoint: Option<Box<str>>,
+    /// The provider promises `iss` in its response (RFC 9207).
+    pub(crate) iss_in_response: bool,
+}
+
+/// What the control thread knows of a session that its cookie may not say yet.
+#[derive(Debug, Clone)]
+pub(crate) enum SessionUpdate {
+    /// It does not count any more; known until `until_s`.
+    Ended { until_s: u64 },
+    /// A check brought this.
+    Renewed(Arc<RenewedSession>),
+}
+
+impl IdentityShared {
+    /// Nothing is known yet.
+    pub(crate) fn new(process: [u8; 16]) -> IdentityShared {
+        IdentityShared {
+            process,
+            provider: ArcSwapOption::empty(),
+            version: AtomicU64::new(1),
+            updates: std::array::from_fn(|_| ArcSwap::default()),
+            suspect_before_s: AtomicU64::new(0),
+        }
+    }
+
+    /// A number that changes with every update: what a worker looked up under the same number holds.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// The update of a session, if there is one.
+    pub(crate) fn update(&self, id: SessionId) -> Option<SessionUpdate> {
+        self.shard(id).load().get(&id).cloned()
+    }
+
+    /// Sessions signed in before this second must be checked before they count; 0 for none.
+    pub(crate) fn suspect_before_s(&self) -> u64 {
+        self.suspect_before_s.load(Ordering::Acquire)
+    }
+
+    /// The provider's metadata, if this provider's was fetched.
+    pub(crate) fn provider(&self, id: ProviderId) -> Option<Arc<ProviderView>> {
+        self.provider.load_full().filter(|view| view.id == id)
+    }
+
+    /// Publishes the provider's metadata. For the control thread.
+    pub(crate) fn set_provider(&self, view: ProviderView) {
+        self.provider.store(Some(Arc::new(view)));
+    }
+
+    /// Publishes an update, or removes it with `None`. For the control thread alone.
+    pub(crate) fn set_update(&self, id: SessionId, update: Option<SessionUpdate>) {
+        let shard = self.shard(id);
+        let mut next = HashMap::clone(&shard.load());
+        match update {
+            Some(update) => next.insert(id, update),
+            None => next.remove(&id),
+        };
+        shard.store(Arc::new(next));
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// From now on, sessions signed in before this second must be checked before they count.
+    pub(crate) fn set_suspect_before(&self, second: u64) {
+        self.suspect_before_s.store(second, Ordering::Release);
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    fn shard(&self, id: SessionId) -> &ArcSwap<HashMap<SessionId, SessionUpdate>> {
+        &self.updates[usize::from(id.0[0]) % SHARDS]
+    }
+}

@@ -1,0 +1,204 @@
+//! The settings of this room.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use http::HeaderName;
+
+/// Everything the configuration says about identity.
+#[derive(Debug, Clone)]
+pub(crate) struct IdentitySpec {
+    /// How people sign in; `None` if no identity provider is configured.
+    pub sign_in: Option<Arc<SignInSpec>>,
+    /// `shared_secret`: seals requests, states and handovers, and is the seed of the derived signing
+    /// key. `None` means one that is random for this process.
+    pub shared_secret: Option<SealSecret>,
+    /// `signing_key`, PEM already decoded: the first signs, all are published. Empty means the key
+    /// that is derived from the shared secret.
+    pub signing_keys: Arc<[super::jose::SigningKey]>,
+    /// `jwt_claims_headers`: the header, and the claim it carries.
+    pub claim_headers: Arc<[(HeaderName, Box<str>)]>,
+}
+
+/// How people sign in.
+#[derive(Debug, Clone)]
+pub(crate) struct SignInSpec {
+    /// `authenticate_service_url`: the host that the provider sends people back to.
+    pub authenticate: AuthenticateUrl,
+    /// The provider and our client there.
+    pub provider: ProviderSpec,
+    /// The cookies.
+    pub cookies: CookieSpec,
+    /// `cookie_secret`; `None` derives it from the shared secret.
+    pub cookie_secret: Option<SealSecret>,
+    /// `portcullis.sign_in.previous_secrets`: open, never seal.
+    pub previous_secrets: Vec<SealSecret>,
+    /// How often the provider is asked whether somebody is still welcome.
+    pub recheck: Duration,
+    /// When a session ends for which the provider gave no refresh token.
+    pub without_refresh_token: WithoutRefreshToken,
+    /// What an address that the provider did not verify counts as.
+    pub unverified_email: UnverifiedEmail,
+    /// The claims that sessions keep, sorted, each once: those of policies, of
+    /// `jwt_claims_headers`, `groups`, and `portcullis.sign_in.claims`.
+    pub kept_claims: Arc<[Box<str>]>,
+    /// `signout_redirect_url`, absolute.
+    pub signout_redirect_url: Option<Box<str>>,
+    /// The ports we listen on: a return URL may have no other.
+    pub listen_ports: Vec<u16>,
+}
+
+/// `authenticate_service_url`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AuthenticateUrl {
+    /// In the form of [`crate::hostname`].
+    pub host: Box<str>,
+    /// 443 if the URL has none.
+    pub port: u16,
+}
+
+impl AuthenticateUrl {
+    /// `https://host` or `https://host:port`, without a slash at the end.
+    pub(crate) fn origin(&self) -> String {
+        origin(&self.host, self.port)
+    }
+}
+
+/// `https://host[:port]`: an IPv6 address gets brackets, port 443 is left out.
+pub(crate) fn origin(host: &str, port: u16) -> String {
+    let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
+    match port {
+        443 => format!("https://{open}{host}{close}"),
+        _ => format!("https://{open}{host}{close}:{port}"),
+    }
+}
+
+/// The identity provider and our client there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ProviderSpec {
+    /// `idp_provider`.
+    pub preset: ProviderPreset,
+    /// The issuer's URL, without a slash at the end unless the configuration has it.
+    pub issuer_url: Box<str>,
+    /// `idp_client_id`.
+    pub client_id: Box<str>,
+    /// `idp_client_secret`; `None` is a public client.
+    pub client_secret: Option<ClientSecret>,
+    /// `idp_scopes`, or the preset's; `openid` is among them.
+    pub scopes: Vec<Box<str>>,
+    /// `idp_request_params`, or the preset's.
+    pub request_params: Vec<(Box<str>, Box<str>)>,
+    /// `portcullis.sign_in.tenants`: the `tid` that are let in.
+    pub tenants: Vec<Box<str>>,
+}
+
+/// `idp_provider`: what differs from plain OpenID Connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum ProviderPreset {
+    /// `oidc`: nothing.
+    Oidc,
+    /// `google`
+    Google,
+    /// `azure`: `oid` identifies users before `sub`.
+    Azure,
+    /// `okta`
+    Okta,
+    /// `auth0`
+    Auth0,
+    /// `onelogin`
+    OneLogin,
+    /// `ping`: `mail` if there is no `email`.
+    Ping,
+    /// `cognito`
+    Cognito,
+    /// `gitlab`
+    GitLab,
+}
+
+/// Names and attributes of the cookies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CookieSpec {
+    /// `cookie_name`.
+    pub name: Box<str>,
+    /// `cookie_domain`, in the form of [`crate::hostname`].
+    pub domain: Option<Box<str>>,
+    /// `cookie_http_only`.
+    pub http_only: bool,
+    /// `cookie_expire`: how long a session lives from its sign-in.
+    pub expire: Duration,
+    /// `cookie_same_site`.
+    pub same_site: SameSite,
+}
+
+/// `cookie_same_site` (6265bis section 5.6.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum SameSite {
+    /// No attribute is written.
+    #[default]
+    Unset,
+    /// `Strict`
+    Strict,
+    /// `Lax`
+    Lax,
+    /// `None`
+    None,
+}
+
+/// When a session ends for which the provider gave no refresh token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WithoutRefreshToken {
+    /// When the access token ends.
+    AccessToken,
+    /// After `cookie_expire`.
+    CookieExpire,
+}
+
+/// What an address with `email_verified: false` counts as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UnverifiedEmail {
+    /// As no address.
+    Ignore,
+    /// As any other.
+    Accept,
+}
+
+/// The `iss` of assertions (`jwt_issuer_format`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum IssuerFormat {
+    /// `hostOnly`: `host`.
+    #[default]
+    HostOnly,
+    /// `uri`: `https://host/`.
+    Uri,
+}
+
+/// 32 secret bytes.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct SealSecret(pub [u8; 32]);
+
+/// The secret of our client at the provider.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct ClientSecret(pub Box<str>);
+
+impl std::fmt::Debug for SealSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SealSecret(..)")
+    }
+}
+
+impl std::fmt::Debug for ClientSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ClientSecret(..)")
+    }
+}
+
+/// An address, or the network that counts as one: IPv6 clients by /64.
+pub(crate) fn client_network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let mut octets = address.octets();
+            octets[8..].fill(0);
+            IpAddr::V6(octets.into())
+        }
+        v4 => v4,
+    }
+}
