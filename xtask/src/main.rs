@@ -11,6 +11,7 @@ mod dist;
 mod ebpf;
 mod fuzz;
 mod mkcert;
+mod node_peers;
 mod packages;
 mod process;
 mod rig;

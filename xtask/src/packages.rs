@@ -26,12 +26,17 @@ const OPENSSL: Package = Package { name: "openssl", probe: Probe::Program("opens
 const CURL: Package = Package { name: "curl", probe: Probe::Program("curl") };
 const MKCERT: Package = Package { name: "mkcert", probe: Probe::Program("mkcert") };
 
+const NODE: Package = Package { name: "nodejs", probe: Probe::Program("node") };
+const NPM: Package = Package { name: "npm", probe: Probe::Program("npm") };
 const NGINX: Package = Package { name: "nginx", probe: Probe::Program("nginx") };
 const VALGRIND: Package = Package { name: "valgrind", probe: Probe::Program("valgrind") };
 const LLVM: Package = Package { name: "llvm-22", probe: Probe::Program("llvm-profdata-22") };
 
 /// What `cargo xtask demo` needs.
 pub(crate) const DEMO: &[Package] = &[OPENSSL, CURL, MKCERT];
+
+/// What `cargo xtask demo --sign-in` needs.
+pub(crate) const SIGN_IN_DEMO: &[Package] = &[OPENSSL, CURL, MKCERT, NODE, NPM];
 
 /// What `cargo xtask dist` needs: the peers of the run, and what reads its profile.
 pub(crate) const DIST: &[Package] = &[MKCERT, NGINX, LLVM];
@@ -75,6 +80,8 @@ pub(crate) const TEST: &[Package] = &[
     Package { name: "nghttp2-client", probe: Probe::Program("nghttp") },
     Package { name: "nghttp2-server", probe: Probe::Program("nghttpd") },
     NGINX,
+    NODE,
+    NPM,
     Package { name: "nftables", probe: Probe::Program("nft") },
     Package { name: "python3", probe: Probe::PythonModule("sys") },
     Package { name: "python3-grpcio", probe: Probe::PythonModule("grpc") },

@@ -14,23 +14,31 @@ use crate::command::command;
 /// Enough to see what there is; the rest is one curl away.
 const SAMPLES_SHOWN: usize = 15;
 
-/// Gives the evidence, or why it is not so.
-type Check = fn(&Place, &Pki) -> Result<String>;
+/// Gives the evidence, or why the claim is not so.
+type Check<'a> = &'a dyn Fn() -> Result<String>;
 
 /// Runs all checks, prints what each has seen, and fails when one is not so.
 pub(super) fn all(place: &Place, pki: &Pki) -> Result<()> {
-    let checks: [(&str, Check); 6] = [
-        ("a client with a certificate is served", is_served),
-        ("the upstream sees the proxy's own client certificate", names_the_proxy),
-        ("a client without a certificate gets a page that asks for one", refuses_the_unknown),
-        ("a client that returns resumes its session", resumes_for_the_client),
-        ("the proxy resumes its session with the upstream", resumes_with_the_upstream),
-        ("the proxy counts what it did and shows its state", counts_and_shows_state),
-    ];
+    report(&[
+        ("a client with a certificate is served", &|| is_served(place, pki)),
+        ("the upstream sees the proxy's own client certificate", &|| names_the_proxy(place, pki)),
+        ("a client without a certificate gets a page that asks for one", &|| {
+            refuses_the_unknown(place, pki)
+        }),
+        ("a client that returns resumes its session", &|| resumes_for_the_client(place, pki)),
+        ("the proxy resumes its session with the upstream", &|| {
+            resumes_with_the_upstream(place, pki)
+        }),
+        ("the proxy counts what it did and shows its state", &|| counts_and_shows_state(place)),
+    ])
+}
+
+/// Runs the checks of these claims, prints what each has seen, and fails when one is not so.
+pub(super) fn report(checks: &[(&str, Check<'_>)]) -> Result<()> {
     println!();
     let mut failures = 0;
     for (claim, check) in checks {
-        match check(place, pki) {
+        match check() {
             Ok(evidence) => println!("ok      {claim}\n{}", indented(&evidence)),
             Err(error) => {
                 failures += 1;
@@ -88,10 +96,11 @@ fn resumes_with_the_upstream(place: &Place, pki: &Pki) -> Result<String> {
     bail!("50 full handshakes")
 }
 
-fn counts_and_shows_state(place: &Place, _: &Pki) -> Result<String> {
+fn counts_and_shows_state(place: &Place) -> Result<String> {
     let metrics = admin::get(place.admin_port, "/metrics")?;
-    let samples = admin::interesting(&metrics);
-    for topic in ["handshake", "requests", "upstream"] {
+    let topics = ["handshake", "requests", "upstream"];
+    let samples = admin::interesting(&metrics, &topics);
+    for topic in topics {
         ensure!(
             samples.iter().any(|line| line.contains(topic)),
             "no metric of {topic} that counts"

@@ -1,10 +1,12 @@
-//! `cargo xtask demo`: the proxy between curl and `openssl s_server`, mutual TLS on both sides.
+//! `cargo xtask demo`: the proxy between curl and `openssl s_server`, mutual TLS on both sides; with
+//! `--sign-in`, between a person, an identity provider and an upstream that verifies assertions.
 
 mod checks;
 mod config;
 mod hints;
 mod pki;
 mod place;
+mod sign_in;
 
 use std::{
     path::{Path, PathBuf},
@@ -34,6 +36,9 @@ const PROXY_NAME: &str = "portcullis@localhost";
 /// How to run the demo. Port 0 is any free port.
 #[derive(clap::Args)]
 pub(crate) struct Options {
+    /// Show sign-in by OpenID Connect instead of client certificates.
+    #[arg(long)]
+    sign_in: bool,
     /// End after the checks: 0 when all is so, else 1.
     #[arg(long)]
     once: bool,
@@ -49,18 +54,43 @@ pub(crate) struct Options {
     /// Port of the upstream.
     #[arg(long, default_value_t = 44330)]
     upstream_port: u16,
+    /// Port of the identity provider, with `--sign-in`.
+    #[arg(long, default_value_t = 9400)]
+    provider_port: u16,
 }
 
-/// Runs the demo under `target/demo`.
+impl Options {
+    /// The checks alone, on any free ports.
+    fn once() -> Options {
+        Options {
+            sign_in: false,
+            once: true,
+            release: false,
+            port: 0,
+            admin_port: 0,
+            upstream_port: 0,
+            provider_port: 0,
+        }
+    }
+}
+
+/// Runs the demo under `target/`.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if options.sign_in {
+        return sign_in::run(options);
+    }
     packages::ensure(packages::DEMO)?;
     run_in(target().join("demo"), options, build)
 }
 
 /// Runs the demo's checks with this proxy, in a directory that no running demo uses.
 pub(crate) fn check(binary: PathBuf) -> Result<()> {
-    let options = Options { once: true, release: false, port: 0, admin_port: 0, upstream_port: 0 };
-    run_in(target().join("demo-once"), &options, |_| Ok(binary))
+    run_in(target().join("demo-once"), &Options::once(), |_| Ok(binary))
+}
+
+/// The same for the demo of sign-in.
+pub(crate) fn check_sign_in(binary: PathBuf) -> Result<()> {
+    sign_in::check(binary, &Options::once())
 }
 
 fn run_in(
@@ -73,15 +103,21 @@ fn run_in(
     let pki = make_pki(&place)?;
     let config = make_config(&place, &pki)?;
     let mut upstream = start_upstream(&place, &pki)?;
-    let mut proxy = start_proxy(&place, &binary, &config)?;
+    let mut proxy = start_proxy(&place, &binary, &config, HOST)?;
     checks::all(&place, &pki).inspect_err(|_| println!("\n{}", proxy.log_tail()))?;
     if options.once {
         return Ok(());
     }
     hints::print(&place, &pki);
+    keep_up(&mut [&mut upstream, &mut proxy])
+}
+
+/// Waits until one of the processes ends, which is an error, or for Ctrl-C.
+fn keep_up(processes: &mut [&mut Process]) -> Result<()> {
     loop {
-        upstream.must_be_running()?;
-        proxy.must_be_running()?;
+        for process in &mut *processes {
+            process.must_be_running()?;
+        }
         thread::sleep(Duration::from_millis(500));
     }
 }
@@ -120,13 +156,13 @@ fn start_upstream(place: &Place, pki: &Pki) -> Result<Process> {
     Ok(upstream)
 }
 
-fn start_proxy(place: &Place, binary: &Path, config: &Path) -> Result<Process> {
+fn start_proxy(place: &Place, binary: &Path, config: &Path, host: &str) -> Result<Process> {
     let mut run = command(binary);
     run.args(["run", "--config"]).arg(config);
     let mut proxy = Process::start(&run, &place.directory.join("proxy.log"))?;
     proxy.wait_until("/readyz answers 200", |_| admin::is_ready(place.admin_port))?;
     println!(
-        "* Started the proxy: https://{HOST}:{}, log {}",
+        "* Started the proxy: https://{host}:{}, log {}",
         place.port,
         place.shown(proxy.log())
     );

@@ -11,33 +11,37 @@ use anyhow::{Context, Result, bail};
 use super::Options;
 use crate::command::root;
 
-/// A directory that is ours as long as this lives, and three ports that nobody listened on.
+/// A directory that is ours as long as this lives, and ports that nobody listened on.
 pub(super) struct Place {
     pub(super) directory: PathBuf,
     _lock: File,
     pub(super) port: u16,
     pub(super) admin_port: u16,
     pub(super) upstream_port: u16,
+    /// Of the identity provider, which only the demo of sign-in starts.
+    pub(super) provider_port: u16,
 }
 
 impl Place {
     /// Fails before anything is written when a demo is running there or a port is taken.
     pub(super) fn reserve(directory: PathBuf, options: &Options) -> Result<Self> {
         let lock = lock(&directory)?;
-        // All three are held until all are known, so that no two are the same.
-        let [proxy, admin, upstream] = [
+        // All are held until all are known, so that no two are the same.
+        let [proxy, admin, upstream, provider] = [
             ("--port", options.port),
             ("--admin-port", options.admin_port),
             ("--upstream-port", options.upstream_port),
+            ("--provider-port", options.provider_port),
         ]
         .map(|(flag, port)| hold(flag, port));
-        let (proxy, admin, upstream) = (proxy?, admin?, upstream?);
+        let (proxy, admin, upstream, provider) = (proxy?, admin?, upstream?, provider?);
         Ok(Self {
             directory,
             _lock: lock,
             port: proxy.local_addr()?.port(),
             admin_port: admin.local_addr()?.port(),
             upstream_port: upstream.local_addr()?.port(),
+            provider_port: provider.local_addr()?.port(),
         })
     }
 
@@ -69,10 +73,12 @@ fn hold(flag: &str, port: u16) -> Result<TcpListener> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn options(port: u16) -> Options {
-        Options { once: true, release: false, port, admin_port: 0, upstream_port: 0 }
+        Options { port, ..Options::once() }
     }
 
     #[test]
@@ -96,11 +102,11 @@ mod tests {
     }
 
     #[test]
-    fn port_0_gives_three_different_free_ports() {
+    fn port_0_gives_different_free_ports() {
         let directory = tempfile::tempdir().unwrap();
         let place = Place::reserve(directory.path().into(), &options(0)).unwrap();
-        assert_ne!(place.port, place.admin_port);
-        assert_ne!(place.port, place.upstream_port);
-        assert_ne!(place.admin_port, place.upstream_port);
+        let Place { port, admin_port, upstream_port, provider_port, .. } = place;
+        let ports = BTreeSet::from([port, admin_port, upstream_port, provider_port]);
+        assert_eq!(ports.len(), 4, "{ports:?}");
     }
 }

@@ -34,6 +34,7 @@ pub(crate) fn run_all() -> Result<()> {
     // By itself, as it is released: the tests of the workspace add features, of tokio's among them.
     steps.cargo("build --package portcullis");
     steps.run("cargo xtask demo --once", || demo::check(binary()));
+    steps.run("cargo xtask demo --sign-in --once", || demo::check_sign_in(binary()));
     steps.run("cargo xtask ebpf --check", ebpf::check);
     let mut summary = Summary::default();
     steps.run("cargo test --workspace --no-fail-fast", || test(&mut summary));
