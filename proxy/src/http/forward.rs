@@ -140,6 +140,7 @@ impl<'a> Forwarding<'a> {
     ) -> Response<ResponseBody> {
         // The upstream's version is its connection's; hyper writes what the client speaks.
         *response.version_mut() = Version::HTTP_11;
+        headers::strip_set_cookies(response.headers_mut(), &self.config.own_cookies);
         if self.route.spec.forwards_certificate() {
             headers::hide_variance(response.headers_mut());
         }

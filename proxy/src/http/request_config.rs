@@ -5,7 +5,7 @@ use std::{collections::HashSet, ops::Deref, sync::Arc};
 use http::{HeaderName, HeaderValue};
 
 use super::{
-    headers::{Reserved, identity_names, merged, rules::RequestRules},
+    headers::{OwnCookies, Reserved, identity_names, merged, rules::RequestRules},
     request::RequestTarget,
     spec::{RequestSettings, RouteSpec},
 };
@@ -36,6 +36,8 @@ pub(crate) struct RequestConfig {
     pub(super) routes: Box<[CompiledRoute]>,
     /// Claim headers of the settings, in the form that [`super::headers`] compares.
     pub(super) identity: HashSet<Box<str>>,
+    /// Taken out of requests and of upstreams' responses.
+    pub(super) own_cookies: OwnCookies,
     /// Counters of requests that match no route.
     pub(super) unrouted: Arc<RouteMetrics>,
     client_auth: Arc<ClientAuth>,
@@ -82,6 +84,7 @@ impl RequestConfig {
         };
         RequestConfig {
             identity: identity_names(&settings.identity_headers),
+            own_cookies: OwnCookies::new(None),
             routes: routes.into_iter().enumerate().map(&mut compile).collect(),
             response_headers: shared.response,
             table,
@@ -149,7 +152,11 @@ impl CompiledRoute {
 
     /// The header names in its requests that mean something to us.
     pub(super) fn reserved<'a>(&'a self, config: &'a RequestConfig) -> Reserved<'a> {
-        Reserved { identity: &config.identity, rules: &self.request_rules }
+        Reserved {
+            identity: &config.identity,
+            cookies: &config.own_cookies,
+            rules: &self.request_rules,
+        }
     }
 }
 
