@@ -3,6 +3,7 @@
 mod control;
 mod drain;
 mod handover;
+mod identity;
 mod loader;
 mod signals;
 mod steering;
@@ -23,6 +24,8 @@ use tokio::{
 use crate::{
     admin,
     config::{Config, Environment, FileSource, Loaded, Source},
+    control_call,
+    identity::calls::{IdentityCall, IdentityReply},
     listener::Listener,
     observe::{Log, Metrics, Readiness},
     snapshot::Compiler,
@@ -97,6 +100,8 @@ struct App {
     signals: Signals,
     snapshots: watch::Sender<Arc<Snapshot>>,
     phase: watch::Sender<ProcessPhase>,
+    /// TODO(merge): for the control thread's part.
+    identity_calls: control_call::ControlCalls<IdentityCall, IdentityReply>,
     workers: Workers,
     ended: UnboundedReceiver<usize>,
     steering: Arc<Steering>,
@@ -132,6 +137,7 @@ impl App {
         metrics.config_applied(snapshot.generation, facts);
         sys::give_memory_back();
 
+        let (identity, identity_calls) = identity::channel()?;
         let (snapshots, snapshot) = watch::channel(snapshot);
         let (phase, phases) = watch::channel(ProcessPhase::Running);
         let (ending, ended) = mpsc::unbounded_channel();
@@ -141,6 +147,7 @@ impl App {
             metrics: Arc::clone(&metrics),
             log: log.clone(),
             steering: Arc::clone(&steering),
+            identity,
             ended: ending,
         };
         let workers = Workers::start(resources, cores, listeners)?;
@@ -154,6 +161,7 @@ impl App {
             names,
             tickets,
             predecessor,
+            identity_calls,
             snapshots,
             phase,
             workers,

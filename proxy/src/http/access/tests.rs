@@ -22,6 +22,7 @@ use crate::{
         request::normalise,
         testing::{everybody, route, settings},
     },
+    identity::worker::IdentityHandle,
     observe::{RouteMetrics, TlsVersion, WorkerObserver},
     policy::{Policy, PolicyDecision, PolicySpec, Reason, SanKind, parse},
     route::{HostMatch, Matcher, PathMatch, PortMatch},
@@ -123,7 +124,8 @@ impl Bench {
         let site = Arc::new(RequestConfig::new(settings, routes, metrics(), Arc::new(client_auth)));
         let observer = Rc::new(WorkerObserver::detached(0));
         let clock = Arc::new(Clock(AtomicU64::new(START_S + 1)));
-        let context = RequestHandler::new(Upstreams::new(observer.clone()), observer, site.clone());
+        let (upstreams, identity) = (Upstreams::new(observer.clone()), IdentityHandle::detached());
+        let context = RequestHandler::new(upstreams, observer, identity, site.clone());
         let worker = Rc::new(context.with_clock(Arc::<Clock>::clone(&clock)));
         let tls = PeerTls {
             version: TlsVersion::Tls13,
