@@ -201,7 +201,9 @@ fn compiler(config: &Config, metrics: &Arc<Metrics>, workers: usize) -> anyhow::
         generator failed",
     )?;
     let names = DnsNames::new(config.dns);
-    Ok(Compiler::new(Arc::clone(metrics), Arc::new(names), Arc::new(tickets), workers))
+    let secret = identity::random_secret()?;
+    let (names, tickets) = (Arc::new(names), Arc::new(tickets));
+    Ok(Compiler::new(Arc::clone(metrics), names, tickets, secret, workers))
 }
 
 fn warn_of_few_descriptors(config: &Config) {

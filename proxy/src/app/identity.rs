@@ -10,6 +10,7 @@ use crate::{
     identity::{
         calls::{IdentityCall, IdentityReply},
         shared::IdentityShared,
+        spec::SealSecret,
         worker::IdentityHandle,
     },
 };
@@ -20,9 +21,19 @@ const CALLS: usize = 1_024;
 /// Makes the queue of calls, and what the control thread publishes.
 pub(super) fn channel()
 -> anyhow::Result<(IdentityHandle, ControlCalls<IdentityCall, IdentityReply>)> {
-    let mut process = [0; 16];
-    let failed = "the system's random generator failed";
-    SystemRandom::new().fill(&mut process).ok().context(failed)?;
+    let process = random()?;
     let (caller, calls) = control_call::channel(CALLS);
     Ok((IdentityHandle { caller, shared: Arc::new(IdentityShared::new(process)) }, calls))
+}
+
+/// A `shared_secret` for configurations that have none: sign-ins end with this process.
+pub(super) fn random_secret() -> anyhow::Result<SealSecret> {
+    random().map(SealSecret)
+}
+
+fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    let failed = "the system's random generator failed";
+    SystemRandom::new().fill(&mut bytes).ok().context(failed)?;
+    Ok(bytes)
 }

@@ -15,7 +15,8 @@ use super::{
     respond::LocalAnswer,
 };
 use crate::{
-    policy::{self, Identity},
+    identity::{config::AssertedUser, memory::KeptAssertion},
+    policy::{self, LeafCertificate as _},
     tls::{ChainError, VerifiedChain},
 };
 
@@ -32,19 +33,24 @@ pub(super) fn admit<'a>(
         return Err(RequestFailure::Misdirected.into());
     }
     let VerifiedNow { certificate, judged, error } = verify_certificate(active, peer, route);
+    let user = certificate_user(&active.config, peer, certificate);
     let decision = route.spec.policy.evaluate(&policy::PolicyInput {
         method: parts.method.as_str(),
         path: target.path(),
         source_ip: active.account.client,
         is_cors_preflight: is_cors_preflight(parts),
         client_certificate: certificate,
-        identity: identity(&active.config, peer, certificate),
+        identity: user.map(|user| user.asserted.identity),
     });
     active.account.set_decision(decision);
     match refusal(&decision, active, route, target, error) {
-        Some(refusal) => Err(refusal),
-        None => Ok(request_certificate(peer, route, judged)),
+        Some(refusal) => return Err(refusal),
+        None => {}
     }
+    if let Some(user) = user.filter(|_| route.asserts_identity) {
+        active.assertion = assertion(active, &user, route, &target.host);
+    }
+    Ok(request_certificate(peer, route, judged))
 }
 
 /// Whether the host asks its clients for a certificate, and the handshake of this connection did not
@@ -93,16 +99,53 @@ fn verify_certificate<'a>(
     }
 }
 
+/// Who a request is from, and whose assertions are kept where.
+#[derive(Debug, Clone, Copy)]
+struct RequestUser<'a> {
+    asserted: AssertedUser<'a>,
+    kept: KeptWith<'a>,
+}
+
+/// What a user's assertions are kept with.
+#[derive(Debug, Clone, Copy)]
+enum KeptWith<'a> {
+    Certificate(&'a PeerCertificate),
+}
+
 /// The user that a trusted certificate names, if the configuration takes users from certificates.
-fn identity<'a>(
+fn certificate_user<'a>(
     config: &RequestConfig,
     peer: &'a Peer,
-    certificate: policy::ClientCertificateStatus<'_>,
-) -> Option<&'a Identity> {
+    status: policy::ClientCertificateStatus<'_>,
+) -> Option<RequestUser<'a>> {
     let kind = config.settings.certificate_identity?;
-    match certificate {
-        policy::ClientCertificateStatus::Trusted(_) => peer.certificate()?.identity(kind),
-        _ => None,
+    let policy::ClientCertificateStatus::Trusted(_) = status else { return None };
+    let certificate = peer.certificate()?;
+    let identity = certificate.identity(kind)?;
+    let asserted = AssertedUser { identity, name: "", session: None };
+    Some(RequestUser { asserted, kept: KeptWith::Certificate(certificate) })
+}
+
+/// What the upstream is told of the user: kept for a minute, else signed now.
+fn assertion(
+    active: &ActiveRequest,
+    user: &RequestUser<'_>,
+    route: &CompiledRoute,
+    host: &str,
+) -> Option<Rc<KeptAssertion>> {
+    let people = active.config.people.as_ref()?;
+    let handler = &active.account.conn.handler;
+    let now_s = handler.now()?.as_secs();
+    let scope = (host, route.spec.issuer_format);
+    let sign = || {
+        handler.observer.metrics.assertions_signed.inc();
+        people.sign(scope, user.asserted, now_s, &handler.identity.random)
+    };
+    match user.kept {
+        KeptWith::Certificate(certificate) => {
+            let kept = handler.identity.certificates.of(people.epoch, certificate.fingerprint());
+            kept.get_or_sign(scope, now_s, sign)
+        }
     }
 }
 

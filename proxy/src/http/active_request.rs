@@ -16,6 +16,7 @@ use super::{
     reused_timer::ReusedTimer,
     timeouts::Timeouts,
 };
+use crate::identity::memory::KeptAssertion;
 
 /// A request under way, from its head to the end of its response (Envoy: an active stream).
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(super) struct ActiveRequest {
     pub(super) config: Rc<LocalRequestConfig>,
     pub(super) negotiation: ContentNegotiation,
     pub(super) timeouts: Timeouts,
+    /// What its upstream is told of who it is from.
+    pub(super) assertion: Option<Rc<KeptAssertion>>,
     route: Option<usize>,
 }
 
@@ -40,6 +43,7 @@ impl ActiveRequest {
             negotiation: ContentNegotiation::new(&parts.method, parts.version, &parts.headers),
             timeouts: Timeouts::new(account.started(), &config.settings, timer),
             account,
+            assertion: None,
             route: None,
             config,
         })

@@ -117,6 +117,7 @@ impl<'a> Forwarding<'a> {
             upstream,
             peer: &self.conn.peer,
             certificate: self.certificate,
+            assertion: active.assertion.as_deref(),
             target: self.target,
             request_id: &active.account.request_id,
             client: active.account.client,

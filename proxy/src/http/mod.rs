@@ -41,6 +41,7 @@ mod timeouts;
 mod tunnel;
 mod upload;
 mod upstream_head;
+mod well_known;
 
 #[cfg(test)]
 pub(crate) use authority::Authority;

@@ -10,6 +10,7 @@ use super::{
     spec::{RequestSettings, RouteSpec},
 };
 use crate::{
+    identity::config::IdentityConfig,
     observe::{ConfiguredRoutes, RouteFacts, RouteMetrics},
     route::{HostMatch, Matcher, PathMatch, PortMatch, Table},
     tls::ClientAuth,
@@ -44,6 +45,8 @@ pub(crate) struct RequestConfig {
     /// Set on the answers to those.
     pub(super) response_headers: Arc<[(HeaderName, HeaderValue)]>,
     table: Table,
+    /// Who requests are from; `None` only in tests.
+    pub(super) people: Option<Arc<IdentityConfig>>,
 }
 
 /// A compiled [`Route`].
@@ -60,6 +63,8 @@ pub(super) struct CompiledRoute {
     /// One for all routes that have none.
     pub(super) request_rules: Arc<RequestRules>,
     pub(super) looks_at_certificate: bool,
+    pub(super) looks_at_identity: bool,
+    pub(super) asserts_identity: bool,
     /// Those of all routes, if the route has no rules for them.
     pub(super) response_headers: Arc<[(HeaderName, HeaderValue)]>,
 }
@@ -91,7 +96,15 @@ impl RequestConfig {
             settings,
             unrouted,
             client_auth,
+            people: None,
         }
+    }
+
+    /// The same, with what it says of people.
+    pub(crate) fn with_people(self, people: Arc<IdentityConfig>) -> RequestConfig {
+        let cookie = people.sign_in.as_ref().map(|sign_in| &*sign_in.spec.cookies.name);
+        let own_cookies = OwnCookies::new(cookie);
+        RequestConfig { own_cookies, people: Some(people), ..self }
     }
 
     /// The upstreams of all routes; one may come several times.
@@ -136,6 +149,8 @@ impl CompiledRoute {
             index,
             request_rules,
             looks_at_certificate: route.spec.looks_at_certificate(settings.certificate_identity),
+            looks_at_identity: route.spec.looks_at_identity(),
+            asserts_identity: route.spec.asserts_identity(),
             response_headers,
             host: route.matcher.host,
             port: route.matcher.port,

@@ -10,6 +10,7 @@ use super::{
     redirect,
     request::RequestTarget,
     respond::{self, LocalReply},
+    well_known,
 };
 
 /// A request for a local service. Its route was not looked for, and no policy applies to it.
@@ -42,6 +43,15 @@ pub(super) async fn serve_local(
             let reply = respond::redirect(status, location, &active.negotiation);
             Ok(reply.closing(&active.negotiation))
         }
-        LocalService::Reserved => Err(RequestFailure::NoRoute),
+        LocalService::Jwks => {
+            let people = active.config.people.as_ref().ok_or(RequestFailure::NoRoute)?;
+            let request = (&parts.method, &parts.headers);
+            Ok(well_known::jwks(people, request, &active.negotiation))
+        }
+        LocalService::Discovery => {
+            let people = active.config.people.as_ref().ok_or(RequestFailure::NoRoute)?;
+            Ok(well_known::discovery(people, &parts.method, target, &active.negotiation))
+        }
+        LocalService::SignIn(_) | LocalService::Reserved => Err(RequestFailure::NoRoute),
     }
 }

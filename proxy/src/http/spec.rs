@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use regex::Regex;
 
 use crate::{
+    identity::spec::IssuerFormat,
     policy::{Policy, SanKind},
     tls::ClientTrust,
     upstream::ClusterSpec,
@@ -92,6 +93,10 @@ pub(crate) struct RouteSpec {
     pub request_headers: HeaderRules,
     /// Done to the response's headers.
     pub response_headers: ResponseHeaderRules,
+    /// `pass_identity_headers`: upstreams get the assertion and the claim headers.
+    pub pass_identity_headers: bool,
+    /// `jwt_issuer_format`: the `iss` of its assertions.
+    pub issuer_format: IssuerFormat,
     /// The protocols a client may upgrade to, lower case: `websocket`, `spdy/3.1`.
     pub upgrades: Vec<Box<str>>,
 }
@@ -100,12 +105,22 @@ impl RouteSpec {
     /// Whether it treats a request by the client's certificate, so that clients of its hosts must be
     /// asked for one.
     pub(crate) fn looks_at_certificate(&self, certificate_identity: Option<SanKind>) -> bool {
-        let needs = self.policy.needs();
         let identifies = certificate_identity.is_some() && self.client_trust.is_some();
-        needs.client_certificate
-            || needs.identity && identifies
+        self.policy.needs().client_certificate
+            || self.looks_at_identity() && identifies
             || self.request_headers.names_certificate()
             || self.forwards_certificate()
+    }
+
+    /// Whether it treats a request by who it is from.
+    pub(super) fn looks_at_identity(&self) -> bool {
+        self.policy.needs().identity || self.asserts_identity()
+    }
+
+    /// Whether its upstream is told who a request is from.
+    pub(super) fn asserts_identity(&self) -> bool {
+        let is_forwarded = matches!(self.action, ActionSpec::Proxy(_));
+        is_forwarded && (self.pass_identity_headers || self.request_headers.names_assertion())
     }
 
     /// Whether it forwards trusted certificates to its upstream.
@@ -269,10 +284,15 @@ pub(crate) struct HeaderRules {
 
 impl HeaderRules {
     fn names_certificate(&self) -> bool {
-        self.set.iter().flat_map(|(_, template)| &template.0).any(|part| match part {
-            TemplatePart::Literal(_) | TemplatePart::RequestHeader(_) => false,
-            TemplatePart::ClientCert(_) => true,
-        })
+        self.parts().any(|part| matches!(part, TemplatePart::ClientCert(_)))
+    }
+
+    fn names_assertion(&self) -> bool {
+        self.parts().any(|part| *part == TemplatePart::Assertion)
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &TemplatePart> {
+        self.set.iter().flat_map(|(_, template)| &template.0)
     }
 }
 
@@ -289,6 +309,8 @@ pub(crate) enum TemplatePart {
     RequestHeader(HeaderName),
     /// A field of the client certificate.
     ClientCert(CertificateField),
+    /// The assertion of who the request is from, `${pomerium.jwt}`; empty if that is unknown.
+    Assertion,
 }
 
 /// A field of a client certificate, for header templates.

@@ -52,6 +52,8 @@ pub(super) fn route(policy: Policy, action: ActionSpec) -> RouteSpec {
         idle_timeout: None,
         request_headers: Default::default(),
         response_headers: Default::default(),
+        pass_identity_headers: false,
+        issuer_format: Default::default(),
         upgrades: Vec::new(),
     }
 }

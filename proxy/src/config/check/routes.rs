@@ -141,6 +141,8 @@ impl Shared<'_> {
             request_headers: headers::request(section),
             response_headers: headers::response(section),
             name: name.into(),
+            pass_identity_headers: false,
+            issuer_format: Default::default(),
             upgrades,
         };
         Some(RouteConfig { matcher: matcher?, http })
