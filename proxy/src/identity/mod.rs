@@ -8,6 +8,8 @@
 
 pub(crate) mod calls;
 pub(crate) mod jose;
+pub(crate) mod seal;
 pub(crate) mod session;
 pub(crate) mod shared;
 pub(crate) mod spec;
+mod wire;
