@@ -13,16 +13,23 @@ use super::{
     request::RequestTarget,
     request_config::{CompiledRoute, RequestConfig},
     respond::LocalAnswer,
+    session::session,
 };
 use crate::{
-    identity::{config::AssertedUser, memory::KeptAssertion},
+    identity::{
+        config::AssertedUser,
+        memory::{KeptAssertion, KnownSession},
+        session::Session,
+    },
     policy::{self, LeafCertificate as _},
     tls::{ChainError, VerifiedChain},
 };
 
 /// Evaluates the route's policy, and notes the decision for the record. Gives the client certificate
 /// as the request may rely on it, if the route looks at it.
-pub(super) fn admit<'a>(
+///
+/// Waits only for a session that must be checked at the provider before it counts.
+pub(super) async fn admit<'a>(
     active: &mut ActiveRequest,
     peer: &'a Peer,
     route: &'a CompiledRoute,
@@ -32,8 +39,15 @@ pub(super) fn admit<'a>(
     if route.looks_at_certificate && is_misdirected(&active.config, peer, &target.host) {
         return Err(RequestFailure::Misdirected.into());
     }
+    let session = match route.looks_at_identity {
+        true => session(active, parts, &target.host).await,
+        false => None,
+    };
     let VerifiedNow { certificate, judged, error } = verify_certificate(active, peer, route);
-    let user = certificate_user(&active.config, peer, certificate);
+    let user = match &session {
+        Some(known) => Some(RequestUser::of_session(known)),
+        None => certificate_user(&active.config, peer, certificate),
+    };
     let decision = route.spec.policy.evaluate(&policy::PolicyInput {
         method: parts.method.as_str(),
         path: target.path(),
@@ -43,9 +57,8 @@ pub(super) fn admit<'a>(
         identity: user.map(|user| user.asserted.identity),
     });
     active.account.set_decision(decision);
-    match refusal(&decision, active, route, target, error) {
-        Some(refusal) => return Err(refusal),
-        None => {}
+    if let Some(refusal) = refusal(&decision, active, route, (parts, target), error) {
+        return Err(refusal);
     }
     if let Some(user) = user.filter(|_| route.asserts_identity) {
         active.assertion = assertion(active, &user, route, &target.host);
@@ -109,7 +122,16 @@ struct RequestUser<'a> {
 /// What a user's assertions are kept with.
 #[derive(Debug, Clone, Copy)]
 enum KeptWith<'a> {
+    Session(&'a KnownSession),
     Certificate(&'a PeerCertificate),
+}
+
+impl RequestUser<'_> {
+    fn of_session(known: &KnownSession) -> RequestUser<'_> {
+        let Session { identity, name, id, .. } = &known.session;
+        let asserted = AssertedUser { identity, name, session: Some(*id) };
+        RequestUser { asserted, kept: KeptWith::Session(known) }
+    }
 }
 
 /// The user that a trusted certificate names, if the configuration takes users from certificates.
@@ -142,6 +164,7 @@ fn assertion(
         people.sign(scope, user.asserted, now_s, &handler.identity.random)
     };
     match user.kept {
+        KeptWith::Session(known) => known.assertions.get_or_sign(scope, now_s, sign),
         KeptWith::Certificate(certificate) => {
             let kept = handler.identity.certificates.of(people.epoch, certificate.fingerprint());
             kept.get_or_sign(scope, now_s, sign)

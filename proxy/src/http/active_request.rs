@@ -28,6 +28,8 @@ pub(super) struct ActiveRequest {
     pub(super) timeouts: Timeouts,
     /// What its upstream is told of who it is from.
     pub(super) assertion: Option<Rc<KeptAssertion>>,
+    /// Names of cookies of ours that did not open: the next answer of ours deletes them.
+    pub(super) junk_cookies: Vec<Box<str>>,
     route: Option<usize>,
 }
 
@@ -44,6 +46,7 @@ impl ActiveRequest {
             timeouts: Timeouts::new(account.started(), &config.settings, timer),
             account,
             assertion: None,
+            junk_cookies: Vec::new(),
             route: None,
             config,
         })

@@ -34,6 +34,7 @@ mod respond;
 mod reused_timer;
 mod rewrite;
 mod serve_local;
+mod session;
 mod spec;
 #[cfg(test)]
 mod testing;

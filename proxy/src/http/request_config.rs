@@ -10,7 +10,7 @@ use super::{
     spec::{RequestSettings, RouteSpec},
 };
 use crate::{
-    identity::config::IdentityConfig,
+    identity::config::{IdentityConfig, SignInConfig},
     observe::{ConfiguredRoutes, RouteFacts, RouteMetrics},
     route::{HostMatch, Matcher, PathMatch, PortMatch, Table},
     tls::ClientAuth,
@@ -121,6 +121,21 @@ impl RequestConfig {
     /// Whether the users of a route sign in by their client certificate.
     pub(super) fn signs_in_by_certificate(&self, route: &CompiledRoute) -> bool {
         self.settings.certificate_identity.is_some() && route.spec.client_trust.is_some()
+    }
+
+    /// Whether people can sign in.
+    pub(super) fn signs_people_in(&self) -> bool {
+        self.sign_in().is_some()
+    }
+
+    /// How people sign in, if they can.
+    pub(super) fn sign_in(&self) -> Option<&SignInConfig> {
+        self.people.as_ref()?.sign_in.as_ref()
+    }
+
+    /// Whether a host is the one that the provider sends people back to.
+    pub(super) fn is_authenticate_host(&self, host: &str) -> bool {
+        self.sign_in().is_some_and(|sign_in| *sign_in.spec.authenticate.host == *host)
     }
 
     /// The route of a request.

@@ -11,7 +11,6 @@ use super::{
     memory::KeptAssertion,
     session::SessionId,
     spec::{IdentitySpec, IssuerFormat, SealSecret, SignInSpec},
-    uuid,
 };
 use crate::policy;
 
@@ -76,7 +75,7 @@ impl IdentityConfig {
         now_s: u64,
         random: &dyn SecureRandom,
     ) -> Option<KeptAssertion> {
-        let session_id = user.session.map(|id| uuid::text(id.0)).unwrap_or_default();
+        let session_id = user.session.map(|id| id.to_string()).unwrap_or_default();
         let assertion = Assertion {
             host,
             issuer_format,
@@ -85,7 +84,8 @@ impl IdentityConfig {
             session_id: &session_id,
             claim_headers: &self.claim_headers,
         };
-        let token = assertion.sign(&self.signing_key, now_s, &uuid::random(random)?, random).ok()?;
+        let jti = SessionId::generate(random).ok()?.to_string();
+        let token = assertion.sign(&self.signing_key, now_s, &jti, random).ok()?;
         let mut value = HeaderValue::try_from(token).ok()?;
         value.set_sensitive(true);
         let claims = assertion.claims(now_s, "");

@@ -6,12 +6,14 @@
 
 #![allow(dead_code)] // TODO(merge): the branch lands with its users.
 
+pub(crate) mod assertion;
 pub(crate) mod calls;
 pub(crate) mod config;
 pub(crate) mod jose;
 pub(crate) mod memory;
+pub(crate) mod seal;
 pub(crate) mod session;
 pub(crate) mod shared;
 pub(crate) mod spec;
-mod uuid;
+mod wire;
 pub(crate) mod worker;

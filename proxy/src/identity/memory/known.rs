@@ -33,7 +33,7 @@ pub(crate) struct KnownSession {
     noticed_at_s: Cell<u64>,
     /// A check brought nothing: no request waits for another one before this second.
     undecided_until_s: Cell<u64>,
-    /// A check brought something: the cookie is to be sealed anew.
+    /// The cookie is to be sealed anew: a check brought something, or a previous secret opened it.
     renewed: bool,
     /// The `Set-Cookie` fields that do that.
     sealed: OnceCell<Box<[HeaderValue]>>,
@@ -53,30 +53,31 @@ pub(crate) enum CheckDue {
 }
 
 impl KnownSession {
-    /// A session as the bytes of a `Cookie` header say it, opened in this scope.
+    /// A session as the bytes of a `Cookie` header say it, opened in this scope. What was published
+    /// about it is still to be looked up. `renewed` says that the cookie is to be sealed anew.
     pub(crate) fn new(
         presented: &[u8],
         scope: &str,
         session: Session,
-        version: u64,
+        renewed: bool,
     ) -> KnownSession {
         KnownSession {
             presented: presented.into(),
             scope: scope.into(),
             session,
             assertions: AssertionMemory::default(),
-            version: Cell::new(version),
+            // Never published.
+            version: Cell::new(0),
             noticed_at_s: Cell::new(0),
             undecided_until_s: Cell::new(0),
-            renewed: false,
+            renewed,
             sealed: OnceCell::new(),
         }
     }
 
     /// The session with what a check brought.
-    pub(crate) fn renewed(&self, session: Session, version: u64) -> KnownSession {
-        let known = KnownSession::new(&self.presented, &self.scope, session, version);
-        KnownSession { renewed: true, ..known }
+    pub(crate) fn renewed(&self, session: Session) -> KnownSession {
+        KnownSession::new(&self.presented, &self.scope, session, true)
     }
 
     /// What was published about the session since it was last looked up.
@@ -131,7 +132,7 @@ impl KnownSession {
         now_s < self.session.check_at_s.saturating_add(UNKNOWN_S)
     }
 
-    /// The `Set-Cookie` fields of a session that a check has renewed, which `seal` makes once.
+    /// The `Set-Cookie` fields of a session that is to be sealed anew, which `seal` makes once.
     pub(crate) fn sealed(&self, seal: impl FnOnce(&Session) -> Vec<HeaderValue>) -> &[HeaderValue] {
         match self.renewed {
             true => self.sealed.get_or_init(|| seal(&self.session).into()),

@@ -29,7 +29,7 @@ fn session(id: u8) -> Session {
 }
 
 fn known(cookie: &str) -> Rc<KnownSession> {
-    Rc::new(KnownSession::new(cookie.as_bytes(), "a.example", session(1), 1))
+    Rc::new(KnownSession::new(cookie.as_bytes(), "a.example", session(1), false))
 }
 
 /// A cookie whose tag is this number.
@@ -118,7 +118,7 @@ fn the_bytes_of_sessions_are_bounded() {
 #[test]
 fn what_is_published_is_seen_once() {
     let shared = IdentityShared::new([0; 16]);
-    let known = KnownSession::new(b"c", "a.example", session(1), shared.version());
+    let known = KnownSession::new(b"c", "a.example", session(1), false);
     assert!(known.news(&shared).is_none());
     shared.set_update(SessionId([9; 16]), Some(SessionUpdate::Ended { until_s: NOW }));
     assert!(known.news(&shared).is_none(), "another session's");
@@ -134,7 +134,7 @@ fn what_is_published_is_seen_once() {
 #[test]
 fn a_due_check_is_noticed_and_an_overdue_one_is_awaited() {
     let shared = IdentityShared::new([0; 16]);
-    let known = KnownSession::new(b"c", "a.example", session(1), 1);
+    let known = KnownSession::new(b"c", "a.example", session(1), false);
     let due = |now_s| known.check_due(&shared, CLAIMS, now_s);
     assert_eq!(due(NOW + 599), CheckDue::No);
     assert_eq!(due(NOW + 600), CheckDue::Notice);
@@ -150,14 +150,14 @@ fn a_due_check_is_noticed_and_an_overdue_one_is_awaited() {
 #[test]
 fn a_session_that_lacks_a_claim_is_checked_at_once() {
     let shared = IdentityShared::new([0; 16]);
-    let known = KnownSession::new(b"c", "a.example", session(1), 1);
+    let known = KnownSession::new(b"c", "a.example", session(1), false);
     assert_eq!(known.check_due(&shared, [2; 8], NOW), CheckDue::Overdue);
 }
 
 #[test]
 fn a_session_from_before_the_mark_is_suspect() {
     let shared = IdentityShared::new([0; 16]);
-    let known = KnownSession::new(b"c", "a.example", session(1), 1);
+    let known = KnownSession::new(b"c", "a.example", session(1), false);
     shared.set_suspect_before(NOW);
     assert_eq!(known.check_due(&shared, CLAIMS, NOW), CheckDue::No);
     shared.set_suspect_before(NOW + 1);
