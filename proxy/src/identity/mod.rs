@@ -6,7 +6,9 @@
 
 #![allow(dead_code)] // TODO(merge): the branch lands with its users.
 
+pub(crate) mod binding;
 pub(crate) mod calls;
+pub(crate) mod cookies;
 pub(crate) mod jose;
 pub(crate) mod seal;
 pub(crate) mod session;
