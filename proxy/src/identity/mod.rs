@@ -9,6 +9,7 @@
 pub(crate) mod binding;
 pub(crate) mod calls;
 pub(crate) mod cookies;
+pub(crate) mod flow;
 pub(crate) mod jose;
 pub(crate) mod seal;
 pub(crate) mod session;
