@@ -89,7 +89,7 @@ impl RequestConfig {
         };
         RequestConfig {
             identity: identity_names(&settings.identity_headers),
-            own_cookies: OwnCookies::new(None),
+            own_cookies: OwnCookies::default(),
             routes: routes.into_iter().enumerate().map(&mut compile).collect(),
             response_headers: shared.response,
             table,
@@ -102,8 +102,8 @@ impl RequestConfig {
 
     /// The same, with what it says of people.
     pub(crate) fn with_people(self, people: Arc<IdentityConfig>) -> RequestConfig {
-        let cookie = people.sign_in.as_ref().map(|sign_in| &*sign_in.spec.cookies.name);
-        let own_cookies = OwnCookies::new(cookie);
+        let names = people.sign_in.as_ref().map(|sign_in| sign_in.cookies.names.clone());
+        let own_cookies = OwnCookies(names);
         RequestConfig { own_cookies, people: Some(people), ..self }
     }
 

@@ -2,60 +2,21 @@
 
 use http::{HeaderMap, HeaderValue, header};
 
-/// Pomerium's name of the session cookie, and with `_` behind it the prefix of its companions. They
-/// are ours in every configuration.
-const SESSION_COOKIE: &[u8] = b"_pomerium";
+use crate::identity::cookies::{CookieNames, is_pomerium};
 
-/// The names of our cookies: those of the configuration, and Pomerium's.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::http) struct OwnCookies {
-    /// `cookie_name`, if it is another than Pomerium's.
-    name: Option<Box<str>>,
-}
+/// The names of our cookies: those of the configuration, and Pomerium's in any case.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(in crate::http) struct OwnCookies(pub(in crate::http) Option<CookieNames>);
 
 impl OwnCookies {
-    /// Our cookies if the session cookie has this name; `None` means that there is no session cookie.
-    pub(in crate::http) fn new(name: Option<&str>) -> OwnCookies {
-        let name = name.filter(|name| name.as_bytes() != SESSION_COOKIE);
-        OwnCookies { name: name.map(Into::into) }
-    }
-
     /// Whether a cookie, `name=value`, is ours.
     fn contain(&self, cookie: &[u8]) -> bool {
         let name = cookie.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
-        if name.strip_prefix(SESSION_COOKIE).is_some_and(|rest| rest.is_empty() || rest[0] == b'_')
-            || is_binding(name, SESSION_COOKIE)
-        {
-            return true;
+        match &self.0 {
+            Some(names) => names.is_ours(name),
+            None => is_pomerium(name),
         }
-        let Some(own) = self.name.as_deref().map(str::as_bytes) else { return false };
-        name.strip_prefix(own).is_some_and(|rest| is_piece(rest) || is_master(rest))
-            || is_binding(name, without_prefix(own))
     }
-}
-
-/// What follows the name of a session cookie in its pieces: nothing, or `_` and a number.
-fn is_piece(rest: &[u8]) -> bool {
-    match rest.strip_prefix(b"_") {
-        Some(number) => !number.is_empty() && number.iter().all(u8::is_ascii_digit),
-        None => rest.is_empty(),
-    }
-}
-
-/// What follows the name in the cookies of the host that people sign in at.
-fn is_master(rest: &[u8]) -> bool {
-    rest.strip_prefix(b"_authenticate").is_some_and(is_piece)
-}
-
-/// The cookie that binds the steps of a sign-in to a browser: `__Host-` name `_csrf`.
-fn is_binding(name: &[u8], own: &[u8]) -> bool {
-    let rest = name.strip_prefix(b"__Host-").and_then(|rest| rest.strip_prefix(own));
-    rest.is_some_and(|rest| rest == b"_csrf")
-}
-
-fn without_prefix(name: &[u8]) -> &[u8] {
-    let rest = name.strip_prefix(b"__Host-").or_else(|| name.strip_prefix(b"__Secure-"));
-    rest.unwrap_or(name)
 }
 
 /// Removes our cookies, and leaves at most one `Cookie` field.
@@ -143,10 +104,23 @@ fn carries_session(value: &HeaderValue) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::identity::spec::{CookieSpec, SameSite};
 
     fn after(name: header::HeaderName, values: &[&'static str]) -> Vec<String> {
         after_with(None, name, values)
+    }
+
+    fn spec(name: &str) -> CookieSpec {
+        CookieSpec {
+            name: name.into(),
+            domain: None,
+            http_only: true,
+            expire: Duration::from_secs(60),
+            same_site: SameSite::Lax,
+        }
     }
 
     fn after_with(
@@ -154,7 +128,7 @@ mod tests {
         name: header::HeaderName,
         values: &[&'static str],
     ) -> Vec<String> {
-        let own = OwnCookies::new(own);
+        let own = OwnCookies(own.map(|name| CookieNames::new(&spec(name))));
         let mut headers = HeaderMap::new();
         for value in values {
             headers.append(&name, HeaderValue::from_static(value));

@@ -21,7 +21,7 @@ fn stripped_for(rules: &HeaderRules, fields: &[(&str, &str)]) -> HeaderMap {
     let (identity, rules) = (identity(), RequestRules::new(rules));
     strip_request(
         &mut headers,
-        Reserved { identity: &identity, cookies: &OwnCookies::new(None), rules: &rules },
+        Reserved { identity: &identity, cookies: &OwnCookies::default(), rules: &rules },
     );
     headers
 }
@@ -31,7 +31,7 @@ fn stripped_trailers(rules: &HeaderRules, fields: &[(&str, &str)]) -> HeaderMap 
     let (identity, rules) = (identity(), RequestRules::new(rules));
     strip_trailers(
         &mut trailers,
-        Reserved { identity: &identity, cookies: &OwnCookies::new(None), rules: &rules },
+        Reserved { identity: &identity, cookies: &OwnCookies::default(), rules: &rules },
     );
     trailers
 }
