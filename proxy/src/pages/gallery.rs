@@ -3,8 +3,7 @@
 use http::StatusCode;
 
 use super::{
-    PageUrl, ShortLivedReason, SignInPage, SignedInPerson, error::error_content,
-    page::PageContent,
+    PageUrl, ShortLivedReason, SignInPage, SignedInPerson, error::error_content, page::PageContent,
 };
 
 const REQUEST_ID: &str = "8a1f4c1e-5d0b-4f0a-9a55-2f3c1f6f0b7d";
