@@ -14,6 +14,11 @@ pub mod policy {
     };
 }
 
+/// For those who look at the pages.
+pub mod pages {
+    pub use crate::pages::gallery;
+}
+
 /// For benchmarks.
 pub mod route {
     pub use crate::route::{HostMatch, Matcher, PathMatch, PortMatch, Table, WildcardHost};

@@ -12,7 +12,7 @@ use super::{
     connection::ClientConnection,
     error::RequestFailure,
     forward::{ForwardedResponse, Forwarding},
-    headers::{finish, forwarded},
+    headers::{finish_own, forwarded},
     local_service::LocalService,
     redirect,
     request::{NormalizeError, RequestTarget, normalise},
@@ -194,7 +194,7 @@ fn answer(mut active: Box<ActiveRequest>, reply: LocalReply) -> Handled {
     if let Some(blame) = blame {
         active.account.count_failure(blame);
     }
-    finish(response.headers_mut(), active.response_headers(), &active.account.request_id);
+    finish_own(response.headers_mut(), active.response_headers(), &active.account.request_id);
     active.account.set_status(response.status());
     active.account.conclude(details, flags);
     Handled { response: response.map(|body| Body::full(body, active)), tunnel: None }
