@@ -142,6 +142,11 @@ impl RequestAccount {
         self.session = Some(Rc::clone(session));
     }
 
+    /// The session of the user.
+    pub(super) fn session(&self) -> Option<&KnownSession> {
+        self.session.as_deref()
+    }
+
     #[cfg(test)]
     pub(super) fn decision(&self) -> Option<PolicyDecision> {
         self.decision

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, rc::Rc};
 
-use http::{HeaderMap, HeaderName, HeaderValue, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 
 use super::{
     account::RequestAccount,
@@ -28,8 +28,8 @@ pub(super) struct ActiveRequest {
     pub(super) timeouts: Timeouts,
     /// What its upstream is told of who it is from.
     pub(super) assertion: Option<Rc<KeptAssertion>>,
-    /// Names of cookies of ours that did not open: the next answer of ours deletes them.
-    pub(super) junk_cookies: Vec<Box<str>>,
+    /// `Set-Cookie` fields that delete cookies of ours that did not open: for an answer of ours.
+    pub(super) junk_cookies: Vec<HeaderValue>,
     route: Option<usize>,
 }
 
@@ -64,11 +64,31 @@ impl ActiveRequest {
         self.timeouts.routed(&route.spec);
     }
 
+    /// Adds the session cookies that were sealed anew, unless caches may give the response to others.
+    pub(super) fn renew_cookies(&self, headers: &mut HeaderMap) {
+        let renewed = self.account.session().map_or(&[][..], |known| known.set_cookies());
+        if renewed.is_empty() || is_shared(headers) {
+            return;
+        }
+        for field in renewed {
+            headers.append(header::SET_COOKIE, field.clone());
+        }
+    }
+
     /// The headers that the configuration sets on its response.
     pub(super) fn response_headers(&self) -> &[(HeaderName, HeaderValue)] {
         let route = self.route.and_then(|index| self.config.routes.get(index));
         route.map_or(&self.config.response_headers, |route| &route.response_headers)
     }
+}
+
+/// Whether caches may give a response to other users (RFC 9111, section 5.2.2).
+fn is_shared(headers: &HeaderMap) -> bool {
+    let directives = crate::fields::tokens(headers, &header::CACHE_CONTROL);
+    directives.into_iter().any(|directive| {
+        let name = directive.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
+        name.eq_ignore_ascii_case(b"public") || name.eq_ignore_ascii_case(b"s-maxage")
+    })
 }
 
 fn client(conn: &ClientConnection, config: &LocalRequestConfig, parts: &Parts) -> IpAddr {

@@ -152,6 +152,7 @@ impl<'a> Forwarding<'a> {
             _ => headers::forward_response,
         };
         forward(response.headers_mut(), rewrite, set, &active.account.request_id);
+        active.renew_cookies(response.headers_mut());
         active.account.set_status(response.status());
         active.account.conclude("via_upstream".into(), "");
         response

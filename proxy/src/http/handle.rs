@@ -2,7 +2,7 @@
 
 use std::{pin::pin, rc::Rc};
 
-use http::{HeaderValue, Request, Response, StatusCode, request::Parts};
+use http::{HeaderValue, header, Request, Response, StatusCode, request::Parts};
 use hyper::body::Incoming;
 
 use super::{
@@ -193,6 +193,10 @@ fn answer(mut active: Box<ActiveRequest>, reply: LocalReply) -> Handled {
     let LocalReply { mut response, details, flags, blame } = reply;
     if let Some(blame) = blame {
         active.account.count_failure(blame);
+    }
+    active.renew_cookies(response.headers_mut());
+    for field in std::mem::take(&mut active.junk_cookies) {
+        response.headers_mut().append(header::SET_COOKIE, field);
     }
     finish_own(response.headers_mut(), active.response_headers(), &active.account.request_id);
     active.account.set_status(response.status());

@@ -35,6 +35,7 @@ mod reused_timer;
 mod rewrite;
 mod serve_local;
 mod session;
+mod sign_in;
 mod spec;
 #[cfg(test)]
 mod testing;

@@ -1,17 +1,19 @@
 //! The session of a request.
 
-use std::{borrow::Cow, rc::Rc};
+use std::rc::Rc;
 
-use http::{HeaderMap, HeaderValue, header, request::Parts};
+use http::{HeaderMap, request::Parts};
 
 use super::{active_request::ActiveRequest, request_handler::RequestHandler};
 use crate::{
     identity::{
         calls::{CheckOutcome, CheckRequest, IdentityCall, IdentityReply},
         config::{IdentityConfig, SignInConfig},
+        cookies::OpenedSession,
         memory::{CheckDue, KnownSession},
         session::Session,
         shared::SessionUpdate,
+        worker::CALL_TIMEOUT,
     },
     observe::SessionCookieOutcome,
     rt,
@@ -41,6 +43,8 @@ pub(super) async fn session(
             Box::pin(request.checked(active, known, due)).await?
         }
     };
+    let random = &active.account.conn.handler.identity.random;
+    known.seal(|session| sign_in.seal((host, &parts.headers), session, now_s, random));
     active.account.set_session(&known);
     Some(known)
 }
@@ -61,14 +65,13 @@ impl SessionRequest<'_> {
         let conn = Rc::clone(&active.account.conn);
         let handler = &*conn.handler;
         let outcomes = &handler.observer.metrics.session_cookies;
-        let scope = self.sign_in.scope(self.host);
-        let remembered = handler.identity.sessions.find(self.people.epoch, scope, &presented);
+        let remembered = handler.identity.sessions.find(self.people.epoch, self.host, &presented);
         let known = match remembered {
             Some(known) => {
                 outcomes.inc(SessionCookieOutcome::Remembered);
                 known
             }
-            None => match self.open(active, headers, &presented, scope) {
+            None => match self.open(active, headers, &presented) {
                 Some(known) => {
                     outcomes.inc(SessionCookieOutcome::Opened);
                     known
@@ -91,31 +94,33 @@ impl SessionRequest<'_> {
         active: &mut ActiveRequest,
         headers: &HeaderMap,
         presented: &[u8],
-        scope: &str,
     ) -> Option<Rc<KnownSession>> {
         let handler = &active.account.conn.handler;
-        let opened = self.sign_in.open(self.host, headers, self.now_s);
-        active.junk_cookies = opened.junk;
-        let (session, renew) = (opened.session?, opened.by_previous);
-        let known = Rc::new(KnownSession::new(presented, scope, session, renew));
+        let Some(opened) = self.sign_in.open(self.host, headers, self.now_s) else {
+            active.junk_cookies = self.sign_in.delete(self.host, headers);
+            return None;
+        };
+        let OpenedSession { session, by_previous } = opened;
+        let known = Rc::new(KnownSession::new(presented, self.host, session, by_previous));
         handler.identity.sessions.insert(self.people.epoch, &known);
         Some(known)
     }
 
     /// The session with what the control thread has published; `None` if it has ended.
     fn current(self, handler: &RequestHandler, known: Rc<KnownSession>) -> Option<Rc<KnownSession>> {
-        let known = match known.news(handler.identity.shared()) {
+        let shared = handler.identity.shared();
+        let mark = shared.suspect_before_s();
+        let known = match known.news(shared) {
             None => known,
             Some(SessionUpdate::Ended { .. }) => {
                 handler.identity.sessions.forget(&known);
                 return None;
             }
             Some(SessionUpdate::Renewed(renewed)) => {
-                self.renew(handler, &known, renewed.apply(&known.session))
+                self.renew(handler, &known, renewed.apply(&known.session), mark)
             }
         };
-        let ended = self.now_s >= known.session.ends_at_s;
-        (!ended && known.session.provider == self.sign_in.provider).then_some(known)
+        self.sign_in.counts(&known.session, self.now_s).then_some(known)
     }
 
     fn renew(
@@ -123,8 +128,9 @@ impl SessionRequest<'_> {
         handler: &RequestHandler,
         known: &KnownSession,
         session: Session,
+        mark: u64,
     ) -> Rc<KnownSession> {
-        let renewed = Rc::new(known.renewed(session));
+        let renewed = Rc::new(known.renewed(session, mark));
         handler.identity.sessions.insert(self.people.epoch, &renewed);
         renewed
     }
@@ -146,9 +152,9 @@ impl SessionRequest<'_> {
     /// Tells the control thread that a check is due. What it brings, all workers learn.
     fn notice(self, active: &ActiveRequest, known: &KnownSession) {
         let call = self.check(active, known);
-        let caller = active.account.conn.handler.identity.handle().clone();
+        let caller = active.account.conn.handler.identity.caller().clone();
         rt::spawn(async move {
-            let _ = caller.call(call).await;
+            let _ = caller.call(call, CALL_TIMEOUT).await;
         });
     }
 
@@ -160,10 +166,11 @@ impl SessionRequest<'_> {
         due: CheckDue,
     ) -> Option<Rc<KnownSession>> {
         let handler = &active.account.conn.handler;
-        let reply = handler.identity.handle().call(self.check(active, &known)).await;
+        let mark = handler.identity.shared().suspect_before_s();
+        let reply = handler.identity.call(self.check(active, &known)).await;
         match reply {
             Ok(IdentityReply::Checked(CheckOutcome::Good(renewed))) => {
-                let known = self.renew(handler, &known, renewed.apply(&known.session));
+                let known = self.renew(handler, &known, renewed.apply(&known.session), mark);
                 self.current(handler, known)
             }
             Ok(IdentityReply::Checked(CheckOutcome::Ended)) => {

@@ -12,7 +12,7 @@ use super::{
 use crate::control_call::{ControlCallError, ControlCaller};
 
 /// The control thread's own limits are shorter (10 s for a call to the provider).
-const CALL_TIMEOUT: Duration = Duration::from_secs(12);
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// What every worker is given: the way to the control thread, and what that publishes.
 #[derive(Debug, Clone)]
@@ -57,8 +57,8 @@ impl IdentityWorker {
     }
 
     /// The way to the control thread.
-    pub(crate) fn handle(&self) -> &IdentityHandle {
-        &self.handle
+    pub(crate) fn caller(&self) -> &ControlCaller<IdentityCall, IdentityReply> {
+        &self.handle.caller
     }
 }
 

@@ -33,6 +33,9 @@ pub(crate) struct KnownSession {
     noticed_at_s: Cell<u64>,
     /// A check brought nothing: no request waits for another one before this second.
     undecided_until_s: Cell<u64>,
+    /// The provider has confirmed the session since this mark (see
+    /// [`IdentityShared::suspect_before_s`]).
+    confirmed_since_s: Cell<u64>,
     /// The cookie is to be sealed anew: a check brought something, or a previous secret opened it.
     renewed: bool,
     /// The `Set-Cookie` fields that do that.
@@ -70,14 +73,18 @@ impl KnownSession {
             version: Cell::new(0),
             noticed_at_s: Cell::new(0),
             undecided_until_s: Cell::new(0),
+            confirmed_since_s: Cell::new(0),
             renewed,
             sealed: OnceCell::new(),
         }
     }
 
-    /// The session with what a check brought.
-    pub(crate) fn renewed(&self, session: Session) -> KnownSession {
-        KnownSession::new(&self.presented, &self.scope, session, true)
+    /// The session with what a check brought. `mark` is [`IdentityShared::suspect_before_s`], read
+    /// before the check's result was.
+    pub(crate) fn renewed(&self, session: Session, mark: u64) -> KnownSession {
+        let known = KnownSession::new(&self.presented, &self.scope, session, true);
+        known.confirmed_since_s.set(mark);
+        known
     }
 
     /// What was published about the session since it was last looked up.
@@ -102,7 +109,8 @@ impl KnownSession {
         now_s: u64,
     ) -> CheckDue {
         let session = &self.session;
-        if session.signed_in_at_s < shared.suspect_before_s() {
+        let mark = shared.suspect_before_s();
+        if session.signed_in_at_s < mark && self.confirmed_since_s.get() < mark {
             return CheckDue::Suspect;
         }
         if session.claims_digest == claims && now_s < session.check_at_s {
@@ -132,12 +140,16 @@ impl KnownSession {
         now_s < self.session.check_at_s.saturating_add(UNKNOWN_S)
     }
 
-    /// The `Set-Cookie` fields of a session that is to be sealed anew, which `seal` makes once.
-    pub(crate) fn sealed(&self, seal: impl FnOnce(&Session) -> Vec<HeaderValue>) -> &[HeaderValue] {
-        match self.renewed {
-            true => self.sealed.get_or_init(|| seal(&self.session).into()),
-            false => &[],
+    /// Makes the `Set-Cookie` fields of a session that is to be sealed anew, once.
+    pub(crate) fn seal(&self, seal: impl FnOnce(&Session) -> Vec<HeaderValue>) {
+        if self.renewed {
+            self.sealed.get_or_init(|| seal(&self.session).into());
         }
+    }
+
+    /// Those fields, if they were made.
+    pub(crate) fn set_cookies(&self) -> &[HeaderValue] {
+        self.sealed.get().map_or(&[], |sealed| sealed)
     }
 
     pub(super) fn presented(&self) -> &[u8] {
