@@ -189,3 +189,6 @@ impl SessionRequest<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

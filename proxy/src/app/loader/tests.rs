@@ -15,6 +15,7 @@ use crate::{
         Diagnostics, Environment, FileSource, Loaded,
         tests::support::{Dir, with_certificate},
     },
+    identity::spec::SealSecret,
     steering::SteeringSpec,
     tls::TicketKeys,
     upstream::{DnsFamily, DnsNames},

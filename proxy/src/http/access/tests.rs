@@ -1,11 +1,13 @@
 //! Requests of a client with a certificate, decided without a connection.
 
 use std::{
+    pin::pin,
     rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -183,7 +185,14 @@ impl Bench {
         let config = self.worker.config();
         let target = normalise(&mut parts, &config.settings).unwrap();
         let route = config.find(&target).unwrap();
-        let admitted = admit(&mut active, &self.peer, route, &parts, &target);
+        let admitted = {
+            let admitted = pin!(admit(&mut active, &self.peer, route, &parts, &target));
+            let Poll::Ready(admitted) = admitted.poll(&mut Context::from_waker(Waker::noop()))
+            else {
+                panic!("no session waits for a check");
+            };
+            admitted
+        };
         look(admitted, active.account.decision())
     }
 

@@ -15,10 +15,7 @@ mod keys;
 mod private_key;
 mod signing_key;
 mod strict;
-#[cfg(test)]
 pub(crate) mod testing;
-#[cfg(test)]
-mod tests;
 mod user_info;
 
 pub(crate) use algorithm::AllowedAlgorithms;
