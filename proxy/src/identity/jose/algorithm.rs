@@ -34,10 +34,7 @@ pub(super) fn parse(name: &str) -> Option<Algorithm> {
 /// Whether we verify it: public keys only.
 fn is_ours(algorithm: Algorithm) -> bool {
     use Algorithm::*;
-    matches!(
-        algorithm,
-        RS256 | RS384 | RS512 | PS256 | PS384 | PS512 | ES256 | ES384 | EdDSA
-    )
+    matches!(algorithm, RS256 | RS384 | RS512 | PS256 | PS384 | PS512 | ES256 | ES384 | EdDSA)
 }
 
 /// The hash that an algorithm uses, for `at_hash`. Ed25519 uses SHA-512.

@@ -33,10 +33,7 @@ pub(super) fn issuer(
 }
 
 /// `aud` holds our client id. If others are there too, `azp` must be; where it is, it is ours.
-pub(super) fn audience(
-    claims: &Map<String, Value>,
-    client_id: &str,
-) -> Result<(), TokenError> {
+pub(super) fn audience(claims: &Map<String, Value>, client_id: &str) -> Result<(), TokenError> {
     let malformed = TokenError::Invalid("aud is neither a text nor a list of texts");
     let (is_ours, len) = match claims.get("aud") {
         Some(Value::String(aud)) => (aud == client_id, 1),
@@ -50,7 +47,9 @@ pub(super) fn audience(
     }
     match claims.get("azp") {
         Some(azp) if azp != client_id => Err(TokenError::Invalid("azp is another client")),
-        None if len > 1 => Err(TokenError::Invalid("aud names several clients, and there is no azp")),
+        None if len > 1 => {
+            Err(TokenError::Invalid("aud names several clients, and there is no azp"))
+        }
         _ => Ok(()),
     }
 }

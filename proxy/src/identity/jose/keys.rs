@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, errors::ErrorKind};
 use serde_json::{Map, Value};
 
 use super::{
@@ -92,13 +92,23 @@ impl ProviderKeys {
         }
         let key = self.pick(&header)?;
         crypto::install();
-        let decoded = jsonwebtoken::decode(token, &key.decoding, &signature_only(header.algorithm));
-        match decoded {
+        match jsonwebtoken::decode(token, &key.decoding, &signature_only(header.algorithm)) {
             Ok(decoded) => Ok((decoded.claims, header.algorithm)),
-            // The provider may have a new key, which has no id either.
-            Err(_) if header.kid.is_none() => Err(TokenError::UnknownKid),
-            Err(_) => Err(TokenError::Invalid("the token's signature is wrong")),
+            Err(error) => Err(match error.kind() {
+                // The provider may have a new key, which has no id either.
+                ErrorKind::InvalidSignature if header.kid.is_none() => TokenError::UnknownKid,
+                ErrorKind::InvalidSignature => {
+                    TokenError::Invalid("the token's signature is wrong")
+                }
+                _ => TokenError::Invalid("a member of the token is of a wrong type"),
+            }),
         }
+    }
+
+    /// The key of a set that has one.
+    #[cfg(test)]
+    pub(super) fn only_key(&self) -> &DecodingKey {
+        &self.keys[0].decoding
     }
 
     fn pick(&self, header: &StrictHeader) -> Result<&ProviderKey, TokenError> {

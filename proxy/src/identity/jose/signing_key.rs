@@ -14,9 +14,7 @@ use ring::{
     hkdf,
     rand::{SecureRandom, SystemRandom},
     rsa::PublicKeyComponents,
-    signature::{
-        ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
-    },
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RsaKeyPair},
 };
 use serde_json::{Value, json};
 
@@ -136,7 +134,10 @@ pub(super) fn derived_scalar(secret: &[u8]) -> Option<[u8; 32]> {
 }
 
 /// The public point is computed: files may lack it, and one that they have is compared.
-fn from_scalar(scalar: &[u8; 32], point: Option<&[u8]>) -> Result<SigningKey, SigningKeyError> {
+pub(super) fn from_scalar(
+    scalar: &[u8; 32],
+    point: Option<&[u8]>,
+) -> Result<SigningKey, SigningKeyError> {
     const UNREADABLE: SigningKeyError = SigningKeyError::Malformed("an EC private key");
     let secret = SecretKey::from_slice(scalar).map_err(|_| UNREADABLE)?;
     let computed = secret.public_key().to_encoded_point(false);

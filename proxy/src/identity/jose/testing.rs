@@ -79,7 +79,9 @@ impl TestKeys {
     /// All public keys; the ids are `RSA`, `P-256`, `P-384` and `Ed25519`.
     pub(crate) fn set(&self) -> Vec<Value> {
         use Algorithm::*;
-        [RS256, ES256, ES384, EdDSA].map(|algorithm| with(self.jwk(algorithm), kid(algorithm))).into()
+        [RS256, ES256, ES384, EdDSA]
+            .map(|algorithm| with(self.jwk(algorithm), kid(algorithm)))
+            .into()
     }
 
     /// A compact token of these parts.

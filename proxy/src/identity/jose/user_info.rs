@@ -3,20 +3,21 @@
 use serde_json::{Map, Value};
 
 use super::{
-    IdTokenClaims, IdTokenRules, ProviderKeys, claim_checks, error::TokenError,
+    IdTokenClaims, IdTokenRules, ProviderKeys, claim_checks,
+    error::TokenError,
     strict::{self, TokenType},
 };
 
 /// Claims that UserInfo does not replace: they say what was verified, and whom the token is about.
 const PROTECTED: [&str; 13] = [
-    "iss", "sub", "aud", "azp", "exp", "iat", "nbf", "nonce", "at_hash", "c_hash", "sid", "tid", "oid",
+    "iss", "sub", "aud", "azp", "exp", "iat", "nbf", "nonce", "at_hash", "c_hash", "sid", "tid",
+    "oid",
 ];
 
 /// Reads UserInfo as JSON.
 pub(crate) fn parse_user_info(json: &[u8]) -> Result<Map<String, Value>, TokenError> {
-    strict::parse_object(json).ok_or(TokenError::Invalid(
-        "UserInfo is not a JSON object whose members are unique",
-    ))
+    strict::parse_object(json)
+        .ok_or(TokenError::Invalid("UserInfo is not a JSON object whose members are unique"))
 }
 
 /// Verifies UserInfo as a signed token: `iss` and `aud` as in an ID token, times where they are there.

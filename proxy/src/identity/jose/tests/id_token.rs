@@ -51,9 +51,12 @@ fn an_algorithm_that_the_metadata_lacks_is_refused() {
 
 #[test]
 fn another_issuer_is_refused_be_it_by_a_slash() {
-    for iss in [json!("https://issuer.example/"), json!("https://evil.example"), json!(1), json!([
-        "https://issuer.example"
-    ])] {
+    for iss in [
+        json!("https://issuer.example/"),
+        json!("https://evil.example"),
+        json!(1),
+        json!(["https://issuer.example"]),
+    ] {
         assert_eq!(reason(verify(&token(json!({ "iss": iss })))), "iss is another issuer");
     }
     assert_eq!(reason(verify(&token(json!({ "iss": null })))), "iss is another issuer");
@@ -69,7 +72,10 @@ fn a_template_is_filled_with_a_tenant_that_is_let_in() {
 
     let barred = "tid is not a tenant that is let in";
     assert_eq!(reason(verify_with(of("other"), azure)), barred);
-    assert_eq!(reason(verify_with(with(of("72f988bf-86f1"), json!({ "tid": null })), azure)), barred);
+    assert_eq!(
+        reason(verify_with(with(of("72f988bf-86f1"), json!({ "tid": null })), azure)),
+        barred
+    );
     let foreign = with(of("other"), json!({ "tid": "72f988bf-86f1" }));
     assert_eq!(reason(verify_with(foreign, azure)), "iss is another issuer");
 
@@ -128,20 +134,19 @@ fn clocks_that_differ_by_more_are_named_both() {
 
 #[test]
 fn times_are_finite_numbers() {
-    for (name, reasoned) in [("exp", "exp is no time"), ("iat", "iat is no time"), ("nbf", "nbf is no time")] {
-        for time in [json!("1700000000"), json!(-1), json!(1e300), json!(1e11), json!([]), json!(true)] {
+    for (name, reasoned) in
+        [("exp", "exp is no time"), ("iat", "iat is no time"), ("nbf", "nbf is no time")]
+    {
+        for time in
+            [json!("1700000000"), json!(-1), json!(1e300), json!(1e11), json!([]), json!(true)]
+        {
             assert_eq!(reason(verify(&token(json!({ name: time })))), reasoned);
         }
-        let null = claims().to_string().replacen('{', &format!("{{\"{name}\":null,"), 1);
         let header = r#"{"alg":"ES256","kid":"P-256"}"#;
-        let only = with(claims(), json!({ name: null }));
-        let null = if null.matches(&format!("\"{name}\"")).count() > 1 {
-            only.to_string().replacen('{', &format!("{{\"{name}\":null,"), 1)
-        } else {
-            null
-        };
+        let others = with(claims(), json!({ name: null })).to_string();
+        let null = others.replacen('{', &format!("{{\"{name}\":null,"), 1);
         assert_eq!(reason(verify(&KEYS.sign(Algorithm::ES256, header, &null))), reasoned);
-        let huge = only.to_string().replacen('{', &format!("{{\"{name}\":1e400,"), 1);
+        let huge = others.replacen('{', &format!("{{\"{name}\":1e400,"), 1);
         assert!(verify(&KEYS.sign(Algorithm::ES256, header, &huge)).is_err());
     }
 }
@@ -198,9 +203,12 @@ fn at_hash_is_of_the_access_token_by_the_hash_of_the_algorithm() {
 
 #[test]
 fn a_subject_is_a_text_of_1_to_255_bytes() {
-    for sub in [json!(""), json!("a".repeat(256)), json!(7), json!(["alice"]), Value::Null] {
+    for sub in [json!(""), json!("a".repeat(256)), Value::Null] {
         let refused = verify(&token(json!({ "sub": sub })));
         assert_eq!(reason(refused), "sub is not a text of 1 to 255 bytes");
+    }
+    for sub in [json!(7), json!(["alice"]), json!({ "sub": "alice" }), json!(true)] {
+        assert!(verify(&token(json!({ "sub": sub }))).is_err());
     }
     assert!(verify(&token(json!({ "sub": "a".repeat(255) }))).is_ok());
 }

@@ -83,11 +83,25 @@ fn a_type_is_absent_or_jwt() {
 #[test]
 fn an_algorithm_that_is_none_of_ours_is_refused() {
     let unsigned = |alg: &str| {
-        format!("{}.{}.", encode(format!(r#"{{"alg":{alg}}}"#).as_bytes()), encode(payload().as_bytes()))
+        format!(
+            "{}.{}.",
+            encode(format!(r#"{{"alg":{alg}}}"#).as_bytes()),
+            encode(payload().as_bytes())
+        )
     };
     for alg in [
-        r#""none""#, r#""None""#, r#""nOnE""#, r#""""#, r#""HS256""#, r#""HS512""#, r#""ES512""#,
-        r#""ES256K""#, r#""es256""#, "null", "[\"ES256\"]", "0",
+        r#""none""#,
+        r#""None""#,
+        r#""nOnE""#,
+        r#""""#,
+        r#""HS256""#,
+        r#""HS512""#,
+        r#""ES512""#,
+        r#""ES256K""#,
+        r#""es256""#,
+        "null",
+        "[\"ES256\"]",
+        "0",
     ] {
         let expected = "the token has no algorithm that we verify";
         assert_eq!(reason(verify(&unsigned(alg))), expected, "{alg}");
@@ -172,7 +186,8 @@ fn parts_are_json_objects_in_utf8() {
     }
     let deep = format!("{{\"x\":{}{}}}", "[".repeat(4000), "]".repeat(4000));
     assert_eq!(reason(with_payload(&deep)), NOT_UNIQUE);
-    let invalid = format!("{}.{}.AAAA", encode(b"{\"alg\":\"ES256\",\"k\":\"\xff\"}"), encode(b"{}"));
+    let invalid =
+        format!("{}.{}.AAAA", encode(b"{\"alg\":\"ES256\",\"k\":\"\xff\"}"), encode(b"{}"));
     assert_eq!(reason(verify(&invalid)), NOT_UNIQUE);
 }
 
@@ -191,7 +206,10 @@ fn an_algorithm_of_another_key_type_is_refused() {
     for algorithm in ALGORITHMS {
         for kid in ["RSA", "P-256", "P-384", "Ed25519"] {
             let fits = match kid {
-                "RSA" => format!("{algorithm:?}").contains('S') && !format!("{algorithm:?}").starts_with('E'),
+                "RSA" => {
+                    format!("{algorithm:?}").contains('S')
+                        && !format!("{algorithm:?}").starts_with('E')
+                }
                 "P-256" => algorithm == Algorithm::ES256,
                 "P-384" => algorithm == Algorithm::ES384,
                 _ => algorithm == Algorithm::EdDSA,
