@@ -6,6 +6,7 @@
 
 #![allow(dead_code)] // TODO(merge): the branch lands with its users.
 
+pub(crate) mod assertion;
 pub(crate) mod calls;
 pub(crate) mod jose;
 pub(crate) mod session;
