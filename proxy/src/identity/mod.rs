@@ -8,7 +8,9 @@
 
 pub(crate) mod assertion;
 pub(crate) mod calls;
+pub(crate) mod control;
 pub(crate) mod jose;
+pub(crate) mod provider;
 pub(crate) mod session;
 pub(crate) mod shared;
 pub(crate) mod spec;
