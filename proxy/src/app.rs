@@ -24,8 +24,7 @@ use tokio::{
 use crate::{
     admin,
     config::{Config, Environment, FileSource, Loaded, Source},
-    control_call,
-    identity::calls::{IdentityCall, IdentityReply},
+    identity::{control::IdentityControl, jose},
     listener::Listener,
     observe::{Log, Metrics, Readiness},
     snapshot::Compiler,
@@ -49,6 +48,7 @@ const DESCRIPTORS_PER_CONNECTION: usize = 2;
 /// Runs the proxy until it is told to stop and has drained. `replaced` is the ID of a process that
 /// serves at the same addresses: once this process serves too, it tells that one to drain and exit.
 pub(crate) fn run(path: &Path, replaced: Option<u32>) -> anyhow::Result<()> {
+    jose::install();
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let ended = LocalSet::new().block_on(&runtime, Box::pin(serve(path, replaced)));
     // Nothing that still runs may hold up the end of the process.
@@ -100,8 +100,7 @@ struct App {
     signals: Signals,
     snapshots: watch::Sender<Arc<Snapshot>>,
     phase: watch::Sender<ProcessPhase>,
-    /// TODO(merge): for the control thread's part.
-    identity_calls: control_call::ControlCalls<IdentityCall, IdentityReply>,
+    identity: IdentityControl,
     workers: Workers,
     ended: UnboundedReceiver<usize>,
     steering: Arc<Steering>,
@@ -137,7 +136,8 @@ impl App {
         metrics.config_applied(snapshot.generation, facts);
         sys::give_memory_back();
 
-        let (identity, identity_calls) = identity::channel()?;
+        let (identity, identity_control) = identity::start(&names, &metrics)?;
+        identity_control.configure(snapshot.site.sign_in_spec());
         let (snapshots, snapshot) = watch::channel(snapshot);
         let (phase, phases) = watch::channel(ProcessPhase::Running);
         let (ending, ended) = mpsc::unbounded_channel();
@@ -161,7 +161,7 @@ impl App {
             names,
             tickets,
             predecessor,
-            identity_calls,
+            identity: identity_control,
             snapshots,
             phase,
             workers,

@@ -6,24 +6,30 @@ use anyhow::Context as _;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::{
-    control_call::{self, ControlCalls},
+    control_call,
     identity::{
-        calls::{IdentityCall, IdentityReply},
+        control::IdentityControl,
         shared::IdentityShared,
         spec::SealSecret,
         worker::IdentityHandle,
     },
+    observe::Metrics,
+    upstream::DnsNames,
 };
 
 /// Calls that may wait for the control thread to take them; it limits calls to the provider itself.
 const CALLS: usize = 1_024;
 
-/// Makes the queue of calls, and what the control thread publishes.
-pub(super) fn channel()
--> anyhow::Result<(IdentityHandle, ControlCalls<IdentityCall, IdentityReply>)> {
-    let process = random()?;
+/// Starts answering workers, and gives their way to it. Needs a `LocalSet`.
+pub(super) fn start(
+    names: &Arc<DnsNames>,
+    metrics: &Metrics,
+) -> anyhow::Result<(IdentityHandle, IdentityControl)> {
+    let shared = Arc::new(IdentityShared::new(random()?));
+    let control = IdentityControl::new(Arc::clone(&shared), Arc::clone(names), metrics);
     let (caller, calls) = control_call::channel(CALLS);
-    Ok((IdentityHandle { caller, shared: Arc::new(IdentityShared::new(process)) }, calls))
+    tokio::task::spawn_local(control.clone().run(calls));
+    Ok((IdentityHandle { caller, shared }, control))
 }
 
 /// A `shared_secret` for configurations that have none: sign-ins end with this process.

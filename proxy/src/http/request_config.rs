@@ -10,7 +10,10 @@ use super::{
     spec::{RequestSettings, RouteSpec},
 };
 use crate::{
-    identity::config::{IdentityConfig, SignInConfig},
+    identity::{
+        config::{IdentityConfig, SignInConfig},
+        spec::SignInSpec,
+    },
     observe::{ConfiguredRoutes, RouteFacts, RouteMetrics},
     route::{HostMatch, Matcher, PathMatch, PortMatch, Table},
     tls::ClientAuth,
@@ -131,6 +134,11 @@ impl RequestConfig {
     /// How people sign in, if they can.
     pub(super) fn sign_in(&self) -> Option<&SignInConfig> {
         self.people.as_ref()?.sign_in.as_ref()
+    }
+
+    /// The settings of how people sign in, for the control thread.
+    pub(crate) fn sign_in_spec(&self) -> Option<Arc<SignInSpec>> {
+        self.sign_in().map(|sign_in| Arc::clone(&sign_in.spec))
     }
 
     /// Whether a host is the one that the provider sends people back to.
