@@ -13,6 +13,7 @@ use super::{
     labels::{Blame, UpstreamCertificateReason},
     labels::{ClosedReason, HandshakeResult, HttpProtocol, Label, RefusedReason, TlsVersion},
     labels::{CodeClass, SegmentOutcome, SteeringOutcome, UpstreamFailure},
+    labels::{ProviderCallOutcome, ProviderEndpoint, RecheckOutcome},
     names::{self, Metric, MetricKind},
     worker::WorkerMetrics,
 };
@@ -29,6 +30,7 @@ pub(super) fn render(metrics: &Metrics) -> String {
         routes(metrics);
         upstreams(metrics);
         endpoints(metrics);
+        identity(metrics);
     });
     let mut text = recorder.handle().render();
     histograms(metrics, &mut text);
@@ -228,6 +230,26 @@ fn upstreams(metrics: &Metrics) {
     for reason in UpstreamCertificateReason::ALL {
         let count = sum(metrics, |w| w.upstream.certificate_errors.get(*reason));
         counter(names::UPSTREAM_CERTIFICATE_ERRORS, &[("reason", reason.as_str())], count);
+    }
+}
+
+fn identity(metrics: &Metrics) {
+    let identity = metrics.identity();
+    if !identity.is_configured() {
+        return;
+    }
+    if let Some(is_up) = identity.is_up() {
+        gauge(names::PROVIDER_UP, &[], flag(is_up));
+    }
+    for endpoint in ProviderEndpoint::ALL {
+        for outcome in ProviderCallOutcome::ALL {
+            let labels = [("endpoint", endpoint.as_str()), ("outcome", outcome.as_str())];
+            counter(names::PROVIDER_CALLS, &labels, identity.calls(*endpoint, *outcome));
+        }
+    }
+    for outcome in RecheckOutcome::ALL {
+        let labels = [("outcome", outcome.as_str())];
+        counter(names::SESSION_RECHECKS, &labels, identity.rechecks(*outcome));
     }
 }
 

@@ -117,6 +117,50 @@ label! {
 }
 
 label! {
+    /// An endpoint of the identity provider.
+    ProviderEndpoint {
+        /// Its metadata.
+        Metadata = "metadata",
+        /// Its keys.
+        Jwks = "jwks",
+        /// Where codes and refresh tokens are exchanged.
+        Token = "token",
+        /// Where claims come from.
+        Userinfo = "userinfo",
+        /// Where refresh tokens are revoked.
+        Revocation = "revocation",
+    }
+}
+
+label! {
+    /// How a call to the identity provider ended.
+    ProviderCallOutcome {
+        /// With an answer that was taken.
+        Ok = "ok",
+        /// The provider refused what it was sent.
+        Refused = "refused",
+        /// The answer breaks a rule of the protocol.
+        Invalid = "invalid",
+        /// It was not reached, was too slow or failed.
+        Unavailable = "unavailable",
+    }
+}
+
+label! {
+    /// What a check of a session brought.
+    RecheckOutcome, RecheckCells {
+        /// The person is still welcome.
+        Good = "good",
+        /// The provider did not tell; the session stays.
+        Unavailable = "unavailable",
+        /// The provider refused; the session has ended.
+        Ended = "ended",
+        /// The session was made before this process started.
+        Unknown = "unknown",
+    }
+}
+
+label! {
     /// How a connection was steered.
     SteeringOutcome, SteeringCells {
         /// It went to the first choice of its name.

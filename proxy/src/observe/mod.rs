@@ -5,6 +5,7 @@ mod certificate;
 mod control;
 mod exposition;
 mod histogram;
+mod identity;
 mod labels;
 mod log;
 mod names;
@@ -23,9 +24,11 @@ pub(crate) use control::{
     ConfigFacts, ConfiguredCertificate, ConfiguredCrl, Metrics, RenewedFacts,
 };
 pub(crate) use histogram::Histogram;
+pub(crate) use identity::IdentityMetrics;
 pub(crate) use labels::{
-    Blame, ClosedReason, HandshakeResult, HttpProtocol, RefusedReason, SegmentOutcome,
-    SteeringOutcome, TlsVersion, UpstreamCertificateReason, UpstreamFailure,
+    Blame, ClosedReason, HandshakeResult, HttpProtocol, ProviderCallOutcome, ProviderEndpoint,
+    RecheckOutcome, RefusedReason, SegmentOutcome, SteeringOutcome, TlsVersion,
+    UpstreamCertificateReason, UpstreamFailure,
 };
 pub(crate) use log::Log;
 pub(crate) use names::metrics_reference;

@@ -151,6 +151,14 @@ metrics! {
     ENDPOINT_REUSED = Counter "portcullis_endpoint_requests_reused_total" in "" by ["endpoint"]:
         "Requests sent to one endpoint over a pooled connection.";
 
+    // Sign-in; absent without an identity provider.
+    PROVIDER_UP = Gauge "portcullis_identity_provider_up" in "" by []:
+        "1 if the identity provider answered the last call to it, 0 if it did not; absent before the first call.";
+    PROVIDER_CALLS = Counter "portcullis_identity_provider_calls_total" in "" by ["endpoint" "outcome"]:
+        "Calls to the identity provider.";
+    SESSION_RECHECKS = Counter "portcullis_session_rechecks_total" in "" by ["outcome"]:
+        "Checks whether the identity provider still accepts a signed-in user.";
+
     // The same under the names Pomerium has for them, so that its alerts go on working.
     POMERIUM_BUILD_INFO = Gauge "pomerium_build_info" in "" by ["version"]:
         "Same as portcullis_build_info.";
