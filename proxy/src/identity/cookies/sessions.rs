@@ -170,6 +170,12 @@ impl IdentityCookies {
         self.master_pieces().write(&[], &cookies.master, 0, 0)
     }
 
+    /// Deletes the binding, if a request had one.
+    pub(crate) fn delete_binding(&self, cookies: &RequestCookies<'_>) -> Option<HeaderValue> {
+        let is_there = !cookies.binding.is_empty();
+        is_there.then(|| self.binding_attributes().delete(&self.names.binding)).flatten()
+    }
+
     /// Keeps a binding, for 12 hours from now.
     pub(crate) fn set_binding(
         &self,
@@ -181,13 +187,16 @@ impl IdentityCookies {
         let binding = BrowserBinding { used_at_s: now_s, ..*binding };
         let content = binding.encode()?;
         let value = self.seals.seal(SealPurpose::Binding, host, &content, random).ok()?;
+        self.binding_attributes().set(&self.names.binding, &value, now_s, BINDING_LIFE_S)
+    }
+
+    fn binding_attributes(&self) -> CookieAttributes<'static> {
         let same_site = match self.spec.same_site {
             SameSite::None => SameSite::None,
             // The steps begin at other sites, so `Strict` would hide it from them.
             SameSite::Unset | SameSite::Strict | SameSite::Lax => SameSite::Lax,
         };
-        let attributes = CookieAttributes { domain: None, http_only: true, same_site };
-        attributes.set(&self.names.binding, &value, now_s, BINDING_LIFE_S)
+        CookieAttributes { domain: None, http_only: true, same_site }
     }
 
     /// The host, or `cookie_domain` for the hosts below it.
