@@ -29,6 +29,7 @@ pub mod steering;
 pub mod tempdir;
 pub mod tools;
 pub mod wait;
+pub mod webdriver;
 pub mod wire;
 pub mod ws;
 
@@ -41,3 +42,4 @@ pub use load::Load;
 pub use pki::{Pair, Pki, pki};
 pub use proxy::Proxy;
 pub use raw::Raw;
+pub use webdriver::{Browser, BrowserOptions};

@@ -16,7 +16,11 @@ pub(super) fn error_content(status: StatusCode, message: &str) -> PageContent<'_
     let (mood, heading, happened, next) = text(status.as_u16());
     let mut page = PageContent::new(status, mood, heading, happened, next);
     page.title = format!("{} {message}", status.as_u16()).into();
-    page.fact("Reason", message)
+    // "not found" says nothing beside the heading.
+    match status.canonical_reason() {
+        Some(reason) if reason.eq_ignore_ascii_case(message) => page,
+        _ => page.fact("Reason", message),
+    }
 }
 
 /// Mood, heading, what happened, what to do next.
@@ -61,7 +65,7 @@ fn text(status: u16) -> (PageMood, &'static str, &'static str, &'static str) {
             "Your browser reused a connection that it had made to another site, and this site \
              needs one of its own.",
             "Reload the page. If you see this again, close all windows of the browser and start it \
-             anew.",
+             again.",
         ),
         495 => (
             Closed,

@@ -220,6 +220,13 @@ fn pages_are_small() {
 }
 
 #[test]
+fn a_reason_is_shown_where_it_says_more_than_the_heading() {
+    let reason = "<dt>Reason</dt>";
+    assert!(!body(&error_page(StatusCode::NOT_FOUND, "not found", "id-1")).contains(reason));
+    assert!(body(&error_page(StatusCode::BAD_REQUEST, "malformed path", "id-1")).contains(reason));
+}
+
+#[test]
 fn every_status_of_an_error_has_a_page_that_says_more_than_it() {
     for status in (400..=599).filter_map(|status| StatusCode::from_u16(status).ok()) {
         let response = error_page(status, "why", "id-1");

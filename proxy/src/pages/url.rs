@@ -70,6 +70,7 @@ mod tests {
             "https://",
             "https://a@evil/",
             "https://a\\@evil/",
+            "https://a\\evil/",
             "/a b",
             "/a\n",
             "/é",

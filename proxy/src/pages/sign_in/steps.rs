@@ -33,11 +33,14 @@ pub(super) fn content<'a>(page: &'a SignInPage<'_>) -> Option<PageContent<'a>> {
             "If other people use this computer, close all windows of the browser too.",
         )
         .link("Sign in again", again.as_ref()),
-        SignInPage::GoingOn { to } => going_on(
-            to,
-            "Taking you to sign in",
-            "Your browser is on its way to the identity provider.",
-        ),
+        SignInPage::GoingOn { to } => PageContent {
+            mood: PageMood::Ask,
+            ..going_on(
+                to,
+                "Taking you to sign in",
+                "Your browser is on its way to the identity provider.",
+            )
+        },
         SignInPage::Continue { to } => going_on(
             to,
             "You are signed in",
