@@ -9,7 +9,7 @@ use super::{
     request::RequestTarget,
     request_config::CompiledRoute,
     respond::{self, LocalAnswer},
-    sign_in::challenge,
+    sign_in::needs_sign_in,
 };
 use crate::{
     policy::{PolicyDecision, PolicyOutcome},
@@ -35,7 +35,8 @@ pub(super) fn refusal(
         PolicyOutcome::ClientCertificateRequired => RequestFailure::CertificateRequired,
         PolicyOutcome::ClientCertificateInvalid => RequestFailure::CertificateInvalid(error),
         PolicyOutcome::NeedsSignIn if active.config.signs_people_in() => {
-            return Some(challenge(active, parts, target));
+            let answer = needs_sign_in(active, (parts, target), Some(route));
+            return Some(answer.map_or_else(LocalAnswer::from, LocalAnswer::from));
         }
         PolicyOutcome::NeedsSignIn => sign_in(active, route, error),
     };

@@ -11,7 +11,8 @@ use super::{
 };
 use crate::{
     identity::{
-        config::{IdentityConfig, SignInConfig},
+        config::IdentityConfig,
+        flow::SignInContext,
         spec::SignInSpec,
     },
     observe::{ConfiguredRoutes, RouteFacts, RouteMetrics},
@@ -132,7 +133,7 @@ impl RequestConfig {
     }
 
     /// How people sign in, if they can.
-    pub(super) fn sign_in(&self) -> Option<&SignInConfig> {
+    pub(super) fn sign_in(&self) -> Option<&SignInContext> {
         self.people.as_ref()?.sign_in.as_ref()
     }
 
@@ -144,6 +145,11 @@ impl RequestConfig {
     /// Whether a host is the one that the provider sends people back to.
     pub(super) fn is_authenticate_host(&self, host: &str) -> bool {
         self.sign_in().is_some_and(|sign_in| *sign_in.spec.authenticate.host == *host)
+    }
+
+    /// Whether a host is the one of sign-in, or a route's.
+    pub(super) fn has_host(&self, host: &str) -> bool {
+        self.is_authenticate_host(host) || self.table.has_host(host)
     }
 
     /// The route of a request.
@@ -181,6 +187,14 @@ impl CompiledRoute {
             path: route.matcher.path,
             cluster: route.cluster,
             metrics: route.metrics,
+        }
+    }
+
+    /// The port that its URLs have; `None` if it has any.
+    pub(super) fn port(&self) -> Option<u16> {
+        match self.port {
+            PortMatch::Any => None,
+            PortMatch::Is(port) => Some(port),
         }
     }
 

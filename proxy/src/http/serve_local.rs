@@ -10,7 +10,7 @@ use super::{
     redirect,
     request::RequestTarget,
     respond::{self, LocalReply},
-    well_known,
+    sign_in, well_known,
 };
 
 /// A request for a local service. Its route was not looked for, and no policy applies to it.
@@ -52,6 +52,10 @@ pub(super) async fn serve_local(
             let people = active.config.people.as_ref().ok_or(RequestFailure::NoRoute)?;
             Ok(well_known::discovery(people, &parts.method, target, &active.negotiation))
         }
-        LocalService::SignIn(_) | LocalService::Reserved => Err(RequestFailure::NoRoute),
+        // Boxed: other requests would have to keep room for it.
+        LocalService::SignIn(path) => {
+            Box::pin(sign_in::serve(path, active, parts, target)).await
+        }
+        LocalService::Reserved => Err(RequestFailure::NoRoute),
     }
 }

@@ -8,11 +8,10 @@ use super::{active_request::ActiveRequest, request_handler::RequestHandler};
 use crate::{
     identity::{
         calls::{CheckOutcome, CheckRequest, IdentityCall, IdentityReply},
-        config::{IdentityConfig, SignInConfig},
-        cookies::OpenedSession,
-        memory::{CheckDue, KnownSession},
+        config::IdentityConfig,
+        flow::{CheckedSession, RequestSession, SessionState, SignInContext},
+        memory::KnownSession,
         session::Session,
-        shared::SessionUpdate,
         worker::CALL_TIMEOUT,
     },
     observe::SessionCookieOutcome,
@@ -28,23 +27,25 @@ pub(super) async fn session(
 ) -> Option<Rc<KnownSession>> {
     let config = Rc::clone(&active.config);
     let people = config.people.as_deref()?;
-    let sign_in = people.sign_in.as_ref()?;
+    let context = people.sign_in.as_ref()?;
     let now_s = active.account.conn.handler.now()?.as_secs();
-    let request = SessionRequest { people, sign_in, host, now_s };
+    let request = SessionRequest { people, context, host, now_s };
     let known = request.find(active, &parts.headers)?;
-    let known = match request.check_due(active, &known) {
-        CheckDue::No => known,
-        CheckDue::Notice => {
+    let state = request.context.state(&known.session, known.is_suspect(), now_s);
+    let known = match known.paced(state, now_s) {
+        SessionState::Good => known,
+        SessionState::CheckSoon => {
             request.notice(active, &known);
             known
         }
         // Boxed: few requests wait, and all others would have to keep room for it.
-        due @ (CheckDue::Overdue | CheckDue::Suspect) => {
-            Box::pin(request.checked(active, known, due)).await?
+        state @ (SessionState::CheckNow | SessionState::MustCheck) => {
+            Box::pin(request.checked(active, known, state)).await?
         }
+        SessionState::Invalid => return None,
     };
     let random = &active.account.conn.handler.identity.random;
-    known.seal(|session| sign_in.seal((host, &parts.headers), session, now_s, random));
+    known.seal(|session| context.seal((host, &parts.headers), session, now_s, random));
     active.account.set_session(&known);
     Some(known)
 }
@@ -53,7 +54,7 @@ pub(super) async fn session(
 #[derive(Clone, Copy)]
 struct SessionRequest<'a> {
     people: &'a IdentityConfig,
-    sign_in: &'a SignInConfig,
+    context: &'a SignInContext,
     host: &'a str,
     now_s: u64,
 }
@@ -61,7 +62,7 @@ struct SessionRequest<'a> {
 impl SessionRequest<'_> {
     /// Remembered, or opened.
     fn find(self, active: &mut ActiveRequest, headers: &HeaderMap) -> Option<Rc<KnownSession>> {
-        let presented = self.sign_in.presented(headers)?;
+        let presented = self.context.presented(headers)?;
         let conn = Rc::clone(&active.account.conn);
         let handler = &*conn.handler;
         let outcomes = &handler.observer.metrics.session_cookies;
@@ -96,12 +97,13 @@ impl SessionRequest<'_> {
         presented: &[u8],
     ) -> Option<Rc<KnownSession>> {
         let handler = &active.account.conn.handler;
-        let Some(opened) = self.sign_in.open(self.host, headers, self.now_s) else {
-            active.junk_cookies = self.sign_in.delete(self.host, headers);
+        let (cookies, shared) = (self.context.cookies.read(headers), handler.identity.shared());
+        let Some(found) = self.context.who(self.host, &cookies, shared, self.now_s) else {
+            active.junk_cookies = self.context.cookies.delete_session(self.host, &cookies);
             return None;
         };
-        let OpenedSession { session, by_previous } = opened;
-        let known = Rc::new(KnownSession::new(presented, self.host, session, by_previous));
+        let RequestSession { session, seal_again, .. } = found;
+        let known = Rc::new(KnownSession::new(presented, self.host, session, seal_again));
         handler.identity.sessions.insert(self.people.epoch, &known);
         Some(known)
     }
@@ -109,18 +111,19 @@ impl SessionRequest<'_> {
     /// The session with what the control thread has published; `None` if it has ended.
     fn current(self, handler: &RequestHandler, known: Rc<KnownSession>) -> Option<Rc<KnownSession>> {
         let shared = handler.identity.shared();
-        let mark = shared.suspect_before_s();
-        let known = match known.news(shared) {
-            None => known,
-            Some(SessionUpdate::Ended { .. }) => {
-                handler.identity.sessions.forget(&known);
-                return None;
-            }
-            Some(SessionUpdate::Renewed(renewed)) => {
-                self.renew(handler, &known, renewed.apply(&known.session), mark)
-            }
+        if !known.is_to_be_judged(shared) {
+            return Some(known);
+        }
+        let Some(judged) = self.context.judge(&known.session, shared, self.now_s) else {
+            handler.identity.sessions.forget(&known);
+            return None;
         };
-        self.sign_in.counts(&known.session, self.now_s).then_some(known)
+        let known = match judged.session == known.session {
+            true => known,
+            false => self.renew(handler, &known, judged.session),
+        };
+        known.set_suspect(judged.state == SessionState::MustCheck);
+        Some(known)
     }
 
     fn renew(
@@ -128,16 +131,10 @@ impl SessionRequest<'_> {
         handler: &RequestHandler,
         known: &KnownSession,
         session: Session,
-        mark: u64,
     ) -> Rc<KnownSession> {
-        let renewed = Rc::new(known.renewed(session, mark));
+        let renewed = Rc::new(known.renewed(session));
         handler.identity.sessions.insert(self.people.epoch, &renewed);
         renewed
-    }
-
-    fn check_due(self, active: &ActiveRequest, known: &KnownSession) -> CheckDue {
-        let shared = active.account.conn.handler.identity.shared();
-        known.check_due(shared, self.sign_in.claims_digest, self.now_s)
     }
 
     fn check(self, active: &ActiveRequest, known: &KnownSession) -> IdentityCall {
@@ -163,28 +160,22 @@ impl SessionRequest<'_> {
         self,
         active: &ActiveRequest,
         known: Rc<KnownSession>,
-        due: CheckDue,
+        state: SessionState,
     ) -> Option<Rc<KnownSession>> {
         let handler = &active.account.conn.handler;
-        let mark = handler.identity.shared().suspect_before_s();
-        let reply = handler.identity.call(self.check(active, &known)).await;
-        match reply {
-            Ok(IdentityReply::Checked(CheckOutcome::Good(renewed))) => {
-                let known = self.renew(handler, &known, renewed.apply(&known.session), mark);
-                self.current(handler, known)
-            }
-            Ok(IdentityReply::Checked(CheckOutcome::Ended)) => {
+        let outcome = match handler.identity.call(self.check(active, &known)).await {
+            Ok(IdentityReply::Checked(outcome)) => Some(outcome),
+            Ok(_) | Err(_) => None,
+        };
+        if !matches!(outcome, Some(CheckOutcome::Good(_))) {
+            known.note_undecided(self.now_s);
+        }
+        match self.context.after_check(&known.session, state, outcome.as_ref(), self.now_s) {
+            CheckedSession::Good(session) if session == known.session => Some(known),
+            CheckedSession::Good(session) => Some(self.renew(handler, &known, session)),
+            CheckedSession::Nobody => {
                 handler.identity.sessions.forget(&known);
                 None
-            }
-            _ if due == CheckDue::Suspect => None,
-            Ok(IdentityReply::Checked(CheckOutcome::Unknown)) => {
-                known.note_undecided(self.now_s);
-                known.counts_unknown(self.now_s).then_some(known)
-            }
-            _ => {
-                known.note_undecided(self.now_s);
-                Some(known)
             }
         }
     }

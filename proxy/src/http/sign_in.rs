@@ -165,7 +165,9 @@ impl<'a> SignInRequest<'a> {
 
     /// A page with a link that begins to sign in.
     fn link(self, active: &ActiveRequest, new_tab: bool) -> Response<bytes::Bytes> {
-        let url = self.step(active, |environment, request| request.return_url(environment.context));
+        let url = self.step(active, |environment, request| {
+            request.return_url(environment.context)
+        });
         let Some(sign_in) = PageUrl::parse(&url) else {
             let id = &active.account.request_id;
             return page(AnswerForm::Plain, StatusCode::UNAUTHORIZED, UNAUTHENTICATED, id);

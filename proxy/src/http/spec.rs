@@ -288,7 +288,7 @@ impl HeaderRules {
     }
 
     fn names_assertion(&self) -> bool {
-        self.parts().any(|part| *part == TemplatePart::Assertion)
+        self.parts().any(|part| *part == TemplatePart::IdentityJwt)
     }
 
     fn parts(&self) -> impl Iterator<Item = &TemplatePart> {
@@ -310,7 +310,7 @@ pub(crate) enum TemplatePart {
     /// A field of the client certificate.
     ClientCert(CertificateField),
     /// The assertion of who the request is from, `${pomerium.jwt}`; empty if that is unknown.
-    Assertion,
+    IdentityJwt,
 }
 
 /// A field of a client certificate, for header templates.

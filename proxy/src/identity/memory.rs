@@ -7,7 +7,7 @@ mod known;
 use std::{cell::RefCell, collections::HashMap, mem, rc::Rc};
 
 pub(crate) use assertions::{AssertionMemory, CertificateAssertions, KeptAssertion};
-pub(crate) use known::{CheckDue, KnownSession};
+pub(crate) use known::KnownSession;
 
 /// The most sessions that are remembered.
 const MAX_SESSIONS: usize = 4_096;

@@ -129,7 +129,7 @@ impl HeaderTemplate {
                 TemplatePart::ClientCert(field) => {
                     about.certificate.map_or("", |presented| presented.text(*field)).as_bytes()
                 }
-                TemplatePart::Assertion => about.assertion.map_or(b"", HeaderValue::as_bytes),
+                TemplatePart::IdentityJwt => about.assertion.map_or(b"", HeaderValue::as_bytes),
             });
         }
         HeaderValue::from_maybe_shared(bytes::Bytes::from(value))
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_template_gets_the_assertion_and_without_one_nothing() {
-        let parts = vec![literal("Bearer "), TemplatePart::Assertion];
+        let parts = vec![literal("Bearer "), TemplatePart::IdentityJwt];
         let rules = RequestRules::new(&HeaderRules {
             set: vec![(name("authorization"), HeaderTemplate(parts))],
             ..Default::default()

@@ -19,7 +19,7 @@ use crate::{
     identity::{
         calls::RenewedSession,
         session::{ProviderId, SessionId},
-        shared::IdentityShared,
+        shared::{IdentityShared, SessionUpdate},
         worker::IdentityHandle,
     },
     observe::{RouteMetrics, WorkerObserver},
@@ -222,7 +222,9 @@ fn a_session_that_was_ended_does_not_count_at_the_next_request() {
     }
     let other = bench.cookie("b.example", &alice());
     assert!(bench.user("b.example", &other).is_none(), "a cookie seen for the first time");
-    assert_eq!(bench.count(SessionCookieOutcome::Ended), 3);
+    assert_eq!(bench.count(SessionCookieOutcome::Ended), 1);
+    assert_eq!(bench.count(SessionCookieOutcome::Refused), 2);
+    assert_eq!(bench.begun(&other).settled("b.example"), (None, 1, 0), "the cookie is deleted");
 }
 
 #[test]

@@ -1,9 +1,7 @@
-use std::sync::Arc;
-
 use super::*;
 use crate::{
     identity::{
-        calls::RenewedSession,
+        flow::SessionState,
         session::{ProviderId, Session, SessionId},
         shared::{IdentityShared, SessionUpdate},
         spec::IssuerFormat,
@@ -39,20 +37,6 @@ fn cookie(number: usize) -> String {
 
 fn finds(memory: &SessionMemory, epoch: u64, scope: &str, cookie: &str) -> bool {
     memory.find(epoch, scope, cookie.as_bytes()).is_some()
-}
-
-fn renewal(check_at_s: u64) -> SessionUpdate {
-    SessionUpdate::Renewed(Arc::new(RenewedSession {
-        identity: Identity {
-            user_id: "u".into(),
-            email: "u@new.example".into(),
-            ..Identity::default()
-        },
-        name: "U".into(),
-        claims_digest: CLAIMS,
-        check_at_s,
-        ends_at_s: NOW + 50_000,
-    }))
 }
 
 #[test]
@@ -116,53 +100,37 @@ fn the_bytes_of_sessions_are_bounded() {
 }
 
 #[test]
-fn what_is_published_is_seen_once() {
+fn a_session_is_judged_again_after_each_change() {
     let shared = IdentityShared::new([0; 16]);
     let known = KnownSession::new(b"c", "a.example", session(1), false);
-    assert!(known.news(&shared).is_none());
+    assert!(known.is_to_be_judged(&shared) && !known.is_to_be_judged(&shared));
     shared.set_update(SessionId([9; 16]), Some(SessionUpdate::Ended { until_s: NOW }));
-    assert!(known.news(&shared).is_none(), "another session's");
-    shared.set_update(known.session.id, Some(renewal(NOW + 1_200)));
-    assert!(matches!(known.news(&shared), Some(SessionUpdate::Renewed(_))));
-    assert!(known.news(&shared).is_none());
-    shared.set_update(known.session.id, Some(renewal(NOW + 600)));
-    assert!(known.news(&shared).is_none(), "the cookie is no older");
-    shared.set_update(known.session.id, Some(SessionUpdate::Ended { until_s: NOW }));
-    assert!(matches!(known.news(&shared), Some(SessionUpdate::Ended { .. })));
-}
-
-#[test]
-fn a_due_check_is_noticed_and_an_overdue_one_is_awaited() {
-    let shared = IdentityShared::new([0; 16]);
-    let known = KnownSession::new(b"c", "a.example", session(1), false);
-    let due = |now_s| known.check_due(&shared, CLAIMS, now_s);
-    assert_eq!(due(NOW + 599), CheckDue::No);
-    assert_eq!(due(NOW + 600), CheckDue::Notice);
-    assert_eq!(due(NOW + 609), CheckDue::No, "one notice in ten seconds");
-    assert_eq!(due(NOW + 610), CheckDue::Notice);
-    assert_eq!([due(NOW + 661), due(NOW + 661)], [CheckDue::Overdue; 2], "each request waits");
-    known.note_undecided(NOW + 661);
-    assert_eq!(due(NOW + 670), CheckDue::No);
-    assert_eq!(due(NOW + 671), CheckDue::Overdue);
-    assert!(known.counts_unknown(NOW + 1_199) && !known.counts_unknown(NOW + 1_200));
-}
-
-#[test]
-fn a_session_that_lacks_a_claim_is_checked_at_once() {
-    let shared = IdentityShared::new([0; 16]);
-    let known = KnownSession::new(b"c", "a.example", session(1), false);
-    assert_eq!(known.check_due(&shared, [2; 8], NOW), CheckDue::Overdue);
-}
-
-#[test]
-fn a_session_from_before_the_mark_is_suspect() {
-    let shared = IdentityShared::new([0; 16]);
-    let known = KnownSession::new(b"c", "a.example", session(1), false);
+    assert!(known.is_to_be_judged(&shared) && !known.is_to_be_judged(&shared));
     shared.set_suspect_before(NOW);
-    assert_eq!(known.check_due(&shared, CLAIMS, NOW), CheckDue::No);
-    shared.set_suspect_before(NOW + 1);
+    assert!(known.is_to_be_judged(&shared));
+}
+
+#[test]
+fn a_due_check_is_noticed_once_in_ten_seconds() {
+    let known = KnownSession::new(b"c", "a.example", session(1), false);
+    let paced = |now_s| known.paced(SessionState::CheckSoon, now_s);
+    assert_eq!(paced(NOW), SessionState::CheckSoon);
+    assert_eq!([paced(NOW), paced(NOW + 9)], [SessionState::Good; 2]);
+    assert_eq!(paced(NOW + 10), SessionState::CheckSoon);
+    assert_eq!(paced(NOW - 1), SessionState::CheckSoon, "the clock was set back");
+}
+
+#[test]
+fn every_request_waits_for_a_check_until_one_decides_nothing() {
+    let known = KnownSession::new(b"c", "a.example", session(1), false);
+    let paced = |state, now_s| known.paced(state, now_s);
+    for _ in 0..2 {
+        assert_eq!(paced(SessionState::CheckNow, NOW), SessionState::CheckNow);
+    }
     known.note_undecided(NOW);
-    assert_eq!(known.check_due(&shared, CLAIMS, NOW), CheckDue::Suspect);
+    assert_eq!(paced(SessionState::CheckNow, NOW + 9), SessionState::Good);
+    assert_eq!(paced(SessionState::MustCheck, NOW + 9), SessionState::MustCheck);
+    assert_eq!(paced(SessionState::CheckNow, NOW + 10), SessionState::CheckNow);
 }
 
 fn signed(memory: &AssertionMemory, host: &str, issuer: IssuerFormat, now_s: u64) -> bool {
