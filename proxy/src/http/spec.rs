@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use regex::Regex;
 
 use crate::{
+    identity::spec::IssuerFormat,
     policy::{Policy, SanKind},
     tls::ClientTrust,
     upstream::ClusterSpec,
@@ -34,7 +35,7 @@ pub(crate) struct RequestSettings {
     pub forwarded_for: ForwardedFor,
     /// Set on every response, ours included.
     pub response_headers: Vec<(HeaderName, HeaderValue)>,
-    /// Claim headers, which are removed from requests whose route does not pass identity on.
+    /// The assertion's and the claims' headers, which are removed from all requests of clients.
     pub identity_headers: Vec<HeaderName>,
     /// The kind of name in a trusted client certificate that identifies the user; `None` if none does.
     pub certificate_identity: Option<SanKind>,
@@ -94,6 +95,10 @@ pub(crate) struct RouteSpec {
     pub response_headers: ResponseHeaderRules,
     /// The protocols a client may upgrade to, lower case: `websocket`, `spdy/3.1`.
     pub upgrades: Vec<Box<str>>,
+    /// Send the upstream the signed assertion and the claim headers.
+    pub pass_identity_headers: bool,
+    /// The `iss` of its assertions.
+    pub issuer_format: IssuerFormat,
 }
 
 impl RouteSpec {
@@ -103,9 +108,15 @@ impl RouteSpec {
         let needs = self.policy.needs();
         let identifies = certificate_identity.is_some() && self.client_trust.is_some();
         needs.client_certificate
-            || needs.identity && identifies
+            || (needs.identity || self.passes_identity()) && identifies
             || self.request_headers.names_certificate()
             || self.forwards_certificate()
+    }
+
+    /// Whether it tells its upstream who the user is.
+    pub(crate) fn passes_identity(&self) -> bool {
+        let wanted = self.pass_identity_headers || self.request_headers.names_assertion();
+        wanted && matches!(self.action, ActionSpec::Proxy(_))
     }
 
     /// Whether it forwards trusted certificates to its upstream.
@@ -270,9 +281,16 @@ pub(crate) struct HeaderRules {
 impl HeaderRules {
     fn names_certificate(&self) -> bool {
         self.set.iter().flat_map(|(_, template)| &template.0).any(|part| match part {
-            TemplatePart::Literal(_) | TemplatePart::RequestHeader(_) => false,
             TemplatePart::ClientCert(_) => true,
+            TemplatePart::Literal(_)
+            | TemplatePart::RequestHeader(_)
+            | TemplatePart::IdentityJwt => false,
         })
+    }
+
+    fn names_assertion(&self) -> bool {
+        let mut parts = self.set.iter().flat_map(|(_, template)| &template.0);
+        parts.any(|part| *part == TemplatePart::IdentityJwt)
     }
 }
 
@@ -289,6 +307,8 @@ pub(crate) enum TemplatePart {
     RequestHeader(HeaderName),
     /// A field of the client certificate.
     ClientCert(CertificateField),
+    /// The signed assertion about the user, `${pomerium.jwt}`; empty without a user.
+    IdentityJwt,
 }
 
 /// A field of a client certificate, for header templates.

@@ -53,6 +53,8 @@ pub(super) fn route(policy: Policy, action: ActionSpec) -> RouteSpec {
         request_headers: Default::default(),
         response_headers: Default::default(),
         upgrades: Vec::new(),
+        pass_identity_headers: false,
+        issuer_format: Default::default(),
     }
 }
 

@@ -125,6 +125,8 @@ impl HeaderTemplate {
                 TemplatePart::RequestHeader(name) => {
                     headers.get(name).map_or(b"", HeaderValue::as_bytes)
                 }
+                // Nobody signs assertions yet.
+                TemplatePart::IdentityJwt => b"",
                 TemplatePart::ClientCert(field) => {
                     certificate.map_or("", |presented| presented.text(*field)).as_bytes()
                 }
