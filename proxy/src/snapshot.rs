@@ -10,7 +10,7 @@ use crate::{
         CertificateUsage, ConfigFacts, ConfiguredCertificate, ConfiguredCrl, Metrics, RenewedFacts,
     },
     steering,
-    identity::{config::IdentityConfig, jose::SigningKeyError, spec::{IdentitySpec, SealSecret}},
+    identity::{config::IdentityConfig, jose::SigningKeyError, spec::SealSecret},
     tls::{
         self, CertificateSelector, CertificateStore, CertificateWithKey, CrlBundle, CrlStore,
         ServerTls, TicketKeys, TicketSecret,
@@ -120,7 +120,7 @@ impl Compiler {
         config: &mut Config,
     ) -> Result<(Snapshot, StagedParts), CompileError> {
         // Generations of parts that were renewed are left out, but none comes twice.
-        let people = IdentityConfig::new(&IdentitySpec::none(), &self.process_secret, self.generation + 1)?;
+        let people = IdentityConfig::new(&config.identity, &self.process_secret, self.generation + 1)?;
         let steering = Arc::new(steering::SteeringRules::new(&config.steering, self.workers)?);
         let tickets = self.ticket_keys(config);
         let tls = config

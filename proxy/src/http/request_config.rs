@@ -179,7 +179,7 @@ impl CompiledRoute {
             request_rules,
             looks_at_certificate: route.spec.looks_at_certificate(settings.certificate_identity),
             looks_at_identity: route.spec.looks_at_identity(),
-            asserts_identity: route.spec.asserts_identity(),
+            asserts_identity: route.spec.passes_identity(),
             response_headers,
             host: route.matcher.host,
             port: route.matcher.port,

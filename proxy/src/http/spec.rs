@@ -35,7 +35,7 @@ pub(crate) struct RequestSettings {
     pub forwarded_for: ForwardedFor,
     /// Set on every response, ours included.
     pub response_headers: Vec<(HeaderName, HeaderValue)>,
-    /// Claim headers, which are removed from requests whose route does not pass identity on.
+    /// The assertion's and the claims' headers, which are removed from all requests of clients.
     pub identity_headers: Vec<HeaderName>,
     /// The kind of name in a trusted client certificate that identifies the user; `None` if none does.
     pub certificate_identity: Option<SanKind>,
@@ -93,12 +93,12 @@ pub(crate) struct RouteSpec {
     pub request_headers: HeaderRules,
     /// Done to the response's headers.
     pub response_headers: ResponseHeaderRules,
-    /// `pass_identity_headers`: upstreams get the assertion and the claim headers.
-    pub pass_identity_headers: bool,
-    /// `jwt_issuer_format`: the `iss` of its assertions.
-    pub issuer_format: IssuerFormat,
     /// The protocols a client may upgrade to, lower case: `websocket`, `spdy/3.1`.
     pub upgrades: Vec<Box<str>>,
+    /// Send the upstream the signed assertion and the claim headers.
+    pub pass_identity_headers: bool,
+    /// The `iss` of its assertions.
+    pub issuer_format: IssuerFormat,
 }
 
 impl RouteSpec {
@@ -114,13 +114,13 @@ impl RouteSpec {
 
     /// Whether it treats a request by who it is from.
     pub(super) fn looks_at_identity(&self) -> bool {
-        self.policy.needs().identity || self.asserts_identity()
+        self.policy.needs().identity || self.passes_identity()
     }
 
-    /// Whether its upstream is told who a request is from.
-    pub(super) fn asserts_identity(&self) -> bool {
-        let is_forwarded = matches!(self.action, ActionSpec::Proxy(_));
-        is_forwarded && (self.pass_identity_headers || self.request_headers.names_assertion())
+    /// Whether it tells its upstream who the user is.
+    pub(crate) fn passes_identity(&self) -> bool {
+        let wanted = self.pass_identity_headers || self.request_headers.names_assertion();
+        wanted && matches!(self.action, ActionSpec::Proxy(_))
     }
 
     /// Whether it forwards trusted certificates to its upstream.
@@ -294,6 +294,7 @@ impl HeaderRules {
     fn parts(&self) -> impl Iterator<Item = &TemplatePart> {
         self.set.iter().flat_map(|(_, template)| &template.0)
     }
+
 }
 
 /// A header value with references such as `${pomerium.client_cert_fingerprint}`.
@@ -309,7 +310,7 @@ pub(crate) enum TemplatePart {
     RequestHeader(HeaderName),
     /// A field of the client certificate.
     ClientCert(CertificateField),
-    /// The assertion of who the request is from, `${pomerium.jwt}`; empty if that is unknown.
+    /// The signed assertion about the user, `${pomerium.jwt}`; empty without a user.
     IdentityJwt,
 }
 
