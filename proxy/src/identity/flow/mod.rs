@@ -27,6 +27,14 @@ mod sign_in;
 mod sign_out;
 mod who;
 
+#[cfg(test)]
+mod model;
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod world;
+
 pub(crate) use answer::{FlowAnswer, FlowBody, FlowEvent, FlowPage, FlowStep, SignInLossReason};
 pub(crate) use begin::begin;
 pub(crate) use challenge::{Challenge, challenge};
