@@ -93,8 +93,11 @@ impl Model {
             12 => self.mix(),
             13..=14 => self.pass_time(),
             15 if self.random.below(20) == 0 => {
-                self.processes += 1;
+                self.processes = self.processes.wrapping_add(1);
                 self.world.restart(self.processes);
+            }
+            15 if self.random.below(20) == 0 => {
+                self.world.shared.set_suspect_before(self.world.now_s);
             }
             _ => self.advance(),
         }

@@ -189,6 +189,15 @@ impl World {
         known.or_else(|| self.control.forgotten.get(&session)).map(|(browser, _)| *browser)
     }
 
+    /// Ends a session, as a check or a sign-out elsewhere does.
+    pub(super) fn end(&self, session: SessionId) {
+        self.shared.set_update(session, Some(SessionUpdate::Ended { until_s: u64::MAX }));
+    }
+
+    pub(super) fn has_ended(&self, session: SessionId) -> bool {
+        matches!(self.shared.update(session), Some(SessionUpdate::Ended { .. }))
+    }
+
     /// One request of a browser. `site` is its `Sec-Fetch-Site`.
     pub(super) fn send(
         &mut self,
@@ -401,7 +410,9 @@ impl ProviderModel {
     fn authorize(&mut self, browser: &Browser, path: &str) -> Seen {
         let query = path.split_once('?').unwrap().1;
         if path.starts_with("/end?") {
-            return Seen::Redirect(get(query, "post_logout_redirect_uri"));
+            let (to, state) = (get(query, "post_logout_redirect_uri"), get(query, "state"));
+            let joint = if state.is_empty() { "" } else { "?state=" };
+            return Seen::Redirect(format!("{to}{joint}{state}"));
         }
         assert_eq!(get(query, "response_type"), "code");
         assert_eq!(get(query, "code_challenge_method"), "S256");
