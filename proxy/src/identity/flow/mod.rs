@@ -21,6 +21,7 @@ mod context;
 mod handover;
 mod parameters;
 mod pending;
+mod probe;
 mod return_path;
 mod sealed;
 mod sign_in;
@@ -40,6 +41,7 @@ pub(crate) use begin::begin;
 pub(crate) use challenge::{Challenge, challenge};
 pub(crate) use context::{FlowEnvironment, FlowRequest, SignInContext};
 pub(crate) use pending::FlowPending;
+pub use probe::probe;
 pub(crate) use who::{CheckedSession, RequestSession, SessionState};
 
 /// A path of ours that signs people in or out.

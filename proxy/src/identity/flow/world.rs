@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -25,10 +24,7 @@ use crate::{
         provider::EndSession,
         session::SessionId,
         shared::{IdentityShared, ProviderView, SessionUpdate},
-        spec::{
-            AuthenticateUrl, CookieSpec, ProviderPreset, ProviderSpec, SameSite, SealSecret,
-            SignInSpec, UnverifiedEmail, WithoutRefreshToken,
-        },
+        spec::{SealSecret, SignInSpec},
     },
     policy::Identity,
 };
@@ -120,34 +116,7 @@ pub(super) struct Received {
 }
 
 pub(super) fn spec() -> SignInSpec {
-    SignInSpec {
-        authenticate: AuthenticateUrl { host: A.into(), port: 443 },
-        provider: ProviderSpec {
-            preset: ProviderPreset::Oidc,
-            issuer_url: "https://idp.test".into(),
-            client_id: "client".into(),
-            client_secret: None,
-            scopes: vec!["openid".into(), "email".into()],
-            request_params: Vec::new(),
-            tenants: Vec::new(),
-        },
-        anchors: None,
-        cookies: CookieSpec {
-            name: "_pomerium".into(),
-            domain: None,
-            http_only: true,
-            expire: Duration::from_secs(50_400),
-            same_site: SameSite::Lax,
-        },
-        cookie_secret: None,
-        previous_secrets: Vec::new(),
-        recheck: Duration::from_secs(600),
-        without_refresh_token: WithoutRefreshToken::CookieExpire,
-        unverified_email: UnverifiedEmail::Ignore,
-        kept_claims: Arc::new(["groups".into()]),
-        signout_redirect_url: None,
-        listen_ports: vec![443, 8443],
-    }
+    super::probe::example_spec()
 }
 
 impl World {

@@ -2,6 +2,7 @@
 
 mod arrival;
 mod binding;
+mod corpus;
 mod provider;
 mod sign_out;
 mod who;
