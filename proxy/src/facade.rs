@@ -6,6 +6,11 @@ pub mod steering {
     pub use crate::{steering::Kernel, sys::raise_descriptor_limit};
 }
 
+/// For fuzz targets.
+pub mod identity {
+    pub use crate::identity::flow::probe as probe_sign_in;
+}
+
 /// For benchmarks and fuzz targets.
 pub mod policy {
     pub use crate::policy::{
