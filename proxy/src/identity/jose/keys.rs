@@ -79,6 +79,11 @@ impl ProviderKeys {
         self.keys.len()
     }
 
+    /// Whether no key can verify a signature.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
     /// Verifies the signature, and returns the claims and the algorithm. No claim is checked.
     pub(super) fn verify(
         &self,
