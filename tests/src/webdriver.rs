@@ -307,10 +307,10 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            if let Ok(page) = self.session.try_get("/source") {
-                eprintln!("---- the page that was shown ----\n{page}");
-            }
+        if std::thread::panicking()
+            && let Ok(page) = self.session.try_get("/source")
+        {
+            eprintln!("---- the page that was shown ----\n{page}");
         }
         let _ = self.session.delete("");
         let _ = self.driver.is_running();
