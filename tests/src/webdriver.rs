@@ -22,7 +22,7 @@ use protocol::{Session, element_argument};
 #[derive(Debug, Default)]
 pub struct BrowserOptions {
     hosts: Vec<String>,
-    blocks_cookies: bool,
+    without_cookies: Vec<String>,
 }
 
 /// A running browser with one window. It ends when dropped.
@@ -39,10 +39,17 @@ impl BrowserOptions {
         self
     }
 
-    /// Keeps no cookie of any site.
-    pub fn block_cookies(mut self) -> Self {
-        self.blocks_cookies = true;
+    /// Keeps no cookie of a site (`[*.]a.test`).
+    pub fn block_cookies(mut self, site: &str) -> Self {
+        self.without_cookies.push(site.to_owned());
         self
+    }
+
+    fn policy(&self) -> Value {
+        json!({
+            "AutoSelectCertificateForUrls": [r#"{"pattern":"*","filter":{}}"#],
+            "CookiesBlockedForUrls": self.without_cookies,
+        })
     }
 
     fn capabilities(&self, profile: &Path) -> Value {
@@ -57,14 +64,8 @@ impl BrowserOptions {
         if !self.hosts.is_empty() {
             arguments.push(format!("--host-resolver-rules={}", self.hosts.join(", ")));
         }
-        let mut preferences = json!({});
-        if self.blocks_cookies {
-            preferences = json!({ "profile.default_content_setting_values.cookies": 2 });
-        }
         json!({
-            "goog:chromeOptions": {
-                "args": arguments, "prefs": preferences, "binary": need("chromium"),
-            },
+            "goog:chromeOptions": { "args": arguments, "binary": need("chromium") },
             "goog:loggingPrefs": { "browser": "ALL" },
         })
     }
@@ -79,8 +80,7 @@ impl Browser {
     /// # Panics
     /// When the driver or Chromium does not start.
     pub fn start(_network: &Network, person: &Chromium, options: &BrowserOptions) -> Self {
-        let policy = json!({ "AutoSelectCertificateForUrls": [r#"{"pattern":"*","filter":{}}"#] });
-        let mut command = under_policy(&policy.to_string(), "chromedriver");
+        let mut command = under_policy(&options.policy().to_string(), "chromedriver");
         command.arg("--port=0").env_clear().env("HOME", person.home());
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         let driver = Process::spawn("chromedriver", &mut command);
@@ -307,10 +307,10 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            if let Ok(page) = self.session.try_get("/source") {
-                eprintln!("---- the page that was shown ----\n{page}");
-            }
+        if std::thread::panicking()
+            && let Ok(page) = self.session.try_get("/source")
+        {
+            eprintln!("---- the page that was shown ----\n{page}");
         }
         let _ = self.session.delete("");
         let _ = self.driver.is_running();

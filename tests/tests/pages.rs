@@ -11,6 +11,8 @@ use portcullis_tests::{
 use serde_json::Value;
 
 const DESKTOP: (u32, u32) = (1_100, 720);
+/// The key, in WebDriver's code.
+const TAB: &str = "\u{e004}";
 const PHONE: (u32, u32) = (360, 640);
 
 /// The first element that says something with less contrast to what is behind it than WCAG 2
@@ -77,6 +79,23 @@ fn every_page_fits_and_is_readable_light_and_dark() {
                 }
             }
         }
+    });
+}
+
+#[test]
+fn the_first_tab_reaches_the_button_and_shows_it() {
+    in_private(|network| {
+        let files = TempDir::new("pages");
+        let person = Chromium::new();
+        let browser = Browser::start(network, &person, &BrowserOptions::default());
+        let pages = portcullis::facade::pages::gallery();
+        let (_, html) = pages.iter().find(|(name, _)| name == "sign-in-signed-in").unwrap();
+        let file = files.write("page.html", html);
+        browser.open(&format!("file://{}", file.display())).unwrap();
+        browser.press(TAB);
+        let focused = "const style = getComputedStyle(document.activeElement); \
+                       return [document.activeElement.innerText, style.outlineStyle]";
+        assert_eq!(browser.script(focused), serde_json::json!(["Sign out", "solid"]));
     });
 }
 

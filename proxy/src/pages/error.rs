@@ -24,8 +24,48 @@ pub(super) fn error_content(status: StatusCode, message: &str) -> PageContent<'_
 }
 
 /// Mood, heading, what happened, what to do next.
-fn text(status: u16) -> (PageMood, &'static str, &'static str, &'static str) {
-    use PageMood::{Ask, Closed, Fault};
+type ErrorText = (PageMood, &'static str, &'static str, &'static str);
+
+fn text(status: u16) -> ErrorText {
+    match status {
+        403 | 421 | 495 => not_let_in(status),
+        400..500 => client_error(status),
+        _ => server_error(status),
+    }
+}
+
+fn not_let_in(status: u16) -> ErrorText {
+    use PageMood::{Ask, Closed};
+    match status {
+        421 => (
+            Ask,
+            "Please open this page again",
+            "Your browser reused a connection that it had made to another site, and this site \
+             needs one of its own.",
+            "Reload the page. If you see this again, close all windows of the browser and start it \
+             again.",
+        ),
+        495 => (
+            Closed,
+            "A client certificate is needed",
+            "This site lets in only browsers that present a valid client certificate. Yours \
+             presented none, or one that is not valid here.",
+            "Install the certificate that your administrator gave you, close all windows of the \
+             browser, and open the page again. If it asks which certificate to use, choose that \
+             one. A certificate that used to work may have expired.",
+        ),
+        _ => (
+            Closed,
+            "You do not have access",
+            "The rules of this site do not let you open this page.",
+            "If you need it for your work, ask the site’s administrator for access and give the \
+             request ID below.",
+        ),
+    }
+}
+
+fn client_error(status: u16) -> ErrorText {
+    use PageMood::{Ask, Fault};
     match status {
         400 | 431 => (
             Ask,
@@ -33,13 +73,6 @@ fn text(status: u16) -> (PageMood, &'static str, &'static str, &'static str) {
             "The browser sent a request that is malformed or too large, so it was not passed on.",
             "Go back and try again. If it happens again, delete this site’s cookies and reload the \
              page.",
-        ),
-        403 => (
-            Closed,
-            "You do not have access",
-            "The rules of this site do not let you open this page.",
-            "If you need it for your work, ask the site’s administrator for access and give the \
-             request ID below.",
         ),
         404 => (
             Ask,
@@ -59,23 +92,18 @@ fn text(status: u16) -> (PageMood, &'static str, &'static str, &'static str) {
             "The connection was too slow, or the request took longer than this site allows.",
             "Check your network connection, then try again.",
         ),
-        421 => (
+        _ => (
             Ask,
-            "Please open this page again",
-            "Your browser reused a connection that it had made to another site, and this site \
-             needs one of its own.",
-            "Reload the page. If you see this again, close all windows of the browser and start it \
-             again.",
+            "This request cannot be served",
+            "The request was not accepted.",
+            "Go back and try again.",
         ),
-        495 => (
-            Closed,
-            "A client certificate is needed",
-            "This site lets in only browsers that present a valid client certificate. Yours \
-             presented none, or one that is not valid here.",
-            "Install the certificate that your administrator gave you, close all windows of the \
-             browser, and open the page again. If it asks which certificate to use, choose that \
-             one. A certificate that used to work may have expired.",
-        ),
+    }
+}
+
+fn server_error(status: u16) -> ErrorText {
+    use PageMood::Fault;
+    match status {
         502 => (
             Fault,
             "The site gave an invalid answer",
@@ -96,12 +124,6 @@ fn text(status: u16) -> (PageMood, &'static str, &'static str, &'static str) {
             "The server behind this page took too long to answer.",
             "Try again in a moment. What you sent may have been carried out all the same, so check \
              before you send it twice.",
-        ),
-        400..500 => (
-            Ask,
-            "This request cannot be served",
-            "The request was not accepted.",
-            "Go back and try again.",
         ),
         _ => (
             Fault,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 
 use super::{
-    headers,
+    headers::{self, PageUse},
     html::{HtmlWriter, shortened},
     mark,
     url::PageUrl,
@@ -121,11 +121,20 @@ impl<'a> PageContent<'a> {
     pub(super) fn response(&self, request_id: &str) -> Response<Bytes> {
         let mut response = Response::new(Bytes::from(self.html(request_id)));
         *response.status_mut() = self.status;
-        let has_form = self.actions.iter().any(|a| matches!(a, PageAction::Post { .. }));
-        headers::insert(response.headers_mut(), has_form);
+        headers::insert(response.headers_mut(), self.page_use());
         let html = HeaderValue::from_static("text/html; charset=utf-8");
         response.headers_mut().insert(header::CONTENT_TYPE, html);
         response
+    }
+
+    fn page_use(&self) -> PageUse {
+        match self.actions.as_slice() {
+            [PageAction::NewTab { .. }] => PageUse::Framed,
+            actions if actions.iter().any(|action| matches!(action, PageAction::Post { .. })) => {
+                PageUse::Form
+            }
+            _ => PageUse::Read,
+        }
     }
 
     /// The document.

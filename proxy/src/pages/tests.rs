@@ -98,6 +98,8 @@ fn only_a_page_with_a_form_may_send_one() {
         };
         let policy = response.headers()["content-security-policy"].to_str().unwrap();
         assert!(policy.ends_with(action), "{name}: {policy}");
+        let alone = policy.contains("; frame-ancestors 'none'; ");
+        assert_eq!(alone, name != "needed-in-frame", "{name}: {policy}");
         assert_eq!(response.headers()["referrer-policy"], referrer, "{name}");
         assert_eq!(response.headers()["cache-control"], "no-store", "{name}");
         assert_eq!(response.status(), page.status(), "{name}");
@@ -197,7 +199,10 @@ fn both_clocks_are_on_the_page_about_clocks() {
 fn a_link_out_of_a_frame_opens_a_new_tab() {
     let page = SignInPage::SignInNeeded { sign_in: url("/x"), new_tab: true };
     let link = "<a target=\"_blank\" rel=\"noopener\" href=\"/x\">";
-    assert!(body(&page.response("id-1")).contains(link));
+    let response = page.response("id-1");
+    assert!(body(&response).contains(link));
+    let policy = response.headers()["content-security-policy"].to_str().unwrap();
+    assert!(!policy.contains("frame-ancestors"), "no frame would show it: {policy}");
     let page = SignInPage::SignInNeeded { sign_in: url("/x"), new_tab: false };
     assert!(!body(&page.response("id-1")).contains("_blank"));
 }
