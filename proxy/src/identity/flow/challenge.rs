@@ -26,7 +26,7 @@ pub(crate) fn challenge(method: &Method, headers: &HeaderMap) -> Challenge {
     if is_grpc(headers) {
         return Challenge::Grpc;
     }
-    if is_preflight(method, headers) || is_prefetch(headers) || has_token(headers) {
+    if is_prefetch(headers) || has_token(headers) {
         return Challenge::Unauthenticated;
     }
     let is_read = *method == Method::GET || *method == Method::HEAD;
@@ -58,10 +58,6 @@ fn is_grpc(headers: &HeaderMap) -> bool {
     content_type
         .and_then(|value| value.get(..16))
         .is_some_and(|start| start.eq_ignore_ascii_case(b"application/grpc"))
-}
-
-fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
-    *method == Method::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 /// A page that is fetched before anybody asked for it.

@@ -304,3 +304,6 @@ fn versioned(content: &[u8]) -> Option<FieldReader<'_>> {
     let mut fields = FieldReader::new(content);
     (fields.byte()? == VERSION).then_some(fields)
 }
+
+#[cfg(test)]
+mod tests;

@@ -235,8 +235,41 @@ fn a_suspect_session_does_not_vouch_while_the_provider_is_away() {
     world.shared.set_suspect_before(world.now_s + 1);
     world.now_s += 1;
     world.control.check = Some(CheckOutcome::ProviderAway);
-    let (_, urls) = follow(&mut world, &mut browser, "https://wiki.example/");
+    let (received, urls) = follow(&mut world, &mut browser, "https://wiki.example/");
     assert!(urls.iter().any(|url| split(url).0 == IDP));
+    assert_eq!(served(&received), Some("user0"), "with a session that nobody suspects");
+}
+
+#[test]
+fn a_session_ends_with_the_providers_grant_and_with_cookie_expire_at_the_latest() {
+    for (life_s, ends_s) in [(None, 50_400), (Some(300), 300), (Some(100_000), 50_400)] {
+        let (mut world, mut browser) = (world(), Browser::new(0, None));
+        world.control.life_s = life_s;
+        let (received, _) = follow(&mut world, &mut browser, R);
+        let Seen::Served(session) = &received.seen else { panic!() };
+        assert_eq!(session.session.ends_at_s, world.now_s + ends_s);
+        let cookie = browser.cookies.iter().find(|cookie| cookie.name == "_pomerium");
+        assert_eq!(cookie.unwrap().expires_s, world.now_s + ends_s);
+    }
+    let (mut world, mut browser) = (world(), Browser::new(0, None));
+    world.control.life_s = Some(0);
+    let callback = stop_before(&mut world, &mut browser, R, "/oauth2/callback");
+    let received = open(&mut world, &mut browser, &callback);
+    assert_eq!(*page(&received), FlowPage::ProviderInvalid { again: R.into() });
+    assert!(received.set_cookies.is_empty());
+}
+
+#[test]
+fn a_request_for_another_provider_begins_again_by_itself() {
+    for path in ["/.pomerium/sign_in", "/oauth2/callback"] {
+        let (mut world, mut browser) = (world(), Browser::new(0, None));
+        let url = stop_before(&mut world, &mut browser, R, path);
+        world.context.provider = ProviderId([9; 16]);
+        world.publish();
+        let received = open(&mut world, &mut browser, &url);
+        assert!(matches!(&received.seen, Seen::Redirect(to) if to == R), "{path}");
+        assert!(received.set_cookies.is_empty());
+    }
 }
 
 #[test]
