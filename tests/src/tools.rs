@@ -16,6 +16,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("nghttpd", "nghttp2-server"),
     ("nft", "nftables"),
     ("nginx", "nginx"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
     ("openssl", "openssl"),
     ("pk12util", "libnss3-tools"),
     ("setpriv", "util-linux"),

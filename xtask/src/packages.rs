@@ -76,6 +76,8 @@ pub(crate) const TEST: &[Package] = &[
     Package { name: "nghttp2-server", probe: Probe::Program("nghttpd") },
     NGINX,
     Package { name: "nftables", probe: Probe::Program("nft") },
+    Package { name: "nodejs", probe: Probe::Program("node") },
+    Package { name: "npm", probe: Probe::Program("npm") },
     Package { name: "python3", probe: Probe::PythonModule("sys") },
     Package { name: "python3-grpcio", probe: Probe::PythonModule("grpc") },
     Package { name: "python3-websockets", probe: Probe::PythonModule("websockets") },

@@ -105,12 +105,16 @@ impl RouteSpec {
     /// Whether it treats a request by the client's certificate, so that clients of its hosts must be
     /// asked for one.
     pub(crate) fn looks_at_certificate(&self, certificate_identity: Option<SanKind>) -> bool {
-        let needs = self.policy.needs();
         let identifies = certificate_identity.is_some() && self.client_trust.is_some();
-        needs.client_certificate
-            || (needs.identity || self.passes_identity()) && identifies
+        self.policy.needs().client_certificate
+            || self.looks_at_identity() && identifies
             || self.request_headers.names_certificate()
             || self.forwards_certificate()
+    }
+
+    /// Whether it treats a request by who it is from.
+    pub(super) fn looks_at_identity(&self) -> bool {
+        self.policy.needs().identity || self.passes_identity()
     }
 
     /// Whether it tells its upstream who the user is.
@@ -280,17 +284,15 @@ pub(crate) struct HeaderRules {
 
 impl HeaderRules {
     fn names_certificate(&self) -> bool {
-        self.set.iter().flat_map(|(_, template)| &template.0).any(|part| match part {
-            TemplatePart::ClientCert(_) => true,
-            TemplatePart::Literal(_)
-            | TemplatePart::RequestHeader(_)
-            | TemplatePart::IdentityJwt => false,
-        })
+        self.parts().any(|part| matches!(part, TemplatePart::ClientCert(_)))
     }
 
     fn names_assertion(&self) -> bool {
-        let mut parts = self.set.iter().flat_map(|(_, template)| &template.0);
-        parts.any(|part| *part == TemplatePart::IdentityJwt)
+        self.parts().any(|part| *part == TemplatePart::IdentityJwt)
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &TemplatePart> {
+        self.set.iter().flat_map(|(_, template)| &template.0)
     }
 }
 
