@@ -160,7 +160,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "portcullis.sign_in.tenants",
         List,
         "",
-        "Ids (`tid`) of the Azure tenants whose users may sign in. Required with an `idp_provider_url` of `common`, `organizations` or `consumers`.",
+        "Ids (`tid`) of the Azure tenants whose users alone may sign in. Required with an `idp_provider_url` of `common`, `organizations` or `consumers`.",
     ),
     not_yet(
         "portcullis.sign_in.state_file",

@@ -46,7 +46,7 @@ pub(super) fn provider(root: &Section<'_>, sign_in: &Section<'_>) -> Option<Prov
     let client_secret = text_or_file(root, "idp_client_secret", "idp_client_secret_file");
     let scopes = scopes(root);
     let request_params = request_params(root);
-    let tenants = tenants(sign_in, issuer_url.as_deref());
+    let tenants = tenants(sign_in, preset, issuer_url.as_deref());
     let (preset, issuer_url) = (preset?, issuer_url?);
     let params = |(name, value): &(&str, &str)| (Box::from(*name), Box::from(*value));
     Some(ProviderSpec {
@@ -171,7 +171,11 @@ fn request_params(root: &Section<'_>) -> Option<Vec<(Box<str>, Box<str>)>> {
     Some(params)
 }
 
-fn tenants(sign_in: &Section<'_>, issuer_url: Option<&str>) -> Vec<Box<str>> {
+fn tenants(
+    sign_in: &Section<'_>,
+    preset: Option<ProviderPreset>,
+    issuer_url: Option<&str>,
+) -> Vec<Box<str>> {
     let key = "tenants";
     let tenants: Vec<Box<str>> = sign_in.list(key).into_iter().map(Box::from).collect();
     let is_any = issuer_url.is_some_and(is_any_tenant);
@@ -180,9 +184,8 @@ fn tenants(sign_in: &Section<'_>, issuer_url: Option<&str>) -> Vec<Box<str>> {
     } else if is_any && tenants.is_empty() {
         let message = "is required with this idp_provider_url, which lets in users of any tenant";
         sign_in.error_with_hint(key, message, "list the ids of your tenants");
-    } else if !is_any && !tenants.is_empty() && issuer_url.is_some() {
-        let message = "has no effect: idp_provider_url is not `common`, `organizations` or \
-                       `consumers` of Azure";
+    } else if !tenants.is_empty() && preset.is_some_and(|preset| preset != ProviderPreset::Azure) {
+        let message = "refuses all users whose token has no `tid`, which only Azure's have";
         sign_in.warn(key, message);
     }
     tenants

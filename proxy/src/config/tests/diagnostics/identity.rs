@@ -505,10 +505,11 @@ fn azures_common_urls_need_a_list_of_tenants() {
         assert!(warnings(&azure(tenant, &tenants("[t]"))).is_empty());
     }
     assert!(warnings(&azure("5f3a", "")).is_empty());
+    assert!(warnings(&azure("5f3a", &tenants("[t]"))).is_empty());
     assert_eq!(
-        warnings(&azure("5f3a", &tenants("[t]"))),
-        ["config.yaml:7: portcullis.sign_in.tenants: has no effect: idp_provider_url is not \
-          `common`, `organizations` or `consumers` of Azure"]
+        quiet(&tenants("[t]")),
+        ["config.yaml:5: portcullis.sign_in.tenants: refuses all users whose token has no `tid`, \
+          which only Azure's have"]
     );
 }
 
