@@ -3,7 +3,7 @@
 #![no_main]
 
 use jwt_compact::{
-    Algorithm, UntrustedToken,
+    Algorithm, AlgorithmExt, UntrustedToken,
     alg::{Ed25519, VerifyingKey},
 };
 use libfuzzer_sys::fuzz_target;
