@@ -1,12 +1,15 @@
 //! The answers to requests that a policy does not allow: the one place where the outcome of a policy
 //! becomes an answer.
 
+use http::request::Parts;
+
 use super::{
     active_request::ActiveRequest,
     error::RequestFailure,
     request::RequestTarget,
     request_config::CompiledRoute,
     respond::{self, LocalAnswer},
+    sign_in::needs_sign_in,
 };
 use crate::{
     policy::{PolicyDecision, PolicyOutcome},
@@ -19,7 +22,7 @@ pub(super) fn refusal(
     decision: &PolicyDecision,
     active: &ActiveRequest,
     route: &CompiledRoute,
-    target: &RequestTarget,
+    (parts, target): (&Parts, &RequestTarget),
     error: Option<ChainError>,
 ) -> Option<LocalAnswer> {
     let failure = match decision.outcome {
@@ -31,12 +34,16 @@ pub(super) fn refusal(
         PolicyOutcome::Deny => RequestFailure::Denied,
         PolicyOutcome::ClientCertificateRequired => RequestFailure::CertificateRequired,
         PolicyOutcome::ClientCertificateInvalid => RequestFailure::CertificateInvalid(error),
+        PolicyOutcome::NeedsSignIn if active.config.signs_people_in() => {
+            let answer = needs_sign_in(active, (parts, target), Some(route));
+            return Some(answer.map_or_else(LocalAnswer::from, LocalAnswer::from));
+        }
         PolicyOutcome::NeedsSignIn => sign_in(active, route, error),
     };
     Some(failure.into())
 }
 
-/// The answer if no user is signed in. On a route whose users sign in by certificate, the reason is a
+/// The answer if no user is signed in and nobody can sign in. On a route whose users sign in by certificate, the reason is a
 /// certificate that is missing, invalid or without a name.
 fn sign_in(
     active: &ActiveRequest,

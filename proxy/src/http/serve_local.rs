@@ -10,6 +10,7 @@ use super::{
     redirect,
     request::RequestTarget,
     respond::{self, LocalReply},
+    sign_in, well_known,
 };
 
 /// A request for a local service. Its route was not looked for, and no policy applies to it.
@@ -41,6 +42,19 @@ pub(super) async fn serve_local(
             let status = StatusCode::MOVED_PERMANENTLY;
             let reply = respond::redirect(status, location, &active.negotiation);
             Ok(reply.closing(&active.negotiation))
+        }
+        LocalService::Jwks => {
+            let people = active.config.people.as_ref().ok_or(RequestFailure::NoRoute)?;
+            let request = (&parts.method, &parts.headers);
+            Ok(well_known::jwks(people, request, &active.negotiation))
+        }
+        LocalService::Discovery => {
+            let people = active.config.people.as_ref().ok_or(RequestFailure::NoRoute)?;
+            Ok(well_known::discovery(people, &parts.method, target, &active.negotiation))
+        }
+        // Boxed: other requests would have to keep room for it.
+        LocalService::SignIn(path) => {
+            Box::pin(sign_in::serve(path, active, parts, target)).await
         }
         LocalService::Reserved => Err(RequestFailure::NoRoute),
     }

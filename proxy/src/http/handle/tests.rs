@@ -24,6 +24,7 @@ use crate::{
         },
         testing::{everybody, proxy, route, settings},
     },
+    identity::worker::IdentityHandle,
     observe::{Blame, HttpProtocol, RouteMetrics, WorkerObserver},
     policy::{Policy, PolicySpec},
     route::{HostMatch, Matcher, PathMatch, PortMatch},
@@ -86,7 +87,8 @@ fn worker(settings: RequestSettings, routes: Vec<(PathMatch, RouteSpec)>) -> Rc<
     let site =
         Arc::new(RequestConfig::new(settings, routes, metrics(), Arc::new(ClientAuth::default())));
     let observer = Rc::new(WorkerObserver::detached(0));
-    Rc::new(RequestHandler::new(Upstreams::new(observer.clone()), observer, site))
+    let identity = IdentityHandle::detached();
+    Rc::new(RequestHandler::new(Upstreams::new(observer.clone()), observer, identity, site))
 }
 
 fn hello() -> ActionSpec {

@@ -52,6 +52,7 @@ fn forwarded_of(
         upstream: Some(&HeaderValue::from_static("up.example:8080")),
         peer: &peer,
         certificate,
+        assertion: None,
         target: &target,
         request_id: &ID,
         client: peer.ip(),
