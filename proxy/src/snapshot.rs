@@ -6,11 +6,11 @@ use crate::{
     config::{Config, RenewedParts, RouteConfig},
     conn::ListenerConfig,
     http::{self, ActionSpec, RequestConfig},
+    identity::{config::IdentityConfig, jose::SigningKeyError, spec::SealSecret},
     observe::{
         CertificateUsage, ConfigFacts, ConfiguredCertificate, ConfiguredCrl, Metrics, RenewedFacts,
     },
     steering,
-    identity::{config::IdentityConfig, jose::SigningKeyError, spec::SealSecret},
     tls::{
         self, CertificateSelector, CertificateStore, CertificateWithKey, CrlBundle, CrlStore,
         ServerTls, TicketKeys, TicketSecret,
@@ -120,7 +120,8 @@ impl Compiler {
         config: &mut Config,
     ) -> Result<(Snapshot, StagedParts), CompileError> {
         // Generations of parts that were renewed are left out, but none comes twice.
-        let people = IdentityConfig::new(&config.identity, &self.process_secret, self.generation + 1)?;
+        let people =
+            IdentityConfig::new(&config.identity, &self.process_secret, self.generation + 1)?;
         let steering = Arc::new(steering::SteeringRules::new(&config.steering, self.workers)?);
         let tickets = self.ticket_keys(config);
         let tls = config

@@ -8,10 +8,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use crate::{
     control_call,
     identity::{
-        control::IdentityControl,
-        shared::IdentityShared,
-        spec::SealSecret,
-        worker::IdentityHandle,
+        control::IdentityControl, shared::IdentityShared, spec::SealSecret, worker::IdentityHandle,
     },
     observe::Metrics,
     upstream::DnsNames,

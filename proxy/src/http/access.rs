@@ -21,7 +21,7 @@ use crate::{
         memory::{KeptAssertion, KnownSession},
         session::Session,
     },
-    policy::{self, LeafCertificate as _},
+    policy::{self, LeafCertificate as _, PolicyOutcome},
     tls::{ChainError, VerifiedChain},
 };
 
@@ -48,14 +48,8 @@ pub(super) async fn admit<'a>(
         Some(known) => Some(RequestUser::of_session(known)),
         None => certificate_user(&active.config, peer, certificate),
     };
-    let decision = route.spec.policy.evaluate(&policy::PolicyInput {
-        method: parts.method.as_str(),
-        path: target.path(),
-        source_ip: active.account.client,
-        is_cors_preflight: is_cors_preflight(parts),
-        client_certificate: certificate,
-        identity: user.map(|user| user.asserted.identity),
-    });
+    let identity = user.map(|user| user.asserted.identity);
+    let decision = decide(active, route, (parts, target), certificate, identity);
     active.account.set_decision(decision);
     if let Some(refusal) = refusal(&decision, active, route, (parts, target), error) {
         return Err(refusal);
@@ -64,6 +58,46 @@ pub(super) async fn admit<'a>(
         active.assertion = assertion(active, &user, route, &target.host);
     }
     Ok(request_certificate(peer, route, judged))
+}
+
+/// Refuses a path of ours to clients without the certificate that the route behind it demands. Whether
+/// a user is signed in does not matter.
+pub(super) fn demand_certificate(
+    active: &ActiveRequest,
+    peer: &Peer,
+    parts: &Parts,
+    target: &RequestTarget,
+) -> Result<(), RequestFailure> {
+    let config = &active.config;
+    let Some(route) = config.find(target).filter(|route| route.looks_at_certificate) else {
+        return Ok(());
+    };
+    if is_misdirected(config, peer, &target.host) {
+        return Err(RequestFailure::Misdirected);
+    }
+    let VerifiedNow { certificate, error, .. } = verify_certificate(active, peer, route);
+    match decide(active, route, (parts, target), certificate, None).outcome {
+        PolicyOutcome::ClientCertificateRequired => Err(RequestFailure::CertificateRequired),
+        PolicyOutcome::ClientCertificateInvalid => Err(RequestFailure::CertificateInvalid(error)),
+        PolicyOutcome::Allow | PolicyOutcome::Deny | PolicyOutcome::NeedsSignIn => Ok(()),
+    }
+}
+
+fn decide(
+    active: &ActiveRequest,
+    route: &CompiledRoute,
+    (parts, target): (&Parts, &RequestTarget),
+    client_certificate: policy::ClientCertificateStatus<'_>,
+    identity: Option<&policy::Identity>,
+) -> policy::PolicyDecision {
+    route.spec.policy.evaluate(&policy::PolicyInput {
+        method: parts.method.as_str(),
+        path: target.path(),
+        source_ip: active.account.client,
+        is_cors_preflight: is_cors_preflight(parts),
+        client_certificate,
+        identity,
+    })
 }
 
 /// Whether the host asks its clients for a certificate, and the handshake of this connection did not

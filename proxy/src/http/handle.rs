@@ -2,7 +2,7 @@
 
 use std::{pin::pin, rc::Rc};
 
-use http::{HeaderValue, header, Request, Response, StatusCode, request::Parts};
+use http::{HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
 
 use super::{

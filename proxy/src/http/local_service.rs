@@ -110,6 +110,14 @@ impl SignInPath {
     }
 }
 
+impl SignInPath {
+    /// Whether clients without a certificate may use it where routes demand one: as in Pomerium,
+    /// those that finish a sign-in.
+    pub(super) fn needs_no_certificate(self) -> bool {
+        matches!(self, SignInPath::ProviderCallback | SignInPath::Callback)
+    }
+}
+
 impl OwnPath {
     fn contains(&self, path: &str) -> bool {
         match self {

@@ -10,11 +10,7 @@ use super::{
     spec::{RequestSettings, RouteSpec},
 };
 use crate::{
-    identity::{
-        config::IdentityConfig,
-        flow::SignInContext,
-        spec::SignInSpec,
-    },
+    identity::{config::IdentityConfig, flow::SignInContext, spec::SignInSpec},
     observe::{ConfiguredRoutes, RouteFacts, RouteMetrics},
     route::{HostMatch, Matcher, PathMatch, PortMatch, Table},
     tls::ClientAuth,

@@ -1,9 +1,12 @@
 //! How local services answer.
 
+use std::rc::Rc;
+
 use http::{StatusCode, request::Parts};
 use hyper::body::Incoming;
 
 use super::{
+    access::demand_certificate,
     active_request::ActiveRequest,
     error::RequestFailure,
     local_service::LocalService,
@@ -52,8 +55,12 @@ pub(super) async fn serve_local(
             let people = active.config.people.as_ref().ok_or(RequestFailure::NoRoute)?;
             Ok(well_known::discovery(people, &parts.method, target, &active.negotiation))
         }
-        // Boxed: other requests would have to keep room for it.
         LocalService::SignIn(path) => {
+            if !path.needs_no_certificate() {
+                let conn = Rc::clone(&active.account.conn);
+                demand_certificate(active, &conn.peer, parts, target)?;
+            }
+            // Boxed: other requests would have to keep room for it.
             Box::pin(sign_in::serve(path, active, parts, target)).await
         }
         LocalService::Reserved => Err(RequestFailure::NoRoute),

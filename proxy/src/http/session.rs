@@ -109,7 +109,11 @@ impl SessionRequest<'_> {
     }
 
     /// The session with what the control thread has published; `None` if it has ended.
-    fn current(self, handler: &RequestHandler, known: Rc<KnownSession>) -> Option<Rc<KnownSession>> {
+    fn current(
+        self,
+        handler: &RequestHandler,
+        known: Rc<KnownSession>,
+    ) -> Option<Rc<KnownSession>> {
         let shared = handler.identity.shared();
         if !known.is_to_be_judged(shared) {
             return Some(known);

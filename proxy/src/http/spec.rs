@@ -294,7 +294,6 @@ impl HeaderRules {
     fn parts(&self) -> impl Iterator<Item = &TemplatePart> {
         self.set.iter().flat_map(|(_, template)| &template.0)
     }
-
 }
 
 /// A header value with references such as `${pomerium.client_cert_fingerprint}`.

@@ -64,7 +64,12 @@ impl IdentityConfig {
     }
 
     /// The claims that upstreams of this host get about a user, without what differs each time.
-    pub(crate) fn claims(&self, host: &str, user: AssertedUser<'_>, now_s: u64) -> Map<String, Value> {
+    pub(crate) fn claims(
+        &self,
+        host: &str,
+        user: AssertedUser<'_>,
+        now_s: u64,
+    ) -> Map<String, Value> {
         let session_id = user.session_id();
         self.assertion((host, IssuerFormat::HostOnly), user, &session_id).claims(now_s, "")
     }

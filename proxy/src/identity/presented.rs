@@ -53,7 +53,8 @@ mod tests {
     use super::*;
 
     fn of(fields: &[&'static str]) -> Option<String> {
-        let presented = presented("s", "__Host-s_csrf", fields.iter().map(|field| field.as_bytes()));
+        let presented =
+            presented("s", "__Host-s_csrf", fields.iter().map(|field| field.as_bytes()));
         presented.map(|bytes| String::from_utf8(bytes.into_owned()).unwrap())
     }
 

@@ -33,7 +33,9 @@ pub(crate) use labels::{
 pub(crate) use log::Log;
 pub(crate) use names::metrics_reference;
 pub(crate) use observer::WorkerObserver;
-pub(crate) use record::{CapturedHeaders, ConnectionRecord, PolicyRecord, RequestRecord, UserRecord};
+pub(crate) use record::{
+    CapturedHeaders, ConnectionRecord, PolicyRecord, RequestRecord, UserRecord,
+};
 pub(crate) use registry::{
     ConfiguredRoutes, EndpointCells, EndpointMetrics, EndpointRegistry, RouteFacts, RouteMetrics,
 };

@@ -6,7 +6,8 @@ use super::{
     Cell, Histogram,
     labels::{
         BlameCells, ClosedCells, HandshakeResult, HttpProtocolCells, Label, RefusedCells,
-        SessionCookieCells, SignInCells, SteeringCells, TlsVersion, UpstreamCertificateCells, UpstreamFailureCells,
+        SessionCookieCells, SignInCells, SteeringCells, TlsVersion, UpstreamCertificateCells,
+        UpstreamFailureCells,
     },
 };
 

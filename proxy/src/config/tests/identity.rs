@@ -182,7 +182,7 @@ fn signing_keys_are_pem_or_base64_of_pem_in_place_or_in_a_file() {
         ids("signing_key_file: '@base64'", &[]),
         ids(&format!("signing_key: {base64}"), &[]),
         ids(&format!("signing_key: |\n{block}"), &[]),
-        ids("", &[("SIGNING_KEY", &pem)]),
+        ids("", &[("SIGNING_KEY", pem)]),
         ids("", &[("SIGNING_KEY", &base64)]),
     ] {
         assert_eq!(one, two[..1], "the first of the file");

@@ -68,16 +68,9 @@ impl RequestRules {
     }
 
     /// Removes, then sets; templates see the headers as they were before.
-    pub(in crate::http) fn apply(
-        &self,
-        headers: &mut HeaderMap,
-        about: AboutClient<'_>,
-    ) {
-        let values: Vec<(&HeaderName, HeaderValue)> = self
-            .set
-            .iter()
-            .map(|(name, value)| (name, value.render(headers, about)))
-            .collect();
+    pub(in crate::http) fn apply(&self, headers: &mut HeaderMap, about: AboutClient<'_>) {
+        let values: Vec<(&HeaderName, HeaderValue)> =
+            self.set.iter().map(|(name, value)| (name, value.render(headers, about))).collect();
         for name in &self.remove {
             headers.remove(name);
         }

@@ -153,7 +153,9 @@ fn after_check(session: &Session, reply: Option<IdentityReply>) -> Option<String
         let asking = user(&mut begun.active, &begun.parts, "a.example");
         let answering = async {
             let call = bench.calls.next().await.unwrap();
-            assert!(matches!(&call.request, IdentityCall::Check(check) if check.session == session.id));
+            assert!(
+                matches!(&call.request, IdentityCall::Check(check) if check.session == session.id)
+            );
             match reply {
                 Some(reply) => call.answer(reply),
                 None => drop(call),

@@ -3,11 +3,8 @@
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 
-use super::{
-    super::{active_request::ActiveRequest, error_page::page, negotiation::AnswerForm},
-    request_id,
-};
 use crate::{
+    http::{active_request::ActiveRequest, error_page::page, negotiation::AnswerForm},
     identity::flow::{FlowPage, SignInLossReason},
     pages::{PageUrl, ShortLivedReason, SignInPage, SignedInPerson},
 };
@@ -25,6 +22,11 @@ pub(super) fn response(flow_page: &FlowPage, active: &ActiveRequest) -> Response
         }
         _ => shown.response(request_id(active)),
     }
+}
+
+/// The id that pages show.
+pub(super) fn request_id(active: &ActiveRequest) -> &str {
+    active.account.request_id.to_str().unwrap_or_default()
 }
 
 /// A page that has nothing to do with sign-in.
@@ -46,7 +48,8 @@ fn sign_in_page(page: &FlowPage) -> Option<SignInPage<'_>> {
         FlowPage::Continue { to } => SignInPage::Continue { to: url(to)? },
         FlowPage::SigningOut { to } => SignInPage::SigningOut { to: url(to)? },
         FlowPage::ConfirmSignOut { known_as, action, stay } => {
-            let person = known_as.as_deref().map(|name| SignedInPerson { name, ..Default::default() });
+            let person =
+                known_as.as_deref().map(|name| SignedInPerson { name, ..Default::default() });
             SignInPage::ConfirmSignOut { person, sign_out: url(action)?, stay: url(stay)? }
         }
         FlowPage::SignedOut => SignInPage::SignedOut { again: None },

@@ -6,16 +6,17 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 
 use super::{
-    super::{
+    flow_page::{self, request_id},
+    request::SignInRequest,
+};
+use crate::{
+    http::{
         active_request::ActiveRequest,
         error::RequestFailure,
         error_page::with_type,
         respond::{self, LocalReply},
         session::session,
     },
-    SignInRequest, flow_page, request_id,
-};
-use crate::{
     identity::{config::AssertedUser, flow::FlowPage, memory::KnownSession},
     pages::{PageUrl, SignInPage, SignedInPerson},
 };

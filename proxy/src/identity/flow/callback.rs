@@ -9,6 +9,7 @@ use super::{
     pending::{FlowPending, WaitingStep},
     sealed::{SignInRequest, SignInState, is_fresh},
     sign_in,
+    who::SessionState,
 };
 use crate::identity::{
     calls::{CodeExchange, IdentityCall, IdentityReply, ProviderFailure, SignedIn, UseOnce},
@@ -167,13 +168,13 @@ fn exchange(input: StepInput<'_>, state: SignInState, code: String) -> FlowStep 
     let (environment, http) = input;
     let FlowEnvironment { context, now_s, random, .. } = *environment;
     let cookies = context.cookies.read(http.headers);
-    let older = sign_in::master_session(environment, http.host, &cookies).map(|(older, _)| older);
-    if let Some(older) = &older
+    let older = sign_in::master_session(environment, http.host, &cookies);
+    if let Some((older, SessionState::Good)) = &older
         && older.session.signed_in_at_s.saturating_add(CONCURRENT_S) >= state.issued_s
         && older.session.binding == state.binding
     {
         // Another tab of this browser signed in meanwhile. One session for all tabs.
-        return sign_in::decide(input, state.request);
+        return sign_in::hand_over(input, &state.request, &older.session, Vec::new());
     }
     let Ok(session) = SessionId::generate(random) else {
         return FlowAnswer::internal().into();
@@ -187,7 +188,7 @@ fn exchange(input: StepInput<'_>, state: SignInState, code: String) -> FlowStep 
         session,
         ends_at_s: now_s.saturating_add(context.spec.cookies.expire.as_secs()),
     });
-    let older = older.map(|older| older.session);
+    let older = older.map(|(older, _)| older.session);
     FlowStep::ask(call, FlowPending(WaitingStep::Exchanged { state, session, older }))
 }
 

@@ -21,17 +21,27 @@ mod context;
 mod handover;
 mod parameters;
 mod pending;
+mod probe;
 mod return_path;
 mod sealed;
 mod sign_in;
 mod sign_out;
 mod who;
 
+#[cfg(test)]
+mod model;
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod world;
+
 pub(crate) use answer::{FlowAnswer, FlowBody, FlowEvent, FlowPage, FlowStep, SignInLossReason};
 pub(crate) use begin::begin;
 pub(crate) use challenge::{Challenge, challenge};
 pub(crate) use context::{FlowEnvironment, FlowRequest, SignInContext};
 pub(crate) use pending::FlowPending;
+pub use probe::probe;
 pub(crate) use who::{CheckedSession, RequestSession, SessionState};
 
 /// A path of ours that signs people in or out.

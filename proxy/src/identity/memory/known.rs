@@ -5,11 +5,7 @@ use std::cell::{Cell, OnceCell};
 use http::HeaderValue;
 
 use super::AssertionMemory;
-use crate::identity::{
-    flow::SessionState,
-    session::Session,
-    shared::IdentityShared,
-};
+use crate::identity::{flow::SessionState, session::Session, shared::IdentityShared};
 
 /// The control thread hears of a due check at most once in so many seconds, and requests go on for so
 /// long after a check that decided nothing.
