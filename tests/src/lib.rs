@@ -1,11 +1,12 @@
 //! What the integration tests stand on: the proxy as a child process, real peers (curl, OpenSSL,
 //! nginx, nghttp2, Chromium, kubectl, Python's websockets and gRPC, npm's oidc-provider) and peers of
-//! our own, [`raw`] and [`backend`], for what real ones never do.
+//! our own, [`raw`], [`backend`] and [`bad_provider`], for what real ones never do.
 //!
 //! Nothing here sleeps to let something happen: it waits for the event, with a deadline that only
 //! a fault reaches. Every test has its own ports and its own directory, so tests run in parallel.
 
 pub mod backend;
+pub mod bad_provider;
 pub mod ca;
 pub mod chains;
 pub mod chromium;
@@ -31,10 +32,12 @@ pub mod steering;
 pub mod tempdir;
 pub mod tools;
 pub mod wait;
+pub mod webdriver;
 pub mod wire;
 pub mod ws;
 
 pub use backend::Backend;
+pub use bad_provider::BadProvider;
 pub use ca::Ca;
 pub use chromium::Chromium;
 pub use curl::Curl;
@@ -45,3 +48,4 @@ pub use oidc_provider::OidcProvider;
 pub use pki::{Pair, Pki, pki};
 pub use proxy::Proxy;
 pub use raw::Raw;
+pub use webdriver::{Browser, BrowserOptions};
