@@ -134,6 +134,12 @@ fn a_denied_person_reads_as_whom_and_may_be_another() {
         browser.wait_for_url("the page", |url| url == format!("{APP}/"));
         assert_eq!(browser.text("h1"), "You do not have access");
         assert!(browser.text("footer").contains("bob@example.com"));
+        browser.click("main a");
+        browser.wait_for_url("the provider", |url| url.starts_with(&world.provider.url()));
+        browser.click("button[name=logout]");
+        browser.wait_for_url("the end", |url| url.starts_with(AUTHENTICATE));
+        sign_in(&browser, &format!("{APP}/mine"), "alice");
+        assert_shown(&browser, &format!("{APP}/mine"));
     });
 }
 
