@@ -1,5 +1,5 @@
-//! The guide "Client-side mTLS With Pomerium" in full, with its `policy:`. There is no identity
-//! provider to sign in with: the certificate says who its holder is.
+//! The guide "Client-side mTLS With Pomerium" in full, with its `policy:`, but without a sign-in: the
+//! certificate says who its holder is.
 
 use portcullis_tests::{Backend, Proxy, openssl::SClient, openssl::get, pki, proxy::Config};
 
@@ -62,17 +62,16 @@ fn a_certificate_of_another_domain_is_forbidden() {
 }
 
 #[test]
-fn without_identity_a_user_policy_allows_nobody_with_a_reason() {
+fn a_user_whom_no_certificate_names_is_sent_to_sign_in() {
     let backend = Backend::text("inside");
     let [ca, _] = both_generations();
     let config = guide(&backend, &ca, "localhost.pomerium.io");
     let proxy = config.own("client_certificate_identity", "''").start();
-    proxy.wait_for_log("a warning about signing in", |line| {
-        line["level"] == "warn" && line.to_string().contains("sign-in is not supported yet")
-    });
     let fetched = proxy.curl("verify", "/mine").client(&pki().client()).ok();
-    assert_eq!(fetched.status, 403);
-    assert!(fetched.text().contains("not supported yet"), "{}", fetched.text());
+    assert_eq!(fetched.status, 302, "{fetched:?}");
+    let location = fetched.header("location").unwrap_or_default();
+    let sign_in = "https://authenticate.localhost.pomerium.io/.pomerium/sign_in?request=";
+    assert!(location.starts_with(sign_in), "{location}");
     let record = proxy.wait_for_access("/mine");
     assert_eq!(record["allow-why-false"], serde_json::json!(["user-unauthenticated"]), "{record}");
     assert_eq!(proxy.curl("verify", "/").ok().status, 495, "the certificate comes first");

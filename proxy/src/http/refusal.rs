@@ -9,7 +9,7 @@ use super::{
     request::RequestTarget,
     request_config::CompiledRoute,
     respond::{self, LocalAnswer},
-    sign_in::needs_sign_in,
+    sign_in::{denied_user, needs_sign_in},
 };
 use crate::{
     policy::{PolicyDecision, PolicyOutcome},
@@ -31,7 +31,10 @@ pub(super) fn refusal(
         _ if target.path() == "/robots.txt" => {
             return Some(respond::robots(&active.negotiation).into());
         }
-        PolicyOutcome::Deny => RequestFailure::Denied,
+        PolicyOutcome::Deny => match denied_user(active) {
+            Some(page) => return Some(page.into()),
+            None => RequestFailure::Denied,
+        },
         PolicyOutcome::ClientCertificateRequired => RequestFailure::CertificateRequired,
         PolicyOutcome::ClientCertificateInvalid => RequestFailure::CertificateInvalid(error),
         PolicyOutcome::NeedsSignIn if active.config.signs_people_in() => {
@@ -43,15 +46,15 @@ pub(super) fn refusal(
     Some(failure.into())
 }
 
-/// The answer if no user is signed in and nobody can sign in. On a route whose users sign in by certificate, the reason is a
-/// certificate that is missing, invalid or without a name.
+/// The answer if no user is signed in and nobody can sign in. On a route that knows users by their
+/// certificate, the reason is a certificate that is missing, invalid or without a name.
 fn sign_in(
     active: &ActiveRequest,
     route: &CompiledRoute,
     error: Option<ChainError>,
 ) -> RequestFailure {
     match error {
-        _ if !active.config.signs_in_by_certificate(route) => RequestFailure::SignInUnsupported,
+        _ if !active.config.signs_in_by_certificate(route) => RequestFailure::NobodySignsIn,
         Some(error) => RequestFailure::CertificateInvalid(Some(error)),
         None => RequestFailure::CertificateRequired,
     }

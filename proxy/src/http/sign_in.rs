@@ -29,6 +29,11 @@ pub(super) fn needs_sign_in(
     SignInRequest::new(active, &config, (parts, target), route)?.challenge(active)
 }
 
+/// The page for a browser whose user is signed in and may not do this; `None` for everybody else.
+pub(super) fn denied_user(active: &ActiveRequest) -> Option<LocalReply> {
+    flow_page::denied(active)
+}
+
 /// The answer to a request for a path of sign-in. It may wait for the control thread.
 pub(super) async fn serve(
     path: SignInPath,

@@ -1,13 +1,25 @@
 //! The pages of sign-in as answers.
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
 use crate::{
-    http::{active_request::ActiveRequest, error_page::page, negotiation::AnswerForm},
+    http::{
+        active_request::ActiveRequest,
+        error::{FailureReport, RequestFailure},
+        error_page::page,
+        negotiation::AnswerForm,
+        respond::LocalReply,
+    },
     identity::flow::{FlowPage, SignInLossReason},
     pages::{PageUrl, ShortLivedReason, SignInPage, SignedInPerson},
 };
+
+/// Ends a session.
+pub(super) const SIGN_OUT: &str = "/.pomerium/sign_out";
+/// Pomerium's mark of an answer that is not the upstream's.
+pub(super) const INTERCEPTED: HeaderName =
+    HeaderName::from_static("x-pomerium-intercepted-response");
 
 /// The answer that shows a page. A client that prefers another form gets the message in that.
 pub(super) fn response(flow_page: &FlowPage, active: &ActiveRequest) -> Response<Bytes> {
@@ -22,6 +34,22 @@ pub(super) fn response(flow_page: &FlowPage, active: &ActiveRequest) -> Response
         }
         _ => shown.response(request_id(active)),
     }
+}
+
+/// The page for somebody whom a policy denies; `None` for other clients than browsers, and if nobody
+/// is signed in.
+pub(super) fn denied(active: &ActiveRequest) -> Option<LocalReply> {
+    let identity = &active.account.session()?.session.identity;
+    let known_as = [&identity.email, &identity.user_id].into_iter().find(|text| !text.is_empty());
+    let other = PageUrl::parse(SIGN_OUT);
+    let page = SignInPage::Denied { known_as: known_as.map_or("", |text| text), other };
+    (active.negotiation.form() == AnswerForm::Html).then(|| {
+        let response = page.response(request_id(active));
+        let reply = LocalReply::new(response, &active.negotiation);
+        let FailureReport { details, flags, blame, .. } = RequestFailure::Denied.report();
+        let reply = LocalReply { details, flags, blame: Some(blame), ..reply };
+        reply.with_header(INTERCEPTED, HeaderValue::from_static("true"))
+    })
 }
 
 /// The id that pages show.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 
 use super::{
-    flow_page::{self, request_id},
+    flow_page::{self, SIGN_OUT, request_id},
     request::SignInRequest,
 };
 use crate::{
@@ -24,7 +24,6 @@ use crate::{
 const OVERVIEW: &str = "/.pomerium/";
 /// Leads somebody who is not signed in back to the page after a sign-in.
 const SIGN_IN: &str = "/.pomerium/?sign_in";
-const SIGN_OUT: &str = "/.pomerium/sign_out";
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// The claims of an assertion that say nothing of the person.
 const NOT_OF_THE_PERSON: [&str; 5] = ["iss", "aud", "exp", "iat", "jti"];

@@ -1,9 +1,9 @@
 //! A request that is about signing in, from its step to its answer.
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header, request::Parts};
+use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 
-use super::flow_page::{self, request_id};
+use super::flow_page::{self, INTERCEPTED, request_id};
 use crate::{
     control_call::ControlCallError,
     http::{
@@ -26,7 +26,6 @@ use crate::{
     pages::{PageUrl, SignInPage},
 };
 
-const INTERCEPTED: HeaderName = HeaderName::from_static("x-pomerium-intercepted-response");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
 const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
