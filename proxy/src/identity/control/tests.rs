@@ -126,9 +126,13 @@ fn is_over(outcome: &CheckOutcome) -> bool {
 
 /// Waits until the provider has seen so many requests for a path.
 async fn seen(theirs: &TestProvider, path: &str, count: usize) {
-    while theirs.seen(path).len() < count {
-        tokio::task::yield_now().await;
-    }
+    let waits = async {
+        while theirs.seen(path).len() < count {
+            tokio::task::yield_now().await;
+        }
+    };
+    let come = tokio::time::timeout(Duration::from_secs(60), waits).await;
+    assert!(come.is_ok(), "{path}: {:?}", theirs.seen(path));
 }
 
 #[test]
@@ -461,9 +465,17 @@ fn a_provider_that_hangs_fills_the_queue_and_holds_nothing_else_up() {
 #[test]
 fn a_sign_in_takes_ten_seconds_at_most_whichever_call_is_slow() {
     run_in_no_time(async {
-        for path in ["/jwks", "/token", "/userinfo"] {
+        let slow = Duration::from_secs(6);
+        for path in ["/jwks", "/token", "/userinfo", "two of them"] {
             let theirs = TestProvider::start().await;
-            theirs.answer(path, TestAnswer::Drip);
+            match path {
+                "two of them" => {
+                    let tokens = theirs.tokens(&theirs.claims());
+                    theirs.answer("/token", TestAnswer::Late(slow, tokens));
+                    theirs.answer("/userinfo", TestAnswer::Late(slow, json!({"sub": "ann"})));
+                }
+                path => theirs.answer(path, TestAnswer::Drip),
+            }
             let ours = Ours::of(&theirs);
             let begun = tokio::time::Instant::now();
             let reply = ours.call(IdentityCall::Exchange(code(1))).await;

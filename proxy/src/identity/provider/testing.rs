@@ -5,10 +5,11 @@ use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc, time::Duration
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpListener,
     task::LocalSet,
 };
+use tokio_rustls::TlsAcceptor;
 
 use crate::identity::{
     jose::testing::{self as jose_testing, KEYS},
@@ -80,6 +81,8 @@ pub(in crate::identity) enum TestAnswer {
     Hang,
     /// One byte a second.
     Drip,
+    /// This JSON after so long.
+    Late(Duration, Value),
 }
 
 /// The time of tests, and of all tokens in them.
@@ -91,8 +94,21 @@ pub(in crate::identity) const NONCE: &str = "the-nonce";
 impl TestProvider {
     /// A provider without faults; needs a `LocalSet`.
     pub(in crate::identity) async fn start() -> TestProvider {
+        TestProvider::start_with(None).await
+    }
+
+    /// The same over TLS, by the name `localhost`.
+    pub(in crate::identity) async fn start_tls(tls: TlsAcceptor) -> TestProvider {
+        TestProvider::start_with(Some(tls)).await
+    }
+
+    async fn start_with(tls: Option<TlsAcceptor>) -> TestProvider {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap();
+        let url = match tls {
+            Some(_) => format!("https://localhost:{}", address.port()),
+            None => format!("http://{address}"),
+        };
         let provider = TestProvider { url, state: Rc::default() };
         provider.json("/.well-known/openid-configuration", 200, provider.metadata());
         provider.json("/jwks", 200, json!({"keys": KEYS.set()}));
@@ -103,7 +119,15 @@ impl TestProvider {
         let state = Rc::clone(&provider.state);
         tokio::task::spawn_local(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::task::spawn_local(serve(stream, Rc::clone(&state)));
+                let state = Rc::clone(&state);
+                match tls.clone() {
+                    None => tokio::task::spawn_local(serve(stream, state)),
+                    Some(tls) => tokio::task::spawn_local(async move {
+                        if let Ok(stream) = tls.accept(stream).await {
+                            serve(stream, state).await;
+                        }
+                    }),
+                };
             }
         });
         provider
@@ -176,15 +200,22 @@ fn run_with<F: Future>(is_paused: bool, test: F) -> F::Output {
     LocalSet::new().block_on(&runtime, test)
 }
 
-async fn serve(mut stream: TcpStream, state: Rc<TestState>) {
+/// A whole response; `fields` end with CR LF each.
+pub(in crate::identity) fn response(status: u16, fields: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n{fields}\r\n");
+    [head.as_bytes(), body.as_bytes()].concat()
+}
+
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, state: Rc<TestState>) {
     let Some(call) = read_call(&mut stream).await else { return };
     let answer = state.answers.borrow().get(&*call.path).cloned();
     state.seen.borrow_mut().push(call);
     let bytes = match answer.unwrap_or(TestAnswer::Json(404, Value::Null)) {
-        TestAnswer::Json(status, body) => {
-            let body = body.to_string();
-            let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n", body.len());
-            format!("{head}{body}").into_bytes()
+        TestAnswer::Json(status, body) => response(status, "", &body.to_string()),
+        TestAnswer::Late(delay, body) => {
+            tokio::time::sleep(delay).await;
+            response(200, "", &body.to_string())
         }
         TestAnswer::Raw(bytes) => bytes,
         TestAnswer::Hang => return std::future::pending().await,
@@ -198,9 +229,10 @@ async fn serve(mut stream: TcpStream, state: Rc<TestState>) {
         }
     };
     let _ = stream.write_all(&bytes).await;
+    let _ = stream.shutdown().await;
 }
 
-async fn read_call(stream: &mut TcpStream) -> Option<SeenCall> {
+async fn read_call<S: AsyncRead + Unpin>(stream: &mut S) -> Option<SeenCall> {
     let mut bytes = Vec::new();
     loop {
         let text = String::from_utf8_lossy(&bytes).into_owned();

@@ -3,7 +3,9 @@
 use serde_json::json;
 
 use super::{
-    testing::{NONCE, NOW_S, TestAnswer, TestProvider, run, run_in_no_time, sign_in_spec},
+    testing::{
+        NONCE, NOW_S, TestAnswer, TestProvider, response, run, run_in_no_time, sign_in_spec,
+    },
     *,
 };
 use crate::{
@@ -11,6 +13,7 @@ use crate::{
         session::SessionId,
         spec::{ClientSecret, ProviderPreset},
     },
+    tls::TrustAnchors,
     upstream::{DnsFamily, DnsSpec},
 };
 use jsonwebtoken::Algorithm;
@@ -252,25 +255,31 @@ fn no_redirect_is_followed() {
 fn an_answer_that_is_too_large_compressed_or_no_json_is_refused() {
     run(async {
         let theirs = TestProvider::start().await;
-        let with = |fields: &str, body: &str| {
-            let length = body.len();
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n{fields}\r\n");
-            TestAnswer::Raw([head.as_bytes(), body.as_bytes()].concat())
-        };
-        let huge = " ".repeat(2 << 20);
-        for path in [METADATA, "/jwks", "/token", "/userinfo"] {
-            let theirs = TestProvider::start().await;
-            for answer in [
-                with("", &huge),
-                with("", "<html>"),
-                with("", ""),
-                with("content-encoding: gzip\r\n", "{}"),
-                TestAnswer::Json(404, json!({})),
+        let padding = " ".repeat(1 << 20);
+        let mut answers = vec![
+            (METADATA, theirs.metadata()),
+            ("/jwks", json!({"keys": KEYS.set()})),
+            ("/token", theirs.tokens(&theirs.claims())),
+            ("/userinfo", json!({"sub": "ann"})),
+        ];
+        for (path, good) in &mut answers {
+            let good = good.to_string();
+            let with = |fields, body: &str| TestAnswer::Raw(response(200, fields, body));
+            for (what, answer) in [
+                ("too large", with("", &format!("{good}{padding}"))),
+                ("compressed", with("content-encoding: gzip\r\n", &good)),
+                ("HTML", with("", "<html>")),
+                ("nothing", with("", "")),
+                ("not found", TestAnswer::Json(404, json!({}))),
             ] {
                 theirs.answer(path, answer);
-                assert!(is_invalid(&of(&theirs)).await, "{path}");
+                assert!(is_invalid(&of(&theirs)).await, "{path} {what}");
             }
+            let fields = "content-type: text/html; charset=x\r\ncontent-encoding: identity\r\n";
+            theirs.answer(path, with(fields, &format!("{good}{}", &padding[1 << 12..])));
+            assert!(of(&theirs).provider.exchange(&code()).await.is_ok(), "{path}");
         }
+        let huge = format!("{}{padding}", theirs.tokens(&theirs.claims()));
         let chunks = format!("{:x}\r\n{huge}\r\n0\r\n\r\n", huge.len());
         let chunked = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{chunks}");
         theirs.answer("/token", TestAnswer::Raw(chunked.into()));
@@ -400,9 +409,47 @@ fn settings_that_keep_the_provider_need_no_new_metadata() {
 }
 
 #[test]
+fn a_provider_whose_certificate_is_not_trusted_is_away() {
+    run(async {
+        let (tls, anchors) = certificate();
+        let theirs = TestProvider::start_tls(tls).await;
+        let mut spec = sign_in_spec(&theirs.url);
+        assert!(matches!(failure(&ours(spec.clone())).await, ProviderFailure::Away(_)), "no roots");
+        spec.anchors = Some(certificate().1);
+        let other = failure(&ours(spec.clone())).await;
+        assert!(matches!(other, ProviderFailure::Away(_)), "other roots");
+        assert!(theirs.seen(METADATA).is_empty());
+        spec.anchors = Some(anchors);
+        assert!(ours(spec.clone()).provider.exchange(&code()).await.is_ok());
+        // The same address by a name that the certificate lacks.
+        let by_address = theirs.url.replace("localhost", "127.0.0.1");
+        let mut metadata = theirs.metadata();
+        metadata["issuer"] = by_address.clone().into();
+        theirs.json(METADATA, 200, metadata);
+        spec.provider.issuer_url = by_address.into();
+        assert!(matches!(failure(&ours(spec)).await, ProviderFailure::Away(_)), "another name");
+    });
+}
+
+/// A new certificate for `localhost`, which is its own root.
+fn certificate() -> (tokio_rustls::TlsAcceptor, Arc<TrustAnchors>) {
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let anchors = TrustAnchors::from_pem(cert.pem().as_bytes(), "a test").unwrap();
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key.into())
+        .unwrap();
+    (Arc::new(config).into(), Arc::new(anchors))
+}
+
+#[test]
 fn no_failure_shows_a_secret() {
     run(async {
-        let theirs = TestProvider::start().await;
         for (path, answer) in [
             ("/token", json!({"error": "bad"})),
             ("/token", json!({"access_token": "the-access-token"})),
@@ -415,6 +462,5 @@ fn no_failure_shows_a_secret() {
                 assert!(!text.contains(secret), "{text}");
             }
         }
-        drop(theirs);
     });
 }
