@@ -4,8 +4,6 @@
 //! [`PageUrl`]. A page has no script and loads nothing; its one style is named by its digest in
 //! the Content-Security-Policy.
 
-#![allow(dead_code)] // TODO(merge): the pages of sign-in land before their users.
-
 mod error;
 mod gallery;
 mod headers;
