@@ -17,12 +17,13 @@ pub(crate) struct NodePeers {
 const FILES: [&str; 4] = ["package.json", "package-lock.json", "server.mjs", "verify.mjs"];
 
 impl NodePeers {
-    /// Copies the files to `target/peers/oidc-provider`, where the tests look for them too, and
-    /// installs the packages unless those of this lock file are there.
+    /// Copies the files to `target/test-peers`, where the tests have them too, and installs the
+    /// packages unless those of this lock file are there.
     pub(crate) fn install() -> Result<NodePeers> {
-        let directory = target().join("peers/oidc-provider");
+        let parent = target().join("test-peers");
+        let directory = parent.join("oidc-provider");
         fs::create_dir_all(&directory)?;
-        let lock = File::create(directory.join("lock"))?;
+        let lock = File::create(parent.join("oidc-provider.lock"))?;
         lock.lock().context("cannot lock the directory of the Node peers")?;
         let source = root().join("tests/peers/oidc-provider");
         for name in FILES {
@@ -30,14 +31,14 @@ impl NodePeers {
                 .with_context(|| format!("cannot copy {name}"))?;
         }
         let wanted = fs::read(source.join("package-lock.json"))?;
-        let installed = directory.join("installed-lock.json");
-        if fs::read(&installed).is_ok_and(|is| is == wanted) {
+        let installed = directory.join("installed.json");
+        if fs::read(&installed).is_ok_and(|content| content == wanted) {
             return Ok(NodePeers { directory });
         }
         println!("* Installing the identity provider's packages with npm");
         let mut npm = command("npm");
-        npm.args(["ci", "--no-audit", "--no-fund", "--silent"]).current_dir(&directory);
-        run(&mut npm)?;
+        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
+        run(npm.current_dir(&directory))?;
         fs::write(&installed, wanted)?;
         Ok(NodePeers { directory })
     }

@@ -26,14 +26,12 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts the command. `setpriv` asks the kernel to kill it when this tool ends in any way,
-    /// Ctrl-C and `kill -9` too; its own process group keeps Ctrl-C from reaching it first. Its
-    /// environment is `PATH` and what the command sets.
+    /// Ctrl-C and `kill -9` too; its own process group keeps Ctrl-C from reaching it first.
     pub(crate) fn start(wanted: &Command, log: &Path) -> Result<Self> {
         let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
         let mut command = command("setpriv");
         // The proxy takes settings from the environment before its file.
         command.env_clear().env("PATH", search_path());
-        command.envs(wanted.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.args(["--pdeathsig", "KILL", "--"]).arg(wanted.get_program());
         command.args(wanted.get_args()).process_group(0).stdin(Stdio::null());
         command.stdout(file.try_clone()?).stderr(file);

@@ -24,7 +24,7 @@ use self::{
 use super::spec::{CertificateField, CertificateHeaders};
 use crate::{
     observe::CertificateSummary,
-    policy::{Identity, LeafCertificate, SanKind},
+    policy::{EmailAddress, Identity, LeafCertificate, SanKind},
     tls::{ChainError, ClientTrust, VerifiedChain},
 };
 
@@ -97,13 +97,13 @@ impl PeerCertificate {
         self.headers.get((&self.leaf, &self.texts), wanted, trust, judged)
     }
 
-    /// The user named by the first SAN of this kind. Only to be believed if the certificate is
-    /// trusted.
+    /// The user named by the first SAN of this kind; nobody if it is an address that does not count.
+    /// Only to be believed if the certificate is trusted.
     pub(super) fn identity(&self, kind: SanKind) -> Option<&Identity> {
         let first = || self.subject_alt_names(kind).first().filter(|name| !name.is_empty());
         match kind {
             SanKind::Email => self.email_identity.get_or_init(|| {
-                let email = first()?.clone();
+                let email = first().filter(|email| EmailAddress::parse(email).is_some())?.clone();
                 Some(Identity { user_id: email.clone(), email, ..Identity::default() })
             }),
             SanKind::Uri => self.uri_identity.get_or_init(|| {

@@ -24,7 +24,13 @@ pub(crate) enum IdentityCall {
     /// Give such a handover out, once. Answer: `Handover`.
     TakeHandover { id: [u8; 16] },
     /// End a session everywhere; the answer comes after all workers can see it. Answer: `SignedOut`.
-    SignOut { session: SessionId, ends_at_s: u64 },
+    SignOut {
+        session: SessionId,
+        ends_at_s: u64,
+        /// Revoke its refresh token at the provider. Not when another sign-in of the same browser
+        /// replaces the session: some providers revoke the tokens of both.
+        revoke: bool,
+    },
 }
 
 /// The answer to an [`IdentityCall`].

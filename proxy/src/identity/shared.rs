@@ -13,6 +13,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::{
     calls::RenewedSession,
+    provider::EndSession,
     session::{ProviderId, SessionId},
 };
 
@@ -38,7 +39,8 @@ pub(crate) struct ProviderView {
     pub(crate) id: ProviderId,
     pub(crate) issuer: Box<str>,
     pub(crate) authorization_endpoint: Box<str>,
-    pub(crate) end_session_endpoint: Option<Box<str>>,
+    /// Where people sign out at the provider.
+    pub(crate) end_session: Option<EndSession>,
     /// The provider promises `iss` in its response (RFC 9207).
     pub(crate) iss_in_response: bool,
 }
@@ -101,13 +103,35 @@ impl IdentityShared {
         self.version.fetch_add(1, Ordering::Release);
     }
 
-    /// From now on, sessions signed in before this second must be checked before they count.
+    /// Removes many updates, with one copy of each shard. For the control thread alone.
+    pub(crate) fn remove_updates(&self, ids: impl IntoIterator<Item = SessionId>) {
+        let mut by_shard: HashMap<usize, Vec<SessionId>> = HashMap::new();
+        for id in ids {
+            by_shard.entry(shard_of(id)).or_default().push(id);
+        }
+        for (shard, ids) in by_shard {
+            let shard = &self.updates[shard];
+            let mut next = HashMap::clone(&shard.load());
+            ids.iter().for_each(|id| drop(next.remove(id)));
+            shard.store(Arc::new(next));
+            self.version.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// From now on, sessions signed in before this second must be checked before they count. All
+    /// updates are forgotten: a session with a `Renewed` update was checked since.
     pub(crate) fn set_suspect_before(&self, second: u64) {
+        // Readers that see the updates gone must see the mark.
         self.suspect_before_s.store(second, Ordering::Release);
+        self.updates.iter().for_each(|shard| shard.store(Arc::default()));
         self.version.fetch_add(1, Ordering::Release);
     }
 
     fn shard(&self, id: SessionId) -> &ArcSwap<HashMap<SessionId, SessionUpdate>> {
-        &self.updates[usize::from(id.0[0]) % SHARDS]
+        &self.updates[shard_of(id)]
     }
+}
+
+fn shard_of(id: SessionId) -> usize {
+    usize::from(id.0[0]) % SHARDS
 }

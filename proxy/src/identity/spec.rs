@@ -4,6 +4,9 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use http::HeaderName;
 
+use super::session::ProviderId;
+use crate::{digest::Digest, tls::TrustAnchors};
+
 /// Everything the configuration says about identity.
 #[derive(Debug, Clone)]
 pub(crate) struct IdentitySpec {
@@ -19,6 +22,18 @@ pub(crate) struct IdentitySpec {
     pub claim_headers: Arc<[(HeaderName, Box<str>)]>,
 }
 
+impl IdentitySpec {
+    /// Nobody can sign in.
+    pub(crate) fn none() -> IdentitySpec {
+        IdentitySpec {
+            sign_in: None,
+            shared_secret: None,
+            signing_keys: Arc::default(),
+            claim_headers: Arc::default(),
+        }
+    }
+}
+
 /// How people sign in.
 #[derive(Debug, Clone)]
 pub(crate) struct SignInSpec {
@@ -26,6 +41,9 @@ pub(crate) struct SignInSpec {
     pub authenticate: AuthenticateUrl,
     /// The provider and our client there.
     pub provider: ProviderSpec,
+    /// Verify the provider's TLS certificate: the system's roots and `certificate_authority`.
+    /// `None` if there are none; then only a provider on loopback can be called.
+    pub anchors: Option<Arc<TrustAnchors>>,
     /// The cookies.
     pub cookies: CookieSpec,
     /// `cookie_secret`; `None` derives it from the shared secret.
@@ -45,6 +63,29 @@ pub(crate) struct SignInSpec {
     pub signout_redirect_url: Option<Box<str>>,
     /// The ports we listen on: a return URL may have no other.
     pub listen_ports: Vec<u16>,
+}
+
+impl SignInSpec {
+    /// A digest of the list of claims that sessions keep.
+    pub(crate) fn claims_digest(&self) -> [u8; 8] {
+        digest(self.kept_claims.iter().map(|claim| &**claim))
+    }
+}
+
+impl ProviderSpec {
+    /// Tells sessions of this provider and client from all others.
+    pub(crate) fn id(&self) -> ProviderId {
+        ProviderId(digest([&*self.issuer_url, &*self.client_id]))
+    }
+}
+
+/// The first bytes of a SHA-256 over texts.
+fn digest<'a, const N: usize>(texts: impl IntoIterator<Item = &'a str>) -> [u8; N] {
+    let mut digest = Digest::default();
+    texts.into_iter().for_each(|text| digest.field(text.as_bytes()));
+    let mut first = [0; N];
+    first.iter_mut().zip(digest.finish()).for_each(|(to, from)| *to = from);
+    first
 }
 
 /// `authenticate_service_url`.

@@ -9,8 +9,8 @@ use std::{
 };
 
 use super::{
-    CertificateUsage, CertificateView, ConfigView, CrlView, Readiness, ReloadView, RouteView,
-    StatusView, SteeringSource, UpstreamView, WorkerMetrics, WorkerView, exposition,
+    CertificateUsage, CertificateView, ConfigView, CrlView, IdentityMetrics, Readiness, ReloadView,
+    RouteView, StatusView, SteeringSource, UpstreamView, WorkerMetrics, WorkerView, exposition,
     labels::CodeClass,
     registry::{ConfiguredRoutes, EndpointRegistry, RouteCells, RouteFacts, RouteRegistry},
     time,
@@ -28,6 +28,7 @@ pub(crate) struct Metrics {
     started_ms: i64,
     steering: OnceLock<Arc<dyn SteeringSource>>,
     control: Mutex<Control>,
+    identity: Arc<IdentityMetrics>,
 }
 
 /// What only the control thread changes.
@@ -114,6 +115,7 @@ impl Metrics {
             started_ms: time::epoch_ms(SystemTime::now()),
             steering: OnceLock::new(),
             control: Mutex::default(),
+            identity: Arc::default(),
         }
     }
 
@@ -129,6 +131,11 @@ impl Metrics {
     /// The cells of one worker; `None` for a worker that there is not.
     pub(crate) fn worker(&self, worker: usize) -> Option<Arc<WorkerMetrics>> {
         self.workers.get(worker).cloned()
+    }
+
+    /// The counts of calls to the identity provider.
+    pub(crate) fn identity(&self) -> &Arc<IdentityMetrics> {
+        &self.identity
     }
 
     /// The metrics of routes, for compiling a configuration.

@@ -10,9 +10,10 @@ use super::{
     Histogram, Metrics, Readiness,
     control::Control,
     histogram::Distribution,
-    labels::{Blame, UpstreamCertificateReason},
+    labels::{Blame, SessionCookieOutcome, SignInOutcome, UpstreamCertificateReason},
     labels::{ClosedReason, HandshakeResult, HttpProtocol, Label, RefusedReason, TlsVersion},
     labels::{CodeClass, SegmentOutcome, SteeringOutcome, UpstreamFailure},
+    labels::{ProviderCallOutcome, ProviderEndpoint, RecheckOutcome},
     names::{self, Metric, MetricKind},
     worker::WorkerMetrics,
 };
@@ -26,9 +27,11 @@ pub(super) fn render(metrics: &Metrics) -> String {
         connections(metrics);
         steering(metrics);
         requests(metrics);
+        people(metrics);
         routes(metrics);
         upstreams(metrics);
         endpoints(metrics);
+        identity(metrics);
     });
     let mut text = recorder.handle().render();
     histograms(metrics, &mut text);
@@ -190,6 +193,18 @@ fn requests(metrics: &Metrics) {
     }
 }
 
+fn people(metrics: &Metrics) {
+    for outcome in SessionCookieOutcome::ALL {
+        let count = sum(metrics, |worker| worker.session_cookies.get(*outcome));
+        counter(names::SESSION_COOKIES, &[("outcome", outcome.as_str())], count);
+    }
+    for outcome in SignInOutcome::ALL {
+        let count = sum(metrics, |worker| worker.sign_ins.get(*outcome));
+        counter(names::SIGN_INS, &[("outcome", outcome.as_str())], count);
+    }
+    counter(names::ASSERTIONS_SIGNED, &[], sum(metrics, |worker| worker.assertions_signed.get()));
+}
+
 fn routes(metrics: &Metrics) {
     for (name, route) in metrics.routes.entries() {
         for class in CodeClass::ALL {
@@ -228,6 +243,26 @@ fn upstreams(metrics: &Metrics) {
     for reason in UpstreamCertificateReason::ALL {
         let count = sum(metrics, |w| w.upstream.certificate_errors.get(*reason));
         counter(names::UPSTREAM_CERTIFICATE_ERRORS, &[("reason", reason.as_str())], count);
+    }
+}
+
+fn identity(metrics: &Metrics) {
+    let identity = metrics.identity();
+    if !identity.is_configured() {
+        return;
+    }
+    if let Some(is_up) = identity.is_up() {
+        gauge(names::PROVIDER_UP, &[], flag(is_up));
+    }
+    for endpoint in ProviderEndpoint::ALL {
+        for outcome in ProviderCallOutcome::ALL {
+            let labels = [("endpoint", endpoint.as_str()), ("outcome", outcome.as_str())];
+            counter(names::PROVIDER_CALLS, &labels, identity.calls(*endpoint, *outcome));
+        }
+    }
+    for outcome in RecheckOutcome::ALL {
+        let labels = [("outcome", outcome.as_str())];
+        counter(names::SESSION_RECHECKS, &labels, identity.rechecks(*outcome));
     }
 }
 

@@ -117,6 +117,50 @@ label! {
 }
 
 label! {
+    /// An endpoint of the identity provider.
+    ProviderEndpoint {
+        /// Its metadata.
+        Metadata = "metadata",
+        /// Its keys.
+        Jwks = "jwks",
+        /// Where codes and refresh tokens are exchanged.
+        Token = "token",
+        /// Where claims come from.
+        Userinfo = "userinfo",
+        /// Where refresh tokens are revoked.
+        Revocation = "revocation",
+    }
+}
+
+label! {
+    /// How a call to the identity provider ended.
+    ProviderCallOutcome {
+        /// With an answer that was taken.
+        Ok = "ok",
+        /// The provider refused what it was sent.
+        Refused = "refused",
+        /// The answer breaks a rule of the protocol.
+        Invalid = "invalid",
+        /// It was not reached, was too slow or failed.
+        Unavailable = "unavailable",
+    }
+}
+
+label! {
+    /// What a check of a session brought.
+    RecheckOutcome, RecheckCells {
+        /// The person is still welcome.
+        Good = "good",
+        /// The provider did not tell; the session stays.
+        Unavailable = "unavailable",
+        /// The provider refused; the session has ended.
+        Ended = "ended",
+        /// The session was made before this process started.
+        Unknown = "unknown",
+    }
+}
+
+label! {
     /// How a connection was steered.
     SteeringOutcome, SteeringCells {
         /// It went to the first choice of its name.
@@ -244,6 +288,42 @@ label! {
 }
 
 label! {
+    /// What became of the session cookies of a request.
+    SessionCookieOutcome, SessionCookieCells {
+        /// The worker knew the session.
+        Remembered = "remembered",
+        /// It was opened.
+        Opened = "opened",
+        /// No cookie opened, or the session does not count here.
+        Refused = "refused",
+        /// The session has ended.
+        Ended = "ended",
+    }
+}
+
+label! {
+    /// How a step of a sign-in ended.
+    SignInOutcome, SignInCells {
+        /// A client was sent to sign in.
+        Begun = "begun",
+        /// Somebody has signed in at a host.
+        SignedIn = "signed_in",
+        /// Somebody has signed out.
+        SignedOut = "signed_out",
+        /// A parameter or a cookie was missing, forged, used or late.
+        Refused = "refused",
+        /// The provider refused.
+        Denied = "denied",
+        /// The provider's answer is not acceptable.
+        ProviderInvalid = "provider_invalid",
+        /// The provider did not answer, or too many sign-ins wait for it.
+        ProviderAway = "provider_away",
+        /// The sign-in did not last, or its session is too large.
+        Failed = "failed",
+    }
+}
+
+label! {
     /// Why the certificate of an upstream was refused.
     UpstreamCertificateReason, UpstreamCertificateCells {
         /// No trusted CA issued it.
@@ -316,6 +396,8 @@ mod tests {
         values_are_distinct_and_in_place::<HttpProtocol>();
         values_are_distinct_and_in_place::<UpstreamFailure>();
         values_are_distinct_and_in_place::<Blame>();
+        values_are_distinct_and_in_place::<SessionCookieOutcome>();
+        values_are_distinct_and_in_place::<SignInOutcome>();
         values_are_distinct_and_in_place::<UpstreamCertificateReason>();
         values_are_distinct_and_in_place::<CodeClass>();
     }

@@ -5,6 +5,7 @@ mod certificate;
 mod control;
 mod exposition;
 mod histogram;
+mod identity;
 mod labels;
 mod log;
 mod names;
@@ -23,14 +24,18 @@ pub(crate) use control::{
     ConfigFacts, ConfiguredCertificate, ConfiguredCrl, Metrics, RenewedFacts,
 };
 pub(crate) use histogram::Histogram;
+pub(crate) use identity::IdentityMetrics;
 pub(crate) use labels::{
-    Blame, ClosedReason, HandshakeResult, HttpProtocol, RefusedReason, SegmentOutcome,
+    Blame, ClosedReason, HandshakeResult, HttpProtocol, ProviderCallOutcome, ProviderEndpoint,
+    RecheckOutcome, RefusedReason, SegmentOutcome, SessionCookieOutcome, SignInOutcome,
     SteeringOutcome, TlsVersion, UpstreamCertificateReason, UpstreamFailure,
 };
 pub(crate) use log::Log;
 pub(crate) use names::metrics_reference;
 pub(crate) use observer::WorkerObserver;
-pub(crate) use record::{CapturedHeaders, ConnectionRecord, PolicyRecord, RequestRecord};
+pub(crate) use record::{
+    CapturedHeaders, ConnectionRecord, PolicyRecord, RequestRecord, UserRecord,
+};
 pub(crate) use registry::{
     ConfiguredRoutes, EndpointCells, EndpointMetrics, EndpointRegistry, RouteFacts, RouteMetrics,
 };

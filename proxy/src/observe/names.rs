@@ -117,6 +117,14 @@ metrics! {
     HTTP_FAILURES = Counter "portcullis_http_failures_total" in "" by ["blame"]:
         "Requests answered with an error page of the proxy, by who caused the error: the client, the \
          upstream with the network to it, or the proxy with its configuration.";
+    SESSION_COOKIES = Counter "portcullis_session_cookies_total" in "" by ["outcome"]:
+        "Requests with session cookies to routes that look at the user: the session was remembered, or \
+         opened, or refused, or it has ended.";
+    SIGN_INS = Counter "portcullis_sign_ins_total" in "" by ["outcome"]:
+        "Steps of sign-ins and sign-outs, by how they ended: one sign-in is begun once and ends once at \
+         each host.";
+    ASSERTIONS_SIGNED = Counter "portcullis_assertions_signed_total" in "" by []:
+        "Assertions signed for upstreams.";
     ROUTE_REQUESTS = Counter "portcullis_route_requests_total" in "" by ["route" "code"]:
         "Completed requests of a route, by class of the response's status code.";
     ROUTE_REQUEST_DURATION = Histogram "portcullis_route_request_duration_seconds" in "seconds" by ["route"]:
@@ -150,6 +158,14 @@ metrics! {
         "Requests that got no response from one endpoint.";
     ENDPOINT_REUSED = Counter "portcullis_endpoint_requests_reused_total" in "" by ["endpoint"]:
         "Requests sent to one endpoint over a pooled connection.";
+
+    // Sign-in; absent without an identity provider.
+    PROVIDER_UP = Gauge "portcullis_identity_provider_up" in "" by []:
+        "1 if the identity provider answered the last call to it, 0 if it did not; absent before the first call.";
+    PROVIDER_CALLS = Counter "portcullis_identity_provider_calls_total" in "" by ["endpoint" "outcome"]:
+        "Calls to the identity provider.";
+    SESSION_RECHECKS = Counter "portcullis_session_rechecks_total" in "" by ["outcome"]:
+        "Checks whether the identity provider still accepts a signed-in user.";
 
     // The same under the names Pomerium has for them, so that its alerts go on working.
     POMERIUM_BUILD_INFO = Gauge "pomerium_build_info" in "" by ["version"]:

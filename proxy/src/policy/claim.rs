@@ -23,6 +23,12 @@ impl ClaimPath {
         ClaimPath { whole: path.into(), segments }
     }
 
+    /// The names at the top of the claims that the path may begin with: the whole path, and its first
+    /// part.
+    pub(super) fn top_level_names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&*self.whole).chain(self.segments.first().map(|first| &**first))
+    }
+
     /// The values of the claim; none if it is missing or has claims below it. A single value is a list
     /// of one.
     pub(super) fn values<'a>(&self, claims: &'a Map<String, Value>) -> &'a [Value] {

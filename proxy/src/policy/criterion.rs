@@ -4,6 +4,7 @@ use super::{
     address::IpRange,
     certificate::CertificateMatcher,
     claim::{ClaimPath, ListMatcher},
+    email::EmailAddress,
     matcher::StringMatcher,
     reason::Reason,
     request::{ClientCertificateStatus, Identity, PolicyInput},
@@ -70,6 +71,14 @@ impl Criterion {
         matches!(self, Criterion::ClientCertificate(_) | Criterion::InvalidClientCertificate)
     }
 
+    /// The claim that it reads.
+    pub(super) fn claim(&self) -> Option<&ClaimPath> {
+        match self {
+            Criterion::Claim(path, _) => Some(path),
+            _ => None,
+        }
+    }
+
     /// Whether it depends on the user.
     pub(super) fn needs_identity(&self) -> bool {
         match self {
@@ -86,22 +95,29 @@ impl Subject {
         match self {
             Subject::HttpMethod => one_of(matcher.matches(request.method), passed, failed),
             Subject::HttpPath => one_of(matcher.matches(request.path), passed, failed),
+            // An address that does not count is compared as none is: as an empty text.
             Subject::Email => {
-                of_identity(request, |identity| matcher.matches(&identity.email), passed, failed)
+                let holds = |identity: &Identity| {
+                    let address = EmailAddress::parse(&identity.email);
+                    matcher.matches(address.map_or("", |address| address.whole))
+                };
+                of_identity(request, holds, passed, failed)
             }
             Subject::User => {
                 of_identity(request, |identity| matcher.matches(&identity.user_id), passed, failed)
             }
             Subject::Domain => {
                 let holds = |identity: &Identity| {
-                    domain(&identity.email).is_some_and(|domain| matcher.matches(domain))
+                    EmailAddress::parse(&identity.email)
+                        .is_some_and(|address| matcher.matches(address.domain))
                 };
                 of_identity(request, holds, passed, failed)
             }
         }
     }
 
-    fn is_of_identity(self) -> bool {
+    /// Whether it belongs to the user.
+    pub(super) fn is_of_identity(self) -> bool {
         matches!(self, Subject::Email | Subject::Domain | Subject::User)
     }
 
@@ -134,12 +150,6 @@ fn of_identity(
         Some(identity) => one_of(holds(identity), passed, failed),
         None => (false, Reason::UserUnauthenticated),
     }
-}
-
-/// The text after the last `@`. Pomerium takes the text after the first one, which in the valid
-/// address `"x@example.com@"@evil.example` (RFC 5321, 4.1.2) is part of the quoted name.
-fn domain(email: &str) -> Option<&str> {
-    email.rsplit_once('@').map(|(_, domain)| domain)
 }
 
 fn invalid(certificate: ClientCertificateStatus<'_>) -> (bool, Reason) {

@@ -42,6 +42,15 @@ impl StringMatcher {
         }
     }
 
+    /// Whether it asks for the empty text.
+    pub(super) fn asks_for_nothing(&self) -> bool {
+        self.conditions.iter().any(|condition| match condition {
+            Condition::Is(text) => text.is_empty(),
+            Condition::In(set) => set.contains(""),
+            _ => false,
+        })
+    }
+
     pub(super) fn matches(&self, text: &str) -> bool {
         self.conditions.iter().all(|condition| condition.matches(text))
     }

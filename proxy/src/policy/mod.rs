@@ -11,6 +11,7 @@ mod claim;
 mod compile;
 mod criterion;
 mod decision;
+mod email;
 mod matcher;
 mod parse;
 mod reason;
@@ -20,6 +21,7 @@ mod spec;
 
 pub(crate) use decision::PolicyDecision;
 pub use decision::{PolicyOutcome, RuleResult};
+pub(crate) use email::EmailAddress;
 pub use parse::parse;
 pub(crate) use parse::{PolicyError, parse_allowed_idp_claims};
 pub(crate) use reason::{Reason, Reasons};
@@ -28,6 +30,8 @@ pub(crate) use rule::Rule;
 pub(crate) use spec::AllowedClaim;
 pub use spec::PolicySpec;
 
+use claim::ClaimPath;
+use criterion::Criterion;
 use rule::Group;
 
 /// A compiled policy.
@@ -60,6 +64,14 @@ impl Policy {
     /// The inputs that the policy needs.
     pub fn needs(&self) -> Needs {
         self.needs
+    }
+
+    /// The names of the claims that it reads, as they stand at the top of a token. A path is tried as
+    /// a name first, so `claim/address/country` reads `address/country` and `address`. A name may
+    /// come several times.
+    pub(crate) fn claims_used(&self) -> impl Iterator<Item = &str> {
+        let criteria = self.allow.iter().chain(&self.deny).flat_map(|group| &group.criteria);
+        criteria.filter_map(Criterion::claim).flat_map(ClaimPath::top_level_names)
     }
 }
 

@@ -5,7 +5,7 @@
 import { createServer } from 'node:http';
 import { request } from 'node:https';
 import { readFileSync } from 'node:fs';
-import { createLocalJWKSet, errors, jwtVerify } from 'jose';
+import { createLocalJWKSet, errors, jwtVerify } from 'jose'; // a dependency of oidc-provider
 
 const [port, proxyHost, proxyPort, caFile] = process.argv.slice(2);
 const ca = readFileSync(caFile);
@@ -55,4 +55,4 @@ createServer(async (incoming, response) => {
   } catch (error) {
     return answer(401, { verified: false, reason: error.message });
   }
-}).listen(port, '127.0.0.1', () => console.log('LISTENING'));
+}).listen(port, '127.0.0.1', () => console.log(`listening on ${port}`));

@@ -106,6 +106,14 @@ fn the_first_name_of_the_wanted_kind_says_who_the_user_is() {
 }
 
 #[test]
+fn an_address_that_does_not_count_identifies_nobody() {
+    for name in ["a@evil@example.com", "@example.com", "alice", "a b@example.com", "alice@"] {
+        let names = vec![SanType::Rfc822Name(name.try_into().unwrap())];
+        assert!(certificate(names).identity(SanKind::Email).is_none(), "{name}");
+    }
+}
+
+#[test]
 fn a_good_certificate_is_asked_for_its_dates_each_time() {
     let made = self_signed(Vec::new());
     let trust = trust(&made.pem(), 1);

@@ -81,8 +81,13 @@ fn criterion(key: &str, data: &Node<'_>, errors: &mut Errors) -> Option<Criterio
         Some((name, sub_path)) => (name, Some(sub_path)),
         None => (key, None),
     };
-    let text = |subject, errors: &mut Errors| {
-        Some(Criterion::Text(subject, string_matcher(data, errors)?))
+    let text = |subject: Subject, errors: &mut Errors| {
+        let matcher = string_matcher(data, errors)?;
+        // A template without its variable would allow users who have no address.
+        if subject.is_of_identity() && matcher.asks_for_nothing() {
+            errors.add(data, "is empty and would match users without an address or id");
+        }
+        Some(Criterion::Text(subject, matcher))
     };
     if sub_path.is_some() && name != "claim" && KNOWN.contains(&name) {
         errors.add(data, format!("`{name}` takes no path below it; only `claim/…` does"));

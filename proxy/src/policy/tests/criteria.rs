@@ -82,20 +82,65 @@ fn without_sign_in_no_user_condition_holds_even_inverted() {
 }
 
 #[test]
-fn an_address_without_a_domain_has_none_that_matches() {
-    for email in ["", "ann"] {
-        assert_eq!(
-            criterion("domain: {not: x}", &of_user("u", email)),
-            "false domain-unauthorized"
-        );
+fn an_address_that_does_not_count_matches_nothing() {
+    for email in [
+        "",
+        "ann",
+        "@",
+        "@example.com",
+        "ann@",
+        "a@evil@example.com",
+        "\"x@example.com@\"@evil.example",
+        "a@example.com\0",
+        "a@example.com\n",
+        "a b@example.com",
+    ] {
+        let facts = of_user("u", email);
+        for criterion_text in [
+            "domain: example.com",
+            "domain: evil.example",
+            "domain: {not: x}",
+            "domain: {ends_with: example.com}",
+        ] {
+            let wanted = "false domain-unauthorized";
+            assert_eq!(criterion(criterion_text, &facts), wanted, "{criterion_text} {email:?}");
+        }
+        let exact = serde_json::to_string(email).unwrap();
+        for matcher in ["{ends_with: example.com}", "{contains: '@'}", exact.as_str()] {
+            if email.is_empty() {
+                continue;
+            }
+            let text = format!("email: {matcher}");
+            assert_eq!(criterion(&text, &facts), "false email-unauthorized", "{text} {email:?}");
+        }
+        // As for somebody without an address.
+        assert_eq!(criterion("email: {not: a@x}", &facts), "true email-ok", "{email:?}");
     }
 }
 
 #[test]
-fn the_domain_is_not_taken_from_a_quoted_name() {
-    let facts = of_user("u", "\"x@example.com@\"@evil.example");
-    assert_eq!(criterion("domain: example.com", &facts), "false domain-unauthorized");
-    assert_eq!(criterion("domain: evil.example", &facts), "true domain-ok");
+fn a_domain_is_compared_whole_and_as_it_is_written() {
+    for (email, expected) in [
+        ("ann@example.com", true),
+        ("ann@evilexample.com", false),
+        ("ann@example.com.evil", false),
+        ("ann@sub.example.com", false),
+        ("ann@Example.com", false),
+        ("ann@example.com.", false),
+    ] {
+        let wanted = if expected { "true domain-ok" } else { "false domain-unauthorized" };
+        assert_eq!(criterion("domain: example.com", &of_user("u", email)), wanted, "{email}");
+    }
+}
+
+#[test]
+fn a_policy_names_the_claims_that_it_reads() {
+    let policy = policy(
+        "[{allow: {or: [{claim/groups: a}, {claim/address/country: DE}, {email: a@x}]}}, \
+         {deny: {nor: [{claim/x.y: 1}]}}]",
+    );
+    let names: Vec<&str> = policy.claims_used().collect();
+    assert_eq!(names, ["groups", "address/country", "address", "x.y", "x"]);
 }
 
 #[test]

@@ -222,17 +222,22 @@ fn outcome(allow: &Pair, deny: &Pair) -> PolicyOutcome {
     certificate(&allow.1).unwrap_or(PolicyOutcome::Deny)
 }
 
+/// The address, if it counts, else an empty text.
+fn address(email: &str) -> String {
+    let parts: Vec<&str> = email.split('@').collect();
+    let is_whole = parts.len() == 2 && parts.iter().all(|part| !part.is_empty());
+    let is_plain = email.chars().all(|c| !c.is_whitespace() && !c.is_control());
+    if is_whole && is_plain { email.to_owned() } else { String::new() }
+}
+
 fn criterion(document: &Value, facts: &Facts) -> Pair {
     let (key, data) = document.as_mapping().and_then(|one| one.iter().next()).expect("a mapping");
     let key = key.as_str().expect("a text");
     let (name, path) = key.split_once('/').unwrap_or((key, ""));
-    let email = facts.identity.as_ref().map(|identity| identity.email.to_string());
+    let email = facts.identity.as_ref().map(|identity| address(&identity.email));
     let user = facts.identity.as_ref().map(|identity| identity.user_id.to_string());
-    let domain =
-        email.as_ref().map(|email| match email.split('@').collect::<Vec<_>>().as_slice() {
-            [.., _, last] => vec![(*last).to_owned()],
-            _ => vec![],
-        });
+    let domain = email.as_ref().map(|email| email.split('@').skip(1).map(str::to_owned).collect());
+    let domain: Option<Vec<String>> = domain;
     let session = |value: Option<bool>, reason: &str| match value {
         None => pair(false, "user-unauthenticated", ""),
         Some(true) => pair(true, &format!("{reason}-ok"), ""),

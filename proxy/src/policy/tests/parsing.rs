@@ -100,6 +100,14 @@ fn each_mistake_is_told_with_its_place_and_a_hint() {
             "policy.allow.or[0].user.in[1]: expected a text, got a number (put it in quotes: \"1\")",
         ),
         (
+            "allow: {or: [{email: ''}]}",
+            "policy.allow.or[0].email: is empty and would match users without an address or id",
+        ),
+        (
+            "allow: {or: [{user: {in: [a, '']}}]}",
+            "policy.allow.or[0].user: is empty and would match users without an address or id",
+        ),
+        (
             "allow: {or: [{domain: {ends_with: ''}}]}",
             "policy.allow.or[0].domain.ends_with: is empty and would match every text",
         ),

@@ -9,6 +9,7 @@ mod schedule;
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
@@ -96,6 +97,15 @@ impl DnsNames {
             state.spec = spec;
             self.reconfigured.notify_waiters();
         }
+    }
+
+    /// Resolves a name once, with the current settings; nothing is kept. Needs a tokio runtime with
+    /// I/O and time.
+    pub(crate) async fn look_up(&self, host: &str) -> Result<Vec<IpAddr>, String> {
+        let family = self.spec().family;
+        // It is never closed.
+        let _turn = self.lookups.acquire().await;
+        resolver::look_up(host, family).await
     }
 
     fn spec(&self) -> DnsSpec {

@@ -81,6 +81,15 @@ async fn keep_resolved(names: Arc<DnsNames>, name: Weak<DnsName>, answers: impl 
     }
 }
 
+/// Resolves a name once; at least one address, in order of preference.
+pub(super) async fn look_up(host: &str, family: DnsFamily) -> Result<Vec<IpAddr>, String> {
+    let (addresses, _) = System.answer(host, family).await?;
+    match addresses.is_empty() {
+        true => Err("the answer holds no address".to_owned()),
+        false => Ok(interleave(addresses)),
+    }
+}
+
 /// `/etc/hosts` and the name servers of `/etc/resolv.conf`.
 #[derive(Debug, Clone, Copy)]
 struct System;

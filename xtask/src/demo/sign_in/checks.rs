@@ -46,14 +46,13 @@ impl Visit<'_> {
         Ok(landed.body.trim().to_owned())
     }
 
-    /// Follows the redirects to the provider, fills its two forms in, and follows the redirects back.
+    /// Follows the redirects to the provider, fills its form in, and follows the redirects back.
     fn signs_in(&self) -> Result<String> {
         let wanted = self.page("/hello?from=demo");
         let login = self.follow(&wanted, &[])?;
         ensure!(login.url.contains("/interaction/"), "not at the provider: {}", login.url);
         let fields = ["--data", "prompt=login&login=alice&password=any"];
-        let consent = self.follow(&login.url, &fields)?;
-        let landed = self.follow(&consent.url, &["--data", "prompt=consent"])?;
+        let landed = self.follow(&login.url, &fields)?;
         ensure!(landed.url == wanted, "ended at {}: {}", landed.url, landed.body);
         ensure!(landed.body.contains("\"verified\": true"), "the upstream says {}", landed.body);
         Ok(format!("{}\n{}", landed.url, landed.body.trim()))

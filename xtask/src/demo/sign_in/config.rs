@@ -26,7 +26,7 @@ authenticate_service_url: https://{AUTHENTICATE_HOST}:{port}
 # The identity provider: any that speaks OpenID Connect. `http` is accepted for loopback only.
 idp_provider: oidc
 idp_provider_url: http://127.0.0.1:{provider_port}
-idp_client_id: portcullis
+idp_client_id: c-ES256
 idp_client_secret: secret
 
 # By `openssl rand -base64 32`. As long as they stay the same, users stay signed in over restarts, and

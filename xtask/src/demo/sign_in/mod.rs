@@ -78,11 +78,12 @@ fn random_secret() -> Result<String> {
 
 fn start_provider(place: &Place, peers: &NodePeers) -> Result<Process> {
     let mut server = command("node");
-    server.arg(peers.script("server.mjs"));
-    server.env("PORT", place.provider_port.to_string());
-    server.env("SITE", format!("https://{AUTHENTICATE_HOST}:{}", place.port));
+    server.arg(peers.script("server.mjs")).arg(place.provider_port.to_string());
+    server.arg(format!("https://{AUTHENTICATE_HOST}:{}", place.port));
+    // Nobody is asked for consent: one form less to fill in.
+    server.arg(r#"{"autoConsent": true}"#);
     let mut provider = Process::start(&server, &place.directory.join("provider.log"))?;
-    provider.wait_until("it listens", |log| log.contains("LISTENING"))?;
+    provider.wait_until("it listens", |log| log.contains("listening on"))?;
     println!("* Started the identity provider: oidc-provider, port {}", place.provider_port);
     Ok(provider)
 }
@@ -96,7 +97,7 @@ fn start_upstream(
     server.arg(peers.script("verify.mjs")).arg(place.upstream_port.to_string());
     server.args([HOST, &place.port.to_string()]).arg(&certificates.root);
     let mut upstream = Process::start(&server, &place.directory.join("upstream.log"))?;
-    upstream.wait_until("it listens", |log| log.contains("LISTENING"))?;
+    upstream.wait_until("it listens", |log| log.contains("listening on"))?;
     println!(
         "* Started the upstream: it verifies assertions by the proxy's key set, port {}",
         place.upstream_port

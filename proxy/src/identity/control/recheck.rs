@@ -1,0 +1,204 @@
+//! Asks the provider whether somebody is still welcome.
+
+use std::{rc::Rc, sync::Arc};
+
+use super::{Call, Inner, gate::CallPurpose, session_table::Grant};
+use crate::{
+    identity::{
+        calls::{CheckOutcome, CheckRequest, IdentityReply, ProviderFailure, RenewedSession},
+        jose::IdTokenClaims,
+        provider::{Person, PersonFailure, Provider},
+        session::SessionId,
+        shared::SessionUpdate,
+        spec::{SignInSpec, WithoutRefreshToken},
+    },
+    observe::RecheckOutcome,
+};
+
+/// Maximum number of callers that wait for checks.
+const MOST_WAITERS: usize = 4096;
+
+/// What the provider said of a session.
+struct Renewal {
+    /// If a new one came.
+    id_token: Option<IdTokenClaims>,
+    /// `None` if the provider had no way to say anything: all stays as it is.
+    person: Option<Person>,
+}
+
+impl Inner {
+    /// Answers what is known, or joins the check that is under way, or begins one.
+    pub(super) fn check(self: &Rc<Self>, request: &CheckRequest, call: Call) {
+        let id = request.session;
+        let Some(provider) = self.provider() else { return call.answer(no_provider()) };
+        if let Some(outcome) = self.known(id, &provider.spec()) {
+            return call.answer(IdentityReply::Checked(outcome));
+        }
+        let mut in_flight = self.in_flight.borrow_mut();
+        let waiters: usize = in_flight.values().map(Vec::len).sum();
+        if waiters >= MOST_WAITERS {
+            return call.answer(IdentityReply::Failed(ProviderFailure::Busy));
+        }
+        if let Some(waiting) = in_flight.get_mut(&id) {
+            return waiting.push(call);
+        }
+        let Some(turn) = self.gate.enter(CallPurpose::Recheck, Some(request.client)) else {
+            return call.answer(IdentityReply::Failed(ProviderFailure::Busy));
+        };
+        in_flight.insert(id, vec![call]);
+        let control = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            let _slot = turn.slot().await;
+            // It goes on if its callers go away: a refresh token that was used must not get lost.
+            let outcome = control.ask(id, &provider).await;
+            let waiting = control.in_flight.borrow_mut().remove(&id);
+            for call in waiting.into_iter().flatten() {
+                call.answer(IdentityReply::Checked(outcome.clone()));
+            }
+        });
+    }
+
+    /// What can be said without the provider.
+    fn known(&self, id: SessionId, spec: &SignInSpec) -> Option<CheckOutcome> {
+        if self.ended.borrow().has(id) {
+            return Some(CheckOutcome::Ended);
+        }
+        let sessions = self.sessions.borrow();
+        let Some(entry) = sessions.get(id) else {
+            self.metrics.rechecked(RecheckOutcome::Unknown);
+            return Some(CheckOutcome::Unknown);
+        };
+        let known = entry.known(spec.claims_digest(), (self.clock)())?;
+        if let CheckOutcome::Good(current) = &known {
+            self.publish(id, current);
+        }
+        Some(known)
+    }
+
+    async fn ask(self: &Rc<Self>, id: SessionId, provider: &Provider) -> CheckOutcome {
+        let outcome = match self.renewal(id, provider).await {
+            Ok(renewal) => self.renew(id, renewal, &provider.spec()),
+            Err(failure) if failure.ends_session() => {
+                tracing::info!("a session has ended: {failure}");
+                self.end(id, 0);
+                CheckOutcome::Ended
+            }
+            Err(failure) => {
+                tracing::warn!("a session could not be checked and goes on: {failure}");
+                if let Some(entry) = self.sessions.borrow_mut().get_mut(id) {
+                    (entry.checked_at_s, entry.was_answered) = ((self.clock)(), false);
+                }
+                CheckOutcome::ProviderAway
+            }
+        };
+        self.metrics.rechecked(match outcome {
+            CheckOutcome::Good(_) => RecheckOutcome::Good,
+            CheckOutcome::ProviderAway => RecheckOutcome::Unavailable,
+            CheckOutcome::Ended => RecheckOutcome::Ended,
+            CheckOutcome::Unknown => RecheckOutcome::Unknown,
+        });
+        outcome
+    }
+
+    /// By the refresh token, else by UserInfo. A refresh alone tells of users that were barred;
+    /// UserInfo often answers for them too.
+    async fn renewal(
+        self: &Rc<Self>,
+        id: SessionId,
+        provider: &Provider,
+    ) -> Result<Renewal, PersonFailure> {
+        let taken =
+            self.sessions.borrow().get(id).map(|entry| (entry.grant.clone(), entry.id_token()));
+        let Some((grant, id_token)) = taken else {
+            // Signed out while it waited.
+            return Ok(Renewal { id_token: None, person: None });
+        };
+        match grant {
+            Grant::RefreshToken(token) => self.refresh(id, &token, id_token, provider).await,
+            Grant::AccessToken { token, ends_at_s } => {
+                let is_over = ends_at_s <= (self.clock)();
+                let person = match is_over {
+                    true => None,
+                    false => Some(provider.person(&id_token, &token).await?),
+                };
+                Ok(Renewal { id_token: None, person })
+            }
+        }
+    }
+
+    async fn refresh(
+        self: &Rc<Self>,
+        id: SessionId,
+        refresh_token: &str,
+        id_token: IdTokenClaims,
+        provider: &Provider,
+    ) -> Result<Renewal, PersonFailure> {
+        let tokens = provider.refresh(refresh_token).await?;
+        if self.sessions.borrow().get(id).is_none() {
+            // Signed out meanwhile: that revoked the token before this one.
+            self.revoke_later(tokens.refresh_token);
+            return Ok(Renewal { id_token: None, person: None });
+        }
+        // At once: whatever comes next, the old one may be void by now.
+        if let Some(next) = &tokens.refresh_token
+            && let Some(entry) = self.sessions.borrow_mut().get_mut(id)
+        {
+            entry.grant = Grant::RefreshToken(next.clone());
+        }
+        let newer = provider.refreshed_id_token(&tokens, &id_token.subject).await?;
+        let id_token = newer.as_ref().unwrap_or(&id_token);
+        let person = provider.person(id_token, &tokens.access_token).await?;
+        Ok(Renewal { person: Some(person), id_token: newer })
+    }
+
+    /// Takes over what a check brought.
+    fn renew(&self, id: SessionId, renewal: Renewal, spec: &SignInSpec) -> CheckOutcome {
+        let now_s = (self.clock)();
+        let mut sessions = self.sessions.borrow_mut();
+        let Some(entry) = sessions.get_mut(id) else { return CheckOutcome::Ended };
+        let mut next = RenewedSession::clone(&entry.current);
+        if let Some(person) = renewal.person {
+            (next.identity, next.name) = (person.identity, person.name);
+        }
+        if let Some(id_token) = &renewal.id_token {
+            entry.set_id_token(id_token);
+        }
+        next.claims_digest = spec.claims_digest();
+        next.check_at_s = check_at_s(now_s, next.ends_at_s, spec);
+        (entry.checked_at_s, entry.was_answered) = (now_s, true);
+        entry.current = Arc::new(next);
+        let current = Arc::clone(&entry.current);
+        drop(sessions);
+        self.publish(id, &current);
+        CheckOutcome::Good(current)
+    }
+
+    /// Shows workers what the control thread knows of a session.
+    fn publish(&self, id: SessionId, current: &Arc<RenewedSession>) {
+        let is_known = match self.shared.update(id) {
+            Some(SessionUpdate::Renewed(known)) => Arc::ptr_eq(&known, current),
+            _ => false,
+        };
+        if !is_known {
+            self.shared.set_update(id, Some(SessionUpdate::Renewed(Arc::clone(current))));
+        }
+    }
+}
+
+/// When a session is to be checked next.
+pub(super) fn check_at_s(now_s: u64, ends_at_s: u64, spec: &SignInSpec) -> u64 {
+    now_s.saturating_add(spec.recheck.as_secs().max(1)).min(ends_at_s)
+}
+
+/// When a session ends that the provider gave no refresh token for.
+pub(super) fn ends_at_s(ends_at_s: u64, access_ends_at_s: u64, spec: &SignInSpec) -> u64 {
+    match spec.without_refresh_token {
+        WithoutRefreshToken::AccessToken => ends_at_s.min(access_ends_at_s),
+        WithoutRefreshToken::CookieExpire => ends_at_s,
+    }
+}
+
+pub(super) fn no_provider() -> IdentityReply {
+    let why = "no identity provider is configured".to_owned();
+    IdentityReply::Failed(ProviderFailure::Away(why))
+}

@@ -1,0 +1,225 @@
+//! What the control thread keeps of a session: its refresh token, which has no other holder, and
+//! what the last check brought. Pure.
+
+use std::{fmt, sync::Arc};
+
+use super::expiring::ExpiringMap;
+use crate::identity::{
+    calls::{CheckOutcome, RenewedSession},
+    jose::{self, IdTokenClaims},
+    session::SessionId,
+};
+
+/// Maximum number of sessions. One takes some 3 KiB with usual tokens.
+const MOST: usize = 1 << 16;
+/// A provider is asked about a session at most this often, in seconds.
+const PAUSE_S: u64 = 10;
+
+/// Sessions by their id. When there is no more room, the one that ends first is forgotten: it is
+/// then as one from before a restart.
+#[derive(Debug)]
+pub(super) struct SessionTable {
+    entries: ExpiringMap<SessionId, SessionEntry>,
+    most: usize,
+}
+
+/// One session.
+pub(super) struct SessionEntry {
+    pub(super) grant: Grant,
+    /// The claims of the last ID token, as JSON, which is smaller than a map.
+    id_token: Box<str>,
+    pub(super) subject: Box<str>,
+    pub(super) current: Arc<RenewedSession>,
+    /// When the provider was asked last.
+    pub(super) checked_at_s: u64,
+    /// Whether it answered then.
+    pub(super) was_answered: bool,
+}
+
+/// With what the provider can be asked.
+#[derive(Clone)]
+pub(super) enum Grant {
+    RefreshToken(Box<str>),
+    /// There is no refresh token.
+    AccessToken {
+        token: Box<str>,
+        ends_at_s: u64,
+    },
+}
+
+impl SessionEntry {
+    /// A session that has just begun.
+    pub(super) fn new(
+        grant: Grant,
+        id_token: &IdTokenClaims,
+        current: Arc<RenewedSession>,
+        now_s: u64,
+    ) -> SessionEntry {
+        SessionEntry {
+            grant,
+            id_token: to_json(id_token),
+            subject: id_token.subject.clone(),
+            current,
+            checked_at_s: now_s,
+            was_answered: true,
+        }
+    }
+
+    /// The claims of the last ID token.
+    pub(super) fn id_token(&self) -> IdTokenClaims {
+        IdTokenClaims {
+            claims: jose::parse_object(self.id_token.as_bytes()).unwrap_or_default(),
+            subject: self.subject.clone(),
+            issued_at_s: 0,
+            expires_at_s: 0,
+        }
+    }
+
+    /// Takes over a newer ID token.
+    pub(super) fn set_id_token(&mut self, id_token: &IdTokenClaims) {
+        self.id_token = to_json(id_token);
+    }
+
+    /// What can be answered without the provider: something was learned since the caller's cookie
+    /// was made, or the provider was asked a moment ago. `None` if it has to be asked.
+    pub(super) fn known(&self, claims_digest: [u8; 8], now_s: u64) -> Option<CheckOutcome> {
+        let has_claims = self.current.claims_digest == claims_digest;
+        // A clock that was set back must not stop checks.
+        let is_fresh = self.checked_at_s.abs_diff(now_s) < PAUSE_S;
+        if !self.was_answered {
+            return is_fresh.then_some(CheckOutcome::ProviderAway);
+        }
+        let is_due = self.current.check_at_s <= now_s;
+        (has_claims && (is_fresh || !is_due)).then(|| CheckOutcome::Good(Arc::clone(&self.current)))
+    }
+}
+
+impl SessionTable {
+    pub(super) fn get(&self, id: SessionId) -> Option<&SessionEntry> {
+        self.entries.get(id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: SessionId) -> Option<&mut SessionEntry> {
+        self.entries.get_mut(id)
+    }
+
+    /// Adds a session; gives back the one that had to go, if any.
+    pub(super) fn insert(&mut self, id: SessionId, entry: SessionEntry) -> Option<SessionId> {
+        let is_full = self.entries.len() >= self.most && self.entries.get(id).is_none();
+        let gone = if is_full { self.entries.remove_first() } else { None };
+        self.entries.insert(id, entry.current.ends_at_s, entry);
+        gone.map(|(id, _)| id)
+    }
+
+    pub(super) fn remove(&mut self, id: SessionId) -> Option<SessionEntry> {
+        self.entries.remove(id)
+    }
+
+    /// Removes sessions that are over, and gives back their ids.
+    pub(super) fn remove_expired(&mut self, now_s: u64) -> Vec<SessionId> {
+        self.entries.remove_expired(now_s).into_iter().map(|(id, _)| id).collect()
+    }
+
+    /// Removes all sessions, and gives back their ids.
+    pub(super) fn clear(&mut self) -> Vec<SessionId> {
+        self.entries.drain().map(|(id, _)| id).collect()
+    }
+}
+
+impl Default for SessionTable {
+    fn default() -> Self {
+        SessionTable { entries: ExpiringMap::default(), most: MOST }
+    }
+}
+
+fn to_json(id_token: &IdTokenClaims) -> Box<str> {
+    // A map of JSON values is always JSON.
+    serde_json::to_string(&id_token.claims).unwrap_or_default().into()
+}
+
+impl fmt::Debug for SessionEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionEntry(..)")
+    }
+}
+
+impl fmt::Debug for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Grant(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(check_at_s: u64, ends_at_s: u64) -> SessionEntry {
+        let current = RenewedSession {
+            identity: crate::policy::Identity::default(),
+            name: Box::default(),
+            claims_digest: [1; 8],
+            check_at_s,
+            ends_at_s,
+        };
+        let id_token = IdTokenClaims {
+            claims: [("a".to_owned(), 1.into())].into_iter().collect(),
+            subject: "ann".into(),
+            issued_at_s: 0,
+            expires_at_s: 0,
+        };
+        let grant = Grant::RefreshToken("secret".into());
+        SessionEntry::new(grant, &id_token, Arc::new(current), 100)
+    }
+
+    fn outcome(entry: &SessionEntry, digest: u8, now_s: u64) -> &'static str {
+        match entry.known([digest; 8], now_s) {
+            None => "ask",
+            Some(CheckOutcome::Good(_)) => "good",
+            Some(CheckOutcome::ProviderAway) => "away",
+            Some(_) => "other",
+        }
+    }
+
+    #[test]
+    fn the_provider_is_asked_when_the_check_is_due_and_once_in_ten_seconds() {
+        let mut entry = entry(200, 1000);
+        assert_eq!(outcome(&entry, 1, 199), "good", "another host's cookie lags behind");
+        assert_eq!(outcome(&entry, 1, 200), "ask");
+        entry.checked_at_s = 195;
+        assert_eq!(outcome(&entry, 1, 204), "good");
+        assert_eq!(outcome(&entry, 1, 205), "ask");
+        assert_eq!(outcome(&entry, 1, 185), "good");
+        entry.was_answered = false;
+        assert_eq!(outcome(&entry, 1, 204), "away");
+        assert_eq!(outcome(&entry, 1, 205), "ask");
+        assert_eq!(outcome(&entry, 1, 185), "ask", "the clock was set back");
+    }
+
+    #[test]
+    fn a_configuration_that_needs_other_claims_asks_at_once() {
+        let mut entry = entry(200, 1000);
+        assert_eq!(outcome(&entry, 2, 101), "ask");
+        entry.was_answered = false;
+        assert_eq!(outcome(&entry, 2, 101), "away", "but not over and over");
+    }
+
+    #[test]
+    fn a_full_table_forgets_the_session_that_ends_first() {
+        let mut table = SessionTable { most: 2, ..SessionTable::default() };
+        assert_eq!(table.insert(SessionId([1; 16]), entry(0, 30)), None);
+        assert_eq!(table.insert(SessionId([2; 16]), entry(0, 20)), None);
+        assert_eq!(table.insert(SessionId([2; 16]), entry(0, 20)), None, "it replaces its own");
+        assert_eq!(table.insert(SessionId([3; 16]), entry(0, 40)), Some(SessionId([2; 16])));
+        assert_eq!(table.remove_expired(31), [SessionId([1; 16])]);
+        assert_eq!(table.clear(), [SessionId([3; 16])]);
+    }
+
+    #[test]
+    fn an_id_token_s_claims_come_back_as_they_were() {
+        let entry = entry(0, 1);
+        let id_token = entry.id_token();
+        assert_eq!(id_token.claims.get("a"), Some(&1.into()));
+        assert_eq!(&*id_token.subject, "ann");
+        assert_eq!(format!("{entry:?} {:?}", entry.grant), "SessionEntry(..) Grant(..)");
+    }
+}
