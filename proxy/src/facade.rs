@@ -19,6 +19,19 @@ pub mod policy {
     };
 }
 
+/// For those who look at the pages.
+pub mod pages {
+    pub use crate::pages::gallery;
+}
+
+/// For fuzz targets.
+pub mod jose {
+    pub use crate::identity::jose::{
+        AllowedAlgorithms, IdTokenClaims, IdTokenRules, Jwks, KeySetError, ProviderKeys, SignError,
+        SigningKey, SigningKeyError, TokenError, public_jwks, verify_id_token,
+    };
+}
+
 /// For benchmarks.
 pub mod route {
     pub use crate::route::{HostMatch, Matcher, PathMatch, PortMatch, Table, WildcardHost};

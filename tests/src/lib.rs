@@ -1,15 +1,17 @@
 //! What the integration tests stand on: the proxy as a child process, real peers (curl, OpenSSL,
-//! nginx, nghttp2, Chromium, kubectl, Python's websockets and gRPC) and two peers of our own, [`raw`] and
-//! [`backend`], for what real ones never do.
+//! nginx, nghttp2, Chromium, kubectl, Python's websockets and gRPC, npm's oidc-provider) and peers of
+//! our own, [`raw`], [`backend`] and [`bad_provider`], for what real ones never do.
 //!
 //! Nothing here sleeps to let something happen: it waits for the event, with a deadline that only
 //! a fault reaches. Every test has its own ports and its own directory, so tests run in parallel.
 
 pub mod backend;
+pub mod bad_provider;
 pub mod ca;
 pub mod chains;
 pub mod chromium;
 pub mod curl;
+pub mod curl_browser;
 pub mod grpc;
 pub mod http;
 pub mod http2;
@@ -18,6 +20,7 @@ pub mod load;
 pub mod metrics;
 pub mod netns;
 pub mod nginx;
+pub mod oidc_provider;
 pub mod openssl;
 pub mod pattern;
 pub mod pki;
@@ -29,15 +32,20 @@ pub mod steering;
 pub mod tempdir;
 pub mod tools;
 pub mod wait;
+pub mod webdriver;
 pub mod wire;
 pub mod ws;
 
 pub use backend::Backend;
+pub use bad_provider::BadProvider;
 pub use ca::Ca;
 pub use chromium::Chromium;
 pub use curl::Curl;
+pub use curl_browser::CurlBrowser;
 pub use http2::Http2;
 pub use load::Load;
+pub use oidc_provider::OidcProvider;
 pub use pki::{Pair, Pki, pki};
 pub use proxy::Proxy;
 pub use raw::Raw;
+pub use webdriver::{Browser, BrowserOptions};

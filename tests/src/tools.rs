@@ -5,6 +5,7 @@ use std::{path::PathBuf, process::Command, sync::OnceLock};
 /// Programs by Debian package.
 const PACKAGES: &[(&str, &str)] = &[
     ("certutil", "libnss3-tools"),
+    ("chromedriver", "chromium-driver"),
     ("chromium", "chromium"),
     ("curl", "curl"),
     ("ethtool", "ethtool"),
@@ -16,6 +17,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("nghttpd", "nghttp2-server"),
     ("nft", "nftables"),
     ("nginx", "nginx"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
     ("openssl", "openssl"),
     ("pk12util", "libnss3-tools"),
     ("setpriv", "util-linux"),

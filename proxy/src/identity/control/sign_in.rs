@@ -12,12 +12,23 @@ use super::{
 };
 use crate::identity::{
     calls::{CodeExchange, IdentityCall, IdentityReply, ProviderFailure, RenewedSession, SignedIn},
-    provider::VerifiedSignIn,
+    provider::{VerifiedSignIn, is_about_us},
     spec::SignInSpec,
 };
 
 /// All calls to the provider for one sign-in together: a person waits.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What is wrong with our client is for the operator to fix, and stops every sign-in.
+fn log(failure: &ProviderFailure) {
+    match failure {
+        ProviderFailure::Refused { error } if is_about_us(error) => tracing::error!(
+            "a sign-in failed: {failure}; check idp_client_id, idp_client_secret and the redirect URL \
+             that the identity provider knows"
+        ),
+        failure => tracing::warn!("a sign-in failed: {failure}"),
+    }
+}
 
 impl Inner {
     pub(super) fn exchange(self: &Rc<Self>, call: Call) {
@@ -42,7 +53,7 @@ impl Inner {
             match verified.unwrap_or_else(|_| slow()) {
                 Ok(verified) => control.begin(verified, &exchange, &provider.spec(), call),
                 Err(failure) => {
-                    tracing::warn!("a sign-in failed: {failure}");
+                    log(&failure);
                     call.answer(IdentityReply::Failed(failure));
                 }
             }

@@ -14,7 +14,7 @@ mod pieces;
 mod sessions;
 mod set_cookie;
 
-pub(crate) use names::{CookieNames, RequestCookies};
+pub(crate) use names::{CookieNames, RequestCookies, is_pomerium};
 pub(crate) use sessions::{
     IdentityCookies, MasterSession, OpenedSession, SessionCookieError, choose,
 };

@@ -46,6 +46,16 @@ impl CookieNames {
         }
     }
 
+    /// The name of the session cookie.
+    pub(crate) fn session(&self) -> &str {
+        &self.session
+    }
+
+    /// The name of the cookie that binds the steps of a sign-in to a browser.
+    pub(crate) fn binding(&self) -> &str {
+        &self.binding
+    }
+
     /// Whether a cookie of this name is ours or Pomerium's: such cookies are neither sent to
     /// upstreams nor accepted from them.
     pub(crate) fn is_ours(&self, name: &[u8]) -> bool {

@@ -114,7 +114,7 @@ impl<'a> FlowRequest<'a> {
     }
 
     /// The URL that was asked for.
-    pub(super) fn return_url(&self, context: &SignInContext) -> String {
+    pub(crate) fn return_url(&self, context: &SignInContext) -> String {
         ReturnPath::of_request(self.path_and_query).absolute(self.host, self.return_port(context))
     }
 

@@ -27,7 +27,7 @@ use serde_json::{Map, Value};
 pub(crate) use end_session::EndSession;
 pub(super) use metadata::ProviderMetadata;
 pub(super) use person::Person;
-pub(super) use tokens::TokenResponse;
+pub(super) use tokens::{TokenResponse, is_about_us};
 
 use super::{
     calls::{CodeExchange, ProviderFailure},

@@ -110,6 +110,7 @@ mod tests {
             "http://localhost.example/",
             "http://127.0.0.1@idp.example/",
             "https://user@idp.example/",
+            "https://user@idp.example:443/",
             "https://idp.example/#a",
             "https://idp.example:99999/",
             "https://idp.example:x/",

@@ -6,8 +6,9 @@ use std::{
 
 use crate::observe::{
     Blame, CertificateUsage, ConfigFacts, ConfiguredCertificate, ConfiguredCrl, HandshakeResult,
-    KernelCounts, Metrics, SegmentOutcome, SteeringOutcome, SteeringSource, SteeringView,
-    TlsVersion, UpstreamCertificateReason, UpstreamFailure, WorkerLoad,
+    KernelCounts, Metrics, ProviderCallOutcome, ProviderEndpoint, RecheckOutcome, SegmentOutcome,
+    SteeringOutcome, SteeringSource, SteeringView, TlsVersion, UpstreamCertificateReason,
+    UpstreamFailure, WorkerLoad,
     names::{self, MetricKind},
     registry::testing::Listed,
 };
@@ -159,6 +160,9 @@ fn used() -> Metrics {
         route.record(id, 200, 700, 10, 20);
         endpoint.worker(id).unwrap().connects.inc();
     }
+    metrics.identity().configured(true);
+    metrics.identity().called(ProviderEndpoint::Token, ProviderCallOutcome::Refused);
+    metrics.identity().rechecked(RecheckOutcome::Ended);
     metrics
 }
 
@@ -171,6 +175,25 @@ fn every_line_parses_and_every_metric_is_present() {
         assert_eq!(exposition.help.get(metric.name).map(String::as_str), Some(metric.help));
     }
     assert_eq!(exposition.types.len(), names::ALL.len());
+}
+
+#[test]
+fn calls_to_the_provider_are_shown_once_one_is_configured() {
+    let text = used().render();
+    for line in [
+        "portcullis_identity_provider_up 1",
+        "portcullis_identity_provider_calls_total{endpoint=\"token\",outcome=\"refused\"} 1",
+        "portcullis_identity_provider_calls_total{endpoint=\"jwks\",outcome=\"ok\"} 0",
+        "portcullis_session_rechecks_total{outcome=\"ended\"} 1",
+    ] {
+        assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
+    }
+    let metrics = used();
+    let outcome = ProviderCallOutcome::Unavailable;
+    metrics.identity().called(ProviderEndpoint::Metadata, outcome);
+    assert!(metrics.render().contains("portcullis_identity_provider_up 0\n"));
+    metrics.identity().configured(false);
+    assert!(!metrics.render().contains("portcullis_identity_provider_up "));
 }
 
 #[test]

@@ -1,0 +1,178 @@
+//! curl as a browser: it keeps cookies, follows redirects one by one, and signs in at
+//! [`OidcProvider`].
+
+use std::{collections::HashMap, net::SocketAddr, path::PathBuf};
+
+use crate::{
+    OidcProvider,
+    curl::{Curl, Fetched},
+    tempdir::TempDir,
+};
+
+/// One person's browser.
+#[derive(Debug)]
+pub struct CurlBrowser {
+    jar: PathBuf,
+    proxy: SocketAddr,
+    provider: SocketAddr,
+    provider_url: String,
+    login: String,
+    headers: Vec<String>,
+    visited: Vec<String>,
+    _dir: TempDir,
+}
+
+/// No sign-in takes as many steps.
+const MOST_STEPS: usize = 25;
+
+impl CurlBrowser {
+    /// A browser whose hosts are all at the proxy's address but for the provider's. Its user signs in
+    /// as `login`.
+    pub fn new(proxy: SocketAddr, provider: &OidcProvider, login: &str) -> Self {
+        let dir = TempDir::new("browser");
+        Self {
+            jar: dir.write("cookies", ""),
+            proxy,
+            provider: provider.address(),
+            provider_url: format!("{}/", provider.url()),
+            login: login.to_owned(),
+            headers: Vec::new(),
+            visited: Vec::new(),
+            _dir: dir,
+        }
+    }
+
+    /// Sends a header with every request to the proxy, such as `Sec-Fetch-Mode: navigate`.
+    #[must_use]
+    pub fn with_header(mut self, line: &str) -> Self {
+        self.headers.push(line.to_owned());
+        self
+    }
+
+    /// One request, without following anything.
+    ///
+    /// # Panics
+    /// When the transfer is not complete.
+    pub fn get(&mut self, url: &str) -> Fetched {
+        self.visited.push(url.to_owned());
+        self.curl(url).ok()
+    }
+
+    /// One form, without following anything.
+    ///
+    /// # Panics
+    /// When the transfer is not complete.
+    pub fn post(&mut self, url: &str, form: &str) -> Fetched {
+        self.visited.push(url.to_owned());
+        self.curl(url).post(form).ok()
+    }
+
+    /// Opens a URL and follows every redirect, signing in and consenting where the provider asks,
+    /// until something else comes.
+    ///
+    /// # Panics
+    /// When that takes too many steps, or a transfer is not complete.
+    pub fn open(&mut self, url: &str) -> Fetched {
+        self.open_until(url, |_| false)
+    }
+
+    /// The same, but the first URL for which `stop` is true is not asked for: what led there is
+    /// returned.
+    ///
+    /// # Panics
+    /// When that takes too many steps, or a transfer is not complete.
+    pub fn open_until(&mut self, url: &str, stop: impl Fn(&str) -> bool) -> Fetched {
+        let mut url = url.to_owned();
+        let mut fetched = self.get(&url);
+        for _ in 0..MOST_STEPS {
+            if let Some(next) = redirect(&url, &fetched) {
+                if stop(&next) {
+                    return fetched;
+                }
+                fetched = self.get(&next);
+                url = next;
+            } else if let Some((action, form)) = self.form(&fetched) {
+                url = resolve(&url, &action);
+                fetched = self.post(&url.clone(), &form);
+            } else {
+                return fetched;
+            }
+        }
+        panic!("{MOST_STEPS} steps lead to no end: {:#?}", self.visited);
+    }
+
+    /// Every URL that was asked for, in order.
+    pub fn visited(&self) -> &[String] {
+        &self.visited
+    }
+
+    /// The last URL that was asked for.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn url(&self) -> &str {
+        self.visited.last().expect("something was opened")
+    }
+
+    /// The cookies of a host, by name.
+    pub fn cookies(&self, host: &str) -> HashMap<String, String> {
+        let jar = std::fs::read_to_string(&self.jar).unwrap_or_default();
+        let lines = jar.lines().map(|line| line.strip_prefix("#HttpOnly_").unwrap_or(line));
+        let fields = lines.map(|line| line.split('\t').collect::<Vec<_>>());
+        fields
+            .filter(|fields| fields.len() == 7 && fields[0].trim_start_matches('.') == host)
+            .map(|fields| (fields[5].to_owned(), fields[6].to_owned()))
+            .collect()
+    }
+
+    /// The file in which curl keeps the cookies, to copy or change them.
+    pub fn jar(&self) -> &PathBuf {
+        &self.jar
+    }
+
+    fn curl(&self, url: &str) -> Curl {
+        let is_provider = url.starts_with(&self.provider_url);
+        let address = if is_provider { self.provider } else { self.proxy };
+        let jar = self.jar.display().to_string();
+        let curl = Curl::new(address, url).args(["--cookie", &jar, "--cookie-jar", &jar]);
+        let headers = self.headers.iter().filter(|_| !is_provider);
+        headers.fold(curl, |curl, line| curl.header(line))
+    }
+
+    /// What the provider's own page asks for: its forms name the step in a hidden field.
+    fn form(&self, fetched: &Fetched) -> Option<(String, String)> {
+        let page = fetched.text();
+        let action = between(&page, "action=\"", "\"")?.to_owned();
+        if !action.starts_with(&self.provider_url) && !action.starts_with('/') {
+            return None;
+        }
+        let prompt = between(&page, "name=\"prompt\" value=\"", "\"")?;
+        let login = &self.login;
+        match prompt {
+            "login" => Some((action, format!("prompt=login&login={login}&password=x"))),
+            "consent" => Some((action, "prompt=consent".to_owned())),
+            _ => None,
+        }
+    }
+}
+
+fn redirect(url: &str, fetched: &Fetched) -> Option<String> {
+    let is_redirect = (300..400).contains(&fetched.status);
+    fetched.header("location").filter(|_| is_redirect).map(|location| resolve(url, location))
+}
+
+/// A reference such as a `Location`, from the page at `url`.
+fn resolve(url: &str, reference: &str) -> String {
+    if reference.contains("://") {
+        return reference.to_owned();
+    }
+    assert!(reference.starts_with('/'), "{reference:?} at {url}");
+    let origin_end = url.find("://").map_or(0, |at| at + 3);
+    let path = url[origin_end..].find('/').map_or(url.len(), |at| origin_end + at);
+    format!("{}{reference}", &url[..path])
+}
+
+fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(before)?;
+    rest.split_once(after).map(|(found, _)| found)
+}

@@ -1,0 +1,154 @@
+//! The npm package `oidc-provider`, a certified OpenID Connect provider, on loopback.
+
+use std::{
+    fs::File,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    curl::Curl,
+    ports::free_port,
+    process::{Process, run},
+    tempdir::target_dir,
+    tools::need,
+};
+
+const PEER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/oidc-provider");
+
+/// A running provider. Its keys, codes, tokens and sessions are gone when it ends.
+#[derive(Debug)]
+pub struct OidcProvider {
+    process: Process,
+    port: u16,
+    site: String,
+    settings: Value,
+}
+
+impl OidcProvider {
+    /// A provider for the sign-in service at this origin, such as
+    /// `https://authenticate.localhost.pomerium.io:8443`.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start(site: &str) -> Self {
+        Self::with(site, json!({}))
+    }
+
+    /// Installs its packages, for a test that starts it where no registry is reached.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn prepare() {
+        installed();
+    }
+
+    /// The same with settings of `peers/oidc-provider/server.mjs`.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn with(site: &str, settings: Value) -> Self {
+        Self::at(free_port(), site, settings)
+    }
+
+    /// The same on a port of the test's own, for a provider that is down at first.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn at(port: u16, site: &str, settings: Value) -> Self {
+        let mut command = Command::new(need("node"));
+        command.arg(installed().join("server.mjs"));
+        command.args([&port.to_string(), site, &settings.to_string()]);
+        let process = Process::spawn("oidc-provider", &mut command);
+        process.wait_for_text("listening on");
+        Self { process, port, site: site.to_owned(), settings }
+    }
+
+    /// Ends it and starts it anew: with other keys, and without any session or token.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn restart(self) -> Self {
+        let (port, site, settings) = (self.port, self.site.clone(), self.settings.clone());
+        drop(self);
+        Self::at(port, &site, settings)
+    }
+
+    /// Its issuer, for `idp_provider_url`.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Its address.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// Changes a user: `{"disabled": true}`, or claims such as `{"groups": ["dev"]}`; `null` takes a
+    /// claim away.
+    ///
+    /// # Panics
+    /// When the provider does not take it.
+    pub fn set_user(&self, name: &str, change: &Value) {
+        let url = format!("{}/control/users/{name}", self.url());
+        let done = Curl::new(self.address(), &url).post(change.to_string()).ok();
+        assert_eq!(done.status, 204, "{done:?}");
+    }
+
+    /// How many requests of a path were answered, such as `GET /jwks`.
+    pub fn requests(&self, method_and_path: &str) -> usize {
+        let begin = format!("{method_and_path} ");
+        self.process.lines().iter().filter(|line| line.starts_with(&begin)).count()
+    }
+
+    /// How many tokens were granted to a user by a type of grant: `authorization_code` or
+    /// `refresh_token`.
+    pub fn grants(&self, grant_type: &str, user: &str) -> usize {
+        let wanted = format!("grant {grant_type} {user}");
+        self.process.lines().iter().filter(|line| **line == wanted).count()
+    }
+
+    /// The process, for its output and signals.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+}
+
+/// A directory with the packages of the lock file, installed once for all test processes.
+fn installed() -> PathBuf {
+    let parent = target_dir().join("test-peers");
+    let dir = parent.join("oidc-provider");
+    std::fs::create_dir_all(&dir).expect("a directory for the provider");
+    let lock = File::create(parent.join("oidc-provider.lock")).expect("a lock of the directory");
+    lock.lock().expect("wait for others that install");
+    let names = ["package-lock.json", "package.json", "server.mjs"];
+    let contents = names.map(|name| read(&Path::new(PEER).join(name)));
+    let is_installed = contents[0] == read(&dir.join("installed.json"));
+    for (name, content) in names.iter().zip(&contents) {
+        if *content != read(&dir.join(name)) {
+            std::fs::write(dir.join(name), content).expect("copy a file of the provider");
+        }
+    }
+    if !is_installed {
+        install(&dir);
+        std::fs::write(dir.join("installed.json"), &contents[0]).expect("note what is installed");
+    }
+    // For other processes that start it at this moment, the files do not change any more.
+    lock.unlock().expect("let others go on");
+    dir
+}
+
+fn install(dir: &Path) {
+    let mut npm = Command::new(need("npm"));
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
+    let done = run(npm.current_dir(dir), b"");
+    assert_eq!(done.code, Some(0), "npm ci failed: {done:?}");
+}
+
+fn read(path: &Path) -> Vec<u8> {
+    std::fs::read(path).unwrap_or_default()
+}

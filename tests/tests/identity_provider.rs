@@ -1,0 +1,97 @@
+//! The real provider by itself: what the other tests of sign-in stand on.
+
+use portcullis_tests::{Curl, CurlBrowser, OidcProvider, ports::free_port};
+use serde_json::{Value, json};
+
+const SITE: &str = "https://a.example:8443";
+
+/// The authorization request of a client, with the verifier `v` forty-three times.
+fn authorization(provider: &OidcProvider, client: &str) -> String {
+    let callback = "https%3A%2F%2Fa.example%3A8443%2Foauth2%2Fcallback";
+    // base64url(SHA-256(verifier)), RFC 7636, section 4.2.
+    let challenge = "7w_YNF9DSfIdPf_pRjSq646_kPr-2-o9NAl16JGghdM";
+    format!(
+        "{}/auth?client_id={client}&redirect_uri={callback}&response_type=code&state=s&nonce=n\
+         &scope=openid%20profile%20email%20offline_access&prompt=consent\
+         &code_challenge={challenge}&code_challenge_method=S256",
+        provider.url()
+    )
+}
+
+fn post(provider: &OidcProvider, client: &str, form: &str) -> Value {
+    let url = format!("{}/token", provider.url());
+    Curl::new(provider.address(), &url).args(["--user", client]).post(form).run().json()
+}
+
+/// A code, by a browser that signs in and consents.
+fn code(provider: &OidcProvider, login: &str) -> String {
+    let nowhere = ([127, 0, 0, 1], free_port()).into();
+    let mut browser = CurlBrowser::new(nowhere, provider, login);
+    let url = authorization(provider, "c-ES256");
+    let last = browser.open_until(&url, |url| url.starts_with(SITE));
+    let location = last.header("location").unwrap();
+    let (_, query) = location.split_once('?').unwrap();
+    let code = query.split('&').find_map(|pair| pair.strip_prefix("code=")).unwrap();
+    assert!(query.contains("state=s") && query.contains("iss="), "{location}");
+    code.to_owned()
+}
+
+fn exchange(provider: &OidcProvider, code: &str, verifier: &str) -> Value {
+    let form = format!(
+        "grant_type=authorization_code&code={code}&code_verifier={verifier}\
+         &redirect_uri=https%3A%2F%2Fa.example%3A8443%2Foauth2%2Fcallback"
+    );
+    post(provider, "c-ES256:secret", &form)
+}
+
+#[test]
+fn a_login_by_curl_ends_with_a_code_and_rotating_refresh_tokens() {
+    let provider = OidcProvider::start(SITE);
+    let verifier = "v".repeat(43);
+    let tokens = exchange(&provider, &code(&provider, "alice"), &verifier);
+    let mut last = tokens["refresh_token"].as_str().expect("a refresh token").to_owned();
+    let first = last.clone();
+    for _ in 0..2 {
+        let form = format!("grant_type=refresh_token&refresh_token={last}");
+        let tokens = post(&provider, "c-ES256:secret", &form);
+        let next = tokens["refresh_token"].as_str().expect("another refresh token");
+        assert_ne!(next, last);
+        next.clone_into(&mut last);
+    }
+    assert_eq!(provider.grants("refresh_token", "alice"), 2);
+    // An old one ends the whole grant.
+    for token in [first, last] {
+        let form = format!("grant_type=refresh_token&refresh_token={token}");
+        assert_eq!(post(&provider, "c-ES256:secret", &form)["error"], "invalid_grant");
+    }
+}
+
+#[test]
+fn the_provider_refuses_a_code_without_its_verifier() {
+    let provider = OidcProvider::start(SITE);
+    let refused = exchange(&provider, &code(&provider, "alice"), &"w".repeat(43));
+    assert_eq!(refused["error"], "invalid_grant");
+}
+
+#[test]
+fn a_user_who_is_disabled_gets_no_further_tokens() {
+    let provider = OidcProvider::start(SITE);
+    let tokens = exchange(&provider, &code(&provider, "bob"), &"v".repeat(43));
+    provider.set_user("bob", &json!({"disabled": true}));
+    let token = tokens["refresh_token"].as_str().expect("a refresh token");
+    let form = format!("grant_type=refresh_token&refresh_token={token}");
+    assert_eq!(post(&provider, "c-ES256:secret", &form)["error"], "invalid_grant");
+    provider.set_user("bob", &json!({"disabled": false, "groups": ["x"]}));
+}
+
+#[test]
+fn a_restart_changes_the_provider_s_keys() {
+    let provider = OidcProvider::start(SITE);
+    let keys = |provider: &OidcProvider| {
+        Curl::new(provider.address(), &format!("{}/jwks", provider.url())).ok().json()
+    };
+    let before = keys(&provider);
+    let provider = provider.restart();
+    assert_ne!(keys(&provider), before);
+    assert_eq!(provider.requests("GET /jwks"), 1);
+}
