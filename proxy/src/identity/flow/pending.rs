@@ -22,6 +22,8 @@ use crate::identity::{
 pub(crate) struct FlowPending(pub(super) WaitingStep);
 
 pub(super) enum WaitingStep {
+    /// Sign-in: whether the request was used.
+    RequestUsed { request: SignInRequest },
     /// Sign-in: a check of the session at the authenticate host.
     MasterChecked { request: SignInRequest, master: MasterSession, state: SessionState },
     /// Sign-in: the provider's metadata.
@@ -54,6 +56,7 @@ impl FlowPending {
     ) -> FlowStep {
         let input = (environment, request);
         match self.0 {
+            WaitingStep::RequestUsed { request } => sign_in::used(input, request, &reply),
             WaitingStep::MasterChecked { request, master, state } => {
                 sign_in::checked(input, request, (master, state), reply)
             }

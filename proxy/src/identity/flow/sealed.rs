@@ -31,6 +31,9 @@ pub(super) struct ReturnPlace {
 /// From a route's host to the authenticate host: sign this browser in.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct SignInRequest {
+    pub(super) id: [u8; 16],
+    /// The process that made it, and that knows whether it was used.
+    pub(super) process: [u8; 16],
     /// Where it was asked for.
     pub(super) place: ReturnPlace,
     /// Digest of the browser's binding to that host.
@@ -105,6 +108,7 @@ impl ReturnPlace {
 
 impl SignInRequest {
     fn write(&self, fields: &mut FieldWriter) {
+        fields.fixed(&self.id).fixed(&self.process);
         self.place.write(fields);
         fields.fixed(&self.binding).fixed(&self.provider.0);
         fields.number(self.issued_s).fixed(&[self.restarts]);
@@ -112,6 +116,8 @@ impl SignInRequest {
 
     fn read(fields: &mut FieldReader<'_>) -> Option<SignInRequest> {
         Some(SignInRequest {
+            id: fields.fixed()?,
+            process: fields.fixed()?,
             place: ReturnPlace::read(fields)?,
             binding: fields.fixed()?,
             provider: ProviderId(fields.fixed()?),

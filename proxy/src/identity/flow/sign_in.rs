@@ -14,7 +14,7 @@ use super::{
 };
 use crate::identity::{
     binding::BrowserBinding,
-    calls::{CheckOutcome, CheckRequest, IdentityCall, IdentityReply, ProviderFailure},
+    calls::{CheckOutcome, CheckRequest, IdentityCall, IdentityReply, ProviderFailure, UseOnce},
     cookies::{MasterSession, RequestCookies},
     session::{Session, random_bytes},
     shared::ProviderView,
@@ -53,13 +53,39 @@ pub(super) fn start(input: StepInput<'_>) -> FlowStep {
     let Some(request) = text.and_then(|text| SignInRequest::open(context, &text)) else {
         return FlowAnswer::link_invalid(None, "the request to sign in is not ours").into();
     };
-    let is_late = !is_fresh(request.issued_s, REQUEST_LIFE_S, environment.now_s);
-    if is_late || request.provider != context.provider {
+    let now_s = environment.now_s;
+    if !is_fresh(request.issued_s, REQUEST_LIFE_S, now_s)
+        || request.process != environment.shared.process
+        || request.provider != context.provider
+    {
         return FlowAnswer::redirect(request.place.url(), FlowEvent::BegunAgain)
-            .because("the request to sign in is late or for another provider")
+            .because("the request to sign in is late, or of another process or provider")
             .into();
     }
-    decide(input, request)
+    // Else somebody who sees this URL could sign in with it himself, and send the victim the handover
+    // for her own request.
+    let until_s = request.issued_s.saturating_add(REQUEST_LIFE_S).max(now_s).saturating_add(60);
+    let call = IdentityCall::UseOnce { id: request.id, until_s };
+    FlowStep::ask(call, FlowPending(WaitingStep::RequestUsed { request }))
+}
+
+/// The request's first presentation goes on.
+pub(super) fn used(
+    input: StepInput<'_>,
+    request: SignInRequest,
+    reply: &IdentityReply,
+) -> FlowStep {
+    match reply {
+        IdentityReply::Used(UseOnce::First) => decide(input, request),
+        // A reloaded page, say.
+        IdentityReply::Used(UseOnce::Again) => {
+            FlowAnswer::redirect(request.place.url(), FlowEvent::BegunAgain)
+                .because("the request to sign in was used before")
+                .into()
+        }
+        IdentityReply::Used(UseOnce::Full) => FlowAnswer::too_many(request.place.url()).into(),
+        reply => FlowAnswer::unexpected(reply, request.place.url()).into(),
+    }
 }
 
 /// Vouches for the browser if it is signed in here, and sends it to the provider if not.
