@@ -3,6 +3,7 @@
 mod control;
 mod drain;
 mod handover;
+mod identity;
 mod loader;
 mod signals;
 mod steering;
@@ -23,6 +24,7 @@ use tokio::{
 use crate::{
     admin,
     config::{Config, Environment, FileSource, Loaded, Source},
+    identity::{control::IdentityControl, jose},
     listener::Listener,
     observe::{Log, Metrics, Readiness},
     snapshot::Compiler,
@@ -46,6 +48,7 @@ const DESCRIPTORS_PER_CONNECTION: usize = 2;
 /// Runs the proxy until it is told to stop and has drained. `replaced` is the ID of a process that
 /// serves at the same addresses: once this process serves too, it tells that one to drain and exit.
 pub(crate) fn run(path: &Path, replaced: Option<u32>) -> anyhow::Result<()> {
+    jose::install();
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let ended = LocalSet::new().block_on(&runtime, Box::pin(serve(path, replaced)));
     // Nothing that still runs may hold up the end of the process.
@@ -97,6 +100,7 @@ struct App {
     signals: Signals,
     snapshots: watch::Sender<Arc<Snapshot>>,
     phase: watch::Sender<ProcessPhase>,
+    identity: IdentityControl,
     workers: Workers,
     ended: UnboundedReceiver<usize>,
     steering: Arc<Steering>,
@@ -132,6 +136,8 @@ impl App {
         metrics.config_applied(snapshot.generation, facts);
         sys::give_memory_back();
 
+        let (identity, identity_control) = identity::start(&names, &metrics)?;
+        identity_control.configure(snapshot.site.sign_in_spec());
         let (snapshots, snapshot) = watch::channel(snapshot);
         let (phase, phases) = watch::channel(ProcessPhase::Running);
         let (ending, ended) = mpsc::unbounded_channel();
@@ -141,6 +147,7 @@ impl App {
             metrics: Arc::clone(&metrics),
             log: log.clone(),
             steering: Arc::clone(&steering),
+            identity,
             ended: ending,
         };
         let workers = Workers::start(resources, cores, listeners)?;
@@ -154,6 +161,7 @@ impl App {
             names,
             tickets,
             predecessor,
+            identity: identity_control,
             snapshots,
             phase,
             workers,
@@ -193,7 +201,9 @@ fn compiler(config: &Config, metrics: &Arc<Metrics>, workers: usize) -> anyhow::
         generator failed",
     )?;
     let names = DnsNames::new(config.dns);
-    Ok(Compiler::new(Arc::clone(metrics), Arc::new(names), Arc::new(tickets), workers))
+    let secret = identity::random_secret()?;
+    let (names, tickets) = (Arc::new(names), Arc::new(tickets));
+    Ok(Compiler::new(Arc::clone(metrics), names, tickets, secret, workers))
 }
 
 fn warn_of_few_descriptors(config: &Config) {

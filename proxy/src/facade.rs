@@ -6,11 +6,29 @@ pub mod steering {
     pub use crate::{steering::Kernel, sys::raise_descriptor_limit};
 }
 
+/// For fuzz targets.
+pub mod identity {
+    pub use crate::identity::flow::probe as probe_sign_in;
+}
+
 /// For benchmarks and fuzz targets.
 pub mod policy {
     pub use crate::policy::{
         ClientCertificateStatus, Identity, LeafCertificate, Policy, PolicyInput, PolicyOutcome,
         PolicySpec, RuleResult, SanKind, parse,
+    };
+}
+
+/// For those who look at the pages.
+pub mod pages {
+    pub use crate::pages::gallery;
+}
+
+/// For fuzz targets.
+pub mod jose {
+    pub use crate::identity::jose::{
+        AllowedAlgorithms, IdTokenClaims, IdTokenRules, Jwks, KeySetError, ProviderKeys, SignError,
+        SigningKey, SigningKeyError, TokenError, public_jwks, verify_id_token,
     };
 }
 

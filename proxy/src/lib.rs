@@ -20,6 +20,7 @@ mod http;
 mod identity;
 mod listener;
 mod observe;
+mod pages;
 mod policy;
 mod reclaim;
 mod regular_file;

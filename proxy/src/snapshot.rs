@@ -6,6 +6,7 @@ use crate::{
     config::{Config, RenewedParts, RouteConfig},
     conn::ListenerConfig,
     http::{self, ActionSpec, RequestConfig},
+    identity::{config::IdentityConfig, jose::SigningKeyError, spec::SealSecret},
     observe::{
         CertificateUsage, ConfigFacts, ConfiguredCertificate, ConfiguredCrl, Metrics, RenewedFacts,
     },
@@ -30,6 +31,8 @@ pub(crate) struct Compiler {
     pub names: Arc<DnsNames>,
     /// For session tickets.
     pub tickets: Arc<TicketKeys>,
+    /// The `shared_secret` of configurations that have none.
+    process_secret: SealSecret,
     /// Shared by the TLS configurations of all generations.
     certificates: Arc<CertificateStore>,
     /// Of the last configuration, whose parts may be renewed.
@@ -78,6 +81,9 @@ pub(crate) enum CompileError {
     /// The TLS settings.
     #[error(transparent)]
     Tls(#[from] rustls::Error),
+    /// The key of assertions.
+    #[error("the signing key cannot be used: {0}")]
+    SigningKey(#[from] SigningKeyError),
     /// The pins.
     #[error(transparent)]
     Pin(#[from] steering::NoSuchWorker),
@@ -89,12 +95,22 @@ impl Compiler {
         metrics: Arc<Metrics>,
         names: Arc<DnsNames>,
         tickets: Arc<TicketKeys>,
+        process_secret: SealSecret,
         workers: usize,
     ) -> Compiler {
         let workers = u32::try_from(workers).unwrap_or(u32::MAX);
         let certificates = Arc::new(CertificateStore::new());
         let in_use = PartsInUse::default();
-        Compiler { metrics, names, tickets, certificates, in_use, workers, generation: 0 }
+        Compiler {
+            metrics,
+            names,
+            tickets,
+            process_secret,
+            certificates,
+            in_use,
+            workers,
+            generation: 0,
+        }
     }
 
     /// Compiles a configuration, and takes out of it what is only needed for that, above all the
@@ -103,6 +119,9 @@ impl Compiler {
         &mut self,
         config: &mut Config,
     ) -> Result<(Snapshot, StagedParts), CompileError> {
+        // Generations of parts that were renewed are left out, but none comes twice.
+        let people =
+            IdentityConfig::new(&config.identity, &self.process_secret, self.generation + 1)?;
         let steering = Arc::new(steering::SteeringRules::new(&config.steering, self.workers)?);
         let tickets = self.ticket_keys(config);
         let tls = config
@@ -121,15 +140,12 @@ impl Compiler {
         let unrouted = self.metrics.routes().get(UNROUTED);
         config.forget_compiled();
         self.generation += 1;
+        let site =
+            RequestConfig::new(config.http.clone(), self.routes(routes), unrouted, client_auth);
         let snapshot = Snapshot {
             generation: self.generation,
             front: Arc::new(ListenerConfig { tls, settings: config.connections.clone(), steering }),
-            site: Arc::new(RequestConfig::new(
-                config.http.clone(),
-                self.routes(routes),
-                unrouted,
-                client_auth,
-            )),
+            site: Arc::new(site.with_people(Arc::new(people))),
         };
         Ok((snapshot, parts))
     }

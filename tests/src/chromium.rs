@@ -50,6 +50,11 @@ impl Chromium {
         self
     }
 
+    /// The person's home directory.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     fn nss(&self, tool: &str, args: &[&str], files: &[PathBuf]) {
         let mut command = Command::new(need(tool));
         command.arg("-d").arg(format!("sql:{}", self.home.path().join(".pki/nssdb").display()));
@@ -75,7 +80,7 @@ impl Chromium {
         address: SocketAddr,
         path: &str,
     ) -> Result<String, String> {
-        let mut command = under_policy(&policy_to_choose(name));
+        let mut command = under_policy(&policy_to_choose(name), "chromium");
         // Its sandbox does not work for root.
         command.args(["--headless", "--no-sandbox", "--disable-gpu", "--timeout=30000"]);
         command.arg(format!("--user-data-dir={}", self.home.path().join("profile").display()));
@@ -90,11 +95,11 @@ impl Chromium {
     }
 }
 
-/// Chromium, where its policy is this and nothing of the machine's.
-fn under_policy(policy: &str) -> Command {
+/// Chromium or its driver, where the policy is this and nothing of the machine's.
+pub(crate) fn under_policy(policy: &str, program: &str) -> Command {
     let mut command = Command::new(need("unshare"));
     command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
-    command.args(["sh", "-c", UNDER_POLICY, "sh", policy]).arg(need("chromium"));
+    command.args(["sh", "-c", UNDER_POLICY, "sh", policy]).arg(need(program));
     command
 }
 

@@ -34,6 +34,7 @@ pub mod steering;
 pub mod tempdir;
 pub mod tools;
 pub mod wait;
+pub mod webdriver;
 pub mod wire;
 pub mod ws;
 
@@ -50,3 +51,4 @@ pub use oidc_provider::OidcProvider;
 pub use pki::{Pair, Pki, pki};
 pub use proxy::Proxy;
 pub use raw::Raw;
+pub use webdriver::{Browser, BrowserOptions};

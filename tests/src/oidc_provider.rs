@@ -37,6 +37,14 @@ impl OidcProvider {
         Self::with(site, json!({}))
     }
 
+    /// Installs its packages, for a test that starts it where no registry is reached.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn prepare() {
+        installed();
+    }
+
     /// The same with settings of `peers/oidc-provider/server.mjs`.
     ///
     /// # Panics

@@ -5,6 +5,7 @@ use std::{path::PathBuf, process::Command, sync::OnceLock};
 /// Programs by Debian package.
 const PACKAGES: &[(&str, &str)] = &[
     ("certutil", "libnss3-tools"),
+    ("chromedriver", "chromium-driver"),
     ("chromium", "chromium"),
     ("curl", "curl"),
     ("ethtool", "ethtool"),

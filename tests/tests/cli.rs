@@ -66,6 +66,42 @@ fn a_good_configuration_passes() {
 }
 
 #[test]
+fn check_finds_what_nobody_could_sign_in_with() {
+    let checked = check(&good(
+        "authenticate_service_url: http://authenticate.localhost.pomerium.io\n\
+         idp_provider: azure\n\
+         idp_provider_url: https://login.microsoftonline.com/common/v2.0\n\
+         shared_secret: c2VjcmV0\n\
+         cookie_secret: a\ncookie_secret_file: b\n\
+         bearer_token_format: jwt\n\
+         portcullis: {sign_in: {recheck: 0s}}",
+    ));
+    assert_eq!(checked.code, Some(1));
+    let said = said(&checked);
+    for finding in [
+        "config.yaml:1: authenticate_service_url: bad authenticate_service_url: its scheme must be https (",
+        "idp_client_id: is missing (",
+        "config.yaml:4: shared_secret: invalid shared secret: it has 6 bytes, not 32 (",
+        "config.yaml:5: cookie_secret: cannot set both cookie_secret and cookie_secret_file",
+        "config.yaml:7: bearer_token_format: is not supported yet",
+        "config.yaml:8: portcullis.sign_in.recheck: must be at least one second (",
+        "portcullis.sign_in.tenants: is required with this idp_provider_url",
+    ] {
+        assert!(said.contains(finding), "{finding}: {said}");
+    }
+    assert!(!said.contains("c2VjcmV0"), "{said}");
+    let elsewhere = check(&good(
+        "authenticate_service_url: https://authenticate.example.com\n\
+         idp_provider: google\nidp_client_id: a",
+    ));
+    assert_eq!(elsewhere.code, Some(0), "{elsewhere:?}");
+    let warned = format!("{}{}", elsewhere.stdout, elsewhere.stderr);
+    let message = "config.yaml:1: authenticate_service_url: no server certificate is for \
+                   `authenticate.example.com`";
+    assert!(warned.contains(message), "{warned}");
+}
+
+#[test]
 fn check_binds_nothing() {
     // Everything that `run` would listen on is taken, each by a listener of its own.
     let taken: Vec<_> = (0..4).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
@@ -262,8 +298,9 @@ fn a_pomerium_file_with_identity_settings_loads() {
     let proxy = Config::default()
         .global(
             "authenticate_service_url: https://authenticate.localhost.pomerium.io\n\
-             idp_provider: oidc\nidp_client_id: a\nidp_client_secret: b\n\
-             cookie_secret: c2VjcmV0\nshared_secret: c2VjcmV0\nservices: all",
+             idp_provider: google\nidp_client_id: a\nidp_client_secret: b\n\
+             cookie_secret: WwMtDXWaRDMBQCylle8OJ+w4kLIDIGd8W3cB4/zFFtg=\n\
+             shared_secret: WwMtDXWaRDMBQCylle8OJ+w4kLIDIGd8W3cB4/zFFtg=\nservices: all",
         )
         .forward("app", &backend.url(), "description: a route")
         .start();

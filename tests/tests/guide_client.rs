@@ -1,5 +1,5 @@
-//! The guide "Client-side mTLS With Pomerium" in full, with its `policy:`. There is no identity
-//! provider to sign in with: the certificate says who its holder is.
+//! The guide "Client-side mTLS With Pomerium" in full, with its `policy:`. Its identity provider is out
+//! of reach, and not needed: the certificate says who its holder is.
 
 use portcullis_tests::{Backend, Proxy, openssl::SClient, openssl::get, pki, proxy::Config};
 
@@ -7,11 +7,15 @@ const NAME: &str = "verify.localhost.pomerium.io";
 
 /// The guide's file, by either generation of the key that names the CA.
 fn guide(backend: &Backend, ca: &str, domain: &str) -> Config {
+    without_provider(backend, ca, domain)
+        .global("authenticate_service_url: https://authenticate.localhost.pomerium.io")
+        .global("idp_provider: google\nidp_client_id: REPLACE_ME\nidp_client_secret: REPLACE_ME")
+}
+
+fn without_provider(backend: &Backend, ca: &str, domain: &str) -> Config {
     let server = pki().server();
     Proxy::config()
         .certificates(&[])
-        .global("authenticate_service_url: https://authenticate.localhost.pomerium.io")
-        .global("idp_provider: google\nidp_client_id: REPLACE_ME\nidp_client_secret: REPLACE_ME")
         .global(&format!(
             "certificate_file: {}\ncertificate_key_file: {}",
             server.cert.display(),
@@ -62,17 +66,30 @@ fn a_certificate_of_another_domain_is_forbidden() {
 }
 
 #[test]
-fn without_identity_a_user_policy_allows_nobody_with_a_reason() {
+fn without_identity_a_user_policy_leads_to_sign_in() {
     let backend = Backend::text("inside");
     let [ca, _] = both_generations();
     let config = guide(&backend, &ca, "localhost.pomerium.io");
     let proxy = config.own("client_certificate_identity", "''").start();
+    let fetched = proxy.curl("verify", "/mine").client(&pki().client()).ok();
+    assert_eq!(fetched.status, 302, "{fetched:?}");
+    let location = fetched.header("location").unwrap_or_default();
+    let sign_in = "https://authenticate.localhost.pomerium.io/.pomerium/sign_in?";
+    assert!(location.starts_with(sign_in), "{location}");
+    assert_eq!(proxy.curl("verify", "/").ok().status, 495, "the certificate comes first");
+}
+
+#[test]
+fn where_nobody_can_sign_in_a_user_policy_allows_nobody_with_a_reason() {
+    let backend = Backend::text("inside");
+    let [ca, _] = both_generations();
+    let config = without_provider(&backend, &ca, "localhost.pomerium.io");
+    let proxy = config.own("client_certificate_identity", "''").start();
     proxy.wait_for_log("a warning about signing in", |line| {
-        line["level"] == "warn" && line.to_string().contains("sign-in is not supported yet")
+        line["level"] == "warn" && line.to_string().contains("nobody can sign in")
     });
     let fetched = proxy.curl("verify", "/mine").client(&pki().client()).ok();
     assert_eq!(fetched.status, 403);
-    assert!(fetched.text().contains("not supported yet"), "{}", fetched.text());
     let record = proxy.wait_for_access("/mine");
     assert_eq!(record["allow-why-false"], serde_json::json!(["user-unauthenticated"]), "{record}");
     assert_eq!(proxy.curl("verify", "/").ok().status, 495, "the certificate comes first");

@@ -68,6 +68,7 @@ pub(crate) const TEST: &[Package] = &[
     CURL,
     MKCERT,
     Package { name: "chromium", probe: Probe::Program("chromium") },
+    Package { name: "chromium-driver", probe: Probe::Program("chromedriver") },
     Package { name: "ethtool", probe: Probe::Program("ethtool") },
     Package { name: "iproute2", probe: Probe::Program("ip") },
     Package { name: "kubernetes-client", probe: Probe::Program("kubectl") },

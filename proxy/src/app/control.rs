@@ -119,6 +119,7 @@ impl App {
         self.log.configure(settings.log.clone());
         self.settings = settings;
         tracing::info!(generation = snapshot.generation, "configuration reloaded");
+        self.identity.configure(snapshot.site.sign_in_spec());
         let replaced = (parts.publish(), self.snapshots.send_replace(snapshot));
         if let Some(loader) = &self.loader {
             loader.retire(replaced);

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc::UnboundedSender, watch};
 
 use crate::{
     conn::{self, OpenConnections},
+    identity::worker::IdentityHandle,
     listener::Listener,
     observe::{Log, Metrics},
     steering::{Mailboxes, Steering},
@@ -30,6 +31,7 @@ pub(super) struct WorkerResources {
     pub(super) metrics: Arc<Metrics>,
     pub(super) log: Log,
     pub(super) steering: Arc<Steering>,
+    pub(super) identity: IdentityHandle,
     /// Receives the number of each worker that ends.
     pub(super) ended: UnboundedSender<usize>,
 }
@@ -120,6 +122,7 @@ impl Workers {
             log: resources.log.clone(),
             open_connections: open_connections.clone(),
             steering: Arc::clone(&resources.steering),
+            identity: resources.identity.clone(),
             mailboxes: mailboxes.clone(),
         };
         slot.thread = Some(worker::start(spec, resources.ended.clone())?);

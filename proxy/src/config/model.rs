@@ -7,6 +7,7 @@ use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
 use crate::{
     admin::AdminSpec,
     conn, http,
+    identity::spec::IdentitySpec,
     listener::ListenSpec,
     observe::LogSpec,
     route,
@@ -33,6 +34,8 @@ pub(crate) struct Config {
     pub connections: conn::ConnectionSettings,
     /// Settings of all requests.
     pub http: http::RequestSettings,
+    /// Sign-in, sessions, and identity for upstreams.
+    pub identity: IdentitySpec,
     /// In the order of the file; the first that matches serves.
     pub routes: Vec<RouteConfig>,
     /// How upstream names are resolved.

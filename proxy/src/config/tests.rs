@@ -6,5 +6,6 @@ mod diagnostics;
 mod environment;
 mod facts;
 mod guides;
+mod identity;
 mod keys;
 pub(crate) mod support;

@@ -13,15 +13,23 @@ use super::{
     request::RequestTarget,
     request_config::{CompiledRoute, RequestConfig},
     respond::LocalAnswer,
+    session::session,
 };
 use crate::{
-    policy::{self, Identity},
+    identity::{
+        config::AssertedUser,
+        memory::{KeptAssertion, KnownSession},
+        session::Session,
+    },
+    policy::{self, LeafCertificate as _, PolicyOutcome},
     tls::{ChainError, VerifiedChain},
 };
 
 /// Evaluates the route's policy, and notes the decision for the record. Gives the client certificate
 /// as the request may rely on it, if the route looks at it.
-pub(super) fn admit<'a>(
+///
+/// Waits only for a session that must be checked at the provider before it counts.
+pub(super) async fn admit<'a>(
     active: &mut ActiveRequest,
     peer: &'a Peer,
     route: &'a CompiledRoute,
@@ -31,20 +39,65 @@ pub(super) fn admit<'a>(
     if route.looks_at_certificate && is_misdirected(&active.config, peer, &target.host) {
         return Err(RequestFailure::Misdirected.into());
     }
+    let session = match route.looks_at_identity {
+        true => session(active, parts, &target.host).await,
+        false => None,
+    };
     let VerifiedNow { certificate, judged, error } = verify_certificate(active, peer, route);
-    let decision = route.spec.policy.evaluate(&policy::PolicyInput {
+    let user = match &session {
+        Some(known) => Some(RequestUser::of_session(known)),
+        None => certificate_user(&active.config, peer, certificate),
+    };
+    let identity = user.map(|user| user.asserted.identity);
+    let decision = decide(active, route, (parts, target), certificate, identity);
+    active.account.set_decision(decision);
+    if let Some(refusal) = refusal(&decision, active, route, (parts, target), error) {
+        return Err(refusal);
+    }
+    if let Some(user) = user.filter(|_| route.asserts_identity) {
+        active.assertion = assertion(active, &user, route, &target.host);
+    }
+    Ok(request_certificate(peer, route, judged))
+}
+
+/// Refuses a path of ours to clients without the certificate that the route behind it demands. Whether
+/// a user is signed in does not matter.
+pub(super) fn demand_certificate(
+    active: &ActiveRequest,
+    peer: &Peer,
+    parts: &Parts,
+    target: &RequestTarget,
+) -> Result<(), RequestFailure> {
+    let config = &active.config;
+    let Some(route) = config.find(target).filter(|route| route.looks_at_certificate) else {
+        return Ok(());
+    };
+    if is_misdirected(config, peer, &target.host) {
+        return Err(RequestFailure::Misdirected);
+    }
+    let VerifiedNow { certificate, error, .. } = verify_certificate(active, peer, route);
+    match decide(active, route, (parts, target), certificate, None).outcome {
+        PolicyOutcome::ClientCertificateRequired => Err(RequestFailure::CertificateRequired),
+        PolicyOutcome::ClientCertificateInvalid => Err(RequestFailure::CertificateInvalid(error)),
+        PolicyOutcome::Allow | PolicyOutcome::Deny | PolicyOutcome::NeedsSignIn => Ok(()),
+    }
+}
+
+fn decide(
+    active: &ActiveRequest,
+    route: &CompiledRoute,
+    (parts, target): (&Parts, &RequestTarget),
+    client_certificate: policy::ClientCertificateStatus<'_>,
+    identity: Option<&policy::Identity>,
+) -> policy::PolicyDecision {
+    route.spec.policy.evaluate(&policy::PolicyInput {
         method: parts.method.as_str(),
         path: target.path(),
         source_ip: active.account.client,
         is_cors_preflight: is_cors_preflight(parts),
-        client_certificate: certificate,
-        identity: identity(&active.config, peer, certificate),
-    });
-    active.account.set_decision(decision);
-    match refusal(&decision, active, route, target, error) {
-        Some(refusal) => Err(refusal),
-        None => Ok(request_certificate(peer, route, judged)),
-    }
+        client_certificate,
+        identity,
+    })
 }
 
 /// Whether the host asks its clients for a certificate, and the handshake of this connection did not
@@ -93,16 +146,63 @@ fn verify_certificate<'a>(
     }
 }
 
+/// Who a request is from, and whose assertions are kept where.
+#[derive(Debug, Clone, Copy)]
+struct RequestUser<'a> {
+    asserted: AssertedUser<'a>,
+    kept: KeptWith<'a>,
+}
+
+/// What a user's assertions are kept with.
+#[derive(Debug, Clone, Copy)]
+enum KeptWith<'a> {
+    Session(&'a KnownSession),
+    Certificate(&'a PeerCertificate),
+}
+
+impl RequestUser<'_> {
+    fn of_session(known: &KnownSession) -> RequestUser<'_> {
+        let Session { identity, name, id, .. } = &known.session;
+        let asserted = AssertedUser { identity, name, session: Some(*id) };
+        RequestUser { asserted, kept: KeptWith::Session(known) }
+    }
+}
+
 /// The user that a trusted certificate names, if the configuration takes users from certificates.
-fn identity<'a>(
+fn certificate_user<'a>(
     config: &RequestConfig,
     peer: &'a Peer,
-    certificate: policy::ClientCertificateStatus<'_>,
-) -> Option<&'a Identity> {
+    status: policy::ClientCertificateStatus<'_>,
+) -> Option<RequestUser<'a>> {
     let kind = config.settings.certificate_identity?;
-    match certificate {
-        policy::ClientCertificateStatus::Trusted(_) => peer.certificate()?.identity(kind),
-        _ => None,
+    let policy::ClientCertificateStatus::Trusted(_) = status else { return None };
+    let certificate = peer.certificate()?;
+    let identity = certificate.identity(kind)?;
+    let asserted = AssertedUser { identity, name: "", session: None };
+    Some(RequestUser { asserted, kept: KeptWith::Certificate(certificate) })
+}
+
+/// What the upstream is told of the user: kept for a minute, else signed now.
+fn assertion(
+    active: &ActiveRequest,
+    user: &RequestUser<'_>,
+    route: &CompiledRoute,
+    host: &str,
+) -> Option<Rc<KeptAssertion>> {
+    let people = active.config.people.as_ref()?;
+    let handler = &active.account.conn.handler;
+    let now_s = handler.now()?.as_secs();
+    let scope = (host, route.spec.issuer_format);
+    let sign = || {
+        handler.observer.metrics.assertions_signed.inc();
+        people.sign(scope, user.asserted, now_s, &handler.identity.random)
+    };
+    match user.kept {
+        KeptWith::Session(known) => known.assertions.get_or_sign(scope, now_s, sign),
+        KeptWith::Certificate(certificate) => {
+            let kept = handler.identity.certificates.of(people.epoch, certificate.fingerprint());
+            kept.get_or_sign(scope, now_s, sign)
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use super::{
     upload::UploadProgress,
 };
 use crate::{
+    identity::memory::KnownSession,
     observe::{Blame, CapturedHeaders, HttpProtocol, RouteMetrics},
     policy::PolicyDecision,
     upstream::EndpointAddress,
@@ -38,6 +39,8 @@ pub(super) struct RequestAccount {
     captured: CapturedHeaders,
     route: AccountedRoute,
     decision: Option<PolicyDecision>,
+    /// The session of the user who is signed in.
+    session: Option<Rc<KnownSession>>,
     upstream: AccountedUpstream,
     upload: Option<Rc<UploadProgress>>,
     status: u16,
@@ -97,6 +100,7 @@ impl RequestAccount {
             captured: observer.capture(&parts.headers),
             route: AccountedRoute::Of(Rc::clone(config), None),
             decision: None,
+            session: None,
             upstream: AccountedUpstream::None,
             upload: None,
             // Until something else happens, the client going away is what happens.
@@ -131,6 +135,16 @@ impl RequestAccount {
     /// Notes the decision of the route's policy.
     pub(super) fn set_decision(&mut self, decision: PolicyDecision) {
         self.decision = Some(decision);
+    }
+
+    /// Notes the session of the user.
+    pub(super) fn set_session(&mut self, session: &Rc<KnownSession>) {
+        self.session = Some(Rc::clone(session));
+    }
+
+    /// The session of the user.
+    pub(super) fn session(&self) -> Option<&KnownSession> {
+        self.session.as_deref()
     }
 
     #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, rc::Rc};
 
-use http::{HeaderMap, HeaderName, HeaderValue, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 
 use super::{
     account::RequestAccount,
@@ -16,6 +16,7 @@ use super::{
     reused_timer::ReusedTimer,
     timeouts::Timeouts,
 };
+use crate::identity::memory::KeptAssertion;
 
 /// A request under way, from its head to the end of its response (Envoy: an active stream).
 #[derive(Debug)]
@@ -25,6 +26,10 @@ pub(super) struct ActiveRequest {
     pub(super) config: Rc<LocalRequestConfig>,
     pub(super) negotiation: ContentNegotiation,
     pub(super) timeouts: Timeouts,
+    /// What its upstream is told of who it is from.
+    pub(super) assertion: Option<Rc<KeptAssertion>>,
+    /// `Set-Cookie` fields that delete cookies of ours that did not open: for an answer of ours.
+    pub(super) junk_cookies: Vec<HeaderValue>,
     route: Option<usize>,
 }
 
@@ -40,6 +45,8 @@ impl ActiveRequest {
             negotiation: ContentNegotiation::new(&parts.method, parts.version, &parts.headers),
             timeouts: Timeouts::new(account.started(), &config.settings, timer),
             account,
+            assertion: None,
+            junk_cookies: Vec::new(),
             route: None,
             config,
         })
@@ -57,11 +64,31 @@ impl ActiveRequest {
         self.timeouts.routed(&route.spec);
     }
 
+    /// Adds the session cookies that were sealed anew, unless caches may give the response to others.
+    pub(super) fn renew_cookies(&self, headers: &mut HeaderMap) {
+        let renewed = self.account.session().map_or(&[][..], |known| known.set_cookies());
+        if renewed.is_empty() || is_shared(headers) {
+            return;
+        }
+        for field in renewed {
+            headers.append(header::SET_COOKIE, field.clone());
+        }
+    }
+
     /// The headers that the configuration sets on its response.
     pub(super) fn response_headers(&self) -> &[(HeaderName, HeaderValue)] {
         let route = self.route.and_then(|index| self.config.routes.get(index));
         route.map_or(&self.config.response_headers, |route| &route.response_headers)
     }
+}
+
+/// Whether caches may give a response to other users (RFC 9111, section 5.2.2).
+fn is_shared(headers: &HeaderMap) -> bool {
+    let directives = crate::fields::tokens(headers, &header::CACHE_CONTROL);
+    directives.into_iter().any(|directive| {
+        let name = directive.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
+        name.eq_ignore_ascii_case(b"public") || name.eq_ignore_ascii_case(b"s-maxage")
+    })
 }
 
 fn client(conn: &ClientConnection, config: &LocalRequestConfig, parts: &Parts) -> IpAddr {

@@ -31,8 +31,8 @@ pub(crate) enum RequestFailure {
     Misdirected,
     /// Its route's policy denies it.
     Denied,
-    /// Its route needs a user who has signed in, and sign-in does not exist yet.
-    SignInUnsupported,
+    /// Its route needs a user who has signed in, and nobody can: no identity provider is configured.
+    NobodySignsIn,
     /// Its route needs a client certificate, and the client presented none.
     CertificateRequired,
     /// Its route needs a valid client certificate; the error says why the presented one is not.
@@ -83,9 +83,8 @@ impl RequestFailure {
                 client(S::MISDIRECTED_REQUEST, "misdirected request", "misdirected_request")
             }
             RequestFailure::Denied => denied(S::FORBIDDEN, "forbidden", DENIED.into()),
-            RequestFailure::SignInUnsupported => {
-                let message =
-                    "this page is for users who have signed in, which is not supported yet";
+            RequestFailure::NobodySignsIn => {
+                let message = "this page is for users who have signed in, and no identity provider is configured";
                 denied(S::FORBIDDEN, message, DENIED.into())
             }
             RequestFailure::CertificateRequired | RequestFailure::CertificateInvalid(None) => {

@@ -7,10 +7,10 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use hyper::ext::ReasonPhrase;
 
 use super::negotiation::AnswerForm;
+use crate::pages;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
-const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// The media type of plain text.
 pub(super) const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -25,7 +25,12 @@ pub(super) fn with_type(
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, content_type);
-    if let Some(reason) = reason(status) {
+    with_reason(response)
+}
+
+/// Adds the reason phrase of a status that is not registered.
+fn with_reason(mut response: Response<Bytes>) -> Response<Bytes> {
+    if let Some(reason) = reason(response.status()) {
         response.extensions_mut().insert(reason);
     }
     response
@@ -58,16 +63,7 @@ pub(super) fn page(
             with_type(status, JSON, body.into())
         }
         AnswerForm::Kubernetes => with_type(status, JSON, kubernetes_status(code, message).into()),
-        AnswerForm::Html => {
-            let (message, id) = (html_escaped(message), html_escaped(id));
-            let body = format!(
-                "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-                 <meta name=\"viewport\" content=\"width=device-width\">\n\
-                 <title>{code} {message}</title>\n</head>\n<body>\n<h1>{code} {message}</h1>\n\
-                 <p>Request id: <code>{id}</code></p>\n</body>\n</html>\n"
-            );
-            with_type(status, HTML, body.into())
-        }
+        AnswerForm::Html => with_reason(pages::error_page(status, message, id)),
         AnswerForm::Plain | AnswerForm::Grpc => {
             with_type(status, PLAIN, format!("{code} {message}\nrequest id: {id}\n").into())
         }
@@ -109,20 +105,6 @@ pub(super) fn grpc(status: StatusCode, message: &'static str) -> Response<Bytes>
     response.headers_mut().insert(GRPC_STATUS, HeaderValue::from(code));
     response.headers_mut().insert(GRPC_MESSAGE, HeaderValue::from_static(message));
     response
-}
-
-fn html_escaped(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut out, character| {
-        match character {
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '&' => out.push_str("&amp;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            other => out.push(other),
-        }
-        out
-    })
 }
 
 fn json_escaped(text: &str) -> String {

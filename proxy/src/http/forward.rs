@@ -117,6 +117,7 @@ impl<'a> Forwarding<'a> {
             upstream,
             peer: &self.conn.peer,
             certificate: self.certificate,
+            assertion: active.assertion.as_deref(),
             target: self.target,
             request_id: &active.account.request_id,
             client: active.account.client,
@@ -140,6 +141,7 @@ impl<'a> Forwarding<'a> {
     ) -> Response<ResponseBody> {
         // The upstream's version is its connection's; hyper writes what the client speaks.
         *response.version_mut() = Version::HTTP_11;
+        headers::strip_set_cookies(response.headers_mut(), &self.config.own_cookies);
         if self.route.spec.forwards_certificate() {
             headers::hide_variance(response.headers_mut());
         }
@@ -150,6 +152,7 @@ impl<'a> Forwarding<'a> {
             _ => headers::forward_response,
         };
         forward(response.headers_mut(), rewrite, set, &active.account.request_id);
+        active.renew_cookies(response.headers_mut());
         active.account.set_status(response.status());
         active.account.conclude("via_upstream".into(), "");
         response

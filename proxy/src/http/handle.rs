@@ -2,7 +2,7 @@
 
 use std::{pin::pin, rc::Rc};
 
-use http::{HeaderValue, Request, Response, StatusCode, request::Parts};
+use http::{HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
     connection::ClientConnection,
     error::RequestFailure,
     forward::{ForwardedResponse, Forwarding},
-    headers::{finish, forwarded},
+    headers::{finish_own, forwarded},
     local_service::LocalService,
     redirect,
     request::{NormalizeError, RequestTarget, normalise},
@@ -69,7 +69,7 @@ async fn serve(
     };
     active.set_target(&target);
     let request = Undecided { conn: &conn, config: &config, target: &target, is_normal };
-    let forwarding = match request.decide(active, &parts)? {
+    let forwarding = match request.decide(active, &parts).await? {
         Decided::Forward(forwarding) => forwarding,
         Decided::Service(service) => {
             let request = LocalRequest { parts: &parts, target: &target, body };
@@ -103,7 +103,11 @@ struct Undecided<'a> {
 impl<'a> Undecided<'a> {
     /// Decides: first the services of ours, then the route and its policy. A request whose target was
     /// not in normal form is sent to that, unless its connection serves nothing but a redirect.
-    fn decide(self, active: &mut ActiveRequest, parts: &Parts) -> Result<Decided<'a>, LocalAnswer> {
+    async fn decide(
+        self,
+        active: &mut ActiveRequest,
+        parts: &Parts,
+    ) -> Result<Decided<'a>, LocalAnswer> {
         if let Some(service) = self.conn.service {
             return Ok(Decided::Service(service));
         }
@@ -112,12 +116,14 @@ impl<'a> Undecided<'a> {
             let status = StatusCode::TEMPORARY_REDIRECT;
             return Err(redirected(active, status, location));
         }
-        if let Some(service) = LocalService::of_path(self.target.path()) {
+        if let Some(service) = self.service() {
             return Ok(Decided::Service(service));
         }
-        let route = self.config.find(self.target).ok_or(RequestFailure::NoRoute)?;
+        let Some(route) = self.config.find(self.target) else {
+            return self.unrouted();
+        };
         active.set_route(route);
-        let certificate = admit(active, &self.conn.peer, route, parts, self.target)?;
+        let certificate = admit(active, &self.conn.peer, route, parts, self.target).await?;
         match &route.spec.action {
             ActionSpec::Proxy(proxy) => {
                 let Undecided { conn, config, target, .. } = self;
@@ -133,6 +139,21 @@ impl<'a> Undecided<'a> {
                 Err(redirected(active, spec.status, location))
             }
         }
+    }
+
+    /// The service that has the path, whatever the routes say.
+    fn service(self) -> Option<LocalService> {
+        let path = self.target.path();
+        LocalService::of_path(path).or_else(|| {
+            let service = LocalService::of_authenticate_path(path);
+            service.filter(|_| self.config.is_authenticate_host(&self.target.host))
+        })
+    }
+
+    fn unrouted(self) -> Result<Decided<'a>, LocalAnswer> {
+        let service = LocalService::of_unrouted_authenticate_path(self.target.path());
+        let service = service.filter(|_| self.config.is_authenticate_host(&self.target.host));
+        service.map(Decided::Service).ok_or(RequestFailure::NoRoute.into())
     }
 
     fn is_secure(self, parts: &Parts) -> bool {
@@ -173,7 +194,11 @@ fn answer(mut active: Box<ActiveRequest>, reply: LocalReply) -> Handled {
     if let Some(blame) = blame {
         active.account.count_failure(blame);
     }
-    finish(response.headers_mut(), active.response_headers(), &active.account.request_id);
+    active.renew_cookies(response.headers_mut());
+    for field in std::mem::take(&mut active.junk_cookies) {
+        response.headers_mut().append(header::SET_COOKIE, field);
+    }
+    finish_own(response.headers_mut(), active.response_headers(), &active.account.request_id);
     active.account.set_status(response.status());
     active.account.conclude(details, flags);
     Handled { response: response.map(|body| Body::full(body, active)), tunnel: None }

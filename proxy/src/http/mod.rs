@@ -34,6 +34,8 @@ mod respond;
 mod reused_timer;
 mod rewrite;
 mod serve_local;
+mod session;
+mod sign_in;
 mod spec;
 #[cfg(test)]
 mod testing;
@@ -41,6 +43,7 @@ mod timeouts;
 mod tunnel;
 mod upload;
 mod upstream_head;
+mod well_known;
 
 #[cfg(test)]
 pub(crate) use authority::Authority;

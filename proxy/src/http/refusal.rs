@@ -1,12 +1,15 @@
 //! The answers to requests that a policy does not allow: the one place where the outcome of a policy
 //! becomes an answer.
 
+use http::request::Parts;
+
 use super::{
     active_request::ActiveRequest,
     error::RequestFailure,
     request::RequestTarget,
     request_config::CompiledRoute,
     respond::{self, LocalAnswer},
+    sign_in::{denied_user, needs_sign_in},
 };
 use crate::{
     policy::{PolicyDecision, PolicyOutcome},
@@ -19,7 +22,7 @@ pub(super) fn refusal(
     decision: &PolicyDecision,
     active: &ActiveRequest,
     route: &CompiledRoute,
-    target: &RequestTarget,
+    (parts, target): (&Parts, &RequestTarget),
     error: Option<ChainError>,
 ) -> Option<LocalAnswer> {
     let failure = match decision.outcome {
@@ -28,23 +31,30 @@ pub(super) fn refusal(
         _ if target.path() == "/robots.txt" => {
             return Some(respond::robots(&active.negotiation).into());
         }
-        PolicyOutcome::Deny => RequestFailure::Denied,
+        PolicyOutcome::Deny => match denied_user(active) {
+            Some(page) => return Some(page.into()),
+            None => RequestFailure::Denied,
+        },
         PolicyOutcome::ClientCertificateRequired => RequestFailure::CertificateRequired,
         PolicyOutcome::ClientCertificateInvalid => RequestFailure::CertificateInvalid(error),
+        PolicyOutcome::NeedsSignIn if active.config.signs_people_in() => {
+            let answer = needs_sign_in(active, (parts, target), Some(route));
+            return Some(answer.map_or_else(LocalAnswer::from, LocalAnswer::from));
+        }
         PolicyOutcome::NeedsSignIn => sign_in(active, route, error),
     };
     Some(failure.into())
 }
 
-/// The answer if no user is signed in. On a route whose users sign in by certificate, the reason is a
-/// certificate that is missing, invalid or without a name.
+/// The answer if no user is signed in and nobody can sign in. On a route that knows users by their
+/// certificate, the reason is a certificate that is missing, invalid or without a name.
 fn sign_in(
     active: &ActiveRequest,
     route: &CompiledRoute,
     error: Option<ChainError>,
 ) -> RequestFailure {
     match error {
-        _ if !active.config.signs_in_by_certificate(route) => RequestFailure::SignInUnsupported,
+        _ if !active.config.signs_in_by_certificate(route) => RequestFailure::NobodySignsIn,
         Some(error) => RequestFailure::CertificateInvalid(Some(error)),
         None => RequestFailure::CertificateRequired,
     }

@@ -5,11 +5,12 @@ use std::{collections::HashSet, ops::Deref, sync::Arc};
 use http::{HeaderName, HeaderValue};
 
 use super::{
-    headers::{Reserved, identity_names, merged, rules::RequestRules},
+    headers::{OwnCookies, Reserved, identity_names, merged, rules::RequestRules},
     request::RequestTarget,
     spec::{RequestSettings, RouteSpec},
 };
 use crate::{
+    identity::{config::IdentityConfig, flow::SignInContext, spec::SignInSpec},
     observe::{ConfiguredRoutes, RouteFacts, RouteMetrics},
     route::{HostMatch, Matcher, PathMatch, PortMatch, Table},
     tls::ClientAuth,
@@ -36,12 +37,16 @@ pub(crate) struct RequestConfig {
     pub(super) routes: Box<[CompiledRoute]>,
     /// Claim headers of the settings, in the form that [`super::headers`] compares.
     pub(super) identity: HashSet<Box<str>>,
+    /// Taken out of requests and of upstreams' responses.
+    pub(super) own_cookies: OwnCookies,
     /// Counters of requests that match no route.
     pub(super) unrouted: Arc<RouteMetrics>,
     client_auth: Arc<ClientAuth>,
     /// Set on the answers to those.
     pub(super) response_headers: Arc<[(HeaderName, HeaderValue)]>,
     table: Table,
+    /// Who requests are from; `None` only in tests.
+    pub(super) people: Option<Arc<IdentityConfig>>,
 }
 
 /// A compiled [`Route`].
@@ -58,6 +63,8 @@ pub(super) struct CompiledRoute {
     /// One for all routes that have none.
     pub(super) request_rules: Arc<RequestRules>,
     pub(super) looks_at_certificate: bool,
+    pub(super) looks_at_identity: bool,
+    pub(super) asserts_identity: bool,
     /// Those of all routes, if the route has no rules for them.
     pub(super) response_headers: Arc<[(HeaderName, HeaderValue)]>,
 }
@@ -82,13 +89,22 @@ impl RequestConfig {
         };
         RequestConfig {
             identity: identity_names(&settings.identity_headers),
+            own_cookies: OwnCookies::default(),
             routes: routes.into_iter().enumerate().map(&mut compile).collect(),
             response_headers: shared.response,
             table,
             settings,
             unrouted,
             client_auth,
+            people: None,
         }
+    }
+
+    /// The same, with what it says of people.
+    pub(crate) fn with_people(self, people: Arc<IdentityConfig>) -> RequestConfig {
+        let names = people.sign_in.as_ref().map(|sign_in| sign_in.cookies.names.clone());
+        let own_cookies = OwnCookies(names);
+        RequestConfig { own_cookies, people: Some(people), ..self }
     }
 
     /// The upstreams of all routes; one may come several times.
@@ -105,6 +121,31 @@ impl RequestConfig {
     /// Whether the users of a route sign in by their client certificate.
     pub(super) fn signs_in_by_certificate(&self, route: &CompiledRoute) -> bool {
         self.settings.certificate_identity.is_some() && route.spec.client_trust.is_some()
+    }
+
+    /// Whether people can sign in.
+    pub(super) fn signs_people_in(&self) -> bool {
+        self.sign_in().is_some()
+    }
+
+    /// How people sign in, if they can.
+    pub(super) fn sign_in(&self) -> Option<&SignInContext> {
+        self.people.as_ref()?.sign_in.as_ref()
+    }
+
+    /// The settings of how people sign in, for the control thread.
+    pub(crate) fn sign_in_spec(&self) -> Option<Arc<SignInSpec>> {
+        self.sign_in().map(|sign_in| Arc::clone(&sign_in.spec))
+    }
+
+    /// Whether a host is the one that the provider sends people back to.
+    pub(super) fn is_authenticate_host(&self, host: &str) -> bool {
+        self.sign_in().is_some_and(|sign_in| *sign_in.spec.authenticate.host == *host)
+    }
+
+    /// Whether a host is the one of sign-in, or a route's.
+    pub(super) fn has_host(&self, host: &str) -> bool {
+        self.is_authenticate_host(host) || self.table.has_host(host)
     }
 
     /// The route of a request.
@@ -133,6 +174,8 @@ impl CompiledRoute {
             index,
             request_rules,
             looks_at_certificate: route.spec.looks_at_certificate(settings.certificate_identity),
+            looks_at_identity: route.spec.looks_at_identity(),
+            asserts_identity: route.spec.passes_identity(),
             response_headers,
             host: route.matcher.host,
             port: route.matcher.port,
@@ -143,13 +186,25 @@ impl CompiledRoute {
         }
     }
 
+    /// The port that its URLs have; `None` if it has any.
+    pub(super) fn port(&self) -> Option<u16> {
+        match self.port {
+            PortMatch::Any => None,
+            PortMatch::Is(port) => Some(port),
+        }
+    }
+
     fn matcher(&self) -> Matcher {
         Matcher { host: self.host.clone(), port: self.port, path: self.path.clone() }
     }
 
     /// The header names in its requests that mean something to us.
     pub(super) fn reserved<'a>(&'a self, config: &'a RequestConfig) -> Reserved<'a> {
-        Reserved { identity: &config.identity, rules: &self.request_rules }
+        Reserved {
+            identity: &config.identity,
+            cookies: &config.own_cookies,
+            rules: &self.request_rules,
+        }
     }
 }
 

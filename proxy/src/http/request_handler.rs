@@ -9,7 +9,12 @@ use super::{
     request_config::{LocalRequestConfig, RequestConfig},
     request_id::RequestIds,
 };
-use crate::{observe::WorkerObserver, reclaim::FormerValues, upstream::Upstreams};
+use crate::{
+    identity::worker::{IdentityHandle, IdentityWorker},
+    observe::WorkerObserver,
+    reclaim::FormerValues,
+    upstream::Upstreams,
+};
 
 /// What a worker handles requests with. It stays on its worker's thread.
 #[derive(Debug)]
@@ -18,6 +23,8 @@ pub(crate) struct RequestHandler {
     pub upstreams: Upstreams,
     /// The worker's counters and log.
     pub observer: Rc<WorkerObserver>,
+    /// The sessions that the worker knows, and its way to the control thread.
+    pub(super) identity: IdentityWorker,
     pub(super) ids: RequestIds,
     clock: Arc<dyn TimeProvider>,
     config: RefCell<Rc<LocalRequestConfig>>,
@@ -29,12 +36,15 @@ impl RequestHandler {
     pub(crate) fn new(
         upstreams: Upstreams,
         observer: Rc<WorkerObserver>,
+        identity: IdentityHandle,
         config: Arc<RequestConfig>,
     ) -> RequestHandler {
+        let identity = IdentityWorker::new(identity);
         let config = RefCell::new(Rc::new(LocalRequestConfig::new(config)));
         let clock = Arc::new(DefaultTimeProvider);
         let former = FormerValues::default();
-        RequestHandler { upstreams, observer, ids: RequestIds::new(), clock, config, former }
+        let ids = RequestIds::new();
+        RequestHandler { upstreams, observer, identity, ids, clock, config, former }
     }
 
     /// Verifies certificates by another clock than the system's.
@@ -84,7 +94,8 @@ mod tests {
 
     fn handler(config: Arc<RequestConfig>) -> RequestHandler {
         let observer = Rc::new(WorkerObserver::detached(0));
-        RequestHandler::new(Upstreams::new(Rc::clone(&observer)), observer, config)
+        let identity = IdentityHandle::detached();
+        RequestHandler::new(Upstreams::new(Rc::clone(&observer)), observer, identity, config)
     }
 
     #[test]

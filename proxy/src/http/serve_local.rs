@@ -1,15 +1,19 @@
 //! How local services answer.
 
+use std::rc::Rc;
+
 use http::{StatusCode, request::Parts};
 use hyper::body::Incoming;
 
 use super::{
+    access::demand_certificate,
     active_request::ActiveRequest,
     error::RequestFailure,
     local_service::LocalService,
     redirect,
     request::RequestTarget,
     respond::{self, LocalReply},
+    sign_in, well_known,
 };
 
 /// A request for a local service. Its route was not looked for, and no policy applies to it.
@@ -41,6 +45,23 @@ pub(super) async fn serve_local(
             let status = StatusCode::MOVED_PERMANENTLY;
             let reply = respond::redirect(status, location, &active.negotiation);
             Ok(reply.closing(&active.negotiation))
+        }
+        LocalService::Jwks => {
+            let people = active.config.people.as_ref().ok_or(RequestFailure::NoRoute)?;
+            let request = (&parts.method, &parts.headers);
+            Ok(well_known::jwks(people, request, &active.negotiation))
+        }
+        LocalService::Discovery => {
+            let people = active.config.people.as_ref().ok_or(RequestFailure::NoRoute)?;
+            Ok(well_known::discovery(people, &parts.method, target, &active.negotiation))
+        }
+        LocalService::SignIn(path) => {
+            if !path.needs_no_certificate() {
+                let conn = Rc::clone(&active.account.conn);
+                demand_certificate(active, &conn.peer, parts, target)?;
+            }
+            // Boxed: other requests would have to keep room for it.
+            Box::pin(sign_in::serve(path, active, parts, target)).await
         }
         LocalService::Reserved => Err(RequestFailure::NoRoute),
     }

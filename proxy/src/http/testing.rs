@@ -13,6 +13,13 @@ use super::{
     },
 };
 use crate::{
+    identity::{
+        config::IdentityConfig,
+        spec::{
+            AuthenticateUrl, CookieSpec, IdentitySpec, ProviderPreset, ProviderSpec, SameSite,
+            SealSecret, SignInSpec, UnverifiedEmail, WithoutRefreshToken,
+        },
+    },
     policy::{Policy, PolicySpec},
     tls::{ClientTrust, ClientTrustSpec, TrustAnchors, VerifiedChain},
     upstream::{BalancePolicy, ClusterSpec},
@@ -36,6 +43,53 @@ pub(super) fn settings() -> RequestSettings {
     }
 }
 
+/// The secret of [`people`].
+pub(super) const SECRET: SealSecret = SealSecret([5; 32]);
+
+/// Sign-in at `auth.example` by the provider `idp.example`.
+pub(super) fn sign_in_spec() -> SignInSpec {
+    SignInSpec {
+        authenticate: AuthenticateUrl { host: "auth.example".into(), port: 443 },
+        provider: ProviderSpec {
+            preset: ProviderPreset::Oidc,
+            issuer_url: "https://idp.example".into(),
+            client_id: "client".into(),
+            client_secret: None,
+            scopes: vec!["openid".into()],
+            request_params: Vec::new(),
+            tenants: Vec::new(),
+        },
+        anchors: None,
+        cookies: CookieSpec {
+            name: "s".into(),
+            domain: None,
+            http_only: true,
+            expire: Duration::from_secs(3_600),
+            same_site: SameSite::Lax,
+        },
+        cookie_secret: None,
+        previous_secrets: Vec::new(),
+        recheck: Duration::from_secs(600),
+        without_refresh_token: WithoutRefreshToken::CookieExpire,
+        unverified_email: UnverifiedEmail::Ignore,
+        kept_claims: Arc::default(),
+        signout_redirect_url: None,
+        listen_ports: vec![443],
+    }
+}
+
+/// The compiled settings of people who sign in in this way.
+pub(super) fn people(sign_in: Option<SignInSpec>) -> IdentityConfig {
+    let claim_headers = [("x-email", "email"), ("x-groups", "groups")];
+    let claim_headers = claim_headers.map(|(name, claim)| (name.parse().unwrap(), claim.into()));
+    let spec = IdentitySpec {
+        sign_in: sign_in.map(Arc::new),
+        claim_headers: claim_headers.into(),
+        ..IdentitySpec::none()
+    };
+    IdentityConfig::new(&spec, &SECRET, 1).unwrap()
+}
+
 /// The policy of `allow_public_unauthenticated_access`.
 pub(super) fn everybody() -> Policy {
     Policy::new(&PolicySpec { allow_public_unauthenticated_access: true, ..Default::default() })
@@ -52,6 +106,8 @@ pub(super) fn route(policy: Policy, action: ActionSpec) -> RouteSpec {
         idle_timeout: None,
         request_headers: Default::default(),
         response_headers: Default::default(),
+        pass_identity_headers: false,
+        issuer_format: Default::default(),
         upgrades: Vec::new(),
     }
 }

@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderValue, Version, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header, request::Parts};
 
 use super::{
     certificate::RequestCertificate,
     error::RequestFailure,
-    headers::{self, Upgrade, forwarded},
+    headers::{self, Upgrade, forwarded, rules::AboutClient},
     peer::Peer,
     request::RequestTarget,
     request_config::{CompiledRoute, RequestConfig},
@@ -15,6 +15,9 @@ use super::{
     rewrite,
     spec::ProxySpec,
 };
+use crate::identity::memory::KeptAssertion;
+
+const ASSERTION: HeaderName = HeaderName::from_static("x-pomerium-jwt-assertion");
 
 /// Everything that the head of a forwarded request depends on, besides the client's own head.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub(super) struct UpstreamHead<'a> {
     pub(super) upstream: Option<&'a HeaderValue>,
     pub(super) peer: &'a Peer,
     pub(super) certificate: Option<RequestCertificate<'a>>,
+    /// What the upstream may be told of the user.
+    pub(super) assertion: Option<&'a KeptAssertion>,
     pub(super) target: &'a RequestTarget,
     pub(super) request_id: &'a HeaderValue,
     pub(super) client: IpAddr,
@@ -67,7 +72,21 @@ impl UpstreamHead<'_> {
         headers.insert(header::HOST, host.unwrap_or_else(|| self.target.authority.clone()));
         headers.insert(REQUEST_ID, self.request_id.clone());
         self.set_certificate(headers);
-        self.route.request_rules.apply(headers, self.certificate);
+        let assertion = self.assertion.map(|kept| &kept.assertion);
+        self.set_identity(headers);
+        let about = AboutClient { certificate: self.certificate, assertion };
+        self.route.request_rules.apply(headers, about);
+    }
+
+    /// Says who the request is from. What the client said of that was removed.
+    fn set_identity(&self, headers: &mut HeaderMap) {
+        let Some(kept) = self.assertion.filter(|_| self.route.spec.pass_identity_headers) else {
+            return;
+        };
+        for (name, value) in &kept.claims {
+            headers.insert(name.clone(), value.clone());
+        }
+        headers.insert(ASSERTION, kept.assertion.clone());
     }
 
     /// An untrusted certificate is treated as absent: nothing is forwarded.

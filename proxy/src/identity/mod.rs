@@ -7,10 +7,19 @@
 #![allow(dead_code)] // TODO(merge): the branch lands with its users.
 
 pub(crate) mod assertion;
+pub(crate) mod binding;
 pub(crate) mod calls;
+pub(crate) mod config;
 pub(crate) mod control;
+pub(crate) mod cookies;
+pub(crate) mod flow;
 pub(crate) mod jose;
+pub(crate) mod memory;
+mod presented;
 pub(crate) mod provider;
+pub(crate) mod seal;
 pub(crate) mod session;
 pub(crate) mod shared;
 pub(crate) mod spec;
+mod wire;
+pub(crate) mod worker;

@@ -1,6 +1,11 @@
 //! A session: what a sealed cookie says of who somebody is. Pure.
 
+use ring::{error::Unspecified, rand::SecureRandom};
+
+use super::wire::{FieldReader, FieldWriter};
 use crate::policy;
+
+const VERSION: u8 = 1;
 
 /// A random id, an UUIDv4 where it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,8 +44,173 @@ pub(crate) struct Session {
     pub check_at_s: u64,
 }
 
+impl SessionId {
+    /// A new id, a UUIDv4.
+    pub(crate) fn generate(random: &dyn SecureRandom) -> Result<SessionId, Unspecified> {
+        let mut id = random_bytes::<16>(random)?;
+        id[6] = id[6] & 0x0f | 0x40;
+        id[8] = id[8] & 0x3f | 0x80;
+        Ok(SessionId(id))
+    }
+}
+
+/// Random bytes.
+pub(super) fn random_bytes<const N: usize>(
+    random: &dyn SecureRandom,
+) -> Result<[u8; N], Unspecified> {
+    let mut bytes = [0; N];
+    random.fill(&mut bytes)?;
+    Ok(bytes)
+}
+
+impl Session {
+    /// The content of a cookie or handover; `None` if a part is longer than 64 KiB.
+    pub(crate) fn encode(&self) -> Option<Vec<u8>> {
+        let claims = serde_json::to_vec(&self.identity.claims).ok()?;
+        let mut fields = FieldWriter::default();
+        fields
+            .fixed(&[VERSION])
+            .fixed(&self.id.0)
+            .fixed(&self.provider.0)
+            .fixed(&self.binding)
+            .fixed(&self.claims_digest)
+            .number(self.signed_in_at_s)
+            .number(self.ends_at_s)
+            .number(self.check_at_s)
+            .text(self.identity.user_id.as_bytes())
+            .text(self.identity.email.as_bytes())
+            .text(self.name.as_bytes())
+            .text(&claims);
+        fields.finish()
+    }
+
+    /// Reads the whole of what [`Session::encode`] wrote; `None` for anything else.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Session> {
+        let mut fields = FieldReader::new(bytes);
+        if fields.byte()? != VERSION {
+            return None;
+        }
+        let session = Session {
+            id: SessionId(fields.fixed()?),
+            provider: ProviderId(fields.fixed()?),
+            binding: fields.fixed()?,
+            claims_digest: fields.fixed()?,
+            signed_in_at_s: fields.number()?,
+            ends_at_s: fields.number()?,
+            check_at_s: fields.number()?,
+            identity: policy::Identity {
+                user_id: fields.text()?.into(),
+                email: fields.text()?.into(),
+                ..policy::Identity::default()
+            },
+            name: fields.text()?.into(),
+        };
+        let claims = serde_json::from_slice(fields.bytes()?).ok()?;
+        fields.end()?;
+        let identity = policy::Identity { claims, ..session.identity };
+        Some(Session { identity, ..session })
+    }
+}
+
+impl std::fmt::Display for SessionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = crate::digest::hex(&self.0);
+        let part = |range: std::ops::Range<usize>| text.get(range).unwrap_or_default();
+        let parts = [part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)];
+        f.write_str(&parts.join("-"))
+    }
+}
+
 impl std::fmt::Debug for BindingId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("BindingId(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use ring::rand::SystemRandom;
+    use serde_json::json;
+
+    use super::*;
+
+    pub(super) fn session() -> Session {
+        let claims = json!({"groups": ["a", "b"], "n": 1.5, "deep": {"x": [null, true]}});
+        Session {
+            id: SessionId([1; 16]),
+            provider: ProviderId([2; 16]),
+            binding: [3; 16],
+            identity: policy::Identity {
+                user_id: "alice".into(),
+                email: "alice@example.com".into(),
+                claims: claims.as_object().unwrap().clone(),
+            },
+            name: "Alice \u{e9}".into(),
+            claims_digest: [4; 8],
+            signed_in_at_s: 1_700_000_000,
+            ends_at_s: 1_700_050_400,
+            check_at_s: 1_700_000_600,
+        }
+    }
+
+    #[test]
+    fn a_session_comes_back_as_it_was() {
+        let session = session();
+        assert_eq!(Session::decode(&session.encode().unwrap()), Some(session));
+    }
+
+    #[test]
+    fn a_session_that_is_cut_or_longer_is_refused() {
+        let mut bytes = session().encode().unwrap();
+        for length in 0..bytes.len() {
+            assert_eq!(Session::decode(&bytes[..length]), None, "{length}");
+        }
+        bytes.push(b' ');
+        assert_eq!(Session::decode(&bytes), None);
+    }
+
+    #[test]
+    fn a_session_of_another_version_is_refused() {
+        let mut bytes = session().encode().unwrap();
+        bytes[0] += 1;
+        assert_eq!(Session::decode(&bytes), None);
+    }
+
+    #[test]
+    fn a_session_with_a_claim_of_64_kib_has_no_encoding() {
+        let mut session = session();
+        session.identity.claims.insert("groups".into(), "g".repeat(65_536).into());
+        assert_eq!(session.encode(), None);
+    }
+
+    #[test]
+    fn a_new_id_is_a_uuid_of_version_4_and_another_each_time() {
+        let random = SystemRandom::new();
+        let (a, b) = (SessionId::generate(&random).unwrap(), SessionId::generate(&random).unwrap());
+        assert_ne!(a, b);
+        let text = a.to_string();
+        assert_eq!(text.len(), 36);
+        assert_eq!(text.match_indices('-').map(|(at, _)| at).collect::<Vec<_>>(), [8, 13, 18, 23]);
+        assert_eq!(&text[14..15], "4");
+        assert!("89ab".contains(&text[19..20]));
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_of_any_kind_decode_without_panic(
+            bytes in proptest::collection::vec(any::<u8>(), 0..300),
+            at in 0..200usize,
+            byte: u8,
+        ) {
+            let _ = Session::decode(&bytes);
+            let mut changed = session().encode().unwrap();
+            if let Some(place) = changed.get_mut(at) {
+                *place = byte;
+            }
+            if let Some(decoded) = Session::decode(&changed) {
+                prop_assert!(decoded.encode().is_some());
+            }
+        }
     }
 }

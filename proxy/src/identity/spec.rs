@@ -22,6 +22,18 @@ pub(crate) struct IdentitySpec {
     pub claim_headers: Arc<[(HeaderName, Box<str>)]>,
 }
 
+impl IdentitySpec {
+    /// Nobody can sign in.
+    pub(crate) fn none() -> IdentitySpec {
+        IdentitySpec {
+            sign_in: None,
+            shared_secret: None,
+            signing_keys: Arc::default(),
+            claim_headers: Arc::default(),
+        }
+    }
+}
+
 /// How people sign in.
 #[derive(Debug, Clone)]
 pub(crate) struct SignInSpec {

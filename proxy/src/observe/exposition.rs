@@ -10,7 +10,7 @@ use super::{
     Histogram, Metrics, Readiness,
     control::Control,
     histogram::Distribution,
-    labels::{Blame, UpstreamCertificateReason},
+    labels::{Blame, SessionCookieOutcome, SignInOutcome, UpstreamCertificateReason},
     labels::{ClosedReason, HandshakeResult, HttpProtocol, Label, RefusedReason, TlsVersion},
     labels::{CodeClass, SegmentOutcome, SteeringOutcome, UpstreamFailure},
     labels::{ProviderCallOutcome, ProviderEndpoint, RecheckOutcome},
@@ -27,6 +27,7 @@ pub(super) fn render(metrics: &Metrics) -> String {
         connections(metrics);
         steering(metrics);
         requests(metrics);
+        people(metrics);
         routes(metrics);
         upstreams(metrics);
         endpoints(metrics);
@@ -190,6 +191,18 @@ fn requests(metrics: &Metrics) {
         let count = sum(metrics, |worker| worker.failures.get(*blame));
         counter(names::HTTP_FAILURES, &[("blame", blame.as_str())], count);
     }
+}
+
+fn people(metrics: &Metrics) {
+    for outcome in SessionCookieOutcome::ALL {
+        let count = sum(metrics, |worker| worker.session_cookies.get(*outcome));
+        counter(names::SESSION_COOKIES, &[("outcome", outcome.as_str())], count);
+    }
+    for outcome in SignInOutcome::ALL {
+        let count = sum(metrics, |worker| worker.sign_ins.get(*outcome));
+        counter(names::SIGN_INS, &[("outcome", outcome.as_str())], count);
+    }
+    counter(names::ASSERTIONS_SIGNED, &[], sum(metrics, |worker| worker.assertions_signed.get()));
 }
 
 fn routes(metrics: &Metrics) {

@@ -288,6 +288,42 @@ label! {
 }
 
 label! {
+    /// What became of the session cookies of a request.
+    SessionCookieOutcome, SessionCookieCells {
+        /// The worker knew the session.
+        Remembered = "remembered",
+        /// It was opened.
+        Opened = "opened",
+        /// No cookie opened, or the session does not count here.
+        Refused = "refused",
+        /// The session has ended.
+        Ended = "ended",
+    }
+}
+
+label! {
+    /// How a step of a sign-in ended.
+    SignInOutcome, SignInCells {
+        /// A client was sent to sign in.
+        Begun = "begun",
+        /// Somebody has signed in at a host.
+        SignedIn = "signed_in",
+        /// Somebody has signed out.
+        SignedOut = "signed_out",
+        /// A parameter or a cookie was missing, forged, used or late.
+        Refused = "refused",
+        /// The provider refused.
+        Denied = "denied",
+        /// The provider's answer is not acceptable.
+        ProviderInvalid = "provider_invalid",
+        /// The provider did not answer, or too many sign-ins wait for it.
+        ProviderAway = "provider_away",
+        /// The sign-in did not last, or its session is too large.
+        Failed = "failed",
+    }
+}
+
+label! {
     /// Why the certificate of an upstream was refused.
     UpstreamCertificateReason, UpstreamCertificateCells {
         /// No trusted CA issued it.
@@ -360,6 +396,8 @@ mod tests {
         values_are_distinct_and_in_place::<HttpProtocol>();
         values_are_distinct_and_in_place::<UpstreamFailure>();
         values_are_distinct_and_in_place::<Blame>();
+        values_are_distinct_and_in_place::<SessionCookieOutcome>();
+        values_are_distinct_and_in_place::<SignInOutcome>();
         values_are_distinct_and_in_place::<UpstreamCertificateReason>();
         values_are_distinct_and_in_place::<CodeClass>();
     }

@@ -27,13 +27,15 @@ pub(crate) use histogram::Histogram;
 pub(crate) use identity::IdentityMetrics;
 pub(crate) use labels::{
     Blame, ClosedReason, HandshakeResult, HttpProtocol, ProviderCallOutcome, ProviderEndpoint,
-    RecheckOutcome, RefusedReason, SegmentOutcome, SteeringOutcome, TlsVersion,
-    UpstreamCertificateReason, UpstreamFailure,
+    RecheckOutcome, RefusedReason, SegmentOutcome, SessionCookieOutcome, SignInOutcome,
+    SteeringOutcome, TlsVersion, UpstreamCertificateReason, UpstreamFailure,
 };
 pub(crate) use log::Log;
 pub(crate) use names::metrics_reference;
 pub(crate) use observer::WorkerObserver;
-pub(crate) use record::{CapturedHeaders, ConnectionRecord, PolicyRecord, RequestRecord};
+pub(crate) use record::{
+    CapturedHeaders, ConnectionRecord, PolicyRecord, RequestRecord, UserRecord,
+};
 pub(crate) use registry::{
     ConfiguredRoutes, EndpointCells, EndpointMetrics, EndpointRegistry, RouteFacts, RouteMetrics,
 };

@@ -55,8 +55,21 @@ pub(crate) struct RequestRecord<'a> {
     pub tls_version: Option<TlsVersion>,
     /// The certificate the client presented.
     pub client_certificate: Option<&'a CertificateSummary>,
+    /// The user who is signed in.
+    pub user: Option<UserRecord<'a>>,
     /// The reasons of the route's policy; `None` if they are not logged.
     pub policy: Option<PolicyRecord<'a>>,
+}
+
+/// A user, in the words of Pomerium's authorize log.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct UserRecord<'a> {
+    /// The id at the identity provider.
+    pub id: &'a str,
+    /// The address; empty if there is none.
+    pub email: &'a str,
+    /// The id of the session.
+    pub session_id: &'a str,
 }
 
 /// The result of a policy, in the words of Pomerium's authorize log.
@@ -78,6 +91,11 @@ impl RequestRecord<'_> {
     pub(super) fn write(&self, line: &mut Line<'_>, worker: usize, fields: &[AccessField]) {
         for field in fields {
             self.write_field(line, worker, field);
+        }
+        if let Some(user) = &self.user {
+            line.text("user", user.id);
+            line.text("email", user.email);
+            line.text("session-id", user.session_id);
         }
         if let Some(policy) = &self.policy {
             self.write_policy(line, policy, fields);

@@ -6,7 +6,8 @@ use super::{
     Cell, Histogram,
     labels::{
         BlameCells, ClosedCells, HandshakeResult, HttpProtocolCells, Label, RefusedCells,
-        SteeringCells, TlsVersion, UpstreamCertificateCells, UpstreamFailureCells,
+        SessionCookieCells, SignInCells, SteeringCells, TlsVersion, UpstreamCertificateCells,
+        UpstreamFailureCells,
     },
 };
 
@@ -37,6 +38,12 @@ pub(crate) struct WorkerMetrics {
     pub requests_active: Cell,
     /// Requests that were answered with an error of the proxy's own.
     pub failures: BlameCells,
+    /// Session cookies.
+    pub session_cookies: SessionCookieCells,
+    /// Steps of sign-ins.
+    pub sign_ins: SignInCells,
+    /// Assertions signed for upstreams.
+    pub assertions_signed: Cell,
     /// From the end of a request's head to the end of its response.
     pub request_duration: Histogram,
     /// Connections and requests to upstreams.

@@ -82,6 +82,14 @@ impl Table {
         by_pattern.or(by_suffix).map(as_index)
     }
 
+    /// Whether a route is for this host, whatever its port and path.
+    pub fn has_host(&self, host: &str) -> bool {
+        let mut suffixes = host.match_indices('.').filter_map(|(dot, _)| host.get(dot..));
+        self.exact.contains_key(host)
+            || suffixes.any(|suffix| self.suffixes.contains_key(suffix))
+            || self.patterns.iter().any(|(pattern, _)| pattern.matches(host))
+    }
+
     fn add_wildcard(&mut self, wildcard: &WildcardHost, candidate: Candidate) {
         match wildcard.suffix() {
             Some(suffix) => add(self.suffixes.entry(suffix.into()), candidate),

@@ -339,9 +339,10 @@ impl ProducesTickets for Ticketer {
         context::current(|context| {
             let session = match context.session() {
                 Some(session) => session,
-                None => {
-                    TlsSession { authenticated_at_s: now_s(&*self.keys.clock)?, client_validity: None }
-                }
+                None => TlsSession {
+                    authenticated_at_s: now_s(&*self.keys.clock)?,
+                    client_validity: None,
+                },
             };
             if self.remaining_s(&session) <= 0 {
                 return None;

@@ -90,8 +90,10 @@ impl ClientCertVerifier for ClientVerifier {
     ) -> Result<ClientCertVerified, Error> {
         match self.check(end_entity, intermediates, now) {
             Ok(validity) => {
-                let session =
-                    TlsSession { authenticated_at_s: seconds(now), client_validity: Some(validity) };
+                let session = TlsSession {
+                    authenticated_at_s: seconds(now),
+                    client_validity: Some(validity),
+                };
                 context::current(|context| context.set_session(session));
                 Ok(ClientCertVerified::assertion())
             }

@@ -20,6 +20,7 @@ use tokio::sync::{
 use crate::{
     conn::{self, ConnectionServer, OpenConnections, WorkerConnections},
     http,
+    identity::worker::IdentityHandle,
     listener::Listener,
     observe::{Log, WorkerMetrics, WorkerObserver},
     rt,
@@ -82,6 +83,8 @@ pub(crate) struct WorkerSpec {
     pub open_connections: OpenConnections,
     /// Its side of steering.
     pub steering: Arc<Steering>,
+    /// For requests of people.
+    pub identity: IdentityHandle,
     /// The channels to the other workers.
     pub mailboxes: Mailboxes<conn::Accepted>,
 }
@@ -151,8 +154,9 @@ impl Worker {
         let observer = Rc::new(WorkerObserver::new(spec.id, spec.metrics, spec.log));
         let snapshot = spec.snapshot.borrow_and_update().clone();
         let upstreams = Upstreams::new(Rc::clone(&observer));
+        let site = Arc::clone(&snapshot.site);
         let requests =
-            http::RequestHandler::new(upstreams, Rc::clone(&observer), Arc::clone(&snapshot.site));
+            http::RequestHandler::new(upstreams, Rc::clone(&observer), spec.identity, site);
         let steering =
             conn::ConnectionSteering::new(spec.steering, spec.mailboxes, Rc::clone(&observer));
         let (requests, steering) = (Rc::new(requests), Rc::new(steering));

@@ -72,6 +72,7 @@ impl Place {
             log: self.log.clone(),
             open_connections: self.open_connections.clone(),
             steering: Arc::clone(&self.steering),
+            identity: IdentityHandle::detached(),
             mailboxes: self.mailboxes.clone(),
         }
     }

@@ -15,6 +15,7 @@ use crate::{
         Diagnostics, Environment, FileSource, Loaded,
         tests::support::{Dir, with_certificate},
     },
+    identity::spec::SealSecret,
     steering::SteeringSpec,
     tls::TicketKeys,
     upstream::{DnsFamily, DnsNames},
@@ -141,7 +142,7 @@ fn routes(hosts: &[&str]) -> String {
 fn compiler(metrics: &Arc<Metrics>) -> Compiler {
     let names = DnsNames::new(DnsSpec { family: DnsFamily::V4Preferred });
     let tickets = TicketKeys::generate().unwrap();
-    Compiler::new(Arc::clone(metrics), Arc::new(names), Arc::new(tickets), 1)
+    Compiler::new(Arc::clone(metrics), Arc::new(names), Arc::new(tickets), SealSecret([7; 32]), 1)
 }
 
 fn block_on<F: Future>(future: F) -> F::Output {

@@ -44,12 +44,12 @@ pub(super) fn policy(route: &Section<'_>, deny_invalid_client_certificate: bool)
 }
 
 /// Warns if a policy depends on the user and no setting identifies users.
-pub(super) fn warn_of_sign_in(route: &Section<'_>, policy: &Policy, is_identified: bool) {
+pub(super) fn warn_of_nobody(route: &Section<'_>, policy: &Policy, is_identified: bool) {
     if policy.needs().identity && !is_identified {
-        let message = "its policy depends on the user, and sign-in is not supported yet: these \
-            criteria match nobody";
-        let hint =
-            "portcullis.client_certificate_identity identifies users by their client certificate";
+        let message = "its policy depends on the user, and nobody can sign in: these criteria \
+            match nobody";
+        let hint = "set idp_provider; or portcullis.client_certificate_identity and a client CA, \
+            to identify users by their client certificate";
         warn(route, message, hint);
     }
 }

@@ -2,7 +2,7 @@
 
 use http::{HeaderName, HeaderValue};
 
-use super::super::section::Section;
+use super::{super::section::Section, identity::IdentityDefaults};
 use crate::{
     did_you_mean::did_you_mean,
     http::{
@@ -16,7 +16,7 @@ const DISABLE: &str = "disable";
 
 /// Headers that frame a message or name its recipient; a rule on them could allow request
 /// smuggling.
-const FRAMING: [&str; 8] = [
+pub(super) const FRAMING: [&str; 8] = [
     "host",
     "connection",
     "content-length",
@@ -28,7 +28,7 @@ const FRAMING: [&str; 8] = [
 ];
 
 /// `remove_request_headers` and `set_request_headers`.
-pub(super) fn request(route: &Section<'_>) -> HeaderRules {
+pub(super) fn request(route: &Section<'_>, identity: IdentityDefaults) -> HeaderRules {
     let mut rules = HeaderRules::default();
     let key = "remove_request_headers";
     for name in route.list(key) {
@@ -38,7 +38,7 @@ pub(super) fn request(route: &Section<'_>) -> HeaderRules {
     for (name, value) in route.map(key) {
         let at = format!("{key}.{name}");
         if let (Some(name), Some(value)) =
-            (header_name(route, &at, &name), template(route, &at, &value))
+            (header_name(route, &at, &name), template(route, &at, &value, identity))
         {
             rules.set.push((name, value));
         }
@@ -125,7 +125,12 @@ fn header_value(section: &Section<'_>, key: &str, value: &str) -> Option<HeaderV
     }
 }
 
-fn template(section: &Section<'_>, key: &str, text: &str) -> Option<HeaderTemplate> {
+fn template(
+    section: &Section<'_>,
+    key: &str,
+    text: &str,
+    identity: IdentityDefaults,
+) -> Option<HeaderTemplate> {
     header_value(section, key, text)?;
     let mut parts = Parts::default();
     let mut rest = text;
@@ -135,8 +140,15 @@ fn template(section: &Section<'_>, key: &str, text: &str) -> Option<HeaderTempla
         let (piece, after) = reference(from_dollar);
         match piece {
             Piece::Text(text) => parts.literal(text),
-            Piece::Reference(name) if SIGN_IN.contains(&name) => {
-                section.warn(key, format!("`{name}` is empty: users cannot sign in yet"));
+            Piece::Reference(ASSERTION) => {
+                if !identity.sign_in && !identity.certificates {
+                    let message = format!("`{ASSERTION}` is empty: no setting identifies users");
+                    section.warn(key, message);
+                }
+                parts.reference(TemplatePart::IdentityJwt);
+            }
+            Piece::Reference(name) if TOKENS.contains(&name) => {
+                provider_token(section, key, name, identity);
             }
             Piece::Reference(name) => match resolve(name) {
                 Some(part) => parts.reference(part),
@@ -193,8 +205,21 @@ fn bare_reference_end(text: &str) -> usize {
     text.get(..end).map_or(0, |name| name.trim_end_matches('.').len())
 }
 
-/// Pomerium's references that are empty until users can sign in.
-const SIGN_IN: [&str; 3] = ["pomerium.access_token", "pomerium.id_token", "pomerium.jwt"];
+/// Pomerium's reference to the signed assertion.
+const ASSERTION: &str = "pomerium.jwt";
+
+/// Pomerium's references to tokens of the provider.
+const TOKENS: [&str; 2] = ["pomerium.access_token", "pomerium.id_token"];
+
+/// Tokens of the provider are not kept: an upstream that expects one would refuse every user.
+fn provider_token(section: &Section<'_>, key: &str, name: &str, identity: IdentityDefaults) {
+    if identity.sign_in {
+        let hint = format!("`{ASSERTION}` is an assertion that upstreams can verify");
+        section.error_with_hint(key, format!("`{name}` is not supported yet"), hint);
+    } else {
+        section.warn(key, format!("`{name}` is empty: nobody can sign in"));
+    }
+}
 
 /// Pomerium's references, and with the other prefix ours.
 const CERTIFICATE: [(&str, CertificateField); 7] = [
@@ -217,7 +242,7 @@ fn resolve(name: &str) -> Option<TemplatePart> {
 
 /// Rejects an unknown reference, where Pomerium writes an empty text: the upstream expects a value.
 fn unknown(section: &Section<'_>, key: &str, name: &str) {
-    let known = CERTIFICATE.iter().map(|(known, _)| *known).chain(SIGN_IN);
+    let known = CERTIFICATE.iter().map(|(known, _)| *known).chain(TOKENS).chain([ASSERTION]);
     let hint = match did_you_mean(name, known) {
         Some(near) => format!("`{near}`?"),
         None => "`$$` stands for a `$`".to_owned(),

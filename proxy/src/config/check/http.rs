@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
-use super::{super::section::Section, headers, portcullis};
+use super::{super::section::Section, headers, identity, portcullis};
 use crate::{
     http::{EscapedSlashes, ForwardedFor, RequestSettings, Underscores},
     policy::SanKind,
@@ -19,7 +19,6 @@ pub(super) fn settings(
     tls: bool,
     certificate_identity: Option<SanKind>,
 ) -> RequestSettings {
-    warn_of_identity_headers(root);
     RequestSettings {
         read_timeout: limit(root, "timeout_read", Some(Duration::from_secs(30))),
         stream_timeout: limit(root, "timeout_write", None),
@@ -34,7 +33,7 @@ pub(super) fn settings(
             trusted_hops: root.number("xff_num_trusted_hops").unwrap_or(0),
         },
         response_headers: response_headers(root, tls),
-        identity_headers: identity_headers(root),
+        identity_headers: identity::stripped_names(root),
         certificate_identity,
     }
 }
@@ -106,42 +105,3 @@ fn response_headers(root: &Section<'_>, tls: bool) -> Vec<(HeaderName, HeaderVal
     }
     defaults
 }
-
-/// The headers that identify the user to an upstream. A client must never be able to send them.
-fn identity_headers(root: &Section<'_>) -> Vec<HeaderName> {
-    let mut names = vec![
-        HeaderName::from_static("x-pomerium-jwt-assertion"),
-        HeaderName::from_static("x-pomerium-jwt-assertion-for"),
-    ];
-    for name in claim_headers(root) {
-        match HeaderName::from_bytes(name.as_bytes()) {
-            Ok(name) if names.contains(&name) => {}
-            Ok(name) => names.push(name),
-            Err(_) => {
-                root.error("jwt_claims_headers", format!("has invalid header name \"{name}\""));
-            }
-        }
-    }
-    names
-}
-
-/// A mapping names the headers; a list of claims implies the prefix `x-pomerium-claim-`.
-fn claim_headers(root: &Section<'_>) -> Vec<String> {
-    let key = "jwt_claims_headers";
-    match root.value(key) {
-        Some(serde_yaml::Value::Mapping(_)) => {
-            root.map(key).into_iter().map(|(header, _)| header).collect()
-        }
-        _ => root.list(key).iter().map(|claim| format!("x-pomerium-claim-{claim}")).collect(),
-    }
-}
-
-fn warn_of_identity_headers(root: &Section<'_>) {
-    if root.flag("pass_identity_headers").unwrap_or(false) {
-        root.warn("pass_identity_headers", NO_IDENTITY);
-    }
-}
-
-/// Why `pass_identity_headers` does nothing yet.
-pub(super) const NO_IDENTITY: &str =
-    "has no effect yet: users cannot sign in, so identity headers are removed from requests";

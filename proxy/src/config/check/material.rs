@@ -284,7 +284,7 @@ fn missing_half<T>(section: &Section<'_>, missing: &str, given: &str) -> Option<
 
 /// Whether a key has a value. An empty value is an error: a template with an unset variable must
 /// not disable verification or change its roots.
-fn filled(section: &Section<'_>, key: &str) -> bool {
+pub(super) fn filled(section: &Section<'_>, key: &str) -> bool {
     if section.is_blank(key) {
         section.error_with_hint(key, "is empty", "give it a value, or remove the key");
         return false;

@@ -10,6 +10,7 @@ mod certificates;
 mod client_auth;
 mod headers;
 mod http;
+mod identity;
 mod inspect;
 mod leaf_rules;
 mod listen;
@@ -31,6 +32,7 @@ use client_auth::ClientCertificates;
 use inspect::Inspection;
 use material::Materials;
 use routes::OfAll;
+use upstream::Trust;
 
 use super::{env::Environment, model::Config, section::Section};
 
@@ -44,17 +46,26 @@ pub(super) fn check(root: &Section<'_>, environment: &Environment) -> Config {
     let of_all = OfAll {
         any_port: flags.match_any_incoming_port,
         certificate_headers: certificate_headers::of_all(&own),
+        identity: identity::defaults(root, clients.identity().is_some()),
     };
-    let mut routes =
-        routes::routes(root, environment, &materials, &clients, of_all, &mut inspection);
+    let trust = Trust::new(root, environment, &materials);
+    let mut routes = routes::routes(root, &trust, &materials, &clients, of_all, &mut inspection);
     inspection.finish();
     let client_auth = clients.finish(&mut routes);
     certificate_headers::check_ca(&own, of_all.certificate_headers, clients.has_any());
     let tls = certificates::server_tls(root, &materials, client_auth, clients.has_any());
     let workers = portcullis::workers(&own);
     let (ticket_keys, ticket_key_files) = ticket_keys::ticket_keys(&own);
+    let listen = listen::listen(root);
+    let around = identity::Surroundings {
+        routes: &routes,
+        tls: tls.as_ref(),
+        listen: &listen,
+        trust: &trust,
+    };
     Config {
-        listen: listen::listen(root),
+        identity: identity::identity(root, &own, &around, of_all.identity),
+        listen,
         connections: portcullis::connections(root, &own),
         http: http::settings(root, &own, tls.is_some(), clients.identity()),
         dns: http::dns(root),

@@ -73,9 +73,23 @@ pub(super) struct RuntimeFlags {
     pub(super) match_any_incoming_port: bool,
 }
 
+/// Flags of Pomerium that change what users see, and nothing here.
+const FLAGS_WITHOUT_EFFECT: [&str; 5] = [
+    "allow_any_sign_out_redirect_uri",
+    "mcp",
+    "pomerium_jwt_endpoint",
+    "refresh_session_at_id_token_expiration",
+    "routes_portal",
+];
+
 /// `runtime_flags`; flags of Pomerium's internals are ignored.
 pub(super) fn runtime_flags(root: &Section<'_>) -> RuntimeFlags {
     let flags = root.child_or_empty("runtime_flags");
+    for flag in FLAGS_WITHOUT_EFFECT {
+        if flags.flag(flag) == Some(true) {
+            flags.warn(flag, "has no effect");
+        }
+    }
     RuntimeFlags {
         config_hot_reload: flags.flag("config_hot_reload").unwrap_or(true),
         match_any_incoming_port: flags.flag("match_any_incoming_port").unwrap_or(true),

@@ -11,11 +11,12 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use super::{
-    super::{env::Environment, model::RouteConfig, section::Section},
+    super::{model::RouteConfig, section::Section},
     access, certificate_headers,
     client_auth::ClientCertificates,
     headers,
-    http::{NO_IDENTITY, limit, upstream_timeout},
+    http::{limit, upstream_timeout},
+    identity::{self, IdentityDefaults},
     inspect::Inspection,
     matching,
     material::Materials,
@@ -34,14 +35,14 @@ const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// `policy`, then `routes`, as Pomerium orders them.
 pub(super) fn routes(
     root: &Section<'_>,
-    environment: &Environment,
+    trust: &Trust<'_>,
     materials: &Materials,
     clients: &ClientCertificates<'_>,
     of_all: OfAll,
     inspection: &mut Inspection<'_, '_>,
 ) -> Vec<RouteConfig> {
     let shared = Shared {
-        trust: Trust::new(root, environment, materials),
+        trust,
         materials,
         clients,
         of_all,
@@ -69,11 +70,13 @@ pub(super) struct OfAll {
     pub(super) any_port: bool,
     /// The client certificate headers for routes without a setting of their own.
     pub(super) certificate_headers: CertificateHeaders,
+    /// Who can be known, and what upstreams are told.
+    pub(super) identity: IdentityDefaults,
 }
 
 /// State shared by all routes.
 struct Shared<'a> {
-    trust: Trust<'a>,
+    trust: &'a Trust<'a>,
     materials: &'a Materials,
     clients: &'a ClientCertificates<'a>,
     of_all: OfAll,
@@ -124,24 +127,26 @@ impl Shared<'_> {
         let client_trust = self.clients.of_route(section, self.materials);
         let denies_by_default = self.clients.denies_by_default(client_trust.as_ref());
         let policy = access::policy(section, denies_by_default);
-        let is_identified = self.clients.identity().is_some() && client_trust.is_some();
-        access::warn_of_sign_in(section, &policy, is_identified);
+        let by_certificate = self.of_all.identity.certificates && client_trust.is_some();
+        let is_identified = self.of_all.identity.sign_in || by_certificate;
+        access::warn_of_nobody(section, &policy, is_identified);
         let certificate_headers = certificate_headers::of_route(
             section,
             self.of_all.certificate_headers,
             self.clients.will_be_judged(client_trust.as_ref()),
         );
-        warn_of_identity_headers(section);
         let http = RouteSpec {
             policy: self.policies.share(policy),
             client_trust,
             action: self.action(section, certificate_headers)?,
             timeout: self.timeout(section, &upgrades),
             idle_timeout: idle_timeout(section, &upgrades),
-            request_headers: headers::request(section),
+            request_headers: headers::request(section, self.of_all.identity),
             response_headers: headers::response(section),
             name: name.into(),
             upgrades,
+            pass_identity_headers: identity::pass_identity_headers(section, self.of_all.identity),
+            issuer_format: identity::issuer_format(section, self.of_all.identity),
         };
         Some(RouteConfig { matcher: matcher?, http })
     }
@@ -175,7 +180,7 @@ impl Shared<'_> {
         section: &Section<'_>,
         client_certificate: CertificateHeaders,
     ) -> Option<ActionSpec> {
-        let target = upstream::target(section, &self.trust, self.materials);
+        let target = upstream::target(section, self.trust, self.materials);
         let path = rewrite::path(section, target.as_ref().map_or("", |target| &target.path));
         let host = rewrite::host(section);
         let cluster = target?.cluster;
@@ -212,14 +217,6 @@ fn upgrades(section: &Section<'_>) -> Vec<Box<str>> {
         }
     }
     upgrades
-}
-
-/// There are no identity headers to pass on yet. Headers of these names that a client sends are
-/// removed, since upstreams believe them.
-fn warn_of_identity_headers(section: &Section<'_>) {
-    if section.flag("pass_identity_headers").unwrap_or(false) {
-        section.warn("pass_identity_headers", NO_IDENTITY);
-    }
 }
 
 fn response(section: &Section<'_>) -> Option<ActionSpec> {

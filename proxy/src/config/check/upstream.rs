@@ -300,7 +300,7 @@ fn tls(
         None if skip_verify => Arc::clone(&trust.nobody),
         // Its error has been reported; the system's roots must not replace it.
         None if custom_given => return None,
-        None => trust.default_anchors(route)?,
+        None => trust.default_anchors(route, "to")?,
     };
     let name_key = ["tls_upstream_server_name", "tls_server_name"]
         .into_iter()
@@ -447,16 +447,21 @@ impl<'a> Trust<'a> {
         }
     }
 
-    fn default_anchors(&self, route: &Section<'_>) -> Option<Arc<TrustAnchors>> {
-        self.default.get_or_init(|| self.read_default(route)).clone()
+    /// A failure is reported once, at the key of the section that needs them first.
+    pub(super) fn default_anchors(
+        &self,
+        section: &Section<'_>,
+        key: &str,
+    ) -> Option<Arc<TrustAnchors>> {
+        self.default.get_or_init(|| self.read_default(section, key)).clone()
     }
 
-    fn read_default(&self, route: &Section<'_>) -> Option<Arc<TrustAnchors>> {
+    fn read_default(&self, section: &Section<'_>, key: &str) -> Option<Arc<TrustAnchors>> {
         let file = self.environment.get("SSL_CERT_FILE");
         let dir = self.environment.get("SSL_CERT_DIR");
         if let Some(file) = file {
             // Adds it to the watched files; its errors are reported below.
-            let _ = route.context().read(Path::new(file));
+            let _ = section.context().read(Path::new(file));
         }
         let system = TrustAnchors::system(
             file.map(|value| value.as_os_str()),
@@ -470,7 +475,7 @@ impl<'a> Trust<'a> {
                 let message = format!("no trusted roots for upstream certificates: {problem}");
                 let hint = "install ca-certificates, or set tls_custom_ca_file or \
                             certificate_authority_file";
-                route.error_with_hint("to", message, hint);
+                section.error_with_hint(key, message, hint);
                 None
             }
         }

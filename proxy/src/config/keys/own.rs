@@ -1,6 +1,6 @@
 //! Our own keys, all in one section, so that a Pomerium file stays a valid file.
 
-use super::{ConfigKey, ValueKind::*, key};
+use super::{ConfigKey, ValueKind::*, key, not_yet};
 
 pub(super) const KEYS: &[ConfigKey] = &[
     key(
@@ -123,7 +123,48 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "portcullis.client_certificate_identity",
         Text,
         "",
-        "Identify users by their client certificate if the route's client CA trusts it: `email` uses the first email address as the user's id and address, `uri` uses the first URI as the id. `email`, `domain` and `user` in policies then work without an identity provider. Without it, certificates do not identify users.",
+        "Identify users by their client certificate if the route's client CA trusts it: `email` uses the first email address as the user's id and address, `uri` uses the first URI as the id. `email`, `domain` and `user` in policies then work without an identity provider. A session of a user who signed in comes first. An address counts only with one `@` and without white space. Without it, certificates do not identify users.",
+    ),
+    key("portcullis.sign_in", Section, "", "Sign-in and sessions, beyond Pomerium's keys."),
+    key(
+        "portcullis.sign_in.previous_secrets",
+        List,
+        "",
+        "Former values of `cookie_secret` and `shared_secret`, base64: they open cookies and seal none, so nobody is signed out when a secret changes. Remove them after `cookie_expire`.",
+    ),
+    key(
+        "portcullis.sign_in.recheck",
+        Duration,
+        "10m",
+        "How often the provider is asked whether a user in session is still welcome and has the same claims.",
+    ),
+    key(
+        "portcullis.sign_in.without_refresh_token",
+        Text,
+        "access_token",
+        "When a session ends for which the provider gave no refresh token: `access_token`, with the access token, or `cookie_expire`, after that time.",
+    ),
+    key(
+        "portcullis.sign_in.unverified_email",
+        Text,
+        "ignore",
+        "Address that the provider says it did not verify (`email_verified: false`): `ignore` it, or `accept` it.",
+    ),
+    key(
+        "portcullis.sign_in.claims",
+        List,
+        "",
+        "Claims to keep in sessions besides `groups` and those that policies and `jwt_claims_headers` name.",
+    ),
+    key(
+        "portcullis.sign_in.tenants",
+        List,
+        "",
+        "Ids (`tid`) of the Azure tenants whose users alone may sign in. Required with an `idp_provider_url` of `common`, `organizations` or `consumers`.",
+    ),
+    not_yet(
+        "portcullis.sign_in.state_file",
+        "remove the key: after a restart, users are sent to the provider once, mostly unseen",
     ),
     key(
         "portcullis.steering",

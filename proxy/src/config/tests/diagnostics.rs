@@ -1,6 +1,7 @@
 //! A snippet, and exactly what is said about it. A certificate follows each snippet.
 
 mod access;
+mod identity;
 mod leaf_rules;
 mod routes;
 mod steering;
@@ -440,13 +441,13 @@ fn what_has_no_effect_is_said() {
         (
             "to: http://b\nset_request_headers: {X-T: 'Bearer ${pomerium.id_token}'}",
             &[
-                "config.yaml:5: routes[0].set_request_headers.X-T: `pomerium.id_token` is empty: users cannot sign in yet",
+                "config.yaml:5: routes[0].set_request_headers.X-T: `pomerium.id_token` is empty: nobody can sign in",
             ],
         ),
         (
             "to: http://b\npass_identity_headers: true",
             &[
-                "config.yaml:5: routes[0].pass_identity_headers: has no effect yet: users cannot sign in, so identity headers are removed from requests",
+                "config.yaml:5: routes[0].pass_identity_headers: has no effect: no setting identifies users (set idp_provider, or portcullis.client_certificate_identity with a client CA)",
             ],
         ),
         (

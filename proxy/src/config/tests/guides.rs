@@ -4,6 +4,7 @@ use super::support::{Dir, config_of};
 use crate::{
     config::Config,
     http::ActionSpec,
+    identity::spec::ProviderPreset,
     tls::ClientAuthMode,
     upstream::{EndpointAddress, EndpointSpec},
 };
@@ -132,16 +133,51 @@ fn identity_headers_of_clients_are_never_passed_on() {
 }
 
 #[test]
-fn sign_in_keys_share_one_warning() {
-    let loaded = Dir::new().load(&upstream_guide("tls_server_name"), &[]).unwrap();
+fn both_guides_let_people_sign_in_with_one_warning() {
+    let variables = [("CERTIFICATE_FILE", "@server.pem"), ("CLIENT_CA_FILE", "@ca.pem")];
+    for (yaml, variables) in [
+        (upstream_guide("tls_server_name"), &[][..]),
+        (upstream_guide("tls_upstream_server_name"), &[]),
+        (client_guide(CERTIFICATES, "downstream_mtls:\n  ca_file: '@ca.pem'"), &[]),
+        (client_guide(CERTIFICATES, ""), &variables),
+    ] {
+        let loaded = Dir::new().load(&yaml, variables).unwrap();
+        let warnings: Vec<&str> = loaded.warnings.iter().map(|w| w.message.as_str()).collect();
+        let random = "is not set, so each start makes a random one: sign-ins under way begin \
+                      again, and the derived signing key changes";
+        let older = "is the older name of `downstream_mtls.ca_file`";
+        assert!(warnings.iter().all(|it| *it == random || *it == older), "{warnings:?}");
+        assert_eq!(warnings.iter().filter(|it| **it == random).count(), 1);
+        let sign_in = loaded.config.identity.sign_in.unwrap();
+        assert_eq!(&*sign_in.authenticate.host, "authenticate.localhost.pomerium.io");
+        assert_eq!(sign_in.provider.preset, ProviderPreset::Google);
+        assert_eq!(&*sign_in.provider.issuer_url, "https://accounts.google.com");
+        assert!(sign_in.cookie_secret.is_some() && sign_in.anchors.is_some());
+    }
+    let variables = [("SHARED_SECRET", "WwMtDXWaRDMBQCylle8OJ+w4kLIDIGd8W3cB4/zFFtg=")];
+    let loaded = Dir::new().load(&upstream_guide("tls_server_name"), &variables).unwrap();
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+}
+
+#[test]
+fn the_client_guides_route_passes_identity_on() {
+    let config = config_of(&client_guide(CERTIFICATES, ""), &[]);
+    assert!(config.routes[0].http.pass_identity_headers);
+    assert!(config.routes[0].http.passes_identity());
+}
+
+#[test]
+fn the_hosted_service_of_newer_guides_is_one_warning() {
+    let hosted = "authenticate_service_url: https://authenticate.pomerium.app\n";
+    let yaml = upstream_guide("tls_server_name").replace(IDENTITY, hosted);
+    let loaded = Dir::new().load(&yaml, &[]).unwrap();
     let warnings: Vec<&str> = loaded.warnings.iter().map(|w| w.message.as_str()).collect();
     assert_eq!(
         warnings,
         [
-            "its policy depends on the user, and sign-in is not supported yet: these criteria \
-             match nobody",
-            "these keys have no effect here: authenticate_service_url, cookie_secret, \
-             idp_client_id, idp_client_secret, idp_provider"
+            "has no effect: nobody can sign in, because no identity provider is configured",
+            "its policy depends on the user, and nobody can sign in: these criteria match nobody",
         ]
     );
+    assert!(loaded.config.identity.sign_in.is_none());
 }

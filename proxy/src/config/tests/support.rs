@@ -107,8 +107,13 @@ pub(crate) fn config_of(yaml: &str, variables: &[(&str, &str)]) -> Config {
 
 /// The content of a file of the PKI, in base64.
 pub(crate) fn base64_of(name: &str) -> String {
+    STANDARD.encode(pki_file(name))
+}
+
+/// The content of a file of the PKI.
+pub(crate) fn pki_file(name: &str) -> &'static str {
     let (_, content) = pki().iter().find(|(known, _)| *known == name).unwrap();
-    STANDARD.encode(content)
+    content
 }
 
 /// A CA, a server, a client, and a key of nobody's.

@@ -1,11 +1,13 @@
 //! Requests of a client with a certificate, decided without a connection.
 
 use std::{
+    pin::pin,
     rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -22,6 +24,7 @@ use crate::{
         request::normalise,
         testing::{everybody, route, settings},
     },
+    identity::worker::IdentityHandle,
     observe::{RouteMetrics, TlsVersion, WorkerObserver},
     policy::{Policy, PolicyDecision, PolicySpec, Reason, SanKind, parse},
     route::{HostMatch, Matcher, PathMatch, PortMatch},
@@ -123,7 +126,8 @@ impl Bench {
         let site = Arc::new(RequestConfig::new(settings, routes, metrics(), Arc::new(client_auth)));
         let observer = Rc::new(WorkerObserver::detached(0));
         let clock = Arc::new(Clock(AtomicU64::new(START_S + 1)));
-        let context = RequestHandler::new(Upstreams::new(observer.clone()), observer, site.clone());
+        let (upstreams, identity) = (Upstreams::new(observer.clone()), IdentityHandle::detached());
+        let context = RequestHandler::new(upstreams, observer, identity, site.clone());
         let worker = Rc::new(context.with_clock(Arc::<Clock>::clone(&clock)));
         let tls = PeerTls {
             version: TlsVersion::Tls13,
@@ -181,7 +185,14 @@ impl Bench {
         let config = self.worker.config();
         let target = normalise(&mut parts, &config.settings).unwrap();
         let route = config.find(&target).unwrap();
-        let admitted = admit(&mut active, &self.peer, route, &parts, &target);
+        let admitted = {
+            let admitted = pin!(admit(&mut active, &self.peer, route, &parts, &target));
+            let Poll::Ready(admitted) = admitted.poll(&mut Context::from_waker(Waker::noop()))
+            else {
+                panic!("no session waits for a check");
+            };
+            admitted
+        };
         look(admitted, active.account.decision())
     }
 

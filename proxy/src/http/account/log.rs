@@ -6,7 +6,7 @@ use http::{HeaderValue, uri::PathAndQuery};
 
 use super::{RequestAccount, protocol};
 use crate::{
-    observe::{PolicyRecord, RequestRecord},
+    observe::{PolicyRecord, RequestRecord, UserRecord},
     policy::{PolicyDecision, Reason, Reasons},
 };
 
@@ -20,12 +20,13 @@ impl RequestAccount {
         let decision = self.decision.filter(is_notable);
         let [allow_why, deny_why] = [decision.map(|it| it.allow), decision.map(|it| it.deny)]
             .map(|result| result.map_or_else(Vec::new, |result| names(result.reasons)));
+        let session_id = self.session.as_ref().map(|known| known.session.id.to_string());
         self.conn.handler.observer.log_request(&RequestRecord {
             client: self.client,
             method: self.method.as_str(),
             authority: &text(&self.authority),
             path: self.target.as_ref().map_or("", PathAndQuery::path),
-            query: self.target.as_ref().and_then(PathAndQuery::query),
+            query: self.query(),
             headers: &self.captured,
             request_id: self.request_id.to_str().unwrap_or_default(),
             status: self.status,
@@ -40,6 +41,10 @@ impl RequestAccount {
             protocol: protocol(self.version),
             tls_version: self.conn.peer.tls_version(),
             client_certificate: self.conn.peer.certificate().and_then(|it| it.summary()),
+            user: self.session.as_ref().zip(session_id.as_deref()).map(|(known, session_id)| {
+                let identity = &known.session.identity;
+                UserRecord { id: &identity.user_id, email: &identity.email, session_id }
+            }),
             policy: decision.map(|decision| PolicyRecord {
                 served: decision.is_allowed(),
                 allow: decision.allow.value,
@@ -49,6 +54,21 @@ impl RequestAccount {
             }),
         });
     }
+
+    /// The query, unless it may hold a parameter of a sign-in: those are secrets.
+    fn query(&self) -> Option<&str> {
+        let target = self.target.as_ref()?;
+        let query = target.query()?;
+        match is_secret(target.path()) {
+            true => Some("[redacted]"),
+            false => Some(query),
+        }
+    }
+}
+
+/// Whether the queries of a path may hold what signs somebody in.
+fn is_secret(path: &str) -> bool {
+    path.contains("pomerium") || path.contains("oauth2/callback")
 }
 
 /// Whether the log is to show a decision. It need not say with each request that everybody, or

@@ -22,8 +22,9 @@ use crate::{
             EscapedSlashes, RedirectPath, RedirectSpec, RequestSettings, ResponseHeaderRules,
             RouteSpec,
         },
-        testing::{everybody, proxy, route, settings},
+        testing::{everybody, people, proxy, route, settings},
     },
+    identity::worker::IdentityHandle,
     observe::{Blame, HttpProtocol, RouteMetrics, WorkerObserver},
     policy::{Policy, PolicySpec},
     route::{HostMatch, Matcher, PathMatch, PortMatch},
@@ -86,7 +87,8 @@ fn worker(settings: RequestSettings, routes: Vec<(PathMatch, RouteSpec)>) -> Rc<
     let site =
         Arc::new(RequestConfig::new(settings, routes, metrics(), Arc::new(ClientAuth::default())));
     let observer = Rc::new(WorkerObserver::detached(0));
-    Rc::new(RequestHandler::new(Upstreams::new(observer.clone()), observer, site))
+    let identity = IdentityHandle::detached();
+    Rc::new(RequestHandler::new(Upstreams::new(observer.clone()), observer, identity, site))
 }
 
 fn hello() -> ActionSpec {
@@ -376,4 +378,56 @@ fn an_upgrade_that_its_route_does_not_allow_is_refused() {
         "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
     );
     assert_eq!(status(&answer), "403");
+}
+
+fn signing() -> Rc<RequestHandler> {
+    let metrics = Arc::new(RouteMetrics::new(1));
+    let config = RequestConfig::new(settings(), Vec::new(), metrics, Arc::default());
+    let config = config.with_people(Arc::new(people(None)));
+    let observer = Rc::new(WorkerObserver::detached(0));
+    let upstreams = Upstreams::new(observer.clone());
+    let identity = IdentityHandle::detached();
+    Rc::new(RequestHandler::new(upstreams, observer, identity, Arc::new(config)))
+}
+
+#[test]
+fn the_public_keys_are_served_at_every_host_without_a_provider() {
+    let keys = |rest: &str| {
+        let path = "/.well-known/pomerium/jwks.json HTTP/1.1\r\nHost: any.example\r\n";
+        served(&signing(), &format!("{}\r\n", rest.replace("PATH", path)))
+    };
+    let answer = keys("GET PATH");
+    assert_eq!(status(&answer), "200", "{answer}");
+    assert!(answer.contains("access-control-allow-origin: *\r\n"), "{answer}");
+    assert!(answer.contains("cache-control: max-age=60\r\n"), "{answer}");
+    assert!(answer.contains("\"kty\":\"EC\""), "{answer}");
+    let etag = answer.split("etag: ").nth(1).unwrap().split('\r').next().unwrap();
+    for (sent, wanted) in [
+        (etag.to_owned(), "304"),
+        (format!("\"x\", W/{etag}"), "304"),
+        ("*".to_owned(), "304"),
+        ("\"x\"".to_owned(), "200"),
+    ] {
+        let again = keys(&format!("GET PATHIf-None-Match: {sent}\r\n"));
+        assert_eq!(status(&again), wanted, "{sent}");
+    }
+    let head = keys("HEAD PATH");
+    assert!(head.starts_with("HTTP/1.1 200") && head.ends_with("\r\n\r\n"), "{head}");
+    for method in ["POST", "DELETE", "OPTIONS"] {
+        let refused = keys(&format!("{method} PATHContent-Length: 0\r\n"));
+        assert_eq!(status(&refused), "405", "{method}");
+    }
+}
+
+#[test]
+fn the_paths_of_sign_in_are_nowhere_if_nobody_can_sign_in() {
+    for path in ["/.pomerium/", "/.pomerium/user", "/.pomerium/sign_in", "/oauth2/callback"] {
+        let answer = served(&signing(), &format!("GET {path} HTTP/1.1\r\nHost: a.example\r\n\r\n"));
+        assert_eq!(status(&answer), "404", "{path}");
+    }
+    let request = "GET /.well-known/pomerium HTTP/1.1\r\nHost: a.example:8443\r\n\r\n";
+    let discovery = served(&signing(), request);
+    let keys = "\"jwks_uri\":\"https://a.example:8443/.well-known/pomerium/jwks.json\"";
+    assert!(discovery.contains(keys), "{discovery}");
+    assert!(!discovery.contains("callback"), "{discovery}");
 }

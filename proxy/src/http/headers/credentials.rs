@@ -1,28 +1,42 @@
-//! Removing our own session from `Cookie` and `Authorization`.
+//! Removing our own session from `Cookie`, `Set-Cookie` and `Authorization`.
 
 use http::{HeaderMap, HeaderValue, header};
 
-/// Name of the session cookie, and with `_` behind it the prefix of its companions.
-const SESSION_COOKIE: &[u8] = b"_pomerium";
+use crate::identity::cookies::{CookieNames, is_pomerium};
+
+/// The names of our cookies: those of the configuration, and Pomerium's in any case.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(in crate::http) struct OwnCookies(pub(in crate::http) Option<CookieNames>);
+
+impl OwnCookies {
+    /// Whether a cookie, `name=value`, is ours.
+    fn contain(&self, cookie: &[u8]) -> bool {
+        let name = cookie.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
+        match &self.0 {
+            Some(names) => names.is_ours(name),
+            None => is_pomerium(name),
+        }
+    }
+}
 
 /// Removes our cookies, and leaves at most one `Cookie` field.
 ///
 /// HTTP/2 clients send cookies in several fields; HTTP/1.1 and most applications expect one (RFC 9113
 /// section 8.2.3).
-pub(super) fn strip_cookies(headers: &mut HeaderMap) {
+pub(super) fn strip_cookies(headers: &mut HeaderMap, own: &OwnCookies) {
     let mut fields = headers.get_all(header::COOKIE).iter();
     let (Some(first), None) = (fields.next(), fields.next()) else {
-        return join_cookies(headers);
+        return join_cookies(headers, own);
     };
-    if cookies(first).any(is_ours) {
-        join_cookies(headers);
+    if cookies(first).any(|cookie| own.contain(cookie)) {
+        join_cookies(headers, own);
     }
 }
 
-fn join_cookies(headers: &mut HeaderMap) {
+fn join_cookies(headers: &mut HeaderMap, own: &OwnCookies) {
     let mut joined = Vec::new();
     for cookie in headers.get_all(header::COOKIE).iter().flat_map(cookies) {
-        if is_ours(cookie) {
+        if own.contain(cookie) {
             continue;
         }
         if !joined.is_empty() {
@@ -44,9 +58,19 @@ fn cookies(field: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     field.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii).filter(|c| !c.is_empty())
 }
 
-fn is_ours(cookie: &[u8]) -> bool {
-    let name = cookie.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
-    name.strip_prefix(SESSION_COOKIE).is_some_and(|rest| rest.is_empty() || rest[0] == b'_')
+/// Removes from an upstream's response the `Set-Cookie` fields of our cookies: an application must
+/// not be able to replace a session.
+pub(in crate::http) fn strip_set_cookies(headers: &mut HeaderMap, own: &OwnCookies) {
+    let is_ours = |field: &HeaderValue| own.contain(field.as_bytes().trim_ascii_start());
+    if !headers.get_all(header::SET_COOKIE).iter().any(is_ours) {
+        return;
+    }
+    let fields = headers.get_all(header::SET_COOKIE).iter();
+    let kept: Vec<HeaderValue> = fields.filter(|field| !is_ours(field)).cloned().collect();
+    headers.remove(header::SET_COOKIE);
+    for field in kept {
+        headers.append(header::SET_COOKIE, field);
+    }
 }
 
 /// Removes `Authorization` fields that carry our session: `Pomerium x` and `Bearer Pomerium-x`.
@@ -80,14 +104,37 @@ fn carries_session(value: &HeaderValue) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::identity::spec::{CookieSpec, SameSite};
 
     fn after(name: header::HeaderName, values: &[&'static str]) -> Vec<String> {
+        after_with(None, name, values)
+    }
+
+    fn spec(name: &str) -> CookieSpec {
+        CookieSpec {
+            name: name.into(),
+            domain: None,
+            http_only: true,
+            expire: Duration::from_secs(60),
+            same_site: SameSite::Lax,
+        }
+    }
+
+    fn after_with(
+        own: Option<&str>,
+        name: header::HeaderName,
+        values: &[&'static str],
+    ) -> Vec<String> {
+        let own = OwnCookies(own.map(|name| CookieNames::new(&spec(name))));
         let mut headers = HeaderMap::new();
         for value in values {
             headers.append(&name, HeaderValue::from_static(value));
         }
-        strip_cookies(&mut headers);
+        strip_cookies(&mut headers, &own);
+        strip_set_cookies(&mut headers, &own);
         strip_authorization(&mut headers);
         headers.get_all(name).iter().map(|value| value.to_str().unwrap().to_owned()).collect()
     }
@@ -98,6 +145,26 @@ mod tests {
         assert_eq!(after(header::COOKIE, &["_pomerium_1=x;_pomerium=y"]), Vec::<String>::new());
         assert_eq!(after(header::COOKIE, &["a=_pomerium=1"]), ["a=_pomerium=1"]);
         assert_eq!(after(header::COOKIE, &["_pomeriumx=1"]), ["_pomeriumx=1"]);
+    }
+
+    #[test]
+    fn cookies_of_a_configured_name_are_taken_out_and_no_others() {
+        let ours = "s=1; s_1=2; s_authenticate=3; s_authenticate_4=5; __Host-s_csrf=6; \
+                    _pomerium_2=7; __Host-_pomerium_csrf=8";
+        let theirs =
+            "sx=1; s_=2; s_x=3; s_authenticate_x=4; __Host-s=5; s_csrf=6; __Host-sx_csrf=7";
+        assert_eq!(after_with(Some("s"), header::COOKIE, &[ours]), Vec::<String>::new());
+        assert_eq!(after_with(Some("s"), header::COOKIE, &[theirs]), [theirs]);
+        let secure = ["__Secure-s=1; __Host-s_csrf=2; __Secure-s_csrf=3"];
+        assert_eq!(after_with(Some("__Secure-s"), header::COOKIE, &secure), ["__Secure-s_csrf=3"]);
+    }
+
+    #[test]
+    fn an_upstream_can_set_no_cookie_of_ours() {
+        let fields = ["a=1; Path=/", " s=x; Path=/", "__Host-s_csrf=; Max-Age=0", "_pomerium=y"];
+        assert_eq!(after_with(Some("s"), header::SET_COOKIE, &fields), ["a=1; Path=/"]);
+        let kept = ["s2=1", "b=s=1"];
+        assert_eq!(after_with(Some("s"), header::SET_COOKIE, &kept), kept);
     }
 
     #[test]

@@ -7,9 +7,10 @@ mod request;
 mod response;
 pub(super) mod rules;
 
+pub(super) use credentials::{OwnCookies, strip_set_cookies};
 pub(super) use request::{
     Reserved, Upgrade, identity_names, requested_upgrade, strip_request, strip_trailers,
 };
 pub(super) use response::{
-    finish, forward_response, forward_switching_protocols, hide_variance, merged,
+    finish_own, forward_response, forward_switching_protocols, hide_variance, merged,
 };

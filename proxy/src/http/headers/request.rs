@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header, request::Parts};
 
 use super::{
-    credentials::{strip_authorization, strip_cookies},
+    credentials::{OwnCookies, strip_authorization, strip_cookies},
     names::{Class, class, folded},
     rules::RequestRules,
 };
@@ -27,6 +27,8 @@ pub(in crate::http) enum Upgrade {
 pub(in crate::http) struct Reserved<'a> {
     /// Names that only we may set, in lower case with dashes.
     pub(in crate::http) identity: &'a HashSet<Box<str>>,
+    /// Our cookies.
+    pub(in crate::http) cookies: &'a OwnCookies,
     /// The route's own rules.
     pub(in crate::http) rules: &'a RequestRules,
 }
@@ -81,7 +83,7 @@ pub(in crate::http) fn strip_request(headers: &mut HeaderMap, reserved: Reserved
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     if cookie {
-        strip_cookies(headers);
+        strip_cookies(headers, reserved.cookies);
     }
     if authorization {
         strip_authorization(headers);

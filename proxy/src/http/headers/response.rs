@@ -58,15 +58,33 @@ pub(in crate::http) fn forward_switching_protocols(
 }
 
 /// Sets the headers that every response carries, ours included.
-pub(in crate::http) fn finish(
-    headers: &mut HeaderMap,
-    set: &[(HeaderName, HeaderValue)],
-    request_id: &HeaderValue,
-) {
+fn finish(headers: &mut HeaderMap, set: &[(HeaderName, HeaderValue)], request_id: &HeaderValue) {
     for (name, value) in set {
         headers.insert(name.clone(), value.clone());
     }
     headers.insert(REQUEST_ID, request_id.clone());
+}
+
+/// [`finish`] for an answer of ours: the configuration cannot take away what protects a page or the
+/// parameters of a sign-in.
+pub(in crate::http) fn finish_own(
+    headers: &mut HeaderMap,
+    set: &[(HeaderName, HeaderValue)],
+    request_id: &HeaderValue,
+) {
+    let policy = headers.get(header::CONTENT_SECURITY_POLICY).cloned();
+    let referrer = headers.get(header::REFERRER_POLICY).cloned();
+    let caching = headers.get(header::CACHE_CONTROL).filter(|value| *value == "no-store").cloned();
+    finish(headers, set, request_id);
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::REFERRER_POLICY, referrer),
+        (header::CACHE_CONTROL, caching),
+    ] {
+        if let Some(value) = value {
+            headers.insert(name, value);
+        }
+    }
 }
 
 /// The headers set on a route's responses: the global ones, overridden by the route's own; none if
@@ -103,6 +121,28 @@ mod tests {
     use super::*;
 
     const ID: HeaderValue = HeaderValue::from_static("id-1");
+
+    #[test]
+    fn the_configuration_cannot_weaken_a_page_of_ours() {
+        const OURS: [(&str, &str); 3] = [
+            ("content-security-policy", "default-src 'none'"),
+            ("referrer-policy", "no-referrer"),
+            ("cache-control", "no-store"),
+        ];
+        let set =
+            OURS.map(|(name, _)| (HeaderName::from_static(name), HeaderValue::from_static("x")));
+        let mut page = map(&OURS);
+        finish_own(&mut page, &set, &ID);
+        for (name, value) in OURS {
+            assert_eq!(page[name], value);
+        }
+        let mut other = map(&[("cache-control", "no-cache")]);
+        finish_own(&mut other, &set, &ID);
+        for (name, _) in OURS {
+            assert_eq!(other[name], "x");
+        }
+        assert_eq!(other["x-request-id"], "id-1");
+    }
 
     fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();

@@ -16,6 +16,15 @@ pub(in crate::http) struct RequestRules {
     names: Vec<RuleName>,
 }
 
+/// What templates may say of the client.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::http) struct AboutClient<'a> {
+    /// The certificate that it presented.
+    pub(in crate::http) certificate: Option<RequestCertificate<'a>>,
+    /// The assertion of who it is.
+    pub(in crate::http) assertion: Option<&'a HeaderValue>,
+}
+
 /// A name that a rule removes or sets.
 #[derive(Debug)]
 struct RuleName {
@@ -59,16 +68,9 @@ impl RequestRules {
     }
 
     /// Removes, then sets; templates see the headers as they were before.
-    pub(in crate::http) fn apply(
-        &self,
-        headers: &mut HeaderMap,
-        certificate: Option<RequestCertificate<'_>>,
-    ) {
-        let values: Vec<(&HeaderName, HeaderValue)> = self
-            .set
-            .iter()
-            .map(|(name, value)| (name, value.render(headers, certificate)))
-            .collect();
+    pub(in crate::http) fn apply(&self, headers: &mut HeaderMap, about: AboutClient<'_>) {
+        let values: Vec<(&HeaderName, HeaderValue)> =
+            self.set.iter().map(|(name, value)| (name, value.render(headers, about))).collect();
         for name in &self.remove {
             headers.remove(name);
         }
@@ -99,25 +101,17 @@ impl SetValue {
         }
     }
 
-    fn render(
-        &self,
-        headers: &HeaderMap,
-        certificate: Option<RequestCertificate<'_>>,
-    ) -> HeaderValue {
+    fn render(&self, headers: &HeaderMap, about: AboutClient<'_>) -> HeaderValue {
         match self {
             SetValue::Fixed(value) => value.clone(),
-            SetValue::Template(template) => template.render(headers, certificate),
+            SetValue::Template(template) => template.render(headers, about),
         }
     }
 }
 
 impl HeaderTemplate {
     /// Renders the value. It becomes empty if it is no valid header value (a SAN with a line break).
-    fn render(
-        &self,
-        headers: &HeaderMap,
-        certificate: Option<RequestCertificate<'_>>,
-    ) -> HeaderValue {
+    fn render(&self, headers: &HeaderMap, about: AboutClient<'_>) -> HeaderValue {
         let mut value = Vec::new();
         for part in &self.0 {
             value.extend_from_slice(match part {
@@ -126,8 +120,9 @@ impl HeaderTemplate {
                     headers.get(name).map_or(b"", HeaderValue::as_bytes)
                 }
                 TemplatePart::ClientCert(field) => {
-                    certificate.map_or("", |presented| presented.text(*field)).as_bytes()
+                    about.certificate.map_or("", |presented| presented.text(*field)).as_bytes()
                 }
+                TemplatePart::IdentityJwt => about.assertion.map_or(b"", HeaderValue::as_bytes),
             });
         }
         HeaderValue::from_maybe_shared(bytes::Bytes::from(value))
@@ -153,7 +148,7 @@ mod tests {
         for (name, value) in fields {
             headers.append(*name, HeaderValue::from_static(value));
         }
-        RequestRules::new(rules).apply(&mut headers, None);
+        RequestRules::new(rules).apply(&mut headers, AboutClient::default());
         headers
     }
 
@@ -206,7 +201,8 @@ mod tests {
         });
         for (presented, is_empty) in [(made.trusted(), false), (made.unjudged(), true)] {
             let mut headers = HeaderMap::new();
-            rules.apply(&mut headers, Some(presented));
+            let about = AboutClient { certificate: Some(presented), assertion: None };
+            rules.apply(&mut headers, about);
             assert_eq!(headers["x-print"].len(), 64);
             for (header, _) in &fields[1..] {
                 assert_eq!(headers[*header].is_empty(), is_empty, "{header}");
@@ -221,6 +217,21 @@ mod tests {
         let rules =
             HeaderRules { set: vec![(name("x-fp"), HeaderTemplate(parts))], ..Default::default() };
         assert_eq!(after(&rules, &[])["x-fp"], "");
+    }
+
+    #[test]
+    fn a_template_gets_the_assertion_and_without_one_nothing() {
+        let parts = vec![literal("Bearer "), TemplatePart::IdentityJwt];
+        let rules = RequestRules::new(&HeaderRules {
+            set: vec![(name("authorization"), HeaderTemplate(parts))],
+            ..Default::default()
+        });
+        let assertion = HeaderValue::from_static("a.b.c");
+        for (assertion, value) in [(Some(&assertion), "Bearer a.b.c"), (None, "Bearer ")] {
+            let mut headers = HeaderMap::new();
+            rules.apply(&mut headers, AboutClient { certificate: None, assertion });
+            assert_eq!(headers["authorization"], value);
+        }
     }
 
     #[test]

@@ -29,6 +29,7 @@ fn a_browser_gets_a_page_with_a_title() {
     assert!(body(&response).contains("<code>id-1</code>"));
     assert_eq!(response.headers()["cache-control"], "no-cache, must-revalidate");
     assert_eq!(response.headers()["x-pomerium-intercepted-response"], "true");
+    assert!(response.headers().contains_key("content-security-policy"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use http::{HeaderName, Request};
+use ring::rand::SystemRandom;
 
 use super::*;
 use crate::{
@@ -8,12 +9,14 @@ use crate::{
         Route,
         request::normalise,
         spec::{
-            ActionSpec, CertificateHeaders, HeaderTemplate, HostRewrite, PathRewrite, Rfc9440,
-            RouteSpec, TemplatePart, XfccFields,
+            ActionSpec, CertificateHeaders, HeaderTemplate, HostRewrite, PathRewrite,
+            RequestSettings, Rfc9440, RouteSpec, TemplatePart, Underscores, XfccFields,
         },
-        testing::{Made, everybody, proxy, route, settings},
+        testing::{Made, everybody, people, proxy, route, settings},
     },
+    identity::{config::AssertedUser, spec::IssuerFormat},
     observe::RouteMetrics,
+    policy::Identity,
     route::{HostMatch, Matcher, PathMatch, PortMatch},
     tls::ClientAuth,
 };
@@ -31,6 +34,15 @@ fn forwarded_of(
     request: Request<()>,
     certificate: Option<RequestCertificate<'_>>,
 ) -> Parts {
+    forwarded_with(spec, upgrade, request, (certificate, None))
+}
+
+fn forwarded_with(
+    spec: RouteSpec,
+    upgrade: &Upgrade,
+    request: Request<()>,
+    (certificate, assertion): (Option<RequestCertificate<'_>>, Option<&KeptAssertion>),
+) -> Parts {
     let ActionSpec::Proxy(proxy) = spec.action.clone() else { panic!("no proxy") };
     let matcher = Matcher {
         host: HostMatch::Exact("a.example".into()),
@@ -39,8 +51,9 @@ fn forwarded_of(
     };
     let metrics = || Arc::new(RouteMetrics::new(1));
     let route = Route { spec, matcher, cluster: None, metrics: metrics() };
+    let settings = RequestSettings { underscores: Underscores::Allow, ..settings() };
     let config =
-        RequestConfig::new(settings(), vec![route], metrics(), Arc::new(ClientAuth::default()));
+        RequestConfig::new(settings, vec![route], metrics(), Arc::new(ClientAuth::default()));
     let peer = Peer::new("192.0.2.1:5".parse().unwrap(), None);
     let (mut parts, ()) = request.into_parts();
     let target = normalise(&mut parts, &config.settings).unwrap();
@@ -52,11 +65,23 @@ fn forwarded_of(
         upstream: Some(&HeaderValue::from_static("up.example:8080")),
         peer: &peer,
         certificate,
+        assertion,
         target: &target,
         request_id: &ID,
         client: peer.ip(),
     };
     head.build(parts, upgrade).unwrap()
+}
+
+/// The head that an upstream gets of a request from Alice.
+fn of_alice(spec: RouteSpec, request: Request<()>) -> Parts {
+    let people = people(None);
+    let identity =
+        Identity { user_id: "alice".into(), email: "a@b.example".into(), ..Identity::default() };
+    let user = AssertedUser { identity: &identity, name: "", session: None };
+    let kept =
+        people.sign(("a.example", IssuerFormat::HostOnly), user, 1_000, &SystemRandom::new());
+    forwarded_with(spec, &Upgrade::None, request, (None, kept.as_ref()))
 }
 
 fn public() -> RouteSpec {
@@ -198,4 +223,53 @@ fn the_path_is_rewritten_and_http2s_authority_becomes_a_host() {
     assert_eq!(parts.uri, "/new/x?q");
     assert_eq!(parts.headers["host"], "a.example");
     assert_eq!(parts.version, Version::HTTP_11);
+}
+
+/// Headers by which a client claims to be Alice, in many spellings.
+fn forged() -> Request<()> {
+    get(&[
+        ("host", "a.example"),
+        ("connection", "x-pomerium-jwt-assertion, x-email"),
+        ("x-pomerium-jwt-assertion", "forged"),
+        ("x-pomerium-jwt-assertion", "forged again"),
+        ("x_pomerium_jwt_assertion", "forged"),
+        ("X-Pomerium-Jwt-Assertion-For", "forged"),
+        ("x-pomerium-claim-email", "forged"),
+        ("cookie", "_pomerium=forged; kept=1"),
+    ])
+}
+
+#[test]
+fn an_upstream_gets_our_assertion_and_nothing_that_a_client_forged() {
+    let spec = RouteSpec { pass_identity_headers: true, ..public() };
+    let parts = of_alice(spec, forged());
+    let assertions: Vec<_> = parts.headers.get_all("x-pomerium-jwt-assertion").iter().collect();
+    assert_eq!(assertions.len(), 1);
+    assert_eq!(assertions[0].to_str().unwrap().split('.').count(), 3);
+    assert_eq!(parts.headers["x-email"], "a@b.example");
+    assert_eq!(parts.headers["x-groups"], "");
+    assert_eq!(parts.headers["cookie"], "kept=1");
+    let of_client = |value: &HeaderValue| value.to_str().unwrap().contains("forged");
+    assert!(!parts.headers.values().any(of_client), "{:?}", parts.headers);
+}
+
+#[test]
+fn a_route_that_passes_no_identity_gets_none() {
+    let parts = of_alice(public(), forged());
+    for name in ["x-pomerium-jwt-assertion", "x-email", "x-groups", "x-pomerium-claim-email"] {
+        assert!(!parts.headers.contains_key(name), "{name}");
+    }
+    let spec = RouteSpec { pass_identity_headers: true, ..public() };
+    let parts = forwarded(spec, &Upgrade::None, forged());
+    assert!(!parts.headers.contains_key("x-pomerium-jwt-assertion"), "nobody is known");
+}
+
+#[test]
+fn a_template_can_send_the_assertion_under_another_name() {
+    let mut spec = public();
+    let template = HeaderTemplate(vec![TemplatePart::IdentityJwt]);
+    spec.request_headers.set = vec![(HeaderName::from_static("x-token"), template)];
+    let parts = of_alice(spec, forged());
+    assert_eq!(parts.headers["x-token"].to_str().unwrap().split('.').count(), 3);
+    assert!(!parts.headers.contains_key("x-pomerium-jwt-assertion"));
 }

@@ -6,13 +6,13 @@ use jsonwebtoken::Algorithm;
 
 /// The algorithms that a provider's tokens may have: ours, and in its metadata too.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct AllowedAlgorithms(Vec<Algorithm>);
+pub struct AllowedAlgorithms(Vec<Algorithm>);
 
 impl AllowedAlgorithms {
     /// By a list of the metadata such as `id_token_signing_alg_values_supported`; without the list,
     /// RS256. `none`, HMAC (the key would be a secret that both sides know) and unknown names do not
     /// count.
-    pub(crate) fn from_metadata<S: AsRef<str>>(listed: Option<&[S]>) -> AllowedAlgorithms {
+    pub fn from_metadata<S: AsRef<str>>(listed: Option<&[S]>) -> AllowedAlgorithms {
         AllowedAlgorithms(match listed {
             Some(names) => names.iter().filter_map(|name| parse(name.as_ref())).collect(),
             None => vec![Algorithm::RS256],

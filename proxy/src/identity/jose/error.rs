@@ -2,7 +2,7 @@
 
 /// Why a provider's token is not acceptable. For the log: no text has content of the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum TokenError {
+pub enum TokenError {
     /// No key of the set is the one that the token names, or the token names none and no key
     /// verifies it: the provider may have other keys now.
     #[error("no key of the provider's key set verifies the token")]

@@ -12,36 +12,36 @@ use super::{
 
 /// What an ID token must say.
 #[derive(Clone, Copy)]
-pub(crate) struct IdTokenRules<'r> {
+pub struct IdTokenRules<'r> {
     /// `issuer` of the provider's metadata, to the letter.
-    pub(crate) issuer: &'r str,
+    pub issuer: &'r str,
     /// Our client.
-    pub(crate) client_id: &'r str,
+    pub client_id: &'r str,
     /// The algorithms of the metadata that are ours too.
-    pub(crate) algorithms: &'r AllowedAlgorithms,
+    pub algorithms: &'r AllowedAlgorithms,
     /// The nonce of this sign-in; `None` for the token of a refresh, which has none or an old one.
-    pub(crate) nonce: Option<&'r str>,
+    pub nonce: Option<&'r str>,
     /// The access token that came with it.
-    pub(crate) access_token: Option<&'r str>,
+    pub access_token: Option<&'r str>,
     /// The tenants (`tid`) that are let in; without any, `tid` does not matter.
-    pub(crate) tenants: &'r [Box<str>],
+    pub tenants: &'r [Box<str>],
 }
 
 /// The claims of an ID token that passed every check.
 #[derive(Clone, PartialEq)]
-pub(crate) struct IdTokenClaims {
+pub struct IdTokenClaims {
     /// All claims; UserInfo may have added to them ([`super::merge_user_info`]).
-    pub(crate) claims: Map<String, Value>,
+    pub claims: Map<String, Value>,
     /// `sub`.
-    pub(crate) subject: Box<str>,
+    pub subject: Box<str>,
     /// `iat`, in seconds since 1970.
-    pub(crate) issued_at_s: u64,
+    pub issued_at_s: u64,
     /// `exp`, in seconds since 1970.
-    pub(crate) expires_at_s: u64,
+    pub expires_at_s: u64,
 }
 
 /// Verifies an ID token: its form, its signature and all claims that say whom and what it is for.
-pub(crate) fn verify_id_token(
+pub fn verify_id_token(
     token: &str,
     rules: &IdTokenRules<'_>,
     keys: &ProviderKeys,

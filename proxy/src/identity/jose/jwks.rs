@@ -9,15 +9,15 @@ use super::{SigningKey, base64url};
 
 /// A key set, ready to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Jwks {
+pub struct Jwks {
     /// JSON.
-    pub(crate) body: Bytes,
+    pub body: Bytes,
     /// A strong entity tag: it changes with the body.
-    pub(crate) etag: HeaderValue,
+    pub etag: HeaderValue,
 }
 
 /// The key set of these keys, in their order.
-pub(crate) fn public_jwks(keys: &[SigningKey]) -> Jwks {
+pub fn public_jwks(keys: &[SigningKey]) -> Jwks {
     let keys: Vec<_> = keys.iter().map(SigningKey::public_jwk).collect();
     let body = Bytes::from(json!({ "keys": keys }).to_string());
     let tag = base64url::encode(digest(&SHA256, &body).as_ref());

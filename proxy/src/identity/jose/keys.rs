@@ -21,13 +21,13 @@ const MIN_RSA_BITS: usize = 2048;
 const MAX_RSA_BITS: usize = 8192;
 
 /// A provider's key set. Keys are parsed once; those that verify no signature are left out.
-pub(crate) struct ProviderKeys {
+pub struct ProviderKeys {
     keys: Vec<ProviderKey>,
 }
 
 /// Why a key set cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum KeySetError {
+pub enum KeySetError {
     /// It is too long.
     #[error("the key set has more than 1 MiB or 256 keys")]
     TooLong,
@@ -56,7 +56,7 @@ enum KeyMaterial {
 impl ProviderKeys {
     /// Reads a key set. Keys of another type, use, curve or size are left out, so a set may end up
     /// without any.
-    pub(crate) fn parse(json: &[u8]) -> Result<ProviderKeys, KeySetError> {
+    pub fn parse(json: &[u8]) -> Result<ProviderKeys, KeySetError> {
         if json.len() > MAX_SET_LEN {
             return Err(KeySetError::TooLong);
         }
@@ -75,8 +75,13 @@ impl ProviderKeys {
     }
 
     /// How many keys can verify a signature.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.keys.len()
+    }
+
+    /// Whether no key can verify a signature.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
     }
 
     /// Verifies the signature, and returns the claims and the algorithm. No claim is checked.

@@ -16,7 +16,7 @@ pub(super) enum PrivateKeyBytes {
 
 /// Why a text holds no signing keys.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum SigningKeyError {
+pub enum SigningKeyError {
     /// There is no PEM block.
     #[error("there is no private key in PEM form")]
     None,

@@ -25,12 +25,12 @@ use super::{
 
 /// A private key that signs assertions, parsed once. A clone is another reference.
 #[derive(Clone)]
-pub(crate) struct SigningKey(Arc<ParsedKey>);
+pub struct SigningKey(Arc<ParsedKey>);
 
 /// `ring`'s random generator failed, or its signature did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a signature could not be made")]
-pub(crate) struct SignError;
+pub struct SignError;
 
 struct ParsedKey {
     pair: Pair,
@@ -49,7 +49,7 @@ enum Pair {
 impl SigningKey {
     /// Reads all keys of a PEM text, in their order; a key that is there twice counts once. A signature
     /// by an RSA key of 2048 bits takes half a millisecond, one by an EC key a twentieth of that.
-    pub(crate) fn parse_all(pem: &str) -> Result<Vec<SigningKey>, SigningKeyError> {
+    pub fn parse_all(pem: &str) -> Result<Vec<SigningKey>, SigningKeyError> {
         let mut keys: Vec<SigningKey> = Vec::new();
         for bytes in private_key::parse_all(pem)? {
             let key = match bytes {
@@ -102,11 +102,7 @@ impl SigningKey {
     }
 
     /// Signs claims, a JSON text, as a compact token (RFC 7515, section 3.1).
-    pub(crate) fn sign(
-        &self,
-        claims: &[u8],
-        random: &dyn SecureRandom,
-    ) -> Result<String, SignError> {
+    pub fn sign(&self, claims: &[u8], random: &dyn SecureRandom) -> Result<String, SignError> {
         let mut token = format!("{}.{}", self.0.header, base64url::encode(claims));
         let signature = self.0.pair.sign(token.as_bytes(), random)?;
         token.push('.');

@@ -48,6 +48,12 @@ impl EndSession {
         Some(EndSession { endpoint, parameters })
     }
 
+    /// An endpoint for tests of other rooms.
+    #[cfg(test)]
+    pub(crate) fn standard(endpoint: &str) -> EndSession {
+        EndSession { endpoint: endpoint.into(), parameters: EndSessionParameters::Standard }
+    }
+
     /// The URL that signs somebody out there and leads back to `return_to`.
     pub(crate) fn url(
         &self,

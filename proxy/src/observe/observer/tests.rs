@@ -43,6 +43,7 @@ fn record(headers: &CapturedHeaders) -> RequestRecord<'_> {
         protocol: HttpProtocol::H2,
         tls_version: Some(TlsVersion::Tls13),
         client_certificate: None,
+        user: None,
         policy: None,
     }
 }

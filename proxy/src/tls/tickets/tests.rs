@@ -20,7 +20,10 @@ fn keys() -> (Arc<TestClock>, Arc<TicketKeys>) {
 }
 
 /// What a connection of this session gets from its ticketer.
-fn with_session<R>(session: Option<TlsSession>, body: impl FnOnce() -> R) -> (R, Option<TlsSession>) {
+fn with_session<R>(
+    session: Option<TlsSession>,
+    body: impl FnOnce() -> R,
+) -> (R, Option<TlsSession>) {
     let mut context = ConnectionContext::new(Some("a.example"));
     if let Some(session) = session {
         context.set_session(session);

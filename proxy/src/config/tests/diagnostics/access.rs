@@ -27,9 +27,10 @@ fn a_policy_about_the_user_causes_one_warning_per_route() {
                   - from: https://c\n  to: http://b\n  policy: {allow: {or: [{email: a}, {user: b}]}}\n";
     let expected = |line: u32, route: u32| {
         format!(
-            "config.yaml:{line}: routes[{route}]: its policy depends on the user, and sign-in is \
-             not supported yet: these criteria match nobody \
-             (portcullis.client_certificate_identity identifies users by their client certificate)"
+            "config.yaml:{line}: routes[{route}]: its policy depends on the user, and nobody can \
+             sign in: these criteria match nobody (set idp_provider; or \
+             portcullis.client_certificate_identity and a client CA, to identify users by their \
+             client certificate)"
         )
     };
     assert_eq!(warnings(routes), [expected(2, 0), expected(3, 1)]);

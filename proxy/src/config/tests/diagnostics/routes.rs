@@ -225,7 +225,7 @@ fn header_rules_cannot_change_framing() {
     ]);
     assert_errors(&[(
         "jwt_claims_headers: {'a b': email}",
-        &["config.yaml:1: jwt_claims_headers: has invalid header name \"a b\""],
+        &["config.yaml:1: jwt_claims_headers.a b: has invalid header name \"a b\""],
     )]);
 }
 

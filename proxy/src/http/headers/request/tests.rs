@@ -19,14 +19,20 @@ fn stripped(fields: &[(&str, &str)]) -> HeaderMap {
 fn stripped_for(rules: &HeaderRules, fields: &[(&str, &str)]) -> HeaderMap {
     let mut headers = map(fields);
     let (identity, rules) = (identity(), RequestRules::new(rules));
-    strip_request(&mut headers, Reserved { identity: &identity, rules: &rules });
+    strip_request(
+        &mut headers,
+        Reserved { identity: &identity, cookies: &OwnCookies::default(), rules: &rules },
+    );
     headers
 }
 
 fn stripped_trailers(rules: &HeaderRules, fields: &[(&str, &str)]) -> HeaderMap {
     let mut trailers = map(fields);
     let (identity, rules) = (identity(), RequestRules::new(rules));
-    strip_trailers(&mut trailers, Reserved { identity: &identity, rules: &rules });
+    strip_trailers(
+        &mut trailers,
+        Reserved { identity: &identity, cookies: &OwnCookies::default(), rules: &rules },
+    );
     trailers
 }
 

@@ -1,3 +1,4 @@
+mod corpus;
 mod id_token;
 mod key_set;
 mod signing_key;

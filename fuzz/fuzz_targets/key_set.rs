@@ -1,0 +1,15 @@
+//! Key sets: none makes the reader panic, and no key verifies a forged signature.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use portcullis::facade::jose::{
+    AllowedAlgorithms, IdTokenClaims, IdTokenRules, ProviderKeys, SigningKey, TokenError,
+    public_jwks, verify_id_token,
+};
+
+#[path = "../../proxy/src/identity/jose/tests/oracle.rs"]
+mod oracle;
+
+fuzz_target!(|bytes: &[u8]| {
+    oracle::read_key_set(bytes);
+});

@@ -1,0 +1,261 @@
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use http::Request;
+use ring::rand::SystemRandom;
+use rustls::time_provider::TimeProvider;
+use rustls_pki_types::UnixTime;
+
+use super::*;
+use crate::{
+    control_call::{ControlCalls, channel},
+    http::{
+        ClientConnection, Peer, RequestConfig,
+        testing::{people, settings, sign_in_spec},
+    },
+    identity::{
+        calls::RenewedSession,
+        session::{ProviderId, SessionId},
+        shared::{IdentityShared, SessionUpdate},
+        worker::IdentityHandle,
+    },
+    observe::{RouteMetrics, WorkerObserver},
+    policy::Identity,
+    upstream::Upstreams,
+};
+
+const NOW: u64 = 1_800_000_000;
+
+#[derive(Debug)]
+struct Clock;
+
+impl TimeProvider for Clock {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(std::time::Duration::from_secs(NOW)))
+    }
+}
+
+/// A worker, and the control thread's side of it.
+struct Bench {
+    conn: Rc<ClientConnection>,
+    shared: Arc<IdentityShared>,
+    calls: ControlCalls<IdentityCall, IdentityReply>,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let metrics = Arc::new(RouteMetrics::new(1));
+        let config = RequestConfig::new(settings(), Vec::new(), metrics, Arc::default());
+        let config = config.with_people(Arc::new(people(Some(sign_in_spec()))));
+        let observer = Rc::new(WorkerObserver::detached(0));
+        let (caller, calls) = channel(10);
+        let shared = Arc::new(IdentityShared::new([7; 16]));
+        let identity = IdentityHandle { caller, shared: Arc::clone(&shared) };
+        let upstreams = Upstreams::new(observer.clone());
+        let handler = RequestHandler::new(upstreams, observer, identity, Arc::new(config));
+        let handler = Rc::new(handler.with_clock(Arc::new(Clock)));
+        let conn = ClientConnection::new(&handler, Peer::new("192.0.2.1:5".parse().unwrap(), None));
+        Bench { conn, shared, calls }
+    }
+
+    /// The cookies of a session at this host.
+    fn cookie(&self, host: &str, session: &Session) -> String {
+        let config = self.conn.handler.config();
+        let sign_in = config.sign_in().unwrap();
+        let none = HeaderMap::new();
+        let set = sign_in.seal((host, &none), session, NOW, &SystemRandom::new());
+        let [field] = set.as_slice() else { panic!("{} cookies", set.len()) };
+        field.to_str().unwrap().split(';').next().unwrap().to_owned()
+    }
+
+    fn user(&self, host: &str, cookie: &str) -> Option<String> {
+        self.begun(cookie).settled(host).0
+    }
+
+    fn begun(&self, cookie: &str) -> Begun {
+        let request = Request::get("/").header("cookie", cookie).body(()).unwrap();
+        let (parts, ()) = request.into_parts();
+        Begun { active: ActiveRequest::begin(&self.conn, &parts), parts }
+    }
+
+    fn count(&self, outcome: SessionCookieOutcome) -> u64 {
+        self.conn.handler.observer.metrics.session_cookies.get(outcome)
+    }
+}
+
+struct Begun {
+    active: Box<ActiveRequest>,
+    parts: Parts,
+}
+
+impl Begun {
+    /// The user, and how many cookies are deleted and set with the answer.
+    fn settled(mut self, host: &str) -> (Option<String>, usize, usize) {
+        let Poll::Ready(user) = poll(pin!(user(&mut self.active, &self.parts, host))) else {
+            panic!("it waits");
+        };
+        let set = self.active.account.session().map_or(0, |known| known.set_cookies().len());
+        (user, self.active.junk_cookies.len(), set)
+    }
+}
+
+async fn user(active: &mut ActiveRequest, parts: &Parts, host: &str) -> Option<String> {
+    session(active, parts, host).await.map(|known| known.session.identity.user_id.to_string())
+}
+
+fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+fn alice() -> Session {
+    let spec = sign_in_spec();
+    Session {
+        id: SessionId([1; 16]),
+        provider: spec.provider.id(),
+        binding: [3; 16],
+        identity: Identity { user_id: "alice".into(), ..Identity::default() },
+        name: "Alice".into(),
+        claims_digest: spec.claims_digest(),
+        signed_in_at_s: NOW - 100,
+        ends_at_s: NOW + 3_000,
+        check_at_s: NOW + 500,
+    }
+}
+
+fn overdue() -> Session {
+    Session { check_at_s: NOW - 61, ..alice() }
+}
+
+fn renewed(user: &str) -> Arc<RenewedSession> {
+    Arc::new(RenewedSession {
+        identity: Identity { user_id: user.into(), ..Identity::default() },
+        name: "A".into(),
+        claims_digest: sign_in_spec().claims_digest(),
+        check_at_s: NOW + 600,
+        ends_at_s: NOW + 3_000,
+    })
+}
+
+/// What a request with an overdue session comes to if the control thread answers this.
+fn after_check(session: &Session, reply: Option<IdentityReply>) -> Option<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let mut bench = Bench::new();
+    let cookie = bench.cookie("a.example", session);
+    let mut begun = bench.begun(&cookie);
+    runtime.block_on(async {
+        let asking = user(&mut begun.active, &begun.parts, "a.example");
+        let answering = async {
+            let call = bench.calls.next().await.unwrap();
+            assert!(
+                matches!(&call.request, IdentityCall::Check(check) if check.session == session.id)
+            );
+            match reply {
+                Some(reply) => call.answer(reply),
+                None => drop(call),
+            }
+        };
+        tokio::join!(asking, answering).0
+    })
+}
+
+fn checked(outcome: CheckOutcome) -> Option<IdentityReply> {
+    Some(IdentityReply::Checked(outcome))
+}
+
+#[test]
+fn a_session_is_opened_once_and_then_remembered() {
+    let bench = Bench::new();
+    let cookie = bench.cookie("a.example", &alice());
+    for _ in 0..3 {
+        assert_eq!(bench.user("a.example", &format!("x=y; {cookie}")).as_deref(), Some("alice"));
+    }
+    assert_eq!(bench.count(SessionCookieOutcome::Opened), 1);
+    assert_eq!(bench.count(SessionCookieOutcome::Remembered), 2);
+}
+
+#[test]
+fn a_session_counts_at_its_own_host_alone() {
+    let bench = Bench::new();
+    let cookie = bench.cookie("a.example", &alice());
+    assert!(bench.user("a.example", &cookie).is_some());
+    assert!(bench.user("b.example", &cookie).is_none());
+    assert!(bench.user("a.example", &cookie).is_some());
+    assert_eq!(bench.count(SessionCookieOutcome::Refused), 1);
+}
+
+#[test]
+fn a_session_of_another_provider_or_that_has_run_out_does_not_count() {
+    let bench = Bench::new();
+    for session in [
+        Session { provider: ProviderId([9; 16]), ..alice() },
+        Session { ends_at_s: NOW, ..alice() },
+    ] {
+        let cookie = bench.cookie("a.example", &session);
+        assert!(bench.user("a.example", &cookie).is_none());
+    }
+}
+
+#[test]
+fn a_cookie_that_does_not_open_is_deleted_and_nobody_is_signed_in() {
+    let bench = Bench::new();
+    assert_eq!(bench.begun("s=junk; s_1=more").settled("a.example"), (None, 2, 0));
+    assert_eq!(bench.begun("x=y").settled("a.example"), (None, 0, 0));
+    let mut cookie = bench.cookie("a.example", &alice());
+    assert_eq!(bench.begun(&cookie).settled("a.example"), (Some("alice".into()), 0, 0));
+    cookie.replace_range(10..11, if cookie.as_bytes()[10] == b'A' { "B" } else { "A" });
+    assert!(bench.user("a.example", &cookie).is_none(), "remembered by its tag alone");
+}
+
+#[test]
+fn a_session_that_was_ended_does_not_count_at_the_next_request() {
+    let bench = Bench::new();
+    let cookie = bench.cookie("a.example", &alice());
+    assert!(bench.user("a.example", &cookie).is_some());
+    bench.shared.set_update(alice().id, Some(SessionUpdate::Ended { until_s: NOW + 3_000 }));
+    for _ in 0..2 {
+        assert!(bench.user("a.example", &cookie).is_none());
+    }
+    let other = bench.cookie("b.example", &alice());
+    assert!(bench.user("b.example", &other).is_none(), "a cookie seen for the first time");
+    assert_eq!(bench.count(SessionCookieOutcome::Ended), 1);
+    assert_eq!(bench.count(SessionCookieOutcome::Refused), 2);
+    assert_eq!(bench.begun(&other).settled("b.example"), (None, 1, 0), "the cookie is deleted");
+}
+
+#[test]
+fn what_a_check_brought_counts_at_once_and_is_sealed_anew() {
+    let bench = Bench::new();
+    let cookie = bench.cookie("a.example", &alice());
+    assert_eq!(bench.begun(&cookie).settled("a.example"), (Some("alice".into()), 0, 0));
+    bench.shared.set_update(alice().id, Some(SessionUpdate::Renewed(renewed("alicia"))));
+    for _ in 0..2 {
+        assert_eq!(bench.begun(&cookie).settled("a.example"), (Some("alicia".into()), 0, 1));
+    }
+}
+
+#[test]
+fn an_overdue_session_waits_for_its_check() {
+    let good = checked(CheckOutcome::Good(renewed("alicia")));
+    assert_eq!(after_check(&overdue(), good).as_deref(), Some("alicia"));
+    assert_eq!(after_check(&overdue(), checked(CheckOutcome::Ended)), None);
+    let away = checked(CheckOutcome::ProviderAway);
+    assert_eq!(after_check(&overdue(), away).as_deref(), Some("alice"));
+    assert_eq!(after_check(&overdue(), None).as_deref(), Some("alice"));
+    let lacking = Session { claims_digest: [9; 8], ..alice() };
+    assert_eq!(after_check(&lacking, checked(CheckOutcome::Ended)), None);
+}
+
+#[test]
+fn a_session_from_before_a_restart_counts_for_ten_minutes() {
+    let unknown = || checked(CheckOutcome::Unknown);
+    let until = |check_at_s| after_check(&Session { check_at_s, ..alice() }, unknown());
+    assert_eq!(until(NOW - 599).as_deref(), Some("alice"));
+    assert_eq!(until(NOW - 600), None);
+}

@@ -1,0 +1,127 @@
+//! The pages of sign-in as answers.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+
+use crate::{
+    http::{
+        active_request::ActiveRequest,
+        error::{FailureReport, RequestFailure},
+        error_page::page,
+        negotiation::AnswerForm,
+        respond::LocalReply,
+    },
+    identity::flow::{FlowPage, SignInLossReason},
+    pages::{PageUrl, ShortLivedReason, SignInPage, SignedInPerson},
+};
+
+/// Ends a session.
+pub(super) const SIGN_OUT: &str = "/.pomerium/sign_out";
+/// Pomerium's mark of an answer that is not the upstream's.
+pub(super) const INTERCEPTED: HeaderName =
+    HeaderName::from_static("x-pomerium-intercepted-response");
+
+/// The answer that shows a page. A client that prefers another form gets the message in that.
+pub(super) fn response(flow_page: &FlowPage, active: &ActiveRequest) -> Response<Bytes> {
+    let Some(shown) = sign_in_page(flow_page) else {
+        return failed(flow_page, active);
+    };
+    match active.negotiation.form() {
+        form @ (AnswerForm::Json | AnswerForm::Plain | AnswerForm::Kubernetes)
+            if !shown.status().is_success() =>
+        {
+            page(form, shown.status(), shown.message(), &active.account.request_id)
+        }
+        _ => shown.response(request_id(active)),
+    }
+}
+
+/// The page for somebody whom a policy denies; `None` for other clients than browsers, and if nobody
+/// is signed in.
+pub(super) fn denied(active: &ActiveRequest) -> Option<LocalReply> {
+    let identity = &active.account.session()?.session.identity;
+    let known_as = [&identity.email, &identity.user_id].into_iter().find(|text| !text.is_empty());
+    let other = PageUrl::parse(SIGN_OUT);
+    let page = SignInPage::Denied { known_as: known_as.map_or("", |text| text), other };
+    (active.negotiation.form() == AnswerForm::Html).then(|| {
+        let response = page.response(request_id(active));
+        let reply = LocalReply::new(response, &active.negotiation);
+        let FailureReport { details, flags, blame, .. } = RequestFailure::Denied.report();
+        let reply = LocalReply { details, flags, blame: Some(blame), ..reply };
+        reply.with_header(INTERCEPTED, HeaderValue::from_static("true"))
+    })
+}
+
+/// The id that pages show.
+pub(super) fn request_id(active: &ActiveRequest) -> &str {
+    active.account.request_id.to_str().unwrap_or_default()
+}
+
+/// A page that has nothing to do with sign-in.
+fn failed(flow_page: &FlowPage, active: &ActiveRequest) -> Response<Bytes> {
+    let (form, id) = (active.negotiation.form(), &active.account.request_id);
+    if *flow_page != FlowPage::MethodNotAllowed {
+        return page(form, StatusCode::INTERNAL_SERVER_ERROR, "internal error", id);
+    }
+    let mut response = page(form, StatusCode::METHOD_NOT_ALLOWED, "method not allowed", id);
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response
+}
+
+/// `None` for a fault of ours, which has no page of its own. URLs that would be no links are left
+/// out.
+fn sign_in_page(page: &FlowPage) -> Option<SignInPage<'_>> {
+    let url = |url: &String| PageUrl::parse(url);
+    Some(match page {
+        FlowPage::Continue { to } => SignInPage::Continue { to: url(to)? },
+        FlowPage::SigningOut { to } => SignInPage::SigningOut { to: url(to)? },
+        FlowPage::ConfirmSignOut { known_as, action, stay } => {
+            let person =
+                known_as.as_deref().map(|name| SignedInPerson { name, ..Default::default() });
+            SignInPage::ConfirmSignOut { person, sign_out: url(action)?, stay: url(stay)? }
+        }
+        FlowPage::SignedOut => SignInPage::SignedOut { again: None },
+        FlowPage::SignOutRefused { user_page } => {
+            SignInPage::SignOutRefused { user_page: url(user_page)? }
+        }
+        FlowPage::LinkInvalid { again } => {
+            SignInPage::LinkInvalid { again: again.as_ref().and_then(url) }
+        }
+        FlowPage::CookieLost { again } => SignInPage::CookieLost { again: url(again) },
+        FlowPage::DidNotLast { reason, again } => {
+            SignInPage::DidNotLast { reason: loss_reason(*reason), again: url(again) }
+        }
+        FlowPage::SessionTooLarge { claim } => SignInPage::SessionTooLarge { claim },
+        FlowPage::MethodNotAllowed | FlowPage::Internal => return None,
+        _ => return of_provider(page),
+    })
+}
+
+fn of_provider(page: &FlowPage) -> Option<SignInPage<'_>> {
+    let url = |url: &String| PageUrl::parse(url);
+    Some(match page {
+        FlowPage::ProviderDenied { error, description, again } => {
+            SignInPage::ProviderDenied { error, description, again: url(again) }
+        }
+        FlowPage::ProviderError { error, description, again } => {
+            SignInPage::ProviderError { error, description, again: url(again) }
+        }
+        FlowPage::CodeRefused { again } => SignInPage::CodeRefused { again: url(again) },
+        FlowPage::ProviderAway { again } => SignInPage::ProviderAway { again: url(again) },
+        FlowPage::TooManySignIns { again } => SignInPage::TooManySignIns { again: url(again) },
+        FlowPage::ProviderInvalid { again } => SignInPage::ProviderInvalid { again: url(again) },
+        FlowPage::ClocksDiffer { provider_s, our_s, again } => {
+            let (provider_s, our_s) = (*provider_s, *our_s);
+            SignInPage::ClocksDiffer { provider_s, our_s, again: url(again) }
+        }
+        _ => return None,
+    })
+}
+
+fn loss_reason(reason: SignInLossReason) -> ShortLivedReason {
+    match reason {
+        SignInLossReason::NoCookie => ShortLivedReason::NoCookie,
+        SignInLossReason::Refused | SignInLossReason::Ended => ShortLivedReason::Refused,
+        SignInLossReason::Unknown => ShortLivedReason::Unknown,
+    }
+}

@@ -1,0 +1,305 @@
+//! What a step answers.
+
+use http::HeaderValue;
+
+use super::{
+    context::{FlowEnvironment, FlowRequest},
+    pending::FlowPending,
+};
+use crate::identity::calls::{IdentityCall, IdentityReply, ProviderFailure};
+
+/// A step's result: an answer, or a question to the control thread first.
+#[derive(Debug)]
+pub(crate) enum FlowStep {
+    /// The answer.
+    Answer(FlowAnswer),
+    /// Ask the control thread, then call [`FlowPending::resume`] with its reply.
+    Ask(IdentityCall, Box<FlowPending>),
+}
+
+/// An answer of the flow. Every one has `Cache-Control: no-store` and a `Referrer-Policy`.
+#[derive(Debug)]
+pub(crate) struct FlowAnswer {
+    /// The redirect or page.
+    pub(crate) body: FlowBody,
+    /// Values of `Set-Cookie`.
+    pub(crate) cookies: Vec<HeaderValue>,
+    /// What happened, for the log and the metrics.
+    pub(crate) event: FlowEvent,
+    /// Why, for the log; it has no secret.
+    pub(crate) detail: Option<Box<str>>,
+}
+
+/// The body of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FlowBody {
+    /// 302 to an absolute URL.
+    Redirect(String),
+    /// A page of ours.
+    Page(FlowPage),
+}
+
+/// A page. URLs are absolute; `again` begins the sign-in from its start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FlowPage {
+    /// Signed in; the page goes on to the URL by itself (`cookie_same_site: strict`).
+    Continue { to: String },
+    /// Signed out here; the page goes on to the URL by itself.
+    SigningOut { to: String },
+    /// Asks whether to sign out. The form posts to `action`.
+    ConfirmSignOut { known_as: Option<Box<str>>, action: String, stay: String },
+    /// Signed out.
+    SignedOut,
+    /// Another site tried to sign somebody out (403).
+    SignOutRefused { user_page: String },
+    /// A link that is not ours, or that is late or used (400).
+    LinkInvalid { again: Option<String> },
+    /// The browser did not keep our cookie (400).
+    CookieLost { again: String },
+    /// Signed in a moment ago, yet not now (400).
+    DidNotLast { reason: SignInLossReason, again: String },
+    /// The provider says that the person, or we, may not (401). Its texts are not to be trusted.
+    ProviderDenied { error: Box<str>, description: Box<str>, again: String },
+    /// The provider reports another error (400). Its texts are not to be trusted.
+    ProviderError { error: Box<str>, description: Box<str>, again: String },
+    /// The provider refused the code (400).
+    CodeRefused { again: String },
+    /// The provider is away (503, `Retry-After`).
+    ProviderAway { again: String },
+    /// Too many sign-ins are under way (503, `Retry-After`).
+    TooManySignIns { again: String },
+    /// The provider's answer breaks a rule (502).
+    ProviderInvalid { again: String },
+    /// The provider's clock differs from ours (502).
+    ClocksDiffer { provider_s: i64, our_s: i64, again: String },
+    /// The session is too large for cookies (500).
+    SessionTooLarge { claim: Box<str> },
+    /// The method is not allowed (405).
+    MethodNotAllowed,
+    /// Something of ours failed (500).
+    Internal,
+}
+
+/// Why a sign-in did not last, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SignInLossReason {
+    /// No session cookie came back.
+    NoCookie,
+    /// One came, and it did not open.
+    Refused,
+    /// The session has ended.
+    Ended,
+    /// Unknown.
+    Unknown,
+}
+
+/// What happened. The names are values of a metric's label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum FlowEvent {
+    /// A sign-in began at a route's host.
+    Begun,
+    /// A sign-in began again by itself: late, of another process, or of another tab.
+    BegunAgain,
+    /// The browser was sent to the provider.
+    SentToProvider,
+    /// The authenticate host vouched for the browser.
+    HandedOver,
+    /// A sign-in was completed.
+    SignedIn,
+    /// A session was there already.
+    AlreadySignedIn,
+    /// The browser was led on to the URL it asked for.
+    Continued,
+    /// The loop guard stopped a sign-in.
+    DidNotLast,
+    /// A link was not ours, late or used.
+    LinkInvalid,
+    /// The browser did not keep our cookie.
+    CookieLost,
+    /// The person or the provider cancelled.
+    Denied,
+    /// The provider reported an error.
+    ProviderError,
+    /// The provider refused the code.
+    CodeRefused,
+    /// The provider is away.
+    ProviderAway,
+    /// Too many sign-ins are under way.
+    TooMany,
+    /// The provider's answer breaks a rule.
+    ProviderInvalid,
+    /// The session is too large.
+    TooLarge,
+    /// Asked whether to sign out.
+    SignOutAsked,
+    /// Signed out.
+    SignedOut,
+    /// Another site tried to sign somebody out.
+    SignOutRefused,
+    /// The method is not allowed.
+    MethodNotAllowed,
+    /// Something of ours failed.
+    Internal,
+}
+
+impl FlowEvent {
+    /// All events.
+    pub(crate) const ALL: [FlowEvent; 22] = [
+        FlowEvent::Begun,
+        FlowEvent::BegunAgain,
+        FlowEvent::SentToProvider,
+        FlowEvent::HandedOver,
+        FlowEvent::SignedIn,
+        FlowEvent::AlreadySignedIn,
+        FlowEvent::Continued,
+        FlowEvent::DidNotLast,
+        FlowEvent::LinkInvalid,
+        FlowEvent::CookieLost,
+        FlowEvent::Denied,
+        FlowEvent::ProviderError,
+        FlowEvent::CodeRefused,
+        FlowEvent::ProviderAway,
+        FlowEvent::TooMany,
+        FlowEvent::ProviderInvalid,
+        FlowEvent::TooLarge,
+        FlowEvent::SignOutAsked,
+        FlowEvent::SignedOut,
+        FlowEvent::SignOutRefused,
+        FlowEvent::MethodNotAllowed,
+        FlowEvent::Internal,
+    ];
+
+    /// The value of the metric's label.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            FlowEvent::Begun => "begun",
+            FlowEvent::BegunAgain => "begun_again",
+            FlowEvent::SentToProvider => "sent_to_provider",
+            FlowEvent::HandedOver => "handed_over",
+            FlowEvent::SignedIn => "signed_in",
+            FlowEvent::AlreadySignedIn => "already_signed_in",
+            FlowEvent::Continued => "continued",
+            FlowEvent::DidNotLast => "did_not_last",
+            FlowEvent::LinkInvalid => "link_invalid",
+            FlowEvent::CookieLost => "cookie_lost",
+            FlowEvent::Denied => "denied",
+            FlowEvent::ProviderError => "provider_error",
+            FlowEvent::CodeRefused => "code_refused",
+            FlowEvent::ProviderAway => "provider_away",
+            FlowEvent::TooMany => "too_many",
+            FlowEvent::ProviderInvalid => "provider_invalid",
+            FlowEvent::TooLarge => "too_large",
+            FlowEvent::SignOutAsked => "sign_out_asked",
+            FlowEvent::SignedOut => "signed_out",
+            FlowEvent::SignOutRefused => "sign_out_refused",
+            FlowEvent::MethodNotAllowed => "method_not_allowed",
+            FlowEvent::Internal => "internal",
+        }
+    }
+}
+
+impl FlowAnswer {
+    pub(super) fn redirect(to: String, event: FlowEvent) -> FlowAnswer {
+        FlowAnswer { body: FlowBody::Redirect(to), cookies: Vec::new(), event, detail: None }
+    }
+
+    pub(super) fn page(page: FlowPage, event: FlowEvent) -> FlowAnswer {
+        FlowAnswer { body: FlowBody::Page(page), cookies: Vec::new(), event, detail: None }
+    }
+
+    pub(super) fn with_cookies(mut self, cookies: Vec<HeaderValue>) -> FlowAnswer {
+        self.cookies.extend(cookies);
+        self
+    }
+
+    pub(super) fn because(mut self, detail: impl Into<Box<str>>) -> FlowAnswer {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    pub(super) fn internal() -> FlowAnswer {
+        FlowAnswer::page(FlowPage::Internal, FlowEvent::Internal)
+    }
+
+    pub(super) fn method_not_allowed() -> FlowAnswer {
+        FlowAnswer::page(FlowPage::MethodNotAllowed, FlowEvent::MethodNotAllowed)
+    }
+
+    pub(super) fn link_invalid(again: Option<String>, detail: &'static str) -> FlowAnswer {
+        FlowAnswer::page(FlowPage::LinkInvalid { again }, FlowEvent::LinkInvalid).because(detail)
+    }
+
+    pub(super) fn cookie_lost(again: String, detail: &'static str) -> FlowAnswer {
+        FlowAnswer::page(FlowPage::CookieLost { again }, FlowEvent::CookieLost).because(detail)
+    }
+
+    pub(super) fn too_many(again: String) -> FlowAnswer {
+        FlowAnswer::page(FlowPage::TooManySignIns { again }, FlowEvent::TooMany)
+    }
+
+    /// The provider, or the way to it, failed.
+    pub(super) fn failed(failure: &ProviderFailure, again: String) -> FlowAnswer {
+        let (page, event) = match failure {
+            ProviderFailure::Away(_) => (FlowPage::ProviderAway { again }, FlowEvent::ProviderAway),
+            ProviderFailure::Busy => (FlowPage::TooManySignIns { again }, FlowEvent::TooMany),
+            ProviderFailure::Refused { .. } => {
+                (FlowPage::CodeRefused { again }, FlowEvent::CodeRefused)
+            }
+            ProviderFailure::Invalid(_) => {
+                (FlowPage::ProviderInvalid { again }, FlowEvent::ProviderInvalid)
+            }
+            ProviderFailure::Clock { provider_s, our_s } => {
+                let (provider_s, our_s) = (*provider_s, *our_s);
+                let page = FlowPage::ClocksDiffer { provider_s, our_s, again };
+                (page, FlowEvent::ProviderInvalid)
+            }
+        };
+        FlowAnswer::page(page, event).because(failure.to_string())
+    }
+
+    /// A reply that does not belong to its question: a bug, or an unknown control thread.
+    pub(super) fn unexpected(reply: &IdentityReply, again: String) -> FlowAnswer {
+        match reply {
+            IdentityReply::Failed(failure) => FlowAnswer::failed(failure, again),
+            _ => FlowAnswer::internal(),
+        }
+    }
+}
+
+impl FlowPage {
+    /// The status code.
+    pub(crate) fn status(&self) -> u16 {
+        match self {
+            FlowPage::Continue { .. }
+            | FlowPage::SigningOut { .. }
+            | FlowPage::ConfirmSignOut { .. }
+            | FlowPage::SignedOut => 200,
+            FlowPage::LinkInvalid { .. }
+            | FlowPage::CookieLost { .. }
+            | FlowPage::DidNotLast { .. }
+            | FlowPage::ProviderError { .. }
+            | FlowPage::CodeRefused { .. } => 400,
+            FlowPage::ProviderDenied { .. } => 401,
+            FlowPage::SignOutRefused { .. } => 403,
+            FlowPage::MethodNotAllowed => 405,
+            FlowPage::SessionTooLarge { .. } | FlowPage::Internal => 500,
+            FlowPage::ProviderInvalid { .. } | FlowPage::ClocksDiffer { .. } => 502,
+            FlowPage::ProviderAway { .. } | FlowPage::TooManySignIns { .. } => 503,
+        }
+    }
+}
+
+impl FlowStep {
+    pub(super) fn ask(call: IdentityCall, pending: FlowPending) -> FlowStep {
+        FlowStep::Ask(call, Box::new(pending))
+    }
+}
+
+impl From<FlowAnswer> for FlowStep {
+    fn from(answer: FlowAnswer) -> FlowStep {
+        FlowStep::Answer(answer)
+    }
+}
+
+/// What all steps are given.
+pub(super) type StepInput<'a> = (&'a FlowEnvironment<'a>, &'a FlowRequest<'a>);

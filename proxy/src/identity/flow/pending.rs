@@ -1,0 +1,90 @@
+//! Steps that wait for the control thread.
+
+use http::HeaderValue;
+
+use super::{
+    answer::{FlowAnswer, FlowStep},
+    callback,
+    context::{FlowEnvironment, FlowRequest},
+    handover,
+    sealed::{Handover, SignInRequest, SignInState},
+    sign_in, sign_out,
+    sign_out::LeavingSession,
+    who::SessionState,
+};
+use crate::identity::{
+    calls::IdentityReply,
+    cookies::MasterSession,
+    session::{Session, SessionId},
+};
+
+/// A step that waits for a reply. It is of one request, which [`FlowPending::resume`] takes again.
+pub(crate) struct FlowPending(pub(super) WaitingStep);
+
+pub(super) enum WaitingStep {
+    /// Sign-in: a check of the session at the authenticate host.
+    MasterChecked { request: SignInRequest, master: MasterSession, state: SessionState },
+    /// Sign-in: the provider's metadata.
+    ProviderFound { request: SignInRequest, known: bool },
+    /// Callback of the provider: whether the state was used.
+    StateUsed { state: SignInState },
+    /// Callback of the provider: its metadata.
+    CallbackProviderFound { state: SignInState },
+    /// Callback of the provider: the exchange of the code.
+    Exchanged { state: SignInState, session: SessionId, older: Option<Session> },
+    /// Callback of the provider: the end of the browser's older session.
+    OlderEnded { request: SignInRequest, master: MasterSession },
+    /// The control thread keeps a long handover.
+    HandoverKept { url: String, cookies: Vec<HeaderValue>, again: String },
+    /// Callback of the authenticate host: whether the handover was used, or what was kept for it.
+    HandoverUsed { handover: Handover },
+    /// Sign-out: the end of sessions.
+    SignedOut { leaving: LeavingSession },
+    /// Sign-out: the provider's metadata.
+    SignOutProviderFound { leaving: LeavingSession },
+}
+
+impl FlowPending {
+    /// Goes on with the reply to the question that [`FlowStep::Ask`] had.
+    pub(crate) fn resume(
+        self,
+        environment: &FlowEnvironment<'_>,
+        request: &FlowRequest<'_>,
+        reply: IdentityReply,
+    ) -> FlowStep {
+        let input = (environment, request);
+        match self.0 {
+            WaitingStep::MasterChecked { request, master, state } => {
+                sign_in::checked(input, request, (master, state), reply)
+            }
+            WaitingStep::ProviderFound { request, known } => match reply {
+                IdentityReply::Ready => sign_in::to_provider(input, request, known, true),
+                reply => FlowAnswer::unexpected(&reply, request.place.url()).into(),
+            },
+            WaitingStep::StateUsed { state } => callback::used(input, state, reply),
+            WaitingStep::CallbackProviderFound { state } => match reply {
+                IdentityReply::Ready => callback::judge(input, state, true),
+                reply => FlowAnswer::unexpected(&reply, state.request.place.url()).into(),
+            },
+            WaitingStep::Exchanged { state, session, older } => {
+                callback::exchanged(input, state, session, older, reply)
+            }
+            WaitingStep::OlderEnded { request, master } => match reply {
+                IdentityReply::SignedOut => callback::signed_in(input, &request, &master),
+                reply => FlowAnswer::unexpected(&reply, request.place.url()).into(),
+            },
+            WaitingStep::HandoverKept { url, cookies, again } => {
+                sign_in::kept(url, cookies, again, &reply).into()
+            }
+            WaitingStep::HandoverUsed { handover } => handover::used(input, handover, reply).into(),
+            WaitingStep::SignedOut { leaving } => sign_out::ended(input, leaving, &reply),
+            WaitingStep::SignOutProviderFound { leaving } => sign_out::leave(input, leaving, true),
+        }
+    }
+}
+
+impl std::fmt::Debug for FlowPending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FlowPending(..)")
+    }
+}

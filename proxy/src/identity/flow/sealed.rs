@@ -1,0 +1,309 @@
+//! The sealed objects of a sign-in and a sign-out.
+
+use ring::{error::Unspecified, rand::SecureRandom};
+
+use super::{context::SignInContext, return_path::ReturnPath};
+use crate::{
+    hostname,
+    identity::{
+        seal::SealPurpose,
+        session::{ProviderId, Session, SessionId},
+        wire::{FieldReader, FieldWriter},
+    },
+};
+
+const VERSION: u8 = 1;
+
+/// The longest state, as text: providers send it back in a URL.
+const MAX_STATE_LEN: usize = 1536;
+
+/// How much another node's clock may be ahead, in seconds.
+const CLOCK_SKEW_S: u64 = 60;
+
+/// A place at one of our hosts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ReturnPlace {
+    pub(super) host: Box<str>,
+    pub(super) port: u16,
+    pub(super) path: ReturnPath,
+}
+
+/// From a route's host to the authenticate host: sign this browser in.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct SignInRequest {
+    /// Where it was asked for.
+    pub(super) place: ReturnPlace,
+    /// Digest of the browser's binding to that host.
+    pub(super) binding: [u8; 16],
+    pub(super) provider: ProviderId,
+    pub(super) issued_s: u64,
+    /// How often this sign-in began again by itself.
+    pub(super) restarts: u8,
+}
+
+/// What travels to the provider and back.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct SignInState {
+    pub(super) id: [u8; 16],
+    /// The process that made it, and that knows whether it was used.
+    pub(super) process: [u8; 16],
+    pub(super) issued_s: u64,
+    /// Nonce and PKCE verifier come from it.
+    pub(super) seed: [u8; 32],
+    /// Digest of the browser's binding to the authenticate host.
+    pub(super) binding: [u8; 16],
+    pub(super) request: SignInRequest,
+}
+
+/// From the authenticate host to a route's host: this browser is signed in.
+#[derive(Clone, PartialEq)]
+pub(super) struct Handover {
+    pub(super) id: [u8; 16],
+    /// The process that made it, and that knows whether it was used.
+    pub(super) process: [u8; 16],
+    pub(super) issued_s: u64,
+    pub(super) place: ReturnPlace,
+    /// Digest of the browser's binding to the route's host.
+    pub(super) binding: [u8; 16],
+    pub(super) restarts: u8,
+    /// `None` in the URL of a session that is too long for one: the control thread has it.
+    pub(super) session: Option<Session>,
+}
+
+/// From a route's host to the authenticate host: this session ends.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct SignOutRequest {
+    pub(super) issued_s: u64,
+    /// The session that ended, if the host had one.
+    pub(super) session: Option<SessionId>,
+    /// Where to go at the end.
+    pub(super) then: Option<ReturnPlace>,
+}
+
+/// Whether something issued at `issued_s` is at most `life_s` old.
+pub(super) fn is_fresh(issued_s: u64, life_s: u64, now_s: u64) -> bool {
+    issued_s <= now_s.saturating_add(CLOCK_SKEW_S) && now_s <= issued_s.saturating_add(life_s)
+}
+
+impl ReturnPlace {
+    pub(super) fn url(&self) -> String {
+        self.path.absolute(&self.host, self.port)
+    }
+
+    fn write(&self, fields: &mut FieldWriter) {
+        fields.text(self.host.as_bytes()).fixed(&self.port.to_be_bytes());
+        fields.text(self.path.as_str().as_bytes());
+    }
+
+    fn read(fields: &mut FieldReader<'_>) -> Option<ReturnPlace> {
+        let text = fields.text()?;
+        let host = hostname::normalise_host(text).filter(|host| **host == *text)?;
+        let port = u16::from_be_bytes(fields.fixed()?);
+        Some(ReturnPlace { host, port, path: ReturnPath::parse(fields.text()?)? })
+    }
+}
+
+impl SignInRequest {
+    fn write(&self, fields: &mut FieldWriter) {
+        self.place.write(fields);
+        fields.fixed(&self.binding).fixed(&self.provider.0);
+        fields.number(self.issued_s).fixed(&[self.restarts]);
+    }
+
+    fn read(fields: &mut FieldReader<'_>) -> Option<SignInRequest> {
+        Some(SignInRequest {
+            place: ReturnPlace::read(fields)?,
+            binding: fields.fixed()?,
+            provider: ProviderId(fields.fixed()?),
+            issued_s: fields.number()?,
+            restarts: fields.byte()?,
+        })
+    }
+
+    pub(super) fn seal(
+        &self,
+        context: &SignInContext,
+        random: &dyn SecureRandom,
+    ) -> Result<String, Unspecified> {
+        let mut fields = FieldWriter::default();
+        fields.fixed(&[VERSION]);
+        self.write(&mut fields);
+        let host = context.authenticate_host();
+        let content = fields.finish().ok_or(Unspecified)?;
+        context.seals().seal(SealPurpose::Request, host, &content, random)
+    }
+
+    pub(super) fn open(context: &SignInContext, text: &str) -> Option<SignInRequest> {
+        let host = context.authenticate_host();
+        let content = context.seals().open(SealPurpose::Request, host, text.as_bytes())?.plaintext;
+        let mut fields = versioned(&content)?;
+        let request = SignInRequest::read(&mut fields)?;
+        fields.end()?;
+        Some(request)
+    }
+}
+
+impl SignInState {
+    /// A state that is too long loses the query of its return path first, then the path.
+    pub(super) fn seal(
+        &self,
+        context: &SignInContext,
+        random: &dyn SecureRandom,
+    ) -> Result<String, Unspecified> {
+        let mut state = self.clone();
+        loop {
+            let text = state.seal_as_it_is(context, random)?;
+            if text.len() <= MAX_STATE_LEN || state.request.place.path == ReturnPath::root() {
+                return Ok(text);
+            }
+            state.request.place.path = state.request.place.path.shorter();
+        }
+    }
+
+    fn seal_as_it_is(
+        &self,
+        context: &SignInContext,
+        random: &dyn SecureRandom,
+    ) -> Result<String, Unspecified> {
+        let mut fields = FieldWriter::default();
+        fields.fixed(&[VERSION]).fixed(&self.id).fixed(&self.process).number(self.issued_s);
+        fields.fixed(&self.seed).fixed(&self.binding);
+        self.request.write(&mut fields);
+        let host = context.authenticate_host();
+        let content = fields.finish().ok_or(Unspecified)?;
+        context.seals().seal(SealPurpose::State, host, &content, random)
+    }
+
+    pub(super) fn open(context: &SignInContext, text: &str) -> Option<SignInState> {
+        let host = context.authenticate_host();
+        let content = context.seals().open(SealPurpose::State, host, text.as_bytes())?.plaintext;
+        let mut fields = versioned(&content)?;
+        let state = SignInState {
+            id: fields.fixed()?,
+            process: fields.fixed()?,
+            issued_s: fields.number()?,
+            seed: fields.fixed()?,
+            binding: fields.fixed()?,
+            request: SignInRequest::read(&mut fields)?,
+        };
+        fields.end()?;
+        Some(state)
+    }
+}
+
+impl Handover {
+    fn encode(&self) -> Option<Vec<u8>> {
+        let mut fields = FieldWriter::default();
+        fields.fixed(&[VERSION]).fixed(&self.id).fixed(&self.process).number(self.issued_s);
+        self.place.write(&mut fields);
+        fields.fixed(&self.binding).fixed(&[self.restarts]);
+        match &self.session {
+            Some(session) => fields.fixed(&[1]).text(&session.encode()?),
+            None => fields.fixed(&[0]),
+        };
+        fields.finish()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Handover> {
+        let mut fields = versioned(bytes)?;
+        let handover = Handover {
+            id: fields.fixed()?,
+            process: fields.fixed()?,
+            issued_s: fields.number()?,
+            place: ReturnPlace::read(&mut fields)?,
+            binding: fields.fixed()?,
+            restarts: fields.byte()?,
+            session: match fields.byte()? {
+                0 => None,
+                1 => Some(Session::decode(fields.bytes()?)?),
+                _ => return None,
+            },
+        };
+        fields.end()?;
+        Some(handover)
+    }
+
+    pub(super) fn seal(
+        &self,
+        context: &SignInContext,
+        random: &dyn SecureRandom,
+    ) -> Result<String, Unspecified> {
+        let content = self.encode().ok_or(Unspecified)?;
+        context.seals().seal(SealPurpose::Handover, &self.place.host, &content, random)
+    }
+
+    pub(super) fn seal_raw(
+        &self,
+        context: &SignInContext,
+        random: &dyn SecureRandom,
+    ) -> Result<Vec<u8>, Unspecified> {
+        let content = self.encode().ok_or(Unspecified)?;
+        context.seals().seal_raw(SealPurpose::Handover, &self.place.host, &content, random)
+    }
+
+    /// Opens what was sealed for a host.
+    pub(super) fn open(context: &SignInContext, host: &str, text: &str) -> Option<Handover> {
+        let unsealed = context.seals().open(SealPurpose::Handover, host, text.as_bytes())?;
+        Handover::decode(&unsealed.plaintext).filter(|handover| *handover.place.host == *host)
+    }
+
+    /// Opens what the control thread kept for this handover.
+    pub(super) fn open_kept(&self, context: &SignInContext, sealed: &[u8]) -> Option<Handover> {
+        let host = &self.place.host;
+        let unsealed = context.seals().open_raw(SealPurpose::Handover, host, sealed)?;
+        Handover::decode(&unsealed.plaintext).filter(|kept| {
+            Handover { session: None, ..kept.clone() } == Handover { session: None, ..self.clone() }
+        })
+    }
+}
+
+impl SignOutRequest {
+    pub(super) fn seal(
+        &self,
+        context: &SignInContext,
+        random: &dyn SecureRandom,
+    ) -> Result<String, Unspecified> {
+        let mut fields = FieldWriter::default();
+        fields.fixed(&[VERSION]).number(self.issued_s);
+        match &self.session {
+            Some(session) => fields.fixed(&[1]).fixed(&session.0),
+            None => fields.fixed(&[0]),
+        };
+        match &self.then {
+            Some(place) => place.write(fields.fixed(&[1])),
+            None => drop(fields.fixed(&[0])),
+        }
+        let host = context.authenticate_host();
+        let content = fields.finish().ok_or(Unspecified)?;
+        context.seals().seal(SealPurpose::SignOut, host, &content, random)
+    }
+
+    pub(super) fn open(context: &SignInContext, text: &str) -> Option<SignOutRequest> {
+        let host = context.authenticate_host();
+        let content = context.seals().open(SealPurpose::SignOut, host, text.as_bytes())?.plaintext;
+        let mut fields = versioned(&content)?;
+        let request = SignOutRequest {
+            issued_s: fields.number()?,
+            session: match fields.byte()? {
+                0 => None,
+                1 => Some(SessionId(fields.fixed()?)),
+                _ => return None,
+            },
+            then: match fields.byte()? {
+                0 => None,
+                1 => Some(ReturnPlace::read(&mut fields)?),
+                _ => return None,
+            },
+        };
+        fields.end()?;
+        Some(request)
+    }
+}
+
+fn versioned(content: &[u8]) -> Option<FieldReader<'_>> {
+    let mut fields = FieldReader::new(content);
+    (fields.byte()? == VERSION).then_some(fields)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+//! Which session of a request counts, and when it is checked.
+
+use std::sync::Arc;
+
+use crate::identity::{
+    calls::{CheckOutcome, RenewedSession},
+    flow::{
+        CheckedSession, SessionState,
+        world::{START_S, World},
+    },
+    session::{ProviderId, Session, SessionId},
+    shared::SessionUpdate,
+};
+
+fn session(world: &World) -> Session {
+    Session {
+        id: SessionId([1; 16]),
+        provider: world.context.provider,
+        binding: [0; 16],
+        identity: Default::default(),
+        name: "".into(),
+        claims_digest: world.context.claims_digest,
+        signed_in_at_s: START_S,
+        ends_at_s: START_S + 10_000,
+        check_at_s: START_S + 600,
+    }
+}
+
+fn state(world: &World, session: &Session, now_s: u64) -> Option<SessionState> {
+    world.context.judge(session, &world.shared, now_s).map(|judged| judged.state)
+}
+
+#[test]
+fn a_session_counts_until_its_end() {
+    let world = super::world();
+    let session = Session { check_at_s: START_S + 20_000, ..session(&world) };
+    assert_eq!(state(&world, &session, START_S + 9_999), Some(SessionState::Good));
+    assert_eq!(state(&world, &session, START_S + 10_000), None);
+}
+
+#[test]
+fn a_session_of_another_provider_does_not_count() {
+    let world = super::world();
+    let other = Session { provider: ProviderId([9; 16]), ..session(&world) };
+    assert_eq!(state(&world, &other, START_S), None);
+}
+
+#[test]
+fn a_check_that_is_due_is_noted_and_one_that_is_overdue_is_waited_for() {
+    let world = super::world();
+    let session = session(&world);
+    for (after_s, expected) in [
+        (599, SessionState::Good),
+        (600, SessionState::CheckSoon),
+        (660, SessionState::CheckSoon),
+        (661, SessionState::CheckNow),
+    ] {
+        assert_eq!(state(&world, &session, START_S + after_s), Some(expected), "{after_s}");
+    }
+}
+
+#[test]
+fn claims_of_another_list_are_checked_at_once() {
+    let world = super::world();
+    let session = Session { claims_digest: [9; 8], ..session(&world) };
+    assert_eq!(state(&world, &session, START_S), Some(SessionState::CheckNow));
+}
+
+#[test]
+fn an_ended_session_does_not_count() {
+    let world = super::world();
+    let session = session(&world);
+    world.shared.set_update(session.id, Some(SessionUpdate::Ended { until_s: session.ends_at_s }));
+    assert_eq!(state(&world, &session, START_S), None);
+}
+
+#[test]
+fn what_a_check_brought_counts_and_an_older_one_does_not() {
+    let world = super::world();
+    let session = session(&world);
+    let renew = |check_at_s| {
+        let renewed = RenewedSession { check_at_s, ..RenewedSession::clone(&world.renewed("new")) };
+        world.shared.set_update(session.id, Some(SessionUpdate::Renewed(Arc::new(renewed))));
+        world.context.judge(&session, &world.shared, START_S + 700).unwrap()
+    };
+    let newer = renew(START_S + 1200);
+    assert_eq!(
+        (&*newer.session.name, newer.state, newer.seal_again),
+        ("new", SessionState::Good, true)
+    );
+    let older = renew(START_S + 599);
+    assert_eq!(
+        (older.session, older.state, older.seal_again),
+        (session.clone(), SessionState::CheckNow, false)
+    );
+}
+
+#[test]
+fn a_suspect_session_must_be_checked_unless_it_was() {
+    let world = super::world();
+    let session = session(&world);
+    world.shared.set_suspect_before(START_S + 1);
+    assert_eq!(state(&world, &session, START_S + 1), Some(SessionState::MustCheck));
+    let later = Session { signed_in_at_s: START_S + 1, ..session.clone() };
+    assert_eq!(state(&world, &later, START_S + 1), Some(SessionState::Good));
+    world.shared.set_update(session.id, Some(SessionUpdate::Renewed(world.renewed("new"))));
+    assert_eq!(state(&world, &session, START_S + 1), Some(SessionState::Good));
+}
+
+#[test]
+fn after_a_check_the_outcome_and_the_state_before_decide() {
+    let world = super::world();
+    let session = session(&world);
+    let good = CheckOutcome::Good(world.renewed("new"));
+    let (due, late) = (START_S + 661, START_S + 1200);
+    for (outcome, before, now_s, counts) in [
+        (Some(&good), SessionState::CheckNow, due, true),
+        (Some(&good), SessionState::MustCheck, due, true),
+        (Some(&CheckOutcome::ProviderAway), SessionState::CheckNow, late, true),
+        (Some(&CheckOutcome::ProviderAway), SessionState::MustCheck, due, false),
+        (None, SessionState::CheckNow, late, true),
+        (None, SessionState::MustCheck, due, false),
+        (Some(&CheckOutcome::Unknown), SessionState::CheckNow, late - 1, true),
+        (Some(&CheckOutcome::Unknown), SessionState::CheckNow, late, false),
+        (Some(&CheckOutcome::Unknown), SessionState::MustCheck, due, false),
+        (Some(&CheckOutcome::Ended), SessionState::CheckNow, due, false),
+        (Some(&CheckOutcome::ProviderAway), SessionState::CheckNow, START_S + 10_000, false),
+    ] {
+        let checked = world.context.after_check(&session, before, outcome, now_s);
+        assert_eq!(matches!(checked, CheckedSession::Good(_)), counts, "{outcome:?} {before:?}");
+    }
+    let CheckedSession::Good(renewed) =
+        world.context.after_check(&session, SessionState::CheckNow, Some(&good), due)
+    else {
+        panic!()
+    };
+    assert_eq!(&*renewed.name, "new");
+}

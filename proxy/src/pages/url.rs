@@ -1,0 +1,94 @@
+//! The addresses that a page may lead to.
+
+/// An absolute `https` or `http` URL without user information, or an absolute path on the host that
+/// shows the page. A browser reads it as leading to the host that it names.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct PageUrl(Box<str>);
+
+impl PageUrl {
+    /// The address, if it is one of the allowed forms: visible ASCII characters alone.
+    pub(crate) fn parse(text: &str) -> Option<PageUrl> {
+        let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
+        (visible && (is_path(text) || is_absolute(text))).then(|| PageUrl(text.into()))
+    }
+
+    /// The text of the URL.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Queries hold sealed parameters.
+impl std::fmt::Debug for PageUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown = self.0.split(['?', '#']).next().unwrap_or_default();
+        write!(f, "PageUrl({shown})")
+    }
+}
+
+/// `/path`; browsers read `//host` and `/\host` as another host.
+fn is_path(text: &str) -> bool {
+    text.starts_with('/') && !text.starts_with("//") && !text.starts_with("/\\")
+}
+
+fn is_absolute(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let authority = rest.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
+    let of_a_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+    !authority.is_empty() && authority.bytes().all(of_a_host)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn only_paths_and_web_addresses_are_links() {
+        for good in [
+            "/",
+            "/a/b?c=https://x/&d#e",
+            "https://a.example.com",
+            "https://a.example.com:8443/x'\"<>?y",
+            "http://127.0.0.1:9400/auth?x=1",
+            "https://[::1]:8443/",
+        ] {
+            assert_eq!(PageUrl::parse(good).unwrap().as_str(), good);
+        }
+        for bad in [
+            "",
+            "a",
+            "//evil",
+            "/\\evil",
+            "\\evil",
+            "javascript:alert(1)",
+            "data:text/html,x",
+            "HTTPS://a",
+            "https:evil",
+            "https:///evil",
+            "https://",
+            "https://a@evil/",
+            "https://a\\@evil/",
+            "https://a\\evil/",
+            "/a b",
+            "/a\n",
+            "/é",
+        ] {
+            assert_eq!(PageUrl::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_query_of_an_address_is_not_shown_in_debug_output() {
+        let url = PageUrl::parse("https://a/b?code=secret").unwrap();
+        assert_eq!(format!("{url:?}"), "PageUrl(https://a/b)");
+    }
+
+    proptest! {
+        #[test]
+        fn no_address_makes_it_panic(text in "\\PC{0,40}|https?://[a-z@:\\\\/?#\\[\\]]{0,20}") {
+            let _ = PageUrl::parse(&text);
+        }
+    }
+}
