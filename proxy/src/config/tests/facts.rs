@@ -367,8 +367,8 @@ fn the_path_of_to_acts_as_a_prefix_where_nothing_else_is_said() {
     );
     let keys =
         "to: http://b/x\nregex_rewrite_pattern: '^/a/(.*)$'\nregex_rewrite_substitution: /\\1";
-    let PathRewrite::Regex { pattern, substitution } = proxy(keys).path else { panic!() };
-    assert_eq!(pattern.replace_all("/a/b", &*substitution), "/b");
+    let PathRewrite::Regex(rewrite) = proxy(keys).path else { panic!() };
+    assert_eq!(rewrite.pattern.replace_all("/a/b", &*rewrite.substitution), "/b");
 }
 
 #[test]
@@ -379,7 +379,7 @@ fn the_first_host_key_in_pomeriums_order_wins() {
     let keys: Vec<&str> = all.lines().collect();
     assert!(matches!(host(""), HostRewrite::Upstream));
     assert!(matches!(host(keys[0]), HostRewrite::Preserve));
-    assert!(matches!(host(&keys[..3].join("\n")), HostRewrite::PathRegex { .. }));
+    assert!(matches!(host(&keys[..3].join("\n")), HostRewrite::PathRegex(_)));
     assert!(matches!(host(&keys[..4].join("\n")), HostRewrite::Header(name) if name == "x-host"));
     assert!(matches!(host(all), HostRewrite::Literal(value) if value == "c:1"));
 }
