@@ -9,6 +9,7 @@ mod context;
 mod diagnostic;
 mod durations;
 mod encoding;
+mod entries;
 mod env;
 mod file;
 mod keys;

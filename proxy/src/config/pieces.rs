@@ -12,6 +12,7 @@ use std::{ops::Range, sync::mpsc, thread};
 use serde_yaml::Value;
 
 use super::{
+    entries::EntryReader,
     file::{fold_keys, is_plain},
     places::MAX_DEPTH,
 };
@@ -69,8 +70,10 @@ impl LongList {
         thread::scope(|scope| {
             let (ready, pieces) = mpsc::sync_channel(READY);
             scope.spawn(move || {
+                let mut reader = EntryReader::new(self.key);
                 for piece in &self.pieces {
-                    let values = text.get(piece.clone()).and_then(|piece| values(piece, self.key));
+                    let piece = text.get(piece.clone());
+                    let values = piece.and_then(|piece| values(piece, &mut reader));
                     // The reader has given up.
                     if ready.send(values).is_err() {
                         return;
@@ -128,7 +131,12 @@ fn cut(text: &str, start: usize, piece_bytes: usize) -> Vec<Range<usize>> {
 }
 
 /// The elements of a piece; `None` where it is not a list that is plainly good.
-fn values(piece: &str, key: &str) -> Option<Vec<Value>> {
+fn values(piece: &str, reader: &mut EntryReader) -> Option<Vec<Value>> {
+    reader.read(piece).or_else(|| plain_values(piece, reader.key))
+}
+
+/// The elements of a list; `None` where it is not a list that is plainly good.
+pub(super) fn plain_values(piece: &str, key: &str) -> Option<Vec<Value>> {
     let value: Value = serde_yaml::from_str(piece).ok()?;
     if !is_plain(&value, MAX_DEPTH - 1) {
         return None;
