@@ -47,8 +47,8 @@ impl LongList {
 
     fn find_pieces(text: &str, piece_bytes: usize) -> Option<LongList> {
         // Directives, and further documents.
-        let is_marker = |line: &str| ["%", "---", "..."].iter().any(|mark| line.starts_with(mark));
-        if text.len() < 2 * piece_bytes || text.lines().any(is_marker) {
+        let is_marked = ["%", "---", "..."].into_iter().any(|mark| has_line(text, mark));
+        if text.len() < 2 * piece_bytes || is_marked {
             return None;
         }
         LISTS.into_iter().find_map(|key| {
@@ -91,6 +91,9 @@ impl LongList {
 /// Where the lines below `key:` begin.
 fn start_of(text: &str, key: &str) -> Option<usize> {
     let line = format!("{key}:");
+    if !has_line(text, &line) {
+        return None;
+    }
     let mut at = 0;
     for candidate in text.split_inclusive('\n') {
         at += candidate.len();
@@ -99,6 +102,11 @@ fn start_of(text: &str, key: &str) -> Option<usize> {
         }
     }
     None
+}
+
+/// Whether a line begins with this.
+fn has_line(text: &str, start: &str) -> bool {
+    text.starts_with(start) || text.contains(&format!("\n{start}"))
 }
 
 /// Cuts the block sequence that begins at `start` before elements, each piece as short as it may be.

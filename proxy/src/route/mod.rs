@@ -67,7 +67,7 @@ impl PartialEq for WildcardHost {
 }
 
 /// How the port of the request's authority is matched; an authority without one counts as 443.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PortMatch {
     /// Any port.
     Any,

@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, VecDeque, hash_map::Entry},
     sync::Arc,
     time::Duration,
 };
@@ -104,10 +104,10 @@ impl Policies {
 /// Values that must be unique.
 #[derive(Default)]
 struct Seen {
-    /// Matchers, with the path of the route's section.
-    matchers: HashMap<String, Box<str>>,
+    /// Matchers, described, with the path of the route's section.
+    matchers: HashMap<(PortMatch, Arc<str>), Box<str>>,
     /// Names, with the last number given to a route of that name.
-    names: HashMap<Box<str>, u32>,
+    names: HashMap<Arc<str>, u32>,
 }
 
 impl Shared<'_> {
@@ -115,10 +115,11 @@ impl Shared<'_> {
         let matcher = matching::matcher(section, self.of_all.any_port);
         let name = match &matcher {
             Some(matcher) => {
-                seen.matcher(section, matcher);
-                seen.name(section.text("name").unwrap_or_else(|| describe(matcher)))
+                let described = Arc::from(describe(matcher));
+                seen.matcher(section, matcher.port, Arc::clone(&described));
+                seen.name(section.text("name").map_or(described, Arc::from))
             }
-            None => section.path().to_owned(),
+            None => section.path().into(),
         };
         let upgrades = upgrades(section);
         let client_trust = self.clients.of_route(section, self.materials);
@@ -140,7 +141,7 @@ impl Shared<'_> {
             idle_timeout: idle_timeout(section, &upgrades),
             request_headers: headers::request(section),
             response_headers: headers::response(section),
-            name: name.into(),
+            name,
             upgrades,
         };
         Some(RouteConfig { matcher: matcher?, http })
@@ -243,32 +244,34 @@ fn response(section: &Section<'_>) -> Option<ActionSpec> {
 
 impl Seen {
     /// Warns about a route whose requests another route serves already.
-    fn matcher(&mut self, section: &Section<'_>, matcher: &Matcher) {
-        let identity = format!("{:?} {}", matcher.port, describe(matcher));
-        match self.matchers.get(&identity) {
-            Some(first) => {
-                let first = section.context().place(first);
+    fn matcher(&mut self, section: &Section<'_>, port: PortMatch, described: Arc<str>) {
+        match self.matchers.entry((port, described)) {
+            Entry::Occupied(first) => {
+                let first = section.context().place(first.get());
                 let message = format!("is never reached: {first} serves the same requests");
                 let hint = "several upstreams of one route are a list in `to`";
                 section.warn_with_hint("from", message, hint);
             }
-            None => {
-                self.matchers.insert(identity, section.path().into());
+            Entry::Vacant(new) => {
+                new.insert(section.path().into());
             }
         }
     }
 
     /// Routes of the same name are numbered, so that each has its own.
-    fn name(&mut self, wanted: String) -> String {
-        let Some(last) = self.names.get(&*wanted).copied() else {
-            self.names.insert(wanted.as_str().into(), 1);
-            return wanted;
+    fn name(&mut self, wanted: Arc<str>) -> Arc<str> {
+        let last = match self.names.entry(Arc::clone(&wanted)) {
+            Entry::Occupied(last) => *last.get(),
+            Entry::Vacant(new) => {
+                new.insert(1);
+                return wanted;
+            }
         };
         for number in last.saturating_add(1).. {
-            let numbered = format!("{wanted}#{number}");
-            if !self.names.contains_key(&*numbered) {
-                self.names.insert(numbered.as_str().into(), 1);
-                self.names.insert(wanted.into(), number);
+            let numbered: Arc<str> = format!("{wanted}#{number}").into();
+            if !self.names.contains_key(&numbered) {
+                self.names.insert(Arc::clone(&numbered), 1);
+                self.names.insert(wanted, number);
                 return numbered;
             }
         }
