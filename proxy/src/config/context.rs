@@ -72,6 +72,11 @@ impl LoadContext {
         Some(())
     }
 
+    /// The length of such a list.
+    pub(super) fn list_len(&self, key: &str) -> Option<usize> {
+        self.list.as_ref().filter(|list| list.key == key).map(|list| list.len)
+    }
+
     /// For the same document once more: files that have been read are not read again.
     pub(super) fn begin_again(self) -> LoadContext {
         let LoadContext { files, contents, usages, .. } = self;

@@ -31,6 +31,8 @@ const READY: usize = 2;
 pub(super) struct LongList {
     /// The key whose value it is.
     pub(super) key: &'static str,
+    /// The number of its elements.
+    pub(super) len: usize,
     /// The places of its pieces in the text, in order.
     pieces: Vec<Range<usize>>,
 }
@@ -53,8 +55,8 @@ impl LongList {
         }
         LISTS.into_iter().find_map(|key| {
             let start = start_of(text, key)?;
-            let pieces = cut(text, start, piece_bytes);
-            (pieces.len() > 1).then_some(LongList { key, pieces })
+            let (pieces, len) = cut(text, start, piece_bytes);
+            (pieces.len() > 1).then_some(LongList { key, len, pieces })
         })
     }
 
@@ -110,8 +112,9 @@ fn has_line(text: &str, start: &str) -> bool {
 }
 
 /// Cuts the block sequence that begins at `start` before elements, each piece as short as it may be.
-fn cut(text: &str, start: usize, piece_bytes: usize) -> Vec<Range<usize>> {
-    let mut pieces = Vec::new();
+/// Gives the number of elements too.
+fn cut(text: &str, start: usize, piece_bytes: usize) -> (Vec<Range<usize>>, usize) {
+    let (mut pieces, mut elements) = (Vec::new(), 0);
     let mut indent = None;
     let (mut begin, mut at) = (start, start);
     for line in text.get(start..).unwrap_or_default().split_inclusive('\n') {
@@ -122,7 +125,7 @@ fn cut(text: &str, start: usize, piece_bytes: usize) -> Vec<Range<usize>> {
         match indent {
             _ if is_blank => {}
             None if is_element => indent = Some(depth),
-            None => return Vec::new(),
+            None => return (Vec::new(), 0),
             Some(indent) if depth < indent || depth == indent && !is_element => break,
             Some(indent) if depth == indent && at - begin >= piece_bytes => {
                 pieces.push(begin..at);
@@ -130,12 +133,13 @@ fn cut(text: &str, start: usize, piece_bytes: usize) -> Vec<Range<usize>> {
             }
             Some(_) => {}
         }
+        elements += usize::from(is_element && indent == Some(depth));
         at += line.len();
     }
     if at > begin {
         pieces.push(begin..at);
     }
-    pieces
+    (pieces, elements)
 }
 
 /// The elements of a piece; `None` where it is not a list that is plainly good.
@@ -185,6 +189,7 @@ mod tests {
             let text = format!("a: 1\nroutes:\n# first\n{list}\nb:\n- 1\n- 2\n");
             let list = LongList::find_pieces(&text, 100).unwrap();
             assert!(list.pieces.len() > 10, "{}", list.pieces.len());
+            assert_eq!(list.len, 100);
             assert_eq!(in_pieces(&text, 100), whole(&text));
             assert!(whole(&text).is_some());
         }

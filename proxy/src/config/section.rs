@@ -213,6 +213,15 @@ impl<'a> Section<'a> {
         children
     }
 
+    /// The number of values in a list, to be read by [`Section::each_child`].
+    pub(super) fn list_len(&self, key: &str) -> usize {
+        match self.value(key) {
+            Some(Value::Sequence(items)) => items.len(),
+            Some(_) => 0,
+            None => self.context.list_len(&self.path_of(key)).unwrap_or(0),
+        }
+    }
+
     /// Takes the sections of a list, which may be long: each is there only while it is taken.
     pub(super) fn each_child(&self, key: &str, mut take: impl FnMut(&Section<'_>)) {
         // A variable takes the place of the file's list.

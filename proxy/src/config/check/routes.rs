@@ -31,6 +31,9 @@ use crate::{
 /// Envoy's default.
 const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// For so many routes at most, room is made before they are read.
+const MOST_EXPECTED: usize = 1 << 18;
+
 /// `policy`, then `routes`, as Pomerium orders them.
 pub(super) fn routes(
     root: &Section<'_>,
@@ -48,9 +51,11 @@ pub(super) fn routes(
         upstream_timeout: upstream_timeout(root),
         policies: Policies::default(),
     };
-    let mut seen = Seen::default();
-    let mut routes = Vec::new();
-    for key in ["policy", "routes"] {
+    let lists = ["policy", "routes"];
+    let len = lists.iter().map(|key| root.list_len(key)).sum::<usize>().min(MOST_EXPECTED);
+    let mut seen = Seen::with_capacity(len);
+    let mut routes = Vec::with_capacity(len);
+    for key in lists {
         root.each_child(key, |section| {
             inspection.route(key, section);
             routes.extend(shared.route(section, &mut seen));
@@ -102,7 +107,6 @@ impl Policies {
 }
 
 /// Values that must be unique.
-#[derive(Default)]
 struct Seen {
     /// Matchers, described, with the path of the route's section.
     matchers: HashMap<(PortMatch, Arc<str>), Box<str>>,
@@ -243,6 +247,10 @@ fn response(section: &Section<'_>) -> Option<ActionSpec> {
 }
 
 impl Seen {
+    fn with_capacity(routes: usize) -> Seen {
+        Seen { matchers: HashMap::with_capacity(routes), names: HashMap::with_capacity(routes) }
+    }
+
     /// Warns about a route whose requests another route serves already.
     fn matcher(&mut self, section: &Section<'_>, port: PortMatch, described: Arc<str>) {
         match self.matchers.entry((port, described)) {
