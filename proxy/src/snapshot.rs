@@ -1,21 +1,25 @@
 //! From a configuration to what workers read.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::{Arc, Weak},
+};
 
 use crate::{
     config::{Config, RenewedParts, RouteConfig},
     conn::ListenerConfig,
-    http::{self, ActionSpec, RequestConfig},
+    http::{self, FormerClusters, RequestConfig},
     identity::{config::IdentityConfig, jose::SigningKeyError, spec::SealSecret},
     observe::{
         CertificateUsage, ConfigFacts, ConfiguredCertificate, ConfiguredCrl, Metrics, RenewedFacts,
     },
     steering,
     tls::{
-        self, CertificateSelector, CertificateStore, CertificateWithKey, CrlBundle, CrlStore,
-        ServerTls, TicketKeys, TicketSecret,
+        self, CertificateSelector, CertificateStore, CertificateWithKey, ClientAuth, CrlBundle,
+        CrlStore, ServerTls, TicketKeys, TicketSecret,
     },
-    upstream::{ClusterCompiler, DnsNames},
+    upstream::{ClusterCompiler, DnsNames, StagedEndpoints},
     worker::Snapshot,
 };
 
@@ -37,6 +41,8 @@ pub(crate) struct Compiler {
     certificates: Arc<CertificateStore>,
     /// Of the last configuration, whose parts may be renewed.
     in_use: PartsInUse,
+    /// Those of the last configuration, whose clusters may stay.
+    routes: Weak<RequestConfig>,
     workers: u32,
     generation: u64,
 }
@@ -58,6 +64,7 @@ pub(crate) struct StagedParts {
     certificates: Option<Arc<CertificateSelector>>,
     crls: Option<(Arc<CrlStore>, Arc<CrlBundle>)>,
     ticket_keys: Option<(Arc<TicketKeys>, Vec<TicketSecret>)>,
+    endpoints: Vec<StagedEndpoints>,
 }
 
 impl StagedParts {
@@ -71,7 +78,8 @@ impl StagedParts {
         }
         let certificates = self.certificates.map(|certificates| self.store.replace(certificates));
         let crls = self.crls.map(|(store, crls)| store.replace(crls));
-        (certificates, crls)
+        let endpoints: Vec<_> = self.endpoints.into_iter().map(StagedEndpoints::publish).collect();
+        (certificates, crls, endpoints)
     }
 }
 
@@ -100,7 +108,7 @@ impl Compiler {
     ) -> Compiler {
         let workers = u32::try_from(workers).unwrap_or(u32::MAX);
         let certificates = Arc::new(CertificateStore::new());
-        let in_use = PartsInUse::default();
+        let (in_use, routes) = (PartsInUse::default(), Weak::new());
         Compiler {
             metrics,
             names,
@@ -108,6 +116,7 @@ impl Compiler {
             process_secret,
             certificates,
             in_use,
+            routes,
             workers,
             generation: 0,
         }
@@ -132,20 +141,16 @@ impl Compiler {
             .map(Arc::new);
         let certificates =
             config.tls.as_ref().map(|tls| tls::selector(&tls.certificates)).transpose()?;
-        let parts = StagedParts { certificates, ..self.no_parts() };
         let given = (!config.ticket_keys.is_empty()).then_some(tickets);
         self.in_use = PartsInUse { crls: config.crls.clone(), ticket_keys: given };
-        let routes = std::mem::take(&mut config.routes);
         let client_auth = tls.as_ref().map(|tls| Arc::clone(tls.client_auth())).unwrap_or_default();
-        let unrouted = self.metrics.routes().get(UNROUTED);
-        config.forget_compiled();
+        let (site, endpoints) = self.request_config(config, client_auth, Arc::new(people));
+        let parts = StagedParts { certificates, endpoints, ..self.no_parts() };
         self.generation += 1;
-        let site =
-            RequestConfig::new(config.http.clone(), self.routes(routes), unrouted, client_auth);
         let snapshot = Snapshot {
             generation: self.generation,
             front: Arc::new(ListenerConfig { tls, settings: config.connections.clone(), steering }),
-            site: Arc::new(site.with_people(Arc::new(people))),
+            site,
         };
         Ok((snapshot, parts))
     }
@@ -170,7 +175,13 @@ impl Compiler {
 
     fn no_parts(&self) -> StagedParts {
         let store = Arc::clone(&self.certificates);
-        StagedParts { store, certificates: None, crls: None, ticket_keys: None }
+        StagedParts {
+            store,
+            certificates: None,
+            crls: None,
+            ticket_keys: None,
+            endpoints: Vec::new(),
+        }
     }
 
     /// The keys of the configuration, or else the process's own.
@@ -181,31 +192,46 @@ impl Compiler {
         }
     }
 
-    fn routes(&self, routes: Vec<RouteConfig>) -> impl Iterator<Item = http::Route> + '_ {
+    /// Compiles the routes, and the endpoints of clusters that stay.
+    fn request_config(
+        &mut self,
+        config: &mut Config,
+        client_auth: Arc<ClientAuth>,
+        people: Arc<IdentityConfig>,
+    ) -> (Arc<RequestConfig>, Vec<StagedEndpoints>) {
+        let settings = config.http.clone();
+        let routes = std::mem::take(&mut config.routes);
+        config.forget_compiled();
+        let in_use = self.routes.upgrade();
+        let former = in_use.as_deref().map(FormerClusters::of);
         let mut clusters = ClusterCompiler::new(&self.names, self.metrics.endpoints());
-        let compile = move |route: RouteConfig| {
-            let cluster = match &route.http.action {
-                ActionSpec::Proxy(proxy) => Some(clusters.compile(&proxy.cluster)),
-                ActionSpec::Redirect(_) | ActionSpec::Respond { .. } => None,
-            };
+        let compiled = routes.into_iter().map(|route: RouteConfig| {
+            let RouteConfig { matcher, http: spec } = route;
+            let former = || former.as_ref()?.get(&config.http, &spec, &matcher);
+            let cluster = spec.action.cluster().map(|cluster| clusters.compile(cluster, former));
             http::Route {
-                metrics: self.metrics.routes().get(Arc::clone(&route.http.name)),
-                spec: route.http,
-                matcher: route.matcher,
+                metrics: self.metrics.routes().get(Arc::clone(&spec.name)),
+                spec,
+                matcher,
                 cluster,
             }
-        };
-        routes.into_iter().map(compile)
+        });
+        let unrouted = self.metrics.routes().get(UNROUTED);
+        let site = RequestConfig::new(settings, compiled, unrouted, client_auth);
+        let site = Arc::new(site.with_people(people));
+        let staged = clusters.finish();
+        self.routes = Arc::downgrade(&site);
+        (site, staged)
     }
 }
 
-/// What status and metrics show of a configuration and what it was compiled to.
-pub(crate) fn facts(path: &Path, config: &Config, snapshot: &Snapshot) -> ConfigFacts {
+/// What status and metrics show of a configuration that is not compiled yet, besides its routes.
+pub(crate) fn facts(path: &Path, config: &Config) -> ConfigFacts {
     ConfigFacts {
         file: path.display().to_string(),
-        certificates: certificates(config, &snapshot.site),
+        certificates: certificates(config),
         crls: config.crls.as_ref().map(|crls| crl_facts(&crls.current())).unwrap_or_default(),
-        routes: Some(Arc::<RequestConfig>::clone(&snapshot.site)),
+        routes: None,
     }
 }
 
@@ -223,10 +249,12 @@ pub(crate) fn renewed_facts(renewed: &RenewedParts) -> RenewedFacts {
 }
 
 /// Each certificate once, in the order of the configuration.
-fn certificates(config: &Config, site: &RequestConfig) -> Vec<ConfiguredCertificate> {
+fn certificates(config: &Config) -> Vec<ConfiguredCertificate> {
     let server = config.tls.iter().flat_map(|tls| &tls.certificates);
-    let upstream =
-        site.endpoints().filter_map(|endpoint| endpoint.spec.tls.as_ref()?.identity.as_ref());
+    let clusters = config.routes.iter().filter_map(|route| route.http.action.cluster());
+    let upstream = clusters
+        .flat_map(|cluster| &cluster.endpoints)
+        .filter_map(|endpoint| endpoint.tls.as_ref()?.identity.as_ref());
     let metrics = config.admin.metrics.iter().filter_map(|listener| listener.identity.as_ref());
     let mut seen = BTreeSet::new();
     server

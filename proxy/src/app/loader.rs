@@ -28,6 +28,7 @@ use tokio::{
 use crate::{
     admin::PreparedAccess,
     config::{Config, Diagnostic, ReadFile, RenewableParts, RenewedParts, Source},
+    http::RequestConfig,
     listener::ListenSpec,
     observe::{ConfigFacts, LogSpec, Metrics},
     snapshot::{self, Compiler, StagedParts},
@@ -146,9 +147,10 @@ pub(super) fn compile(
     let access = PreparedAccess::new(&config.admin)?;
     let settings = ControlSettings::of(config);
     let renewable = RenewableParts::of(config);
+    let mut facts = snapshot::facts(Path::new(name), config);
     let (snapshot, parts) = compiler.compile(config)?;
     let snapshot = Arc::new(snapshot);
-    let facts = snapshot::facts(Path::new(name), config, &snapshot);
+    facts.routes = Some(Arc::<RequestConfig>::clone(&snapshot.site));
     Ok(Compiled { snapshot, parts, access, settings, facts, renewable })
 }
 

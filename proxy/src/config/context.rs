@@ -33,7 +33,7 @@ pub(super) struct LoadContext {
     files: RefCell<Vec<ReadFile>>,
     usages: RefCell<HashMap<PathBuf, FileUsage>>,
     /// One load sees one version of a file, however many keys name it. `None` if the file could not
-    /// be read.
+    /// be read, or is the document.
     contents: RefCell<HashMap<PathBuf, Option<Rc<[u8]>>>>,
 }
 
@@ -70,6 +70,11 @@ impl LoadContext {
         let read = self.places.read_list(list, take);
         self.list_not_read.set(read.is_err());
         Some(())
+    }
+
+    /// The length of such a list.
+    pub(super) fn list_len(&self, key: &str) -> Option<usize> {
+        self.list.as_ref().filter(|list| list.key == key).map(|list| list.len)
     }
 
     /// For the same document once more: files that have been read are not read again.
@@ -109,6 +114,11 @@ impl LoadContext {
             message: message.into(),
             hint,
         });
+    }
+
+    /// The number of findings so far.
+    pub(super) fn findings(&self) -> usize {
+        self.findings.borrow().len()
     }
 
     /// Adds an error at a line of the file.
@@ -164,17 +174,24 @@ impl LoadContext {
             return Ok(Rc::clone(known));
         }
         let outcome = read_limited(path).map(Rc::<[u8]>::from);
-        let content = outcome.as_ref().ok();
-        let digest = content.map(|content| sha256(content));
-        let before = self.contents.borrow_mut().insert(path.to_owned(), content.cloned());
-        if before.is_none() {
-            self.files.borrow_mut().push(ReadFile {
-                path: path.to_owned(),
-                digest,
-                usage: FileUsage::Other,
-            });
-        }
+        self.add(path, outcome.as_deref().ok(), outcome.as_ref().ok().cloned());
         outcome
+    }
+
+    /// Reads the document likewise, but keeps no second copy of it, which may be large.
+    pub(super) fn read_document(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let outcome = read_limited(path);
+        self.add(path, outcome.as_deref().ok(), None);
+        outcome
+    }
+
+    /// Adds a file to those that are watched, once, and what is kept of it.
+    fn add(&self, path: &Path, content: Option<&[u8]>, kept: Option<Rc<[u8]>>) {
+        let before = self.contents.borrow_mut().insert(path.to_owned(), kept);
+        if before.is_none() {
+            let (path, digest) = (path.to_owned(), content.map(sha256));
+            self.files.borrow_mut().push(ReadFile { path, digest, usage: FileUsage::Other });
+        }
     }
 
     /// Adds a file that was read elsewhere, with its digest.

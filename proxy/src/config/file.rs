@@ -26,7 +26,7 @@ pub(super) struct Document {
 ///
 /// Most documents are read once, by the parser that makes values. One that may be harmful is scanned
 /// before, and one that is odd is scanned after, for the errors that only the scan finds.
-pub(super) fn parse(whole: Rc<str>) -> Result<Document, Vec<YamlFault>> {
+pub(super) fn parse(whole: Rc<String>) -> Result<Document, Vec<YamlFault>> {
     let text = without_byte_order_mark(&whole);
     let value = parse_whole(text)?;
     Ok(Document { value, places: Places::of(whole), list: None })
@@ -34,7 +34,7 @@ pub(super) fn parse(whole: Rc<str>) -> Result<Document, Vec<YamlFault>> {
 
 /// The same, but for a long list of routes, which is left as text: to be read by
 /// [`Places::read_list`], or, should that fail, to be parsed with the rest.
-pub(super) fn parse_but_list(whole: Rc<str>) -> Result<Document, Vec<YamlFault>> {
+pub(super) fn parse_but_list(whole: Rc<String>) -> Result<Document, Vec<YamlFault>> {
     let text = without_byte_order_mark(&whole);
     let list = is_harmless(text).then(|| LongList::find(text)).flatten();
     let rest = list.as_ref().and_then(|list| parse_whole(&list.rest(text)).ok());
@@ -170,7 +170,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn folded(text: &str) -> (Value, Vec<(String, &'static str)>) {
-        fold_keys(parse(text.into()).unwrap().value, "")
+        fold_keys(parse(text.to_owned().into()).unwrap().value, "")
     }
 
     #[test]
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_byte_order_mark_is_skipped() {
-        assert_eq!(parse("\u{feff}address: x\n".into()).unwrap().value["address"], "x");
+        assert_eq!(parse("\u{feff}address: x\n".to_owned().into()).unwrap().value["address"], "x");
     }
 
     fn scramble(name: &str, upper: &[bool]) -> String {
@@ -244,7 +244,7 @@ mod tests {
 
         #[test]
         fn any_text_is_parsed_without_a_panic(text in "[-a:\\[\\]{}&*!|>'\"#%@` \\n\\t,?0~<]{0,120}") {
-            if let Ok(document) = parse(text.into()) {
+            if let Ok(document) = parse(text.to_owned().into()) {
                 let _ = fold_keys(document.value, "");
             }
         }

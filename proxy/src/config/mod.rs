@@ -9,6 +9,7 @@ mod context;
 mod diagnostic;
 mod durations;
 mod encoding;
+mod entries;
 mod env;
 mod file;
 mod keys;
@@ -62,7 +63,7 @@ pub(crate) fn load(path: &Path, environment: &Environment) -> Result<Loaded, Dia
 /// Turns the document of any source into a configuration. `text` is `None` if the document could
 /// not be read, which the context knows then.
 fn assemble(
-    text: Option<Rc<str>>,
+    text: Option<Rc<String>>,
     environment: &Environment,
     mut context: LoadContext,
 ) -> Result<Loaded, Diagnostics> {
@@ -87,7 +88,7 @@ fn assemble(
 
 /// `None`, or a model beside which errors were reported, is a refusal.
 fn build(
-    text: &Rc<str>,
+    text: &Rc<String>,
     environment: &Environment,
     context: &mut LoadContext,
     parse: ParseDocument,
@@ -99,9 +100,9 @@ fn build(
 }
 
 /// How the text becomes a document.
-type ParseDocument = fn(Rc<str>) -> Result<file::Document, Vec<places::YamlFault>>;
+type ParseDocument = fn(Rc<String>) -> Result<file::Document, Vec<places::YamlFault>>;
 
-fn document(text: &Rc<str>, context: &mut LoadContext, parse: ParseDocument) -> Option<Mapping> {
+fn document(text: &Rc<String>, context: &mut LoadContext, parse: ParseDocument) -> Option<Mapping> {
     let document = match parse(Rc::clone(text)) {
         Ok(document) => document,
         Err(faults) => {

@@ -12,6 +12,7 @@ use std::{ops::Range, sync::mpsc, thread};
 use serde_yaml::Value;
 
 use super::{
+    entries::EntryReader,
     file::{fold_keys, is_plain},
     places::MAX_DEPTH,
 };
@@ -30,6 +31,8 @@ const READY: usize = 2;
 pub(super) struct LongList {
     /// The key whose value it is.
     pub(super) key: &'static str,
+    /// The number of its elements.
+    pub(super) len: usize,
     /// The places of its pieces in the text, in order.
     pieces: Vec<Range<usize>>,
 }
@@ -46,14 +49,14 @@ impl LongList {
 
     fn find_pieces(text: &str, piece_bytes: usize) -> Option<LongList> {
         // Directives, and further documents.
-        let is_marker = |line: &str| ["%", "---", "..."].iter().any(|mark| line.starts_with(mark));
-        if text.len() < 2 * piece_bytes || text.lines().any(is_marker) {
+        let is_marked = ["%", "---", "..."].into_iter().any(|mark| has_line(text, mark));
+        if text.len() < 2 * piece_bytes || is_marked {
             return None;
         }
         LISTS.into_iter().find_map(|key| {
             let start = start_of(text, key)?;
-            let pieces = cut(text, start, piece_bytes);
-            (pieces.len() > 1).then_some(LongList { key, pieces })
+            let (pieces, len) = cut(text, start, piece_bytes);
+            (pieces.len() > 1).then_some(LongList { key, len, pieces })
         })
     }
 
@@ -69,8 +72,10 @@ impl LongList {
         thread::scope(|scope| {
             let (ready, pieces) = mpsc::sync_channel(READY);
             scope.spawn(move || {
+                let mut reader = EntryReader::new(self.key);
                 for piece in &self.pieces {
-                    let values = text.get(piece.clone()).and_then(|piece| values(piece, self.key));
+                    let piece = text.get(piece.clone());
+                    let values = piece.and_then(|piece| values(piece, &mut reader));
                     // The reader has given up.
                     if ready.send(values).is_err() {
                         return;
@@ -88,6 +93,9 @@ impl LongList {
 /// Where the lines below `key:` begin.
 fn start_of(text: &str, key: &str) -> Option<usize> {
     let line = format!("{key}:");
+    if !has_line(text, &line) {
+        return None;
+    }
     let mut at = 0;
     for candidate in text.split_inclusive('\n') {
         at += candidate.len();
@@ -98,9 +106,15 @@ fn start_of(text: &str, key: &str) -> Option<usize> {
     None
 }
 
+/// Whether a line begins with this.
+fn has_line(text: &str, start: &str) -> bool {
+    text.starts_with(start) || text.contains(&format!("\n{start}"))
+}
+
 /// Cuts the block sequence that begins at `start` before elements, each piece as short as it may be.
-fn cut(text: &str, start: usize, piece_bytes: usize) -> Vec<Range<usize>> {
-    let mut pieces = Vec::new();
+/// Gives the number of elements too.
+fn cut(text: &str, start: usize, piece_bytes: usize) -> (Vec<Range<usize>>, usize) {
+    let (mut pieces, mut elements) = (Vec::new(), 0);
     let mut indent = None;
     let (mut begin, mut at) = (start, start);
     for line in text.get(start..).unwrap_or_default().split_inclusive('\n') {
@@ -111,7 +125,7 @@ fn cut(text: &str, start: usize, piece_bytes: usize) -> Vec<Range<usize>> {
         match indent {
             _ if is_blank => {}
             None if is_element => indent = Some(depth),
-            None => return Vec::new(),
+            None => return (Vec::new(), 0),
             Some(indent) if depth < indent || depth == indent && !is_element => break,
             Some(indent) if depth == indent && at - begin >= piece_bytes => {
                 pieces.push(begin..at);
@@ -119,16 +133,22 @@ fn cut(text: &str, start: usize, piece_bytes: usize) -> Vec<Range<usize>> {
             }
             Some(_) => {}
         }
+        elements += usize::from(is_element && indent == Some(depth));
         at += line.len();
     }
     if at > begin {
         pieces.push(begin..at);
     }
-    pieces
+    (pieces, elements)
 }
 
 /// The elements of a piece; `None` where it is not a list that is plainly good.
-fn values(piece: &str, key: &str) -> Option<Vec<Value>> {
+fn values(piece: &str, reader: &mut EntryReader) -> Option<Vec<Value>> {
+    reader.read(piece).or_else(|| plain_values(piece, reader.key))
+}
+
+/// The elements of a list; `None` where it is not a list that is plainly good.
+pub(super) fn plain_values(piece: &str, key: &str) -> Option<Vec<Value>> {
     let value: Value = serde_yaml::from_str(piece).ok()?;
     if !is_plain(&value, MAX_DEPTH - 1) {
         return None;
@@ -169,6 +189,7 @@ mod tests {
             let text = format!("a: 1\nroutes:\n# first\n{list}\nb:\n- 1\n- 2\n");
             let list = LongList::find_pieces(&text, 100).unwrap();
             assert!(list.pieces.len() > 10, "{}", list.pieces.len());
+            assert_eq!(list.len, 100);
             assert_eq!(in_pieces(&text, 100), whole(&text));
             assert!(whole(&text).is_some());
         }

@@ -52,16 +52,21 @@ impl<'a> Section<'a> {
 
     /// Whether a key is there with nothing in it: a slip, or a template without its variable.
     pub(super) fn is_blank(&self, key: &str) -> bool {
-        match self.mapping.and_then(|mapping| get(mapping, key)) {
+        match self.written(key) {
             Some(Value::Null) => true,
             Some(Value::String(text)) => text.trim().is_empty(),
             _ => false,
         }
     }
 
+    /// What is written under a key, null included.
+    pub(super) fn written(&self, key: &str) -> Option<&'a Value> {
+        get(self.mapping?, key)
+    }
+
     /// The value as it stands; `None` for null.
     pub(super) fn value(&self, key: &str) -> Option<&'a Value> {
-        get(self.mapping?, key).filter(|value| !value.is_null())
+        self.written(key).filter(|value| !value.is_null())
     }
 
     /// A text; empty is the same as absent.
@@ -208,6 +213,15 @@ impl<'a> Section<'a> {
         children
     }
 
+    /// The number of values in a list, to be read by [`Section::each_child`].
+    pub(super) fn list_len(&self, key: &str) -> usize {
+        match self.value(key) {
+            Some(Value::Sequence(items)) => items.len(),
+            Some(_) => 0,
+            None => self.context.list_len(&self.path_of(key)).unwrap_or(0),
+        }
+    }
+
     /// Takes the sections of a list, which may be long: each is there only while it is taken.
     pub(super) fn each_child(&self, key: &str, mut take: impl FnMut(&Section<'_>)) {
         // A variable takes the place of the file's list.
@@ -279,7 +293,8 @@ fn get<'a>(mapping: &'a Mapping, key: &str) -> Option<&'a Value> {
     if mapping.len() > FEW {
         return mapping.get(key);
     }
-    mapping.iter().find(|(name, _)| name.as_str() == Some(key)).map(|(_, value)| value)
+    let is_it = |name: &Value| matches!(name, Value::String(name) if name == key);
+    mapping.iter().find(|(name, _)| is_it(name)).map(|(_, value)| value)
 }
 
 /// A scalar as it would be written; `None` for what is not one.

@@ -16,7 +16,7 @@ use crate::{
     identity::memory::KnownSession,
     observe::{Blame, CapturedHeaders, HttpProtocol, RouteMetrics},
     policy::PolicyDecision,
-    upstream::EndpointAddress,
+    upstream::{ChosenEndpoint, Endpoint, EndpointAddress},
 };
 
 /// Envoy's flag for a client that went away.
@@ -66,9 +66,8 @@ enum AccountedRoute {
 #[derive(Debug)]
 enum AccountedUpstream {
     None,
-    /// An endpoint of the route's cluster, by its index: an `Arc` would be counted where all workers
-    /// count theirs.
-    Endpoint(usize),
+    /// The endpoint that was chosen, which the cluster may have lost since.
+    Endpoint(ChosenEndpoint),
     /// A tunnel's, which outlives its configuration.
     Released(String),
 }
@@ -152,8 +151,20 @@ impl RequestAccount {
         self.decision
     }
 
-    /// Notes the endpoint, by its index in the route's cluster, and the progress of the body.
-    pub(super) fn set_upstream(&mut self, endpoint: usize, upload: Option<Rc<UploadProgress>>) {
+    /// The endpoint that the request was sent to.
+    pub(super) fn endpoint(&self) -> Option<&Endpoint> {
+        match &self.upstream {
+            AccountedUpstream::Endpoint(endpoint) => Some(endpoint),
+            AccountedUpstream::None | AccountedUpstream::Released(_) => None,
+        }
+    }
+
+    /// Notes the endpoint and the progress of the body.
+    pub(super) fn set_upstream(
+        &mut self,
+        endpoint: ChosenEndpoint,
+        upload: Option<Rc<UploadProgress>>,
+    ) {
         self.upstream = AccountedUpstream::Endpoint(endpoint);
         self.upload = upload;
     }
@@ -240,14 +251,11 @@ impl RequestAccount {
     }
 
     fn upstream_address(&self) -> Cow<'_, str> {
-        let index = match &self.upstream {
-            AccountedUpstream::None => return Cow::Borrowed(""),
-            AccountedUpstream::Released(address) => return Cow::Borrowed(address),
-            AccountedUpstream::Endpoint(index) => *index,
-        };
-        let cluster = self.route().and_then(|route| route.cluster.as_ref());
-        let address = cluster.map(|cluster| address_text(&cluster.endpoint(index).spec.address));
-        address.unwrap_or_default().into()
+        match &self.upstream {
+            AccountedUpstream::None => Cow::Borrowed(""),
+            AccountedUpstream::Released(address) => Cow::Borrowed(address),
+            AccountedUpstream::Endpoint(endpoint) => address_text(&endpoint.spec.address).into(),
+        }
     }
 
     fn route_name(&self) -> &str {

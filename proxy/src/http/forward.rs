@@ -21,7 +21,7 @@ use super::{
     upstream_head::UpstreamHead,
 };
 use crate::upstream::{
-    Endpoint, RequestBody, ResponseBody, SendOptions, Upgraded, UpstreamError, UpstreamResponse,
+    RequestBody, ResponseBody, SendOptions, Upgraded, UpstreamError, UpstreamResponse,
 };
 
 /// How an allowed request is forwarded.
@@ -35,11 +35,13 @@ pub(super) struct Forwarding<'a> {
     pub(super) target: &'a RequestTarget,
 }
 
-/// Where a request was sent, and whether it asked for an upgrade.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Sent<'a> {
-    endpoint: &'a Endpoint,
-    may_upgrade: bool,
+/// A request that is being sent.
+#[derive(Debug)]
+pub(super) struct Sending<F> {
+    /// Gives the upstream's reply.
+    pub(super) reply: F,
+    /// Whether it asks for an upgrade.
+    pub(super) may_upgrade: bool,
 }
 
 /// An upstream's response, with the client's head.
@@ -59,7 +61,7 @@ impl<'a> Forwarding<'a> {
         parts: Parts,
         body: Incoming,
     ) -> Result<
-        (Sent<'a>, impl Future<Output = Result<UpstreamResponse, UpstreamError>> + use<'a>),
+        Sending<impl Future<Output = Result<UpstreamResponse, UpstreamError>> + use<'a>>,
         RequestFailure,
     > {
         let upgrade = upgrade(&parts, self.route, &body)?;
@@ -67,36 +69,37 @@ impl<'a> Forwarding<'a> {
         let cluster = self.route.cluster.as_ref();
         let cluster = cluster.ok_or(RequestFailure::Misconfigured("route_without_cluster"))?;
         let upstreams = &self.conn.handler.upstreams;
-        let chosen = upstreams.pick(cluster, client_hash(active.account.client));
-        let endpoint = cluster.endpoint(chosen);
+        let endpoint = upstreams.choose(cluster, client_hash(active.account.client));
         let head = self.head(active, endpoint.host(), parts, &upgrade)?;
         let (body, upload) = self.request_body(body);
-        active.account.set_upstream(chosen, upload.clone());
+        active.account.set_upstream(endpoint.clone(), upload.clone());
         active.timeouts.uploading(upload);
         let request = Request::from_parts(head, body);
-        let sending = upstreams.send(cluster, endpoint, request, options);
-        Ok((Sent { endpoint, may_upgrade: options.upgrade }, sending))
+        let reply = upstreams.send(cluster, endpoint, request, options);
+        Ok(Sending { reply, may_upgrade: options.upgrade })
     }
 
     /// Turns the upstream's reply, or the limit that was reached before it, into the response.
     pub(super) fn receive(
         self,
         active: &mut ActiveRequest,
-        sent: Sent<'_>,
+        may_upgrade: bool,
         reply: Result<Result<UpstreamResponse, UpstreamError>, Limit>,
     ) -> Result<ForwardedResponse, RequestFailure> {
         let reply = match reply {
             Ok(reply) => reply.map_err(RequestFailure::Upstream)?,
             Err(limit) => {
                 let failure = too_late(limit);
-                if matches!(failure, RequestFailure::ResponseTimeout) {
-                    self.conn.handler.upstreams.unanswered(sent.endpoint);
+                if matches!(failure, RequestFailure::ResponseTimeout)
+                    && let Some(endpoint) = active.account.endpoint()
+                {
+                    self.conn.handler.upstreams.unanswered(endpoint);
                 }
                 return Err(failure);
             }
         };
         let is_switching = reply.response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        if is_switching && !(sent.may_upgrade && reply.upgraded.is_some()) {
+        if is_switching && !(may_upgrade && reply.upgraded.is_some()) {
             return Err(RequestFailure::UnexpectedUpgrade);
         }
         let response = self.response(active, reply.response);

@@ -16,6 +16,7 @@ mod error;
 mod error_page;
 #[cfg(test)]
 mod file_cycles;
+mod former_clusters;
 mod forward;
 mod handle;
 mod headers;
@@ -51,6 +52,7 @@ pub(crate) use body::Body;
 pub(crate) use certificate::PeerCertificate;
 pub(crate) use connection::ClientConnection;
 pub(crate) use early::{PLAIN_HTTP_ON_TLS_PORT, REQUEST_TIMEOUT};
+pub(crate) use former_clusters::FormerClusters;
 pub(crate) use handle::{Handled, handle};
 pub(crate) use peer::{Peer, PeerTls};
 pub(crate) use request_config::{RequestConfig, Route};
@@ -58,7 +60,7 @@ pub(crate) use request_handler::RequestHandler;
 pub(crate) use spec::{
     ActionSpec, CertificateField, CertificateHeaders, EscapedSlashes, ForwardedFor,
     HeaderPrefixRewrite, HeaderRules, HeaderTemplate, HostRewrite, PathRewrite, ProxySpec,
-    RedirectPath, RedirectSpec, RequestSettings, ResponseHeaderRules, Rfc9440, RouteSpec,
-    TemplatePart, Underscores, XfccFields,
+    RedirectPath, RedirectSpec, RegexRewrite, RequestSettings, ResponseHeaderRules, Rfc9440,
+    RouteSpec, TemplatePart, Underscores, XfccFields,
 };
 pub(crate) use tunnel::Tunnel;

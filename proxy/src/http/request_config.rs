@@ -14,7 +14,7 @@ use crate::{
     observe::{ConfiguredRoutes, RouteFacts, RouteMetrics},
     route::{HostMatch, Matcher, PathMatch, PortMatch, Table},
     tls::ClientAuth,
-    upstream::{Cluster, Endpoint},
+    upstream::Cluster,
 };
 
 /// One route, ready to be compiled into a [`RequestConfig`].
@@ -107,12 +107,6 @@ impl RequestConfig {
         RequestConfig { own_cookies, people: Some(people), ..self }
     }
 
-    /// The upstreams of all routes; one may come several times.
-    pub(crate) fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
-        let clusters = self.routes.iter().filter_map(|route| route.cluster.as_deref());
-        clusters.flat_map(|cluster| cluster.endpoints())
-    }
-
     /// Whether a handshake for this SNI asked for a certificate in the way that `host` wants it.
     pub(super) fn asks_alike(&self, server_name: Option<&str>, host: &str) -> bool {
         self.client_auth.covers(server_name, host)
@@ -194,6 +188,12 @@ impl CompiledRoute {
         }
     }
 
+    /// Whether it serves the requests that `matcher` matches, and no others.
+    pub(super) fn is_matched_by(&self, matcher: &Matcher) -> bool {
+        let Matcher { host, port, path } = matcher;
+        self.host == *host && self.port == *port && self.path == *path
+    }
+
     fn matcher(&self) -> Matcher {
         Matcher { host: self.host.clone(), port: self.port, path: self.path.clone() }
     }
@@ -227,8 +227,12 @@ impl ConfiguredRoutes for RequestConfig {
         }))
     }
 
-    fn endpoints(&self) -> Box<dyn Iterator<Item = &str> + '_> {
-        Box::new(RequestConfig::endpoints(self).map(|endpoint| &*endpoint.spec.authority))
+    fn each_endpoint(&self, take: &mut dyn FnMut(&str)) {
+        for cluster in self.routes.iter().filter_map(|route| route.cluster.as_ref()) {
+            for endpoint in cluster.current().endpoints() {
+                take(&endpoint.spec.authority);
+            }
+        }
     }
 }
 

@@ -69,9 +69,11 @@ impl RequestHandler {
         self.former.keep(self.config.replace(next));
     }
 
-    /// Gives former configurations away that no request uses any more: another thread frees them.
+    /// Gives former configurations and endpoints away that no request uses any more: another thread
+    /// frees them.
     pub(crate) fn release_former(&self) {
         self.former.release();
+        self.upstreams.release_former();
     }
 }
 

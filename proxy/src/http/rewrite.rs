@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, uri::PathAndQuery};
 use super::{
     path,
     request::{InvalidRequest, RequestTarget, join},
-    spec::{HostRewrite, PathRewrite},
+    spec::{HostRewrite, PathRewrite, RegexRewrite},
 };
 use crate::route::PathMatch;
 
@@ -23,7 +23,7 @@ pub(crate) fn target(
     let rewritten = match rewrite {
         PathRewrite::Keep => return Ok(original.path_and_query.clone()),
         PathRewrite::Prefix(prefix) => replace_match(original.path(), matched, prefix),
-        PathRewrite::Regex { pattern, substitution } => {
+        PathRewrite::Regex(RegexRewrite { pattern, substitution }) => {
             match pattern.replace_all(original.path(), &**substitution) {
                 Cow::Borrowed(_) => return Ok(original.path_and_query.clone()),
                 Cow::Owned(rewritten) => rewritten,
@@ -64,7 +64,7 @@ pub(crate) fn host(
         HostRewrite::Preserve => None,
         HostRewrite::Literal(value) => Some(value.clone()),
         HostRewrite::Header(name) => headers.get(name).filter(|value| !value.is_empty()).cloned(),
-        HostRewrite::PathRegex { pattern, substitution } => {
+        HostRewrite::PathRegex(RegexRewrite { pattern, substitution }) => {
             let host = pattern.replace_all(original.path(), &**substitution);
             HeaderValue::from_str(&host).ok()
         }
@@ -115,10 +115,10 @@ mod tests {
 
     #[test]
     fn every_match_of_an_expression_gives_way_in_the_path_alone() {
-        let rewrite = PathRewrite::Regex {
+        let rewrite = PathRewrite::Regex(RegexRewrite {
             pattern: Regex::new("/v([0-9])").unwrap(),
             substitution: "/version-${1}".into(),
-        };
+        });
         let target = target(&original("/v1/v2?x=/v3"), &PathMatch::Any, &rewrite).unwrap();
         assert_eq!(target, "/version-1/version-2?x=/v3");
     }
@@ -144,7 +144,8 @@ mod tests {
         assert_eq!(host(header("x-host")).as_deref(), Some("h.example"));
         assert_eq!(host(header("x-absent")), None);
         let pattern = Regex::new("^/([^/]+)/.*$").unwrap();
-        let from_path = HostRewrite::PathRegex { pattern, substitution: "${1}.example".into() };
+        let from_path =
+            HostRewrite::PathRegex(RegexRewrite { pattern, substitution: "${1}.example".into() });
         assert_eq!(host(from_path).as_deref(), Some("t1.example"));
     }
 

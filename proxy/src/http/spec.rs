@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Settings that apply to every request.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RequestSettings {
     /// The longest a whole request (head and body) may take to arrive; `None` is no limit.
     pub read_timeout: Option<Duration>,
@@ -123,6 +123,36 @@ impl RouteSpec {
         wanted && matches!(self.action, ActionSpec::Proxy(_))
     }
 
+    /// Whether another route of this name does the same with the same requests, wherever it forwards
+    /// them to.
+    pub(super) fn is_equal_but_for_cluster(&self, other: &RouteSpec) -> bool {
+        let RouteSpec {
+            name,
+            policy,
+            client_trust,
+            action,
+            timeout,
+            idle_timeout,
+            request_headers,
+            response_headers,
+            upgrades,
+            pass_identity_headers,
+            issuer_format,
+        } = self;
+        let trust = |trust: &Option<Arc<ClientTrust>>| trust.as_ref().map(|trust| trust.digest());
+        *name == other.name
+            && *policy == other.policy
+            && trust(client_trust) == trust(&other.client_trust)
+            && action.is_equal_but_for_cluster(&other.action)
+            && *timeout == other.timeout
+            && *idle_timeout == other.idle_timeout
+            && *request_headers == other.request_headers
+            && *response_headers == other.response_headers
+            && *upgrades == other.upgrades
+            && *pass_identity_headers == other.pass_identity_headers
+            && *issuer_format == other.issuer_format
+    }
+
     /// Whether it forwards trusted certificates to its upstream.
     pub(super) fn forwards_certificate(&self) -> bool {
         let wanted = match &self.action {
@@ -147,6 +177,27 @@ pub(crate) enum ActionSpec {
         /// Its body, sent as `text/plain`.
         body: bytes::Bytes,
     },
+}
+
+impl ActionSpec {
+    /// The upstreams, if it forwards.
+    pub(crate) fn cluster(&self) -> Option<&Arc<ClusterSpec>> {
+        match self {
+            ActionSpec::Proxy(proxy) => Some(&proxy.cluster),
+            ActionSpec::Redirect(_) | ActionSpec::Respond { .. } => None,
+        }
+    }
+
+    /// Only for actions that forward: the others have no cluster.
+    fn is_equal_but_for_cluster(&self, other: &ActionSpec) -> bool {
+        let (ActionSpec::Proxy(one), ActionSpec::Proxy(other)) = (self, other) else {
+            return false;
+        };
+        let ProxySpec { cluster: _, path, host, client_certificate } = one;
+        *path == other.path
+            && *host == other.host
+            && *client_certificate == other.client_certificate
+    }
 }
 
 /// How a request is forwarded.
@@ -209,24 +260,19 @@ pub(crate) struct XfccFields {
 }
 
 /// How the path is rewritten. The query is always kept.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum PathRewrite {
     /// Nothing.
     Keep,
     /// Replaces the matched prefix (or the matched exact path, or for other matches the leading `/`)
     /// with this one.
     Prefix(Box<str>),
-    /// Replaces every match of the expression, in the syntax of the `regex` crate.
-    Regex {
-        /// What to look for.
-        pattern: Regex,
-        /// What to put there: `${1}` names a group.
-        substitution: Box<str>,
-    },
+    /// Replaces every match of an expression.
+    Regex(RegexRewrite),
 }
 
 /// How the Host header is rewritten.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum HostRewrite {
     /// The host of the chosen upstream, with its port if that is not the scheme's default.
     Upstream,
@@ -236,13 +282,23 @@ pub(crate) enum HostRewrite {
     Literal(HeaderValue),
     /// The value of this request header; unchanged if it is absent.
     Header(HeaderName),
-    /// The path with the pattern replaced.
-    PathRegex {
-        /// What to look for in the path.
-        pattern: Regex,
-        /// What to put there.
-        substitution: Box<str>,
-    },
+    /// The path with every match of an expression replaced.
+    PathRegex(RegexRewrite),
+}
+
+/// Replaces every match of an expression.
+#[derive(Debug, Clone)]
+pub(crate) struct RegexRewrite {
+    /// What to look for.
+    pub pattern: Regex,
+    /// What to put there, in the syntax of the `regex` crate: `${1}` names a group.
+    pub substitution: Box<str>,
+}
+
+impl PartialEq for RegexRewrite {
+    fn eq(&self, other: &RegexRewrite) -> bool {
+        self.pattern.as_str() == other.pattern.as_str() && self.substitution == other.substitution
+    }
 }
 
 /// A redirect. A part that is `None` is taken from the request.
@@ -274,7 +330,7 @@ pub(crate) enum RedirectPath {
 }
 
 /// Removed first, then set.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct HeaderRules {
     /// Names to remove.
     pub remove: Vec<HeaderName>,
@@ -297,7 +353,7 @@ impl HeaderRules {
 }
 
 /// A header value with references such as `${pomerium.client_cert_fingerprint}`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct HeaderTemplate(pub Vec<TemplatePart>);
 
 /// A piece of a header value.
@@ -333,7 +389,7 @@ pub(crate) enum CertificateField {
 }
 
 /// Done to a response's headers.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct ResponseHeaderRules {
     /// `disable` is configured: no header is set, not even the global ones.
     pub disable: bool,
@@ -344,7 +400,7 @@ pub(crate) struct ResponseHeaderRules {
 }
 
 /// Replaces `prefix` at the start of a header's value with `value`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct HeaderPrefixRewrite {
     /// The header.
     pub header: HeaderName,

@@ -1,6 +1,7 @@
 //! What the control thread knows beside the workers' cells, and the place where all counts meet.
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -180,7 +181,7 @@ impl Metrics {
     pub(crate) fn config_applied(&self, generation: u64, facts: ConfigFacts) {
         let routes = facts.routes.as_deref();
         self.routes.retain(&routes.into_iter().flat_map(|routes| routes.names()).collect());
-        self.endpoints.retain(&routes.into_iter().flat_map(|routes| routes.endpoints()).collect());
+        self.endpoints.retain(&routes.map(upstreams).unwrap_or_default());
         let now_ms = time::epoch_ms(SystemTime::now());
         let mut control = self.control();
         let replaced = std::mem::replace(&mut control.facts, facts);
@@ -328,6 +329,17 @@ fn config_view(control: &Control) -> ConfigView {
             error: reload.error.clone(),
         }),
     }
+}
+
+/// The upstreams that there are now.
+fn upstreams(routes: &dyn ConfiguredRoutes) -> HashSet<String> {
+    let mut names = HashSet::new();
+    routes.each_endpoint(&mut |name| {
+        if !names.contains(name) {
+            names.insert(name.to_owned());
+        }
+    });
+    names
 }
 
 fn certificate_view(facts: &ConfiguredCertificate) -> CertificateView {

@@ -4,8 +4,10 @@
 //! request of a route, and a route that was never used is not in the metrics.
 
 use std::{
+    borrow::Borrow,
     collections::{BTreeMap, HashSet},
     fmt,
+    hash::Hash,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
@@ -39,8 +41,8 @@ pub(crate) trait ConfiguredRoutes: Send + Sync + fmt::Debug {
     /// What is shown of each route, in the order of the configuration.
     fn shown(&self) -> Box<dyn Iterator<Item = RouteFacts> + '_>;
 
-    /// The authorities of all upstreams; one may come several times.
-    fn endpoints(&self) -> Box<dyn Iterator<Item = &str> + '_>;
+    /// Takes the authorities of all upstreams that there are now; one may come several times.
+    fn each_endpoint(&self, take: &mut dyn FnMut(&str));
 }
 
 /// What is shown of a route.
@@ -71,7 +73,7 @@ impl<C> Registry<C> {
     }
 
     /// Forgets all other names: what left the configuration leaves the metrics.
-    pub(crate) fn retain(&self, names: &HashSet<&str>) {
+    pub(crate) fn retain<N: Borrow<str> + Eq + Hash>(&self, names: &HashSet<N>) {
         self.lock().retain(|name, _| names.contains(&**name));
     }
 
@@ -237,8 +239,8 @@ pub(super) mod testing {
             Box::new(self.routes.iter().map(route))
         }
 
-        fn endpoints(&self) -> Box<dyn Iterator<Item = &str> + '_> {
-            Box::new(self.endpoints.iter().map(String::as_str))
+        fn each_endpoint(&self, take: &mut dyn FnMut(&str)) {
+            self.endpoints.iter().for_each(|endpoint| take(endpoint));
         }
     }
 }

@@ -43,7 +43,7 @@ impl fmt::Display for Matcher {
 
 /// How a host is matched. Hosts are compared in the form `http::request` normalises to: lower
 /// case, no trailing dot, no port, IPv6 without brackets.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum HostMatch {
     /// Only this host.
     Exact(Arc<str>),
@@ -60,8 +60,14 @@ pub struct WildcardHost {
     pub regex: Regex,
 }
 
+impl PartialEq for WildcardHost {
+    fn eq(&self, other: &WildcardHost) -> bool {
+        self.pattern == other.pattern
+    }
+}
+
 /// How the port of the request's authority is matched; an authority without one counts as 443.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PortMatch {
     /// Any port.
     Any,
@@ -80,4 +86,16 @@ pub enum PathMatch {
     Exact(Arc<str>),
     /// Paths that match an expression anchored at both ends.
     Regex(Regex),
+}
+
+impl PartialEq for PathMatch {
+    fn eq(&self, other: &PathMatch) -> bool {
+        match (self, other) {
+            (PathMatch::Any, PathMatch::Any) => true,
+            (PathMatch::Prefix(one), PathMatch::Prefix(other))
+            | (PathMatch::Exact(one), PathMatch::Exact(other)) => one == other,
+            (PathMatch::Regex(one), PathMatch::Regex(other)) => one.as_str() == other.as_str(),
+            _ => false,
+        }
+    }
 }

@@ -35,11 +35,13 @@ impl NameTable {
     /// as SNI have no entry.
     pub(crate) fn new<'a>(hosts: impl IntoIterator<Item = &'a str>, pins: &'a [Pin]) -> NameTable {
         let pinned = pins.iter().map(|pin| &*pin.host);
-        let patterns: HashSet<Pattern> =
-            hosts.into_iter().chain(pinned).filter_map(Pattern::parse).collect();
+        let hosts = hosts.into_iter().chain(pinned);
+        let mut patterns = HashSet::with_capacity(hosts.size_hint().0);
+        patterns.extend(hosts.filter_map(Pattern::parse));
         let pins: Vec<_> =
             pins.iter().filter_map(|pin| Some((Pattern::parse(&pin.host)?, pin))).collect();
         let mut names = NameTable::default();
+        names.exact.reserve(patterns.len());
         for pattern in patterns {
             let pin = pins.iter().filter(|(by, _)| by.covers(&pattern));
             let pin = pin.max_by_key(|(by, _)| by.precision()).map(|(_, pin)| *pin);

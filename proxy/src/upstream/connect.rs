@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    DnsName, Endpoint, FailureKind, Protocol, Resolution, UpstreamError, cluster::Target,
+    DnsName, Endpoint, FailureKind, Protocol, Resolution, UpstreamError, endpoint::Target,
     endpoint_pool::EndpointPool, failure::handshake_text,
 };
 use crate::{

@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use super::{
     DnsName, Endpoint, Protocol,
-    cluster::leads_to,
+    endpoint::leads_to,
     handshake::{Http1, Http2, Http2Parts},
     meter::{Connections, Meter},
     pool::{IdleList, Limits, ReuseEstimator, SharedConnection, SharedList},

@@ -3,10 +3,13 @@
 mod balance;
 mod body;
 mod cluster;
+mod cluster_compiler;
 mod connect;
 mod convert;
 mod dns;
+mod endpoint;
 mod endpoint_pool;
+mod endpoint_set;
 mod failure;
 mod handshake;
 mod hasher;
@@ -19,17 +22,22 @@ mod spec;
 #[cfg(test)]
 mod testing;
 mod upstreams;
+mod worker_clusters;
 
 use ::http::Response;
 
 pub(crate) use body::{RequestBody, ResponseBody};
-pub(crate) use cluster::{Cluster, ClusterCompiler, Endpoint};
+pub(crate) use cluster::{Cluster, StagedEndpoints};
+pub(crate) use cluster_compiler::{ClusterCompiler, FormerCluster};
 pub(crate) use dns::{DnsName, DnsNames, Resolution, Resolver};
+pub(crate) use endpoint::Endpoint;
+pub(crate) use endpoint_set::EndpointSet;
 pub(crate) use failure::with_causes;
 pub(crate) use spec::{
     BalancePolicy, ClusterSpec, DnsFamily, DnsSpec, EndpointAddress, EndpointSpec, Protocol,
 };
 pub(crate) use upstreams::Upstreams;
+pub(crate) use worker_clusters::ChosenEndpoint;
 
 use crate::tls::Transport;
 

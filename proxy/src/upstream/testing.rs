@@ -16,7 +16,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 
 use super::{
     BalancePolicy, Cluster, ClusterCompiler, ClusterSpec, DnsFamily, DnsNames, DnsSpec,
-    EndpointAddress, EndpointSpec, Protocol,
+    EndpointAddress, EndpointSpec, FormerCluster, Protocol, StagedEndpoints,
 };
 use crate::observe::EndpointRegistry;
 
@@ -34,15 +34,32 @@ pub(super) fn endpoint(address: &str) -> EndpointSpec {
     }
 }
 
-pub(super) fn cluster(endpoints: Vec<EndpointSpec>, balance: BalancePolicy) -> Cluster {
+pub(super) fn cluster(endpoints: Vec<EndpointSpec>, balance: BalancePolicy) -> Arc<Cluster> {
+    staged(endpoints, balance, None).0
+}
+
+/// A set of endpoints for a cluster that stays.
+pub(super) fn next_endpoints(
+    cluster: &Arc<Cluster>,
+    endpoints: Vec<EndpointSpec>,
+    balance: BalancePolicy,
+) -> StagedEndpoints {
+    let (_, mut staged) = staged(endpoints, balance, Some(cluster));
+    staged.pop().expect("the cluster stays")
+}
+
+fn staged(
+    endpoints: Vec<EndpointSpec>,
+    balance: BalancePolicy,
+    former: Option<&Arc<Cluster>>,
+) -> (Arc<Cluster>, Vec<StagedEndpoints>) {
     let endpoints = endpoints.into_iter().map(Arc::new).collect();
     let spec = Arc::new(ClusterSpec { balance, ..spec(endpoints) });
     let names = DnsNames::new(DnsSpec { family: DnsFamily::V4Preferred });
     let registry = Arc::new(EndpointRegistry::new(1));
     let mut compiler = ClusterCompiler::new(&names, &registry);
-    let cluster = compiler.compile(&spec);
-    drop(compiler);
-    Arc::into_inner(cluster).expect("held by nobody else")
+    let former = former.map(|cluster| FormerCluster { cluster, is_same_route: true });
+    (compiler.compile(&spec, || former), compiler.finish())
 }
 
 /// In turn, to these.
@@ -191,5 +208,5 @@ impl Drop for Io {
 }
 
 pub(super) fn single(spec: EndpointSpec) -> Arc<Cluster> {
-    Arc::new(cluster(vec![spec], BalancePolicy::RoundRobin))
+    cluster(vec![spec], BalancePolicy::RoundRobin)
 }

@@ -6,7 +6,7 @@ use std::{
     fmt,
     hash::{BuildHasher, RandomState},
     rc::{Rc, Weak as RcWeak},
-    sync::{Arc, Weak},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -14,9 +14,9 @@ use ::http::Request;
 use portcullis_abi::SplitMix64;
 
 use super::{
-    Cluster, Endpoint, RequestBody, SendOptions, UpstreamError, UpstreamResponse,
-    balance::RoundRobin, body::SentBody, cluster::EndpointKey, endpoint_pool::EndpointPool,
-    hasher::BuildNumberHasher, meter::Meter, request::UpstreamRequest,
+    ChosenEndpoint, Cluster, Endpoint, RequestBody, SendOptions, UpstreamError, UpstreamResponse,
+    body::SentBody, endpoint::EndpointKey, endpoint_pool::EndpointPool, hasher::BuildNumberHasher,
+    meter::Meter, request::UpstreamRequest, worker_clusters::WorkerClusters,
 };
 use crate::{observe::WorkerObserver, rt};
 
@@ -32,15 +32,9 @@ pub(crate) struct Upstreams {
 struct WorkerPools {
     observer: Rc<WorkerObserver>,
     by_endpoint: RefCell<HashMap<EndpointKey, Rc<EndpointPool>, BuildNumberHasher>>,
-    /// The state of round robin, by cluster.
-    turns: RefCell<HashMap<u64, Turns, BuildNumberHasher>>,
+    clusters: RefCell<WorkerClusters>,
     random: RefCell<SplitMix64>,
     reaping: Cell<bool>,
-}
-
-struct Turns {
-    cluster: Weak<()>,
-    turns: RoundRobin,
 }
 
 impl Upstreams {
@@ -48,28 +42,28 @@ impl Upstreams {
     pub(crate) fn new(observer: Rc<WorkerObserver>) -> Upstreams {
         let seed = RandomState::new().hash_one(observer.worker);
         let pools = WorkerPools {
+            clusters: RefCell::new(WorkerClusters::new(observer.worker)),
             observer,
             by_endpoint: RefCell::default(),
-            turns: RefCell::default(),
             random: RefCell::new(SplitMix64::new(seed)),
             reaping: Cell::new(false),
         };
         Upstreams { pools: Rc::new(pools) }
     }
 
-    /// Chooses the endpoint for a request of the client that hashes to `client_hash`: its index in
-    /// the cluster. A request keeps the index, since a reference would write a count that all
-    /// workers share.
-    pub(crate) fn pick(&self, cluster: &Cluster, client_hash: u64) -> usize {
-        if cluster.endpoints().len() == 1 {
-            return 0;
-        }
-        cluster.balance.pick(
-            client_hash,
-            &mut self.pools.random.borrow_mut(),
-            |index| self.pools.in_flight(cluster.endpoint(index)),
-            |weights| self.pools.turn(cluster, weights),
-        )
+    /// Chooses the endpoint for a request of the client that hashes to `client_hash`, among those that
+    /// the cluster has now.
+    pub(crate) fn choose(&self, cluster: &Arc<Cluster>, client_hash: u64) -> ChosenEndpoint {
+        let pools = &*self.pools;
+        let mut clusters = pools.clusters.borrow_mut();
+        clusters.current(cluster).choose(|endpoints, turns| {
+            endpoints.balance.pick(
+                client_hash,
+                &mut pools.random.borrow_mut(),
+                |index| pools.in_flight(endpoints.endpoint(index)),
+                |weights| turns.next(weights),
+            )
+        })
     }
 
     /// Sends a request over a pooled or a new connection and waits for the response's head.
@@ -81,14 +75,14 @@ impl Upstreams {
     pub(crate) async fn send(
         &self,
         cluster: &Cluster,
-        endpoint: &Endpoint,
+        endpoint: ChosenEndpoint,
         request: Request<RequestBody>,
         options: SendOptions,
     ) -> Result<UpstreamResponse, UpstreamError> {
         self.start_reaping();
-        let pool = self.pools.pool(endpoint);
+        let pool = self.pools.pool(&endpoint);
         let request = request.map(SentBody::new);
-        let sending = UpstreamRequest::new(&pool, cluster, endpoint, request.body());
+        let sending = UpstreamRequest::new(&pool, cluster, &endpoint, request.body());
         let response = sending.run(request, options).await;
         response.inspect_err(|error| pool.meter.failed(error.kind))
     }
@@ -96,6 +90,11 @@ impl Upstreams {
     /// Counts a request whose call of [`Upstreams::send`] timed out.
     pub(crate) fn unanswered(&self, endpoint: &Endpoint) {
         self.pools.pool(endpoint).meter.unanswered();
+    }
+
+    /// Gives former endpoints away that no request uses any more: another thread frees them.
+    pub(crate) fn release_former(&self) {
+        self.pools.clusters.borrow().release_former();
     }
 
     /// Starts with the first request, since a runtime certainly exists then.
@@ -130,18 +129,9 @@ impl WorkerPools {
         self.by_endpoint.borrow().get(&endpoint.key).map_or(0, |pool| pool.in_flight())
     }
 
-    fn turn(&self, cluster: &Cluster, weights: &[u32]) -> usize {
-        let mut turns = self.turns.borrow_mut();
-        let turns = turns.entry(cluster.id).or_insert_with(|| Turns {
-            cluster: Arc::downgrade(&cluster.alive),
-            turns: RoundRobin::new(weights, self.observer.worker),
-        });
-        turns.turns.next(weights)
-    }
-
     fn reap(&self, now: Instant) {
         self.by_endpoint.borrow_mut().retain(|_, pool| pool.reap(now));
-        self.turns.borrow_mut().retain(|_, turns| turns.cluster.strong_count() > 0);
+        self.clusters.borrow_mut().reap();
     }
 }
 
@@ -159,9 +149,9 @@ mod tests {
     use crate::{
         observe::UpstreamFailure,
         upstream::{
-            BalancePolicy,
+            BalancePolicy, EndpointSpec,
             endpoint_pool::InFlight,
-            testing::{cluster, endpoint},
+            testing::{cluster, endpoint, next_endpoints},
         },
     };
 
@@ -169,13 +159,21 @@ mod tests {
         Upstreams::new(Rc::new(WorkerObserver::detached(0)))
     }
 
-    fn three(balance: BalancePolicy) -> Cluster {
-        cluster(["10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"].map(endpoint).into(), balance)
+    fn three(balance: BalancePolicy) -> Arc<Cluster> {
+        cluster(endpoints(["10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"]), balance)
     }
 
-    fn picks(upstreams: &Upstreams, cluster: &Cluster, count: u64) -> Vec<String> {
-        let authorities = (0..count).map(|hash| upstreams.pick(cluster, hash));
-        authorities.map(|index| cluster.endpoint(index).spec.authority.to_string()).collect()
+    fn endpoints<const N: usize>(addresses: [&str; N]) -> Vec<EndpointSpec> {
+        addresses.map(endpoint).into()
+    }
+
+    fn first(cluster: &Cluster) -> Arc<Endpoint> {
+        Arc::clone(cluster.current().endpoint(0))
+    }
+
+    fn picks(upstreams: &Upstreams, cluster: &Arc<Cluster>, count: u64) -> Vec<String> {
+        let chosen = (0..count).map(|hash| upstreams.choose(cluster, hash));
+        chosen.map(|endpoint| endpoint.spec.authority.to_string()).collect()
     }
 
     #[test]
@@ -200,7 +198,8 @@ mod tests {
     fn least_request_counts_what_this_worker_has_under_way() {
         let upstreams = upstreams();
         let cluster = three(BalancePolicy::LeastRequest);
-        let busy = |index: usize| InFlight::new(upstreams.pools.pool(cluster.endpoint(index)));
+        let busy =
+            |index: usize| InFlight::new(upstreams.pools.pool(cluster.current().endpoint(index)));
         let _held = (busy(0), busy(0), busy(1));
         assert!(picks(&upstreams, &cluster, 200).iter().all(|picked| picked != "10.0.0.1:1"));
     }
@@ -208,7 +207,7 @@ mod tests {
     #[test]
     fn a_request_without_an_answer_in_time_is_a_failure_of_its_kind() {
         let upstreams = upstreams();
-        upstreams.unanswered(three(BalancePolicy::RoundRobin).endpoint(0));
+        upstreams.unanswered(&first(&three(BalancePolicy::RoundRobin)));
         let failures = &upstreams.pools.observer.metrics.upstream.connect_failures;
         assert_eq!(failures.get(UpstreamFailure::ResponseTimeout), 1);
     }
@@ -221,16 +220,88 @@ mod tests {
         picks(&upstreams, &kept, 1);
         drop(gone);
         upstreams.pools.reap(Instant::now());
-        assert_eq!(upstreams.pools.turns.borrow().len(), 1);
+        assert_eq!(upstreams.pools.clusters.borrow().len(), 1);
         assert_eq!(picks(&upstreams, &kept, 1), ["10.0.0.2:1"]);
+    }
+
+    #[test]
+    fn a_cluster_chooses_among_the_endpoints_it_has_now() {
+        let upstreams = upstreams();
+        let cluster = three(BalancePolicy::RoundRobin);
+        let held = upstreams.choose(&cluster, 0);
+        let next = endpoints(["10.0.0.4:1", "10.0.0.5:1"]);
+        drop(next_endpoints(&cluster, next, BalancePolicy::RoundRobin).publish());
+        // Its second turn.
+        assert_eq!(picks(&upstreams, &cluster, 2), ["10.0.0.5:1", "10.0.0.4:1"]);
+        assert_eq!(&*held.spec.authority, "10.0.0.1:1", "a request keeps what was chosen for it");
+    }
+
+    #[test]
+    fn turns_go_on_where_equal_endpoints_are_put() {
+        let upstreams = upstreams();
+        let cluster = three(BalancePolicy::RoundRobin);
+        assert_eq!(picks(&upstreams, &cluster, 1), ["10.0.0.1:1"]);
+        let next = endpoints(["10.0.0.1:1", "10.0.0.2:1", "10.0.0.4:1"]);
+        drop(next_endpoints(&cluster, next, BalancePolicy::RoundRobin).publish());
+        assert_eq!(picks(&upstreams, &cluster, 2), ["10.0.0.2:1", "10.0.0.4:1"]);
+    }
+
+    #[test]
+    fn a_policy_that_changes_with_the_endpoints_holds_at_once() {
+        let upstreams = upstreams();
+        let cluster = three(BalancePolicy::RoundRobin);
+        picks(&upstreams, &cluster, 1);
+        let next = endpoints(["10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"]);
+        drop(next_endpoints(&cluster, next, BalancePolicy::Maglev).publish());
+        let fresh = Upstreams::new(Rc::new(WorkerObserver::detached(0)));
+        let expected = picks(&fresh, &three(BalancePolicy::Maglev), 50);
+        assert_eq!(picks(&upstreams, &cluster, 50), expected);
+    }
+
+    #[test]
+    fn no_request_moves_a_count_of_its_endpoints() {
+        let upstreams = upstreams();
+        let cluster = three(BalancePolicy::RoundRobin);
+        let endpoints = Arc::clone(&cluster.current());
+        drop(upstreams.choose(&cluster, 0));
+        let counts = || {
+            let each = endpoints.endpoints().iter().map(Arc::strong_count);
+            let ours = [Arc::strong_count(&cluster), Arc::strong_count(&endpoints)];
+            ours.into_iter().chain(each).collect::<Vec<_>>()
+        };
+        let before = counts();
+        let under_way: Vec<_> = (0..100).map(|hash| upstreams.choose(&cluster, hash)).collect();
+        assert_eq!(counts(), before);
+        drop(under_way);
+        assert_eq!(counts(), before);
+    }
+
+    #[test]
+    fn former_endpoints_are_given_away_once_no_request_uses_them() {
+        let upstreams = upstreams();
+        let cluster = three(BalancePolicy::RoundRobin);
+        let former = Arc::downgrade(&cluster.current());
+        let held = upstreams.choose(&cluster, 0);
+        let next = endpoints(["10.0.0.4:1", "10.0.0.5:1"]);
+        drop(next_endpoints(&cluster, next, BalancePolicy::RoundRobin).publish());
+        // No request comes that would find the new ones.
+        upstreams.pools.reap(Instant::now());
+        upstreams.release_former();
+        assert_eq!(former.strong_count(), 1, "a request uses them");
+        drop(held);
+        upstreams.release_former();
+        // The other thread frees them at its own pace.
+        while former.strong_count() > 0 {
+            std::thread::yield_now();
+        }
     }
 
     #[test]
     fn an_endpoint_keeps_its_state_across_reloads_while_in_use() {
         let upstreams = upstreams();
         let now = Instant::now();
-        let before = upstreams.pools.pool(three(BalancePolicy::RoundRobin).endpoint(0));
-        let after = upstreams.pools.pool(three(BalancePolicy::RoundRobin).endpoint(0));
+        let before = upstreams.pools.pool(&first(&three(BalancePolicy::RoundRobin)));
+        let after = upstreams.pools.pool(&first(&three(BalancePolicy::RoundRobin)));
         assert!(Rc::ptr_eq(&before, &after));
         upstreams.pools.reap(now + Duration::from_secs(3000));
         assert_eq!(upstreams.pools.by_endpoint.borrow().len(), 1);

@@ -7,7 +7,7 @@ use super::{
     super::{diagnostic::Severity, section::Section},
     inspect::any_on,
 };
-use crate::http::{HostRewrite, PathRewrite, RedirectPath, RedirectSpec};
+use crate::http::{HostRewrite, PathRewrite, RedirectPath, RedirectSpec, RegexRewrite};
 
 /// The path rewrite; by default, the path of the first `to` replaces the prefix.
 pub(super) fn path(route: &Section<'_>, to_path: &str) -> PathRewrite {
@@ -24,8 +24,8 @@ pub(super) fn path(route: &Section<'_>, to_path: &str) -> PathRewrite {
         };
     }
     let keys = ("regex_rewrite_pattern", "regex_rewrite_substitution");
-    if let Some((pattern, substitution)) = replacement(route, keys) {
-        return PathRewrite::Regex { pattern, substitution };
+    if let Some(rewrite) = replacement(route, keys) {
+        return PathRewrite::Regex(rewrite);
     }
     if to_path.is_empty() { PathRewrite::Keep } else { PathRewrite::Prefix(to_path.into()) }
 }
@@ -42,8 +42,8 @@ pub(super) fn host(route: &Section<'_>) -> HostRewrite {
         HostRewrite::Literal(literal)
     } else if let Some(header) = header {
         HostRewrite::Header(header)
-    } else if let Some((pattern, substitution)) = regex {
-        HostRewrite::PathRegex { pattern, substitution }
+    } else if let Some(regex) = regex {
+        HostRewrite::PathRegex(regex)
     } else if preserve {
         HostRewrite::Preserve
     } else {
@@ -88,7 +88,7 @@ fn header(route: &Section<'_>, text: &str) -> Option<HeaderName> {
 fn replacement(
     route: &Section<'_>,
     (pattern_key, substitution_key): (&str, &str),
-) -> Option<(Regex, Box<str>)> {
+) -> Option<RegexRewrite> {
     let Some(pattern) = route.text(pattern_key) else {
         if route.has(substitution_key) && !route.has(pattern_key) {
             route.warn(substitution_key, format!("has no effect without `{pattern_key}`"));
@@ -98,7 +98,7 @@ fn replacement(
     let text = route.text(substitution_key).unwrap_or_default();
     let pattern = regex(route, pattern_key, &pattern)?;
     match substitution(&text, pattern.captures_len()) {
-        Ok(substitution) => Some((pattern, substitution.into())),
+        Ok(substitution) => Some(RegexRewrite { pattern, substitution: substitution.into() }),
         Err(problem) => {
             route.error(substitution_key, problem);
             None

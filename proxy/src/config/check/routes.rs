@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, VecDeque, hash_map::Entry},
     sync::Arc,
     time::Duration,
 };
@@ -32,6 +32,9 @@ use crate::{
 /// Envoy's default.
 const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// For so many routes at most, room is made before they are read.
+const MOST_EXPECTED: usize = 1 << 18;
+
 /// `policy`, then `routes`, as Pomerium orders them.
 pub(super) fn routes(
     root: &Section<'_>,
@@ -49,9 +52,11 @@ pub(super) fn routes(
         upstream_timeout: upstream_timeout(root),
         policies: Policies::default(),
     };
-    let mut seen = Seen::default();
-    let mut routes = Vec::new();
-    for key in ["policy", "routes"] {
+    let lists = ["policy", "routes"];
+    let len = lists.iter().map(|key| root.list_len(key)).sum::<usize>().min(MOST_EXPECTED);
+    let mut seen = Seen::with_capacity(len);
+    let mut routes = Vec::with_capacity(len);
+    for key in lists {
         root.each_child(key, |section| {
             inspection.route(key, section);
             routes.extend(shared.route(section, &mut seen));
@@ -105,12 +110,11 @@ impl Policies {
 }
 
 /// Values that must be unique.
-#[derive(Default)]
 struct Seen {
-    /// Matchers, with the path of the route's section.
-    matchers: HashMap<String, Box<str>>,
+    /// Matchers, described, with the path of the route's section.
+    matchers: HashMap<(PortMatch, Arc<str>), Box<str>>,
     /// Names, with the last number given to a route of that name.
-    names: HashMap<Box<str>, u32>,
+    names: HashMap<Arc<str>, u32>,
 }
 
 impl Shared<'_> {
@@ -118,10 +122,11 @@ impl Shared<'_> {
         let matcher = matching::matcher(section, self.of_all.any_port);
         let name = match &matcher {
             Some(matcher) => {
-                seen.matcher(section, matcher);
-                seen.name(section.text("name").unwrap_or_else(|| describe(matcher)))
+                let described = Arc::from(describe(matcher));
+                seen.matcher(section, matcher.port, Arc::clone(&described));
+                seen.name(section.text("name").map_or(described, Arc::from))
             }
-            None => section.path().to_owned(),
+            None => section.path().into(),
         };
         let upgrades = upgrades(section);
         let client_trust = self.clients.of_route(section, self.materials);
@@ -143,7 +148,7 @@ impl Shared<'_> {
             idle_timeout: idle_timeout(section, &upgrades),
             request_headers: headers::request(section, self.of_all.identity),
             response_headers: headers::response(section),
-            name: name.into(),
+            name,
             upgrades,
             pass_identity_headers: identity::pass_identity_headers(section, self.of_all.identity),
             issuer_format: identity::issuer_format(section, self.of_all.identity),
@@ -239,33 +244,39 @@ fn response(section: &Section<'_>) -> Option<ActionSpec> {
 }
 
 impl Seen {
+    fn with_capacity(routes: usize) -> Seen {
+        Seen { matchers: HashMap::with_capacity(routes), names: HashMap::with_capacity(routes) }
+    }
+
     /// Warns about a route whose requests another route serves already.
-    fn matcher(&mut self, section: &Section<'_>, matcher: &Matcher) {
-        let identity = format!("{:?} {}", matcher.port, describe(matcher));
-        match self.matchers.get(&identity) {
-            Some(first) => {
-                let first = section.context().place(first);
+    fn matcher(&mut self, section: &Section<'_>, port: PortMatch, described: Arc<str>) {
+        match self.matchers.entry((port, described)) {
+            Entry::Occupied(first) => {
+                let first = section.context().place(first.get());
                 let message = format!("is never reached: {first} serves the same requests");
                 let hint = "several upstreams of one route are a list in `to`";
                 section.warn_with_hint("from", message, hint);
             }
-            None => {
-                self.matchers.insert(identity, section.path().into());
+            Entry::Vacant(new) => {
+                new.insert(section.path().into());
             }
         }
     }
 
     /// Routes of the same name are numbered, so that each has its own.
-    fn name(&mut self, wanted: String) -> String {
-        let Some(last) = self.names.get(&*wanted).copied() else {
-            self.names.insert(wanted.as_str().into(), 1);
-            return wanted;
+    fn name(&mut self, wanted: Arc<str>) -> Arc<str> {
+        let last = match self.names.entry(Arc::clone(&wanted)) {
+            Entry::Occupied(last) => *last.get(),
+            Entry::Vacant(new) => {
+                new.insert(1);
+                return wanted;
+            }
         };
         for number in last.saturating_add(1).. {
-            let numbered = format!("{wanted}#{number}");
-            if !self.names.contains_key(&*numbered) {
-                self.names.insert(numbered.as_str().into(), 1);
-                self.names.insert(wanted.into(), number);
+            let numbered: Arc<str> = format!("{wanted}#{number}").into();
+            if !self.names.contains_key(&numbered) {
+                self.names.insert(Arc::clone(&numbered), 1);
+                self.names.insert(wanted, number);
                 return numbered;
             }
         }

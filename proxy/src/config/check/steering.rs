@@ -46,7 +46,7 @@ pub(super) fn steering(
 
 /// Each once.
 fn hosts(routes: &[RouteConfig]) -> Vec<Box<str>> {
-    let mut seen = HashSet::new();
+    let mut seen = HashSet::with_capacity(routes.len());
     let hosts = routes.iter().map(|route| written(&route.matcher.host));
     hosts.filter(|host| seen.insert(*host)).map(Box::from).collect()
 }

@@ -31,13 +31,66 @@ use crate::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A route's cluster, and the path of its first URL, which acts as a prefix.
+#[derive(Debug, Clone)]
 pub(super) struct RouteTarget {
     pub(super) cluster: Arc<ClusterSpec>,
     pub(super) path: String,
 }
 
-/// Reads `to` and its related keys; `None` without a valid endpoint.
+/// Keys that say which requests a route serves and who may use it, and so nothing of where it leads.
+const OTHER_KEYS: [&str; 10] = [
+    "from",
+    "name",
+    "description",
+    "prefix",
+    "path",
+    "regex",
+    "policy",
+    "allowed_domains",
+    "allowed_users",
+    "allow_public_unauthenticated_access",
+];
+
+/// What a route says besides [`OTHER_KEYS`], and where it leads.
+struct KnownTarget {
+    written: Vec<(String, Value)>,
+    target: RouteTarget,
+}
+
+impl KnownTarget {
+    fn new(route: &Section<'_>, target: &RouteTarget) -> KnownTarget {
+        let written = KnownTarget::keys(route).map(|(key, value)| (key.to_owned(), value.clone()));
+        KnownTarget { written: written.collect(), target: target.clone() }
+    }
+
+    fn is_of(&self, route: &Section<'_>) -> bool {
+        KnownTarget::keys(route).eq(self.written.iter().map(|(key, value)| (&**key, value)))
+    }
+
+    fn keys<'a>(route: &Section<'a>) -> impl Iterator<Item = (&'a str, &'a Value)> {
+        route.entries().filter(|(key, _)| !OTHER_KEYS.contains(key))
+    }
+}
+
+/// Reads `to` and its related keys; `None` without a valid endpoint. Many routes in a row lead to the
+/// same place, which is then read once, unless there is something to report.
 pub(super) fn target(
+    route: &Section<'_>,
+    trust: &Trust<'_>,
+    materials: &Materials,
+) -> Option<RouteTarget> {
+    if let Some(known) = trust.last.borrow().as_ref().filter(|known| known.is_of(route)) {
+        return Some(known.target.clone());
+    }
+    let findings = route.context().findings();
+    let target = read_target(route, trust, materials)?;
+    if route.context().findings() == findings {
+        trust.last.replace(Some(KnownTarget::new(route, &target)));
+    }
+    Some(target)
+}
+
+fn read_target(
     route: &Section<'_>,
     trust: &Trust<'_>,
     materials: &Materials,
@@ -422,6 +475,8 @@ pub(super) struct Trust<'a> {
     /// `certificate_authority`, beside the system's roots.
     extra: Option<Arc<TrustAnchors>>,
     interned: Interned,
+    /// Of the last route that led somewhere else than the one before it.
+    last: RefCell<Option<KnownTarget>>,
     /// Trusted by routes that verify nothing.
     nobody: Arc<TrustAnchors>,
     /// Read when the first route needs them; `None` after a failure, which is reported once.
@@ -442,6 +497,7 @@ impl<'a> Trust<'a> {
             environment,
             extra,
             interned: Interned::default(),
+            last: RefCell::default(),
             nobody,
             default: OnceCell::new(),
         }

@@ -67,12 +67,12 @@ impl Source for FileSource {
 }
 
 /// The text of the configuration file; `None` if it cannot be read, which the context then reports.
-pub(in super::super) fn read(path: &Path, context: &LoadContext) -> Option<Rc<str>> {
-    let problem = match context.read(path) {
-        Ok(content) => match std::str::from_utf8(&content) {
+pub(in super::super) fn read(path: &Path, context: &LoadContext) -> Option<Rc<String>> {
+    let problem = match context.read_document(path) {
+        Ok(content) => match String::from_utf8(content) {
             Ok(text) => return Some(text.into()),
             Err(error) => {
-                let before = content.iter().take(error.valid_up_to());
+                let before = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
                 let line = before.filter(|byte| **byte == b'\n').count() + 1;
                 context.report_line(u32::try_from(line).ok(), "", "is not valid UTF-8".to_owned());
                 return None;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::support::{base64_of, config, config_of, with_certificate};
+use super::support::{Dir, base64_of, config, config_of, with_certificate};
 use crate::{
     config::RouteConfig,
     http::{
@@ -11,8 +11,8 @@ use crate::{
     },
     observe::{AccessField, Level, LogFormat},
     route::{HostMatch, PathMatch, PortMatch},
-    tls::{ClientAuthMode, Codec},
-    upstream::{BalancePolicy, DnsFamily, EndpointAddress, Protocol},
+    tls::{ClientAuthMode, Codec, UpstreamTls},
+    upstream::{BalancePolicy, DnsFamily, EndpointAddress, EndpointSpec, Protocol},
 };
 
 /// The only route, which is `https://a.example` with what is added.
@@ -351,6 +351,56 @@ fn material_that_many_routes_name_is_shared() {
 }
 
 #[test]
+fn where_a_route_leads_does_not_depend_on_the_one_before() {
+    let ways = [
+        "to: http://b",
+        "to: http://b/x",
+        "to: https://b",
+        "to: https://b\n  tls_server_name: c",
+        "to: https://b\n  tls_custom_ca_file: '@client.pem'",
+        "to: https://b\n  tls_client_cert_file: '@client.pem'\n  tls_client_key_file: '@client-key.pem'",
+        "to: [http://b, http://c]",
+        "to: [http://b, http://c]\n  lb_policy: MAGLEV",
+    ];
+    let led = |ways: &[&str]| {
+        let routes =
+            ways.iter().enumerate().map(|(n, way)| format!("- from: https://a{n}\n  {way}\n"));
+        let config = config(&format!("routes:\n{}", routes.collect::<String>()));
+        let ActionSpec::Proxy(proxy) = &config.routes.last().unwrap().http.action else { panic!() };
+        let place = |endpoint: &Arc<EndpointSpec>| {
+            let tls = endpoint.tls.as_ref().map(|tls| UpstreamTls::key(tls));
+            (endpoint.address.clone(), endpoint.authority.clone(), tls)
+        };
+        let endpoints: Vec<_> = proxy.cluster.endpoints.iter().map(place).collect();
+        (endpoints, proxy.cluster.balance, format!("{:?}", proxy.path))
+    };
+    for before in ways {
+        for way in ways {
+            assert_eq!(led(&[before, way]), led(&[way]), "{way} after {before}");
+        }
+    }
+}
+
+#[test]
+fn routes_that_lead_to_the_same_place_share_it() {
+    let config = config(
+        "routes:\n- {from: https://a, to: http://b/x}\n- {from: https://c, policy: [], to: http://b/x}",
+    );
+    let clusters: Vec<_> =
+        config.routes.iter().map(|route| route.http.action.cluster().unwrap()).collect();
+    assert!(Arc::ptr_eq(clusters[0], clusters[1]));
+}
+
+#[test]
+fn what_is_wrong_with_two_routes_is_said_of_both() {
+    let routes = "- {from: https://a, to: https://x, tls_skip_verify: true}\n\
+                  - {from: https://b, to: https://x, tls_skip_verify: true}";
+    let loaded = Dir::new().load(&with_certificate(&format!("routes:\n{routes}")), &[]).unwrap();
+    let skips = loaded.warnings.iter().filter(|one| one.key_path.ends_with("tls_skip_verify"));
+    assert_eq!(skips.count(), 2);
+}
+
+#[test]
 fn weights_and_balance_are_read() {
     let proxy = proxy("to: ['http://b,10', 'http://c,1']\nlb_policy: RING_HASH");
     let weights: Vec<u32> = proxy.cluster.endpoints.iter().map(|e| e.weight).collect();
@@ -367,8 +417,8 @@ fn the_path_of_to_acts_as_a_prefix_where_nothing_else_is_said() {
     );
     let keys =
         "to: http://b/x\nregex_rewrite_pattern: '^/a/(.*)$'\nregex_rewrite_substitution: /\\1";
-    let PathRewrite::Regex { pattern, substitution } = proxy(keys).path else { panic!() };
-    assert_eq!(pattern.replace_all("/a/b", &*substitution), "/b");
+    let PathRewrite::Regex(rewrite) = proxy(keys).path else { panic!() };
+    assert_eq!(rewrite.pattern.replace_all("/a/b", &*rewrite.substitution), "/b");
 }
 
 #[test]
@@ -379,7 +429,7 @@ fn the_first_host_key_in_pomeriums_order_wins() {
     let keys: Vec<&str> = all.lines().collect();
     assert!(matches!(host(""), HostRewrite::Upstream));
     assert!(matches!(host(keys[0]), HostRewrite::Preserve));
-    assert!(matches!(host(&keys[..3].join("\n")), HostRewrite::PathRegex { .. }));
+    assert!(matches!(host(&keys[..3].join("\n")), HostRewrite::PathRegex(_)));
     assert!(matches!(host(&keys[..4].join("\n")), HostRewrite::Header(name) if name == "x-host"));
     assert!(matches!(host(all), HostRewrite::Literal(value) if value == "c:1"));
 }

@@ -28,6 +28,7 @@ use crate::{
 struct World {
     observer: Rc<WorkerObserver>,
     cluster: Arc<Cluster>,
+    endpoint: Arc<Endpoint>,
     pool: Rc<EndpointPool>,
 }
 
@@ -39,16 +40,17 @@ impl World {
     fn with(address: &str) -> World {
         let observer = Rc::new(WorkerObserver::detached(0));
         let cluster = single(endpoint(address));
-        let metrics = cluster.endpoint(0).metrics.clone();
+        let endpoint = Arc::clone(cluster.current().endpoint(0));
+        let metrics = endpoint.metrics.clone();
         let pool =
             Rc::new(EndpointPool::new(Meter::new(observer.clone(), metrics), Instant::now()));
-        pool.follow(cluster.endpoint(0).name());
-        World { observer, cluster, pool }
+        pool.follow(endpoint.name());
+        World { observer, cluster, endpoint, pool }
     }
 
     /// The counts of what all workers share.
     fn shared_counts(&self) -> [usize; 4] {
-        let endpoint = self.cluster.endpoint(0);
+        let endpoint = &self.endpoint;
         [
             Arc::strong_count(&self.cluster),
             Arc::strong_count(endpoint),
@@ -96,11 +98,11 @@ impl World {
     }
 
     fn exchange(&self, request: &Request<SentBody>) -> UpstreamRequest<'_> {
-        UpstreamRequest::new(&self.pool, &self.cluster, self.cluster.endpoint(0), request.body())
+        UpstreamRequest::new(&self.pool, &self.cluster, &self.endpoint, request.body())
     }
 
     fn take(&self) -> Option<PooledConnection> {
-        self.pool.take(self.cluster.endpoint(0), Instant::now())
+        self.pool.take(&self.endpoint, Instant::now())
     }
 
     fn idle_and_active(&self) -> (u64, u64) {

@@ -228,8 +228,9 @@ proptest! {
             let (carrier, peer) = world.connect().await;
             let get = request(Method::GET, RequestBody::Empty);
             let (pool, cluster) = (world.pool.clone(), world.cluster.clone());
+            let endpoint = world.endpoint.clone();
             let reading = tokio::task::spawn_local(async move {
-                let exchange = UpstreamRequest::new(&pool, &cluster, cluster.endpoint(0), get.body());
+                let exchange = UpstreamRequest::new(&pool, &cluster, &endpoint, get.body());
                 let (response, lease) = exchange.send_over(carrier, get).await.unwrap();
                 read(ResponseBody::new(response.into_body(), lease)).await.unwrap().0
             });

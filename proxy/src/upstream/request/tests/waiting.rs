@@ -45,7 +45,7 @@ fn one_request_waits_at_a_time() {
         assert_eq!(world.pool.reuse_wait(), None, "no connection is busy");
         let (_carrier, _peer) = world.connect().await;
         let wait = world.pool.reuse_wait().unwrap();
-        let endpoint = world.cluster.endpoint(0);
+        let endpoint = &world.endpoint;
         {
             let mut waiting = pin!(world.pool.take_freed(endpoint, wait));
             assert!(is_pending(waiting.as_mut()).await);
@@ -64,7 +64,7 @@ fn a_connection_that_closes_after_its_exchange_ends_the_wait() {
         let get = request(Method::GET, RequestBody::Empty);
         peer.answer("HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n");
         let wait = world.pool.reuse_wait().unwrap();
-        let mut waiting = pin!(world.pool.take_freed(world.cluster.endpoint(0), wait));
+        let mut waiting = pin!(world.pool.take_freed(&world.endpoint, wait));
         assert!(is_pending(waiting.as_mut()).await);
         drop(world.send(carrier, get).await.ok().unwrap());
         assert!(waiting.await.is_none());
@@ -77,7 +77,7 @@ fn a_wait_ends_when_its_time_is_up() {
         let world = World::new();
         let (_carrier, _peer) = world.connect().await;
         let wait = Duration::from_millis(1);
-        assert!(world.pool.take_freed(world.cluster.endpoint(0), wait).await.is_none());
+        assert!(world.pool.take_freed(&world.endpoint, wait).await.is_none());
         assert_eq!(world.idle_and_active(), (0, 1));
     });
 }

@@ -1,0 +1,181 @@
+//! Compiles the clusters of a configuration.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{Cluster, ClusterSpec, DnsNames, Endpoint, EndpointSet, EndpointSpec, StagedEndpoints};
+use crate::observe::EndpointRegistry;
+
+/// Compiles the clusters of one configuration. Endpoints of one specification are one, and so are
+/// clusters of one specification that have nothing to balance.
+#[derive(Debug)]
+pub(crate) struct ClusterCompiler<'a> {
+    names: &'a DnsNames,
+    metrics: &'a Arc<EndpointRegistry>,
+    /// By the address of their specification, which each of them holds.
+    endpoints: HashMap<*const EndpointSpec, Arc<Endpoint>>,
+    /// By the address of their specification, which each of them holds.
+    sets: HashMap<*const ClusterSpec, SharedSet>,
+    staged: Vec<StagedEndpoints>,
+}
+
+/// What routes of one specification share.
+#[derive(Debug)]
+struct SharedSet {
+    /// Keeps the address from being used again.
+    _spec: Arc<ClusterSpec>,
+    endpoints: Arc<EndpointSet>,
+    /// If there is one endpoint.
+    cluster: Option<Arc<Cluster>>,
+}
+
+/// The cluster that a route has in the configuration in use.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FormerCluster<'a> {
+    /// The cluster.
+    pub cluster: &'a Arc<Cluster>,
+    /// Whether its route stays the same, but for the endpoints.
+    pub is_same_route: bool,
+}
+
+impl<'a> ClusterCompiler<'a> {
+    /// DNS names of endpoints are handed to the resolver, and endpoints count into `metrics`.
+    pub(crate) fn new(
+        names: &'a DnsNames,
+        metrics: &'a Arc<EndpointRegistry>,
+    ) -> ClusterCompiler<'a> {
+        ClusterCompiler {
+            names,
+            metrics,
+            endpoints: HashMap::new(),
+            sets: HashMap::new(),
+            staged: Vec::new(),
+        }
+    }
+
+    /// Compiles a route's cluster, or stages the endpoints of its former one, if that may stay.
+    ///
+    /// It stays if the route does. The former configuration has the same cluster, and workers use it
+    /// until they get the new one: a request that the former policy admits must not reach an endpoint
+    /// that was added with a stricter policy.
+    pub(crate) fn compile<'f>(
+        &mut self,
+        spec: &Arc<ClusterSpec>,
+        former: impl FnOnce() -> Option<FormerCluster<'f>>,
+    ) -> Arc<Cluster> {
+        let shared = self.shared(spec);
+        if let Some(cluster) = &shared.cluster {
+            return Arc::clone(cluster);
+        }
+        let next = Arc::clone(&shared.endpoints);
+        let may_stay = |former: &FormerCluster<'_>| {
+            former.cluster.connect_timeout == spec.connect_timeout
+                && (former.is_same_route || former.cluster.current().is_equivalent(&next))
+        };
+        match former().filter(may_stay) {
+            Some(FormerCluster { cluster, .. }) => {
+                let cluster = Arc::clone(cluster);
+                self.staged.push(StagedEndpoints { cluster: Arc::clone(&cluster), next });
+                cluster
+            }
+            None => Arc::new(Cluster::new(spec.connect_timeout, next)),
+        }
+    }
+
+    /// The new sets of clusters that stay.
+    pub(crate) fn finish(self) -> Vec<StagedEndpoints> {
+        self.staged
+    }
+
+    fn shared(&mut self, spec: &Arc<ClusterSpec>) -> &SharedSet {
+        let ClusterCompiler { names, metrics, endpoints, sets, .. } = self;
+        sets.entry(Arc::as_ptr(spec)).or_insert_with(|| {
+            let endpoint = |spec: &Arc<EndpointSpec>| {
+                let make = || Arc::new(Endpoint::new(spec, names, metrics));
+                Arc::clone(endpoints.entry(Arc::as_ptr(spec)).or_insert_with(make))
+            };
+            let all: Box<[_]> = spec.endpoints.iter().map(endpoint).collect();
+            let is_single = all.len() == 1;
+            let endpoints = Arc::new(EndpointSet::new(spec, all));
+            let cluster = || Arc::new(Cluster::new(spec.connect_timeout, Arc::clone(&endpoints)));
+            let cluster = is_single.then(cluster);
+            SharedSet { _spec: Arc::clone(spec), endpoints, cluster }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::{
+        DnsFamily, DnsSpec,
+        testing::{self, endpoint},
+    };
+
+    /// Routes to these endpoints, each with its former cluster.
+    fn compile(
+        routes: &[(&[&str], Option<FormerCluster<'_>>)],
+    ) -> (Vec<Arc<Cluster>>, Vec<StagedEndpoints>) {
+        let names = DnsNames::new(DnsSpec { family: DnsFamily::V4Preferred });
+        let registry = Arc::new(EndpointRegistry::new(1));
+        let mut compiler = ClusterCompiler::new(&names, &registry);
+        let mut specs = HashMap::new();
+        let clusters = routes.iter().map(|(addresses, former)| {
+            let endpoints = || addresses.iter().map(|at| Arc::new(endpoint(at))).collect();
+            let spec = specs.entry(*addresses);
+            let spec = spec.or_insert_with(|| Arc::new(testing::spec(endpoints())));
+            compiler.compile(spec, || *former)
+        });
+        (clusters.collect(), compiler.finish())
+    }
+
+    fn cluster(addresses: &[&str]) -> Arc<Cluster> {
+        compile(&[(addresses, None)]).0.remove(0)
+    }
+
+    const TWO: &[&str] = &["127.0.0.1:1", "127.0.0.1:2"];
+    const OTHERS: &[&str] = &["127.0.0.1:2", "127.0.0.1:3", "127.0.0.1:4"];
+
+    #[test]
+    fn single_upstreams_are_shared_and_balanced_ones_are_not() {
+        let single: &[&str] = &["127.0.0.1:1"];
+        let (clusters, _) = compile(&[(single, None), (single, None), (TWO, None), (TWO, None)]);
+        assert!(Arc::ptr_eq(&clusters[0], &clusters[1]));
+        assert_ne!(clusters[2].id, clusters[3].id);
+        assert!(Arc::ptr_eq(&clusters[2].current(), &clusters[3].current()), "tables are shared");
+    }
+
+    #[test]
+    fn a_route_that_stays_keeps_its_cluster() {
+        let former = cluster(TWO);
+        let (clusters, staged) = compile(&[(OTHERS, Some(former_of(&former, true)))]);
+        assert!(Arc::ptr_eq(&clusters[0], &former));
+        assert_eq!(
+            former.current().endpoints().len(),
+            2,
+            "nothing is in use before it is published"
+        );
+        staged.into_iter().for_each(|staged| drop(staged.publish()));
+        assert_eq!(former.current().endpoints().len(), 3);
+    }
+
+    #[test]
+    fn a_route_that_changes_keeps_its_cluster_if_its_endpoints_stay() {
+        let former = cluster(TWO);
+        let (clusters, staged) = compile(&[(TWO, Some(former_of(&former, false)))]);
+        assert!(Arc::ptr_eq(&clusters[0], &former));
+        assert_eq!(staged.len(), 1, "what belongs to the former configuration is let go");
+    }
+
+    #[test]
+    fn the_former_policy_leads_to_no_new_endpoint() {
+        let former = cluster(TWO);
+        let (clusters, staged) = compile(&[(OTHERS, Some(former_of(&former, false)))]);
+        assert_ne!(clusters[0].id, former.id);
+        assert!(staged.is_empty());
+        assert_eq!(former.current().endpoints().len(), 2);
+    }
+
+    fn former_of(cluster: &Arc<Cluster>, is_same_route: bool) -> FormerCluster<'_> {
+        FormerCluster { cluster, is_same_route }
+    }
+}

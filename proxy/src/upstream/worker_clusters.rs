@@ -1,0 +1,134 @@
+//! What a worker knows of clusters.
+
+use std::{
+    collections::HashMap,
+    ops::Deref,
+    rc::Rc,
+    sync::{Arc, Weak},
+};
+
+use super::{Cluster, Endpoint, EndpointSet, balance::RoundRobin, hasher::BuildNumberHasher};
+use crate::reclaim::FormerValues;
+
+/// What a worker knows of the clusters that it has used.
+#[derive(Debug)]
+pub(super) struct WorkerClusters {
+    /// The turns that it skips at first.
+    worker: usize,
+    by_id: HashMap<u64, WorkerCluster, BuildNumberHasher>,
+    former: FormerValues<LocalEndpointSet>,
+}
+
+/// What a worker knows of one cluster.
+#[derive(Debug)]
+pub(super) struct WorkerCluster {
+    cluster: Weak<Cluster>,
+    endpoints: Rc<LocalEndpointSet>,
+    turns: Turns,
+}
+
+/// A worker's handle on an [`EndpointSet`]. Its requests count their references on an `Rc` of this,
+/// so that no request touches a count that all workers share.
+#[derive(Debug)]
+struct LocalEndpointSet(Arc<EndpointSet>);
+
+/// The endpoint that was chosen for a request, whatever becomes of its cluster's endpoints.
+#[derive(Debug, Clone)]
+pub(crate) struct ChosenEndpoint {
+    endpoints: Rc<LocalEndpointSet>,
+    index: usize,
+}
+
+impl Deref for ChosenEndpoint {
+    type Target = Endpoint;
+
+    fn deref(&self) -> &Endpoint {
+        self.endpoints.0.endpoint(self.index)
+    }
+}
+
+impl WorkerClusters {
+    /// No cluster was used yet.
+    pub(super) fn new(worker: usize) -> WorkerClusters {
+        WorkerClusters { worker, by_id: HashMap::default(), former: FormerValues::default() }
+    }
+
+    /// The cluster with the endpoints that it has now.
+    pub(super) fn current(&mut self, cluster: &Arc<Cluster>) -> &mut WorkerCluster {
+        let WorkerClusters { worker, by_id, former } = self;
+        let known = by_id.entry(cluster.id).or_insert_with(|| WorkerCluster {
+            cluster: Arc::downgrade(cluster),
+            endpoints: Rc::new(LocalEndpointSet(Arc::clone(&cluster.current()))),
+            turns: Turns { taken: *worker, state: None },
+        });
+        known.follow(cluster, former);
+        known
+    }
+
+    /// Forgets clusters that are gone, and the former endpoints of those that are there.
+    pub(super) fn reap(&mut self) {
+        let WorkerClusters { by_id, former, .. } = self;
+        by_id.retain(|_, known| match known.cluster.upgrade() {
+            Some(cluster) => {
+                known.follow(&cluster, former);
+                true
+            }
+            None => {
+                former.keep(Rc::clone(&known.endpoints));
+                false
+            }
+        });
+    }
+
+    /// The number of clusters.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Gives former endpoints away that no request uses any more: another thread frees them.
+    pub(super) fn release_former(&self) {
+        self.former.release();
+    }
+}
+
+impl WorkerCluster {
+    /// Chooses an endpoint. `choose` gets the endpoints, and the turns of this worker.
+    pub(super) fn choose(
+        &mut self,
+        choose: impl FnOnce(&EndpointSet, &mut Turns) -> usize,
+    ) -> ChosenEndpoint {
+        let set = &self.endpoints.0;
+        let index = if set.endpoints().len() == 1 { 0 } else { choose(set, &mut self.turns) };
+        ChosenEndpoint { endpoints: Rc::clone(&self.endpoints), index }
+    }
+
+    /// Goes over to the endpoints that the cluster has now.
+    fn follow(&mut self, cluster: &Cluster, former: &FormerValues<LocalEndpointSet>) {
+        let current = cluster.current();
+        if !Arc::ptr_eq(&current, &self.endpoints.0) {
+            let next = Rc::new(LocalEndpointSet(Arc::clone(&current)));
+            former.keep(std::mem::replace(&mut self.endpoints, next));
+        }
+    }
+}
+
+/// The state of round robin, which goes on when endpoints change.
+#[derive(Debug)]
+pub(super) struct Turns {
+    taken: usize,
+    state: Option<(Box<[u32]>, RoundRobin)>,
+}
+
+impl Turns {
+    /// The endpoint whose turn it is.
+    pub(super) fn next(&mut self, weights: &[u32]) -> usize {
+        let taken = self.taken;
+        self.taken = taken.wrapping_add(1);
+        let state = match self.state.take() {
+            Some(state) if *state.0 == *weights => state,
+            _ => (weights.into(), RoundRobin::new(weights, taken)),
+        };
+        self.state.insert(state).1.next(weights)
+    }
+}
