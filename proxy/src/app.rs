@@ -120,9 +120,7 @@ impl App {
         warn_of_few_descriptors(&config);
         // Before anything runs: an address in use ends the start at once.
         let admin = admin::Sockets::bind(&config.admin, predecessor.is_some())?;
-        let listeners: Vec<_> =
-            cores.iter().map(|_| config.listen.bind()).collect::<Result<_, _>>()?;
-
+        let listeners = bind(&config, cores.len())?;
         let mut compiler = compiler(&config, &metrics, cores.len())?;
         let (names, tickets) = (Arc::clone(&compiler.names), Arc::clone(&compiler.tickets));
         let Compiled { snapshot, parts, access, settings, facts, renewable } =
@@ -141,6 +139,7 @@ impl App {
         let (snapshots, snapshot) = watch::channel(snapshot);
         let (phase, phases) = watch::channel(ProcessPhase::Running);
         let (ending, ended) = mpsc::unbounded_channel();
+        let publisher = Publisher::new(&metrics, &steering);
         let resources = WorkerResources {
             snapshots: snapshot,
             phase: phases,
@@ -150,8 +149,6 @@ impl App {
             identity,
             ended: ending,
         };
-        let workers = Workers::start(resources, cores, listeners)?;
-        let publisher = Publisher::new(&metrics, &steering);
         let app = App {
             loader: Some(Loader::start(source, config, renewable, compiler, publisher)?),
             access: admin.access(),
@@ -164,7 +161,7 @@ impl App {
             identity: identity_control,
             snapshots,
             phase,
-            workers,
+            workers: Workers::start(resources, cores, listeners)?,
             ended,
             steering,
             metrics,
@@ -193,6 +190,11 @@ impl App {
         let drained = self.drain(reason, &admin).await;
         stopped.and(drained)
     }
+}
+
+/// Binds the addresses once for each worker.
+fn bind(config: &Config, workers: usize) -> anyhow::Result<Vec<Vec<Listener>>> {
+    (0..workers).map(|_| Ok(config.listen.bind()?)).collect()
 }
 
 fn compiler(config: &Config, metrics: &Arc<Metrics>, workers: usize) -> anyhow::Result<Compiler> {

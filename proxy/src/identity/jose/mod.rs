@@ -4,7 +4,6 @@
 //! ([`crypto`]), then the checks of OpenID Connect ([`id_token`], [`user_info`]). Writing:
 //! [`SigningKey`] signs by itself, because `jsonwebtoken` would parse the key for each signature.
 
-#![allow(unused_imports)] // TODO(merge): the branch lands with its users.
 
 mod algorithm;
 mod base64url;
