@@ -37,7 +37,7 @@ pub(super) struct Forwarding<'a> {
 
 /// A request that is being sent.
 #[derive(Debug)]
-pub(super) struct Sending<F> {
+pub(super) struct SentRequest<F> {
     /// Gives the upstream's reply.
     pub(super) reply: F,
     /// Whether it asks for an upgrade.
@@ -61,7 +61,7 @@ impl<'a> Forwarding<'a> {
         parts: Parts,
         body: Incoming,
     ) -> Result<
-        Sending<impl Future<Output = Result<UpstreamResponse, UpstreamError>> + use<'a>>,
+        SentRequest<impl Future<Output = Result<UpstreamResponse, UpstreamError>> + use<'a>>,
         RequestFailure,
     > {
         let upgrade = upgrade(&parts, self.route, &body)?;
@@ -76,7 +76,7 @@ impl<'a> Forwarding<'a> {
         active.timeouts.uploading(upload);
         let request = Request::from_parts(head, body);
         let reply = upstreams.send(cluster, endpoint, request, options);
-        Ok(Sending { reply, may_upgrade: options.upgrade })
+        Ok(SentRequest { reply, may_upgrade: options.upgrade })
     }
 
     /// Turns the upstream's reply, or the limit that was reached before it, into the response.

@@ -11,7 +11,7 @@ use super::{
     body::Body,
     connection::ClientConnection,
     error::RequestFailure,
-    forward::{ForwardedResponse, Forwarding, Sending},
+    forward::{ForwardedResponse, Forwarding, SentRequest},
     headers::{finish_own, forwarded},
     local_service::LocalService,
     redirect,
@@ -77,7 +77,7 @@ async fn serve(
             return Err(reply.into());
         }
     };
-    let Sending { reply, may_upgrade } = forwarding.send(active, parts, body)?;
+    let SentRequest { reply, may_upgrade } = forwarding.send(active, parts, body)?;
     let reply = active.timeouts.within(pin!(reply)).await;
     Ok(forwarding.receive(active, may_upgrade, reply)?)
 }
