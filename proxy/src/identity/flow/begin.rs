@@ -7,7 +7,7 @@ use super::{
     context::{FlowEnvironment, FlowRequest},
     parameters::encode,
     return_path::ReturnPath,
-    sealed::{ReturnPlace, SignInRequest},
+    sealed::{ReturnPlace, SealedSignInRequest},
 };
 use crate::identity::{
     binding::BrowserBinding,
@@ -59,7 +59,7 @@ fn try_begin_at(
         Some(binding) => binding,
         None => BrowserBinding::generate(now_s, random)?,
     };
-    let sealed = SignInRequest {
+    let sealed = SealedSignInRequest {
         id: random_bytes(random)?,
         process: shared.process,
         place,

@@ -9,7 +9,7 @@ use super::{
     context::FlowEnvironment,
     parameters::{encode, pairs, single},
     pending::{FlowPending, WaitingStep},
-    sealed::{Handover, SignInRequest, SignInState, is_fresh},
+    sealed::{HandedSession, Handover, SealedSignInRequest, SignInState, is_fresh},
     who::SessionState,
 };
 use crate::identity::{
@@ -50,7 +50,7 @@ pub(super) fn start(input: StepInput<'_>) -> FlowStep {
         return FlowAnswer::method_not_allowed().into();
     }
     let text = single(http.query(), "request").ok().flatten();
-    let Some(request) = text.and_then(|text| SignInRequest::open(context, &text)) else {
+    let Some(request) = text.and_then(|text| SealedSignInRequest::open(context, &text)) else {
         return FlowAnswer::link_invalid(None, "the request to sign in is not ours").into();
     };
     let now_s = environment.now_s;
@@ -72,7 +72,7 @@ pub(super) fn start(input: StepInput<'_>) -> FlowStep {
 /// The request's first presentation goes on.
 pub(super) fn used(
     input: StepInput<'_>,
-    request: SignInRequest,
+    request: SealedSignInRequest,
     reply: &IdentityReply,
 ) -> FlowStep {
     match reply {
@@ -89,7 +89,7 @@ pub(super) fn used(
 }
 
 /// Vouches for the browser if it is signed in here, and sends it to the provider if not.
-pub(super) fn decide(input: StepInput<'_>, request: SignInRequest) -> FlowStep {
+pub(super) fn decide(input: StepInput<'_>, request: SealedSignInRequest) -> FlowStep {
     let (environment, http) = input;
     let cookies = environment.context.cookies.read(http.headers);
     match master_session(environment, http.host, &cookies) {
@@ -129,7 +129,7 @@ pub(super) fn master_session(
 /// After the check of the session at the authenticate host.
 pub(super) fn checked(
     input: StepInput<'_>,
-    request: SignInRequest,
+    request: SealedSignInRequest,
     (master, state): (MasterSession, SessionState),
     reply: IdentityReply,
 ) -> FlowStep {
@@ -159,7 +159,7 @@ pub(super) fn checked(
 /// checked, so nobody needs to choose an account. `asked`: the control thread was asked already.
 pub(super) fn to_provider(
     input: StepInput<'_>,
-    request: SignInRequest,
+    request: SealedSignInRequest,
     known: bool,
     asked: bool,
 ) -> FlowStep {
@@ -183,7 +183,7 @@ pub(super) fn no_metadata(again: String) -> FlowAnswer {
 
 fn redirect_to_provider(
     (environment, http): StepInput<'_>,
-    request: SignInRequest,
+    request: SealedSignInRequest,
     view: &ProviderView,
     known: bool,
 ) -> Result<FlowAnswer, Unspecified> {
@@ -284,7 +284,7 @@ impl SignInState {
 /// Sends a signed-in browser back to the route's host.
 pub(super) fn hand_over(
     (environment, _): StepInput<'_>,
-    request: &SignInRequest,
+    request: &SealedSignInRequest,
     session: &Session,
     cookies: Vec<HeaderValue>,
 ) -> FlowStep {
@@ -294,7 +294,7 @@ pub(super) fn hand_over(
 
 fn try_hand_over(
     environment: &FlowEnvironment<'_>,
-    request: &SignInRequest,
+    request: &SealedSignInRequest,
     session: &Session,
     cookies: Vec<HeaderValue>,
 ) -> Result<FlowStep, Unspecified> {
@@ -306,7 +306,7 @@ fn try_hand_over(
         place: request.place.clone(),
         binding: request.binding,
         restarts: request.restarts,
-        session: Some(Session { binding: request.binding, ..session.clone() }),
+        session: HandedSession::Here(Session { binding: request.binding, ..session.clone() }),
     };
     let sealed = handover.seal(context, random)?;
     if sealed.len() <= MAX_HANDOVER_LEN {
@@ -317,10 +317,30 @@ fn try_hand_over(
         id: handover.id,
         sealed: handover.seal_raw(context, random)?.into(),
     };
-    let short = Handover { session: None, ..handover };
+    let short = Handover { session: HandedSession::Kept, ..handover };
     let url = handover_url(&short, &short.seal(context, random)?);
     let waiting = WaitingStep::HandoverKept { url, cookies, again: request.place.url() };
     Ok(FlowStep::ask(call, FlowPending(waiting)))
+}
+
+/// Sends a browser back whose binding is not the one of its flow. The request of the flow may be
+/// another browser's, so nothing goes on with it: the sign-in begins again at the route's host.
+pub(super) fn begin_again(
+    environment: &FlowEnvironment<'_>,
+    request: &SealedSignInRequest,
+) -> Result<FlowAnswer, Unspecified> {
+    let FlowEnvironment { context, now_s, random, .. } = *environment;
+    let handover = Handover {
+        id: random_bytes(random)?,
+        process: environment.shared.process,
+        issued_s: now_s,
+        place: request.place.clone(),
+        binding: request.binding,
+        restarts: request.restarts.saturating_add(1),
+        session: HandedSession::Missing,
+    };
+    let url = handover_url(&handover, &handover.seal(context, random)?);
+    Ok(FlowAnswer::redirect(url, FlowEvent::BegunAgain))
 }
 
 fn handover_url(handover: &Handover, sealed: &str) -> String {
