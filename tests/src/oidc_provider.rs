@@ -42,7 +42,7 @@ impl OidcProvider {
     /// # Panics
     /// When that fails.
     pub fn prepare() {
-        installed();
+        provider_dir();
     }
 
     /// The same with settings of `peers/oidc-provider/server.mjs`.
