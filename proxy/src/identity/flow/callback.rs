@@ -47,7 +47,8 @@ pub(super) fn start((environment, http): StepInput<'_>) -> FlowStep {
         return FlowAnswer::method_not_allowed().into();
     }
     let text = single(http.query(), "state").ok().flatten();
-    let Some(state) = text.and_then(|text| SignInState::open(context, &text)) else {
+    let opened = text.and_then(|text| SignInState::open(context, &text));
+    let Some(state) = opened.filter(|state| environment.is_own(&state.request.place)) else {
         return FlowAnswer::link_invalid(None, "the state is not ours").into();
     };
     let again = state.request.place.url();

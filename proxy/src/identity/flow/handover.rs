@@ -30,7 +30,7 @@ pub(super) fn start(input: StepInput<'_>) -> FlowStep {
     }
     let text = single(http.query(), "pomerium_session_encrypted").ok().flatten();
     let opened = text.and_then(|text| Handover::open(context, http.host, &text));
-    let Some(handover) = opened else {
+    let Some(handover) = opened.filter(|handover| environment.is_own(&handover.place)) else {
         return FlowAnswer::link_invalid(None, "the handover is not ours").into();
     };
     if !is_fresh(handover.issued_s, HANDOVER_LIFE_S, now_s) {

@@ -50,7 +50,8 @@ pub(super) fn start(input: StepInput<'_>) -> FlowStep {
         return FlowAnswer::method_not_allowed().into();
     }
     let text = single(http.query(), "request").ok().flatten();
-    let Some(request) = text.and_then(|text| SealedSignInRequest::open(context, &text)) else {
+    let opened = text.and_then(|text| SealedSignInRequest::open(context, &text));
+    let Some(request) = opened.filter(|request| environment.is_own(&request.place)) else {
         return FlowAnswer::link_invalid(None, "the request to sign in is not ours").into();
     };
     let now_s = environment.now_s;
