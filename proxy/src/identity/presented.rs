@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 
-/// How many cookies of one name are tried (`cookies::names`). A session stands for all that were tried:
-/// if one were left out, what a sibling host planted in front of it could stand for the session.
-const MAX_SAME_NAME: u8 = 8;
+use super::cookies::MAX_SAME_NAME;
 
 /// Our session cookies in these fields: one as it stands, several joined with the cookies that bind
 /// them to the browser, since those decide between them. `None` if there is no session cookie.
+///
+/// All that are tried are in it: if one were left out, what a sibling host plants in front of it
+/// could stand for its session.
 pub(super) fn presented<'h>(
     name: &str,
     binding: &str,
@@ -27,7 +28,7 @@ pub(super) fn presented<'h>(
                 None => first = Some(cookie),
                 Some(_) => others.push(cookie),
             }
-        } else if own == binding.as_bytes() && bound.len() < usize::from(MAX_SAME_NAME) {
+        } else if own == binding.as_bytes() && bound.len() < MAX_SAME_NAME {
             bound.push(cookie);
         }
     }
