@@ -9,8 +9,12 @@ use crate::identity::cookies::{CookieNames, is_pomerium};
 pub(in crate::http) struct OwnCookies(pub(in crate::http) Option<CookieNames>);
 
 impl OwnCookies {
-    /// Whether a cookie, `name=value`, is ours.
+    /// Whether a cookie, `name=value`, is ours. Browsers send one without a name, `=value`, as `value`
+    /// alone, which is then read as a name and a value.
     fn contain(&self, cookie: &[u8]) -> bool {
+        let nameless = |byte: &u8| *byte == b'=' || byte.is_ascii_whitespace();
+        let start = cookie.iter().position(|byte| !nameless(byte)).unwrap_or(cookie.len());
+        let cookie = cookie.get(start..).unwrap_or_default();
         let name = cookie.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
         match &self.0 {
             Some(names) => names.is_ours(name),
@@ -163,6 +167,9 @@ mod tests {
     fn an_upstream_can_set_no_cookie_of_ours() {
         let fields = ["a=1; Path=/", " s=x; Path=/", "__Host-s_csrf=; Max-Age=0", "_pomerium=y"];
         assert_eq!(after_with(Some("s"), header::SET_COOKIE, &fields), ["a=1; Path=/"]);
+        // Browsers send a cookie without a name as its value alone.
+        let nameless = ["=s=x; Path=/", " = s_1=x", "==__Host-s_csrf=x", "\t=_pomerium=y"];
+        assert_eq!(after_with(Some("s"), header::SET_COOKIE, &nameless), Vec::<String>::new());
         let kept = ["s2=1", "b=s=1"];
         assert_eq!(after_with(Some("s"), header::SET_COOKIE, &kept), kept);
     }

@@ -8,7 +8,10 @@ use super::*;
 use crate::{
     control_call::{self, ControlCaller},
     identity::{
-        calls::{CheckOutcome, CheckRequest, CodeExchange, RenewedSession, SignedIn, UseOnce},
+        calls::{
+            CheckOutcome, CheckRequest, CodeExchange, OneTimeObject, RenewedSession, SignedIn,
+            UseOnce,
+        },
         provider::testing::{
             NONCE, NOW_S, TestAnswer, TestProvider, run, run_in_no_time, sign_in_spec,
         },
@@ -449,7 +452,13 @@ fn a_provider_that_hangs_fills_the_queue_and_nothing_else() {
             assert!(matches!(reply, Ok(IdentityReply::Failed(ProviderFailure::Busy))));
             busy += 1;
         }
-        let used = ours.call(IdentityCall::UseOnce { id: [1; 16], until_s: NOW_S + 60 }).await;
+        let used = ours
+            .call(IdentityCall::UseOnce {
+                object: OneTimeObject::State,
+                id: [1; 16],
+                until_s: NOW_S + 60,
+            })
+            .await;
         assert!(matches!(used, IdentityReply::Used(UseOnce::First)));
         assert_eq!(begun.elapsed(), Duration::ZERO);
         let mut away = 0;
@@ -541,7 +550,8 @@ fn an_id_and_a_handover_are_served_once() {
         let theirs = TestProvider::start().await;
         let ours = Ours::of(&theirs);
         let id = [3; 16];
-        let used = || IdentityCall::UseOnce { id, until_s: NOW_S + 60 };
+        let used =
+            || IdentityCall::UseOnce { object: OneTimeObject::State, id, until_s: NOW_S + 60 };
         assert!(matches!(ours.call(used()).await, IdentityReply::Used(UseOnce::First)));
         assert!(matches!(ours.call(used()).await, IdentityReply::Used(UseOnce::Again)));
         let sealed = bytes::Bytes::from_static(b"sealed");

@@ -14,7 +14,7 @@ mod pieces;
 mod sessions;
 mod set_cookie;
 
-pub(crate) use names::{CookieNames, RequestCookies, is_pomerium};
+pub(crate) use names::{CookieNames, MAX_SAME_NAME, RequestCookies, is_pomerium};
 pub(crate) use sessions::{IdentityCookies, MasterSession, SessionCookieError, choose};
 
 #[cfg(test)]

@@ -24,6 +24,9 @@ const LOOP_GUARD_S: u64 = 10;
 pub(crate) fn begin(environment: &FlowEnvironment<'_>, request: &FlowRequest<'_>) -> FlowAnswer {
     let input = (environment, request);
     let context = environment.context;
+    if !(environment.is_own_host)(request.host) {
+        return FlowAnswer::link_invalid(None, "the host is not ours");
+    }
     let cookies = context.cookies.read(request.headers);
     let binding = environment.binding(request, &cookies);
     if let Some(stopped) = stopped(input, &cookies, binding.as_ref()) {

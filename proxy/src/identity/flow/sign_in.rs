@@ -14,7 +14,10 @@ use super::{
 };
 use crate::identity::{
     binding::BrowserBinding,
-    calls::{CheckOutcome, CheckRequest, IdentityCall, IdentityReply, ProviderFailure, UseOnce},
+    calls::{
+        CheckOutcome, CheckRequest, IdentityCall, IdentityReply, OneTimeObject, ProviderFailure,
+        UseOnce,
+    },
     cookies::{MasterSession, RequestCookies},
     session::{Session, random_bytes},
     shared::ProviderView,
@@ -50,7 +53,8 @@ pub(super) fn start(input: StepInput<'_>) -> FlowStep {
         return FlowAnswer::method_not_allowed().into();
     }
     let text = single(http.query(), "request").ok().flatten();
-    let Some(request) = text.and_then(|text| SealedSignInRequest::open(context, &text)) else {
+    let opened = text.and_then(|text| SealedSignInRequest::open(context, &text));
+    let Some(request) = opened.filter(|request| environment.is_own(&request.place)) else {
         return FlowAnswer::link_invalid(None, "the request to sign in is not ours").into();
     };
     let now_s = environment.now_s;
@@ -65,7 +69,7 @@ pub(super) fn start(input: StepInput<'_>) -> FlowStep {
     // Else somebody who sees this URL could sign in with it himself, and send the victim the handover
     // for her own request.
     let until_s = request.issued_s.saturating_add(REQUEST_LIFE_S).max(now_s).saturating_add(60);
-    let call = IdentityCall::UseOnce { id: request.id, until_s };
+    let call = IdentityCall::UseOnce { object: OneTimeObject::Request, id: request.id, until_s };
     FlowStep::ask(call, FlowPending(WaitingStep::RequestUsed { request }))
 }
 

@@ -1,10 +1,13 @@
 //! Whose sign-in it is.
 
 use http::Method;
+use ring::rand::SystemRandom;
 
 use super::{R, follow, go, open, page, served, session_id, stop_before, with_query, world};
 use crate::identity::flow::{
     FlowPage,
+    return_path::ReturnPath,
+    sealed::{ReturnPlace, SealedSignInRequest, SignInState},
     world::{A, Browser, Received, Seen, World, get, split},
 };
 
@@ -116,6 +119,19 @@ fn a_victims_request_is_of_no_use_to_somebody_who_sees_it() {
     let received = open(&mut world, &mut mallory, &request);
     assert!(matches!(&received.seen, Seen::Redirect(to) if to == R));
     assert!(received.set_cookies.is_empty());
+}
+
+#[test]
+fn a_victims_authorization_request_gives_nobody_a_handover_for_her_browser() {
+    let (mut world, mut alice, mut mallory) = both();
+    let authorize = stop_before(&mut world, &mut alice, R, "/authorize");
+    follow(&mut world, &mut mallory, "https://wiki.example/");
+    let callback = stop_before(&mut world, &mut mallory, &authorize, "/oauth2/callback");
+    let received = open(&mut world, &mut mallory, &callback);
+    let Seen::Redirect(next) = received.seen else { panic!("{:?}", received.seen) };
+    // Where he is led to, he sends to her.
+    let (received, _) = follow(&mut world, &mut alice, &next);
+    assert_eq!(served(&received), Some("user0"));
 }
 
 #[test]
@@ -270,6 +286,45 @@ fn a_request_that_is_not_ours_is_refused() {
     }
     for query in bad {
         let url = with_query(&url, |_| query.clone());
+        let received = open(&mut world, &mut alice, &url);
+        assert_eq!(*page(&received), FlowPage::LinkInvalid { again: None });
+        refused(&received);
+    }
+}
+
+#[test]
+fn no_sign_in_begins_or_leads_to_a_host_that_is_not_ours() {
+    let (mut world, mut alice, mut mallory) = both();
+    follow(&mut world, &mut alice, R);
+    let received = open(&mut world, &mut mallory, "https://evil.test/x");
+    assert_eq!(*page(&received), FlowPage::LinkInvalid { again: None });
+    refused(&received);
+    // As if such a request had been sealed, or the host had been a route's until a reload.
+    let random = SystemRandom::new();
+    let request = |issued_s| SealedSignInRequest {
+        id: [9; 16],
+        process: world.shared.process,
+        place: ReturnPlace { host: "evil.test".into(), port: 443, path: ReturnPath::root() },
+        binding: [8; 16],
+        provider: world.context.provider,
+        issued_s,
+        restarts: 0,
+    };
+    let state = SignInState {
+        id: [7; 16],
+        process: world.shared.process,
+        issued_s: world.now_s,
+        seed: [6; 32],
+        binding: [5; 16],
+        request: request(world.now_s),
+    };
+    let state = state.seal(&world.context, &random).unwrap();
+    let mut urls = vec![format!("https://{A}/oauth2/callback?code=x&state={state}")];
+    for issued_s in [world.now_s, world.now_s - 1_000] {
+        let sealed = request(issued_s).seal(&world.context, &random).unwrap();
+        urls.push(format!("https://{A}/.pomerium/sign_in?request={sealed}"));
+    }
+    for url in urls {
         let received = open(&mut world, &mut alice, &url);
         assert_eq!(*page(&received), FlowPage::LinkInvalid { again: None });
         refused(&received);
