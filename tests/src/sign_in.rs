@@ -164,7 +164,7 @@ pub fn has_session(browser: &CurlBrowser, origin: &str) -> bool {
 /// When it was not.
 #[track_caller]
 pub fn assert_refused(fetched: &Fetched, status: u16) {
-    assert_eq!(fetched.status, status, "{fetched:?}");
-    assert_eq!(cookies_set(fetched), [], "{fetched:?}");
+    assert_eq!(fetched.status, status, "{:?}\n{}", fetched.headers, fetched.text());
+    assert_eq!(cookies_set(fetched), [], "{:?}", fetched.headers);
     assert_eq!(fetched.header("cache-control"), Some("no-store"));
 }
