@@ -126,10 +126,23 @@ pub fn with_parameter(url: &str, name: &str, value: &str) -> String {
     url.replace(&old, &format!("{name}={value}"))
 }
 
+/// The names of the cookies that a response deletes, in order. (curl 7.88 does not delete all of
+/// several.)
+pub fn cookies_deleted(fetched: &Fetched) -> Vec<&str> {
+    let deleted = set_cookies(fetched).filter(|value| value.contains("; Max-Age=0;"));
+    let mut names: Vec<_> = deleted.filter_map(|value| Some(value.split_once("=;")?.0)).collect();
+    names.sort_unstable();
+    names
+}
+
+fn set_cookies(fetched: &Fetched) -> impl Iterator<Item = &str> {
+    let fields = fetched.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie"));
+    fields.map(|(_, value)| value.as_str())
+}
+
 /// The cookies that a response sets, without those it deletes: names and values.
 pub fn cookies_set(fetched: &Fetched) -> Vec<(String, String)> {
-    let fields = fetched.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie"));
-    let pairs = fields.filter_map(|(_, value)| {
+    let pairs = set_cookies(fetched).filter_map(|value| {
         let (name, value) = value.split(';').next()?.split_once('=')?;
         (!value.is_empty()).then(|| (name.to_owned(), value.to_owned()))
     });
