@@ -198,6 +198,24 @@ fn junk_of_the_same_name_hides_no_session_up_to_a_limit() {
 }
 
 #[test]
+fn junk_that_a_session_came_with_once_is_no_session() {
+    let world = world();
+    let session = session(&world.signed_in("planted"));
+    // Another host below the same domain, and with some names an upstream, can make a browser send
+    // these. Whoever planted them knows them, and not the session.
+    for name in ["_pomerium_9", "_pomerium_5", "_pomerium_1", "_pomerium", BINDING] {
+        let junk: String =
+            (0..60).map(|at| format!("{name}=junk-of-somebody-else-{at}; ")).collect();
+        for own in [format!("_pomerium={session}"), format!("_pomerium ={session}")] {
+            let mut raw = world.proxy.raw("app");
+            let both = status(&mut raw, &format!("Cookie: {junk}{own}\r\n"));
+            assert!([200, 302].contains(&both));
+            assert_eq!(status(&mut raw, &format!("Cookie: {junk}\r\n")), 302, "{name} {own}");
+        }
+    }
+}
+
+#[test]
 fn a_session_is_found_however_the_cookies_are_written() {
     let world = world();
     let session = session(&world.signed_in("crumbs"));
