@@ -17,7 +17,7 @@ pub(super) enum LocalService {
     Reserved,
 }
 
-/// A page or a step of sign-in, on every host unless it says otherwise.
+/// A page or a step of sign-in, on every host of ours unless it says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SignInPath {
     /// `/.pomerium/`: who is signed in.

@@ -22,7 +22,7 @@ use crate::{
             EscapedSlashes, RedirectPath, RedirectSpec, RequestSettings, ResponseHeaderRules,
             RouteSpec,
         },
-        testing::{everybody, people, proxy, route, settings},
+        testing::{everybody, people, proxy, route, settings, sign_in_spec},
     },
     identity::worker::IdentityHandle,
     observe::{Blame, HttpProtocol, RouteMetrics, WorkerObserver},
@@ -416,6 +416,44 @@ fn the_public_keys_are_served_at_every_host_without_a_provider() {
     for method in ["POST", "DELETE", "OPTIONS"] {
         let refused = keys(&format!("{method} PATHContent-Length: 0\r\n"));
         assert_eq!(status(&refused), "405", "{method}");
+    }
+}
+
+/// A route for `a.example`, and sign-in at `auth.example`.
+fn signing_in() -> Rc<RequestHandler> {
+    let metrics = Arc::new(RouteMetrics::new(1));
+    let matcher = Matcher {
+        host: HostMatch::Exact("a.example".into()),
+        port: PortMatch::Any,
+        path: PathMatch::Any,
+    };
+    let spec = route(everybody(), hello());
+    let route = Route { spec, matcher, cluster: None, metrics: Arc::clone(&metrics) };
+    let config = RequestConfig::new(settings(), [route], metrics, Arc::default());
+    let config = config.with_people(Arc::new(people(Some(sign_in_spec()))));
+    let observer = Rc::new(WorkerObserver::detached(0));
+    let upstreams = Upstreams::new(observer.clone());
+    let identity = IdentityHandle::detached();
+    Rc::new(RequestHandler::new(upstreams, observer, identity, Arc::new(config)))
+}
+
+#[test]
+fn nobody_signs_in_at_a_host_that_is_not_ours() {
+    for path in [
+        "/.pomerium/",
+        "/.pomerium/?sign_in",
+        "/.pomerium/user",
+        "/.pomerium/callback/",
+        "/.pomerium/sign_out",
+    ] {
+        let at =
+            |host| served(&signing_in(), &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        let answer = at("evil.example");
+        assert_eq!(status(&answer), "404", "{path}");
+        assert!(!answer.contains("set-cookie"), "{path}");
+        for host in ["a.example", "auth.example"] {
+            assert_ne!(status(&at(host)), "404", "{host}{path}");
+        }
     }
 }
 

@@ -191,6 +191,18 @@ fn a_session_counts_at_its_own_host_alone() {
 }
 
 #[test]
+fn cookies_that_a_sibling_host_plants_never_stand_for_a_session() {
+    let bench = Bench::new();
+    let cookie = bench.cookie("a.example", &alice());
+    // Longer paths come first, so a sibling's cookies do.
+    let planted: Vec<String> = (0..60).map(|number| format!("s_9=planted-{number}")).collect();
+    let planted = planted.join("; ");
+    let both = format!("{planted}; {cookie}");
+    assert_eq!(bench.user("a.example", &both).as_deref(), Some("alice"));
+    assert_eq!(bench.user("a.example", &planted), None);
+}
+
+#[test]
 fn a_session_of_another_provider_or_that_has_run_out_does_not_count() {
     let bench = Bench::new();
     for session in [

@@ -7,10 +7,13 @@ use super::{
     context::{FlowEnvironment, FlowRequest},
     parameters::encode,
     return_path::ReturnPath,
-    sealed::{ReturnPlace, SignInRequest},
+    sealed::{ReturnPlace, SealedSignInRequest},
 };
 use crate::identity::{
-    binding::BrowserBinding, cookies::RequestCookies, session::Session, shared::SessionUpdate,
+    binding::BrowserBinding,
+    cookies::RequestCookies,
+    session::{Session, random_bytes},
+    shared::SessionUpdate,
     spec::SameSite,
 };
 
@@ -21,6 +24,9 @@ const LOOP_GUARD_S: u64 = 10;
 pub(crate) fn begin(environment: &FlowEnvironment<'_>, request: &FlowRequest<'_>) -> FlowAnswer {
     let input = (environment, request);
     let context = environment.context;
+    if !(environment.is_own_host)(request.host) {
+        return FlowAnswer::link_invalid(None, "the host is not ours");
+    }
     let cookies = context.cookies.read(request.headers);
     let binding = environment.binding(request, &cookies);
     if let Some(stopped) = stopped(input, &cookies, binding.as_ref()) {
@@ -50,13 +56,15 @@ fn try_begin_at(
     restarts: u8,
     event: FlowEvent,
 ) -> Result<FlowAnswer, Unspecified> {
-    let FlowEnvironment { context, now_s, random, .. } = *environment;
+    let FlowEnvironment { context, shared, now_s, random, .. } = *environment;
     let cookies = context.cookies.read(request.headers);
     let binding = match environment.binding(request, &cookies) {
         Some(binding) => binding,
         None => BrowserBinding::generate(now_s, random)?,
     };
-    let sealed = SignInRequest {
+    let sealed = SealedSignInRequest {
+        id: random_bytes(random)?,
+        process: shared.process,
         place,
         binding: binding.digest(),
         provider: context.provider,

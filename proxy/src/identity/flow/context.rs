@@ -5,7 +5,10 @@ use std::{net::IpAddr, sync::Arc};
 use http::{HeaderMap, Method};
 use ring::rand::SecureRandom;
 
-use super::return_path::{ReturnPath, return_port};
+use super::{
+    return_path::{ReturnPath, return_port},
+    sealed::ReturnPlace,
+};
 use crate::identity::{
     binding::BrowserBinding,
     cookies::{IdentityCookies, RequestCookies},
@@ -90,6 +93,12 @@ impl SignInContext {
 }
 
 impl<'a> FlowEnvironment<'a> {
+    /// Whether a place may be led to. It was sealed by us, but any host can be named in a request,
+    /// and a host may have been a route's until a reload.
+    pub(super) fn is_own(&self, place: &ReturnPlace) -> bool {
+        (self.is_own_host)(&place.host)
+    }
+
     /// The browser's binding to the host of a request.
     pub(super) fn binding(
         &self,

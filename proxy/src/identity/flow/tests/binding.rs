@@ -1,10 +1,13 @@
 //! Whose sign-in it is.
 
 use http::Method;
+use ring::rand::SystemRandom;
 
 use super::{R, follow, go, open, page, served, session_id, stop_before, with_query, world};
 use crate::identity::flow::{
     FlowPage,
+    return_path::ReturnPath,
+    sealed::{ReturnPlace, SealedSignInRequest, SignInState},
     world::{A, Browser, Received, Seen, World, get, split},
 };
 
@@ -107,6 +110,18 @@ fn a_code_in_the_flow_of_another_is_refused_by_the_verifier_and_the_nonce() {
 }
 
 #[test]
+fn a_victims_request_is_of_no_use_to_somebody_who_sees_it() {
+    let (mut world, mut alice, mut mallory) = both();
+    let request = stop_before(&mut world, &mut alice, R, "/.pomerium/sign_in");
+    stop_before(&mut world, &mut alice, &request, "/authorize");
+    // Signed in himself, he would get a handover for her browser.
+    follow(&mut world, &mut mallory, "https://wiki.example/");
+    let received = open(&mut world, &mut mallory, &request);
+    assert!(matches!(&received.seen, Seen::Redirect(to) if to == R));
+    assert!(received.set_cookies.is_empty());
+}
+
+#[test]
 fn a_state_counts_once() {
     let (mut world, mut alice, _) = both();
     let callback = stop_before(&mut world, &mut alice, R, "/oauth2/callback");
@@ -152,7 +167,7 @@ fn a_handover_and_a_session_count_at_their_own_host_alone() {
     go(&mut world, &mut alice, "https://other.example/", "none", 1);
     let elsewhere = handover.replace("app.example", "other.example");
     refused(&open(&mut world, &mut alice, &elsewhere));
-    assert!(!world.control.calls.ends_with(&["use_once", "use_once"]));
+    assert!(world.control.calls.ends_with(&["exchange"]), "it did not open");
     follow(&mut world, &mut alice, &handover);
     let mut moved = alice.cookies.clone();
     moved.retain(|cookie| cookie.host == "app.example");
@@ -265,6 +280,45 @@ fn a_request_that_is_not_ours_is_refused() {
 }
 
 #[test]
+fn no_sign_in_begins_or_leads_to_a_host_that_is_not_ours() {
+    let (mut world, mut alice, mut mallory) = both();
+    follow(&mut world, &mut alice, R);
+    let received = open(&mut world, &mut mallory, "https://evil.test/x");
+    assert_eq!(*page(&received), FlowPage::LinkInvalid { again: None });
+    refused(&received);
+    // As if such a request had been sealed, or the host had been a route's until a reload.
+    let random = SystemRandom::new();
+    let request = |issued_s| SealedSignInRequest {
+        id: [9; 16],
+        process: world.shared.process,
+        place: ReturnPlace { host: "evil.test".into(), port: 443, path: ReturnPath::root() },
+        binding: [8; 16],
+        provider: world.context.provider,
+        issued_s,
+        restarts: 0,
+    };
+    let state = SignInState {
+        id: [7; 16],
+        process: world.shared.process,
+        issued_s: world.now_s,
+        seed: [6; 32],
+        binding: [5; 16],
+        request: request(world.now_s),
+    };
+    let state = state.seal(&world.context, &random).unwrap();
+    let mut urls = vec![format!("https://{A}/oauth2/callback?code=x&state={state}")];
+    for issued_s in [world.now_s, world.now_s - 1_000] {
+        let sealed = request(issued_s).seal(&world.context, &random).unwrap();
+        urls.push(format!("https://{A}/.pomerium/sign_in?request={sealed}"));
+    }
+    for url in urls {
+        let received = open(&mut world, &mut alice, &url);
+        assert_eq!(*page(&received), FlowPage::LinkInvalid { again: None });
+        refused(&received);
+    }
+}
+
+#[test]
 fn a_request_of_another_authenticate_host_is_refused() {
     let (mut world, mut alice, _) = both();
     let mut spec = super::spec();
@@ -293,7 +347,7 @@ fn a_state_that_is_not_one_of_ours_is_refused() {
     for query in bad {
         refused(&open(&mut world, &mut alice, &with_query(&callback, |_| query.clone())));
     }
-    assert!(world.control.calls.is_empty());
+    assert_eq!(world.control.calls, ["use_once"], "of the request");
     assert_eq!(served(&follow(&mut world, &mut alice, &callback).0), Some("user0"));
 }
 
@@ -333,7 +387,7 @@ fn a_new_sign_in_ends_the_browsers_older_session_and_revokes_nothing() {
 
 #[test]
 fn a_table_of_used_ids_that_is_full_answers_503() {
-    for path in ["/oauth2/callback", "/.pomerium/callback/"] {
+    for path in ["/.pomerium/sign_in", "/oauth2/callback", "/.pomerium/callback/"] {
         let (mut world, mut alice, _) = both();
         let url = stop_before(&mut world, &mut alice, R, path);
         world.control.is_full = true;
