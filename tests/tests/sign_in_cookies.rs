@@ -203,7 +203,7 @@ fn junk_that_a_session_came_with_once_is_no_session() {
     let session = session(&world.signed_in("planted"));
     // Another host below the same domain, and with some names an upstream, can make a browser send
     // these. Whoever planted them knows them, and not the session.
-    for name in ["_pomerium_9", "_pomerium_5", "_pomerium_1", "_pomerium", BINDING] {
+    for name in ["_pomerium_0", "_pomerium_9", "_pomerium_5", "_pomerium_1", "_pomerium", BINDING] {
         let junk: String =
             (0..60).map(|at| format!("{name}=junk-of-somebody-else-{at}; ")).collect();
         for own in [format!("_pomerium={session}"), format!("_pomerium ={session}")] {

@@ -115,7 +115,6 @@ fn no_header_of_a_client_changes_a_url_of_the_flow() {
 #[test]
 fn a_host_that_no_route_has_begins_no_sign_in() {
     let world = world();
-    let mut alice = world.signed_in("hosts");
     for host in ["evil.example", "app.localhost.pomerium.io.evil.example", "localhost.pomerium.io"]
     {
         for path in ["/", "/.pomerium/user", "/.pomerium/?sign_in", "/.pomerium/", "/x"] {
@@ -124,9 +123,6 @@ fn a_host_that_no_route_has_begins_no_sign_in() {
             assert!([400, 404, 421].contains(&asked.status), "{host}{path} {}", asked.status);
             assert_eq!(asked.header("location"), None, "{host}{path}");
         }
-        let out =
-            format!("{AUTHENTICATE}/.pomerium/sign_out?pomerium_redirect_uri=https://{host}/");
-        assert!(!alice.get(&out).text().contains(host));
     }
 }
 

@@ -14,6 +14,7 @@ mod pieces;
 mod sessions;
 mod set_cookie;
 
+pub(in crate::identity) use names::OwnCookie;
 pub(crate) use names::{CookieNames, RequestCookies, is_pomerium};
 pub(crate) use sessions::{IdentityCookies, MasterSession, SessionCookieError, choose};
 
