@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use ring::rand::SecureRandom;
 use serde_json::{Map, Value};
 
@@ -116,9 +116,7 @@ impl AssertedUser<'_> {
 impl SignInContext {
     /// The bytes of a request that a worker knows its session by; `None` without a session cookie.
     pub(crate) fn presented<'h>(&self, headers: &'h HeaderMap) -> Option<Cow<'h, [u8]>> {
-        let fields = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
-        let names = &self.cookies.names;
-        presented(names.session(), names.binding(), fields)
+        presented(&self.cookies.names, headers)
     }
 
     /// The `Set-Cookie` fields that replace the session cookies of a request. None if the session

@@ -2,34 +2,25 @@
 
 use std::borrow::Cow;
 
-use super::cookies::MAX_SAME_NAME;
+use http::HeaderMap;
 
-/// Our session cookies in these fields: one as it stands, several joined with the cookies that bind
-/// them to the browser, since those decide between them. `None` if there is no session cookie.
+use super::cookies::{CookieNames, OwnCookie};
+
+/// The session cookies of a request that are tried: one as it stands, several joined with the cookies
+/// that bind them to the browser, since those decide between them. `None` if there is no session
+/// cookie.
 ///
-/// All that are tried are in it: if one were left out, what a sibling host plants in front of it
-/// could stand for its session.
-pub(super) fn presented<'h>(
-    name: &str,
-    binding: &str,
-    fields: impl Iterator<Item = &'h [u8]>,
-) -> Option<Cow<'h, [u8]>> {
+/// A session stands for all that were tried: if one were left out, what a sibling host planted in front
+/// of it could stand for the session. So the cookies are the very ones that are read.
+pub(super) fn presented<'h>(names: &CookieNames, headers: &'h HeaderMap) -> Option<Cow<'h, [u8]>> {
     let (mut first, mut others): (Option<&[u8]>, Vec<&[u8]>) = (None, Vec::new());
     let mut bound: Vec<&[u8]> = Vec::new();
-    let mut counts = [0; 10];
-    for cookie in fields.flat_map(cookies) {
-        let Some(own) = own_name(cookie) else { continue };
-        if let Some(piece) = piece(own, name.as_bytes()) {
-            let Some(count) = counts.get_mut(piece).filter(|count| **count < MAX_SAME_NAME) else {
-                continue;
-            };
-            *count += 1;
-            match first {
-                None => first = Some(cookie),
-                Some(_) => others.push(cookie),
-            }
-        } else if own == binding.as_bytes() && bound.len() < MAX_SAME_NAME {
-            bound.push(cookie);
+    for (which, cookie, _) in names.tried(headers) {
+        match (which, first) {
+            (OwnCookie::Session(_), None) => first = Some(cookie),
+            (OwnCookie::Session(_), Some(_)) => others.push(cookie),
+            (OwnCookie::Binding, _) => bound.push(cookie),
+            (OwnCookie::Master(_), _) => {}
         }
     }
     let first = first?;
@@ -41,32 +32,28 @@ pub(super) fn presented<'h>(
     Some(Cow::Owned(others.join(&b';')))
 }
 
-fn cookies(field: &[u8]) -> impl Iterator<Item = &[u8]> {
-    field.split(|byte| *byte == b';').map(<[u8]>::trim_ascii)
-}
-
-/// What is in front of `=`.
-fn own_name(cookie: &[u8]) -> Option<&[u8]> {
-    let at = cookie.iter().position(|byte| *byte == b'=')?;
-    cookie.get(..at).map(<[u8]>::trim_ascii)
-}
-
-/// The digit of `name_1`, or 0 for `name`.
-fn piece(own: &[u8], name: &[u8]) -> Option<usize> {
-    match own.strip_prefix(name)? {
-        [] => Some(0),
-        [b'_', digit @ b'0'..=b'9'] => Some(usize::from(digit - b'0')),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
 
-    fn of(fields: &[&'static str]) -> Option<String> {
-        let presented =
-            presented("s", "__Host-s_csrf", fields.iter().map(|field| field.as_bytes()));
+    use http::{HeaderValue, header};
+
+    use super::*;
+    use crate::identity::spec::{CookieSpec, SameSite};
+
+    fn of(fields: &[&str]) -> Option<String> {
+        let names = CookieNames::new(&CookieSpec {
+            name: "s".into(),
+            domain: None,
+            http_only: true,
+            expire: Duration::from_secs(60),
+            same_site: SameSite::Lax,
+        });
+        let mut headers = HeaderMap::new();
+        for field in fields {
+            headers.append(header::COOKIE, HeaderValue::from_str(field).unwrap());
+        }
+        let presented = presented(&names, &headers);
         presented.map(|bytes| String::from_utf8(bytes.into_owned()).unwrap())
     }
 
@@ -80,16 +67,18 @@ mod tests {
 
     #[test]
     fn every_cookie_that_is_tried_is_there_whatever_is_in_front_of_it() {
-        let planted: Vec<String> = (0..500).map(|number| format!("s_9=x{number}")).collect();
-        let planted = planted.join(";");
-        let presented = |last: &str| {
-            let field = format!("{planted}; {last}");
-            let found = presented("s", "__Host-s_csrf", [field.as_bytes()].into_iter());
-            String::from_utf8(found.unwrap().into_owned()).unwrap()
+        let planted = |name: &str, last: &str| {
+            let junk: String = (0..500).map(|number| format!("{name}=x{number}; ")).collect();
+            of(&[&format!("{junk}{last}")]).unwrap()
         };
-        assert!(presented("s=a; s_1=b").ends_with(";s_9=x7;s=a;s_1=b"));
-        assert_ne!(presented("s=a"), presented("s=b"));
-        assert_ne!(presented("s=a"), presented("s =a"));
+        for name in ["s_0", "s_5", "s_9", "s_10", "sx", "s_authenticate", "s_authenticate_1"] {
+            assert_eq!(planted(name, "s=a; s_1=b"), "s=a;s_1=b", "{name}");
+        }
+        for name in ["s_1", "s_4", "__Host-s_csrf"] {
+            assert!(planted(name, "s=a; s_2=b").ends_with("=x7;s=a;s_2=b"), "{name}");
+        }
+        assert_eq!(planted("s", "s=a"), planted("s", "s=b"), "neither is tried");
+        assert_ne!(planted("s_1", "s=a"), planted("s_1", "s =a"));
     }
 
     #[test]

@@ -14,7 +14,8 @@ mod pieces;
 mod sessions;
 mod set_cookie;
 
-pub(crate) use names::{CookieNames, MAX_SAME_NAME, RequestCookies, is_pomerium};
+pub(in crate::identity) use names::OwnCookie;
+pub(crate) use names::{CookieNames, RequestCookies, is_pomerium};
 pub(crate) use sessions::{IdentityCookies, MasterSession, SessionCookieError, choose};
 
 #[cfg(test)]

@@ -28,11 +28,26 @@ pub(crate) struct RequestCookies<'a> {
     pub(super) binding: Vec<&'a [u8]>,
 }
 
+/// One of our cookies, by its name.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum OwnCookie {
+pub(in crate::identity) enum OwnCookie {
+    /// A piece of the session of a route's host.
     Session(u8),
+    /// A piece of the session of the authenticate host.
     Master(u8),
+    /// The binding of the browser to the host.
     Binding,
+}
+
+impl OwnCookie {
+    /// Another number for each name, from 0 on.
+    fn number(self) -> usize {
+        match self {
+            OwnCookie::Binding => 0,
+            OwnCookie::Session(piece) => 1 + usize::from(piece),
+            OwnCookie::Master(piece) => 1 + MAX_PIECES + usize::from(piece),
+        }
+    }
 }
 
 impl CookieNames {
@@ -62,6 +77,25 @@ impl CookieNames {
         self.which(name).is_some() || is_pomerium(name)
     }
 
+    /// The cookies of a request that are tried, each as it stands and its value: eight of a name at
+    /// most.
+    pub(in crate::identity) fn tried<'a>(
+        &self,
+        headers: &'a HeaderMap,
+    ) -> impl Iterator<Item = (OwnCookie, &'a [u8], &'a [u8])> {
+        let fields = headers.get_all(header::COOKIE).iter();
+        let cookies = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b';'));
+        let mut counts = [0; 2 * MAX_PIECES + 1];
+        cookies.map(<[u8]>::trim_ascii).filter_map(move |cookie| {
+            let at = cookie.iter().position(|byte| *byte == b'=')?;
+            let (name, value) = cookie.split_at_checked(at)?;
+            let which = self.which(name.trim_ascii())?;
+            let count = counts.get_mut(which.number()).filter(|count| **count < MAX_SAME_NAME)?;
+            *count += 1;
+            Some((which, cookie, value.get(1..).unwrap_or_default().trim_ascii()))
+        })
+    }
+
     fn which(&self, name: &[u8]) -> Option<OwnCookie> {
         if name == self.binding.as_bytes() {
             return Some(OwnCookie::Binding);
@@ -85,25 +119,14 @@ impl<'a> RequestCookies<'a> {
     /// Reads all `Cookie` fields: HTTP/2 splits them.
     pub(crate) fn read(names: &CookieNames, headers: &'a HeaderMap) -> RequestCookies<'a> {
         let mut cookies = RequestCookies::default();
-        let fields = headers.get_all(header::COOKIE).iter();
-        for cookie in fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b';')) {
-            let Some(at) = cookie.iter().position(|byte| *byte == b'=') else { continue };
-            let Some((name, value)) = cookie.split_at_checked(at) else { continue };
-            let value = value.get(1..).unwrap_or_default().trim_ascii();
-            if let Some(which) = names.which(name.trim_ascii()) {
-                cookies.add(which, value);
+        for (which, _, value) in names.tried(headers) {
+            match which {
+                OwnCookie::Session(piece) => cookies.session.push((piece, value)),
+                OwnCookie::Master(piece) => cookies.master.push((piece, value)),
+                OwnCookie::Binding => cookies.binding.push(value),
             }
         }
         cookies
-    }
-
-    fn add(&mut self, which: OwnCookie, value: &'a [u8]) {
-        match which {
-            OwnCookie::Session(piece) => add_piece(&mut self.session, piece, value),
-            OwnCookie::Master(piece) => add_piece(&mut self.master, piece, value),
-            OwnCookie::Binding if self.binding.len() < MAX_SAME_NAME => self.binding.push(value),
-            OwnCookie::Binding => {}
-        }
     }
 
     /// The session cookies of a request to a route, as they came: equal values mean the same session.
@@ -114,12 +137,6 @@ impl<'a> RequestCookies<'a> {
     /// The values of the binding cookie, as they came.
     pub(crate) fn binding_values(&self) -> &[&'a [u8]] {
         &self.binding
-    }
-}
-
-fn add_piece<'a>(pieces: &mut Vec<(u8, &'a [u8])>, piece: u8, value: &'a [u8]) {
-    if pieces.iter().filter(|(other, _)| *other == piece).count() < MAX_SAME_NAME {
-        pieces.push((piece, value));
     }
 }
 
