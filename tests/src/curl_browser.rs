@@ -70,6 +70,12 @@ impl CurlBrowser {
         self.curl(url).ok()
     }
 
+    /// The request of [`CurlBrowser::get`], to add to it.
+    pub fn request(&mut self, url: &str) -> Curl {
+        self.visited.push(url.to_owned());
+        self.curl(url)
+    }
+
     /// One form, without following anything.
     ///
     /// # Panics
@@ -140,6 +146,37 @@ impl CurlBrowser {
     /// The file in which curl keeps the cookies, to copy or change them.
     pub fn jar(&self) -> &PathBuf {
         &self.jar
+    }
+
+    /// Deletes the cookies of a host.
+    ///
+    /// # Panics
+    /// When the file with the cookies cannot be written.
+    pub fn forget(&self, host: &str) {
+        self.keep_cookies(|fields| fields[0].trim_start_matches("#HttpOnly_") != host);
+    }
+
+    /// Has a cookie of a host, in the place of any of this name.
+    ///
+    /// # Panics
+    /// When the file with the cookies cannot be written.
+    pub fn set_cookie(&self, host: &str, name: &str, value: &str) {
+        self.keep_cookies(|fields| {
+            fields[0].trim_start_matches("#HttpOnly_") != host || fields[5] != name
+        });
+        let jar = std::fs::read_to_string(&self.jar).unwrap_or_default();
+        let line = format!("#HttpOnly_{host}\tFALSE\t/\tTRUE\t4102444800\t{name}\t{value}\n");
+        std::fs::write(&self.jar, jar + &line).expect("write the cookies");
+    }
+
+    fn keep_cookies(&self, keep: impl Fn(&[&str]) -> bool) {
+        let jar = std::fs::read_to_string(&self.jar).unwrap_or_default();
+        let lines = jar.lines().filter(|line| {
+            let fields: Vec<_> = line.split('\t').collect();
+            fields.len() != 7 || keep(&fields)
+        });
+        let kept: String = lines.map(|line| format!("{line}\n")).collect();
+        std::fs::write(&self.jar, kept).expect("write the cookies");
     }
 
     fn curl(&self, url: &str) -> Curl {

@@ -9,8 +9,12 @@ use crate::identity::cookies::{CookieNames, is_pomerium};
 pub(in crate::http) struct OwnCookies(pub(in crate::http) Option<CookieNames>);
 
 impl OwnCookies {
-    /// Whether a cookie, `name=value`, is ours.
+    /// Whether a cookie, `name=value`, is ours. Browsers keep `=name=value` as a cookie without a name,
+    /// and send it as `name=value`.
     fn contain(&self, cookie: &[u8]) -> bool {
+        let is_before_name = |byte: &u8| *byte == b'=' || byte.is_ascii_whitespace();
+        let start = cookie.iter().position(|byte| !is_before_name(byte)).unwrap_or(cookie.len());
+        let cookie = cookie.get(start..).unwrap_or_default();
         let name = cookie.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
         match &self.0 {
             Some(names) => names.is_ours(name),
@@ -61,7 +65,7 @@ fn cookies(field: &HeaderValue) -> impl Iterator<Item = &[u8]> {
 /// Removes from an upstream's response the `Set-Cookie` fields of our cookies: an application must
 /// not be able to replace a session.
 pub(in crate::http) fn strip_set_cookies(headers: &mut HeaderMap, own: &OwnCookies) {
-    let is_ours = |field: &HeaderValue| own.contain(field.as_bytes().trim_ascii_start());
+    let is_ours = |field: &HeaderValue| own.contain(field.as_bytes());
     if !headers.get_all(header::SET_COOKIE).iter().any(is_ours) {
         return;
     }
@@ -163,7 +167,9 @@ mod tests {
     fn an_upstream_can_set_no_cookie_of_ours() {
         let fields = ["a=1; Path=/", " s=x; Path=/", "__Host-s_csrf=; Max-Age=0", "_pomerium=y"];
         assert_eq!(after_with(Some("s"), header::SET_COOKIE, &fields), ["a=1; Path=/"]);
-        let kept = ["s2=1", "b=s=1"];
+        let nameless = ["=s=1", " = s =1", "==_pomerium_1=1; Path=/", "=__Host-s_csrf=1"];
+        assert_eq!(after_with(Some("s"), header::SET_COOKIE, &nameless), Vec::<String>::new());
+        let kept = ["s2=1", "b=s=1", "=b", "=", "", "=s2=1"];
         assert_eq!(after_with(Some("s"), header::SET_COOKIE, &kept), kept);
     }
 
