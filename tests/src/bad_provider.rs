@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use crate::{
     backend::{Backend, Conn},
     http::RequestHead,
+    wait::until,
 };
 
 /// A running provider. Without any change it makes no mistake.
@@ -58,6 +59,8 @@ pub enum BadAnswer {
     Raw(Vec<u8>),
     /// Nothing; the connection stays open.
     Hang,
+    /// The right thing, once the path is repaired.
+    Wait,
     /// A head, then one byte a second.
     Drip,
     /// A reset of the connection.
@@ -184,6 +187,10 @@ impl Shared {
                 None => self.answer(conn, &path, &head, &body),
                 Some(BadAnswer::Json(status, body)) => conn.respond(status, &body.to_string()),
                 Some(BadAnswer::Raw(bytes)) => return conn.send(bytes),
+                Some(BadAnswer::Wait) => {
+                    until("the path to be repaired", || !self.state().answers.contains_key(&path));
+                    self.answer(conn, &path, &head, &body);
+                }
                 Some(BadAnswer::Hang) => return conn.wait_for_end(),
                 Some(BadAnswer::Drip) => return drip(conn),
                 Some(BadAnswer::Reset) => return conn.end_with_reset(),

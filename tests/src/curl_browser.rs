@@ -19,6 +19,7 @@ pub struct CurlBrowser {
     login: String,
     password: &'static str,
     headers: Vec<String>,
+    options: Vec<String>,
     visited: Vec<String>,
     _dir: TempDir,
 }
@@ -49,6 +50,7 @@ impl CurlBrowser {
             login: login.to_owned(),
             password: "x",
             headers: Vec::new(),
+            options: Vec::new(),
             visited: Vec::new(),
             _dir: dir,
         }
@@ -58,6 +60,21 @@ impl CurlBrowser {
     #[must_use]
     pub fn with_header(mut self, line: &str) -> Self {
         self.headers.push(line.to_owned());
+        self
+    }
+
+    /// Gives curl these options for requests to the proxy, such as `--http2` or those of a client
+    /// certificate.
+    #[must_use]
+    pub fn with_options<'a>(mut self, options: impl IntoIterator<Item = &'a str>) -> Self {
+        self.options.extend(options.into_iter().map(str::to_owned));
+        self
+    }
+
+    /// Takes all options away.
+    #[must_use]
+    pub fn without_options(mut self) -> Self {
+        self.options.clear();
         self
     }
 
@@ -184,8 +201,11 @@ impl CurlBrowser {
         let address = if is_provider { self.provider } else { self.proxy };
         let jar = self.jar.display().to_string();
         let curl = Curl::new(address, url).args(["--cookie", &jar, "--cookie-jar", &jar]);
-        let headers = self.headers.iter().filter(|_| !is_provider);
-        headers.fold(curl, |curl, line| curl.header(line))
+        if is_provider {
+            return curl;
+        }
+        let curl = curl.args(self.options.iter().map(String::as_str));
+        self.headers.iter().fold(curl, |curl, line| curl.header(line))
     }
 
     /// What the provider's own page asks for, with what a person would fill in.

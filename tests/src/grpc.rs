@@ -60,8 +60,23 @@ impl Server {
 /// # Panics
 /// When the client fails otherwise than by the call's status.
 pub fn call(address: SocketAddr, name: &str, method: &str, count: usize) -> Value {
+    call_with(address, name, (method, count), &[])
+}
+
+/// The same with metadata, such as `cookie`.
+///
+/// # Panics
+/// When the client fails otherwise than by the call's status.
+pub fn call_with(
+    address: SocketAddr,
+    name: &str,
+    (method, count): (&str, usize),
+    metadata: &[(&str, &str)],
+) -> Value {
     let mut command = script("grpc_client.py");
     command.args([name, &address.to_string()]).arg(pki().ca());
-    let done = run(command.args([method, &count.to_string()]), b"");
+    command.args([method, &count.to_string()]);
+    let pairs = metadata.iter().map(|(name, value)| format!("{name}={value}"));
+    let done = run(command.args(pairs), b"");
     serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("{error}: {done:?}"))
 }

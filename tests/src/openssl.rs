@@ -13,20 +13,32 @@ use crate::{
 #[derive(Debug)]
 pub struct SServer {
     process: Process,
+    pair: Pair,
     port: u16,
 }
 
 impl SServer {
     /// Starts it on `localhost` with a certificate and more options, such as `-Verify 1`.
     pub fn start(pair: &Pair, options: &[&str]) -> Self {
-        let port = free_port();
+        Self::at(free_port(), pair, options)
+    }
+
+    /// Ends it and starts it on the same port, with these options in the place of the former ones.
+    #[must_use]
+    pub fn restart(self, options: &[&str]) -> Self {
+        let Self { process, pair, port } = self;
+        drop(process);
+        Self::at(port, &pair, options)
+    }
+
+    fn at(port: u16, pair: &Pair, options: &[&str]) -> Self {
         let mut command = Command::new(need("openssl"));
         command.args(["s_server", "-accept", &format!("127.0.0.1:{port}"), "-www"]);
         command.arg("-cert").arg(&pair.cert).arg("-key").arg(&pair.key);
         command.arg("-CAfile").arg(pki().ca()).args(options);
         let process = Process::spawn("openssl s_server", &mut command);
         process.wait_for_text("ACCEPT");
-        Self { process, port }
+        Self { process, pair: pair.clone(), port }
     }
 
     /// For a route's `to`.

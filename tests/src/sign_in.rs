@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use serde_json::json;
 
-use crate::{Backend, CurlBrowser, OidcProvider, Proxy, curl::Fetched, proxy::Config};
+use crate::{Backend, Browser, CurlBrowser, OidcProvider, Proxy, curl::Fetched, proxy::Config};
 
 /// The host of sign-in.
 pub const AUTHENTICATE: &str = "https://authenticate.localhost.pomerium.io";
@@ -99,6 +99,17 @@ pub fn sign_in_config(authenticate: &str, provider: &str) -> Config {
         .global(&format!("authenticate_service_url: {authenticate}"))
         .global("idp_provider: oidc\nidp_client_id: c-ES256\nidp_client_secret: secret")
         .global(&format!("idp_provider_url: {provider}\nshared_secret: {SECRET}"))
+}
+
+/// Logs in at the provider's page and consents, in Chromium.
+///
+/// # Panics
+/// When these pages are not shown.
+pub fn log_in(browser: &Browser, login: &str) {
+    browser.type_into("input[name=login]", login);
+    browser.type_into("input[name=password]", "any");
+    browser.click("button[type=submit]");
+    browser.click("form:has(input[value=consent]) button");
 }
 
 /// The host of a URL of ours, without its port.

@@ -42,6 +42,17 @@ pub fn echo(address: SocketAddr, name: &str, path: &str, count: usize) -> Finish
     run(&mut client(address, name, path, count), b"")
 }
 
+/// The same with cookies.
+pub fn echo_with_cookies(
+    address: SocketAddr,
+    name: &str,
+    path: &str,
+    count: usize,
+    cookies: &str,
+) -> Finished {
+    run(client(address, name, path, count).env("COOKIES", cookies), b"")
+}
+
 /// Echoes one message and then holds the socket: prints `held`, and `closed CODE` when the other
 /// side ends it.
 pub fn hold(address: SocketAddr, name: &str, path: &str) -> Process {

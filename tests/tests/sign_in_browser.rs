@@ -6,6 +6,7 @@ use portcullis_tests::{
     backend::Conn,
     netns::{self, Network},
     pki,
+    sign_in::log_in,
     tempdir::TempDir,
     tools::require_root,
 };
@@ -66,14 +67,6 @@ fn in_private(test: impl FnOnce(&Network) + Send) {
         OidcProvider::prepare(); // a private network reaches no registry
         netns::private(test);
     }
-}
-
-/// Logs in at the provider and consents.
-fn log_in(browser: &Browser, login: &str) {
-    browser.type_into("input[name=login]", login);
-    browser.type_into("input[name=password]", "any");
-    browser.click("button[type=submit]");
-    browser.click("form:has(input[value=consent]) button");
 }
 
 /// Opens a page of the upstream's, which leads to the provider, and logs in there.

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::{active_request::ActiveRequest, timeouts::Limit};
+use super::{active_request::ActiveRequest, headers, timeouts::Limit};
 use crate::upstream::{ResponseBody, with_causes};
 
 /// A response's body on its way to the client. It holds the request, whose record is made when the
@@ -18,6 +18,8 @@ use crate::upstream::{ResponseBody, with_causes};
 #[derive(Debug)]
 pub(crate) struct Body {
     content: BodyContent,
+    /// Whether the trailers were given to hyper, which does not ask for what follows them.
+    has_given_trailers: bool,
     active: Option<Box<ActiveRequest>>,
 }
 
@@ -45,20 +47,20 @@ pub(crate) enum BodyError {
 impl Body {
     /// An empty body, for a request whose record is made elsewhere.
     pub(super) fn none() -> Body {
-        Body { content: BodyContent::Empty, active: None }
+        Body { content: BodyContent::Empty, has_given_trailers: false, active: None }
     }
 
     /// One of ours.
     pub(super) fn full(bytes: Bytes, active: Box<ActiveRequest>) -> Body {
         let content = if bytes.is_empty() { BodyContent::Empty } else { BodyContent::Full(bytes) };
-        Body { content, active: Some(active) }
+        Body { content, has_given_trailers: false, active: Some(active) }
     }
 
     /// An upstream's.
     pub(super) fn relay(body: ResponseBody, mut active: Box<ActiveRequest>) -> Body {
         active.timeouts.responding();
         active.account.gave_data(Instant::now());
-        Body { content: BodyContent::Relay(body), active: Some(active) }
+        Body { content: BodyContent::Relay(body), has_given_trailers: false, active: Some(active) }
     }
 
     /// Whether nothing is left to send. hyper stops asking once it has as many bytes as the known
@@ -68,7 +70,8 @@ impl Body {
             BodyContent::Empty => true,
             BodyContent::Full(bytes) => bytes.is_empty(),
             BodyContent::Relay(body) => {
-                http_body::Body::is_end_stream(body)
+                self.has_given_trailers
+                    || http_body::Body::is_end_stream(body)
                     || http_body::Body::size_hint(body).exact() == Some(0)
             }
         }
@@ -91,7 +94,12 @@ impl Body {
             return active.timeouts.poll(cx).map(|limit| Some(Err(self.fail_by(limit))));
         };
         Poll::Ready(match frame {
-            Some(Ok(frame)) => {
+            Some(Ok(mut frame)) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    // Clients may take them for headers (RFC 9110, section 6.5.1).
+                    headers::strip_set_cookies(trailers, &active.config.own_cookies);
+                    self.has_given_trailers = true;
+                }
                 active.timeouts.progress();
                 active.account.gave_data(now);
                 active.account.add_sent(frame.data_ref().map_or(0, |data| data.len() as u64));
