@@ -19,6 +19,7 @@ pub struct CurlBrowser {
     login: String,
     headers: Vec<String>,
     visited: Vec<String>,
+    location: Option<String>,
     _dir: TempDir,
 }
 
@@ -38,6 +39,7 @@ impl CurlBrowser {
             login: login.to_owned(),
             headers: Vec::new(),
             visited: Vec::new(),
+            location: None,
             _dir: dir,
         }
     }
@@ -87,6 +89,7 @@ impl CurlBrowser {
         for _ in 0..MOST_STEPS {
             if let Some(next) = redirect(&url, &fetched) {
                 if stop(&next) {
+                    self.location = Some(next);
                     return fetched;
                 }
                 fetched = self.get(&next);
@@ -104,6 +107,11 @@ impl CurlBrowser {
     /// Every URL that was asked for, in order.
     pub fn visited(&self) -> &[String] {
         &self.visited
+    }
+
+    /// The URL at which [`CurlBrowser::open_until`] last stopped.
+    pub fn last_location(&self) -> Option<String> {
+        self.location.clone()
     }
 
     /// The last URL that was asked for.

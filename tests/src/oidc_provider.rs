@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     curl::Curl,
+    pki::pki,
     ports::free_port,
     process::{Process, run},
     tempdir::target_dir,
@@ -118,6 +119,31 @@ impl OidcProvider {
     }
 }
 
+/// An upstream that verifies the assertion of each request with the npm package `jose`, by the key
+/// set that it fetches from the proxy over TLS.
+#[derive(Debug)]
+pub struct AssertionVerifier(Process);
+
+impl AssertionVerifier {
+    /// Listens on this port. The assertions it accepts are for this host.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start(port: u16, proxy: SocketAddr, host: &str) -> Self {
+        let mut command = Command::new(need("node"));
+        command.arg(installed().join("verify.mjs"));
+        command.args([&port.to_string(), host, &proxy.port().to_string()]).arg(pki().ca());
+        let process = Process::spawn("verify", &mut command);
+        process.wait_for_text("listening on");
+        Self(process)
+    }
+
+    /// The process, for its output.
+    pub fn process(&self) -> &Process {
+        &self.0
+    }
+}
+
 /// A directory with the packages of the lock file, installed once for all test processes.
 fn installed() -> PathBuf {
     let parent = target_dir().join("test-peers");
@@ -125,7 +151,7 @@ fn installed() -> PathBuf {
     std::fs::create_dir_all(&dir).expect("a directory for the provider");
     let lock = File::create(parent.join("oidc-provider.lock")).expect("a lock of the directory");
     lock.lock().expect("wait for others that install");
-    let names = ["package-lock.json", "package.json", "server.mjs"];
+    let names = ["package-lock.json", "package.json", "server.mjs", "verify.mjs"];
     let contents = names.map(|name| read(&Path::new(PEER).join(name)));
     let is_installed = contents[0] == read(&dir.join("installed.json"));
     for (name, content) in names.iter().zip(&contents) {
