@@ -197,6 +197,21 @@ impl BadProvider {
         self.shared.key.pem()
     }
 
+    /// Changes claims of ID tokens; `null` takes one away.
+    pub fn set_claims(&self, change: Value) {
+        self.shared.state().token.claims = change;
+    }
+
+    /// Changes the header of ID tokens; `null` takes a member away.
+    pub fn set_header(&self, change: Value) {
+        self.shared.state().token.header = change;
+    }
+
+    /// Signs ID tokens in this way from now on.
+    pub fn set_signature(&self, signature: BadSignature) {
+        self.shared.state().token.signature = signature;
+    }
+
     /// Makes ID tokens like this from now on.
     pub fn set_token(&self, token: BadToken) {
         self.shared.state().token = token;

@@ -1,10 +1,10 @@
 //! curl as a browser: it keeps cookies, follows redirects one by one, and signs in at
-//! [`OidcProvider`].
+//! [`OidcProvider`], [`Canaille`] and [`crate::BadProvider`], which asks for nothing.
 
 use std::{collections::HashMap, net::SocketAddr, path::PathBuf};
 
 use crate::{
-    OidcProvider,
+    Canaille, OidcProvider,
     curl::{Curl, Fetched},
     tempdir::TempDir,
 };
@@ -17,6 +17,7 @@ pub struct CurlBrowser {
     provider: SocketAddr,
     provider_url: String,
     login: String,
+    password: &'static str,
     headers: Vec<String>,
     visited: Vec<String>,
     location: Option<String>,
@@ -30,13 +31,24 @@ impl CurlBrowser {
     /// A browser whose hosts are all at the proxy's address but for the provider's. Its user signs in
     /// as `login`.
     pub fn new(proxy: SocketAddr, provider: &OidcProvider, login: &str) -> Self {
+        Self::at(proxy, provider.address(), login)
+    }
+
+    /// The same with Canaille and its only user.
+    pub fn with_canaille(proxy: SocketAddr, provider: &Canaille) -> Self {
+        Self { password: Canaille::PASSWORD, ..Self::at(proxy, provider.address(), Canaille::USER) }
+    }
+
+    /// The same with any provider at this address.
+    pub fn at(proxy: SocketAddr, provider: SocketAddr, login: &str) -> Self {
         let dir = TempDir::new("browser");
         Self {
             jar: dir.write("cookies", ""),
             proxy,
-            provider: provider.address(),
-            provider_url: format!("{}/", provider.url()),
+            provider,
+            provider_url: format!("http://{provider}/"),
             login: login.to_owned(),
+            password: "x",
             headers: Vec::new(),
             visited: Vec::new(),
             location: None,
@@ -147,17 +159,27 @@ impl CurlBrowser {
         headers.fold(curl, |curl, line| curl.header(line))
     }
 
-    /// What the provider's own page asks for: its forms name the step in a hidden field.
+    /// What the provider's own page asks for, with what a person would fill in.
     fn form(&self, fetched: &Fetched) -> Option<(String, String)> {
         let page = fetched.text();
-        let action = between(&page, "action=\"", "\"")?.to_owned();
-        if !action.starts_with(&self.provider_url) && !action.starts_with('/') {
+        let action = between(&page, "action=\"", "\"")?.replace("&amp;", "&");
+        let action = if action.is_empty() { self.url().to_owned() } else { action };
+        if !action.starts_with(&self.provider_url) && !self.url().starts_with(&self.provider_url) {
             return None;
         }
-        let prompt = between(&page, "name=\"prompt\" value=\"", "\"")?;
-        let login = &self.login;
-        match prompt {
-            "login" => Some((action, format!("prompt=login&login={login}&password=x"))),
+        let Self { login, password, .. } = self;
+        if let Some(token) = between(&page, "name=\"csrf_token\" value=\"", "\"") {
+            // Canaille.
+            let has = |name: &str| page.contains(&format!("name=\"{name}\""));
+            let answer = match (has("login"), has("password")) {
+                (true, _) => format!("login={login}"),
+                (_, true) => format!("password={password}"),
+                _ => "answer=accept".to_owned(),
+            };
+            return Some((action, format!("csrf_token={token}&{answer}")));
+        }
+        match between(&page, "name=\"prompt\" value=\"", "\"")? {
+            "login" => Some((action, format!("prompt=login&login={login}&password={password}"))),
             "consent" => Some((action, "prompt=consent".to_owned())),
             _ => None,
         }

@@ -1,5 +1,5 @@
 //! What the integration tests stand on: the proxy as a child process, real peers (curl, OpenSSL,
-//! nginx, nghttp2, Chromium, kubectl, Python's websockets and gRPC, npm's oidc-provider) and peers of
+//! nginx, nghttp2, Chromium, kubectl, Python's websockets and gRPC, oidc-provider, Canaille) and peers of
 //! our own, [`raw`], [`backend`] and [`bad_provider`], for what real ones never do.
 //!
 //! Nothing here sleeps to let something happen: it waits for the event, with a deadline that only
@@ -8,6 +8,7 @@
 pub mod backend;
 pub mod bad_provider;
 pub mod ca;
+pub mod canaille;
 pub mod chains;
 pub mod chromium;
 pub mod curl;
@@ -15,6 +16,7 @@ pub mod curl_browser;
 pub mod grpc;
 pub mod http;
 pub mod http2;
+pub mod installed;
 pub mod kubectl;
 pub mod load;
 pub mod metrics;
@@ -40,6 +42,7 @@ pub mod ws;
 pub use backend::Backend;
 pub use bad_provider::BadProvider;
 pub use ca::Ca;
+pub use canaille::Canaille;
 pub use chromium::Chromium;
 pub use curl::Curl;
 pub use curl_browser::CurlBrowser;

@@ -1,7 +1,6 @@
 //! The npm package `oidc-provider`, a certified OpenID Connect provider, on loopback.
 
 use std::{
-    fs::File,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
@@ -11,10 +10,10 @@ use serde_json::{Value, json};
 
 use crate::{
     curl::Curl,
+    installed::{installed, run_installer},
     pki::pki,
     ports::free_port,
-    process::{Process, run},
-    tempdir::target_dir,
+    process::Process,
     tools::need,
 };
 
@@ -44,7 +43,7 @@ impl OidcProvider {
     /// # Panics
     /// When that fails.
     pub fn prepare() {
-        installed();
+        provider_dir();
     }
 
     /// The same with settings of `peers/oidc-provider/server.mjs`.
@@ -61,7 +60,7 @@ impl OidcProvider {
     /// When it does not start.
     pub fn at(port: u16, site: &str, settings: Value) -> Self {
         let mut command = Command::new(need("node"));
-        command.arg(installed().join("server.mjs"));
+        command.arg(provider_dir().join("server.mjs"));
         command.args([&port.to_string(), site, &settings.to_string()]);
         let process = Process::spawn("oidc-provider", &mut command);
         process.wait_for_text("listening on");
@@ -131,7 +130,7 @@ impl AssertionVerifier {
     /// When it does not start.
     pub fn start(port: u16, proxy: SocketAddr, host: &str) -> Self {
         let mut command = Command::new(need("node"));
-        command.arg(installed().join("verify.mjs"));
+        command.arg(provider_dir().join("verify.mjs"));
         command.args([&port.to_string(), host, &proxy.port().to_string()]).arg(pki().ca());
         let process = Process::spawn("verify", &mut command);
         process.wait_for_text("listening on");
@@ -144,37 +143,16 @@ impl AssertionVerifier {
     }
 }
 
-/// A directory with the packages of the lock file, installed once for all test processes.
-fn installed() -> PathBuf {
-    let parent = target_dir().join("test-peers");
-    let dir = parent.join("oidc-provider");
-    std::fs::create_dir_all(&dir).expect("a directory for the provider");
-    let lock = File::create(parent.join("oidc-provider.lock")).expect("a lock of the directory");
-    lock.lock().expect("wait for others that install");
+/// A directory with the provider and the packages of its lock file.
+fn provider_dir() -> PathBuf {
     let names = ["package-lock.json", "package.json", "server.mjs", "verify.mjs"];
-    let contents = names.map(|name| read(&Path::new(PEER).join(name)));
-    let is_installed = contents[0] == read(&dir.join("installed.json"));
-    for (name, content) in names.iter().zip(&contents) {
-        if *content != read(&dir.join(name)) {
+    let contents = names.map(|name| std::fs::read(Path::new(PEER).join(name)).expect("the peer"));
+    installed("oidc-provider", &contents.concat(), |dir| {
+        for (name, content) in names.iter().zip(&contents) {
             std::fs::write(dir.join(name), content).expect("copy a file of the provider");
         }
-    }
-    if !is_installed {
-        install(&dir);
-        std::fs::write(dir.join("installed.json"), &contents[0]).expect("note what is installed");
-    }
-    // For other processes that start it at this moment, the files do not change any more.
-    lock.unlock().expect("let others go on");
-    dir
-}
-
-fn install(dir: &Path) {
-    let mut npm = Command::new(need("npm"));
-    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
-    let done = run(npm.current_dir(dir), b"");
-    assert_eq!(done.code, Some(0), "npm ci failed: {done:?}");
-}
-
-fn read(path: &Path) -> Vec<u8> {
-    std::fs::read(path).unwrap_or_default()
+        let mut npm = Command::new(need("npm"));
+        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
+        run_installer(npm.current_dir(dir), "it needs npm and a registry");
+    })
 }

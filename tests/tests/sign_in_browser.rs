@@ -78,7 +78,7 @@ fn log_in(browser: &Browser, login: &str) {
 
 /// Opens a page of the upstream's, which leads to the provider, and logs in there.
 fn sign_in(browser: &Browser, url: &str, login: &str) {
-    browser.open(url).unwrap();
+    browser.open(url).expect("a page of the provider");
     log_in(browser, login);
 }
 

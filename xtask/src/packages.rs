@@ -81,6 +81,7 @@ pub(crate) const TEST: &[Package] = &[
     Package { name: "npm", probe: Probe::Program("npm") },
     Package { name: "python3", probe: Probe::PythonModule("sys") },
     Package { name: "python3-grpcio", probe: Probe::PythonModule("grpc") },
+    Package { name: "python3-venv", probe: Probe::PythonModule("ensurepip") },
     Package { name: "python3-websockets", probe: Probe::PythonModule("websockets") },
     VALGRIND,
 ];

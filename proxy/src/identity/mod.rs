@@ -4,7 +4,7 @@
 //! in. `memory` belongs to one worker. `provider` and the table of sessions belong to the control
 //! thread, and only there a third party is called. What workers must know of it is in [`shared`].
 
-#![allow(dead_code)] // TODO(merge): the branch lands with its users.
+#![allow(dead_code)] // TODO(merge): parts that only tests and the second part of sign-in use.
 
 pub(crate) mod assertion;
 pub(crate) mod binding;

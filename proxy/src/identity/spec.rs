@@ -22,6 +22,7 @@ pub(crate) struct IdentitySpec {
     pub claim_headers: Arc<[(HeaderName, Box<str>)]>,
 }
 
+#[cfg(test)]
 impl IdentitySpec {
     /// Nobody can sign in.
     pub(crate) fn none() -> IdentitySpec {

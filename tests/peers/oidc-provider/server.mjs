@@ -6,6 +6,7 @@
 //   ttl          lifetimes in seconds, over those below
 //   algs         algorithms of ID tokens; there is a client `c-ALG` for each, with the secret `secret`
 //   clientAuth   how clients may authenticate
+//   only         the only client there is
 //   userinfo     false: there is no UserInfo endpoint
 //   autoConsent  true: nobody is asked for consent
 //   rotate       false: a refresh token is used again and again
@@ -47,6 +48,8 @@ clients.push(client('c-public', {
 }));
 clients.push(client('c-signed-userinfo', { ...first, userinfo_signed_response_alg: algs[0] }));
 
+const wanted = clients.filter(({ client_id }) => [client_id, undefined].includes(settings.only));
+
 const users = new Map();
 const user = (name) => {
   if (!users.has(name)) {
@@ -71,7 +74,7 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
   cookies: { keys: ['test'] },
   conformIdTokenClaims: false,
   enabledJWA: { idTokenSigningAlgValues: algs, userinfoSigningAlgValues: algs },
-  clients,
+  clients: wanted,
   ...(settings.clientAuth && { clientAuthMethods: settings.clientAuth }),
   ...(settings.autoConsent && { loadExistingGrant: autoConsent }),
   rotateRefreshToken: settings.rotate ?? true,

@@ -138,9 +138,8 @@ impl<'a> SignInRequest<'a> {
         }
         let response = match body {
             FlowBody::Redirect(to) => redirect(&to),
-            FlowBody::Page(page) => Ok(flow_page::response(&page, active)),
+            FlowBody::Page(page) => flow_page::response(&page, active),
         };
-        let response = response.unwrap_or_else(|failed| failed);
         let mut reply = self.local(response, active);
         for field in cookies {
             reply = reply.with_header(header::SET_COOKIE, field);
@@ -164,19 +163,14 @@ impl<'a> SignInRequest<'a> {
 }
 
 /// 302; a location that is no header value is a fault of ours.
-fn redirect(to: &str) -> Result<Response<Bytes>, Response<Bytes>> {
+fn redirect(to: &str) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
-    match HeaderValue::from_str(to) {
-        Ok(location) => {
-            *response.status_mut() = StatusCode::FOUND;
-            response.headers_mut().insert(header::LOCATION, location);
-            Ok(response)
-        }
-        Err(_) => {
-            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-            Err(response)
-        }
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    if let Ok(location) = HeaderValue::from_str(to) {
+        *response.status_mut() = StatusCode::FOUND;
+        response.headers_mut().insert(header::LOCATION, location);
     }
+    response
 }
 
 /// What a step is told if the control thread does not answer.

@@ -15,9 +15,7 @@ mod sessions;
 mod set_cookie;
 
 pub(crate) use names::{CookieNames, RequestCookies, is_pomerium};
-pub(crate) use sessions::{
-    IdentityCookies, MasterSession, OpenedSession, SessionCookieError, choose,
-};
+pub(crate) use sessions::{IdentityCookies, MasterSession, SessionCookieError, choose};
 
 #[cfg(test)]
 mod tests;

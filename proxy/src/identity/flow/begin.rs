@@ -7,10 +7,13 @@ use super::{
     context::{FlowEnvironment, FlowRequest},
     parameters::encode,
     return_path::ReturnPath,
-    sealed::{ReturnPlace, SignInRequest},
+    sealed::{ReturnPlace, SealedSignInRequest},
 };
 use crate::identity::{
-    binding::BrowserBinding, cookies::RequestCookies, session::Session, shared::SessionUpdate,
+    binding::BrowserBinding,
+    cookies::RequestCookies,
+    session::{Session, random_bytes},
+    shared::SessionUpdate,
     spec::SameSite,
 };
 
@@ -50,13 +53,15 @@ fn try_begin_at(
     restarts: u8,
     event: FlowEvent,
 ) -> Result<FlowAnswer, Unspecified> {
-    let FlowEnvironment { context, now_s, random, .. } = *environment;
+    let FlowEnvironment { context, shared, now_s, random, .. } = *environment;
     let cookies = context.cookies.read(request.headers);
     let binding = match environment.binding(request, &cookies) {
         Some(binding) => binding,
         None => BrowserBinding::generate(now_s, random)?,
     };
-    let sealed = SignInRequest {
+    let sealed = SealedSignInRequest {
+        id: random_bytes(random)?,
+        process: shared.process,
         place,
         binding: binding.digest(),
         provider: context.provider,

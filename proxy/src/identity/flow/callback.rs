@@ -1,13 +1,14 @@
 //! The callback of the provider, at the authenticate host.
 
 use http::Method;
+use ring::error::Unspecified;
 
 use super::{
     answer::{FlowAnswer, FlowEvent, FlowPage, FlowStep, StepInput},
     context::FlowEnvironment,
     parameters::{TwiceError, single},
     pending::{FlowPending, WaitingStep},
-    sealed::{SignInRequest, SignInState, is_fresh},
+    sealed::{SealedSignInRequest, SignInState, is_fresh},
     sign_in,
     who::SessionState,
 };
@@ -87,8 +88,9 @@ pub(super) fn used(input: StepInput<'_>, state: SignInState, reply: IdentityRepl
         None if is_signed_in() => FlowAnswer::redirect(again, FlowEvent::AlreadySignedIn).into(),
         // Several tabs began before the first answer came; the browser kept the last one's cookie.
         Some(_) if state.request.restarts < MAX_RESTARTS => {
-            let restarts = state.request.restarts + 1;
-            sign_in::decide(input, SignInRequest { restarts, ..state.request })
+            sign_in::begin_again(environment, &state.request)
+                .unwrap_or_else(|Unspecified| FlowAnswer::internal())
+                .into()
         }
         _ => {
             let detail = "the cookie that binds the state to a browser is missing or another's";
@@ -247,7 +249,7 @@ fn master_of(
 /// Keeps the session here, and hands it over.
 pub(super) fn signed_in(
     input: StepInput<'_>,
-    request: &SignInRequest,
+    request: &SealedSignInRequest,
     master: &MasterSession,
 ) -> FlowStep {
     let (environment, http) = input;

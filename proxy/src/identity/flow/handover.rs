@@ -9,7 +9,7 @@ use super::{
     context::FlowEnvironment,
     parameters::single,
     pending::{FlowPending, WaitingStep},
-    sealed::{Handover, is_fresh},
+    sealed::{HandedSession, Handover, is_fresh},
 };
 use crate::identity::{
     binding::{BrowserBinding, LastSignIn},
@@ -45,8 +45,15 @@ pub(super) fn start(input: StepInput<'_>) -> FlowStep {
     let id = handover.id;
     let until_s = handover.issued_s.saturating_add(HANDOVER_LIFE_S).max(now_s).saturating_add(60);
     let call = match handover.session {
-        Some(_) => IdentityCall::UseOnce { id, until_s },
-        None => IdentityCall::TakeHandover { id },
+        HandedSession::Here(_) => IdentityCall::UseOnce { id, until_s },
+        HandedSession::Kept => IdentityCall::TakeHandover { id },
+        HandedSession::Missing if is_signed_in(input) => {
+            return FlowAnswer::redirect(handover.place.url(), FlowEvent::AlreadySignedIn).into();
+        }
+        HandedSession::Missing => {
+            let Handover { place, restarts, .. } = handover;
+            return begin_at(input, place, restarts, FlowEvent::BegunAgain).into();
+        }
     };
     FlowStep::ask(call, FlowPending(WaitingStep::HandoverUsed { handover }))
 }
@@ -72,18 +79,19 @@ pub(super) fn used(input: StepInput<'_>, handover: Handover, reply: IdentityRepl
     let context = environment.context;
     let again = handover.place.url();
     let session = match (reply, &handover.session) {
-        (IdentityReply::Used(UseOnce::First), Some(session)) => Some(session.clone()),
-        (IdentityReply::Handover(Some(sealed)), None) => {
-            handover.open_kept(context, &sealed).and_then(|kept| kept.session)
+        (IdentityReply::Used(UseOnce::First), HandedSession::Here(session)) => session.clone(),
+        (IdentityReply::Handover(Some(sealed)), HandedSession::Kept) => {
+            match handover.open_kept(context, &sealed) {
+                Some(session) => session,
+                None => return FlowAnswer::internal(),
+            }
         }
-        (IdentityReply::Used(UseOnce::Again), Some(_)) | (IdentityReply::Handover(None), None) => {
+        (IdentityReply::Used(UseOnce::Again), HandedSession::Here(_))
+        | (IdentityReply::Handover(None), HandedSession::Kept) => {
             return spent(input, &handover, "the handover was used before");
         }
         (IdentityReply::Used(UseOnce::Full), _) => return FlowAnswer::too_many(again),
         (reply, _) => return FlowAnswer::unexpected(&reply, again),
-    };
-    let Some(session) = session else {
-        return FlowAnswer::internal();
     };
     let cookies = context.cookies.read(http.headers);
     match environment.binding(http, &cookies) {

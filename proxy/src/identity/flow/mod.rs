@@ -40,7 +40,6 @@ pub(crate) use answer::{FlowAnswer, FlowBody, FlowEvent, FlowPage, FlowStep, Sig
 pub(crate) use begin::begin;
 pub(crate) use challenge::{Challenge, challenge};
 pub(crate) use context::{FlowEnvironment, FlowRequest, SignInContext};
-pub(crate) use pending::FlowPending;
 pub use probe::probe;
 pub(crate) use who::{CheckedSession, RequestSession, SessionState};
 

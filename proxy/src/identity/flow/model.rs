@@ -1,7 +1,8 @@
 //! The model test: people, an attacker and three hosts, in random order.
 //!
-//! The attacker sees every URL that a browser has sent. He may open any of them, and mixtures of
-//! them, in his own browser or in a victim's, at any time. Nobody ever has a session of a sign-in that
+//! The attacker sees every URL that a browser has sent, and those that his own browser is led to before
+//! it sends them. He may open any of them, and mixtures of them, in his own browser or in a victim's, at
+//! any time. Nobody ever has a session of a sign-in that
 //! another browser made, no other site signs anybody out, and whoever does nothing wrong ends signed
 //! in where he began. Requests and their responses are steps of their own, so tabs overlap.
 
@@ -11,7 +12,7 @@ use http::Method;
 
 use super::{
     FlowPage,
-    world::{A, Browser, Received, Seen, World, get, spec, split},
+    world::{A, Browser, IDP, Received, Seen, World, get, spec, split},
 };
 use crate::identity::spec::SameSite;
 
@@ -28,6 +29,8 @@ struct Tab {
     goal: Option<String>,
     next: Option<(Method, String, &'static str)>,
     in_flight: Option<Received>,
+    /// It began with a URL of the provider.
+    is_borrowed: bool,
     requests: usize,
     log: Vec<String>,
 }
@@ -38,6 +41,10 @@ struct Model {
     tabs: Vec<Tab>,
     /// Every URL that a browser has sent.
     seen: Vec<String>,
+    /// Those that the attacker's own browser was led to and may not have sent.
+    unsent: Vec<String>,
+    /// Those that victims' browsers sent for tabs that the attacker opened.
+    sent_by_victims: Vec<String>,
     random: Random,
     processes: u8,
     /// How often people saw each page.
@@ -77,6 +84,8 @@ impl Model {
             browsers: (0..3).map(|number| Browser::new(number, None)).collect(),
             tabs: Vec::new(),
             seen: Vec::new(),
+            unsent: Vec::new(),
+            sent_by_victims: Vec::new(),
             random,
             processes: 1,
             pages: BTreeMap::new(),
@@ -89,14 +98,14 @@ impl Model {
             _ if calm => self.advance(),
             0..=5 => self.open_honest(),
             6 => self.sign_out(),
-            7..=11 => self.attack(),
-            12 => self.mix(),
-            13..=14 => self.pass_time(),
-            15 if self.random.below(20) == 0 => {
+            7..=20 => self.attack(),
+            21..=22 => self.mix(),
+            23..=24 => self.pass_time(),
+            25 if self.random.below(20) == 0 => {
                 self.processes = self.processes.wrapping_add(1);
                 self.world.restart(self.processes);
             }
-            15 if self.random.below(20) == 0 => {
+            25 if self.random.below(20) == 0 => {
                 self.world.shared.set_suspect_before(self.world.now_s);
             }
             _ => self.advance(),
@@ -110,9 +119,15 @@ impl Model {
     }
 
     fn open(&mut self, browser: usize, url: String, site: &'static str, goal: Option<String>) {
-        let next = Some((Method::GET, url, site));
-        let tab = Tab { browser, goal, next, in_flight: None, requests: 0, log: Vec::new() };
-        self.tabs.push(tab);
+        self.tabs.push(Tab {
+            browser,
+            goal,
+            is_borrowed: split(&url).0 == IDP,
+            next: Some((Method::GET, url, site)),
+            in_flight: None,
+            requests: 0,
+            log: Vec::new(),
+        });
     }
 
     fn open_honest(&mut self) {
@@ -137,18 +152,31 @@ impl Model {
 
     /// The attacker opens something, in his browser or a victim's.
     fn attack(&mut self) {
-        let url = match self.random.below(4) {
-            0 => Some(self.url()),
-            1 => Some(format!("https://{}/.pomerium/sign_out", HOSTS[self.random.below(4)])),
-            // What was sent lately is most useful.
-            2 => {
-                let recent = self.seen.len().saturating_sub(12);
-                self.random.pick(&self.seen[recent..]).cloned()
+        let recent = |from: &[String], count: usize| from.len().saturating_sub(count);
+        let (url, own) = match self.random.below(10) {
+            0..=2 => (Some(self.url()), true),
+            3 => {
+                let host = HOSTS[self.random.below(HOSTS.len())];
+                (Some(format!("https://{host}/.pomerium/sign_out")), false)
             }
-            _ => self.random.pick(&self.seen).cloned(),
+            4 => (self.random.pick(&self.seen).cloned(), self.random.below(2) == 0),
+            // His own next step, which his browser has not sent, in a victim's.
+            5..=6 => {
+                let from = recent(&self.unsent, 4);
+                (self.random.pick(&self.unsent[from..]).cloned(), false)
+            }
+            // What a victim's browser has just sent, in his own.
+            7..=8 => {
+                let from = recent(&self.sent_by_victims, 4);
+                (self.random.pick(&self.sent_by_victims[from..]).cloned(), true)
+            }
+            _ => {
+                let from = recent(&self.seen, 12);
+                (self.random.pick(&self.seen[from..]).cloned(), self.random.below(2) == 0)
+            }
         };
         if let Some(url) = url {
-            let browser = [MALLORY, MALLORY, 0, 1][self.random.below(4)];
+            let browser = if own { MALLORY } else { self.random.below(2) };
             let site = if browser == MALLORY { "none" } else { "cross-site" };
             self.open(browser, url, site, None);
         }
@@ -194,14 +222,19 @@ impl Model {
             tab.requests += 1;
             tab.log.push(format!("{} {site} {url}", self.world.now_s));
             assert!(tab.requests < MOST_REQUESTS, "never ends: {:#?}", tab.log);
-            let revoked = self.world.control.revoked.len();
+            let before = self.world.control.revoked.clone();
             let browser = &self.browsers[tab.browser];
             let received = self.world.send(browser, &method, &url, site);
-            for session in &self.world.control.revoked[revoked..] {
-                assert!(tab.goal.is_some() || tab.browser == MALLORY, "signed out: {:#?}", tab.log);
+            for session in self.world.control.revoked.iter().skip(before.len()) {
+                // A person who signs out may be led through the same step twice.
+                let is_own = tab.goal.is_some() || tab.browser == MALLORY;
+                assert!(is_own || before.contains(session), "signed out: {:#?}", tab.log);
                 assert_eq!(self.world.made_by(*session), Some(tab.browser), "{:#?}", tab.log);
             }
             tab.in_flight = Some(received);
+            if tab.goal.is_none() && tab.browser != MALLORY {
+                self.sent_by_victims.push(url.clone());
+            }
             self.seen.push(url);
         } else if let Some(received) = tab.in_flight.take() {
             self.browsers[tab.browser].receive(&received, self.world.now_s);
@@ -258,6 +291,11 @@ impl Model {
             }
             _ => "cross-site",
         };
+        // With a victim's authorization request he could sign her in as himself: only the provider
+        // stands between its URL and the code, and it does not know her browser.
+        if tab.browser == MALLORY && !(from == IDP && tab.is_borrowed) {
+            self.unsent.push(url.clone());
+        }
         tab.next = Some((method, url, site));
         false
     }
@@ -324,5 +362,5 @@ fn nobody_has_a_session_of_a_sign_in_in_another_browser() {
         }
     }
     println!("{arrived} arrived; pages: {pages:?}");
-    assert!(arrived > steps / 100, "the model does too little: {arrived}");
+    assert!(arrived > steps / 200, "the model does too little: {arrived}");
 }

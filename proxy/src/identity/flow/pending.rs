@@ -7,7 +7,7 @@ use super::{
     callback,
     context::{FlowEnvironment, FlowRequest},
     handover,
-    sealed::{Handover, SignInRequest, SignInState},
+    sealed::{Handover, SealedSignInRequest, SignInState},
     sign_in, sign_out,
     sign_out::LeavingSession,
     who::SessionState,
@@ -22,10 +22,12 @@ use crate::identity::{
 pub(crate) struct FlowPending(pub(super) WaitingStep);
 
 pub(super) enum WaitingStep {
+    /// Sign-in: whether the request was used.
+    RequestUsed { request: SealedSignInRequest },
     /// Sign-in: a check of the session at the authenticate host.
-    MasterChecked { request: SignInRequest, master: MasterSession, state: SessionState },
+    MasterChecked { request: SealedSignInRequest, master: MasterSession, state: SessionState },
     /// Sign-in: the provider's metadata.
-    ProviderFound { request: SignInRequest, known: bool },
+    ProviderFound { request: SealedSignInRequest, known: bool },
     /// Callback of the provider: whether the state was used.
     StateUsed { state: SignInState },
     /// Callback of the provider: its metadata.
@@ -33,7 +35,7 @@ pub(super) enum WaitingStep {
     /// Callback of the provider: the exchange of the code.
     Exchanged { state: SignInState, session: SessionId, older: Option<Session> },
     /// Callback of the provider: the end of the browser's older session.
-    OlderEnded { request: SignInRequest, master: MasterSession },
+    OlderEnded { request: SealedSignInRequest, master: MasterSession },
     /// The control thread keeps a long handover.
     HandoverKept { url: String, cookies: Vec<HeaderValue>, again: String },
     /// Callback of the authenticate host: whether the handover was used, or what was kept for it.
@@ -54,6 +56,7 @@ impl FlowPending {
     ) -> FlowStep {
         let input = (environment, request);
         match self.0 {
+            WaitingStep::RequestUsed { request } => sign_in::used(input, request, &reply),
             WaitingStep::MasterChecked { request, master, state } => {
                 sign_in::checked(input, request, (master, state), reply)
             }

@@ -7,7 +7,7 @@ use ring::rand::SystemRandom;
 
 use super::{
     FlowBody, FlowEnvironment, FlowPath, FlowRequest, FlowStep, SignInContext, begin, challenge,
-    sealed::{Handover, SignInRequest, SignInState, SignOutRequest},
+    sealed::{Handover, SealedSignInRequest, SignInState, SignOutRequest},
 };
 use crate::identity::{
     cookies::RequestCookies,
@@ -129,9 +129,9 @@ fn session(context: &SignInContext, bytes: &[u8]) -> Result<(), &'static str> {
 fn contents(context: &SignInContext, bytes: &[u8]) -> Result<(), &'static str> {
     let (a, random) = (&*context.spec.authenticate.host, SystemRandom::new());
     let request = seal(context, SealPurpose::Request, a, bytes)?;
-    if let Some(request) = SignInRequest::open(context, &request) {
+    if let Some(request) = SealedSignInRequest::open(context, &request) {
         let again = request.seal(context, &random).map_err(|_| "a request has no form")?;
-        if SignInRequest::open(context, &again) != Some(request) {
+        if SealedSignInRequest::open(context, &again) != Some(request) {
             return Err("a request changed");
         }
     }

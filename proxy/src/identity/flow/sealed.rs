@@ -30,7 +30,10 @@ pub(super) struct ReturnPlace {
 
 /// From a route's host to the authenticate host: sign this browser in.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct SignInRequest {
+pub(super) struct SealedSignInRequest {
+    pub(super) id: [u8; 16],
+    /// The process that made it, and that knows whether it was used.
+    pub(super) process: [u8; 16],
     /// Where it was asked for.
     pub(super) place: ReturnPlace,
     /// Digest of the browser's binding to that host.
@@ -52,7 +55,7 @@ pub(super) struct SignInState {
     pub(super) seed: [u8; 32],
     /// Digest of the browser's binding to the authenticate host.
     pub(super) binding: [u8; 16],
-    pub(super) request: SignInRequest,
+    pub(super) request: SealedSignInRequest,
 }
 
 /// From the authenticate host to a route's host: this browser is signed in.
@@ -66,8 +69,18 @@ pub(super) struct Handover {
     /// Digest of the browser's binding to the route's host.
     pub(super) binding: [u8; 16],
     pub(super) restarts: u8,
-    /// `None` in the URL of a session that is too long for one: the control thread has it.
-    pub(super) session: Option<Session>,
+    pub(super) session: HandedSession,
+}
+
+/// What a handover brings.
+#[derive(Clone, PartialEq)]
+pub(super) enum HandedSession {
+    /// The session.
+    Here(Session),
+    /// The session is too long for a URL: the control thread has it.
+    Kept,
+    /// No session: the sign-in begins again, in whatever browser this is.
+    Missing,
 }
 
 /// From a route's host to the authenticate host: this session ends.
@@ -103,15 +116,18 @@ impl ReturnPlace {
     }
 }
 
-impl SignInRequest {
+impl SealedSignInRequest {
     fn write(&self, fields: &mut FieldWriter) {
+        fields.fixed(&self.id).fixed(&self.process);
         self.place.write(fields);
         fields.fixed(&self.binding).fixed(&self.provider.0);
         fields.number(self.issued_s).fixed(&[self.restarts]);
     }
 
-    fn read(fields: &mut FieldReader<'_>) -> Option<SignInRequest> {
-        Some(SignInRequest {
+    fn read(fields: &mut FieldReader<'_>) -> Option<SealedSignInRequest> {
+        Some(SealedSignInRequest {
+            id: fields.fixed()?,
+            process: fields.fixed()?,
             place: ReturnPlace::read(fields)?,
             binding: fields.fixed()?,
             provider: ProviderId(fields.fixed()?),
@@ -133,11 +149,11 @@ impl SignInRequest {
         context.seals().seal(SealPurpose::Request, host, &content, random)
     }
 
-    pub(super) fn open(context: &SignInContext, text: &str) -> Option<SignInRequest> {
+    pub(super) fn open(context: &SignInContext, text: &str) -> Option<SealedSignInRequest> {
         let host = context.authenticate_host();
         let content = context.seals().open(SealPurpose::Request, host, text.as_bytes())?.plaintext;
         let mut fields = versioned(&content)?;
-        let request = SignInRequest::read(&mut fields)?;
+        let request = SealedSignInRequest::read(&mut fields)?;
         fields.end()?;
         Some(request)
     }
@@ -184,7 +200,7 @@ impl SignInState {
             issued_s: fields.number()?,
             seed: fields.fixed()?,
             binding: fields.fixed()?,
-            request: SignInRequest::read(&mut fields)?,
+            request: SealedSignInRequest::read(&mut fields)?,
         };
         fields.end()?;
         Some(state)
@@ -198,8 +214,9 @@ impl Handover {
         self.place.write(&mut fields);
         fields.fixed(&self.binding).fixed(&[self.restarts]);
         match &self.session {
-            Some(session) => fields.fixed(&[1]).text(&session.encode()?),
-            None => fields.fixed(&[0]),
+            HandedSession::Missing => fields.fixed(&[0]),
+            HandedSession::Here(session) => fields.fixed(&[1]).text(&session.encode()?),
+            HandedSession::Kept => fields.fixed(&[2]),
         };
         fields.finish()
     }
@@ -214,8 +231,9 @@ impl Handover {
             binding: fields.fixed()?,
             restarts: fields.byte()?,
             session: match fields.byte()? {
-                0 => None,
-                1 => Some(Session::decode(fields.bytes()?)?),
+                0 => HandedSession::Missing,
+                1 => HandedSession::Here(Session::decode(fields.bytes()?)?),
+                2 => HandedSession::Kept,
                 _ => return None,
             },
         };
@@ -247,13 +265,16 @@ impl Handover {
         Handover::decode(&unsealed.plaintext).filter(|handover| *handover.place.host == *host)
     }
 
-    /// Opens what the control thread kept for this handover.
-    pub(super) fn open_kept(&self, context: &SignInContext, sealed: &[u8]) -> Option<Handover> {
+    /// The session that the control thread kept for this handover.
+    pub(super) fn open_kept(&self, context: &SignInContext, sealed: &[u8]) -> Option<Session> {
         let host = &self.place.host;
         let unsealed = context.seals().open_raw(SealPurpose::Handover, host, sealed)?;
-        Handover::decode(&unsealed.plaintext).filter(|kept| {
-            Handover { session: None, ..kept.clone() } == Handover { session: None, ..self.clone() }
-        })
+        let kept = Handover::decode(&unsealed.plaintext)?;
+        let is_same = Handover { session: HandedSession::Kept, ..kept.clone() } == *self;
+        match kept.session {
+            HandedSession::Here(session) if is_same => Some(session),
+            _ => None,
+        }
     }
 }
 

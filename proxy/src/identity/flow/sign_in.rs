@@ -9,12 +9,12 @@ use super::{
     context::FlowEnvironment,
     parameters::{encode, pairs, single},
     pending::{FlowPending, WaitingStep},
-    sealed::{Handover, SignInRequest, SignInState, is_fresh},
+    sealed::{HandedSession, Handover, SealedSignInRequest, SignInState, is_fresh},
     who::SessionState,
 };
 use crate::identity::{
     binding::BrowserBinding,
-    calls::{CheckOutcome, CheckRequest, IdentityCall, IdentityReply, ProviderFailure},
+    calls::{CheckOutcome, CheckRequest, IdentityCall, IdentityReply, ProviderFailure, UseOnce},
     cookies::{MasterSession, RequestCookies},
     session::{Session, random_bytes},
     shared::ProviderView,
@@ -50,20 +50,46 @@ pub(super) fn start(input: StepInput<'_>) -> FlowStep {
         return FlowAnswer::method_not_allowed().into();
     }
     let text = single(http.query(), "request").ok().flatten();
-    let Some(request) = text.and_then(|text| SignInRequest::open(context, &text)) else {
+    let Some(request) = text.and_then(|text| SealedSignInRequest::open(context, &text)) else {
         return FlowAnswer::link_invalid(None, "the request to sign in is not ours").into();
     };
-    let is_late = !is_fresh(request.issued_s, REQUEST_LIFE_S, environment.now_s);
-    if is_late || request.provider != context.provider {
+    let now_s = environment.now_s;
+    if !is_fresh(request.issued_s, REQUEST_LIFE_S, now_s)
+        || request.process != environment.shared.process
+        || request.provider != context.provider
+    {
         return FlowAnswer::redirect(request.place.url(), FlowEvent::BegunAgain)
-            .because("the request to sign in is late or for another provider")
+            .because("the request to sign in is late, or of another process or provider")
             .into();
     }
-    decide(input, request)
+    // Else somebody who sees this URL could sign in with it himself, and send the victim the handover
+    // for her own request.
+    let until_s = request.issued_s.saturating_add(REQUEST_LIFE_S).max(now_s).saturating_add(60);
+    let call = IdentityCall::UseOnce { id: request.id, until_s };
+    FlowStep::ask(call, FlowPending(WaitingStep::RequestUsed { request }))
+}
+
+/// The request's first presentation goes on.
+pub(super) fn used(
+    input: StepInput<'_>,
+    request: SealedSignInRequest,
+    reply: &IdentityReply,
+) -> FlowStep {
+    match reply {
+        IdentityReply::Used(UseOnce::First) => decide(input, request),
+        // A reloaded page, say.
+        IdentityReply::Used(UseOnce::Again) => {
+            FlowAnswer::redirect(request.place.url(), FlowEvent::BegunAgain)
+                .because("the request to sign in was used before")
+                .into()
+        }
+        IdentityReply::Used(UseOnce::Full) => FlowAnswer::too_many(request.place.url()).into(),
+        reply => FlowAnswer::unexpected(reply, request.place.url()).into(),
+    }
 }
 
 /// Vouches for the browser if it is signed in here, and sends it to the provider if not.
-pub(super) fn decide(input: StepInput<'_>, request: SignInRequest) -> FlowStep {
+pub(super) fn decide(input: StepInput<'_>, request: SealedSignInRequest) -> FlowStep {
     let (environment, http) = input;
     let cookies = environment.context.cookies.read(http.headers);
     match master_session(environment, http.host, &cookies) {
@@ -103,7 +129,7 @@ pub(super) fn master_session(
 /// After the check of the session at the authenticate host.
 pub(super) fn checked(
     input: StepInput<'_>,
-    request: SignInRequest,
+    request: SealedSignInRequest,
     (master, state): (MasterSession, SessionState),
     reply: IdentityReply,
 ) -> FlowStep {
@@ -133,7 +159,7 @@ pub(super) fn checked(
 /// checked, so nobody needs to choose an account. `asked`: the control thread was asked already.
 pub(super) fn to_provider(
     input: StepInput<'_>,
-    request: SignInRequest,
+    request: SealedSignInRequest,
     known: bool,
     asked: bool,
 ) -> FlowStep {
@@ -157,7 +183,7 @@ pub(super) fn no_metadata(again: String) -> FlowAnswer {
 
 fn redirect_to_provider(
     (environment, http): StepInput<'_>,
-    request: SignInRequest,
+    request: SealedSignInRequest,
     view: &ProviderView,
     known: bool,
 ) -> Result<FlowAnswer, Unspecified> {
@@ -258,7 +284,7 @@ impl SignInState {
 /// Sends a signed-in browser back to the route's host.
 pub(super) fn hand_over(
     (environment, _): StepInput<'_>,
-    request: &SignInRequest,
+    request: &SealedSignInRequest,
     session: &Session,
     cookies: Vec<HeaderValue>,
 ) -> FlowStep {
@@ -268,7 +294,7 @@ pub(super) fn hand_over(
 
 fn try_hand_over(
     environment: &FlowEnvironment<'_>,
-    request: &SignInRequest,
+    request: &SealedSignInRequest,
     session: &Session,
     cookies: Vec<HeaderValue>,
 ) -> Result<FlowStep, Unspecified> {
@@ -280,7 +306,7 @@ fn try_hand_over(
         place: request.place.clone(),
         binding: request.binding,
         restarts: request.restarts,
-        session: Some(Session { binding: request.binding, ..session.clone() }),
+        session: HandedSession::Here(Session { binding: request.binding, ..session.clone() }),
     };
     let sealed = handover.seal(context, random)?;
     if sealed.len() <= MAX_HANDOVER_LEN {
@@ -291,10 +317,30 @@ fn try_hand_over(
         id: handover.id,
         sealed: handover.seal_raw(context, random)?.into(),
     };
-    let short = Handover { session: None, ..handover };
+    let short = Handover { session: HandedSession::Kept, ..handover };
     let url = handover_url(&short, &short.seal(context, random)?);
     let waiting = WaitingStep::HandoverKept { url, cookies, again: request.place.url() };
     Ok(FlowStep::ask(call, FlowPending(waiting)))
+}
+
+/// Sends a browser back whose binding is not the one of its flow. The request of the flow may be
+/// another browser's, so nothing goes on with it: the sign-in begins again at the route's host.
+pub(super) fn begin_again(
+    environment: &FlowEnvironment<'_>,
+    request: &SealedSignInRequest,
+) -> Result<FlowAnswer, Unspecified> {
+    let FlowEnvironment { context, now_s, random, .. } = *environment;
+    let handover = Handover {
+        id: random_bytes(random)?,
+        process: environment.shared.process,
+        issued_s: now_s,
+        place: request.place.clone(),
+        binding: request.binding,
+        restarts: request.restarts.saturating_add(1),
+        session: HandedSession::Missing,
+    };
+    let url = handover_url(&handover, &handover.seal(context, random)?);
+    Ok(FlowAnswer::redirect(url, FlowEvent::BegunAgain))
 }
 
 fn handover_url(handover: &Handover, sealed: &str) -> String {

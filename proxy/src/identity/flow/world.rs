@@ -149,6 +149,8 @@ impl World {
     pub(super) fn restart(&mut self, process: u8) {
         self.shared = IdentityShared::new([process; 16]);
         let old = std::mem::take(&mut self.control);
+        self.control.revoked = old.revoked;
+        self.control.groups = old.groups;
         self.control.forgotten = old.forgotten;
         self.control.forgotten.extend(old.sessions);
         self.publish();

@@ -163,7 +163,10 @@ fn from_pkcs1(der: &[u8]) -> Result<SigningKey, SigningKeyError> {
     let pair = RsaKeyPair::from_der(der).map_err(|_| UNREADABLE)?;
     let public: PublicKeyComponents<Vec<u8>> = pair.public().into();
     let (e, n) = (base64url::encode(&public.e), base64url::encode(&public.n));
-    Ok(SigningKey::new(Pair::Rs256(pair), json!({ "e": e, "kty": "RSA", "n": n })))
+    let pair = Pair::Rs256(pair);
+    // `ring` does not compare all numbers of a file with each other, and a damaged one signs nothing.
+    pair.sign(&[], &SystemRandom::new()).map_err(|_| UNREADABLE)?;
+    Ok(SigningKey::new(pair, json!({ "e": e, "kty": "RSA", "n": n })))
 }
 
 impl Pair {

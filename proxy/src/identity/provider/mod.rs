@@ -372,7 +372,7 @@ impl PersonFailure {
         match self {
             PersonFailure::OtherSubject => true,
             PersonFailure::Provider(ProviderFailure::Refused { error }) => {
-                !tokens::is_about_us(error)
+                !is_about_us(error)
             }
             PersonFailure::Provider(_) => false,
         }

@@ -18,7 +18,7 @@ fn handover(host: &str, id: u8) -> Handover {
         place,
         binding: [2; 16],
         restarts: 0,
-        session: None,
+        session: HandedSession::Kept,
     }
 }
 
@@ -40,10 +40,27 @@ fn a_handover_counts_for_the_host_it_names() {
 #[test]
 fn what_was_kept_for_one_handover_opens_for_no_other() {
     let (context, random) = (context(), SystemRandom::new());
-    let kept = handover("app.example", 1).seal_raw(&context, &random).unwrap();
-    assert!(handover("app.example", 1).open_kept(&context, &kept).is_some());
-    assert!(handover("app.example", 2).open_kept(&context, &kept).is_none());
-    assert!(handover("other.example", 1).open_kept(&context, &kept).is_none());
+    let session = Session {
+        id: SessionId([1; 16]),
+        provider: ProviderId([2; 16]),
+        binding: [2; 16],
+        identity: Default::default(),
+        name: "".into(),
+        claims_digest: [0; 8],
+        signed_in_at_s: 1,
+        ends_at_s: 2,
+        check_at_s: 3,
+    };
+    let short = |host, id| handover(host, id);
+    let long = Handover { session: HandedSession::Here(session), ..short("app.example", 1) };
+    let kept = long.seal_raw(&context, &random).unwrap();
+    assert!(short("app.example", 1).open_kept(&context, &kept).is_some());
+    assert!(short("app.example", 2).open_kept(&context, &kept).is_none());
+    assert!(short("other.example", 1).open_kept(&context, &kept).is_none());
+    let other = Handover { binding: [9; 16], ..short("app.example", 1) };
+    assert!(other.open_kept(&context, &kept).is_none());
+    let empty = short("app.example", 1).seal_raw(&context, &random).unwrap();
+    assert!(short("app.example", 1).open_kept(&context, &empty).is_none());
 }
 
 #[test]

