@@ -275,8 +275,12 @@ fn a_token_of_an_odd_form_is_refused() {
             parts(|header, payload| (with_first(header, r#""alg":"ES256""#), payload.to_owned())),
         ),
         (
+            "an unknown member of the header twice",
+            parts(|header, payload| (with_first(header, r#""x":1,"x":1"#), payload.to_owned())),
+        ),
+        (
             "a claim twice",
-            parts(|header, payload| (header.to_owned(), with_first(payload, r#""sub":"bob""#))),
+            parts(|header, payload| (header.to_owned(), with_first(payload, r#""email":"x@y.z""#))),
         ),
         ("crit", header(json!({"crit": ["exp"]}))),
         ("b64", header(json!({"b64": false, "crit": ["b64"]}))),
@@ -334,6 +338,9 @@ fn user_info_speaks_of_the_same_user_and_replaces_nothing_verified() {
     }
     provider.answer("/userinfo", BadAnswer::Json(401, json!({})));
     assert_refused(&proxy, &provider, 400, "an access token that UserInfo refuses");
+    provider.answer("/userinfo", BadAnswer::Json(200, json!({"sub": ""})));
+    provider.set_token(claims(json!({"sub": ""})));
+    assert_refused(&proxy, &provider, 502, "nobody's token and UserInfo");
     let others = json!({
         "sub": "ann", "iss": "https://evil.example", "aud": "other", "azp": "other", "exp": 1,
         "iat": 1, "oid": "bob's", "email": "ann@example.org",

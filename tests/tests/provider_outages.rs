@@ -185,11 +185,12 @@ fn a_provider_that_hangs_or_drips_is_given_up() {
     let config = config(&provider.url(), "client", &backend);
     let proxy = with_secret(config, "secret").start();
     thread::scope(|scope| {
-        let sign_ins = [BadAnswer::Hang, BadAnswer::Drip].map(|answer| {
-            let before = provider.seen("/token").len();
-            provider.answer("/token", answer);
+        let answers = [("/token", BadAnswer::Hang), ("/userinfo", BadAnswer::Drip)];
+        let sign_ins = answers.map(|(path, answer)| {
+            provider.answer(path, answer);
             let sign_in = scope.spawn(|| Visitor::new(&proxy, &provider).open("app", "/"));
-            until("the call to the provider", || provider.seen("/token").len() > before);
+            until("the call to the provider", || !provider.seen(path).is_empty());
+            provider.repair(path);
             sign_in
         });
         assert_eq!(proxy.curl("public", "/").ok().status, 200);
@@ -199,4 +200,11 @@ fn a_provider_that_hangs_or_drips_is_given_up() {
             assert_eq!(fetched.status, 503, "{fetched:?}");
         }
     });
+    let metrics = proxy.metrics();
+    for endpoint in ["token", "userinfo"] {
+        let labels = [("endpoint", endpoint), ("outcome", "unavailable")];
+        let calls = metrics.sum("portcullis_identity_provider_calls_total", &labels);
+        assert_eq!(calls, 1.0, "{endpoint}");
+    }
+    assert_eq!(metrics.sum("portcullis_identity_provider_up", &[]), 0.0);
 }
