@@ -4,24 +4,34 @@
 
 use std::{
     collections::HashMap,
+    path::{Path, PathBuf},
+    process::Command,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine as _};
 use ring::{
     hmac,
     rand::SystemRandom,
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
+    signature::{
+        ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _,
+    },
 };
 use serde_json::{Value, json};
 
 use crate::{
     backend::{Backend, Conn},
     http::RequestHead,
+    process::run,
+    tempdir::TempDir,
+    tools::need,
     wait::until,
 };
+
+/// The access token of everybody.
+pub const ACCESS_TOKEN: &str = "the-access-token";
 
 /// A running provider. Without any change it makes no mistake.
 #[derive(Debug)]
@@ -32,8 +42,9 @@ pub struct BadProvider {
 
 #[derive(Debug)]
 struct Shared {
-    key: EcdsaKeyPair,
-    other_key: EcdsaKeyPair,
+    /// `k` in the key set.
+    key: EcKey,
+    other_key: EcKey,
     state: Mutex<State>,
 }
 
@@ -44,10 +55,42 @@ struct State {
     seen: Vec<(RequestHead, String)>,
     /// By code.
     nonces: HashMap<String, String>,
-    claims: Value,
-    header: Value,
+    token: BadToken,
     callback: Value,
-    signature: BadSignature,
+}
+
+/// One key, in both forms that signatures have.
+#[derive(Debug)]
+struct EcKey {
+    fixed: EcdsaKeyPair,
+    asn1: EcdsaKeyPair,
+}
+
+/// What is wrong with the ID tokens. [`BadToken::default`] is a token without a mistake.
+#[derive(Debug, Clone)]
+pub struct BadToken {
+    /// Changes members of the header; `null` takes one away.
+    pub header: Value,
+    /// Changes claims; `null` takes one away.
+    pub claims: Value,
+    /// How it is signed.
+    pub signature: BadSignature,
+    /// Changes header and payload as text, before they are signed.
+    pub parts: fn(&str, &str) -> (String, String),
+    /// Changes the whole token in the end.
+    pub whole: fn(&str) -> String,
+}
+
+impl Default for BadToken {
+    fn default() -> Self {
+        Self {
+            header: json!({}),
+            claims: json!({}),
+            signature: BadSignature::Right,
+            parts: |header, payload| (header.to_owned(), payload.to_owned()),
+            whole: str::to_owned,
+        }
+    }
 }
 
 /// What the provider does with a request in the place of the right thing.
@@ -74,10 +117,16 @@ pub enum BadSignature {
     Right,
     /// ES256 by another key under the same key id.
     OtherKey,
+    /// ES256 as DER, as certificates have it.
+    Der,
     /// No signature at all.
     Absent,
     /// Bytes of zero.
     Zeros,
+    /// The first half of the right one.
+    Half,
+    /// RS256 by OpenSSL with the RSA key in this file, which the key set names by its file.
+    Rsa(PathBuf),
     /// HS256 with this secret.
     Hmac(Vec<u8>),
 }
@@ -93,12 +142,11 @@ impl BadProvider {
             answers: HashMap::new(),
             seen: Vec::new(),
             nonces: HashMap::new(),
-            claims: json!({}),
-            header: json!({}),
+            token: BadToken::default(),
             callback: json!({}),
-            signature: BadSignature::Right,
         };
-        let shared = Shared { key: key(), other_key: key(), state: Mutex::new(state) };
+        let shared =
+            Shared { key: EcKey::new(), other_key: EcKey::new(), state: Mutex::new(state) };
         let shared = Arc::new(shared);
         let serving = Arc::clone(&shared);
         let backend = Backend::plain(move |conn| serving.serve(conn));
@@ -136,24 +184,45 @@ impl BadProvider {
         self.shared.jwks()
     }
 
+    /// The key set with the public part of another key in it, whose id is `other`.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn jwks_with_other(&self) -> Value {
+        let mut jwks = self.jwks();
+        let other = self.shared.other_key.jwk("other");
+        jwks["keys"].as_array_mut().expect("a list").push(other);
+        jwks
+    }
+
+    /// The public key of the key set as PEM.
+    pub fn public_key_pem(&self) -> String {
+        self.shared.key.pem()
+    }
+
     /// Changes claims of ID tokens; `null` takes one away.
     pub fn set_claims(&self, change: Value) {
-        self.shared.state().claims = change;
+        self.shared.state().token.claims = change;
     }
 
     /// Changes the header of ID tokens; `null` takes a member away.
     pub fn set_header(&self, change: Value) {
-        self.shared.state().header = change;
+        self.shared.state().token.header = change;
+    }
+
+    /// Signs ID tokens in this way from now on.
+    pub fn set_signature(&self, signature: BadSignature) {
+        self.shared.state().token.signature = signature;
+    }
+
+    /// Makes ID tokens like this from now on.
+    pub fn set_token(&self, token: BadToken) {
+        self.shared.state().token = token;
     }
 
     /// Changes the parameters of the redirect back to us; `null` takes one away.
     pub fn set_callback(&self, change: Value) {
         self.shared.state().callback = change;
-    }
-
-    /// Signs ID tokens in this way from now on.
-    pub fn set_signature(&self, signature: BadSignature) {
-        self.shared.state().signature = signature;
     }
 
     /// The requests so far for a path: the target, and the body.
@@ -217,11 +286,7 @@ impl Shared {
     }
 
     fn jwks(&self) -> Value {
-        let point = self.key.public_key().as_ref();
-        let (x, y) = (encode(&point[1..33]), encode(&point[33..]));
-        json!({"keys": [
-            {"kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": "k", "alg": "ES256", "use": "sig"},
-        ]})
+        json!({"keys": [self.key.jwk("k")]})
     }
 
     fn tokens(&self, body: &str) -> Value {
@@ -242,35 +307,46 @@ impl Shared {
             "name": "Ann",
             "email": "ann@example.com",
         });
-        merge(&mut claims, &state.claims);
-        let mut header = json!({"alg": "ES256", "kid": "k"});
-        if matches!(state.signature, BadSignature::Hmac(_)) {
-            header["alg"] = "HS256".into();
-        }
-        merge(&mut header, &state.header);
-        let message = [&header, &claims].map(|part| encode(part.to_string().as_bytes())).join(".");
-        let signature = encode(&self.sign(&state.signature, message.as_bytes()));
+        merge(&mut claims, &state.token.claims);
         json!({
-            "access_token": "the-access-token",
+            "access_token": ACCESS_TOKEN,
             "token_type": "Bearer",
             "expires_in": 3600,
             "refresh_token": "the-refresh-token",
-            "id_token": format!("{message}.{signature}"),
+            "id_token": self.id_token(&claims, &state.token),
         })
     }
 
+    fn id_token(&self, claims: &Value, token: &BadToken) -> String {
+        let mut header = match &token.signature {
+            BadSignature::Hmac(_) => json!({"alg": "HS256", "kid": "k"}),
+            BadSignature::Rsa(key) => json!({"alg": "RS256", "kid": rsa_key_id(key)}),
+            _ => json!({"alg": "ES256", "kid": "k"}),
+        };
+        merge(&mut header, &token.header);
+        let (header, payload) = (token.parts)(&header.to_string(), &claims.to_string());
+        let message = [header, payload].map(|part| encode(part.as_bytes())).join(".");
+        let signature = encode(&self.sign(&token.signature, message.as_bytes()));
+        (token.whole)(&format!("{message}.{signature}"))
+    }
+
     fn sign(&self, signature: &BadSignature, message: &[u8]) -> Vec<u8> {
-        let key = match signature {
-            BadSignature::Right => &self.key,
-            BadSignature::OtherKey => &self.other_key,
-            BadSignature::Absent => return Vec::new(),
-            BadSignature::Zeros => return vec![0; 64],
+        let by = |key: &EcdsaKeyPair| {
+            key.sign(&SystemRandom::new(), message).expect("a signature").as_ref().to_vec()
+        };
+        match signature {
+            BadSignature::Right => by(&self.key.fixed),
+            BadSignature::OtherKey => by(&self.other_key.fixed),
+            BadSignature::Der => by(&self.key.asn1),
+            BadSignature::Absent => Vec::new(),
+            BadSignature::Zeros => vec![0; 64],
+            BadSignature::Half => by(&self.key.fixed)[..32].to_vec(),
+            BadSignature::Rsa(key) => rsa_signature(key, message),
             BadSignature::Hmac(secret) => {
                 let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
-                return hmac::sign(&key, message).as_ref().to_vec();
+                hmac::sign(&key, message).as_ref().to_vec()
             }
-        };
-        key.sign(&SystemRandom::new(), message).expect("a signature").as_ref().to_vec()
+        }
     }
 }
 
@@ -319,10 +395,68 @@ fn drip(conn: &mut Conn) {
     }
 }
 
-fn key() -> EcdsaKeyPair {
-    let (algorithm, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
-    let pkcs8 = EcdsaKeyPair::generate_pkcs8(algorithm, &random).expect("a new key");
-    EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &random).expect("the new key")
+impl EcKey {
+    fn new() -> Self {
+        let random = SystemRandom::new();
+        let made = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random);
+        let pkcs8 = made.expect("a new key");
+        let key =
+            |algorithm| EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &random).expect("it");
+        Self {
+            fixed: key(&ECDSA_P256_SHA256_FIXED_SIGNING),
+            asn1: key(&ECDSA_P256_SHA256_ASN1_SIGNING),
+        }
+    }
+
+    fn jwk(&self, kid: &str) -> Value {
+        let point = self.fixed.public_key().as_ref();
+        let (x, y) = (encode(&point[1..33]), encode(&point[33..]));
+        json!({
+            "kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": kid, "alg": "ES256", "use": "sig",
+        })
+    }
+
+    fn pem(&self) -> String {
+        // SubjectPublicKeyInfo of a P-256 key up to its point (RFC 5480).
+        const BEFORE: [u8; 26] = [
+            0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06,
+            0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+        ];
+        let der = [&BEFORE, self.fixed.public_key().as_ref()].concat();
+        let text = BASE64_STANDARD.encode(der);
+        let (first, second) = text.split_at(64);
+        format!("-----BEGIN PUBLIC KEY-----\n{first}\n{second}\n-----END PUBLIC KEY-----\n")
+    }
+}
+
+/// The public part of an RSA key for a key set; its id is the name of its file.
+///
+/// # Panics
+/// When OpenSSL cannot read the key.
+pub fn rsa_jwk(key: &Path) -> Value {
+    let mut command = Command::new(need("openssl"));
+    command.args(["rsa", "-noout", "-modulus", "-in"]).arg(key);
+    let done = run(&mut command, b"");
+    let digits = done.stdout.trim().strip_prefix("Modulus=").expect("the modulus of an RSA key");
+    let byte = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).expect("hexadecimal digits");
+    let modulus: Vec<u8> = (0..digits.len()).step_by(2).map(byte).collect();
+    json!({
+        "kty": "RSA", "n": encode(&modulus), "e": "AQAB", "kid": rsa_key_id(key), "use": "sig",
+    })
+}
+
+fn rsa_key_id(key: &Path) -> String {
+    key.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn rsa_signature(key: &Path, message: &[u8]) -> Vec<u8> {
+    let dir = TempDir::new("signature");
+    let file = dir.path().join("signature");
+    let mut command = Command::new(need("openssl"));
+    command.args(["dgst", "-sha256", "-sign"]).arg(key).arg("-out").arg(&file);
+    let done = run(&mut command, message);
+    assert_eq!(done.code, Some(0), "openssl dgst: {}", done.stderr);
+    std::fs::read(&file).expect("a signature")
 }
 
 fn encode(bytes: &[u8]) -> String {

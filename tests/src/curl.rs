@@ -74,10 +74,22 @@ impl Fetched {
 impl Curl {
     /// Asks for a URL at this address, trusting [`crate::Pki::ca`].
     pub fn new(address: SocketAddr, url: &str) -> Self {
+        Self::with_connections(&[format!("::{address}")], url)
+    }
+
+    /// The same, but requests of the host `apart` go to itself, and redirects are followed.
+    pub fn following(address: SocketAddr, apart: SocketAddr, url: &str) -> Self {
+        let connections = [format!("{apart}:{apart}"), format!("::{address}")];
+        Self::with_connections(&connections, url).args(["--location", "--max-redirs", "20"])
+    }
+
+    fn with_connections(connections: &[String], url: &str) -> Self {
         let dir = TempDir::new("curl");
         let mut command = Command::new(need("curl"));
         command.args(["--silent", "--show-error", "--noproxy", "*", "--max-time", "120"]);
-        command.arg("--connect-to").arg(format!("::{address}"));
+        for connection in connections {
+            command.args(["--connect-to", connection]);
+        }
         command.arg("--cacert").arg(pki().ca());
         command.arg("--dump-header").arg(dir.path().join("head"));
         command.args(["--write-out", "%{stderr}\n%{http_code} %{http_version}", "-q", url]);

@@ -21,6 +21,7 @@ pub struct CurlBrowser {
     headers: Vec<String>,
     options: Vec<String>,
     visited: Vec<String>,
+    location: Option<String>,
     _dir: TempDir,
 }
 
@@ -52,6 +53,7 @@ impl CurlBrowser {
             headers: Vec::new(),
             options: Vec::new(),
             visited: Vec::new(),
+            location: None,
             _dir: dir,
         }
     }
@@ -122,6 +124,7 @@ impl CurlBrowser {
         for _ in 0..MOST_STEPS {
             if let Some(next) = redirect(&url, &fetched) {
                 if stop(&next) {
+                    self.location = Some(next);
                     return fetched;
                 }
                 fetched = self.get(&next);
@@ -139,6 +142,11 @@ impl CurlBrowser {
     /// Every URL that was asked for, in order.
     pub fn visited(&self) -> &[String] {
         &self.visited
+    }
+
+    /// The URL at which [`CurlBrowser::open_until`] last stopped.
+    pub fn last_location(&self) -> Option<String> {
+        self.location.clone()
     }
 
     /// The last URL that was asked for.

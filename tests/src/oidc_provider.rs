@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     curl::Curl,
     installed::{installed, run_installer},
+    pki::pki,
     ports::free_port,
     process::Process,
     tools::need,
@@ -117,9 +118,34 @@ impl OidcProvider {
     }
 }
 
+/// An upstream that verifies the assertion of each request with the npm package `jose`, by the key
+/// set that it fetches from the proxy over TLS.
+#[derive(Debug)]
+pub struct AssertionVerifier(Process);
+
+impl AssertionVerifier {
+    /// Listens on this port. The assertions it accepts are for this host.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start(port: u16, proxy: SocketAddr, host: &str) -> Self {
+        let mut command = Command::new(need("node"));
+        command.arg(provider_dir().join("verify.mjs"));
+        command.args([&port.to_string(), host, &proxy.port().to_string()]).arg(pki().ca());
+        let process = Process::spawn("verify", &mut command);
+        process.wait_for_text("listening on");
+        Self(process)
+    }
+
+    /// The process, for its output.
+    pub fn process(&self) -> &Process {
+        &self.0
+    }
+}
+
 /// A directory with the provider and the packages of its lock file.
 fn provider_dir() -> PathBuf {
-    let names = ["package-lock.json", "package.json", "server.mjs"];
+    let names = ["package-lock.json", "package.json", "server.mjs", "verify.mjs"];
     let contents = names.map(|name| std::fs::read(Path::new(PEER).join(name)).expect("the peer"));
     installed("oidc-provider", &contents.concat(), |dir| {
         for (name, content) in names.iter().zip(&contents) {

@@ -18,6 +18,7 @@ use crate::{
         shared::SessionUpdate,
         spec::WithoutRefreshToken,
     },
+    observe::{ProviderCallOutcome, ProviderEndpoint},
     upstream::{DnsFamily, DnsSpec},
 };
 
@@ -490,6 +491,13 @@ fn a_sign_in_takes_ten_seconds_at_most_whichever_call_is_slow() {
             let reply = ours.call(IdentityCall::Exchange(code(1))).await;
             assert!(matches!(reply, IdentityReply::Failed(ProviderFailure::Away(_))), "{reply:?}");
             assert!(begun.elapsed() <= Duration::from_secs(11), "{path}");
+            let slow = match path {
+                "/jwks" => ProviderEndpoint::Jwks,
+                "/token" => ProviderEndpoint::Token,
+                _ => ProviderEndpoint::Userinfo,
+            };
+            let calls = ours.control.0.metrics.calls(slow, ProviderCallOutcome::Unavailable);
+            assert_eq!(calls, 1, "{path}: a call that is given up counts");
         }
     });
 }

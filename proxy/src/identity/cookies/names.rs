@@ -6,7 +6,7 @@ use super::pieces::MAX_PIECES;
 use crate::identity::spec::CookieSpec;
 
 /// How many cookies of one name are looked at.
-pub(crate) const MAX_SAME_NAME: usize = 8;
+const MAX_SAME_NAME: usize = 8;
 
 /// The names of our cookies.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -176,8 +176,8 @@ impl Provider {
         let metadata = self.metadata().await?;
         let mut claims = id_token.clone();
         if let Some(endpoint) = &metadata.userinfo_endpoint {
-            let user_info = self.user_info(&metadata, endpoint, access_token).await;
-            let user_info = self.counted(ProviderEndpoint::Userinfo, user_info)?;
+            let user_info = self.user_info(&metadata, endpoint, access_token);
+            let user_info = self.counted(ProviderEndpoint::Userinfo, user_info).await?;
             if user_info.get("sub").and_then(Value::as_str) != Some(&claims.subject) {
                 return Err(PersonFailure::OtherSubject);
             }
@@ -199,12 +199,14 @@ impl Provider {
         let metadata = self.metadata().await?;
         let Some(endpoint) = &metadata.revocation_endpoint else { return Ok(()) };
         let form = [("token", refresh_token), ("token_type_hint", "refresh_token")];
-        let answer = self.http.call(self.authenticated(&metadata, endpoint, &form)).await;
-        let revoked = answer.and_then(|answer| match answer.status.is_success() {
-            true => Ok(()),
-            false => Err(tokens::status_failure(answer.status)),
-        });
-        self.counted(ProviderEndpoint::Revocation, revoked)
+        let revoke = async {
+            let answer = self.http.call(self.authenticated(&metadata, endpoint, &form)).await?;
+            match answer.status.is_success() {
+                true => Ok(()),
+                false => Err(tokens::status_failure(answer.status)),
+            }
+        };
+        self.counted(ProviderEndpoint::Revocation, revoke).await
     }
 
     async fn tokens(
@@ -213,9 +215,11 @@ impl Provider {
         form: &[(&str, &str)],
     ) -> Result<TokenResponse, ProviderFailure> {
         let call = self.authenticated(metadata, &metadata.token_endpoint, form);
-        let answer = self.http.call(call).await;
-        let tokens = answer.and_then(|answer| tokens::parse(answer.status, &answer.body));
-        self.counted(ProviderEndpoint::Token, tokens)
+        let tokens = async {
+            let answer = self.http.call(call).await?;
+            tokens::parse(answer.status, &answer.body)
+        };
+        self.counted(ProviderEndpoint::Token, tokens).await
     }
 
     async fn id_token(
@@ -291,7 +295,7 @@ impl Provider {
             let metadata = metadata::parse(&answer.body, &spec.provider)?;
             Ok((metadata, answer.max_age))
         };
-        self.counted(ProviderEndpoint::Metadata, fetch.await)
+        self.counted(ProviderEndpoint::Metadata, fetch).await
     }
 
     async fn fetch_keys(&self, metadata: &ProviderMetadata) -> Fresh<ProviderKeys> {
@@ -301,7 +305,7 @@ impl Provider {
                 .map_err(|error| ProviderFailure::Invalid(error.to_string()))?;
             Ok((keys, answer.max_age))
         };
-        self.counted(ProviderEndpoint::Jwks, fetch.await)
+        self.counted(ProviderEndpoint::Jwks, fetch).await
     }
 
     async fn get(&self, url: &ProviderUrl) -> Result<HttpAnswer, ProviderFailure> {
@@ -341,19 +345,38 @@ impl Provider {
         HttpCall { url, authorization, form: Some(form::encode(&form)) }
     }
 
-    fn counted<T>(
+    async fn counted<T>(
         &self,
         endpoint: ProviderEndpoint,
-        result: Result<T, ProviderFailure>,
+        call: impl Future<Output = Result<T, ProviderFailure>>,
     ) -> Result<T, ProviderFailure> {
-        let outcome = match &result {
+        let mut counted = CountedCall {
+            metrics: &self.metrics,
+            endpoint,
+            outcome: ProviderCallOutcome::Unavailable,
+        };
+        let result = call.await;
+        counted.outcome = match &result {
             Ok(_) => ProviderCallOutcome::Ok,
             Err(ProviderFailure::Refused { .. }) => ProviderCallOutcome::Refused,
             Err(ProviderFailure::Away(_)) => ProviderCallOutcome::Unavailable,
             Err(_) => ProviderCallOutcome::Invalid,
         };
-        self.metrics.called(endpoint, outcome);
         result
+    }
+}
+
+/// Counts a call when it ends, also one that is given up because all calls of a sign-in together took
+/// too long.
+struct CountedCall<'a> {
+    metrics: &'a IdentityMetrics,
+    endpoint: ProviderEndpoint,
+    outcome: ProviderCallOutcome,
+}
+
+impl Drop for CountedCall<'_> {
+    fn drop(&mut self) {
+        self.metrics.called(self.endpoint, self.outcome);
     }
 }
 
