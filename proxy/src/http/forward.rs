@@ -35,15 +35,6 @@ pub(super) struct Forwarding<'a> {
     pub(super) target: &'a RequestTarget,
 }
 
-/// A request that is being sent.
-#[derive(Debug)]
-pub(super) struct Sending<F> {
-    /// Gives the upstream's reply.
-    pub(super) reply: F,
-    /// Whether it asks for an upgrade.
-    pub(super) may_upgrade: bool,
-}
-
 /// An upstream's response, with the client's head.
 #[derive(Debug)]
 pub(super) struct ForwardedResponse {
@@ -61,7 +52,7 @@ impl<'a> Forwarding<'a> {
         parts: Parts,
         body: Incoming,
     ) -> Result<
-        Sending<impl Future<Output = Result<UpstreamResponse, UpstreamError>> + use<'a>>,
+        impl Future<Output = Result<UpstreamResponse, UpstreamError>> + use<'a>,
         RequestFailure,
     > {
         let upgrade = upgrade(&parts, self.route, &body)?;
@@ -75,15 +66,13 @@ impl<'a> Forwarding<'a> {
         active.account.set_upstream(endpoint.clone(), upload.clone());
         active.timeouts.uploading(upload);
         let request = Request::from_parts(head, body);
-        let reply = upstreams.send(cluster, endpoint, request, options);
-        Ok(Sending { reply, may_upgrade: options.upgrade })
+        Ok(upstreams.send(cluster, endpoint, request, options))
     }
 
     /// Turns the upstream's reply, or the limit that was reached before it, into the response.
     pub(super) fn receive(
         self,
         active: &mut ActiveRequest,
-        may_upgrade: bool,
         reply: Result<Result<UpstreamResponse, UpstreamError>, Limit>,
     ) -> Result<ForwardedResponse, RequestFailure> {
         let reply = match reply {
@@ -99,7 +88,8 @@ impl<'a> Forwarding<'a> {
             }
         };
         let is_switching = reply.response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        if is_switching && !(may_upgrade && reply.upgraded.is_some()) {
+        // Only a request that asked for it has its connection upgraded.
+        if is_switching && reply.upgraded.is_none() {
             return Err(RequestFailure::UnexpectedUpgrade);
         }
         let response = self.response(active, reply.response);

@@ -11,7 +11,7 @@ use super::{
     body::Body,
     connection::ClientConnection,
     error::RequestFailure,
-    forward::{ForwardedResponse, Forwarding, Sending},
+    forward::{ForwardedResponse, Forwarding},
     headers::{finish_own, forwarded},
     local_service::LocalService,
     redirect,
@@ -77,9 +77,9 @@ async fn serve(
             return Err(reply.into());
         }
     };
-    let Sending { reply, may_upgrade } = forwarding.send(active, parts, body)?;
-    let reply = active.timeouts.within(pin!(reply)).await;
-    Ok(forwarding.receive(active, may_upgrade, reply)?)
+    let sending = forwarding.send(active, parts, body)?;
+    let reply = active.timeouts.within(pin!(sending)).await;
+    Ok(forwarding.receive(active, reply)?)
 }
 
 /// What happens to a request that is not answered at once. Owns nothing, so that the request's future

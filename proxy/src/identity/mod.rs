@@ -4,7 +4,6 @@
 //! in. `memory` belongs to one worker. `provider` and the table of sessions belong to the control
 //! thread, and only there a third party is called. What workers must know of it is in [`shared`].
 
-
 pub(crate) mod assertion;
 pub(crate) mod binding;
 pub(crate) mod calls;

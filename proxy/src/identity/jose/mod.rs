@@ -4,7 +4,6 @@
 //! ([`crypto`]), then the checks of OpenID Connect ([`id_token`], [`user_info`]). Writing:
 //! [`SigningKey`] signs by itself, because `jsonwebtoken` would parse the key for each signature.
 
-
 mod algorithm;
 mod base64url;
 mod claim_checks;

@@ -371,9 +371,7 @@ impl PersonFailure {
     pub(super) fn ends_session(&self) -> bool {
         match self {
             PersonFailure::OtherSubject => true,
-            PersonFailure::Provider(ProviderFailure::Refused { error }) => {
-                !is_about_us(error)
-            }
+            PersonFailure::Provider(ProviderFailure::Refused { error }) => !is_about_us(error),
             PersonFailure::Provider(_) => false,
         }
     }
