@@ -1,18 +1,18 @@
-//! What the bodies must be.
+//! Verifies the bodies of responses.
 
 use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, ensure};
 use ring::digest::{SHA256, digest};
 
-/// What every response's body must be.
+/// The body that every response must have.
 #[derive(Debug)]
 pub(crate) struct Expected {
-    /// Any, where there is none.
+    /// The length of the body; `None` accepts any length.
     bytes: Option<usize>,
     sha256: Option<[u8; 32]>,
-    /// A body whose hash was the right one. All others are compared with it byte by byte, which
-    /// proves the same and takes a fraction of the time.
+    /// The first body whose hash was right. All later bodies are compared with it byte by byte,
+    /// which proves the same and takes a fraction of the time.
     reference: OnceLock<Box<[u8]>>,
 }
 
@@ -21,24 +21,24 @@ pub(crate) struct Expected {
 pub(crate) struct Check<'a> {
     expected: &'a Expected,
     seen: usize,
-    /// Of a body that has to be hashed.
+    /// The bytes so far of a body that must be hashed.
     collected: Option<Vec<u8>>,
 }
 
 impl Expected {
-    /// Of this length, with this hash in hexadecimal.
+    /// Expects a body of this length, with this hash in hexadecimal.
     pub(crate) fn new(bytes: Option<usize>, sha256: Option<&str>) -> Result<Self> {
         let sha256 = sha256.map(parse_sha256).transpose()?;
         Ok(Self { bytes, sha256, reference: OnceLock::new() })
     }
 
-    /// Begins with a body.
+    /// Begins to verify a body.
     pub(crate) fn check(&self) -> Check<'_> {
         let hashes = self.sha256.is_some() && self.reference.get().is_none();
         Check { expected: self, seen: 0, collected: hashes.then(Vec::new) }
     }
 
-    /// For `done`.
+    /// Describes the body for `done`.
     pub(crate) fn describe(&self) -> String {
         match (self.bytes, &self.sha256) {
             (None, _) => "any body".to_owned(),
@@ -65,7 +65,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// The body is complete.
+    /// Verifies that the body is complete.
     pub(crate) fn finish(self) -> Result<()> {
         if let Some(bytes) = self.expected.bytes {
             ensure!(self.seen == bytes, "a body of {} bytes instead of {bytes}", self.seen);
@@ -73,7 +73,7 @@ impl Check<'_> {
         if let (Some(body), Some(right)) = (self.collected, &self.expected.sha256) {
             let hash = digest(&SHA256, &body);
             ensure!(hash.as_ref() == right, "a body with SHA-256 {}", hex(hash.as_ref()));
-            // Another connection may have been faster.
+            // Another connection may have set it first.
             let _ = self.expected.reference.set(body.into());
         }
         Ok(())

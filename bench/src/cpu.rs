@@ -8,10 +8,11 @@ use rustix::time::{ClockId, clock_gettime};
 /// A clock tick, `sysconf(_SC_CLK_TCK)`: 100 a second on every Linux that Rust supports.
 const TICK: Duration = Duration::from_millis(10);
 /// Fields of `/proc/PID/stat` behind the command's closing parenthesis, from 0: user and system
-/// time of the process, all threads that ever were, and of the children it has waited for.
+/// time of the process with all its present and former threads, and of the children it has waited
+/// for.
 const TIMES: [usize; 4] = [11, 12, 13, 14];
 
-/// Counts from its start.
+/// Counts CPU time from its start.
 #[derive(Debug)]
 pub(crate) struct Meter {
     pids: Vec<u32>,
@@ -22,30 +23,31 @@ pub(crate) struct Meter {
 /// CPU time between start and stop.
 #[derive(Debug)]
 pub(crate) struct Used {
-    /// Our own.
+    /// The time of this process.
     pub(crate) client: Duration,
-    /// Of the processes and all their descendants; nothing where there are none, or one has ended.
+    /// The time of the processes and all their descendants; `None` if no process is named or one
+    /// has ended.
     pub(crate) proxy: Option<Duration>,
 }
 
-/// What `/proc` says at one moment.
+/// The CPU times in `/proc` at one moment.
 #[derive(Debug, Default, Clone, PartialEq)]
 struct Times {
     processes: u32,
-    /// Whole ticks only, but nothing is ever missing.
+    /// Whole ticks, complete.
     ticks: Duration,
-    /// By thread, exact. A thread that ends takes its time with it.
+    /// Exact times by thread. The time of a thread that ends is lost.
     threads: HashMap<u32, Duration>,
 }
 
 impl Meter {
-    /// Of these processes.
+    /// Starts to count the CPU time of these processes.
     pub(crate) fn start(pids: &[u32]) -> Result<Self> {
         let before = if pids.is_empty() { None } else { Some(Times::of(pids)?) };
         Ok(Self { pids: pids.to_owned(), before, client: own() })
     }
 
-    /// What was used since.
+    /// The CPU time since the start.
     pub(crate) fn stop(self) -> Used {
         let client = own().saturating_sub(self.client);
         let proxy = self.before.and_then(|before| Some(Times::of(&self.pids).ok()?.since(&before)));
@@ -76,14 +78,14 @@ impl Times {
             }
             let children = fs::read_to_string(task.join("children")).unwrap_or_default();
             for child in children.split_whitespace().filter_map(|pid| pid.parse().ok()) {
-                // A child may end between two looks; its parent then has its ticks.
+                // A child may end between two reads; its parent then has its ticks.
                 let _ = self.add(child);
             }
         }
         Ok(())
     }
 
-    /// Exact where no thread with noticeable time has ended in between.
+    /// The result is exact if no thread with noticeable time has ended in between.
     fn since(&self, before: &Self) -> Duration {
         let ticks = self.ticks.saturating_sub(before.ticks);
         let one = |(tid, time): (&u32, &Duration)| {

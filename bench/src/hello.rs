@@ -1,4 +1,4 @@
-//! Hellos, and nothing after them.
+//! Sends a ClientHello and nothing after it.
 
 use std::io::{self, ErrorKind};
 
@@ -12,12 +12,12 @@ use crate::{plan::Plan, tally::Answer, virtual_user::PAUSE};
 
 /// Content types of records (RFC 8446, section 5.1).
 const ALERT: u8 = 21;
-/// A header, and a plain alert of level and description.
+/// The length of a record header and an unencrypted alert (level and description).
 const ALERT_BYTES: usize = 7;
 const FATAL: u8 = 2;
 const CLOSE_NOTIFY: u8 = 0;
 
-/// The server must refuse the name: by a reset, the end, or an alert, before any of the handshake.
+/// The server must reject the name before any handshake message: by a reset, an end or an alert.
 pub(crate) async fn be_refused(plan: &Plan) -> Result<Answer> {
     let mut socket = TcpStream::connect(plan.address).await.context("cannot connect")?;
     let answer = ask(&mut socket, &plan.host()?.hello).await?;
@@ -25,7 +25,7 @@ pub(crate) async fn be_refused(plan: &Plan) -> Result<Answer> {
     Ok(answer)
 }
 
-/// Whatever the server does is right. The connection is reset, and leaves nothing in TIME_WAIT.
+/// Accepts any reaction of the server. The connection is reset, and leaves no TIME_WAIT.
 pub(crate) async fn flood(plan: &Plan) -> Result<Answer> {
     let Ok(mut socket) = TcpStream::connect(plan.address).await else {
         tokio::time::sleep(PAUSE).await;
@@ -64,7 +64,7 @@ fn broken(error: io::Error, length: usize) -> io::Result<Answer> {
     }
 }
 
-/// By the first record. A warning, such as one of an unknown name, may come before a handshake.
+/// Judges the first record. A warning, such as one about an unknown name, may precede a handshake.
 fn judge(bytes: &[u8]) -> Answer {
     match *bytes {
         [] => Answer::End,

@@ -15,7 +15,7 @@ use crate::{
     tls::{self, Stream},
 };
 
-/// A connection, at rest between two exchanges.
+/// A connection that is idle between two exchanges.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: Stream,
@@ -25,21 +25,21 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Over a stream to this host.
+    /// Makes a connection to this host from an established stream.
     pub(crate) fn new(stream: Stream, terms: Terms, host: &Host) -> Result<Self> {
         ensure!(tls::speaks(&stream, Protocol::Http1), "the server does not speak HTTP/1.1");
         Ok(Self { stream, terms, request: host.http1.clone(), closes: false })
     }
 
-    /// Whether another request can be sent: neither has the last response announced the end, nor
-    /// has the end come since.
+    /// Whether another request can be sent: the last response did not announce the end of the
+    /// connection, and the connection has not ended since.
     pub(crate) async fn is_open(&mut self) -> bool {
         let idle =
             poll_fn(|cx| Poll::Ready(Pin::new(&mut self.stream).poll_fill_buf(cx).is_pending()));
         !self.closes && idle.await
     }
 
-    /// One request and its response, verified. An error ends the connection.
+    /// Sends one request and verifies its response. An error ends the connection.
     pub(crate) async fn exchange(&mut self, expected: &Expected) -> Result<Seen> {
         self.stream.write_all(&self.request).await.context("cannot send")?;
         self.stream.flush().await.context("cannot send")?;
@@ -49,8 +49,8 @@ impl Connection {
         Ok(Seen::Exchange { terms: self.terms, http })
     }
 
-    /// Closes first, without having asked the server to, so that TIME_WAIT is ours: a SYN into the
-    /// server's goes past SYN cookies.
+    /// Closes first, without a request for that to the server, so that the TIME_WAIT is on our
+    /// side: a SYN that reaches the server's TIME_WAIT bypasses SYN cookies.
     pub(crate) async fn close(mut self) {
         self.stream.get_mut().1.send_close_notify();
         let _ = self.stream.flush().await;
@@ -66,7 +66,7 @@ impl Connection {
                 response.end()?;
             }
             let pushed = response.push(bytes, |part| body.part(part));
-            // Rather this than that the body of an error is wrong.
+            // The status says more than a wrong body would.
             if let Some(Head { status, .. }) = response.head() {
                 ensure!(status == 200, "status {status}");
             }

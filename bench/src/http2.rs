@@ -20,10 +20,10 @@ use crate::{
     virtual_user::Period,
 };
 
-/// More than any response here, so that windows are seldom moved.
+/// Larger than any response here, so that windows are seldom updated.
 const WINDOW: u32 = 16 << 20;
 
-/// A place for a connection that several loops share.
+/// The slot of a connection that several loops share.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     connection: Mutex<Option<Connection>>,
@@ -36,20 +36,20 @@ pub(crate) struct Connection {
     send: SendRequest<Bytes>,
     terms: Terms,
     request: Request<()>,
-    /// Within its place.
+    /// The number of this connection in its slot.
     number: u64,
 }
 
-/// Why there is no right response.
+/// Why an exchange failed.
 enum Failure {
-    /// The server has not looked at the request and says so, as it may when it wants the
-    /// connection to end (RFC 9113, section 8.7): it belongs on another one.
+    /// The server says that it has not processed the request, which is allowed when it ends the
+    /// connection (RFC 9113, section 8.7): the request belongs on another connection.
     Unprocessed(h2::Error),
     Failed(Error),
 }
 
 impl Shared {
-    /// One exchange, on a new connection where there is none.
+    /// Makes one exchange, on a new connection if there is none.
     pub(crate) async fn exchange(&self, period: &Period) -> Result<Seen> {
         let mut connection = self.connection(period).await?;
         let mut outcome = connection.exchange(&period.plan.expected).await;
@@ -72,7 +72,7 @@ impl Shared {
         self.connection.lock().await.clone()
     }
 
-    /// The connection, made where there is none.
+    /// The connection, or a new one if there is none.
     pub(crate) async fn connection(&self, period: &Period) -> Result<Connection> {
         let mut place = self.connection.lock().await;
         if let Some(connection) = &*place {
@@ -87,7 +87,7 @@ impl Shared {
         Ok(connection)
     }
 
-    /// Another loop may already have made the next one.
+    /// Another loop may already have replaced the connection.
     async fn forget(&self, connection: &Connection) {
         let mut place = self.connection.lock().await;
         place.take_if(|there| there.number == connection.number);
@@ -95,19 +95,20 @@ impl Shared {
 }
 
 impl Connection {
-    /// Over a stream to this host. It ends, client first, with the last clone.
+    /// Makes a connection to this host from a stream. When the last clone is dropped, the client
+    /// closes it.
     pub(crate) async fn new(stream: Stream, terms: Terms, host: &Host) -> Result<Self> {
         ensure!(tls::speaks(&stream, Protocol::Http2), "the server does not speak HTTP/2");
         let mut builder = Builder::new();
         builder.initial_window_size(WINDOW).initial_connection_window_size(WINDOW);
         builder.enable_push(false);
         let (send, connection) = builder.handshake(stream).await.context("no HTTP/2 preface")?;
-        // Its error reaches those who use the connection.
+        // The loops that use the connection get its error.
         tokio::task::spawn_local(async move { drop(connection.await) });
         Ok(Self { send, terms, request: host.http2.clone(), number: 0 })
     }
 
-    /// One request and its response, verified.
+    /// Sends one request and verifies its response.
     pub(crate) async fn verified(&mut self, expected: &Expected) -> Result<Seen> {
         Ok(self.exchange(expected).await?)
     }

@@ -1,5 +1,5 @@
-//! Puts load on a TLS server, verifies all that comes back, and counts what that cost the server
-//! and what it cost us.
+//! Puts load on a TLS server, verifies every response, and counts what the load cost the server and
+//! the client.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is its output")]
 
 mod arguments;
@@ -73,14 +73,14 @@ fn run(team: &mut Team, plan: &Plan, arguments: &Arguments) -> Result<Report> {
     if arguments.warm_up_seconds > 0.0 {
         team.order(Order::Run(Duration::from_secs_f64(arguments.warm_up_seconds)))?;
     }
-    // Between two orders all loops rest: what is counted begins and ends with nothing in flight.
+    // Between two orders all loops are idle: nothing is in flight when the count begins or ends.
     let meter = Meter::start(&arguments.pid)?;
     let begun = Instant::now();
     let tally = team.order(Order::Run(Duration::from_secs_f64(arguments.seconds)))?;
     Ok(Report::new(plan, &tally, begun.elapsed(), &meter.stop()))
 }
 
-/// The units are the connections that still lived at the end.
+/// The units are the connections that were still open at the end.
 fn hold(team: &mut Team, plan: &Plan, arguments: &Arguments) -> Result<Report> {
     let meter = Meter::start(&arguments.pid)?;
     let begun = Instant::now();

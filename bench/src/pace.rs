@@ -13,23 +13,23 @@ use tokio::sync::Mutex;
 
 use crate::{schedule::Schedule, timer::Timer};
 
-/// How many units all threads may still begin.
+/// The number of units that all threads may still begin.
 #[derive(Debug, Default)]
 pub(crate) struct Units(AtomicU64);
 
-/// For one period.
+/// The pace of one period.
 #[derive(Debug)]
 pub(crate) struct Pace {
     begin: Instant,
     end: Instant,
     units: Arc<Units>,
-    /// Of an open loop. Whoever has the lock waits for the unit that is due next; the others queue
-    /// behind, and so take turns.
+    /// The schedule of an open loop. The loop that holds the lock waits for the unit that is due
+    /// next; the others queue for the lock, and so take turns.
     open: Option<Mutex<(Schedule, Timer)>>,
 }
 
 impl Units {
-    /// For another period.
+    /// Sets the number of units for another period.
     pub(crate) fn set(&self, units: u64) {
         self.0.store(units, Ordering::Relaxed);
     }
@@ -42,7 +42,7 @@ impl Units {
 }
 
 impl Pace {
-    /// Begins now.
+    /// Begins a period now.
     pub(crate) fn new(time: Duration, units: Arc<Units>, open: Option<Schedule>) -> Result<Self> {
         let open = match open {
             Some(schedule) => Some(Mutex::new((schedule, Timer::new()?))),
@@ -52,8 +52,9 @@ impl Pace {
         Ok(Self { begin, end: begin + time, units, open })
     }
 
-    /// The moment that the next unit's latency counts from, when it is time to begin it; nothing
-    /// when there is no other. Units that were due within the period are all begun, however late.
+    /// Waits until it is time to begin the next unit, and returns the moment that its latency
+    /// counts from; `None` if there is no further unit. All units that were due within the period
+    /// are begun, however late.
     pub(crate) async fn next(&self) -> Result<Option<Instant>> {
         let Some(open) = &self.open else {
             let now = Instant::now();

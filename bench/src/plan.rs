@@ -1,4 +1,4 @@
-//! What all loops do.
+//! What all loops of a run do.
 
 use std::{
     net::SocketAddr,
@@ -20,40 +20,41 @@ use crate::{
     tls,
 };
 
-/// Shared by all threads.
+/// The plan of a run, shared by all threads.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) work: Work,
     pub(crate) address: SocketAddr,
     pub(crate) protocol: Protocol,
-    /// In all threads.
+    /// The number of connections of all threads.
     pub(crate) connections: usize,
-    /// On each connection.
+    /// The number of streams on each connection.
     pub(crate) streams: usize,
     pub(crate) threads: usize,
     pub(crate) rate: Option<f64>,
     pub(crate) tolerate: bool,
     pub(crate) config: Arc<ClientConfig>,
     pub(crate) expected: Expected,
-    /// Where the time is over before, so many units end a period.
+    /// The number of units that ends a period before its time is over.
     pub(crate) max_units: u64,
     pub(crate) units: Arc<Units>,
     hosts: Vec<Host>,
     next_host: AtomicUsize,
 }
 
-/// A name that the server has, and a request to it.
+/// A name that the server serves, and a request to it.
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) name: ServerName<'static>,
     pub(crate) http1: Bytes,
     pub(crate) http2: Request<()>,
-    /// The server cannot tell it from a new one, and it costs us no key exchange.
+    /// One hello for all connections: the server cannot tell it from a new one, and it costs the
+    /// client no key exchange.
     pub(crate) hello: Vec<u8>,
 }
 
 impl Plan {
-    /// Of the command line.
+    /// Makes the plan from the command line.
     pub(crate) fn new(arguments: &Arguments) -> Result<Self> {
         let config = Arc::new(tls::client(arguments)?);
         let bytes = (!arguments.any_body).then_some(arguments.body_bytes);
@@ -76,13 +77,13 @@ impl Plan {
         })
     }
 
-    /// The next in turn.
+    /// The next host in turn.
     pub(crate) fn host(&self) -> Result<&Host> {
         let turn = self.next_host.fetch_add(1, Ordering::Relaxed);
         self.hosts.get(turn % self.hosts.len().max(1)).context("no host")
     }
 
-    /// All of them.
+    /// All hosts.
     pub(crate) fn hosts(&self) -> &[Host] {
         &self.hosts
     }

@@ -1,4 +1,4 @@
-//! What is set once for the whole process.
+//! Settings of the whole process.
 
 use anyhow::{Context as _, Result};
 use rustix::{
@@ -6,8 +6,8 @@ use rustix::{
     thread::{CpuSet, sched_setaffinity},
 };
 
-/// Keeps this thread, and those it starts from now on, on these processors; on all when there are
-/// none.
+/// Keeps this thread, and the threads it starts later, on these processors; on all processors if
+/// the list is empty.
 pub(crate) fn pin(processors: &[usize]) -> Result<()> {
     if processors.is_empty() {
         return Ok(());
@@ -20,8 +20,8 @@ pub(crate) fn pin(processors: &[usize]) -> Result<()> {
     sched_setaffinity(None, &set).with_context(|| format!("cannot stay on {processors:?}"))
 }
 
-/// Raises the limit of open files to the most that is allowed. Where that is too little, a socket
-/// will say so.
+/// Raises the limit of open files to the maximum that is allowed. If that is too low, opening a
+/// socket fails.
 pub(crate) fn allow_many_sockets() {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });

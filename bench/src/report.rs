@@ -1,4 +1,4 @@
-//! The line of JSON.
+//! The result as a line of JSON.
 
 use std::time::Duration;
 
@@ -21,15 +21,15 @@ pub(crate) struct Report {
     seconds: f64,
     done: String,
     client_cpu_us: f64,
-    /// Nothing where no process was named, or one has ended.
+    /// `None` if no process was named, or one has ended.
     proxy_cpu_us: Option<f64>,
     slowest_us: u64,
-    /// Upper bounds, and how many units were that fast and not faster.
+    /// Upper bounds in microseconds, and the number of units in each bucket.
     latency_us: Vec<(u64, u64)>,
 }
 
 impl Report {
-    /// Of what was done in that time.
+    /// The report of a period of this length.
     pub(crate) fn new(plan: &Plan, tally: &Tally, time: Duration, used: &Used) -> Self {
         Self {
             units: tally.units,
@@ -52,7 +52,7 @@ fn latencies(tally: &Tally) -> Vec<(u64, u64)> {
     recorded.map(|step| (step.value_iterated_to(), step.count_at_value())).collect()
 }
 
-/// What was done, in words that are the same for all that did the same.
+/// What was done, in words that are equal for all servers that did the same.
 fn describe(seen: &[Seen], body: &str) -> String {
     let mut exchanges = Vec::new();
     let mut kinds = (false, false);

@@ -2,28 +2,28 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-/// Of a head, and of a line between chunks.
+/// The maximum length of a head, and of a line between chunks.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
-/// The most fields of a head.
+/// The maximum number of header fields.
 const MAX_FIELDS: usize = 64;
 
-/// A response that is arriving.
+/// A response that is being received.
 #[derive(Debug)]
 pub(crate) struct Response {
     state: State,
-    /// What has come of a head or of a line between chunks.
+    /// The received part of a head, or of a line between chunks.
     partial: Vec<u8>,
     head: Head,
 }
 
-/// What a head says that matters here.
+/// The parts of a head that matter here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Head {
     pub(crate) status: u16,
-    /// HTTP/1.0 otherwise.
+    /// False for HTTP/1.0.
     pub(crate) is_http11: bool,
-    /// The server will end the connection behind this response.
+    /// The server will close the connection after this response.
     pub(crate) closes: bool,
 }
 
@@ -48,13 +48,13 @@ enum Framing {
 }
 
 impl Response {
-    /// One of which nothing has come.
+    /// A response of which nothing was received.
     pub(crate) fn new() -> Self {
         Self { state: State::Head, partial: Vec::new(), head: Head::default() }
     }
 
-    /// Takes bytes of the connection and hands on those of the body. Bytes behind the response are
-    /// an error: nobody asked for more.
+    /// Takes bytes of the connection and passes the body's bytes on. Bytes after the response are
+    /// an error, since no further request was sent.
     pub(crate) fn push(
         &mut self,
         mut bytes: &[u8],
@@ -74,18 +74,18 @@ impl Response {
                     &[]
                 }
                 State::ChunkSize | State::ChunkEnd | State::Trailers => self.push_line(bytes)?,
-                State::Complete => bail!("{} bytes behind the response", bytes.len()),
+                State::Complete => bail!("{} bytes after the response", bytes.len()),
             };
         }
         Ok(())
     }
 
-    /// Whether all of it is here.
+    /// Whether the response is complete.
     pub(crate) fn is_complete(&self) -> bool {
         self.state == State::Complete
     }
 
-    /// The connection has ended in good order, which ends a body of no stated length.
+    /// The connection has ended without an error, which ends a body of unknown length.
     pub(crate) fn end(&mut self) -> Result<()> {
         match self.state {
             State::BodyUntilEnd => self.state = State::Complete,
@@ -99,7 +99,7 @@ impl Response {
         Ok(())
     }
 
-    /// What the head says, once it is here.
+    /// The head, once it is complete.
     pub(crate) fn head(&self) -> Option<Head> {
         (self.state != State::Head).then_some(self.head)
     }
@@ -112,10 +112,10 @@ impl Response {
         } else {
             let before = self.partial.len();
             self.partial.extend_from_slice(bytes);
-            // Where it may have begun to end; not all of it again with each byte.
+            // The end of the head may have begun here; earlier bytes are not searched again.
             let seen = before.saturating_sub(3);
             let Some(end) = end_of_head(&self.partial[seen..]).map(|end| seen + end) else {
-                ensure!(self.partial.len() < MAX_HEAD_BYTES, "an endless head");
+                ensure!(self.partial.len() < MAX_HEAD_BYTES, "a head over 64 KiB");
                 return Ok(&[]);
             };
             let head = parse_head(&self.partial[..end])?;
@@ -146,7 +146,7 @@ impl Response {
     fn push_line<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8]> {
         let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
             self.partial.extend_from_slice(bytes);
-            ensure!(self.partial.len() < MAX_HEAD_BYTES, "an endless line between chunks");
+            ensure!(self.partial.len() < MAX_HEAD_BYTES, "a line between chunks over 64 KiB");
             return Ok(&[]);
         };
         let (part, rest) = bytes.split_at(end + 1);
@@ -184,7 +184,7 @@ fn parse_head(bytes: &[u8]) -> Result<(Head, Framing)> {
     ensure!(status.is_complete(), "not the head of an HTTP/1 response");
     let is_http11 = response.version == Some(1);
     let status = response.code.context("a response without a status")?;
-    // HTTP/1.0 without `keep-alive`, which we do not ask for.
+    // HTTP/1.0 without `keep-alive`, which the client does not request.
     let mut head = Head { status, is_http11, closes: !is_http11 };
     let mut length = None;
     let mut chunked = false;
@@ -193,10 +193,10 @@ fn parse_head(bytes: &[u8]) -> Result<(Head, Framing)> {
         if name.eq_ignore_ascii_case("content-length") {
             let text = std::str::from_utf8(value)?;
             let value = text.parse().with_context(|| format!("Content-Length: {text}"))?;
-            ensure!(length.is_none_or(|before| before == value), "two lengths");
+            ensure!(length.is_none_or(|before| before == value), "two different lengths");
             length = Some(value);
         } else if name.eq_ignore_ascii_case("transfer-encoding") {
-            ensure!(value.eq_ignore_ascii_case(b"chunked"), "another transfer coding than chunked");
+            ensure!(value.eq_ignore_ascii_case(b"chunked"), "a transfer coding other than chunked");
             chunked = true;
         } else if name.eq_ignore_ascii_case("connection") {
             let mut options = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
@@ -209,13 +209,13 @@ fn parse_head(bytes: &[u8]) -> Result<(Head, Framing)> {
 fn framing(chunked: bool, length: Option<u64>) -> Result<Framing> {
     Ok(match (chunked, length) {
         (true, None) => Framing::Chunked,
-        (true, Some(_)) => bail!("a length and chunks"),
+        (true, Some(_)) => bail!("a length in addition to chunks"),
         (false, Some(length)) => Framing::Length(length),
         (false, None) => Framing::UntilEnd,
     })
 }
 
-/// Reads the line before a chunk, with its CRLF.
+/// Reads the size from the line before a chunk, with its CRLF.
 fn chunk_size(line: &[u8]) -> Result<u64> {
     match httparse::parse_chunk_size(line) {
         Ok(httparse::Status::Complete((_, size))) => Ok(size),

@@ -1,25 +1,25 @@
-//! When the units of an open loop are due.
+//! The times at which the units of an open loop are due.
 
 use std::time::Duration;
 
-/// Moments at a fixed rate, of which several threads take turns.
+/// Moments at a fixed rate, at which several threads take turns.
 #[derive(Debug)]
 pub(crate) struct Schedule {
-    /// Units a second, of all threads.
+    /// Units per second, over all threads.
     rate: f64,
-    /// Of all units, from 0.
+    /// The number of the next unit among all units, from 0.
     next: u64,
     threads: u64,
 }
 
 impl Schedule {
-    /// The share of one of these threads, which count from 0.
+    /// The share of one of these threads, numbered from 0.
     pub(crate) fn new(rate: f64, thread: usize, threads: usize) -> Self {
         Self { rate, next: thread as u64, threads: threads as u64 }
     }
 
-    /// When the next unit is due, from the beginning. Computed from the number of the unit, so that
-    /// no rounding adds up.
+    /// When the next unit is due, measured from the beginning. It is computed from the number of
+    /// the unit, so that no rounding adds up.
     pub(crate) fn next(&mut self) -> Duration {
         let due = Duration::from_secs_f64(self.next as f64 / self.rate);
         self.next += self.threads;

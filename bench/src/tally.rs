@@ -1,64 +1,64 @@
-//! What the loops did.
+//! Counts what the loops did.
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use rustls::{CipherSuite, NamedGroup, ProtocolVersion};
 
-/// Latencies within 0.1 %.
+/// Latencies are exact to 0.1 %.
 const DIGITS: u8 = 3;
-/// An hour; what took longer counts as that, but `slowest` has it.
+/// An hour; longer times count as an hour, but `slowest` is exact.
 const LONGEST_US: u64 = 3_600_000_000;
 
-/// Counts of a period.
+/// The counts of a period.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    /// That succeeded.
+    /// Units that succeeded.
     pub(crate) units: u64,
-    /// Units that did not.
+    /// Units that failed.
     pub(crate) errors: u64,
     pub(crate) first_error: Option<String>,
     pub(crate) handshakes: u64,
     pub(crate) resumed: u64,
-    /// Of the units, in microseconds, rounded up.
+    /// Latencies of the units, in microseconds, rounded up.
     pub(crate) latency: Histogram<u64>,
     pub(crate) slowest: Duration,
-    /// What was seen of the units, each once.
+    /// Each different way in which the server did a unit, once.
     pub(crate) seen: Vec<Seen>,
 }
 
-/// How the server did its part of a unit.
+/// The way in which the server did its part of a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Seen {
     Exchange { terms: Terms, http: &'static str },
     Answer(Answer),
 }
 
-/// What a handshake agreed on.
+/// The parameters that a handshake agreed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Terms {
     pub(crate) version: Option<ProtocolVersion>,
     pub(crate) suite: Option<CipherSuite>,
-    /// None of a resumed handshake of TLS 1.2.
+    /// `None` for a resumed handshake of TLS 1.2.
     pub(crate) group: Option<NamedGroup>,
     pub(crate) resumed: bool,
 }
 
-/// The first that came back for a hello.
+/// The server's first answer to a hello.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Answer {
-    /// Not even a connection.
+    /// The connection failed.
     NoConnection,
     Reset,
     End,
     /// A fatal alert, by its number.
     Alert(u8),
-    /// The handshake goes on.
+    /// The handshake continues.
     Handshake,
 }
 
 impl Tally {
-    /// Of nothing yet.
+    /// An empty tally.
     pub(crate) fn new() -> Self {
         Self {
             units: 0,
@@ -72,7 +72,7 @@ impl Tally {
         }
     }
 
-    /// A unit succeeded.
+    /// Counts a unit that succeeded.
     pub(crate) fn unit(&mut self, latency: Duration, seen: Seen) {
         self.units += 1;
         self.latency.saturating_record(micros(latency));
@@ -80,19 +80,19 @@ impl Tally {
         self.see(seen);
     }
 
-    /// A unit failed.
+    /// Counts a unit that failed.
     pub(crate) fn error(&mut self, error: &anyhow::Error) {
         self.errors += 1;
         self.first_error.get_or_insert_with(|| format!("{error:#}"));
     }
 
-    /// A handshake is complete.
+    /// Counts a complete handshake.
     pub(crate) fn handshake(&mut self, terms: Terms) {
         self.handshakes += 1;
         self.resumed += u64::from(terms.resumed);
     }
 
-    /// Adds what others did beside this or after it.
+    /// Adds the counts of other threads or of another period.
     pub(crate) fn add(&mut self, other: Self) {
         self.units += other.units;
         self.errors += other.errors;

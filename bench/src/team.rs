@@ -26,20 +26,20 @@ use crate::{
     virtual_user::{Period, VirtualUser},
 };
 
-/// How long units may take beyond the end of a period. What is late in an open loop has the
-/// period's length once more.
+/// The time that units may take beyond the end of a period. Late units of an open loop get the
+/// length of the period in addition.
 const GRACE: Duration = Duration::from_secs(30);
-/// For the connections of a work: thousands of handshakes by a slow server.
+/// The limit for preparing the connections of a work: thousands of handshakes by a slow server.
 const PREPARATION: Duration = Duration::from_secs(300);
-/// Connections that are made at the same time, fewer than any server's backlog.
+/// The number of connections made at the same time, lower than any server's backlog.
 const AT_ONCE: usize = 32;
 
-/// What the threads are to do.
+/// An order to the threads.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Order {
-    /// Make what has to be there before the first unit that counts.
+    /// Prepare what must exist before the first counted unit.
     Prepare,
-    /// Units for so long.
+    /// Run units for this time.
     Run(Duration),
 }
 
@@ -56,7 +56,7 @@ struct Member {
     results: mpsc::Receiver<Result<Tally>>,
 }
 
-/// What a thread has.
+/// The state of one thread.
 struct Crew {
     plan: Arc<Plan>,
     thread: usize,
@@ -64,13 +64,13 @@ struct Crew {
 }
 
 impl Team {
-    /// Starts so many, which share the connections.
+    /// Starts this number of threads, which share the connections.
     pub(crate) fn start(plan: &Arc<Plan>, threads: NonZeroUsize) -> Result<Self> {
         let members = (0..threads.get()).map(|thread| Member::start(Arc::clone(plan), thread));
         Ok(Self { plan: Arc::clone(plan), members: members.collect::<Result<_>>()? })
     }
 
-    /// Has all of them do it, and returns when all are done.
+    /// Gives all threads the order, and returns when all are done.
     pub(crate) fn order(&mut self, order: Order) -> Result<Tally> {
         self.plan.units.set(self.plan.max_units);
         for member in &self.members {
@@ -141,7 +141,7 @@ impl Crew {
         Ok(Period { plan: Arc::clone(plan), pace, tally: RefCell::new(Tally::new()) })
     }
 
-    /// How many users may run at the same time.
+    /// The number of users that may run at the same time.
     fn width(&self, order: Order) -> usize {
         match (order, self.plan.work) {
             (Order::Prepare, _) | (_, Work::Hold) => AT_ONCE,
@@ -158,7 +158,7 @@ impl Crew {
         }
     }
 
-    /// The share of this thread.
+    /// This thread's share of the connections.
     fn connections(&self) -> usize {
         let Plan { connections, threads, .. } = *self.plan;
         connections / threads + usize::from(self.thread < connections % threads)

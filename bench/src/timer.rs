@@ -1,4 +1,4 @@
-//! A timer of the kernel's precision: tokio's counts in milliseconds, many times a latency here.
+//! A timer with the kernel's precision: tokio counts in milliseconds, many times a latency here.
 
 use std::{
     os::fd::OwnedFd,
@@ -17,7 +17,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 pub(crate) struct Timer(AsyncFd<OwnedFd>);
 
 impl Timer {
-    /// One of this thread's runtime.
+    /// Makes a timer on this thread's runtime.
     #[expect(deprecated, reason = "an OwnedFd is always the same descriptor, which is the concern")]
     pub(crate) fn new() -> Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
@@ -25,14 +25,14 @@ impl Timer {
         Ok(Self(AsyncFd::with_interest(timer, Interest::READABLE)?))
     }
 
-    /// Returns at once when the moment is over.
+    /// Waits until the moment; returns at once if it has passed.
     pub(crate) async fn until(&self, moment: Instant) -> Result<()> {
         loop {
             let left = moment.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(());
             }
-            // This forgets an earlier expiration, so that nobody has to read it.
+            // This discards an earlier expiration, so that no read is needed.
             timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &once_after(left))?;
             self.0.readable().await?.clear_ready();
         }

@@ -24,8 +24,8 @@ use crate::{
 /// A connection to the server.
 pub(crate) type Stream = TlsStream<TcpStream>;
 
-/// A client certificate; X25519 and AES-128-GCM, so that every server does the same work; nothing
-/// is resumed.
+/// A client with a certificate, X25519 and AES-128-GCM, so that every server does the same work; it
+/// resumes no session.
 pub(crate) fn client(arguments: &Arguments) -> Result<ClientConfig> {
     let version = match arguments.tls {
         TlsVersion::Tls12 => &TLS12,
@@ -45,16 +45,16 @@ pub(crate) fn client(arguments: &Arguments) -> Result<ClientConfig> {
     Ok(config)
 }
 
-/// The same with a store of its own for tickets of that many names.
+/// The same client with its own store of tickets for this number of names.
 pub(crate) fn resuming(config: &ClientConfig, names: usize) -> Arc<ClientConfig> {
-    // The store forgets a name before it is full.
+    // The store evicts names before it is full.
     let resumption = Resumption::in_memory_sessions(names.saturating_mul(2).max(4));
     let mut config = config.clone();
     config.resumption = resumption;
     Arc::new(config)
 }
 
-/// A complete handshake.
+/// Connects and completes the handshake.
 pub(crate) async fn connect(
     address: SocketAddr,
     name: &ServerName<'static>,
@@ -68,7 +68,7 @@ pub(crate) async fn connect(
     Ok((stream, terms))
 }
 
-/// What the server must have agreed to; one that leaves ALPN out means HTTP/1.1.
+/// Whether the server agreed to this protocol; a server that sends no ALPN means HTTP/1.1.
 pub(crate) fn speaks(stream: &Stream, protocol: Protocol) -> bool {
     match (stream.get_ref().1.alpn_protocol(), protocol) {
         (None | Some(b"http/1.1"), Protocol::Http1) => true,
@@ -77,7 +77,7 @@ pub(crate) fn speaks(stream: &Stream, protocol: Protocol) -> bool {
     }
 }
 
-/// A ClientHello as it goes over the wire.
+/// A ClientHello as it is sent.
 pub(crate) fn hello(config: &Arc<ClientConfig>, name: &ServerName<'static>) -> Result<Vec<u8>> {
     let mut client = ClientConnection::new(Arc::clone(config), name.clone())?;
     let mut hello = Vec::new();
@@ -97,7 +97,7 @@ fn provider(version: TlsVersion) -> CryptoProvider {
     provider.cipher_suites.retain(|suite| suites.contains(&suite.suite()));
     provider.kx_groups = vec![ring::kx_group::X25519];
     if version == TlsVersion::Tls12 {
-        // There, the groups are also the curves that certificates may have (RFC 8422, section 5.1).
+        // In TLS 1.2 the groups are also the curves of certificates (RFC 8422, section 5.1).
         provider.kx_groups.push(ring::kx_group::SECP256R1);
     }
     provider

@@ -12,13 +12,13 @@ use tokio::{
 
 use crate::{plan::Plan, tls};
 
-/// Sent and received at a time.
+/// The number of bytes sent and received at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// The end of a head.
 const END: &[u8] = b"\r\n\r\n";
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
-/// Prints `{"tunnel":"open"}` once bytes have come through.
+/// Prints `{"tunnel":"open"}` once bytes have passed the tunnel.
 pub(crate) fn run(plan: &Plan, upstream: SocketAddr) -> Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -55,17 +55,17 @@ async fn ask(plan: &Plan) -> Result<()> {
     flood(stream, || println!("{}", serde_json::json!({ "tunnel": "open" }))).await
 }
 
-/// Byte by byte, so that nothing behind the head is taken.
+/// Reads byte by byte, so that no byte after the head is consumed.
 async fn head(stream: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>> {
     let mut head = Vec::new();
     while !head.ends_with(END) {
-        ensure!(head.len() < MAX_HEAD_BYTES, "an endless head");
+        ensure!(head.len() < MAX_HEAD_BYTES, "a head over 16 KiB");
         head.push(stream.read_u8().await.context("no complete head")?);
     }
     Ok(head)
 }
 
-/// Calls `begun` when the first bytes have come.
+/// Calls `begun` when the first bytes have arrived.
 async fn flood(stream: impl AsyncRead + AsyncWrite, begun: impl FnOnce()) -> Result<()> {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let sending = pin!(async {

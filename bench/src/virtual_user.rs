@@ -19,10 +19,10 @@ use crate::{
     tls::{self, Stream},
 };
 
-/// The wait after a failed connect, so that users who retry leave the server time to come back.
+/// The wait after a failed connect, so that the retries leave the server time to recover.
 pub(crate) const PAUSE: Duration = Duration::from_millis(10);
 
-/// What the virtual users of a thread share during one period.
+/// The state that the virtual users of a thread share during one period.
 #[derive(Debug)]
 pub(crate) struct Period {
     pub(crate) plan: Arc<Plan>,
@@ -35,16 +35,16 @@ pub(crate) struct Period {
 pub(crate) enum VirtualUser {
     /// Requests on a connection of its own.
     Http1(Option<Box<http1::Connection>>),
-    /// Requests on a connection that others use too.
+    /// Requests on a connection that several users share.
     Http2(Rc<http2::Shared>),
-    /// A connection for each unit, by this configuration.
+    /// A connection for each unit, with this configuration.
     Handshake(Arc<ClientConfig>),
-    /// No more than a hello for each unit.
+    /// Only a hello for each unit.
     Hello,
 }
 
 impl VirtualUser {
-    /// The users of this many connections.
+    /// The virtual users of this number of connections.
     pub(crate) fn all(plan: &Plan, connections: usize) -> Vec<Self> {
         (0..connections).flat_map(|_| Self::of_connection(plan)).collect()
     }
@@ -53,7 +53,7 @@ impl VirtualUser {
         match (plan.work, plan.protocol) {
             (Work::Refused | Work::Flood | Work::Tunnel, _) => vec![Self::Hello],
             (Work::FullHandshake, _) => vec![Self::Handshake(Arc::clone(&plan.config))],
-            // Each has tickets of its own.
+            // Each user has its own tickets.
             (Work::ResumedHandshake, _) => {
                 vec![Self::Handshake(tls::resuming(&plan.config, plan.hosts().len()))]
             }
@@ -71,10 +71,10 @@ impl VirtualUser {
         match period.plan.work {
             Work::KeepAlive => match self.connect(period).await {
                 Err(error) if !period.plan.tolerate => Err(error),
-                // Otherwise the first unit reports it.
+                // Otherwise the first unit reports the failure.
                 _ => Ok(()),
             },
-            // A connection that has been used.
+            // The connection must have served a request.
             Work::Hold => self.one(period).await,
             Work::ResumedHandshake => self.get_tickets(period).await,
             Work::FullHandshake | Work::Refused | Work::Flood | Work::Tunnel => Ok(()),
@@ -90,8 +90,8 @@ impl VirtualUser {
         Ok(())
     }
 
-    /// Makes another exchange on the prepared connection. A connection that could not be prepared was
-    /// counted as a failure then.
+    /// Makes another exchange on the prepared connection. If the preparation failed, that failure
+    /// was counted then.
     pub(crate) async fn prove(&mut self, period: &Period) -> Result<()> {
         let due = Instant::now();
         let expected = &period.plan.expected;

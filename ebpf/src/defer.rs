@@ -1,5 +1,5 @@
-//! Drops what comes before a ClientHello is there, so that it is the ClientHello that completes
-//! the handshake.
+//! Drops segments that arrive before the ClientHello, so that the ClientHello itself completes the
+//! handshake.
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::macros::socket_filter;
@@ -16,8 +16,8 @@ const DROP: i64 = 0;
 /// `TCP_LISTEN` of `net/tcp_states.h`.
 const LISTEN: u32 = 10;
 
-/// Filters what a listening socket receives. Accepted sockets inherit it: there it passes
-/// everything, and the proxy takes it off.
+/// Filters the segments of a listening socket. Accepted sockets inherit it: there it passes
+/// everything, and the proxy detaches it.
 #[socket_filter]
 pub fn defer(ctx: SkBuffContext) -> i64 {
     let Some(verdict) = judge(&ctx) else { return PASS };
@@ -25,7 +25,7 @@ pub fn defer(ctx: SkBuffContext) -> i64 {
     DROP
 }
 
-/// Why to drop the segment; `None` to let it pass.
+/// The reason to drop the segment; `None` if it passes.
 #[inline(always)]
 fn judge(ctx: &SkBuffContext) -> Option<Verdict> {
     if !is_listening(ctx) {
@@ -45,13 +45,13 @@ fn judge(ctx: &SkBuffContext) -> Option<Verdict> {
         handshake.remember(&header);
         return Some(Verdict::Deferred);
     }
-    // A FIN at its place passes, or a client that leaves would send it again and again.
+    // A FIN at its place passes; otherwise a client that leaves would send it again and again.
     handshake.is_ahead(&header).then_some(Verdict::OutOfOrder)
 }
 
 #[inline(always)]
 fn is_listening(ctx: &SkBuffContext) -> bool {
-    // SAFETY: the program's own context; the verifier wants to see the test for null.
+    // SAFETY: the program's own context; the verifier requires the check for null.
     unsafe {
         let socket = (*ctx.skb.skb).__bindgen_anon_2.sk;
         !socket.is_null() && (*socket).state == LISTEN

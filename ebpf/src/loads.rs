@@ -1,4 +1,4 @@
-//! The table of loads, which the proxy writes while the program reads it.
+//! The load table, which the proxy writes while the program reads it.
 
 use core::arch::asm;
 use core::ptr::read_volatile;
@@ -9,7 +9,7 @@ use portcullis_abi::{MAX_WORKERS, SLOTS, WorkerLine};
 
 use crate::maps::LOADS;
 
-/// The table's one value.
+/// The only value of the table.
 #[derive(Clone, Copy)]
 pub struct Loads(*mut [WorkerLine; SLOTS]);
 
@@ -19,12 +19,12 @@ impl Loads {
         LOADS.get_ptr_mut(0).map(Self)
     }
 
-    /// Notes a connection sent the worker's way.
+    /// Counts a connection that is sent to the worker.
     #[inline(always)]
     pub fn send(self, worker: u32) {
         if let Some(line) = self.line(worker) {
-            // SAFETY: the kernel's atomic addition, which Rust does not have for this target, on
-            // memory that everybody adds to atomically.
+            // SAFETY: the kernel's atomic addition, which Rust lacks for this target, on memory
+            // that all writers add to atomically.
             unsafe {
                 asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) &raw mut (*line).sent, in(reg) 1_u64);
             }
@@ -42,7 +42,7 @@ impl portcullis_abi::Loads for Loads {
     #[inline(always)]
     fn load(&self, worker: u32) -> Option<u32> {
         let line = self.line(worker)?;
-        // SAFETY: inside the array; read as volatile, since others write meanwhile.
+        // SAFETY: inside the array; read as volatile, since other threads write meanwhile.
         let line = unsafe {
             WorkerLine {
                 load: read_volatile(&raw const (*line).load),
@@ -57,14 +57,14 @@ impl portcullis_abi::Loads for Loads {
     #[inline(always)]
     fn for_each_worker<F: FnMut(u32)>(&self, workers: u32, mut visit: F) {
         let context = (&raw mut visit).cast();
-        // SAFETY: `call` is given the pointer to `visit`, which lives as long as the loop.
+        // SAFETY: `call` gets the pointer to `visit`, which lives as long as the loop.
         unsafe { bpf_loop(workers.min(MAX_WORKERS), call::<F> as *mut c_void, context, 0) };
     }
 }
 
-/// One round of the loop: 0 goes on to the next.
+/// One iteration of the loop: 0 continues with the next.
 unsafe extern "C" fn call<F: FnMut(u32)>(worker: u64, visit: *mut F) -> u64 {
-    // SAFETY: the kernel passes on what `bpf_loop` was given.
+    // SAFETY: the kernel passes the pointer that `bpf_loop` got.
     unsafe { (*visit)(worker as u32) };
     0
 }

@@ -1,6 +1,6 @@
-//! The kernel programs that steer connections; ARCHITECTURE.md says how they work together.
+//! The kernel programs that steer connections; ARCHITECTURE.md describes how they work together.
 //!
-//! They run for packets and hold no policy: every way through them ends in a
+//! They run for packets and contain no policy: every path through them ends in a
 //! [`Verdict`](portcullis_abi::Verdict), which is counted.
 #![no_std]
 #![no_main]
@@ -19,7 +19,7 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
 
-/// Some helpers are for programs under this license only.
+/// Some helpers are available only to programs under this license.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 4] = *b"GPL\0";

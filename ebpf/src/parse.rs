@@ -1,4 +1,4 @@
-//! The parser alone, for tests: `BPF_PROG_TEST_RUN` runs socket filters, and no sk_reuseport
+//! The parser alone, for tests: `BPF_PROG_TEST_RUN` runs socket filters, but no sk_reuseport
 //! program. The proxy does not load it.
 
 use aya_ebpf::EbpfContext as _;
@@ -9,12 +9,12 @@ use portcullis_abi::{Outcome, sni};
 use crate::maps::SCRATCH;
 use crate::segment::Segment;
 
-/// Reads the segment's payload, which is all there is here; leaves the name and its key in
-/// [`SCRATCH`] and returns the outcome's number.
+/// Reads the payload of the segment, which is the whole buffer here; leaves the name and its key in
+/// [`SCRATCH`] and returns the number of the outcome.
 #[socket_filter]
 pub fn parse(ctx: SkBuffContext) -> i64 {
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return -1 };
-    // SAFETY: the value is this CPU's own, and no other program uses it meanwhile.
+    // SAFETY: the value belongs to this CPU, and no other program uses it meanwhile.
     let scratch = unsafe { &mut *scratch };
     let outcome = sni(&Segment(ctx.as_ptr()), 0, &mut scratch.name);
     if let Outcome::Name = outcome {

@@ -7,7 +7,7 @@ use aya_ebpf::cty::c_void;
 use aya_ebpf::helpers::{bpf_skb_load_bytes, bpf_skb_load_bytes_relative};
 use portcullis_abi::Load;
 
-/// From `linux/bpf.h`.
+/// The constant of `linux/bpf.h`.
 const BPF_HDR_START_NET: u32 = 1;
 
 /// The context of a program that runs for a segment.
@@ -17,8 +17,8 @@ impl Segment {
     /// `N` bytes at `offset` from the start of the IP header.
     #[inline(always)]
     pub fn load_from_ip<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        // Not zeroed first: for that the compiler calls a loop, which the verifier takes from root
-        // alone.
+        // Not zeroed first: the compiler would emit a loop for that, which the verifier accepts
+        // only from root.
         let mut bytes = MaybeUninit::<[u8; N]>::uninit();
         let (to, len) = (bytes.as_mut_ptr().cast(), N as u32);
         // SAFETY: the context is the program's own, and `bytes` has room for `N` bytes.
@@ -51,7 +51,7 @@ impl Load for Segment {
         if len == 0 || len > 255 {
             return None;
         }
-        // The compiler knows the bounds by now and would drop a plain mask; the verifier does not.
+        // The compiler knows the bounds here and would drop a plain mask; the verifier does not.
         // SAFETY: a local variable.
         let len = (unsafe { read_volatile(&len) }.wrapping_sub(1) & 0xff) + 1;
         // SAFETY: the context is the program's own, and `into` has room for 256 bytes.
@@ -60,12 +60,12 @@ impl Load for Segment {
     }
 }
 
-/// What the programs look at in a TCP header (RFC 9293 section 3.1).
+/// The fields of a TCP header that the programs use (RFC 9293 section 3.1).
 pub struct TcpHeader {
     pub ports: [u8; 4],
     pub sequence: u32,
     pub acknowledgment: u32,
-    /// With options; the payload's offset.
+    /// The length with options, which is the offset of the payload.
     pub len: u32,
     flags: u8,
 }
@@ -99,7 +99,7 @@ impl TcpHeader {
         self.flags & FIN != 0
     }
 
-    /// Neither opens nor resets a connection.
+    /// A segment that neither opens nor resets a connection.
     #[inline(always)]
     pub fn is_ack(&self) -> bool {
         self.flags & (SYN | RST | ACK) == ACK

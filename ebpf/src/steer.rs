@@ -1,4 +1,4 @@
-//! Selects the listening socket of the worker that a ClientHello's name belongs to.
+//! Selects the listening socket of the worker that serves the name in a ClientHello.
 
 use core::ptr::read_volatile;
 
@@ -15,8 +15,8 @@ use crate::loads::Loads;
 use crate::maps::{GROUPS, NAMES, SCRATCH, SETTINGS, SOCKETS, Scratch, count};
 use crate::segment::{Segment, TcpHeader};
 
-/// Runs whenever the kernel looks a listener up: for a SYN, and, where SYN cookies are sent, for
-/// the segment that completes the handshake. Without a selection the kernel's own choice stands.
+/// Runs whenever the kernel looks up a listener: for a SYN and, if SYN cookies are sent, for the
+/// segment that completes the handshake. Without a selection the kernel makes its own choice.
 #[sk_reuseport]
 pub fn steer(ctx: SkReuseportContext) -> u32 {
     let verdict = choose(&ctx);
@@ -42,7 +42,7 @@ fn choose(ctx: &SkReuseportContext) -> Verdict {
     let (Some(scratch), Some(loads)) = (SCRATCH.get_ptr_mut(0), Loads::get()) else {
         return Verdict::Passed;
     };
-    // SAFETY: the value is this CPU's own, and no other program uses it meanwhile.
+    // SAFETY: the value belongs to this CPU, and no other program uses it meanwhile.
     let scratch = unsafe { &mut *scratch };
     scratch.verdict = match sni(&segment, header.len, &mut scratch.name) {
         Outcome::Name => match home(scratch) {
@@ -58,8 +58,8 @@ fn choose(ctx: &SkReuseportContext) -> Verdict {
         Outcome::NotTls => Verdict::NotTls,
         Outcome::Unsupported => Verdict::Unsupported,
     };
-    // From here on, all that came before is the same to the verifier: it goes on once only.
-    // SAFETY: a reference to what has just been written.
+    // From here on, the verifier does not distinguish the paths to this point: it continues once.
+    // SAFETY: a reference to a value that was just written.
     let verdict = unsafe { read_volatile(&scratch.verdict) };
     if verdict != Verdict::Steered {
         // `defer` is about to drop it.
@@ -89,13 +89,13 @@ fn home(scratch: &mut Scratch) -> Option<&'static Home> {
     NAMES.get(key)
 }
 
-/// Selects the worker's socket among those of this listening address, and notes that a connection
-/// is on its way to it.
+/// Selects the worker's socket among those of this listening address, and counts a connection that
+/// is sent to it.
 #[inline(always)]
 fn select(ctx: &SkReuseportContext, loads: Loads, worker: u32) -> Option<()> {
     // SAFETY: the socket that the kernel would select; the program's context has one.
     let cookie = unsafe { bpf_get_socket_cookie(ctx.sk().as_ptr()) };
-    // SAFETY: the proxy writes these before it attaches the program, and never again.
+    // SAFETY: the proxy writes these before it attaches the program, and never later.
     let first = unsafe { GROUPS.get(cookie) }?;
     SOCKETS.select_reuseport(ctx, first + worker).ok()?;
     loads.send(worker);

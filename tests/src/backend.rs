@@ -1,5 +1,5 @@
-//! An upstream that does what it is told: a threaded server of bytes, for what real servers never
-//! do (reset, stall, lie about lengths) and for showing exactly what reached it.
+//! A scripted upstream: a threaded server of bytes, for behaviour that real servers never show
+//! (reset, stall, false lengths) and for a record of exactly what reached it.
 
 use std::{
     io::{Read, Write},
@@ -37,19 +37,19 @@ struct Shared {
     open: Mutex<Vec<Weak<TcpStream>>>,
 }
 
-/// How the upstream speaks TLS.
+/// The TLS settings of the upstream.
 #[derive(Debug, Clone)]
 pub struct TlsServer {
-    /// What it serves.
+    /// The certificate that it presents.
     pub pair: Pair,
-    /// Ask for a client certificate of [`crate::Pki::ca`] and insist on it.
+    /// Require a client certificate of [`crate::Pki::ca`].
     pub client_auth: bool,
-    /// Protocols it takes by ALPN.
+    /// The protocols that it accepts by ALPN.
     pub alpn: Vec<&'static str>,
 }
 
 impl Backend {
-    /// Serves plain HTTP by a script that is run for each connection.
+    /// Serves plain HTTP with a script that runs for each connection.
     pub fn plain(script: impl Fn(&mut Conn) + Send + Sync + 'static) -> Self {
         Self::start("127.0.0.1:0", None, script)
     }
@@ -109,12 +109,12 @@ impl Backend {
         backend
     }
 
-    /// Its address.
+    /// The address of the upstream.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its URL, for a route's `to`: by the name `localhost` where it speaks TLS.
+    /// The URL for a route's `to`: with the name `localhost` if it uses TLS.
     pub fn url(&self) -> String {
         if self.secure {
             format!("https://localhost:{}", self.address.port())
@@ -123,17 +123,17 @@ impl Backend {
         }
     }
 
-    /// How many connections it has accepted.
+    /// The number of connections it has accepted.
     pub fn connections(&self) -> usize {
         self.shared.accepted.load(SeqCst)
     }
 
-    /// How many of them resumed a TLS session.
+    /// The number of connections that resumed a TLS session.
     pub fn resumed(&self) -> usize {
         self.shared.resumed.load(SeqCst)
     }
 
-    /// How many of them are open on this side.
+    /// The number of connections that are open on this side.
     pub fn open(&self) -> usize {
         let mut open = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|tcp| tcp.strong_count() > 0);
@@ -213,7 +213,7 @@ fn server_config(tls: &TlsServer) -> Arc<ServerConfig> {
     Arc::new(config)
 }
 
-/// How a connection is ended after its script.
+/// The way in which a connection ends after its script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
     Clean,
@@ -221,10 +221,10 @@ enum Ending {
     Reset,
 }
 
-/// A connection in a script's hands.
+/// A connection under the control of a script.
 #[derive(Debug)]
 pub struct Conn {
-    /// Its number, from 1.
+    /// The number of the connection, from 1.
     pub id: usize,
     wire: Wire,
     received: Vec<u8>,
@@ -232,7 +232,7 @@ pub struct Conn {
 }
 
 impl Conn {
-    /// Receives the head of the next request; `None` when the client has ended.
+    /// Receives the head of the next request; `None` if the client has ended the connection.
     pub fn request(&mut self) -> Option<RequestHead> {
         let head = self.take_until(b"\r\n\r\n")?;
         RequestHead::parse(&String::from_utf8_lossy(&head))
@@ -279,7 +279,7 @@ impl Conn {
         trailers
     }
 
-    /// Receives the body that the head announces piece by piece; false when it is cut short.
+    /// Receives, piece by piece, the body that the head announces; false if it is truncated.
     pub fn stream_body(&mut self, head: &RequestHead, mut sink: impl FnMut(&[u8])) -> bool {
         if let Some(length) = head.header("content-length").and_then(|v| v.parse().ok()) {
             return self.pour(length, &mut sink);
@@ -311,7 +311,7 @@ impl Conn {
         true
     }
 
-    /// Receives some more bytes of whatever comes; `None` at the end of the connection.
+    /// Receives any further bytes; `None` at the end of the connection.
     pub fn some(&mut self) -> Option<Vec<u8>> {
         if self.received.is_empty() {
             self.fill()?;
@@ -324,12 +324,12 @@ impl Conn {
         while self.some().is_some() {}
     }
 
-    /// Sends bytes. A client that has gone is found out by the next read.
+    /// Sends bytes. The next read detects a client that has gone.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.wire.write_all(bytes.as_ref());
     }
 
-    /// Sends bytes; false when the client no longer takes them.
+    /// Sends bytes; false if the client does not accept them any more.
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.wire.write_all(bytes.as_ref()).is_ok()
     }
@@ -384,7 +384,7 @@ impl Conn {
     }
 }
 
-/// Answers a ClientHello as a server of plain HTTP does.
+/// Answers a ClientHello like a server of plain HTTP.
 pub fn not_tls(conn: &mut Conn) {
     if conn.some().is_some() {
         conn.respond(400, "this is plain HTTP");
@@ -434,12 +434,12 @@ pub fn describe(
     })
 }
 
-/// What [`Backend::echo`] answered.
+/// The response of [`Backend::echo`].
 #[derive(Debug, Clone)]
 pub struct Echoed(pub Value);
 
 impl Echoed {
-    /// Reads an answer.
+    /// Reads a response.
     ///
     /// # Panics
     /// When it is not one.
@@ -455,7 +455,7 @@ impl Echoed {
         self.0[field].as_str().unwrap_or_else(|| panic!("no {field} in {}", self.0))
     }
 
-    /// The number of the connection that the request came on.
+    /// The number of the connection that carried the request.
     pub fn connection(&self) -> u64 {
         self.0["connection"].as_u64().unwrap_or(0)
     }

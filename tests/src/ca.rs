@@ -1,5 +1,5 @@
-//! A CA of a test's own, by OpenSSL, that can revoke what it has issued. (mkcert's CA cannot: its
-//! key usage leaves CRLs out.)
+//! A CA for one test, made with OpenSSL, that can revoke its certificates. (mkcert's CA cannot: its
+//! key usage excludes CRLs.)
 
 use std::{
     fs,
@@ -9,14 +9,14 @@ use std::{
 
 use crate::{pki::Pair, process::run, tempdir::TempDir, tools::need};
 
-/// A CA in a directory of the test.
+/// A CA in the directory of a test.
 #[derive(Debug)]
 pub struct Ca {
     dir: PathBuf,
 }
 
 impl Ca {
-    /// Makes one.
+    /// Makes a CA.
     ///
     /// # Panics
     /// When OpenSSL fails, as with every method here.
@@ -37,7 +37,7 @@ impl Ca {
         ca
     }
 
-    /// Its certificate.
+    /// The CA's certificate.
     pub fn certificate(&self) -> PathBuf {
         self.dir.join("ca.pem")
     }
@@ -59,19 +59,19 @@ impl Ca {
         pair
     }
 
-    /// Revokes one, from the next CRL on.
+    /// Revokes a certificate, from the next CRL on.
     pub fn revoke(&self, pair: &Pair) {
         self.ca(&["-revoke"], |c| c.arg(&pair.cert));
     }
 
-    /// Its CRL of now, due in a day, with more options.
+    /// A CRL issued now, due in a day, with more options.
     pub fn crl(&self, options: &[&str]) -> String {
         let file = self.dir.join("crl.pem");
         self.ca(&["-gencrl", "-crldays", "1"], |c| c.args(options).arg("-out").arg(&file));
         fs::read_to_string(file).expect("the CRL just made")
     }
 
-    /// One that was due on 2 January 2020.
+    /// A CRL that was due on 2 January 2020.
     pub fn stale_crl(&self) -> String {
         self.crl(&["-crl_lastupdate", "20200101000000Z", "-crl_nextupdate", "20200102000000Z"])
     }

@@ -1,4 +1,4 @@
-//! Chains that mkcert does not make, by OpenSSL, in a test's own directory.
+//! Chains that mkcert cannot make, made with OpenSSL in the directory of a test.
 
 use std::{path::PathBuf, process::Command};
 
@@ -6,12 +6,12 @@ use crate::{pki::Pair, process::run, tempdir::TempDir, tools::need};
 
 const NEW_KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
 
-/// A client certificate and the root that it leads to.
+/// A client certificate and the root of its chain.
 #[derive(Debug, Clone)]
 pub struct Chain {
-    /// What the client presents.
+    /// The certificates that the client presents.
     pub client: Pair,
-    /// The root.
+    /// The root of the chain.
     pub root: PathBuf,
 }
 
@@ -31,7 +31,7 @@ pub fn deep(dir: &TempDir) -> Chain {
     Chain { client: Pair { cert: chain, ..pair(dir, "leaf") }, root: dir.path().join("root.pem") }
 }
 
-/// A client certificate of version 1, as `openssl x509 -req` makes it when told nothing else.
+/// A client certificate of version 1, the default of `openssl x509 -req`.
 ///
 /// # Panics
 /// When OpenSSL fails.
@@ -41,7 +41,7 @@ pub fn version_1(dir: &TempDir) -> Chain {
     Chain { client: pair(dir, "old"), root: dir.path().join("root.pem") }
 }
 
-/// What `openssl req -x509` makes by default: a leaf that says it is a CA.
+/// The default of `openssl req -x509`: a leaf that is marked as a CA.
 ///
 /// # Panics
 /// When OpenSSL fails.

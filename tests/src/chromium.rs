@@ -15,13 +15,13 @@ use crate::{
     tools::need,
 };
 
-/// Runs a program where `/etc/chromium` holds nothing but a policy of the test, and only that
-/// program sees it. Whatever it has started ends with it.
+/// Runs a program with an `/etc/chromium` that contains only the test's policy and that only the
+/// program sees. All its child processes end with it.
 const UNDER_POLICY: &str = "mount -t tmpfs none /etc/chromium && \
      mkdir -p /etc/chromium/policies/managed && \
      printf %s \"$1\" >/etc/chromium/policies/managed/test.json && shift && exec \"$@\"";
 
-/// A person's browser: a home directory with certificates and nothing else. It trusts
+/// A user's browser: a home directory that contains only certificates. It trusts
 /// [`crate::Pki::ca`].
 #[derive(Debug)]
 pub struct Chromium {
@@ -29,7 +29,7 @@ pub struct Chromium {
 }
 
 impl Chromium {
-    /// A browser of somebody without any certificate.
+    /// A browser without any client certificate.
     ///
     /// # Panics
     /// When NSS's tools fail.
@@ -50,7 +50,7 @@ impl Chromium {
         self
     }
 
-    /// The person's home directory.
+    /// The user's home directory.
     pub(crate) fn home(&self) -> &Path {
         self.home.path()
     }
@@ -62,11 +62,11 @@ impl Chromium {
         assert_eq!(done.code, Some(0), "{tool}: {}{}", done.stdout, done.stderr);
     }
 
-    /// Opens `https://NAME/PATH` at an address: the page that is then shown, as HTML, or the error
-    /// that Chromium shows instead, such as `net::ERR_FAILED`. Where a server asks for a
-    /// certificate, the first of those that it takes is sent: nobody is here to choose.
+    /// Opens `https://NAME/PATH` at an address and returns the page as HTML, or the error that
+    /// Chromium shows instead, such as `net::ERR_FAILED`. If a server asks for a certificate, the
+    /// first one that it accepts is sent, since no user can choose.
     ///
-    /// It is run in a private network, where it cannot call home.
+    /// It must run in a private network, so that it cannot contact its vendor.
     ///
     /// # Errors
     /// That error.
@@ -95,7 +95,7 @@ impl Chromium {
     }
 }
 
-/// Chromium or its driver, where the policy is this and nothing of the machine's.
+/// The program of Chromium or its driver, with this policy instead of the machine's.
 pub(crate) fn under_policy(policy: &str, program: &str) -> Command {
     let mut command = Command::new(need("unshare"));
     command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);

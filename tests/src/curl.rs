@@ -14,7 +14,7 @@ use crate::{
     tools::need,
 };
 
-/// One run of curl, every connection of which goes to one address whatever host the URL names.
+/// One run of curl, which connects to one address, whatever host the URL names.
 #[derive(Debug)]
 pub struct Curl {
     command: Command,
@@ -22,22 +22,22 @@ pub struct Curl {
     input: Vec<u8>,
 }
 
-/// What curl received.
+/// The response that curl received.
 #[derive(Debug, Clone)]
 pub struct Fetched {
-    /// curl's exit code: 0 when the transfer was complete (`man curl`, EXIT CODES).
+    /// curl's exit code: 0 if the transfer was complete (`man curl`, EXIT CODES).
     pub exit: i32,
-    /// The status of the last response; 0 when there was none.
+    /// The status of the last response; 0 if there was none.
     pub status: u16,
     /// The HTTP version of the last response: `1.1`, `2`.
     pub version: String,
-    /// How many responses' heads came, interim ones included.
+    /// The number of response heads, interim ones included.
     pub heads: usize,
     /// Header fields of the last response, trailers included.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
-    /// The errors that curl printed, and with `-v` all it printed.
+    /// The errors that curl printed; with `-v`, all its output.
     pub stderr: String,
 }
 
@@ -72,7 +72,7 @@ impl Fetched {
 }
 
 impl Curl {
-    /// Asks for a URL at this address, trusting [`crate::Pki::ca`].
+    /// Requests a URL at this address, trusting [`crate::Pki::ca`].
     pub fn new(address: SocketAddr, url: &str) -> Self {
         Self::with_connections(&[format!("::{address}")], url)
     }
@@ -135,7 +135,7 @@ impl Curl {
         self.args(["--data-binary", "@-"])
     }
 
-    /// Runs it.
+    /// Runs curl.
     ///
     /// # Panics
     /// When curl cannot be started.
@@ -157,7 +157,7 @@ impl Curl {
         }
     }
 
-    /// Runs it and insists that the transfer was complete.
+    /// Runs curl; the transfer must be complete.
     ///
     /// # Panics
     /// When it was not.
@@ -167,9 +167,9 @@ impl Curl {
         fetched
     }
 
-    /// The command, with the response's body on its standard output, for a test that streams.
-    /// The directory must live as long as the command runs. It ends when nothing has moved for a
-    /// minute; how long all of it may take depends on the machine.
+    /// The command with the response's body on its standard output, for a test that streams. The
+    /// directory must live as long as the command runs. The command ends if no byte has moved for a
+    /// minute; its total time depends on the machine.
     pub fn streaming(mut self) -> (Command, TempDir) {
         self.command.args(["--max-time", "0", "--speed-limit", "1", "--speed-time", "60"]);
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -1,4 +1,4 @@
-//! The real gRPC, from Python.
+//! A real gRPC client and server, in Python.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ use crate::{
     ws::{listening_port, script},
 };
 
-/// A running gRPC server; `peers/grpc_server.py` says what it answers.
+/// A running gRPC server; `peers/grpc_server.py` defines its answers.
 #[derive(Debug)]
 pub struct Server {
     _process: Process,
@@ -19,12 +19,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts it without TLS (`h2c`).
+    /// Starts the server without TLS (`h2c`).
     pub fn plain() -> Self {
         Self::start(None)
     }
 
-    /// Starts it with TLS; it takes HTTP/2 by ALPN.
+    /// Starts the server with TLS; it accepts HTTP/2 by ALPN.
     pub fn tls(pair: &Pair) -> Self {
         Self::start(Some(pair))
     }
@@ -39,7 +39,7 @@ impl Server {
         Self { _process: process, port, secure: pair.is_some() }
     }
 
-    /// For a route's `to`.
+    /// The URL for a route's `to`.
     pub fn url(&self) -> String {
         if self.secure {
             format!("https://localhost:{}", self.port)
@@ -48,14 +48,14 @@ impl Server {
         }
     }
 
-    /// Its address.
+    /// The address of the server.
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 }
 
-/// Calls a method with so many messages; gives `code`, `details`, `messages`, `initial` and
-/// `trailing`.
+/// Calls a method with this number of messages; returns `code`, `details`, `messages`, `initial`
+/// and `trailing`.
 ///
 /// # Panics
 /// When the client fails otherwise than by the call's status.

@@ -5,7 +5,7 @@
 pub struct RequestHead {
     /// The method.
     pub method: String,
-    /// The target as it stands in the request line.
+    /// The target in the request line, unchanged.
     pub target: String,
     /// `HTTP/1.1` or `HTTP/1.0`.
     pub version: String,
@@ -13,7 +13,7 @@ pub struct RequestHead {
     pub headers: Vec<(String, String)>,
 }
 
-/// A response, its body still as it came.
+/// A response whose body is not decoded.
 #[derive(Debug, Clone)]
 pub struct Response {
     /// The status code.
@@ -27,7 +27,7 @@ pub struct Response {
 }
 
 impl RequestHead {
-    /// Reads a head that ends with an empty line; `None` for what is no request.
+    /// Reads a head that ends with an empty line; `None` if it is not a request.
     pub fn parse(text: &str) -> Option<Self> {
         let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
         let mut request = httparse::Request::new(&mut fields);
@@ -52,8 +52,7 @@ impl RequestHead {
 }
 
 impl Response {
-    /// Reads a response with a whole head; `None` while it is not whole, and for what is no
-    /// response.
+    /// Reads a response; `None` if its head is incomplete or it is not a response.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
         let mut response = httparse::Response::new(&mut fields);
@@ -77,7 +76,7 @@ impl Response {
     }
 }
 
-/// The most fields of a message that a test sends.
+/// The maximum number of fields in a test's message.
 const MAX_FIELDS: usize = 512;
 
 fn owned(fields: &[httparse::Header<'_>]) -> Vec<(String, String)> {
@@ -85,7 +84,7 @@ fn owned(fields: &[httparse::Header<'_>]) -> Vec<(String, String)> {
     fields.iter().map(|field| (field.name.to_owned(), text(field.value))).collect()
 }
 
-/// Reads header lines, each ending with CRLF; lines that are no fields are left out.
+/// Reads header lines, each ending with CRLF; lines that are not fields are skipped.
 pub fn parse_headers(text: &str) -> Vec<(String, String)> {
     text.split("\r\n")
         .filter_map(|line| line.split_once(':'))

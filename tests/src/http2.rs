@@ -1,4 +1,4 @@
-//! An HTTP/2 client that stays on one connection, however long a test needs it.
+//! An HTTP/2 client that stays on one connection for as long as a test needs it.
 
 use std::{future::Future, net::SocketAddr};
 
@@ -14,7 +14,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::{raw::TlsOptions, wait::DEADLINE};
 
-/// A connection. It is driven while a response is waited for, and never made anew.
+/// A connection. It is driven during the wait for a response, and never reconnects.
 #[derive(Debug)]
 pub struct Http2 {
     runtime: Runtime,
@@ -44,7 +44,7 @@ impl Http2 {
         Self { runtime, requests, name }
     }
 
-    /// Asks for a path; the status of the answer.
+    /// Requests a path and returns the status of the response.
     ///
     /// # Panics
     /// When the connection has ended or there is no answer.

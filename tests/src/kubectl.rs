@@ -9,8 +9,8 @@ use crate::{
     tools::need,
 };
 
-/// Asks the API server at `https://localhost` and this address's port for a path, with a client
-/// certificate. Trusts [`crate::Pki::ca`].
+/// Requests a path from the API server at `https://localhost` and this address's port, with a
+/// client certificate. It trusts [`crate::Pki::ca`].
 pub fn get_raw(address: SocketAddr, client: &Pair, path: &str) -> Finished {
     let home = TempDir::new("kubectl");
     let mut command = Command::new(need("kubectl"));

@@ -1,4 +1,4 @@
-//! Clients that ask all the time, over kept and over new connections.
+//! Clients that send requests continuously, over kept and over new connections.
 
 use std::{
     net::SocketAddr,
@@ -13,7 +13,7 @@ use rustls::ClientConfig;
 
 use crate::{Proxy, Raw, raw::TlsOptions, wait::until};
 
-/// How many requests a client sends on one connection; the clients take turns with these.
+/// The numbers of requests that a client sends on one connection; the clients use them in turn.
 const PER_CONNECTION: [usize; 3] = [1, 10, 100];
 
 /// Running clients.
@@ -57,7 +57,7 @@ impl Load {
         Self { shared, clients }
     }
 
-    /// Waits until so many more requests are answered, however long that takes.
+    /// Waits until this number of further requests is answered, however long that takes.
     ///
     /// # Panics
     /// When a connection of the load has ended, or no request is answered before the deadline.
@@ -74,7 +74,7 @@ impl Load {
         }
     }
 
-    /// Ends it.
+    /// Ends the load.
     ///
     /// # Panics
     /// When a request was not answered by a `200`, or a connection has ended.
@@ -98,7 +98,7 @@ fn connection(
         .unwrap_or_else(|end| panic!("handshake under load: {end:?}"));
     for _ in 0..requests {
         raw.send(format!("GET / HTTP/1.1\r\nHost: {name}\r\n\r\n"));
-        // Panics when the connection ends, which `Load::finish` reports.
+        // It panics if the connection ends, and `Load::finish` reports that.
         let response = raw.response();
         if response.status != 200 {
             shared.failures().push(format!("{} {}", response.status, response.text()));

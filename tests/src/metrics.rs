@@ -1,4 +1,4 @@
-//! Prometheus' text format, read.
+//! A reader of Prometheus' text format.
 
 /// One sample.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,7 +29,7 @@ impl Metrics {
         )
     }
 
-    /// The sum of all samples of a name that have all of these labels; 0 where there is none.
+    /// The sum of all samples with this name and all of these labels; 0 if there is none.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let has = |sample: &Sample, (name, value): &(&str, &str)| {
             sample.labels.iter().any(|(n, v)| n == name && v == value)

@@ -1,7 +1,7 @@
-//! Private networks: a namespace for a thread, gone when its last thread and socket are.
+//! Private networks: a namespace for a thread, removed with its last thread and socket.
 //!
-//! Only what runs inside may change sysctls, links and filters, so none of it ever meets the
-//! machine's own network.
+//! Only code inside may change sysctls, links and filters, so that the machine's own network is
+//! never affected.
 
 use std::{
     fs,
@@ -17,20 +17,20 @@ use rustix::thread::{UnshareFlags, gettid};
 
 use crate::tools::need;
 
-/// A rule for [`Network::drop_incoming`] that matches only the first segment that `rule` matches of
-/// each client port. When the segment is sent again, it passes: each flow loses it exactly once.
+/// A rule for [`Network::drop_incoming`] that matches only the first segment that `rule` matches on
+/// each client port. A retransmission passes: each flow loses exactly one segment.
 pub fn first_of_each_flow(rule: &str) -> String {
     format!("{rule} tcp sport != @seen add @seen {{ tcp sport }}")
 }
 
-/// The network that the calling thread, and all it starts, is in.
+/// The network of the calling thread and of all its child threads and processes.
 #[derive(Debug)]
 pub struct Network {
-    /// Not to be made elsewhere, nor taken to another thread.
+    /// Private, so that it is neither made elsewhere nor moved to another thread.
     _here: PhantomData<*const ()>,
 }
 
-/// Runs on a thread in a network of its own, which has a loopback interface and nothing else.
+/// Runs on a thread in a new network, which has only a loopback interface.
 ///
 /// # Panics
 /// When the namespace cannot be made, and with whatever `inside` panics with.
@@ -50,7 +50,7 @@ impl Network {
         network
     }
 
-    /// Sets what is at `path` below `/proc/sys/net`.
+    /// Writes a value to `path` below `/proc/sys/net`.
     ///
     /// # Panics
     /// When the kernel does not take it.
@@ -67,7 +67,7 @@ impl Network {
         run(Command::new(need("ip")).args(arguments.split_whitespace()));
     }
 
-    /// Adds filter rules, in nft's language, to a chain that sees what comes in.
+    /// Adds filter rules, in nft's language, to a chain for incoming packets.
     ///
     /// # Panics
     /// When nft does not take them.
@@ -80,7 +80,7 @@ impl Network {
         run(Command::new(need("nft")).arg(table));
     }
 
-    /// Lets everything in again.
+    /// Removes the rules, so that all packets pass again.
     ///
     /// # Panics
     /// When no rule was there.
@@ -88,7 +88,7 @@ impl Network {
         run(Command::new(need("nft")).args(["delete", "table", "inet", "loss"]));
     }
 
-    /// How many segments were sent again.
+    /// The number of retransmitted segments.
     ///
     /// # Panics
     /// When the kernel does not tell.
@@ -106,9 +106,9 @@ impl Network {
         number.parse().expect("a number")
     }
 
-    /// Runs `there` in a second network, joined to this one by a cable, and `here` in this one
-    /// meanwhile. This end of the cable is 10.0.0.1 and fd00::1, the other 10.0.0.2 and fd00::2.
-    /// No packet on it is longer than 1,500 bytes, nor is it put together from several.
+    /// Runs `there` in a second network, joined to this one by a cable, and `here` in this one at
+    /// the same time. This end of the cable is 10.0.0.1 and fd00::1, the other 10.0.0.2 and
+    /// fd00::2. No packet on the cable exceeds 1,500 bytes, and none is merged from several.
     ///
     /// # Panics
     /// As [`private`].

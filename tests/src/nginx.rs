@@ -28,7 +28,7 @@ pub struct Nginx {
     workers: bool,
 }
 
-/// What the server does; built by [`Nginx::plain`] or [`Nginx::tls`].
+/// The settings of the server; made by [`Nginx::plain`] or [`Nginx::tls`].
 #[derive(Debug)]
 pub struct Setup {
     tls: String,
@@ -54,12 +54,12 @@ impl Nginx {
         }
     }
 
-    /// Its address.
+    /// The address of the server.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its URL, for a route's `to`.
+    /// The URL for a route's `to`.
     pub fn url(&self) -> String {
         let port = self.address.port();
         if self.secure {
@@ -69,7 +69,7 @@ impl Nginx {
         }
     }
 
-    /// Starts new workers and lets the old ones end in good order, as `nginx -s reload` does.
+    /// Starts new workers and lets the old ones finish, as `nginx -s reload` does.
     ///
     /// # Panics
     /// When it has no workers: see [`Setup::workers`].
@@ -78,14 +78,14 @@ impl Nginx {
         self.process.signal(Signal::HUP);
     }
 
-    /// The directory whose files it serves.
+    /// The directory of the served files.
     pub fn root(&self) -> &Path {
         self.dir.path()
     }
 
     /// Its access records so far, as soon as there are at least `count`. Fields: `connection`,
-    /// `requests` (the request's number on its connection), `uri`, `status`, `client` (the
-    /// subject of the client certificate), `serial`, `session` (`r` when resumed).
+    /// `requests` (the request's number on its connection), `uri`, `status`, `client` (the subject
+    /// of the client certificate), `serial`, `session` (`r` if resumed).
     pub fn records(&self, count: usize) -> Vec<Value> {
         let path = self.dir.path().join("access.log");
         eventually(&format!("{count} records of nginx"), || {
@@ -98,7 +98,7 @@ impl Nginx {
 }
 
 impl Drop for Nginx {
-    /// A master that is killed leaves its workers behind.
+    /// If a master is killed, its workers stay.
     fn drop(&mut self) {
         if self.workers && self.process.is_running() {
             self.process.signal(Signal::TERM);
@@ -121,7 +121,7 @@ impl Setup {
         self
     }
 
-    /// Asks for a client certificate of [`crate::Pki::ca`] and insists on it.
+    /// Requires a client certificate of [`crate::Pki::ca`].
     pub fn client_auth(self) -> Self {
         let ca = pki().ca();
         self.with(&format!("ssl_client_certificate {}; ssl_verify_client on;", ca.display()))
@@ -133,7 +133,7 @@ impl Setup {
         self
     }
 
-    /// Starts it and waits until it accepts connections.
+    /// Starts nginx and waits until it accepts connections.
     pub fn start(self) -> Nginx {
         let dir = TempDir::new("nginx");
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
@@ -152,7 +152,7 @@ impl Setup {
     fn render(&self, dir: &Path, address: SocketAddr) -> String {
         let dir = dir.display();
         let Self { tls, listen, body, workers } = self;
-        // One process, or workers as root where nginx is root: another user could not read the
+        // One process, or workers that run as root if nginx does: another user could not read the
         // directory.
         let root = rustix::process::geteuid().is_root();
         let master = match (workers, root) {

@@ -18,7 +18,7 @@ pub struct SServer {
 }
 
 impl SServer {
-    /// Starts it on `localhost` with a certificate and more options, such as `-Verify 1`.
+    /// Starts the server on `localhost` with a certificate and more options, such as `-Verify 1`.
     pub fn start(pair: &Pair, options: &[&str]) -> Self {
         Self::at(free_port(), pair, options)
     }
@@ -41,17 +41,17 @@ impl SServer {
         Self { process, pair: pair.clone(), port }
     }
 
-    /// For a route's `to`.
+    /// The URL for a route's `to`.
     pub fn url(&self) -> String {
         format!("https://localhost:{}", self.port)
     }
 
-    /// Its address.
+    /// The address of the server.
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
-    /// Waits for a line it prints.
+    /// Waits for a line of its output.
     pub fn wait_for_text(&self, text: &str) -> String {
         self.process.wait_for_text(text)
     }
@@ -64,12 +64,12 @@ pub struct SClient {
 }
 
 impl SClient {
-    /// Connects to an address and asks for a name, trusting [`crate::Pki::ca`].
+    /// Connects to an address with a server name, trusting [`crate::Pki::ca`].
     pub fn new(address: SocketAddr, name: &str) -> Self {
         Self::connect(address).args(["-servername", name])
     }
 
-    /// Connects to an address and asks for no name.
+    /// Connects to an address without a server name.
     pub fn nameless(address: SocketAddr) -> Self {
         Self::connect(address).args(["-noservername"])
     }
@@ -99,22 +99,23 @@ impl SClient {
         self
     }
 
-    /// Offers the session of a file.
+    /// Offers the session in a file.
     pub fn use_session(mut self, path: &Path) -> Self {
         self.command.arg("-sess_in").arg(path);
         self
     }
 
-    /// Runs it: sends `request` and reads until the server ends the connection. The request
+    /// Runs the client: sends `request` and reads until the server ends the connection. The request
     /// should ask for that (`Connection: close`).
     pub fn run(mut self, request: &str) -> Finished {
-        // -ign_eof: the end of the input must not end the connection before the answer is here.
+        // -ign_eof: the end of the input must not end the connection before the response has
+        // arrived.
         self.command.arg("-ign_eof");
         run(&mut self.command, request.as_bytes())
     }
 }
 
-/// A request that asks for the end of the connection.
+/// A request with `Connection: close`.
 pub fn get(host: &str) -> String {
     format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
 }

@@ -1,4 +1,4 @@
-//! Bytes of any number that are cheap to make and to check, and in which every shift shows.
+//! Bytes in any amount that are cheap to make and to check; a shift by any number is detected.
 
 use std::sync::OnceLock;
 
@@ -30,9 +30,9 @@ pub fn at(offset: u64, length: usize) -> &'static [u8] {
 /// Counts bytes and checks each against the pattern.
 #[derive(Debug, Default)]
 pub struct Checker {
-    /// How many have come.
+    /// The number of bytes so far.
     pub count: u64,
-    /// Where the first wrong one was.
+    /// The offset of the first wrong byte.
     pub wrong_at: Option<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! Certificates: those of the guides by the real mkcert, and odd ones by OpenSSL.
+//! Certificates: those of the guides by the real mkcert, and unusual ones by OpenSSL.
 
 use std::{
     fs::{self, File},
@@ -13,10 +13,10 @@ use crate::{
     tools::need,
 };
 
-/// Changed whenever [`Pki::create`] makes something else, so that no old directory is used.
+/// Changed with the output of [`Pki::create`], so that no old directory is used.
 const VERSION: &str = "1";
 
-/// mkcert's, for every PKCS #12 file.
+/// mkcert's password for every PKCS #12 file.
 pub const PKCS12_PASSWORD: &str = "changeit";
 
 /// A certificate chain and its key, as PEM files.
@@ -24,7 +24,7 @@ pub const PKCS12_PASSWORD: &str = "changeit";
 pub struct Pair {
     /// The chain, leaf first.
     pub cert: PathBuf,
-    /// The leaf's key.
+    /// The key of the leaf.
     pub key: PathBuf,
 }
 
@@ -47,7 +47,7 @@ pub fn pki() -> &'static Pki {
 }
 
 impl Pki {
-    /// Makes all of it in `dir`, or takes what an earlier call has made there.
+    /// Makes all certificates in `dir`, or uses those of an earlier call.
     ///
     /// # Panics
     /// When mkcert or OpenSSL fails.
@@ -103,12 +103,12 @@ impl Pki {
         self.dir.join("rootCA.pem")
     }
 
-    /// A CA that nobody trusts.
+    /// A CA that no program trusts.
     pub fn other_ca(&self) -> PathBuf {
         self.dir.join("other/rootCA.pem")
     }
 
-    /// One of the certificates by name; `other/…` are issued by [`Pki::other_ca`].
+    /// A certificate by name; `other/…` are issued by [`Pki::other_ca`].
     ///
     /// # Panics
     /// When there is none of that name.
@@ -121,27 +121,27 @@ impl Pki {
         pair
     }
 
-    /// For `*.localhost.pomerium.io`, `localhost`, `127.0.0.1` and `::1`.
+    /// The certificate for `*.localhost.pomerium.io`, `localhost`, `127.0.0.1` and `::1`.
     pub fn server(&self) -> Pair {
         self.pair("server")
     }
 
-    /// For `localhost`, `127.0.0.1`, `::1` and `*.upstream.test`.
+    /// The certificate for `localhost`, `127.0.0.1`, `::1` and `*.upstream.test`.
     pub fn upstream(&self) -> Pair {
         self.pair("upstream")
     }
 
-    /// A user's, with the email `user@localhost.pomerium.io`.
+    /// A user's certificate, with the email `user@localhost.pomerium.io`.
     pub fn client(&self) -> Pair {
         self.pair("client")
     }
 
-    /// The proxy's own towards upstreams, with the email `portcullis@localhost.pomerium.io`.
+    /// The proxy's client certificate, with the email `portcullis@localhost.pomerium.io`.
     pub fn proxy(&self) -> Pair {
         self.pair("proxy")
     }
 
-    /// Issues one more, by mkcert, into a test's own directory.
+    /// Issues another certificate, by mkcert, in the directory of a test.
     pub fn issue(&self, dir: &TempDir, name: &str, names: &[&str]) -> Pair {
         let pair = Pair {
             cert: dir.path().join(format!("{name}.pem")),
@@ -151,8 +151,8 @@ impl Pki {
         pair
     }
 
-    /// A user's certificate and key as mkcert makes them for browsers: a PKCS #12 file with the
-    /// password [`PKCS12_PASSWORD`], in a test's own directory.
+    /// A user's certificate and key in mkcert's format for browsers: a PKCS #12 file with the
+    /// password [`PKCS12_PASSWORD`], in the directory of a test.
     ///
     /// # Panics
     /// When mkcert fails.
@@ -165,7 +165,7 @@ impl Pki {
         file
     }
 
-    /// A client certificate that expires at this time, in a test's own directory.
+    /// A client certificate that expires at this time, in the directory of a test.
     ///
     /// # Panics
     /// When OpenSSL fails.
@@ -188,7 +188,7 @@ impl Pki {
 }
 
 impl Pair {
-    /// SHA-256 of the leaf, lower hex, as OpenSSL says it.
+    /// SHA-256 of the leaf, in lower-case hexadecimal, as OpenSSL prints it.
     pub fn fingerprint(&self) -> String {
         let line = self.x509(&["-fingerprint", "-sha256"]);
         line.split('=').nth(1).unwrap_or_default().trim().replace(':', "").to_lowercase()
@@ -204,7 +204,7 @@ impl Pair {
         file
     }
 
-    /// The leaf's serial number, upper hex, as OpenSSL says it.
+    /// The leaf's serial number, in upper-case hexadecimal, as OpenSSL prints it.
     pub fn serial(&self) -> String {
         self.x509(&["-serial"]).split('=').nth(1).unwrap_or_default().trim().to_owned()
     }

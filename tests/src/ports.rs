@@ -1,9 +1,9 @@
 //! Free ports.
 //!
-//! Asking the kernel for a port and giving it back is not enough: the proxy listens with
-//! `SO_REUSEPORT`, so two tests given the same port would share it without an error. So a port
-//! stays taken by a locked file until its test process ends, and it comes from below the range
-//! that the kernel uses for outgoing connections.
+//! It is not enough to ask the kernel for a port and to release it: the proxy listens with
+//! `SO_REUSEPORT`, so two tests with the same port would share it without an error. Therefore a
+//! locked file reserves a port until its test process ends, and the port is below the range that
+//! the kernel uses for outgoing connections.
 
 use std::{
     fs::File,
@@ -20,7 +20,7 @@ const LAST: u16 = 31_999;
 static NEXT: AtomicU16 = AtomicU16::new(0);
 static HELD: Mutex<Vec<File>> = Mutex::new(Vec::new());
 
-/// A port on which nobody listens, on IPv4 and IPv6, and that nobody else is given.
+/// A port on which no socket listens, on IPv4 and IPv6, and that no other test gets.
 ///
 /// # Panics
 /// When there is none.

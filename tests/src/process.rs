@@ -32,11 +32,11 @@ struct Lines {
     closed: usize,
 }
 
-/// The pipes read: stdout and stderr.
+/// The pipes that are read: stdout and stderr.
 const PIPES: usize = 2;
 
 impl Process {
-    /// Starts a program with nothing on its standard input.
+    /// Starts a program with empty standard input.
     ///
     /// # Panics
     /// When it cannot be started.
@@ -53,17 +53,17 @@ impl Process {
         Self { name: name.to_owned(), child, output }
     }
 
-    /// Its process id.
+    /// The process ID.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// All lines so far, of both pipes.
+    /// All lines of both pipes so far.
     pub fn lines(&self) -> Vec<String> {
         self.output.lock().all.clone()
     }
 
-    /// Waits for the first line, from number `from` on, of which `pick` makes something.
+    /// Waits for the first line, from number `from` on, for which `pick` returns a value.
     ///
     /// # Panics
     /// When the deadline passes or the program ends first; `what` says for what it waited.
@@ -96,7 +96,7 @@ impl Process {
         self.wait_for(&format!("{text:?}"), 0, |line| line.contains(text).then(|| line.to_owned()))
     }
 
-    /// Sends it a signal.
+    /// Sends a signal to the process.
     ///
     /// # Panics
     /// When it no longer runs.
@@ -105,12 +105,12 @@ impl Process {
         kill_process(pid, signal).unwrap_or_else(|error| panic!("signal {}: {error}", self.name));
     }
 
-    /// Whether it still runs.
+    /// Whether the process is running.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Waits until it ends by itself, or long enough; for `drop`, where a panic would abort.
+    /// Waits a limited time until it ends by itself; for `drop`, where a panic would abort.
     pub fn wait_quietly(&mut self) {
         let deadline = Instant::now() + DEADLINE;
         while self.is_running() && Instant::now() < deadline {
@@ -118,7 +118,7 @@ impl Process {
         }
     }
 
-    /// Waits until it ends by itself and everything it printed is read.
+    /// Waits until it ends by itself and all its output is read.
     ///
     /// # Panics
     /// When the deadline passes.
@@ -166,18 +166,18 @@ fn read_lines(pipe: impl Read + Send + 'static, output: &Arc<Output>) {
     });
 }
 
-/// What a program that ran to its end left.
+/// The result of a program that has ended.
 #[derive(Debug, Clone)]
 pub struct Finished {
-    /// Its exit code; `None` when a signal ended it.
+    /// The exit code; `None` if a signal ended it.
     pub code: Option<i32>,
-    /// What it printed.
+    /// The output on stdout.
     pub stdout: String,
-    /// What it printed to the other pipe.
+    /// The output on stderr.
     pub stderr: String,
 }
 
-/// After so long a program that should end by itself is killed.
+/// The time after which a program is killed that should have ended by itself.
 const RUN_DEADLINE: Duration = Duration::from_secs(120);
 
 /// Kills a child that does not end by itself.
@@ -203,7 +203,7 @@ impl Watchdog {
     }
 }
 
-/// Runs a program to its end, `input` on its standard input.
+/// Runs a program to its end, with `input` on its standard input.
 ///
 /// # Panics
 /// When it cannot be started or does not end.

@@ -1,4 +1,4 @@
-//! A client that can send anything, over TCP or TLS, and tells how its connection ended.
+//! A client that can send any bytes, over TCP or TLS, and reports how its connection ended.
 
 use std::{
     io::{self, Read, Write},
@@ -20,10 +20,10 @@ use crate::{
     wire::{End, Wire},
 };
 
-/// What the TLS client offers.
+/// The parameters of the TLS client.
 #[derive(Debug, Clone)]
 pub struct TlsOptions {
-    /// The name asked for; `None` sends no SNI.
+    /// The server name; `None` sends no SNI.
     pub name: Option<String>,
     /// The client certificate.
     pub client: Option<Pair>,
@@ -34,7 +34,7 @@ pub struct TlsOptions {
 }
 
 impl TlsOptions {
-    /// Asks for a name and offers nothing else.
+    /// Sends a server name and no other option.
     pub fn name(name: &str) -> Self {
         Self { name: Some(name.to_owned()), client: None, alpn: Vec::new(), tls12: false }
     }
@@ -57,8 +57,7 @@ impl TlsOptions {
         self
     }
 
-    /// The configuration, for those who keep it to resume sessions with it. Trusts
-    /// [`crate::Pki::ca`].
+    /// The configuration, for tests that keep it to resume sessions. It trusts [`crate::Pki::ca`].
     ///
     /// # Panics
     /// When a certificate cannot be read.
@@ -104,7 +103,7 @@ pub fn read_key(path: &std::path::Path) -> PrivateKeyDer<'static> {
     PrivateKeyDer::from_pem_file(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The ClientHello of a client that asks for this name.
+/// The ClientHello of a client with this server name.
 ///
 /// # Panics
 /// When the name is none.
@@ -124,17 +123,17 @@ pub struct Raw {
     received: Vec<u8>,
 }
 
-/// Everything a connection gave until its end.
+/// The result of a connection.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// What came.
+    /// The received bytes.
     pub bytes: Vec<u8>,
-    /// How it ended.
+    /// The way in which the connection ended.
     pub end: End,
 }
 
 impl Answer {
-    /// The first response in it.
+    /// The first response in the bytes.
     ///
     /// # Panics
     /// When there is none.
@@ -142,7 +141,7 @@ impl Answer {
         Response::parse(&self.bytes).unwrap_or_else(|| panic!("no response in {self:?}"))
     }
 
-    /// How many responses it holds, each with a body of known length.
+    /// The number of responses, each with a body of known length.
     ///
     /// # Panics
     /// When something else stands between or behind them.
@@ -174,7 +173,7 @@ impl Raw {
         Self::over(tcp)
     }
 
-    /// Takes a connection, which speaks no TLS yet.
+    /// Wraps an accepted connection without TLS.
     pub fn over(tcp: TcpStream) -> Self {
         Self { wire: Wire::plain(Arc::new(tcp)), received: Vec::new() }
     }
@@ -211,8 +210,8 @@ impl Raw {
         Self::secure(Self::tcp(address).wire.secured(tls))
     }
 
-    /// As [`Raw::tls`], with every byte of TLS in a segment of its own and handshake messages
-    /// split over records of this size.
+    /// Like [`Raw::tls`], with every byte of TLS in its own segment and handshake messages split
+    /// over records of this size.
     ///
     /// # Errors
     /// How the connection ended, if it did so in the handshake.
@@ -238,7 +237,7 @@ impl Raw {
         self.start_tls_with(name, &TlsOptions::name(name).config())
     }
 
-    /// As [`Raw::start_tls`], with a configuration that may hold sessions.
+    /// Like [`Raw::start_tls`], with a configuration that may hold sessions.
     ///
     /// # Errors
     /// How the connection ended, if it did so in the handshake.
@@ -251,7 +250,8 @@ impl Raw {
         Self::secure(self.wire.secured(tls))
     }
 
-    /// As [`Raw::start_tls`], with the hello in two segments, split where `at` says.
+    /// Like [`Raw::start_tls`], with the hello in two segments, split at the position that `at`
+    /// returns.
     ///
     /// # Errors
     /// How the connection ended, if it did so in the handshake.
@@ -278,7 +278,7 @@ impl Raw {
         Ok(Self { wire, received: Vec::new() })
     }
 
-    /// The certificate that the server showed, in DER.
+    /// The certificate of the server, in DER.
     ///
     /// # Panics
     /// When there is none.
@@ -300,24 +300,24 @@ impl Raw {
         self.wire.tls().expect("a TLS connection")
     }
 
-    /// How long a read waits.
+    /// Sets how long a read waits.
     pub fn set_read_timeout(&self, timeout: Duration) {
         self.wire.set_read_timeout(timeout);
     }
 
-    /// Sends bytes; that the peer has gone is found out by reading.
+    /// Sends bytes; a read detects that the peer has gone.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         let _ = self.wire.write_all(bytes.as_ref());
         self
     }
 
-    /// Sends bytes past TLS.
+    /// Sends bytes outside TLS.
     pub fn send_raw(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         let _ = self.wire.send_raw(bytes.as_ref());
         self
     }
 
-    /// Sends bytes, or tells that the peer does not take them.
+    /// Sends bytes, or reports that the peer does not accept them.
     ///
     /// # Errors
     /// What the socket says.
@@ -325,13 +325,13 @@ impl Raw {
         self.wire.write_all(bytes.as_ref())
     }
 
-    /// Says that nothing more will be sent.
+    /// Ends the sending direction.
     pub fn finish(&mut self) -> &mut Self {
         self.wire.finish();
         self
     }
 
-    /// Ends with a reset.
+    /// Ends the connection with a reset.
     pub fn reset(self) {
         self.wire.reset();
     }
@@ -343,7 +343,7 @@ impl Raw {
         Answer { bytes: self.received, end }
     }
 
-    /// Receives until what came holds `text`, and gives everything up to its end.
+    /// Receives until the bytes contain `text`, and returns everything up to its end.
     ///
     /// # Panics
     /// When the connection ends or the deadline passes first.

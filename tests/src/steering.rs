@@ -1,23 +1,23 @@
-//! What the proxy says of where connections go.
+//! The proxy's reports about steering.
 
 use serde_json::Value;
 
 use crate::{Proxy, metrics::Metrics};
 
-/// The metric of what became of connections.
+/// The metric of connections by outcome.
 pub const OUTCOMES: &str = "portcullis_steering_connections_total";
 
-/// How many connections met this end.
+/// The number of connections with this outcome.
 pub fn outcome(metrics: &Metrics, outcome: &str) -> f64 {
     metrics.sum(OUTCOMES, &[("outcome", outcome)])
 }
 
-/// Each of four workers' value of a gauge or counter.
+/// The values of a gauge or counter, one for each of four workers.
 pub fn per_worker(metrics: &Metrics, name: &str) -> Vec<f64> {
     (0..4).map(|worker| metrics.sum(name, &[("worker", &worker.to_string())])).collect()
 }
 
-/// What the proxy says of a host.
+/// The proxy's report about a host.
 ///
 /// # Panics
 /// When it says nothing.
@@ -27,7 +27,7 @@ pub fn explain(proxy: &Proxy, host: &str) -> Value {
     serde_json::from_str(&answer.text()).expect("JSON")
 }
 
-/// The worker that a host prefers to all others.
+/// The first worker in a host's order of preference.
 ///
 /// # Panics
 /// When the proxy has no order for it.

@@ -16,7 +16,7 @@ pub struct TempDir {
 }
 
 impl TempDir {
-    /// Makes a new one; `name` is for people who look at what a failed test left.
+    /// Makes a directory; `name` helps people who inspect the files of a failed test.
     ///
     /// # Panics
     /// When it cannot be made.
@@ -26,14 +26,14 @@ impl TempDir {
         let prefix = format!("{name}-");
         let directory = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent);
         let directory = directory.expect("a directory for the test");
-        // Peers that run as other users read in it.
+        // Peers that run as other users read files in it.
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(directory.path(), mode).expect("let others read in it");
         let path = directory.path().canonicalize().expect("the directory just made");
         Self { directory, path }
     }
 
-    /// Where it is, absolute.
+    /// The absolute path.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -5,11 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// After this long without the event a test fails. Generous: machines are slow and shared, and
-/// only a fault ever waits so long.
+/// The time after which a test fails without the event. It is generous: machines are slow and
+/// shared, and only a fault reaches it.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Polls until `event` gives something.
+/// Polls until `event` returns a value.
 ///
 /// # Panics
 /// When the deadline passes; `what` says for what it waited.

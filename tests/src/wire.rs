@@ -1,4 +1,4 @@
-//! One blocking connection, plain or TLS, whose every way of ending can be told and made.
+//! A blocking connection, plain or TLS, that can report and make every kind of end.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -9,25 +9,25 @@ use std::{
 
 use crate::wait::DEADLINE;
 
-/// How a connection ended, as this side saw it.
+/// How a connection ended, as seen from this side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// The peer said so: `close_notify`, or the end of a plain connection.
+    /// The peer closed it: `close_notify`, or the end of a plain connection.
     Clean,
     /// A TLS connection ended without `close_notify`.
     Truncated,
-    /// By a reset.
+    /// A reset.
     Reset,
-    /// By a TLS alert of this number (RFC 8446, section 6).
+    /// A TLS alert with this number (RFC 8446, section 6).
     Alert(u8),
     /// It did not end before the deadline.
     Deadline,
-    /// Otherwise.
+    /// Any other error.
     Failed(String),
 }
 
 impl End {
-    /// What an error of [`Wire`] means.
+    /// The kind of end that an error of [`Wire`] means.
     pub fn of(error: &io::Error) -> Self {
         if let Some(rustls::Error::AlertReceived(alert)) =
             error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>())
@@ -63,19 +63,19 @@ impl Wire {
         wire
     }
 
-    /// A connection that speaks TLS from here on.
+    /// Continues with TLS on this connection.
     pub fn secured(mut self, tls: impl Into<rustls::Connection>) -> Self {
         self.tls = Some(Box::new(tls.into()));
         self
     }
 
-    /// Sends what TLS makes in pieces of so many bytes, each a segment of its own.
+    /// Sends the output of TLS in pieces of this many bytes, each in its own segment.
     pub fn in_pieces(mut self, bytes: usize) -> Self {
         self.piece = bytes;
         self
     }
 
-    /// How long a read waits before it fails.
+    /// Sets how long a read waits before it fails.
     ///
     /// # Panics
     /// When the socket refuses.
@@ -88,7 +88,7 @@ impl Wire {
         self.tls.as_deref()
     }
 
-    /// Drives the handshake to its end.
+    /// Completes the handshake.
     ///
     /// # Errors
     /// What the peer's alert, or the socket, says.
@@ -102,7 +102,7 @@ impl Wire {
         self.flush()
     }
 
-    /// Says that nothing more will be sent: `close_notify` where there is TLS, then `FIN`.
+    /// Ends the sending direction: `close_notify` if there is TLS, then `FIN`.
     pub fn finish(&mut self) {
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
@@ -116,20 +116,20 @@ impl Wire {
         let _ = self.tcp.shutdown(Shutdown::Write);
     }
 
-    /// Reads and drops what the peer still sends: unread bytes would make the close a reset, which
-    /// can destroy what was sent last.
+    /// Reads and discards the peer's further bytes: unread bytes would turn the close into a reset,
+    /// which can destroy the last bytes sent.
     pub fn linger(&self) {
         let mut buffer = [0; 16 * 1024];
         while (&*self.tcp).read(&mut buffer).is_ok_and(|n| n > 0) {}
     }
 
-    /// Makes the coming close a reset.
+    /// Makes the next close a reset.
     pub fn reset(self) {
         let linger = socket2::SockRef::from(&*self.tcp).set_linger(Some(Duration::ZERO));
         linger.expect("SO_LINGER");
     }
 
-    /// Sends bytes past TLS, into the middle of whatever is spoken.
+    /// Sends bytes outside TLS, at any point of the stream.
     ///
     /// # Errors
     /// What the socket says.
@@ -137,7 +137,7 @@ impl Wire {
         (&*self.tcp).write_all(bytes)
     }
 
-    /// Receives until the connection ends; gives what came and how it ended.
+    /// Receives until the connection ends; returns the bytes and the kind of end.
     pub fn drain(&mut self) -> (Vec<u8>, End) {
         let mut all = Vec::new();
         let mut buffer = [0; 16 * 1024];
@@ -151,7 +151,7 @@ impl Wire {
         }
     }
 
-    /// One socket read through TLS. Alerts owed to the peer are sent before the error returns.
+    /// One socket read through TLS. Pending alerts are sent before the error returns.
     fn receive(&mut self) -> io::Result<()> {
         let Some(tls) = &mut self.tls else { return Ok(()) };
         let n = tls.read_tls(&mut &*self.tcp)?;

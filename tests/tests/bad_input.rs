@@ -1,5 +1,5 @@
-//! Clients that send what they should not: each hears a clear status or alert, leaves one record,
-//! and nothing behind.
+//! Clients that send invalid input: each gets a clear status or alert, leaves one record, and no
+//! other state.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,14 +28,14 @@ fn echo() -> (Backend, Proxy) {
     (backend, proxy)
 }
 
-/// Runs one misdeed and waits for the one record it has to leave.
+/// Runs one misdeed and waits for its one record.
 fn leaves_one_record<T>(proxy: &Proxy, what: &str, misdeed: impl FnOnce() -> T) -> T {
     let records =
         || proxy.count_log("http-request") + proxy.count_log("listener connection failure");
     let before = records();
     let result = misdeed();
     until(&format!("a record of {what}"), || records() > before);
-    // Whatever else would be said of it has had its chance once the next request is recorded.
+    // A second record of it would have been written before the record of the next request.
     assert_eq!(proxy.curl("app", "/next").ok().status, 200);
     until(&format!("the record behind {what}"), || records() > before + 1);
     assert_eq!(records(), before + 2, "{what} left more than one record");
@@ -104,7 +104,7 @@ fn a_hello_without_an_end_is_counted_as_oversized() {
     // The header of a ClientHello of 60,000 bytes, and zeros, in records of one byte.
     let message = [1, 0, 0xea, 0x60].into_iter().chain(std::iter::repeat(0)).take(30_000);
     let mut raw = Raw::tcp(proxy.address());
-    // The proxy may close before it has all.
+    // The proxy may close before it has received all.
     let _ = raw.try_send(message.flat_map(|byte| [22, 3, 1, 0, 1, byte]).collect::<Vec<u8>>());
     proxy.wait_for_refusal(|_| true);
     assert_eq!(handshakes(&proxy, "oversized"), 1.0, "{:?}", proxy.log());
@@ -259,7 +259,7 @@ fn a_length_beside_chunks_reaches_the_upstream_as_chunks_alone() {
     );
     let response = answer.response();
     assert_eq!(answer.responses(), 1, "the connection goes on: {answer:?}");
-    // Refusing it with 400 would be as right (RFC 9112 section 6.3).
+    // A 400 would be correct too (RFC 9112 section 6.3).
     if response.status != 400 {
         let text = response.text();
         let echoed = Echoed::parse(&text);
@@ -272,7 +272,7 @@ fn a_length_beside_chunks_reaches_the_upstream_as_chunks_alone() {
 #[test]
 fn heads_that_are_too_large_hear_431_or_414() {
     let (_backend, proxy) = echo();
-    // Not so far beyond the limit that the rest would be more than is read off after the answer.
+    // Only a little beyond the limit: the rest is not more than the proxy reads after its response.
     let long = "x".repeat(160 * 1024);
     let many: String = (0..101).map(|i| format!("X-{i}: 1\r\n")).collect();
     let cases = [
@@ -354,7 +354,7 @@ const OPENING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 /// A PING.
 const PING: &[u8] = b"\0\0\x08\x06\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
-/// A connection whose handshake agreed on HTTP/2, and which has sent this.
+/// A connection with HTTP/2 agreed in the handshake, on which these bytes were sent.
 fn http2(proxy: &Proxy, bytes: &[u8]) -> Raw {
     let options = TlsOptions::name(NAME).alpn("h2");
     let mut raw = Raw::try_tls(proxy.address(), &options).expect("a handshake");
@@ -422,7 +422,7 @@ fn alerts_and_bad_records_after_the_handshake_end_it() {
     proxy.assert_no_panic();
 }
 
-/// Everything a bad client does, once.
+/// Every kind of invalid input, once.
 fn misbehave(proxy: &Proxy, turn: usize) {
     let address = proxy.address();
     let tls = || proxy.raw("app");
@@ -503,16 +503,16 @@ fn thousands_of_bad_connections_leave_nothing_behind() {
     assert_eq!(proxy.curl("app", "/").ok().text(), "ok");
 }
 
-/// What a worker runs for itself: it accepts, follows the configuration, ticks, and once it has sent
-/// a request looks after its pool.
+/// The tasks of a worker itself: it accepts, follows the configuration, ticks, and maintains its
+/// pool once it has sent a request.
 const TASKS_OF_A_WORKER: usize = 4;
 
-/// Descriptors beside those of connections that wait in the pool.
+/// Descriptors besides those of pooled connections.
 fn own_descriptors(proxy: &Proxy) -> usize {
     proxy.descriptors().saturating_sub(pooled(&proxy.metrics()))
 }
 
-/// The fewest of some counts: the connection that asked for metrics last may still be closing.
+/// The lowest of some counts: the last connection for metrics may still be closing.
 fn least_descriptors(proxy: &Proxy) -> usize {
     let count = |_| {
         std::thread::sleep(Duration::from_millis(20)); // for it to close
@@ -521,7 +521,7 @@ fn least_descriptors(proxy: &Proxy) -> usize {
     (0..10).map(count).min().expect("it is counted")
 }
 
-/// Tasks beside those of connections that wait in the pool.
+/// Tasks besides those of pooled connections.
 fn own_tasks(proxy: &Proxy) -> usize {
     let metrics = proxy.metrics();
     let tasks = metrics.sum("portcullis_worker_tasks", &[]) as usize;
@@ -547,7 +547,7 @@ fn the_counts_of_descriptors_and_tasks_see_one_that_is_left() {
     until("all to end", || own_tasks(&proxy) == at_rest);
 }
 
-/// Waits until the proxy says that nothing is under way any more.
+/// Waits until the proxy reports no request and no connection in progress.
 fn settle(proxy: &Proxy) {
     for (name, labels) in [
         ("portcullis_connections_active", &[][..]),

@@ -1,5 +1,5 @@
-//! Bodies: large ones in bounded memory, unfinished ones that must not look finished, and those
-//! whose end is told in old ways.
+//! Bodies: large ones in bounded memory, truncated ones that must not look complete, and those with
+//! old forms of end.
 
 use std::{
     io::{Read, Write},
@@ -21,7 +21,7 @@ use portcullis_tests::{
 };
 
 const GIB: u64 = 1 << 30;
-/// What a proxy may hold for one transfer, buffers of the allocator included.
+/// The memory that a proxy may use for one transfer, buffers of the allocator included.
 const BOUND_KIB: u64 = 64 * 1024;
 
 fn send_pattern(conn: &mut Conn, length: u64) {
@@ -145,8 +145,8 @@ fn a_client_that_does_not_read_stops_the_upstream() {
     until("the upstream to go on", || sent.load(SeqCst) > stalled_at);
 }
 
-/// The value of a counter that has not moved for a second. There is no event for "nothing
-/// happens any more"; too short a wait makes the test weaker, never wrong.
+/// The value of a counter that has not changed for a second. There is no event for "no further
+/// change"; too short a wait makes the test weaker, never wrong.
 fn stable(counter: &AtomicU64) -> u64 {
     let (mut last, mut since) = (counter.load(SeqCst), Instant::now());
     while last == 0 || since.elapsed() < Duration::from_secs(1) {
@@ -159,7 +159,7 @@ fn stable(counter: &AtomicU64) -> u64 {
     last
 }
 
-/// An upstream that sends these bytes to whoever asks and then ends the connection.
+/// An upstream that sends these bytes to every client and then ends the connection.
 fn says(bytes: &'static str) -> impl Fn(&mut Conn) + Send + Sync + 'static {
     move |conn| {
         if conn.request().is_some() {
@@ -233,14 +233,14 @@ fn a_close_delimited_body_that_ends_with_a_reset_is_aborted() {
         says(UNTIL_END)(conn);
         conn.end_with_reset();
     });
-    // Whether the reset overtakes the head is up to the kernel: then it is a 503, never a 200
-    // that looks finished.
+    // The kernel decides whether the reset overtakes the head: then the status is 503, never a 200
+    // that looks complete.
     let fetched = get(Proxy::config().forward("app", &backend.url(), ""), "--http1.1");
     assert!(fetched.exit != 0 || fetched.status == 503, "{fetched:?}");
 }
 
-/// An upstream that counts the requests that have begun, and tells of each body whether it was
-/// whole.
+/// An upstream that counts the requests that have begun, and reports for each body whether it was
+/// complete.
 fn judge() -> (Backend, Arc<AtomicU64>, Arc<Mutex<Vec<bool>>>) {
     let (asked, outcome) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(Vec::new())));
     let (arrived, seen) = (Arc::clone(&asked), Arc::clone(&outcome));
@@ -311,8 +311,8 @@ fn expect_100_continue_lets_the_body_follow() {
     });
     let proxy = Proxy::config().forward("app", &backend.url(), "").start();
     let body = vec![b'x'; 2 << 20];
-    // hyper's HTTP/2 server has no way to send an interim response, so there a client sends its
-    // body when it has waited long enough: curl after a second, as RFC 9110 section 10.1.1 allows.
+    // hyper's HTTP/2 server cannot send an interim response, so a client there sends its body after
+    // a wait: curl after a second, as RFC 9110 section 10.1.1 allows.
     for patience in [&["--http1.1", "--expect100-timeout", "60"][..], &["--http2"]] {
         let fetched = proxy
             .curl("app", "/")
@@ -357,7 +357,7 @@ fn an_upstream_that_refuses_before_the_body_is_heard() {
 
 #[test]
 fn a_connection_with_an_unread_body_is_not_reused() {
-    // It answers as soon as it has the head, whatever of the body is still to come.
+    // It responds as soon as it has the head, before the rest of the body arrives.
     let backend = Backend::plain(|conn| {
         while conn.request().is_some() {
             let id = conn.id.to_string();
@@ -418,7 +418,7 @@ fn http10_clients_get_a_body_that_ends_with_the_connection() {
     assert_eq!(response.text(), "abc");
 }
 
-/// An upstream whose response breaks off, as it may with and without TLS.
+/// An upstream whose response is truncated, with and without TLS.
 fn broken_off() -> [Backend; 3] {
     let truncated = |conn: &mut Conn| {
         says(OLD)(conn);

@@ -1,4 +1,4 @@
-//! Client certificates in the browser of a person, who has imported mkcert's file.
+//! Client certificates in the browser of a user who has imported mkcert's file.
 
 use portcullis_tests::{
     Backend, Ca, Chromium, Proxy,
@@ -11,11 +11,11 @@ use portcullis_tests::{
 
 const NAME: &str = "mtls.localhost.pomerium.io";
 
-/// The page says itself by which protocol it came.
+/// The page names the protocol that it was loaded with.
 const PAGE: &str = "<!DOCTYPE html><title>inside</title><script>\
      document.write(performance.getEntriesByType('navigation')[0].nextHopProtocol)</script>";
 
-/// Serves the page to whoever asks, until the client leaves.
+/// Serves the page to every client until the client leaves.
 fn serve(conn: &mut Conn) {
     let head = format!("Content-Type: text/html\r\nContent-Length: {}", PAGE.len());
     while conn.request().is_some() {
@@ -32,12 +32,12 @@ fn start(enforcement: &str, backend: &Backend) -> Proxy {
         .start()
 }
 
-/// The browser of somebody with a certificate for elsewhere, and, beside it, one for us.
+/// A browser with a certificate of another CA and one of ours.
 fn user(dir: &TempDir) -> Chromium {
     stranger(dir).import(&pki().pkcs12(dir, "user@localhost.pomerium.io"))
 }
 
-/// The browser of somebody with a certificate for elsewhere alone.
+/// A browser with only a certificate of another CA.
 fn stranger(dir: &TempDir) -> Chromium {
     let elsewhere = Ca::new(dir, "elsewhere").issue("stranger", "email:stranger@elsewhere.test");
     Chromium::new().import(&elsewhere.pkcs12())

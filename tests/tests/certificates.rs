@@ -1,4 +1,4 @@
-//! Which certificate a client is shown, and the keys we can read.
+//! The certificate that a client gets for a name, and the supported kinds of keys.
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use portcullis_tests::{
@@ -9,9 +9,9 @@ use portcullis_tests::{
     tempdir::TempDir,
 };
 
-/// The name of the certificate that a client is shown who asks for this.
+/// The name in the certificate that a client gets for this server name.
 fn shown(proxy: &Proxy, sni: Option<&str>, among: &[&str]) -> String {
-    // A client of this harness refuses a certificate of another name, so ask OpenSSL.
+    // A client of this harness rejects a certificate with another name, so use OpenSSL.
     let client = match sni {
         Some(name) => SClient::new(proxy.address(), name),
         None => SClient::nameless(proxy.address()),

@@ -1,4 +1,5 @@
-//! Client certificates in the policy modes: the handshake takes them, requests are judged.
+//! Client certificates in the policy modes: the handshake accepts them, and each request is
+//! verified.
 
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +18,7 @@ use portcullis_tests::{
 const DOMAIN: &str = "localhost.pomerium.io";
 const TEXT: &str = "a valid client certificate is required to access this page";
 
-/// A configuration with a CA, which is enforced as Pomerium does by default or as `more` says.
+/// A configuration with a CA, enforced by Pomerium's default or by `more`.
 fn under_ca(more: &str) -> Config {
     Proxy::config().global(&format!("downstream_mtls: {{ca_file: {:?}{more}}}", pki().ca()))
 }
@@ -291,7 +292,7 @@ fn an_expired_certificate_is_refused_on_its_open_connection() {
     for raw in &mut connections {
         assert_eq!(raw.send(&request).response().status, 200);
     }
-    // Certificates know whole seconds only.
+    // Certificates have a resolution of a second.
     until("the certificate to expire", || SystemTime::now() > end + Duration::from_secs(2));
     for raw in &mut connections {
         assert_eq!(raw.send(&request).response().status, 495);

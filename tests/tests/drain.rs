@@ -1,4 +1,4 @@
-//! SIGTERM: what is under way ends well, and then the process does.
+//! SIGTERM: open requests end normally, and then the process ends.
 
 use std::{
     net::TcpStream,
@@ -14,7 +14,7 @@ use rustix::process::Signal;
 
 const HOST: &str = "app.localhost.pomerium.io";
 
-/// An upstream that answers only when told to.
+/// An upstream that responds only on a signal of the test.
 fn gated() -> (Backend, Arc<AtomicBool>, Arc<AtomicBool>) {
     let (asked, go) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let (arrived, gate) = (Arc::clone(&asked), Arc::clone(&go));
@@ -126,7 +126,7 @@ fn interrupt_drains_too() {
     assert_eq!(proxy.wait().code(), Some(0));
 }
 
-/// A connection whose request never ends, in a proxy that would wait for it.
+/// A connection whose request never ends, in a proxy that waits for it.
 fn never_ending() -> (Proxy, Raw, Backend) {
     let (backend, asked, _go) = gated();
     let proxy = Proxy::config()

@@ -1,4 +1,4 @@
-//! Endpoints of a route that change while it is in use.
+//! Changes of a route's endpoints while it is in use.
 
 use std::sync::{
     Arc, Mutex,
@@ -7,7 +7,7 @@ use std::sync::{
 
 use portcullis_tests::{Backend, Load, Proxy, curl::Fetched, proxy::Config, wait::until};
 
-/// So that turns are taken by one worker.
+/// One worker, so that the turns have an order.
 fn config(endpoints: &[&Backend]) -> Config {
     let fields = "access_log_fields: [path, response-code, upstream-address]";
     routed(Proxy::config().own("workers", "1").global(fields), endpoints)
@@ -18,7 +18,7 @@ fn routed(config: Config, endpoints: &[&Backend]) -> Config {
     config.without_routes().forward("app", &format!("[{}]", urls.join(", ")), "")
 }
 
-/// Changes nothing but the endpoints, and waits until they are in use.
+/// Changes only the endpoints, and waits until they are in use.
 fn change(proxy: &mut Proxy, endpoints: &[&Backend]) {
     let next = routed(proxy.current(), endpoints);
     apply(proxy, next);
@@ -31,7 +31,7 @@ fn apply(proxy: &mut Proxy, config: Config) {
     until("the next generation", || generation(proxy) > before);
 }
 
-/// Each answers with its address, which is the Host of a request to it.
+/// Upstreams that respond with their address, which is the Host of the request.
 fn backends<const N: usize>() -> [Backend; N] {
     std::array::from_fn(|_| {
         Backend::plain(|conn| {
@@ -103,7 +103,7 @@ fn no_request_is_lost_while_endpoints_change() {
     proxy.assert_no_panic();
 }
 
-/// Answers its first request when told to; says when it has come.
+/// An upstream that responds to its first request on a signal, and reports its arrival.
 fn gated() -> (Backend, Receiver<()>, Sender<()>) {
     let (came, has_come) = channel();
     let (open, gate) = channel();

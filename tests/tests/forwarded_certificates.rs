@@ -1,4 +1,4 @@
-//! What upstreams are told of client certificates, and what clients cannot make them believe.
+//! The headers with client certificates that upstreams get, and those that clients cannot forge.
 
 use std::{fs, path::Path, process::Command};
 
@@ -30,7 +30,7 @@ fn forwarding(ca: &Path, more: &str, what: &str) -> Config {
         .own("forward_client_certificate", what)
 }
 
-/// The certificates of a PEM file as RFC 9440 writes them.
+/// The certificates of a PEM file in the form of RFC 9440.
 fn byte_sequences(pem: &Path) -> Vec<String> {
     let text = fs::read_to_string(pem).expect("a PEM file");
     let blocks = text.split("-----BEGIN CERTIFICATE-----\n").skip(1);
@@ -38,7 +38,7 @@ fn byte_sequences(pem: &Path) -> Vec<String> {
     base64.map(|base64| format!(":{}:", base64.replace('\n', ""))).collect()
 }
 
-/// What an upstream is told, by header.
+/// The certificate headers that an upstream got.
 fn told(echoed: &Echoed) -> [Vec<String>; 3] {
     HEADERS.map(|name| echoed.all(name))
 }
@@ -85,7 +85,7 @@ fn a_resumed_session_forwards_the_same() {
             assert!(was_resumed(&again), "{version}: {again:?}");
             let body =
                 again.stdout.lines().find(|line| line.starts_with("{\"")).unwrap_or_default();
-            // What `s_client` says at the end of the connection may stand on the same line.
+            // The output of `s_client` at the end of the connection may be on the same line.
             let echo = Deserializer::from_str(body).into_iter().next();
             let echo = Echoed(echo.expect("an answer").expect("an echo"));
             assert_eq!(told(&echo), expected, "{version}");
@@ -169,7 +169,7 @@ fn an_untrusted_certificate_is_not_forwarded() {
     assert_eq!(count("/off", pair("client")), 0);
 }
 
-/// Names that an upstream could take for one of its proxy's.
+/// Names that an upstream could take for headers of its proxy.
 const FORGED: [&str; 14] = [
     "CLIENT-CERT",
     "cLiEnT-cErT-cHaIn",

@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use portcullis_tests::{Pair, Proxy, nginx::Nginx, openssl::SServer, pki, proxy::Config};
 
-/// The route of the guide, with a client certificate of the proxy's own.
+/// The route of the guide, with a client certificate of the proxy.
 fn guide(to: &str, pair: &Pair) -> Config {
     let (cert, key) = (pair.cert.display(), pair.key.display());
     Proxy::config().forward_tls(
@@ -13,7 +13,7 @@ fn guide(to: &str, pair: &Pair) -> Config {
     )
 }
 
-/// What the log says of a request that failed, wherever it says it.
+/// All log lines about a failed request.
 fn reasons(proxy: &Proxy) -> String {
     proxy.wait_for_access("/");
     proxy.output().join("\n")
@@ -165,7 +165,7 @@ fn without_any_roots_no_upstream_is_trusted() {
     let config = Proxy::config()
         .forward("verify", &server.url(), "")
         .env("SSL_CERT_FILE", &roots.display().to_string());
-    // Refusing the configuration and refusing the upstream both fail closed.
+    // Both a rejected configuration and a rejected upstream fail closed.
     if config.check().code == Some(0) {
         assert_eq!(config.start().curl("verify", "/").ok().status, 503);
     }

@@ -1,4 +1,4 @@
-//! The harness against real peers alone, so that a failing test accuses the right program.
+//! The harness against real peers alone, so that a failing test blames the right program.
 
 use portcullis_tests::{
     Backend, Curl, Raw,

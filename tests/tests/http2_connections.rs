@@ -1,4 +1,4 @@
-//! Client certificates on one HTTP/2 connection that stays: each request is judged by itself.
+//! Client certificates on one long HTTP/2 connection: each request is verified separately.
 
 use std::time::{Duration, SystemTime};
 
@@ -34,7 +34,7 @@ fn a_revoked_certificate_stops_working_on_a_connection() {
         ca.revoke(&bad);
         dir.write("crl", ca.crl(&[]));
         proxy.wait_for_metric("portcullis_crl_revoked_certificates", &[], |count| count == 1.0);
-        // The workers follow one after the other.
+        // The workers apply it one after another.
         until("the CRL on every worker", || statuses()[0] == 495);
         assert_eq!(statuses(), [495, 200], "{mode}");
     }
@@ -54,7 +54,7 @@ fn an_expired_certificate_stops_working_on_a_connection() {
     let mut statuses =
         || connections.each_mut().map(|pair| pair.each_mut().map(|connection| connection.get("/")));
     assert_eq!(statuses(), [[200, 200]; 2]);
-    // Certificates know whole seconds only.
+    // Certificates have a resolution of a second.
     until("the certificate to expire", || SystemTime::now() > end + Duration::from_secs(2));
     assert_eq!(statuses(), [[495, 200]; 2]);
 }

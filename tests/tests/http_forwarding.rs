@@ -1,4 +1,4 @@
-//! What becomes of a request on its way to the upstream, and of the response on its way back.
+//! The changes to a request on its way to the upstream, and to the response on its way back.
 
 use portcullis_tests::{Backend, Proxy, curl::Fetched, nginx::Nginx, pki};
 
@@ -474,7 +474,7 @@ fn weights_share_requests_out() {
     for _ in 0..40 {
         count += usize::from(proxy.curl("app", "/").ok().text() == "heavy");
     }
-    // Each worker deals for itself, so the share is right but for a remainder in each.
+    // Each worker balances alone, so the share is exact except for a remainder in each.
     assert!((26..=34).contains(&count), "{count} of 40 went to the upstream with weight 3 of 4");
 }
 

@@ -1,4 +1,5 @@
-//! Connections between their requests: they give back what they do not need, and nobody notices.
+//! Connections between their requests free memory that they do not need, without an effect on
+//! clients.
 
 use std::{thread::sleep, time::Duration};
 
@@ -6,14 +7,14 @@ use portcullis_tests::{Backend, Proxy, Raw, backend::Echoed, wire::End};
 use rustix::process::Signal;
 
 const HOST: &str = "app.localhost.pomerium.io";
-/// Several times what a connection waits before it gives its buffers back.
+/// Several times the idle time after which a connection frees its buffers.
 const REST: Duration = Duration::from_millis(400);
 
 fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: {HOST}\r\n\r\n")
 }
 
-/// Sends a piece after a rest.
+/// Sends a piece after an idle time.
 fn send(raw: &mut Raw, piece: &str) {
     sleep(REST);
     raw.send(piece);
@@ -40,7 +41,7 @@ fn a_connection_that_has_rested_goes_on_wherever_it_was_left() {
     send(&mut raw, "body");
     let second = echoed(&mut raw);
     assert_eq!((second.text("target"), second.text("body")), ("/2", "latebody"));
-    // With half a head come already.
+    // With half of a head received.
     let last = get("/4");
     let (head, tail) = last.split_at(last.len() / 2);
     send(&mut raw, &(get("/3") + head));
@@ -63,7 +64,7 @@ fn the_rest_of_a_body_that_nobody_read_is_no_request() {
     ));
     assert_eq!(raw.response().status, 200);
     sleep(REST);
-    // It may be closed by now.
+    // The connection may be closed by now.
     let _ = raw.try_send(&smuggled);
     assert_eq!(raw.to_end().responses(), 0);
 }
@@ -93,11 +94,11 @@ fn what_a_connection_weighs_is_little_while_it_rests() {
         assert_eq!(raw.response().status, 200);
         raw
     };
-    // Whatever is made by need, and kept.
+    // State that is made on first use, and kept.
     let _first: Vec<_> = (0..200).map(|_| hold()).collect();
     let before = proxy.resident_kib();
     let held: Vec<_> = (0..HELD).map(|_| hold()).collect();
     let each = proxy.resident_kib().saturating_sub(before) / HELD;
-    // Some have not come to rest yet, and memory comes in pages of 2 MiB.
+    // Some connections are not idle yet, and memory comes in pages of 2 MiB.
     assert!(each <= 16, "{each} KiB for each of {} connections", held.len());
 }

@@ -1,14 +1,14 @@
-//! Answers of ours in the form that Kubernetes' own client understands.
+//! Responses of the proxy in the form that Kubernetes' own client understands.
 
 use portcullis_tests::{Backend, Pair, Proxy, kubectl, pki};
 use serde_json::json;
 
-/// What kubectl 1.32 sends.
+/// The headers that kubectl 1.32 sends.
 const USER_AGENT: &str = "User-Agent: kubectl/v1.32.4 (linux/amd64) kubernetes/59526cd";
 const ACCEPT: &str = "Accept: application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
 const TEXT: &str = "a valid client certificate is required to access this page";
 
-/// An API server that clients with a certificate may use, but for its secrets.
+/// An API server that clients with a certificate may use, except for its secrets.
 fn start(backend: &Backend) -> Proxy {
     let route = |rest: &str| format!("from: https://localhost\nto: {}\n{rest}", backend.url());
     let nobody = "prefix: /api/v1/secrets\npolicy: {allow: {and: [reject: true]}}";

@@ -1,4 +1,4 @@
-//! Limits of connections and of time.
+//! Limits of connections and time.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use portcullis_tests::{Backend, Proxy, Raw, raw::TlsOptions, wait::until, wire::
 const HOST: &str = "app.localhost.pomerium.io";
 const GET: &str = "GET / HTTP/1.1\r\nHost: app.localhost.pomerium.io\r\n\r\n";
 
-/// Holds connections until the limit refuses one; gives those it holds.
+/// Holds connections until the limit rejects one; returns those it holds.
 fn fill(proxy: &Proxy, at_most: usize) -> Vec<Raw> {
     let options = TlsOptions::name(HOST);
     let mut held = Vec::new();
@@ -108,7 +108,7 @@ fn an_http1_head_passes_up_to_exactly_the_limit() {
     };
     let (at_the_limit, long) = answer(32_768);
     assert_eq!(at_the_limit.response().text(), long.to_string());
-    // Also where all of it comes at once with what hyper reads anyway.
+    // The limit also applies if hyper reads all of it at once.
     for beyond in [32_769, 40_000, 60_000] {
         let (refused, _) = answer(beyond);
         assert_eq!(refused.response().status, 431, "{beyond} bytes: {refused:?}");
@@ -124,7 +124,7 @@ fn an_http2_head_passes_up_to_the_limit() {
         proxy.curl("app", "/").http2().header(&header).run()
     };
     assert_eq!(fetch(32_000).text(), "32000"); // the other fields are below 700 bytes
-    // curl itself refuses more than 64 KiB.
+    // curl itself rejects more than 64 KiB.
     for beyond in [32_768, 60_000] {
         assert_eq!(fetch(beyond).status, 431, "{beyond} bytes");
     }

@@ -1,8 +1,8 @@
-//! Which route a request belongs to.
+//! The match of a request and a route.
 
 use portcullis_tests::{Backend, Proxy, Raw, proxy::Config};
 
-/// Routes that answer with their own name.
+/// Routes that respond with their own name.
 fn routes(routes: &[(&str, &str, &str)]) -> Config {
     routes.iter().fold(Proxy::config(), |config, (from, more, name)| {
         config.route(&format!(
@@ -197,7 +197,7 @@ fn an_error_has_an_accepted_media_type_and_its_request_id() {
 #[test]
 fn a_host_cannot_put_markup_into_an_error_page() {
     let proxy = routes(&[(&format!("app.{DOMAIN}"), "", "app")]).start();
-    // Over HTTP/2 such names do not get past the protocol's own checks.
+    // Over HTTP/2 the protocol's own checks reject such names.
     for (host, target) in [
         ("<script>alert(1)</script>", "/"),
         ("nobody.localhost.pomerium.io", "/%3Cscript%3E?<script>alert(1)</script>"),

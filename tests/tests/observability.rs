@@ -1,4 +1,4 @@
-//! What an operator sees: records, metrics, health, status.
+//! The output for an operator: records, metrics, health, status.
 
 use portcullis_tests::{
     Backend, Proxy, Raw, backend::not_tls, metrics::Metrics, nginx::Nginx, openssl::get, pki,

@@ -1,4 +1,4 @@
-//! `enforcement: reject_connection`: who gets in, and which alert the others really see.
+//! `enforcement: reject_connection`: which clients are accepted, and the alerts that others get.
 
 use portcullis_tests::{
     Backend, Pair, Proxy, Raw,

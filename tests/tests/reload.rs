@@ -1,4 +1,4 @@
-//! Reload: what changes, what stays, and that nobody notices otherwise.
+//! Reload: which settings change, which stay, and that clients notice nothing else.
 
 use std::{
     fs,
@@ -32,7 +32,7 @@ fn copy(from: &Path, to: &Path) {
     fs::rename(new, to).expect("move a file");
 }
 
-/// A pair of a test's own, to be replaced while the proxy runs.
+/// A certificate and key of a test, which are replaced while the proxy runs.
 fn own_pair(dir: &TempDir, from: &Pair) -> Pair {
     let pair = Pair { cert: dir.path().join("own.pem"), key: dir.path().join("own.key") };
     copy(&from.cert, &pair.cert);
@@ -40,7 +40,7 @@ fn own_pair(dir: &TempDir, from: &Pair) -> Pair {
     pair
 }
 
-/// Puts a FIFO that nobody writes to in the place of a file.
+/// Replaces a file with a FIFO that has no writer.
 fn replace_by_fifo(path: &Path) {
     let fifo = path.with_extension("fifo");
     mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("make a FIFO");
@@ -156,7 +156,7 @@ fn a_response_under_way_ends_as_it_began() {
     raw.until("old ");
     let next = proxy.current().without_routes().forward("app", &new.url(), "");
     proxy.rewrite(next);
-    // Asking before the reload would reach the old upstream, which waits for this test.
+    // A request before the reload would reach the old upstream, which waits for this test.
     proxy.wait_for_metric("portcullis_config_generation", &[], |value| value == 2.0);
     assert_eq!(proxy.curl("app", "/").ok().text(), "new");
     go.store(true, SeqCst);
@@ -366,7 +366,7 @@ fn the_log_the_metric_and_the_status_agree_on_the_generation() {
     let good = fs::read_to_string(proxy.config_path()).unwrap();
     proxy.rewrite_text(&good.replace("to: ", "tto: "));
     proxy.wait_for_metric("portcullis_config_last_reload_success", &[], |value| value == 0.0);
-    // No such worker: found when the configuration is compiled, not when it is checked.
+    // There is no such worker: the compilation of the configuration finds that, not its check.
     let pinned = proxy.current().own("steering", "{pin: {app.localhost.pomerium.io: [7]}}");
     proxy.rewrite(pinned);
     until("the second refusal", || reloads(&proxy, "refused") == 2.0);

@@ -1,17 +1,17 @@
-//! What reloads leave behind in memory while connections of every earlier configuration are open.
+//! The memory that reloads leave behind while connections of every earlier configuration are open.
 
 use portcullis_tests::{Backend, Proxy, Raw, proxy::Config};
 
 const HOST: &str = "ws.localhost.pomerium.io";
-/// As many as are fast enough for every test run; see CONTRIBUTING.md for 1,000.
+/// A number that is fast enough for every test run; see CONTRIBUTING.md for 1,000.
 const RELOADS: usize = 300;
-/// When memory is measured first: by then the allocator has the pages that it works with.
+/// The number after which memory is first measured: the allocator then has its working pages.
 const WARM: usize = 100;
 const MEASUREMENTS: usize = 100;
-/// A configuration of some weight: its routes take more memory than a connection does.
+/// A large configuration: its routes take more memory than a connection does.
 const ROUTES: usize = 100;
 
-/// How many reloads, and the part by which memory may grow after the first of them.
+/// The number of reloads, and the share by which memory may grow after the first of them.
 ///
 /// Memory comes in large pages and settles over many reloads, so a short run has a wider bound. A
 /// configuration that is kept by its websocket exceeds that too.
@@ -83,7 +83,7 @@ fn memory(proxy: &Proxy, count: usize, between: impl Fn(usize)) -> (u64, u64) {
 #[test]
 fn reloads_with_a_websocket_opened_in_each_leave_no_memory_behind() {
     let (backend, (count, bound)) = (tunnels(), reloads());
-    // What as many websockets take without a reload.
+    // The growth of as many websockets without a reload.
     let still = config(&backend).start();
     let (before, after) = memory(&still, count, |_| ());
     let sockets = after.saturating_sub(before);

@@ -1,5 +1,5 @@
-//! Renewal of server certificates, CRLs and ticket keys alone: they change, and nothing else is read
-//! or compiled.
+//! Separate renewal of server certificates, CRLs and ticket keys: they change, and no other file is
+//! read or compiled.
 
 use std::{
     fs,
@@ -76,7 +76,7 @@ fn reloads(proxy: &Proxy, result: &str) -> f64 {
     proxy.metrics().sum("portcullis_config_reloads_total", &[("result", result)])
 }
 
-/// So many renewals were counted, and no configuration was compiled but the first.
+/// This number of renewals was counted, and only the first configuration was compiled.
 fn only_renewed(proxy: &Proxy, renewals: u32) {
     let renewals = f64::from(renewals);
     proxy.wait_for_metric("portcullis_config_reloads_total", &[("result", "renewed")], |count| {

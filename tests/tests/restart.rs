@@ -1,4 +1,4 @@
-//! One process after the other at the same addresses, without a gap.
+//! Processes that replace each other at the same addresses, without a gap.
 
 use std::{
     net::SocketAddr,
@@ -37,7 +37,7 @@ struct Clients {
 }
 
 impl Clients {
-    /// Gives what went wrong.
+    /// Connects and sends a request, again and again, until told to stop. Returns the failures.
     fn run(&self, addresses: &[SocketAddr]) -> Vec<String> {
         let config = TlsOptions::name("resumed").alpn("http/1.1").config();
         let mut failures = Vec::new();
@@ -74,7 +74,7 @@ impl Clients {
     }
 }
 
-/// Process after process under load. The sysctl is the one that operators are told of.
+/// Process after process under load, with the sysctl that the documentation advises.
 fn nothing_is_lost(mode: &str) {
     private(|network| {
         network.sysctl("ipv4/tcp_migrate_req", "1");
@@ -150,7 +150,7 @@ fn what_is_no_portcullis_is_not_replaced() {
     }
 }
 
-/// Replaces a process whose runtime directory is `directory`. Gives how the process was told.
+/// Replaces a process whose runtime directory is `directory`. Returns how it was notified.
 fn told_by(directory: &str) -> String {
     let config = || config("handoff").env("RUNTIME_DIRECTORY", directory);
     let mut before = config().start();
@@ -166,7 +166,7 @@ fn told_by(directory: &str) -> String {
 fn a_predecessor_is_told_by_its_socket_or_else_by_signal() {
     let dir = TempDir::new("runtime");
     assert_eq!(told_by(&dir.path().join("portcullis").display().to_string()), "socket");
-    // The directory is a file: the process runs all the same.
+    // The directory is a file: the process runs nevertheless.
     let file = dir.write("file", "");
     assert_eq!(told_by(&file.display().to_string()), "signal");
 }

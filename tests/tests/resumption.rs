@@ -1,4 +1,4 @@
-//! TLS sessions that are resumed, and those that must not be.
+//! TLS sessions that are resumed, and sessions that must not be.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,7 +14,7 @@ use portcullis_tests::{
 
 const HOST: &str = "app.localhost.pomerium.io";
 
-/// Connects, sends a request and reads the answer, so that tickets behind the handshake are read.
+/// Connects, sends a request and reads the response, so that tickets after the handshake are read.
 fn visit(proxy: &Proxy, name: &str, config: &std::sync::Arc<rustls::ClientConfig>) -> bool {
     let mut raw = Raw::tls_with(proxy.address(), Some(name), config)
         .unwrap_or_else(|end| panic!("handshake as {name}: {end:?}"));
@@ -99,13 +99,13 @@ fn a_client_that_offers_only_a_session_id_is_not_resumed() {
     let proxy = Proxy::config().forward("app", &backend.url(), "").start();
     let dir = TempDir::new("session-id");
     let client = |address| SClient::new(address, HOST).args(["-tls1_2", "-no_ticket"]);
-    // The proxy gives such a client no session to come back with.
+    // The proxy issues such a client no session to resume.
     let ours = dir.path().join("ours");
     let first = client(proxy.address()).save_session(&ours).run(&get(HOST));
     assert!(first.stdout.contains("HTTP/1.1 200"), "{first:?}");
     assert!(!ours.exists(), "{first:?}");
-    // One that comes with a session identifier all the same, here of another server, which does
-    // resume it, gets a full handshake.
+    // A client that still offers a session ID, here of another server that does resume it, gets a
+    // full handshake.
     let other = SServer::start(&pki().server(), &["-tls1_2"]);
     let theirs = dir.path().join("theirs");
     client(other.address()).save_session(&theirs).run(&get(HOST));
@@ -155,7 +155,7 @@ fn a_session_does_not_outlive_the_client_certificate_in_it() {
     let config = TlsOptions::name(HOST).client(pair).config();
     visit(&proxy, HOST, &config);
     assert!(visit(&proxy, HOST, &config), "resumed while it was valid");
-    // Certificates know whole seconds only.
+    // Certificates have a resolution of a second.
     until("the certificate to expire", || SystemTime::now() > end + Duration::from_secs(2));
     let seen = match Raw::tls_with(proxy.address(), Some(HOST), &config) {
         Err(end) => end,

@@ -1,4 +1,4 @@
-//! Client certificates that were revoked, or have other names than those allowed.
+//! Client certificates that were revoked, or have names that are not allowed.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use portcullis_tests::{
 
 const NAME: &str = "app.localhost.pomerium.io";
 
-/// Under this CA, with more keys of `downstream_mtls`.
+/// A configuration with this CA and more keys of `downstream_mtls`.
 fn under(ca: &Ca, backend: &Backend, keys: &str) -> Config {
     let file = ca.certificate();
     Proxy::config().global(&format!("downstream_mtls: {{ca_file: {file:?}{keys}}}")).forward(

@@ -1,4 +1,4 @@
-//! Steering by hand-off: connections go to the worker that their name belongs to.
+//! Steering by hand-off: connections go to the worker of their name.
 
 use std::{
     collections::BTreeMap,
@@ -21,14 +21,14 @@ fn host(number: usize) -> String {
     format!("h{number}.{DOMAIN}")
 }
 
-/// Four workers, hand-off, and so many hosts with a route each.
+/// Four workers, hand-off, and this number of hosts with a route each.
 fn config(backend: &Backend, hosts: usize, more: &str) -> portcullis_tests::proxy::Config {
     let config =
         Proxy::config().own("workers", "4").own("steering", &format!("{{mode: handoff, {more}}}"));
     (0..hosts).fold(config, |config, n| config.forward(&format!("h{n}"), &backend.url(), ""))
 }
 
-/// The worker that has served a request of a connection, by its record.
+/// The worker that served a request of a connection, according to its record.
 fn served_by(proxy: &Proxy, host: &str, path: &str) -> usize {
     let mut raw = Raw::tls(proxy.address(), host);
     raw.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
@@ -47,7 +47,7 @@ fn every_connection_is_served_by_its_names_worker() {
     let proxy = config(&backend, 16, "max_load_percent: 1000").start();
     let mut expected = [0.0; 4];
     let mut held = Vec::new();
-    // Four of each, so that every host is most likely accepted by a worker that is not its own.
+    // Four of each, so that most hosts are accepted by a worker that is not their own.
     for round in 0..4 {
         for n in 0..16 {
             let host = host(n);
@@ -75,7 +75,7 @@ fn every_connection_is_served_by_its_names_worker() {
 #[test]
 fn a_hot_name_does_not_fill_one_worker() {
     let backend = Backend::text("x");
-    // So many that the slack of 64 is little beside a worker's share.
+    // So many that the slack of 64 is small beside a worker's share.
     const CONNECTIONS: usize = 3000;
     let proxy = config(&backend, 10, "max_load_percent: 120").start();
     let host_of = |n| host(if n % 10 == 0 { 1 + n / 10 % 9 } else { 0 });
@@ -235,7 +235,7 @@ fn a_worker_that_is_drained_takes_no_more_and_loses_nothing() {
         load.wait_for(100);
     }
     load.finish();
-    // No connection stays on a drained worker, whoever it asks for.
+    // No connection stays on a drained worker, whatever its name.
     portcullis(&[], &["drain", "--worker", &id, "--address", &address], None);
     proxy.wait_for_metric("portcullis_connections_active", &[("worker", &id)], |open| open == 0.0);
     let nameless = TlsOptions { name: None, ..TlsOptions::name("x") }.config();

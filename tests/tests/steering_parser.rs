@@ -1,5 +1,5 @@
-//! The parser as the kernel runs it: the same table of hellos as in user space, by
-//! `BPF_PROG_TEST_RUN`. Needs root.
+//! The parser in the kernel: the same table of hellos as in user space, by `BPF_PROG_TEST_RUN`.
+//! Needs root.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -19,13 +19,13 @@ static OBJECT: &[u8] =
 
 const WHY: &str = "kernel steering: BPF programs need root";
 
-/// What the kernel takes off before a socket filter sees a packet in a test run.
+/// The bytes that the kernel removes before a socket filter sees a packet in a test run.
 const ETHERNET_HEADER: [u8; 14] = [0; 14];
 
-/// A test run takes one page, less what the kernel puts around a packet.
+/// The maximum packet of a test run: a page, less the bytes that the kernel adds around it.
 const MAX_PACKET: usize = 3500;
 
-/// Where the program leaves what it has found: the name, its key, and what is of no interest here.
+/// The place of the program's results: the name, its key, and other fields.
 const SCRATCH: usize = 592;
 const NAME: usize = size_of::<HostName>();
 
@@ -35,7 +35,7 @@ struct Parser {
 }
 
 impl Parser {
-    /// Loads it, and keeps this thread on one core, whose scratch is read.
+    /// Loads the program, and keeps this thread on one core, whose scratch memory is read.
     fn load() -> Self {
         let allowed = sched_getaffinity(None).unwrap();
         let mut one = CpuSet::new();
@@ -46,7 +46,7 @@ impl Parser {
         Self { object }
     }
 
-    /// What the kernel finds in a segment's payload: the outcome's number, the name, its key.
+    /// The kernel's result for a segment's payload: the outcome's number, the name, its key.
     fn parse(&mut self, segment: &[u8]) -> io::Result<(u32, Vec<u8>, Vec<u8>)> {
         let packet = [&ETHERNET_HEADER, segment].concat();
         let options = TestRunOptions { data_in: Some(&packet), ..TestRunOptions::new() };
@@ -66,7 +66,7 @@ fn filter<'o>(object: &'o mut Ebpf, name: &str) -> &'o mut SocketFilter {
     object.program_mut(name).expect("a program").try_into().unwrap()
 }
 
-/// The bytes that count of a key in memory.
+/// The significant bytes of a key in memory.
 fn significant(key: &[u8]) -> &[u8] {
     let (bits, reversed) = key.split_at(4);
     &reversed[..u32::from_ne_bytes(bits.try_into().unwrap()) as usize / 8]
@@ -115,7 +115,7 @@ fn the_kernel_reads_a_hello_cut_anywhere_as_user_space_does() {
     }
 }
 
-/// The kernel gives up after a million instructions; others than this one may count more.
+/// The kernel stops after a million instructions; other kernels may count more.
 #[test]
 fn the_verifier_needs_a_quarter_of_its_budget_at_most() {
     if !require_root(WHY) {

@@ -1,4 +1,4 @@
-//! Session tickets under keys from files: they outlive a restart, and are good on other machines.
+//! Session tickets under keys from files: they outlive a restart, and work on other machines.
 
 use std::{
     os::unix::fs::PermissionsExt,
@@ -24,7 +24,7 @@ fn node(backend: &Backend, keys: &[&Path]) -> Config {
         .forward("app", &backend.url(), "")
 }
 
-/// As `openssl rand` makes it, and as the reference says to.
+/// Made like `openssl rand` does, as the reference advises.
 fn key(dir: &TempDir, name: &str, len: usize) -> PathBuf {
     let path = dir.path().join(name);
     let mut command = std::process::Command::new(portcullis_tests::tools::need("openssl"));
@@ -79,7 +79,7 @@ fn a_key_is_replaced_and_the_former_one_still_opens() {
     let old = VERSIONS.map(|version| session(&proxy, version, &dir, "old"));
     let generation = || proxy.metrics().sum("portcullis_config_generation", &[]);
 
-    // The files change places, as a script that rotates would do it.
+    // The files are swapped, as a rotation script would do it.
     let next = key(&dir, "next", 80);
     std::fs::rename(&current, &previous).unwrap();
     std::fs::rename(&next, &current).unwrap();

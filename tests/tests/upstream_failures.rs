@@ -1,4 +1,4 @@
-//! Upstreams that fail, each in its own way, and what the client hears.
+//! Upstreams that fail, each in its own way, and the responses that the client gets.
 
 use std::{
     net::{TcpListener, TcpStream},
@@ -17,8 +17,8 @@ use portcullis_tests::{
     wait::until,
 };
 
-/// The status a client hears from a route to such an upstream, by both HTTP versions, with the
-/// access record that says why.
+/// The status that a client gets from a route to such an upstream, over both HTTP versions, with
+/// the access record that gives the reason.
 fn statuses(to: &str, more: &str) -> (Vec<u16>, Vec<serde_json::Value>) {
     let proxy = Proxy::config().forward_tls("app", to, more).start();
     let mut statuses = Vec::new();
@@ -221,7 +221,7 @@ fn a_pooled_connection_that_the_upstream_has_closed_is_noticed() {
     }
 }
 
-/// Answers the first request of a connection and resets at the second.
+/// Answers the first request of a connection and resets the connection at the second.
 fn once_then_reset(posts: &Arc<AtomicUsize>) -> Backend {
     let posts = Arc::clone(posts);
     Backend::plain(move |conn| {

@@ -1,5 +1,5 @@
-//! Connections to upstreams that are kept: what becomes of requests when the upstream ends them.
-//! The upstreams are nginx and nghttp2, which end connections in the ways real ones do.
+//! Pooled connections to upstreams: the fate of requests when the upstream closes the connection.
+//! The upstreams are nginx and nghttp2, which close connections in realistic ways.
 
 use std::{collections::BTreeSet, net::SocketAddr, process::Command};
 
@@ -15,15 +15,15 @@ use portcullis_tests::{
     wait::until,
 };
 
-/// How many requests the load sends while an upstream ends connection after connection.
+/// The number of requests that the load sends while an upstream closes connection after connection.
 const MANY: usize = 1500;
 
 fn config(upstream: &str) -> Config {
     Proxy::config().forward_tls("app", upstream, "")
 }
 
-/// Sends load to an upstream, none of which may fail, and gives the number of its connections that
-/// requests came on.
+/// Sends load to an upstream, none of which may fail, and returns the number of its connections
+/// that carried requests.
 fn survives(setup: Setup) -> usize {
     let nginx = setup.with("location / { return 200 ok; }").start();
     let proxy = config(&nginx.url()).start();
@@ -38,7 +38,7 @@ fn survives(setup: Setup) -> usize {
 
 #[test]
 fn an_upstream_that_closes_idle_connections_fails_no_get() {
-    // It says nothing of closing, so the proxy's next request and the end cross on the wire.
+    // It announces no close, so the proxy's next request and the close cross on the wire.
     let used = survives(Nginx::plain().with("keepalive_timeout 1ms;"));
     assert!(used > 1, "{used} connections");
 }
@@ -86,7 +86,7 @@ fn an_http2_upstream_that_reloads_fails_no_get() {
 
 #[test]
 fn http2_without_tls_is_spoken_with_an_upstream_that_is_told_to() {
-    // nghttpd without TLS knows HTTP/2 alone.
+    // nghttpd without TLS supports only HTTP/2.
     let dir = portcullis_tests::tempdir::TempDir::new("h2c");
     dir.write("index.html", "by HTTP/2");
     let port = free_port();
@@ -131,7 +131,7 @@ fn dns_lookup_family_chooses_the_addresses_of_a_name() {
             .forward("app", &format!("http://{NAME}:{port}"), "")
             .forward("local", &format!("http://localhost:{port}"), "")
             .start();
-        // As with Pomerium, `localhost` itself is 127.0.0.1 whatever the setting.
+        // Like in Pomerium, `localhost` itself is 127.0.0.1, whatever the setting.
         assert_eq!(proxy.curl("local", "/").ok().text(), "IPv4", "{family}");
         proxy.curl("app", "/").ok().text()
     };

@@ -77,7 +77,7 @@ fn an_upgrade_the_upstream_refuses_is_an_ordinary_response() {
     assert_eq!((response.status, response.text().as_str()), (200, "no such thing"));
 }
 
-/// An upstream that switches protocols, says something and then echoes.
+/// An upstream that switches protocols, sends some bytes and then echoes.
 fn echoing() -> Backend {
     Backend::plain(|conn| {
         if conn.request().is_some() {
@@ -92,7 +92,7 @@ fn echoing() -> Backend {
     })
 }
 
-/// Asks for the upgrade, and reads what [`echoing`] says.
+/// Requests the upgrade, and reads the bytes of [`echoing`].
 fn upgrade(raw: &mut Raw) {
     raw.send(format!(
         "GET / HTTP/1.1\r\nHost: {NAME}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\

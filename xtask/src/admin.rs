@@ -7,15 +7,15 @@ use ureq::Agent;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// More than the status of a hundred thousand routes.
+/// The maximum length of a response: more than the status of 100,000 routes.
 const MAX_BODY_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Whether the proxy says that it takes requests.
+/// Whether the proxy reports that it is ready.
 pub(crate) fn is_ready(port: u16) -> bool {
     get(port, "/readyz").is_ok()
 }
 
-/// The body of the response, which must be a 200.
+/// The body of a response, whose status must be 200.
 pub(crate) fn get(port: u16, path: &str) -> Result<String> {
     let url = format!("http://{}:{port}{path}", Ipv4Addr::LOCALHOST);
     let mut response = agent().get(&url).call().with_context(|| url.clone())?;
@@ -28,7 +28,7 @@ fn agent() -> Agent {
     let config = Agent::config_builder()
         .timeout_connect(Some(TIMEOUT))
         .timeout_per_read(Some(TIMEOUT))
-        // Not through the proxy that the environment names.
+        // Do not use the proxy that the environment names.
         .proxy(None)
         .max_redirects(0)
         .http_status_as_error(false);
@@ -63,7 +63,7 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         thread::spawn(move || {
             let mut stream = listener.accept().unwrap().0;
-            // A connection closed with bytes unread is reset, and the answer lost.
+            // If a connection is closed with unread bytes, it is reset and the response is lost.
             let mut request = Vec::new();
             while !request.ends_with(b"\r\n\r\n") {
                 let mut byte = [0];

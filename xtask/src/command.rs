@@ -1,4 +1,4 @@
-//! Commands this tool runs, and where.
+//! Commands that this tool runs, and their directories.
 
 use std::{
     env,
@@ -16,7 +16,7 @@ pub(crate) fn root() -> &'static Path {
     xtask.parent().unwrap_or(xtask)
 }
 
-/// Where cargo builds, and where everything that this tool makes goes.
+/// The directory for the output of cargo and of this tool.
 pub(crate) fn target() -> PathBuf {
     root().join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
@@ -31,8 +31,8 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// What `cargo run` tells this tool about itself. Build scripts watch these, so a cargo that
-/// inherits them builds anew what one started from a shell has built, and the other way round.
+/// The variables that `cargo run` sets for this tool. Build scripts watch them, so a cargo process
+/// that inherits them would rebuild what a cargo process from a shell has built, and the reverse.
 fn is_about_this_package(name: &OsStr) -> bool {
     let prefixes = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
     prefixes.iter().any(|prefix| name.to_string_lossy().starts_with(prefix))
@@ -45,14 +45,14 @@ pub(crate) fn cargo(arguments: &str) -> Command {
     cargo
 }
 
-/// Runs to the end with the terminal's own output.
+/// Runs to the end; the output goes to the terminal.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("cannot run {}", shown(command)))?;
     ensure!(status.success(), "{} failed: {status}", shown(command));
     Ok(())
 }
 
-/// Runs to the end and gives what the command wrote to stdout; its stderr is the terminal's.
+/// Runs to the end and returns the command's stdout; its stderr goes to the terminal.
 pub(crate) fn said_by(command: &mut Command) -> Result<String> {
     let output = command
         .stderr(Stdio::inherit())
@@ -62,7 +62,7 @@ pub(crate) fn said_by(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// The command as one would type it.
+/// The command as a user would type it.
 pub(crate) fn shown(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
     let mut words = vec![program.to_string_lossy()];
@@ -70,12 +70,12 @@ pub(crate) fn shown(command: &Command) -> String {
     words.join(" ")
 }
 
-/// Whether a program of this name can be run.
+/// Whether a program of this name exists.
 pub(crate) fn is_installed(program: &str) -> bool {
     path_of(program).is_some()
 }
 
-/// Where the program of this name is.
+/// The path of the program of this name.
 pub(crate) fn path_of(program: &str) -> Option<PathBuf> {
     let path = search_path();
     env::split_paths(&path).map(|place| place.join(program)).find(|place| place.is_file())
@@ -86,7 +86,7 @@ pub(crate) fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
-/// `PATH`, and where Debian keeps what is meant for root.
+/// `PATH`, and the directories in which Debian keeps programs for root.
 pub(crate) fn search_path() -> OsString {
     let mut path = env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
     path.push(":/usr/sbin:/sbin");

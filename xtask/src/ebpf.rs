@@ -11,19 +11,19 @@ use crate::{
 
 const LINKER_VERSION: &str = "0.13.0";
 const LLVM: &str = "/usr/lib/llvm-22";
-/// Debian's, which brings the core library for BPF; rustup has that for nightly alone.
+/// Debian's Rust, which has the core library for BPF; rustup has that only for nightly.
 const RUSTC: &str = "/usr/bin/rustc";
 const CARGO: &str = "/usr/bin/cargo";
 
 const TARGET: &str = "bpfel-unknown-none";
 const OBJECT: &str = "ebpf/steer.bpf.o";
-/// What [`OBJECT`] was built with.
+/// The record of the tools that [`OBJECT`] was built with.
 const RECORD: &str = "ebpf/steer.bpf.txt";
 
 /// Options of `cargo xtask ebpf`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Build anew and compare with the committed object, which stays as it is.
+    /// Build the object and compare it with the committed one, which stays unchanged.
     #[arg(long)]
     check: bool,
 }
@@ -33,9 +33,9 @@ pub(crate) fn run_with(options: &Options) -> Result<()> {
     if options.check { check() } else { build_and_keep() }
 }
 
-/// Fails when the committed object is not what its source gives.
+/// Fails if the committed object differs from a build of its source.
 ///
-/// Another compiler may well give other bytes. Then what counts is that they pass the tests.
+/// Another compiler may produce other bytes. Then the tests of the built object decide.
 pub(crate) fn check() -> Result<()> {
     let fresh = build()?;
     if fresh == fs::read(root().join(OBJECT))? {
@@ -46,7 +46,7 @@ pub(crate) fn check() -> Result<()> {
     if recorded == here {
         bail!("{OBJECT} differs from a build of its source; run `cargo xtask ebpf`");
     }
-    println!("{OBJECT} was built with\n{recorded}Here there is\n{here}The tests decide.");
+    println!("{OBJECT} was built with\n{recorded}This machine has\n{here}The tests decide.");
     with_object(&fresh, || {
         run(&mut cargo(
             "test --package portcullis-tests --test steering_parser --test steering_programs",
@@ -62,7 +62,7 @@ fn build_and_keep() -> Result<()> {
     Ok(())
 }
 
-/// Runs `act` with another object in the place of the committed one.
+/// Runs `act` with another object in place of the committed one.
 fn with_object(object: &[u8], act: impl FnOnce() -> Result<()>) -> Result<()> {
     let path = root().join(OBJECT);
     let committed = fs::read(&path)?;
@@ -79,7 +79,7 @@ fn build() -> Result<Vec<u8>> {
     run(&mut compiler()?)?;
     let directory = build_directory().join(TARGET).join("release");
     let stripped = directory.join("steer.bpf.o");
-    // Without debug information but with BTF, by which the loader reads map definitions.
+    // Strips debug information but keeps BTF, from which the loader reads map definitions.
     let strip = PathBuf::from(LLVM).join("bin/llvm-strip");
     run(command(strip).arg("-g").arg("-o").arg(&stripped).arg(directory.join("steer")))?;
     fs::read(&stripped).with_context(|| format!("cannot read {}", stripped.display()))
@@ -95,7 +95,7 @@ fn compiler() -> Result<Command> {
         .arg("--manifest-path=ebpf/Cargo.toml")
         .env("PATH", path)
         .env("RUSTC", RUSTC)
-        // Rust for BPF is unstable: these two crates use features of nightly.
+        // Rust for BPF is unstable: these two crates use nightly features.
         .env("RUSTC_BOOTSTRAP", "aya_ebpf,steer")
         .env("CARGO_ENCODED_RUSTFLAGS", flags()?.join("\x1f"))
         .env("CARGO_TARGET_DIR", build_directory())
@@ -103,7 +103,7 @@ fn compiler() -> Result<Command> {
     Ok(build)
 }
 
-/// The flags, among them those that keep this machine's directories out of the object.
+/// The flags, including those that keep paths of this machine out of the object.
 fn flags() -> Result<Vec<String>> {
     let cargo_home = match (env::var("CARGO_HOME"), env::var("HOME")) {
         (Ok(directory), _) => directory,
@@ -129,7 +129,7 @@ fn ensure_linker() -> Result<()> {
         return Ok(());
     }
     println!("Building {wanted} into target/tools: once, for some minutes");
-    // Without optimisation: what takes time in it is LLVM, which is Debian's.
+    // No optimisation: most of the linker's time is spent in LLVM, which is Debian's.
     let options = "install --locked --debug --no-default-features --features llvm-22 --root";
     let package = format!("bpf-linker@{LINKER_VERSION}");
     run(cargo(options).arg(tools_directory()).arg(package).env("LLVM_PREFIX", LLVM))

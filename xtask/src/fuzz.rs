@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: libFuzzer on the parsers, for a while.
+//! `cargo xtask fuzz`: runs libFuzzer on the parsers for a while.
 
 use std::{fs, path::PathBuf};
 
@@ -6,16 +6,16 @@ use anyhow::{Context, Result, ensure};
 
 use crate::command::{cargo, command, root, run, target};
 
-/// Only nightly knows the sanitizers' flags; nothing else here is built with it.
+/// Only nightly supports the sanitizers; nothing else here is built with it.
 const TOOLCHAIN: &str = "nightly";
 const CARGO_FUZZ_VERSION: &str = "0.13.2";
 
 /// Options of `cargo xtask fuzz`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The targets, all when none is named.
+    /// The targets; all targets if none is named.
     targets: Vec<String>,
-    /// How long each runs, in seconds.
+    /// Seconds for each target.
     #[arg(long, default_value_t = 60)]
     seconds: u32,
 }
@@ -39,8 +39,8 @@ fn known_targets() -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// What it finds goes to a directory of its own beside the committed corpus, and stays for the
-/// next run.
+/// Inputs that it finds go to a separate directory beside the committed corpus, and stay there for
+/// the next run.
 fn fuzz(name: &str, seconds: u32) -> Result<()> {
     let found = target().join("fuzz").join(name);
     fs::create_dir_all(&found).with_context(|| format!("cannot make {}", found.display()))?;
@@ -48,7 +48,7 @@ fn fuzz(name: &str, seconds: u32) -> Result<()> {
     let mut fuzz = cargo_fuzz();
     fuzz.args(["run", name]).arg(&found).arg(root().join("fuzz/corpus").join(name));
     fuzz.args(["--", "-max_len=4096", "-timeout=10", "-print_final_stats=1"]);
-    // Looking for leaks after each input that filled a cache takes most of the time.
+    // A search for leaks after each input that filled a cache would take most of the time.
     fuzz.arg("-detect_leaks=0");
     fuzz.arg(format!("-max_total_time={seconds}"));
     let dictionary = root().join("fuzz").join(format!("{name}.dict"));
@@ -60,7 +60,7 @@ fn fuzz(name: &str, seconds: u32) -> Result<()> {
 
 fn cargo_fuzz() -> std::process::Command {
     let mut fuzz = command(cargo_fuzz_program());
-    // Cargo, which runs this tool, would else lead it to the pinned toolchain.
+    // Cargo, which runs this tool, would otherwise make it use the pinned toolchain.
     fuzz.arg("fuzz").env("RUSTUP_TOOLCHAIN", TOOLCHAIN).env_remove("CARGO").env_remove("RUSTC");
     fuzz
 }
@@ -104,6 +104,8 @@ mod tests {
     fn an_unknown_target_is_refused_before_the_build() {
         let options = Options { targets: vec!["none".to_owned()], seconds: 1 };
         let error = run_with(&options).unwrap_err().to_string();
-        assert_eq!(error, "the targets are certificate, client_hello, crl, policy");
+        let targets =
+            "certificate, client_hello, crl, id_token, key_set, policy, sign_in, signing_key";
+        assert_eq!(error, format!("the targets are {targets}"));
     }
 }

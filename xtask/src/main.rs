@@ -1,7 +1,7 @@
 //! The project's own commands: `cargo xtask test`, `source`, `demo`, `dist`, `bench`, `ebpf` and
-//! `fuzz`. Each sets up what it needs and says what it does.
+//! `fuzz`. Each installs the packages it needs and prints its steps.
 
-#![expect(clippy::print_stdout, reason = "a command-line tool talks on stdout")]
+#![expect(clippy::print_stdout, reason = "a command-line tool prints to stdout")]
 
 mod admin;
 mod bench;
@@ -32,7 +32,7 @@ enum Xtask {
     Source,
     /// Run the proxy between curl and `openssl s_server`, mutual TLS on both sides.
     Demo(demo::Options),
-    /// Build the proxy to deploy: two builds, with a run between them that the second learns from.
+    /// Build the proxy for deployment: two builds, with a run between them that makes a profile.
     Dist,
     /// Measure the proxy and its peers on the same work, side by side.
     Bench(bench::Bench),

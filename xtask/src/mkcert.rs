@@ -1,4 +1,4 @@
-//! Certificates for development by mkcert, of a CA that is installed nowhere.
+//! Development certificates by mkcert, from a CA that is not installed in any trust store.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ pub(crate) struct Pair {
     pub(crate) key: PathBuf,
 }
 
-/// A CA in a directory of its own; it is kept where there is one, since a browser may know it.
+/// A CA in its own directory. An existing CA is kept, since a browser may trust it.
 pub(crate) struct Authority(PathBuf);
 
 impl Authority {
@@ -23,7 +23,7 @@ impl Authority {
         Ok(Self(directory))
     }
 
-    /// Its certificate, which is there once it has issued another.
+    /// The CA's certificate, which exists once the CA has issued another one.
     pub(crate) fn certificate(&self) -> PathBuf {
         self.0.join("rootCA.pem")
     }

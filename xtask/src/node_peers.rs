@@ -1,4 +1,4 @@
-//! The peers that run in Node: the identity provider, and the upstream that verifies assertions.
+//! The peers that run on Node: the identity provider, and the upstream that verifies assertions.
 
 use std::{
     fs::{self, File},
@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use crate::command::{command, root, run, target};
 
-/// The files of `tests/peers/oidc-provider`, beside the packages of their lock file.
+/// The files of `tests/peers/oidc-provider`, besides the packages in their lock file.
 pub(crate) struct NodePeers {
     directory: PathBuf,
 }
@@ -17,8 +17,8 @@ pub(crate) struct NodePeers {
 const FILES: [&str; 4] = ["package.json", "package-lock.json", "server.mjs", "verify.mjs"];
 
 impl NodePeers {
-    /// Copies the files to `target/test-peers`, where the tests have them too, and installs the
-    /// packages unless those of this lock file are there.
+    /// Copies the files to `target/test-peers`, which the tests use too, and installs the packages
+    /// unless those of this lock file are present.
     pub(crate) fn install() -> Result<NodePeers> {
         let parent = target().join("test-peers");
         let directory = parent.join("oidc-provider");

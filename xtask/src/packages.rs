@@ -1,4 +1,4 @@
-//! The Debian packages that the commands need, and how they get onto the machine.
+//! The Debian packages that the commands need, and their installation.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::command::{command, is_installed, is_root, run};
 
-/// A Debian package and how to see that what it brings is there.
+/// A Debian package, and how to check that its files are present.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Package {
     name: &'static str,
@@ -16,9 +16,9 @@ pub(crate) struct Package {
 #[derive(Debug, Clone, Copy)]
 enum Probe {
     Program(&'static str),
-    /// A file or a directory, where programs of the same name may have other origins.
+    /// A file or a directory, if programs of the same name may come from elsewhere.
     Path(&'static str),
-    /// A module of Debian's own Python, which another `python3` in `PATH` does not see.
+    /// A module of Debian's own Python, which another `python3` in `PATH` does not find.
     PythonModule(&'static str),
 }
 
@@ -32,16 +32,16 @@ const NGINX: Package = Package { name: "nginx", probe: Probe::Program("nginx") }
 const VALGRIND: Package = Package { name: "valgrind", probe: Probe::Program("valgrind") };
 const LLVM: Package = Package { name: "llvm-22", probe: Probe::Program("llvm-profdata-22") };
 
-/// What `cargo xtask demo` needs.
+/// The packages for `cargo xtask demo`.
 pub(crate) const DEMO: &[Package] = &[OPENSSL, CURL, MKCERT];
 
-/// What `cargo xtask demo --sign-in` needs.
+/// The packages for `cargo xtask demo --sign-in`.
 pub(crate) const SIGN_IN_DEMO: &[Package] = &[OPENSSL, CURL, MKCERT, NODE, NPM];
 
-/// What `cargo xtask dist` needs: the peers of the run, and what reads its profile.
+/// The packages for `cargo xtask dist`: the peers of the run, and the reader of its profile.
 pub(crate) const DIST: &[Package] = &[MKCERT, NGINX, LLVM];
 
-/// What `cargo xtask bench` needs; nginx is the upstream too.
+/// The packages for `cargo xtask bench`; nginx is also the upstream.
 pub(crate) const BENCH: &[Package] = &[
     OPENSSL,
     MKCERT,
@@ -50,24 +50,24 @@ pub(crate) const BENCH: &[Package] = &[
     Package { name: "bpftool", probe: Probe::Program("bpftool") },
 ];
 
-/// A peer that it can do without.
+/// An optional peer of the benchmark.
 pub(crate) const HAPROXY: &[Package] =
     &[Package { name: "haproxy", probe: Probe::Program("haproxy") }];
 
-/// What counts system calls, which it can do without.
+/// The optional counter of system calls.
 pub(crate) const PERF: &[Package] =
     &[Package { name: "linux-perf", probe: Probe::Program("perf") }];
 
-/// What building the peer by pingora needs.
+/// The packages to build the pingora peer.
 pub(crate) const PINGORA: &[Package] = &[
     Package { name: "cmake", probe: Probe::Program("cmake") },
     Package { name: "gcc", probe: Probe::Program("gcc") },
 ];
 
-/// What counting instructions needs.
+/// The packages to count instructions.
 pub(crate) const INSTRUCTIONS: &[Package] = &[VALGRIND];
 
-/// What the tests need: the peers they run against.
+/// The packages for the tests: the peers they run against.
 pub(crate) const TEST: &[Package] = &[
     OPENSSL,
     CURL,
@@ -93,8 +93,8 @@ pub(crate) const TEST: &[Package] = &[
     VALGRIND,
 ];
 
-/// What building the kernel programs needs: a Rust that has its core library for BPF, and LLVM to
-/// link with.
+/// The packages to build the kernel programs: a Rust with the core library for BPF, and LLVM for
+/// the linker.
 pub(crate) const EBPF: &[Package] = &[
     Package { name: "cargo-web", probe: Probe::Path("/usr/bin/cargo") },
     Package { name: "rustc-web", probe: Probe::Path("/usr/bin/rustc") },
@@ -107,7 +107,7 @@ pub(crate) const EBPF: &[Package] = &[
     Package { name: "llvm-22-dev", probe: Probe::Path("/usr/lib/llvm-22/include/llvm-c") },
 ];
 
-/// Installs what is missing when run as root, else says what to install and fails.
+/// Installs the missing packages as root; otherwise prints the command to run and fails.
 pub(crate) fn ensure(packages: &[Package]) -> Result<()> {
     let missing: Vec<_> =
         packages.iter().filter(|package| !package.is_there()).map(|package| package.name).collect();
@@ -115,7 +115,7 @@ pub(crate) fn ensure(packages: &[Package]) -> Result<()> {
         return Ok(());
     }
     if !is_root() || !is_installed("apt-get") {
-        bail!("missing on this machine; install with:\n\n    {}\n", apt_line(&missing));
+        bail!("packages are missing; install them with:\n\n    {}\n", apt_line(&missing));
     }
     println!("Installing Debian packages: {}", missing.join(" "));
     install(&missing)?;
@@ -125,9 +125,9 @@ pub(crate) fn ensure(packages: &[Package]) -> Result<()> {
     }
 }
 
-/// Why something is missing, with the command that would change that.
+/// Why a program is missing, with the command that installs it.
 pub(crate) fn how_to_get(name: &str) -> String {
-    format!("not installed; it comes with: {}", apt_line(&[name]))
+    format!("not installed; install it with: {}", apt_line(&[name]))
 }
 
 fn install(names: &[&str]) -> Result<()> {

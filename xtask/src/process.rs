@@ -16,7 +16,7 @@ use crate::command::{command, run, search_path, shown};
 const PATIENCE: Duration = Duration::from_secs(20);
 const TAIL_LINES: usize = 20;
 
-/// A process in the background whose output goes to a file. It ends when this is dropped.
+/// A process in the background, with its output in a file. It ends when this is dropped.
 pub(crate) struct Process {
     name: String,
     child: Child,
@@ -25,12 +25,12 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts the command. `setpriv` asks the kernel to kill it when this tool ends in any way,
-    /// Ctrl-C and `kill -9` too; its own process group keeps Ctrl-C from reaching it first.
+    /// Starts the command. `setpriv` asks the kernel to kill it when this tool ends for any reason,
+    /// including Ctrl-C and `kill -9`; its own process group keeps Ctrl-C from reaching it first.
     pub(crate) fn start(wanted: &Command, log: &Path) -> Result<Self> {
         let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
         let mut command = command("setpriv");
-        // The proxy takes settings from the environment before its file.
+        // Settings in the environment would override the proxy's file.
         command.env_clear().env("PATH", search_path());
         command.args(["--pdeathsig", "KILL", "--"]).arg(wanted.get_program());
         command.args(wanted.get_args()).process_group(0).stdin(Stdio::null());
@@ -39,13 +39,13 @@ impl Process {
         Ok(Self { name: shown(wanted), child, log: log.to_owned(), patience: PATIENCE })
     }
 
-    /// Has it waited for so long, where more is to be read at the start than usual.
+    /// Sets a longer limit for waits, if the start takes longer than usual.
     pub(crate) fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
-    /// Waits until the log so far, or anything else, shows that it is so.
+    /// Waits until `is_so` says yes to the log so far.
     pub(crate) fn wait_until(&mut self, what: &str, is_so: impl Fn(&str) -> bool) -> Result<()> {
         let deadline = Instant::now() + self.patience;
         while !is_so(&fs::read_to_string(&self.log).unwrap_or_default()) {
@@ -58,7 +58,7 @@ impl Process {
         Ok(())
     }
 
-    /// Fails with the end of the log when the process has ended.
+    /// Fails with the end of the log if the process has ended.
     pub(crate) fn must_be_running(&mut self) -> Result<()> {
         match self.child.try_wait()? {
             None => Ok(()),
@@ -71,7 +71,7 @@ impl Process {
         self.child.id()
     }
 
-    /// Asks it to end, by SIGTERM, and waits until it has.
+    /// Sends SIGTERM and waits for the end.
     pub(crate) fn stop(mut self) -> Result<()> {
         let id = self.child.id().to_string();
         run(command("kill").args(["-TERM", &id]))?;
@@ -85,7 +85,7 @@ impl Process {
         Ok(())
     }
 
-    /// The file that has the output.
+    /// The file with the output.
     pub(crate) fn log(&self) -> &Path {
         &self.log
     }
@@ -101,7 +101,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Both fail only when it has ended already.
+        // Both fail only if it has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

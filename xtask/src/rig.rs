@@ -1,5 +1,5 @@
-//! The proxy between a load generator and nginx, mutual TLS on both sides: what `dist` trains on and
-//! `bench` measures.
+//! The proxy between a load generator and nginx, with mutual TLS on both sides: `dist` trains on it
+//! and `bench` measures it.
 
 use std::{
     fs,
@@ -19,27 +19,27 @@ use crate::{
 
 /// The zone of the names served.
 pub(crate) const ZONE: &str = "portcullis.localhost";
-/// What the upstream has, by path and bytes.
+/// The files of the upstream, by path and bytes.
 const FILES: [(&str, usize); 2] = [("1k", 1 << 10), ("64k", 64 << 10)];
 
 /// Certificates, configurations and addresses of one run.
 pub(crate) struct Rig {
     directory: PathBuf,
-    /// Of the proxy, for clients.
+    /// The address of the proxy for clients.
     pub(crate) edge: SocketAddr,
-    /// Of the proxy, for status and metrics.
+    /// The address of the proxy for status and metrics.
     pub(crate) admin: SocketAddr,
     upstream: SocketAddr,
     /// The CA of all certificates.
     pub(crate) root: PathBuf,
-    /// What clients show.
+    /// The client certificate.
     pub(crate) client: Pair,
     server: Pair,
     proxy: Pair,
 }
 
 impl Rig {
-    /// Makes all that the processes need, on ports that nobody listens on.
+    /// Makes all files that the processes need, with ports that no process listens on.
     pub(crate) fn prepare(directory: &Path) -> Result<Self> {
         let ca = Authority::in_directory(directory.join("ca"))?;
         let [edge, admin, upstream] = free_addresses()?;
@@ -62,7 +62,7 @@ impl Rig {
         Ok(rig)
     }
 
-    /// Gives the proxy another port, where no TIME_WAIT of an earlier one is met.
+    /// Gives the proxy another port, which has no TIME_WAIT of an earlier proxy.
     pub(crate) fn move_edge(&mut self) -> Result<()> {
         [self.edge] = free_addresses()?;
         Ok(())
@@ -71,7 +71,7 @@ impl Rig {
     fn nginx_conf(&self) -> String {
         let Self { directory, upstream, root, server, .. } = self;
         format!(
-            // One process: a worker would outlive a master that is killed.
+            // One process: workers would outlive a master that is killed.
             "daemon off; master_process off; pid {0}/nginx.pid; error_log {0}/nginx.log;\n\
              events {{ worker_connections 8192; }}\n\
              http {{ access_log off; keepalive_requests 1000000; keepalive_timeout 300s;\n\
@@ -87,8 +87,9 @@ impl Rig {
         )
     }
 
-    /// Routes for these hosts, each with upstream connections of its own, since it has another name
-    /// for the upstream's certificate; with `own` as the `portcullis:` section beside the admin address.
+    /// Routes for these hosts, each with its own upstream connections, since each has another name
+    /// for the upstream's certificate; `own` is added to the `portcullis:` section after the admin
+    /// address.
     pub(crate) fn config_yaml(&self, hosts: &[String], own: &str) -> String {
         let Self { edge, admin, upstream, root, server, proxy, .. } = self;
         let routes = hosts.iter().map(|host| {
@@ -135,7 +136,7 @@ impl Rig {
         Ok(proxy)
     }
 
-    /// The load generator at work on names, as its `--name`.
+    /// The load generator's command for names, given as `--name`.
     pub(crate) fn load(&self, generator: &Path, work: &str, name: &str) -> Command {
         let mut load = command(generator);
         load.args([work, "--address", &self.edge.to_string(), "--name", name]);
@@ -145,13 +146,13 @@ impl Rig {
     }
 }
 
-/// Builds the load generator and gives its path.
+/// Builds the load generator and returns its path.
 pub(crate) fn build_load_generator() -> Result<PathBuf> {
     run(&mut cargo("build --release --package portcullis-bench"))?;
     Ok(target().join("release/portcullis-bench"))
 }
 
-/// Held until all are known, so that no two are the same.
+/// All ports are held until all are known, so that no two are the same.
 fn free_addresses<const N: usize>() -> Result<[SocketAddr; N]> {
     let held: Vec<_> =
         (0..N).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<_, _>>()?;

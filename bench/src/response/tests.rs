@@ -1,6 +1,6 @@
 use super::*;
 
-/// What comes of these bytes, in parts of this size, and whether the response is then complete.
+/// Parses these bytes in parts of this size; the response says whether it is then complete.
 fn parse_in(bytes: &[u8], part: usize) -> Result<(Response, Vec<u8>)> {
     let mut response = Response::new();
     let mut body = Vec::new();
@@ -13,7 +13,7 @@ fn parse_in(bytes: &[u8], part: usize) -> Result<(Response, Vec<u8>)> {
     Ok((response, body))
 }
 
-/// The head and the body of a response that is complete, and the same in parts of any size.
+/// The head and the body of a complete response, which must be equal for parts of any size.
 fn parse(text: &str) -> (Head, String) {
     let mut all = (1..=text.len()).map(|part| {
         let (response, body) = parse_in(text.as_bytes(), part).unwrap();
@@ -90,7 +90,7 @@ fn the_server_may_announce_that_it_closes() {
 #[test]
 fn more_than_the_response_is_an_error() {
     let text = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nab";
-    assert_eq!(error(text), "1 bytes behind the response");
+    assert_eq!(error(text), "1 bytes after the response");
 }
 
 #[test]
@@ -113,5 +113,5 @@ fn what_is_not_a_response_is_an_error() {
 #[test]
 fn a_head_has_to_end_some_time() {
     let text = format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(MAX_HEAD_BYTES));
-    assert_eq!(error(&text), "an endless head");
+    assert_eq!(error(&text), "a head over 64 KiB");
 }

@@ -1,4 +1,4 @@
-//! Who we say we are.
+//! The client certificates of the load generator.
 
 use std::{
     collections::BTreeSet,
@@ -17,7 +17,7 @@ use rustls::{
 use super::{chain, key};
 use crate::arguments::Arguments;
 
-/// What we show a server that asks who we are, in turn.
+/// The certificates that the client presents, in turn.
 #[derive(Debug)]
 pub(super) struct Identities {
     all: Vec<Arc<CertifiedKey>>,
@@ -50,7 +50,7 @@ impl ResolvesClientCert for Identities {
     }
 }
 
-/// The certificates of a directory with their keys; one at least.
+/// The certificates in a directory with their keys; an error if there is none.
 fn pairs(directory: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
     let shown = directory.display();
     let entries = std::fs::read_dir(directory).with_context(|| format!("cannot read {shown}"))?;

@@ -1,4 +1,5 @@
-//! The load generator against real servers, and against one of our own for what those never do.
+//! The load generator against real servers, and against a test server that does what those never
+//! do.
 
 mod open_loop;
 mod responses;

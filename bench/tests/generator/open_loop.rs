@@ -1,4 +1,4 @@
-//! An open loop counts from the moment a unit was due.
+//! The latency in an open loop counts from the moment a unit was due.
 
 use std::{thread, time::Duration};
 
@@ -36,7 +36,7 @@ fn the_rate_of_all_threads_together_is_kept() {
     let bench = Bench::new("keep-alive", backend.address()).expects_abc();
     let bench = bench.with("--connections 4 --threads 2 --rate 25").seconds(2);
     let result = bench.result();
-    assert_eq!(result["units"], 50, "all that fell due, however late");
-    // The last falls due then.
+    assert_eq!(result["units"], 50, "all units that fell due, however late");
+    // The last unit falls due then.
     assert!(result["seconds"].as_f64().unwrap() >= 1.96, "{result}");
 }

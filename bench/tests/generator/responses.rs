@@ -1,4 +1,4 @@
-//! No response that is not the right one is taken for it.
+//! The load generator accepts no wrong response.
 
 use std::sync::{
     Arc,
@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::run::{ABC, Bench};
 
-/// Answers the third request of all with `odd`, or ends the connection where there is none.
+/// Answers the third request with `odd`; without `odd`, ends the connection instead.
 fn third_is(odd: Option<&'static str>) -> Backend {
     let requests = Arc::new(AtomicUsize::new(0));
     Backend::secure(move |conn: &mut Conn| {
@@ -43,7 +43,7 @@ fn ends_the_run_or_is_counted(odd: Option<&'static str>, message: &str) {
     let result = bench(&backend).with("--tolerate").result();
     assert_eq!((&result["units"], &result["errors"]), (&json!(9), &json!(1)), "{result}");
     assert!(result["first_error"].to_string().contains(message), "{result}");
-    assert_eq!(backend.connections(), 2, "the loop connects anew");
+    assert_eq!(backend.connections(), 2, "the loop reconnects");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Each work does what it says: what the server saw is what the result says.
+//! Each work does what it says: the server sees what the result reports.
 
 use std::{
     collections::HashSet,
@@ -44,7 +44,7 @@ fn keep_alive_makes_all_requests_on_its_connections() {
     assert_eq!(result["units"], 100);
     assert_eq!(result["errors"], 0);
     assert_eq!(result["first_error"], Value::Null);
-    assert_eq!(result["handshakes"], 0, "they were made before it counted");
+    assert_eq!(result["handshakes"], 0, "they were made before the count began");
     assert_eq!(
         result["done"],
         "TLSv1_3 TLS13_AES_128_GCM_SHA256 X25519 HTTP/1.1 200 3 bytes sha256:ba7816bf full"
@@ -203,7 +203,7 @@ fn a_flood_takes_any_answer() {
     assert_eq!((&result["units"], &result["done"]), (&json!(3), &json!("no connection")));
 }
 
-/// A load generator that holds its connections, and how many it says they are.
+/// A load generator that holds its connections, and the number it reports.
 fn hold(address: std::net::SocketAddr, more: &str) -> (Child, BufReader<impl std::io::Read>, u64) {
     let bench = Bench::new("hold", address).expects_abc().with(more);
     let mut command: Command = bench.into_command();
@@ -215,7 +215,7 @@ fn hold(address: std::net::SocketAddr, more: &str) -> (Child, BufReader<impl std
     (child, stdout, held)
 }
 
-/// The result, once standard input has ended.
+/// Ends standard input and returns the result.
 fn let_go(child: &mut Child, mut stdout: impl std::io::Read) -> Option<Value> {
     drop(child.stdin.take());
     let mut text = String::new();

@@ -1,43 +1,43 @@
-//! The table of hellos that host and kernel tests share, and the builder they are made with.
+//! The table of hellos that host and kernel tests share, and the builder that makes them.
 //!
-//! Each case says what the kernel makes of the first segment and what user space makes of all of
-//! it: where the two differ, the connection is handed on.
+//! Each case says how the kernel program reads the first segment and how user space reads all
+//! bytes. Where the two differ, the connection is handed off.
 
 use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::{Invalid, Outcome};
 
-/// One hello (or what came in its place) and what is to be read from it.
+/// One hello, or other first bytes, and the expected result.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// What is special about it.
+    /// The special property of the case.
     pub title: &'static str,
     /// Everything the client sends.
     pub bytes: Vec<u8>,
     /// How many of `bytes` are in the first segment.
     pub first_segment: usize,
-    /// What [`sni`](crate::sni) says to the first segment, with the name for [`Outcome::Name`].
+    /// The result of [`sni`](crate::sni) for the first segment; [`Outcome::Name`] has a name.
     pub kernel: (Outcome, &'static str),
-    /// What [`client_hello`](crate::client_hello) says to all of it.
+    /// The result of [`client_hello`](crate::client_hello) for all bytes.
     pub user: Expected<'static>,
 }
 
-/// What user space is to find.
+/// The result that user space must return.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expected<'a> {
-    /// A hello for this name.
+    /// A hello with this name.
     Name(&'a str),
     /// A hello without a name.
     NoName,
-    /// No TLS; whether it is HTTP.
+    /// No TLS; the value says whether it is HTTP.
     NotTls(bool),
-    /// A hello that is refused.
+    /// A hello that is rejected.
     Invalid(Invalid),
 }
 
-/// A ClientHello under construction. Without a change it is one that `rustls::server::Acceptor`
-/// takes, and has no server name.
+/// A ClientHello under construction. Unchanged, it is a hello without a server name that
+/// `rustls::server::Acceptor` accepts.
 #[derive(Clone, Debug)]
 pub struct Hello {
     /// Extensions as type and body, in the order they are sent.
@@ -74,14 +74,14 @@ impl Hello {
         Self::default().first(SERVER_NAME, server_name_list(&[(0, name)]))
     }
 
-    /// Puts an extension before the others.
+    /// Adds an extension before the others.
     #[must_use]
     pub fn first(mut self, kind: u16, body: Vec<u8>) -> Self {
         self.extensions.insert(0, (kind, body));
         self
     }
 
-    /// Puts an extension behind the others.
+    /// Adds an extension after the others.
     #[must_use]
     pub fn last(mut self, kind: u16, body: Vec<u8>) -> Self {
         self.extensions.push((kind, body));
@@ -118,7 +118,7 @@ pub fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     [&[kind, high, mid, low], body].concat()
 }
 
-/// Handshake bytes in records of at most `payload_len` bytes each, and never more than TLS allows.
+/// Handshake bytes in records of at most `payload_len` bytes each, within the limit of TLS.
 pub fn records(handshake: &[u8], payload_len: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     for payload in handshake.chunks(payload_len.clamp(1, 1 << 14)) {
@@ -147,7 +147,7 @@ fn len16(bytes: &[u8]) -> [u8; 2] {
     (bytes.len() as u16).to_be_bytes()
 }
 
-/// The whole table.
+/// All cases.
 pub fn all() -> Vec<Case> {
     [segments(), records_cases(), names(), extensions(), strangers()].concat()
 }
@@ -170,7 +170,7 @@ fn segments() -> Vec<Case> {
     ]
 }
 
-/// 1.5 kB: over one segment of Ethernet's size, with the name last.
+/// A hello of 1.5 kB, larger than a segment on Ethernet, with the name last.
 fn post_quantum() -> Vec<u8> {
     let mut hello = Hello::default();
     hello.extensions.retain(|(kind, _)| *kind != KEY_SHARE);
@@ -310,7 +310,7 @@ fn extensions() -> Vec<Case> {
     ]
 }
 
-/// As Chrome sends it: GREASE first and last, an ECH extension that hides nothing, the name between.
+/// A hello like Chrome's: GREASE first and last, an ECH extension that hides nothing.
 fn grease_ech() -> Vec<u8> {
     let outer =
         [&[0, 0, 1, 0, 1, 0x7f][..], &len16(&[0; 32]), &[1; 32], &len16(&[0; 144]), &[2; 144]];
@@ -371,7 +371,7 @@ fn refused(title: &'static str, bytes: Vec<u8>, reason: Invalid) -> Case {
 }
 
 impl Case {
-    /// Sends only `len` bytes first, which is too little for the kernel.
+    /// Sends only `len` bytes first, too few for the kernel.
     fn split_at(self, len: usize) -> Self {
         Self { first_segment: len, kernel: (Outcome::Truncated, ""), ..self }
     }

@@ -1,4 +1,4 @@
-//! A handshake message's bytes where they lie, in the payloads of the records that hold it.
+//! The bytes of a handshake message, read from the payloads of the records that contain it.
 
 use core::cell::Cell;
 
@@ -6,26 +6,26 @@ use crate::Load;
 use crate::load::{RUN_LEN, run_len};
 use crate::record;
 
-/// Whole records, read as the payloads in them joined together.
+/// Whole records, read as one message of their joined payloads.
 pub(crate) struct Fragments<'a> {
     records: &'a [u8],
-    /// The fragment read last: the parser goes forward, so the next one is seldom far.
+    /// The fragment that was read last: the parser moves forward, so the next one is usually close.
     current: Cell<Fragment>,
 }
 
 /// One record's payload.
 #[derive(Clone, Copy)]
 struct Fragment {
-    /// Where it starts in the joined message.
+    /// The offset in the joined message.
     offset: u32,
-    /// Where it starts in the records.
+    /// The offset in the records.
     start: usize,
     len: u32,
 }
 
 impl<'a> Fragments<'a> {
     pub(crate) fn new(records: &'a [u8]) -> Self {
-        // An empty fragment before the first record: whatever is read first lies behind it.
+        // An empty fragment before the first record: every offset lies behind it.
         Self { records, current: Cell::new(Fragment { offset: 0, start: 0, len: 0 }) }
     }
 
@@ -41,7 +41,7 @@ impl<'a> Fragments<'a> {
         Some(())
     }
 
-    /// The bytes from `offset` to the end of the record that holds it; never empty.
+    /// The bytes from `offset` to the end of its record; never empty.
     fn rest_of_fragment(&self, offset: u32) -> Option<&'a [u8]> {
         let mut fragment = self.current.get();
         if offset < fragment.offset {

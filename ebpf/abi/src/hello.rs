@@ -1,8 +1,8 @@
-//! The ClientHello's structure (RFC 8446 section 4.1.2), as far as the server_name extension (RFC
-//! 6066 section 3) asks for.
+//! The structure of a ClientHello (RFC 8446 section 4.1.2), as far as it is needed to find the
+//! server_name extension (RFC 6066 section 3).
 //!
-//! Everything here runs in the kernel too: no loop, no recursion, inlined because a BPF program has
-//! 512 bytes of stack in all.
+//! All of this also runs in the kernel: it has no loop and no recursion, and is inlined because a
+//! BPF program has only 512 bytes of stack.
 
 use crate::Load;
 
@@ -14,28 +14,28 @@ pub(crate) const MESSAGE_HEADER_LEN: u32 = 4;
 const SERVER_NAME: u16 = 0;
 const HOST_NAME: u8 = 0;
 
-/// legacy_version and random.
+/// The length of legacy_version and random.
 const FIXED_LEN: u32 = 2 + 32;
 const MAX_SESSION_ID_LEN: u32 = 32;
 
-/// Why a walk ended early.
+/// The reason why a walk ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// The bytes it needs next are not there.
+    /// The next bytes are not available.
     Truncated,
-    /// A length or a count that cannot be.
+    /// An impossible length or count.
     Malformed,
 }
 
-/// The part of a source that one structure takes: no read passes its `end`.
+/// The part of a source that holds one structure: no read goes past its `end`.
 pub(crate) struct Cursor<'l, L: ?Sized> {
     load: &'l L,
     at: u32,
-    /// Never below `at`.
+    /// At least `at`.
     end: u32,
 }
 
-/// One extension's type, and where its body lies.
+/// The type of one extension, and the range of its body.
 pub(crate) struct Extension<'l, L: ?Sized> {
     kind: u16,
     pub(crate) body: Cursor<'l, L>,
@@ -48,8 +48,8 @@ impl<L: Load + ?Sized> Extension<'_, L> {
     }
 }
 
-/// The extensions of the hello whose body (without its message header) is `hello`. A hello may end
-/// before them and then has none.
+/// The extensions of a hello whose body (without its message header) is `hello`. A hello may end
+/// before them; then it has none.
 #[inline(always)]
 pub(crate) fn extensions<L: Load + ?Sized>(
     mut hello: Cursor<'_, L>,
@@ -84,8 +84,8 @@ pub(crate) fn next_extension<'l, L: Load + ?Sized>(
     Ok(Extension { kind: u16::from_be_bytes([kind_high, kind_low]), body })
 }
 
-/// The first host_name of the server_name extension's body: where it lies and how long it is.
-/// `None` when the list opens with a name of another type: nobody can know how long that is.
+/// The first host_name in the body of the server_name extension: its offset and length. `None` if
+/// the list begins with a name of another type, whose length is unknown.
 #[inline(always)]
 pub(crate) fn host_name<L: Load + ?Sized>(
     list: &mut Cursor<'_, L>,
@@ -106,7 +106,7 @@ pub(crate) fn host_name<L: Load + ?Sized>(
     Ok(Some((offset, len)))
 }
 
-/// Whether another host_name follows the first, which RFC 6066 forbids.
+/// Whether a second host_name follows, which RFC 6066 forbids.
 pub(crate) fn has_second_host_name<L: Load + ?Sized>(
     rest: &mut Cursor<'_, L>,
 ) -> Result<bool, Stop> {

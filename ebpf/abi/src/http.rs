@@ -1,7 +1,7 @@
-//! Knowing plain HTTP on a TLS port by its first bytes.
+//! Detects plain HTTP on a TLS port by its first bytes.
 
-/// Methods with the space behind them: RFC 9110 section 9.3, PATCH (RFC 5789), and the HTTP/2
-/// preface (RFC 9113 section 3.4). None of them starts with a byte that TLS starts with.
+/// Methods with the space after them: RFC 9110 section 9.3, PATCH (RFC 5789), and the HTTP/2
+/// preface (RFC 9113 section 3.4). None of them begins with the first byte of a TLS record.
 const METHODS: [&[u8]; 10] = [
     b"GET ",
     b"HEAD ",
@@ -15,7 +15,7 @@ const METHODS: [&[u8]; 10] = [
     b"PRI ",
 ];
 
-/// Whether `received` opens an HTTP request; `None` when more bytes may show it.
+/// Whether `received` begins an HTTP request; `None` if more bytes are needed to decide.
 pub(crate) fn is_request(received: &[u8]) -> Option<bool> {
     if METHODS.iter().any(|method| received.starts_with(method)) {
         return Some(true);

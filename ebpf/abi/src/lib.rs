@@ -1,17 +1,17 @@
-//! What the kernel program and the proxy share: the ClientHello parser, the choice of a worker, and
-//! the layout of maps.
+//! The code that the kernel program and the proxy share: the ClientHello parser, the choice of a
+//! worker, and the layout of maps.
 //!
-//! The parser reads through [`Load`], so the very code that runs in the `sk_reuseport` program runs
-//! in the proxy, in unit tests and under the fuzzer. It has no allocation, no `unsafe`, no index
-//! that can panic and, on the kernel's path, constant loop bounds and fixed buffers only.
+//! The parser reads through [`Load`], so the same code runs in the `sk_reuseport` program, in the
+//! proxy, in unit tests and in the fuzzer. It has no allocation, no `unsafe`, no index that can
+//! panic and, on the kernel's path, only constant loop bounds and fixed buffers.
 //!
-//! Two doors lead in:
-//! - [`sni`] looks at one TCP segment, as the kernel sees it. Its answer steers a connection and
-//!   decides nothing: what it cannot read goes to user space.
-//! - [`Reassembler`] (or [`client_hello`] for one look) reads the connection's first bytes in user
-//!   space, over any number of segments and records. Its answer is the one that counts.
+//! There are two entry points:
+//! - [`sni`] reads one TCP segment, as the kernel sees it. Its result only steers a connection: if
+//!   it cannot read the segment, user space does.
+//! - [`Reassembler`] (or [`client_hello`] for a single read) reads the first bytes of a connection
+//!   in user space, over any number of segments and records. Its result is authoritative.
 //!
-//! Both follow rustls 0.23: what `rustls::server::Acceptor` takes, they take, with the same name.
+//! Both follow rustls 0.23: they accept what `rustls::server::Acceptor` accepts, with equal names.
 #![no_std]
 
 #[cfg(feature = "test-cases")]

@@ -1,4 +1,4 @@
-//! The layout of what kernel and proxy both read and write.
+//! The layout of the data that kernel and proxy share.
 
 #[cfg(not(target_arch = "bpf"))]
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -7,39 +7,39 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use crate::Loads;
 use crate::{HostName, MAX_WORKERS};
 
-/// One worker's line in the table of loads, as it is at one moment.
+/// One worker's line in the load table, as read at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C, align(64))]
 pub struct WorkerLine {
-    /// Connections it carries, as it counts them. Written by the worker.
+    /// The number of its connections. Written by the worker.
     pub load: u64,
-    /// 1 when it takes connections. Written by the proxy.
+    /// 1 if the worker accepts connections. Written by the proxy.
     pub available: u64,
-    /// Connections sent its way. Written by whoever sends one.
+    /// The number of connections sent to it. Written by every sender.
     pub sent: u64,
-    /// How many of those it has taken. Written by the worker.
+    /// The number of those that it has accepted. Written by the worker.
     pub taken: u64,
 }
 
 impl WorkerLine {
-    /// Its load with what is on its way to it; `None` when it takes no connections.
+    /// Its load plus the connections on their way to it; `None` if it accepts no connections.
     #[inline(always)]
     pub const fn current(&self) -> Option<u32> {
         if self.available == 0 { None } else { Some(self.carried()) }
     }
 
-    /// The same, whether or not it takes connections.
+    /// The same, even if it accepts no connections.
     #[inline(always)]
     pub const fn carried(&self) -> u32 {
-        // Taken may be seen before it was seen to be sent: they are read one after the other.
+        // The worker may accept before the sender's count is read: the two counts are read in turn.
         let carried = self.load.saturating_add(self.sent.saturating_sub(self.taken));
         if carried > u32::MAX as u64 { u32::MAX } else { carried as u32 }
     }
 }
 
-/// A [`WorkerLine`] in the table that the proxy maps into its memory: no system call on either
-/// side, and a cache line of its own. The kernel program reads the same bytes as volatile, since
-/// its compiler has atomic additions alone.
+/// A [`WorkerLine`] in the table that the proxy maps into its memory: neither side needs a system
+/// call, and each line has its own cache line. The kernel program reads the same bytes as volatile,
+/// since its compiler supports only atomic additions.
 #[cfg(not(target_arch = "bpf"))]
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
@@ -52,12 +52,12 @@ pub struct WorkerSlot {
 
 #[cfg(not(target_arch = "bpf"))]
 impl WorkerSlot {
-    /// Its load with what is on its way to it; `None` when it takes no connections.
+    /// Its load plus the connections on their way to it; `None` if it accepts no connections.
     pub fn current(&self) -> Option<u32> {
         self.line().current()
     }
 
-    /// The same, whether or not it takes connections.
+    /// The same, even if it accepts no connections.
     pub fn carried(&self) -> u32 {
         self.line().carried()
     }
@@ -71,28 +71,28 @@ impl WorkerSlot {
         }
     }
 
-    /// Notes a connection sent its way.
+    /// Counts a connection that is sent to it.
     pub fn send(&self) {
         self.sent.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Notes that it took one. For the worker alone.
+    /// Counts a connection that it has accepted. Only the worker calls this.
     pub fn take(&self) {
         self.taken.store(self.taken.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
-    /// Notes that nothing is on its way any more: what was sent and never came was dropped by the
-    /// kernel. For the worker alone, when it has found its queues empty.
+    /// Records that no connection is on its way: the kernel has dropped those that never arrived.
+    /// Only the worker calls this, when it has found its queues empty.
     pub fn take_all(&self) {
         self.taken.store(self.sent.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
-    /// Sets its load. For the worker alone.
+    /// Sets its load. Only the worker calls this.
     pub fn set_load(&self, load: u32) {
         self.load.store(u64::from(load), Ordering::Relaxed);
     }
 
-    /// Sets whether it takes connections.
+    /// Sets whether it accepts connections.
     pub fn set_available(&self, available: bool) {
         self.available.store(u64::from(available), Ordering::Relaxed);
     }
@@ -105,25 +105,25 @@ impl Loads for [WorkerSlot] {
     }
 }
 
-/// Data bytes of a key in the map of names: what the kernel's LPM trie takes at most.
+/// The number of data bytes of a key in the map of names: the maximum of the kernel's LPM trie.
 pub const NAME_KEY_LEN: usize = 256;
 
 /// A key of the map of names, an LPM trie over reversed names: `moc.elpmaxe` and a zero byte for
-/// `example.com` alone, `moc.elpmaxe.` for all names below it, nothing for all names.
+/// `example.com` alone, `moc.elpmaxe.` for all names below it, no bytes for all names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct NameKey {
-    /// How many bits of `reversed` count.
+    /// The number of significant bits of `reversed`.
     pub prefix_bits: u32,
-    /// The name from its last byte to its first.
+    /// The bytes of the name from last to first.
     pub reversed: [u8; NAME_KEY_LEN],
 }
 
 impl NameKey {
-    /// Matches nothing but the empty prefix: the place that [`set`](Self::set) writes to.
+    /// A key that matches only the empty prefix: the place that [`set`](Self::set) writes to.
     pub const EMPTY: Self = Self { prefix_bits: 0, reversed: [0; NAME_KEY_LEN] };
 
-    /// Makes this the key to look `name` up with, and to enter it with as itself alone.
+    /// Sets this to the key that looks `name` up, and that enters it as one exact name.
     #[inline(always)]
     pub fn set(&mut self, name: &HostName) {
         let len = name.len();
@@ -131,7 +131,7 @@ impl NameKey {
             if at >= len {
                 break;
             }
-            // The mask tells the verifier what the comparison told us.
+            // The mask proves to the verifier what the comparison proves to the compiler.
             let from = (len - 1 - at) & 0xff;
             self.reversed[(at & 0xff) as usize] = name.buffer()[from as usize];
         }
@@ -139,8 +139,8 @@ impl NameKey {
         self.prefix_bits = (len + 1) * 8;
     }
 
-    /// The key of all names that end in `suffix`, which is in canonical form; of all names when it
-    /// is empty. `None` when it is longer than a name can be.
+    /// The key of all names that end in `suffix`, which is in canonical form; the key of all names
+    /// if it is empty. `None` if it is longer than a name can be.
     pub fn of_suffix(suffix: &[u8]) -> Option<Self> {
         if suffix.len() > crate::MAX_NAME_LEN {
             return None;
@@ -154,63 +154,63 @@ impl NameKey {
     }
 }
 
-/// What the program does, as far as a reload may change it. The one value of its map.
+/// The settings of the program that a reload may change, in the only value of its map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct SteeringSettings {
-    /// How connections are spread.
+    /// The balance of connections over workers.
     pub balance: crate::Balance,
-    /// 1: a name that no entry matches is answered with a reset.
+    /// 1: an unknown name is answered with a reset.
     pub refuse_unknown: u32,
-    /// 1: a SYN is answered with a reset. Whoever has sent one before may go on.
+    /// 1: a SYN is answered with a reset. A client that has sent its SYN before may continue.
     pub closed: u32,
 }
 
 impl SteeringSettings {
-    /// The same as numbers, as which the proxy writes it into the kernel's map.
+    /// The same as numbers, the form in which the proxy writes it into the kernel's map.
     pub const fn to_words(self) -> [u32; 4] {
         let Self { balance, refuse_unknown, closed } = self;
         [balance.workers, balance.max_load_percent, refuse_unknown, closed]
     }
 }
 
-/// What became of a segment: the index of its counter, and of its label.
+/// The outcome of a segment: the index of its counter and of its label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Verdict {
-    /// To the name's first choice.
+    /// Sent to the first choice of the name.
     Steered,
-    /// To another worker, since the first choice has enough to carry.
+    /// Sent to another worker, since the first choice is at its limit.
     Spilled,
-    /// To another worker, since the first choice takes no connections.
+    /// Sent to another worker, since the first choice accepts no connections.
     WorkerUnavailable,
-    /// A hello that asks for no name, to a worker by its flow.
+    /// A hello without a name, sent to a worker by its flow.
     NoSni,
-    /// The segment ends before the name: to a worker by its flow, which reads the rest.
+    /// The segment ends before the name: sent to a worker by its flow, which reads the rest.
     Truncated,
-    /// Not TLS: to a worker by its flow, which answers.
+    /// Not TLS: sent to a worker by its flow, which answers.
     NotTls,
-    /// A hello to be read in user space: to a worker by its flow.
+    /// A hello that user space must read: sent to a worker by its flow.
     Unsupported,
-    /// A name that no entry matches, to a worker by its flow.
+    /// An unknown name, sent to a worker by its flow.
     Unknown,
-    /// The same, answered with a reset.
+    /// An unknown name, answered with a reset.
     UnknownRefused,
-    /// No worker takes connections, or the chosen one's socket is not there: the kernel's own
-    /// choice stands.
+    /// No worker accepts connections, or the socket of the chosen one is missing: the kernel makes
+    /// its own choice.
     SelectFailed,
-    /// No segment of a handshake's end, such as a SYN: the kernel's own choice stands.
+    /// A segment that ends no handshake, such as a SYN: the kernel makes its own choice.
     Passed,
-    /// A SYN when no more connections are taken, answered with a reset.
+    /// A SYN while no connections are accepted, answered with a reset.
     Closed,
-    /// A bare ACK that was dropped, so that the hello completes the handshake.
+    /// A bare ACK that is dropped, so that the hello completes the handshake.
     Deferred,
-    /// Data that came before the bytes in front of it, dropped so that they come in order.
+    /// Data ahead of earlier bytes that are missing, dropped so that the bytes arrive in order.
     OutOfOrder,
 }
 
 impl Verdict {
-    /// All, in the order of their counters.
+    /// All verdicts, in the order of their counters.
     pub const ALL: [Self; 14] = [
         Self::Steered,
         Self::Spilled,
@@ -229,5 +229,5 @@ impl Verdict {
     ];
 }
 
-/// The table of loads has a line for each worker there can be.
+/// The load table has a line for each possible worker.
 pub const SLOTS: usize = MAX_WORKERS as usize;

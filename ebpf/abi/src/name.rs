@@ -1,4 +1,4 @@
-//! Host names as rustls accepts them (`rustls_pki_types::DnsName`), in one canonical form.
+//! Host names that rustls accepts (`rustls_pki_types::DnsName`), in one canonical form.
 
 use core::fmt;
 use core::hash::{Hash, Hasher};
@@ -17,12 +17,12 @@ pub const MAX_NAME_LEN: usize = 253;
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct HostName {
-    /// Bytes in use; the others mean nothing.
+    /// The bytes in use; the others have no meaning.
     len: u32,
     bytes: [u8; RUN_LEN],
 }
 
-/// What a host_name entry's bytes are.
+/// The kind of a host_name entry.
 pub(crate) enum Kind {
     /// A DNS name, now in the caller's [`HostName`].
     Dns,
@@ -31,11 +31,11 @@ pub(crate) enum Kind {
 }
 
 impl HostName {
-    /// No name: the place [`sni`](crate::sni) writes one into.
+    /// No name: the place that [`sni`](crate::sni) writes a name into.
     pub const EMPTY: Self = Self { len: 0, bytes: [0; RUN_LEN] };
 
-    /// A name from the configuration or the command line. `None` for what no client can ask for:
-    /// an IP address, or anything else that is no DNS name.
+    /// A name from the configuration or the command line. `None` if it is not a DNS name, such as
+    /// an IP address: no client can ask for it.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let mut name = Self::EMPTY;
         let len = u32::try_from(text.len()).ok()?;
@@ -53,15 +53,15 @@ impl HostName {
         core::str::from_utf8(self.as_bytes()).unwrap_or("")
     }
 
-    /// The whole buffer, for a reader that cannot slice by a run-time length: the kernel program,
-    /// where the verifier must see every bound. Only the first [`len`](Self::len) bytes mean
-    /// anything.
+    /// The whole buffer, for a reader that cannot slice by a run-time length: in the kernel
+    /// program the verifier must see every bound. Only the first [`len`](Self::len) bytes have a
+    /// meaning.
     #[inline(always)]
     pub const fn buffer(&self) -> &[u8; 256] {
         &self.bytes
     }
 
-    /// How many bytes the name has: 0 for [`EMPTY`](Self::EMPTY), never over [`MAX_NAME_LEN`].
+    /// The length of the name: 0 for [`EMPTY`](Self::EMPTY), at most [`MAX_NAME_LEN`].
     #[inline(always)]
     #[expect(clippy::len_without_is_empty, reason = "a name that was read is never empty")]
     pub const fn len(&self) -> u32 {
@@ -73,8 +73,8 @@ impl HostName {
         self.len = 0;
     }
 
-    /// Reads the `len` bytes at `offset` and brings them into canonical form. `None` when they are
-    /// not there.
+    /// Reads the `len` bytes at `offset` and converts them to canonical form. `None` if they are
+    /// not available.
     #[inline(always)]
     pub(crate) fn read<L: Load + ?Sized>(
         &mut self,
@@ -102,7 +102,7 @@ impl HostName {
     }
 
     /// Walks the first `len` bytes through [`NEXT`]: tables and arithmetic instead of branches, so
-    /// that the verifier has one path to follow and not a tree of them.
+    /// that the verifier follows one path and not a tree of paths.
     #[inline(always)]
     fn lower_and_check(&mut self, len: u32) -> bool {
         let mut state = START;
@@ -118,28 +118,28 @@ impl HostName {
             label_len = (label_len + 1) * u32::from(class >> IN_LABEL_SHIFT & 1);
             overlong |= label_len >> 6; // labels have at most 63 bytes
         }
-        // A last label of digits alone would read as the end of an IPv4 address.
+        // A last label of digits only would be read as the end of an IPv4 address.
         state == HAS_LETTER && overlong == 0
     }
 }
 
-// States of a label. Their names and rules are those of `rustls_pki_types::DnsName`.
+// The states of a label. Their names and rules are those of `rustls_pki_types::DnsName`.
 const START: u8 = 0;
 const HAS_LETTER: u8 = 1;
 const ALL_NUMERIC: u8 = 2;
 const ENDS_IN_HYPHEN: u8 = 3;
 const BAD: u8 = 4;
 
-// Classes of a byte: the low three bits of `CLASS`.
+// The classes of a byte: the low three bits of `CLASS`.
 const OTHER: u8 = 0;
 const LETTER: u8 = 1;
 const DIGIT: u8 = 2;
 const HYPHEN: u8 = 3;
 const DOT: u8 = 4;
 
-/// Set in `CLASS` for an upper-case letter; it is also the bit that makes it lower case.
+/// The bit in `CLASS` of an upper-case letter; the same bit converts it to lower case.
 const TO_LOWER: u8 = 0x20;
-/// Set in `CLASS` for a byte that counts towards its label's length.
+/// The bit in `CLASS` of a byte that counts towards the length of its label.
 const IN_LABEL_SHIFT: u8 = 6;
 
 static CLASS: [u8; 256] = classes();

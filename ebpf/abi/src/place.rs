@@ -1,31 +1,31 @@
-//! Which worker a name's connections go to: rendezvous hashing with bounded loads.
+//! The choice of a worker for a name's connections: rendezvous hashing with bounded loads.
 //!
-//! Each name has an order of preference over the workers (Thaler and Ravishankar 1998), the same on
-//! every path that asks: the kernel program, the hand-off in user space, `status` and the
-//! simulation. A connection goes to the first worker of that order whose load is within a factor of
-//! the mean (Mirrokni, Thorup and Zadimoghaddam 2016), so that one hot name does not fill one core.
-//! A worker that goes moves the names it had and no others.
+//! Each name has an order of preference over the workers (Thaler and Ravishankar 1998), the same
+//! for every caller: the kernel program, the hand-off in user space, `status` and the simulation. A
+//! connection goes to the first worker in that order whose load is within a factor of the mean
+//! (Mirrokni, Thorup and Zadimoghaddam 2016), so that one hot name does not fill one core. If a
+//! worker disappears, its names move and no others do.
 
-/// The most workers there can be.
+/// The maximum number of workers.
 pub const MAX_WORKERS: u32 = 128;
 
-/// What a worker may carry beyond its part, in connections: the load of a worker that has its share
-/// sways by chance, by about the square root of it, and that is no reason to send names elsewhere.
-/// On a quiet machine it keeps names together; on a busy one it is nothing.
+/// The connections that a worker may have above its share: its load fluctuates by about the square
+/// root of the share, and that must not move names to other workers. On an idle machine the slack
+/// keeps names together; on a busy one it is negligible.
 pub const SLACK: u32 = 64;
 
-/// Some of the workers, by bits.
+/// A set of workers, one bit each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct WorkerSet([u64; 2]);
 
 impl WorkerSet {
-    /// Every worker there is.
+    /// All workers.
     pub const ALL: Self = Self([u64::MAX; 2]);
-    /// None; [`with`](Self::with) adds to it.
+    /// No workers; [`with`](Self::with) adds one.
     pub const EMPTY: Self = Self([0; 2]);
 
-    /// This set and `worker`; a worker from [`MAX_WORKERS`] on is left out.
+    /// This set with `worker`; numbers from [`MAX_WORKERS`] on are ignored.
     #[must_use]
     pub const fn with(self, worker: u32) -> Self {
         let Self([low, high]) = self;
@@ -36,7 +36,7 @@ impl WorkerSet {
         }
     }
 
-    /// Whether `worker` is one of them.
+    /// Whether the set contains `worker`.
     #[inline(always)]
     pub const fn contains(self, worker: u32) -> bool {
         let Self([low, high]) = self;
@@ -45,7 +45,7 @@ impl WorkerSet {
     }
 }
 
-/// What a name asks of the choice; the value it has in the kernel's map of names.
+/// What a name requires of the choice; its value in the kernel's map of names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Home {
@@ -54,32 +54,32 @@ pub struct Home {
 }
 
 impl Home {
-    /// For a name, or a pattern whose names share their upstreams, among the given workers.
+    /// The home of a name, or of a pattern whose names share their upstreams, among these workers.
     pub fn of_name(name: &[u8], among: WorkerSet) -> Self {
         let seed = name.iter().fold(0, |seed, byte| mix(seed ^ u64::from(*byte)));
         Self { seed, among }
     }
 
-    /// For a connection whose name is not known (yet): spread by a hash of its addresses.
+    /// The home of a connection without a known name: spread by a hash of its addresses.
     #[inline(always)]
     pub const fn of_flow(hash: u32) -> Self {
         Self { seed: hash as u64, among: WorkerSet::ALL }
     }
 
-    /// Whether `worker` is one of those this name is kept to.
+    /// Whether this name may go to `worker`.
     #[inline(always)]
     pub const fn allows(&self, worker: u32) -> bool {
         self.among.contains(worker)
     }
 
-    /// The same as numbers, as which the proxy writes it into the kernel's map.
+    /// The same as numbers, the form in which the proxy writes it into the kernel's map.
     pub const fn to_words(self) -> [u64; 3] {
         let Self { seed, among: WorkerSet([low, high]) } = self;
         [seed, low, high]
     }
 
-    /// How much this name prefers `worker`; the greatest is the first choice. Never 0, and never the
-    /// same for two workers: the last seven bits are the worker's number.
+    /// The preference of this name for `worker`; the highest is the first choice. It is never 0 and
+    /// never equal for two workers: the last seven bits are the worker's number.
     #[inline(always)]
     pub const fn preference(&self, worker: u32) -> u64 {
         const WORKER: u64 = MAX_WORKERS as u64 - 1;
@@ -97,66 +97,66 @@ pub(crate) const fn mix(mut bits: u64) -> u64 {
     bits ^ bits >> 31
 }
 
-/// What the workers carry.
+/// The loads of the workers.
 pub trait Loads {
-    /// The load of `worker`, in connections; `None` when it takes none.
+    /// The load of `worker`, in connections; `None` if it accepts none.
     fn load(&self, worker: u32) -> Option<u32>;
 
-    /// Calls `visit` for each worker from 0 up to `workers`, of which there are at most
-    /// [`MAX_WORKERS`]. The kernel program has a loop of its own: one that the verifier sees to
-    /// end, and follows through once.
+    /// Calls `visit` for each worker from 0 up to `workers`, at most [`MAX_WORKERS`]. The
+    /// kernel program has its own loop, which the verifier can prove to end and checks only
+    /// once.
     #[inline(always)]
     fn for_each_worker<F: FnMut(u32)>(&self, workers: u32, visit: F) {
         (0..workers.min(MAX_WORKERS)).for_each(visit);
     }
 }
 
-/// How many workers there are and how unevenly they may be loaded.
+/// The number of workers and the allowed imbalance of their loads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Balance {
-    /// Workers, numbered from 0; no more than [`MAX_WORKERS`].
+    /// The number of workers, at most [`MAX_WORKERS`]; they are numbered from 0.
     pub workers: u32,
-    /// The load that a worker may have, in percent of the mean; over 100.
+    /// The maximum load of a worker, in percent of the mean; over 100.
     pub max_load_percent: u32,
 }
 
-/// A choice and how it came about.
+/// A choice and its reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placed {
-    /// The worker's number.
+    /// The number of the worker.
     pub worker: u32,
-    /// Why this one.
+    /// The reason.
     pub reason: Reason,
 }
 
-/// How a choice came about.
+/// The reason of a choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// It is the name's first choice.
+    /// The worker is the first choice of the name.
     Home,
-    /// The first choice, and whatever else comes before this one, has enough to carry.
+    /// The workers that precede this one are at their limits.
     Spilled,
-    /// The first choice takes no connections.
+    /// The first choice accepts no connections.
     Unavailable,
 }
 
-/// Chooses a worker; `None` when none of those asked for takes connections.
+/// Chooses a worker; `None` if none of the allowed ones accepts connections.
 pub fn place<L: Loads + ?Sized>(home: &Home, balance: Balance, loads: &L) -> Option<Placed> {
     let mut placing = Placing::NEW;
     placing.place(home, balance, loads)
 }
 
-/// What [`place`] keeps while it goes over the workers.
+/// The state of [`place`] while it visits the workers.
 ///
-/// The kernel program has it in a map: numbers on the stack are followed by the verifier, which
-/// then goes over every worker by every way that the numbers may have come about.
+/// The kernel program keeps it in a map: the verifier tracks numbers on the stack, and would check
+/// every worker for every way in which the numbers can arise.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Placing {
-    /// The workers' loads, and the connection to be placed.
+    /// The loads of the workers, and the connection to place.
     total: u64,
-    /// Workers that take connections.
+    /// The number of workers that accept connections.
     available: u64,
     first: Best,
     best_available: Best,
@@ -164,7 +164,7 @@ pub struct Placing {
 }
 
 impl Placing {
-    /// Nothing seen yet.
+    /// The state before the first worker.
     pub const NEW: Self = Self {
         total: 1,
         available: 0,
@@ -173,7 +173,7 @@ impl Placing {
         best_within: Best::NONE,
     };
 
-    /// As [`place`] does, whatever was placed with it before.
+    /// Works like [`place`]; earlier placements in this state do not matter.
     #[inline(always)]
     pub fn place<L: Loads + ?Sized>(
         &mut self,
@@ -210,21 +210,21 @@ impl Placing {
         }
     }
 
-    /// Whether a worker may have one more of a name with this preference for it: its load is less
-    /// than its part of the total, and the slack.
+    /// Whether a worker may get one more connection of a name with this preference for it: its load
+    /// is below the mean plus the name's allowance, and the slack.
     ///
-    /// What a name may have of a worker beyond the mean is between a quarter and all of what the
-    /// balance allows, by chance of name and worker. So a worker that has too much sends some of its
-    /// names elsewhere, the same ones each time, and not a few connections of each of its names, all
-    /// of which would need upstream connections there as well.
+    /// The allowance is between a quarter and all of the balance's margin, by chance of name and
+    /// worker. So an overloaded worker moves some of its names to other workers, always the same
+    /// ones, instead of a few connections of each name, all of which would need upstream
+    /// connections there as well.
     #[inline(always)]
     const fn allows(&self, preference: u64, load: u32, balance: Balance) -> bool {
         const STEPS: u64 = 1 << 10;
-        // Bits that are too low to have had a say in the order of workers.
+        // Bits that are too low to have affected the order of the workers.
         let step = preference >> 20 & (STEPS - 1);
         let above_mean = (balance.max_load_percent as u64).saturating_sub(100);
         let quarters_of_steps = 4 * STEPS - 3 * step;
-        // Multiplied out, since the kernel program must not divide by what might be zero.
+        // Multiplied out, since the kernel program must not divide by a number that may be zero.
         let percent = 100 * 4 * STEPS + above_mean * quarters_of_steps;
         let part = self.total.wrapping_mul(percent);
         let excess = (load as u64).saturating_sub(SLACK as u64);
@@ -233,7 +233,7 @@ impl Placing {
 
     #[inline(always)]
     fn placed(&self) -> Option<Placed> {
-        // Loads change while they are read: at times none seems to be within the limit.
+        // Loads change while they are read: at times no worker seems to be within the limit.
         let chosen = self.best_within.or_if_none(self.best_available);
         let reason = if chosen == self.first {
             Reason::Home
@@ -246,14 +246,14 @@ impl Placing {
     }
 }
 
-/// The most preferred of some workers, as its preference, which has its number in it. One number
+/// The most preferred worker so far, as its preference, which contains its number. One number
 /// instead of two is one branch instead of two for the kernel's verifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 struct Best(u64);
 
 impl Best {
-    /// Of no worker.
+    /// No worker.
     const NONE: Self = Self(0);
 
     #[inline(always)]

@@ -1,4 +1,4 @@
-//! Numbers from a seed, the same on every machine. Not for secrets.
+//! Pseudorandom numbers from a seed, equal on every machine. Not for secrets.
 
 use crate::place::mix;
 
@@ -12,14 +12,14 @@ impl SplitMix64 {
         Self(seed)
     }
 
-    /// The next number, each of 64 bits.
+    /// The next number of 64 bits.
     pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mix(self.0)
     }
 
-    /// A number below `end`, or 0 where `end` is 0. The high half of a product: no division, and a
-    /// bias of less than `end` in 2^64.
+    /// A number below `end`, or 0 if `end` is 0. It is the high half of a product: without a
+    /// division, and with a bias of less than `end` in 2^64.
     pub fn below(&mut self, end: u64) -> u64 {
         let product = u128::from(self.next_u64()) * u128::from(end);
         u64::try_from(product >> 64).unwrap_or(0)

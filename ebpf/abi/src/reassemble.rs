@@ -1,4 +1,4 @@
-//! The user-space view: the connection's first bytes, over any number of segments and records.
+//! The user-space view: the first bytes of a connection, over any number of segments and records.
 
 use core::net::IpAddr;
 use core::{error, fmt};
@@ -13,46 +13,46 @@ use crate::{http, record};
 /// a handshake message.
 pub const MAX_MESSAGE_LEN: u32 = 0xffff;
 
-/// The most a ClientHello may take on the wire, in bytes: the longest message, and 4 KiB of record
-/// headers around it. A shorter hello may be in more records; one of 10 kB even in records of one
-/// byte each, as some clients send them to pass filters.
+/// The maximum length of a ClientHello on the wire, in bytes: the longest message, and 4 KiB of
+/// record headers around it. A shorter hello may use more records: one of 10 kB may use records of
+/// one byte each, which some clients send to pass filters.
 pub const MAX_RECEIVED_LEN: usize =
     (MESSAGE_HEADER_LEN + MAX_MESSAGE_LEN) as usize + MAX_RECORD_HEADERS_LEN;
 
 const MAX_RECORD_HEADERS_LEN: usize = 4096;
 
-/// What the bytes received so far are.
+/// The meaning of the bytes received so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "there is no allocator here to box the name with")]
 pub enum Progress {
-    /// The beginning of a hello, as far as one can tell.
+    /// The bytes may be the beginning of a hello.
     NeedMore {
-        /// The answer stays the same until this many bytes, counted from the first, are there.
-        /// Never over [`MAX_RECEIVED_LEN`].
+        /// The answer does not change before this many bytes, counted from the first, have arrived.
+        /// At most [`MAX_RECEIVED_LEN`].
         at_least: usize,
     },
     /// A whole ClientHello.
     Complete {
-        /// The DNS name the client asks for; `None` without a server_name extension or with an IP
-        /// literal in it, as in rustls.
+        /// The DNS name that the client asks for; `None` without a server_name extension, or with
+        /// an IP literal in it, as in rustls.
         name: Option<HostName>,
-        /// The length of the records that hold the hello, in bytes. TLS itself must see those
-        /// bytes again.
+        /// The length of the records that contain the hello, in bytes. TLS must read those bytes
+        /// again.
         consumed: usize,
     },
-    /// Not TLS at all.
+    /// The bytes are not TLS.
     NotTls {
-        /// The bytes open an HTTP request, to which an HTTP reply is the kinder answer.
+        /// The bytes begin an HTTP request, which an HTTP response explains better.
         plain_http: bool,
     },
-    /// TLS, but no acceptable ClientHello.
+    /// TLS, but not an acceptable ClientHello.
     Invalid(Invalid),
 }
 
-/// Why a hello is refused.
+/// The reason why a hello is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Invalid {
-    /// A record that may not be there: another content type, or an unknown version.
+    /// A record that is not allowed here: another content type, or an unknown version.
     UnexpectedRecord,
     /// A record that is empty or over 2^14 + 2047 bytes.
     RecordLength,
@@ -60,34 +60,34 @@ pub enum Invalid {
     UnexpectedMessage,
     /// A ClientHello over [`MAX_MESSAGE_LEN`], or over [`MAX_RECEIVED_LEN`] with its records.
     TooLarge,
-    /// More handshake bytes behind the ClientHello in its last record.
+    /// More handshake bytes after the ClientHello in its last record.
     TrailingData,
-    /// Lengths that contradict each other, or a server name given twice.
+    /// Contradictory lengths, or a second server name.
     Malformed,
-    /// A server_name extension that holds neither a DNS name nor an IP literal.
+    /// A server_name extension with neither a DNS name nor an IP literal.
     ServerName,
 }
 
-/// Looks once at the connection's first bytes. To look again as more arrive, use a [`Reassembler`].
+/// Reads the first bytes of a connection once. To read again as more arrive, use a [`Reassembler`].
 pub fn client_hello(received: &[u8]) -> Progress {
     Reassembler::default().advance(received)
 }
 
-/// Follows the records of one connection until they hold a ClientHello.
+/// Follows the records of one connection until they contain a ClientHello.
 ///
-/// It copies nothing and walks each record once, so that a client which sends byte by byte, or a
-/// byte per record, costs no more than one that does not.
+/// It copies nothing and walks each record once, so that a client that sends byte by byte, or a
+/// byte per record, costs no more than any other.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reassembler {
-    /// Where the first record starts that is not yet whole.
+    /// The offset of the first incomplete record.
     record_start: usize,
-    /// Handshake bytes in the records before it.
+    /// The number of handshake bytes in the records before it.
     joined: u32,
-    /// With fewer bytes than this nothing new can be said.
+    /// With fewer bytes than this the answer does not change.
     at_least: usize,
 }
 
-/// Why there is no hello (yet).
+/// The reason why there is no hello (yet).
 enum Pause {
     NeedMore { at_least: usize },
     NotTls { plain_http: bool },
@@ -95,9 +95,9 @@ enum Pause {
 }
 
 impl Reassembler {
-    /// Looks at `received`: all bytes of the connection, from its first one. After
-    /// [`Progress::NeedMore`] it is called again with the same bytes and more behind them; any
-    /// other answer is final.
+    /// Reads `received`: all bytes of the connection, from the first one. After
+    /// [`Progress::NeedMore`] it is called again with the same bytes and more after them; any other
+    /// answer is final.
     pub fn advance(&mut self, received: &[u8]) -> Progress {
         if received.len() < self.at_least {
             return Progress::NeedMore { at_least: self.at_least };
@@ -113,7 +113,7 @@ impl Reassembler {
         }
     }
 
-    /// Steps over whole records until they hold a whole hello. Gives its size without its header.
+    /// Steps over whole records until they contain a whole hello. Returns its size without header.
     fn join_records(&mut self, received: &[u8]) -> Result<u32, Pause> {
         loop {
             if let Some(size) = self.joined_hello(received)? {
@@ -133,7 +133,7 @@ impl Reassembler {
         }
     }
 
-    /// The hello's size, if the records up to `record_start` hold all of it.
+    /// The size of the hello, if the records up to `record_start` contain all of it.
     fn joined_hello(&self, received: &[u8]) -> Result<Option<u32>, Pause> {
         if self.joined < MESSAGE_HEADER_LEN {
             return Ok(None);
@@ -176,7 +176,7 @@ impl Reassembler {
     }
 }
 
-/// Whether the connection's first bytes may open a TLS record at all.
+/// Whether the first bytes of the connection may begin a TLS record.
 fn look_for_tls(received: &[u8]) -> Result<(), Pause> {
     let need_more = Err(Pause::NeedMore { at_least: received.len() + 1 });
     match *received {
@@ -200,7 +200,7 @@ fn read_hello(received: &[u8], size: u32, consumed: usize) -> Progress {
     }
 }
 
-/// The name that the hello of `size` bytes in `message` asks for.
+/// The server name in the hello of `size` bytes in `message`.
 fn server_name(message: &Fragments<'_>, size: u32) -> Result<Option<HostName>, Invalid> {
     let body = Cursor::new(message, MESSAGE_HEADER_LEN, size);
     let mut extensions = hello::extensions(body)?;
@@ -218,7 +218,7 @@ fn server_name(message: &Fragments<'_>, size: u32) -> Result<Option<HostName>, I
     Ok(found.flatten())
 }
 
-/// The one name of a server_name list; `None` for an IP literal, which is as good as no name.
+/// The one name of a server_name list; `None` for an IP literal, which counts as no name.
 fn only_name(
     message: &Fragments<'_>,
     list: &mut Cursor<'_, Fragments<'_>>,
@@ -244,7 +244,7 @@ fn is_ip_literal(message: &Fragments<'_>, offset: u32, len: u32) -> bool {
 }
 
 impl Invalid {
-    /// The alert to answer with (RFC 8446 section 6.2): the one rustls sends where it sends one.
+    /// The alert to send (RFC 8446 section 6.2): rustls's alert if rustls sends one.
     pub const fn alert(self) -> u8 {
         const UNEXPECTED_MESSAGE: u8 = 10;
         const ILLEGAL_PARAMETER: u8 = 47;
@@ -260,7 +260,7 @@ impl Invalid {
 }
 
 impl From<Stop> for Invalid {
-    /// The message is whole, so a read past its end is a length that lies.
+    /// The message is complete, so a read past its end means a false length.
     fn from(_: Stop) -> Self {
         Self::Malformed
     }

@@ -5,33 +5,33 @@ use crate::hello::{self, CLIENT_HELLO, Cursor, MESSAGE_HEADER_LEN, Stop};
 use crate::name::{HostName, Kind};
 use crate::record;
 
-/// How many extensions the kernel looks through. Browsers send about twenty.
+/// The number of extensions that the kernel reads. Browsers send about twenty.
 pub const MAX_EXTENSIONS: u32 = 64;
 
-/// What one segment tells about the name a client asks for.
+/// What one segment says about the requested name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The name is in the caller's [`HostName`].
     Name,
-    /// A hello that asks for no DNS name: no server_name extension, an IP literal, or bytes that
-    /// are not a name. User space tells them apart.
+    /// A hello without a DNS name: no server_name extension, an IP literal, or bytes that are not a
+    /// name. User space distinguishes them.
     NoName,
     /// The segment ends before the name.
     Truncated,
     /// Not the start of a TLS ClientHello.
     NotTls,
-    /// A hello to be read in user space: fragmented over records, over [`MAX_EXTENSIONS`], or
+    /// A hello that user space must read: fragmented over records, over [`MAX_EXTENSIONS`], or
     /// malformed.
     Unsupported,
 }
 
-/// Reads the server name out of the segment whose payload starts at `start` of `segment`.
+/// Reads the server name from the segment whose payload starts at `start` of `segment`.
 ///
-/// The name is written into `name` and not returned, because a BPF program has 512 bytes of stack:
-/// it keeps the name in a map. `name` is empty for every other outcome.
+/// The name is written into `name` instead of returned, because a BPF program has 512 bytes of
+/// stack: the program keeps the name in a map. `name` is empty for every other outcome.
 ///
-/// A name is given as soon as it is there, before the rest of the hello: this is a hint for
-/// steering. Whether the hello is sound is decided in user space.
+/// A name is reported as soon as it is complete, before the rest of the hello: it is a hint for
+/// steering. User space decides whether the hello is valid.
 #[inline(always)]
 pub fn sni<L: Load + ?Sized>(segment: &L, start: u32, name: &mut HostName) -> Outcome {
     name.clear();
@@ -51,10 +51,10 @@ pub fn sni<L: Load + ?Sized>(segment: &L, start: u32, name: &mut HostName) -> Ou
     }
 }
 
-/// The hello's body, if it is a hello and all of it is in the first record.
+/// The body of the hello, if the first record contains a whole hello.
 #[inline(always)]
 fn open<L: Load + ?Sized>(segment: &L, start: u32) -> Result<Cursor<'_, L>, Outcome> {
-    // One byte first: it is all that the first segment may hold, and enough to know HTTP by.
+    // One byte first: the segment may have no more, and one byte is enough to detect HTTP.
     let Some([content_type]) = segment.load(start) else { return Err(Outcome::Truncated) };
     if content_type != record::HANDSHAKE {
         return Err(Outcome::NotTls);

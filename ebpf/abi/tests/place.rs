@@ -5,7 +5,7 @@ use portcullis_abi::{
 };
 use proptest::prelude::*;
 
-/// A load for each worker; `None` for one that takes no connections.
+/// A load for each worker; `None` for a worker that accepts no connections.
 #[derive(Debug)]
 struct Table(Vec<Option<u32>>);
 
@@ -123,7 +123,7 @@ fn names_leave_a_worker_in_proportion_to_its_overload() {
         (0..4000).map(|name| home(&format!("host-{name}.example.com"))).collect();
     let own: Vec<&Home> =
         names.iter().filter(|name| choose(name, &idle(4)).unwrap().worker == 0).collect();
-    // The mean is 1000; a name may have between 1050 and 1200 of a worker, and the slack.
+    // The mean is 1000; a name may have between 1050 and 1200 on a worker, plus the slack.
     let leaving = |load: u32| -> Vec<bool> {
         let others = (4000 - load) / 3;
         let table = Table(vec![Some(load + SLACK), Some(others), Some(others), Some(others)]);
@@ -136,7 +136,7 @@ fn names_leave_a_worker_in_proportion_to_its_overload() {
     assert_eq!(share(1040), 0.0);
     assert!((0.4..0.6).contains(&share(1140)), "{}", share(1140));
     assert_eq!(share(1230), 1.0);
-    // Those that leave at a load leave at every higher one: it is the same names each time.
+    // Names that leave at one load leave at every higher load: the same names each time.
     let (few, more) = (leaving(1090), leaving(1170));
     assert!(few.iter().zip(&more).all(|(few, more)| !few | more));
 }

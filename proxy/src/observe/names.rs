@@ -115,13 +115,13 @@ metrics! {
     HTTP_REQUEST_DURATION = Histogram "portcullis_http_request_duration_seconds" in "seconds" by []:
         "Time from the end of a request's head to the end of its response.";
     HTTP_FAILURES = Counter "portcullis_http_failures_total" in "" by ["blame"]:
-        "Requests answered with an error page of the proxy, by who caused the error: the client, the \
-         upstream with the network to it, or the proxy with its configuration.";
+        "Requests answered with an error page of the proxy, by the cause of the error: the client, \
+         the upstream with the network to it, or the proxy with its configuration.";
     SESSION_COOKIES = Counter "portcullis_session_cookies_total" in "" by ["outcome"]:
-        "Requests with session cookies to routes that look at the user: the session was remembered, or \
-         opened, or refused, or it has ended.";
+        "Requests with session cookies to routes that depend on the user: the session was cached, \
+         opened or rejected, or it has ended.";
     SIGN_INS = Counter "portcullis_sign_ins_total" in "" by ["outcome"]:
-        "Steps of sign-ins and sign-outs, by how they ended: one sign-in is begun once and ends once at \
+        "Steps of sign-ins and sign-outs, by outcome: each sign-in begins once and ends once at \
          each host.";
     ASSERTIONS_SIGNED = Counter "portcullis_assertions_signed_total" in "" by []:
         "Assertions signed for upstreams.";

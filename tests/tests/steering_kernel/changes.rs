@@ -1,4 +1,4 @@
-//! What changes while the proxy serves.
+//! Changes while the proxy serves.
 
 use std::{
     io::ErrorKind,
@@ -40,7 +40,7 @@ fn a_reload_moves_kernel_names_but_not_open_connections() {
         drop(visit(proxy.address(), &host(1), "/new"));
         assert_eq!(worker_of(&proxy, "/new"), first_choice(&proxy, &host(1)));
         assert_eq!(outcomes(&proxy.metrics()), [("steered", 3.0)]);
-        // A name that goes is one that no route has.
+        // A removed name is a name without a route.
         reload(&mut proxy, config(1, &pinned(3)));
         drop(Raw::tls(proxy.address(), &host(1)));
         assert_eq!(outcomes(&proxy.metrics()), [("steered", 3.0), ("unknown", 1.0)]);
@@ -130,7 +130,7 @@ fn a_worker_that_is_drained_takes_no_more_and_loses_nothing() {
     });
 }
 
-/// Connects and asks until connections are refused. Gives what went wrong with one that was not.
+/// Connects repeatedly until connections are refused. Returns errors of those before that.
 fn until_refused(proxy: &Proxy, n: usize, served: &AtomicUsize) -> Vec<End> {
     let config = TlsOptions::name("resumed").alpn("http/1.1").config();
     let (mut failures, host) = (Vec::new(), host(n));
@@ -175,7 +175,7 @@ fn stopping_under_load_loses_no_connection_that_was_not_refused() {
     });
 }
 
-/// User space knows nothing of them yet; what they say within a second is heard.
+/// User space does not know these connections yet; data they send within a second is read.
 #[test]
 fn clients_without_a_hello_yet_are_served_during_a_drain() {
     in_network(|_| {
@@ -199,7 +199,7 @@ fn clients_without_a_hello_yet_are_served_during_a_drain() {
     });
 }
 
-/// The programs stay with the address, as long as anybody listens there.
+/// The programs stay with the address as long as a socket listens there.
 #[test]
 fn programs_of_a_former_process_are_detached_in_every_mode() {
     in_network(|network| {

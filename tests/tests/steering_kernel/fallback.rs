@@ -1,5 +1,5 @@
 //! Connections that the programs could not steer: the worker that accepts them reads their whole
-//! hello and hands them on.
+//! hello and hands them off.
 
 use std::{
     io::Read,
@@ -20,10 +20,10 @@ use socket2::{Domain, Socket, Type};
 
 use crate::stand::{DOMAIN, ask, config, host, in_network, outcomes, visit, with_host, worker_of};
 
-/// Where to split a hello.
+/// The position at which a hello is split.
 type Split = fn(&[u8]) -> usize;
 
-/// So that its first segment tells no name.
+/// A position at which the first segment contains no name.
 const SPLITS: [(&str, Split); 3] = [("byte", |_| 1), ("header", |_| 5), ("name", inside_the_name)];
 
 fn inside_the_name(hello: &[u8]) -> usize {
@@ -66,7 +66,7 @@ fn a_split_hello_gets_its_names_worker_and_certificate() {
         let metrics = proxy.metrics();
         assert_eq!(outcome(&metrics, "truncated"), sent);
         assert_eq!(outcome(&metrics, "steered"), 0.0);
-        // One in four was at home by chance.
+        // One in four was accepted by its own worker by chance.
         let handed = outcome(&metrics, "handed_off");
         assert!(sent * 0.5 < handed && handed < sent, "{:?}", outcomes(&metrics));
         proxy.assert_no_panic();
@@ -103,8 +103,8 @@ fn without_sni_the_first_certificate_is_served() {
     });
 }
 
-/// Traefik's CVE-2026-32305: a hello in pieces had no name, and a default without client
-/// authentication.
+/// Traefik's CVE-2026-32305: a hello in pieces was treated as one without a name, and got a default
+/// without client authentication.
 #[test]
 fn a_hello_that_is_split_gets_no_weaker_policy() {
     in_network(|_| {
@@ -126,7 +126,7 @@ fn a_hello_that_is_split_gets_no_weaker_policy() {
     });
 }
 
-/// As from a client that takes the same port again at once.
+/// Like a client that reuses the same port at once.
 fn connect_from(port: u16, address: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_reuse_address(true).unwrap();
@@ -135,8 +135,8 @@ fn connect_from(port: u16, address: SocketAddr) -> TcpStream {
     socket.into()
 }
 
-/// The kernel takes a SYN for a connection in TIME_WAIT over without a cookie: the listener is
-/// chosen before there is a name.
+/// The kernel accepts a SYN for a connection in TIME_WAIT without a cookie: it chooses the listener
+/// before there is a name.
 #[test]
 fn a_connection_from_a_port_in_time_wait_is_handed_over() {
     in_network(|_| {
@@ -149,11 +149,11 @@ fn a_connection_from_a_port_in_time_wait_is_handed_over() {
             raw.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"));
             let answer = raw.to_end();
             assert_eq!((&answer.end, answer.response().status), (&End::Clean, 301), "{answer:?}");
-            // Who closes first has the TIME_WAIT: that is to be the server.
+            // The side that closes first has the TIME_WAIT: here the server.
             assert_eq!(end.read(&mut [0]).unwrap(), 0);
             assert_eq!(worker_of(&proxy, path), home, "{path}");
         };
-        // Below those that the proxy may be given.
+        // Below the ports that a proxy may get.
         let ports = 10_000..10_032;
         ports.clone().for_each(|port| visit_from(port, &format!("/first/{port}")));
         assert_eq!(outcomes(&proxy.metrics()), [("steered", 32.0)]);

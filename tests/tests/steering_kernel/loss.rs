@@ -1,4 +1,4 @@
-//! Hellos of two segments of which the first is lost.
+//! Hellos of two segments, the first of which is lost.
 
 use portcullis_tests::{Raw, netns::first_of_each_flow, raw::TlsOptions};
 
@@ -9,7 +9,7 @@ fn of_length(payload: usize) -> String {
     format!("meta length {}", 20 + 32 + payload)
 }
 
-/// No other segment of the test is as long.
+/// No other segment of the test is so long.
 const FIRST: usize = 33;
 
 #[test]
@@ -36,7 +36,7 @@ fn every_fourth_connection_survives_a_lost_first_segment() {
         });
         let metrics = proxy.metrics();
         let sum = |name, outcome| metrics.sum(name, &[("outcome", outcome)]);
-        // What is sent again is sent as one segment.
+        // Retransmitted bytes are sent as one segment.
         let whole = sum("portcullis_steering_connections_total", "steered");
         let split = sum("portcullis_steering_connections_total", "truncated");
         assert_eq!((whole + split, whole > 100.0), (1000.0, true), "{:?}", outcomes(&metrics));

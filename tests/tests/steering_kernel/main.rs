@@ -1,4 +1,4 @@
-//! The whole proxy steered by the kernel programs, each test in a network of its own. All need
+//! The whole proxy steered by the kernel programs, each test in its own network. All tests need
 //! root.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]

@@ -1,4 +1,4 @@
-//! Which mode runs, and what it needs.
+//! The active mode, and its requirements.
 
 use portcullis_tests::{netns::private, proxy::Config, steering::outcome};
 
@@ -11,7 +11,7 @@ fn with_mode(mode: &str) -> Config {
     config(1, "").own("steering", &format!("{{mode: {mode}}}"))
 }
 
-/// Starts it in this mode, sees that it says so everywhere, and gives the reason.
+/// Starts the proxy in this mode, checks that every output shows the mode, and returns the reason.
 fn runs(config: Config, mode: &str) -> String {
     let proxy = config.start();
     let line = proxy.wait_for_log("the mode", |line| line["message"] == "steering");

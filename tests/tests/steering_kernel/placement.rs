@@ -1,4 +1,4 @@
-//! Connections land on the worker that the model says.
+//! Connections reach the worker that the model chooses.
 
 use std::{
     collections::BTreeMap,
@@ -103,7 +103,7 @@ fn ten_thousand_connections_are_placed_like_the_model() {
 
 #[test]
 fn a_name_with_nine_tenths_of_the_load_does_not_fill_one_worker() {
-    // So many that the slack of 64 is little beside a worker's share.
+    // So many that the slack of 64 is small beside a worker's share.
     const CONNECTIONS: usize = 3000;
     in_network(|_| {
         let proxy = config(10, "max_load_percent: 120").start();

@@ -1,4 +1,4 @@
-//! Names that no route has, refused by the kernel.
+//! Names without a route, rejected by the kernel.
 
 use portcullis_tests::{
     Backend, Raw,
@@ -34,7 +34,7 @@ fn an_unknown_name_is_reset_by_the_kernel() {
     });
 }
 
-/// The program cannot tell; the worker that read it can.
+/// The program cannot detect it; the worker that reads the hello can.
 #[test]
 fn an_unknown_name_in_a_split_hello_is_refused_by_a_worker() {
     in_network(|_| {

@@ -1,4 +1,4 @@
-//! Clients that connect and never say hello.
+//! Clients that connect and send no hello.
 
 use std::{net::SocketAddr, process::Command};
 
@@ -6,11 +6,11 @@ use portcullis_tests::{process::Process, tools::python, wait::until};
 
 use crate::stand::{config, host, in_network, outcomes, visit};
 
-/// Processes that hold connections, each from an address of its own.
+/// Processes that hold connections, each from its own address.
 const HOLDERS: usize = 10;
-/// Of each: fewer than the ports of an address, and the descriptors of a process.
+/// Connections of each: fewer than the ports of an address, and the descriptors of a process.
 const EACH: usize = 10_000;
-/// What the proxy may need for other reasons. As many connections would hold ten times that.
+/// Memory that the proxy may need for other reasons. As many connections would hold ten times that.
 const GROWTH_KIB: u64 = 16 * 1024;
 
 const HOLD: &str = "
@@ -32,7 +32,7 @@ fn hold(number: usize, to: SocketAddr) -> Process {
 fn clients_that_never_send_a_hello_cost_no_memory() {
     in_network(|_| {
         let proxy = config(4, "max_load_percent: 1000").start();
-        // What it needs once.
+        // The memory that it needs once.
         (0..200).for_each(|n| drop(visit(proxy.address(), &host(n % 4), "/warm")));
         proxy.wait_for_metric("portcullis_connections_active", &[], |open| open == 0.0);
         let (memory, descriptors) = (proxy.resident_kib(), proxy.descriptors());

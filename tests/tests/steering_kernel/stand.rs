@@ -1,4 +1,4 @@
-//! A proxy of four workers in a network that steers.
+//! A proxy of four workers in a network with steering.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use portcullis_tests::{
 
 pub(crate) const DOMAIN: &str = "localhost.pomerium.io";
 
-/// What the kernel programs count, by outcome.
+/// The counters of the kernel programs, by outcome.
 pub(crate) const BY_KERNEL: [&str; 10] = [
     "steered",
     "spilled",
@@ -27,7 +27,7 @@ pub(crate) const BY_KERNEL: [&str; 10] = [
     "select_failed",
 ];
 
-/// Runs a test in a network of its own with SYN cookies for all, where that is possible.
+/// Runs a test in its own network with SYN cookies for all connections, if that is possible.
 pub(crate) fn in_network(test: impl FnOnce(&Network) + Send) {
     if require_root("kernel steering: BPF programs and network namespaces need root") {
         private(|network| {
@@ -41,7 +41,7 @@ pub(crate) fn host(number: usize) -> String {
     format!("h{number}.{DOMAIN}")
 }
 
-/// Steered by the kernel; with so many hosts, each of which answers with a redirect.
+/// A proxy steered by the kernel, with this number of hosts; each responds with a redirect.
 pub(crate) fn config(hosts: usize, more: &str) -> Config {
     let config = Proxy::config()
         .addresses(&["127.0.0.1:{port}", "[::1]:{port}"])
@@ -55,26 +55,26 @@ pub(crate) fn with_host(config: Config, host: &str) -> Config {
     config.route(&format!("from: https://{host}\nredirect: {{path_redirect: /there}}"))
 }
 
-/// Asks for a path and receives the answer.
+/// Requests a path and receives the response.
 pub(crate) fn ask(raw: &mut Raw, host: &str, path: &str) {
     raw.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
     assert_eq!(raw.response().status, 301);
 }
 
-/// Connects, and asks for a path.
+/// Connects, and requests a path.
 pub(crate) fn visit(address: SocketAddr, host: &str, path: &str) -> Raw {
     let mut raw = Raw::tls(address, host);
     ask(&mut raw, host, path);
     raw
 }
 
-/// The worker that has served the request for this path.
+/// The worker that served the request for this path.
 pub(crate) fn worker_of(proxy: &Proxy, path: &str) -> usize {
     let record = proxy.wait_for_access(path);
     usize::try_from(record["worker"].as_u64().expect("a worker")).expect("a small number")
 }
 
-/// What has been counted by outcome, but for what is zero.
+/// The counters by outcome, without zeros.
 pub(crate) fn outcomes(metrics: &Metrics) -> Vec<(&'static str, f64)> {
     let all = BY_KERNEL.into_iter().chain(["handed_off"]);
     all.map(|name| (name, outcome(metrics, name))).filter(|(_, count)| *count > 0.0).collect()

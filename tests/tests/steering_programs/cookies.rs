@@ -1,4 +1,4 @@
-//! What becomes of connections that the kernel does not answer with a cookie.
+//! Connections that the kernel does not answer with a cookie.
 
 use std::{
     io::{Read, Write},
@@ -11,7 +11,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::stand::{Stand, WORKERS, hello, host, hosts, in_network};
 
-/// Connections that went to their name's worker, of a hundred.
+/// The number of connections, out of a hundred, that reached the worker of their name.
 fn at_home(network: &Network, syncookies: &str) -> usize {
     network.sysctl("ipv4/tcp_syncookies", syncookies);
     let stand = Stand::on(&["127.0.0.1:0"], &hosts());
@@ -30,7 +30,7 @@ fn without_cookies_connections_are_whole_and_placed_by_chance() {
     });
 }
 
-/// As from a client that takes the same port again at once.
+/// Like a client that reuses the same port at once.
 fn connect_from(port: u16, address: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_reuse_address(true).unwrap();
@@ -39,9 +39,9 @@ fn connect_from(port: u16, address: SocketAddr) -> TcpStream {
     socket.into()
 }
 
-/// The server closed first, so the four-tuple is in TIME_WAIT on its side: the kernel takes a SYN
-/// for it over without a cookie, and the listener is chosen by the SYN. The proxy must see that
-/// and hand such connections on.
+/// The server closed first, so the four-tuple is in TIME_WAIT on its side: the kernel accepts a SYN
+/// for it without a cookie, and chooses the listener by the SYN. The proxy must detect that and
+/// hand such connections off.
 #[test]
 fn a_syn_into_time_wait_bypasses_steering() {
     in_network(|network| {

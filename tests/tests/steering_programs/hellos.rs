@@ -1,4 +1,4 @@
-//! Where a connection goes by what its first segment holds.
+//! The worker of a connection, by the contents of its first segment.
 
 use std::io::{Read, Write};
 
@@ -65,14 +65,14 @@ fn steering_time_is_reported_while_the_kernel_counts_it() {
         let counting = aya::sys::enable_stats(aya::sys::Stats::RunTime).unwrap();
         (0..10).for_each(|_| assert_eq!(stand.worker_for(&host(1)), 1));
         drop(counting);
-        // For a SYN, for the bare ACK, and for the hello.
+        // Once for the SYN, for the bare ACK, and for the hello.
         let (runs, time) = stand.kernel.run_time().expect("runs that were counted");
         assert!(runs >= 30 && !time.is_zero(), "{runs} runs in {time:?}");
     });
 }
 
-/// The table that the parser is tested with everywhere: here each hello is a connection, and its
-/// first segment is one.
+/// The table of hellos that all parser tests use: here each hello is a connection, and its first
+/// segment is a segment.
 #[test]
 fn the_kernel_treats_every_hello_as_the_table_says() {
     in_network(|network| {

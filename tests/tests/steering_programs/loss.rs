@@ -1,4 +1,4 @@
-//! Hellos of several segments of which the first is lost, and others that come twice.
+//! Hellos of several segments, the first of which is lost, and hellos that arrive twice.
 
 use std::{
     io::{Read, Write},
@@ -10,7 +10,7 @@ use portcullis_tests::netns::{Network, first_of_each_flow};
 
 use crate::stand::{Accepted, Stand, connect, hello, host, in_network};
 
-/// Takes as many connections, whole, and answers each.
+/// Accepts this number of connections, which must be whole, and answers each.
 fn serve(stand: &Stand, count: usize, hello: &[u8]) -> Vec<Accepted> {
     let take = |_| {
         let mut accepted = stand.accept();
@@ -55,8 +55,7 @@ fn connections_survive_the_loss_of_their_first_segments() {
     });
 }
 
-/// The handshake's last ACK is lost as well, so that nothing but the SYN tells where the client's
-/// bytes begin.
+/// The handshake's last ACK is lost too, so that only the SYN tells where the client's bytes begin.
 #[test]
 fn connections_survive_the_loss_of_ack_and_first_segment() {
     in_network(|network| {
@@ -79,7 +78,7 @@ fn connections_survive_the_loss_of_ack_and_first_segment() {
     });
 }
 
-/// A client whose ACK is lost, and which then asks whether the server is there.
+/// A client whose ACK is lost, and that then probes whether the server is alive.
 fn keep_alive_first(network: &Network, stand: &Stand, connected: &TcpStream) {
     network.drop_nothing();
     let keepalive = socket2::TcpKeepalive::new().with_time(std::time::Duration::from_secs(1));
@@ -113,7 +112,7 @@ fn a_keep_alive_in_the_place_of_a_lost_ack_does_no_harm() {
     });
 }
 
-/// As when so many others have connected meanwhile that its SYN is forgotten.
+/// As if so many other clients had connected meanwhile that its SYN was evicted.
 #[test]
 fn a_keep_alive_instead_of_a_lost_ack_is_harmless() {
     in_network(|network| {
@@ -133,7 +132,7 @@ fn of_length(address: &str, payload: usize) -> String {
     format!("meta length {}", headers + payload)
 }
 
-/// A hello that takes two packets by itself, as one with a post-quantum key share does.
+/// A hello that needs two packets, like one with a post-quantum key share.
 fn long_hello() -> Vec<u8> {
     Hello::to(host(1).as_bytes()).last(0x0a0a, vec![0; 1600]).record()
 }

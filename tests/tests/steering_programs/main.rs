@@ -1,4 +1,4 @@
-//! Both kernel programs over real sockets, each test in a network of its own. All need root.
+//! Both kernel programs over real sockets, each test in its own network. All tests need root.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -1,4 +1,4 @@
-//! The map of names, and how it changes under running traffic.
+//! The map of names, and its changes under traffic.
 
 use std::{
     io::Write,

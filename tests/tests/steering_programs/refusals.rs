@@ -1,4 +1,4 @@
-//! Names that nobody serves.
+//! Names that no route serves.
 
 use std::io::{ErrorKind, Read, Write};
 
@@ -32,12 +32,12 @@ fn an_unknown_name_is_reset(address: &'static str) {
         let mut stand = Stand::new(network, address);
         stand.kernel.set_settings(REFUSING).unwrap();
         let mut client = stand.connect();
-        // The reset may be there before the call returns.
+        // The reset may arrive before the call returns.
         let _ = client.write_all(&hello("other.example.net"));
         let ended = client.read(&mut [0]).unwrap_err();
         assert_eq!(ended.kind(), ErrorKind::ConnectionReset);
         assert_eq!(stand.count(Verdict::UnknownRefused), 1);
-        // Nothing came of it: the next connection is the first that is accepted.
+        // It was not accepted: the next connection is the first that is accepted.
         assert_eq!(stand.worker_for(&host(2)), 2);
     });
 }

@@ -1,4 +1,4 @@
-//! Clients that connect and say nothing, for a while or for ever.
+//! Clients that connect and send nothing, for a while or forever.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -17,7 +17,7 @@ fn a_client_that_only_connects_is_not_accepted_until_it_speaks() {
         let stand = Stand::new(network, "127.0.0.1:0");
         let mut silent: Vec<_> = (0..100).map(|_| stand.connect()).collect();
         assert_eq!(stand.count(Verdict::Deferred), 100);
-        // The first that is accepted is the first that spoke.
+        // The first accepted connection is the first one that sent data.
         assert_eq!(stand.worker_for(&host(3)), 3);
         let hello = hello(&host(1));
         for client in &mut silent {

@@ -1,4 +1,4 @@
-//! Listening sockets with both programs attached, and clients that send what they like.
+//! Listening sockets with both programs attached, and clients that can send any bytes.
 
 use std::{
     io::{Read, Write},
@@ -18,7 +18,7 @@ use portcullis_tests::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Socket, Type};
 
-/// Runs a test in a network of its own, where that is possible.
+/// Runs a test in its own network, if that is possible.
 pub(crate) fn in_network(test: impl FnOnce(&Network) + Send) {
     if require_root("kernel steering: BPF programs and network namespaces need root") {
         private(test);
@@ -39,31 +39,31 @@ pub(crate) struct Group {
     listeners: Vec<Option<TcpListener>>,
 }
 
-/// What the proxy is to the programs.
+/// The part of the proxy towards the programs.
 pub(crate) struct Stand {
     pub(crate) kernel: Kernel,
     pub(crate) groups: Vec<Group>,
 }
 
-/// A connection and which worker's socket it came from.
+/// A connection and the worker whose socket accepted it.
 pub(crate) struct Accepted {
     pub(crate) worker: u32,
     pub(crate) stream: TcpStream,
 }
 
 impl Stand {
-    /// On one address, in a network that steers, with [`hosts`] to steer by.
+    /// Programs on one address, in a network with steering, with the names of [`hosts`].
     pub(crate) fn new(network: &Network, address: &str) -> Self {
         network.sysctl("ipv4/tcp_syncookies", "2");
         Self::on(&[address], &hosts())
     }
 
-    /// On any addresses, with any names, whatever the network.
+    /// Programs on any addresses, with any names, in any network.
     pub(crate) fn on(addresses: &[&str], names: &[(NameKey, Home)]) -> Self {
         Self::around(addresses.iter().map(|address| Group::listen(address)).collect(), names)
     }
 
-    /// With the programs attached to sockets that listen already.
+    /// Programs attached to sockets that listen already.
     pub(crate) fn around(groups: Vec<Group>, names: &[(NameKey, Home)]) -> Self {
         let sockets: Vec<Vec<_>> = groups.iter().map(Group::sockets).collect();
         let kernel = Kernel::attach(&sockets, SETTINGS, names).expect("programs that load");
@@ -90,7 +90,7 @@ impl Stand {
         self.groups[0].accept()
     }
 
-    /// Sends this client's hello and takes the connection, which must be whole.
+    /// Sends this client's hello and accepts the connection, which must be whole.
     pub(crate) fn worker_for(&self, name: &str) -> u32 {
         let hello = hello(name);
         let mut client = self.send(&hello);
@@ -100,12 +100,12 @@ impl Stand {
         accepted.worker
     }
 
-    /// Closes the socket of a worker without telling the program.
+    /// Closes the socket of a worker without an update of the program's table.
     pub(crate) fn kill(&mut self, worker: u32) {
         self.groups[0].listeners[worker as usize] = None;
     }
 
-    /// How many segments met this end.
+    /// The number of segments with this verdict.
     pub(crate) fn count(&self, verdict: Verdict) -> u64 {
         self.kernel.counters().expect("counters")[verdict as usize]
     }
@@ -160,7 +160,7 @@ impl Accepted {
         assert!(received == bytes, "other bytes than were sent");
     }
 
-    /// Answers, and sees that the client hears it: the connection is whole.
+    /// Answers, and checks that the client gets the answer: the connection is whole.
     pub(crate) fn converse(&mut self, client: &mut TcpStream) {
         self.stream.write_all(b"answer").unwrap();
         let mut answer = [0; 6];
@@ -177,7 +177,7 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     client
 }
 
-/// `host0.example.com` to `host3.example.com`, each at home with its worker.
+/// `host0.example.com` to `host3.example.com`, one for each worker.
 pub(crate) fn hosts() -> Vec<(NameKey, Home)> {
     (0..WORKERS).map(|worker| pinned(&host(worker), worker)).collect()
 }
@@ -186,18 +186,18 @@ pub(crate) fn host(worker: u32) -> String {
     format!("host{worker}.example.com")
 }
 
-/// The hello that asks for a name.
+/// The hello with a name.
 pub(crate) fn hello(name: &str) -> Vec<u8> {
     Hello::to(name.as_bytes()).record()
 }
 
-/// A name that only this worker takes.
+/// A name that only this worker may get.
 pub(crate) fn pinned(name: &str, worker: u32) -> (NameKey, Home) {
     let among = WorkerSet::EMPTY.with(worker);
     (key(name), Home::of_name(name.as_bytes(), among))
 }
 
-/// The key of one name, read out of a hello as the program reads it.
+/// The key of one name, read from a hello in the same way as by the program.
 pub(crate) fn key(name: &str) -> NameKey {
     let mut host = HostName::EMPTY;
     portcullis_abi::sni(hello(name).as_slice(), 0, &mut host);

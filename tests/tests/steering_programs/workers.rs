@@ -1,4 +1,4 @@
-//! Workers that have much to carry, take nothing or are gone.
+//! Workers that are overloaded, accept nothing, or are gone.
 
 use portcullis_abi::{Balance, Home, Reason, SLACK, Verdict, WorkerSet, place};
 
@@ -46,7 +46,7 @@ fn all_workers_there_can_be_are_looked_at() {
             .set_settings(portcullis_abi::SteeringSettings { balance, ..SETTINGS })
             .unwrap();
         assert_eq!(stand.worker_for(&host(2)), 2);
-        // The last one has no socket, which the kernel finds out when it selects it.
+        // The last worker has no socket, which the kernel detects when the program selects it.
         let last = portcullis_abi::MAX_WORKERS - 1;
         let home = Home::of_name(b"last", WorkerSet::EMPTY.with(last));
         stand.kernel.set_names(&[(key("last.example.com"), home)]).unwrap();
@@ -65,7 +65,8 @@ fn connections_under_way_count_towards_the_load() {
         for _ in 0..400 {
             counts[stand.worker_for("hot.example.com") as usize] += 1;
         }
-        // None was taken, so all are under way: no worker has over 1.25 times the mean, and slack.
+        // None was accepted, so all are on their way: no worker exceeds 1.25 times the mean plus
+        // slack.
         assert!(counts.iter().all(|count| *count <= 126 + SLACK), "{counts:?}");
         let loads: Vec<_> =
             stand.kernel.slots().iter().filter_map(portcullis_abi::WorkerSlot::current).collect();
@@ -100,7 +101,7 @@ fn a_worker_that_takes_none_is_passed_over() {
         let next = stand.worker_for(name);
         assert_ne!(next, home);
         assert_eq!(stand.count(Verdict::WorkerUnavailable), 1);
-        // None at all: the kernel's own choice stands.
+        // None at all: the kernel makes its own choice.
         slots.iter().for_each(|slot| slot.set_available(false));
         stand.worker_for(name);
         assert_eq!(stand.count(Verdict::SelectFailed), 1);

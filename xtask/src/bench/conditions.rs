@@ -1,4 +1,4 @@
-//! What the figures of a run depend on, as far as the machine tells.
+//! The properties of the machine that the figures of a run depend on.
 
 use std::{collections::BTreeMap, fs, thread, time::Duration};
 
@@ -8,12 +8,12 @@ use super::{
 };
 use crate::command::{command, is_root, root};
 
-/// As `namespace` sets them.
+/// The sysctls that `namespace` sets.
 const SYSCTLS: &str = "tcp_syncookies=2 in W9 and W13; tcp_migrate_req=1 in W12";
 
 const GLANCE: Duration = Duration::from_millis(500);
 
-/// What does not change during the run.
+/// The conditions that do not change during the run.
 pub(super) fn of_machine(in_namespace: bool) -> Vec<(String, String)> {
     let (proxy, load) = (Core::Proxy.number(), Core::Load.number());
     let network = match (in_namespace, is_root()) {
@@ -28,7 +28,7 @@ pub(super) fn of_machine(in_namespace: bool) -> Vec<(String, String)> {
             "revision of the working tree",
             said("git", &["describe", "--always", "--dirty", "--abbrev=12"]),
         ),
-        ("core of the proxy", format!("{proxy}, alone; one worker unless the work says otherwise")),
+        ("core of the proxy", format!("{proxy}, alone; one worker unless the work needs more")),
         ("core of the load generator and the upstreams", load.to_string()),
         ("network", network.to_owned()),
         ("sysctls that works set", SYSCTLS.to_owned()),
@@ -41,7 +41,7 @@ pub(super) fn of_machine(in_namespace: bool) -> Vec<(String, String)> {
     .into()
 }
 
-/// How busy the cores are with other things, while nothing of the run is running.
+/// The load on the cores while the benchmark runs nothing.
 pub(super) fn of_moment(when: &str) -> Vec<(String, String)> {
     let before = core_times();
     thread::sleep(GLANCE);
@@ -54,7 +54,7 @@ pub(super) fn of_moment(when: &str) -> Vec<(String, String)> {
     ]
 }
 
-/// The share of time that the hypervisor took away since then.
+/// The share of time that the hypervisor took since then.
 pub(super) fn stolen_since(before: &BTreeMap<u32, CoreTime>) -> (String, String) {
     let shares = shares(before, &core_times(), |time| time.stolen);
     ("time taken by the hypervisor during the run".to_owned(), shares)
@@ -84,7 +84,7 @@ fn processor() -> String {
     line.and_then(|line| line.split_once(": ")).map_or("?", |(_, name)| name).to_owned()
 }
 
-/// What a program says in a line; a question mark where it cannot be asked.
+/// The first line that a program prints; a question mark if the program cannot be run.
 pub(super) fn said(program: &str, arguments: &[&str]) -> String {
     let output = command(program).current_dir(root()).args(arguments).output();
     match output {

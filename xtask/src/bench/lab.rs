@@ -1,4 +1,4 @@
-//! What the proxies stand between: certificates, the content, and the upstreams.
+//! The surroundings of the proxies: certificates, the content, and the upstreams.
 
 use std::{
     fs,
@@ -22,24 +22,24 @@ use crate::{
     rig::ZONE,
 };
 
-/// How many `openssl s_server` there are: each serves one connection at a time.
+/// The number of `openssl s_server` processes: each serves one connection at a time.
 const OPENSSL_SERVERS: usize = 8;
 
-/// One place for all peers. The upstreams end when this is dropped.
+/// The surroundings that all peers share. The upstreams end when this is dropped.
 pub(super) struct Lab {
     pub(super) directory: PathBuf,
     authority: Authority,
     /// The CA of all certificates.
     pub(super) ca: PathBuf,
-    /// The proxies', for clients, and that of the upstreams; for every name in the zone.
+    /// The certificate of the proxies for clients and of the upstreams, for every name in the zone.
     pub(super) server: Pair,
-    /// The proxies', for upstreams.
+    /// The certificate of the proxies for upstreams.
     pub(super) proxy: Pair,
-    /// What clients show.
+    /// The certificate of the clients.
     pub(super) client: Pair,
-    /// nginx with keep-alive.
+    /// The address of nginx with keep-alive.
     pub(super) origin: SocketAddr,
-    /// `openssl s_server`, which closes after each response.
+    /// The addresses of `openssl s_server`, which closes after each response.
     pub(super) openssl: Vec<SocketAddr>,
     upstreams: Vec<Process>,
 }
@@ -79,19 +79,19 @@ impl Lab {
         Ok(lab)
     }
 
-    /// Makes the body there is under `/name`.
+    /// The body that is served under `/name`; it is made on first use.
     pub(super) fn body(&self, path: &'static str, bytes: usize) -> Result<Body> {
         let file = self.directory.join("www").join(path.trim_start_matches('/'));
         fs::write(&file, content(bytes))?;
         Ok(Body { path, bytes, sha256: sha256(&file)? })
     }
 
-    /// Certificates of their own for these hosts of the zone.
+    /// A certificate for each of these hosts of the zone.
     pub(super) fn certificates(&self, hosts: &[String]) -> Result<Vec<Pair>> {
         self.issue_all("certificates", hosts, |host| vec![host])
     }
 
-    /// A directory with so many client certificates and no other.
+    /// A directory with exactly this number of client certificates.
     pub(super) fn clients(&self, count: usize) -> Result<PathBuf> {
         let directory = format!("clients-{count}");
         let names: Vec<_> = (0..count).map(|client| format!("client-{client}@localhost")).collect();
@@ -99,7 +99,7 @@ impl Lab {
         Ok(self.directory.join(directory))
     }
 
-    /// Made once and kept with the CA; with mkcert's arguments.
+    /// Issues each certificate once, with mkcert's arguments, and keeps it with the CA.
     fn issue_all(
         &self,
         directory: &str,
@@ -116,7 +116,7 @@ impl Lab {
             }
             self.authority.issue(&directory, name, &arguments(name))
         };
-        // mkcert makes thirty a second.
+        // mkcert makes thirty certificates a second.
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let share = names.len().div_ceil(threads).max(1);
         let make = |names: &[String]| names.iter().map(of).collect::<Result<Vec<_>>>();
@@ -131,7 +131,7 @@ impl Lab {
         Ok(made?.into_iter().flatten().collect())
     }
 
-    /// One of which nothing is there but names.
+    /// Surroundings that consist of paths only; no file is made.
     #[cfg(test)]
     pub(super) fn on_paper(directory: &Path) -> Result<Self> {
         let pair = |name: &str| Pair {
@@ -186,7 +186,7 @@ impl Lab {
         server.args(["-tls1_3", "-ciphersuites", "TLS_AES_128_GCM_SHA256", "-groups", "X25519"]);
         let log = self.directory.join(format!("openssl-{}.log", address.port()));
         let mut server = Process::start(&server, &log)?;
-        // To connect would take the only connection it serves.
+        // A connection would take the only one that it serves.
         server.wait_until("openssl listens", |_| listens(address.port()))?;
         self.upstreams.push(server);
         self.openssl.push(address);
@@ -194,14 +194,14 @@ impl Lab {
     }
 }
 
-/// Whether somebody listens there, as `/proc/net/tcp` says (state 0A).
+/// Whether a socket listens on the port, according to `/proc/net/tcp` (state 0A).
 fn listens(port: u16) -> bool {
     let table = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
     let local = format!(":{port:04X} 00000000:0000 0A");
     table.lines().any(|line| line.contains(&local))
 }
 
-/// An address that nobody listens on, below the ports that clients are given.
+/// An address on which no socket listens, below the range of client ports.
 pub(super) fn free_address() -> Result<SocketAddr> {
     static NEXT: AtomicU16 = AtomicU16::new(8000);
     for _ in 0..2000 {
@@ -214,13 +214,13 @@ pub(super) fn free_address() -> Result<SocketAddr> {
     bail!("no free port between 8000 and 10000")
 }
 
-/// Bytes that repeat nowhere near, so that a piece lost, doubled or out of order shows in the hash.
+/// Bytes that do not repeat, so that the hash changes if a piece is lost, doubled or out of order.
 fn content(bytes: usize) -> Vec<u8> {
     let mut random = SplitMix64::new(0);
     std::iter::repeat_with(|| random.next_u64().to_be_bytes()[0]).take(bytes).collect()
 }
 
-/// In hexadecimal.
+/// The SHA-256 of a file, in hexadecimal.
 pub(super) fn sha256(file: &Path) -> Result<String> {
     let mut sum = command("sha256sum");
     let output = sum.arg(file).output().context("cannot run sha256sum")?;

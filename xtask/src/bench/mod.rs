@@ -1,7 +1,7 @@
-//! `cargo xtask bench`: what the proxy costs and saves next to its peers, measured here and now.
+//! `cargo xtask bench`: the cost of the proxy and its peers, measured side by side.
 //!
-//! `suite` is the run from begin to end; `works` says what is measured, `peers` on what, `lab` what
-//! stands around it, and `report` what came of it.
+//! `suite` runs everything from begin to end; `works` defines the measurements, `peers` the
+//! proxies, `lab` their surroundings, and `report` the results.
 
 mod conditions;
 mod floor;
@@ -36,17 +36,17 @@ pub(crate) struct Bench {
     options: suite::Options,
 }
 
-/// A closer look.
+/// A measurement of one part.
 #[derive(clap::Subcommand)]
 enum Part {
-    /// Steering in the kernel, by hand-off, and none: upstream connections, and CPU for each
-    /// connection. As root; runs in a network namespace of its own.
+    /// Compares steering in the kernel, by hand-off, and none: upstream connections and CPU for
+    /// each connection. Needs root; runs in its own network namespace.
     Steering(steering::Options),
-    /// The small pieces by themselves: nanoseconds and instructions.
+    /// Measures the small pieces alone: nanoseconds and instructions.
     Micro,
-    /// The instructions that the small pieces take, beside those on record.
+    /// Counts the instructions of the small pieces, beside the recorded counts.
     Instructions(instructions::Options),
-    /// What the work costs without a proxy's: bare handshakes, records and a relay of bytes.
+    /// Measures the cost of the work without a proxy: handshakes, records and a relay of bytes.
     Floor,
 }
 

@@ -1,97 +1,97 @@
-//! What a run of the benchmarks found: written as `report.json`, and what the other forms of the
-//! report are made from.
+//! The results of a benchmark run: written as `report.json`, and the source of all other forms of
+//! the report.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// One run: every work that was asked for, on every peer that could be had.
+/// One run: every requested work, on every available peer.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Run {
-    /// When it began, RFC 3339, UTC.
+    /// The time of its begin, RFC 3339, UTC.
     pub(crate) started: String,
-    /// `--quick`: fewer and shorter rounds, and figures to match.
+    /// `--quick`: fewer and shorter rounds, and rough figures.
     pub(crate) quick: bool,
-    /// What the figures depend on, as name and value: processor, cores used by whom, kernel,
+    /// The conditions of the run, as name and value: processor, cores and their users, kernel,
     /// cipher, load of the machine before and after ...
     pub(crate) conditions: Vec<(String, String)>,
-    /// Columns of the tables; ours is the first.
+    /// The columns of the tables; ours is the first.
     pub(crate) peers: Vec<Peer>,
     pub(crate) works: Vec<Work>,
-    /// What pieces of the works cost without a proxy; empty where it could not be measured.
+    /// The cost of pieces of the works without a proxy; empty if it could not be measured.
     #[serde(default)]
     pub(crate) floor: Vec<Floor>,
 }
 
-/// What one of the pieces that works are made of costs on the floor.
+/// The cost of one piece without a proxy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Floor {
-    /// What is done, in a few words.
+    /// The piece in a few words.
     pub(crate) work: String,
     /// CPU time in microseconds, the median of the rounds.
     pub(crate) cpu_us: f64,
-    /// The least of the rounds.
+    /// The lowest of the rounds.
     pub(crate) least: f64,
-    /// The most.
+    /// The highest of the rounds.
     pub(crate) most: f64,
 }
 
 /// A proxy that does the work.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Peer {
-    /// As in `--peers`, `nginx`.
+    /// The name in `--peers`, `nginx`.
     pub(crate) id: String,
-    /// As it says of itself, with its TLS library.
+    /// The version that it reports, with its TLS library.
     pub(crate) version: String,
 }
 
-/// A work, such as W1, and what each peer did of it.
+/// A work, such as W1, and the result of each peer.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Work {
-    /// As in `--work`, `W4a`.
+    /// The name in `--work`, `W4a`.
     pub(crate) id: String,
-    /// What is measured, in a few words.
+    /// The measurement in a few words.
     pub(crate) title: String,
-    /// What a unit is, `request`.
+    /// The name of a unit, `request`.
     pub(crate) unit: String,
     /// The figure by which peers are compared.
     pub(crate) primary: Figure,
-    /// What our primary figure is to be at most, as a ratio to the best other peer's.
+    /// The aim: the highest ratio of our primary figure to the best other peer's.
     pub(crate) aim: Option<f64>,
-    /// What no other peer has: there is nobody to compare with.
+    /// No other peer can do this work, so there is no comparison.
     #[serde(default)]
     pub(crate) ours_alone: bool,
-    /// One of each peer and round, in the order they were made.
+    /// One sample for each peer and round, in the order of the run.
     pub(crate) samples: Vec<Sample>,
-    /// Peers without samples, and why.
+    /// Peers without samples, and the reason.
     pub(crate) absent: BTreeMap<String, String>,
 }
 
-/// What one peer did in one round.
+/// The result of one peer in one round.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Sample {
     pub(crate) peer: String,
     pub(crate) round: u32,
     pub(crate) units: u64,
-    /// Units that failed; with any, no ratio is given.
+    /// Units that failed; if there are any, no ratio is given.
     pub(crate) errors: u64,
-    /// The first of them.
+    /// The first failure.
     pub(crate) first_error: Option<String>,
-    /// What was done for a unit, as the client saw it: version, cipher, status, hash of the body,
-    /// handshakes ... Where two peers differ in it, no ratio is given.
+    /// A description of each unit as the client saw it: version, cipher, status, hash of the body,
+    /// handshakes ... If it differs between two peers, no ratio is given.
     pub(crate) done: String,
     pub(crate) figures: BTreeMap<Figure, f64>,
-    /// Upper ends of latencies in microseconds, and how many units fell under each.
+    /// Upper ends of latency buckets in microseconds, and the units in each bucket.
     pub(crate) latency_us: Vec<(u64, u64)>,
 }
 
-/// What is measured. Each has its unit in its name.
+/// The measured quantities. Each has its unit in its name.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash,
 )]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Figure {
-    /// User and system time of all the proxy's threads and processes.
+    /// User and system time of all threads and processes of the proxy.
     #[default]
     CpuUsPerUnit,
     UnitsPerSecond,
@@ -104,21 +104,21 @@ pub(crate) enum Figure {
     MemoryKib,
     MemoryKibPerConnection,
     SystemCallsPerUnit,
-    /// The load generator's own.
+    /// The CPU time of the load generator.
     ClientCpuUsPerUnit,
     UpstreamHandshakesPerUnit,
     Dropped,
     SlowestMs,
-    /// From the start until the proxy could serve.
+    /// The time from the start until the proxy was ready.
     StartMs,
-    /// Of the same work without the disturbance.
+    /// The p99.9 latency of the same work without the disturbance.
     UndisturbedP999Us,
-    /// The 99th percentile of `/healthz` of the administrative listener.
+    /// The 99th percentile of `/healthz` on the administrative listener.
     HealthP99Us,
 }
 
 impl Figure {
-    /// The heading of its column, with the unit of measure.
+    /// The heading of the column, with the unit of measure.
     pub(crate) fn heading(self) -> &'static str {
         match self {
             Self::CpuUsPerUnit => "CPU µs",
@@ -141,7 +141,7 @@ impl Figure {
         }
     }
 
-    /// Whether more of it is better.
+    /// Whether a higher value is better.
     pub(crate) fn more_is_better(self) -> bool {
         self == Self::UnitsPerSecond
     }

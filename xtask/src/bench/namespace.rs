@@ -1,5 +1,5 @@
-//! Namespaces for a measurement: its sysctls and ports are not those of the machine, and none of its
-//! processes outlives it.
+//! Namespaces for a measurement: its sysctls and ports are separate from the machine's, and none of
+//! its processes outlives it.
 
 use std::{env, fs};
 
@@ -9,15 +9,15 @@ use crate::command::{command, is_root, run as run_command};
 
 const INSIDE: &str = "PORTCULLIS_BENCH_NAMESPACE";
 
-/// Whether this is the run inside.
+/// Whether this process runs inside the namespaces.
 pub(super) fn is_inside() -> bool {
     env::var_os(INSIDE).is_some()
 }
 
-/// Runs this tool once more in new namespaces, and there what is to be run.
+/// Starts this tool again in new namespaces, to run the measurement there.
 ///
-/// All processes there end with the first one, which the kernel ends with this one: workers of
-/// peers too, whose parents were killed.
+/// All processes there end with the first one, which the kernel kills when this process ends: also
+/// the workers of peers whose parents were killed.
 pub(super) fn enter(inside: impl FnOnce() -> Result<()>) -> Result<()> {
     if is_inside() {
         prepare()?;
@@ -33,7 +33,7 @@ pub(super) fn enter(inside: impl FnOnce() -> Result<()>) -> Result<()> {
 
 fn prepare() -> Result<()> {
     run_command(command("ip").args(["link", "set", "lo", "up"]))?;
-    // Clients' ports, above those that proxies listen on.
+    // The range of client ports, above the ports that proxies listen on.
     write("ip_local_port_range", "10000 65535")
 }
 
@@ -46,19 +46,19 @@ fn path(name: &str) -> String {
     format!("/proc/sys/net/ipv4/{name}")
 }
 
-/// A sysctl of the namespace that is as it was when this is dropped.
+/// A sysctl of the namespace; dropping this restores the former value.
 pub(super) struct Sysctl {
     name: &'static str,
     before: String,
 }
 
-/// What steering in the kernel rests on.
+/// Sets the sysctl that steering in the kernel needs.
 pub(super) fn always_send_syn_cookies() -> Result<Sysctl> {
     set("tcp_syncookies", "2")
 }
 
-/// Has connections that begin move to another process that listens at the same address when the
-/// first one closes its socket.
+/// Sets the sysctl that moves new connections to another process that listens on the same address
+/// when the first one closes its socket.
 pub(super) fn move_connections_that_begin() -> Result<Sysctl> {
     set("tcp_migrate_req", "1")
 }

@@ -1,4 +1,4 @@
-//! Which core does what: the proxy has one to itself, all else shares the other.
+//! The cores: the proxy has one alone, everything else shares the other.
 
 use std::{ffi::OsStr, fs, process::Command};
 
@@ -7,14 +7,14 @@ use crate::command::command;
 /// A role and its core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Core {
-    /// The proxy's.
+    /// The core of the proxy.
     Proxy,
-    /// The load generator's and the upstreams'.
+    /// The core of the load generator and the upstreams.
     Load,
 }
 
 impl Core {
-    /// Its number.
+    /// The number of the core.
     pub(super) fn number(self) -> u32 {
         match self {
             Self::Proxy => 0,
@@ -23,7 +23,7 @@ impl Core {
     }
 }
 
-/// A command that runs on that core, with as many open files as the machine allows.
+/// A command that runs on that core, with the highest limit of open files that the machine allows.
 pub(super) fn pinned(core: Core, program: impl AsRef<OsStr>) -> Command {
     let mut pinned = command("taskset");
     pinned.args(["--cpu-list", &core.number().to_string()]);

@@ -1,4 +1,4 @@
-//! What `/proc` and `perf` say about a proxy's processes.
+//! Measurements of a proxy's processes by `/proc` and `perf`.
 
 use std::{collections::BTreeMap, fs, process::Command};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::command::{command, is_installed, shown};
 
-/// A process and all that descend from it.
+/// The IDs of a process and all its descendants.
 pub(super) fn family(id: u32) -> Vec<u32> {
     let mut family = vec![id];
     let mut next = 0;
@@ -28,13 +28,13 @@ fn parse_ids(list: &str) -> Vec<u32> {
     list.split_whitespace().filter_map(|id| id.parse().ok()).collect()
 }
 
-/// Resident memory of these processes in KiB; what several share counts once (`Pss`), so that a
-/// proxy of several processes is not the worse for it.
+/// Resident memory of these processes in KiB; shared memory counts once (`Pss`), so that a proxy
+/// with several processes is not at a disadvantage.
 pub(super) fn memory_kib(ids: &[u32]) -> Result<u64> {
     let mut sum = 0;
     for id in ids {
         let path = format!("/proc/{id}/smaps_rollup");
-        // One that has ended meanwhile has none.
+        // A process that has ended meanwhile has no rollup.
         let Ok(rollup) = fs::read_to_string(&path) else { continue };
         sum += proportional_kib(&rollup).with_context(|| format!("no Pss in {path}"))?;
     }
@@ -47,7 +47,8 @@ fn proportional_kib(rollup: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// How many system calls these processes make while a command runs; none where nobody can count.
+/// The number of system calls that these processes make while a command runs; `None` if perf cannot
+/// count them.
 pub(super) fn system_calls(ids: &[u32], load: &Command) -> Result<Option<u64>> {
     if !is_installed("perf") {
         return Ok(None);
@@ -67,16 +68,16 @@ fn count(said: &str) -> Option<u64> {
     line.split(',').next()?.parse().ok()
 }
 
-/// Time that a core has been busy and idle since the machine began, in ticks.
+/// The ticks that a core has been busy and idle since the machine started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CoreTime {
     pub(super) busy: u64,
     pub(super) idle: u64,
-    /// What the hypervisor gave to somebody else.
+    /// The ticks that the hypervisor gave to other machines.
     pub(super) stolen: u64,
 }
 
-/// By core.
+/// The times by core.
 pub(super) fn core_times() -> BTreeMap<u32, CoreTime> {
     parse_core_times(&fs::read_to_string("/proc/stat").unwrap_or_default())
 }

@@ -1,6 +1,6 @@
-//! Sums over what /metrics says.
+//! Sums over samples of /metrics.
 
-/// Sums the samples of a metric whose labels contain `label`; an empty one takes all.
+/// Sums the samples of a metric whose labels contain `label`; an empty `label` matches all.
 pub(super) fn sum(metrics: &str, name: &str, label: &str) -> f64 {
     metrics
         .lines()

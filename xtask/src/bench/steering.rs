@@ -1,4 +1,4 @@
-//! What steering saves and what it costs: the same connections in each mode, in one run.
+//! The gain and the cost of steering: the same connections in each mode, in one run.
 
 use std::{fs, path::Path};
 
@@ -13,7 +13,7 @@ use crate::{
 
 const MODES: [&str; 3] = ["none", "handoff", "kernel"];
 
-/// How much to measure.
+/// The size of the measurement.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Worker threads.
@@ -25,13 +25,13 @@ pub(crate) struct Options {
     /// Client connections in each mode and round.
     #[arg(long, default_value_t = 10_000)]
     load: u32,
-    /// Seconds of refusals in each mode and round.
+    /// Seconds of rejected connections in each mode and round.
     #[arg(long, default_value_t = 3)]
     seconds: u32,
-    /// Rounds, the modes one after the other in each.
+    /// Rounds; in each, the modes run one after another.
     #[arg(long, default_value_t = 3)]
     rounds: u32,
-    /// Client connections at a time.
+    /// Concurrent client connections.
     #[arg(long, default_value_t = 32)]
     connections: u32,
     /// The proxy to measure, instead of a release build of this tree.
@@ -41,13 +41,13 @@ pub(crate) struct Options {
 
 /// One mode in one round.
 struct Measured {
-    /// Of the proxy.
+    /// The CPU time of the proxy, in microseconds.
     cpu_us: f64,
     upstream_connections: f64,
     upstream_handshakes: f64,
     reused: f64,
     refusal_cpu_us: f64,
-    /// Of the kernel program, where it runs.
+    /// The time of the kernel program, if it runs.
     program_ns: Option<f64>,
 }
 
@@ -138,7 +138,7 @@ fn cpu_us_per_unit(said: &str) -> Result<f64> {
     Ok(number("proxy_cpu_us")? / units)
 }
 
-/// `kernel.bpf_stats_enabled` while this lives: the kernel then times every program.
+/// Sets `kernel.bpf_stats_enabled` while this lives: the kernel then times every program.
 struct ProgramStatistics(String);
 
 const STATISTICS: &str = "/proc/sys/kernel/bpf_stats_enabled";
@@ -157,7 +157,7 @@ impl Drop for ProgramStatistics {
     }
 }
 
-/// Nanoseconds of a run of `steer`, over all runs of those that are loaded.
+/// Nanoseconds of one run of `steer`, averaged over all loaded programs.
 fn program_ns() -> Option<f64> {
     let output =
         command("bpftool").args(["--json", "prog", "show", "name", "steer"]).output().ok()?;

@@ -1,4 +1,4 @@
-//! A run: all that was asked for, one sample after the other, and the report.
+//! A run: every requested sample, one after another, and the report.
 
 use std::path::PathBuf;
 
@@ -23,33 +23,33 @@ use crate::{
 
 const ROUNDS: u32 = 3;
 
-/// What to measure, and how long.
+/// The works, peers and rounds of a run.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Rough figures in under three minutes: one short round, and not all of the works.
+    /// Rough figures in under three minutes: one short round, and fewer works.
     #[arg(long)]
     quick: bool,
-    /// Only these peers beside ours: nginx, haproxy, envoy, caddy, pingora.
+    /// Only these peers besides ours: nginx, haproxy, envoy, caddy, pingora.
     #[arg(long, value_delimiter = ',', value_name = "PEER")]
     peers: Option<Vec<String>>,
-    /// Only these works, as W1, W4a, or W4 for all that begin so.
+    /// Only these works: W1, W4a, or W4 for all works that begin so.
     #[arg(long, value_delimiter = ',', value_name = "WORK")]
     work: Vec<String>,
-    /// Rounds; in each, every peer has its turn [default: 3, with --quick 1].
+    /// Rounds; each peer runs once in each [default: 3, with --quick 1].
     #[arg(long)]
     rounds: Option<u32>,
     /// The build to measure, instead of a release build of this tree.
     #[arg(long, value_name = "FILE")]
     proxy: Option<PathBuf>,
-    /// Another build of ours to measure side by side.
+    /// Another build of ours that is measured in the same run.
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
-    /// Write `bench/RESULTS.md` too; of all works and peers.
+    /// Write `bench/RESULTS.md` too; it needs all works and peers.
     #[arg(long, conflicts_with_all = ["work", "peers", "quick"])]
     results: bool,
 }
 
-/// Gets what is missing, measures, reports.
+/// Installs missing packages, measures, reports.
 pub(super) fn run(options: &Options) -> Result<()> {
     let works = options.works()?;
     if !namespace::is_inside() {
@@ -93,14 +93,14 @@ impl Options {
         self.rounds.unwrap_or(if self.quick { 1 } else { ROUNDS }).max(1)
     }
 
-    /// All that takes the network or a compiler.
+    /// All steps that need the network or a compiler.
     fn get_ready(&self) -> Result<()> {
         for (wanted, packages, what) in [
             (self.wants("haproxy"), packages::HAPROXY, "haproxy"),
             (true, packages::PERF, "counts of system calls"),
         ] {
             if let (true, Err(error)) = (wanted, packages::ensure(packages)) {
-                eprintln!("warning: the run will be without {what}: {error}");
+                eprintln!("warning: the run will lack {what}: {error}");
             }
         }
         install::ensure(&|peer| self.wants(peer));
@@ -111,7 +111,7 @@ impl Options {
         Ok(())
     }
 
-    /// Ours first, then the others, and those that are missing.
+    /// Our proxy first, then the others, and the missing ones.
     fn find_peers(&self) -> Result<LineUp> {
         let ours = [(OURS, Some(self.proxy())), (report::BASELINE, self.baseline.clone())];
         let mut line_up = LineUp::default();
@@ -131,7 +131,7 @@ impl Options {
     }
 }
 
-/// Who is measured, and who would have been.
+/// The peers of the run, and the missing ones.
 #[derive(Default)]
 struct LineUp {
     peers: Vec<Box<dyn Peer>>,
@@ -208,8 +208,8 @@ fn progress_of(definitions: &[Definition], peers: &[Box<dyn Peer>], rounds: u32)
     bar
 }
 
-/// Every peer in its turn, round after round, each begun by another: what the machine does beside
-/// falls on all alike.
+/// Runs every peer in each round, and begins each round with another peer: the other load of the
+/// machine then affects all peers alike.
 fn measure_work(
     bench: &Bench<'_>,
     definition: &Definition,
@@ -258,12 +258,12 @@ fn measure_work(
             )),
         }
     }
-    // Who has a sample is not absent, though a round failed.
+    // A peer with a sample is not absent, even if a round failed.
     work.absent.retain(|id, _| !work.samples.iter().any(|sample| sample.peer == *id));
     work
 }
 
-/// A B C, B C A, C A B.
+/// The order in each round: A B C, B C A, C A B.
 fn turns<T>(peers: &[T], rounds: u32) -> impl Iterator<Item = (u32, &T)> {
     (1..=rounds).zip(0..).flat_map(move |(round, first)| {
         let from_first = peers.iter().cycle().skip(first % peers.len().max(1));
@@ -291,8 +291,8 @@ fn fail(work: &mut model::Work, peer: &dyn Peer, error: &anyhow::Error, progress
     work.absent.insert(peer.id().to_owned(), brief(&format!("{error:#}")));
 }
 
-/// Of an error with the end of a log what fits in a remark: what happened, without how the program
-/// was pinned, and what it said last.
+/// Shortens an error with the end of a log for a remark: the event without the command that pins
+/// the program, and the last line of the log.
 fn brief(error: &str) -> String {
     let mut lines = error.lines().filter(|line| !line.trim().is_empty());
     let first = lines.next().unwrap_or_default();

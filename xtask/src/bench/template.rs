@@ -1,9 +1,9 @@
-//! Configurations with places to fill, `@name@`.
+//! Configurations with placeholders, `@name@`.
 
 use anyhow::{Result, bail};
 
-/// Fills every place. A place without a value is an error, so that no peer is ever measured with
-/// half a configuration.
+/// Fills every placeholder. A placeholder without a value is an error, so that no peer is measured
+/// with an incomplete configuration.
 pub(super) fn fill(template: &str, values: &[(&str, &str)]) -> Result<String> {
     let mut filled = String::with_capacity(template.len());
     let mut rest = template;
@@ -19,7 +19,7 @@ pub(super) fn fill(template: &str, values: &[(&str, &str)]) -> Result<String> {
     Ok(filled)
 }
 
-/// What is before the first place, its name, and what is after it.
+/// The text before the first placeholder, its name, and the text after it.
 fn next_place(text: &str) -> Option<(&str, &str, &str)> {
     let mut from = 0;
     while let Some(at) = text.get(from..)?.find('@').map(|at| from + at) {

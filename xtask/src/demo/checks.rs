@@ -1,4 +1,4 @@
-//! What the demo shows, each as a check that fails when it is not so.
+//! The claims of the demo, each as a check that fails if the claim is false.
 
 use std::{
     io::Write,
@@ -11,13 +11,13 @@ use anyhow::{Context, Result, bail, ensure};
 use super::{HOST, PROXY_NAME, Place, admin, pki::Pki};
 use crate::command::command;
 
-/// Enough to see what there is; the rest is one curl away.
+/// The number of sample lines that are printed; curl shows the rest.
 const SAMPLES_SHOWN: usize = 15;
 
-/// Gives the evidence, or why the claim is not so.
+/// Returns the evidence, or the reason why the claim is false.
 type Check<'a> = &'a dyn Fn() -> Result<String>;
 
-/// Runs all checks, prints what each has seen, and fails when one is not so.
+/// Runs all checks, prints the evidence of each, and fails if one is false.
 pub(super) fn all(place: &Place, pki: &Pki) -> Result<()> {
     report(&[
         ("a client with a certificate is served", &|| is_served(place, pki)),
@@ -33,7 +33,7 @@ pub(super) fn all(place: &Place, pki: &Pki) -> Result<()> {
     ])
 }
 
-/// Runs the checks of these claims, prints what each has seen, and fails when one is not so.
+/// Runs the checks of these claims, prints the evidence of each, and fails if one is false.
 pub(super) fn report(checks: &[(&str, Check<'_>)]) -> Result<()> {
     println!();
     let mut failures = 0;
@@ -79,13 +79,14 @@ fn resumes_for_the_client(place: &Place, pki: &Pki) -> Result<String> {
     let session = place.directory.join("session.pem");
     s_client(place, pki, "-sess_out", &session)?;
     let said = s_client(place, pki, "-sess_in", &session)?;
-    // What follows is the page, in which the upstream speaks of its own handshake.
+    // The page follows; in it the upstream reports its own handshake.
     let own = said.split("\nHTTP/1.").next().unwrap_or_default();
     let reused = own.lines().find(|line| line.starts_with("Reused, "));
-    reused.map(str::to_owned).context("a full handshake again")
+    reused.map(str::to_owned).context("the second handshake was a full one, too")
 }
 
-/// Each worker keeps its own sessions, so the second request may be another worker's first.
+/// Each worker keeps its own sessions, so the second request may reach another worker for the first
+/// time.
 fn resumes_with_the_upstream(place: &Place, pki: &Pki) -> Result<String> {
     for _ in 0..50 {
         let page = fetch(place, pki)?;
@@ -93,7 +94,7 @@ fn resumes_with_the_upstream(place: &Place, pki: &Pki) -> Result<String> {
             return Ok(reused.to_owned());
         }
     }
-    bail!("50 full handshakes")
+    bail!("50 requests, each after a full handshake")
 }
 
 fn counts_and_shows_state(place: &Place) -> Result<String> {
@@ -101,10 +102,7 @@ fn counts_and_shows_state(place: &Place) -> Result<String> {
     let topics = ["handshake", "requests", "upstream"];
     let samples = admin::interesting(&metrics, &topics);
     for topic in topics {
-        ensure!(
-            samples.iter().any(|line| line.contains(topic)),
-            "no metric of {topic} that counts"
-        );
+        ensure!(samples.iter().any(|line| line.contains(topic)), "no metric of {topic} above zero");
     }
     let status = admin::get(place.admin_port, "/status")?;
     ensure!(status.contains(HOST), "/status does not know {HOST}: {status}");
@@ -112,7 +110,7 @@ fn counts_and_shows_state(place: &Place) -> Result<String> {
     Ok(format!("{}\n\n{}", some.join("\n"), status.trim_end()))
 }
 
-/// What curl gets with a client certificate, and then a line with HTTP version and status.
+/// The response that curl gets with a client certificate, then a line with HTTP version and status.
 fn fetch(place: &Place, pki: &Pki) -> Result<String> {
     let mut curl = curl(place, pki);
     curl.arg("--cert").arg(&pki.client.certificate).arg("--key").arg(&pki.client.key);
@@ -132,8 +130,8 @@ fn curl(place: &Place, pki: &Pki) -> Command {
     curl
 }
 
-/// What `openssl s_client` says about a handshake and a whole request: a TLS 1.3 ticket comes
-/// after the handshake, so the client has to stay.
+/// The output of `openssl s_client` for a handshake and a whole request: a TLS 1.3 ticket comes
+/// after the handshake, so the client must stay connected.
 fn s_client(place: &Place, pki: &Pki, session_flag: &str, session: &Path) -> Result<String> {
     let mut client = command("timeout");
     client.args(["20", "openssl", "s_client", "-ign_eof", "-verify_return_error"]);

@@ -1,8 +1,8 @@
-//! What to do with a demo that is up.
+//! The commands to try while a demo runs.
 
 use super::{HOST, Pki, Place};
 
-/// The commands that somebody who sees the demo for the first time wants to have.
+/// Commands for a user who sees the demo for the first time.
 pub(super) fn print(place: &Place, pki: &Pki) {
     let Place { port, admin_port, .. } = place;
     let ca = place.shown(&pki.root);
@@ -13,19 +13,19 @@ pub(super) fn print(place: &Place, pki: &Pki) {
         "
 The proxy stays up until Ctrl-C. To try, in another terminal:
 
-  # through both handshakes: the page ends with the proxy's own client certificate
+  # both handshakes use client certificates: the page ends with the proxy's own client certificate
   curl --resolve {HOST}:{port}:127.0.0.1 --cacert {ca} \\
     --cert {certificate} --key {key} https://{HOST}:{port}/
 
-  # without a client certificate the answer is 495
+  # without a client certificate the response is 495
   curl --resolve {HOST}:{port}:127.0.0.1 --cacert {ca} https://{HOST}:{port}/
 
-  # what the proxy counts
+  # the metrics and the status of the proxy
   curl http://127.0.0.1:{admin_port}/metrics
   curl http://127.0.0.1:{admin_port}/status
 
-  # one record for every request and every refused connection; change the configuration
-  # and it is read again
+  # one record for every request and every rejected connection; change the configuration
+  # and the proxy reloads it
   tail -f {directory}/proxy.log
   ${{EDITOR:-vi}} {directory}/config.yaml
 "

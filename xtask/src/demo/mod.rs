@@ -25,21 +25,21 @@ use crate::{
 use pki::Pki;
 use place::Place;
 
-/// The name that the demo serves. In public DNS it is 127.0.0.1; curl is told so, for machines
-/// without one.
+/// The name that the demo serves. In public DNS it is 127.0.0.1; curl is told the address, for
+/// machines without public DNS.
 const HOST: &str = "hello.localhost.pomerium.io";
-/// The name that the upstream's certificate is for.
+/// The name in the upstream's certificate.
 const UPSTREAM_NAME: &str = "openssl.localhost";
-/// Who the proxy says it is towards the upstream.
+/// The name in the proxy's client certificate.
 const PROXY_NAME: &str = "portcullis@localhost";
 
-/// How to run the demo. Port 0 is any free port.
+/// Options of the demo. Port 0 is any free port.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Show sign-in by OpenID Connect instead of client certificates.
     #[arg(long)]
     sign_in: bool,
-    /// End after the checks: 0 when all is so, else 1.
+    /// End after the checks: with 0 if all pass, else with 1.
     #[arg(long)]
     once: bool,
     /// Build and run the optimised proxy; the first build takes some minutes longer.
@@ -60,7 +60,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// The checks alone, on any free ports.
+    /// Options for the checks alone, on any free ports.
     fn once() -> Options {
         Options {
             sign_in: false,
@@ -83,12 +83,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     run_in(target().join("demo"), options, build)
 }
 
-/// Runs the demo's checks with this proxy, in a directory that no running demo uses.
+/// Runs the demo's checks with this proxy, in a directory that no other demo uses.
 pub(crate) fn check(binary: PathBuf) -> Result<()> {
     run_in(target().join("demo-once"), &Options::once(), |_| Ok(binary))
 }
 
-/// The same for the demo of sign-in.
+/// Runs the checks of the sign-in demo with this proxy.
 pub(crate) fn check_sign_in(binary: PathBuf) -> Result<()> {
     sign_in::check(binary, &Options::once())
 }

@@ -7,17 +7,17 @@ use anyhow::Result;
 use super::{HOST, PROXY_NAME, UPSTREAM_NAME};
 use crate::mkcert::{Authority, Pair};
 
-/// A CA and what it has issued, as PEM files.
+/// A CA and the certificates it has issued, as PEM files.
 pub(super) struct Pki {
     /// The CA's certificate.
     pub(super) root: PathBuf,
-    /// What the proxy shows to clients.
+    /// The proxy's certificate for clients.
     pub(super) edge: Pair,
-    /// What the upstream shows to the proxy.
+    /// The upstream's certificate.
     pub(super) upstream: Pair,
-    /// What the proxy shows to the upstream.
+    /// The proxy's client certificate for the upstream.
     pub(super) proxy: Pair,
-    /// What a user shows to the proxy.
+    /// A user's client certificate.
     pub(super) client: Pair,
 }
 

@@ -1,4 +1,4 @@
-//! Where a demo lives: its directory and its ports.
+//! The directory and the ports of a demo.
 
 use std::{
     fs::{File, TryLockError},
@@ -11,22 +11,22 @@ use anyhow::{Context, Result, bail};
 use super::Options;
 use crate::command::root;
 
-/// A directory that is ours as long as this lives, and ports that nobody listened on.
+/// A directory that is locked as long as this lives, and ports that were free.
 pub(super) struct Place {
     pub(super) directory: PathBuf,
     _lock: File,
     pub(super) port: u16,
     pub(super) admin_port: u16,
     pub(super) upstream_port: u16,
-    /// Of the identity provider, which only the demo of sign-in starts.
+    /// The port of the identity provider, which only the sign-in demo starts.
     pub(super) provider_port: u16,
 }
 
 impl Place {
-    /// Fails before anything is written when a demo is running there or a port is taken.
+    /// Fails before it writes anything if a demo is running there or a port is in use.
     pub(super) fn reserve(directory: PathBuf, options: &Options) -> Result<Self> {
         let lock = lock(&directory)?;
-        // All are held until all are known, so that no two are the same.
+        // All ports are held until all are known, so that no two are the same.
         let [proxy, admin, upstream, provider] = [
             ("--port", options.port),
             ("--admin-port", options.admin_port),
@@ -45,13 +45,13 @@ impl Place {
         })
     }
 
-    /// A path as one would type it at the top of the source tree.
+    /// A path as a user would type it at the top of the source tree.
     pub(super) fn shown<'a>(&self, path: &'a Path) -> std::path::Display<'a> {
         path.strip_prefix(root()).unwrap_or(path).display()
     }
 }
 
-/// The kernel takes the lock back when this process ends in any way.
+/// The kernel releases the lock when this process ends, for any reason.
 fn lock(directory: &Path) -> Result<File> {
     std::fs::create_dir_all(directory)
         .with_context(|| format!("cannot make {}", directory.display()))?;
@@ -68,7 +68,7 @@ fn lock(directory: &Path) -> Result<File> {
 
 fn hold(flag: &str, port: u16) -> Result<TcpListener> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-        .with_context(|| format!("port {port} is not free; {flag} chooses another"))
+        .with_context(|| format!("port {port} is in use; {flag} chooses another"))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The tool that merges raw profiles. Its major version has to be that of rustc's own LLVM.
+//! The tool that merges raw profiles. Its major version must be that of rustc's own LLVM.
 
 use std::{fs, path::Path};
 
@@ -6,17 +6,17 @@ use anyhow::{Context, Result, ensure};
 
 use crate::command::{command, run};
 
-/// The major version of LLVM that the pinned rustc has, and so that of the package.
+/// The major version of LLVM in the pinned rustc, and so of the package.
 const MAJOR: &str = "22";
 
-/// What rustc says about itself.
+/// The versions that rustc reports.
 pub(super) struct Llvm {
-    /// The target that it builds for by default.
+    /// The target that rustc builds for by default.
     pub(super) host: String,
 }
 
 impl Llvm {
-    /// Fails when rustc's LLVM is not the one that profiles can be merged for.
+    /// Fails if rustc's LLVM has another major version than the tool.
     pub(super) fn of_rustc() -> Result<Self> {
         let output = command("rustc").arg("-vV").output().context("cannot run rustc")?;
         let said = String::from_utf8_lossy(&output.stdout);

@@ -1,8 +1,9 @@
-//! `cargo xtask dist`: the proxy as it is to be deployed, optimised for what it does all day.
+//! `cargo xtask dist`: the proxy for deployment, optimised for the usual work of an edge.
 //!
-//! Two builds with a run between them: an instrumented one, the work of an edge put through it
-//! (requests on connections that stay, handshakes, large responses, HTTP/2), and the final one with
-//! the profile of that (<https://doc.rust-lang.org/rustc/profile-guided-optimization.html>).
+//! There are two builds with a run between them: an instrumented build, a run of an edge's work
+//! through it (requests on connections that stay open, handshakes, large responses, HTTP/2), and
+//! the final build with the profile of that run
+//! (<https://doc.rust-lang.org/rustc/profile-guided-optimization.html>).
 
 mod llvm;
 mod training;
@@ -28,7 +29,7 @@ pub(crate) fn run() -> Result<()> {
     let raw = directory.join("raw");
     clear(&raw)?;
 
-    println!("* Building with instruments, then for good: some minutes each");
+    println!("* Building twice, with instrumentation and with its profile: some minutes each");
     let instrumented = build(&llvm, &directory, &format!("-Cprofile-generate={}", raw.display()))?;
     training::run(&directory, &instrumented)?;
     let profile = directory.join("portcullis.profdata");
@@ -48,7 +49,7 @@ fn clear(directory: &Path) -> Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))
 }
 
-/// With `--target`, so that the flags are not those of build scripts and macros too.
+/// `--target` keeps the flags from build scripts and macros.
 fn build(llvm: &Llvm, directory: &Path, flags: &str) -> Result<PathBuf> {
     let arguments = format!("build --release --package portcullis --target {}", llvm.host);
     let build = directory.join("build");

@@ -1,4 +1,4 @@
-//! The work that the instrumented proxy does: what an edge does all day, over real TLS.
+//! The work of the instrumented proxy: the usual work of an edge, over real TLS.
 
 use std::{path::Path, process::Stdio};
 
@@ -9,7 +9,7 @@ use crate::{
     rig::{Rig, ZONE, build_load_generator},
 };
 
-/// A kind of work, what is asked for and its bytes, how long, and more for the load generator.
+/// A kind of work, the path and its bytes, the seconds, and more arguments of the load generator.
 const LOADS: &[(&str, &str, usize, u32, &str)] = &[
     ("keep-alive", "/1k", 1 << 10, 8, "--connections 50"),
     ("full-handshake", "/1k", 1 << 10, 3, "--connections 16"),
@@ -18,7 +18,7 @@ const LOADS: &[(&str, &str, usize, u32, &str)] = &[
     ("keep-alive", "/1k", 1 << 10, 4, "--connections 5 --protocol h2 --streams 10"),
 ];
 
-/// Puts the load of an edge through `proxy`, which has to end by SIGTERM to leave its profile.
+/// Puts the load of an edge through `proxy`, which must end by SIGTERM to write its profile.
 pub(super) fn run(directory: &Path, proxy: &Path) -> Result<()> {
     let generator = build_load_generator()?;
     let rig = Rig::prepare(directory)?;
@@ -29,7 +29,7 @@ pub(super) fn run(directory: &Path, proxy: &Path) -> Result<()> {
         let mut load = rig.load(&generator, work, ZONE);
         load.args(["--path", path, "--body-bytes", &body_bytes.to_string()]);
         load.args(["--seconds", &seconds.to_string()]).args(more.split_whitespace());
-        // What it measures is of no use here.
+        // The result of the measurement is not used.
         run_command(load.stdout(Stdio::null()))?;
     }
     proxy.stop()

@@ -1,8 +1,8 @@
-//! The definitions in one source text, without those that only tests compile.
+//! The definitions in one source text, without items that are only compiled for tests.
 
 use super::tokens::{Token, tokens};
 
-/// What one file defines.
+/// The definitions of one file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Items {
     /// Types that code outside the file can name.
@@ -28,9 +28,9 @@ pub(super) struct Function {
     pub(super) length: usize,
 }
 
-/// Reads the definitions. An item counts also when it stands in the arguments of a macro.
+/// Reads the definitions. An item in the arguments of a macro counts too.
 ///
-/// Items of a private module that is written in the same file are not visible outside it.
+/// Items of a private inline module are not visible outside the file.
 pub(super) fn items(source: &str) -> Items {
     let tokens = tokens(source);
     let mut reader = Reader { tokens: &tokens, items: Items::default() };
@@ -100,7 +100,7 @@ impl Reader<'_> {
         (at + 1, true)
     }
 
-    /// Reads the items of a module that is written in this file.
+    /// Reads the items of an inline module.
     fn module(&mut self, at: usize, visible: bool) -> usize {
         if !self.is(at + 2, "{") {
             return at + 1;
@@ -119,7 +119,7 @@ impl Reader<'_> {
         self.items.functions.push(Function { name, line, length: last - line + 1 });
     }
 
-    /// The opening brace of a function's body, which a declaration in a trait lacks.
+    /// The opening brace of a function's body; a declaration in a trait has none.
     fn body(&self, mut at: usize) -> Option<usize> {
         loop {
             match self.tokens.get(at)?.text.as_str() {
@@ -132,7 +132,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The index after an item: after its semicolon or its block. `use` has braces of its own.
+    /// The index after an item: after its semicolon or its block. `use` has its own braces.
     fn end_of_item(&self, mut at: usize) -> usize {
         let is_use = self.is(at, "use");
         while let Some(token) = self.tokens.get(at) {
@@ -172,7 +172,7 @@ impl Reader<'_> {
         begins(&["cfg", "(", "test", ")"]) || begins(&["cfg", "(", "all", "(", "test"])
     }
 
-    /// The index of the bracket that closes the one here; the end of the text if there is none.
+    /// The index of the bracket that closes this one; the end of the text if there is none.
     fn matching(&self, open: usize) -> usize {
         let mut depth = 0usize;
         for (at, token) in self.tokens.iter().enumerate().skip(open) {

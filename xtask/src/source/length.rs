@@ -1,11 +1,11 @@
-//! How long a function may be.
+//! The maximum length of a function.
 
 use super::tree::SourceFile;
 
 /// Lines from the one with `fn` to the one with the closing brace.
 const MOST_LINES: usize = 60;
 
-/// One line for each function that is longer.
+/// One line for each function that is too long.
 pub(super) fn problems(files: &[SourceFile]) -> Vec<String> {
     let functions =
         files.iter().flat_map(|file| file.items.functions.iter().map(move |found| (file, found)));

@@ -1,4 +1,4 @@
-//! `cargo xtask source`: what neither rustc nor clippy checks in the text of the proxy.
+//! `cargo xtask source`: checks of the proxy's source that rustc and clippy do not make.
 //!
 //! - A type name that is visible outside its file is defined once in the crate.
 //! - No function outside tests is longer than 60 lines.
@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use crate::command::root;
 use tree::SourceFile;
 
-/// Type names that may be defined more than once: each with its reason.
+/// Type names that may be defined more than once, each with its reason.
 const EXCEPTIONS: &[vocabulary::Exception] = &[];
 
 /// Prints every duplicate name and every long function, and fails if there is one.

@@ -1,5 +1,5 @@
-//! Rust source as words and punctuation. Comments and the contents of literals are left out, so
-//! that a brace or a keyword in a string does not count.
+//! Rust source as words and punctuation. Comments and the contents of literals are omitted, so that
+//! a brace or a keyword in a string does not count.
 
 /// One word or one punctuation character, and the line (from 1) on which it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +19,7 @@ impl Token {
     }
 }
 
-/// Splits a source text. The text is assumed to compile: nothing is reported.
+/// Splits a source text. The text must compile: errors are not reported.
 pub(super) fn tokens(source: &str) -> Vec<Token> {
     let mut scanner = Scanner { rest: source, line: 1 };
     let mut tokens = Vec::new();
@@ -62,7 +62,7 @@ fn blank(text: &str) -> Option<usize> {
     text.starts_with("/*").then(|| block_comment(text))
 }
 
-/// Block comments nest.
+/// The length of a block comment; block comments nest.
 fn block_comment(text: &str) -> usize {
     let (mut depth, mut at) = (0, 0);
     while at < text.len() {
@@ -108,7 +108,7 @@ fn quoted(body: &str, quote: char) -> Option<usize> {
     None
 }
 
-/// A raw string after its `r`; none if this is a raw identifier.
+/// The length of a raw string after its `r`; `None` for a raw identifier.
 fn raw_string(body: &str) -> Option<usize> {
     let hashes = body.len() - body.trim_start_matches('#').len();
     let content = body[hashes..].strip_prefix('"')?;

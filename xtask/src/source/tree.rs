@@ -1,4 +1,4 @@
-//! The files of one crate, and which of them only tests compile.
+//! The files of one crate, and which of them are only compiled for tests.
 
 use std::{collections::HashSet, fs, io, path::Path};
 
@@ -31,7 +31,7 @@ fn collect(directory: &Path, prefix: &str, texts: &mut Vec<(String, String)>) ->
     Ok(())
 }
 
-/// Reads the definitions of each file, without the files that only tests compile.
+/// Reads the definitions of each file, without files that are only compiled for tests.
 pub(super) fn parse(texts: &[(String, String)]) -> Vec<SourceFile> {
     let parsed = texts.iter().map(|(path, text)| (path, items(text)));
     let files: Vec<_> =
@@ -40,13 +40,13 @@ pub(super) fn parse(texts: &[(String, String)]) -> Vec<SourceFile> {
     files.into_iter().filter(|file| !is_below_any(&file.path, &tests)).collect()
 }
 
-/// The modules of a file that only tests compile, as paths without `.rs`.
+/// The modules of a file that are only compiled for tests, as paths without `.rs`.
 fn test_modules(file: &SourceFile) -> Vec<String> {
     let directory = directory_of_children(&file.path);
     file.items.test_modules.iter().map(|name| format!("{directory}{name}")).collect()
 }
 
-/// Where the child modules of a file are: beside `mod.rs`, `lib.rs` and `main.rs`, else below.
+/// The directory of child modules: beside `mod.rs`, `lib.rs` and `main.rs`, else below.
 fn directory_of_children(path: &str) -> String {
     let (directory, name) =
         path.rsplit_once('/').map_or(("", path), |(before, name)| (before, name));

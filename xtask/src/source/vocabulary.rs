@@ -1,4 +1,4 @@
-//! One name, one type.
+//! Checks that each visible type name is defined once.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,12 @@ use super::tree::SourceFile;
 /// A name that more than one file may define.
 pub(super) struct Exception {
     pub(super) name: &'static str,
-    /// Why one word is right for both.
+    /// Why the name is right for both types.
     pub(super) reason: &'static str,
 }
 
 /// One line for each name that is defined twice without an exception, and for each exception that
-/// is no longer needed.
+/// is not needed any more.
 pub(super) fn problems(files: &[SourceFile], exceptions: &[Exception]) -> Vec<String> {
     let duplicates = duplicates(files);
     let unneeded = exceptions.iter().filter(|exception| !duplicates.contains_key(exception.name));

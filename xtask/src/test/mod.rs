@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every check, the quickest to know first.
+//! `cargo xtask test`: every check, the fastest first.
 
 mod deny;
 mod steps;
@@ -17,7 +17,7 @@ use crate::{
 use steps::Steps;
 use summary::Summary;
 
-/// Runs all checks, also after one has failed, and fails when any has.
+/// Runs all checks, even after a failure, and fails if any has failed.
 pub(crate) fn run_all() -> Result<()> {
     packages::ensure(packages::TEST)?;
     let mut steps = Steps::default();
@@ -29,9 +29,10 @@ pub(crate) fn run_all() -> Result<()> {
         run(cargo("doc --workspace --no-deps").env("RUSTDOCFLAGS", "--deny warnings"))
     });
     steps.run("cargo xtask source", crate::source::check);
-    // Before the binary: counting leaves one in its place that has no debug assertions.
+    // Before the build of the binary: the count replaces it with one without debug assertions.
     steps.run("cargo xtask bench instructions --check", instructions::check);
-    // By itself, as it is released: the tests of the workspace add features, of tokio's among them.
+    // As a separate build, like a release: the workspace's tests enable more features, for example
+    // tokio's.
     steps.cargo("build --package portcullis");
     steps.run("cargo xtask demo --once", || demo::check(binary()));
     steps.run("cargo xtask demo --sign-in --once", || demo::check_sign_in(binary()));

@@ -1,4 +1,4 @@
-//! One check after the other, each announced, timed and remembered when it fails.
+//! Runs one check after another; announces, times and records each.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use super::summary::Summary;
 use crate::command::{cargo, run, shown};
 
-/// What has failed so far.
+/// The checks that failed so far.
 #[derive(Default)]
 pub(super) struct Steps {
     failed: Vec<String>,
@@ -35,7 +35,7 @@ impl Steps {
         }
     }
 
-    /// The closing lines: what was not run, which checks failed, how many tests passed.
+    /// The last lines: checks that were not run, failed checks, and the number of passed tests.
     pub(super) fn conclude(self, summary: &Summary) -> Result<()> {
         println!();
         for reason in &summary.not_run {

@@ -1,4 +1,4 @@
-//! The sum of the test runner's own closing lines, of which there is one for each test binary.
+//! The sum of the test runner's result lines, one for each test binary.
 
 use std::fmt;
 
@@ -8,12 +8,12 @@ pub(super) struct Summary {
     pub(super) passed: usize,
     pub(super) failed: usize,
     pub(super) ignored: usize,
-    /// What tests said they could not do here, and why.
+    /// The tests that could not run here, and why.
     pub(super) not_run: Vec<String>,
 }
 
 impl Summary {
-    /// Takes in a line that the test runner or a test wrote.
+    /// Reads a line that the test runner or a test wrote.
     pub(super) fn read(&mut self, line: &str) {
         if let Some(result) = line.strip_prefix("test result: ") {
             self.passed += count(result, "passed");

@@ -1,4 +1,4 @@
-//! Reading along while a command writes to the terminal.
+//! Reads the lines of a command while it writes to the terminal.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -16,7 +16,7 @@ enum Line {
     Err(Vec<u8>),
 }
 
-/// Runs to the end, passes stdout and stderr through, and shows every line to `read`.
+/// Runs to the end, passes stdout and stderr through, and calls `read` with every line.
 pub(super) fn run(command: &mut Command, mut read: impl FnMut(&str)) -> Result<ExitStatus> {
     let spawned = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = spawned.with_context(|| format!("cannot run {}", shown(command)))?;

@@ -1,8 +1,8 @@
-//! A proxy by pingora that does what the other peers are configured to do: TLS with a client's
-//! certificate required on one side, and presented on the other.
+//! A proxy based on pingora, configured like the other peers: it requires a client certificate on
+//! one side and presents one on the other.
 //!
-//! Usage: `pingora-peer SETTINGS [--upgrade]`. SETTINGS is a file of `name value` lines; with
-//! `--upgrade` it takes the listeners over from the one that runs, which is then sent SIGQUIT.
+//! Usage: `pingora-peer SETTINGS [--upgrade]`. SETTINGS is a file of `name value` lines. With
+//! `--upgrade` it takes over the listeners of the running process, which is then sent SIGQUIT.
 
 use std::{
     collections::HashMap,
@@ -60,7 +60,7 @@ fn main() -> std::result::Result<(), Box<dyn Error>> {
     let mut provider = aws_lc_rs::default_provider();
     provider.cipher_suites = vec![cipher_suite::TLS13_AES_128_GCM_SHA256];
     provider.kx_groups = vec![kx_group::X25519];
-    provider.clone().install_default().map_err(|_| "a provider before ours")?;
+    provider.clone().install_default().map_err(|_| "a TLS provider is already installed")?;
 
     let chain = |name| -> std::result::Result<Vec<CertificateDer<'static>>, Box<dyn Error>> {
         Ok(CertificateDer::pem_file_iter(setting(name)?)?.collect::<std::result::Result<_, _>>()?)
@@ -95,7 +95,7 @@ fn main() -> std::result::Result<(), Box<dyn Error>> {
 
     let conf = ServerConf {
         threads: setting("workers")?.parse()?,
-        // With one worker nothing is there to steal from.
+        // With one worker there is no other queue to steal from.
         work_stealing: false,
         ca_file: Some(setting("ca")?.to_owned()),
         upstream_keepalive_pool_size: 1024,

@@ -1,8 +1,8 @@
-//! The floor under a proxy's costs: what rustls alone takes for handshakes and records, and a relay
-//! that knows neither TLS nor HTTP for the same bytes. CPU time of one thread, for one of each.
+//! The floor of a proxy's costs: the CPU time of one thread that rustls alone takes for handshakes
+//! and records, and that a relay without TLS and HTTP takes for the same bytes.
 //!
-//! The last line on stdout is JSON: `[{"work":"...","cpu_us":1.5,"least":1.4,"most":1.7}]`, medians
-//! with the least and the most of the rounds.
+//! The last line on stdout is JSON: `[{"work":"...","cpu_us":1.5,"least":1.4,"most":1.7}]`, the
+//! median over the rounds with the least and the most.
 #![expect(clippy::print_stdout, reason = "the result goes to standard output")]
 
 mod relay;
@@ -15,27 +15,27 @@ use clap::Parser;
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
-/// Measures the floor under a proxy's costs.
+/// Measures the floor of a proxy's costs.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// How often everything is measured.
+    /// The number of rounds; each measures everything.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Connections through the relay.
     #[arg(long, default_value_t = 50)]
     connections: usize,
-    /// How long the relay is measured in each round, in seconds.
+    /// The duration of the relay's measurement in each round, in seconds.
     #[arg(long, default_value_t = 1.0)]
     relay_seconds: f64,
     /// Length of a request through the relay, in bytes.
     #[arg(long, default_value_t = 128)]
     request_bytes: usize,
-    /// Length of a response through it, head included.
+    /// Length of a response through the relay, head included, in bytes.
     #[arg(long, default_value_t = 1024 + 256)]
     response_bytes: usize,
 }
 
-/// What one unit of a work costs.
+/// The cost of one unit of a work.
 #[derive(Debug, Serialize)]
 struct Row {
     work: &'static str,
@@ -57,7 +57,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// From rounds, each with the same works in the same order.
+/// Summarizes the rounds, each of which has the same works in the same order.
 fn rows(rounds: &[Vec<(&'static str, f64)>]) -> Vec<Row> {
     let works = rounds.first().into_iter().flatten().enumerate();
     works

@@ -24,15 +24,15 @@ use super::{Arguments, cpu_time};
 const BUFFER_BYTES: usize = 16 * 1024;
 const WARM_UP: Duration = Duration::from_millis(300);
 
-/// What the clients have done, and whether they are to end.
+/// What the clients have done, and whether they must stop.
 #[derive(Default)]
 struct Clients {
     exchanges: AtomicU64,
     ended: AtomicBool,
 }
 
-/// CPU microseconds of the relay's thread for a request and its response, on connections that stay,
-/// each way through a socket of its own.
+/// CPU microseconds of the relay's thread for a request and its response, on connections that stay
+/// open, with a socket for each direction.
 pub(super) fn cost(arguments: &Arguments) -> Result<f64> {
     let clients = Arc::new(Clients::default());
     let upstream = upstream(arguments)?;
@@ -89,7 +89,7 @@ fn relay(
     })
 }
 
-/// Passes on what comes until the end, and the end.
+/// Relays bytes until the end of the stream, then relays the end.
 async fn pump(from: Rc<RelayStream>, to: Rc<RelayStream>) -> Result<()> {
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
@@ -104,7 +104,7 @@ async fn pump(from: Rc<RelayStream>, to: Rc<RelayStream>) -> Result<()> {
     }
 }
 
-/// Answers every request; ends with its connections.
+/// Answers every request, and stops when the connections end.
 fn upstream(arguments: &Arguments) -> Result<SocketAddr> {
     let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?;
@@ -147,7 +147,7 @@ fn client(
     })
 }
 
-/// Keeps the relay's core for the relay alone, where there are two; else it is left as it is.
+/// Moves this thread to a core, so that the relay has one alone; without that core nothing changes.
 fn run_on(cpu: usize) {
     let mut set = CpuSet::new();
     set.set(cpu);

@@ -1,4 +1,4 @@
-//! rustls with nothing around it: TLS 1.3 with AES-128-GCM, X25519 and ECDSA on P-256, in memory.
+//! rustls alone: TLS 1.3 with AES-128-GCM, X25519 and ECDSA on P-256, in memory.
 
 use std::{
     io::{Read, Write},
@@ -23,7 +23,7 @@ use super::cpu_time;
 const NAME: &str = "localhost";
 const HANDSHAKES: usize = 200;
 
-/// CPU microseconds for one of each.
+/// The name of each work and its CPU microseconds for one unit.
 pub(super) fn costs() -> Result<Vec<(&'static str, f64)>> {
     let pair = Pair::new()?;
     Ok(vec![
@@ -34,19 +34,19 @@ pub(super) fn costs() -> Result<Vec<(&'static str, f64)>> {
     ])
 }
 
-/// What both ends of a connection are made from.
+/// The configurations of a client and a server.
 struct Pair {
     server: Arc<ServerConfig>,
-    /// It resumes nothing.
+    /// The client resumes no session.
     client: Arc<ClientConfig>,
     resuming_client: Arc<ClientConfig>,
 }
 
-/// A connection whose handshake is done.
+/// A client and a server after their handshake.
 struct Connected {
     client: ClientConnection,
     server: ServerConnection,
-    /// What the server's share of the handshake took.
+    /// The CPU time of the server's part of the handshake.
     handshake: Duration,
 }
 
@@ -81,7 +81,7 @@ impl Pair {
         Ok(Pair { server: Arc::new(server), client: Arc::new(client), resuming_client })
     }
 
-    /// The server's share of one handshake.
+    /// The CPU microseconds of the server's part of one handshake.
     fn handshakes(&self, kind: HandshakeKind) -> Result<f64> {
         let client = match kind {
             HandshakeKind::Resumed => &self.resuming_client,
@@ -101,7 +101,7 @@ impl Pair {
         Ok(took.as_secs_f64() * 1e6 / HANDSHAKES as f64)
     }
 
-    /// Sealing so many bytes on one side and opening them on the other.
+    /// The CPU microseconds to seal this number of bytes on one side and open them on the other.
     fn records(&self, bytes: usize, times: usize) -> Result<f64> {
         let mut connected = self.connect(&self.client)?;
         let (mut wire, mut received) = (Vec::new(), vec![0; bytes]);
@@ -168,7 +168,7 @@ fn receive<S: SideData>(connection: &mut ConnectionCommon<S>, mut wire: &[u8]) -
     Ok(())
 }
 
-/// ring's, with the one suite and the one group that all works of the benchmark use.
+/// ring's provider with the one suite and the one group that all works of the benchmark use.
 fn provider() -> CryptoProvider {
     CryptoProvider {
         cipher_suites: vec![ring::cipher_suite::TLS13_AES_128_GCM_SHA256],

@@ -1,4 +1,4 @@
-//! Hellos of real clients, captured as they went over the wire (`hellos/README.md` says how).
+//! Hellos of real clients, captured on the wire (`hellos/README.md` says how).
 
 use std::sync::Arc;
 
@@ -50,7 +50,7 @@ fn rustls_sends_no_name_for_an_address() {
     }
 }
 
-/// The name as user space and as the kernel see it.
+/// The name that user space and the kernel read.
 fn both_names(hello: &[u8]) -> (Option<String>, Option<String>) {
     let Progress::Complete { name: in_user_space, consumed } = client_hello(hello) else {
         panic!("{:?}", client_hello(hello))

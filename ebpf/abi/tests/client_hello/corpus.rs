@@ -1,4 +1,4 @@
-//! What the fuzzer found interesting, replayed without a fuzzer.
+//! The corpus of the fuzzer, replayed without a fuzzer.
 
 use std::fs;
 use std::path::Path;

@@ -1,10 +1,10 @@
-//! rustls's own `Acceptor` as the judge of the parser; also used by the fuzz target.
+//! rustls's own `Acceptor` as the oracle for the parser; the fuzz target uses it too.
 
 use portcullis_abi::{HostName, Invalid, Outcome, Progress, Reassembler, client_hello, sni};
 use rustls::server::Acceptor;
 use rustls::{Error, InvalidMessage, PeerIncompatible, PeerMisbehaved};
 
-/// What rustls says to the same bytes.
+/// The result of rustls for the same bytes.
 #[derive(Debug)]
 enum Verdict {
     NeedMore,
@@ -13,11 +13,11 @@ enum Verdict {
         error: Error,
         alert: Option<u8>,
     },
-    /// The `Acceptor` keeps at most 64 KiB, record headers included; nothing can be said.
+    /// The `Acceptor` keeps at most 64 KiB, record headers included; the result is unknown.
     BufferFull,
 }
 
-/// Panics where the parser and rustls disagree without a stated reason.
+/// Panics if the parser and rustls disagree without a known reason.
 pub(crate) fn compare(bytes: &[u8]) {
     let ours = client_hello(bytes);
     let theirs = acceptor(bytes);
@@ -26,7 +26,7 @@ pub(crate) fn compare(bytes: &[u8]) {
     hint_is_right(bytes, &ours);
 }
 
-/// The alert that rustls answers these bytes with.
+/// The alert that rustls sends for these bytes.
 pub(crate) fn alert(bytes: &[u8]) -> Option<u8> {
     match acceptor(bytes) {
         Verdict::Refused { alert, .. } => alert,
@@ -43,12 +43,12 @@ fn agree(ours: &Progress, theirs: &Verdict, bytes: &[u8]) -> bool {
         }
         (Progress::Complete { .. }, Verdict::Refused { error, .. }) => is_for_rustls_to_say(error),
         (Progress::NeedMore { .. }, Verdict::NeedMore) => true,
-        // We wait to see the whole method of an HTTP request.
+        // The parser waits for the whole method of an HTTP request.
         (Progress::NeedMore { .. }, Verdict::Refused { .. }) => {
             bytes.iter().all(u8::is_ascii_uppercase)
         }
         (Progress::NotTls { .. } | Progress::Invalid(_), Verdict::Refused { .. }) => true,
-        // We refuse a wrong record or message as soon as it shows, rustls once it is whole.
+        // The parser rejects a wrong record or message at once, rustls when it is complete.
         (Progress::NotTls { .. } | Progress::Invalid(_), Verdict::NeedMore) => {
             nothing_can_mend(bytes)
         }
@@ -58,8 +58,8 @@ fn agree(ours: &Progress, theirs: &Verdict, bytes: &[u8]) -> bool {
     }
 }
 
-/// Faults outside of what the name depends on: the parser leaves them to rustls, which sees the
-/// same bytes next.
+/// Faults outside the parts that the name depends on: the parser leaves them to rustls, which reads
+/// the same bytes next.
 fn is_for_rustls_to_say(error: &Error) -> bool {
     match error {
         Error::InvalidMessage(
@@ -70,7 +70,7 @@ fn is_for_rustls_to_say(error: &Error) -> bool {
             | InvalidMessage::UnknownProtocolVersion,
         )
         | Error::InvalidMessage(InvalidMessage::DuplicateExtension(0)) => false,
-        // InvalidContentType among them: also rustls's word for an unknown type of ECH.
+        // InvalidContentType among them: rustls uses it also for an unknown type of ECH.
         Error::InvalidMessage(_) => true,
         Error::PeerIncompatible(
             PeerIncompatible::NullCompressionRequired
@@ -81,7 +81,7 @@ fn is_for_rustls_to_say(error: &Error) -> bool {
     }
 }
 
-/// Whether rustls, which still waits, refuses whatever follows.
+/// Whether rustls, which still waits, would reject any continuation.
 fn nothing_can_mend(bytes: &[u8]) -> bool {
     [0, 1, 22, 0xff].into_iter().all(|filler| {
         let longer = [bytes, &[filler; 40_000]].concat();
@@ -89,7 +89,7 @@ fn nothing_can_mend(bytes: &[u8]) -> bool {
     })
 }
 
-/// Where the bytes were split on their way must not matter.
+/// The split of the bytes into segments must not matter.
 fn piecemeal_is_the_same(bytes: &[u8], whole: &Progress) {
     let mut reassembler = Reassembler::default();
     let mut len = 0;
@@ -99,14 +99,14 @@ fn piecemeal_is_the_same(bytes: &[u8], whole: &Progress) {
         if len == bytes.len() {
             break;
         }
-        // Unequal steps, some of them too short for an answer.
+        // Unequal steps, some of them too short for a result.
         len = bytes.len().min(len + 1 + len % 7 * 13);
         progress = reassembler.advance(&bytes[..len]);
     }
     assert_eq!(progress, *whole, "in pieces, with {len} of {} bytes\n{bytes:02x?}", bytes.len());
 }
 
-/// The kernel may know less than user space, never something else.
+/// The kernel may know less than user space, but never differ from it.
 fn hint_is_right(bytes: &[u8], ours: &Progress) {
     let mut hint = HostName::EMPTY;
     let outcome = sni(bytes, 0, &mut hint);

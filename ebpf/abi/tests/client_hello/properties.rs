@@ -33,7 +33,7 @@ fn name() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn hello() -> impl Strategy<Value = Hello> {
-    // Types that rustls reads (its view of a body is not ours to check), and any others.
+    // Types that rustls reads (its check of their bodies is out of scope here), and any others.
     let kind =
         prop_oneof![select(&[0, 5, 10, 16, 21, 23, 35, 41, 43, 51, 0xfe0d][..]), any::<u16>()];
     let extension = (kind, vec(any::<u8>(), 0..40));
@@ -150,7 +150,7 @@ fn a_hello_over_the_largest_size_is_refused_at_its_first_record() {
 
 #[test]
 fn no_more_is_ever_wanted_than_the_limit() {
-    // A record header a byte is the most that a hello can be blown up.
+    // A record header for each byte is the largest overhead of a hello.
     let bytes = records(&largest_hello(), 1);
     let mut reassembler = Reassembler::default();
     let mut len = 0;
@@ -171,8 +171,8 @@ fn largest_hello() -> Vec<u8> {
     hello
 }
 
-/// The name that rustls hands to a certificate resolver. Unlike `Acceptor`, the unbuffered
-/// connection has no limit on what it is given.
+/// The name that rustls passes to a certificate resolver. Unlike `Acceptor`, the unbuffered
+/// connection has no input limit.
 fn name_seen_by_a_server(mut bytes: Vec<u8>) -> Option<String> {
     let seen = Arc::new(Seen::default());
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -193,7 +193,7 @@ fn name_seen_by_a_server(mut bytes: Vec<u8>) -> Option<String> {
     seen.0.lock().unwrap().clone()
 }
 
-/// A resolver that has no certificate and remembers the name it was asked for.
+/// A resolver that has no certificate and remembers the requested name.
 #[derive(Debug, Default)]
 struct Seen(Mutex<Option<String>>);
 

@@ -116,7 +116,7 @@ fn is_complete(bytes: &[u8]) -> bool {
     matches!(client_hello(bytes), Progress::Complete { .. })
 }
 
-/// The answer in the table's words.
+/// The result in the terms of the table.
 fn told(progress: &Progress) -> Expected<'_> {
     match progress {
         Progress::Complete { name: Some(name), .. } => Expected::Name(name.as_str()),

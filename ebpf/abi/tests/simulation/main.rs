@@ -1,5 +1,5 @@
-//! The choice of a worker on machines larger than ours: the table in docs/steering.md, with the
-//! seed that it was made with.
+//! The choice of a worker on larger machines: the table in docs/steering.md, with the seed that
+//! made it.
 
 mod model;
 
@@ -12,7 +12,7 @@ const SEED: u64 = 7;
 const BEGIN: &str = "<!-- simulation -->\n";
 const END: &str = "<!-- /simulation -->";
 
-/// Each scenario and what came of it.
+/// Each scenario and its result.
 static RUNS: LazyLock<Vec<(Scenario, Report)>> = LazyLock::new(|| {
     scenarios().into_iter().map(|scenario| (scenario, scenario.run(SEED))).collect()
 });

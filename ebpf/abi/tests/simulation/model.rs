@@ -1,4 +1,4 @@
-//! Connections that come, stay for a while and go, over names of unlike popularity.
+//! Connections that open, stay for a while and close, over names with different popularity.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -9,20 +9,20 @@ use portcullis_abi::{Balance, Home, Loads, Reason, WorkerSet, place};
 
 use portcullis_abi::SplitMix64;
 
-/// Open at a time, for each worker.
+/// Open connections at a time, for each worker.
 const OPEN_PER_WORKER: usize = 1000;
-/// Connections in one run; so many that the first ones, which find empty workers, do not count.
+/// Connections in one run; so many that the first ones, which find empty workers, do not matter.
 const ARRIVALS: usize = 150_000;
 const MAX_LOAD_PERCENT: u32 = 120;
 
-/// How unlike the names' popularity is.
+/// The distribution of the names' popularity.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Population {
-    /// All alike.
+    /// All names are equally popular.
     Uniform,
-    /// The n-th has 1/n of the first one's.
+    /// The n-th name has 1/n of the connections of the first.
     Zipf,
-    /// One has nine tenths of all.
+    /// One name has nine tenths of all connections.
     OneHot,
 }
 
@@ -44,31 +44,31 @@ pub(crate) struct Scenario {
     pub(crate) popularity: Population,
 }
 
-/// What came of it.
+/// The result.
 #[derive(Debug)]
 pub(crate) struct Report {
-    /// Load of the busiest worker over the mean, on average over the run.
+    /// The load of the busiest worker over the mean, averaged over the run.
     pub(crate) busiest_over_mean: f64,
-    /// Share of connections that did not go to their name's first choice.
+    /// The share of connections that did not go to the first choice of their name.
     pub(crate) spilled: f64,
-    /// Workers that saw a name, on average over the names seen: each keeps upstream connections.
+    /// The workers per name, averaged over the names seen: each worker keeps upstream connections.
     pub(crate) pools: f64,
-    /// The same where the kernel spreads connections by their addresses.
+    /// The same if the kernel spreads connections by their addresses.
     pub(crate) pools_unsteered: f64,
 }
 
-/// Names whose first choice changes.
+/// The share of names whose first choice changes.
 #[derive(Debug)]
 pub(crate) struct Moves {
-    /// When worker 0 goes.
+    /// When worker 0 disappears.
     pub(crate) gone: u32,
-    /// When one more worker comes.
+    /// When one more worker appears.
     pub(crate) came: u32,
     /// Between workers that stay, in either case.
     pub(crate) between_others: u32,
 }
 
-/// Open connections of each worker; `None` for one that takes none.
+/// Open connections of each worker; `None` for a worker that accepts none.
 struct Open(Vec<Option<u32>>);
 
 impl Loads for Open {
@@ -100,7 +100,7 @@ impl Scenario {
             spilled += usize::from(placed.reason == Reason::Spilled);
             pools.insert((name, placed.worker));
             unsteered.insert((name, random.below(self.workers.into()) as u32));
-            // Connections last unlike long: any of them may be the next to close.
+            // Connections last for different times: any of them may be the next to close.
             let ends = random.below(closing.len() as u64) as usize;
             closing.swap(0, ends);
             add(&mut open, closing.pop_front().expect("some are open"), -1);
@@ -118,7 +118,7 @@ impl Scenario {
         }
     }
 
-    /// Counts the names that move when a worker goes or comes, with nothing to carry.
+    /// Counts the names that move when a worker disappears or appears, without any load.
     pub(crate) fn moves(&self) -> Moves {
         let without_first = (0..self.workers).map(|worker| (worker != 0).then_some(0)).collect();
         let (with_all, without) = (Open(vec![Some(0); self.workers as usize]), Open(without_first));
@@ -143,7 +143,7 @@ impl Scenario {
         Balance { workers: self.workers, max_load_percent: MAX_LOAD_PERCENT }
     }
 
-    /// For each name the share of it and of all before it.
+    /// For each name, the share of it and of all names before it.
     fn cumulative_popularity(&self) -> Vec<f64> {
         let weight = |rank: u32| match self.popularity {
             Population::Uniform => 1.0,

@@ -177,7 +177,9 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "idp_provider",
         Text,
         "",
-        "Identity provider that users sign in with by OpenID Connect: `oidc`, or `google`, `azure`, `okta`, `auth0`, `onelogin`, `ping`, `cognito`, `gitlab`, which fill in what differs there. Without it, nobody can sign in.",
+        "Identity provider that users sign in with by OpenID Connect: `oidc`, or `google`, \
+            `azure`, `okta`, `auth0`, `onelogin`, `ping`, `cognito`, `gitlab`, which fill in what \
+            differs there. Without it, users cannot sign in.",
     ),
     key(
         "idp_provider_url",
@@ -185,7 +187,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "URL of the provider, for `google`, `onelogin`, `gitlab`",
         "Issuer: the provider's metadata is at `/.well-known/openid-configuration` below it. `https`, or `http` on loopback. Required with the other providers.",
     ),
-    key("idp_client_id", Text, "", "Our client id at the provider. Required with `idp_provider`."),
+    key("idp_client_id", Text, "", "The client ID of the proxy. Required with `idp_provider`."),
     key(
         "idp_client_secret",
         Text,
@@ -197,19 +199,22 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "idp_scopes",
         List,
         "`openid profile email offline_access`, or the provider's",
-        "Scopes to ask for, instead of the provider's. `openid` is added.",
+        "Scopes to request, instead of the provider's. `openid` is added.",
     ),
     key(
         "idp_request_params",
         Map,
         "by provider",
-        "Further parameters of the authorization request, such as `prompt: consent`. Those of the flow itself are refused.",
+        "Further parameters of the authorization request, such as `prompt: consent`. Parameters of \
+            the flow itself are rejected.",
     ),
     key(
         "shared_secret",
         Base64,
         "random for each process",
-        "Base64 of 32 random bytes (`head -c32 /dev/urandom | base64`). Seals the parameters of sign-ins and is the seed of the signing key if there is no `signing_key`. With a random one, a restart signs everybody out and changes the signing key.",
+        "Base64 of 32 random bytes (`head -c32 /dev/urandom | base64`). Seals the parameters of \
+            sign-ins and is the seed of the signing key if there is no `signing_key`. With a \
+            random one, a restart signs all users out and changes the signing key.",
     ),
     key("shared_secret_file", Path, "", "The same as a file."),
     key(
@@ -223,7 +228,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "cookie_name",
         Text,
         "_pomerium",
-        "Name of the session cookie. With a `__Host-` name, no other host can plant one.",
+        "Name of the session cookie. With a `__Host-` name, no other host can set it.",
     ),
     key(
         "cookie_domain",

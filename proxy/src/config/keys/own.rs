@@ -130,25 +130,30 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "portcullis.sign_in.previous_secrets",
         List,
         "",
-        "Former values of `cookie_secret` and `shared_secret`, base64: they open cookies and seal none, so nobody is signed out when a secret changes. Remove them after `cookie_expire`.",
+        "Former values of `cookie_secret` and `shared_secret`, base64: they open cookies and seal \
+            none, so users stay signed in when a secret changes. Remove them after \
+            `cookie_expire`.",
     ),
     key(
         "portcullis.sign_in.recheck",
         Duration,
         "10m",
-        "How often the provider is asked whether a user in session is still welcome and has the same claims.",
+        "Interval at which the proxy asks the provider whether a user may stay signed in and has \
+            the same claims.",
     ),
     key(
         "portcullis.sign_in.without_refresh_token",
         Text,
         "access_token",
-        "When a session ends for which the provider gave no refresh token: `access_token`, with the access token, or `cookie_expire`, after that time.",
+        "End of a session without a refresh token: `access_token` when the access token expires, \
+            or `cookie_expire` after that time.",
     ),
     key(
         "portcullis.sign_in.unverified_email",
         Text,
         "ignore",
-        "Address that the provider says it did not verify (`email_verified: false`): `ignore` it, or `accept` it.",
+        "Addresses that the provider marks as unverified (`email_verified: false`): `ignore` or \
+            `accept` them.",
     ),
     key(
         "portcullis.sign_in.claims",
@@ -160,11 +165,13 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "portcullis.sign_in.tenants",
         List,
         "",
-        "Ids (`tid`) of the Azure tenants whose users alone may sign in. Required with an `idp_provider_url` of `common`, `organizations` or `consumers`.",
+        "IDs (`tid`) of Azure tenants: only their users may sign in. Required with an \
+            `idp_provider_url` of `common`, `organizations` or `consumers`.",
     ),
     not_yet(
         "portcullis.sign_in.state_file",
-        "remove the key: after a restart, users are sent to the provider once, mostly unseen",
+        "remove the key: after a restart, users are redirected to the provider once, usually \
+            without a prompt",
     ),
     key(
         "portcullis.steering",

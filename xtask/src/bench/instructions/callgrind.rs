@@ -1,8 +1,8 @@
-//! Running the works under callgrind.
+//! Runs the works under callgrind.
 //!
-//! By valgrind itself and not through gungraun, which runs it just so: with its runner, which must
-//! be built for minutes and in the very version of its library, it would be the dearest step of
-//! `cargo xtask test`.
+//! Runs valgrind itself instead of gungraun, which does the same: building gungraun's runner, in
+//! exactly the version of its library, takes minutes and would be the slowest step of `cargo xtask
+//! test`.
 
 use std::{fs, path::Path};
 
@@ -14,14 +14,15 @@ use crate::command::{cargo, said_by, target};
 /// Builds the works, runs each once and gives the instructions for one unit of it.
 pub(super) fn count() -> Result<Counts> {
     let directory = target().join("callgrind");
-    // Files of a run with more works would be taken for this one's.
+    // The files of an earlier run with more works must not be read as files of this one.
     if directory.exists() {
         fs::remove_dir_all(&directory)?;
     }
     fs::create_dir_all(&directory)?;
     let out = directory.join("out");
     let said = said_by(
-        // The whole workspace with the profile of its tests, so that both share all other crates.
+        // Builds the whole workspace with the profile of its tests, so that both share all other
+        // crates.
         cargo("bench --workspace --features portcullis/bench --bench instructions --profile dev")
             .args(["--config", "proxy/benches/instructions.toml", "--config"])
             .arg(runner(&out))
@@ -31,7 +32,7 @@ pub(super) fn count() -> Result<Counts> {
     counts(said.lines().zip(totals))
 }
 
-/// Has cargo run under callgrind what it has built.
+/// The setting that makes cargo run its binary under callgrind.
 fn runner(out: &Path) -> String {
     let out = format!("--callgrind-out-file={}", out.display());
     let valgrind = [
@@ -45,8 +46,8 @@ fn runner(out: &Path) -> String {
     format!("target.'cfg(all())'.runner={valgrind:?}")
 }
 
-/// From the lines that the program prints, a number of units and a name each, and what callgrind
-/// counted for each.
+/// Reads lines of the program, each a number of units and a name, and the count of callgrind for
+/// each line.
 fn counts<'a>(works: impl Iterator<Item = (&'a str, Result<u64>)>) -> Result<Counts> {
     let mut counts = Counts::new();
     for (line, total) in works {
@@ -58,7 +59,7 @@ fn counts<'a>(works: impl Iterator<Item = (&'a str, Result<u64>)>) -> Result<Cou
     Ok(counts)
 }
 
-/// The count in a file of callgrind's.
+/// The total in one of callgrind's files.
 fn total_in(path: &Path) -> Result<u64> {
     let text =
         fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;

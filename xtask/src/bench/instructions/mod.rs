@@ -1,8 +1,8 @@
-//! `cargo xtask bench instructions`: how many instructions the small pieces take, and the ratchet
-//! that keeps them from growing unseen.
+//! `cargo xtask bench instructions`: the instructions that the small pieces take, and the check
+//! that they do not grow unnoticed.
 //!
-//! Speed cannot be tested on machines that others share. Counts can: callgrind runs the program on
-//! a processor of its own making, and finds the same on a busy machine as on an idle one.
+//! Speed cannot be tested on shared machines. Instruction counts can: callgrind emulates a
+//! processor, and its counts are the same on a busy machine as on an idle one.
 
 mod callgrind;
 mod record;
@@ -20,15 +20,15 @@ const RECORD: &str = "proxy/benches/instructions.json";
 #[derive(Debug, clap::Args)]
 #[group(multiple = false)]
 pub(crate) struct Options {
-    /// Fail where a count has grown over the one on record.
+    /// Fail if a count exceeds the recorded one.
     #[arg(long)]
     check: bool,
-    /// Put the counts on record.
+    /// Record the counts.
     #[arg(long)]
     update: bool,
 }
 
-/// Counts, and shows, checks or records it.
+/// Counts, and prints, checks or records the result.
 pub(crate) fn run(options: &Options) -> Result<()> {
     match options {
         Options { check: true, .. } => check(),
@@ -37,7 +37,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
 }
 
-/// Fails where a count has grown by more than the margin.
+/// Fails if a count has grown by more than the margin.
 pub(crate) fn check() -> Result<()> {
     let (recorded, here) = (Record::read(&root().join(RECORD))?, count()?);
     print(&here.counts, Some(&recorded.counts));
@@ -52,14 +52,14 @@ pub(crate) fn check() -> Result<()> {
     let complaints = record::grown(&recorded.counts, &here.counts, margin);
     ensure!(
         complaints.is_empty(),
-        "{}\nWhere that is the price of something, put it on record by \
-         `cargo xtask bench instructions --update`, and say in the commit of what",
+        "{}\nIf the change is worth these instructions, record them with \
+         `cargo xtask bench instructions --update`, and give the reason in the commit",
         complaints.join("\n")
     );
     Ok(())
 }
 
-/// Prints the counts beside those on record.
+/// Prints the counts beside the recorded ones.
 pub(super) fn show() -> Result<()> {
     let recorded = Record::read(&root().join(RECORD)).ok();
     print(&count()?.counts, recorded.as_ref().map(|record| &record.counts));

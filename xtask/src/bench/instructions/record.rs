@@ -1,4 +1,4 @@
-//! The counts on record, and what may be said of others beside them.
+//! The recorded counts, and the comparison of new counts with them.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -10,10 +10,10 @@ use super::tools::Tools;
 /// Instructions for one unit of each work, by its name.
 pub(super) type Counts = BTreeMap<String, u64>;
 
-/// What is committed.
+/// The committed file.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Record {
-    /// What the counts were taken with.
+    /// The tools that the counts were made with.
     pub(super) tools: Tools,
     pub(super) counts: Counts,
 }
@@ -30,22 +30,22 @@ impl Record {
     }
 }
 
-/// What is wrong with counts beside those on record: those that have grown by more than the margin
-/// (a share of 1), where there is a margin, and works of which only one side knows.
+/// The differences that matter: counts that exceed the recorded ones by more than the margin (a
+/// share of 1) if there is a margin, and works that only one side has.
 pub(super) fn grown(recorded: &Counts, counts: &Counts, margin: Option<f64>) -> Vec<String> {
     let gone = recorded.keys().filter(|name| !counts.contains_key(*name));
-    let gone = gone.map(|name| format!("{name}: on record, but no longer counted"));
+    let gone = gone.map(|name| format!("{name}: recorded, but no longer counted"));
     let grown = counts.iter().filter_map(|(name, count)| match (recorded.get(name), margin) {
-        (None, _) => Some(format!("{name}: counted, but not on record")),
+        (None, _) => Some(format!("{name}: counted, but not recorded")),
         (Some(before), Some(margin)) if *count > limit(*before, margin) => {
-            Some(format!("{name}: {count} instructions, recorded were {before}"))
+            Some(format!("{name}: {count} instructions, {before} are recorded"))
         }
         _ => None,
     });
     gone.chain(grown).collect()
 }
 
-/// One instruction more is always free: counts are means, rounded.
+/// One more instruction is always allowed: counts are means, rounded.
 fn limit(before: u64, margin: f64) -> u64 {
     before + ((before as f64 * margin) as u64).max(1)
 }
@@ -90,8 +90,8 @@ mod tests {
     fn a_work_that_only_one_side_knows_is_a_fault_with_any_margin() {
         let (none, one) = (counts(&[]), counts(&[("work", 1)]));
         for margin in [None, MARGIN] {
-            assert_eq!(grown(&none, &one, margin), ["work: counted, but not on record"]);
-            assert_eq!(grown(&one, &none, margin), ["work: on record, but no longer counted"]);
+            assert_eq!(grown(&none, &one, margin), ["work: counted, but not recorded"]);
+            assert_eq!(grown(&one, &none, margin), ["work: recorded, but no longer counted"]);
         }
     }
 }

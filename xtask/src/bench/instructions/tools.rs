@@ -1,4 +1,4 @@
-//! What counts depend on besides the code.
+//! The tools and the processor that counts depend on.
 
 use std::{env, fmt, fs};
 
@@ -7,19 +7,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::command::{command, said_by};
 
-/// With the same tools. Seeds of hash tables, keys and signatures are random: from run to run that
-/// moves handshakes by 0.1 % and the smallest works by 1.5 %. This is twice as much.
+/// The margin with the same tools. Seeds of hash tables, keys and signatures are random: from run
+/// to run that moves handshakes by 0.1 % and the smallest works by 1.5 %. The margin is twice as
+/// much.
 const MARGIN: f64 = 0.03;
 
-/// With another C library or valgrind: `memcpy` and its kin are the library's.
+/// The margin with another C library or valgrind: the library provides `memcpy` and its kin.
 const MARGIN_OF_OTHER_LIBRARIES: f64 = 0.15;
 
-/// What counts depend on besides the code.
+/// The tools and the processor that counts depend on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Tools {
     rustc: String,
-    /// callgrind shows a program the processor that it emulates: one with AVX2 where the real one
-    /// has it, whatever else that can do, and by this ring chooses its code.
+    /// callgrind emulates a processor with AVX2 if the real one has it, and without any newer
+    /// features; ring chooses its code by this.
     processor: String,
     c_library: String,
     valgrind: String,
@@ -37,9 +38,9 @@ impl Tools {
         })
     }
 
-    /// By how much of 1 a count may exceed one that was taken with other tools. `None` where they
-    /// cannot be compared: another compiler makes other code, for another processor there is other
-    /// code in ring.
+    /// The share of 1 by which a count may exceed one that was made with other tools. `None` if
+    /// they cannot be compared: another compiler generates other code, and ring has other code for
+    /// another processor.
     pub(super) fn margin_to(&self, other: &Tools) -> Option<f64> {
         if (&self.rustc, &self.processor) != (&other.rustc, &other.processor) {
             None

@@ -1,4 +1,4 @@
-//! Caddy, from a Python wheel that has nothing but its program.
+//! Caddy, from a Python wheel that contains only its program.
 
 use std::path::{Path, PathBuf};
 
@@ -34,13 +34,15 @@ impl Peer for Caddy {
     }
 
     fn lacks(&self, setup: &Setup) -> Option<&'static str> {
-        setup.own_certificates.then_some("one site for each certificate is not written yet")
+        setup
+            .own_certificates
+            .then_some("the benchmark has no Caddyfile with a site for each certificate")
     }
 
     fn start(&self, place: &Place<'_>) -> Result<Process> {
         let file = place.write("Caddyfile", &caddyfile(place)?)?.display().to_string();
-        // Caddy keeps an identity of its instance below this, in `caddy/` of the working directory
-        // where HOME is not set either.
+        // Caddy writes an ID of its instance to `caddy/` below this directory, or below the working
+        // directory if HOME is not set either.
         let data = format!("XDG_DATA_HOME={}", place.directory.display());
         let program = self.0.display().to_string();
         let run = ["run", "--adapter", "caddyfile", "--config", &file];

@@ -1,4 +1,4 @@
-//! Envoy, from a Python wheel that has nothing but its program.
+//! Envoy, from a Python wheel that contains only its program.
 
 use std::path::{Path, PathBuf};
 
@@ -34,10 +34,10 @@ impl Peer for Envoy {
         self.spawn(place, 0)
     }
 
-    /// By the files it watches; a rename is what it looks for.
+    /// Reloads through the files that Envoy watches; it reacts to a rename.
     fn reload(&self, running: &mut Running<'_>) -> Result<()> {
         let place = &running.place;
-        // A listener that changes is drained: only where there is another certificate.
+        // A listener that changes is drained, so it changes only if there is another certificate.
         if place.setup.own_certificates {
             place.write("listeners.yaml", &listeners(place)?)?;
         }
@@ -45,7 +45,7 @@ impl Peer for Envoy {
         Ok(())
     }
 
-    /// Its hot restart: the next process asks this one for its listeners, and then to drain.
+    /// Envoy's hot restart: the next process asks this one for its listeners, and then to drain.
     fn restart(&self, running: &mut Running<'_>) -> Result<()> {
         let next = self.spawn(&running.place, 1)?;
         running.succeed(next);
@@ -63,7 +63,7 @@ impl Envoy {
         place.write("routes.yaml", &routes(place)?)?;
         let config = place.write("envoy.yaml", &bootstrap(place)?)?.display().to_string();
         let workers = place.setup.workers.to_string();
-        // What processes of one proxy know each other by.
+        // The processes of one proxy find each other by this number.
         let base = place.edge.port().to_string();
         let epoch = epoch.to_string();
         let mut arguments = vec!["--config-path", &config, "--concurrency", &workers];
@@ -98,7 +98,7 @@ pub(super) fn listeners(place: &Place<'_>) -> Result<String> {
         });
         each.collect::<Result<String>>()?
     } else {
-        // One certificate is one chain, whatever it is for.
+        // All names share one certificate, and so one filter chain.
         let zone = format!("\"*.{}\"", crate::rig::ZONE);
         place.fill(template, &[("server_names", &zone)])?
     };

@@ -1,4 +1,4 @@
-//! HAProxy, from Debian, in master-worker mode as Debian's service has it.
+//! HAProxy from Debian, in master-worker mode like Debian's service.
 
 use std::{fs, path::Path};
 
@@ -45,7 +45,7 @@ impl Peer for Haproxy {
         running.signal("USR2")
     }
 
-    /// The master begins anew as the same process, with what program there is now.
+    /// The master executes itself again as the same process, with the current program file.
     fn restart(&self, running: &mut Running<'_>) -> Result<()> {
         self.reload(running)
     }

@@ -1,5 +1,5 @@
-//! The proxies that are measured: one file each, which writes its configuration, starts it, and
-//! reloads it as its operator would.
+//! The measured proxies, one file each: it writes the configuration, starts the proxy, and reloads
+//! it as its operator would.
 
 mod caddy;
 mod envoy;
@@ -28,70 +28,70 @@ use crate::{command::command, mkcert::Pair, process::Process, rig::ZONE};
 
 pub(super) use portcullis::Portcullis;
 
-/// How long a start may take: with 10,000 certificates nginx takes a minute.
+/// The limit for a start: with 10,000 certificates nginx takes a minute.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// What the name of our own build in the tables is.
+/// The name of our own build in the tables.
 pub(super) const OURS: &str = "portcullis";
 
-/// A proxy that can be had on this machine.
+/// A proxy that is available on this machine.
 pub(super) trait Peer {
-    /// As in `--peers`.
+    /// The name in `--peers`.
     fn id(&self) -> &str;
 
-    /// As it says of itself, with its TLS library.
+    /// The version that it reports, with its TLS library.
     fn version(&self) -> String;
 
-    /// Why it cannot do what is asked for, where it cannot.
+    /// Why it cannot do this setup, if it cannot.
     fn lacks(&self, _setup: &Setup) -> Option<&'static str> {
         None
     }
 
-    /// Writes its configuration and starts it; it may not listen yet.
+    /// Writes its configuration and starts it; it may not listen yet on return.
     fn start(&self, place: &Place<'_>) -> Result<Process>;
 
-    /// Where it writes its process ID, if it is another process than the one that was started.
+    /// The file with its process ID, if that is not the process that was started.
     fn pid_file(&self, _place: &Place<'_>) -> Option<PathBuf> {
         None
     }
 
-    /// Makes it take the configuration of a new setup while it serves.
+    /// Reloads it with the configuration of a new setup while it serves.
     fn reload(&self, running: &mut Running<'_>) -> Result<()>;
 
-    /// Puts a new process in the place of the one that serves.
+    /// Replaces the serving process by a new one.
     fn restart(&self, _running: &mut Running<'_>) -> Result<()> {
-        bail!("it cannot")
+        bail!("this peer has no restart")
     }
 
-    /// Whether `restart` is there.
+    /// Whether `restart` is implemented.
     fn restarts(&self) -> bool {
         false
     }
 }
 
-/// What a proxy is to be.
+/// The configuration that a proxy must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Setup {
     pub(super) upstream: Upstream,
-    /// How many hosts it serves, `host-0` and on.
+    /// The number of hosts it serves, `host-0` and on.
     pub(super) hosts: usize,
-    /// Whether each has a certificate of its own, or all share one.
+    /// Whether each host has its own certificate; otherwise all share one.
     pub(super) own_certificates: bool,
     pub(super) workers: usize,
-    /// Where the upstream of a tunnel listens, by the name `tunnel`. Ours alone has it.
+    /// The address of a tunnel's upstream, served under the name `tunnel`. Only our proxy uses it.
     pub(super) tunnel: Option<SocketAddr>,
-    /// Ours alone has it.
+    /// The mode of steering. Only our proxy uses it.
     pub(super) steering: &'static str,
-    /// Grows with each reload: each serves one host more than the last, so that none can be skipped.
+    /// The number of reloads. Each reload adds a host, so that a skipped one is noticed.
     pub(super) generation: usize,
 }
 
-/// Who serves the content.
+/// The server of the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Upstream {
-    /// One nginx, whose connections stay.
+    /// One nginx, whose connections stay open.
     Origin,
-    /// Several `openssl s_server`, with a handshake for every request.
+    /// Several `openssl s_server`, which need a handshake for every request.
     Openssl,
 }
 
@@ -110,7 +110,7 @@ impl Default for Setup {
 }
 
 impl Setup {
-    /// Every name served.
+    /// Every name that is served.
     pub(super) fn names(&self) -> Vec<String> {
         let hosts = (0..self.hosts).map(|host| format!("host-{host}.{ZONE}"));
         let generations = (1..=self.generation).map(|one| format!("generation-{one}.{ZONE}"));
@@ -118,21 +118,21 @@ impl Setup {
     }
 }
 
-/// Where a proxy runs and what it is to be.
+/// The directory, addresses and setup of a proxy.
 pub(super) struct Place<'a> {
     pub(super) lab: &'a Lab,
     pub(super) generator: &'a Path,
-    /// For its files, its own.
+    /// The directory for its files.
     pub(super) directory: PathBuf,
     pub(super) edge: SocketAddr,
     pub(super) admin: SocketAddr,
     pub(super) setup: Setup,
-    /// By name, in their order; empty where all share one.
+    /// The certificates in the order of the names; empty if all share one.
     certificates: Vec<Pair>,
 }
 
 impl<'a> Place<'a> {
-    /// On ports that nobody has used.
+    /// A place with ports that no process uses.
     pub(super) fn new(lab: &'a Lab, generator: &'a Path, id: &str, setup: Setup) -> Result<Self> {
         let directory = lab.directory.join(id);
         fs::create_dir_all(&directory)?;
@@ -149,14 +149,14 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// A block of lines, one of each upstream.
+    /// A block of lines, one for each upstream.
     fn each_upstream(&self, line: impl Fn(usize, SocketAddr) -> String) -> String {
         let lines: Vec<_> =
             self.upstreams().into_iter().enumerate().map(|(n, one)| line(n, one)).collect();
         lines.join("\n")
     }
 
-    /// Fills a template with what is the same for all, and these values.
+    /// Fills a template with the values that all peers share, and with these.
     fn fill(&self, template: &str, own: &[(&str, &str)]) -> Result<String> {
         let common = [
             ("directory", self.directory.display().to_string()),
@@ -178,7 +178,7 @@ impl<'a> Place<'a> {
         fill(template, &values)
     }
 
-    /// Replaces a file in one step, since some peers watch theirs.
+    /// Replaces a file in one step, since some peers watch their files.
     fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
         let path = self.directory.join(name);
         let new = self.directory.join(format!("{name}.new"));
@@ -187,7 +187,7 @@ impl<'a> Place<'a> {
         Ok(path)
     }
 
-    /// Starts a proxy's program where proxies run.
+    /// Starts a proxy's program on the core of the proxies.
     fn spawn(&self, program: &Path, arguments: &[&str]) -> Result<Process> {
         let mut proxy = pinned(Core::Proxy, program);
         proxy.args(arguments);
@@ -195,7 +195,7 @@ impl<'a> Place<'a> {
         Ok(process.with_patience(PATIENCE))
     }
 
-    /// A file with a certificate and its key one after the other.
+    /// A file with a certificate followed by its key.
     fn joined(&self, name: &str, pair: &Pair) -> Result<PathBuf> {
         let mut text = fs::read_to_string(&pair.certificate)?;
         text.push_str(&fs::read_to_string(&pair.key)?);
@@ -203,15 +203,15 @@ impl<'a> Place<'a> {
     }
 }
 
-/// A proxy that serves. It ends, with all its processes, when this is dropped.
+/// A running proxy. It ends, with all its processes, when this is dropped.
 pub(super) struct Running<'a> {
     pub(super) place: Place<'a>,
     process: Process,
-    /// Those that `restart` has replaced, which may still have connections.
+    /// The processes that `restart` has replaced, which may still have connections.
     former: Vec<Process>,
-    /// The first process where it is not one that we have started.
+    /// The first process, if it is not the process that we started.
     adopted: Option<u32>,
-    /// From its start until it could serve.
+    /// The time from its start until it listened.
     pub(super) started_in: Duration,
 }
 
@@ -232,12 +232,12 @@ impl<'a> Running<'a> {
         Ok(running)
     }
 
-    /// Its process; of several the first.
+    /// The ID of its first process.
     pub(super) fn id(&self) -> u32 {
         self.adopted.unwrap_or_else(|| self.process.id())
     }
 
-    /// Fails with what it said last when it has ended.
+    /// Fails with the end of its log if it has ended.
     pub(super) fn must_be_running(&mut self) -> Result<()> {
         match self.adopted {
             None => self.process.must_be_running(),
@@ -246,13 +246,13 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// Sends its first process a signal, as `kill` names it.
+    /// Sends a signal to its first process, with a name for `kill`.
     fn signal(&self, name: &str) -> Result<()> {
         let id = self.id().to_string();
         crate::command::run(command("kill").args([&format!("-{name}"), "--", &id]))
     }
 
-    /// Waits until a file that has a process ID has one as it should be.
+    /// Waits until the file contains a process ID that `is_it` accepts.
     fn wait_for_id(&mut self, file: &Path, is_it: impl Fn(u32) -> bool) -> Result<u32> {
         let read = || fs::read_to_string(file).ok()?.trim().parse().ok();
         self.process
@@ -260,12 +260,12 @@ impl<'a> Running<'a> {
         read().with_context(|| format!("no process ID in {}", file.display()))
     }
 
-    /// Goes on with a process that another has started.
+    /// Continues with a process that another one has started.
     fn adopt(&mut self, id: u32) {
         self.adopted = Some(id);
     }
 
-    /// Waits until those that were replaced have served what they had.
+    /// Waits until the replaced processes have served their connections.
     fn wait_for_end_of_former(&mut self) -> Result<()> {
         let Self { process, former, .. } = self;
         let former = std::cell::RefCell::new(former);
@@ -274,7 +274,7 @@ impl<'a> Running<'a> {
         })
     }
 
-    /// Goes on with a process that we have started.
+    /// Continues with a process that we started.
     fn succeed(&mut self, next: Process) {
         self.former.push(std::mem::replace(&mut self.process, next));
     }
@@ -288,13 +288,13 @@ impl Drop for Running<'_> {
     }
 }
 
-/// Asks a process and its children to end, and a moment later makes those that are left: workers of
-/// nginx and HAProxy would outlive a first process that is killed.
+/// Sends SIGTERM to a process and its children, and SIGKILL a moment later to those that are left:
+/// workers of nginx and HAProxy would outlive a first process that is killed.
 fn end_group(process: &mut Process) {
     let group = format!("-{}", process.id());
     let signal = |name: &str| {
         let mut kill = command("kill");
-        // It fails where nobody is left.
+        // It fails if no process is left.
         let _ = kill.args([name, "--", &group]).stderr(Stdio::null()).status();
     };
     signal("-TERM");
@@ -307,14 +307,14 @@ fn end_group(process: &mut Process) {
     signal("-KILL");
 }
 
-/// Why a proxy is not there, with the command that would change that.
+/// Why a proxy is missing, with the command that installs it.
 #[derive(Debug, Clone)]
 pub(super) struct Absent {
     pub(super) id: String,
     pub(super) reason: String,
 }
 
-/// The other proxies, in the order of the tables; `directory` has those that are no packages.
+/// The other proxies, in the order of the tables; `directory` has those without a package.
 pub(super) fn others(directory: &Path) -> Vec<Result<Box<dyn Peer>, Absent>> {
     vec![
         nginx::find(),
@@ -325,7 +325,7 @@ pub(super) fn others(directory: &Path) -> Vec<Result<Box<dyn Peer>, Absent>> {
     ]
 }
 
-/// What a program prints, standard error too.
+/// The output of a program, including standard error.
 fn said_by(command: &mut Command) -> String {
     command.output().map_or_else(
         |error| format!("{error}"),
@@ -336,7 +336,7 @@ fn said_by(command: &mut Command) -> String {
     )
 }
 
-/// What follows `start` in the first line that begins with it.
+/// The rest of the first line that begins with `start`.
 fn after<'a>(text: &'a str, start: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.trim().strip_prefix(start)).map(str::trim)
 }
@@ -354,7 +354,7 @@ mod tests {
         );
     }
 
-    /// All that is written for a setup, by peer.
+    /// All files that are written for a setup, by peer.
     fn written(setup: &Setup) -> Vec<(&'static str, String)> {
         let directory = tempfile::tempdir().unwrap();
         let lab = Lab::on_paper(directory.path()).unwrap();

@@ -14,7 +14,8 @@ use crate::{
     process::Process,
 };
 
-/// So many hosts have a `server` each; more share one, and a map says where they go.
+/// Up to this number, each host has its own `server`; more hosts share one, with a map to the
+/// upstreams.
 const MANY: usize = 100;
 
 struct Nginx;
@@ -39,12 +40,12 @@ impl Peer for Nginx {
 
     fn start(&self, place: &Place<'_>) -> Result<Process> {
         let conf = place.write("nginx.conf", &conf(place)?)?.display().to_string();
-        // With its path, since it starts its successor by the name it was started with.
+        // The full path, since nginx starts its successor by the name it was started with.
         let program = path_of("nginx").context("nginx has ended")?.display().to_string();
         let pid_file = pid_file(place);
         let _ = fs::remove_file(&pid_file);
-        // A parent that stays for as long as it runs it takes for a former nginx, whose place it is
-        // about to take, and then ignores USR2.
+        // If its parent stays alive, nginx takes the parent for a former nginx that it replaces,
+        // and ignores USR2. So the parent here, a subshell, ends at once.
         let orphan =
             "(\"$0\" -c \"$1\" & until [ -s \"$2\" ]; do sleep 0.01; done) && exec sleep infinity";
         let pid_file = pid_file.display().to_string();
@@ -60,7 +61,7 @@ impl Peer for Nginx {
         running.signal("HUP")
     }
 
-    /// A second first process takes the listeners over; then the one before it is to finish.
+    /// A second master takes over the listeners; then the former one is told to finish.
     fn restart(&self, running: &mut Running<'_>) -> Result<()> {
         let former = running.id();
         running.signal("USR2")?;

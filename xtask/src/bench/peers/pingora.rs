@@ -29,14 +29,14 @@ impl Peer for Pingora {
     }
 
     fn lacks(&self, setup: &Setup) -> Option<&'static str> {
-        setup.own_certificates.then_some("the small proxy has one certificate")
+        setup.own_certificates.then_some("the pingora peer has only one certificate")
     }
 
     fn start(&self, place: &Place<'_>) -> Result<Process> {
         place.spawn(&self.0, &[&settings(place)?])
     }
 
-    /// It has no reload but another process that takes the listeners over.
+    /// It reloads only by another process that takes over the listeners.
     fn reload(&self, running: &mut Running<'_>) -> Result<()> {
         self.restart(running)
     }

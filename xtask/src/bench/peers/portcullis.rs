@@ -1,4 +1,4 @@
-//! Our own proxy: the build of this tree, and another to compare it with.
+//! Our own proxy: the build of this tree, and another one for comparison.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use crate::{
     rig::ZONE,
 };
 
-/// A build of ours.
+/// A build of our proxy.
 pub(in crate::bench) struct Portcullis {
     /// `portcullis` or `baseline`.
     pub(in crate::bench) id: &'static str,
@@ -30,7 +30,7 @@ impl Peer for Portcullis {
         let lock = include_str!("../../../../Cargo.lock");
         let of = |name| super::pingora::locked(lock, name).unwrap_or("?");
         let program = self.program.strip_prefix(root()).unwrap_or(&self.program).display();
-        // Names the binary, which need not be a build of the working tree.
+        // The name of the binary, which may not be a build of the working tree.
         let sha256 = sha256(&self.program).unwrap_or_default();
         let sha256 = sha256.get(..12).unwrap_or("?");
         let (rustls, ring) = (of("rustls"), of("ring"));
@@ -44,13 +44,13 @@ impl Peer for Portcullis {
         Ok(process)
     }
 
-    /// By the file, which it watches.
+    /// Reloads through the file, which it watches.
     fn reload(&self, running: &mut Running<'_>) -> Result<()> {
         running.place.write("config.yaml", &config(&running.place)?)?;
         Ok(())
     }
 
-    /// The next process tells the one before to finish.
+    /// The next process tells the former one to finish.
     fn restart(&self, running: &mut Running<'_>) -> Result<()> {
         let config = running.place.directory.join("config.yaml").display().to_string();
         let former = running.id().to_string();

@@ -1,4 +1,4 @@
-//! How near we are to what the work would cost without a proxy's.
+//! The cost of the work without a proxy, beside ours.
 
 use crate::bench::model::{Figure, Floor, Run};
 
@@ -9,19 +9,18 @@ use super::{
 
 pub(super) const HEADING: &str = "The floor";
 
-pub(super) const HOW_TO_READ: &str = "What rustls alone takes for handshakes and records in \
-    memory, and a relay without TLS and HTTP needs for the same bytes between sockets. It is a \
-    yardstick, not a bound: its full handshake verifies the client's chain each time, which a \
-    proxy with a cache of verified chains does not.";
+pub(super) const HOW_TO_READ: &str = "The CPU time that rustls alone takes for handshakes and \
+    records in memory, and that a relay without TLS and HTTP takes for the same bytes between \
+    sockets. It is a yardstick, not a bound: its full handshake verifies the client's chain each \
+    time, which a proxy with a cache of verified chains does not.";
 
-/// Rows under a head; the first column is of words.
+/// Rows under a heading; the first column is text.
 pub(super) struct Table {
     pub(super) head: Vec<String>,
     pub(super) rows: Vec<Vec<String>>,
 }
 
-/// The pieces, and the works that are made of them beside what they cost us; nothing where no floor
-/// was measured.
+/// The pieces, and the works that consist of them beside our cost; empty if no floor was measured.
 pub(super) fn tables(run: &Run, works: &[Judged<'_>]) -> Vec<Table> {
     if run.floor.is_empty() {
         return Vec::new();
@@ -52,7 +51,7 @@ fn beside(floor: &[Floor], judged: &Judged<'_>) -> Option<Vec<String>> {
     Some(vec![work, value(bottom), value(cost), format!("{:.2}", cost / bottom)])
 }
 
-/// A response of 1 KiB is opened once and sealed once on its way; the handshake comes on top.
+/// A response of 1 KiB is opened once and sealed once; the handshake is added.
 fn of_work(floor: &[Floor], work: &str) -> Option<f64> {
     const REQUEST: [&str; 2] = ["relay of a request", "records of 1 KiB"];
     let handshake = match work {

@@ -1,4 +1,4 @@
-//! `report.html`: one file that needs no other.
+//! `report.html`: one file without references to others.
 
 use crate::bench::model::{Figure, Run};
 
@@ -101,7 +101,7 @@ fn work(judged: &Judged<'_>) -> Element {
     }
 }
 
-/// What the daggers of the chart mean.
+/// The meaning of the daggers in the chart.
 fn left_out(judged: &Judged<'_>) -> Vec<String> {
     let out = |standing: &Standing<'_>| {
         let why = standing.left_out.as_ref()?;
@@ -171,13 +171,13 @@ fn conditions(run: &Run) -> Element {
     let conditions = run.conditions.iter().map(|(name, value)| (name, value));
     let all = conditions.chain(run.peers.iter().map(|peer| (&peer.id, &peer.version)));
     Element::new("section").child(element("h2", "Conditions")).child(table(
-        &["what".to_owned(), "how it was".to_owned()],
+        &["condition".to_owned(), "value".to_owned()],
         2,
         all.map(row),
     ))
 }
 
-/// Scrolls by itself where it is wider than the page.
+/// A table that scrolls by itself if it is wider than the page.
 fn table(
     head: &[String],
     columns_of_words: usize,

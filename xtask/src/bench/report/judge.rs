@@ -1,21 +1,22 @@
-//! Who did the work, and how we compare. This is the whole rule:
+//! Which peers did the work, and how they are compared. This is the whole rule:
 //!
-//! 1. A peer is *faulty* in a work if in any round a unit failed or was dropped, if none was done,
-//!    if its rounds differ in what was done (`Sample::done`), if a round is missing, or a figure.
-//! 2. What *the work* was is what most of the other peers without fault did. A tie cannot be
-//!    decided by what we did, and refuses the ratio: who shared a shortcut with us would win it.
-//! 3. A peer that did something else, or is faulty, is shown, but left out of the comparison.
-//!    Where that flatters us, its remark says what the ratio to it would have been.
-//! 4. The ratio is ours to theirs in the *same round*, since rounds are made one peer after the
-//!    other and the machine drifts between them; it is given as median and ends over the rounds.
-//!    Where more is better it is turned over: below 1 always means that we are better.
-//! 5. The *best* peer is the one to which our ratio is worst.
-//! 6. There is no ratio, and the reason in its place, if we are faulty or did something else, or if
-//!    nobody is left to compare with. If it is us and somebody else did the work, we have lost it,
-//!    and the reason says what the ratio would have been.
-//! 7. Won or lost is what went the same way in every round, of which one is too few.
+//! 1. A peer is *faulty* in a work if in any round a unit failed or was dropped, no unit was done,
+//!    or a round or a figure is missing, or if its rounds differ in what was done (`Sample::done`).
+//! 2. *The work* is what most of the other peers without fault did. In a tie our own result does
+//!    not decide, and there is no ratio: a peer that takes the same shortcut as we would win it for
+//!    us.
+//! 3. A peer that did something else, or is faulty, is shown, but left out of the comparison. If
+//!    that improves our ratio, its remark says what the ratio to it would have been.
+//! 4. The ratio is ours to theirs in the *same round*, since the peers of a round run one after
+//!    another and the machine drifts between rounds. It is given as the median and the ends over the
+//!    rounds. If more is better, it is inverted: below 1 always means that we are better.
+//! 5. The *best* peer is the one with the worst ratio for us.
+//! 6. If we are faulty or did something else, or if no peer is left to compare with, a reason takes
+//!    the place of the ratio. If we are the cause and another peer did the work, we have lost it, and
+//!    the reason says what the ratio would have been.
+//! 7. A work is won or lost if all rounds agree; one round is too few.
 //!
-//! A baseline is a build of ours. It has no say in any of this; what it did has to be what we did.
+//! A baseline is another build of ours. It does not count in these rules; it must do what we did.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,29 +24,29 @@ use crate::bench::model::{Figure, Peer, Run, Sample, Work};
 
 use super::{BASELINE, label, spread::Spread};
 
-/// A work, judged.
+/// The comparison for one work.
 pub(super) struct Judged<'a> {
     pub(super) work: &'a Work,
-    /// In the order of the run's peers: ours first. No others of a work of ours alone.
+    /// In the order of the run's peers, ours first. A work of ours alone has no others.
     pub(super) standings: Vec<Standing<'a>>,
-    /// What a unit was, by what most other peers did; None where that cannot be told.
+    /// A description of the units by most other peers; `None` without a majority.
     pub(super) done: Option<String>,
-    /// To the best other peer; or why there is none.
+    /// The ratio to the best other peer, or the reason why there is none.
     pub(super) ratio: Result<Ratio, String>,
-    /// To the other build of ours, if one was among the peers.
+    /// The ratio to the other build of ours, if it was among the peers.
     pub(super) to_baseline: Option<Result<Ratio, String>>,
 }
 
-/// What one peer did of a work.
+/// The result of one peer in a work.
 pub(super) struct Standing<'a> {
     pub(super) peer: &'a Peer,
     pub(super) role: Role,
-    /// Place among the run's peers, by which it has its colour.
+    /// The index among the run's peers, which selects the colour.
     pub(super) place: usize,
     pub(super) samples: Vec<&'a Sample>,
-    /// Why it does not count.
+    /// The reason why it is not compared.
     pub(super) left_out: Option<String>,
-    /// That it is left out makes our ratio better than it would be.
+    /// The ratio is better for us because this peer is left out.
     pub(super) flatters: bool,
 }
 
@@ -56,35 +57,35 @@ pub(super) enum Role {
     Other,
 }
 
-/// Ours to another's; below 1 we are better.
+/// The ratio of our figure to another's; below 1 we are better.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Ratio {
-    /// The other's id.
+    /// The ID of the other peer.
     pub(super) to: String,
     pub(super) spread: Spread,
 }
 
-/// How a ratio stands to the aim.
+/// The comparison of a ratio with the aim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Aim {
-    /// In every round.
+    /// The aim was reached in every round.
     Reached,
     ByMedian,
     Missed,
-    /// There is no ratio, and not for a fault of ours.
+    /// There is no ratio, and not because of a fault of ours.
     NotJudged,
 }
 
-/// How a ratio stands to 1.
+/// The comparison of a ratio with 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// In every round.
+    /// We were better in every round.
     Won,
-    /// Rounds went either way.
+    /// The rounds disagree.
     Even,
-    /// In every round; or we did not do the work, and another did.
+    /// We were worse in every round, or we did not do the work and another peer did.
     Lost,
-    /// There was one round, which may go either way.
+    /// There was one round, which proves nothing.
     OneRound,
 }
 
@@ -94,7 +95,7 @@ pub(super) fn judge_all(run: &Run) -> Vec<Judged<'_>> {
 
 pub(super) fn judge<'a>(run: &'a Run, work: &'a Work) -> Judged<'a> {
     let mut standings = standings(run, work);
-    // Before the vote: it does not matter to a baseline what others did.
+    // Before the vote, since the work of other peers does not matter to a baseline.
     let to_baseline = to_baseline(work, &standings);
     let done = vote(&standings);
     if let Ok(Some(done)) = &done {
@@ -116,11 +117,11 @@ impl Judged<'_> {
         self.ratio.as_ref().is_ok_and(|ratio| ratio.to == standing.peer.id)
     }
 
-    /// None where the work has no aim.
+    /// `None` if the work has no aim.
     pub(super) fn aim(&self) -> Option<(f64, Aim)> {
         let aim = self.work.aim?;
         let verdict = match &self.ratio {
-            // Who fails at the work does not reach what was aimed at in it.
+            // A proxy that fails at the work has missed its aim.
             Err(_) if self.we_failed() => Aim::Missed,
             Err(_) => Aim::NotJudged,
             Ok(ratio) if ratio.spread.max <= aim => Aim::Reached,
@@ -130,7 +131,7 @@ impl Judged<'_> {
         Some((aim, verdict))
     }
 
-    /// None where there is no ratio, and not for a fault of ours alone.
+    /// `None` if there is no ratio, unless we failed at a work that another peer did.
     pub(super) fn outcome(&self) -> Option<Outcome> {
         let Ok(Ratio { spread, .. }) = &self.ratio else {
             return (self.we_failed() && self.another_did_it()).then_some(Outcome::Lost);
@@ -151,7 +152,7 @@ impl Judged<'_> {
         self.standings.iter().any(|other| other.role == Role::Other && other.counts())
     }
 
-    /// All figures that any peer has, the primary first.
+    /// All figures that any peer has, the primary one first.
     pub(super) fn figures(&self) -> Vec<Figure> {
         let samples = self.work.samples.iter();
         let all: BTreeSet<_> = samples.flat_map(|sample| sample.figures.keys().copied()).collect();
@@ -190,7 +191,7 @@ fn standings<'a>(run: &'a Run, work: &'a Work) -> Vec<Standing<'a>> {
     all.filter(|one| !work.ours_alone || one.role != Role::Other).collect()
 }
 
-/// What is wrong with a peer's samples by themselves.
+/// The fault of a peer, judged by its own samples.
 fn fault(work: &Work, peer: &Peer, samples: &[&Sample]) -> Option<String> {
     let Some(first) = samples.first() else {
         let why = work.absent.get(&peer.id).map_or("not measured", String::as_str);
@@ -214,7 +215,7 @@ fn fault(work: &Work, peer: &Peer, samples: &[&Sample]) -> Option<String> {
         return Some("a round without a single unit done".to_owned());
     }
     if samples.iter().any(|sample| sample.done.is_empty()) {
-        return Some("it is unknown what was done".to_owned());
+        return Some("no description of the units".to_owned());
     }
     if let Some(other) = samples.iter().find(|sample| sample.done != first.done) {
         return Some(format!("rounds differ: {}", difference(&other.done, &first.done)));
@@ -227,7 +228,7 @@ fn fault(work: &Work, peer: &Peer, samples: &[&Sample]) -> Option<String> {
     None
 }
 
-/// What the work was, by the other peers; None where none of them counts.
+/// What the other peers did by majority; `None` if no peer counts.
 fn vote<'a>(standings: &[Standing<'a>]) -> Result<Option<String>, String> {
     let mut votes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for voter in standings.iter().filter(|one| one.role == Role::Other && one.counts()) {
@@ -306,7 +307,7 @@ fn to_baseline(work: &Work, standings: &[Standing<'_>]) -> Option<Result<Ratio, 
     Some(ratio(work, ours, baseline).ok_or_else(|| "no round in common".to_owned()))
 }
 
-/// Over the rounds that both have; None without any, or where it would be by zero.
+/// The ratio over the rounds that both have; `None` without any, or if the divisor is zero.
 fn ratio(work: &Work, ours: &Standing<'_>, other: &Standing<'_>) -> Option<Ratio> {
     let in_round = |sample: &&Sample| {
         let theirs = other.samples.iter().find(|theirs| theirs.round == sample.round)?;
@@ -318,7 +319,7 @@ fn ratio(work: &Work, ours: &Standing<'_>, other: &Standing<'_>) -> Option<Ratio
     Some(Ratio { to: other.peer.id.clone(), spread })
 }
 
-/// Adds to the reason why we are left out what the ratio would have been: a loss has a size.
+/// Adds the ratio that would have been to the reason why we are left out: a loss has a size.
 fn admit_failure(work: &Work, standings: &mut [Standing<'_>]) {
     let Some((ours, others)) = standings.split_first_mut() else { return };
     let would_be = best(work, ours, &*others);
@@ -327,8 +328,8 @@ fn admit_failure(work: &Work, standings: &mut [Standing<'_>]) {
     }
 }
 
-/// Adds to the remarks of peers that were left out what the ratio to them would have been, where it
-/// is worse for us than the one we give.
+/// Adds the ratio that would have been to the remark of each left-out peer, if that ratio is worse
+/// for us than the given one.
 fn admit_flattery(work: &Work, standings: &mut [Standing<'_>], given: &Ratio) {
     let Some((ours, others)) = standings.split_first_mut() else { return };
     for other in others.iter_mut().filter(|other| other.role == Role::Other && !other.counts()) {

@@ -1,15 +1,15 @@
-//! How figures are written: three digits that mean something, and the unit of measure.
+//! How figures are printed: three significant digits, and the unit of measure.
 
 use crate::bench::model::{Figure, Work};
 
 use super::spread::Spread;
 
-/// What the work is compared by: `CPU µs per request`.
+/// The primary figure of the work: `CPU µs per request`.
 pub(super) fn primary(work: &Work) -> String {
     heading(work.primary, &work.unit)
 }
 
-/// The heading of a figure, with the unit of work where the figure is for one.
+/// The heading of a figure, with the unit of work if the figure is per unit.
 pub(super) fn heading(figure: Figure, unit: &str) -> String {
     let name = figure.heading();
     match figure {
@@ -23,7 +23,7 @@ pub(super) fn heading(figure: Figure, unit: &str) -> String {
     }
 }
 
-/// Three significant digits, or the whole part where that has more.
+/// Three significant digits, or the whole number if that is longer.
 pub(super) fn number(value: f64) -> String {
     let size = value.abs();
     match size {
@@ -35,24 +35,24 @@ pub(super) fn number(value: f64) -> String {
     }
 }
 
-/// A value of this figure: what is counted is shown without a fraction.
+/// A value of this figure: counts have no fraction.
 pub(super) fn value(figure: Figure, value: f64) -> String {
     let counted = figure == Figure::Dropped && value.fract() == 0.0;
     if counted { thousands(value) } else { number(value) }
 }
 
-/// `20.1–21.3`; empty where that would be the same twice.
+/// `20.1–21.3`; empty if both ends print the same.
 pub(super) fn range(figure: Figure, spread: &Spread) -> String {
     let (min, max) = (value(figure, spread.min), value(figure, spread.max));
     if min == max { String::new() } else { format!("{min}–{max}") }
 }
 
-/// A ratio, always with two digits after the point, as the aims have.
+/// A ratio with two digits after the point, like the aims.
 pub(super) fn ratio(value: f64) -> String {
     format!("{value:.2}")
 }
 
-/// `(0.77–0.81)`; empty where one round is all there is.
+/// `(0.77–0.81)`; empty if there is only one round.
 pub(super) fn ratio_ends(spread: &Spread) -> String {
     match spread.rounds.len() {
         0 | 1 => String::new(),
@@ -81,7 +81,7 @@ pub(super) fn thousands(value: f64) -> String {
     text
 }
 
-/// A time in the unit that suits it: `250 µs`, `1.5 ms`, `2 s`.
+/// A time in a suitable unit: `250 µs`, `1.5 ms`, `2 s`.
 pub(super) fn time_us(us: f64) -> String {
     let (value, unit) = match us {
         _ if us >= 1e6 => (us / 1e6, "s"),

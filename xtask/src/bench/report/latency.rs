@@ -1,4 +1,4 @@
-//! How latencies are distributed: the counts of all rounds of a peer, together.
+//! The distribution of latencies: the counts of all rounds of a peer, together.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::judge::{Judged, Standing};
 pub(super) const PERCENTILES: [(f64, &str); 5] =
     [(0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p99.9"), (0.9999, "p99.99")];
 
-/// Fewer units than these tell no distribution.
+/// The minimum number of units for a distribution.
 const ENOUGH: u64 = 100;
 
 /// The distribution of one peer.
@@ -19,7 +19,7 @@ pub(super) struct Curve<'a> {
     pub(super) up_to: Vec<(u64, u64)>,
 }
 
-/// Of the peers that have enough; empty where latency means nothing to the work.
+/// The curves of the peers with enough units; empty if latency has no meaning for the work.
 pub(super) fn curves<'a>(judged: &'a Judged<'a>) -> Vec<Curve<'a>> {
     judged.standings.iter().filter_map(curve).collect()
 }
@@ -40,8 +40,8 @@ fn curve<'a>(standing: &'a Standing<'a>) -> Option<Curve<'a>> {
 }
 
 impl Curve<'_> {
-    /// The least upper end under which this part of the units fell. None where it is a tail of less
-    /// than one unit.
+    /// The upper end of the first bucket up to which this part of the units is counted. `None` if
+    /// the tail is less than one unit.
     pub(super) fn at(&self, quantile: f64) -> Option<u64> {
         if (1.0 - quantile) * self.units as f64 <= 0.999_999 {
             return None;

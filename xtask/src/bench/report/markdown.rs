@@ -108,7 +108,7 @@ fn spread(standing: &Standing<'_>, figure: Figure) -> String {
 
 fn percentiles(out: &mut String, judged: &Judged<'_>) {
     let curves = latency::curves(judged);
-    // Where the works' own figures have percentiles, those of each round are in the table above.
+    // If the work's own figures have percentiles, the table above has those of each round.
     if curves.is_empty() || judged.figures().contains(&Figure::LatencyP50Us) {
         return;
     }
@@ -146,7 +146,7 @@ fn floor(out: &mut String, run: &Run, works: &[Judged<'_>]) {
 
 fn conditions(out: &mut String, run: &Run) {
     line(out, format_args!("## Conditions\n"));
-    head(out, &["what".to_owned(), "how it was".to_owned()], &[false, false]);
+    head(out, &["condition".to_owned(), "value".to_owned()], &[false, false]);
     for (name, value) in &run.conditions {
         row(out, [escaped(name), escaped(value)]);
     }
@@ -167,11 +167,11 @@ fn row(out: &mut String, cells: impl IntoIterator<Item = String>) {
 }
 
 fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
-    // Writing to a String cannot fail.
+    // Writing to a String does not fail.
     let _ = writeln!(out, "{text}");
 }
 
-/// Text that Markdown shows as it is, in a table as elsewhere.
+/// Escapes text so that Markdown shows it unchanged, also in a table.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {

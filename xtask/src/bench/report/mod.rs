@@ -1,8 +1,8 @@
-//! From a run to what people read: `report.json`, `report.md`, `report.html`, the table on the
+//! The forms of a run's result: `report.json`, `report.md`, `report.html`, the table on the
 //! terminal and `bench/RESULTS.md`.
 //!
-//! Everything that is said about who is better is decided in [`judge`]; the other modules only lay
-//! it out.
+//! Every decision about which peer is better is made in [`judge`]; the other modules only lay it
+//! out.
 
 mod chart;
 mod floor;
@@ -27,7 +27,7 @@ use super::model::Run;
 /// The id of the peer that is another build of ours, given with `--baseline`.
 pub(crate) const BASELINE: &str = "baseline";
 
-/// What a run with `--quick` is headed with, in every form of the report.
+/// The heading of a run with `--quick`, in every form of the report.
 const ROUGH: &str = "ROUGH FIGURES: this was a --quick run, with few and short rounds. They show \
                      that the benchmark works and roughly where we stand; quote none of them.";
 

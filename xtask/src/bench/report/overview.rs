@@ -1,5 +1,5 @@
-//! The table of all works and peers, with the ratio to the best other peer: its texts, for every
-//! form of the report to lay out.
+//! The table of all works and peers, with the ratio to the best other peer: its texts, which every
+//! form of the report lays out.
 
 use crate::bench::model::{Run, Work};
 
@@ -9,7 +9,7 @@ use super::{
     label,
 };
 
-/// What every form of the report says before its first figure.
+/// The text before the first figure in every form of the report.
 pub(super) const HOW_TO_READ: &str = "Figures are medians over the rounds, with the least and the \
     most. A ratio is ours to the best other peer's in the same round: below 1 we are better. A \
     peer that failed, dropped connections or did other work is shown, but not compared; if \
@@ -18,34 +18,34 @@ pub(super) const HOW_TO_READ: &str = "Figures are medians over the rounds, with 
 pub(super) struct Overview {
     pub(super) head: Vec<String>,
     pub(super) rows: Vec<Vec<Cell>>,
-    /// Numbered from 1, as the cells refer to them.
+    /// The notes, numbered from 1; the cells refer to them.
     pub(super) notes: Vec<String>,
 }
 
 #[derive(Default)]
 pub(super) struct Cell {
     pub(super) text: String,
-    /// More of it, less prominent.
+    /// More text, shown less prominently.
     pub(super) small: String,
-    /// Its number among the notes.
+    /// The number of its note.
     pub(super) note: Option<usize>,
-    /// Of the best other peer.
+    /// Whether this is the best other peer.
     pub(super) best: bool,
-    /// Text of the first columns; the others are figures.
+    /// Whether this is text of the first columns; the other cells have figures.
     pub(super) words: bool,
 }
 
-/// The works by what came of them, in words.
+/// The works by result, as text.
 pub(super) struct Summary {
     pub(super) won: Vec<String>,
     pub(super) even: Vec<String>,
     pub(super) lost: Vec<String>,
     pub(super) one_round: Vec<String>,
-    /// What they are, with our figure.
+    /// Works of ours alone, with our figure.
     pub(super) ours_alone: Vec<String>,
     pub(super) refused: Vec<String>,
     pub(super) aims: Vec<String>,
-    /// What changed from the baseline.
+    /// The comparison with the baseline.
     pub(super) baseline: Vec<String>,
 }
 
@@ -134,7 +134,7 @@ fn nothing() -> Cell {
 }
 
 impl Cell {
-    /// In one line.
+    /// The cell in one line.
     pub(super) fn whole(&self) -> String {
         format!("{} {}", self.text, self.small).trim_end().to_owned()
     }
@@ -171,7 +171,7 @@ impl Summary {
         }
     }
 
-    /// Each list with its heading; without those that are empty.
+    /// Each list with its heading, without the empty ones.
     pub(super) fn lists(&self) -> Vec<(&'static str, &[String])> {
         let all: [(_, &[String]); 8] = [
             ("What we win, in every round", &self.won),
@@ -187,7 +187,7 @@ impl Summary {
     }
 }
 
-/// What came of a work, in one sentence without its end.
+/// The result of a work, as a sentence without its full stop.
 pub(super) fn verdict(judged: &Judged<'_>) -> String {
     match &judged.ratio {
         Err(why) if judged.work.ours_alone => why.clone(),
@@ -213,7 +213,7 @@ fn our_figure(judged: &Judged<'_>) -> String {
     format!("{id} {title}: {figure} {}", label::primary(judged.work))
 }
 
-/// A win over those who are left is to name those who might have won.
+/// The peers that were left out and might have won: a win names them.
 fn flattered(judged: &Judged<'_>) -> String {
     let out = judged.standings.iter().filter(|standing| standing.flatters);
     match out.map(|standing| standing.peer.id.as_str()).collect::<Vec<_>>() {
@@ -243,7 +243,7 @@ fn baseline(judged: &Judged<'_>) -> Option<String> {
     to_baseline(judged).map(|said| format!("{}: {said}", judged.work.id))
 }
 
-/// How our build stands to the other, and whether that is more than the rounds' own differences.
+/// The comparison with the baseline, and whether the difference exceeds that between rounds.
 pub(super) fn to_baseline(judged: &Judged<'_>) -> Option<String> {
     Some(match judged.to_baseline.as_ref()? {
         Err(why) => format!("no ratio, since {why}"),
@@ -260,7 +260,7 @@ pub(super) fn to_baseline(judged: &Judged<'_>) -> Option<String> {
     })
 }
 
-/// What is to be said of a peer beside its figures.
+/// The remark beside the figures of a peer.
 pub(super) fn remark(judged: &Judged<'_>, standing: &Standing<'_>) -> String {
     match (&standing.left_out, standing.role) {
         (Some(why), _) if standing.samples.is_empty() => format!("not measured: {why}"),

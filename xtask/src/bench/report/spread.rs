@@ -2,18 +2,18 @@
 
 use crate::bench::model::{Figure, Sample};
 
-/// What the rounds gave: never empty, all finite.
+/// The values of all rounds: never empty, all finite.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Spread {
     pub(super) median: f64,
     pub(super) min: f64,
     pub(super) max: f64,
-    /// One value a round, in the order of the rounds.
+    /// One value for each round, in the order of the rounds.
     pub(super) rounds: Vec<f64>,
 }
 
 impl Spread {
-    /// None where there is nothing to take a median of.
+    /// `None` without values.
     pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let rounds: Vec<_> = values.into_iter().filter(|value| value.is_finite()).collect();
         let mut sorted = rounds.clone();
@@ -24,13 +24,13 @@ impl Spread {
         Some(Self { median: f64::midpoint(lower, upper), min, max, rounds })
     }
 
-    /// Of a figure over the samples that have it.
+    /// The spread of a figure over the samples that have it.
     pub(super) fn of_figure(samples: &[&Sample], figure: Figure) -> Option<Self> {
         Self::of(samples.iter().filter_map(|sample| sample.figures.get(&figure).copied()))
     }
 
-    /// Whether a ratio is farther from 1 than its rounds are from each other. The rule wants three
-    /// rounds: that two of them are close says nothing.
+    /// Whether a ratio is farther from 1 than its rounds are from each other. Three rounds are
+    /// required: two that agree prove nothing.
     pub(super) fn is_beyond_itself(&self) -> bool {
         self.rounds.len() >= 3 && (self.median - 1.0).abs() > self.max - self.min
     }

@@ -50,7 +50,7 @@ fn text(cell: &Cell) -> String {
     }
 }
 
-/// Columns of words to the left, of figures to the right.
+/// Aligns text columns to the left and figures to the right.
 fn aligned(rows: &[Vec<String>], words: impl Fn(usize) -> bool) -> Vec<String> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
@@ -67,7 +67,7 @@ fn aligned(rows: &[Vec<String>], words: impl Fn(usize) -> bool) -> Vec<String> {
     rows.iter().map(row).collect()
 }
 
-/// Without what a peer's message could do to the terminal.
+/// Removes characters that a peer's message could control the terminal with.
 fn line(out: &mut String, text: &str) {
     out.extend(text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }));
     out.push('\n');

@@ -1,4 +1,4 @@
-//! Made-up runs, and what becomes of them in every form of the report.
+//! Made-up runs, and their text in every form of the report.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::{
 pub(super) const RESUMED: &str = "TLSv1_3 200 1024 bytes resumed";
 pub(super) const FULL: &str = "TLSv1_3 200 1024 bytes full";
 
-/// A run of one work, of peers with the CPU of each round.
+/// A run of one work, by peers with the CPU time of each round.
 pub(super) fn run(peers: &[(&str, &[f64])]) -> Run {
     let samples = peers.iter().flat_map(|(id, rounds)| {
         (1..).zip(*rounds).map(|(round, cpu_us)| sample(id, round, *cpu_us))
@@ -56,7 +56,7 @@ pub(super) fn change(run: &mut Run, peer: &str, change: impl Fn(&mut Sample)) {
     samples.filter(|sample| sample.peer == peer).for_each(change);
 }
 
-/// Has everything that a report can show.
+/// A run with everything that a report can show.
 fn rich() -> Run {
     let mut run = run(&[
         ("portcullis", &[130.0, 128.0, 131.0]),
@@ -83,7 +83,7 @@ fn rich() -> Run {
     run
 }
 
-/// What only ours did.
+/// A work of ours alone.
 fn alone() -> Work {
     Work {
         id: "W9a".to_owned(),
@@ -95,7 +95,7 @@ fn alone() -> Work {
     }
 }
 
-/// With `UPDATE_GOLDEN=1` it is written anew, to be read before it is committed.
+/// `UPDATE_GOLDEN=1` rewrites the file; read the difference before the commit.
 #[test]
 fn the_report_in_markdown_is_as_it_was() {
     let report = markdown::report(&rich());
@@ -103,7 +103,7 @@ fn the_report_in_markdown_is_as_it_was() {
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&path, &report).unwrap();
     }
-    assert_eq!(report, std::fs::read_to_string(path).unwrap(), "UPDATE_GOLDEN=1 if it is meant");
+    assert_eq!(report, std::fs::read_to_string(path).unwrap(), "UPDATE_GOLDEN=1 accepts a change");
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn the_page_is_well_formed_and_needs_no_other() {
     assert!(!page.contains("url(") && !page.contains("@import"));
 }
 
-/// A style sheet is not escaped in HTML as it is in XML; ours must not need to be.
+/// HTML does not escape a style sheet as XML does; ours must need no escape.
 #[test]
 fn the_style_sheet_is_the_same_in_html_and_in_xml() {
     let style = include_str!("style.css");
@@ -218,7 +218,7 @@ fn percentiles_are_of_all_rounds_together() {
     change(&mut run, "nginx", |sample| sample.latency_us = vec![(100, 49)]);
     let works = judge_all(&run);
     let curves = super::latency::curves(&works[0]);
-    assert_eq!(curves.len(), 1, "98 units of nginx tell no distribution");
+    assert_eq!(curves.len(), 1, "98 units of nginx are too few for a distribution");
     let percentiles = [0.5, 0.98, 0.99, 0.999].map(|quantile| curves[0].at(quantile));
     assert_eq!(percentiles, [Some(100), Some(100), Some(300), None]);
     assert_eq!(curves[0].slowest(), 5_000);

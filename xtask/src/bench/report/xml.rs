@@ -1,9 +1,9 @@
-//! Elements of HTML and SVG. All text and all values of attributes pass through here, so that none
-//! can be written without being escaped; and the whole is well-formed XML.
+//! Elements of HTML and SVG. All text and all values of attributes pass through here, so that
+//! everything is escaped and the whole is well-formed XML.
 
 use std::fmt::{self, Display, Formatter};
 
-/// An element that is being put together.
+/// An element under construction.
 #[derive(Debug, Clone)]
 pub(super) struct Element {
     name: &'static str,
@@ -49,7 +49,7 @@ impl Display for Element {
         for (name, value) in &self.attributes {
             write!(f, " {name}=\"{}\"", Escaped(value))?;
         }
-        // The one element here that HTML wants without an end.
+        // The one element here that HTML writes without an end tag.
         if self.name == "meta" {
             return f.write_str("/>");
         }
@@ -75,7 +75,7 @@ impl Display for Escaped<'_> {
                 '>' => f.write_str("&gt;")?,
                 '"' => f.write_str("&quot;")?,
                 '\n' | '\t' => write!(f, "{letter}")?,
-                // XML has no way to say these, nor U+FFFE and U+FFFF.
+                // XML cannot express these, nor U+FFFE and U+FFFF.
                 '\u{fffe}' | '\u{ffff}' => f.write_str("\u{fffd}")?,
                 _ if letter.is_control() => f.write_str("\u{fffd}")?,
                 _ => write!(f, "{letter}")?,

@@ -1,4 +1,4 @@
-//! W14: how long a small request takes beside a tunnel and a download at full speed, all on one
+//! W14: the latency of a small request beside a tunnel and a download at full speed, all on one
 //! worker.
 
 use anyhow::{Result, ensure};
@@ -19,7 +19,7 @@ use crate::{
 
 const DOWNLOAD: Load = Load { body: BodyKind::Kib(1024), connections: 1, ..W1 };
 const REQUESTS: Load = Load { connections: 4, ..W1 };
-/// Few enough to say nothing of capacity: what is measured is how long they wait for their turn.
+/// A low rate, so that the wait for a turn is measured and not the capacity.
 const REQUESTS_PER_SECOND: &str = "200";
 
 pub(super) fn measure(bench: &Bench<'_>, peer: &dyn Peer, round: u32) -> Result<Sample> {
@@ -35,7 +35,7 @@ pub(super) fn measure(bench: &Bench<'_>, peer: &dyn Peer, round: u32) -> Result<
     let mut requests = timed(bench, &REQUESTS, &running)?;
     requests.args(["--rate", REQUESTS_PER_SECOND]);
     let outcome = run(&mut requests)?;
-    // They have no end of their own.
+    // Neither ends by itself.
     drop((download, tunnel));
     running.must_be_running()?;
     Ok(outcome.sample(peer.id(), round))

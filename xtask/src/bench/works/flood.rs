@@ -1,4 +1,4 @@
-//! W13: what is left for those who are served while others knock.
+//! W13: the throughput of served clients during a flood of hellos for unknown names.
 
 use anyhow::Result;
 
@@ -13,8 +13,8 @@ use crate::{
     rig::ZONE,
 };
 
-/// At a rate that is the same for all: what a closed loop of hellos would get through depends on
-/// how soon they are refused.
+/// The rate is fixed: the throughput of a closed loop of hellos would depend on how soon they are
+/// rejected.
 const HELLOS_PER_SECOND: &str = "1000";
 
 pub(super) fn measure(
@@ -23,16 +23,16 @@ pub(super) fn measure(
     peer: &dyn Peer,
     round: u32,
 ) -> Result<Sample> {
-    // What our refusal in the kernel rests on; the others have it too, since it costs something.
+    // Rejection in our kernel program needs it; the other peers get it too, since it has a cost.
     let _cookies = namespace::always_send_syn_cookies()?;
     let mut running = bench.start(peer, Setup { steering, ..Setup::default() })?;
     let mut flood = load(&running, "flood");
-    // Within the certificate's wildcard, and served by nobody.
+    // A name that the certificate's wildcard covers and no route serves.
     flood.args(["--name", &format!("unserved.{ZONE}"), "--rate", HELLOS_PER_SECOND]);
     flood.args(["--connections", "16", "--seconds", "3600", "--warm-up-seconds", "0"]);
     let flood = Background::start(&mut flood)?;
     let outcome = run(&mut timed(bench, &W1, &running)?)?;
-    // It ends when it is dropped, as it would not by itself.
+    // The flood has no end of its own; dropping it ends it.
     drop(flood);
     running.must_be_running()?;
     Ok(outcome.sample(peer.id(), round))

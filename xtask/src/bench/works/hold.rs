@@ -1,4 +1,4 @@
-//! W5: what connections cost that only stay.
+//! W5: the cost of idle connections.
 
 use anyhow::{Result, ensure};
 
@@ -13,8 +13,8 @@ use crate::{
     rig::ZONE,
 };
 
-/// Memory with the connections, less what it was without any; each has had a request, so that
-/// whatever is made by need is made.
+/// The memory with the connections, less the memory without any. Each connection has served a
+/// request, so that lazily created state exists.
 pub(super) fn measure(bench: &Bench<'_>, peer: &dyn Peer, round: u32) -> Result<Sample> {
     let mut running = bench.start(peer, Setup::default())?;
     let without = memory_kib(&family(running.id()))?;
@@ -35,7 +35,7 @@ pub(super) fn measure(bench: &Bench<'_>, peer: &dyn Peer, round: u32) -> Result<
     running.must_be_running()?;
     ensure!(with > without, "{with} KiB with connections, {without} KiB without");
     let mut sample = outcome.sample(peer.id(), round);
-    // How fast they were opened is no part of it.
+    // The speed of opening them is not part of the result.
     sample.figures.remove(&Figure::UnitsPerSecond);
     sample.figures.insert(Figure::MemoryKib, with as f64);
     let each = (with - without) as f64 / bench.pace.held as f64;

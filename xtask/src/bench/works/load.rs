@@ -29,7 +29,7 @@ pub(super) fn measure(
     Ok(outcome.sample(peer.id(), round))
 }
 
-/// The load for as long as the pace says, with the proxy's CPU time counted.
+/// Runs the load for as long as the pace says, and counts the proxy's CPU time.
 pub(super) fn timed(bench: &Bench<'_>, kind: &Load, running: &Running<'_>) -> Result<Command> {
     let mut command = untimed(bench, kind, running)?;
     command.args(["--seconds", &bench.pace.seconds.to_string()]);
@@ -38,7 +38,7 @@ pub(super) fn timed(bench: &Bench<'_>, kind: &Load, running: &Running<'_>) -> Re
     Ok(command)
 }
 
-/// The load, without an end.
+/// The load without a duration.
 pub(super) fn untimed(bench: &Bench<'_>, kind: &Load, running: &Running<'_>) -> Result<Command> {
     let mut command = load(running, kind.work);
     command.args(["--connections", &kind.connections.to_string()]);
@@ -59,8 +59,8 @@ pub(super) fn untimed(bench: &Bench<'_>, kind: &Load, running: &Running<'_>) -> 
     Ok(command)
 }
 
-/// By the difference of a long and a short run, in which what a connection's begin and end cost
-/// cancels out.
+/// Takes the difference of a long and a short run, which cancels out the calls that begin and end a
+/// connection.
 pub(super) fn system_calls(bench: &Bench<'_>, kind: &Load, peer: &dyn Peer) -> Result<Option<f64>> {
     let setup = Setup { upstream: kind.upstream, ..Setup::default() };
     let running = bench.start(peer, setup)?;

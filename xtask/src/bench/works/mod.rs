@@ -1,4 +1,4 @@
-//! The works: what is measured, with which aim. One file for each kind of work says how.
+//! The works: the measurements and their aims. One file for each kind of work does it.
 
 mod fairness;
 mod flood;
@@ -20,69 +20,69 @@ use super::{
 };
 pub(super) use open_loop::Capacity;
 
-/// A work as it is defined, before anybody does it.
+/// The definition of a work.
 #[derive(Debug, Clone)]
 pub(super) struct Definition {
     pub(super) id: &'static str,
     pub(super) title: &'static str,
     pub(super) unit: &'static str,
     pub(super) primary: Figure,
-    /// What our primary figure is to be at most, as a ratio to the best other peer's.
+    /// The aim: the highest ratio of our primary figure to the best other peer's.
     pub(super) aim: Option<f64>,
     pub(super) kind: Kind,
-    /// Part of `--quick`.
+    /// Whether `--quick` includes it.
     pub(super) quick: bool,
-    /// In one round, however many there are.
+    /// Whether it runs in one round only.
     once: bool,
 }
 
-/// How a work is done.
+/// The kind of a work.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
     /// A closed loop of load.
     Load(Load),
-    /// Memory of connections that only stay.
+    /// Memory of idle connections.
     Hold,
     /// Reloads under load.
     Reload,
-    /// New processes under load.
+    /// Process replacements under load.
     Restart,
-    /// The first load against so many hosts.
+    /// The first load with this number of hosts.
     Hosts { hosts: usize, own_certificates: bool },
-    /// Loads of so many routes beside the first load, ours alone.
+    /// Loads of this number of routes beside the first load, ours alone.
     ReloadHosts(usize),
-    /// The first load with so many workers, ours alone.
+    /// The first load with this number of workers, ours alone.
     Workers(usize),
     /// Names and their upstream connections, ours alone.
     Steering(&'static str),
-    /// Open loop, at this share of what the slowest peer can do.
+    /// Open loop at this share of the slowest peer's capacity.
     OpenLoop(f64),
-    /// A flood beside the first load, with this steering of ours.
+    /// A flood beside the first load, with this mode of our steering.
     Flood(&'static str),
     /// Small requests beside a tunnel and a download, ours alone.
     Fairness,
 }
 
-/// A load, as the load generator takes it.
+/// A load for the load generator.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Load {
-    /// As the generator names it.
+    /// The name that the generator knows it by.
     pub(super) work: &'static str,
     pub(super) body: BodyKind,
     pub(super) connections: u32,
-    /// Over HTTP/2, so many streams on each; HTTP/1.1 without.
+    /// The number of streams on each connection, over HTTP/2; `None` for HTTP/1.1.
     pub(super) streams: Option<u32>,
-    /// Client certificates, shown in turn.
+    /// The number of client certificates, presented in turn.
     pub(super) clients: usize,
     pub(super) upstream: Upstream,
 }
 
-/// What is asked for.
+/// The content of the responses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BodyKind {
-    /// Of so many KiB, from the origin.
+    /// A body of this number of KiB, from the origin.
     Kib(usize),
-    /// The page of `openssl s_server -www`, which is another each time.
+    /// The page of `openssl s_server -www`, which differs each time.
     Page,
 }
 
@@ -95,7 +95,7 @@ const W1: Load = Load {
     upstream: Upstream::Origin,
 };
 
-/// Almost twice as many as ours remembers: whose turn comes has been forgotten.
+/// Almost twice the size of our cache: each certificate is evicted before its next turn.
 const STRANGERS: usize = 2_000;
 
 use Figure::{
@@ -127,17 +127,17 @@ impl Definition {
         self
     }
 
-    /// In how many rounds, where there are so many.
+    /// The number of rounds, out of the requested ones.
     pub(super) fn rounds(&self, rounds: u32) -> u32 {
         if self.once { 1 } else { rounds }
     }
 
-    /// Whether it is about something that no other peer has.
+    /// Whether it measures something that no other peer has.
     pub(super) fn is_ours_alone(&self) -> bool {
         matches!(self.kind, Workers(_) | Steering(_) | ReloadHosts(_) | Fairness)
     }
 
-    /// Whether `--work` means this one: `W4` means `W4a` and `W4b`, but `W1` not `W10`.
+    /// Whether `--work` selects it: `W4` selects `W4a` and `W4b`, but `W1` does not select `W10`.
     pub(super) fn is_called(&self, wanted: &str) -> bool {
         let rest = self.id.to_ascii_lowercase();
         let rest = rest.strip_prefix(&wanted.to_ascii_lowercase());
@@ -145,7 +145,7 @@ impl Definition {
     }
 }
 
-/// All, in the order of the report.
+/// All works, in the order of the report.
 pub(super) fn all() -> Vec<Definition> {
     let on = |kib, connections| Kind::Load(Load { body: BodyKind::Kib(kib), connections, ..W1 });
     let handshake = |work| Load { work, connections: 16, ..W1 };
@@ -242,7 +242,7 @@ pub(super) fn all() -> Vec<Definition> {
         ),
         work("W10a", "W1 with 10 routes", "request", cpu, None, hosts(10)).only_full(),
         work("W10b", "W1 with 1,000 routes", "request", cpu, None, hosts(1_000)).only_full(),
-        // Some peers take a minute to start with these.
+        // Some peers take a minute to start with this number.
         work("W10c", "W1 with 100,000 routes", "request", cpu, None, hosts(100_000))
             .only_full()
             .once(),
@@ -308,7 +308,7 @@ pub(super) fn all() -> Vec<Definition> {
             None,
             Flood("kernel"),
         ),
-        // What the kernel does to refuse is in no process's account.
+        // The kernel's part of a rejection is not in any process's CPU time.
         work(
             "W13b",
             "W13 with our steering none: hellos are refused by the process",
@@ -329,22 +329,22 @@ pub(super) fn all() -> Vec<Definition> {
     ]
 }
 
-/// How long and how much.
+/// The durations and sizes of a run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pace {
     pub(super) seconds: f64,
     pub(super) warm_up_seconds: f64,
-    /// Of W5.
+    /// The idle connections of W5.
     pub(super) held: usize,
-    /// Of W7.
+    /// The reloads of W7.
     pub(super) reloads: usize,
     pub(super) reload_seconds: f64,
-    /// Units of the longer of the two runs whose difference tells the system calls of one.
+    /// The units of the longer of the two runs whose difference gives the system calls of one unit.
     pub(super) traced_units: u64,
 }
 
 impl Pace {
-    /// That of figures worth keeping.
+    /// The pace of figures that are published.
     pub(super) const FULL: Self = Self {
         seconds: 5.0,
         warm_up_seconds: 1.0,
@@ -353,24 +353,25 @@ impl Pace {
         reload_seconds: 1.5,
         traced_units: 5_000,
     };
-    /// That of `--quick`.
+    /// The pace of `--quick`.
     pub(super) const QUICK: Self = Self {
         seconds: 0.8,
         warm_up_seconds: 0.3,
         held: 1_000,
-        // Half a second after one, pingora does not survive another.
+        // Half a second after one restart, pingora does not survive another.
         reloads: 1,
         reload_seconds: 1.0,
         traced_units: 1_000,
     };
 
-    /// Whether system calls are counted of that work: in a hurry only of the first.
+    /// Whether the system calls of that work are counted: in a quick run only those of the first
+    /// work.
     pub(super) fn traces(&self, definition: &Definition) -> bool {
         self.seconds > 1.0 || definition.id == "W1"
     }
 }
 
-/// What all works share.
+/// The state that all works share.
 pub(super) struct Bench<'a> {
     pub(super) lab: &'a Lab,
     pub(super) generator: &'a Path,
@@ -379,7 +380,7 @@ pub(super) struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    /// Starts a proxy anew, so that no work meets what another left.
+    /// Starts a proxy anew, so that no work inherits state from another.
     fn start(&self, peer: &dyn Peer, setup: Setup) -> Result<Running<'a>> {
         Running::start(peer, Place::new(self.lab, self.generator, peer.id(), setup)?)
     }
@@ -395,7 +396,7 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// Why this peer has no part in it.
+/// Why this peer does not do it.
 pub(super) fn lacks(definition: &Definition, peer: &dyn Peer) -> Option<String> {
     let is_ours = [OURS, "baseline"].contains(&peer.id());
     let reason = match definition.kind {
@@ -440,7 +441,7 @@ pub(super) fn measure(
     }
 }
 
-/// System calls for a unit, in a run of its own, since whoever counts them slows the proxy.
+/// System calls for a unit, in a separate run, since counting them slows the proxy down.
 pub(super) fn system_calls(
     bench: &Bench<'_>,
     definition: &Definition,

@@ -11,17 +11,17 @@ use crate::bench::{
     peers::{Peer, Setup},
 };
 
-/// What the slowest peer of the run does in a closed loop, in units a second.
+/// The throughput of the run's slowest peer in a closed loop, in units per second.
 ///
-/// Rates are shares of it for everybody: a user's question is what latency the same traffic has
-/// behind each proxy. Shares of each one's own capacity would put more traffic on a faster proxy
-/// and then compare latencies of different traffic; shares of the fastest's would leave the others
+/// All peers get shares of it: a user asks for the latency of the same traffic behind each proxy.
+/// Shares of each peer's own capacity would put more traffic on a faster proxy and then compare
+/// latencies of different traffic; shares of the fastest peer's capacity would leave the others
 /// with queues that only grow.
 #[derive(Debug, Default)]
 pub(in crate::bench) struct Capacity(OnceCell<f64>);
 
 impl Capacity {
-    /// Takes it from W1, where that was measured in the same run.
+    /// Takes the capacity from W1, if W1 was measured in the same run.
     pub(in crate::bench) fn learn(&self, work: &Work) {
         let rates = work.samples.iter().filter_map(|sample| sample.figures.get(&UnitsPerSecond));
         if let Some(slowest) = rates.copied().min_by(f64::total_cmp) {
@@ -29,7 +29,7 @@ impl Capacity {
         }
     }
 
-    /// Measures every peer once, where it is not known.
+    /// Measures every peer once, if the capacity is not known.
     pub(in crate::bench) fn know(&self, bench: &Bench<'_>, peers: &[Box<dyn Peer>]) -> Result<f64> {
         if let Some(known) = self.0.get() {
             return Ok(*known);

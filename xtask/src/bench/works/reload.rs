@@ -1,4 +1,4 @@
-//! W7 and W12: what clients notice of reloads, and of new processes.
+//! W7 and W12: the effect of reloads, and of new processes, on clients.
 
 use std::{
     thread,
@@ -23,13 +23,13 @@ pub(super) fn measure(bench: &Bench<'_>, peer: &dyn Peer, round: u32) -> Result<
     })
 }
 
-/// How long the load goes on after a restart: until connections have left the process before, for
-/// which each proxy takes some three seconds.
+/// The duration of the load after a restart: connections must leave the former process, for which
+/// each proxy takes some three seconds.
 const SECONDS_TO_LEAVE: f64 = 8.0;
 
-/// One restart amid the load.
+/// One restart during the load.
 pub(super) fn measure_restart(bench: &Bench<'_>, peer: &dyn Peer, round: u32) -> Result<Sample> {
-    // As our documentation advises; to those who pass their sockets on it is nothing.
+    // Our documentation advises it; it does not affect proxies that pass their sockets on.
     let _moving =
         namespace::is_inside().then(namespace::move_connections_that_begin).transpose()?;
     disturb(bench, peer, round, 1, SECONDS_TO_LEAVE, |running| peer.restart(running))
@@ -59,21 +59,21 @@ fn disturb(
     must_serve_what_it_was_told_last(bench, &running)?;
     running.must_be_running()?;
     let mut sample = outcome.sample(peer.id(), round);
-    // Here a failed request is the figure, not a fault of the measurement.
+    // A failed request is a result here, not a fault of the measurement.
     sample.errors = 0;
     sample.figures.insert(Figure::Dropped, outcome.errors as f64);
     sample.figures.insert(Figure::SlowestMs, outcome.slowest_us as f64 / 1e3);
     Ok(sample)
 }
 
-/// Who drops nothing because it has not reloaded has not done the work. Some take their time.
+/// A proxy that drops nothing because it did not reload has not done the work. Some reload late.
 fn must_serve_what_it_was_told_last(bench: &Bench<'_>, running: &Running<'_>) -> Result<()> {
     const PATIENCE: Duration = Duration::from_secs(10);
     let name = running.place.setup.names().pop().context("no name is served")?;
     let begun = Instant::now();
     while let Err(error) = serves(bench, running, &name) {
         if begun.elapsed() > PATIENCE {
-            // The first line: the second names the generator with all its arguments.
+            // The first line only: the second one has the generator's whole command.
             let why = error.to_string();
             bail!("{name} is not served: {}", why.lines().next().unwrap_or("?"));
         }

@@ -1,5 +1,5 @@
-//! W10: the cost of a request, memory, and the time of a start with many routes, certificates or
-//! workers; and what clients and the operator notice while many routes are loaded again.
+//! W10: the cost of a request, memory, and the time to start with many routes, certificates or
+//! workers; and the effect on clients and the operator when many routes are loaded again.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
@@ -27,13 +27,13 @@ use crate::{
 /// Loads of the configuration, one after another.
 const RELOADS: usize = 5;
 
-/// How long requests go on meanwhile.
+/// The duration of the requests meanwhile.
 const SECONDS_OF_RELOADS: u64 = 30;
 
-/// A load that takes longer has failed.
+/// The time limit of a load.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often the administrative listener is asked for its health.
+/// The interval of the health probes on the administrative listener.
 const PROBE_PAUSE: Duration = Duration::from_millis(2);
 
 pub(super) fn measure(
@@ -97,7 +97,7 @@ fn reload(peer: &dyn Peer, running: &mut Running<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The 99th percentile of the time of `/healthz` while `body` runs, and what that returned.
+/// The 99th percentile of the time of `/healthz` while `body` runs, and the result of `body`.
 fn beside_probes<T>(port: u16, body: impl FnOnce() -> T) -> (Result<Duration>, T) {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! W9: what it saves and costs that a name's connections meet one worker.
+//! W9: the gain and the cost of serving all connections of a name on one worker.
 
 use anyhow::Result;
 
@@ -23,7 +23,7 @@ pub(super) fn measure(
     peer: &dyn Peer,
     round: u32,
 ) -> Result<Sample> {
-    // What steering in the kernel rests on; the others have it too, since it costs something.
+    // Steering in the kernel needs it; the other modes get it too, since it has a cost.
     let _cookies = namespace::always_send_syn_cookies()?;
     let setup = Setup { hosts: NAMES, workers: WORKERS, steering: mode, ..Setup::default() };
     let mut running = bench.start(peer, setup)?;
@@ -34,7 +34,7 @@ pub(super) fn measure(
     let handshakes = sum(&metrics, "portcullis_upstream_tls_handshakes_total", "");
     let requests = sum(&metrics, "portcullis_upstream_requests_total", "");
     let mut sample = outcome.sample(peer.id(), round);
-    // Those of the warm-up are in both.
+    // Both include the warm-up.
     sample.figures.insert(Figure::UpstreamHandshakesPerUnit, handshakes / requests.max(1.0));
     Ok(sample)
 }

@@ -1,4 +1,4 @@
-//! What the demo of sign-in shows, each as a check that fails when it is not so.
+//! The claims of the sign-in demo, each as a check that fails if the claim is false.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -11,22 +11,22 @@ use crate::{
     demo::{checks::report, place::Place},
 };
 
-/// What a check needs.
+/// The demo's place, its certificates and the browser's cookies.
 struct Visit<'a> {
     place: &'a Place,
     certificates: &'a Certificates,
-    /// The cookies of the one browser of this demo.
+    /// The cookies of the demo's one browser.
     cookies: PathBuf,
 }
 
-/// A page as curl ended on it.
+/// The page on which curl ended.
 struct Landed {
     url: String,
     status: String,
     body: String,
 }
 
-/// Runs all checks, prints what each has seen, and fails when one is not so.
+/// Runs all checks, prints the evidence of each, and fails if one is false.
 pub(super) fn all(place: &Place, certificates: &Certificates) -> Result<()> {
     let cookies = place.directory.join("cookies");
     fs::write(&cookies, "")?;
@@ -68,7 +68,7 @@ impl Visit<'_> {
     fn counts(&self) -> Result<String> {
         let metrics = admin::get(self.place.admin_port, "/metrics")?;
         let samples = admin::interesting(&metrics, &["sign_in", "provider", "session"]);
-        ensure!(!samples.is_empty(), "no metric of sign-ins that counts");
+        ensure!(!samples.is_empty(), "no metric of sign-ins above zero");
         Ok(samples.join("\n"))
     }
 

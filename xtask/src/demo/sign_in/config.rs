@@ -29,15 +29,15 @@ idp_provider_url: http://127.0.0.1:{provider_port}
 idp_client_id: c-ES256
 idp_client_secret: secret
 
-# By `openssl rand -base64 32`. As long as they stay the same, users stay signed in over restarts, and
-# upstreams trust the same key for assertions.
+# Made by `openssl rand -base64 32`. While they stay the same, users stay signed in over restarts and
+# upstreams see assertions signed with the same key.
 shared_secret: {shared_secret}
 cookie_secret: {cookie_secret}
 
 routes:
   - from: https://{HOST}:{port}
     to: http://127.0.0.1:{upstream_port}
-    # The upstream gets the signed assertion of who the user is.
+    # The upstream gets a signed assertion that names the user.
     pass_identity_headers: true
     policy:
       - allow:

@@ -1,9 +1,9 @@
-//! What to do with a demo of sign-in that is up.
+//! What to try while a demo of sign-in runs.
 
 use super::{Certificates, HOST};
 use crate::demo::place::Place;
 
-/// The link to open, and what else there is to see.
+/// The link to open, and other things to try.
 pub(super) fn print(place: &Place, certificates: &Certificates) {
     let Place { port, admin_port, .. } = place;
     let ca = place.shown(&certificates.root);
@@ -26,7 +26,7 @@ In another terminal:
   curl --resolve {HOST}:{port}:127.0.0.1 --cacert {ca} \\
     --header 'Accept: application/json' https://{HOST}:{port}/
 
-  # sign-ins, calls to the provider and sessions, as Prometheus sees them
+  # sign-ins, calls to the provider and sessions, as metrics for Prometheus
   curl http://127.0.0.1:{admin_port}/metrics
 
   tail -f {directory}/proxy.log

@@ -36,7 +36,7 @@ pub(super) fn check(binary: PathBuf, options: &Options) -> Result<()> {
     run_in(target().join("demo-sign-in-once"), options, |_| Ok(binary))
 }
 
-/// What the demo's certificates are.
+/// The files of the demo's certificates.
 struct Certificates {
     root: PathBuf,
     edge: Pair,
@@ -80,7 +80,7 @@ fn start_provider(place: &Place, peers: &NodePeers) -> Result<Process> {
     let mut server = command("node");
     server.arg(peers.script("server.mjs")).arg(place.provider_port.to_string());
     server.arg(format!("https://{AUTHENTICATE_HOST}:{}", place.port));
-    // Nobody is asked for consent: one form less to fill in.
+    // The provider shows no consent form: one step less.
     server.arg(r#"{"autoConsent": true}"#);
     let mut provider = Process::start(&server, &place.directory.join("provider.log"))?;
     provider.wait_until("it listens", |log| log.contains("listening on"))?;

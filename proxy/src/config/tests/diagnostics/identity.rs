@@ -468,8 +468,8 @@ fn mistakes_in_the_own_section_are_refused() {
         (
             "portcullis: {sign_in: {state_file: /x}}",
             "config.yaml:5: portcullis.sign_in.state_file: is not supported yet, and ignoring it \
-             would change who may do what (remove the key: after a restart, users are sent to the \
-             provider once, mostly unseen)",
+             would change who may do what (remove the key: after a restart, users are \
+             redirected to the provider once, usually without a prompt)",
         ),
         (
             "portcullis: {sign_in: {rechek: 1m}}",

@@ -13,10 +13,10 @@ use super::{WIDTH, colour, line, round, scale::Linear, svg, text};
 const TOP: f64 = 8.0;
 const ROW: f64 = 34.0;
 const BAR: f64 = 20.0;
-/// Below the bars: the ticks and the name of the axis.
+/// The height below the bars, for the ticks and the name of the axis.
 const AXIS: f64 = 46.0;
 const LETTER: f64 = 8.0;
-/// Right of the bars: median and ends.
+/// The width right of the bars, for the median and the ends.
 const VALUES: f64 = 224.0;
 
 pub(in crate::bench::report) fn bars(judged: &Judged<'_>) -> Element {
@@ -58,7 +58,7 @@ impl Plot {
 
 type Row<'a> = (&'a Standing<'a>, Option<Spread>);
 
-/// The best first; after those that count, those that do not; last those without a figure.
+/// The best first; then the peers that are not compared; then those without a figure.
 fn ranked<'a>(judged: &'a Judged<'a>) -> Vec<Row<'a>> {
     let figure = judged.work.primary;
     let row = |standing: &'a Standing<'a>| (standing, standing.spread(figure));
@@ -145,7 +145,7 @@ fn whisker(plot: &Plot, scale: &Linear, middle: f64, spread: &Spread) -> Vec<Ele
     vec![line("whisker", (min, middle), (max, middle)), end(min), end(max)]
 }
 
-/// One for each round, the first at the top: a drift of the machine is then a slope.
+/// One dot for each round, the first at the top: a drift of the machine is visible as a slope.
 fn dots(plot: &Plot, scale: &Linear, middle: f64, spread: &Spread) -> Vec<Element> {
     let count = spread.rounds.len() as f64;
     let dot = |(at, value): (usize, &f64)| {

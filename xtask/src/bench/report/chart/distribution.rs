@@ -1,5 +1,5 @@
 //! Latency by percentile, as HdrHistogram plots it: the axis is logarithmic in 1/(1-p), so that
-//! each nine of the tail has the same room.
+//! each nine of the tail has the same width.
 
 use crate::bench::report::{
     judge::{Judged, Role},
@@ -14,9 +14,9 @@ const TOP: f64 = 12.0;
 const BOTTOM: f64 = 330.0;
 const HEIGHT: f64 = BOTTOM + 48.0;
 const LEFT: f64 = 70.0;
-/// Room for the names at the ends of the curves.
+/// The width for the names at the ends of the curves.
 const RIGHT: f64 = WIDTH - 150.0;
-/// Between two names.
+/// The minimum distance between two names.
 const NAME: f64 = 17.0;
 
 const PERCENTILES: [(f64, &str); 8] = [
@@ -30,7 +30,7 @@ const PERCENTILES: [(f64, &str); 8] = [
     (0.999999, "99.9999 %"),
 ];
 
-/// None where latency means nothing to the work.
+/// `None` if latency has no meaning for the work.
 pub(in crate::bench::report) fn distribution(judged: &Judged<'_>) -> Option<Element> {
     let curves = curves(judged);
     let plot = Plot::new(&curves)?;
@@ -38,7 +38,7 @@ pub(in crate::bench::report) fn distribution(judged: &Judged<'_>) -> Option<Elem
     let id = format!("latency-{}", judged.work.id);
     let chart = svg(&id, HEIGHT, &title, &description(&curves))
         .children(plot.grid())
-        // Ours last, over the others.
+        // Our curve last, above the others.
         .children(curves.iter().rev().map(|curve| plot.path(curve)))
         .children(plot.names(&curves))
         .child(line("axis", (LEFT, TOP), (LEFT, BOTTOM)))
@@ -67,7 +67,7 @@ fn description(curves: &[Curve<'_>]) -> String {
 }
 
 struct Plot {
-    /// log10(1/(1-p)) at the right end.
+    /// The value of log10(1/(1-p)) at the right end.
     nines: f64,
     us: Logarithmic,
 }
@@ -114,7 +114,8 @@ impl Plot {
         grid
     }
 
-    /// A step for each bucket: up to where its last unit is, all are under its upper end.
+    /// Draws a step for each bucket, up to the percentile of its last unit, at the bucket's upper
+    /// end.
     fn path(&self, curve: &Curve<'_>) -> Element {
         let mut steps = String::new();
         let (mut drawn_x, mut drawn_y) = (LEFT, BOTTOM);
@@ -124,7 +125,7 @@ impl Plot {
             if steps.is_empty() {
                 steps = format!("M{} {}", round(LEFT), round(y));
             } else if x - drawn_x < 0.4 && drawn_y - y < 0.4 && !last {
-                // Finer than can be seen; the next step makes up for it.
+                // A step too small to see is skipped; the next one covers it.
                 continue;
             } else {
                 steps += &format!("V{}", round(y));
@@ -138,13 +139,13 @@ impl Plot {
             .child(Element::new("title").text(&curve.standing.peer.id))
     }
 
-    /// The slowest unit is drawn at the percentile of which it is the whole tail.
+    /// The slowest unit is drawn at the percentile at which it is the whole tail.
     fn end_of(&self, curve: &Curve<'_>, up_to: u64) -> f64 {
         let tail = (curve.units - up_to).max(1) as f64;
         (curve.units as f64 / tail).log10().min(self.nines)
     }
 
-    /// At the ends of the curves, moved apart where they would lie over each other.
+    /// The names at the ends of the curves, moved apart if they would overlap.
     fn names(&self, curves: &[Curve<'_>]) -> Vec<Element> {
         let mut ends: Vec<_> =
             curves.iter().map(|curve| (self.y(curve.slowest()), curve)).collect();
@@ -169,7 +170,7 @@ impl Plot {
     }
 }
 
-/// The same order, at least `NAME` apart, and none below the axis.
+/// The places in the same order, at least `NAME` apart, and none below the axis.
 fn apart(wanted: &[f64]) -> Vec<f64> {
     let mut places: Vec<f64> = Vec::with_capacity(wanted.len());
     for y in wanted {

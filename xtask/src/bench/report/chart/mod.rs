@@ -1,10 +1,10 @@
-//! Charts as inline SVG, coloured by the page's style sheet.
+//! Charts as inline SVG, coloured by the style sheet of the page.
 //!
-//! By hand, not with plotters (0.3.7, the last release, of September 2024): its SVG has colours
-//! written into each element, so that a chart cannot follow the reader's light or dark scheme, it
-//! has no title or description for those who cannot see it, and it guesses at the width of text.
-//! What is used of a library here, two scales with their ticks, is less than what would have to be
-//! worked around.
+//! They are drawn by hand instead of with plotters (0.3.7, the last release, of September 2024),
+//! whose SVG has colours in each element, so that a chart cannot follow the reader's light or dark
+//! scheme, has no title or description for readers who cannot see it, and guesses the width of
+//! text. A library would save two scales with their ticks, which is less than the work around these
+//! limits.
 
 mod bars;
 mod distribution;
@@ -18,7 +18,7 @@ use super::{
     xml::Element,
 };
 
-/// Of all charts, in the SVG's own units; the page scales them.
+/// The width of all charts, in the SVG's own units; the page scales them.
 const WIDTH: f64 = 820.0;
 
 fn svg(id: &str, height: f64, title: &str, description: &str) -> Element {
@@ -51,7 +51,7 @@ fn text(class: &str, (x, y): (f64, f64), anchor: &str, text: &str) -> Element {
         .text(text)
 }
 
-/// Colour and dashes of a peer: the same in every chart of a report.
+/// Colour and dashes of a peer, the same in every chart of a report.
 fn colour(standing: &Standing<'_>) -> String {
     match standing.role {
         Role::Ours => "ours".to_owned(),

@@ -1,6 +1,6 @@
-//! From values to places, and where the ticks are.
+//! Scales from values to places, with their ticks.
 
-/// From 0 to at least `max`, in steps of 1, 2 or 5 times a power of ten.
+/// A scale from 0 to at least `max`, in steps of 1, 2 or 5 times a power of ten.
 pub(super) struct Linear {
     pub(super) ticks: Vec<f64>,
     end: f64,
@@ -18,13 +18,13 @@ impl Linear {
         Self { ticks, end: count * step }
     }
 
-    /// From 0 to 1.
+    /// The place of a value, from 0 to 1.
     pub(super) fn place(&self, value: f64) -> f64 {
         (value / self.end).clamp(0.0, 1.0)
     }
 }
 
-/// Logarithmic, from 1, 2 or 5 times a power of ten to another.
+/// A logarithmic scale between two values that are 1, 2 or 5 times a power of ten.
 pub(super) struct Logarithmic {
     pub(super) ticks: Vec<f64>,
     start: f64,
@@ -47,7 +47,7 @@ impl Logarithmic {
         Self { ticks, start: start.unwrap_or(1.0), end: end.unwrap_or(10.0) }
     }
 
-    /// From 0 to 1.
+    /// The place of a value, from 0 to 1.
     pub(super) fn place(&self, value: f64) -> f64 {
         ((value / self.start).ln() / (self.end / self.start).ln()).clamp(0.0, 1.0)
     }

@@ -20,8 +20,8 @@ fn three() -> Run {
 
 #[test]
 fn the_ratio_is_of_the_same_round() {
-    // The machine was slow in the third round: the ratio of the medians would be 0.9, too, but
-    // its ends 0.4 and 1.6.
+    // The machine was slow in the third round: the ratio of the medians would also be 0.9, but its
+    // ends would be 0.4 and 1.6.
     let ratio = ratio_of(&three()).unwrap();
     assert_eq!(ratio.to, "nginx");
     assert_eq!(ratio.spread.rounds, [0.8, 0.9, 0.8]);
@@ -30,7 +30,7 @@ fn the_ratio_is_of_the_same_round() {
 
 #[test]
 fn the_best_is_the_one_to_which_our_ratio_is_worst() {
-    // By its median, caddy would be better.
+    // The median alone would rank caddy higher.
     let run = run(&[
         ("ours", &[10.0, 20.0, 30.0]),
         ("nginx", &[10.0, 21.0, 31.0]),
@@ -58,7 +58,7 @@ fn where_more_is_better_the_ratio_is_turned_over() {
     assert_eq!(ratio_of(&run).unwrap().spread.median, 0.5);
 }
 
-/// Else a proxy would gain by failing in the rounds that go badly.
+/// Otherwise a proxy would gain by failing in its bad rounds.
 #[test]
 fn who_misses_a_round_is_left_out() {
     let shorter = run(&[("ours", &[1.0, 1.0]), ("nginx", &[2.0, 2.0]), ("caddy", &[2.0])]);
@@ -135,7 +135,7 @@ fn we_have_lost_where_we_fail_and_another_does_the_work() {
     for peer in ["nginx", "caddy"] {
         change(&mut run, peer, |sample| sample.errors = 1);
     }
-    assert_eq!(judge(&run, &run.works[0]).outcome(), None, "nobody did it");
+    assert_eq!(judge(&run, &run.works[0]).outcome(), None, "no peer did it");
     assert_eq!(ratio_of(&run).unwrap_err(), "ours: 3 failed, the first: not recorded");
 }
 
@@ -193,7 +193,7 @@ fn a_peer_is_left_out_of_which_nothing_is_known() {
     type Fault = fn(&mut Sample);
     let faults: [(Fault, &str); 3] = [
         (|sample| sample.units = 0, "a round without a single unit done"),
-        (|sample| sample.done.clear(), "it is unknown what was done"),
+        (|sample| sample.done.clear(), "no description of the units"),
         (|sample| sample.figures.clear(), "a round without CPU µs per handshake"),
     ];
     for (fault, why) in faults {
@@ -217,7 +217,7 @@ fn an_aim_is_judged_by_median_and_by_every_round() {
         assert_eq!(verdict(&run), expected, "{aim}");
     }
     change(&mut run, "ours", |sample| sample.errors = 1);
-    assert_eq!(verdict(&run), Aim::Missed, "who fails has not reached it");
+    assert_eq!(verdict(&run), Aim::Missed, "a proxy that fails has missed it");
     run.works[0].samples.retain(|sample| sample.peer != "ours");
     assert_eq!(verdict(&run), Aim::NotJudged);
 }
@@ -248,7 +248,7 @@ fn a_baseline_is_compared_with_but_is_no_peer() {
     assert_eq!(judged.ratio.unwrap().to, "nginx");
     assert_eq!(judged.to_baseline.unwrap().unwrap().spread.median, 0.9);
 
-    // Both do what nginx does not: no ratio to nginx, but one to each other.
+    // Both builds differ from nginx: there is no ratio to nginx, but one to each other.
     for build in ["ours", "baseline"] {
         change(&mut run, build, |sample| sample.done = FULL.to_owned());
     }
