@@ -144,8 +144,6 @@ impl SessionRequest<'_> {
     fn check(self, active: &ActiveRequest, known: &KnownSession) -> IdentityCall {
         IdentityCall::Check(CheckRequest {
             session: known.session.id,
-            ends_at_s: known.session.ends_at_s,
-            check_at_s: known.session.check_at_s,
             client: active.account.client,
         })
     }

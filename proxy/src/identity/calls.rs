@@ -64,8 +64,6 @@ pub(crate) struct CodeExchange {
 #[derive(Debug, Clone)]
 pub(crate) struct CheckRequest {
     pub session: SessionId,
-    pub ends_at_s: u64,
-    pub check_at_s: u64,
     /// For the limit of each client.
     pub client: IpAddr,
 }

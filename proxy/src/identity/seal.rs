@@ -49,8 +49,6 @@ pub(crate) enum SealPurpose {
     SignOut,
     /// From the authenticate host to a host: who signed in.
     Handover,
-    /// The token of programmatic login.
-    Programmatic,
 }
 
 /// The keys that seal and open. One set for each configuration.
@@ -145,7 +143,7 @@ impl Seals {
         use SealPurpose::*;
         match purpose {
             Session | Master | Binding => &self.cookie,
-            Request | State | SignOut | Handover | Programmatic => &self.shared,
+            Request | State | SignOut | Handover => &self.shared,
         }
     }
 }
@@ -223,7 +221,6 @@ fn name(purpose: SealPurpose) -> &'static [u8] {
         SealPurpose::State => b"state",
         SealPurpose::SignOut => b"sign-out",
         SealPurpose::Handover => b"handover",
-        SealPurpose::Programmatic => b"programmatic",
     }
 }
 
@@ -267,7 +264,7 @@ mod tests {
 
     use super::*;
 
-    const PURPOSES: [SealPurpose; 8] = [
+    const PURPOSES: [SealPurpose; 7] = [
         SealPurpose::Session,
         SealPurpose::Master,
         SealPurpose::Binding,
@@ -275,7 +272,6 @@ mod tests {
         SealPurpose::State,
         SealPurpose::SignOut,
         SealPurpose::Handover,
-        SealPurpose::Programmatic,
     ];
 
     fn seals(shared: u8, previous: &[u8]) -> Seals {

@@ -48,8 +48,8 @@ pub(crate) struct ProviderView {
 /// What the control thread knows of a session that its cookie may not say yet.
 #[derive(Debug, Clone)]
 pub(crate) enum SessionUpdate {
-    /// It does not count any more; known until `until_s`.
-    Ended { until_s: u64 },
+    /// It does not count any more.
+    Ended,
     /// A check brought this.
     Renewed(Arc<RenewedSession>),
 }

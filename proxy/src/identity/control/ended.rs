@@ -34,7 +34,7 @@ impl EndedSessions {
             shared.set_suspect_before(now_s.saturating_add(1));
         }
         self.ids.insert(id, until_s, ());
-        shared.set_update(id, Some(SessionUpdate::Ended { until_s }));
+        shared.set_update(id, Some(SessionUpdate::Ended));
     }
 
     /// Whether a session has ended, as far as is known.
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     fn is_ended(shared: &IdentityShared, id: u8) -> bool {
-        matches!(shared.update(SessionId([id; 16])), Some(SessionUpdate::Ended { .. }))
+        matches!(shared.update(SessionId([id; 16])), Some(SessionUpdate::Ended))
     }
 
     #[test]

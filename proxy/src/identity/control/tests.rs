@@ -90,7 +90,7 @@ impl Ours {
     }
 
     fn is_ended(&self) -> bool {
-        matches!(self.shared.update(SESSION), Some(SessionUpdate::Ended { .. }))
+        matches!(self.shared.update(SESSION), Some(SessionUpdate::Ended))
     }
 }
 
@@ -107,12 +107,7 @@ fn code(network: u8) -> CodeExchange {
 }
 
 fn request() -> CheckRequest {
-    CheckRequest {
-        session: SESSION,
-        ends_at_s: NOW_S + 50_000,
-        check_at_s: NOW_S + 600,
-        client: Ipv4Addr::LOCALHOST.into(),
-    }
+    CheckRequest { session: SESSION, client: Ipv4Addr::LOCALHOST.into() }
 }
 
 /// What the token endpoint says to a refresh; no new ID token.

@@ -61,16 +61,6 @@ impl CookieNames {
         }
     }
 
-    /// The name of the session cookie.
-    pub(crate) fn session(&self) -> &str {
-        &self.session
-    }
-
-    /// The name of the cookie that binds the steps of a sign-in to a browser.
-    pub(crate) fn binding(&self) -> &str {
-        &self.binding
-    }
-
     /// Whether a cookie of this name is ours or Pomerium's: such cookies are neither sent to
     /// upstreams nor accepted from them.
     pub(crate) fn is_ours(&self, name: &[u8]) -> bool {
@@ -132,11 +122,6 @@ impl<'a> RequestCookies<'a> {
     /// The session cookies of a request to a route, as they came: equal values mean the same session.
     pub(crate) fn session_values(&self) -> &[(u8, &'a [u8])] {
         &self.session
-    }
-
-    /// The values of the binding cookie, as they came.
-    pub(crate) fn binding_values(&self) -> &[&'a [u8]] {
-        &self.binding
     }
 }
 

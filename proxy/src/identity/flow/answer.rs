@@ -144,32 +144,6 @@ pub(crate) enum FlowEvent {
 }
 
 impl FlowEvent {
-    /// All events.
-    pub(crate) const ALL: [FlowEvent; 22] = [
-        FlowEvent::Begun,
-        FlowEvent::BegunAgain,
-        FlowEvent::SentToProvider,
-        FlowEvent::HandedOver,
-        FlowEvent::SignedIn,
-        FlowEvent::AlreadySignedIn,
-        FlowEvent::Continued,
-        FlowEvent::DidNotLast,
-        FlowEvent::LinkInvalid,
-        FlowEvent::CookieLost,
-        FlowEvent::Denied,
-        FlowEvent::ProviderError,
-        FlowEvent::CodeRefused,
-        FlowEvent::ProviderAway,
-        FlowEvent::TooMany,
-        FlowEvent::ProviderInvalid,
-        FlowEvent::TooLarge,
-        FlowEvent::SignOutAsked,
-        FlowEvent::SignedOut,
-        FlowEvent::SignOutRefused,
-        FlowEvent::MethodNotAllowed,
-        FlowEvent::Internal,
-    ];
-
     /// The value of the metric's label.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -263,29 +237,6 @@ impl FlowAnswer {
         match reply {
             IdentityReply::Failed(failure) => FlowAnswer::failed(failure, again),
             _ => FlowAnswer::internal(),
-        }
-    }
-}
-
-impl FlowPage {
-    /// The status code.
-    pub(crate) fn status(&self) -> u16 {
-        match self {
-            FlowPage::Continue { .. }
-            | FlowPage::SigningOut { .. }
-            | FlowPage::ConfirmSignOut { .. }
-            | FlowPage::SignedOut => 200,
-            FlowPage::LinkInvalid { .. }
-            | FlowPage::CookieLost { .. }
-            | FlowPage::DidNotLast { .. }
-            | FlowPage::ProviderError { .. }
-            | FlowPage::CodeRefused { .. } => 400,
-            FlowPage::ProviderDenied { .. } => 401,
-            FlowPage::SignOutRefused { .. } => 403,
-            FlowPage::MethodNotAllowed => 405,
-            FlowPage::SessionTooLarge { .. } | FlowPage::Internal => 500,
-            FlowPage::ProviderInvalid { .. } | FlowPage::ClocksDiffer { .. } => 502,
-            FlowPage::ProviderAway { .. } | FlowPage::TooManySignIns { .. } => 503,
         }
     }
 }

@@ -114,8 +114,7 @@ fn loss_reason(
     let sessions = environment.context.cookies.sessions(request.host, cookies);
     let has_ended = |session: &Session| {
         let update = environment.shared.update(session.id);
-        environment.now_s >= session.ends_at_s
-            || matches!(update, Some(SessionUpdate::Ended { .. }))
+        environment.now_s >= session.ends_at_s || matches!(update, Some(SessionUpdate::Ended))
     };
     match sessions.as_slice() {
         [] if cookies.session_values().is_empty() => SignInLossReason::NoCookie,

@@ -291,7 +291,6 @@ impl Model {
                     None => return true,
                 }
             }
-            Seen::Nothing => return true,
         };
         let to = split(&url).0;
         let site = match (by_person, from == to) {

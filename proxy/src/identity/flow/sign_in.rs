@@ -104,8 +104,6 @@ pub(super) fn decide(input: StepInput<'_>, request: SealedSignInRequest) -> Flow
         Some((master, state)) => {
             let call = IdentityCall::Check(CheckRequest {
                 session: master.session.id,
-                ends_at_s: master.session.ends_at_s,
-                check_at_s: master.session.check_at_s,
                 client: http.client,
             });
             let waiting = WaitingStep::MasterChecked { request, master, state };

@@ -94,7 +94,7 @@ impl SignInContext {
         let update = shared.update(session.id);
         let suspect = session.signed_in_at_s < shared.suspect_before_s();
         let checked = match &update {
-            Some(SessionUpdate::Ended { .. }) => return None,
+            Some(SessionUpdate::Ended) => return None,
             Some(SessionUpdate::Renewed(renewed)) => Some(renewed),
             None => None,
         };

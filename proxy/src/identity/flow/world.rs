@@ -108,7 +108,6 @@ pub(super) enum Seen {
     Login(String),
     /// What was asked for, served to this session.
     Served(Box<RequestSession>),
-    Nothing,
 }
 
 pub(super) struct Received {
@@ -164,11 +163,11 @@ impl World {
 
     /// Ends a session, as a check or a sign-out elsewhere does.
     pub(super) fn end(&self, session: SessionId) {
-        self.shared.set_update(session, Some(SessionUpdate::Ended { until_s: u64::MAX }));
+        self.shared.set_update(session, Some(SessionUpdate::Ended));
     }
 
     pub(super) fn has_ended(&self, session: SessionId) -> bool {
-        matches!(self.shared.update(session), Some(SessionUpdate::Ended { .. }))
+        matches!(self.shared.update(session), Some(SessionUpdate::Ended))
     }
 
     /// One request of a browser. `site` is its `Sec-Fetch-Site`.
@@ -277,11 +276,11 @@ impl World {
                 IdentityReply::Ready
             }
             IdentityCall::TakeHandover { id } => IdentityReply::Handover(control.kept.remove(&id)),
-            IdentityCall::SignOut { session, ends_at_s, revoke } => {
+            IdentityCall::SignOut { session, revoke, .. } => {
                 if revoke {
                     control.revoked.push(session);
                 }
-                let ended = SessionUpdate::Ended { until_s: ends_at_s };
+                let ended = SessionUpdate::Ended;
                 self.shared.set_update(session, Some(ended));
                 IdentityReply::SignedOut
             }

@@ -91,11 +91,6 @@ impl SigningKey {
         &self.0.kid
     }
 
-    /// The name of the algorithm.
-    pub(crate) fn algorithm(&self) -> &'static str {
-        self.0.pair.algorithm()
-    }
-
     /// The public key with its use, algorithm and id (RFC 7517).
     pub(super) fn public_jwk(&self) -> &Value {
         &self.0.public_jwk

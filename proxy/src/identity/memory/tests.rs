@@ -104,7 +104,7 @@ fn a_session_is_judged_again_after_each_change() {
     let shared = IdentityShared::new([0; 16]);
     let known = KnownSession::new(b"c", "a.example", session(1), false);
     assert!(known.is_to_be_judged(&shared) && !known.is_to_be_judged(&shared));
-    shared.set_update(SessionId([9; 16]), Some(SessionUpdate::Ended { until_s: NOW }));
+    shared.set_update(SessionId([9; 16]), Some(SessionUpdate::Ended));
     assert!(known.is_to_be_judged(&shared) && !known.is_to_be_judged(&shared));
     shared.set_suspect_before(NOW);
     assert!(known.is_to_be_judged(&shared));

@@ -76,11 +76,6 @@ fn world() -> World {
     World::new(spec())
 }
 
-/// The URL of a browser's first request whose path begins so.
-fn url_of<'a>(urls: &'a [String], path: &str) -> &'a str {
-    urls.iter().find(|url| split(url).2.starts_with(path)).unwrap()
-}
-
 /// Goes on until the next URL has this path, and gives it unsent.
 fn stop_before(world: &mut World, browser: &mut Browser, url: &str, path: &str) -> String {
     let (mut url, mut site) = (url.to_owned(), "none");
@@ -120,4 +115,26 @@ fn session_id(received: &Received) -> crate::identity::session::SessionId {
 fn with_query(url: &str, change: impl Fn(&str) -> String) -> String {
     let (start, query) = url.split_once('?').unwrap();
     format!("{start}?{}", change(query))
+}
+
+impl FlowPage {
+    /// The status that the page room gives it.
+    fn status(&self) -> u16 {
+        match self {
+            FlowPage::Continue { .. }
+            | FlowPage::SigningOut { .. }
+            | FlowPage::ConfirmSignOut { .. }
+            | FlowPage::SignedOut => 200,
+            FlowPage::LinkInvalid { .. }
+            | FlowPage::CookieLost { .. }
+            | FlowPage::ProviderError { .. }
+            | FlowPage::CodeRefused { .. } => 400,
+            FlowPage::ProviderDenied { .. } | FlowPage::DidNotLast { .. } => 401,
+            FlowPage::SignOutRefused { .. } => 403,
+            FlowPage::MethodNotAllowed => 405,
+            FlowPage::SessionTooLarge { .. } | FlowPage::Internal => 500,
+            FlowPage::ProviderInvalid { .. } | FlowPage::ClocksDiffer { .. } => 502,
+            FlowPage::ProviderAway { .. } | FlowPage::TooManySignIns { .. } => 503,
+        }
+    }
 }

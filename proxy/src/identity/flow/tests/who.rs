@@ -70,7 +70,7 @@ fn claims_of_another_list_are_checked_at_once() {
 fn an_ended_session_does_not_count() {
     let world = super::world();
     let session = session(&world);
-    world.shared.set_update(session.id, Some(SessionUpdate::Ended { until_s: session.ends_at_s }));
+    world.shared.set_update(session.id, Some(SessionUpdate::Ended));
     assert_eq!(state(&world, &session, START_S), None);
 }
 
