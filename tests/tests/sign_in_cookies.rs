@@ -126,7 +126,7 @@ fn no_sealed_object_counts_in_the_place_of_another() {
 fn pieces_of_a_session_count_as_a_whole_alone() {
     let world = world();
     let first = with_groups(&world, "pieces", 60).cookies(host_of(APP));
-    let second = with_groups(&world, "other-pieces", 60).cookies(host_of(APP));
+    let second = with_groups(&world, "mixing", 60).cookies(host_of(APP));
     let names = ["_pomerium", "_pomerium_1"];
     let [a, b] = names.map(|name| first[name].as_str());
     let [c, d] = names.map(|name| second[name].as_str());
