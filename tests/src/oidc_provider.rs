@@ -112,6 +112,14 @@ impl OidcProvider {
         self.process.lines().iter().filter(|line| **line == wanted).count()
     }
 
+    /// The secrets that were in its grants so far, by their names: `code`, `code_verifier`,
+    /// `access_token`, `refresh_token`, `id_token`.
+    pub fn secrets(&self) -> Vec<(String, String)> {
+        let lines = self.process.lines();
+        let secrets = lines.iter().filter_map(|line| line.strip_prefix("secret ")?.split_once(' '));
+        secrets.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+
     /// The process, for its output and signals.
     pub fn process(&self) -> &Process {
         &self.process

@@ -1,6 +1,6 @@
 //! Sign-in by OpenID Connect, with the npm package `oidc-provider` and curl as the browser.
 
-use portcullis_tests::{Backend, CurlBrowser, OidcProvider, Proxy, proxy::Config};
+use portcullis_tests::{Backend, CurlBrowser, OidcProvider, Proxy, proxy::Config, wait::until};
 use serde_json::{Value, json};
 
 const AUTHENTICATE: &str = "https://authenticate.localhost.pomerium.io";
@@ -193,8 +193,11 @@ fn the_keys_of_assertions_are_public_at_every_host() {
 fn nothing_secret_is_in_the_log() {
     let provider = OidcProvider::start(AUTHENTICATE);
     let backend = Backend::echo();
-    let fields = "access_log_fields: [method, path, query, headers.Cookie, user-agent]";
-    let proxy = config(&provider, &backend).global(fields).start();
+    let fields = "log_level: trace\naccess_log_fields: [method, path, query, referer, user-agent, \
+                  headers.Cookie, headers.Authorization, headers.Referer, \
+                  headers.X-Pomerium-Jwt-Assertion]";
+    let config = config(&provider, &backend).global(fields).own("sign_in", "\n    recheck: 1s");
+    let proxy = config.start();
     let mut alice = browser(&proxy, &provider, "alice");
     assert_eq!(alice.open(&format!("{APP}/secret?a=b")).status, 200);
     let record = proxy.wait_for_access("/secret");
@@ -202,15 +205,67 @@ fn nothing_secret_is_in_the_log() {
         line["path"] == "/secret" && line["user"] == "alice" && line["email"] == "alice@example.com"
     });
     assert_eq!(record["query"], "a=b");
+    assert_eq!(alice.open(&format!("{OTHER}/")).status, 200);
+    let mut secrets = cookies(&alice);
+    until("a refresh", || {
+        assert_eq!(alice.get(&format!("{APP}/")).status, 200);
+        provider.grants("refresh_token", "alice") > 0
+    });
+    secrets.extend(cookies(&alice));
+    let token = alice.get(&format!("{APP}/")).echoed().header("x-pomerium-jwt-assertion").unwrap();
+    // Its URLs once more: where they are worth nothing, and as a browser names them.
+    for url in alice.visited().to_vec().iter().filter(|url| {
+        url.starts_with("https://") && url.contains("pomerium_")
+            || url.contains("code=")
+            || url.contains("request=")
+    }) {
+        alice.get(url);
+        let referred = alice.request(&format!("{APP}/referred")).header(&format!("Referer: {url}"));
+        let referred = referred.header(&format!("Authorization: Bearer {token}"));
+        referred.header(&format!("X-Pomerium-Jwt-Assertion: {token}")).ok();
+    }
+    secrets.push(("the assertion".to_owned(), token));
+    let mut alice = browser_with_origin(alice);
+    let left = alice.post(&format!("{APP}/.pomerium/sign_out"), "");
+    assert!([200, 302].contains(&left.status), "{left:?}");
+    let out = left.text();
+    let to = out.split(['"', ' ', ';']).find(|part| part.contains("/.pomerium/sign_out?"));
+    let to = to.or(left.header("location")).expect("a way on").trim_start_matches("url=");
+    alice.open(&to.replace("&amp;", "&"));
+    alice.get(&format!("{APP}/last"));
+    proxy.wait_for_access("/last");
+
+    secrets.extend(cookies(&alice));
+    secrets.extend(parameters(alice.visited()));
+    secrets.extend(provider.secrets());
+    for text in [SECRET, "Yy1FUzI1NjpzZWNyZXQ", "what a secret of 32 bytes is thi"] {
+        secrets.push(("a secret of the configuration".to_owned(), text.to_owned()));
+    }
+    for kind in ["access_token", "refresh_token", "id_token", "code_verifier", "code", "state"] {
+        assert!(secrets.iter().any(|(name, _)| name == kind), "no {kind} was handed out");
+    }
     let log = proxy.output().join("\n");
-    for host in ["app.localhost.pomerium.io", "authenticate.localhost.pomerium.io"] {
-        for (name, value) in alice.cookies(host) {
-            assert!(!log.contains(&value), "the cookie {name} of {host}");
-        }
+    let lists = ["/metrics", "/status"].map(|path| proxy.admin(path).expect("a list").text());
+    for (name, value) in &secrets {
+        let line = log.lines().find(|line| line.contains(value));
+        assert_eq!(line, None, "{name}");
+        assert!(!lists.iter().any(|list| list.contains(value)), "{name} in a list");
     }
-    for url in alice.visited() {
-        for (_, value) in url.split(['?', '&']).skip(1).filter_map(|pair| pair.split_once('=')) {
-            assert!(value.len() < 20 || !log.contains(value), "a parameter of {url}");
-        }
-    }
+}
+
+/// The cookies of every host.
+fn cookies(browser: &CurlBrowser) -> Vec<(String, String)> {
+    let hosts =
+        ["app", "other", "authenticate"].map(|host| format!("{host}.localhost.pomerium.io"));
+    let cookies = hosts.iter().flat_map(|host| browser.cookies(host));
+    cookies.filter(|(_, value)| !value.is_empty()).collect()
+}
+
+/// The parameters of URLs that are too long to be anything but secrets.
+fn parameters(urls: &[String]) -> Vec<(String, String)> {
+    let ours = urls.iter().filter(|url| !url.contains("next=") && !url.contains("/secret"));
+    let pairs = ours.flat_map(|url| url.split(['?', '&']).skip(1));
+    let pairs = pairs.filter_map(|pair| pair.split_once('='));
+    let long = pairs.filter(|(_, value)| value.len() >= 20 && !value.starts_with("http"));
+    long.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }

@@ -171,6 +171,12 @@ fn a_grpc_call_works_with_a_session_and_is_16_without() {
             assert_eq!(refused["messages"], json!([]), "{refused}");
         }
     }
+    for kind in ["grpc", "grpc+proto", "grpc-web-text"] {
+        let curl = proxy.curl("app", "/test.Echo/Unary").post("");
+        let refused = curl.header(&format!("Content-Type: application/{kind}")).ok();
+        let status = (refused.status, refused.header("grpc-status"));
+        assert_eq!(status, (200, Some("16")), "{kind} {refused:?}");
+    }
 }
 
 #[test]

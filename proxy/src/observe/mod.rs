@@ -34,7 +34,7 @@ pub(crate) use log::Log;
 pub(crate) use names::metrics_reference;
 pub(crate) use observer::WorkerObserver;
 pub(crate) use record::{
-    CapturedHeaders, ConnectionRecord, PolicyRecord, RequestRecord, UserRecord,
+    CapturedHeaders, ConnectionRecord, PolicyRecord, RequestRecord, UserRecord, is_about_sign_in,
 };
 pub(crate) use registry::{
     ConfiguredRoutes, EndpointCells, EndpointMetrics, EndpointRegistry, RouteFacts, RouteMetrics,

@@ -189,7 +189,7 @@ impl CapturedHeaders {
             let AccessField::Header(name) = field else { continue };
             let Some(value) = headers.get(name) else { continue };
             let mut value = value.clone();
-            if is_secret(name) {
+            if is_secret(name) || *name == header::REFERER && !is_harmless(&value) {
                 value.set_sensitive(true);
             }
             captured.others.push((name.clone(), value));
@@ -210,6 +210,22 @@ fn is_secret(name: &HeaderName) -> bool {
         || *name == header::PROXY_AUTHORIZATION
         || *name == header::COOKIE
         || matches!(name.as_str(), "x-pomerium-authorization" | "x-pomerium-jwt-assertion")
+}
+
+/// Whether a `Referer` holds no parameter of a sign-in. Our pages with forms name themselves to their
+/// own host.
+fn is_harmless(referer: &HeaderValue) -> bool {
+    let Ok(url) = referer.to_str() else { return false };
+    let target = match url.split_once("://") {
+        Some((_, rest)) => rest.split_once('/').map_or("", |(_, target)| target),
+        None => url,
+    };
+    !is_about_sign_in(target)
+}
+
+/// Whether a path is one of sign-in, so that its query may hold what signs somebody in.
+pub(crate) fn is_about_sign_in(path: &str) -> bool {
+    path.contains("pomerium") || path.contains("oauth2/callback")
 }
 
 /// The log record of a failed connection.

@@ -14,7 +14,8 @@
 // Keys are new at each start. Any login name is a user, and the password is not looked at.
 //   POST /control/users/NAME   JSON merged into the user: {"disabled": true}, {"groups": [...]},
 //                              or any other claim, such as {"email_verified": false}
-// Each request is printed as `METHOD PATH STATUS`, each grant as `grant TYPE USER`.
+// Each request is printed as `METHOD PATH STATUS`, each grant as `grant TYPE USER` and its secrets,
+// line by line, as `secret NAME VALUE`.
 import Provider from 'oidc-provider';
 import * as jose from 'jose'; // a dependency of oidc-provider
 import { randomUUID } from 'node:crypto';
@@ -126,6 +127,12 @@ provider.use(async (ctx, next) => {
 });
 provider.on('grant.success', (ctx) => {
   console.log(`grant ${ctx.oidc.params.grant_type} ${ctx.oidc.account?.accountId}`);
+  const { code, code_verifier, client_secret } = ctx.oidc.params;
+  const { access_token, refresh_token, id_token } = ctx.body ?? {};
+  const secrets = { code, code_verifier, client_secret, access_token, refresh_token, id_token };
+  for (const [name, value] of Object.entries(secrets)) {
+    if (value) console.log(`secret ${name} ${value}`);
+  }
 });
 provider.on('server_error', (_, error) => console.log(`server error: ${error.stack}`));
 

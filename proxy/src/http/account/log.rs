@@ -6,7 +6,7 @@ use http::{HeaderValue, uri::PathAndQuery};
 
 use super::{RequestAccount, protocol};
 use crate::{
-    observe::{PolicyRecord, RequestRecord, UserRecord},
+    observe::{PolicyRecord, RequestRecord, UserRecord, is_about_sign_in},
     policy::{PolicyDecision, Reason, Reasons},
 };
 
@@ -59,16 +59,11 @@ impl RequestAccount {
     fn query(&self) -> Option<&str> {
         let target = self.target.as_ref()?;
         let query = target.query()?;
-        match is_secret(target.path()) {
+        match is_about_sign_in(target.path()) {
             true => Some("[redacted]"),
             false => Some(query),
         }
     }
-}
-
-/// Whether the queries of a path may hold what signs somebody in.
-fn is_secret(path: &str) -> bool {
-    path.contains("pomerium") || path.contains("oauth2/callback")
 }
 
 /// Whether the log is to show a decision. It need not say with each request that everybody, or
