@@ -113,6 +113,9 @@ fn a_disabled_user_is_out_and_changed_groups_count() {
     until("the end of the session", || alice.get(&url).status == 302);
 }
 
+/// A client, settings of the provider, and the rest of the configuration.
+type Case<'c> = (&'c str, Value, &'c dyn Fn(Config) -> Config);
+
 #[test]
 fn every_algorithm_and_every_way_to_authenticate_signs_in() {
     let backend = Backend::echo();
