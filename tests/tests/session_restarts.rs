@@ -126,6 +126,11 @@ fn a_replacement_in_the_middle_of_a_sign_in_ends_signed_in() {
         let fetched = browser.open(&url);
         assert_eq!(fetched.status, 200, "{step}: {fetched:?}\n{:#?}", browser.visited());
         assert_eq!(browser.url(), wanted);
+        // It does not know what its predecessor has used up, so it takes nothing of its.
+        proxy.wait_for_log("a new beginning", |line| {
+            let details = line["response-code-details"].as_str().unwrap_or_default();
+            details.contains("of another process")
+        });
     }
     proxy.assert_no_panic();
 }
@@ -170,16 +175,19 @@ fn five_tabs_that_start_at_once_all_end_where_they_began() {
     let mut alice = rig.browser(&proxy, "alice");
     let wanted: Vec<_> = (0..5).map(|tab| format!("{APP}/tab/{tab}?n={tab}")).collect();
     let at_provider = format!("{}/auth?", rig.provider.url());
-    let mut tabs: Vec<_> = wanted
+    let tabs: Vec<_> = wanted
         .iter()
         .map(|url| {
             let led = alice.open_until(url, |next| next.starts_with(&at_provider));
             led.header("location").expect("a redirect to the provider").to_owned()
         })
         .collect();
-    while let Some(tab) = tabs.pop() {
-        let fetched = alice.open(&tab);
+    // The first one first: its step at the route's host must open by the binding that it began with.
+    for (tab, wanted) in tabs.iter().zip(&wanted) {
+        let fetched = alice.open(tab);
         assert_eq!(fetched.status, 200, "{fetched:?}\n{:#?}", alice.visited());
-        assert_eq!(alice.url(), wanted[tabs.len()]);
+        assert_eq!(alice.url(), wanted);
     }
+    let again = |line: &String| line.contains("begun_again");
+    assert_eq!(proxy.output().into_iter().find(again), None, "no tab had to begin again");
 }
