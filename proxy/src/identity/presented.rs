@@ -35,7 +35,29 @@ pub(super) fn presented<'h>(
 }
 
 fn cookies(field: &[u8]) -> impl Iterator<Item = &[u8]> {
-    field.split(|byte| *byte == b';').map(<[u8]>::trim_ascii)
+    let mut rest = Some(field);
+    let each = std::iter::from_fn(move || {
+        let bytes = rest.take()?;
+        let (cookie, after) = match bytes.split_at_checked(before_semicolon(bytes)) {
+            Some((cookie, [_, after @ ..])) => (cookie, Some(after)),
+            _ => (bytes, None),
+        };
+        rest = after;
+        Some(cookie)
+    });
+    each.map(<[u8]>::trim_ascii)
+}
+
+/// How many bytes stand before the first semicolon, or how many there are. A session is a long
+/// cookie, which each request has: 16 bytes are looked at together.
+fn before_semicolon(bytes: &[u8]) -> usize {
+    let (chunks, _) = bytes.as_chunks::<16>();
+    let without = chunks
+        .iter()
+        .take_while(|chunk| !chunk.iter().fold(false, |found, byte| found | (*byte == b';')));
+    let start = 16 * without.count();
+    let tail = bytes.get(start..).unwrap_or_default();
+    start + tail.iter().position(|byte| *byte == b';').unwrap_or(tail.len())
 }
 
 /// `name=…` or `name_1=…`.
@@ -50,6 +72,8 @@ fn has_name(cookie: &[u8], name: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn of(fields: &[&'static str]) -> Option<String> {
@@ -64,6 +88,14 @@ mod tests {
         assert_eq!(of(&["a=1", "s=x=y"]).as_deref(), Some("s=x=y"));
         assert_eq!(of(&["a=1; sx=2; s; s_x=3; s_10=4"]), None);
         assert_eq!(of(&[]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn cookies_are_what_stands_between_semicolons(field in "[a-c; ]{0,70}") {
+            let plain = field.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+            prop_assert!(cookies(field.as_bytes()).eq(plain));
+        }
     }
 
     #[test]
