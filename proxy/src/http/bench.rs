@@ -6,13 +6,14 @@ use std::{collections::HashSet, net::IpAddr};
 use http::HeaderMap;
 
 use super::{
-    headers::{self, Reserved, forwarded, rules::RequestRules},
+    headers::{self, OwnCookies, Reserved, forwarded, rules::RequestRules},
     spec::ForwardedFor,
 };
 
 /// Takes out of a request's headers what must not reach the upstream.
 pub fn strip(headers: &mut HeaderMap) {
-    let reserved = Reserved { identity: &HashSet::new(), rules: &RequestRules::default() };
+    let (identity, cookies) = (&HashSet::new(), &OwnCookies::default());
+    let reserved = Reserved { identity, cookies, rules: &RequestRules::default() };
     headers::strip_request(headers, reserved);
 }
 

@@ -7,6 +7,8 @@
 #![allow(dead_code)] // TODO(merge): parts that only tests and the second part of sign-in use.
 
 pub(crate) mod assertion;
+#[cfg(feature = "bench")]
+pub(crate) mod bench;
 pub(crate) mod binding;
 pub(crate) mod calls;
 pub(crate) mod config;
