@@ -27,6 +27,10 @@ pub(crate) struct Arguments {
     /// The path of each request.
     #[arg(long, default_value = "/")]
     pub(crate) path: String,
+    /// A file with values of the `Cookie` header, one a line: requests have them in turn, over all
+    /// connections. For HTTP/1.1.
+    #[arg(long)]
+    pub(crate) cookies: Option<PathBuf>,
     /// Length of the body that every response must have, in bytes.
     #[arg(long, default_value_t = 0)]
     pub(crate) body_bytes: usize,

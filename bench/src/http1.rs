@@ -3,13 +3,12 @@
 use std::{future::poll_fn, pin::Pin, task::Poll};
 
 use anyhow::{Context as _, Result, ensure};
-use bytes::Bytes;
 use tokio::io::{AsyncBufRead as _, AsyncBufReadExt as _, AsyncWriteExt as _};
 
 use crate::{
     arguments::Protocol,
     body::Expected,
-    plan::Host,
+    plan::{Host, Requests},
     response::{Head, Response},
     tally::{Seen, Terms},
     tls::{self, Stream},
@@ -20,7 +19,7 @@ use crate::{
 pub(crate) struct Connection {
     stream: Stream,
     terms: Terms,
-    request: Bytes,
+    requests: Requests,
     closes: bool,
 }
 
@@ -28,7 +27,7 @@ impl Connection {
     /// Makes a connection to this host from an established stream.
     pub(crate) fn new(stream: Stream, terms: Terms, host: &Host) -> Result<Self> {
         ensure!(tls::speaks(&stream, Protocol::Http1), "the server does not speak HTTP/1.1");
-        Ok(Self { stream, terms, request: host.http1.clone(), closes: false })
+        Ok(Self { stream, terms, requests: host.http1.clone(), closes: false })
     }
 
     /// Whether another request can be sent: the last response did not announce the end of the
@@ -41,7 +40,7 @@ impl Connection {
 
     /// Sends one request and verifies its response. An error ends the connection.
     pub(crate) async fn exchange(&mut self, expected: &Expected) -> Result<Seen> {
-        self.stream.write_all(&self.request).await.context("cannot send")?;
+        self.stream.write_all(&self.requests.next()).await.context("cannot send")?;
         self.stream.flush().await.context("cannot send")?;
         let head = self.receive(expected).await?;
         self.closes = head.closes;

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use http::Request;
 use rustls::{ClientConfig, pki_types::ServerName};
@@ -46,19 +46,43 @@ pub(crate) struct Plan {
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) name: ServerName<'static>,
-    pub(crate) http1: Bytes,
+    pub(crate) http1: Requests,
     pub(crate) http2: Request<()>,
     /// One hello for all connections: the server cannot tell it from a new one, and it costs the
     /// client no key exchange.
     pub(crate) hello: Vec<u8>,
 }
 
+/// Requests that are made in turn; clones share the turn.
+#[derive(Debug, Clone)]
+pub(crate) struct Requests(Arc<(Vec<Bytes>, AtomicUsize)>);
+
+impl Requests {
+    fn new(requests: Vec<Bytes>) -> Self {
+        Self(Arc::new((requests, AtomicUsize::new(0))))
+    }
+
+    /// The next in turn.
+    pub(crate) fn next(&self) -> Bytes {
+        let (requests, turn) = &*self.0;
+        match requests.as_slice() {
+            [one] => one.clone(),
+            several => {
+                let turn = turn.fetch_add(1, Ordering::Relaxed);
+                several.get(turn % several.len().max(1)).cloned().unwrap_or_default()
+            }
+        }
+    }
+}
+
 impl Plan {
     /// Makes the plan from the command line.
     pub(crate) fn new(arguments: &Arguments) -> Result<Self> {
         let config = Arc::new(tls::client(arguments)?);
+        let cookies = cookies(arguments)?;
         let bytes = (!arguments.any_body).then_some(arguments.body_bytes);
-        let hosts = (0..arguments.names.max(1)).map(|number| host(arguments, &config, number));
+        let hosts =
+            (0..arguments.names.max(1)).map(|number| host(arguments, &config, &cookies, number));
         Ok(Self {
             work: arguments.work,
             address: arguments.address,
@@ -89,10 +113,29 @@ impl Plan {
     }
 }
 
-fn host(arguments: &Arguments, config: &Arc<ClientConfig>, number: usize) -> Result<Host> {
+/// The lines of header fields that requests have in turn.
+fn cookies(arguments: &Arguments) -> Result<Vec<String>> {
+    let Some(path) = &arguments.cookies else { return Ok(vec![String::new()]) };
+    ensure!(arguments.protocol == Protocol::Http1, "cookies are for HTTP/1.1");
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let fields: Vec<_> = text.lines().map(|value| format!("Cookie: {value}\r\n")).collect();
+    ensure!(!fields.is_empty(), "no cookie in {}", path.display());
+    Ok(fields)
+}
+
+fn host(
+    arguments: &Arguments,
+    config: &Arc<ClientConfig>,
+    cookies: &[String],
+    number: usize,
+) -> Result<Host> {
     let name = arguments.name.replace("{}", &number.to_string());
     let path = &arguments.path;
-    let http1 = Bytes::from(format!("GET {path} HTTP/1.1\r\nHost: {name}\r\n\r\n"));
+    let http1 = cookies
+        .iter()
+        .map(|cookie| Bytes::from(format!("GET {path} HTTP/1.1\r\nHost: {name}\r\n{cookie}\r\n")));
+    let http1 = Requests::new(http1.collect());
     let http2 = Request::get(format!("https://{name}{path}")).body(())?;
     let name = ServerName::try_from(name)?;
     let hello = tls::hello(config, &name)?;

@@ -6,8 +6,10 @@ pub mod steering {
     pub use crate::{steering::Kernel, sys::raise_descriptor_limit};
 }
 
-/// For fuzz targets.
+/// For fuzz targets, and benchmarks.
 pub mod identity {
+    #[cfg(feature = "bench")]
+    pub use crate::identity::bench::{SETTINGS, SessionWorker, session_cookies};
     pub use crate::identity::flow::probe as probe_sign_in;
 }
 

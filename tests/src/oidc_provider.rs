@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     curl::Curl,
+    false_clock::FalseClock,
     installed::{installed, run_installer},
     pki::pki,
     ports::free_port,
@@ -26,6 +27,7 @@ pub struct OidcProvider {
     port: u16,
     site: String,
     settings: Value,
+    env: Vec<(&'static str, String)>,
 }
 
 impl OidcProvider {
@@ -59,12 +61,30 @@ impl OidcProvider {
     /// # Panics
     /// When it does not start.
     pub fn at(port: u16, site: &str, settings: Value) -> Self {
+        Self::start_with(port, site, settings, Vec::new())
+    }
+
+    /// The same on any port, by a clock of the test's own.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn by_clock(clock: &FalseClock, site: &str, settings: Value) -> Self {
+        Self::start_with(free_port(), site, settings, clock.env().into())
+    }
+
+    fn start_with(
+        port: u16,
+        site: &str,
+        settings: Value,
+        env: Vec<(&'static str, String)>,
+    ) -> Self {
         let mut command = Command::new(need("node"));
+        command.envs(env.iter().map(|(name, value)| (name, value)));
         command.arg(provider_dir().join("server.mjs"));
         command.args([&port.to_string(), site, &settings.to_string()]);
         let process = Process::spawn("oidc-provider", &mut command);
         process.wait_for_text("listening on");
-        Self { process, port, site: site.to_owned(), settings }
+        Self { process, port, site: site.to_owned(), settings, env }
     }
 
     /// Ends it and starts it anew: with other keys, and without any session or token.
@@ -74,8 +94,9 @@ impl OidcProvider {
     #[must_use]
     pub fn restart(self) -> Self {
         let (port, site, settings) = (self.port, self.site.clone(), self.settings.clone());
+        let env = self.env.clone();
         drop(self);
-        Self::at(port, &site, settings)
+        Self::start_with(port, &site, settings, env)
     }
 
     /// Its issuer, for `idp_provider_url`.
@@ -95,6 +116,18 @@ impl OidcProvider {
     /// When the provider does not take it.
     pub fn set_user(&self, name: &str, change: &Value) {
         let url = format!("{}/control/users/{name}", self.url());
+        let done = Curl::new(self.address(), &url).post(change.to_string()).ok();
+        assert_eq!(done.status, 204, "{done:?}");
+    }
+
+    /// Answers a path with this status from now on, as a provider does that has a fault; `None` ends
+    /// that.
+    ///
+    /// # Panics
+    /// When the provider does not take it.
+    pub fn fail(&self, path: &str, status: Option<u16>) {
+        let url = format!("{}/control/failures", self.url());
+        let change = json!({ path: status });
         let done = Curl::new(self.address(), &url).post(change.to_string()).ok();
         assert_eq!(done.status, 204, "{done:?}");
     }

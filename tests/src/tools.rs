@@ -9,6 +9,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("chromium", "chromium"),
     ("curl", "curl"),
     ("ethtool", "ethtool"),
+    ("faketime", "faketime"),
     ("h2load", "nghttp2-client"),
     ("ip", "iproute2"),
     ("kubectl", "kubernetes-client"),

@@ -75,6 +75,7 @@ pub(crate) const TEST: &[Package] = &[
     Package { name: "chromium", probe: Probe::Program("chromium") },
     Package { name: "chromium-driver", probe: Probe::Program("chromedriver") },
     Package { name: "ethtool", probe: Probe::Program("ethtool") },
+    Package { name: "faketime", probe: Probe::Program("faketime") },
     Package { name: "iproute2", probe: Probe::Program("ip") },
     Package { name: "kubernetes-client", probe: Probe::Program("kubectl") },
     Package { name: "libnss3-tools", probe: Probe::Program("certutil") },

@@ -4,6 +4,7 @@
 mod headers;
 mod policy;
 mod route;
+mod session;
 mod steering;
 mod tls;
 
@@ -43,8 +44,7 @@ impl Work {
 
 /// All works, in the order in which reports show them.
 pub(crate) fn all() -> Vec<Work> {
-    [route::works(), policy::works(), headers::works(), steering::works(), tls::works()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let of_requests = [route::works(), policy::works(), headers::works(), session::works()];
+    let of_connections = [steering::works(), tls::works()];
+    of_requests.into_iter().chain(of_connections).flatten().collect()
 }

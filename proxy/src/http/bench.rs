@@ -12,11 +12,8 @@ use super::{
 
 /// Takes out of a request's headers what must not reach the upstream.
 pub fn strip(headers: &mut HeaderMap) {
-    let reserved = Reserved {
-        identity: &HashSet::new(),
-        cookies: &OwnCookies(None),
-        rules: &RequestRules::default(),
-    };
+    let (identity, cookies) = (&HashSet::new(), &OwnCookies::default());
+    let reserved = Reserved { identity, cookies, rules: &RequestRules::default() };
     headers::strip_request(headers, reserved);
 }
 

@@ -5,6 +5,8 @@
 //! thread, and only there a third party is called. What workers must know of it is in [`shared`].
 
 pub(crate) mod assertion;
+#[cfg(feature = "bench")]
+pub(crate) mod bench;
 pub(crate) mod binding;
 pub(crate) mod calls;
 pub(crate) mod config;

@@ -8,12 +8,14 @@
 //   clientAuth   how clients may authenticate
 //   only         the only client there is
 //   userinfo     false: there is no UserInfo endpoint
-//   autoConsent  true: nobody is asked for consent
+//   autoConsent  true: nobody is asked for consent, and there is a refresh token nevertheless
+//   smallIdToken true: ID tokens have no claims that UserInfo has
 //   rotate       false: a refresh token is used again and again
 //
 // Keys are new at each start. Any login name is a user, and the password is not looked at.
 //   POST /control/users/NAME   JSON merged into the user: {"disabled": true}, {"groups": [...]},
 //                              or any other claim, such as {"email_verified": false}
+//   POST /control/failures     JSON: {"/token": 500} answers that path with the status, null ends it
 // Each request is printed as `METHOD PATH STATUS`, each grant as `grant TYPE USER` and its secrets,
 // line by line, as `secret NAME VALUE`.
 import Provider from 'oidc-provider';
@@ -73,11 +75,11 @@ const autoConsent = async (ctx) => {
 const provider = new Provider(`http://127.0.0.1:${port}`, {
   jwks: { keys: await Promise.all(algs.map(key)) },
   cookies: { keys: ['test'] },
-  conformIdTokenClaims: false,
+  conformIdTokenClaims: settings.smallIdToken ?? false,
   enabledJWA: { idTokenSigningAlgValues: algs, userinfoSigningAlgValues: algs },
   clients: wanted,
   ...(settings.clientAuth && { clientAuthMethods: settings.clientAuth }),
-  ...(settings.autoConsent && { loadExistingGrant: autoConsent }),
+  ...(settings.autoConsent && { loadExistingGrant: autoConsent, issueRefreshToken: () => true }),
   rotateRefreshToken: settings.rotate ?? true,
   claims: {
     openid: ['sub', 'sid'],
@@ -108,19 +110,24 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
   },
 });
 
+const failures = {};
 provider.use(async (ctx, next) => {
   const name = ctx.path.match(/^\/control\/users\/([^/]+)$/)?.[1];
-  if (name === undefined || ctx.method !== 'POST') {
-    await next();
-  } else {
+  const isControl = name !== undefined || ctx.path === '/control/failures';
+  if (isControl && ctx.method === 'POST') {
     const chunks = [];
     for await (const chunk of ctx.req) chunks.push(chunk);
-    const entry = user(decodeURIComponent(name));
+    const entry = name === undefined ? failures : user(decodeURIComponent(name));
     Object.assign(entry, JSON.parse(Buffer.concat(chunks).toString()));
-    for (const [claim, value] of Object.entries(entry)) {
-      if (value === null) delete entry[claim];
+    for (const [member, value] of Object.entries(entry)) {
+      if (value === null) delete entry[member];
     }
     ctx.status = 204;
+  } else if (failures[ctx.path] !== undefined) {
+    ctx.status = failures[ctx.path];
+    ctx.body = 'this provider has a fault';
+  } else {
+    await next();
   }
   // Paths of one sign-in have an id in their end.
   console.log(`${ctx.method} ${ctx.path.replace(/^\/(auth|interaction)\/.*/, '/$1/…')} ${ctx.status}`);

@@ -28,6 +28,7 @@ use crate::{
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
+const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
 const UNAUTHENTICATED: &str = "Unauthenticated";
 
@@ -151,11 +152,12 @@ impl<'a> SignInRequest<'a> {
         LocalReply { details: details.into(), ..reply }
     }
 
-    /// An answer that nothing may keep.
+    /// An answer that nothing may keep, and that is what its type says.
     pub(super) fn local(self, mut response: Response<Bytes>, active: &ActiveRequest) -> LocalReply {
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, NO_STORE);
         headers.entry(header::REFERRER_POLICY).or_insert(NO_REFERRER);
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
         headers.insert(INTERCEPTED, HeaderValue::from_static("true"));
         let blame = blame(response.status());
         LocalReply { blame, ..LocalReply::new(response, &active.negotiation) }

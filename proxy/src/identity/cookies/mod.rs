@@ -13,6 +13,7 @@ mod names;
 mod pieces;
 mod sessions;
 mod set_cookie;
+mod split;
 
 pub(in crate::identity) use names::OwnCookie;
 pub(crate) use names::{CookieNames, RequestCookies, is_pomerium};

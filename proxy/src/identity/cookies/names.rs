@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, header};
 
-use super::pieces::MAX_PIECES;
+use super::{pieces::MAX_PIECES, split::split_cookies};
 use crate::identity::spec::CookieSpec;
 
 /// How many cookies of one name are looked at.
@@ -74,9 +74,9 @@ impl CookieNames {
         headers: &'a HeaderMap,
     ) -> impl Iterator<Item = (OwnCookie, &'a [u8], &'a [u8])> {
         let fields = headers.get_all(header::COOKIE).iter();
-        let cookies = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b';'));
+        let cookies = fields.flat_map(|field| split_cookies(field.as_bytes()));
         let mut counts = [0; 2 * MAX_PIECES + 1];
-        cookies.map(<[u8]>::trim_ascii).filter_map(move |cookie| {
+        cookies.filter_map(move |cookie| {
             let at = cookie.iter().position(|byte| *byte == b'=')?;
             let (name, value) = cookie.split_at_checked(at)?;
             let which = self.which(name.trim_ascii())?;

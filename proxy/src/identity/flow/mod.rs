@@ -40,6 +40,8 @@ pub(crate) use answer::{FlowAnswer, FlowBody, FlowEvent, FlowPage, FlowStep, Sig
 pub(crate) use begin::begin;
 pub(crate) use challenge::{Challenge, challenge};
 pub(crate) use context::{FlowEnvironment, FlowRequest, SignInContext};
+#[cfg(feature = "bench")]
+pub(crate) use probe::example_spec;
 pub use probe::probe;
 pub(crate) use who::{CheckedSession, RequestSession, SessionState};
 

@@ -36,8 +36,8 @@ pub fn probe(bytes: &[u8]) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Settings for fuzzing and tests.
-pub(super) fn example_spec() -> SignInSpec {
+/// Settings for fuzzing, benchmarks and tests.
+pub(crate) fn example_spec() -> SignInSpec {
     SignInSpec {
         authenticate: AuthenticateUrl { host: "auth.example".into(), port: 443 },
         provider: ProviderSpec {

@@ -82,8 +82,34 @@ pub(super) struct Setup {
     pub(super) tunnel: Option<SocketAddr>,
     /// The mode of steering. Only our proxy uses it.
     pub(super) steering: &'static str,
+    /// Settings of sign-in as lines of YAML, and the users of the routes. Only our proxy uses it.
+    pub(super) sign_in: Option<(String, OurRoute)>,
     /// The number of reloads. Each reload adds a host, so that a skipped one is noticed.
     pub(super) generation: usize,
+}
+
+/// The users of our routes, and what the upstream learns about them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OurRoute {
+    /// Everybody.
+    Public,
+    /// Users who have signed in.
+    Users,
+    /// The same; the upstream gets an assertion about the user.
+    UsersAsserted,
+}
+
+impl OurRoute {
+    /// The lines of a route.
+    fn settings(self) -> &'static str {
+        match self {
+            Self::Public => "allow_public_unauthenticated_access: true",
+            Self::Users => "allow_any_authenticated_user: true",
+            Self::UsersAsserted => {
+                "allow_any_authenticated_user: true\n  pass_identity_headers: true"
+            }
+        }
+    }
 }
 
 /// The server of the content.
@@ -104,6 +130,7 @@ impl Default for Setup {
             workers: 1,
             tunnel: None,
             steering: "none",
+            sign_in: None,
             generation: 0,
         }
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::{Peer, Place, Running, said_by};
+use super::{OurRoute, Peer, Place, Running, said_by};
 use crate::{
     admin,
     bench::lab::sha256,
@@ -74,11 +74,18 @@ pub(super) fn config(place: &Place<'_>) -> Result<String> {
             format!("[{}]", urls.join(", "))
         }
     };
+    let (sign_in, route) = match &place.setup.sign_in {
+        None => (String::new(), OurRoute::Public),
+        Some((settings, route)) => {
+            (format!("authenticate_service_url: https://authenticate.{ZONE}\n{settings}"), *route)
+        }
+    };
+    let access = route.settings();
     let route = |name: &String| {
         format!(
             "- from: https://{name}\n  to: {to}\n  tls_server_name: {ZONE}\n  \
              tls_custom_ca_file: {}\n  tls_client_cert_file: {}\n  tls_client_key_file: {}\n  \
-             allow_public_unauthenticated_access: true\n",
+             {access}\n",
             lab.ca.display(),
             lab.proxy.certificate.display(),
             lab.proxy.key.display(),
@@ -107,6 +114,7 @@ pub(super) fn config(place: &Place<'_>) -> Result<String> {
         &[
             ("certificates", certificates.trim_end()),
             ("routes", &routes),
+            ("sign_in", &sign_in),
             ("steering", place.setup.steering),
         ],
     )

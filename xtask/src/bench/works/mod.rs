@@ -7,6 +7,7 @@ mod load;
 mod open_loop;
 mod reload;
 mod scale;
+mod session;
 mod steering;
 
 use std::path::Path;
@@ -59,8 +60,24 @@ pub(super) enum Kind {
     OpenLoop(f64),
     /// A flood beside the first load, with this mode of our steering.
     Flood(&'static str),
+    /// The first load by people who have signed in, ours alone.
+    Session(SessionKind),
     /// Small requests beside a tunnel and a download, ours alone.
     Fairness,
+}
+
+/// What the route looks at, and how many people use it in turn. Their requests have the same cookies
+/// in all of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SessionKind {
+    /// Anybody may use the route.
+    Public,
+    /// Users alone; the worker remembers them.
+    Known,
+    /// The same, and the upstream gets an assertion, signed once a minute.
+    Asserted,
+    /// Users alone, more than a worker remembers: it opens each cookie.
+    FirstSeen,
 }
 
 /// A load for the load generator.
@@ -102,7 +119,8 @@ use Figure::{
     CpuUsPerUnit, LatencyP99Us, LatencyP999Us, MemoryKibPerConnection, SlowestMs, UnitsPerSecond,
 };
 use Kind::{
-    Fairness, Flood, Hold, Hosts, OpenLoop, Reload, ReloadHosts, Restart, Steering, Workers,
+    Fairness, Flood, Hold, Hosts, OpenLoop, Reload, ReloadHosts, Restart, Session, Steering,
+    Workers,
 };
 
 const fn work(
@@ -134,7 +152,7 @@ impl Definition {
 
     /// Whether it measures something that no other peer has.
     pub(super) fn is_ours_alone(&self) -> bool {
-        matches!(self.kind, Workers(_) | Steering(_) | ReloadHosts(_) | Fairness)
+        matches!(self.kind, Workers(_) | Steering(_) | ReloadHosts(_) | Session(_) | Fairness)
     }
 
     /// Whether `--work` selects it: `W4` selects `W4a` and `W4b`, but `W1` does not select `W10`.
@@ -155,6 +173,7 @@ pub(super) fn all() -> Vec<Definition> {
     let hosts = |hosts| Hosts { hosts, own_certificates: false };
     let certificates = |hosts| Hosts { hosts, own_certificates: true };
     let cpu = CpuUsPerUnit;
+    let session = |id, title, kind| work(id, title, "request", cpu, None, Session(kind));
     vec![
         work(
             "W1",
@@ -326,6 +345,10 @@ pub(super) fn all() -> Vec<Definition> {
             None,
             Fairness,
         ),
+        session("W15a", "W1 by 50 users, public route", SessionKind::Public),
+        session("W15b", "W15a, route for users", SessionKind::Known),
+        session("W15c", "W15b with an assertion", SessionKind::Asserted),
+        session("W15d", "W15b by 10,000 users in turn", SessionKind::FirstSeen),
     ]
 }
 
@@ -437,6 +460,7 @@ pub(super) fn measure(
         Steering(mode) => steering::measure(bench, mode, peer, round),
         OpenLoop(share) => open_loop::measure(bench, share, peer, round),
         Flood(steering) => flood::measure(bench, steering, peer, round),
+        Session(kind) => session::measure(bench, kind, peer, round),
         Fairness => fairness::measure(bench, peer, round),
     }
 }
@@ -467,7 +491,7 @@ mod tests {
 
     #[test]
     fn every_work_of_the_issue_is_there() {
-        for number in 1..=14 {
+        for number in 1..=15 {
             let wanted = format!("W{number}");
             assert!(all().iter().any(|work| work.is_called(&wanted)), "{wanted}");
         }
