@@ -91,7 +91,9 @@ impl HttpClient {
         let deadline = Instant::now() + TOTAL_TIMEOUT;
         let slow =
             || ProviderFailure::Away(format!("{host} did not answer within {TOTAL_TIMEOUT:?}"));
-        timeout_at(deadline, self.connect_and_send(call)).await.unwrap_or_else(|_| Err(slow()))
+        // Boxed: the future of a connection is large, and callers await several calls.
+        let sending = Box::pin(self.connect_and_send(call));
+        timeout_at(deadline, sending).await.unwrap_or_else(|_| Err(slow()))
     }
 
     async fn connect_and_send(&self, call: HttpCall<'_>) -> Result<HttpAnswer, ProviderFailure> {
