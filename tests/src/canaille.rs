@@ -60,6 +60,9 @@ impl Canaille {
         let mut client = command(&CLIENT);
         client.args(["--client-uri", site, "--redirect-uris", &callback]);
         ok(run(&mut client, b""));
+        // Else its tokens are for nobody.
+        let audience = ["set", "client", Self::CLIENT, "--audience", Self::CLIENT];
+        ok(run(&mut command(&audience), b""));
         let bind = format!("127.0.0.1:{port}");
         let process = Process::spawn("canaille", &mut command(&["run", "--bind", &bind]));
         process.wait_for_text("Running on");

@@ -38,9 +38,9 @@ fn nowhere() -> std::net::SocketAddr {
 
 fn code_at_the_end(browser: &mut CurlBrowser, url: &str) -> String {
     let last = browser.open_until(url, |url| url.starts_with(SITE));
-    let location = last.header("location").unwrap();
-    let (_, query) = location.split_once('?').unwrap();
-    let code = query.split('&').find_map(|pair| pair.strip_prefix("code=")).unwrap();
+    let location = last.header("location").expect("a redirect");
+    let (_, query) = location.split_once('?').expect("a query");
+    let code = query.split('&').find_map(|pair| pair.strip_prefix("code=")).expect("a code");
     assert!(query.contains("state=s") && query.contains("iss="), "{location}");
     code.to_owned()
 }

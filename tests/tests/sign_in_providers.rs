@@ -53,12 +53,18 @@ fn has_session(browser: &CurlBrowser) -> bool {
     })
 }
 
-/// Signs in after `fault`, and once more after it was mended.
-fn refused(provider: &BadProvider, proxy: &Proxy, fault: &dyn Fn(&BadProvider), status: u16) {
+/// Signs in with a fault, and mends it.
+fn refused(
+    provider: &BadProvider,
+    proxy: &Proxy,
+    what: &str,
+    fault: &dyn Fn(&BadProvider),
+    status: u16,
+) {
     fault(provider);
     let (browser, fetched) = sign_in_at(proxy, provider);
-    assert_eq!(fetched.status, status, "{fetched:?}\n{:#?}", browser.visited());
-    assert!(!has_session(&browser));
+    assert_eq!(fetched.status, status, "{what}: {fetched:?}\n{:#?}", browser.visited());
+    assert!(!has_session(&browser), "{what}");
     provider.set_claims(json!({}));
     provider.set_header(json!({}));
     provider.set_callback(json!({}));
@@ -68,12 +74,14 @@ fn refused(provider: &BadProvider, proxy: &Proxy, fault: &dyn Fn(&BadProvider), 
     }
 }
 
-fn faults(list: &[(&str, u16, &dyn Fn(&BadProvider))]) {
+/// What is wrong, the status of the page that tells so, and how it comes.
+type Fault<'f> = (&'f str, u16, &'f dyn Fn(&BadProvider));
+
+fn faults(list: &[Fault<'_>]) {
     let (provider, backend) = (BadProvider::start(), Backend::echo());
     let proxy = start_bad(&provider, &backend);
     for (what, status, fault) in list {
-        println!("{what}");
-        refused(&provider, &proxy, fault, *status);
+        refused(&provider, &proxy, what, fault, *status);
         let (browser, fetched) = sign_in_at(&proxy, &provider);
         assert_eq!(fetched.status, 200, "after {what}: {fetched:?}\n{:#?}", browser.visited());
         assert!(has_session(&browser));
@@ -161,7 +169,7 @@ fn answers_that_break_the_rules_sign_nobody_in() {
 }
 
 #[test]
-fn a_response_of_another_provider_or_with_an_error_signs_nobody_in() {
+fn a_foreign_response_or_an_error_signs_nobody_in() {
     let callback = |change: Value| move |idp: &BadProvider| idp.set_callback(change.clone());
     let markup = format!("<script>alert(1)</script>{}", "x".repeat(2000));
     faults(&[
@@ -222,7 +230,7 @@ fn metadata_of_another_issuer_is_not_believed() {
 }
 
 #[test]
-fn a_user_who_is_disabled_is_out_and_one_who_loses_a_group_loses_it() {
+fn a_disabled_user_is_out_and_changed_groups_count() {
     let (provider, backend) = (OidcProvider::start(AUTHENTICATE), Backend::echo());
     let config = consent(secret(config(&provider.url(), "c-ES256", &backend), "secret"));
     let proxy = config.own("sign_in", "\n    recheck: 1s").start();
@@ -250,6 +258,9 @@ fn people_stay_signed_in_while_the_provider_rotates_its_keys() {
     assert_eq!(bob.open(&format!("{APP}/")).status, 200);
 }
 
+/// A client, settings of the provider, and the rest of the configuration.
+type Case<'c> = (&'c str, Value, &'c dyn Fn(Config) -> Config);
+
 #[test]
 fn every_algorithm_and_every_way_to_authenticate_signs_in() {
     let backend = Backend::echo();
@@ -257,7 +268,7 @@ fn every_algorithm_and_every_way_to_authenticate_signs_in() {
     let file = dir.write("secret", "se+cr/et %:&=\n");
     let file = format!("idp_client_secret_file: {}", file.display());
     let with_secret = |config| secret(config, "secret");
-    let cases: [(&str, Value, &dyn Fn(Config) -> Config); 8] = [
+    let cases: [Case<'_>; 8] = [
         ("c-ES256", json!({}), &with_secret),
         ("c-RS256", json!({}), &with_secret),
         ("c-PS256", json!({}), &with_secret),

@@ -8,7 +8,6 @@ use super::session::{Session, SessionId};
 use crate::policy;
 
 /// One question.
-#[derive(Debug)]
 pub(crate) enum IdentityCall {
     /// Fetch the provider's metadata, if the shared view has none. Answer: `Ready` or `Failed`.
     Discover,
@@ -17,7 +16,7 @@ pub(crate) enum IdentityCall {
     /// Ask the provider about a session now. Answer: `Checked` or `Failed`.
     Check(CheckRequest),
     /// Use an id up, until it could not be presented any more. Answer: `Used`.
-    UseOnce { id: [u8; 16], until_s: u64 },
+    UseOnce { object: OneTimeObject, id: [u8; 16], until_s: u64 },
     /// Keep a handover that is too long for a URL for 60 s. Answer: `Ready`, or `Failed` if there is
     /// no room.
     KeepHandover { id: [u8; 16], sealed: Bytes },
@@ -34,7 +33,6 @@ pub(crate) enum IdentityCall {
 }
 
 /// The answer to an [`IdentityCall`].
-#[derive(Debug)]
 pub(crate) enum IdentityReply {
     Ready,
     SignedIn(Box<SignedIn>),
@@ -121,12 +119,20 @@ impl RenewedSession {
     }
 }
 
+/// What is good for one presentation. All objects of a kind live for the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OneTimeObject {
+    Request,
+    State,
+    Handover,
+}
+
 /// Whether an id was used for the first time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum UseOnce {
     First,
     Again,
-    /// There is no room for further ids (503).
+    /// Ids of its age had to make room for others, so that nobody knows (503).
     Full,
 }
 
@@ -151,6 +157,23 @@ pub(crate) enum ProviderFailure {
     /// The clocks differ: the provider's is `provider_s`, ours `our_s` (502).
     #[error("the identity provider's clock differs from ours: {provider_s} and {our_s}")]
     Clock { provider_s: i64, our_s: i64 },
+}
+
+/// Codes and handovers are secrets.
+impl std::fmt::Debug for IdentityCall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("IdentityCall(..)")
+    }
+}
+
+/// So are handovers and ID tokens.
+impl std::fmt::Debug for IdentityReply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            IdentityReply::Failed(failure) => write!(f, "Failed({failure:?})"),
+            _ => f.write_str("IdentityReply(..)"),
+        }
+    }
 }
 
 impl std::fmt::Debug for CodeExchange {

@@ -38,6 +38,11 @@ impl<K: Copy + Eq + Hash + Ord, V> ExpiringMap<K, V> {
         Some(value)
     }
 
+    /// When the entry ends that ends first.
+    pub(super) fn first_end_s(&self) -> Option<u64> {
+        self.by_end.first().map(|(until_s, _)| *until_s)
+    }
+
     /// Removes the entry that ends first.
     pub(super) fn remove_first(&mut self) -> Option<(K, V)> {
         let (_, key) = *self.by_end.first()?;

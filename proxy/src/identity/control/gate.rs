@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn an_office_behind_one_address_fills_half_the_queue_and_no_more() {
+    fn an_office_behind_one_address_fills_half_the_queue() {
         let gate = CallGate::new();
         let turns: Vec<_> = (0..200).filter_map(|_| enter(&gate, OFFICE)).collect();
         assert_eq!(turns.len(), MOST_AT_ONCE + HALF_FULL);
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_ends_gives_its_slot_to_the_one_that_waits_longest() {
+    fn a_call_that_ends_gives_its_slot_to_the_next() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let gate = CallGate::new();

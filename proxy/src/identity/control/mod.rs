@@ -166,8 +166,8 @@ impl Inner {
                 let request = request.clone();
                 self.check(&request, call);
             }
-            &IdentityCall::UseOnce { id, until_s } => {
-                let used = self.used_ids.borrow_mut().use_once(id, until_s, now_s);
+            &IdentityCall::UseOnce { object, id, until_s } => {
+                let used = self.used_ids.borrow_mut().use_once(object, id, until_s, now_s);
                 call.answer(IdentityReply::Used(used));
             }
             IdentityCall::KeepHandover { id, sealed } => {

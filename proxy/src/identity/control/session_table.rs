@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_provider_is_asked_when_the_check_is_due_and_once_in_ten_seconds() {
+    fn the_provider_is_asked_when_due_and_once_in_ten_seconds() {
         let mut entry = entry(200, 1000);
         assert_eq!(outcome(&entry, 1, 199), "good", "another host's cookie lags behind");
         assert_eq!(outcome(&entry, 1, 200), "ask");

@@ -8,7 +8,10 @@ use super::*;
 use crate::{
     control_call::{self, ControlCaller},
     identity::{
-        calls::{CheckOutcome, CheckRequest, CodeExchange, RenewedSession, SignedIn, UseOnce},
+        calls::{
+            CheckOutcome, CheckRequest, CodeExchange, OneTimeObject, RenewedSession, SignedIn,
+            UseOnce,
+        },
         provider::testing::{
             NONCE, NOW_S, TestAnswer, TestProvider, run, run_in_no_time, sign_in_spec,
         },
@@ -191,7 +194,7 @@ fn each_refresh_uses_the_token_of_the_one_before() {
 }
 
 #[test]
-fn a_refresh_token_that_was_rotated_is_kept_though_userinfo_fails() {
+fn a_rotated_refresh_token_is_kept_though_userinfo_fails() {
     run(async {
         let theirs = TestProvider::start().await;
         let ours = Ours::of(&theirs);
@@ -207,7 +210,7 @@ fn a_refresh_token_that_was_rotated_is_kept_though_userinfo_fails() {
 }
 
 #[test]
-fn a_session_goes_on_while_the_provider_fails_and_ends_when_it_refuses() {
+fn a_session_outlives_failures_and_ends_with_a_refusal() {
     run(async {
         let theirs = TestProvider::start().await;
         let ours = Ours::of(&theirs);
@@ -252,7 +255,7 @@ fn a_user_whom_userinfo_refuses_or_confuses_is_out() {
 }
 
 #[test]
-fn a_refresh_that_brings_another_user_s_id_token_ends_the_session() {
+fn a_refresh_with_another_user_s_id_token_ends_the_session() {
     run(async {
         let theirs = TestProvider::start().await;
         let ours = Ours::of(&theirs);
@@ -303,7 +306,7 @@ fn a_group_that_is_taken_away_leaves_the_session_on_all_workers() {
 }
 
 #[test]
-fn without_a_refresh_token_userinfo_is_asked_until_the_access_token_ends() {
+fn without_a_refresh_token_userinfo_is_asked() {
     run(async {
         let theirs = TestProvider::start().await;
         let mut tokens = theirs.tokens(&theirs.claims());
@@ -337,7 +340,7 @@ fn the_operator_may_let_a_session_outlive_its_access_token() {
 }
 
 #[test]
-fn sign_out_is_seen_by_all_workers_and_revokes_the_refresh_token() {
+fn sign_out_is_published_and_revokes_the_refresh_token() {
     run(async {
         let theirs = TestProvider::start().await;
         let ours = Ours::of(&theirs);
@@ -352,7 +355,7 @@ fn sign_out_is_seen_by_all_workers_and_revokes_the_refresh_token() {
 }
 
 #[test]
-fn a_session_that_another_sign_in_replaces_keeps_its_grant_at_the_provider() {
+fn a_session_that_is_replaced_keeps_its_grant() {
     run(async {
         let theirs = TestProvider::start().await;
         let ours = Ours::of(&theirs);
@@ -430,7 +433,7 @@ fn a_session_of_before_a_restart_is_unknown() {
 }
 
 #[test]
-fn a_provider_that_hangs_fills_the_queue_and_holds_nothing_else_up() {
+fn a_provider_that_hangs_fills_the_queue_and_nothing_else() {
     run_in_no_time(async {
         let theirs = TestProvider::start().await;
         theirs.answer("/token", TestAnswer::Hang);
@@ -449,7 +452,13 @@ fn a_provider_that_hangs_fills_the_queue_and_holds_nothing_else_up() {
             assert!(matches!(reply, Ok(IdentityReply::Failed(ProviderFailure::Busy))));
             busy += 1;
         }
-        let used = ours.call(IdentityCall::UseOnce { id: [1; 16], until_s: NOW_S + 60 }).await;
+        let used = ours
+            .call(IdentityCall::UseOnce {
+                object: OneTimeObject::State,
+                id: [1; 16],
+                until_s: NOW_S + 60,
+            })
+            .await;
         assert!(matches!(used, IdentityReply::Used(UseOnce::First)));
         assert_eq!(begun.elapsed(), Duration::ZERO);
         let mut away = 0;
@@ -541,7 +550,8 @@ fn an_id_and_a_handover_are_served_once() {
         let theirs = TestProvider::start().await;
         let ours = Ours::of(&theirs);
         let id = [3; 16];
-        let used = || IdentityCall::UseOnce { id, until_s: NOW_S + 60 };
+        let used =
+            || IdentityCall::UseOnce { object: OneTimeObject::State, id, until_s: NOW_S + 60 };
         assert!(matches!(ours.call(used()).await, IdentityReply::Used(UseOnce::First)));
         assert!(matches!(ours.call(used()).await, IdentityReply::Used(UseOnce::Again)));
         let sealed = bytes::Bytes::from_static(b"sealed");

@@ -55,7 +55,10 @@ impl CookieAttributes<'_> {
             SameSite::Lax => "; SameSite=Lax",
             SameSite::None => "; SameSite=None",
         });
-        HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).ok()
+        let mut value = HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).ok()?;
+        // Neither in debug output nor in HPACK's table.
+        value.set_sensitive(true);
+        Some(value)
     }
 }
 

@@ -18,7 +18,6 @@ pub(crate) enum FlowStep {
 }
 
 /// An answer of the flow. Every one has `Cache-Control: no-store` and a `Referrer-Policy`.
-#[derive(Debug)]
 pub(crate) struct FlowAnswer {
     /// The redirect or page.
     pub(crate) body: FlowBody,
@@ -30,8 +29,9 @@ pub(crate) struct FlowAnswer {
     pub(crate) detail: Option<Box<str>>,
 }
 
-/// The body of an answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The body of an answer. URLs in it may hold secrets.
+#[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
 pub(crate) enum FlowBody {
     /// 302 to an absolute URL.
     Redirect(String),
@@ -40,7 +40,8 @@ pub(crate) enum FlowBody {
 }
 
 /// A page. URLs are absolute; `again` begins the sign-in from its start.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
 pub(crate) enum FlowPage {
     /// Signed in; the page goes on to the URL by itself (`cookie_same_site: strict`).
     Continue { to: String },
@@ -295,6 +296,13 @@ impl FlowStep {
     }
 }
 
+/// The URL may hold a state or a handover, and the cookies a session.
+impl std::fmt::Debug for FlowAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "FlowAnswer({:?}, {:?}, ..)", self.event, self.detail)
+    }
+}
+
 impl From<FlowAnswer> for FlowStep {
     fn from(answer: FlowAnswer) -> FlowStep {
         FlowStep::Answer(answer)
@@ -303,3 +311,16 @@ impl From<FlowAnswer> for FlowStep {
 
 /// What all steps are given.
 pub(super) type StepInput<'a> = (&'a FlowEnvironment<'a>, &'a FlowRequest<'a>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_debug_form_of_an_answer_has_no_url_and_no_cookie() {
+        let cookies = vec![HeaderValue::from_static("s=secret")];
+        let answer = FlowAnswer::redirect("https://a/?state=secret".into(), FlowEvent::Begun);
+        let shown = format!("{:?}", FlowStep::from(answer.with_cookies(cookies)));
+        assert!(shown.contains("Begun") && !shown.contains("secret"), "{shown}");
+    }
+}

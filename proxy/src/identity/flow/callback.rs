@@ -13,7 +13,10 @@ use super::{
     who::SessionState,
 };
 use crate::identity::{
-    calls::{CodeExchange, IdentityCall, IdentityReply, ProviderFailure, SignedIn, UseOnce},
+    calls::{
+        CodeExchange, IdentityCall, IdentityReply, OneTimeObject, ProviderFailure, SignedIn,
+        UseOnce,
+    },
     cookies::{MasterSession, RequestCookies, SessionCookieError},
     session::{Session, SessionId},
     shared::ProviderView,
@@ -63,7 +66,7 @@ pub(super) fn start((environment, http): StepInput<'_>) -> FlowStep {
     // Its first presentation uses it up, whatever comes next: whoever sees this URL afterwards has
     // nothing of it.
     let until_s = state.issued_s.saturating_add(STATE_LIFE_S).max(now_s).saturating_add(60);
-    let call = IdentityCall::UseOnce { id: state.id, until_s };
+    let call = IdentityCall::UseOnce { object: OneTimeObject::State, id: state.id, until_s };
     FlowStep::ask(call, FlowPending(WaitingStep::StateUsed { state }))
 }
 

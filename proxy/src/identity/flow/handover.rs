@@ -13,7 +13,7 @@ use super::{
 };
 use crate::identity::{
     binding::{BrowserBinding, LastSignIn},
-    calls::{IdentityCall, IdentityReply, UseOnce},
+    calls::{IdentityCall, IdentityReply, OneTimeObject, UseOnce},
     cookies::{RequestCookies, SessionCookieError},
     session::Session,
 };
@@ -45,7 +45,9 @@ pub(super) fn start(input: StepInput<'_>) -> FlowStep {
     let id = handover.id;
     let until_s = handover.issued_s.saturating_add(HANDOVER_LIFE_S).max(now_s).saturating_add(60);
     let call = match handover.session {
-        HandedSession::Here(_) => IdentityCall::UseOnce { id, until_s },
+        HandedSession::Here(_) => {
+            IdentityCall::UseOnce { object: OneTimeObject::Handover, id, until_s }
+        }
         HandedSession::Kept => IdentityCall::TakeHandover { id },
         HandedSession::Missing if is_signed_in(input) => {
             return FlowAnswer::redirect(handover.place.url(), FlowEvent::AlreadySignedIn).into();

@@ -119,6 +119,12 @@ impl Model {
     }
 
     fn open(&mut self, browser: usize, url: String, site: &'static str, goal: Option<String>) {
+        // Few at a time, so that each gets somewhere.
+        let foreign = |tab: &&Tab| tab.goal.is_none();
+        if goal.is_none() && self.tabs.iter().filter(foreign).count() >= 6 {
+            let oldest = self.tabs.iter().position(|tab| tab.goal.is_none());
+            oldest.map(|oldest| self.tabs.remove(oldest));
+        }
         self.tabs.push(Tab {
             browser,
             goal,
@@ -158,6 +164,12 @@ impl Model {
             3 => {
                 let host = HOSTS[self.random.below(HOSTS.len())];
                 (Some(format!("https://{host}/.pomerium/sign_out")), false)
+            }
+            4 if self.random.below(2) == 0 => {
+                let to_provider: Vec<&String> =
+                    self.seen.iter().filter(|url| url.contains("/authorize?")).collect();
+                let from = to_provider.len().saturating_sub(4);
+                (self.random.pick(&to_provider[from..]).map(|url| (*url).clone()), true)
             }
             4 => (self.random.pick(&self.seen).cloned(), self.random.below(2) == 0),
             // His own next step, which his browser has not sent, in a victim's.

@@ -14,7 +14,10 @@ use super::{
 };
 use crate::identity::{
     binding::BrowserBinding,
-    calls::{CheckOutcome, CheckRequest, IdentityCall, IdentityReply, ProviderFailure, UseOnce},
+    calls::{
+        CheckOutcome, CheckRequest, IdentityCall, IdentityReply, OneTimeObject, ProviderFailure,
+        UseOnce,
+    },
     cookies::{MasterSession, RequestCookies},
     session::{Session, random_bytes},
     shared::ProviderView,
@@ -66,7 +69,7 @@ pub(super) fn start(input: StepInput<'_>) -> FlowStep {
     // Else somebody who sees this URL could sign in with it himself, and send the victim the handover
     // for her own request.
     let until_s = request.issued_s.saturating_add(REQUEST_LIFE_S).max(now_s).saturating_add(60);
-    let call = IdentityCall::UseOnce { id: request.id, until_s };
+    let call = IdentityCall::UseOnce { object: OneTimeObject::Request, id: request.id, until_s };
     FlowStep::ask(call, FlowPending(WaitingStep::RequestUsed { request }))
 }
 

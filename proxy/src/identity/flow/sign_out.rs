@@ -79,12 +79,17 @@ fn sealed_request((environment, http): StepInput<'_>) -> Option<SignOutRequest> 
 }
 
 /// Whether a sealed request means every session that this browser has at the authenticate host, so
-/// that none is ended by a request made in another browser.
+/// that none is ended by a request made in another browser. Without any, the request does not say in
+/// whose browser it was made, so another site must not have led here: people would be sent on to
+/// sign out at the provider.
 fn is_same((environment, http): StepInput<'_>, request: &SignOutRequest) -> bool {
     let context = environment.context;
     let cookies = context.cookies.read(http.headers);
     let masters = context.cookies.master_sessions(http.host, &cookies);
     let sessions = context.cookies.sessions(http.host, &cookies);
+    if masters.is_empty() && sessions.is_empty() {
+        return matches!(http.header("sec-fetch-site"), Some("none" | "same-origin" | "same-site"));
+    }
     let ids = masters.iter().map(|master| master.session.id);
     ids.chain(sessions.iter().map(|opened| opened.session.id)).all(|id| Some(id) == request.session)
 }

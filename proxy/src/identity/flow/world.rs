@@ -267,7 +267,7 @@ impl World {
         });
         match call {
             IdentityCall::UseOnce { .. } if control.is_full => IdentityReply::Used(UseOnce::Full),
-            IdentityCall::UseOnce { id, until_s } => {
+            IdentityCall::UseOnce { id, until_s, .. } => {
                 assert!(until_s > self.now_s);
                 let first = control.used.insert(id);
                 IdentityReply::Used(if first { UseOnce::First } else { UseOnce::Again })

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_not_verified_or_odd_is_neither_address_nor_claim() {
+    fn an_unverified_or_odd_address_is_neither_address_nor_claim() {
         for (address, verified, counts) in [
             (json!("a@b.example"), json!(null), false),
             (json!("a@b.example"), json!(true), true),
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn azure_s_oid_identifies_the_user_and_its_left_out_groups_are_noticed() {
+    fn azure_s_oid_is_the_user_and_left_out_groups_are_noticed() {
         let claims = json!({"sub": "pairwise", "oid": "5f3a", "_claim_names": {"groups": "src1"}});
         let azure = person(ProviderPreset::Azure, claims.clone());
         assert_eq!(&*azure.identity.user_id, "5f3a");

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_listed_tenants_have_an_issuer_under_azure_s_common_url() {
+    fn azure_s_common_url_has_an_issuer_with_a_place_for_a_tenant() {
         let url = "https://login.microsoftonline.com/common/v2.0";
         assert!(is_any_tenant(url));
         assert!(!is_any_tenant("https://login.microsoftonline.com/5f3a/v2.0"));

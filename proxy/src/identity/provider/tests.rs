@@ -94,7 +94,7 @@ fn a_code_becomes_a_person_with_the_claims_of_both_sources() {
 }
 
 #[test]
-fn the_token_endpoint_gets_code_verifier_and_encoded_credentials() {
+fn the_token_endpoint_gets_verifier_and_encoded_credentials() {
     run(async {
         let theirs = TestProvider::start().await;
         of(&theirs).provider.exchange(&code()).await.unwrap();

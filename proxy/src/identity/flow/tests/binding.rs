@@ -122,6 +122,19 @@ fn a_victims_request_is_of_no_use_to_somebody_who_sees_it() {
 }
 
 #[test]
+fn a_victims_authorization_request_gives_nobody_a_handover_for_her_browser() {
+    let (mut world, mut alice, mut mallory) = both();
+    let authorize = stop_before(&mut world, &mut alice, R, "/authorize");
+    follow(&mut world, &mut mallory, "https://wiki.example/");
+    let callback = stop_before(&mut world, &mut mallory, &authorize, "/oauth2/callback");
+    let received = open(&mut world, &mut mallory, &callback);
+    let Seen::Redirect(next) = received.seen else { panic!("{:?}", received.seen) };
+    // Where he is led to, he sends to her.
+    let (received, _) = follow(&mut world, &mut alice, &next);
+    assert_eq!(served(&received), Some("user0"));
+}
+
+#[test]
 fn a_state_counts_once() {
     let (mut world, mut alice, _) = both();
     let callback = stop_before(&mut world, &mut alice, R, "/oauth2/callback");

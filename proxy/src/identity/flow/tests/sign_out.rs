@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::{R, follow, go, open, page, served, session_id, world};
+use super::{R, follow, go, open, page, served, session_id, stop_before, world};
 use crate::identity::flow::{
     FlowBody, FlowPage, FlowRequest,
     world::{A, Browser, Handled, Seen, World, get, spec, split},
@@ -155,6 +155,20 @@ fn the_request_of_another_browser_signs_nobody_out() {
     let received = open(&mut world, &mut alice, &sealed);
     assert!(matches!(page(&received), FlowPage::ConfirmSignOut { .. }));
     assert_eq!(world.control.revoked.len(), revoked);
+    // Also in the middle of a sign-in, which goes on.
+    let mut bob = Browser::new(2, None);
+    let state = stop_before(&mut world, &mut bob, R, "/oauth2/callback");
+    let received = open(&mut world, &mut bob, &sealed);
+    assert!(matches!(page(&received), FlowPage::ConfirmSignOut { .. }));
+    assert_eq!(served(&follow(&mut world, &mut bob, &state).0), Some("user2"));
+}
+
+#[test]
+fn a_sign_out_goes_on_where_the_authenticate_host_has_no_session() {
+    let (mut world, mut browser) = signed_in();
+    browser.cookies.retain(|cookie| cookie.host != A);
+    let (received, _) = follow(&mut world, &mut browser, OUT);
+    assert_eq!(*page(&received), FlowPage::SignedOut);
 }
 
 #[test]

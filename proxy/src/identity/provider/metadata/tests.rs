@@ -106,7 +106,7 @@ fn every_endpoint_of_a_remote_provider_has_https() {
 }
 
 #[test]
-fn the_authorization_endpoint_s_own_query_names_no_parameter_of_ours() {
+fn an_endpoint_s_own_query_names_no_parameter_of_ours() {
     let at = |query: &str| with(json!({"authorization_endpoint": format!("https://i/a?{query}")}));
     assert!(is_taken(&at("p=b2c_1_sign_in")));
     for query in ["state=1", "p=1&redirect_uri=x", "%73cope=x", "a;nonce=1", "client_id"] {
