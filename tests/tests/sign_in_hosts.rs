@@ -83,20 +83,20 @@ fn a_sign_out_follows_no_foreign_redirect() {
     ] {
         let mut alice = world.signed_in("foreign");
         let encoded: String = foreign.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        for name in ["pomerium_redirect_uri", "redirect_uri", "post_logout_redirect_uri"] {
-            let url = format!("{SIGN_OUT}?{name}={encoded}");
-            let out = fetch(&mut alice, &url, OWN_WISH);
-            let to = out.header("location").expect("the way on").to_owned();
-            assert!(to.starts_with(&format!("{AUTHENTICATE}/.pomerium/sign_out?request=")), "{to}");
-            let at_provider = alice.get(&to).header("location").unwrap_or_default().to_owned();
-            assert!(at_provider.starts_with(&world.provider.url()), "{at_provider}");
-            assert!(!at_provider.contains("evil"), "{at_provider}");
-            let back = parameter(&at_provider, "post_logout_redirect_uri");
-            assert!(back.ends_with("signed_out"), "{back}");
-            let state = at_provider.split_once("&state=").map_or("", |(_, state)| state);
-            let end = alice.get(&format!("{AUTHENTICATE}/.pomerium/signed_out?state={state}"));
-            assert_eq!((end.status, end.header("location")), (200, None), "{foreign}");
-        }
+        let names = ["pomerium_redirect_uri", "redirect_uri", "post_logout_redirect_uri"];
+        let query = names.map(|name| format!("{name}={encoded}")).join("&");
+        let url = format!("{SIGN_OUT}?{query}");
+        let out = fetch(&mut alice, &url, OWN_WISH);
+        let to = out.header("location").expect("the way on").to_owned();
+        assert!(to.starts_with(&format!("{AUTHENTICATE}/.pomerium/sign_out?request=")), "{to}");
+        let at_provider = alice.get(&to).header("location").unwrap_or_default().to_owned();
+        assert!(at_provider.starts_with(&world.provider.url()), "{at_provider}");
+        assert!(!at_provider.contains("evil"), "{at_provider}");
+        let back = parameter(&at_provider, "post_logout_redirect_uri");
+        assert!(back.ends_with("signed_out"), "{back}");
+        let state = at_provider.split_once("&state=").map_or("", |(_, state)| state);
+        let end = alice.get(&format!("{AUTHENTICATE}/.pomerium/signed_out?state={state}"));
+        assert_eq!((end.status, end.header("location")), (200, None), "{foreign}");
     }
 }
 
