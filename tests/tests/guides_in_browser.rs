@@ -79,7 +79,7 @@ fn client_side_guide(network: &Network, for_all: bool) {
 
     let stranger = Chromium::new();
     let before = browser(network, &stranger, &proxy);
-    before.open(VERIFY).unwrap();
+    before.open(VERIFY).expect("a page");
     let needed = "a valid client certificate is required to access this page";
     assert_eq!(before.title(), format!("495 {needed}"));
     drop(before);
@@ -95,7 +95,7 @@ fn client_side_guide(network: &Network, for_all: bool) {
     let shown = (browser.title(), browser.text("h1"));
     assert_eq!(shown, ("verify".to_owned(), "user@example.com".to_owned()));
 
-    browser.open(&format!("{VERIFY}/.pomerium/")).unwrap();
+    browser.open(&format!("{VERIFY}/.pomerium/")).expect("a page");
     assert_eq!(browser.text("h1"), "You are signed in");
     assert!(browser.text("footer").contains("user@example.com"), "{}", browser.page());
     browser.click("button");
@@ -104,7 +104,7 @@ fn client_side_guide(network: &Network, for_all: bool) {
     browser.wait_for_url("the end", |url| url.starts_with(AUTHENTICATE));
     assert_eq!(browser.text("h1"), "You are signed out");
 
-    browser.open(VERIFY).unwrap();
+    browser.open(VERIFY).expect("a page");
     log_in(&browser, "somebody@elsewhere.test");
     browser.wait_for_url("the denial", |url| url == format!("{VERIFY}/"));
     assert_eq!(browser.text("h1"), "You do not have access");

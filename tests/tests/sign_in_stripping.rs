@@ -61,7 +61,7 @@ fn with_forged_trailers(world: &SignInWorld, origin: &str, cookie: &str) -> Echo
     let host = host_of(origin);
     let lines = FORGED.join("\r\n");
     let trailers = FORGED[..12].join("\r\n");
-    let mut raw = world.proxy.raw(host.split('.').next().unwrap());
+    let mut raw = world.proxy.raw(host.split('.').next().expect("a host"));
     raw.send(format!(
         "POST / HTTP/1.1\r\nHost: {host}\r\n{lines}\r\nCookie: {cookie}\r\nTrailer: X-Email, X-Kept\r\n\
          Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n{trailers}\r\nX-Kept: kept\r\n\r\n"
