@@ -30,7 +30,7 @@ pub struct IdTokenRules<'r> {
 /// The claims of an ID token that passed every check.
 #[derive(Clone, PartialEq)]
 pub struct IdTokenClaims {
-    /// All claims; UserInfo may have added to them ([`super::merge_user_info`]).
+    /// All claims; UserInfo may have added to them (`merge_user_info`).
     pub claims: Map<String, Value>,
     /// `sub`.
     pub subject: Box<str>,
