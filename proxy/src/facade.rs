@@ -16,8 +16,8 @@ pub mod identity {
 /// For benchmarks and fuzz targets.
 pub mod policy {
     pub use crate::policy::{
-        ClientCertificateStatus, Identity, LeafCertificate, Policy, PolicyInput, PolicyOutcome,
-        PolicySpec, RuleResult, SanKind, parse,
+        ClientCertificateStatus, EmailAddress, Identity, LeafCertificate, Policy, PolicyInput,
+        PolicyOutcome, PolicySpec, RuleResult, SanKind, parse,
     };
 }
 

@@ -103,8 +103,8 @@ impl PeerCertificate {
         let first = || self.subject_alt_names(kind).first().filter(|name| !name.is_empty());
         match kind {
             SanKind::Email => self.email_identity.get_or_init(|| {
-                let email = first().filter(|email| EmailAddress::parse(email).is_some())?.clone();
-                Some(Identity { user_id: email.clone(), email, ..Identity::default() })
+                let email = EmailAddress::parse(first()?)?;
+                Some(Identity { user_id: (*email).into(), email, ..Identity::default() })
             }),
             SanKind::Uri => self.uri_identity.get_or_init(|| {
                 Some(Identity { user_id: first()?.clone(), ..Identity::default() })

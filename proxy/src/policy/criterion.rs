@@ -4,7 +4,6 @@ use super::{
     address::IpRange,
     certificate::CertificateMatcher,
     claim::{ClaimPath, ListMatcher},
-    email::EmailAddress,
     matcher::StringMatcher,
     reason::Reason,
     request::{ClientCertificateStatus, Identity, PolicyInput},
@@ -95,21 +94,15 @@ impl Subject {
         match self {
             Subject::HttpMethod => one_of(matcher.matches(request.method), passed, failed),
             Subject::HttpPath => one_of(matcher.matches(request.path), passed, failed),
-            // An address that does not count is compared as none is: as an empty text.
             Subject::Email => {
-                let holds = |identity: &Identity| {
-                    let address = EmailAddress::parse(&identity.email);
-                    matcher.matches(address.map_or("", |address| address.whole))
-                };
-                of_identity(request, holds, passed, failed)
+                of_identity(request, |identity| matcher.matches(&identity.email), passed, failed)
             }
             Subject::User => {
                 of_identity(request, |identity| matcher.matches(&identity.user_id), passed, failed)
             }
             Subject::Domain => {
                 let holds = |identity: &Identity| {
-                    EmailAddress::parse(&identity.email)
-                        .is_some_and(|address| matcher.matches(address.domain))
+                    identity.email.domain().is_some_and(|domain| matcher.matches(domain))
                 };
                 of_identity(request, holds, passed, failed)
             }

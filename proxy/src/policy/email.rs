@@ -1,33 +1,57 @@
-//! Email addresses, as far as a policy may believe them.
+//! Email addresses that count as such.
 
-/// The two sides of an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct EmailAddress<'a> {
-    /// As given.
-    pub(crate) whole: &'a str,
-    /// What stands behind the `@`.
-    pub(crate) domain: &'a str,
+use std::ops::Deref;
+
+/// The email address of a user, or none, which is an empty text. A text that is no address that counts
+/// becomes none, so that nothing else need look at its form again.
+///
+/// An address has exactly one `@`, something on both sides of it, and neither white space nor control
+/// characters. RFC 5321 (4.1.2) allows more in quotes, such as `"x@example.com"@evil.example`; programs
+/// differ in which part of such an address is its domain, so it counts as no address.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EmailAddress {
+    text: Box<str>,
+    /// Where the domain begins; 0 if there is no address.
+    domain: usize,
 }
 
-impl<'a> EmailAddress<'a> {
-    /// `None` unless the text has exactly one `@`, something on both sides of it, and neither white
-    /// space nor control characters. RFC 5321 (4.1.2) allows more in quotes, such as
-    /// `"x@example.com"@evil.example`; programs differ in which part of such an address is its
-    /// domain, so it counts as no address.
-    pub(crate) fn parse(text: &'a str) -> Option<EmailAddress<'a>> {
+impl EmailAddress {
+    /// The address, if the text is one that counts.
+    pub(crate) fn parse(text: &str) -> Option<EmailAddress> {
         let (local, domain) = text.split_once('@')?;
-        if local.is_empty() || domain.is_empty() || domain.contains('@') || is_odd(text) {
+        let is_odd = |c: char| c.is_whitespace() || c.is_control();
+        if local.is_empty() || domain.is_empty() || domain.contains('@') || text.contains(is_odd) {
             return None;
         }
-        Some(EmailAddress { whole: text, domain })
+        Some(EmailAddress { text: text.into(), domain: local.len() + 1 })
+    }
+
+    /// The text behind the `@`; `None` if there is no address.
+    pub(super) fn domain(&self) -> Option<&str> {
+        self.text.get(self.domain..).filter(|domain| !domain.is_empty())
     }
 }
 
-/// Whether a text has white space or control characters. Policies ask it with each request, and nearly
-/// all addresses are plain: for those, no character is decoded.
-fn is_odd(text: &str) -> bool {
-    let is_plain = text.bytes().fold(true, |plain, byte| plain & byte.is_ascii_graphic());
-    !is_plain && text.contains(|c: char| c.is_whitespace() || c.is_control())
+impl Deref for EmailAddress {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
+
+/// What a text counts as: itself or none.
+impl From<&str> for EmailAddress {
+    fn from(text: &str) -> EmailAddress {
+        EmailAddress::parse(text).unwrap_or_default()
+    }
+}
+
+/// What a text counts as: itself or none.
+impl From<String> for EmailAddress {
+    fn from(text: String) -> EmailAddress {
+        text.as_str().into()
+    }
 }
 
 #[cfg(test)]
@@ -36,10 +60,12 @@ mod tests {
 
     #[test]
     fn the_domain_follows_the_only_at_sign() {
-        let domain = |text| EmailAddress::parse(text).map(|address| address.domain);
-        assert_eq!(domain("ann@example.com"), Some("example.com"));
-        assert_eq!(domain("Ann+x@Example.com"), Some("Example.com"));
-        assert_eq!(domain("ü@exämple.com"), Some("exämple.com"));
+        let domain = |text| {
+            EmailAddress::parse(text).and_then(|address| address.domain().map(str::to_owned))
+        };
+        assert_eq!(domain("ann@example.com"), Some("example.com".to_owned()));
+        assert_eq!(domain("Ann+x@Example.com"), Some("Example.com".to_owned()));
+        assert_eq!(domain("ü@exämple.com"), Some("exämple.com".to_owned()));
     }
 
     #[test]

@@ -21,7 +21,7 @@ mod spec;
 
 pub(crate) use decision::PolicyDecision;
 pub use decision::{PolicyOutcome, RuleResult};
-pub(crate) use email::EmailAddress;
+pub use email::EmailAddress;
 pub use parse::parse;
 pub(crate) use parse::{PolicyError, parse_allowed_idp_claims};
 pub(crate) use reason::{Reason, Reasons};

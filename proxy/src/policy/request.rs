@@ -5,6 +5,8 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
+use super::email::EmailAddress;
+
 /// The properties of a request that a policy depends on.
 #[derive(Clone, Copy)]
 pub struct PolicyInput<'a> {
@@ -84,8 +86,8 @@ pub enum SanKind {
 pub struct Identity {
     /// The user's id at the identity provider; empty for a session without a user.
     pub user_id: Box<str>,
-    /// The email address; empty if there is none.
-    pub email: Box<str>,
+    /// The email address; empty if there is none that counts.
+    pub email: EmailAddress,
     /// The session's claims overlaid by the user's: each a list of values, one value, or claims
     /// below it.
     pub claims: Map<String, Value>,

@@ -40,7 +40,7 @@ pub(super) fn response(flow_page: &FlowPage, active: &ActiveRequest) -> Response
 /// is signed in.
 pub(super) fn denied(active: &ActiveRequest) -> Option<LocalReply> {
     let identity = &active.account.session()?.session.identity;
-    let known_as = [&identity.email, &identity.user_id].into_iter().find(|text| !text.is_empty());
+    let known_as = [&*identity.email, &*identity.user_id].into_iter().find(|text| !text.is_empty());
     let other = PageUrl::parse(SIGN_OUT);
     let page = SignInPage::Denied { known_as: known_as.map_or("", |text| text), other };
     (active.negotiation.form() == AnswerForm::Html).then(|| {

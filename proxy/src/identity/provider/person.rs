@@ -48,19 +48,18 @@ fn user_id(claims: &Map<String, Value>, preset: ProviderPreset) -> &str {
 }
 
 /// The address, if it counts; else the claims lose it too.
-fn email(claims: &mut Map<String, Value>, spec: &SignInSpec) -> Box<str> {
+fn email(claims: &mut Map<String, Value>, spec: &SignInSpec) -> policy::EmailAddress {
     let claim = match spec.provider.preset {
         ProviderPreset::Ping if !claims.contains_key("email") => "mail",
         _ => "email",
     };
     let address = text(claims, claim)
         .filter(|_| spec.unverified_email == UnverifiedEmail::Accept || !is_unverified(claims))
-        .filter(|address| policy::EmailAddress::parse(address).is_some())
-        .map(Into::into);
+        .and_then(policy::EmailAddress::parse);
     address.unwrap_or_else(|| {
         claims.remove("email");
         claims.remove(claim);
-        Box::default()
+        policy::EmailAddress::default()
     })
 }
 
