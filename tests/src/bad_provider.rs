@@ -153,6 +153,21 @@ impl BadProvider {
         self.shared.state().signature = signature;
     }
 
+    /// A token that a machine presents: of this issuer, for an hour, with these claims over the usual
+    /// ones; `null` takes one away. Its header and its signature are as those of ID tokens.
+    pub fn token(&self, change: &Value) -> String {
+        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        let state = self.shared.state();
+        let mut claims = json!({
+            "iss": state.url, "sub": "ann", "aud": "app", "iat": now_s, "exp": now_s + 3600,
+            "email": "ann@example.com",
+        });
+        merge(&mut claims, change);
+        let mut header = json!({"alg": "ES256", "kid": "k"});
+        merge(&mut header, &state.header);
+        self.shared.signed(&state.signature, &header, &claims)
+    }
+
     /// The requests so far for a path: the target, and the body.
     pub fn seen(&self, path: &str) -> Vec<(String, String)> {
         let state = self.shared.state();
@@ -241,15 +256,20 @@ impl Shared {
             header["alg"] = "HS256".into();
         }
         merge(&mut header, &state.header);
-        let message = [&header, &claims].map(|part| encode(part.to_string().as_bytes())).join(".");
-        let signature = encode(&self.sign(&state.signature, message.as_bytes()));
+        let id_token = self.signed(&state.signature, &header, &claims);
         json!({
             "access_token": "the-access-token",
             "token_type": "Bearer",
             "expires_in": 3600,
             "refresh_token": "the-refresh-token",
-            "id_token": format!("{message}.{signature}"),
+            "id_token": id_token,
         })
+    }
+
+    fn signed(&self, signature: &BadSignature, header: &Value, claims: &Value) -> String {
+        let message = [header, claims].map(|part| encode(part.to_string().as_bytes())).join(".");
+        let signature = encode(&self.sign(signature, message.as_bytes()));
+        format!("{message}.{signature}")
     }
 
     fn sign(&self, signature: &BadSignature, message: &[u8]) -> Vec<u8> {

@@ -7,6 +7,7 @@
 #![allow(dead_code)] // TODO(merge): parts that only tests and the second part of sign-in use.
 
 pub(crate) mod assertion;
+pub(crate) mod bearer;
 pub(crate) mod binding;
 pub(crate) mod calls;
 pub(crate) mod config;
