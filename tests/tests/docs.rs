@@ -95,9 +95,8 @@ fn works(command: &str) -> bool {
     // The heavy tests are compiled with the others, and run by hand.
     if let Some(command) = command.strip_suffix(" -- --ignored") {
         let test = command.strip_prefix("cargo test --package portcullis-tests --test ");
-        return test.is_some_and(|test| {
-            document(&format!("tests/tests/{test}.rs")).contains("#[ignore")
-        });
+        return test
+            .is_some_and(|test| document(&format!("tests/tests/{test}.rs")).contains("#[ignore"));
     }
     let command = command.strip_prefix("PORTCULLIS_TEST_RELOADS=1000 ").unwrap_or(command);
     let program = command.split_whitespace().next().unwrap_or_default();

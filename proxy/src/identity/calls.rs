@@ -4,7 +4,10 @@ use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 
-use super::session::{Session, SessionId};
+use super::{
+    bearer::spec::TokenIssuerId,
+    session::{Session, SessionId},
+};
 use crate::policy;
 
 /// One question.
@@ -29,6 +32,14 @@ pub(crate) enum IdentityCall {
         /// Revoke its refresh token at the provider. Not when another sign-in of the same browser
         /// replaces the session: some providers revoke the tokens of both.
         revoke: bool,
+    },
+    /// Publish the keys of an issuer of tokens, fetched if they are missing or old. Answer: `Ready` or
+    /// `Failed`.
+    TokenKeys {
+        issuer: TokenIssuerId,
+        /// The version of the published keys that lacks the key of a token: newer ones are fetched, at
+        /// most once a minute.
+        lacking: Option<u64>,
     },
 }
 
