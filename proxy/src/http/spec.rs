@@ -140,7 +140,9 @@ impl RouteSpec {
             upgrades,
             pass_identity_headers,
             issuer_format,
+            bearer,
         } = self;
+        let rules = |bearer: &Option<Arc<BearerRules>>| bearer.as_ref().map(|rules| rules.id);
         let trust = |trust: &Option<Arc<ClientTrust>>| trust.as_ref().map(|trust| trust.digest());
         *name == other.name
             && *policy == other.policy
@@ -153,6 +155,7 @@ impl RouteSpec {
             && *upgrades == other.upgrades
             && *pass_identity_headers == other.pass_identity_headers
             && *issuer_format == other.issuer_format
+            && rules(bearer) == rules(&other.bearer)
     }
 
     /// Whether it forwards trusted certificates to its upstream.

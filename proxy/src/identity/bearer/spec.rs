@@ -124,7 +124,7 @@ pub(crate) struct ClaimRules<'a> {
     pub(crate) kept_claims: &'a [Box<str>],
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "bench"))]
 impl TokenSpec {
     /// Nobody may make tokens.
     pub(crate) fn none() -> TokenSpec {
