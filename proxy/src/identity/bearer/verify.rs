@@ -75,6 +75,7 @@ impl<'a> TokenVerifier<'a> {
         keys: &TokenKeys,
     ) -> Result<KnownToken, TokenError> {
         let verified = self.claims(token, maker, keys)?;
+        check_kind(&verified, maker)?;
         let preset = match maker {
             TokenMaker::Provider { sign_in, .. } => sign_in.provider.preset,
             TokenMaker::Issuer(_) => ProviderPreset::Oidc,
@@ -119,6 +120,20 @@ impl<'a> TokenVerifier<'a> {
         };
         let rules = AccessTokenRules { issuer, audiences, algorithms, tenants };
         verify_access_token(token, &rules, keys, self.now_s)
+    }
+}
+
+/// An issuer signs other tokens by the same keys, and the header does not always tell them apart.
+fn check_kind(verified: &IdTokenClaims, maker: TokenMaker<'_>) -> Result<(), TokenError> {
+    let has = |name: &str| verified.claims.contains_key(name);
+    if has("events") {
+        return Err(TokenError::Invalid("it is a logout token or another security event"));
+    }
+    match maker {
+        TokenMaker::Provider { audiences: Some(_), .. } if has("at_hash") || has("c_hash") => {
+            Err(TokenError::Invalid("it is an ID token, not an access token"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -40,6 +40,7 @@ pub(in super::super) struct BearerDefaults {
     /// All of their names.
     names: Vec<String>,
     sign_in: bool,
+    client_id: Option<String>,
 }
 
 impl BearerDefaults {
@@ -50,12 +51,14 @@ impl BearerDefaults {
         let read = |name: &String| issuer(&section, name, trust);
         let issuers: Vec<_> = names.iter().filter_map(read).map(Arc::new).collect();
         check_unique(&section, &issuers);
+        let client_id = root.text("idp_client_id");
         BearerDefaults {
             format: format(root).unwrap_or(Format::Default),
-            audiences: audiences(root),
+            audiences: audiences(root, client_id.as_deref()),
             issuers,
             names,
             sign_in: provider::is_configured(root),
+            client_id,
         }
     }
 
@@ -82,7 +85,7 @@ impl BearerDefaults {
     ) -> Option<Arc<BearerRules>> {
         let own_format = format(section);
         let format = own_format.unwrap_or(self.format);
-        let own_audiences = audiences(section);
+        let own_audiences = audiences(section, self.client_id.as_deref());
         let issuers = self.listed(section);
         if format != Format::Jwt && section.has(PROVIDERS) {
             let message = "is only for routes with the bearer_token_format `jwt`";
@@ -180,10 +183,14 @@ fn format(section: &Section<'_>) -> Option<Format> {
     section.choice(FORMAT, &FORMATS)
 }
 
-fn audiences(section: &Section<'_>) -> Box<[Box<str>]> {
+fn audiences(section: &Section<'_>, client_id: Option<&str>) -> Box<[Box<str>]> {
     let listed = section.list(AUDIENCES);
     if section.has(AUDIENCES) && (listed.is_empty() || listed.iter().any(String::is_empty)) {
         section.error(AUDIENCES, "names no audience");
+    }
+    if client_id.is_some_and(|client_id| listed.iter().any(|audience| audience == client_id)) {
+        let message = "holds idp_client_id, which is the audience of ID tokens";
+        section.warn_with_hint(AUDIENCES, message, "list the audiences of your API");
     }
     listed.into_iter().map(Box::from).collect()
 }

@@ -679,6 +679,12 @@ fn a_route_takes_only_tokens_that_can_be_verified() {
     let audiences = "bearer_token_format: idp_access_token\n\
                      idp_access_token_allowed_audiences: [api]";
     accepted(&asked(&signing_in(""), audiences));
+    let warned = warnings(&asked(&signing_in(""), &audiences.replace("api", "api, c")));
+    let message = "routes[0].idp_access_token_allowed_audiences: holds idp_client_id, which is the \
+                   audience of ID tokens (list the audiences of your API)";
+    assert!(warned.iter().any(|it| it.ends_with(message)), "{warned:?}");
+    let warned = warnings(&asked(&signing_in(""), audiences));
+    assert!(!warned.iter().any(|it| it.contains("holds idp_client_id")), "{warned:?}");
     let global = signing_in("bearer_token_format: idp_access_token\n");
     assert_eq!(errors(&asked(&global, "")).len(), 1, "the global format needs audiences too");
     assert!(errors("bearer_token_format: bearer")[0].contains("`bearer` is not an allowed value"));

@@ -161,3 +161,22 @@ fn rules_that_differ_in_anything_have_another_id() {
     assert_eq!(ids.len(), formats.len());
     assert_eq!(BearerRules::new(access()).id, BearerRules::new(access()).id);
 }
+
+#[test]
+fn a_logout_token_is_no_bearer_token() {
+    let event = json!({"http://schemas.openid.net/event/backchannel-logout": {}});
+    let of = |change: Value| token(with(json!({ "events": event }), change));
+    assert!(verify(BearerFormat::IdentityToken, &of(json!({}))).is_err());
+    assert!(verify(access(), &of(json!({"aud": "api"}))).is_err());
+    let made = of(json!({"iss": CI, "aud": "app"}));
+    assert!(verify(jwt(&[issuer("ci", CI)]), &made).is_err());
+}
+
+#[test]
+fn an_id_token_is_no_access_token() {
+    for hash in ["at_hash", "c_hash"] {
+        let made = |aud: &str| token(json!({"aud": aud, hash: "x"}));
+        assert!(verify(access(), &made("api")).is_err(), "{hash}");
+        assert!(verify(BearerFormat::IdentityToken, &made("client")).is_ok(), "{hash}");
+    }
+}
