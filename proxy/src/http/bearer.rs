@@ -1,6 +1,6 @@
 //! Who a request is from by its bearer token, on routes that take one.
 
-use std::rc::Rc;
+use std::{fmt, rc::Rc};
 
 use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 
@@ -43,7 +43,7 @@ pub(super) enum BearerRefusal {
 }
 
 /// The bearer token of a request.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub(super) enum PresentedToken<'h> {
     /// The request has none.
     None,
@@ -68,6 +68,17 @@ impl<'h> PresentedToken<'h> {
             Ok(token) if !token.is_empty() => PresentedToken::One(token),
             _ => PresentedToken::Malformed,
         }
+    }
+}
+
+/// Without the token, which is a secret.
+impl fmt::Debug for PresentedToken<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PresentedToken::None => "None",
+            PresentedToken::One(_) => "One(..)",
+            PresentedToken::Malformed => "Malformed",
+        })
     }
 }
 

@@ -240,6 +240,12 @@ fn missing_and_old_keys_are_asked_for_once() {
 }
 
 #[test]
+fn the_debug_form_of_a_token_does_not_show_it() {
+    let shown = format!("{:?}", PresentedToken::One("secret"));
+    assert!(!shown.contains("secret"), "{shown}");
+}
+
+#[test]
 fn a_token_of_a_new_key_waits_for_newer_keys_once_a_minute() {
     let authorization = format!("Bearer {}", token(json!({})));
     let fields = [("authorization", &*authorization)];
