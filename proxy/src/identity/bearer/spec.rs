@@ -6,8 +6,7 @@ use crate::{
     digest::Digest,
     identity::{
         jose::AllowedAlgorithms,
-        session::ProviderId,
-        spec::{ProviderPreset, UnverifiedEmail},
+        spec::{ProviderPreset, SignInSpec, UnverifiedEmail},
     },
     tls::TrustAnchors,
 };
@@ -63,7 +62,7 @@ pub(crate) enum BearerFormat {
     Jwt { issuers: Box<[Arc<TokenIssuerSpec>]> },
 }
 
-/// Whose keys verify a token.
+/// Whose keys verify a token, and by what TLS certificates they are fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct TokenIssuerId(pub [u8; 32]);
 
@@ -99,18 +98,25 @@ impl TokenIssuerSpec {
         digest.field(self.issuer.as_bytes());
         digest.field(self.jwks_url.as_deref().unwrap_or_default().as_bytes());
         digest.field(format!("{:?}", self.algorithms).as_bytes());
+        digest.field(roots(self.anchors.as_deref()));
         TokenIssuerId(digest.finish())
     }
 }
 
 impl TokenIssuerId {
     /// The identity provider that people sign in with.
-    pub(crate) fn of_provider(provider: ProviderId) -> TokenIssuerId {
+    pub(crate) fn of_provider(sign_in: &SignInSpec) -> TokenIssuerId {
         let mut digest = Digest::default();
         digest.field(b"provider");
-        digest.field(&provider.0);
+        digest.field(&sign_in.provider.id().0);
+        digest.field(roots(sign_in.anchors.as_deref()));
         TokenIssuerId(digest.finish())
     }
+}
+
+/// Keys that were fetched by a CA that a reload withdraws must not stay.
+fn roots(anchors: Option<&TrustAnchors>) -> &[u8] {
+    anchors.map_or(&[], |anchors| &anchors.digest)
 }
 
 /// What makes a person or a machine of claims.

@@ -40,9 +40,7 @@ impl TokenMaker<'_> {
     /// Whose keys verify the token.
     pub(crate) fn id(&self) -> TokenIssuerId {
         match self {
-            TokenMaker::Provider { sign_in, .. } => {
-                TokenIssuerId::of_provider(sign_in.provider.id())
-            }
+            TokenMaker::Provider { sign_in, .. } => TokenIssuerId::of_provider(sign_in),
             TokenMaker::Issuer(issuer) => issuer.id(),
         }
     }

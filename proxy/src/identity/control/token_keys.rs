@@ -68,8 +68,7 @@ impl IdentityControl {
         let mut former = std::mem::take(&mut tokens.issuers);
         for spec in specs {
             let id = spec.id();
-            let kept = former.remove(&id).filter(|issuer| issuer.is_for(spec));
-            let issuer = kept.unwrap_or_else(|| {
+            let issuer = former.remove(&id).unwrap_or_else(|| {
                 let (names, clock) = (Arc::clone(&inner.names), Rc::clone(&inner.clock));
                 Rc::new(TokenIssuer::new(Arc::clone(spec), names, clock))
             });
@@ -84,7 +83,7 @@ impl IdentityControl {
 }
 
 fn id_of(provider: &Provider) -> TokenIssuerId {
-    TokenIssuerId::of_provider(provider.spec().provider.id())
+    TokenIssuerId::of_provider(&provider.spec())
 }
 
 impl Inner {

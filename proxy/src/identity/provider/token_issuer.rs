@@ -38,12 +38,6 @@ impl TokenIssuer {
         TokenIssuer { spec, http, keys: Fetched::default(), clock }
     }
 
-    /// Whether it serves these settings as well.
-    pub(in crate::identity) fn is_for(&self, spec: &TokenIssuerSpec) -> bool {
-        let roots = |spec: &TokenIssuerSpec| spec.anchors.as_ref().map(|anchors| anchors.digest);
-        self.spec.id() == spec.id() && roots(&self.spec) == roots(spec)
-    }
-
     /// As [`super::Provider::token_keys`].
     pub(in crate::identity) async fn token_keys(
         &self,

@@ -4,12 +4,15 @@ use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::identity::{
-    jose::{
-        AllowedAlgorithms,
-        testing::{KEYS, NOW_S, parse_set, with},
+use crate::{
+    identity::{
+        jose::{
+            AllowedAlgorithms,
+            testing::{KEYS, NOW_S, parse_set, with},
+        },
+        provider::testing::sign_in_spec,
     },
-    provider::testing::sign_in_spec,
+    tls::TrustAnchors,
 };
 
 const IDP: &str = "https://idp.example";
@@ -179,4 +182,22 @@ fn an_id_token_is_no_access_token() {
         assert!(verify(access(), &made("api")).is_err(), "{hash}");
         assert!(verify(BearerFormat::IdentityToken, &made("client")).is_ok(), "{hash}");
     }
+}
+
+fn new_anchors() -> Arc<TrustAnchors> {
+    let made = rcgen::generate_simple_self_signed(["ca.example".to_owned()]).unwrap();
+    Arc::new(TrustAnchors::from_pem(made.cert.pem().as_bytes(), "a test").unwrap())
+}
+
+#[test]
+fn keys_under_other_trust_anchors_are_other_keys() {
+    let (first, second) = (new_anchors(), new_anchors());
+    let of_issuer =
+        |anchors| TokenIssuerSpec { anchors, ..TokenIssuerSpec::clone(&issuer("ci", CI)) }.id();
+    let of_provider =
+        |anchors| TokenIssuerId::of_provider(&SignInSpec { anchors, ..sign_in_spec(IDP) });
+    let ids = [None, Some(first), Some(second)]
+        .into_iter()
+        .flat_map(|anchors| [of_issuer(anchors.clone()), of_provider(anchors)]);
+    assert_eq!(ids.collect::<std::collections::HashSet<_>>().len(), 6);
 }

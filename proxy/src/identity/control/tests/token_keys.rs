@@ -32,7 +32,7 @@ impl Ours {
 }
 
 fn provider_id(theirs: &TestProvider) -> TokenIssuerId {
-    TokenIssuerId::of_provider(sign_in_spec(&theirs.url).provider.id())
+    TokenIssuerId::of_provider(&sign_in_spec(&theirs.url))
 }
 
 #[test]
