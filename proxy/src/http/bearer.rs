@@ -1,6 +1,6 @@
 //! Who a request is from by its bearer token, on routes that take one.
 
-use std::{fmt, rc::Rc};
+use std::{fmt, rc::Rc, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 
@@ -170,12 +170,19 @@ impl TokenRequest<'_> {
         })
     }
 
-    /// The keys that were published, fetched again when they are old.
-    async fn keys(self, issuer: TokenIssuerId) -> Result<std::sync::Arc<TokenKeys>, BearerRefusal> {
-        let shared = self.active.account.conn.handler.identity.shared();
-        match shared.token_keys.get(issuer) {
-            Some(keys) if keys.are_fresh(self.verifier.now_s) => Ok(keys),
-            _ => self.fetched(issuer, None).await,
+    /// The keys that were published. Old ones are used while newer ones are fetched; keys that have
+    /// been old for long may hold one that was withdrawn, and count only if nothing can be fetched.
+    async fn keys(self, issuer: TokenIssuerId) -> Result<Arc<TokenKeys>, BearerRefusal> {
+        let identity = &self.active.account.conn.handler.identity;
+        let now_s = self.verifier.now_s;
+        match identity.shared().token_keys.get(issuer) {
+            Some(keys) if keys.are_fresh(now_s) => Ok(keys),
+            Some(keys) if keys.were_fresh_lately(now_s) => {
+                identity.caller().notify(IdentityCall::RenewTokenKeys { issuer });
+                Ok(keys)
+            }
+            Some(keys) => Ok(self.fetched(issuer, None).await.unwrap_or(keys)),
+            None => self.fetched(issuer, None).await,
         }
     }
 
@@ -183,7 +190,7 @@ impl TokenRequest<'_> {
         self,
         issuer: TokenIssuerId,
         lacking: Option<u64>,
-    ) -> Result<std::sync::Arc<TokenKeys>, BearerRefusal> {
+    ) -> Result<Arc<TokenKeys>, BearerRefusal> {
         let identity = &self.active.account.conn.handler.identity;
         let unavailable = |why: String| Err(BearerRefusal::Unavailable(why));
         match identity.call(IdentityCall::TokenKeys { issuer, lacking }).await {

@@ -41,6 +41,8 @@ pub(crate) enum IdentityCall {
         /// most once a minute.
         lacking: Option<u64>,
     },
+    /// Fetch the keys of an issuer of tokens, if they are old and nobody does so yet. Needs no answer.
+    RenewTokenKeys { issuer: TokenIssuerId },
 }
 
 /// The answer to an [`IdentityCall`].

@@ -234,9 +234,36 @@ fn missing_and_old_keys_are_asked_for_once() {
     let fetched = || vec![(Some(keys(&KEYS.set())), IdentityReply::Ready)];
     let mut bench = Bench::new();
     assert_eq!(bench.ask_with(&rules(&ISSUER), &fields, fetched()), good);
-    let old = TokenKeys { fresh_until_s: NOW_S, ..keys(&KEYS.set()) };
+    let old = TokenKeys { fresh_until_s: NOW_S - 60, ..keys(&[]) };
     let mut bench = Bench::with_keys(old);
     assert_eq!(bench.ask_with(&rules(&ISSUER), &fields, fetched()), good);
+}
+
+#[test]
+fn keys_that_were_fresh_lately_are_used_while_newer_ones_are_fetched() {
+    let old = TokenKeys { fresh_until_s: NOW_S - 59, ..keys(&KEYS.set()) };
+    let mut bench = Bench::with_keys(old);
+    let user = bench.ask(&rules(&ISSUER), &format!("Bearer {}", token(json!({}))));
+    assert_eq!(user, Some(Ok("ci/job".to_owned())));
+    let next = pin!(bench.calls.next()).poll(&mut Context::from_waker(Waker::noop()));
+    let Poll::Ready(Some(call)) = next else { panic!("nobody fetches newer ones") };
+    assert!(
+        matches!(call.request, IdentityCall::RenewTokenKeys { issuer } if issuer == ISSUER.id())
+    );
+}
+
+#[test]
+fn old_keys_count_while_an_issuer_is_away_but_no_new_key_does() {
+    let authorization = format!("Bearer {}", token(json!({})));
+    let fields = [("authorization", &*authorization)];
+    let away = || (None, IdentityReply::Failed(ProviderFailure::Away("x".to_owned())));
+    let old = |set: &[Value]| TokenKeys { fresh_until_s: NOW_S - 5_000, ..keys(set) };
+    let mut bench = Bench::with_keys(old(&KEYS.set()));
+    let outcome = bench.ask_with(&rules(&ISSUER), &fields, vec![away()]);
+    assert_eq!(outcome, Some(Ok("ci/job".to_owned())));
+    let mut bench = Bench::with_keys(old(&[]));
+    let outcome = bench.ask_with(&rules(&ISSUER), &fields, vec![away(), away()]);
+    assert!(matches!(outcome, Some(Err(BearerRefusal::Unavailable(_)))), "{outcome:?}");
 }
 
 #[test]

@@ -9,6 +9,8 @@ use crate::identity::jose::{AllowedAlgorithms, ProviderKeys};
 
 /// A token of an unknown key makes the keys fetched again at most once in so many seconds.
 const PAUSE_S: u64 = 60;
+/// For so many seconds, keys that are not fresh are used while newer ones are fetched.
+const GRACE_S: u64 = 60;
 
 /// The keys of one issuer as they were fetched last.
 #[derive(Debug, Clone)]
@@ -19,7 +21,7 @@ pub(crate) struct TokenKeys {
     pub(crate) algorithms: AllowedAlgorithms,
     /// The keys.
     pub(crate) keys: Arc<ProviderKeys>,
-    /// From then on, the keys are fetched again before a token is verified.
+    /// From then on, the keys are fetched again.
     pub(crate) fresh_until_s: u64,
     /// When a token of an unknown key last made them fetched.
     pub(crate) forced_at_s: Option<u64>,
@@ -37,6 +39,11 @@ impl TokenKeys {
     /// Whether a token may be verified without another look at the issuer.
     pub(crate) fn are_fresh(&self, now_s: u64) -> bool {
         now_s < self.fresh_until_s
+    }
+
+    /// Whether a token may be verified while newer keys are fetched.
+    pub(crate) fn were_fresh_lately(&self, now_s: u64) -> bool {
+        now_s < self.fresh_until_s.saturating_add(GRACE_S)
     }
 
     /// Whether the keys were fetched lately because one was missing.

@@ -186,6 +186,7 @@ impl Inner {
                 call.answer(IdentityReply::Handover(sealed));
             }
             IdentityCall::TokenKeys { .. } => self.token_keys(call),
+            &IdentityCall::RenewTokenKeys { issuer } => self.renew_token_keys(issuer),
             &IdentityCall::SignOut { session, ends_at_s, revoke } => {
                 // First of all: every worker knows before the answer is sent.
                 let entry = self.end(session, ends_at_s);

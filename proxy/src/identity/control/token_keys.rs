@@ -17,9 +17,9 @@ use crate::identity::{
 
 /// Metadata and keys together: a request waits.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Requests that wait for keys at the same time.
-const MOST_WAITING: usize = 1_024;
-/// An issuer without any keys yet is not asked again for so many seconds after a failure.
+/// Fetches of one issuer's keys that are under way or wait for the one that is.
+const MOST_WAITING: usize = 256;
+/// An issuer without any keys is not asked again for so many seconds after a failure.
 const PAUSE_S: u64 = 5;
 
 /// Everybody whose keys verify tokens.
@@ -29,7 +29,7 @@ pub(super) struct TokenIssuers {
     issuers: HashMap<TokenIssuerId, Rc<TokenIssuer>>,
     failed: HashMap<TokenIssuerId, (u64, ProviderFailure)>,
     serial: u64,
-    waiting: Rc<Cell<usize>>,
+    waiting: HashMap<TokenIssuerId, Rc<Cell<usize>>>,
 }
 
 /// Whose keys are fetched.
@@ -75,6 +75,7 @@ impl IdentityControl {
             tokens.issuers.insert(id, issuer);
         }
         tokens.failed.clear();
+        tokens.waiting.retain(|_, waiting| waiting.get() > 0);
         let provider = inner.provider().map(|provider| id_of(&provider));
         let issuers = &tokens.issuers;
         let is_kept = |id| issuers.contains_key(&id) || provider == Some(id);
@@ -97,30 +98,60 @@ impl Inner {
         if published.as_ref().is_some_and(is_newer) {
             return call.answer(IdentityReply::Ready);
         }
-        let Some(waiting) = self.wait_for_keys() else {
+        let Some(waiting) = self.wait_for_keys(issuer) else {
             return call.answer(IdentityReply::Failed(ProviderFailure::Busy));
         };
-        if let (None, Some(failure)) = (&published, self.late_failure(issuer)) {
+        if let Some(failure) = self.late_failure(issuer) {
             return call.answer(IdentityReply::Failed(failure));
         }
         let lacking = published.filter(|keys| lacking == Some(keys.serial));
-        let control = Rc::clone(self);
+        let fetch = Rc::clone(self).fetch_keys(issuer, source, lacking, waiting);
         spawn_local(async move {
-            let fetch = source.fetch(lacking.as_ref().map(|lacking| &lacking.keys));
-            let slow = || Err(ProviderFailure::Away(format!("no keys within {TIMEOUT:?}")));
-            let fetched = timeout(TIMEOUT, fetch).await.unwrap_or_else(|_| slow());
-            drop(waiting);
+            if !call.is_awaited() {
+                return;
+            }
+            // A task of its own: its failure must be noted although nobody waits so long.
+            let fetched = timeout(TIMEOUT, spawn_local(fetch)).await;
+            let away = |why: String| IdentityReply::Failed(ProviderFailure::Away(why));
             call.answer(match fetched {
-                Ok(keys) => {
-                    control.publish_keys(issuer, keys);
-                    IdentityReply::Ready
-                }
-                Err(failure) => {
-                    control.note_failure(issuer, failure.clone());
-                    IdentityReply::Failed(failure)
-                }
+                Ok(Ok(Ok(()))) => IdentityReply::Ready,
+                Ok(Ok(Err(failure))) => IdentityReply::Failed(failure),
+                Ok(Err(_)) => away("the fetch of its keys was stopped".to_owned()),
+                Err(_) => away(format!("no keys within {TIMEOUT:?}")),
             });
         });
+    }
+
+    pub(super) fn renew_token_keys(self: &Rc<Self>, issuer: TokenIssuerId) {
+        let Some(source) = self.key_source(issuer) else { return };
+        let published = self.shared.token_keys.get(issuer);
+        let are_fresh = published.is_some_and(|keys| keys.are_fresh((self.clock)()));
+        if are_fresh || self.are_fetched(issuer) || self.late_failure(issuer).is_some() {
+            return;
+        }
+        if let Some(waiting) = self.wait_for_keys(issuer) {
+            spawn_local(Rc::clone(self).fetch_keys(issuer, source, None, waiting));
+        }
+    }
+
+    /// Publishes keys or notes the failure.
+    async fn fetch_keys(
+        self: Rc<Self>,
+        issuer: TokenIssuerId,
+        source: KeySource,
+        lacking: Option<Arc<TokenKeys>>,
+        _waiting: WaitingForKeys,
+    ) -> Result<(), ProviderFailure> {
+        match source.fetch(lacking.as_ref().map(|lacking| &lacking.keys)).await {
+            Ok(keys) => {
+                self.publish_keys(issuer, keys);
+                Ok(())
+            }
+            Err(failure) => {
+                self.note_failure(issuer, failure.clone());
+                Err(failure)
+            }
+        }
     }
 
     fn key_source(&self, id: TokenIssuerId) -> Option<KeySource> {
@@ -144,13 +175,18 @@ impl Inner {
         self.shared.token_keys.set(id, TokenKeys { serial: tokens.serial, ..keys });
     }
 
-    fn wait_for_keys(&self) -> Option<WaitingForKeys> {
-        let waiting = Rc::clone(&self.token_issuers.borrow().waiting);
+    fn wait_for_keys(&self, id: TokenIssuerId) -> Option<WaitingForKeys> {
+        let waiting = Rc::clone(self.token_issuers.borrow_mut().waiting.entry(id).or_default());
         if waiting.get() >= MOST_WAITING {
             return None;
         }
         waiting.set(waiting.get() + 1);
         Some(WaitingForKeys(waiting))
+    }
+
+    pub(super) fn are_fetched(&self, id: TokenIssuerId) -> bool {
+        let tokens = self.token_issuers.borrow();
+        tokens.waiting.get(&id).is_some_and(|waiting| waiting.get() > 0)
     }
 
     fn note_failure(&self, id: TokenIssuerId, failure: ProviderFailure) {

@@ -123,3 +123,97 @@ fn keys_that_never_come_hold_nobody_up_for_long() {
         assert!(begun.elapsed() <= Duration::from_secs(11));
     });
 }
+
+/// An issuer whose keys are at this path, whatever its tokens say.
+fn issuer_at(theirs: &TestProvider, path: &str) -> Arc<TokenIssuerSpec> {
+    issuer(&format!("{}{path}", theirs.url), Some(&format!("{}{path}", theirs.url)))
+}
+
+#[test]
+fn old_keys_stay_and_fetches_end_while_an_issuer_hangs() {
+    run_in_no_time(async {
+        let theirs = TestProvider::start().await;
+        let ours = Ours::of(&theirs);
+        let spec = issuer_at(&theirs, "/jwks");
+        ours.control.configure_tokens(&[Arc::clone(&spec)]);
+        let old = ours.keys(spec.id(), None).await.unwrap();
+        ours.later(3_600);
+        theirs.answer("/jwks", TestAnswer::Hang);
+        for _ in 0..20 {
+            ours.keys(spec.id(), None).await;
+        }
+        assert!(theirs.seen("/jwks").len() <= 3, "{}", theirs.seen("/jwks").len());
+        let kept = ours.keys(spec.id(), None).await.unwrap();
+        assert!(kept.is_away && Arc::ptr_eq(&kept.keys, &old.keys));
+    });
+}
+
+#[test]
+fn old_keys_are_renewed_once_though_nobody_waits() {
+    run_in_no_time(async {
+        let theirs = TestProvider::start().await;
+        let ours = Ours::of(&theirs);
+        let spec = issuer_at(&theirs, "/jwks");
+        ours.control.configure_tokens(&[Arc::clone(&spec)]);
+        ours.keys(spec.id(), None).await.unwrap();
+        ours.later(3_600);
+        for _ in 0..20 {
+            ours.caller.notify(IdentityCall::RenewTokenKeys { issuer: spec.id() });
+        }
+        seen(&theirs, "/jwks", 2).await;
+        assert!(ours.keys(spec.id(), None).await.unwrap().are_fresh(ours.now_s.get()));
+        ours.caller.notify(IdentityCall::RenewTokenKeys { issuer: spec.id() });
+        ours.keys(spec.id(), None).await.unwrap();
+        assert_eq!(theirs.seen("/jwks").len(), 2);
+    });
+}
+
+#[test]
+fn an_issuer_that_hangs_takes_no_other_issuer_s_places() {
+    run_in_no_time(async {
+        let theirs = TestProvider::start().await;
+        let ours = Ours::of(&theirs);
+        let (hanging, good) = (issuer_at(&theirs, "/hang"), issuer_at(&theirs, "/jwks"));
+        ours.control.configure_tokens(&[Arc::clone(&hanging), Arc::clone(&good)]);
+        theirs.answer("/hang", TestAnswer::Hang);
+        let mut calls = tokio::task::JoinSet::new();
+        for _ in 0..6 {
+            for _ in 0..200 {
+                let (caller, issuer) = (ours.caller.clone(), hanging.id());
+                let call = IdentityCall::TokenKeys { issuer, lacking: None };
+                calls.spawn(async move { caller.call(call, LONG).await });
+            }
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+        }
+        assert!(ours.keys(good.id(), None).await.is_some());
+        let replies = calls.join_all().await;
+        let busy = |reply: &&Result<_, _>| {
+            matches!(reply, Ok(IdentityReply::Failed(ProviderFailure::Busy)))
+        };
+        assert_eq!(replies.iter().filter(busy).count(), 1_200 - 256);
+    });
+}
+
+#[test]
+fn nothing_is_fetched_for_a_call_that_nobody_awaits() {
+    run(async {
+        let theirs = TestProvider::start().await;
+        let ours = Ours::of(&theirs);
+        let spec = issuer_at(&theirs, "/hang");
+        ours.control.configure_tokens(&[Arc::clone(&spec)]);
+        theirs.answer("/hang", TestAnswer::Hang);
+        let (caller, mut calls) = control_call::channel(1);
+        let request = IdentityCall::TokenKeys { issuer: spec.id(), lacking: None };
+        let mut waiting = Box::pin(caller.call(request, LONG));
+        tokio::select! {
+            biased;
+            _ = &mut waiting => panic!("nobody has answered"),
+            call = calls.next() => ours.control.0.token_keys(call.unwrap()),
+        }
+        drop(waiting);
+        tokio::task::yield_now().await;
+        assert!(!ours.control.0.are_fetched(spec.id()));
+    });
+}
