@@ -135,7 +135,7 @@ impl App {
         sys::give_memory_back();
 
         let (identity, identity_control) = identity::start(&names, &metrics)?;
-        identity_control.configure(snapshot.site.sign_in_spec());
+        identity::configure(&identity_control, &snapshot.site);
         let (snapshots, snapshot) = watch::channel(snapshot);
         let (phase, phases) = watch::channel(ProcessPhase::Running);
         let (ending, ended) = mpsc::unbounded_channel();

@@ -36,7 +36,8 @@ pub(crate) struct ControlCalls<Q, A> {
 pub(crate) struct ControlCall<Q, A> {
     /// What the caller asks for.
     pub request: Q,
-    answer: oneshot::Sender<A>,
+    /// `None` for a request that needs no answer.
+    answer: Option<oneshot::Sender<A>>,
 }
 
 /// Why a call has no answer.
@@ -58,6 +59,7 @@ impl<Q, A> ControlCaller<Q, A> {
     /// call. Needs the timer of a tokio runtime.
     pub(crate) async fn call(&self, request: Q, timeout: Duration) -> Result<A, ControlCallError> {
         let (answer, answered) = oneshot::channel();
+        let answer = Some(answer);
         self.queue.try_send(ControlCall { request, answer }).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => ControlCallError::QueueFull,
             mpsc::error::TrySendError::Closed(_) => ControlCallError::ControlGone,
@@ -67,6 +69,11 @@ impl<Q, A> ControlCaller<Q, A> {
             Ok(Err(_)) => Err(ControlCallError::ControlGone),
             Err(_) => Err(ControlCallError::DeadlinePassed),
         }
+    }
+
+    /// Sends a request that needs no answer. It is lost if the queue is full.
+    pub(crate) fn notify(&self, request: Q) {
+        let _ = self.queue.try_send(ControlCall { request, answer: None });
     }
 }
 
@@ -90,14 +97,17 @@ impl<Q, A> ControlCalls<Q, A> {
 }
 
 impl<Q, A> ControlCall<Q, A> {
-    /// Whether the caller still waits: it may have gone away, or its deadline may have passed.
+    /// Whether the caller still waits: it may have gone away, or its deadline may have passed. A
+    /// request that needs no answer always counts.
     pub(crate) fn is_awaited(&self) -> bool {
-        !self.answer.is_closed()
+        self.answer.as_ref().is_none_or(|answer| !answer.is_closed())
     }
 
     /// Answers. A caller that no longer waits hears nothing.
     pub(crate) fn answer(self, answer: A) {
-        let _ = self.answer.send(answer);
+        if let Some(waiting) = self.answer {
+            let _ = waiting.send(answer);
+        }
     }
 }
 
@@ -130,6 +140,18 @@ mod tests {
             call.answer(doubled);
         });
         assert_eq!(worker.join().unwrap(), Ok(40));
+    }
+
+    #[test]
+    fn a_request_that_needs_no_answer_is_served() {
+        block_on(async {
+            let (caller, mut calls) = channel::<u32, ()>(1);
+            caller.notify(1);
+            caller.notify(2);
+            let call = calls.next().await.unwrap();
+            assert_eq!((call.request, call.is_awaited()), (1, true));
+            call.answer(());
+        });
     }
 
     #[test]

@@ -83,7 +83,7 @@ fn check_finds_what_nobody_could_sign_in_with() {
         "idp_client_id: is missing (",
         "config.yaml:4: shared_secret: invalid shared secret: it has 6 bytes, not 32 (",
         "config.yaml:5: cookie_secret: cannot set both cookie_secret and cookie_secret_file",
-        "config.yaml:7: bearer_token_format: is not supported yet",
+        "config.yaml:7: bearer_token_format: `jwt` needs the global identity_providers (",
         "config.yaml:8: portcullis.sign_in.recheck: must be at least one second (",
         "portcullis.sign_in.tenants: is required with this idp_provider_url",
     ] {

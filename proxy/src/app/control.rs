@@ -7,6 +7,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use super::{
     App,
     handover::{Predecessor, SuccessorOrder, SuccessorSocket},
+    identity,
     loader::{Compiled, ControlSettings, LoadOutcome, Loader},
     signals::SignalOrder,
 };
@@ -119,7 +120,7 @@ impl App {
         self.log.configure(settings.log.clone());
         self.settings = settings;
         tracing::info!(generation = snapshot.generation, "configuration reloaded");
-        self.identity.configure(snapshot.site.sign_in_spec());
+        identity::configure(&self.identity, &snapshot.site);
         let replaced = (parts.publish(), self.snapshots.send_replace(snapshot));
         if let Some(loader) = &self.loader {
             loader.retire(replaced);

@@ -7,6 +7,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::{
     control_call,
+    http::RequestConfig,
     identity::{
         control::IdentityControl, shared::IdentityShared, spec::SealSecret, worker::IdentityHandle,
     },
@@ -27,6 +28,12 @@ pub(super) fn start(
     let (caller, calls) = control_call::channel(CALLS);
     tokio::task::spawn_local(control.clone().run(calls));
     Ok((IdentityHandle { caller, shared }, control))
+}
+
+/// Takes the settings of a configuration.
+pub(super) fn configure(control: &IdentityControl, config: &RequestConfig) {
+    control.configure(config.sign_in_spec());
+    control.configure_tokens(config.token_spec().map_or(&[], |tokens| &tokens.issuers));
 }
 
 /// A `shared_secret` for configurations that have none: sign-ins end with this process.

@@ -6,6 +6,7 @@ use http::{Method, header, request::Parts};
 
 use super::{
     active_request::ActiveRequest,
+    bearer::{BearerRefusal, token_user},
     certificate::{PeerCertificate, RequestCertificate},
     error::RequestFailure,
     peer::Peer,
@@ -17,6 +18,7 @@ use super::{
 };
 use crate::{
     identity::{
+        bearer::memory::KnownToken,
         config::AssertedUser,
         memory::{KeptAssertion, KnownSession},
         session::Session,
@@ -28,7 +30,8 @@ use crate::{
 /// Evaluates the route's policy, and notes the decision for the record. Gives the client certificate
 /// as the request may rely on it, if the route looks at it.
 ///
-/// Waits only for a session that must be checked at the provider before it counts.
+/// Waits only for a session that must be checked at the provider before it counts, and for keys that a
+/// bearer token is verified with.
 pub(super) async fn admit<'a>(
     active: &mut ActiveRequest,
     peer: &'a Peer,
@@ -39,18 +42,20 @@ pub(super) async fn admit<'a>(
     if route.looks_at_certificate && is_misdirected(&active.config, peer, &target.host) {
         return Err(RequestFailure::Misdirected.into());
     }
-    let session = match route.looks_at_identity {
-        true => session(active, parts, &target.host).await,
-        false => None,
-    };
+    let caller = Caller::of(active, route, parts, &target.host).await;
     let VerifiedNow { certificate, judged, error } = verify_certificate(active, peer, route);
-    let user = match &session {
-        Some(known) => Some(RequestUser::of_session(known)),
-        None => certificate_user(&active.config, peer, certificate),
+    let user = match &caller {
+        Caller::Session(known) => Some(RequestUser::of_session(known)),
+        Caller::Token(known) => Some(RequestUser::of_token(known)),
+        Caller::Refused(_) => None,
+        Caller::Unknown => certificate_user(&active.config, peer, certificate),
     };
     let identity = user.map(|user| user.asserted.identity);
     let decision = decide(active, route, (parts, target), certificate, identity);
     active.account.set_decision(decision);
+    if let Some(refusal) = caller.refusal(&decision, active) {
+        return Err(refusal);
+    }
     if let Some(refusal) = refusal(&decision, active, route, (parts, target), error) {
         return Err(refusal);
     }
@@ -146,6 +151,53 @@ fn verify_certificate<'a>(
     }
 }
 
+/// Who a request is from by what it presents, besides a certificate.
+enum Caller {
+    Unknown,
+    Session(Rc<KnownSession>),
+    Token(Rc<KnownToken>),
+    /// A bearer token does not count. Nothing else that the request presents counts either.
+    Refused(BearerRefusal),
+}
+
+impl Caller {
+    /// A bearer token goes before the session, on routes that take one.
+    async fn of(
+        active: &mut ActiveRequest,
+        route: &CompiledRoute,
+        parts: &Parts,
+        host: &str,
+    ) -> Caller {
+        if !route.looks_at_identity {
+            return Caller::Unknown;
+        }
+        if let Some(rules) = &route.bearer
+            && let Some(user) = token_user(active, rules, parts).await
+        {
+            return user.map_or_else(Caller::Refused, Caller::Token);
+        }
+        session(active, parts, host).await.map_or(Caller::Unknown, Caller::Session)
+    }
+
+    /// The answer to a token that does not count, whatever the policy says of a request without a user.
+    /// The client certificate goes first.
+    fn refusal(
+        &self,
+        decision: &policy::PolicyDecision,
+        active: &ActiveRequest,
+    ) -> Option<LocalAnswer> {
+        let Caller::Refused(refusal) = self else { return None };
+        match decision.outcome {
+            PolicyOutcome::ClientCertificateRequired | PolicyOutcome::ClientCertificateInvalid => {
+                None
+            }
+            PolicyOutcome::Allow | PolicyOutcome::Deny | PolicyOutcome::NeedsSignIn => {
+                Some(refusal.reply(active).into())
+            }
+        }
+    }
+}
+
 /// Who a request is from, and whose assertions are kept where.
 #[derive(Debug, Clone, Copy)]
 struct RequestUser<'a> {
@@ -157,6 +209,7 @@ struct RequestUser<'a> {
 #[derive(Debug, Clone, Copy)]
 enum KeptWith<'a> {
     Session(&'a KnownSession),
+    Token(&'a KnownToken),
     Certificate(&'a PeerCertificate),
 }
 
@@ -165,6 +218,12 @@ impl RequestUser<'_> {
         let Session { identity, name, id, .. } = &known.session;
         let asserted = AssertedUser { identity, name, session: Some(*id) };
         RequestUser { asserted, kept: KeptWith::Session(known) }
+    }
+
+    fn of_token(known: &KnownToken) -> RequestUser<'_> {
+        let KnownToken { identity, name, .. } = known;
+        let asserted = AssertedUser { identity, name, session: None };
+        RequestUser { asserted, kept: KeptWith::Token(known) }
     }
 }
 
@@ -199,6 +258,7 @@ fn assertion(
     };
     match user.kept {
         KeptWith::Session(known) => known.assertions.get_or_sign(scope, now_s, sign),
+        KeptWith::Token(known) => known.assertions.get_or_sign(scope, now_s, sign),
         KeptWith::Certificate(certificate) => {
             let kept = handler.identity.certificates.of(people.epoch, certificate.fingerprint());
             kept.get_or_sign(scope, now_s, sign)

@@ -13,7 +13,8 @@ use super::{
 /// Takes out of a request's headers what must not reach the upstream.
 pub fn strip(headers: &mut HeaderMap) {
     let (identity, cookies) = (&HashSet::new(), &OwnCookies::default());
-    let reserved = Reserved { identity, cookies, rules: &RequestRules::default() };
+    let rules = &RequestRules::default();
+    let reserved = Reserved { identity, cookies, rules, bearer: false };
     headers::strip_request(headers, reserved);
 }
 

@@ -33,6 +33,8 @@ pub(crate) enum RequestFailure {
     Denied,
     /// Its route needs a user who has signed in, and nobody can: no identity provider is configured.
     NobodySignsIn,
+    /// Its route needs a bearer token, and the client presented none.
+    TokenRequired,
     /// Its route needs a client certificate, and the client presented none.
     CertificateRequired,
     /// Its route needs a valid client certificate; the error says why the presented one is not.
@@ -86,6 +88,9 @@ impl RequestFailure {
             RequestFailure::NobodySignsIn => {
                 let message = "this page is for users who have signed in, and no identity provider is configured";
                 denied(S::FORBIDDEN, message, DENIED.into())
+            }
+            RequestFailure::TokenRequired => {
+                denied(S::UNAUTHORIZED, "Unauthenticated", DENIED.into())
             }
             RequestFailure::CertificateRequired | RequestFailure::CertificateInvalid(None) => {
                 denied(certificate_error(), NEEDS_CERTIFICATE, DENIED.into())

@@ -41,6 +41,7 @@ pub(super) fn refusal(
             let answer = needs_sign_in(active, (parts, target), Some(route));
             return Some(answer.map_or_else(LocalAnswer::from, LocalAnswer::from));
         }
+        PolicyOutcome::NeedsSignIn if route.bearer.is_some() => RequestFailure::TokenRequired,
         PolicyOutcome::NeedsSignIn => sign_in(active, route, error),
     };
     Some(failure.into())

@@ -10,7 +10,12 @@ use super::{
     spec::{RequestSettings, RouteSpec},
 };
 use crate::{
-    identity::{config::IdentityConfig, flow::SignInContext, spec::SignInSpec},
+    identity::{
+        bearer::spec::{BearerRules, TokenSpec},
+        config::IdentityConfig,
+        flow::SignInContext,
+        spec::SignInSpec,
+    },
     observe::{ConfiguredRoutes, RouteFacts, RouteMetrics},
     route::{HostMatch, Matcher, PathMatch, PortMatch, Table},
     tls::ClientAuth,
@@ -65,6 +70,8 @@ pub(super) struct CompiledRoute {
     pub(super) looks_at_certificate: bool,
     pub(super) looks_at_identity: bool,
     pub(super) asserts_identity: bool,
+    /// The bearer tokens that it takes; `None` if who a request is from does not matter.
+    pub(super) bearer: Option<Arc<BearerRules>>,
     /// Those of all routes, if the route has no rules for them.
     pub(super) response_headers: Arc<[(HeaderName, HeaderValue)]>,
 }
@@ -132,6 +139,11 @@ impl RequestConfig {
         self.sign_in().map(|sign_in| Arc::clone(&sign_in.spec))
     }
 
+    /// What holds for bearer tokens, for the control thread.
+    pub(crate) fn token_spec(&self) -> Option<&TokenSpec> {
+        self.people.as_deref().map(|people| &*people.tokens)
+    }
+
     /// Whether a host is the one that the provider sends people back to.
     pub(super) fn is_authenticate_host(&self, host: &str) -> bool {
         self.sign_in().is_some_and(|sign_in| *sign_in.spec.authenticate.host == *host)
@@ -170,6 +182,7 @@ impl CompiledRoute {
             looks_at_certificate: route.spec.looks_at_certificate(settings.certificate_identity),
             looks_at_identity: route.spec.looks_at_identity(),
             asserts_identity: route.spec.passes_identity(),
+            bearer: route.spec.bearer.clone().filter(|_| route.spec.looks_at_identity()),
             response_headers,
             host: route.matcher.host,
             port: route.matcher.port,
@@ -204,6 +217,7 @@ impl CompiledRoute {
             identity: &config.identity,
             cookies: &config.own_cookies,
             rules: &self.request_rules,
+            bearer: self.bearer.is_some(),
         }
     }
 }

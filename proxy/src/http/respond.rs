@@ -13,7 +13,9 @@ use super::{
 };
 use crate::observe::Blame;
 
-const INTERCEPTED: HeaderName = HeaderName::from_static("x-pomerium-intercepted-response");
+/// Pomerium's mark of an answer that is not the upstream's.
+pub(super) const INTERCEPTED: HeaderName =
+    HeaderName::from_static("x-pomerium-intercepted-response");
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache, must-revalidate");
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 const PROXIED_METHODS: HeaderValue =
@@ -112,6 +114,9 @@ pub(super) fn failure(
     match failure {
         RequestFailure::Rejected(InvalidRequest::Connect) => {
             reply.with_header(header::ALLOW, PROXIED_METHODS).closing(negotiation)
+        }
+        RequestFailure::TokenRequired => {
+            reply.with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
         }
         // After a time-out the rest of the request's body may still come.
         RequestFailure::Rejected(_)

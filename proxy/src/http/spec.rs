@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use regex::Regex;
 
 use crate::{
-    identity::spec::IssuerFormat,
+    identity::{bearer::spec::BearerRules, spec::IssuerFormat},
     policy::{Policy, SanKind},
     tls::ClientTrust,
     upstream::ClusterSpec,
@@ -99,6 +99,8 @@ pub(crate) struct RouteSpec {
     pub pass_identity_headers: bool,
     /// The `iss` of its assertions.
     pub issuer_format: IssuerFormat,
+    /// The bearer tokens that say who a request is from; `None` passes tokens on untouched.
+    pub bearer: Option<Arc<BearerRules>>,
 }
 
 impl RouteSpec {
@@ -113,7 +115,7 @@ impl RouteSpec {
     }
 
     /// Whether it treats a request by who it is from.
-    pub(super) fn looks_at_identity(&self) -> bool {
+    pub(crate) fn looks_at_identity(&self) -> bool {
         self.policy.needs().identity || self.passes_identity()
     }
 
@@ -138,7 +140,9 @@ impl RouteSpec {
             upgrades,
             pass_identity_headers,
             issuer_format,
+            bearer,
         } = self;
+        let rules = |bearer: &Option<Arc<BearerRules>>| bearer.as_ref().map(|rules| rules.id);
         let trust = |trust: &Option<Arc<ClientTrust>>| trust.as_ref().map(|trust| trust.digest());
         *name == other.name
             && *policy == other.policy
@@ -151,6 +155,7 @@ impl RouteSpec {
             && *upgrades == other.upgrades
             && *pass_identity_headers == other.pass_identity_headers
             && *issuer_format == other.issuer_format
+            && rules(bearer) == rules(&other.bearer)
     }
 
     /// Whether it forwards trusted certificates to its upstream.

@@ -108,6 +108,7 @@ pub(super) fn route(policy: Policy, action: ActionSpec) -> RouteSpec {
         response_headers: Default::default(),
         pass_identity_headers: false,
         issuer_format: Default::default(),
+        bearer: None,
         upgrades: Vec::new(),
     }
 }

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue, header};
 use ring::rand::SystemRandom;
 
 use super::{
+    bearer::spec::TokenSpec,
     config::{AssertedUser, IdentityConfig},
     flow::{RequestSession, SessionState, SignInContext, example_spec},
     memory::{KnownSession, SessionMemory},
@@ -55,6 +56,7 @@ impl SessionWorker {
             shared_secret: None,
             signing_keys: Arc::default(),
             claim_headers: Arc::default(),
+            tokens: Arc::new(TokenSpec::none()),
         };
         SessionWorker {
             people: IdentityConfig::new(&spec, &secret, EPOCH).expect("a derived key"),

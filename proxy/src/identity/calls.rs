@@ -4,7 +4,10 @@ use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 
-use super::session::{Session, SessionId};
+use super::{
+    bearer::spec::TokenIssuerId,
+    session::{Session, SessionId},
+};
 use crate::policy;
 
 /// One question.
@@ -30,6 +33,16 @@ pub(crate) enum IdentityCall {
         /// replaces the session: some providers revoke the tokens of both.
         revoke: bool,
     },
+    /// Publish the keys of an issuer of tokens, fetched if they are missing or old. Answer: `Ready` or
+    /// `Failed`.
+    TokenKeys {
+        issuer: TokenIssuerId,
+        /// The version of the published keys that lacks the key of a token: newer ones are fetched, at
+        /// most once a minute.
+        lacking: Option<u64>,
+    },
+    /// Fetch the keys of an issuer of tokens, if they are old and nobody does so yet. Needs no answer.
+    RenewTokenKeys { issuer: TokenIssuerId },
 }
 
 /// The answer to an [`IdentityCall`].

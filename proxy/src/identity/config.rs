@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{
     assertion::{Assertion, claim_header_value},
+    bearer::spec::TokenSpec,
     flow::SignInContext,
     jose::{Jwks, SigningKey, SigningKeyError, public_jwks},
     memory::KeptAssertion,
@@ -26,6 +27,8 @@ pub(crate) struct IdentityConfig {
     pub(crate) sign_in: Option<SignInContext>,
     /// The public keys of assertions.
     pub(crate) jwks: Jwks,
+    /// What holds for the bearer tokens of all routes.
+    pub(crate) tokens: Arc<TokenSpec>,
     signing_key: SigningKey,
     claim_headers: Arc<[(HeaderName, Box<str>)]>,
 }
@@ -58,6 +61,7 @@ impl IdentityConfig {
             epoch,
             sign_in: spec.sign_in.clone().map(|spec| SignInContext::new(spec, shared_secret)),
             jwks: public_jwks(&keys),
+            tokens: Arc::clone(&spec.tokens),
             signing_key,
             claim_headers: Arc::clone(&spec.claim_headers),
         })

@@ -5,6 +5,7 @@
 //! thread, and only there a third party is called. What workers must know of it is in [`shared`].
 
 pub(crate) mod assertion;
+pub(crate) mod bearer;
 #[cfg(feature = "bench")]
 pub(crate) mod bench;
 pub(crate) mod binding;

@@ -12,6 +12,7 @@ use std::{
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::{
+    bearer::keys::PublishedKeys,
     calls::RenewedSession,
     provider::EndSession,
     session::{ProviderId, SessionId},
@@ -31,6 +32,8 @@ pub(crate) struct IdentityShared {
     updates: [ArcSwap<HashMap<SessionId, SessionUpdate>>; SHARDS],
     /// Sessions signed in before this second must be checked before they count (0: none).
     suspect_before_s: AtomicU64,
+    /// The keys that bearer tokens are verified with.
+    pub(crate) token_keys: PublishedKeys,
 }
 
 /// What workers need of the provider's metadata.
@@ -63,6 +66,7 @@ impl IdentityShared {
             version: AtomicU64::new(1),
             updates: std::array::from_fn(|_| ArcSwap::default()),
             suspect_before_s: AtomicU64::new(0),
+            token_keys: PublishedKeys::default(),
         }
     }
 

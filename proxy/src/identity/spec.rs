@@ -4,7 +4,10 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use http::HeaderName;
 
-use super::session::ProviderId;
+use super::{
+    bearer::spec::{ClaimRules, TokenSpec},
+    session::ProviderId,
+};
 use crate::{digest::Digest, tls::TrustAnchors};
 
 /// Everything the configuration says about identity.
@@ -20,6 +23,8 @@ pub(crate) struct IdentitySpec {
     pub signing_keys: Arc<[super::jose::SigningKey]>,
     /// `jwt_claims_headers`: the header, and the claim it carries.
     pub claim_headers: Arc<[(HeaderName, Box<str>)]>,
+    /// What holds for the bearer tokens of all routes.
+    pub tokens: Arc<TokenSpec>,
 }
 
 #[cfg(test)]
@@ -31,6 +36,7 @@ impl IdentitySpec {
             shared_secret: None,
             signing_keys: Arc::default(),
             claim_headers: Arc::default(),
+            tokens: Arc::new(TokenSpec::none()),
         }
     }
 }
@@ -67,6 +73,15 @@ pub(crate) struct SignInSpec {
 }
 
 impl SignInSpec {
+    /// What makes a person of the provider's claims.
+    pub(crate) fn claim_rules(&self) -> ClaimRules<'_> {
+        ClaimRules {
+            preset: self.provider.preset,
+            unverified_email: self.unverified_email,
+            kept_claims: &self.kept_claims,
+        }
+    }
+
     /// A digest of the list of claims that sessions keep.
     pub(crate) fn claims_digest(&self) -> [u8; 8] {
         digest(self.kept_claims.iter().map(|claim| &**claim))

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use ring::rand::SystemRandom;
 
 use super::{
+    bearer::memory::TokenMemory,
     calls::{IdentityCall, IdentityReply},
     memory::{CertificateAssertions, SessionMemory},
     shared::IdentityShared,
@@ -29,6 +30,8 @@ pub(crate) struct IdentityWorker {
     handle: IdentityHandle,
     /// The sessions it has opened.
     pub(crate) sessions: SessionMemory,
+    /// The bearer tokens it has verified.
+    pub(crate) tokens: TokenMemory,
     /// Assertions about users whom a certificate names.
     pub(crate) certificates: CertificateAssertions,
     /// For salts and ids.
@@ -41,6 +44,7 @@ impl IdentityWorker {
         IdentityWorker {
             handle,
             sessions: SessionMemory::default(),
+            tokens: TokenMemory::default(),
             certificates: CertificateAssertions::default(),
             random: SystemRandom::new(),
         }

@@ -11,6 +11,8 @@
 //   autoConsent  true: nobody is asked for consent, and there is a refresh token nevertheless
 //   smallIdToken true: ID tokens have no claims that UserInfo has
 //   rotate       false: a refresh token is used again and again
+//   machines     true: there is a client `c-machine` for the grant `client_credentials`, and access
+//                tokens for a `resource` are signed (ES256) and name it as their audience
 //
 // Keys are new at each start. Any login name is a user, and the password is not looked at.
 //   POST /control/users/NAME   JSON merged into the user: {"disabled": true}, {"groups": [...]},
@@ -50,6 +52,16 @@ clients.push(client('c-public', {
   token_endpoint_auth_method: 'none',
 }));
 clients.push(client('c-signed-userinfo', { ...first, userinfo_signed_response_alg: algs[0] }));
+
+if (settings.machines) {
+  clients.push({
+    client_id: 'c-machine',
+    client_secret: 'secret',
+    grant_types: ['client_credentials'],
+    redirect_uris: [],
+    response_types: [],
+  });
+}
 
 const wanted = clients.filter(({ client_id }) => [client_id, undefined].includes(settings.only));
 
@@ -95,6 +107,19 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
     backchannelLogout: { enabled: true },
     rpInitiatedLogout: { enabled: true },
     revocation: { enabled: true },
+    ...(settings.machines && {
+      clientCredentials: { enabled: true },
+      resourceIndicators: {
+        enabled: true,
+        defaultResource: () => undefined,
+        getResourceServerInfo: (_, resource) => ({
+          scope: 'api',
+          audience: resource,
+          accessTokenFormat: 'jwt',
+          jwt: { sign: { alg: 'ES256' } },
+        }),
+      },
+    }),
     userinfo: { enabled: settings.userinfo ?? true },
     jwtUserinfo: { enabled: settings.userinfo ?? true },
   },

@@ -43,12 +43,14 @@ pub(super) fn check(root: &Section<'_>, environment: &Environment) -> Config {
     let flags = portcullis::runtime_flags(root);
     let materials = Materials::default();
     let clients = ClientCertificates::new(root, &own, &materials);
+    let trust = Trust::new(root, environment, &materials);
+    let bearer = identity::BearerDefaults::new(root, &trust);
     let of_all = OfAll {
         any_port: flags.match_any_incoming_port,
         certificate_headers: certificate_headers::of_all(&own),
         identity: identity::defaults(root, clients.identity().is_some()),
+        bearer: &bearer,
     };
-    let trust = Trust::new(root, environment, &materials);
     let mut routes = routes::routes(root, &trust, &materials, &clients, of_all, &mut inspection);
     inspection.finish();
     let client_auth = clients.finish(&mut routes);
@@ -62,6 +64,7 @@ pub(super) fn check(root: &Section<'_>, environment: &Environment) -> Config {
         tls: tls.as_ref(),
         listen: &listen,
         trust: &trust,
+        bearer: &bearer,
     };
     Config {
         identity: identity::identity(root, &own, &around, of_all.identity),

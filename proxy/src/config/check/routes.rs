@@ -16,7 +16,7 @@ use super::{
     client_auth::ClientCertificates,
     headers,
     http::{limit, upstream_timeout},
-    identity::{self, IdentityDefaults},
+    identity::{self, BearerDefaults, IdentityDefaults},
     inspect::Inspection,
     matching,
     material::Materials,
@@ -41,7 +41,7 @@ pub(super) fn routes(
     trust: &Trust<'_>,
     materials: &Materials,
     clients: &ClientCertificates<'_>,
-    of_all: OfAll,
+    of_all: OfAll<'_>,
     inspection: &mut Inspection<'_, '_>,
 ) -> Vec<RouteConfig> {
     let shared = Shared {
@@ -70,13 +70,15 @@ pub(super) fn routes(
 
 /// Settings of other sections that apply to all routes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct OfAll {
+pub(super) struct OfAll<'a> {
     /// A route without a port serves every port.
     pub(super) any_port: bool,
     /// The client certificate headers for routes without a setting of their own.
     pub(super) certificate_headers: CertificateHeaders,
     /// Who can be known, and what upstreams are told.
     pub(super) identity: IdentityDefaults,
+    /// The bearer tokens that routes take.
+    pub(super) bearer: &'a BearerDefaults,
 }
 
 /// State shared by all routes.
@@ -84,7 +86,7 @@ struct Shared<'a> {
     trust: &'a Trust<'a>,
     materials: &'a Materials,
     clients: &'a ClientCertificates<'a>,
-    of_all: OfAll,
+    of_all: OfAll<'a>,
     upstream_timeout: Option<Duration>,
     policies: Policies,
 }
@@ -133,14 +135,15 @@ impl Shared<'_> {
         let denies_by_default = self.clients.denies_by_default(client_trust.as_ref());
         let policy = access::policy(section, denies_by_default);
         let by_certificate = self.of_all.identity.certificates && client_trust.is_some();
-        let is_identified = self.of_all.identity.sign_in || by_certificate;
+        let by_token = self.of_all.bearer.takes_jwt(section);
+        let is_identified = self.of_all.identity.sign_in || by_certificate || by_token;
         access::warn_of_nobody(section, &policy, is_identified);
         let certificate_headers = certificate_headers::of_route(
             section,
             self.of_all.certificate_headers,
             self.clients.will_be_judged(client_trust.as_ref()),
         );
-        let http = RouteSpec {
+        let mut http = RouteSpec {
             policy: self.policies.share(policy),
             client_trust,
             action: self.action(section, certificate_headers)?,
@@ -152,7 +155,9 @@ impl Shared<'_> {
             upgrades,
             pass_identity_headers: identity::pass_identity_headers(section, self.of_all.identity),
             issuer_format: identity::issuer_format(section, self.of_all.identity),
+            bearer: None,
         };
+        http.bearer = self.of_all.bearer.of_route(section, &http);
         Some(RouteConfig { matcher: matcher?, http })
     }
 

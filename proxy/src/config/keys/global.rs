@@ -285,7 +285,19 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "bearer_token_format",
         Text,
         "default",
-        "`default` passes tokens in `Authorization` on untouched. `idp_access_token`, `idp_identity_token` and `jwt` are refused until they are implemented.",
+        "What a bearer token in `Authorization` is: `default` passes it on untouched; `idp_access_token` and `idp_identity_token` are tokens of the identity provider (`idp_provider`), `jwt` is a token of one of `identity_providers`. A token identifies its user on routes that depend on the user; it is verified here and not passed on. A token that is not good gets 401, whatever else the request presents.",
+    ),
+    key(
+        "idp_access_token_allowed_audiences",
+        List,
+        "",
+        "Audiences (`aud`) of access tokens, one of which a token must name. Required with `idp_access_token`. Tokens that are not signed JSON (JWT) are refused.",
+    ),
+    key(
+        "identity_providers",
+        Opaque,
+        "",
+        "Who may make tokens of the format `jwt`: a mapping of names to `issuer`, `jwks_url` (by default as the issuer's metadata says), `supported_algs` (by default `RS256`, `ES256`, `EdDSA`) and `audiences`, one of which a token must name. The user id is the name, a slash, and the token's `sub`.",
     ),
     key(
         "dns_lookup_family",
@@ -354,11 +366,6 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "connect clients directly, or through a proxy that does not send it",
     ),
     not_yet("session_recording", "remove the key"),
-    not_yet("identity_providers", "remove the key: bearer tokens do not identify users yet"),
-    not_yet(
-        "idp_access_token_allowed_audiences",
-        "remove the key: bearer tokens do not identify users yet",
-    ),
     removed("policy_file", "write the routes under `routes`"),
     removed("headers", "use `set_response_headers`"),
     removed("idp_service_account", "Pomerium removed directory sync in 0.17"),

@@ -228,7 +228,19 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "routes[].bearer_token_format",
         Text,
         "`bearer_token_format`",
-        "`default`; the others are refused, as in the global key.",
+        "What a bearer token in `Authorization` is, as in the global key.",
+    ),
+    key(
+        "routes[].idp_access_token_allowed_audiences",
+        List,
+        "`idp_access_token_allowed_audiences`",
+        "Audiences of access tokens for this route.",
+    ),
+    key(
+        "routes[].identity_providers",
+        List,
+        "as described",
+        "Names of the `identity_providers` whose tokens the route takes, by default all. Only with `jwt`.",
     ),
     key(
         "routes[].policy",
@@ -266,14 +278,6 @@ pub(super) const KEYS: &[ConfigKey] = &[
     not_yet("routes[].session_recording", "remove the key"),
     removed("routes[].allowed_groups", "groups are named in `policy` since Pomerium 0.17"),
     removed("routes[].set_authorization_header", "use `set_request_headers`"),
-    not_yet(
-        "routes[].identity_providers",
-        "remove the key: bearer tokens do not identify users yet",
-    ),
-    not_yet(
-        "routes[].idp_access_token_allowed_audiences",
-        "remove the key: bearer tokens do not identify users yet",
-    ),
     not_yet("routes[].idp_client_id", "remove the key: all routes use the global client"),
     not_yet("routes[].idp_client_secret", "remove the key: all routes use the global client"),
     aloud("routes[].depends_on", "users sign in at each host when they first open it"),

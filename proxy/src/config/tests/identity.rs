@@ -247,3 +247,35 @@ fn a_host_that_tells_of_users_by_certificate_asks_for_it() {
     assert!(looks("pass_identity_headers: true"));
     assert!(looks("set_request_headers: {X-T: '${pomerium.jwt}'}"));
 }
+
+#[test]
+fn a_route_takes_the_tokens_that_it_or_the_global_key_names() {
+    use crate::identity::bearer::spec::BearerFormat;
+    let taken = |keys: &str| {
+        let yaml = format!(
+            "bearer_token_format: jwt\nidp_access_token_allowed_audiences: [api]\n\
+             identity_providers:\n  ci: {{issuer: 'https://ci', audiences: [app]}}\n  \
+             cd: {{issuer: 'https://cd', audiences: [app]}}\n\
+             routes: [{{from: https://a, to: http://b, {keys}}}]"
+        );
+        let bearer = config(&signing_in(&yaml)).routes[0].http.bearer.clone();
+        bearer.map(|rules| match &rules.format {
+            BearerFormat::IdentityToken => "identity".to_owned(),
+            BearerFormat::AccessToken { audiences } => audiences.join(","),
+            BearerFormat::Jwt { issuers } => {
+                let names: Vec<&str> = issuers.iter().map(|issuer| &*issuer.name).collect();
+                names.join(",")
+            }
+        })
+    };
+    let user = "allow_any_authenticated_user: true";
+    let of = |more: &str| taken(&format!("{user}{more}"));
+    assert_eq!(of("").as_deref(), Some("ci,cd"));
+    assert_eq!(of(", identity_providers: [cd]").as_deref(), Some("cd"));
+    assert_eq!(of(", bearer_token_format: idp_access_token").as_deref(), Some("api"));
+    let own = ", bearer_token_format: idp_access_token, idp_access_token_allowed_audiences: [x]";
+    assert_eq!(of(own).as_deref(), Some("x"));
+    assert_eq!(of(", bearer_token_format: idp_identity_token").as_deref(), Some("identity"));
+    assert_eq!(of(", bearer_token_format: default"), None);
+    assert_eq!(taken("allow_public_unauthenticated_access: true"), None, "tokens pass untouched");
+}

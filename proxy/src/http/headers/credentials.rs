@@ -2,7 +2,10 @@
 
 use http::{HeaderMap, HeaderValue, header};
 
-use crate::identity::cookies::{CookieNames, is_pomerium};
+use crate::{
+    http::bearer::bearer,
+    identity::cookies::{CookieNames, is_pomerium},
+};
 
 /// The names of our cookies: those of the configuration, and Pomerium's in any case.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -77,15 +80,18 @@ pub(in crate::http) fn strip_set_cookies(headers: &mut HeaderMap, own: &OwnCooki
     }
 }
 
-/// Removes `Authorization` fields that carry our session: `Pomerium x` and `Bearer Pomerium-x`.
-pub(super) fn strip_authorization(headers: &mut HeaderMap) {
-    if !headers.get_all(header::AUTHORIZATION).iter().any(carries_session) {
+/// Removes `Authorization` fields that carry our session: `Pomerium x` and `Bearer Pomerium-x`; with
+/// `all_tokens` every bearer token.
+pub(super) fn strip_authorization(headers: &mut HeaderMap, all_tokens: bool) {
+    let goes =
+        |value: &HeaderValue| carries_session(value) || (all_tokens && bearer(value).is_some());
+    if !headers.get_all(header::AUTHORIZATION).iter().any(goes) {
         return;
     }
     let kept: Vec<HeaderValue> = headers
         .get_all(header::AUTHORIZATION)
         .iter()
-        .filter(|value| !carries_session(value))
+        .filter(|value| !goes(value))
         .cloned()
         .collect();
     headers.remove(header::AUTHORIZATION);
@@ -139,7 +145,7 @@ mod tests {
         }
         strip_cookies(&mut headers, &own);
         strip_set_cookies(&mut headers, &own);
-        strip_authorization(&mut headers);
+        strip_authorization(&mut headers, false);
         headers.get_all(name).iter().map(|value| value.to_str().unwrap().to_owned()).collect()
     }
 

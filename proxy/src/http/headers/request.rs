@@ -31,6 +31,8 @@ pub(in crate::http) struct Reserved<'a> {
     pub(in crate::http) cookies: &'a OwnCookies,
     /// The route's own rules.
     pub(in crate::http) rules: &'a RequestRules,
+    /// The route takes bearer tokens, so that they are credentials for us and not for the upstream.
+    pub(in crate::http) bearer: bool,
 }
 
 /// [`Reserved::identity`] of these names. Names that are reserved in any configuration are left out, so
@@ -86,7 +88,7 @@ pub(in crate::http) fn strip_request(headers: &mut HeaderMap, reserved: Reserved
         strip_cookies(headers, reserved.cookies);
     }
     if authorization {
-        strip_authorization(headers);
+        strip_authorization(headers, reserved.bearer);
     }
 }
 

@@ -10,6 +10,7 @@ mod session_table;
 mod sign_in;
 #[cfg(test)]
 mod tests;
+mod token_keys;
 mod used_ids;
 
 use std::{
@@ -40,6 +41,7 @@ use gate::{CallGate, CallPurpose};
 use handovers::Handovers;
 use recheck::no_provider;
 use session_table::{Grant, SessionEntry, SessionTable};
+use token_keys::TokenIssuers;
 use used_ids::UsedIds;
 
 /// How often what has expired is forgotten, if no call does it.
@@ -71,6 +73,7 @@ struct Inner {
     revocations: Semaphore,
     /// Those under way count too.
     waiting_revocations: std::cell::Cell<usize>,
+    token_issuers: RefCell<TokenIssuers>,
 }
 
 impl IdentityControl {
@@ -105,6 +108,7 @@ impl IdentityControl {
             in_flight: RefCell::default(),
             revocations: Semaphore::new(MOST_REVOCATIONS),
             waiting_revocations: std::cell::Cell::default(),
+            token_issuers: RefCell::default(),
         }))
     }
 
@@ -181,6 +185,8 @@ impl Inner {
                 let sealed = self.handovers.borrow_mut().take(id, now_s);
                 call.answer(IdentityReply::Handover(sealed));
             }
+            IdentityCall::TokenKeys { .. } => self.token_keys(call),
+            &IdentityCall::RenewTokenKeys { issuer } => self.renew_token_keys(issuer),
             &IdentityCall::SignOut { session, ends_at_s, revoke } => {
                 // First of all: every worker knows before the answer is sent.
                 let entry = self.end(session, ends_at_s);

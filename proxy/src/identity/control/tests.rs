@@ -566,3 +566,5 @@ fn an_id_and_a_handover_are_served_once() {
         assert!(matches!(ours.call(take()).await, IdentityReply::Handover(None)));
     });
 }
+
+mod token_keys;

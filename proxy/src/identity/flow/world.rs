@@ -263,6 +263,8 @@ impl World {
             IdentityCall::KeepHandover { .. } => "keep",
             IdentityCall::TakeHandover { .. } => "take",
             IdentityCall::SignOut { .. } => "sign_out",
+            IdentityCall::TokenKeys { .. } => "token_keys",
+            IdentityCall::RenewTokenKeys { .. } => "renew_token_keys",
         });
         match call {
             IdentityCall::UseOnce { .. } if control.is_full => IdentityReply::Used(UseOnce::Full),
@@ -292,6 +294,9 @@ impl World {
                 }
             },
             IdentityCall::Check(check) => self.check(check.session),
+            IdentityCall::TokenKeys { .. } | IdentityCall::RenewTokenKeys { .. } => {
+                panic!("no step needs the keys of tokens")
+            }
             IdentityCall::Exchange(exchange) => self.exchange(browser, exchange),
         }
     }

@@ -19,6 +19,11 @@ impl AllowedAlgorithms {
         })
     }
 
+    /// Whether this is the name of an algorithm that we verify.
+    pub(crate) fn is_known(name: &str) -> bool {
+        parse(name).is_some()
+    }
+
     /// Whether a token may have this algorithm.
     pub(super) fn contains(&self, algorithm: Algorithm) -> bool {
         self.0.contains(&algorithm)

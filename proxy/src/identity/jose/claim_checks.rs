@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{error::TokenError, id_token::IdTokenRules};
+use super::error::TokenError;
 
 /// How far clocks may differ, in seconds.
 const LEEWAY_S: i64 = 60;
@@ -16,17 +16,18 @@ const TENANT: &str = "{tenantid}";
 /// `iss` is the issuer; with tenants, `tid` is one of them, and fills the issuer's template.
 pub(super) fn issuer(
     claims: &Map<String, Value>,
-    rules: &IdTokenRules<'_>,
+    issuer: &str,
+    tenants: &[Box<str>],
 ) -> Result<(), TokenError> {
     let other = Err(TokenError::Invalid("iss is another issuer"));
     let Some(iss) = text(claims, "iss") else { return other };
-    if rules.tenants.is_empty() {
+    if tenants.is_empty() {
         // A template is no issuer: without a list of tenants, nobody may choose one.
-        return if iss == rules.issuer && !iss.contains(TENANT) { Ok(()) } else { other };
+        return if iss == issuer && !iss.contains(TENANT) { Ok(()) } else { other };
     }
-    let is_listed = |tid: &&str| rules.tenants.iter().any(|one| one.eq_ignore_ascii_case(tid));
+    let is_listed = |tid: &&str| tenants.iter().any(|one| one.eq_ignore_ascii_case(tid));
     match text(claims, "tid").filter(is_listed) {
-        Some(tid) if iss == rules.issuer.replace(TENANT, tid) => Ok(()),
+        Some(tid) if iss == issuer.replace(TENANT, tid) => Ok(()),
         Some(_) => other,
         None => Err(TokenError::Invalid("tid is not a tenant that is let in")),
     }
@@ -34,24 +35,38 @@ pub(super) fn issuer(
 
 /// `aud` holds our client id. If others are there too, `azp` must be; where it is, it is ours.
 pub(super) fn audience(claims: &Map<String, Value>, client_id: &str) -> Result<(), TokenError> {
-    let malformed = TokenError::Invalid("aud is neither a text nor a list of texts");
-    let (is_ours, len) = match claims.get("aud") {
-        Some(Value::String(aud)) => (aud == client_id, 1),
-        Some(Value::Array(list)) if list.iter().all(Value::is_string) => {
-            (list.iter().any(|aud| aud == client_id), list.len())
-        }
-        _ => return Err(malformed),
-    };
-    if !is_ours {
+    let named = audiences(claims)?;
+    if !named.contains(&client_id) {
         return Err(TokenError::Invalid("aud does not name our client"));
     }
     match claims.get("azp") {
         Some(azp) if azp != client_id => Err(TokenError::Invalid("azp is another client")),
-        None if len > 1 => {
+        None if named.len() > 1 => {
             Err(TokenError::Invalid("aud names several clients, and there is no azp"))
         }
         _ => Ok(()),
     }
+}
+
+/// `aud` holds one of these audiences. Without any, no token fits.
+pub(super) fn one_of_audiences(
+    claims: &Map<String, Value>,
+    wanted: &[Box<str>],
+) -> Result<(), TokenError> {
+    let named = audiences(claims)?;
+    match wanted.iter().any(|one| named.contains(&&**one)) {
+        true => Ok(()),
+        false => Err(TokenError::Invalid("aud names none of the configured audiences")),
+    }
+}
+
+fn audiences(claims: &Map<String, Value>) -> Result<Vec<&str>, TokenError> {
+    let named: Option<Vec<&str>> = match claims.get("aud") {
+        Some(Value::String(aud)) => Some(vec![aud]),
+        Some(Value::Array(list)) => list.iter().map(Value::as_str).collect(),
+        _ => None,
+    };
+    named.ok_or(TokenError::Invalid("aud is neither a text nor a list of texts"))
 }
 
 /// The times of a token, in seconds since 1970.
@@ -78,6 +93,18 @@ pub(super) fn times(claims: &Map<String, Value>, now_s: u64) -> Result<TokenTime
         }
         _ => Ok(TokenTimes { issued_at, expires_at }),
     }
+}
+
+/// [`times`], of which `iat` and `exp` are required.
+pub(super) fn required_times(
+    claims: &Map<String, Value>,
+    now_s: u64,
+) -> Result<(u64, u64), TokenError> {
+    let times = times(claims, now_s)?;
+    let required = |time: Option<i64>| time.and_then(|time| u64::try_from(time).ok());
+    let issued_at_s = required(times.issued_at).ok_or(TokenError::Invalid("there is no iat"))?;
+    let expires_at_s = required(times.expires_at).ok_or(TokenError::Invalid("there is no exp"))?;
+    Ok((issued_at_s, expires_at_s))
 }
 
 /// A finite number, never a text. A fraction of a second does not count.

@@ -48,15 +48,12 @@ pub fn verify_id_token(
     now_s: u64,
 ) -> Result<IdTokenClaims, TokenError> {
     let (claims, algorithm) = keys.verify(token, TokenType::Jwt, rules.algorithms)?;
-    claim_checks::issuer(&claims, rules)?;
+    claim_checks::issuer(&claims, rules.issuer, rules.tenants)?;
     claim_checks::audience(&claims, rules.client_id)?;
     let subject = claim_checks::subject(&claims)?.into();
     check_nonce(&claims, rules)?;
     check_at_hash(&claims, rules, algorithm)?;
-    let times = claim_checks::times(&claims, now_s)?;
-    let required = |time: Option<i64>| time.and_then(|time| u64::try_from(time).ok());
-    let issued_at_s = required(times.issued_at).ok_or(TokenError::Invalid("there is no iat"))?;
-    let expires_at_s = required(times.expires_at).ok_or(TokenError::Invalid("there is no exp"))?;
+    let (issued_at_s, expires_at_s) = claim_checks::required_times(&claims, now_s)?;
     Ok(IdTokenClaims { claims, subject, issued_at_s, expires_at_s })
 }
 

@@ -4,6 +4,7 @@
 //! ([`crypto`]), then the checks of OpenID Connect ([`id_token`], [`user_info`]). Writing:
 //! [`SigningKey`] signs by itself, because `jsonwebtoken` would parse the key for each signature.
 
+mod access_token;
 mod algorithm;
 mod base64url;
 mod claim_checks;
@@ -21,6 +22,7 @@ pub(crate) mod testing;
 mod tests;
 mod user_info;
 
+pub(crate) use access_token::{AccessTokenRules, unverified_issuer, verify_access_token};
 pub use algorithm::AllowedAlgorithms;
 pub(crate) use crypto::install;
 pub use error::TokenError;

@@ -37,6 +37,21 @@ pub(super) struct StrictHeader {
 
 /// Reads the header, and checks the form of all parts. The signature is not verified yet.
 pub(super) fn check(token: &str, token_type: TokenType) -> Result<StrictHeader, TokenError> {
+    checked(token, token_type).map(|(header, _)| header)
+}
+
+/// Reads the claims, of which nothing is verified.
+pub(super) fn unverified_claims(
+    token: &str,
+    token_type: TokenType,
+) -> Result<Map<String, Value>, TokenError> {
+    checked(token, token_type).map(|(_, claims)| claims)
+}
+
+fn checked(
+    token: &str,
+    token_type: TokenType,
+) -> Result<(StrictHeader, Map<String, Value>), TokenError> {
     if token.len() > MAX_TOKEN_LEN {
         return Err(TokenError::Invalid("the token is longer than 16 KiB"));
     }
@@ -47,9 +62,9 @@ pub(super) fn check(token: &str, token_type: TokenType) -> Result<StrictHeader, 
         return Err(TokenError::Invalid("the token has not three parts"));
     };
     let header = part(header)?;
-    part(payload)?;
+    let claims = part(payload)?;
     base64url::decode(signature).ok_or(NOT_BASE64URL)?;
-    strict_header(header, token_type)
+    Ok((strict_header(header, token_type)?, claims))
 }
 
 const NOT_BASE64URL: TokenError = TokenError::Invalid("a part of the token is not base64url");

@@ -29,7 +29,7 @@ pub(crate) fn verify_user_info_jws(
     now_s: u64,
 ) -> Result<Map<String, Value>, TokenError> {
     let (claims, _) = keys.verify(token, TokenType::Jwt, rules.algorithms)?;
-    claim_checks::issuer(&claims, rules)?;
+    claim_checks::issuer(&claims, rules.issuer, rules.tenants)?;
     claim_checks::audience(&claims, rules.client_id)?;
     claim_checks::times(&claims, now_s)?;
     Ok(claims)

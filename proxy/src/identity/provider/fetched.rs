@@ -27,6 +27,8 @@ pub(super) struct Fetched<T> {
     fetches: Cell<u64>,
     failure: RefCell<Option<ProviderFailure>>,
     forced_at_s: Cell<Option<u64>>,
+    /// The last fetch failed.
+    is_away: Cell<bool>,
 }
 
 struct Kept<T> {
@@ -82,9 +84,25 @@ impl<T> Fetched<T> {
         self.kept().filter(is_newer)
     }
 
+    /// Until when the kept value is used without a fetch; 0 if there is none.
+    pub(super) fn fresh_until_s(&self) -> u64 {
+        self.kept.borrow().as_ref().map_or(0, |kept| kept.fresh_s.end)
+    }
+
+    /// When [`Fetched::newer`] last fetched.
+    pub(super) fn forced_at_s(&self) -> Option<u64> {
+        self.forced_at_s.get()
+    }
+
+    /// Whether the last fetch failed.
+    pub(super) fn is_away(&self) -> bool {
+        self.is_away.get()
+    }
+
     async fn run(&self, what: &str, now_s: u64, fetch: impl Future<Output = Fresh<T>>) {
         let fetched = fetch.await;
         self.fetches.set(self.fetches.get() + 1);
+        self.is_away.set(fetched.is_err());
         match fetched {
             Ok((value, max_age)) => {
                 let age = max_age.unwrap_or(DEFAULT).clamp(SHORTEST, LONGEST);
@@ -121,6 +139,7 @@ impl<T> Default for Fetched<T> {
             fetches: Cell::default(),
             failure: RefCell::default(),
             forced_at_s: Cell::default(),
+            is_away: Cell::default(),
         }
     }
 }

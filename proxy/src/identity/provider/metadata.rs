@@ -10,7 +10,10 @@ use super::{
     url::ProviderUrl,
 };
 use crate::identity::{
-    calls::ProviderFailure, jose::AllowedAlgorithms, shared::ProviderView, spec::ProviderSpec,
+    calls::ProviderFailure,
+    jose::{AllowedAlgorithms, parse_object},
+    shared::ProviderView,
+    spec::ProviderSpec,
 };
 
 /// Acceptable metadata.
@@ -79,6 +82,21 @@ pub(super) fn parse(body: &[u8], spec: &ProviderSpec) -> Result<ProviderMetadata
             iss_in_response: raw.authorization_response_iss_parameter_supported == Some(true),
         },
     })
+}
+
+/// Where the keys are, by the metadata of an issuer that was fetched from this URL.
+pub(super) fn jwks_url(
+    body: &[u8],
+    issuer: &str,
+    fetched_from: &ProviderUrl,
+) -> Result<ProviderUrl, ProviderFailure> {
+    let metadata = parse_object(body).ok_or_else(|| invalid("cannot read its metadata".into()))?;
+    let text = |name: &str| metadata.get(name).and_then(serde_json::Value::as_str);
+    if text("issuer") != Some(issuer) {
+        return Err(invalid("its metadata is of another issuer".into()));
+    }
+    let url = text("jwks_uri").ok_or_else(|| invalid("its metadata has no jwks_uri".into()))?;
+    endpoint("jwks_uri", url, fetched_from)
 }
 
 /// Discovery, section 4.3: else one provider could speak for another.

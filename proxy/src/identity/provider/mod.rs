@@ -11,6 +11,7 @@ pub(crate) mod preset;
 pub(in crate::identity) mod testing;
 #[cfg(test)]
 mod tests;
+mod token_issuer;
 mod tokens;
 mod url;
 
@@ -27,9 +28,11 @@ use serde_json::{Map, Value};
 pub(crate) use end_session::EndSession;
 pub(super) use metadata::ProviderMetadata;
 pub(super) use person::Person;
+pub(super) use token_issuer::TokenIssuer;
 pub(super) use tokens::{TokenResponse, is_about_us};
 
 use super::{
+    bearer::keys::TokenKeys,
     calls::{CodeExchange, ProviderFailure},
     jose::{self, IdTokenClaims, IdTokenRules, ProviderKeys, TokenError},
     shared::IdentityShared,
@@ -51,7 +54,7 @@ pub(super) struct Provider {
     spec: RefCell<Arc<SignInSpec>>,
     http: HttpClient,
     metadata: Fetched<ProviderMetadata>,
-    keys: Fetched<ProviderKeys>,
+    keys: Fetched<Arc<ProviderKeys>>,
     shared: Arc<IdentityShared>,
     metrics: Arc<IdentityMetrics>,
     clock: Clock,
@@ -113,6 +116,20 @@ impl Provider {
             self.shared.set_provider(metadata.view.clone());
         }
         Ok(metadata)
+    }
+
+    /// The keys that bearer tokens are verified with. Those of a version that lacks a token's key are
+    /// fetched again, at most once a minute.
+    pub(super) async fn token_keys(
+        &self,
+        lacking: Option<&Arc<ProviderKeys>>,
+    ) -> Result<TokenKeys, ProviderFailure> {
+        let metadata = self.metadata().await?;
+        let now_s = (self.clock)();
+        let fetch = || self.fetch_keys(&metadata);
+        let keys = token_issuer::current("keys", &self.keys, now_s, lacking, fetch).await?;
+        let (issuer, algorithms) = (&metadata.view.issuer, &metadata.id_token_algorithms);
+        Ok(token_issuer::snapshot(&self.keys, keys, issuer, algorithms))
     }
 
     /// Exchanges a code, and verifies all that comes of it.
@@ -183,7 +200,7 @@ impl Provider {
             }
             jose::merge_user_info(&mut claims, user_info).map_err(token_failure)?;
         }
-        let person = Person::new(&claims.claims, &self.spec());
+        let person = Person::new(&claims.claims, self.spec().claim_rules());
         if person.lacks_groups && !self.has_noted_groups.replace(true) {
             tracing::warn!(
                 "the identity provider leaves the groups of some users out of their tokens because \
@@ -298,25 +315,18 @@ impl Provider {
         self.counted(ProviderEndpoint::Metadata, fetch).await
     }
 
-    async fn fetch_keys(&self, metadata: &ProviderMetadata) -> Fresh<ProviderKeys> {
+    async fn fetch_keys(&self, metadata: &ProviderMetadata) -> Fresh<Arc<ProviderKeys>> {
         let fetch = async {
             let answer = self.get(&metadata.jwks_uri).await?;
             let keys = ProviderKeys::parse(&answer.body)
                 .map_err(|error| ProviderFailure::Invalid(error.to_string()))?;
-            Ok((keys, answer.max_age))
+            Ok((Arc::new(keys), answer.max_age))
         };
         self.counted(ProviderEndpoint::Jwks, fetch).await
     }
 
     async fn get(&self, url: &ProviderUrl) -> Result<HttpAnswer, ProviderFailure> {
-        let answer = self.http.call(HttpCall { url, authorization: None, form: None }).await?;
-        match answer.status {
-            StatusCode::OK => Ok(answer),
-            status => {
-                let status = status.as_u16();
-                Err(ProviderFailure::Invalid(format!("{} answered {status}", url.text)))
-            }
-        }
+        get(&self.http, url).await
     }
 
     /// Our client's credentials: both parts are form-encoded before Basic joins them (RFC 6749,
@@ -414,6 +424,18 @@ impl std::fmt::Display for PersonFailure {
 impl From<ProviderFailure> for PersonFailure {
     fn from(failure: ProviderFailure) -> PersonFailure {
         PersonFailure::Provider(failure)
+    }
+}
+
+/// Fetches what must be there.
+async fn get(http: &HttpClient, url: &ProviderUrl) -> Result<HttpAnswer, ProviderFailure> {
+    let answer = http.call(HttpCall { url, authorization: None, form: None }).await?;
+    match answer.status {
+        StatusCode::OK => Ok(answer),
+        status => {
+            let status = status.as_u16();
+            Err(ProviderFailure::Invalid(format!("{} answered {status}", url.text)))
+        }
     }
 }
 

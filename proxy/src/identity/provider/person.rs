@@ -3,7 +3,10 @@
 use serde_json::{Map, Value};
 
 use crate::{
-    identity::spec::{ProviderPreset, SignInSpec, UnverifiedEmail},
+    identity::{
+        bearer::spec::ClaimRules,
+        spec::{ProviderPreset, UnverifiedEmail},
+    },
     policy,
 };
 
@@ -22,16 +25,16 @@ pub(in crate::identity) struct Person {
 
 impl Person {
     /// By claims that were verified. Keeps the claims that the configuration uses.
-    pub(super) fn new(claims: &Map<String, Value>, spec: &SignInSpec) -> Person {
+    pub(in crate::identity) fn new(claims: &Map<String, Value>, rules: ClaimRules<'_>) -> Person {
         let mut claims = claims.clone();
-        let email = email(&mut claims, spec);
+        let email = email(&mut claims, rules);
         let name = text(&claims, "name").unwrap_or_default().into();
         let lacks_groups = claims
             .get("_claim_names")
             .and_then(Value::as_object)
             .is_some_and(|elsewhere| elsewhere.contains_key("groups"));
-        let user_id = user_id(&claims, spec.provider.preset).into();
-        claims.retain(|claim, _| spec.kept_claims.iter().any(|kept| **kept == **claim));
+        let user_id = user_id(&claims, rules.preset).into();
+        claims.retain(|claim, _| rules.kept_claims.iter().any(|kept| **kept == **claim));
         let identity = policy::Identity { user_id, email, claims };
         Person { identity, name, lacks_groups }
     }
@@ -48,13 +51,13 @@ fn user_id(claims: &Map<String, Value>, preset: ProviderPreset) -> &str {
 }
 
 /// The address, if it counts; else the claims lose it too.
-fn email(claims: &mut Map<String, Value>, spec: &SignInSpec) -> policy::EmailAddress {
-    let claim = match spec.provider.preset {
+fn email(claims: &mut Map<String, Value>, rules: ClaimRules<'_>) -> policy::EmailAddress {
+    let claim = match rules.preset {
         ProviderPreset::Ping if !claims.contains_key("email") => "mail",
         _ => "email",
     };
     let address = text(claims, claim)
-        .filter(|_| spec.unverified_email == UnverifiedEmail::Accept || !is_unverified(claims))
+        .filter(|_| rules.unverified_email == UnverifiedEmail::Accept || !is_unverified(claims))
         .and_then(policy::EmailAddress::parse);
     address.unwrap_or_else(|| {
         claims.remove("email");
@@ -88,7 +91,7 @@ mod tests {
         let mut spec = sign_in_spec("https://idp.example");
         spec.provider.preset = preset;
         spec.kept_claims = ["email", "groups", "mail", "team"].map(Into::into).into();
-        Person::new(claims.as_object().unwrap(), &spec)
+        Person::new(claims.as_object().unwrap(), spec.claim_rules())
     }
 
     #[test]
@@ -136,7 +139,7 @@ mod tests {
         let mut spec = sign_in_spec("https://idp.example");
         spec.unverified_email = UnverifiedEmail::Accept;
         let claims = json!({"sub": "1", "email": "a@b.example", "email_verified": false});
-        let person = Person::new(claims.as_object().unwrap(), &spec);
+        let person = Person::new(claims.as_object().unwrap(), spec.claim_rules());
         assert_eq!(&*person.identity.email, "a@b.example");
     }
 

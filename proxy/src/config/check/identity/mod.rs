@@ -1,6 +1,7 @@
 //! Sign-in, sessions, and identity for upstreams.
 
 mod authenticate;
+mod bearer;
 mod claim_headers;
 mod cookies;
 mod provider;
@@ -22,6 +23,9 @@ use crate::{
     tls::ServerTlsSpec,
 };
 
+use sign_in::CommonSettings;
+
+pub(super) use bearer::BearerDefaults;
 pub(super) use claim_headers::stripped_names;
 pub(super) use route_keys::{issuer_format, pass_identity_headers};
 
@@ -52,6 +56,8 @@ pub(super) struct IdentityDefaults {
     pub(super) sign_in: bool,
     /// Trusted client certificates identify users.
     pub(super) certificates: bool,
+    /// `identity_providers`: tokens identify machines.
+    pub(super) tokens: bool,
     /// `pass_identity_headers`.
     pub(super) pass_identity_headers: bool,
     /// `jwt_issuer_format`.
@@ -64,6 +70,7 @@ pub(super) fn defaults(root: &Section<'_>, certificates: bool) -> IdentityDefaul
     let none = IdentityDefaults {
         sign_in: provider::is_configured(root),
         certificates,
+        tokens: root.has("identity_providers"),
         pass_identity_headers: false,
         issuer_format: IssuerFormat::default(),
     };
@@ -80,6 +87,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) tls: Option<&'a ServerTlsSpec>,
     pub(super) listen: &'a ListenSpec,
     pub(super) trust: &'a Trust<'a>,
+    pub(super) bearer: &'a BearerDefaults,
 }
 
 /// Reads everything about identity.
@@ -92,12 +100,14 @@ pub(super) fn identity(
     let shared_secret = secrets::shared(root);
     let signing_keys = signing_keys::signing_keys(root);
     let claim_headers = claim_headers::claim_headers(root);
-    let sign_in = sign_in::sign_in(root, own, around, &claim_headers);
+    let common = CommonSettings::new(own);
+    let sign_in = sign_in::sign_in(root, own, around, &claim_headers, &common);
     if !defaults.sign_in {
-        warn_of_no_provider(root, own);
+        warn_of_no_provider(root, own, defaults.tokens);
     }
     let is_signed = around.routes.iter().any(|route| route.http.passes_identity());
-    let is_seed = signing_keys.is_empty() && is_signed && defaults.certificates;
+    let is_known_otherwise = defaults.certificates || defaults.tokens;
+    let is_seed = signing_keys.is_empty() && is_signed && is_known_otherwise;
     if !secrets::is_shared_given(root) && (defaults.sign_in || is_seed) {
         secrets::warn_of_random(root);
     }
@@ -105,17 +115,18 @@ pub(super) fn identity(
         sign_in: sign_in.map(Arc::new),
         shared_secret,
         signing_keys: signing_keys.into(),
+        tokens: Arc::new(common.tokens(around, &claim_headers)),
         claim_headers: claim_headers.into(),
     }
 }
 
 /// One warning for all keys of a file that lets nobody sign in.
-fn warn_of_no_provider(root: &Section<'_>, own: &Section<'_>) {
+fn warn_of_no_provider(root: &Section<'_>, own: &Section<'_>, has_tokens: bool) {
     if root.has("idp_provider") {
         return; // `hosted`, which has been reported
     }
     let of_root = SIGN_IN_KEYS.into_iter().find(|key| root.has(key));
-    let of_own = any_on(own, &["sign_in"]).then_some("portcullis.sign_in");
+    let of_own = (!has_tokens && any_on(own, &["sign_in"])).then_some("portcullis.sign_in");
     let Some(key) = of_root.or(of_own) else { return };
     let hint = "set idp_provider, idp_client_id and authenticate_service_url";
     let message = "has no effect: nobody can sign in, because no identity provider is configured";

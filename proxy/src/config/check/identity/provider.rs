@@ -101,7 +101,8 @@ fn issuer_url(root: &Section<'_>, preset: Option<ProviderPreset>) -> Option<Box<
     }
 }
 
-fn check_issuer(text: &str) -> Result<(), String> {
+/// Whether a URL may be that of an issuer or of its keys.
+pub(super) fn check_issuer(text: &str) -> Result<(), String> {
     let url = url::parse(text)?;
     let is_loopback = url.host == "localhost" || url.ip().is_some_and(is_loopback);
     match url.scheme.as_str() {
@@ -119,7 +120,12 @@ fn is_loopback(address: IpAddr) -> bool {
 
 /// Whether the provider is called over TLS.
 pub(super) fn is_over_tls(provider: &ProviderSpec) -> bool {
-    !provider.issuer_url.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("http:"))
+    !is_plain(&provider.issuer_url)
+}
+
+/// Whether a URL has the scheme `http`.
+pub(super) fn is_plain(url: &str) -> bool {
+    url.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("http:"))
 }
 
 fn client_id(root: &Section<'_>) -> Option<Box<str>> {

@@ -10,19 +10,18 @@ pub(in super::super) fn pass_identity_headers(
 ) -> bool {
     let key = "pass_identity_headers";
     let Some(pass) = section.flag(key) else { return defaults.pass_identity_headers };
-    if pass && !defaults.sign_in && !defaults.certificates {
+    if pass && !defaults.sign_in && !defaults.certificates && !defaults.tokens {
         let hint = "set idp_provider, or portcullis.client_certificate_identity with a client CA";
         section.warn_with_hint(key, "has no effect: no setting identifies users", hint);
     }
     pass
 }
 
-/// `jwt_issuer_format`, of a route or global; `bearer_token_format` beside it.
+/// `jwt_issuer_format`, of a route or global.
 pub(in super::super) fn issuer_format(
     section: &Section<'_>,
     defaults: IdentityDefaults,
 ) -> IssuerFormat {
-    bearer_token_format(section);
     let key = "jwt_issuer_format";
     let Some(text) = section.text(key) else { return defaults.issuer_format };
     match text.to_ascii_lowercase().as_str() {
@@ -33,21 +32,5 @@ pub(in super::super) fn issuer_format(
             section.error_with_hint(key, message, "one of hostOnly, uri");
             defaults.issuer_format
         }
-    }
-}
-
-/// Only the format that lets tokens pass is supported.
-fn bearer_token_format(section: &Section<'_>) {
-    let choices = [
-        ("BEARER_TOKEN_FORMAT_DEFAULT", true),
-        ("BEARER_TOKEN_FORMAT_IDP_ACCESS_TOKEN", false),
-        ("BEARER_TOKEN_FORMAT_IDP_IDENTITY_TOKEN", false),
-        ("BEARER_TOKEN_FORMAT_JWT", false),
-    ];
-    let key = "bearer_token_format";
-    if section.choice(key, &choices) == Some(false) {
-        let message = "is not supported yet, and ignoring it would change who may do what";
-        let hint = "remove the key: bearer tokens do not identify users yet";
-        section.error_with_hint(key, message, hint);
     }
 }

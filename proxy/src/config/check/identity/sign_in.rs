@@ -8,7 +8,10 @@ use super::{
     super::super::{model::RouteConfig, section::Section},
     Surroundings, authenticate, cookies, provider, secrets,
 };
-use crate::identity::spec::{SignInSpec, UnverifiedEmail, WithoutRefreshToken};
+use crate::identity::{
+    bearer::spec::TokenSpec,
+    spec::{SignInSpec, UnverifiedEmail, WithoutRefreshToken},
+};
 
 /// The claim that assertions always have.
 const GROUPS: &str = "groups";
@@ -19,6 +22,7 @@ pub(super) fn sign_in(
     own: &Section<'_>,
     around: &Surroundings<'_>,
     claim_headers: &[(HeaderName, Box<str>)],
+    common: &CommonSettings,
 ) -> Option<SignInSpec> {
     let section = own.child_or_empty("sign_in");
     let provider = provider::provider(root, &section);
@@ -27,10 +31,7 @@ pub(super) fn sign_in(
     let cookies = cookies::cookies(root);
     let cookie_secret = secrets::cookie(root);
     let previous_secrets = secrets::previous(&section);
-    let recheck = recheck(&section);
     let without_refresh_token = without_refresh_token(&section);
-    let unverified_email = unverified_email(&section);
-    let more_claims = section.list("claims");
     let signout_redirect_url = signout_redirect_url(root);
     let (provider, authenticate) = (provider?, authenticate?);
     if !is_configured {
@@ -50,13 +51,46 @@ pub(super) fn sign_in(
         cookies,
         cookie_secret,
         previous_secrets,
-        recheck,
+        recheck: common.recheck,
         without_refresh_token,
-        unverified_email,
-        kept_claims: kept_claims(around.routes, claim_headers, &more_claims),
+        unverified_email: common.unverified_email,
+        kept_claims: kept_claims(around.routes, claim_headers, &common.more_claims),
         signout_redirect_url,
         listen_ports: listen_ports(around),
     })
+}
+
+/// The settings of `portcullis.sign_in` that bearer tokens have too.
+pub(super) struct CommonSettings {
+    recheck: Duration,
+    unverified_email: UnverifiedEmail,
+    more_claims: Vec<String>,
+}
+
+impl CommonSettings {
+    /// Reads them.
+    pub(super) fn new(own: &Section<'_>) -> CommonSettings {
+        let section = own.child_or_empty("sign_in");
+        CommonSettings {
+            recheck: recheck(&section),
+            unverified_email: unverified_email(&section),
+            more_claims: section.list("claims"),
+        }
+    }
+
+    /// What holds for bearer tokens.
+    pub(super) fn tokens(
+        &self,
+        around: &Surroundings<'_>,
+        claim_headers: &[(HeaderName, Box<str>)],
+    ) -> TokenSpec {
+        TokenSpec {
+            issuers: around.bearer.issuers().to_vec(),
+            kept_claims: kept_claims(around.routes, claim_headers, &self.more_claims),
+            unverified_email: self.unverified_email,
+            recheck: self.recheck,
+        }
+    }
 }
 
 /// The routes that people sign in for.

@@ -21,7 +21,12 @@ fn stripped_for(rules: &HeaderRules, fields: &[(&str, &str)]) -> HeaderMap {
     let (identity, rules) = (identity(), RequestRules::new(rules));
     strip_request(
         &mut headers,
-        Reserved { identity: &identity, cookies: &OwnCookies::default(), rules: &rules },
+        Reserved {
+            identity: &identity,
+            cookies: &OwnCookies::default(),
+            rules: &rules,
+            bearer: false,
+        },
     );
     headers
 }
@@ -31,7 +36,12 @@ fn stripped_trailers(rules: &HeaderRules, fields: &[(&str, &str)]) -> HeaderMap 
     let (identity, rules) = (identity(), RequestRules::new(rules));
     strip_trailers(
         &mut trailers,
-        Reserved { identity: &identity, cookies: &OwnCookies::default(), rules: &rules },
+        Reserved {
+            identity: &identity,
+            cookies: &OwnCookies::default(),
+            rules: &rules,
+            bearer: false,
+        },
     );
     trailers
 }
