@@ -23,7 +23,6 @@ pub(super) enum TokenType {
     /// `typ` is absent or `JWT`.
     Jwt,
     /// The same, or `at+jwt` (RFC 9068, section 2.1).
-    #[cfg_attr(not(test), expect(dead_code, reason = "bearer tokens are refused until they stand"))]
     AccessToken,
 }
 
