@@ -134,10 +134,12 @@ fn old_keys_stay_and_fetches_end_while_an_issuer_hangs() {
     run_in_no_time(async {
         let theirs = TestProvider::start().await;
         let ours = Ours::of(&theirs);
-        let spec = issuer_at(&theirs, "/jwks");
+        let spec = issuer(&theirs.url, None);
         ours.control.configure_tokens(&[Arc::clone(&spec)]);
         let old = ours.keys(spec.id(), None).await.unwrap();
         ours.later(3_600);
+        // The fetch takes longer than anybody waits.
+        theirs.answer(METADATA, TestAnswer::Late(Duration::from_secs(5), theirs.metadata()));
         theirs.answer("/jwks", TestAnswer::Hang);
         for _ in 0..20 {
             ours.keys(spec.id(), None).await;
