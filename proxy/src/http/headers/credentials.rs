@@ -83,9 +83,14 @@ pub(in crate::http) fn strip_set_cookies(headers: &mut HeaderMap, own: &OwnCooki
 /// Removes `Authorization` fields that carry our session: `Pomerium x` and `Bearer Pomerium-x`; with
 /// `all_tokens` every bearer token.
 pub(super) fn strip_authorization(headers: &mut HeaderMap, all_tokens: bool) {
-    let goes =
-        |value: &HeaderValue| carries_session(value) || (all_tokens && bearer(value).is_some());
-    if !headers.get_all(header::AUTHORIZATION).iter().any(goes) {
+    match all_tokens {
+        true => remove_values(headers, |value| carries_session(value) || bearer(value).is_some()),
+        false => remove_values(headers, carries_session),
+    }
+}
+
+fn remove_values(headers: &mut HeaderMap, goes: impl Fn(&HeaderValue) -> bool) {
+    if !headers.get_all(header::AUTHORIZATION).iter().any(&goes) {
         return;
     }
     let kept: Vec<HeaderValue> = headers

@@ -51,9 +51,13 @@ impl BearerDefaults {
         let read = |name: &String| issuer(&section, name, trust);
         let issuers: Vec<_> = names.iter().filter_map(read).map(Arc::new).collect();
         check_unique(&section, &issuers);
+        let format = format(root).unwrap_or(Format::Default);
+        if format == Format::Jwt && names.is_empty() {
+            needs_issuers(root);
+        }
         let client_id = root.text("idp_client_id");
         BearerDefaults {
-            format: format(root).unwrap_or(Format::Default),
+            format,
             audiences: audiences(root, client_id.as_deref()),
             issuers,
             names,
@@ -115,9 +119,8 @@ impl BearerDefaults {
                 BearerFormat::AccessToken { audiences }
             }
             Format::Jwt => {
-                if self.names.is_empty() {
-                    let message = "`jwt` needs the global identity_providers";
-                    section.error_with_hint(FORMAT, message, "name the issuers of the tokens");
+                if self.names.is_empty() && own_format.is_some() {
+                    needs_issuers(section);
                 }
                 BearerFormat::Jwt { issuers: issuers.into() }
             }
@@ -170,6 +173,11 @@ impl BearerDefaults {
             |issuer: &&Arc<TokenIssuerSpec>| names.iter().any(|it| **it == *issuer.name);
         self.issuers.iter().filter(is_listed).cloned().collect()
     }
+}
+
+fn needs_issuers(section: &Section<'_>) {
+    let message = "`jwt` needs the global identity_providers";
+    section.error_with_hint(FORMAT, message, "name the issuers of the tokens");
 }
 
 const FORMATS: [(&str, Format); 4] = [
