@@ -71,7 +71,7 @@ impl Lease {
                 is_free && self.pool.leads_to(address(&connection))
             }
             (None, PooledConnection::Http2(shared)) => {
-                shared.give_up(self.begun, now);
+                shared.give_up(now);
                 false
             }
             (None, PooledConnection::Http1 { .. }) => false,

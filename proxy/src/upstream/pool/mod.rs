@@ -34,11 +34,14 @@ pub(super) struct Limits {
     /// How long a connection may live. After that it takes no new request. Bounds how long a busy
     /// connection misses a moved service or a renewed certificate.
     pub(super) lifetime: Duration,
-    /// How long a shared connection may be silent while a request waits for its response on it.
+    /// How long a shared connection may be silent while requests wait for their responses on it.
     ///
     /// If a peer vanishes, every request on its connection times out until TCP gives up (some 15
-    /// minutes). One such timeout is enough to open another connection for the following requests.
+    /// minutes). So much time, over one request or several, is enough to open another connection for
+    /// the following requests.
     pub(super) silence: Duration,
+    /// The same for a connection whose peer allows no stream at the moment.
+    pub(super) no_stream: Duration,
     /// Maximum number of idle connections (of one worker, for one endpoint).
     pub(super) max_idle: usize,
     /// Maximum number of streams on one shared connection, whatever the peer allows. The
@@ -52,6 +55,7 @@ impl Limits {
         idle_timeout: Duration::from_secs(60),
         lifetime: Duration::from_secs(60 * 60),
         silence: Duration::from_secs(5),
+        no_stream: Duration::from_secs(1),
         max_idle: 128,
         max_streams: 128,
     };

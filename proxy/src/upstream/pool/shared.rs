@@ -1,6 +1,10 @@
 //! Connections that carry many requests at a time (HTTP/2).
 
-use std::{cell::Cell, rc::Rc, time::Instant};
+use std::{
+    cell::Cell,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use super::{Limits, Pooled};
 
@@ -24,8 +28,7 @@ pub(in crate::upstream) struct SharedConnection<C> {
     streams: Cell<usize>,
     born: Instant,
     idle_since: Cell<Instant>,
-    /// When the last response came.
-    heard: Cell<Instant>,
+    silence: Silence,
     limits: Limits,
     retired: Cell<bool>,
 }
@@ -44,6 +47,7 @@ impl<C: Pooled> SharedList<C> {
         self.reap(now, keep);
         let shared = self.connections.iter().find(|shared| shared.has_room())?;
         shared.streams.set(shared.streams.get() + 1);
+        shared.silence.ask(now);
         Some(shared.clone())
     }
 
@@ -60,10 +64,11 @@ impl<C: Pooled> SharedList<C> {
             streams: Cell::new(1),
             born: now,
             idle_since: Cell::new(now),
-            heard: Cell::new(now),
+            silence: Silence::default(),
             limits: self.limits,
             retired: Cell::new(false),
         });
+        shared.silence.ask(now);
         self.connections.push(shared.clone());
         shared
     }
@@ -92,13 +97,18 @@ impl<C: Pooled> SharedConnection<C> {
 
     /// A response has come.
     pub(in crate::upstream) fn hear(&self, now: Instant) {
-        self.heard.set(now);
+        self.silence.hear(now);
     }
 
-    /// Notes that a request sent at `sent` was cancelled without a response.
-    pub(in crate::upstream) fn give_up(&self, sent: Instant, now: Instant) {
-        let waited = now.saturating_duration_since(sent);
-        if self.heard.get() <= sent && waited >= self.limits.silence {
+    /// Notes that a request was given up without a response. If the peer has been silent for too long,
+    /// or allows no stream, the following requests get another connection.
+    pub(in crate::upstream) fn give_up(&self, now: Instant) {
+        let silent = self.silence.give_up(now);
+        let most = match self.max_streams.get() {
+            0 => self.limits.no_stream,
+            _ => self.limits.silence,
+        };
+        if silent >= most {
             self.retire();
         }
     }
@@ -120,5 +130,45 @@ impl<C: Pooled> SharedConnection<C> {
         let over = self.retired.get() || self.connection.is_closed();
         let idles = self.streams.get() == 0 && limits.idle_too_long(self.idle_since.get(), now);
         !over && !idles && !limits.too_old(self.born, now)
+    }
+}
+
+/// How long requests have waited since a response came last, all requests together: each may be given
+/// up too early to tell. Time in which none waits does not count.
+#[derive(Debug, Default)]
+struct Silence {
+    unanswered: Cell<usize>,
+    /// Since when there has been an unanswered request; or since the last response, if that is later.
+    since: Cell<Option<Instant>>,
+    /// The time before that.
+    before: Cell<Duration>,
+}
+
+impl Silence {
+    /// A request is sent.
+    fn ask(&self, now: Instant) {
+        if self.unanswered.replace(self.unanswered.get() + 1) == 0 {
+            self.since.set(Some(now));
+        }
+    }
+
+    /// A request is answered.
+    fn hear(&self, now: Instant) {
+        self.before.set(Duration::ZERO);
+        self.leave(now);
+    }
+
+    /// A request is given up. Returns how long the peer has been silent.
+    fn give_up(&self, now: Instant) -> Duration {
+        let waited = self.since.get().map(|since| now.saturating_duration_since(since));
+        self.before.set(self.before.get() + waited.unwrap_or_default());
+        self.leave(now);
+        self.before.get()
+    }
+
+    fn leave(&self, now: Instant) {
+        let left = self.unanswered.get().saturating_sub(1);
+        self.unanswered.set(left);
+        self.since.set((left > 0).then_some(now));
     }
 }

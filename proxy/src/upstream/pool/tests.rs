@@ -37,6 +37,7 @@ const LIMITS: Limits = Limits {
     idle_timeout: Duration::from_secs(60),
     lifetime: Duration::from_secs(600),
     silence: Duration::from_secs(5),
+    no_stream: Duration::from_secs(1),
     max_idle: 3,
     max_streams: 20,
 };
@@ -170,7 +171,9 @@ fn shared_list(max_streams: usize) -> (SharedList<Fake>, Rc<Cell<usize>>, Fake, 
     let now = start();
     let (limit, fake) = (Rc::new(Cell::new(max_streams)), Fake::new(1));
     let mut list = SharedList::new(LIMITS);
-    list.add(fake.clone(), limit.clone(), now).leave(now);
+    let first = list.add(fake.clone(), limit.clone(), now);
+    first.hear(now);
+    first.leave(now);
     (list, limit, fake, now)
 }
 
@@ -253,17 +256,55 @@ fn a_connection_with_open_streams_does_not_idle_out() {
     assert_eq!(list.len(), 0);
 }
 
+/// Whether a connection takes another request after these, which are sent at some second and given up
+/// at another; `None` is answered at once.
+fn takes_requests_after(max_streams: usize, requests: &[(u64, Option<u64>)]) -> bool {
+    let (mut list, limit, _, now) = shared_list(9);
+    limit.set(max_streams);
+    for (sent, given_up) in requests {
+        let Some(request) = list.join(now + s(*sent), |_| true) else { return false };
+        match given_up {
+            Some(given_up) => request.give_up(now + s(*given_up)),
+            None => request.hear(now + s(*sent)),
+        }
+        request.leave(now + s(given_up.unwrap_or(*sent)));
+    }
+    joins(&mut list, now + s(100))
+}
+
 #[test]
 fn a_connection_silent_during_a_time_out_takes_no_request() {
+    assert!(takes_requests_after(9, &[(40, Some(44))]), "no time to tell");
+    assert!(!takes_requests_after(9, &[(40, Some(45))]));
+}
+
+#[test]
+fn silence_adds_up_over_short_requests() {
+    assert!(!takes_requests_after(9, &[(40, Some(43)), (43, Some(46))]));
+    assert!(takes_requests_after(9, &[(40, Some(43)), (43, None), (43, Some(46))]), "answered");
+    assert!(takes_requests_after(9, &[(40, Some(42)), (80, Some(82))]), "nobody waited between");
+}
+
+#[test]
+fn silence_is_that_of_all_requests() {
     let (mut list, _, _, now) = shared_list(9);
-    let (waited, other) = (list.join(now, |_| true).unwrap(), list.join(now, |_| true).unwrap());
-    waited.give_up(now, now + s(4));
-    assert!(joins(&mut list, now + s(4)), "no time to tell");
-    other.hear(now + s(6));
-    waited.give_up(now, now + s(20));
-    assert!(joins(&mut list, now + s(20)), "another request was answered meanwhile");
-    waited.give_up(now + s(7), now + s(20));
-    assert!(!joins(&mut list, now + s(20)));
+    let mut join = |at| list.join(now + s(at), |_| true).unwrap();
+    let (first, second, third) = (join(0), join(0), join(3));
+    second.hear(now + s(2));
+    first.give_up(now + s(6));
+    assert!(joins(&mut list, now + s(6)), "another request was answered 4 s ago");
+    third.give_up(now + s(7));
+    assert!(!joins(&mut list, now + s(7)), "the peer has said nothing for 5 s");
+}
+
+#[test]
+fn a_peer_that_allows_no_stream_is_given_up_after_a_second() {
+    assert!(!takes_requests_after(0, &[(40, Some(41))]));
+    let (mut list, _, _, now) = shared_list(0);
+    let request = list.join(now, |_| true).unwrap();
+    request.give_up(now + s(1) / 2);
+    request.leave(now + s(1) / 2);
+    assert!(joins(&mut list, now + s(1)), "it may allow one soon");
 }
 
 #[derive(Debug, Clone)]
