@@ -17,6 +17,7 @@ pub mod facade;
 mod fields;
 mod hostname;
 mod http;
+mod http2_frames;
 mod identity;
 mod listener;
 mod observe;
@@ -30,6 +31,7 @@ mod snapshot;
 mod steering;
 mod sys;
 mod tls;
+mod token_bucket;
 mod upstream;
 mod worker;
 

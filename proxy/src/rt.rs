@@ -28,8 +28,9 @@ use tokio_uring::{InFlightOneshot, OneshotOutputTransform, UnsubmittedOneshot};
 pub(crate) use acceptor::AcceptError;
 pub(crate) use acceptor::{AcceptedSocket, Acceptor};
 pub(crate) use buffers::Buffer;
+#[cfg(test)]
+pub(crate) use coop::allowance_left;
 pub(crate) use coop::{spend, yield_now};
-pub(crate) use hyper_io::LocalExecutor;
 pub(crate) use stream::CloseMode;
 pub(crate) use stream::Stream;
 pub(crate) use task::tasks;

@@ -11,6 +11,7 @@ use std::{
 use tokio::time::{Instant, Sleep};
 
 use super::ConnectionSettings;
+use crate::http::SEND_STALL;
 
 /// What a connection is doing. Each part of `conn` that sees a change notes it here.
 #[derive(Debug)]
@@ -19,8 +20,6 @@ pub(super) struct Activity {
     since: Cell<Instant>,
     /// Since when the socket has taken nothing of what we have to send.
     stalled_since: Cell<Option<Instant>>,
-    /// Since when no response has been asked for its next piece.
-    unread_since: Cell<Option<Instant>>,
 }
 
 /// What a connection waits for.
@@ -30,13 +29,10 @@ pub(super) enum ConnectionPhase {
     Idle,
     /// The rest of a request's head, or an HTTP/2 client's preface.
     Head,
-    /// A response, which has deadlines of its own. They are not checked while the client does not read,
-    /// so this connection checks that it reads.
+    /// A response, which has deadlines of its own. The connection checks that its socket takes what we
+    /// send.
     Serving,
 }
-
-/// How long a client may read nothing of what we send, as nginx's `send_timeout`.
-const SEND_STALL: Duration = Duration::from_secs(60);
 
 impl Activity {
     /// Idle since now.
@@ -45,7 +41,6 @@ impl Activity {
             phase: Cell::new(ConnectionPhase::Idle),
             since: Cell::new(Instant::now()),
             stalled_since: Cell::new(None),
-            unread_since: Cell::new(None),
         })
     }
 
@@ -65,12 +60,6 @@ impl Activity {
         }
     }
 
-    /// Notes since when no response has been asked for its next piece: in HTTP/2 the socket may be free
-    /// while the streams' windows are closed.
-    pub(super) fn unread(&self, since: Option<std::time::Instant>) {
-        self.unread_since.set(since.map(Instant::from_std));
-    }
-
     /// Notes what the connection does now.
     pub(super) fn enter(&self, phase: ConnectionPhase) {
         if self.phase.replace(phase) != phase && phase != ConnectionPhase::Serving {
@@ -85,8 +74,9 @@ impl Activity {
 
     /// Since when the connection has been idle with nothing left to send.
     pub(super) fn quiet_since(&self) -> Option<Instant> {
-        let waits = self.stalled_since.get().is_some() || self.unread_since.get().is_some();
-        (self.phase.get() == ConnectionPhase::Idle && !waits).then(|| self.since.get())
+        let is_quiet =
+            self.phase.get() == ConnectionPhase::Idle && self.stalled_since.get().is_none();
+        is_quiet.then(|| self.since.get())
     }
 
     /// What the connection is doing.
@@ -134,8 +124,7 @@ impl<'a> Watchdog<'a> {
             ConnectionPhase::Idle => self.settings.idle_timeout?,
             ConnectionPhase::Head => self.settings.header_timeout,
             ConnectionPhase::Serving => {
-                let waits = [activity.stalled_since.get(), activity.unread_since.get()];
-                return waits.into_iter().flatten().min()?.checked_add(SEND_STALL);
+                return activity.stalled_since.get()?.checked_add(SEND_STALL);
             }
         };
         activity.since.get().checked_add(timeout)

@@ -1,6 +1,12 @@
 //! Closes a connection: either all bytes reach the peer, or the peer sees that some are missing.
 
-use std::{future::poll_fn, pin::Pin, time::Duration};
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{Poll, ready},
+    time::Duration,
+};
 
 use hyper::rt::Write;
 
@@ -14,12 +20,27 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Closes a connection, TLS included: with a reset there is no close_notify either. A peer that does
 /// not read our last bytes in time is reset.
-pub(super) async fn close(mut transport: Transport, mode: CloseMode) {
-    if mode == CloseMode::Orderly {
-        let shutdown = poll_fn(|cx| Pin::new(&mut transport).poll_shutdown(cx));
-        if !matches!(rt::timeout(FAREWELL, shutdown).await, Ok(Ok(()))) {
-            return;
-        }
+pub(super) async fn close(transport: Transport, mode: CloseMode) {
+    match mode {
+        CloseMode::Orderly => close_after(transport, &[]).await,
+        mode => transport.into_stream().close(mode).await,
     }
-    transport.into_stream().close(mode).await;
+}
+
+/// Closes a connection in order, with these bytes behind those that were sent.
+pub(super) async fn close_after(mut transport: Transport, mut last: &[u8]) {
+    let farewell = poll_fn(|cx| {
+        let mut transport = Pin::new(&mut transport);
+        while !last.is_empty() {
+            let written = ready!(transport.as_mut().poll_write(cx, last))?;
+            last = &last[written..];
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+        }
+        transport.poll_shutdown(cx)
+    });
+    if matches!(rt::timeout(FAREWELL, farewell).await, Ok(Ok(()))) {
+        transport.into_stream().close(CloseMode::Orderly).await;
+    }
 }

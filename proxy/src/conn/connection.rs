@@ -7,6 +7,10 @@ use super::{
 };
 use crate::{http::Peer, listener::Service, observe::ConnectionRecord};
 
+/// What handling a request costs, in bytes that are copied in the same time. A client that sends many
+/// at once gets no more of them handled in a poll than others have time for.
+pub(super) const REQUEST_COST_BYTES: usize = 16 * 1024;
+
 /// A connection that a worker has accepted, or another worker has handed to it.
 #[derive(Debug)]
 pub(crate) struct Accepted {

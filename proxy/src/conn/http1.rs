@@ -26,6 +26,7 @@ use super::{
     graceful_close::GracefulClose,
     hibernation::Hibernation,
     link::Link,
+    read_deadline::ReadDeadline,
     splice::Side,
     tunnel,
 };
@@ -76,6 +77,7 @@ struct Http1<'a, S: HttpService<Incoming>> {
     /// most of what a connection weighs.
     hyper: Option<Box<Connection<Link, S>>>,
     watchdog: Watchdog<'a>,
+    read_deadline: ReadDeadline,
     hibernation: Hibernation,
     close: GracefulClose,
     /// How many requests had come when the progress was noted last.
@@ -92,6 +94,8 @@ enum End {
     Expired(ConnectionPhase),
     /// The last response could not be sent.
     Unsent,
+    /// The client did not read the response in time.
+    Unread,
 }
 
 impl<'a, S> Http1<'a, S>
@@ -118,6 +122,7 @@ where
             link,
             hyper: Some(Box::new(hyper)),
             watchdog: Watchdog::new(settings),
+            read_deadline: ReadDeadline::default(),
             hibernation: Hibernation::default(),
             close: GracefulClose::default(),
             seen_requests: 0,
@@ -129,8 +134,12 @@ where
         let registration = &self.connection.registration;
         loop {
             self.client.state.set_closing(registration.poll_draining(cx));
+            self.client.state.flow.begin_poll();
             if let Poll::Ready(end) = self.poll_hyper(cx) {
                 return Poll::Ready(end);
+            }
+            if self.read_deadline.poll_expired(cx, &self.client.state.flow).is_ready() {
+                return Poll::Ready(End::Unread);
             }
             self.note_progress();
             // The response to a request under way, or in time, announces the close.
@@ -169,7 +178,6 @@ where
     /// Notes what the connection is doing, after hyper has done what it could.
     fn note_progress(&mut self) {
         let (state, activity) = (&self.client.state, &self.activity);
-        activity.unread(state.stalled_since());
         if state.is_serving() {
             activity.enter(ConnectionPhase::Serving);
         } else if self.seen_requests != state.requests()
@@ -197,6 +205,7 @@ where
         }
         let Some(hyper) = self.hyper.take() else { return false };
         self.client.state.hibernate();
+        self.read_deadline = ReadDeadline::default();
         let unread = hyper.into_parts().read_buf;
         if !unread.is_empty() {
             // The beginning of a head that came together with the request before it.
@@ -252,7 +261,7 @@ impl End {
                 connection.record_failure(&client.peer, "a request's head took too long");
                 ClosedReason::HeaderTimeout
             }
-            End::Expired(ConnectionPhase::Serving) => ClosedReason::SendTimeout,
+            End::Expired(ConnectionPhase::Serving) | End::Unread => ClosedReason::SendTimeout,
             End::Expired(ConnectionPhase::Idle) => ClosedReason::IdleTimeout,
         }
     }
@@ -276,7 +285,7 @@ async fn close_client(mut transport: Transport, end: &End, flushed: bool) {
         // The response's body failed.
         End::Finished(Err(error)) => error.is_user(),
         End::Expired(_) => !flushed,
-        End::Unsent => true,
+        End::Unsent | End::Unread => true,
     };
     if cut_off {
         return close(transport, CloseMode::Reset).await;

@@ -8,6 +8,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use hyper::{
@@ -19,25 +20,23 @@ use hyper::{
 use super::{
     ConnectionSettings,
     activity::{Activity, ConnectionPhase, Watchdog},
-    close::close,
-    connection::OpenConnection,
-    frames::Unfinished,
+    close::close_after,
+    connection::{OpenConnection, REQUEST_COST_BYTES},
+    excess::{self, Excess, ExcessLimits},
     graceful_close::GracefulClose,
     link::Link,
+    stream_task::StreamExecutor,
 };
 use crate::{
     http::{self, ClientConnection},
+    http2_frames::{Http2Traffic, Unfinished},
     observe::ClosedReason,
-    rt::{CloseMode, LocalExecutor},
+    rt,
     tls::Transport,
 };
 
 /// The most that may wait for the client's window on one stream.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
-
-/// How many requests a client may reset before their share of all its requests matters: enough for a
-/// page that is left early.
-const TOLERATED_RESETS: u64 = 200;
 
 /// Serves streams until the connection ends, and closes it.
 pub(super) async fn serve(
@@ -48,6 +47,7 @@ pub(super) async fn serve(
     let service = service_fn({
         let client = Rc::clone(&client);
         move |request| {
+            rt::spend(REQUEST_COST_BYTES);
             let client = Rc::clone(&client);
             // Boxed: hyper moves it into its stream, that into a task, and the task into place.
             Box::pin(async move {
@@ -61,9 +61,10 @@ pub(super) async fn serve(
     let end = poll_fn(|cx| http2.poll(cx)).await;
     let Http2 { hyper, link, close: graceful_close, idled, .. } = http2;
     drop(hyper);
-    let unfinished = link.unfinished();
+    let unfinished = link.http2_traffic().and_then(Http2Traffic::unfinished);
     if let Some(transport) = link.take() {
-        Box::pin(close(transport, CloseMode::Orderly)).await;
+        let is_sent_whole = link.http2_traffic().is_some_and(Http2Traffic::is_sent_whole);
+        Box::pin(close_after(transport, end.goaway(is_sent_whole))).await;
     }
     match end {
         End::Finished(Ok(())) if idled => ClosedReason::IdleTimeout,
@@ -78,8 +79,9 @@ struct Http2<'a, S: HttpService<Incoming>> {
     client: &'a ClientConnection,
     activity: Rc<Activity>,
     link: Link,
-    hyper: Pin<Box<Connection<Link, S, LocalExecutor>>>,
+    hyper: Pin<Box<Connection<Link, S, StreamExecutor>>>,
     watchdog: Watchdog<'a>,
+    excess: ExcessLimits,
     close: GracefulClose,
     /// How many requests had come when the progress was noted last.
     seen_requests: u64,
@@ -90,10 +92,10 @@ struct Http2<'a, S: HttpService<Incoming>> {
 /// How hyper's part of a connection ended.
 enum End {
     Finished(Result<(), hyper::Error>),
-    /// The client did not finish what it began, did not read, or did not go when told to.
+    /// The client did not finish what it began, its socket took nothing, or it did not go when told to.
     CutOff(ConnectionPhase),
-    /// The client resets most of its own requests (CVE-2023-44487).
-    Abusive,
+    /// The client makes more work than its requests explain.
+    Abusive(Excess),
 }
 
 impl<'a, S> Http2<'a, S>
@@ -103,14 +105,15 @@ where
 {
     fn new(
         connection: &'a OpenConnection,
-        client: &'a ClientConnection,
+        client: &'a Rc<ClientConnection>,
         service: S,
         transport: Transport,
     ) -> Self {
         let activity = Activity::new();
         let link = Link::http2(transport, &activity);
         let settings = &connection.settings;
-        let hyper = Box::pin(builder(settings).serve_connection(link.clone(), service));
+        let builder = builder(settings, StreamExecutor::new(client));
+        let hyper = Box::pin(builder.serve_connection(link.clone(), service));
         Http2 {
             connection,
             client,
@@ -118,6 +121,7 @@ where
             link,
             hyper,
             watchdog: Watchdog::new(settings),
+            excess: ExcessLimits::new(Instant::now()),
             close: GracefulClose::default(),
             seen_requests: 0,
             idled: false,
@@ -130,8 +134,8 @@ where
                 return Poll::Ready(End::Finished(result));
             }
             self.note_progress();
-            if self.is_abusive() {
-                return Poll::Ready(End::Abusive);
+            if let Some(excess) = self.excess() {
+                return Poll::Ready(End::Abusive(excess));
             }
             let has_served = self.client.state.requests() > 0;
             if self.close.poll_due(cx, &self.connection.registration, has_served) {
@@ -153,27 +157,24 @@ where
     /// requests, their own deadlines hold; otherwise the client must finish what it has begun.
     fn note_progress(&mut self) {
         let (state, activity) = (&self.client.state, &self.activity);
-        activity.unread(state.stalled_since());
         if state.is_serving() || self.seen_requests != state.requests() {
             activity.enter(ConnectionPhase::Serving);
         }
         if !state.is_serving() {
-            let in_head = self.link.unfinished().is_some();
+            let in_head = self.link.http2_traffic().and_then(Http2Traffic::unfinished).is_some();
             activity.enter(if in_head { ConnectionPhase::Head } else { ConnectionPhase::Idle });
         }
         self.seen_requests = state.requests();
     }
 
-    /// Whether the client has reset most of many requests. Each costs a request to an upstream, and
-    /// its connection.
-    fn is_abusive(&self) -> bool {
-        let abandoned = self.client.state.abandoned();
-        abandoned > TOLERATED_RESETS && abandoned.saturating_mul(2) > self.client.state.requests()
+    fn excess(&mut self) -> Option<Excess> {
+        let (state, traffic) = (&self.client.state, self.link.http2_traffic());
+        self.excess.exceeded(state.requests(), state.abandoned(), traffic, Instant::now)
     }
 }
 
-fn builder(settings: &ConnectionSettings) -> Builder<LocalExecutor> {
-    let mut builder = Builder::new(LocalExecutor);
+fn builder(settings: &ConnectionSettings, executor: StreamExecutor) -> Builder<StreamExecutor> {
+    let mut builder = Builder::new(executor);
     builder
         // hyper's default is 400 KiB per stream: a client that opens all its windows and does not
         // read could fill that a hundred times.
@@ -186,6 +187,14 @@ fn builder(settings: &ConnectionSettings) -> Builder<LocalExecutor> {
 }
 
 impl End {
+    /// The frame that tells the client why it is cut off, unless that would stand within another frame.
+    fn goaway(&self, is_sent_whole: bool) -> &'static [u8] {
+        match self {
+            End::Abusive(_) if is_sent_whole => &excess::GOAWAY,
+            _ => &[],
+        }
+    }
+
     /// Why the connection ended. Leaves a record of an end that no request accounts for.
     fn reason(
         &self,
@@ -206,8 +215,11 @@ impl End {
                 ClosedReason::HeaderTimeout
             }
             End::CutOff(ConnectionPhase::Idle) => ClosedReason::IdleTimeout,
-            End::Abusive => {
-                record("the client resets most of its own requests");
+            End::Abusive(excess) => {
+                record(match excess {
+                    Excess::Resets => "too many requests were reset",
+                    Excess::ControlFrames => "too many HTTP/2 control frames",
+                });
                 ClosedReason::Protocol
             }
         }

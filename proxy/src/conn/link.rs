@@ -5,17 +5,18 @@ use std::{
     io::{self, IoSlice},
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::{Buf, Bytes};
-use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
+use hyper::rt::{Read, ReadBufCursor, Write};
 
-use super::{
-    activity::Activity,
-    frames::{Frames, Unfinished},
+use super::activity::Activity;
+use crate::{
+    http2_frames::{Frames, Http2Traffic},
+    rt,
+    tls::{ObservedRead, Transport},
 };
-use crate::tls::Transport;
 
 /// A handle on a connection's transport. hyper has one. The other observes what passes, and can take
 /// the transport back in any state of hyper: an alert or a close_notify may still have to be sent, and
@@ -26,20 +27,12 @@ pub(super) struct Link(Rc<LinkState>);
 struct LinkState {
     transport: RefCell<Option<Transport>>,
     activity: Rc<Activity>,
-    /// The client's HTTP/2 frames; `None` in HTTP/1.
-    frames: Option<Cell<Frames>>,
+    /// What passes in HTTP/2; `None` in HTTP/1.
+    http2: Option<Http2Traffic>,
     /// Read from the transport, then returned unparsed.
     unread: RefCell<Bytes>,
     /// Something was written since the last complete flush.
     unflushed: Cell<bool>,
-}
-
-/// The most that is read at a time in HTTP/2: more than the largest frame that clients may send.
-const SCRATCH_BYTES: usize = 32 * 1024;
-
-thread_local! {
-    /// Read into first, since bytes in hyper's buffer cannot be inspected.
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH_BYTES].into());
 }
 
 impl Link {
@@ -48,24 +41,24 @@ impl Link {
         Link::new(transport, activity, None)
     }
 
-    /// Follows the client's frames, for [`Link::unfinished`].
+    /// Follows the client's frames, for [`Link::http2_traffic`].
     pub(super) fn http2(transport: Transport, activity: &Rc<Activity>) -> Link {
-        Link::new(transport, activity, Some(Cell::new(Frames::new())))
+        Link::new(transport, activity, Some(Http2Traffic::new(Frames::of_client())))
     }
 
-    fn new(transport: Transport, activity: &Rc<Activity>, frames: Option<Cell<Frames>>) -> Link {
+    fn new(transport: Transport, activity: &Rc<Activity>, http2: Option<Http2Traffic>) -> Link {
         Link(Rc::new(LinkState {
             transport: RefCell::new(Some(transport)),
             activity: Rc::clone(activity),
-            frames,
+            http2,
             unread: RefCell::default(),
             unflushed: Cell::new(false),
         }))
     }
 
-    /// What an HTTP/2 client has begun and not finished.
-    pub(super) fn unfinished(&self) -> Option<Unfinished> {
-        self.0.frames.as_ref()?.get().unfinished()
+    /// What has passed in HTTP/2.
+    pub(super) fn http2_traffic(&self) -> Option<&Http2Traffic> {
+        self.0.http2.as_ref()
     }
 
     /// Whether everything that was written is on its way, so that the next write begins a message.
@@ -110,19 +103,24 @@ impl Link {
     fn poll_read_frames(
         &self,
         cx: &mut Context<'_>,
-        mut buf: ReadBufCursor<'_>,
-        frames: &Cell<Frames>,
+        buf: ReadBufCursor<'_>,
+        traffic: &Http2Traffic,
     ) -> Poll<io::Result<()>> {
-        SCRATCH.with_borrow_mut(|scratch| {
-            let room = buf.remaining().min(scratch.len());
-            let mut seen = ReadBuf::new(&mut scratch[..room]);
-            ready!(self.poll(|transport| transport.poll_read(cx, seen.unfilled())))?;
-            let mut followed = frames.get();
-            followed.pass(seen.filled());
-            frames.set(followed);
-            buf.put_slice(seen.filled());
-            Poll::Ready(Ok(()))
-        })
+        let mut observe = |bytes: &[u8]| rt::spend(traffic.receive(bytes));
+        self.poll(|transport| transport.poll_read_observed(cx, buf, &mut observe))
+    }
+
+    fn poll_write_with(
+        &self,
+        offered: impl FnOnce() -> usize,
+        write: impl FnOnce(Pin<&mut Transport>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        self.0.unflushed.set(true);
+        let written = self.poll_send(write);
+        if let (Some(traffic), Poll::Ready(Ok(bytes))) = (&self.0.http2, &written) {
+            traffic.send(offered(), *bytes);
+        }
+        written
     }
 
     fn poll_send<T>(
@@ -141,8 +139,8 @@ impl Read for Link {
         cx: &mut Context<'_>,
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        if let Some(frames) = &self.0.frames {
-            return self.poll_read_frames(cx, buf, frames);
+        if let Some(traffic) = &self.0.http2 {
+            return self.poll_read_frames(cx, buf, traffic);
         }
         let result = match self.read_again(&mut buf) {
             true => Poll::Ready(Ok(())),
@@ -161,8 +159,7 @@ impl Write for Link {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.0.unflushed.set(true);
-        self.poll_send(|transport| transport.poll_write(cx, buf))
+        self.poll_write_with(|| buf.len(), |transport| transport.poll_write(cx, buf))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -174,8 +171,8 @@ impl Write for Link {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.0.unflushed.set(true);
-        self.poll_send(|transport| transport.poll_write_vectored(cx, bufs))
+        let offered = || bufs.iter().map(|buf| buf.len()).sum();
+        self.poll_write_with(offered, |transport| transport.poll_write_vectored(cx, bufs))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -33,6 +33,8 @@ pub(super) struct Joint {
     upstream: Transport,
     up: Direction,
     down: Direction,
+    /// Which direction moves bytes first in the next poll.
+    down_first: bool,
     activity: Rc<Cell<Instant>>,
 }
 
@@ -43,6 +45,7 @@ impl Joint {
             down: Direction::new(upstream.received),
             client: client.transport,
             upstream: upstream.transport,
+            down_first: false,
             activity: Rc::new(Cell::new(Instant::now())),
         }
     }
@@ -70,14 +73,27 @@ impl Joint {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let before = self.up.moved + self.down.moved;
-        let up = self.up.poll(cx, &mut self.client, &mut self.upstream)?;
-        let down = self.down.poll(cx, &mut self.upstream, &mut self.client)?;
+        let (up, down) = self.poll_directions(cx)?;
         if self.up.moved + self.down.moved != before {
             self.activity.set(Instant::now());
         }
         ready!(up);
         ready!(down);
         Poll::Ready(Ok(()))
+    }
+
+    /// In turn: the directions share the task's allowance, and one that always has bytes would leave
+    /// nothing of it to the other.
+    fn poll_directions(&mut self, cx: &mut Context<'_>) -> io::Result<(Poll<()>, Poll<()>)> {
+        self.down_first = !self.down_first;
+        let Joint { client, upstream, up, down, .. } = self;
+        if self.down_first {
+            let down = down.poll(cx, upstream, client)?;
+            Ok((up.poll(cx, client, upstream)?, down))
+        } else {
+            let up = up.poll(cx, client, upstream)?;
+            Ok((up, down.poll(cx, upstream, client)?))
+        }
     }
 
     /// Both connections, the client's first.
@@ -160,5 +176,51 @@ impl Direction {
         (self.from, self.to) = (0, buffer.filled().len());
         self.ended = self.to == 0;
         Ok(Poll::Ready(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read as _, Write as _},
+        os::unix::net::UnixStream,
+    };
+
+    use super::*;
+    use crate::rt::{Runtime, Stream, yield_now};
+
+    /// More than a task may receive in a poll.
+    const BUFFER_BYTES: usize = 400 * 1024;
+
+    fn side() -> (Side, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        rustix::net::sockopt::set_socket_send_buffer_size(&theirs, BUFFER_BYTES).unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        let transport = Transport::Plain(Box::new(Stream::new(ours.into())));
+        (Side { transport, received: Bytes::new() }, theirs)
+    }
+
+    /// Sends until the socket is full, and takes what has come.
+    fn keep_full(mut peer: &UnixStream) {
+        let chunk = [7; 4096];
+        while peer.write(&chunk).is_ok() {}
+        let mut taken = [0; 64 * 1024];
+        while peer.read(&mut taken).is_ok_and(|n| n > 0) {}
+    }
+
+    #[test]
+    fn a_direction_at_full_speed_leaves_the_other_its_turn() {
+        Runtime::new().unwrap().block_on(async {
+            let ((client, client_peer), (upstream, upstream_peer)) = (side(), side());
+            let mut joint = Joint::new(client, upstream);
+            for _ in 0..8 {
+                keep_full(&client_peer);
+                keep_full(&upstream_peer);
+                poll_fn(|cx| Poll::Ready(joint.poll(cx).is_pending())).await;
+                yield_now().await;
+            }
+            let (up, down) = (joint.up_bytes(), joint.down_bytes());
+            assert!(up / 4 < down && down / 4 < up, "{up} bytes up, {down} down");
+        });
     }
 }

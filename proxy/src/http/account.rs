@@ -10,6 +10,7 @@ use super::{
     connection::ClientConnection,
     request::RequestTarget,
     request_config::{CompiledRoute, LocalRequestConfig},
+    response_flow::ResponseFlow,
     upload::UploadProgress,
 };
 use crate::{
@@ -49,8 +50,6 @@ pub(super) struct RequestAccount {
     received: u64,
     sent: u64,
     recorded: bool,
-    /// The client was given data of the response and has not asked for more.
-    awaits_read: bool,
 }
 
 /// The route that a request is counted for.
@@ -109,7 +108,6 @@ impl RequestAccount {
             received: 0,
             sent: 0,
             recorded: true,
-            awaits_read: false,
         }
     }
 
@@ -195,19 +193,9 @@ impl RequestAccount {
         self.recorded = false;
     }
 
-    /// Notes that the client's connection has room for more of the response.
-    pub(super) fn asked_for_data(&mut self, now: Instant) {
-        if std::mem::take(&mut self.awaits_read) {
-            self.conn.state.stall.end_wait();
-        }
-        self.conn.state.stall.ask(now);
-    }
-
-    /// Notes that the client's connection was given data of the response.
-    pub(super) fn gave_data(&mut self, now: Instant) {
-        if !std::mem::replace(&mut self.awaits_read, true) {
-            self.conn.state.stall.wait(now);
-        }
+    /// Tells the connection what its response does.
+    pub(super) fn flow(&self) -> &ResponseFlow {
+        &self.conn.state.flow
     }
 
     /// Counts bytes from the client, besides those of the request's body.
@@ -276,9 +264,6 @@ impl Drop for RequestAccount {
     fn drop(&mut self) {
         let observer = &self.conn.handler.observer;
         self.conn.state.end_request(self.flags == CLIENT_GONE);
-        if self.awaits_read {
-            self.conn.state.stall.end_wait();
-        }
         observer.metrics.requests_active.dec();
         if !self.recorded {
             return;

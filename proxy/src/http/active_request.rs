@@ -1,6 +1,6 @@
 //! A request under way.
 
-use std::{net::IpAddr, rc::Rc};
+use std::{net::IpAddr, rc::Rc, time::Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 
@@ -62,6 +62,11 @@ impl ActiveRequest {
         self.route = Some(route.index);
         self.account.set_route(route.index);
         self.timeouts.routed(&route.spec);
+    }
+
+    /// Notes that the client's connection was given data of the response.
+    pub(super) fn gave_data(&self, now: Instant) {
+        self.account.flow().gave(now, self.timeouts.while_held());
     }
 
     /// Adds the session cookies that were sealed anew, unless caches may give the response to others.

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::{active_request::ActiveRequest, headers, timeouts::Limit};
+use super::{active_request::ActiveRequest, headers, limit::Limit};
 use crate::upstream::{ResponseBody, with_causes};
 
 /// A response's body on its way to the client. It holds the request, whose record is made when the
@@ -59,7 +59,7 @@ impl Body {
     /// An upstream's.
     pub(super) fn relay(body: ResponseBody, mut active: Box<ActiveRequest>) -> Body {
         active.timeouts.responding();
-        active.account.gave_data(Instant::now());
+        active.gave_data(Instant::now());
         Body { content: BodyContent::Relay(body), has_given_trailers: false, active: Some(active) }
     }
 
@@ -85,7 +85,7 @@ impl Body {
             return Poll::Ready(None);
         };
         let now = Instant::now();
-        active.account.asked_for_data(now);
+        active.account.flow().moves();
         // Checked first: behind an upstream that always has more they would never be reached.
         if let Some(limit) = active.timeouts.reached(now) {
             return Poll::Ready(Some(Err(self.fail_by(limit))));
@@ -101,7 +101,7 @@ impl Body {
                     self.has_given_trailers = true;
                 }
                 active.timeouts.progress();
-                active.account.gave_data(now);
+                active.gave_data(now);
                 active.account.add_sent(frame.data_ref().map_or(0, |data| data.len() as u64));
                 Some(Ok(frame))
             }
@@ -119,13 +119,8 @@ impl Body {
     }
 
     fn fail_by(&mut self, limit: Limit) -> BodyError {
-        let (details, flags) = match limit {
-            Limit::Response | Limit::Request => ("upstream_response_timeout", "UT"),
-            Limit::Stream => ("max_duration_timeout", "DT"),
-            Limit::Idle => ("stream_idle_timeout", "SI"),
-        };
         if let Some(active) = &mut self.active {
-            active.account.conclude(details.into(), flags);
+            conclude_by(active, limit);
         }
         self.fail(BodyError::Timeout)
     }
@@ -142,6 +137,17 @@ impl Body {
     }
 }
 
+/// Notes the limit that ended the response.
+fn conclude_by(active: &mut ActiveRequest, limit: Limit) {
+    let (details, flags) = match limit {
+        Limit::Response | Limit::Request => ("upstream_response_timeout", "UT"),
+        Limit::Stream => ("max_duration_timeout", "DT"),
+        Limit::Idle => ("stream_idle_timeout", "SI"),
+        Limit::Unread => ("downstream_write_timeout", "SI"),
+    };
+    active.account.conclude(details.into(), flags);
+}
+
 impl http_body::Body for Body {
     type Data = Bytes;
     type Error = BodyError;
@@ -155,10 +161,11 @@ impl http_body::Body for Body {
             BodyContent::Relay(_) => this.poll_relay(cx),
             BodyContent::Full(bytes) => {
                 let bytes = std::mem::take(bytes);
+                this.content = BodyContent::Empty;
                 if let Some(active) = &mut this.active {
                     active.account.add_sent(bytes.len() as u64);
+                    active.gave_data(active.account.started());
                 }
-                this.finish();
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             BodyContent::Empty => {
@@ -187,9 +194,12 @@ impl http_body::Body for Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        if !self.is_complete()
-            && let Some(active) = &mut self.active
-        {
+        let is_complete = self.is_complete();
+        let Some(active) = &mut self.active else { return };
+        active.account.flow().moves();
+        if let Some(limit) = active.account.flow().take_cut_off() {
+            conclude_by(active, limit);
+        } else if !is_complete {
             active.account.set_abandoned();
         }
     }

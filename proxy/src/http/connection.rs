@@ -4,14 +4,14 @@ use std::{
     cell::{Cell, RefCell},
     pin::Pin,
     rc::Rc,
-    time::Instant,
 };
 
 use http::{HeaderValue, Response, StatusCode, header::CONNECTION};
 use tokio::time::Sleep;
 
 use super::{
-    local_service::LocalService, peer::Peer, read_stall::ReadStall, request_handler::RequestHandler,
+    local_service::LocalService, peer::Peer, request_handler::RequestHandler,
+    response_flow::ResponseFlow,
 };
 
 /// A client connection, shared by its requests. It stays on its worker's thread.
@@ -54,7 +54,8 @@ pub(crate) struct ConnectionState {
     requests: Cell<u64>,
     abandoned: Cell<u64>,
     closing: Cell<bool>,
-    pub(super) stall: ReadStall,
+    /// What the response did whose task was polled last.
+    pub flow: ResponseFlow,
     /// Left by the last request for the next.
     timer: RefCell<Option<Pin<Box<Sleep>>>>,
 }
@@ -73,15 +74,6 @@ impl ConnectionState {
     /// How many of them the client gave up, by a reset or by going away.
     pub(crate) fn abandoned(&self) -> u64 {
         self.abandoned.get()
-    }
-
-    /// Since when the client has not read: some response has data for it, and it takes none of any.
-    /// `None` while it reads, or while there is nothing to read.
-    ///
-    /// The limits of a request's time are checked when the client takes data, so a client that takes
-    /// none must be cut off by its connection.
-    pub(crate) fn stalled_since(&self) -> Option<Instant> {
-        self.stall.since()
     }
 
     /// Says whether the connection drains: then the next HTTP/1 response is the last.

@@ -13,10 +13,10 @@ use super::{
     downstream_body::DownstreamBody,
     error::RequestFailure,
     headers::{self, Upgrade, requested_upgrade},
+    limit::Limit,
     request::{InvalidRequest, RequestTarget},
     request_config::{CompiledRoute, LocalRequestConfig},
     spec::ProxySpec,
-    timeouts::Limit,
     upload::UploadProgress,
     upstream_head::UpstreamHead,
 };
@@ -169,7 +169,7 @@ fn upgrade(
 fn too_late(limit: Limit) -> RequestFailure {
     match limit {
         Limit::Request => RequestFailure::RequestTimeout,
-        Limit::Response | Limit::Idle => RequestFailure::ResponseTimeout,
+        Limit::Response | Limit::Idle | Limit::Unread => RequestFailure::ResponseTimeout,
         Limit::Stream => RequestFailure::StreamTimeout,
     }
 }

@@ -21,11 +21,11 @@ mod former_clusters;
 mod forward;
 mod handle;
 mod headers;
+mod limit;
 mod local_service;
 mod negotiation;
 mod path;
 mod peer;
-mod read_stall;
 mod redirect;
 mod refusal;
 mod request;
@@ -33,6 +33,7 @@ mod request_config;
 mod request_handler;
 mod request_id;
 mod respond;
+mod response_flow;
 mod reused_timer;
 mod rewrite;
 mod serve_local;
@@ -55,9 +56,11 @@ pub(crate) use connection::ClientConnection;
 pub(crate) use early::{PLAIN_HTTP_ON_TLS_PORT, REQUEST_TIMEOUT};
 pub(crate) use former_clusters::FormerClusters;
 pub(crate) use handle::{Handled, handle};
+pub(crate) use limit::Limit;
 pub(crate) use peer::{Peer, PeerTls};
 pub(crate) use request_config::{RequestConfig, Route};
 pub(crate) use request_handler::RequestHandler;
+pub(crate) use response_flow::{ResponseFlow, ResponseStep, SEND_STALL};
 pub(crate) use spec::{
     ActionSpec, CertificateField, CertificateHeaders, EscapedSlashes, ForwardedFor,
     HeaderPrefixRewrite, HeaderRules, HeaderTemplate, HostRewrite, PathRewrite, ProxySpec,

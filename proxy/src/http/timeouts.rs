@@ -9,23 +9,11 @@ use std::{
 };
 
 use super::{
+    limit::Limit,
     reused_timer::ReusedTimer,
     spec::{RequestSettings, RouteSpec},
     upload::UploadProgress,
 };
-
-/// Which limit was reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Limit {
-    /// For the request to arrive from the client.
-    Request,
-    /// For the response, from the end of the request; or for the upstream to read the request.
-    Response,
-    /// For the whole stream.
-    Stream,
-    /// Without a byte in either direction.
-    Idle,
-}
 
 /// The limits on a request's time. The timer is made only when the request first waits, and moved
 /// only when it fires or must fire earlier.
@@ -82,7 +70,7 @@ impl Timeouts {
     }
 
     /// Notes that a piece of the response has come. The time that the client takes for it does not
-    /// count as idle: the connection cuts off a client that does not read.
+    /// count as idle, and has a limit of its own.
     pub(super) fn progress(&mut self) {
         self.moved = true;
     }
@@ -133,19 +121,27 @@ impl Timeouts {
         }
     }
 
+    /// The limit to be reached first while a response waits for its client.
+    pub(super) fn while_held(&self) -> Option<(Instant, Limit)> {
+        earliest([
+            (Some(self.started), self.stream, Limit::Stream),
+            (self.request_end(), self.response, Limit::Response),
+        ])
+    }
+
     /// The limit to be reached first.
     fn next(&self) -> Option<(Instant, Limit)> {
-        let request_end = self.upload.as_ref().map_or(Some(self.started), |upload| upload.ended());
-        let limits = [
+        let request_end = self.request_end();
+        earliest([
             (Some(self.started), self.stream, Limit::Stream),
             (request_end, self.response, Limit::Response),
             (self.waits_for_request(request_end), self.request, self.late_request()),
             (Some(self.last_byte()), self.idle, Limit::Idle),
-        ];
-        limits
-            .into_iter()
-            .filter_map(|(from, limit, name)| Some((from?.checked_add(limit?)?, name)))
-            .min_by_key(|(at, _)| *at)
+        ])
+    }
+
+    fn request_end(&self) -> Option<Instant> {
+        self.upload.as_ref().map_or(Some(self.started), |upload| upload.ended())
     }
 
     fn waits_for_request(&self, request_end: Option<Instant>) -> Option<Instant> {
@@ -166,6 +162,15 @@ impl Timeouts {
         let request = self.upload.as_ref().and_then(|upload| upload.last());
         request.map_or(response, |request| request.max(response))
     }
+}
+
+fn earliest<const N: usize>(
+    limits: [(Option<Instant>, Option<Duration>, Limit); N],
+) -> Option<(Instant, Limit)> {
+    limits
+        .into_iter()
+        .filter_map(|(from, limit, name)| Some((from?.checked_add(limit?)?, name)))
+        .min_by_key(|(at, _)| *at)
 }
 
 fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
@@ -259,6 +264,22 @@ mod tests {
         timeouts.responding();
         assert_eq!(timeouts.reached(timeouts.started + Duration::from_secs(20)), None);
         assert_eq!(timeouts.reached(timeouts.started + Duration::from_secs(27)), Some(Limit::Idle));
+    }
+
+    #[test]
+    fn a_response_that_is_held_does_not_idle() {
+        let mut timeouts = timeouts(5, 60);
+        timeouts.idle = seconds(7);
+        timeouts.responding();
+        let held = |timeouts: &Timeouts| {
+            timeouts.while_held().map(|(at, limit)| ((at - timeouts.started).as_secs(), limit))
+        };
+        assert_eq!(held(&timeouts), Some((60, Limit::Response)));
+        timeouts.stream = seconds(30);
+        assert_eq!(held(&timeouts), Some((30, Limit::Stream)));
+        timeouts.uploading(Some(Rc::new(UploadProgress::default())));
+        timeouts.stream = None;
+        assert_eq!(held(&timeouts), None, "the request goes on");
     }
 
     #[test]

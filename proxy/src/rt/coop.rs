@@ -16,9 +16,12 @@ use io_uring::opcode;
 use tokio_uring::{OneshotOutputTransform, UnsubmittedOneshot};
 
 /// What a task may do in one poll, in bytes.
-const POLL_ALLOWANCE_BYTES: usize = 256 * 1024;
+const POLL_ALLOWANCE_BYTES: usize = 320 * 1024;
 /// What all tasks together may do before the ring is driven, in bytes.
 const ROUND_ALLOWANCE_BYTES: usize = 2 * 1024 * 1024;
+/// What receiving leaves of it to sending. Otherwise a peer that always has more would keep back what
+/// we have to send, on its own connection and on the next.
+const SEND_RESERVE_BYTES: usize = 128 * 1024;
 /// What a poll costs by itself, in bytes that are copied in the same time.
 const POLL_COST_BYTES: usize = 4 * 1024;
 
@@ -48,16 +51,30 @@ pub(super) fn refill() {
     POLL_LEFT.set(POLL_ALLOWANCE_BYTES);
 }
 
+/// What the running task may still do in this poll, in bytes.
+#[cfg(test)]
+pub(crate) fn allowance_left() -> usize {
+    POLL_LEFT.get()
+}
+
 /// Counts work of the running task, in bytes.
 pub(crate) fn spend(bytes: usize) {
     POLL_LEFT.set(POLL_LEFT.get().saturating_sub(bytes));
     ROUND_LEFT.set(ROUND_LEFT.get().saturating_sub(bytes));
 }
 
-/// Ready while the task that runs has some of its allowance left. If it has none, the task is woken
-/// in the next round.
-pub(super) fn poll_proceed(cx: &mut Context<'_>) -> Poll<()> {
-    if POLL_LEFT.get() > 0 {
+/// Ready while the task that runs may receive. If it may not, the task is woken in the next round.
+pub(super) fn poll_may_receive(cx: &mut Context<'_>) -> Poll<()> {
+    poll_left_above(SEND_RESERVE_BYTES, cx)
+}
+
+/// Ready while the task that runs may send. If it may not, the task is woken in the next round.
+pub(super) fn poll_may_send(cx: &mut Context<'_>) -> Poll<()> {
+    poll_left_above(0, cx)
+}
+
+fn poll_left_above(reserve: usize, cx: &mut Context<'_>) -> Poll<()> {
+    if POLL_LEFT.get() > reserve {
         return Poll::Ready(());
     }
     wait_for_next_round(cx);
@@ -169,6 +186,30 @@ mod tests {
             }
         });
         assert!(most.get() <= POLL_ALLOWANCE_BYTES + READ_BYTES, "{} in one poll", most.get());
+    }
+
+    #[test]
+    fn a_task_that_always_finds_data_can_still_send() {
+        const READ_BYTES: usize = 16 * 1024;
+        Runtime::new().unwrap().block_on(async {
+            let (mut streams, _peers): (Vec<_>, Vec<_>) = (0..4).map(|_| filled()).unzip();
+            for stream in &mut streams {
+                poll_fn(|cx| stream.poll_readable(cx)).await.unwrap();
+            }
+            let (mut answering, _peer) = filled();
+            answering.outgoing().extend_from_slice(b"answer");
+            let sent = poll_fn(|cx| {
+                for stream in &mut streams {
+                    let mut buffer = Buffer::default();
+                    while let Poll::Ready(Ok(n)) = stream.poll_recv(cx, &mut buffer, READ_BYTES) {
+                        buffer.consume(n);
+                    }
+                }
+                assert!(poll_may_receive(cx).is_pending());
+                Poll::Ready(answering.poll_flush(cx))
+            });
+            assert!(matches!(sent.await, Poll::Ready(Ok(()))));
+        });
     }
 
     /// Waits for a socket in a task of its own, and tells when the ring has said that it is ready.

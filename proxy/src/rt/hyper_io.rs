@@ -1,31 +1,15 @@
-//! hyper's interface to the runtime: an executor, and plain text over a [`Stream`].
+//! hyper's interface to the runtime: plain text over a [`Stream`].
 
 use std::{
     cell::RefCell,
-    future::Future,
     io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use hyper::rt::{Executor, Read, ReadBufCursor, Write};
+use hyper::rt::{Read, ReadBufCursor, Write};
 
-use super::{Stream, spawn};
-
-/// Spawns hyper's own tasks on this worker's thread.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct LocalExecutor;
-
-impl<F> Executor<F> for LocalExecutor
-where
-    F: Future + 'static,
-    F::Output: 'static,
-{
-    fn execute(&self, future: F) {
-        // Boxed: a task moves its future when it begins and when it ends.
-        spawn(Box::pin(future));
-    }
-}
+use super::Stream;
 
 /// A writer waits above this number of unsent bytes.
 const OUTGOING_LIMIT: usize = 64 * 1024;
@@ -35,19 +19,31 @@ thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; OUTGOING_LIMIT].into());
 }
 
+impl Stream {
+    /// Reads, and shows what was read.
+    pub(crate) fn poll_read_observed(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut buf: ReadBufCursor<'_>,
+        observe: impl FnOnce(&[u8]),
+    ) -> Poll<io::Result<()>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let room = buf.remaining().min(scratch.len());
+            let received = ready!(self.poll_recv_slice(cx, &mut scratch[..room]))?;
+            buf.put_slice(&scratch[..received]);
+            observe(&scratch[..received]);
+            Poll::Ready(Ok(()))
+        })
+    }
+}
+
 impl Read for Stream {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        mut buf: ReadBufCursor<'_>,
+        buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        SCRATCH.with_borrow_mut(|scratch| {
-            let room = buf.remaining().min(scratch.len());
-            let received = ready!(this.poll_recv_slice(cx, &mut scratch[..room]))?;
-            buf.put_slice(&scratch[..received]);
-            Poll::Ready(Ok(()))
-        })
+        self.get_mut().poll_read_observed(cx, buf, |_| ())
     }
 }
 

@@ -168,7 +168,7 @@ impl Stream {
         room: usize,
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_readable(cx))?;
-        ready!(coop::poll_proceed(cx));
+        ready!(coop::poll_may_receive(cx));
         let received = self.poll_recv_slice(cx, buffer.spare(room));
         if let Poll::Ready(Ok(n)) = received {
             buffer.advance(n);
@@ -185,7 +185,7 @@ impl Stream {
     ) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.poll_readable(cx))?;
-            ready!(coop::poll_proceed(cx));
+            ready!(coop::poll_may_receive(cx));
             if let Some(result) = self.receive(buffer) {
                 return Poll::Ready(result);
             }
@@ -246,7 +246,7 @@ impl Stream {
             return Poll::Ready(Ok(()));
         }
         ready!(self.poll_sent(cx))?;
-        ready!(coop::poll_proceed(cx));
+        ready!(coop::poll_may_send(cx));
         let (storage, from, to) = self.outgoing.take_parts();
         self.at_drop = AtDrop::Reset;
         let from = match self.send_at_once(&storage[from..to]) {

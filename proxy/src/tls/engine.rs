@@ -19,6 +19,8 @@ use crate::rt::{self, Buffer};
 const RECORD_BYTES: usize = 16 * 1024;
 /// What a record adds to its plaintext at most: header, explicit nonce, tag, content type.
 const RECORD_OVERHEAD_BYTES: usize = 32;
+/// What decrypting a record costs besides its bytes, in bytes that are copied in the same time.
+const RECORD_COST_BYTES: usize = 256;
 /// Slices that together fit here go out as one record; larger ones are not worth the copy.
 const GATHER_BYTES: usize = 4 * 1024;
 /// Encryption stops at this size until the bytes are sent.
@@ -50,11 +52,11 @@ pub(super) enum Outbound<'a> {
 }
 
 /// The input and output of one call of [`Engine::process`].
-pub(super) struct RecordIo<'a, 'b> {
+pub(super) struct RecordIo<'a, 'b, 'c> {
     /// Ciphertext for the peer.
     pub(super) output: &'a mut Buffer,
     /// Receives plaintext first.
-    pub(super) reader: Option<&'a mut ReadBufCursor<'b>>,
+    pub(super) reader: Option<&'a mut PlaintextReader<'b, 'c>>,
     /// Receives the rest.
     pub(super) received: &'a mut ReceivedPlaintext,
     pub(super) outbound: Outbound<'a>,
@@ -62,6 +64,41 @@ pub(super) struct RecordIo<'a, 'b> {
     pub(super) encrypted: usize,
     /// Whether the peer has sent close_notify.
     pub(super) peer_closed: bool,
+}
+
+/// Is shown bytes.
+type Observer<'c> = &'c mut dyn FnMut(&[u8]);
+
+/// A reader of plaintext.
+pub(super) struct PlaintextReader<'b, 'c> {
+    buf: ReadBufCursor<'b>,
+    /// Is shown what is read. Bytes in the reader's buffer cannot be inspected.
+    observe: Option<Observer<'c>>,
+}
+
+impl<'b, 'c> PlaintextReader<'b, 'c> {
+    pub(super) fn new(buf: ReadBufCursor<'b>) -> PlaintextReader<'b, 'c> {
+        PlaintextReader { buf, observe: None }
+    }
+
+    pub(super) fn observed(
+        buf: ReadBufCursor<'b>,
+        observe: Observer<'c>,
+    ) -> PlaintextReader<'b, 'c> {
+        PlaintextReader { buf, observe: Some(observe) }
+    }
+
+    /// How many bytes it has room for.
+    pub(super) fn remaining(&self) -> usize {
+        self.buf.remaining()
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        self.buf.put_slice(bytes);
+        if let Some(observe) = &mut self.observe {
+            observe(bytes);
+        }
+    }
 }
 
 /// Decrypted bytes that have not been read yet.
@@ -78,11 +115,11 @@ impl ReceivedPlaintext {
     }
 
     /// Moves as many bytes as `reader` has room for.
-    pub(super) fn read_into(&mut self, reader: &mut ReadBufCursor<'_>) {
+    pub(super) fn read_into(&mut self, reader: &mut PlaintextReader<'_, '_>) {
         while let Some(record) = self.records.front() {
             let rest = &record[self.taken..];
             let n = rest.len().min(reader.remaining());
-            reader.put_slice(&rest[..n]);
+            reader.put(&rest[..n]);
             self.taken += n;
             if self.taken < record.len() {
                 return;
@@ -101,7 +138,7 @@ impl Engine {
     pub(super) fn process(
         &mut self,
         input: &mut Buffer,
-        io: &mut RecordIo<'_, '_>,
+        io: &mut RecordIo<'_, '_, '_>,
     ) -> Result<EngineStatus, Error> {
         loop {
             match self.step(input, io) {
@@ -118,7 +155,7 @@ impl Engine {
     fn step(
         &mut self,
         input: &mut Buffer,
-        io: &mut RecordIo<'_, '_>,
+        io: &mut RecordIo<'_, '_, '_>,
     ) -> Result<Option<EngineStatus>, Error> {
         let (discard, step) = match self {
             Engine::Client(connection) => {
@@ -142,7 +179,7 @@ impl Engine {
 
     /// rustls queues the alert and returns the error first; each further call returns a piece of
     /// the alert.
-    fn drive_out_alert(&mut self, input: &mut Buffer, io: &mut RecordIo<'_, '_>) {
+    fn drive_out_alert(&mut self, input: &mut Buffer, io: &mut RecordIo<'_, '_, '_>) {
         while self.wants_write() {
             let _ = self.step(input, io);
         }
@@ -164,7 +201,7 @@ impl Deref for Engine {
 /// to do.
 fn settle<Data>(
     status: UnbufferedStatus<'_, '_, Data>,
-    io: &mut RecordIo<'_, '_>,
+    io: &mut RecordIo<'_, '_, '_>,
 ) -> (usize, Result<Option<EngineStatus>, Error>) {
     let UnbufferedStatus { mut discard, state, .. } = status;
     let step = match state {
@@ -198,13 +235,13 @@ fn settle<Data>(
     (discard, step)
 }
 
-fn deliver(mut payload: &[u8], io: &mut RecordIo<'_, '_>) {
-    // Decryption takes about as long as the receive.
-    rt::spend(payload.len());
+fn deliver(mut payload: &[u8], io: &mut RecordIo<'_, '_, '_>) {
+    // Decryption takes about as long as the receive, and a record costs something if it is empty.
+    rt::spend(RECORD_COST_BYTES + payload.len());
     // To keep the order, bytes bypass the queue only while it is empty.
     if let Some(reader) = io.reader.as_mut().filter(|_| io.received.is_empty()) {
         let n = payload.len().min(reader.remaining());
-        reader.put_slice(&payload[..n]);
+        reader.put(&payload[..n]);
         payload = &payload[n..];
     }
     if !payload.is_empty() {
@@ -228,7 +265,7 @@ fn encode<Data>(data: &mut EncodeTlsData<'_, Data>, output: &mut Buffer) -> Resu
 
 fn send<Data>(
     traffic: &mut WriteTraffic<'_, Data>,
-    io: &mut RecordIo<'_, '_>,
+    io: &mut RecordIo<'_, '_, '_>,
 ) -> Result<(), Error> {
     match io.outbound {
         Outbound::Nothing => Ok(()),

@@ -53,7 +53,7 @@ pub(crate) use spec::{RouteClientAuth, UpstreamTlsSpec};
 pub(crate) use stream::{FailedHandshake, HandshakeError, TlsStream};
 pub use tickets::TicketKeys;
 pub(crate) use tickets::TicketSecret;
-pub(crate) use transport::Transport;
+pub(crate) use transport::{ObservedRead, Transport};
 pub use trust::{ClientTrust, ClientTrustSpec};
 pub(crate) use trust::{TrustDigest, VerifiedChain};
 pub(crate) use upstream_verify::UpstreamCertificateError;

@@ -16,7 +16,8 @@ use rustls::{
 
 use super::context::{ConnectionContext, Rejection};
 use super::engine::{
-    Engine, EngineStatus, OUTGOING_LIMIT_BYTES, Outbound, ReceivedPlaintext, RecordIo,
+    Engine, EngineStatus, OUTGOING_LIMIT_BYTES, Outbound, PlaintextReader, ReceivedPlaintext,
+    RecordIo,
 };
 use crate::rt::{self, Buffer, CloseMode};
 
@@ -196,7 +197,7 @@ impl TlsStream {
 
     fn process(
         &mut self,
-        reader: Option<&mut ReadBufCursor<'_>>,
+        reader: Option<&mut PlaintextReader<'_, '_>>,
         outbound: Outbound<'_>,
     ) -> Result<(EngineStatus, usize), Error> {
         if self.failed {
@@ -228,6 +229,48 @@ impl TlsStream {
         Poll::Ready(Ok(received))
     }
 
+    /// Reads, and shows what is read to `observe`.
+    pub(super) fn poll_read_observed(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+        observe: &mut dyn FnMut(&[u8]),
+    ) -> Poll<io::Result<()>> {
+        self.poll_read_into(cx, PlaintextReader::observed(buf, observe))
+    }
+
+    /// An end without close_notify is `UnexpectedEof`: only a reader that knows the length of the
+    /// message can tell whether it was cut off.
+    fn poll_read_into(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut reader: PlaintextReader<'_, '_>,
+    ) -> Poll<io::Result<()>> {
+        let room = reader.remaining();
+        loop {
+            self.received.read_into(&mut reader);
+            if reader.remaining() == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            if self.fresh {
+                let processed = self.process(Some(&mut reader), Outbound::Nothing);
+                // An answer to KeyUpdate, or the alert of an error.
+                let flushed = self.stream.poll_flush(cx);
+                processed.map_err(invalid_data)?;
+                // Received bytes count even if the send fails.
+                if reader.remaining() == room && !self.peer_closed {
+                    let _ = flushed?;
+                }
+            }
+            if reader.remaining() < room || self.peer_closed {
+                return Poll::Ready(Ok(()));
+            }
+            if ready!(self.poll_receive(cx))? == 0 {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+    }
+
     /// Sends close_notify and everything before it, and FIN.
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.close_sent {
@@ -251,37 +294,12 @@ fn invalid_data(error: Error) -> io::Error {
 }
 
 impl Read for TlsStream {
-    /// An end without close_notify is `UnexpectedEof`: only a reader that knows the length of the
-    /// message can tell whether it was cut off.
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        mut reader: ReadBufCursor<'_>,
+        buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let room = reader.remaining();
-        loop {
-            this.received.read_into(&mut reader);
-            if reader.remaining() == 0 {
-                return Poll::Ready(Ok(()));
-            }
-            if this.fresh {
-                let processed = this.process(Some(&mut reader), Outbound::Nothing);
-                // An answer to KeyUpdate, or the alert of an error.
-                let flushed = this.stream.poll_flush(cx);
-                processed.map_err(invalid_data)?;
-                // Received bytes count even if the send fails.
-                if reader.remaining() == room && !this.peer_closed {
-                    let _ = flushed?;
-                }
-            }
-            if reader.remaining() < room || this.peer_closed {
-                return Poll::Ready(Ok(()));
-            }
-            if ready!(this.poll_receive(cx))? == 0 {
-                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
-            }
-        }
+        self.get_mut().poll_read_into(cx, PlaintextReader::new(buf))
     }
 }
 

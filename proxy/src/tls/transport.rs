@@ -39,6 +39,31 @@ impl Transport {
     }
 }
 
+/// A connection that shows what is read of it: bytes in hyper's buffer cannot be inspected.
+pub(crate) trait ObservedRead: Read {
+    /// Reads like [`Read::poll_read`], and shows what is read to `observe`, in one or several pieces.
+    fn poll_read_observed(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+        observe: &mut dyn FnMut(&[u8]),
+    ) -> Poll<io::Result<()>>;
+}
+
+impl ObservedRead for Transport {
+    fn poll_read_observed(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+        observe: &mut dyn FnMut(&[u8]),
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Plain(stream) => stream.poll_read_observed(cx, buf, observe),
+            Transport::Tls(stream) => stream.poll_read_observed(cx, buf, observe),
+        }
+    }
+}
+
 impl Read for Transport {
     fn poll_read(
         self: Pin<&mut Self>,

@@ -4,7 +4,7 @@ use std::{error::Error, io};
 
 use rustls::{CertificateError, Error as TlsError};
 
-use super::FailureKind;
+use super::{FailureKind, head_limit::InterimFlood};
 use crate::{observe::UpstreamFailure, tls::HandshakeError};
 
 impl From<FailureKind> for UpstreamFailure {
@@ -28,7 +28,10 @@ impl From<FailureKind> for UpstreamFailure {
 pub(super) fn kind_of(error: &hyper::Error) -> FailureKind {
     if find::<TlsError>(error).is_some() {
         FailureKind::Tls
-    } else if error.is_parse() || find::<h2::Error>(error).is_some_and(is_protocol_violation) {
+    } else if error.is_parse()
+        || find::<InterimFlood>(error).is_some()
+        || find::<h2::Error>(error).is_some_and(is_protocol_violation)
+    {
         FailureKind::Protocol
     } else {
         FailureKind::Closed

@@ -13,15 +13,17 @@ use std::{
 
 use hyper::{
     client::conn::{http1, http2},
-    rt::{Executor, Read, Write},
+    rt::{Executor, Write},
 };
 use tokio::sync::oneshot;
 
 use super::{
     body::SentBody,
+    frame_limit::{FrameLimited, UpstreamTraffic},
+    head_limit::{HeadAllowance, HeadLimited},
     pool::{Limits, Pooled},
 };
-use crate::rt;
+use crate::{rt, tls::ObservedRead};
 
 /// The most bytes in a response's head, as for requests.
 const MAX_HEAD_BYTES: u32 = 128 * 1024;
@@ -41,7 +43,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Http1 {
     pub(super) sender: http1::SendRequest<SentBody>,
-    pub(super) address: Option<IpAddr>,
+    /// Boxed: a request holds and moves the size of its connection.
+    pub(super) address: Option<Box<IpAddr>>,
+    pub(super) head: Rc<HeadAllowance>,
     _alive: oneshot::Sender<Infallible>,
 }
 
@@ -50,6 +54,7 @@ pub(super) struct Http1 {
 pub(super) struct Http2 {
     pub(super) sender: http2::SendRequest<SentBody>,
     pub(super) address: Option<IpAddr>,
+    pub(super) traffic: Rc<UpstreamTraffic>,
     _alive: oneshot::Sender<Infallible>,
 }
 
@@ -77,8 +82,9 @@ pub(super) async fn http1<T>(
     address: Option<IpAddr>,
 ) -> hyper::Result<(Http1, Http1Driver<T>)>
 where
-    T: Read + Write + Unpin,
+    T: ObservedRead + Write + Unpin,
 {
+    let (io, head) = HeadLimited::new(io);
     // 100 header fields, hyper's default: they are parsed on the stack.
     let (sender, connection) = http1::Builder::new()
         .preserve_header_case(true) // passed on to clients, who may look
@@ -86,18 +92,19 @@ where
         .handshake(io)
         .await?;
     let (alive, released) = oneshot::channel();
-    Ok((Http1 { sender, address, _alive: alive }, Http1Driver { connection, released }))
+    let address = address.map(Box::new);
+    Ok((Http1 { sender, address, head, _alive: alive }, Http1Driver { connection, released }))
 }
 
 /// The driver of an [`Http1`].
 #[derive(Debug)]
-pub(super) struct Http1Driver<T: Read + Write> {
-    connection: http1::Connection<T, SentBody>,
+pub(super) struct Http1Driver<T: ObservedRead + Write + Unpin> {
+    connection: http1::Connection<HeadLimited<T>, SentBody>,
     /// Resolves once the [`Http1`] is dropped.
     released: oneshot::Receiver<Infallible>,
 }
 
-impl<T: Read + Write + Unpin> Http1Driver<T> {
+impl<T: ObservedRead + Write + Unpin> Http1Driver<T> {
     /// Moves bytes until the connection ends.
     pub(super) async fn run(self) {
         // Each request has already received the error, and an idle connection has no request.
@@ -106,7 +113,10 @@ impl<T: Read + Write + Unpin> Http1Driver<T> {
 
     /// The same, but returns the connection once the upstream has switched protocols. If it did not
     /// switch, the connection is closed.
-    pub(super) async fn run_until_upgrade(self, parts: oneshot::Sender<http1::Parts<T>>) {
+    pub(super) async fn run_until_upgrade(
+        self,
+        parts: oneshot::Sender<http1::Parts<HeadLimited<T>>>,
+    ) {
         let connection = pin!(self.connection.without_shutdown());
         let Some(Ok(done)) = unless_released(connection, self.released).await else { return };
         if let Err(mut unwanted) = parts.send(done) {
@@ -147,8 +157,9 @@ pub(super) async fn http2<T>(
     address: Option<IpAddr>,
 ) -> hyper::Result<Http2Parts<impl Future<Output = ()>>>
 where
-    T: Read + Write + Unpin + 'static,
+    T: ObservedRead + Write + Unpin + 'static,
 {
+    let (io, traffic) = FrameLimited::new(io);
     let (alive, released) = oneshot::channel();
     let executor = Http2Executor { released: Rc::new(Cell::new(Some(released))) };
     let (sender, mut connection) = http2::Builder::new(executor)
@@ -165,7 +176,7 @@ where
         // Each request has already received the error, and an idle connection has no request.
         driven.map(drop)
     });
-    let connection = Http2 { sender, address, _alive: alive };
+    let connection = Http2 { sender, address, traffic, _alive: alive };
     Ok(Http2Parts { connection, max_streams, driver })
 }
 
@@ -195,7 +206,7 @@ where
 mod tests {
     use std::{io, task::Context};
 
-    use hyper::rt::ReadBufCursor;
+    use hyper::rt::{Read, ReadBufCursor};
 
     use super::*;
 
@@ -216,6 +227,17 @@ mod tests {
             _buf: ReadBufCursor<'_>,
         ) -> Poll<io::Result<()>> {
             Poll::Pending
+        }
+    }
+
+    impl ObservedRead for Stuck {
+        fn poll_read_observed(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: ReadBufCursor<'_>,
+            _observe: &mut dyn FnMut(&[u8]),
+        ) -> Poll<io::Result<()>> {
+            self.poll_read(cx, buf)
         }
     }
 

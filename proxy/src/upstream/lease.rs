@@ -44,8 +44,18 @@ impl Lease {
     /// The response's head has come.
     pub(super) fn response_started(&mut self, stays_open: bool, progress: Option<Rc<Progress>>) {
         self.response = Some(ResponseStart { stays_open, progress });
-        if let Some(PooledConnection::Http2(shared)) = &self.connection {
-            shared.hear(Instant::now());
+        match &self.connection {
+            Some(PooledConnection::Http1 { connection, .. }) => connection.head.end(),
+            Some(PooledConnection::Http2(shared)) => shared.hear(Instant::now()),
+            None => {}
+        }
+    }
+
+    /// Whether the connection was closed since the upstream flooded it.
+    pub(super) fn is_flooded(&self) -> bool {
+        match &self.connection {
+            Some(PooledConnection::Http2(shared)) => shared.connection.traffic.is_flood(),
+            _ => false,
         }
     }
 
@@ -82,7 +92,7 @@ impl Lease {
 
 fn address(connection: &PooledConnection) -> Option<IpAddr> {
     match connection {
-        PooledConnection::Http1 { connection, .. } => connection.address,
+        PooledConnection::Http1 { connection, .. } => connection.address.as_deref().copied(),
         PooledConnection::Http2(shared) => shared.connection.address,
     }
 }

@@ -101,10 +101,12 @@ impl<'a> UpstreamRequest<'a> {
         let sent = match lease.connection() {
             Some(PooledConnection::Http1 { connection, .. }) => {
                 for_http1(&mut request, authority, false);
+                connection.head.begin();
                 connection.sender.try_send_request(request).await
             }
             Some(PooledConnection::Http2(shared)) => {
                 for_http2(&mut request, authority, self.scheme());
+                shared.connection.traffic.begin_request();
                 shared.connection.sender.clone().try_send_request(request).await
             }
             None => return Err(self.closed("the connection is gone").into()),
@@ -183,7 +185,8 @@ impl<'a> UpstreamRequest<'a> {
         match response.status() {
             StatusCode::SWITCHING_PROTOCOLS => {
                 let parts = switched.await.map_err(|_| self.closed("closed after its 101"))?;
-                let upgraded = Upgraded { transport: parts.io, received: parts.read_buf };
+                let transport = parts.io.into_inner();
+                let upgraded = Upgraded { transport, received: parts.read_buf };
                 Ok((response, lease, Some(upgraded)))
             }
             status if status.is_informational() => {
@@ -220,6 +223,10 @@ impl<'a> UpstreamRequest<'a> {
     fn failed(&self, mut error: TrySendError<Request<SentBody>>, lease: &Lease) -> FailedAttempt {
         let unsent = error.take_message();
         let error = error.into_error();
+        if lease.is_flooded() {
+            let error = self.protocol("too many HTTP/2 control frames or interim responses");
+            return error.into();
+        }
         let stale = is_stale_connection(&error);
         if stale {
             lease.retire();

@@ -18,7 +18,7 @@ use super::{
     BalancePolicy, Cluster, ClusterCompiler, ClusterSpec, DnsFamily, DnsNames, DnsSpec,
     EndpointAddress, EndpointSpec, FormerCluster, Protocol, StagedEndpoints,
 };
-use crate::observe::EndpointRegistry;
+use crate::{observe::EndpointRegistry, tls::ObservedRead};
 
 /// An endpoint at an address or, if it is not an address, at a name.
 pub(super) fn endpoint(address: &str) -> EndpointSpec {
@@ -156,13 +156,25 @@ impl Read for Io {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.poll_read_observed(cx, buf, &mut |_| ())
+    }
+}
+
+impl ObservedRead for Io {
+    fn poll_read_observed(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
         mut buf: ReadBufCursor<'_>,
+        observe: &mut dyn FnMut(&[u8]),
     ) -> Poll<io::Result<()>> {
         let mut wire = self.0.borrow_mut();
         let count = buf.remaining().min(wire.to_proxy.len());
         if count > 0 {
             let bytes: Vec<_> = wire.to_proxy.drain(..count).collect();
             buf.put_slice(&bytes);
+            observe(&bytes);
             return Poll::Ready(Ok(()));
         }
         match wire.end.filter(|_| wire.answer.is_empty()) {

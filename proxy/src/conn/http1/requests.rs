@@ -11,7 +11,11 @@ use std::{
 use http_body::Body as _;
 use hyper::{Request, Response, body::Incoming};
 
-use crate::http::{self, ClientConnection, Handled, Tunnel};
+use crate::{
+    conn::connection::REQUEST_COST_BYTES,
+    http::{self, ClientConnection, Handled, Tunnel},
+    rt,
+};
 
 /// The requests of a connection, and what they leave for it.
 pub(super) struct Requests<'a> {
@@ -41,6 +45,7 @@ impl<'a> Requests<'a> {
         &'a self,
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<http::Body>, Infallible>> + use<'a> {
+        rt::spend(REQUEST_COST_BYTES);
         self.has_body.set(!request.body().is_end_stream());
         KeepTunnel { handling: http::handle(self.client, request), tunnel: &self.tunnel }
     }

@@ -185,6 +185,7 @@ fn a_request_given_up_before_its_answer_is_counted_as_abandoned() {
     assert_eq!((conn.state.abandoned(), conn.state.is_serving()), (1, true));
     let body = Pin::new(response.body_mut());
     assert!(body.poll_frame(&mut TaskContext::from_waker(Waker::noop())).is_ready());
+    drop(response);
     assert_eq!((conn.state.abandoned(), conn.state.is_serving()), (1, false));
 }
 

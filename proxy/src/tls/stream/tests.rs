@@ -5,7 +5,7 @@ use std::{
     io::{Read as _, Write as _},
     net::{Shutdown, TcpListener, TcpStream},
     os::fd::OwnedFd,
-    sync::Arc,
+    sync::{Arc, mpsc},
     thread,
 };
 
@@ -241,6 +241,60 @@ fn the_client_side_speaks_with_a_server() {
         });
         server.join().unwrap();
     }
+}
+
+/// A connection to which the client has sent `count` records of one byte each, after the handshake.
+async fn with_small_records(count: usize) -> (TlsStream, impl Sized) {
+    let pki = Pki::new();
+    let (peer, ours) = pair();
+    peer.set_nodelay(true).unwrap();
+    let config = pki.client(&TLS13);
+    let (accepted, is_accepted) = mpsc::channel();
+    let client = thread::spawn(move || {
+        let mut tls = StreamOwned::new(ClientConnection::new(config, name()).unwrap(), peer);
+        tls.flush().unwrap();
+        tls.conn.complete_io(&mut tls.sock).unwrap();
+        is_accepted.recv().unwrap();
+        for byte in pattern(count) {
+            tls.write_all(&[byte]).unwrap();
+        }
+        tls
+    });
+    let tls = accept(ours, &pki).await.unwrap();
+    accepted.send(()).unwrap();
+    (tls, client.join().unwrap())
+}
+
+#[test]
+fn a_small_record_costs_more_of_the_allowance_than_its_bytes() {
+    block_on(async {
+        let (mut tls, _client) = with_small_records(200).await;
+        poll_fn(|cx| tls.stream.poll_readable(cx)).await.unwrap();
+        let before = rt::allowance_left();
+        let mut bytes = Vec::new();
+        let read = read_some(&mut tls, &mut bytes, 7000).await.unwrap();
+        let spent = before - rt::allowance_left();
+        // A receive costs 1,024 by itself.
+        assert!(spent >= 1024 + 256 * read, "{spent} for {read} records");
+    });
+}
+
+#[test]
+fn an_observer_is_shown_what_is_read() {
+    block_on(async {
+        let (mut tls, _client) = with_small_records(100).await;
+        let (mut read, mut seen) = (Vec::new(), Vec::new());
+        while read.len() < 100 {
+            let mut storage = [0; 7];
+            let mut buffer = ReadBuf::new(&mut storage);
+            let mut observe = |bytes: &[u8]| seen.extend_from_slice(bytes);
+            poll_fn(|cx| tls.poll_read_observed(cx, buffer.unfilled(), &mut observe))
+                .await
+                .unwrap();
+            read.extend_from_slice(buffer.filled());
+        }
+        assert_eq!((&read, &seen), (&pattern(100), &pattern(100)));
+    });
 }
 
 #[test]

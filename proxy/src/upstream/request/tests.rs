@@ -186,6 +186,21 @@ fn interim_responses_are_passed_over() {
 }
 
 #[test]
+fn interim_responses_without_end_are_a_protocol_failure() {
+    run(async {
+        let world = World::new();
+        let (pooled, peer) = world.connect().await;
+        peer.answer(&"HTTP/1.1 102 Processing\r\n\r\n".repeat(20_000));
+        let get = request(Method::GET, RequestBody::Empty);
+        let failed = world.respond(pooled, get).await.err().unwrap();
+        assert_eq!((failed.error.kind, failed.stale), (FailureKind::Protocol, false));
+        assert!(failed.error.detail.contains("interim responses"), "{}", failed.error.detail);
+        settle().await;
+        assert!(peer.is_closed());
+    });
+}
+
+#[test]
 fn reason_phrase_and_header_case_are_kept_for_the_client() {
     run(async {
         let world = World::new();
