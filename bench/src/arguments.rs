@@ -114,6 +114,8 @@ pub(crate) enum Work {
     Flood,
     /// One upgraded connection at full speed in both directions, to an upstream of this process.
     Tunnel,
+    /// Connections, one after another, that send HTTP/2 PING frames at full speed.
+    FrameFlood,
 }
 
 /// The protocol over TLS.

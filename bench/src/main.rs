@@ -5,6 +5,7 @@
 mod arguments;
 mod body;
 mod cpu;
+mod frame_flood;
 mod hello;
 mod http1;
 mod http2;
@@ -59,6 +60,9 @@ fn generate(arguments: &Arguments) -> Result<String> {
     let plan = Arc::new(Plan::new(arguments)?);
     if let (Work::Tunnel, Some(upstream)) = (arguments.work, arguments.tunnel) {
         tunnel::run(&plan, upstream)?;
+    }
+    if arguments.work == Work::FrameFlood {
+        frame_flood::run(&plan)?;
     }
     let mut team = Team::start(&plan, arguments.threads)?;
     let report = match arguments.work {

@@ -51,7 +51,7 @@ impl VirtualUser {
 
     fn of_connection(plan: &Plan) -> Vec<Self> {
         match (plan.work, plan.protocol) {
-            (Work::Refused | Work::Flood | Work::Tunnel, _) => vec![Self::Hello],
+            (Work::Refused | Work::Flood | Work::Tunnel | Work::FrameFlood, _) => vec![Self::Hello],
             (Work::FullHandshake, _) => vec![Self::Handshake(Arc::clone(&plan.config))],
             // Each user has its own tickets.
             (Work::ResumedHandshake, _) => {
@@ -77,7 +77,9 @@ impl VirtualUser {
             // The connection must have served a request.
             Work::Hold => self.one(period).await,
             Work::ResumedHandshake => self.get_tickets(period).await,
-            Work::FullHandshake | Work::Refused | Work::Flood | Work::Tunnel => Ok(()),
+            Work::FullHandshake | Work::Refused | Work::Flood | Work::Tunnel | Work::FrameFlood => {
+                Ok(())
+            }
         }
     }
 

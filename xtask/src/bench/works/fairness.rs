@@ -1,5 +1,4 @@
-//! W14: the latency of a small request beside a tunnel and a download at full speed, all on one
-//! worker.
+//! W14: the latency of a small request beside peers that send all they can, all on one worker.
 
 use anyhow::{Result, ensure};
 
@@ -9,10 +8,10 @@ use super::{
 };
 use crate::{
     bench::{
-        generator::{Background, load, run},
+        generator::{Background, Outcome, load, run},
         lab::free_address,
         model::Sample,
-        peers::{Peer, Setup},
+        peers::{Peer, Running, Setup},
     },
     rig::ZONE,
 };
@@ -22,7 +21,8 @@ const REQUESTS: Load = Load { connections: 4, ..W1 };
 /// A low rate, so that the wait for a turn is measured and not the capacity.
 const REQUESTS_PER_SECOND: &str = "200";
 
-pub(super) fn measure(bench: &Bench<'_>, peer: &dyn Peer, round: u32) -> Result<Sample> {
+/// Beside a tunnel and a download.
+pub(super) fn beside_transfers(bench: &Bench<'_>, peer: &dyn Peer, round: u32) -> Result<Sample> {
     let upstream = free_address()?;
     let mut running = bench.start(peer, Setup { tunnel: Some(upstream), ..Setup::default() })?;
     let mut tunnel = load(&running, "tunnel");
@@ -32,11 +32,38 @@ pub(super) fn measure(bench: &Bench<'_>, peer: &dyn Peer, round: u32) -> Result<
     let mut download = untimed(bench, &DOWNLOAD, &running)?;
     download.args(["--seconds", "3600", "--warm-up-seconds", "0"]);
     let download = Background::start(&mut download)?;
-    let mut requests = timed(bench, &REQUESTS, &running)?;
-    requests.args(["--rate", REQUESTS_PER_SECOND]);
-    let outcome = run(&mut requests)?;
+    let outcome = requests(bench, &running)?;
     // Neither ends by itself.
     drop((download, tunnel));
     running.must_be_running()?;
     Ok(outcome.sample(peer.id(), round))
+}
+
+/// Beside a client that sends control frames and returns each time it is cut off, or beside none.
+pub(super) fn beside_frames(
+    bench: &Bench<'_>,
+    is_flooded: bool,
+    peer: &dyn Peer,
+    round: u32,
+) -> Result<Sample> {
+    let mut running = bench.start(peer, Setup::default())?;
+    let flood = is_flooded.then(|| frame_flood(&running)).transpose()?;
+    let outcome = requests(bench, &running)?;
+    drop(flood);
+    running.must_be_running()?;
+    Ok(outcome.sample(peer.id(), round))
+}
+
+fn frame_flood(running: &Running<'_>) -> Result<Background> {
+    let mut flood = load(running, "frame-flood");
+    flood.args(["--name", &format!("host-0.{ZONE}"), "--protocol", "h2"]);
+    let mut flood = Background::start(&mut flood)?;
+    ensure!(!flood.wait_for_line()?.is_empty(), "no flood: {:?}", flood.finish().err());
+    Ok(flood)
+}
+
+fn requests(bench: &Bench<'_>, running: &Running<'_>) -> Result<Outcome> {
+    let mut requests = timed(bench, &REQUESTS, running)?;
+    requests.args(["--rate", REQUESTS_PER_SECOND]);
+    run(&mut requests)
 }

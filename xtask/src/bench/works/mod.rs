@@ -64,6 +64,8 @@ pub(super) enum Kind {
     Session(SessionKind),
     /// Small requests beside a tunnel and a download, ours alone.
     Fairness,
+    /// Small requests beside a flood of control frames, or the same requests alone; ours alone.
+    ControlFrames { is_flooded: bool },
 }
 
 /// What the route looks at, and how many people use it in turn. Their requests have the same cookies
@@ -119,8 +121,8 @@ use Figure::{
     CpuUsPerUnit, LatencyP99Us, LatencyP999Us, MemoryKibPerConnection, SlowestMs, UnitsPerSecond,
 };
 use Kind::{
-    Fairness, Flood, Hold, Hosts, OpenLoop, Reload, ReloadHosts, Restart, Session, Steering,
-    Workers,
+    ControlFrames, Fairness, Flood, Hold, Hosts, OpenLoop, Reload, ReloadHosts, Restart, Session,
+    Steering, Workers,
 };
 
 const fn work(
@@ -152,7 +154,15 @@ impl Definition {
 
     /// Whether it measures something that no other peer has.
     pub(super) fn is_ours_alone(&self) -> bool {
-        matches!(self.kind, Workers(_) | Steering(_) | ReloadHosts(_) | Session(_) | Fairness)
+        matches!(
+            self.kind,
+            Workers(_)
+                | Steering(_)
+                | ReloadHosts(_)
+                | Session(_)
+                | Fairness
+                | ControlFrames { .. }
+        )
     }
 
     /// Whether `--work` selects it: `W4` selects `W4a` and `W4b`, but `W1` does not select `W10`.
@@ -345,6 +355,22 @@ pub(super) fn all() -> Vec<Definition> {
             None,
             Fairness,
         ),
+        work(
+            "W14b",
+            "Request, 200 a second, alone",
+            "request",
+            LatencyP99Us,
+            None,
+            ControlFrames { is_flooded: false },
+        ),
+        work(
+            "W14c",
+            "W14b beside a client that sends PING frames at full speed",
+            "request",
+            LatencyP99Us,
+            None,
+            ControlFrames { is_flooded: true },
+        ),
         session("W15a", "W1 by 50 users, public route", SessionKind::Public),
         session("W15b", "W15a, route for users", SessionKind::Known),
         session("W15c", "W15b with an assertion", SessionKind::Asserted),
@@ -461,7 +487,8 @@ pub(super) fn measure(
         OpenLoop(share) => open_loop::measure(bench, share, peer, round),
         Flood(steering) => flood::measure(bench, steering, peer, round),
         Session(kind) => session::measure(bench, kind, peer, round),
-        Fairness => fairness::measure(bench, peer, round),
+        Fairness => fairness::beside_transfers(bench, peer, round),
+        ControlFrames { is_flooded } => fairness::beside_frames(bench, is_flooded, peer, round),
     }
 }
 
