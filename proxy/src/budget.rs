@@ -17,7 +17,7 @@ type Taken = (Rc<conn::ConnectionServer>, conn::Accepted, conn::Registration);
 
 #[test]
 fn a_request_weighs_at_most_4_kib() {
-    let size = size_of_future(|asked: Asked| http::handle(asked.0, asked.1));
+    let size = size_of_future(|asked: Asked| http::handle(asked.0, asked.1, None));
     assert!(size <= 4 * 1024, "{size} bytes");
 }
 

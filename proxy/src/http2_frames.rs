@@ -2,10 +2,12 @@
 //! what it sends is there for the connection alone. Pure.
 
 mod limit;
+mod streams;
 
 use std::cell::{Cell, RefCell};
 
 pub(crate) use limit::ControlFrameLimit;
+use streams::OpenedStreams;
 
 /// What handling a frame costs, in bytes that are copied in the same time.
 const FRAME_COST_BYTES: usize = 128;
@@ -24,6 +26,8 @@ pub(crate) struct Frames {
     header: [u8; FRAME_HEADER_BYTES],
     header_len: usize,
     counts: FrameCounts,
+    /// A client's; `None` for a server.
+    streams: Option<OpenedStreams>,
 }
 
 /// The bytes of the frames that have begun, their headers included.
@@ -80,6 +84,16 @@ impl Http2Traffic {
         self.sent.get().saturating_sub(self.counts().replies)
     }
 
+    /// The stream of the client's next request. To be called once for each, in h2's order.
+    pub(crate) fn claim_stream(&self) -> Option<u32> {
+        self.received.borrow_mut().streams.as_mut()?.claim()
+    }
+
+    /// Whether all claimed streams are certain.
+    pub(crate) fn knows_streams(&self) -> bool {
+        self.received.borrow().streams.as_ref().is_some_and(OpenedStreams::is_certain)
+    }
+
     /// What a client has begun and not finished.
     pub(crate) fn unfinished(&self) -> Option<Unfinished> {
         self.received.borrow().unfinished()
@@ -119,11 +133,14 @@ const PING: u8 = 6;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
 const ACK: u8 = 1;
+/// The bits of a stream's ID (section 4.1).
+const STREAM_ID: u32 = u32::MAX >> 1;
 
 impl Frames {
     /// A client's, before the first byte.
     pub(crate) fn of_client() -> Frames {
-        Frames { part: Part::Preface, left: PREFACE_BYTES, ..Frames::of_server() }
+        let streams = Some(OpenedStreams::default());
+        Frames { part: Part::Preface, left: PREFACE_BYTES, streams, ..Frames::of_server() }
     }
 
     /// A server's, before the first byte.
@@ -135,6 +152,7 @@ impl Frames {
             header: [0; FRAME_HEADER_BYTES],
             header_len: 0,
             counts: FrameCounts::default(),
+            streams: None,
         }
     }
 
@@ -162,7 +180,10 @@ impl Frames {
     }
 
     fn begin(&mut self) {
-        let [high, middle, low, kind, flags, ..] = self.header;
+        let [high, middle, low, kind, flags, stream @ ..] = self.header;
+        if let (HEADERS, Some(streams)) = (kind, &mut self.streams) {
+            streams.open(u32::from_be_bytes(stream) & STREAM_ID);
+        }
         self.header_len = 0;
         self.left = u32::from_be_bytes([0, high, middle, low]) as usize;
         self.part = match kind {

@@ -1,10 +1,16 @@
 //! An HTTP/2 client that stays on one connection for as long as a test needs it.
 
-use std::{future::Future, net::SocketAddr};
+use std::{
+    future::{Future, poll_fn},
+    net::SocketAddr,
+};
 
 use bytes::Bytes;
-use h2::client::SendRequest;
-use http::Request;
+use h2::{
+    SendStream,
+    client::{ResponseFuture, SendRequest},
+};
+use http::{Request, Response};
 use rustls::pki_types::ServerName;
 use tokio::{
     net::TcpStream,
@@ -58,6 +64,66 @@ impl Http2 {
             response.await.expect("a response")
         };
         in_time(&self.runtime, answer).status().as_u16()
+    }
+}
+
+/// A request under way, whose body is still to be sent.
+#[derive(Debug)]
+pub struct OpenRequest {
+    response: ResponseFuture,
+    body: SendStream<Bytes>,
+}
+
+impl Http2 {
+    /// Sends the head of a POST with these fields.
+    ///
+    /// # Panics
+    /// When the connection has ended.
+    pub fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> OpenRequest {
+        let request = Request::post(format!("https://{}{path}", self.name));
+        let request =
+            fields.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let request = request.body(()).expect("a request");
+        let requests = self.requests.clone();
+        let (response, body) = in_time(&self.runtime, async {
+            let mut requests = requests.ready().await.expect("a connection that is open");
+            requests.send_request(request, false).expect("a stream")
+        });
+        OpenRequest { response, body }
+    }
+
+    /// The next interim response; `None` if the final one comes instead.
+    ///
+    /// # Panics
+    /// When the stream fails.
+    pub fn interim(&self, open: &mut OpenRequest) -> Option<Response<()>> {
+        let next = poll_fn(|cx| open.response.poll_informational(cx));
+        in_time(&self.runtime, next).transpose().expect("no failure of the stream")
+    }
+
+    /// Sends the body.
+    ///
+    /// # Panics
+    /// When the stream is closed.
+    pub fn send_body(&self, open: &mut OpenRequest, body: &'static str) {
+        open.body.send_data(body.into(), true).expect("an open stream");
+    }
+
+    /// The status of the final response.
+    ///
+    /// # Panics
+    /// When the stream fails.
+    pub fn status(&self, open: OpenRequest) -> u16 {
+        in_time(&self.runtime, open.response).expect("a response").status().as_u16()
+    }
+
+    /// Sends the body, and returns the status of the final response.
+    ///
+    /// # Panics
+    /// When the stream fails.
+    pub fn finish(&self, mut open: OpenRequest, body: &'static str) -> u16 {
+        self.send_body(&mut open, body);
+        self.status(open)
     }
 }
 

@@ -25,6 +25,7 @@ use super::{
     connection::OpenConnection,
     graceful_close::GracefulClose,
     hibernation::Hibernation,
+    interim,
     link::Link,
     read_deadline::ReadDeadline,
     splice::Side,
@@ -138,6 +139,9 @@ where
             if let Poll::Ready(end) = self.poll_hyper(cx) {
                 return Poll::Ready(end);
             }
+            if self.send_interim(cx) {
+                continue;
+            }
             if self.read_deadline.poll_expired(cx, &self.client.state.flow).is_ready() {
                 return Poll::Ready(End::Unread);
             }
@@ -168,6 +172,19 @@ where
             Some(hyper) => Pin::new(hyper).poll(cx).map(End::Finished),
             None => Poll::Pending,
         }
+    }
+
+    /// Sends the interim responses that wait; whether there were any. While the response before is on
+    /// its way they wait on.
+    fn send_interim(&mut self, cx: &mut Context<'_>) -> bool {
+        let outbox = &self.client.state.interim;
+        let is_due = outbox.has_waiting(cx) && self.link.is_flushed();
+        if is_due {
+            let heads = outbox.take(|_| true);
+            let messages = heads.iter().filter_map(interim::http1).flatten().collect();
+            self.link.insert(cx, messages);
+        }
+        is_due
     }
 
     fn wake(&mut self) {

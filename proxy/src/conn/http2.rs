@@ -11,6 +11,7 @@ use std::{
     time::Instant,
 };
 
+use ::http::StatusCode;
 use hyper::{
     body::Incoming,
     server::conn::http2::{Builder, Connection},
@@ -24,6 +25,7 @@ use super::{
     connection::{OpenConnection, REQUEST_COST_BYTES},
     excess::{self, Excess, ExcessLimits},
     graceful_close::GracefulClose,
+    interim,
     link::Link,
     stream_task::StreamExecutor,
 };
@@ -44,20 +46,23 @@ pub(super) async fn serve(
     client: Rc<ClientConnection>,
     transport: Transport,
 ) -> ClosedReason {
+    let activity = Activity::new();
+    let link = Link::http2(transport, &activity);
     let service = service_fn({
-        let client = Rc::clone(&client);
+        let (client, link) = (Rc::clone(&client), link.clone());
         move |request| {
             rt::spend(REQUEST_COST_BYTES);
             let client = Rc::clone(&client);
+            let stream = link.http2_traffic().and_then(Http2Traffic::claim_stream);
             // Boxed: hyper moves it into its stream, that into a task, and the task into place.
             Box::pin(async move {
                 // A tunnel would be joined with its stream here; extended CONNECT (RFC 8441) is not
                 // offered yet.
-                Ok::<_, Infallible>(http::handle(&client, request).await.response)
+                Ok::<_, Infallible>(http::handle(&client, request, stream).await.response)
             })
         }
     });
-    let mut http2 = Http2::new(connection, &client, service, transport);
+    let mut http2 = Http2::new(connection, &client, service, (link, activity));
     let end = poll_fn(|cx| http2.poll(cx)).await;
     let Http2 { hyper, link, close: graceful_close, idled, .. } = http2;
     drop(hyper);
@@ -107,10 +112,8 @@ where
         connection: &'a OpenConnection,
         client: &'a Rc<ClientConnection>,
         service: S,
-        transport: Transport,
+        (link, activity): (Link, Rc<Activity>),
     ) -> Self {
-        let activity = Activity::new();
-        let link = Link::http2(transport, &activity);
         let settings = &connection.settings;
         let builder = builder(settings, StreamExecutor::new(client));
         let hyper = Box::pin(builder.serve_connection(link.clone(), service));
@@ -133,6 +136,7 @@ where
             if let Poll::Ready(result) = self.hyper.as_mut().poll(cx) {
                 return Poll::Ready(End::Finished(result));
             }
+            self.send_interim(cx);
             self.note_progress();
             if let Some(excess) = self.excess() {
                 return Poll::Ready(End::Abusive(excess));
@@ -150,6 +154,22 @@ where
             self.idled = true;
             self.hyper.as_mut().graceful_shutdown();
             self.activity.restart();
+        }
+    }
+
+    /// Sends the interim responses that wait, between two frames of h2's and on streams that are certain.
+    fn send_interim(&self, cx: &mut Context<'_>) {
+        let (outbox, traffic) = (&self.client.state.interim, self.link.http2_traffic());
+        if !outbox.has_waiting(cx) || !self.link.is_flushed() {
+            return;
+        }
+        if traffic.is_some_and(Http2Traffic::knows_streams) {
+            let heads = outbox.take(|_| true);
+            let messages = heads.iter().filter_map(interim::http2).flatten().collect();
+            self.link.insert(cx, messages);
+        } else {
+            // A final response may wait for these; a client may wait for a 100.
+            outbox.take(|head| head.status != StatusCode::CONTINUE);
         }
     }
 

@@ -5,7 +5,7 @@ use std::{
     io::{self, IoSlice},
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, Bytes};
@@ -33,6 +33,8 @@ struct LinkState {
     unread: RefCell<Bytes>,
     /// Something was written since the last complete flush.
     unflushed: Cell<bool>,
+    /// Written between two messages of hyper's.
+    inserted: RefCell<Bytes>,
 }
 
 impl Link {
@@ -53,6 +55,7 @@ impl Link {
             http2,
             unread: RefCell::default(),
             unflushed: Cell::new(false),
+            inserted: RefCell::default(),
         }))
     }
 
@@ -64,6 +67,14 @@ impl Link {
     /// Whether everything that was written is on its way, so that the next write begins a message.
     pub(super) fn is_flushed(&self) -> bool {
         !self.0.unflushed.get()
+    }
+
+    /// Writes whole messages before hyper's next. The link must be flushed.
+    pub(super) fn insert(&self, cx: &mut Context<'_>, messages: Vec<u8>) {
+        self.0.unflushed.set(true);
+        self.0.inserted.replace(messages.into());
+        // Whatever is left now goes out before hyper's next bytes. hyper sees the failure too.
+        let _ = Pin::new(&mut self.clone()).poll_flush(cx);
     }
 
     /// Returns bytes that are to be read again.
@@ -112,15 +123,33 @@ impl Link {
 
     fn poll_write_with(
         &self,
+        cx: &mut Context<'_>,
         offered: impl FnOnce() -> usize,
-        write: impl FnOnce(Pin<&mut Transport>) -> Poll<io::Result<usize>>,
+        write: impl FnOnce(Pin<&mut Transport>, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         self.0.unflushed.set(true);
-        let written = self.poll_send(write);
+        ready!(self.poll_inserted(cx))?;
+        let written = self.poll_send(|transport| write(transport, cx));
         if let (Some(traffic), Poll::Ready(Ok(bytes))) = (&self.0.http2, &written) {
             traffic.send(offered(), *bytes);
         }
         written
+    }
+
+    /// Writes what is left of the inserted messages.
+    fn poll_inserted(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut inserted = self.0.inserted.borrow_mut();
+        while !inserted.is_empty() {
+            let written = ready!(self.poll_send(|transport| transport.poll_write(cx, &inserted)))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            if let Some(traffic) = &self.0.http2 {
+                traffic.send(inserted.len(), written);
+            }
+            inserted.advance(written);
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_send<T>(
@@ -159,7 +188,7 @@ impl Write for Link {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_write_with(|| buf.len(), |transport| transport.poll_write(cx, buf))
+        self.poll_write_with(cx, || buf.len(), |transport, cx| transport.poll_write(cx, buf))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -172,10 +201,11 @@ impl Write for Link {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let offered = || bufs.iter().map(|buf| buf.len()).sum();
-        self.poll_write_with(offered, |transport| transport.poll_write_vectored(cx, bufs))
+        self.poll_write_with(cx, offered, |transport, cx| transport.poll_write_vectored(cx, bufs))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_inserted(cx))?;
         let result = self.poll_send(|transport| transport.poll_flush(cx));
         if let Poll::Ready(Ok(())) = result {
             self.0.unflushed.set(false);

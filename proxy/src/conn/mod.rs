@@ -12,6 +12,7 @@ mod hello;
 mod hibernation;
 mod http1;
 mod http2;
+mod interim;
 mod link;
 mod listener_config;
 mod permit;

@@ -26,6 +26,8 @@ pub(super) struct ActiveRequest {
     pub(super) config: Rc<LocalRequestConfig>,
     pub(super) negotiation: ContentNegotiation,
     pub(super) timeouts: Timeouts,
+    /// Its stream in HTTP/2, where that is known.
+    pub(super) stream: Option<u32>,
     /// What its upstream is told of who it is from.
     pub(super) assertion: Option<Rc<KeptAssertion>>,
     /// `Set-Cookie` fields that delete cookies of ours that did not open: for an answer of ours.
@@ -45,6 +47,7 @@ impl ActiveRequest {
             negotiation: ContentNegotiation::new(&parts.method, parts.version, &parts.headers),
             timeouts: Timeouts::new(account.started(), &config.settings, timer),
             account,
+            stream: None,
             assertion: None,
             junk_cookies: Vec::new(),
             route: None,

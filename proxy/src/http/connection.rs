@@ -10,8 +10,8 @@ use http::{HeaderValue, Response, StatusCode, header::CONNECTION};
 use tokio::time::Sleep;
 
 use super::{
-    local_service::LocalService, peer::Peer, request_handler::RequestHandler,
-    response_flow::ResponseFlow,
+    interim_outbox::InterimOutbox, local_service::LocalService, peer::Peer,
+    request_handler::RequestHandler, response_flow::ResponseFlow,
 };
 
 /// A client connection, shared by its requests. It stays on its worker's thread.
@@ -56,6 +56,8 @@ pub(crate) struct ConnectionState {
     closing: Cell<bool>,
     /// What the response did whose task was polled last.
     pub flow: ResponseFlow,
+    /// Interim responses on their way to the client.
+    pub interim: InterimOutbox,
     /// Left by the last request for the next.
     timer: RefCell<Option<Pin<Box<Sleep>>>>,
 }

@@ -21,7 +21,8 @@ use super::{
     upstream_head::UpstreamHead,
 };
 use crate::upstream::{
-    RequestBody, ResponseBody, SendOptions, Upgraded, UpstreamError, UpstreamResponse,
+    InterimResponses, RequestBody, ResponseBody, SendOptions, Upgraded, UpstreamError,
+    UpstreamResponse,
 };
 
 /// How an allowed request is forwarded.
@@ -51,12 +52,13 @@ impl<'a> Forwarding<'a> {
         active: &mut ActiveRequest,
         parts: Parts,
         body: Incoming,
+        interim: Option<InterimResponses>,
     ) -> Result<
         impl Future<Output = Result<UpstreamResponse, UpstreamError>> + use<'a>,
         RequestFailure,
     > {
         let upgrade = upgrade(&parts, self.route, &body)?;
-        let options = SendOptions { upgrade: matches!(upgrade, Upgrade::Allowed(_)) };
+        let options = SendOptions { upgrade: matches!(upgrade, Upgrade::Allowed(_)), interim };
         let cluster = self.route.cluster.as_ref();
         let cluster = cluster.ok_or(RequestFailure::Misconfigured("route_without_cluster"))?;
         let upstreams = &self.conn.handler.upstreams;

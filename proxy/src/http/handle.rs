@@ -1,6 +1,6 @@
 //! One request, in phases: normalise, decide, answer or forward, relay, record.
 
-use std::{pin::pin, rc::Rc};
+use std::{future::poll_fn, pin::pin, rc::Rc};
 
 use http::{HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
@@ -13,6 +13,7 @@ use super::{
     error::RequestFailure,
     forward::{ForwardedResponse, Forwarding},
     headers::{finish_own, forwarded},
+    interim::InterimRelay,
     local_service::LocalService,
     redirect,
     request::{NormalizeError, RequestTarget, normalise},
@@ -34,13 +35,18 @@ pub(crate) struct Handled {
     pub tunnel: Option<Box<Tunnel>>,
 }
 
-/// Handles one request of a connection.
+/// Handles one request of a connection. `stream` is its stream's ID in HTTP/2, where that is known.
 ///
 /// It leaves exactly one record, which is made when the response's body or the tunnel has ended, or
 /// when the future or one of those is dropped because the client went away.
-pub(crate) async fn handle(conn: &Rc<ClientConnection>, request: Request<Incoming>) -> Handled {
+pub(crate) async fn handle(
+    conn: &Rc<ClientConnection>,
+    request: Request<Incoming>,
+    stream: Option<u32>,
+) -> Handled {
     let (parts, body) = request.into_parts();
     let mut active = ActiveRequest::begin(conn, &parts);
+    active.stream = stream;
     let mut handled = match serve(&mut active, parts, body).await {
         Ok(ForwardedResponse { response, upgraded: None }) => relay(active, response),
         Ok(ForwardedResponse { response, upgraded: Some(upstream) }) => {
@@ -69,7 +75,9 @@ async fn serve(
     };
     active.set_target(&target);
     let request = Undecided { conn: &conn, config: &config, target: &target, is_normal };
-    let forwarding = match request.decide(active, &parts).await? {
+    let decided = request.decide(active, &parts).await?;
+    let interim = InterimRelay::begin(active, &parts, &body);
+    let forwarding = match decided {
         Decided::Forward(forwarding) => forwarding,
         Decided::Service(service) => {
             let request = LocalRequest { parts: &parts, target: &target, body };
@@ -77,8 +85,10 @@ async fn serve(
             return Err(reply.into());
         }
     };
-    let sending = forwarding.send(active, parts, body)?;
-    let reply = active.timeouts.within(pin!(sending)).await;
+    let mut sending = pin!(forwarding.send(active, parts, body, interim.source())?);
+    let mut kept = None;
+    let relaying = poll_fn(|cx| interim.poll(sending.as_mut(), &mut kept, cx));
+    let reply = active.timeouts.within(pin!(relaying)).await;
     Ok(forwarding.receive(active, reply)?)
 }
 

@@ -15,6 +15,7 @@ mod frame_limit;
 mod handshake;
 mod hasher;
 mod head_limit;
+mod interim;
 mod lease;
 mod meter;
 mod pool;
@@ -35,6 +36,7 @@ pub(crate) use dns::{DnsName, DnsNames, Resolution, Resolver};
 pub(crate) use endpoint::Endpoint;
 pub(crate) use endpoint_set::EndpointSet;
 pub(crate) use failure::with_causes;
+pub(crate) use interim::InterimResponses;
 pub(crate) use spec::{
     BalancePolicy, ClusterSpec, DnsFamily, DnsSpec, EndpointAddress, EndpointSpec, Protocol,
 };
@@ -44,10 +46,12 @@ pub(crate) use worker_clusters::ChosenEndpoint;
 use crate::tls::Transport;
 
 /// How a request is sent.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct SendOptions {
     /// The request asks for an upgrade: it needs HTTP/1.1 and its own connection.
     pub upgrade: bool,
+    /// Where interim responses go; `None` drops them.
+    pub interim: Option<InterimResponses>,
 }
 
 /// An upstream's response.

@@ -12,7 +12,7 @@ use repeat::{FailedAttempt, copy_to_repeat};
 use tokio::sync::oneshot;
 
 use super::{
-    Cluster, Endpoint, FailureKind, Protocol, ResponseBody, SendOptions, Upgraded, UpstreamError,
+    Cluster, Endpoint, FailureKind, Protocol, ResponseBody, Upgraded, UpstreamError,
     UpstreamResponse,
     body::SentBody,
     connect::{Attempt, Connected},
@@ -20,6 +20,7 @@ use super::{
     endpoint_pool::{EndpointPool, InFlight, PooledConnection},
     failure::{is_stale_connection, kind_of, with_causes},
     handshake,
+    interim::InterimResponses,
     lease::Lease,
     progress::Progress,
 };
@@ -32,6 +33,8 @@ pub(super) struct UpstreamRequest<'a> {
     pub(super) endpoint: &'a Endpoint,
     /// The request body's; `None` for an empty one.
     progress: Option<Rc<Progress>>,
+    /// Where interim responses go.
+    pub(super) interim: Option<InterimResponses>,
 }
 
 impl<'a> UpstreamRequest<'a> {
@@ -42,17 +45,17 @@ impl<'a> UpstreamRequest<'a> {
         body: &SentBody,
     ) -> UpstreamRequest<'a> {
         let progress = body.progress();
-        UpstreamRequest { pool, cluster, endpoint, progress }
+        UpstreamRequest { pool, cluster, endpoint, progress, interim: None }
     }
 
     /// Sends the request and waits for the response's head.
     pub(super) async fn run(
         &self,
         request: Request<SentBody>,
-        options: SendOptions,
+        upgrade: bool,
     ) -> Result<UpstreamResponse, UpstreamError> {
         let in_flight = InFlight::new(self.pool.clone());
-        let (response, mut lease, upgraded) = if options.upgrade {
+        let (response, mut lease, upgraded) = if upgrade {
             // Rare, and its future is large.
             Box::pin(self.upgrade(request)).await?
         } else {
@@ -101,6 +104,9 @@ impl<'a> UpstreamRequest<'a> {
         let sent = match lease.connection() {
             Some(PooledConnection::Http1 { connection, .. }) => {
                 for_http1(&mut request, authority, false);
+                if let Some(interim) = &self.interim {
+                    interim.receive(&mut request);
+                }
                 connection.head.begin();
                 connection.sender.try_send_request(request).await
             }

@@ -5,6 +5,7 @@ use std::{
     collections::HashMap,
     fmt,
     hash::{BuildHasher, RandomState},
+    pin::pin,
     rc::{Rc, Weak as RcWeak},
     sync::Arc,
     time::{Duration, Instant},
@@ -82,8 +83,13 @@ impl Upstreams {
         self.start_reaping();
         let pool = self.pools.pool(&endpoint);
         let request = request.map(SentBody::new);
-        let sending = UpstreamRequest::new(&pool, cluster, &endpoint, request.body());
-        let response = sending.run(request, options).await;
+        let mut sending = UpstreamRequest::new(&pool, cluster, &endpoint, request.body());
+        sending.interim.clone_from(&options.interim);
+        let running = pin!(sending.run(request, options.upgrade));
+        let response = match &options.interim {
+            Some(interim) => interim.limit(running).await,
+            None => running.await,
+        };
         response.inspect_err(|error| pool.meter.failed(error.kind))
     }
 

@@ -47,7 +47,7 @@ impl<'a> Requests<'a> {
     ) -> impl Future<Output = Result<Response<http::Body>, Infallible>> + use<'a> {
         rt::spend(REQUEST_COST_BYTES);
         self.has_body.set(!request.body().is_end_stream());
-        KeepTunnel { handling: http::handle(self.client, request), tunnel: &self.tunnel }
+        KeepTunnel { handling: http::handle(self.client, request, None), tunnel: &self.tunnel }
     }
 }
 

@@ -12,5 +12,6 @@ pub(super) use request::{
     Reserved, Upgrade, identity_names, requested_upgrade, strip_request, strip_trailers,
 };
 pub(super) use response::{
-    finish_own, forward_response, forward_switching_protocols, hide_variance, merged,
+    finish_own, forward_interim, forward_response, forward_switching_protocols, hide_variance,
+    merged,
 };

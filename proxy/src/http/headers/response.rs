@@ -33,6 +33,15 @@ pub(in crate::http) fn forward_response(
     finish(headers, set, request_id);
 }
 
+/// Turns an upstream's interim headers into the client's.
+pub(in crate::http) fn forward_interim(headers: &mut HeaderMap) {
+    remove_nominated(headers);
+    headers.remove(header::CONTENT_LENGTH);
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
 /// Sets `Vary: *` on a response that varies by client certificate: caches in front of us never see
 /// the headers that carry it (RFC 9440 section 2.4).
 pub(in crate::http) fn hide_variance(headers: &mut HeaderMap) {
