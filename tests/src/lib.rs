@@ -14,6 +14,7 @@ pub mod chromium;
 pub mod curl;
 pub mod curl_browser;
 pub mod false_clock;
+pub mod frames;
 pub mod grpc;
 pub mod http;
 pub mod http2;

@@ -15,7 +15,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// Closes a connection, TLS included: with a reset there is no close_notify either. A peer that does
 /// not read our last bytes in time is reset.
 pub(super) async fn close(mut transport: Transport, mode: CloseMode) {
-    if mode == CloseMode::Orderly {
+    if mode != CloseMode::Reset {
         let shutdown = poll_fn(|cx| Pin::new(&mut transport).poll_shutdown(cx));
         if !matches!(rt::timeout(FAREWELL, shutdown).await, Ok(Ok(()))) {
             return;

@@ -5,6 +5,7 @@ mod requests;
 use std::{
     convert::Infallible,
     future::poll_fn,
+    io,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -53,6 +54,7 @@ pub(super) async fn serve(
     let end = poll_fn(|cx| http1.poll(cx)).await;
 
     let draining = http1.close.is_draining();
+    let is_cut_off = end.is_cut_off(&http1);
     let (link, unread) = http1.into_link();
     let Some(transport) = link.take() else { return ClosedReason::Io };
     if let Some(tunnel) = requests.take_tunnel() {
@@ -60,7 +62,12 @@ pub(super) async fn serve(
         return Box::pin(tunnel::join(&connection.registration, client, *tunnel)).await;
     }
     let reason = end.reason(connection, &client, draining);
-    Box::pin(close_client(transport, &end, link.is_flushed())).await;
+    let mode = match client.state.has_unread_body() {
+        _ if is_cut_off => CloseMode::Reset,
+        true => CloseMode::Lingering,
+        false => CloseMode::Orderly,
+    };
+    Box::pin(close_client(transport, &end, mode)).await;
     reason
 }
 
@@ -88,6 +95,8 @@ struct Http1<'a, S: HttpService<Incoming>> {
 enum End {
     /// By itself: closed by either side, broken, or left for a tunnel.
     Finished(Result<(), hyper::Error>),
+    /// The client went away, or its connection failed, while its request was served.
+    Gone(io::Result<()>),
     /// A phase lasted too long.
     Expired(ConnectionPhase),
     /// The last response could not be sent.
@@ -133,6 +142,9 @@ where
                 return Poll::Ready(end);
             }
             self.note_progress();
+            if let Poll::Ready(gone) = self.poll_gone(cx) {
+                return Poll::Ready(End::Gone(gone));
+            }
             // The response to a request under way, or in time, announces the close.
             if self.close.poll_due(cx, registration, false) {
                 match &mut self.hyper {
@@ -161,6 +173,18 @@ where
         }
     }
 
+    /// Ready once the client has gone while its request is served. hyper reads only what it needs, so
+    /// that it does not take a client for gone that has said that it sends no more.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let state = &self.client.state;
+        // While hyper reads a body, or has given it up, it is not for us to read.
+        let is_read = !state.is_receiving_body() && !state.has_unread_body();
+        if self.hyper.is_none() || !state.is_serving() || !is_read {
+            return Poll::Pending;
+        }
+        self.link.poll_gone(cx)
+    }
+
     fn wake(&mut self) {
         let builder = builder(&self.connection.settings);
         self.hyper = Some(Box::new(builder.serve_connection(self.link.clone(), self.service)));
@@ -170,7 +194,7 @@ where
     fn note_progress(&mut self) {
         let (state, activity) = (&self.client.state, &self.activity);
         activity.unread(state.stalled_since());
-        if state.is_serving() {
+        if state.is_serving() || state.is_receiving_body() {
             activity.enter(ConnectionPhase::Serving);
         } else if self.seen_requests != state.requests()
             || activity.phase() == ConnectionPhase::Serving
@@ -218,6 +242,9 @@ fn builder(settings: &ConnectionSettings) -> Builder {
     let mut builder = Builder::new();
     builder
         .preserve_header_case(true)
+        // hyper's other way of noticing that a client has gone takes a client that only closes its
+        // sending side for one: see `Http1::poll_gone`.
+        .half_close(true)
         .max_header_size(settings.max_header_bytes)
         // hyper checks this only while a head is incomplete: a head whose rest comes with one read
         // could be almost twice as long.
@@ -229,6 +256,19 @@ fn builder(settings: &ConnectionSettings) -> Builder {
 }
 
 impl End {
+    /// Whether a response was cut off. It must not look complete, which to an HTTP/1.0 client it would
+    /// with a close_notify behind it.
+    fn is_cut_off<S: HttpService<Incoming>>(&self, http1: &Http1<'_, S>) -> bool {
+        match self {
+            End::Finished(Ok(())) => false,
+            // The response's body failed.
+            End::Finished(Err(error)) => error.is_user(),
+            End::Gone(_) => http1.requests.is_responding(),
+            End::Expired(_) => !http1.link.is_flushed(),
+            End::Unsent => true,
+        }
+    }
+
     /// Why the connection ended. Leaves a record of an end that no request accounts for.
     fn reason(
         &self,
@@ -247,7 +287,8 @@ impl End {
                 }
                 reason
             }
-            End::Unsent => ClosedReason::Io,
+            End::Gone(Ok(())) => ClosedReason::Client,
+            End::Gone(Err(_)) | End::Unsent => ClosedReason::Io,
             End::Expired(ConnectionPhase::Head) => {
                 connection.record_failure(&client.peer, "a request's head took too long");
                 ClosedReason::HeaderTimeout
@@ -268,23 +309,14 @@ fn reason_of(error: &hyper::Error) -> ClosedReason {
     }
 }
 
-/// Closes the client connection. A response that was cut off must not look complete, which to an
-/// HTTP/1.0 client it would with a close_notify behind it.
-async fn close_client(mut transport: Transport, end: &End, flushed: bool) {
-    let cut_off = match end {
-        End::Finished(Ok(())) => false,
-        // The response's body failed.
-        End::Finished(Err(error)) => error.is_user(),
-        End::Expired(_) => !flushed,
-        End::Unsent => true,
-    };
-    if cut_off {
-        return close(transport, CloseMode::Reset).await;
-    }
-    if let End::Expired(ConnectionPhase::Head) = end {
+/// Closes the client connection.
+async fn close_client(mut transport: Transport, end: &End, mode: CloseMode) {
+    if let End::Expired(ConnectionPhase::Head) = end
+        && mode != CloseMode::Reset
+    {
         // Nothing is on its way, so this does not wait.
         let reply = http::REQUEST_TIMEOUT;
         let _ = poll_fn(|cx| Pin::new(&mut transport).poll_write(cx, reply)).await;
     }
-    close(transport, CloseMode::Orderly).await;
+    close(transport, mode).await;
 }

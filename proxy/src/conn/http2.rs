@@ -15,6 +15,7 @@ use hyper::{
     server::conn::http2::{Builder, Connection},
     service::{HttpService, service_fn},
 };
+use tokio::time::{Sleep, sleep_until};
 
 use super::{
     ConnectionSettings,
@@ -81,6 +82,8 @@ struct Http2<'a, S: HttpService<Incoming>> {
     hyper: Pin<Box<Connection<Link, S, LocalExecutor>>>,
     watchdog: Watchdog<'a>,
     close: GracefulClose,
+    /// When the next stream is to be reset whose request body is not wanted.
+    reset: Option<Pin<Box<Sleep>>>,
     /// How many requests had come when the progress was noted last.
     seen_requests: u64,
     /// The client was told to go since it sent no request for too long.
@@ -119,6 +122,7 @@ where
             hyper,
             watchdog: Watchdog::new(settings),
             close: GracefulClose::default(),
+            reset: None,
             seen_requests: 0,
             idled: false,
         }
@@ -130,6 +134,9 @@ where
                 return Poll::Ready(End::Finished(result));
             }
             self.note_progress();
+            if self.client.state.has_unread_streams() {
+                self.poll_reset_unread(cx);
+            }
             if self.is_abusive() {
                 return Poll::Ready(End::Abusive);
             }
@@ -149,15 +156,28 @@ where
         }
     }
 
+    /// Resets the streams whose time has come; h2 wakes the task to send that.
+    fn poll_reset_unread(&mut self, cx: &mut Context<'_>) {
+        while let Some(due) = self.client.state.reset_unread(std::time::Instant::now()) {
+            let timer = self.reset.get_or_insert_with(|| Box::pin(sleep_until(due.into())));
+            if timer.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            self.reset = None;
+        }
+        self.reset = None;
+    }
+
     /// Notes what the connection is doing, after hyper has done what it could. While there are
     /// requests, their own deadlines hold; otherwise the client must finish what it has begun.
     fn note_progress(&mut self) {
         let (state, activity) = (&self.client.state, &self.activity);
         activity.unread(state.stalled_since());
-        if state.is_serving() || self.seen_requests != state.requests() {
+        let is_serving = state.is_serving() || state.is_receiving_body();
+        if is_serving || self.seen_requests != state.requests() {
             activity.enter(ConnectionPhase::Serving);
         }
-        if !state.is_serving() {
+        if !is_serving {
             let in_head = self.link.unfinished().is_some();
             activity.enter(if in_head { ConnectionPhase::Head } else { ConnectionPhase::Idle });
         }

@@ -83,6 +83,15 @@ impl Link {
         self.poll(|mut transport| transport.poll_idle(cx))
     }
 
+    /// Ready once the client has gone; see [`Transport::poll_gone`]. For the time of a request, during
+    /// which hyper does not read.
+    pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.0.unread.borrow().is_empty() {
+            return Poll::Pending;
+        }
+        self.poll(|transport| transport.get_mut().poll_gone(cx))
+    }
+
     /// Moves returned bytes into a buffer; whether there were any.
     fn read_again(&self, buf: &mut ReadBufCursor<'_>) -> bool {
         let mut unread = self.0.unread.borrow_mut();

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, rc::Rc};
 
-use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header, request::Parts};
 
 use super::{
     account::RequestAccount,
@@ -15,6 +15,7 @@ use super::{
     request_id::{REQUEST_ID, is_acceptable},
     reused_timer::ReusedTimer,
     timeouts::Timeouts,
+    unread_body::UnreadBody,
 };
 use crate::identity::memory::KeptAssertion;
 
@@ -26,6 +27,8 @@ pub(super) struct ActiveRequest {
     pub(super) config: Rc<LocalRequestConfig>,
     pub(super) negotiation: ContentNegotiation,
     pub(super) timeouts: Timeouts,
+    /// The body, until something reads it; `None` also for an empty one.
+    pub(super) body: Option<UnreadBody>,
     /// What its upstream is told of who it is from.
     pub(super) assertion: Option<Rc<KeptAssertion>>,
     /// `Set-Cookie` fields that delete cookies of ours that did not open: for an answer of ours.
@@ -45,6 +48,7 @@ impl ActiveRequest {
             negotiation: ContentNegotiation::new(&parts.method, parts.version, &parts.headers),
             timeouts: Timeouts::new(account.started(), &config.settings, timer),
             account,
+            body: None,
             assertion: None,
             junk_cookies: Vec::new(),
             route: None,
@@ -62,6 +66,15 @@ impl ActiveRequest {
         self.route = Some(route.index);
         self.account.set_route(route.index);
         self.timeouts.routed(&route.spec);
+    }
+
+    /// Gives up what is left of the body, for an answer of ours. Whether an HTTP/1 connection closes
+    /// behind it.
+    pub(super) fn give_up_body(&mut self) -> bool {
+        match self.body.take() {
+            Some(body) => body.give_up(&self.account.conn),
+            None => self.negotiation.version < Version::HTTP_2 && self.account.is_uploading(),
+        }
     }
 
     /// Adds the session cookies that were sealed anew, unless caches may give the response to others.

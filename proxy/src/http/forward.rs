@@ -1,10 +1,8 @@
 //! Forwarding an allowed request: connect, send, and the client's head of the response.
 
-use std::{net::IpAddr, rc::Rc};
+use std::{net::IpAddr, num::NonZeroU32, rc::Rc, time::Duration};
 
 use http::{Request, Response, StatusCode, Version, request::Parts};
-use http_body::Body as _;
-use hyper::body::Incoming;
 
 use super::{
     active_request::ActiveRequest,
@@ -15,13 +13,14 @@ use super::{
     headers::{self, Upgrade, requested_upgrade},
     request::{InvalidRequest, RequestTarget},
     request_config::{CompiledRoute, LocalRequestConfig},
+    respond::announce_close,
     spec::ProxySpec,
     timeouts::Limit,
     upload::UploadProgress,
     upstream_head::UpstreamHead,
 };
 use crate::upstream::{
-    RequestBody, ResponseBody, SendOptions, Upgraded, UpstreamError, UpstreamResponse,
+    ReceivedBody, RequestBody, ResponseBody, SendOptions, Upgraded, UpstreamError, UpstreamResponse,
 };
 
 /// How an allowed request is forwarded.
@@ -50,23 +49,26 @@ impl<'a> Forwarding<'a> {
         self,
         active: &mut ActiveRequest,
         parts: Parts,
-        body: Incoming,
     ) -> Result<
         impl Future<Output = Result<UpstreamResponse, UpstreamError>> + use<'a>,
         RequestFailure,
     > {
-        let upgrade = upgrade(&parts, self.route, &body)?;
-        let options = SendOptions { upgrade: matches!(upgrade, Upgrade::Allowed(_)) };
+        let upgrade = upgrade(&parts, self.route, active.body.is_some())?;
+        let options = SendOptions {
+            upgrade: matches!(upgrade, Upgrade::Allowed(_)),
+            late_upload_limit_ms: self.config.settings.read_timeout.and_then(in_ms),
+        };
         let cluster = self.route.cluster.as_ref();
         let cluster = cluster.ok_or(RequestFailure::Misconfigured("route_without_cluster"))?;
         let upstreams = &self.conn.handler.upstreams;
         let endpoint = upstreams.choose(cluster, client_hash(active.account.client));
+        let version = parts.version;
         let head = self.head(active, endpoint.host(), parts, &upgrade)?;
-        let (body, upload) = self.request_body(body);
+        let (body, upload) = self.request_body(active, version);
         active.account.set_upstream(endpoint.clone(), upload.clone());
         active.timeouts.uploading(upload);
         let request = Request::from_parts(head, body);
-        Ok(upstreams.send(cluster, endpoint, request, options))
+        Ok(upstreams.send(cluster, endpoint, request, &self.conn.owner, options))
     }
 
     /// Turns the upstream's reply, or the limit that was reached before it, into the response.
@@ -92,7 +94,11 @@ impl<'a> Forwarding<'a> {
         if is_switching && reply.upgraded.is_none() {
             return Err(RequestFailure::UnexpectedUpgrade);
         }
-        let response = self.response(active, reply.response);
+        let mut response = self.response(active, reply.response);
+        if reply.drops_request && active.negotiation.version < Version::HTTP_2 {
+            // The client must not take the rest of its request for delivered.
+            announce_close(response.headers_mut());
+        }
         Ok(ForwardedResponse { response, upgraded: reply.upgraded.filter(|_| is_switching) })
     }
 
@@ -118,11 +124,17 @@ impl<'a> Forwarding<'a> {
         head.build(parts, upgrade)
     }
 
-    fn request_body(&self, body: Incoming) -> (RequestBody, Option<Rc<UploadProgress>>) {
-        if body.is_end_stream() {
+    fn request_body(
+        &self,
+        active: &mut ActiveRequest,
+        version: Version,
+    ) -> (RequestBody, Option<Rc<UploadProgress>>) {
+        let Some(body) = active.body.take() else {
             return (RequestBody::Empty, None);
-        }
-        let (body, upload) = DownstreamBody::new(body, self.config.clone(), self.route);
+        };
+        let body = ReceivedBody::new(body.into_incoming(), version);
+        let conn = &active.account.conn;
+        let (body, upload) = DownstreamBody::new(body, conn, self.config.clone(), self.route);
         (RequestBody::Client(Box::pin(body)), Some(upload))
     }
 
@@ -152,14 +164,19 @@ impl<'a> Forwarding<'a> {
     }
 }
 
+/// At least a millisecond, and `None` for more than seven weeks.
+fn in_ms(limit: Duration) -> Option<NonZeroU32> {
+    NonZeroU32::new(u32::try_from(limit.as_millis()).ok()?.max(1))
+}
+
 fn upgrade(
     parts: &Parts,
     route: &CompiledRoute,
-    body: &Incoming,
+    has_body: bool,
 ) -> Result<Upgrade, RequestFailure> {
     match requested_upgrade(parts, &route.spec.upgrades) {
         Upgrade::Refused => Err(RequestFailure::UpgradeRefused),
-        Upgrade::Allowed(_) if !body.is_end_stream() => {
+        Upgrade::Allowed(_) if has_body => {
             Err(RequestFailure::Rejected(InvalidRequest::UpgradeWithBody))
         }
         upgrade => Ok(upgrade),

@@ -21,6 +21,7 @@ use super::{
     serve_local::{LocalRequest, serve_local},
     spec::ActionSpec,
     tunnel::{Tunnel, TunnelRecord},
+    unread_body::UnreadBody,
 };
 use crate::upstream::{ResponseBody, Upgraded};
 
@@ -41,7 +42,8 @@ pub(crate) struct Handled {
 pub(crate) async fn handle(conn: &Rc<ClientConnection>, request: Request<Incoming>) -> Handled {
     let (parts, body) = request.into_parts();
     let mut active = ActiveRequest::begin(conn, &parts);
-    let mut handled = match serve(&mut active, parts, body).await {
+    active.body = UnreadBody::new(&parts, body);
+    let mut handled = match serve(&mut active, parts).await {
         Ok(ForwardedResponse { response, upgraded: None }) => relay(active, response),
         Ok(ForwardedResponse { response, upgraded: Some(upstream) }) => {
             switch(active, response, upstream)
@@ -59,7 +61,6 @@ pub(crate) async fn handle(conn: &Rc<ClientConnection>, request: Request<Incomin
 async fn serve(
     active: &mut ActiveRequest,
     mut parts: Parts,
-    body: Incoming,
 ) -> Result<ForwardedResponse, LocalAnswer> {
     let (conn, config) = (active.account.conn.clone(), active.config.clone());
     let (target, is_normal) = match normalise(&mut parts, &config.settings) {
@@ -72,12 +73,12 @@ async fn serve(
     let forwarding = match request.decide(active, &parts).await? {
         Decided::Forward(forwarding) => forwarding,
         Decided::Service(service) => {
-            let request = LocalRequest { parts: &parts, target: &target, body };
+            let request = LocalRequest { parts: &parts, target: &target };
             let reply = serve_local(service, active, request).await?;
             return Err(reply.into());
         }
     };
-    let sending = forwarding.send(active, parts, body)?;
+    let sending = forwarding.send(active, parts)?;
     let reply = active.timeouts.within(pin!(sending)).await;
     Ok(forwarding.receive(active, reply)?)
 }
@@ -199,6 +200,9 @@ fn answer(mut active: Box<ActiveRequest>, reply: LocalReply) -> Handled {
         response.headers_mut().append(header::SET_COOKIE, field);
     }
     finish_own(response.headers_mut(), active.response_headers(), &active.account.request_id);
+    if active.give_up_body() {
+        respond::announce_close(response.headers_mut());
+    }
     active.account.set_status(response.status());
     active.account.conclude(details, flags);
     Handled { response: response.map(|body| Body::full(body, active)), tunnel: None }

@@ -43,6 +43,8 @@ mod spec;
 mod testing;
 mod timeouts;
 mod tunnel;
+mod unread_body;
+mod unread_streams;
 mod upload;
 mod upstream_head;
 mod well_known;

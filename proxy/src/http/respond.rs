@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
 
 use super::{
     error::{FailureReport, RequestFailure},
@@ -124,6 +124,11 @@ pub(super) fn failure(
         | RequestFailure::StreamTimeout => reply.closing(negotiation),
         _ => reply,
     }
+}
+
+/// Says in an HTTP/1 response that the connection closes behind it (RFC 9112 section 9.6).
+pub(super) fn announce_close(headers: &mut HeaderMap) {
+    headers.insert(header::CONNECTION, CLOSE);
 }
 
 /// An answer with this text.

@@ -3,7 +3,6 @@
 use std::rc::Rc;
 
 use http::{StatusCode, request::Parts};
-use hyper::body::Incoming;
 
 use super::{
     access::demand_certificate,
@@ -17,23 +16,20 @@ use super::{
 };
 
 /// A request for a local service. Its route was not looked for, and no policy applies to it.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct LocalRequest<'a> {
     pub(super) parts: &'a Parts,
     pub(super) target: &'a RequestTarget,
-    pub(super) body: Incoming,
 }
 
-/// The answer of a service. It may wait, for the request's body or for another thread; the future is
-/// dropped when the client goes away, and what waits long must set a limit of its own
+/// The answer of a service. It may wait for another thread, and could read the request's body, which
+/// is in [`ActiveRequest::body`]; the future is dropped when the client goes away, and what waits long must set a limit of its own
 /// ([`super::timeouts::Timeouts::within`]).
 pub(super) async fn serve_local(
     service: LocalService,
     active: &mut ActiveRequest,
-    LocalRequest { parts, target, body }: LocalRequest<'_>,
+    LocalRequest { parts, target }: LocalRequest<'_>,
 ) -> Result<LocalReply, RequestFailure> {
-    // No service reads it yet.
-    drop(body);
     match service {
         LocalService::HealthCheck => {
             active.account.omit_record();

@@ -21,10 +21,22 @@ use super::{
     Buffer, Operation, POLLIN, POLLOUT, buffers::recycle, coop, submit_poll, submit_send, timeout,
 };
 
-/// How long the peer of a closing connection has, to read our last bytes and to send its own.
-const LINGER: Duration = Duration::from_secs(1);
-/// How many bytes of a closing connection's peer are read and dropped.
-const LINGER_BYTES: usize = 64 * 1024;
+/// What a closing connection reads and drops of its peer.
+struct Linger {
+    /// How long, our last bytes included.
+    total: Duration,
+    /// How long the peer may send nothing.
+    pause: Duration,
+    bytes: usize,
+}
+
+/// For a peer that has no more to send than what crosses our last bytes.
+const LINGER: Linger =
+    Linger { total: Duration::from_secs(1), pause: Duration::from_secs(1), bytes: 64 * 1024 };
+/// For a peer in the middle of a request. The times are nginx's `lingering_time` and
+/// `lingering_timeout`.
+const LONG_LINGER: Linger =
+    Linger { total: Duration::from_secs(30), pause: Duration::from_secs(5), bytes: 16 << 20 };
 /// Read at a time.
 const LINGER_CHUNK_BYTES: usize = 16 * 1024;
 /// What a system call costs, in bytes that are copied in the same time.
@@ -50,6 +62,9 @@ pub(crate) enum CloseMode {
     /// Sends the remaining bytes and FIN, then reads and drops whatever the peer still sends:
     /// unread bytes would turn our FIN into a reset, which destroys the last response.
     Orderly,
+    /// The same, for a peer that is still sending a request: reads on for longer (RFC 9112 section
+    /// 9.6), since many clients read only once they have sent everything.
+    Lingering,
     /// Sends the remaining bytes and lets the peer close first. Chromium checks for the end of a
     /// connection before it reads, and would report that end instead of an alert before the FIN.
     AfterPeer,
@@ -233,6 +248,24 @@ impl Stream {
         }
     }
 
+    /// Ready once the peer sends no more, or the connection has failed. Takes no byte: one that comes
+    /// stays to be received, and ends the wait without waking the task.
+    pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.poll_readable(cx))?;
+            ready!(coop::poll_proceed(cx));
+            coop::spend(CALL_COST_BYTES);
+            let flags = net::RecvFlags::PEEK | net::RecvFlags::DONTWAIT;
+            match net::recv(&self.socket, &mut [0_u8], flags) {
+                Ok((_, 0)) => return Poll::Ready(Ok(())),
+                Ok(_) => return Poll::Pending,
+                Err(Errno::WOULDBLOCK) => self.readable = Readable::No,
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+
     /// The bytes that the next flush sends. Append to it; keep it below about 64 KiB by flushing.
     pub(crate) fn outgoing(&mut self) -> &mut Buffer {
         &mut self.outgoing
@@ -314,22 +347,26 @@ impl Stream {
         let _ = net::shutdown(&self.socket, Shutdown::Write);
     }
 
-    /// Closes the connection. Takes at most about a second, and no time for a reset. A peer that does
-    /// not read our last bytes in that time is reset.
+    /// Closes the connection. Takes at most about a second, longer if it lingers, and no time for a
+    /// reset. A peer that does not read our last bytes in that time is reset.
     pub(crate) async fn close(mut self, mode: CloseMode) {
-        if mode == CloseMode::Reset {
-            self.at_drop = AtDrop::Reset;
-            return;
-        }
+        let linger = match mode {
+            CloseMode::Reset => {
+                self.at_drop = AtDrop::Reset;
+                return;
+            }
+            CloseMode::Lingering => &LONG_LINGER,
+            CloseMode::Orderly | CloseMode::AfterPeer => &LINGER,
+        };
         let farewell = async {
             self.send_rest().await?;
             match mode {
                 CloseMode::AfterPeer => self.at_drop = AtDrop::Close,
                 _ => self.shutdown_write(),
             }
-            self.drain().await
+            self.drain(linger).await
         };
-        let _ = timeout(LINGER, farewell).await;
+        let _ = timeout(linger.total, farewell).await;
     }
 
     async fn send_rest(&mut self) -> io::Result<()> {
@@ -340,13 +377,15 @@ impl Stream {
         .await
     }
 
-    async fn drain(&mut self) -> io::Result<()> {
+    async fn drain(&mut self, linger: &Linger) -> io::Result<()> {
         let mut drained = 0;
-        while drained < LINGER_BYTES {
+        while drained < linger.bytes {
             let mut buffer = Buffer::default();
-            match poll_fn(|cx| self.poll_recv(cx, &mut buffer, LINGER_CHUNK_BYTES)).await? {
-                0 => break,
-                n => drained += n,
+            let received = poll_fn(|cx| self.poll_recv(cx, &mut buffer, LINGER_CHUNK_BYTES));
+            match timeout(linger.pause, received).await {
+                Ok(Ok(n)) if n > 0 => drained += n,
+                Ok(end) => return end.map(drop),
+                Err(_) => break,
             }
         }
         Ok(())

@@ -160,6 +160,38 @@ impl TlsStream {
         self.stream.poll_idle(cx)
     }
 
+    /// See [`Transport::poll_gone`](super::Transport::poll_gone).
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            if self.fresh {
+                self.process(None, Outbound::Nothing).map_err(invalid_data)?;
+                // An answer to KeyUpdate.
+                let _ = self.stream.poll_flush(cx)?;
+            }
+            if !self.received.is_empty() {
+                return Poll::Pending;
+            }
+            if self.peer_closed {
+                return self.poll_closed(cx);
+            }
+            if ready!(self.poll_receive(cx))? == 0 {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+    }
+
+    /// Waits for the FIN behind a close_notify. What comes between them is dropped (RFC 8446 section
+    /// 6.1).
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut behind = Buffer::default();
+        loop {
+            match ready!(self.stream.poll_recv(cx, &mut behind, RECEIVE_BYTES))? {
+                0 => return Poll::Ready(Ok(())),
+                n => behind.consume(n),
+            }
+        }
+    }
+
     async fn handshake(&mut self) -> Result<(), HandshakeError> {
         poll_fn(|cx| {
             loop {

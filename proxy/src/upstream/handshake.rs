@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use hyper::{
     client::conn::{http1, http2},
     rt::{Executor, Read, Write},
@@ -18,6 +19,7 @@ use hyper::{
 use tokio::sync::oneshot;
 
 use super::{
+    answer_io::{AnswerIo, WriteFailure},
     body::SentBody,
     pool::{Limits, Pooled},
 };
@@ -42,6 +44,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct Http1 {
     pub(super) sender: http1::SendRequest<SentBody>,
     pub(super) address: Option<IpAddr>,
+    /// The upstream reads nothing any more.
+    pub(super) write_failure: WriteFailure,
     _alive: oneshot::Sender<Infallible>,
 }
 
@@ -79,6 +83,8 @@ pub(super) async fn http1<T>(
 where
     T: Read + Write + Unpin,
 {
+    let io = AnswerIo::new(io);
+    let write_failure = io.failure();
     // 100 header fields, hyper's default: they are parsed on the stack.
     let (sender, connection) = http1::Builder::new()
         .preserve_header_case(true) // passed on to clients, who may look
@@ -86,13 +92,14 @@ where
         .handshake(io)
         .await?;
     let (alive, released) = oneshot::channel();
-    Ok((Http1 { sender, address, _alive: alive }, Http1Driver { connection, released }))
+    let http1 = Http1 { sender, address, write_failure, _alive: alive };
+    Ok((http1, Http1Driver { connection, released }))
 }
 
 /// The driver of an [`Http1`].
 #[derive(Debug)]
-pub(super) struct Http1Driver<T: Read + Write> {
-    connection: http1::Connection<T, SentBody>,
+pub(super) struct Http1Driver<T: Read + Write + Unpin> {
+    connection: http1::Connection<AnswerIo<T>, SentBody>,
     /// Resolves once the [`Http1`] is dropped.
     released: oneshot::Receiver<Infallible>,
 }
@@ -106,14 +113,23 @@ impl<T: Read + Write + Unpin> Http1Driver<T> {
 
     /// The same, but returns the connection once the upstream has switched protocols. If it did not
     /// switch, the connection is closed.
-    pub(super) async fn run_until_upgrade(self, parts: oneshot::Sender<http1::Parts<T>>) {
+    pub(super) async fn run_until_upgrade(self, parts: oneshot::Sender<SwitchedIo<T>>) {
         let connection = pin!(self.connection.without_shutdown());
         let Some(Ok(done)) = unless_released(connection, self.released).await else { return };
-        if let Err(mut unwanted) = parts.send(done) {
+        let switched = SwitchedIo { io: done.io.into_inner(), received: done.read_buf };
+        if let Err(mut unwanted) = parts.send(switched) {
             let close = poll_fn(|cx| Pin::new(&mut unwanted.io).poll_shutdown(cx));
             let _ = rt::timeout(CLOSE_TIMEOUT, close).await;
         }
     }
+}
+
+/// A connection that has left HTTP.
+#[derive(Debug)]
+pub(super) struct SwitchedIo<T> {
+    pub(super) io: T,
+    /// Bytes that arrived behind the 101.
+    pub(super) received: Bytes,
 }
 
 /// Gives a released connection some time to close in order, then drops it: an upstream that stops
@@ -155,7 +171,7 @@ where
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_header_list_size(MAX_HEAD_BYTES)
-        .handshake(io)
+        .handshake(AnswerIo::new(io))
         .await?;
     let max_streams = Rc::new(Cell::new(FIRST_MAX_STREAMS));
     let limit = max_streams.clone();

@@ -1,10 +1,12 @@
 //! Upstream connections: chooses the endpoint, the connection and the TLS identity of each request.
 
+mod answer_io;
 mod balance;
 mod body;
 mod cluster;
 mod cluster_compiler;
 mod connect;
+mod connection_auth;
 mod convert;
 mod dns;
 mod endpoint;
@@ -13,16 +15,21 @@ mod endpoint_set;
 mod failure;
 mod handshake;
 mod hasher;
+mod late_upload;
 mod lease;
 mod meter;
+mod owner;
 mod pool;
 mod progress;
+mod received_body;
 mod request;
 mod spec;
 #[cfg(test)]
 mod testing;
 mod upstreams;
 mod worker_clusters;
+
+use std::num::NonZeroU32;
 
 use ::http::Response;
 
@@ -33,6 +40,8 @@ pub(crate) use dns::{DnsName, DnsNames, Resolution, Resolver};
 pub(crate) use endpoint::Endpoint;
 pub(crate) use endpoint_set::EndpointSet;
 pub(crate) use failure::with_causes;
+pub(crate) use owner::ConnectionOwner;
+pub(crate) use received_body::{ReceiveBodyError, ReceivedBody};
 pub(crate) use spec::{
     BalancePolicy, ClusterSpec, DnsFamily, DnsSpec, EndpointAddress, EndpointSpec, Protocol,
 };
@@ -46,6 +55,9 @@ use crate::tls::Transport;
 pub(crate) struct SendOptions {
     /// The request asks for an upgrade: it needs HTTP/1.1 and its own connection.
     pub upgrade: bool,
+    /// How long the request's body may go on if the upstream answers before its end and reads on;
+    /// `None` is no limit. In few bytes, since a request keeps them for as long as it lasts.
+    pub late_upload_limit_ms: Option<NonZeroU32>,
 }
 
 /// An upstream's response.
@@ -55,6 +67,8 @@ pub(crate) struct UpstreamResponse {
     pub response: Response<ResponseBody>,
     /// With status 101: the connection, which is joined with the client's once that is ready.
     pub upgraded: Option<Upgraded>,
+    /// The upstream takes no more of the request's body, of which there is more.
+    pub drops_request: bool,
 }
 
 /// A connection that has left HTTP.

@@ -14,9 +14,10 @@ use ::http::Request;
 use portcullis_abi::SplitMix64;
 
 use super::{
-    ChosenEndpoint, Cluster, Endpoint, RequestBody, SendOptions, UpstreamError, UpstreamResponse,
-    body::SentBody, endpoint::EndpointKey, endpoint_pool::EndpointPool, hasher::BuildNumberHasher,
-    meter::Meter, request::UpstreamRequest, worker_clusters::WorkerClusters,
+    ChosenEndpoint, Cluster, ConnectionOwner, Endpoint, RequestBody, SendOptions, UpstreamError,
+    UpstreamResponse, body::SentBody, endpoint::EndpointKey, endpoint_pool::EndpointPool,
+    hasher::BuildNumberHasher, meter::Meter, request::UpstreamRequest,
+    worker_clusters::WorkerClusters,
 };
 use crate::{observe::WorkerObserver, rt};
 
@@ -72,17 +73,20 @@ impl Upstreams {
     /// in one line; this converts them for the connection's HTTP version. A request that failed on
     /// a pooled connection because the upstream had closed it is sent again on a new connection if
     /// that is safe (RFC 9110 section 9.2.2).
+    ///
+    /// `client` is the client's connection, which may own connections to the upstream.
     pub(crate) async fn send(
         &self,
         cluster: &Cluster,
         endpoint: ChosenEndpoint,
         request: Request<RequestBody>,
+        client: &ConnectionOwner,
         options: SendOptions,
     ) -> Result<UpstreamResponse, UpstreamError> {
         self.start_reaping();
         let pool = self.pools.pool(&endpoint);
         let request = request.map(SentBody::new);
-        let sending = UpstreamRequest::new(&pool, cluster, &endpoint, request.body());
+        let sending = UpstreamRequest::new(&pool, cluster, &endpoint, client, request.body());
         let response = sending.run(request, options).await;
         response.inspect_err(|error| pool.meter.failed(error.kind))
     }

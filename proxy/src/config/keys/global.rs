@@ -104,7 +104,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "timeout_read",
         Duration,
         "30s",
-        "Maximum time from a request's head to the end of its body, unless the response begins earlier; `0s` means no limit.",
+        "Maximum time from a request's head to the end of its body, unless the response begins earlier; also from the end of a response to that of its request's body. `0s` means no limit.",
     ),
     key(
         "timeout_write",

@@ -54,16 +54,7 @@ impl<C: Pooled> SharedList<C> {
         max_streams: Rc<Cell<usize>>,
         now: Instant,
     ) -> Rc<SharedConnection<C>> {
-        let shared = Rc::new(SharedConnection {
-            connection,
-            max_streams,
-            streams: Cell::new(1),
-            born: now,
-            idle_since: Cell::new(now),
-            heard: Cell::new(now),
-            limits: self.limits,
-            retired: Cell::new(false),
-        });
+        let shared = SharedConnection::new(connection, max_streams, self.limits, now);
         self.connections.push(shared.clone());
         shared
     }
@@ -80,6 +71,27 @@ impl<C: Pooled> SharedList<C> {
 
     pub(in crate::upstream) fn len(&self) -> usize {
         self.connections.len()
+    }
+}
+
+impl<C> SharedConnection<C> {
+    /// A connection with its first stream, which no request joins while it is in no list.
+    pub(in crate::upstream) fn new(
+        connection: C,
+        max_streams: Rc<Cell<usize>>,
+        limits: Limits,
+        now: Instant,
+    ) -> Rc<SharedConnection<C>> {
+        Rc::new(SharedConnection {
+            connection,
+            max_streams,
+            streams: Cell::new(1),
+            born: now,
+            idle_since: Cell::new(now),
+            heard: Cell::new(now),
+            limits,
+            retired: Cell::new(false),
+        })
     }
 }
 

@@ -1,5 +1,7 @@
 mod bodies;
 mod failures;
+mod late_uploads;
+mod owned;
 mod waiting;
 
 use std::{
@@ -18,7 +20,7 @@ use super::*;
 use crate::{
     observe::WorkerObserver,
     upstream::{
-        RequestBody,
+        ReceiveBodyError, RequestBody,
         meter::Meter,
         testing::{Io, Peer, connection, endpoint, run, settle, single},
     },
@@ -30,6 +32,7 @@ struct World {
     cluster: Arc<Cluster>,
     endpoint: Arc<Endpoint>,
     pool: Rc<EndpointPool>,
+    client: ConnectionOwner,
 }
 
 impl World {
@@ -45,7 +48,7 @@ impl World {
         let pool =
             Rc::new(EndpointPool::new(Meter::new(observer.clone(), metrics), Instant::now()));
         pool.follow(endpoint.name());
-        World { observer, cluster, endpoint, pool }
+        World { observer, cluster, endpoint, pool, client: ConnectionOwner::default() }
     }
 
     /// The counts of what all workers share.
@@ -69,13 +72,14 @@ impl World {
 
     /// A connection that is idle in the pool after a first exchange.
     async fn pool(&self) -> Peer {
+        let (idle, active) = self.idle_and_active();
         let (pooled, peer) = self.connect().await;
         peer.answer("HTTP/1.1 204 No Content\r\n\r\n");
         let body = self.send(pooled, request(Method::GET, RequestBody::Empty)).await.unwrap();
         assert!(body.is_end_stream());
         settle().await;
         peer.received();
-        assert_eq!(self.idle_and_active(), (1, 0));
+        assert_eq!(self.idle_and_active(), (idle + 1, active));
         peer
     }
 
@@ -92,13 +96,21 @@ impl World {
         pooled: PooledConnection,
         request: Request<SentBody>,
     ) -> Result<Response<ResponseBody>, FailedAttempt> {
-        let exchange = self.exchange(&request);
-        let (response, lease) = exchange.send_over(pooled, request).await?;
-        Ok(response.map(|incoming| ResponseBody::new(incoming, lease)))
+        let (response, lease) = self.leased(pooled, request).await?;
+        Ok(with_body(response, lease))
+    }
+
+    async fn leased(
+        &self,
+        pooled: PooledConnection,
+        request: Request<SentBody>,
+    ) -> Result<LeasedResponse, FailedAttempt> {
+        self.exchange(&request).send_over(pooled, None, request).await
     }
 
     fn exchange(&self, request: &Request<SentBody>) -> UpstreamRequest<'_> {
-        UpstreamRequest::new(&self.pool, &self.cluster, &self.endpoint, request.body())
+        let World { cluster, endpoint, pool, client, .. } = self;
+        UpstreamRequest::new(pool, cluster, endpoint, client, request.body())
     }
 
     fn take(&self) -> Option<PooledConnection> {
@@ -131,11 +143,11 @@ async fn streaming() -> (RequestBody, Peer) {
         std::future::pending::<()>().await;
         drop(http1);
     });
-    (RequestBody::Client(Box::pin(body)), client)
+    (RequestBody::Client(Box::pin(ReceivedBody::new(body, Version::HTTP_11))), client)
 }
 
 /// Reads to the end.
-async fn read(mut body: ResponseBody) -> Result<(String, Option<HeaderMap>), hyper::Error> {
+async fn read(mut body: ResponseBody) -> Result<(String, Option<HeaderMap>), ReceiveBodyError> {
     let (mut text, mut trailers) = (Vec::new(), None);
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
         match frame?.into_data() {
@@ -214,7 +226,7 @@ fn an_upgraded_connection_keeps_the_bytes_behind_the_101() {
         assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
         assert!(peer.received().contains("connection: upgrade\r\n"));
         let parts = switched.await.unwrap();
-        assert_eq!(parts.read_buf, "hello");
+        assert_eq!(parts.received, "hello");
         assert!(!peer.is_closed());
     });
 }
