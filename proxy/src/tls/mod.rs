@@ -1,5 +1,6 @@
 //! TLS: certificates, verification, tickets, and the stream that carries HTTP.
 
+mod algorithms;
 mod anchors;
 mod chain;
 mod client;
@@ -34,7 +35,7 @@ mod verify;
 use crate::certificate::ParsedCertificate;
 
 pub use anchors::TrustAnchors;
-pub(crate) use chain::ChainError;
+pub(crate) use chain::{ChainError, MAX_DEPTH as MAX_VERIFY_DEPTH, Refusal};
 pub(crate) use client::{UpstreamTls, UpstreamTlsError};
 pub(crate) use client_auth::ClientAuth;
 pub use context::{ConnectionContext, with_context};
