@@ -115,12 +115,15 @@ impl Handshake<'_> {
 
     fn peer(&self, stream: &TlsStream) -> PeerTls {
         let session = stream.session();
-        let server_name = stream.context().and_then(|context| context.server_name());
-        let chain = session.peer_certificates().unwrap_or_default();
+        let context = stream.context();
+        let server_name = context.and_then(|context| context.server_name());
+        let ignored = context.and_then(|context| context.ignored_certificate());
+        let chain = session.peer_certificates().filter(|_| ignored.is_none());
         PeerTls {
             version: tls_version(session.protocol_version()),
             certificate_asked: self.tls.server.client_auth().asks(server_name),
-            certificate: PeerCertificate::presented(chain, server_name),
+            certificate: PeerCertificate::presented(chain.unwrap_or_default(), server_name),
+            ignored_certificate: ignored.cloned().map(Box::new),
             server_name: server_name.map(Into::into),
         }
     }

@@ -82,8 +82,12 @@ pub(super) fn demand_certificate(
     }
     let VerifiedNow { certificate, error, .. } = verify_certificate(active, peer, route);
     match decide(active, route, (parts, target), certificate, None).outcome {
-        PolicyOutcome::ClientCertificateRequired => Err(RequestFailure::CertificateRequired),
-        PolicyOutcome::ClientCertificateInvalid => Err(RequestFailure::CertificateInvalid(error)),
+        PolicyOutcome::ClientCertificateRequired if error.is_none() => {
+            Err(RequestFailure::CertificateRequired)
+        }
+        PolicyOutcome::ClientCertificateRequired | PolicyOutcome::ClientCertificateInvalid => {
+            Err(RequestFailure::CertificateInvalid(error))
+        }
         PolicyOutcome::Allow | PolicyOutcome::Deny | PolicyOutcome::NeedsSignIn => Ok(()),
     }
 }
@@ -118,7 +122,7 @@ struct VerifiedNow<'a> {
     certificate: policy::ClientCertificateStatus<'a>,
     /// The result, if the certificate is valid.
     judged: Option<VerifiedChain>,
-    /// The reason, if it is not.
+    /// The reason, if it is not, or counts as none.
     error: Option<ChainError>,
 }
 
@@ -136,7 +140,10 @@ fn verify_certificate<'a>(
     let certificate = peer.certificate().map(Rc::as_ref);
     let (trust, certificate) = match (&route.spec.client_trust, certificate) {
         (None, certificate) => return unverified(C::Unverified(certificate.map(|it| it as _))),
-        (Some(_), None) => return unverified(C::Missing),
+        (Some(_), None) => {
+            let error = peer.ignored_certificate().cloned();
+            return VerifiedNow { certificate: C::Missing, judged: None, error };
+        }
         (Some(trust), Some(certificate)) => (trust, certificate),
     };
     match active.account.conn.handler.now().map(|now| certificate.verify(trust, now)) {

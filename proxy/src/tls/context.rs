@@ -9,7 +9,7 @@ use std::cell::RefCell;
 
 use rustls::{HandshakeKind, pki_types::CertificateDer};
 
-use super::{names::normalize_server_name, session::TlsSession};
+use super::{chain::ChainError, names::normalize_server_name, session::TlsSession};
 
 /// The TLS context of one client connection. Kept with the connection, and lent to rustls's
 /// callbacks by [`with_context`].
@@ -20,7 +20,16 @@ pub struct ConnectionContext {
     /// The session is that of the last ticket opened, which rustls may not resume.
     is_offered: bool,
     /// Boxed: most connections have none, and it stays with the connection.
-    rejection: Option<Box<Rejection>>,
+    fault: Option<Box<CertificateFault>>,
+}
+
+/// Why the client's certificate does not count.
+#[derive(Debug)]
+enum CertificateFault {
+    /// The handshake fails.
+    Rejected(Rejection),
+    /// It counts as none.
+    Ignored(ChainError),
 }
 
 /// A rejected client certificate. Its possession is not proven.
@@ -55,7 +64,23 @@ impl ConnectionContext {
 
     /// The client's certificate, if it was rejected.
     pub fn client_rejection(&self) -> Option<&Rejection> {
-        self.rejection.as_deref()
+        match self.fault.as_deref() {
+            Some(CertificateFault::Rejected(rejection)) => Some(rejection),
+            _ => None,
+        }
+    }
+
+    /// Why the client's certificate counts as none, if it sent one that cannot be used. Its possession
+    /// is not proven then.
+    pub(crate) fn ignored_certificate(&self) -> Option<&ChainError> {
+        match self.fault.as_deref() {
+            Some(CertificateFault::Ignored(error)) => Some(error),
+            _ => None,
+        }
+    }
+
+    pub(super) fn ignore_certificate(&mut self, error: ChainError) {
+        self.fault = Some(Box::new(CertificateFault::Ignored(error)));
     }
 
     pub(super) fn set_session(&mut self, session: TlsSession) {
@@ -80,7 +105,7 @@ impl ConnectionContext {
     }
 
     pub(super) fn set_client_rejection(&mut self, rejection: Rejection) {
-        self.rejection = Some(Box::new(rejection));
+        self.fault = Some(Box::new(CertificateFault::Rejected(rejection)));
     }
 }
 

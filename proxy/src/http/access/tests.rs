@@ -134,6 +134,7 @@ impl Bench {
             server_name: Some("a.example".into()),
             certificate_asked: true,
             certificate: None,
+            ignored_certificate: None,
         };
         let peer = Peer::new("192.0.2.1:5".parse().unwrap(), Some(tls));
         Bench { clock, worker, site, peer }
@@ -224,6 +225,21 @@ fn by_default_only_a_valid_certificate_is_accepted() {
     assert_eq!(status, 495);
     assert!(decision.unwrap().deny.reasons.contains(Reason::InvalidClientCertificate));
     assert_eq!(bench().presenting(&mine).status(URL), 200);
+}
+
+#[test]
+fn a_certificate_that_counts_as_none_is_missing_and_the_reason_is_told() {
+    let mine = certificate();
+    let mut bench = Bench::new(vec![("a.example", "/", default_deny(), Some(&trust(&mine)))]);
+    bench.tls().ignored_certificate = Some(Box::new(ChainError::VersionOne));
+    bench.with_admitted(Request::get(URL), |admitted, decision| {
+        let reasons = decision.unwrap().deny.reasons;
+        assert!(reasons.contains(Reason::ClientCertificateRequired));
+        let Err(LocalAnswer::Failure(failure)) = admitted else { panic!("no failure") };
+        let report = failure.report();
+        assert_eq!(report.status.as_u16(), 495);
+        assert!(report.details.contains("version 1"), "{report:?}");
+    });
 }
 
 #[test]
