@@ -64,7 +64,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "downstream_mtls.max_verify_depth",
         Number,
         "1",
-        "Maximum number of certificates in a verified chain, without the trusted one of `ca`; 0 means no limit.",
+        "Maximum number of certificates in a verified chain, without the trusted one of `ca`. 0 and numbers above 7 mean 7: six intermediate certificates and the client's.",
     ),
     key(
         "downstream_mtls.crl",
