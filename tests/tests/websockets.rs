@@ -116,6 +116,28 @@ fn bytes_sent_right_behind_the_101_are_not_lost() {
 }
 
 #[test]
+fn what_a_tunnel_weighs_is_little_while_it_is_idle() {
+    const HELD: u64 = 400;
+    let backend = echoing();
+    let config = Proxy::config().own("workers", "1");
+    let proxy = config.forward("ws", &backend.url(), "allow_websockets: true").start();
+    let hold = || {
+        let mut raw = proxy.raw("ws");
+        upgrade(&mut raw);
+        raw.send("and back");
+        assert_eq!(raw.exactly(8), b"and back");
+        raw
+    };
+    // State that is made on first use, and kept.
+    let _first: Vec<_> = (0..200).map(|_| hold()).collect();
+    let before = proxy.resident_kib();
+    let held: Vec<_> = (0..HELD).map(|_| hold()).collect();
+    let each = proxy.resident_kib().saturating_sub(before) / HELD;
+    // Two buffers of 16 KiB for each would be more.
+    assert!(each <= 24, "{each} KiB for each of {} tunnels", held.len());
+}
+
+#[test]
 fn a_tunnel_that_is_cut_off_does_not_look_ended() {
     let backend = echoing();
     let tunnel = |more: &str| {
