@@ -12,7 +12,6 @@ use std::{
 use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use serde::Serialize;
-use status::FetchError;
 
 use crate::{
     app,
@@ -179,17 +178,29 @@ impl Status {
 
 impl Drain {
     fn run(&self) -> ExitCode {
-        let ordered = self.admin.resolve().and_then(|address| {
-            let ordered = status::order_drain(address, self.worker, !self.undo);
-            ordered.map_err(|error: FetchError| error.to_string())
-        });
-        match ordered {
+        match self.order() {
             Ok(()) if self.undo => {
                 print(&format!("worker {} takes new connections again\n", self.worker))
             }
             Ok(()) => print(&format!("worker {} takes no new connections\n", self.worker)),
             Err(problem) => fail(&problem),
         }
+    }
+}
+
+impl Drain {
+    /// The status names the process and its socket; the order goes over that, since anybody on this
+    /// machine can reach the administrative address.
+    fn order(&self) -> Result<(), String> {
+        let address = self.admin.resolve()?;
+        let running = status::fetch(address).map_err(|error| error.to_string())?;
+        let Some(socket) = running.control_socket else {
+            return Err("the running process has no socket for orders: set RUNTIME_DIRECTORY or \
+                XDG_RUNTIME_DIR for it"
+                .to_owned());
+        };
+        app::order_worker(Path::new(&socket), running.pid, self.worker, !self.undo)
+            .map_err(|error| format!("cannot order process {}: {error:#}", running.pid))
     }
 }
 

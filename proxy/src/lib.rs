@@ -10,6 +10,7 @@ mod cli;
 mod config;
 mod conn;
 mod control_call;
+mod descriptors;
 mod did_you_mean;
 mod digest;
 #[doc(hidden)]

@@ -1,6 +1,11 @@
 //! An HTTP/2 client that stays on one connection for as long as a test needs it.
 
-use std::{future::Future, net::SocketAddr};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    sync::atomic::{AtomicBool, Ordering::SeqCst},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -59,6 +64,28 @@ impl Http2 {
         };
         in_time(&self.runtime, answer).status().as_u16()
     }
+}
+
+/// Sends so many requests at once on one connection, and stays until it is told to stop.
+///
+/// # Panics
+/// When the connection cannot be made.
+pub fn ask_for_all(address: SocketAddr, host: &str, count: usize, stop: &AtomicBool) {
+    let client = Http2::connect(address, &TlsOptions::name(host));
+    let Http2 { runtime, requests, .. } = client;
+    runtime.block_on(async {
+        let mut answers = Vec::new();
+        for _ in 0..count {
+            let uri = format!("https://{host}/");
+            let request = Request::get(uri).body(()).expect("a request");
+            let Ok(mut ready) = requests.clone().ready().await else { return };
+            let Ok((answer, _)) = ready.send_request(request, true) else { return };
+            answers.push(answer);
+        }
+        while !stop.load(SeqCst) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
 }
 
 fn in_time<T>(runtime: &Runtime, what: impl Future<Output = T>) -> T {

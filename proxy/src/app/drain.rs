@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use super::{
     App,
     control::StopReason,
-    handover::{SuccessorOrder, SuccessorSocket},
+    control_socket::{ControlSocket, Order, ReceivedOrder},
     signals::SignalOrder,
 };
 use crate::worker::ProcessPhase;
@@ -14,7 +14,7 @@ use crate::worker::ProcessPhase;
 /// What may happen while workers drain.
 enum DrainEvent {
     Signal(SignalOrder),
-    Successor(SuccessorOrder),
+    Order(ReceivedOrder),
     WorkerEnded(usize),
 }
 
@@ -37,7 +37,7 @@ impl App {
         while self.workers.are_running() {
             let event = tokio::select! {
                 order = self.signals.next() => DrainEvent::Signal(order),
-                order = SuccessorSocket::next(&mut self.successors) => DrainEvent::Successor(order),
+                order = ControlSocket::next(&mut self.orders) => DrainEvent::Order(order),
                 Some(worker) = self.ended.recv() => DrainEvent::WorkerEnded(worker),
             };
             match event {
@@ -53,10 +53,11 @@ impl App {
                     tracing::info!("draining: the configuration is not reloaded");
                 }
                 DrainEvent::Signal(SignalOrder::Replaced) => admin.abort(),
-                DrainEvent::Successor(order) => {
+                DrainEvent::Order(order) if order.request.order == Order::Leave => {
                     admin.abort();
-                    order.answer(());
+                    order.answer(Ok(()));
                 }
+                DrainEvent::Order(order) => order.answer(Err("the process drains".to_owned())),
             }
         }
         self.workers.outcome()

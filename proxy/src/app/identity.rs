@@ -18,13 +18,16 @@ use crate::{
 /// Calls that may wait for the control thread to take them; it limits calls to the provider itself.
 const CALLS: usize = 1_024;
 
-/// Starts answering workers, and gives their way to it. Needs a `LocalSet`.
+/// Starts answering workers, with the settings of a configuration, and gives their way to it. Needs a
+/// `LocalSet`.
 pub(super) fn start(
     names: &Arc<DnsNames>,
     metrics: &Metrics,
+    config: &RequestConfig,
 ) -> anyhow::Result<(IdentityHandle, IdentityControl)> {
     let shared = Arc::new(IdentityShared::new(random()?));
     let control = IdentityControl::new(Arc::clone(&shared), Arc::clone(names), metrics);
+    configure(&control, config);
     let (caller, calls) = control_call::channel(CALLS);
     tokio::task::spawn_local(control.clone().run(calls));
     Ok((IdentityHandle { caller, shared }, control))

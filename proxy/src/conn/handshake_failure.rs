@@ -43,6 +43,12 @@ impl HandshakeFailure {
         HandshakeFailure::new(HandshakeResult::Timeout, "the handshake took too long")
     }
 
+    /// Another client needed the room before the hello was complete.
+    pub(super) fn evicted() -> HandshakeFailure {
+        let reason = "closed before its hello to make room: the limit of connections is reached";
+        HandshakeFailure::new(HandshakeResult::Evicted, reason)
+    }
+
     /// The client closed the connection, or it broke, before its hello was complete.
     pub(super) fn client_gone(error: &io::Error) -> HandshakeFailure {
         let reason = format!("the client went away: {error}");

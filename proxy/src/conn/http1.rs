@@ -21,7 +21,7 @@ use self::requests::Requests;
 use super::{
     ConnectionSettings,
     activity::{Activity, ConnectionPhase, Watchdog},
-    close::close,
+    close::{close, close_without_linger},
     connection::OpenConnection,
     graceful_close::GracefulClose,
     hibernation::Hibernation,
@@ -52,15 +52,22 @@ pub(super) async fn serve(
     let mut http1 = Http1::new(connection, &client, &requests, &service, transport);
     let end = poll_fn(|cx| http1.poll(cx)).await;
 
-    let draining = http1.close.is_draining();
+    connection.registration.left_http();
+    let (draining, evicted) = (http1.close.is_draining(), http1.close.is_evicted());
     let (link, unread) = http1.into_link();
     let Some(transport) = link.take() else { return ClosedReason::Io };
     if let Some(tunnel) = requests.take_tunnel() {
         let client = Side { transport, received: unread };
         return Box::pin(tunnel::join(&connection.registration, client, *tunnel)).await;
     }
-    let reason = end.reason(connection, &client, draining);
-    Box::pin(close_client(transport, &end, link.is_flushed())).await;
+    let reason = match end.reason(connection, &client, draining) {
+        ClosedReason::Drain if evicted => ClosedReason::Evicted,
+        reason => reason,
+    };
+    match reason {
+        ClosedReason::Evicted => close_without_linger(transport).await,
+        _ => Box::pin(close_client(transport, &end, link.is_flushed())).await,
+    }
     reason
 }
 
@@ -106,6 +113,7 @@ where
         transport: Transport,
     ) -> Self {
         let activity = Activity::new();
+        connection.registration.serves_http(&activity);
         let link = Link::http1(transport, &activity);
         let settings = &connection.settings;
         let hyper = builder(settings).serve_connection(link.clone(), service);

@@ -19,7 +19,7 @@ use hyper::{
 use super::{
     ConnectionSettings,
     activity::{Activity, ConnectionPhase, Watchdog},
-    close::close,
+    close::{close, close_without_linger},
     connection::OpenConnection,
     frames::Unfinished,
     graceful_close::GracefulClose,
@@ -59,13 +59,18 @@ pub(super) async fn serve(
     });
     let mut http2 = Http2::new(connection, &client, service, transport);
     let end = poll_fn(|cx| http2.poll(cx)).await;
+    connection.registration.left_http();
     let Http2 { hyper, link, close: graceful_close, idled, .. } = http2;
     drop(hyper);
     let unfinished = link.unfinished();
     if let Some(transport) = link.take() {
-        Box::pin(close(transport, CloseMode::Orderly)).await;
+        match graceful_close.is_evicted() {
+            true => Box::pin(close_without_linger(transport)).await,
+            false => Box::pin(close(transport, CloseMode::Orderly)).await,
+        }
     }
     match end {
+        End::Finished(Ok(())) if graceful_close.is_evicted() => ClosedReason::Evicted,
         End::Finished(Ok(())) if idled => ClosedReason::IdleTimeout,
         End::Finished(Ok(())) if graceful_close.is_announced() => ClosedReason::Drain,
         end => end.reason(connection, &client, unfinished),
@@ -94,6 +99,8 @@ enum End {
     CutOff(ConnectionPhase),
     /// The client resets most of its own requests (CVE-2023-44487).
     Abusive,
+    /// The client was told to make room for another, and did not go.
+    Evicted,
 }
 
 impl<'a, S> Http2<'a, S>
@@ -108,6 +115,7 @@ where
         transport: Transport,
     ) -> Self {
         let activity = Activity::new();
+        connection.registration.serves_http(&activity);
         let link = Link::http2(transport, &activity);
         let settings = &connection.settings;
         let hyper = Box::pin(builder(settings).serve_connection(link.clone(), service));
@@ -137,6 +145,9 @@ where
             if self.close.poll_due(cx, &self.connection.registration, has_served) {
                 self.hyper.as_mut().graceful_shutdown();
                 continue;
+            }
+            if self.close.poll_overdue(cx) && self.activity.phase() == ConnectionPhase::Idle {
+                return Poll::Ready(End::Evicted);
             }
             let phase = ready!(self.watchdog.poll_expired(cx, &self.activity));
             // An idle client first gets GOAWAY; if it does not go, it is cut off.
@@ -206,6 +217,7 @@ impl End {
                 ClosedReason::HeaderTimeout
             }
             End::CutOff(ConnectionPhase::Idle) => ClosedReason::IdleTimeout,
+            End::Evicted => ClosedReason::Evicted,
             End::Abusive => {
                 record("the client resets most of its own requests");
                 ClosedReason::Protocol

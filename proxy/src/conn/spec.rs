@@ -31,3 +31,14 @@ pub(crate) struct ConnectionSettings {
     /// HTTP/2 flow-control window of a connection, in bytes.
     pub h2_connection_window_bytes: u32,
 }
+
+impl ConnectionSettings {
+    /// The same, with at most so many open connections.
+    pub(crate) fn with_at_most(&self, most: usize) -> ConnectionSettings {
+        ConnectionSettings {
+            max_connections: self.max_connections.min(most),
+            max_connections_per_worker: self.max_connections_per_worker.min(most),
+            ..self.clone()
+        }
+    }
+}

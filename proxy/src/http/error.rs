@@ -181,6 +181,10 @@ fn failed(error: &UpstreamError) -> FailureReport {
         FailureKind::Resolve | FailureKind::Connect | FailureKind::Tls => {
             unavailable(no_connection, "UF", "connection_failure")
         }
+        FailureKind::Overflow => FailureReport {
+            blame: Blame::Proxy,
+            ..unavailable("too many connections to upstreams", "UO", "overflow")
+        },
         FailureKind::ConnectTimeout => unavailable(no_connection, "UF", "connection_timeout"),
         FailureKind::Closed => {
             unavailable("the upstream closed the connection", "UC", "connection_termination")
@@ -255,6 +259,8 @@ mod tests {
         assert_eq!(status_and_flags(FailureKind::Connect), (503, "UF"));
         assert_eq!(status_and_flags(FailureKind::ConnectTimeout), (503, "UF"));
         assert_eq!(status_and_flags(FailureKind::Tls), (503, "UF"));
+        assert_eq!(status_and_flags(FailureKind::Overflow), (503, "UO"));
+        assert_eq!(of(FailureKind::Overflow).blame, Blame::Proxy);
         assert_eq!(status_and_flags(FailureKind::Closed), (503, "UC"));
         assert_eq!(status_and_flags(FailureKind::Protocol), (502, "UPE"));
         let late = RequestFailure::ResponseTimeout.report();

@@ -7,7 +7,7 @@
 use metrics_exporter_prometheus::{LabelSet, PrometheusBuilder, formatting};
 
 use super::{
-    Histogram, Metrics, Readiness,
+    DescriptorView, Histogram, Metrics, Readiness,
     control::Control,
     histogram::Distribution,
     labels::{Blame, SessionCookieOutcome, SignInOutcome, UpstreamCertificateReason},
@@ -87,8 +87,18 @@ fn control(metrics: &Metrics, control: &Control) {
     counter(names::TICKET_KEY_ROTATIONS, &[], control.ticket_key_rotations);
     counter(names::WORKER_RESTARTS, &[], control.worker_restarts);
     counter(names::LOG_RECORDS_DROPPED, &[], metrics.log_records_dropped());
+    descriptors(&control.descriptors);
     certificates(control);
     crls(control);
+}
+
+fn descriptors(view: &DescriptorView) {
+    gauge(names::DESCRIPTOR_LIMIT, &[], view.limit as f64);
+    for (share, count) in
+        [("clients", view.clients), ("upstreams", view.upstreams), ("reserved", view.reserved)]
+    {
+        gauge(names::DESCRIPTOR_SHARE, &[("share", share)], count as f64);
+    }
 }
 
 /// Of certificates that no label tells apart, the last one written would win: the first to expire

@@ -103,6 +103,8 @@ label! {
         IdleTimeout = "idle_timeout",
         /// The head of a request timed out.
         HeaderTimeout = "header_timeout",
+        /// It was idle, and made room for another when the limit of connections was reached.
+        Evicted = "evicted",
         /// The client did not read what we sent.
         SendTimeout = "send_timeout",
         /// The bytes are not HTTP.
@@ -211,6 +213,8 @@ label! {
         ClientGone = "client_gone",
         /// The handshake timed out.
         Timeout = "timeout",
+        /// No hello came before the connection had to make room for another.
+        Evicted = "evicted",
         /// A client certificate is required and the client sent none.
         ClientCertificateMissing = "client_certificate_missing",
         /// The client's certificate was rejected.
@@ -264,6 +268,8 @@ label! {
         ConnectTimeout = "connect_timeout",
         /// The TLS handshake failed.
         Tls = "tls",
+        /// All connections to upstreams that the limit on open files allows are in use.
+        Overflow = "overflow",
         /// The connection ended before a response.
         Closed = "closed",
         /// The bytes are not HTTP.

@@ -41,8 +41,8 @@ pub(crate) use registry::{
 };
 pub(crate) use spec::{AccessField, Level, LogFormat, LogSpec, UnknownAccessField};
 pub(crate) use status::{
-    CertificateUsage, CertificateView, ConfigView, CrlView, HostView, PlaceView, Readiness,
-    ReloadView, RouteView, StatusView, SteeringView, UpstreamView, WorkerView,
+    CertificateUsage, CertificateView, ConfigView, CrlView, DescriptorView, HostView, PlaceView,
+    Readiness, ReloadView, RouteView, StatusView, SteeringView, UpstreamView, WorkerView,
 };
 pub(crate) use steering::{KernelCounts, SteeringSource, WorkerLoad};
 pub(crate) use worker::{UpstreamCells, WorkerMetrics};

@@ -76,6 +76,10 @@ metrics! {
         "Rotations of the keys for session tickets.";
     WORKER_RESTARTS = Counter "portcullis_worker_restarts_total" in "" by []:
         "Workers started to replace one that ended unexpectedly, which is a bug.";
+    DESCRIPTOR_LIMIT = Gauge "portcullis_descriptor_limit" in "" by []:
+        "Limit on open files (RLIMIT_NOFILE).";
+    DESCRIPTOR_SHARE = Gauge "portcullis_descriptor_share" in "" by ["share"]:
+        "How the limit on open files is divided: the most client connections and upstream connections, and what is reserved for everything else.";
     LOG_RECORDS_DROPPED = Counter "portcullis_log_records_dropped_total" in "" by []:
         "Log records dropped because the reader of the log was too slow or gone.";
 

@@ -17,8 +17,11 @@ use rustix::{
     net::{self, Shutdown},
 };
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::{
-    Buffer, Operation, POLLIN, POLLOUT, buffers::recycle, coop, submit_poll, submit_send, timeout,
+    Buffer, Operation, POLLIN, POLLOUT, Socket, buffers::recycle, coop, submit_poll, submit_send,
+    timeout,
 };
 
 /// How long the peer of a closing connection has, to read our last bytes and to send its own.
@@ -37,7 +40,7 @@ const CALL_COST_BYTES: usize = 1024;
 /// and is dropped before [`Stream::shutdown_write`] or [`Stream::close`] is reset: its peer must
 /// not take the received part for the whole.
 pub(crate) struct Stream {
-    socket: Rc<OwnedFd>,
+    socket: Rc<Socket>,
     readable: Readable,
     outgoing: Buffer,
     sending: Option<Sending>,
@@ -84,7 +87,7 @@ struct Sending {
 
 impl Sending {
     /// Sends `buffer[from..to]`.
-    fn start(socket: &Rc<OwnedFd>, buffer: Vec<u8>, from: usize, to: usize) -> Sending {
+    fn start(socket: &Rc<Socket>, buffer: Vec<u8>, from: usize, to: usize) -> Sending {
         let operation = submit_send(socket, buffer, from, to);
         // A buffer is far smaller.
         let [from, to] = [from, to].map(|at| u32::try_from(at).unwrap_or(u32::MAX));
@@ -95,10 +98,10 @@ impl Sending {
 impl Stream {
     /// Takes a connected socket, which need not be non-blocking.
     pub(crate) fn new(socket: OwnedFd) -> Stream {
-        Stream::over(Rc::new(socket))
+        Stream::over(Rc::new(Socket::new(socket)))
     }
 
-    fn over(socket: Rc<OwnedFd>) -> Stream {
+    fn over(socket: Rc<Socket>) -> Stream {
         Stream {
             socket,
             readable: Readable::No,
@@ -106,6 +109,11 @@ impl Stream {
             sending: None,
             at_drop: AtDrop::Close,
         }
+    }
+
+    /// Keeps a permit until the socket is closed.
+    pub(crate) fn hold(&self, permit: OwnedSemaphorePermit) {
+        self.socket.hold(permit);
     }
 
     /// Returns the socket, for another thread's ring; returns the stream itself while an operation
@@ -118,7 +126,8 @@ impl Stream {
         let socket = Rc::clone(&self.socket);
         drop(self);
         // An operation whose future was dropped would still hold it.
-        Rc::try_unwrap(socket).map_err(|socket| Box::new(Stream::over(socket)))
+        let socket = Rc::try_unwrap(socket).map_err(|socket| Box::new(Stream::over(socket)))?;
+        Ok(socket.into_descriptor())
     }
 
     /// Connects over TCP, without Nagle's delay.

@@ -12,6 +12,7 @@ use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use super::{
     DnsName, Endpoint, Protocol,
+    connection_share::ConnectionShare,
     endpoint::leads_to,
     handshake::{Http1, Http2, Http2Parts},
     meter::{Connections, Meter},
@@ -29,6 +30,7 @@ const FORGET_AFTER: Duration = Duration::from_secs(60 * 60);
 #[derive(Debug)]
 pub(super) struct EndpointPool {
     pub(super) meter: Meter,
+    pub(super) share: Rc<ConnectionShare>,
     idle: RefCell<IdleList<Http1>>,
     shared: RefCell<SharedList<Http2>>,
     /// HTTP/1.1 connections that carry a request.
@@ -64,9 +66,10 @@ pub(super) enum PooledConnection {
 }
 
 impl EndpointPool {
-    pub(super) fn new(meter: Meter, now: Instant) -> EndpointPool {
+    pub(super) fn new(meter: Meter, share: &Rc<ConnectionShare>, now: Instant) -> EndpointPool {
         EndpointPool {
             meter,
+            share: Rc::clone(share),
             idle: RefCell::new(IdleList::new(Limits::DEFAULT)),
             shared: RefCell::new(SharedList::new(Limits::DEFAULT)),
             busy: Cell::new(0),
@@ -172,6 +175,25 @@ impl EndpointPool {
             }
             PooledConnection::Http2(shared) => shared.leave(now),
         }
+        self.count();
+        self.share.idled();
+    }
+
+    /// Since when a connection has idled that has done so longest; `None` if none idles.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let (idle, shared) = (self.idle.borrow().idle_since(), self.shared.borrow().idle_since());
+        idle.into_iter().chain(shared).min()
+    }
+
+    /// Closes that connection.
+    pub(super) fn close_longest_idle(&self) {
+        let (mut idle, mut shared) = (self.idle.borrow_mut(), self.shared.borrow_mut());
+        match (idle.idle_since(), shared.idle_since()) {
+            (Some(of_one), Some(of_many)) if of_many < of_one => shared.drop_longest_idle(),
+            (None, _) => shared.drop_longest_idle(),
+            (Some(_), _) => idle.drop_longest_idle(),
+        }
+        drop((idle, shared));
         self.count();
     }
 

@@ -5,6 +5,7 @@ mod body;
 mod cluster;
 mod cluster_compiler;
 mod connect;
+mod connection_share;
 mod convert;
 mod dns;
 mod endpoint;
@@ -87,6 +88,8 @@ pub(crate) enum FailureKind {
     ConnectTimeout,
     /// The TLS handshake failed (UF).
     Tls,
+    /// This worker has as many connections as it may have (UO).
+    Overflow,
     /// The connection ended before a response (UC).
     Closed,
     /// The response is not valid HTTP (UPE).

@@ -16,6 +16,7 @@ use super::{
     UpstreamResponse,
     body::SentBody,
     connect::{Attempt, Connected},
+    connection_share::{ConnectionPermit, Room, ShareExhausted},
     convert::{for_http1, for_http2, leaves_connection_open},
     endpoint_pool::{EndpointPool, InFlight, PooledConnection},
     failure::{is_stale_connection, kind_of, with_causes},
@@ -127,13 +128,49 @@ impl<'a> UpstreamRequest<'a> {
                 self.pool.meter.sent_over_pooled();
                 return Ok(shared);
             }
+            let permit = match self.room(stage).await? {
+                Room::Permit(permit) => permit,
+                Room::Pooled(pooled) => {
+                    self.pool.meter.sent_over_pooled();
+                    return Ok(pooled);
+                }
+            };
             let begun = Instant::now();
-            let connected = self.attempt(false, deadline, stage).run().await?;
+            let connected = self.attempt(false, deadline, stage).run(permit).await?;
             self.pool.reuse.connected(begun.elapsed());
             self.pool.meter.sent_over_fresh();
             self.speak(connected).await
         })
         .await
+    }
+
+    /// A permit to connect, or a connection that became free while none was left.
+    async fn room(&self, stage: &RefCell<String>) -> Result<Room, UpstreamError> {
+        self.room_for(stage, || self.pool.take(self.endpoint, Instant::now())).await
+    }
+
+    /// A permit to connect.
+    async fn permit(&self, stage: &RefCell<String>) -> Result<ConnectionPermit, UpstreamError> {
+        match self.room_for(stage, || None).await? {
+            Room::Permit(permit) => Ok(permit),
+            Room::Pooled(_) => Err(self.closed("a pooled connection instead of a permit")),
+        }
+    }
+
+    async fn room_for(
+        &self,
+        stage: &RefCell<String>,
+        take: impl Fn() -> Option<PooledConnection>,
+    ) -> Result<Room, UpstreamError> {
+        stage.replace("waiting for another connection to be closed".to_owned());
+        self.pool.share.room(take).await.map_err(|ShareExhausted { most }| {
+            let detail = format!(
+                "{}: all {most} connections to upstreams that this worker may have are in use; a \
+                 higher limit on open files allows more",
+                self.endpoint
+            );
+            UpstreamError { kind: FailureKind::Overflow, detail }
+        })
     }
 
     async fn speak(&self, connected: Connected) -> Result<PooledConnection, UpstreamError> {
@@ -163,7 +200,8 @@ impl<'a> UpstreamRequest<'a> {
         }
         let connected = self
             .in_connect_timeout(async |deadline, stage| {
-                self.attempt(true, deadline, stage).run().await
+                let permit = self.permit(stage).await?;
+                self.attempt(true, deadline, stage).run(permit).await
             })
             .await?;
         let speaking = handshake::http1(connected.transport, connected.address).await;

@@ -15,8 +15,9 @@ use portcullis_abi::SplitMix64;
 
 use super::{
     ChosenEndpoint, Cluster, Endpoint, RequestBody, SendOptions, UpstreamError, UpstreamResponse,
-    body::SentBody, endpoint::EndpointKey, endpoint_pool::EndpointPool, hasher::BuildNumberHasher,
-    meter::Meter, request::UpstreamRequest, worker_clusters::WorkerClusters,
+    body::SentBody, connection_share::ConnectionShare, endpoint::EndpointKey,
+    endpoint_pool::EndpointPool, hasher::BuildNumberHasher, meter::Meter, request::UpstreamRequest,
+    worker_clusters::WorkerClusters,
 };
 use crate::{observe::WorkerObserver, rt};
 
@@ -31,6 +32,7 @@ pub(crate) struct Upstreams {
 
 struct WorkerPools {
     observer: Rc<WorkerObserver>,
+    share: Rc<ConnectionShare>,
     by_endpoint: RefCell<HashMap<EndpointKey, Rc<EndpointPool>, BuildNumberHasher>>,
     clusters: RefCell<WorkerClusters>,
     random: RefCell<SplitMix64>,
@@ -38,11 +40,18 @@ struct WorkerPools {
 }
 
 impl Upstreams {
-    /// No connections yet.
+    /// No connections yet, and no limit of them. For tests.
+    #[cfg(test)]
     pub(crate) fn new(observer: Rc<WorkerObserver>) -> Upstreams {
+        Upstreams::with_at_most(usize::MAX, observer)
+    }
+
+    /// No connections yet, and at most so many at a time.
+    pub(crate) fn with_at_most(connections: usize, observer: Rc<WorkerObserver>) -> Upstreams {
         let seed = RandomState::new().hash_one(observer.worker);
         let pools = WorkerPools {
             clusters: RefCell::new(WorkerClusters::new(observer.worker)),
+            share: ConnectionShare::new(connections),
             observer,
             by_endpoint: RefCell::default(),
             random: RefCell::new(SplitMix64::new(seed)),
@@ -119,7 +128,9 @@ impl WorkerPools {
         let mut pools = self.by_endpoint.borrow_mut();
         let pool = pools.entry(endpoint.key).or_insert_with(|| {
             let meter = Meter::new(self.observer.clone(), endpoint.metrics.clone());
-            Rc::new(EndpointPool::new(meter, Instant::now()))
+            let pool = Rc::new(EndpointPool::new(meter, &self.share, Instant::now()));
+            self.share.track(&pool);
+            pool
         });
         pool.follow(endpoint.name());
         pool.clone()

@@ -74,6 +74,7 @@ impl Place {
             steering: Arc::clone(&self.steering),
             identity: IdentityHandle::detached(),
             mailboxes: self.mailboxes.clone(),
+            upstream_connections: 10,
         }
     }
 

@@ -57,6 +57,7 @@ pub(super) fn check(root: &Section<'_>, environment: &Environment) -> Config {
     certificate_headers::check_ca(&own, of_all.certificate_headers, clients.has_any());
     let tls = certificates::server_tls(root, &materials, client_auth, clients.has_any());
     let workers = portcullis::workers(&own);
+    let max_connections = portcullis::max_connections(&own);
     let (ticket_keys, ticket_key_files) = ticket_keys::ticket_keys(&own);
     let listen = listen::listen(root);
     let around = identity::Surroundings {
@@ -69,7 +70,9 @@ pub(super) fn check(root: &Section<'_>, environment: &Environment) -> Config {
     Config {
         identity: identity::identity(root, &own, &around, of_all.identity),
         listen,
-        connections: portcullis::connections(root, &own),
+        connections: portcullis::connections(root, &own, max_connections),
+        max_connections,
+        core_dumps: own.flag("core_dumps").unwrap_or(false),
         http: http::settings(root, &own, tls.is_some(), clients.identity()),
         dns: http::dns(root),
         steering: steering::steering(&own, &routes, workers),

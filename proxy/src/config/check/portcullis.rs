@@ -10,15 +10,19 @@ use super::{
 };
 use crate::{
     admin::{AdminSpec, MetricsListenerSpec, Secret},
-    conn,
+    conn, hostname,
 };
 
 /// More than Linux allows a process to open by default: surely a mistake.
 const MAX_CONNECTIONS: RangeInclusive<usize> = 1..=16 << 20;
 
 /// Deadlines and limits of connections.
-pub(super) fn connections(root: &Section<'_>, own: &Section<'_>) -> conn::ConnectionSettings {
-    let max_connections = ranged(own, "max_connections", MAX_CONNECTIONS).unwrap_or(65_536);
+pub(super) fn connections(
+    root: &Section<'_>,
+    own: &Section<'_>,
+    max_connections: Option<usize>,
+) -> conn::ConnectionSettings {
+    let max_connections = max_connections.unwrap_or(65_536);
     let per_worker = ranged(own, "max_connections_per_worker", MAX_CONNECTIONS);
     conn::ConnectionSettings {
         handshake_timeout: deadline(own, "handshake_timeout", 10),
@@ -34,6 +38,11 @@ pub(super) fn connections(root: &Section<'_>, own: &Section<'_>) -> conn::Connec
         h2_stream_window_bytes: 64 << 10,
         h2_connection_window_bytes: 1 << 20,
     }
+}
+
+/// `portcullis.max_connections`, if it is set.
+pub(super) fn max_connections(own: &Section<'_>) -> Option<usize> {
+    ranged(own, "max_connections", MAX_CONNECTIONS)
 }
 
 /// `portcullis.max_headers`.
@@ -103,7 +112,20 @@ pub(super) fn admin(root: &Section<'_>, own: &Section<'_>, materials: &Materials
         None if own.is_blank("admin_address") || own.has("admin_address") => None,
         None => Some(SocketAddr::from(([127, 0, 0, 1], 9464))),
     };
-    AdminSpec { address, metrics: metrics(root, materials) }
+    AdminSpec { address, hosts: admin_hosts(own), metrics: metrics(root, materials) }
+}
+
+/// `portcullis.admin_hosts`, in normal form.
+fn admin_hosts(own: &Section<'_>) -> Vec<String> {
+    let normal = |host: String| {
+        let name = hostname::normalise_pattern(&host).filter(|name| !name[1..].contains('*'));
+        if name.is_none() || (host.starts_with('*') && host != "*") {
+            let hint = "write a name without a port, such as portcullis.internal, or `*`";
+            own.error_with_hint("admin_hosts", format!("`{host}` is not a host name"), hint);
+        }
+        name.map(String::from)
+    };
+    own.list("admin_hosts").into_iter().filter_map(normal).collect()
 }
 
 fn metrics(root: &Section<'_>, materials: &Materials) -> Option<MetricsListenerSpec> {

@@ -17,6 +17,18 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "Address that serves `/metrics`, `/healthz`, `/readyz` and `/status`, without TLS. If empty, they are not served.",
     ),
     key(
+        "portcullis.admin_hosts",
+        List,
+        "",
+        "Names by which clients may address `admin_address`, besides IP addresses and `localhost`: requests with another `Host` get 421, so that no web page can read them by DNS rebinding. `*` allows every name.",
+    ),
+    key(
+        "portcullis.core_dumps",
+        Flag,
+        "false",
+        "Allow core dumps, and debuggers of the same user. A core dump contains private keys. Applies at start.",
+    ),
+    key(
         "portcullis.handshake_timeout",
         Duration,
         "10s",
@@ -37,8 +49,8 @@ pub(super) const KEYS: &[ConfigKey] = &[
     key(
         "portcullis.max_connections",
         Number,
-        "65536",
-        "Maximum number of open client connections, over all workers.",
+        "65536, or what the limit on open files allows",
+        "Maximum number of open client connections, over all workers. The limit on open files allows somewhat less than half as many, which is logged at start; a larger number is lowered, with a warning. At the maximum, connections that are idle or have sent nothing make room for new ones.",
     ),
     key(
         "portcullis.max_connections_per_worker",

@@ -114,6 +114,14 @@ fn listeners_are_checked() {
                 "config.yaml:1: metrics_address: `127.0.0.1` has no port (write :9464 or 127.0.0.1:9464)",
             ],
         ),
+        (
+            "portcullis: {admin_hosts: [a.test:80, 'b*.test', '*.c']}",
+            &[
+                "config.yaml:1: portcullis.admin_hosts: `a.test:80` is not a host name (write a name without a port, such as portcullis.internal, or `*`)",
+                "config.yaml:1: portcullis.admin_hosts: `b*.test` is not a host name (write a name without a port, such as portcullis.internal, or `*`)",
+                "config.yaml:1: portcullis.admin_hosts: `*.c` is not a host name (write a name without a port, such as portcullis.internal, or `*`)",
+            ],
+        ),
         ("codec_type: http3", &["config.yaml:1: codec_type: HTTP/3 is not supported (use auto)"]),
         (
             "use_proxy_protocol: true",

@@ -84,6 +84,19 @@ fn our_own_keys_have_their_defaults() {
 }
 
 #[test]
+fn a_max_connections_that_is_set_is_known_as_such() {
+    assert_eq!(config("").max_connections, None);
+    assert_eq!(config("portcullis: {max_connections: 65536}").max_connections, Some(65_536));
+}
+
+#[test]
+fn hosts_of_the_admin_address_are_names_in_normal_form() {
+    let hosts = config("portcullis: {admin_hosts: [Admin.Internal., '*']}").admin.hosts;
+    assert_eq!(hosts, ["admin.internal", "*"]);
+    assert!(config("").admin.hosts.is_empty());
+}
+
+#[test]
 fn limits_of_zero_are_no_limits() {
     let config = config(
         "timeout_read: 0s\ntimeout_write: 1m\ntimeout_idle: 0\ndefault_upstream_timeout: 0s\n\

@@ -70,6 +70,18 @@ impl<C: Pooled> IdleList<C> {
         });
     }
 
+    /// Since when the connection has idled that has done so longest.
+    pub(in crate::upstream) fn idle_since(&self) -> Option<Instant> {
+        self.idle.first().map(|idle| idle.since)
+    }
+
+    /// Drops that connection.
+    pub(in crate::upstream) fn drop_longest_idle(&mut self) {
+        if !self.idle.is_empty() {
+            self.idle.remove(0);
+        }
+    }
+
     pub(in crate::upstream) fn len(&self) -> usize {
         self.idle.len()
     }

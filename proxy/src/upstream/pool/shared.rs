@@ -78,6 +78,23 @@ impl<C: Pooled> SharedList<C> {
         self.connections.iter().filter(|shared| shared.streams.get() == 0).count()
     }
 
+    /// Since when the connection without a stream has idled that has done so longest.
+    pub(in crate::upstream) fn idle_since(&self) -> Option<Instant> {
+        self.longest_idle().map(|at| self.connections[at].idle_since.get())
+    }
+
+    /// Drops that connection.
+    pub(in crate::upstream) fn drop_longest_idle(&mut self) {
+        if let Some(at) = self.longest_idle() {
+            self.connections.remove(at);
+        }
+    }
+
+    fn longest_idle(&self) -> Option<usize> {
+        let idle = self.connections.iter().enumerate().filter(|(_, it)| it.streams.get() == 0);
+        idle.min_by_key(|(_, shared)| shared.idle_since.get()).map(|(at, _)| at)
+    }
+
     pub(in crate::upstream) fn len(&self) -> usize {
         self.connections.len()
     }

@@ -1,5 +1,6 @@
 mod bodies;
 mod failures;
+mod shortage;
 mod waiting;
 
 use std::{
@@ -19,10 +20,14 @@ use crate::{
     observe::WorkerObserver,
     upstream::{
         RequestBody,
+        connection_share::ConnectionShare,
         meter::Meter,
         testing::{Io, Peer, connection, endpoint, run, settle, single},
     },
 };
+
+/// The connections that a worker may have.
+const LIMIT: usize = 2;
 
 /// A worker with one upstream.
 struct World {
@@ -42,8 +47,10 @@ impl World {
         let cluster = single(endpoint(address));
         let endpoint = Arc::clone(cluster.current().endpoint(0));
         let metrics = endpoint.metrics.clone();
-        let pool =
-            Rc::new(EndpointPool::new(Meter::new(observer.clone(), metrics), Instant::now()));
+        let meter = Meter::new(observer.clone(), metrics);
+        let share = ConnectionShare::new(LIMIT);
+        let pool = Rc::new(EndpointPool::new(meter, &share, Instant::now()));
+        share.track(&pool);
         pool.follow(endpoint.name());
         World { observer, cluster, endpoint, pool }
     }

@@ -1,34 +1,36 @@
-//! The side of the process that takes the place of another.
+//! One process takes the place of another at the same addresses (`run --replace PID`).
+//!
+//! The next process opens a pidfd for the ID it was given and connects to the control socket of the
+//! process that serves. Both ask the kernel who the peer is; the executable proves nothing, since it
+//! differs after an upgrade, and cannot be read, since the process is not dumpable. Once the next
+//! process is ready, it gives the order to leave.
+//!
+//! A former version has no socket. It is told by SIGUSR2, through the pidfd.
 
 use std::{
     fs, io,
     os::fd::{AsFd as _, OwnedFd},
     path::Path,
-    time::Duration,
 };
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
-use tokio::net::UnixStream;
 
-use super::{ACKNOWLEDGED, ORDER, is_trusted, line, own_uid, runtime_dir};
+use super::control_socket::{ControlConnection, Order};
 
 /// Tells a former version, which has no socket, that another process serves in its place.
-pub(in super::super) const REPLACED: Signal = Signal::USR2;
+pub(super) const REPLACED: Signal = Signal::USR2;
 
 /// The sysctl that makes the kernel move connections whose handshake is under way from a closed
 /// socket to another that listens at the same address; Linux 5.14.
 const MIGRATE: &str = "/proc/sys/net/ipv4/tcp_migrate_req";
 
-/// How long the predecessor may take to acknowledge the order.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// The process that serves at our addresses.
 #[derive(Debug)]
-pub(in super::super) struct Predecessor {
+pub(super) struct Predecessor {
     pid: Pid,
     /// Refers to this very process, even if its ID is used again.
     pidfd: OwnedFd,
@@ -38,7 +40,7 @@ pub(in super::super) struct Predecessor {
 /// How the predecessor hears the order.
 #[derive(Debug)]
 enum Channel {
-    Socket(UnixStream),
+    Socket(ControlConnection),
     /// By a former version.
     Signal,
 }
@@ -47,8 +49,8 @@ impl Predecessor {
     /// Finds the process and makes sure that it is one of ours.
     ///
     /// Fails if there is no such process, or if it does not prove that it is ours.
-    pub(in super::super) async fn find(id: u32) -> anyhow::Result<Predecessor> {
-        Predecessor::find_in(runtime_dir::path().as_deref(), id).await
+    pub(super) async fn find(id: u32) -> anyhow::Result<Predecessor> {
+        Predecessor::find_in(None, id).await
     }
 
     async fn find_in(directory: Option<&Path>, id: u32) -> anyhow::Result<Predecessor> {
@@ -64,7 +66,7 @@ impl Predecessor {
     }
 
     /// Warns of what is lost if the kernel moves no handshakes.
-    pub(in super::super) fn warn_of_losses() {
+    pub(super) fn warn_of_losses() {
         if fs::read_to_string(MIGRATE).is_ok_and(|value| value.trim() != "0") {
             return;
         }
@@ -75,7 +77,7 @@ impl Predecessor {
     }
 
     /// Tells it to drain and exit, and logs whether it does.
-    pub(in super::super) async fn finish(self) {
+    pub(super) async fn finish(self) {
         let process = self.pid.as_raw_nonzero().get();
         match self.order().await {
             Ok(()) => tracing::info!(process, "the old process drains and exits"),
@@ -90,10 +92,7 @@ impl Predecessor {
 
     async fn order(self) -> anyhow::Result<()> {
         match self.channel {
-            Channel::Socket(stream) => {
-                let ordered = tokio::time::timeout(ANSWER_TIMEOUT, order(&stream)).await;
-                ordered.context("no answer")?
-            }
+            Channel::Socket(connection) => connection.order(Order::Leave).await,
             Channel::Signal => Ok(pidfd_send_signal(&self.pidfd, REPLACED)?),
         }
     }
@@ -103,53 +102,17 @@ impl Channel {
     /// Connects to the process's socket. Without one it must be a former version.
     async fn find(directory: Option<&Path>, pid: Pid) -> anyhow::Result<Channel> {
         let id = pid.as_raw_nonzero().get();
-        if let Some(directory) = directory {
-            let path = runtime_dir::socket(directory, id.unsigned_abs());
-            match UnixStream::connect(&path).await {
-                Ok(stream) => {
-                    let peer = stream.peer_cred()?;
-                    check_identity(id, peer.pid(), peer.uid(), own_uid())?;
-                    return Ok(Channel::Socket(stream));
-                }
-                Err(error) if is_absent(&error) => {}
-                Err(error) => {
-                    return Err(error)
-                        .with_context(|| format!("cannot connect to {}", path.display()));
-                }
-            }
+        let cannot_replace = || format!("process {id} cannot be replaced");
+        let connection = ControlConnection::to_process(directory, id).await;
+        if let Some(connection) = connection.with_context(cannot_replace)? {
+            connection.check_user().with_context(cannot_replace)?;
+            return Ok(Channel::Socket(connection));
         }
         let status = fs::read_to_string(format!("/proc/{id}/status"))
             .with_context(|| format!("there is no process {id} to replace"))?;
         ensure!(catches(&status, REPLACED), "process {id} is not a running portcullis");
         Ok(Channel::Signal)
     }
-}
-
-/// Nobody listens there, or nobody ever did.
-fn is_absent(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionRefused, NotADirectory, NotFound};
-    matches!(error.kind(), NotFound | NotADirectory | ConnectionRefused)
-}
-
-/// Checks what the kernel says about the process at the socket.
-fn check_identity(asked: i32, pid: Option<i32>, uid: u32, own_uid: u32) -> anyhow::Result<()> {
-    match pid {
-        Some(pid) if pid == asked => {}
-        Some(pid) => bail!("process {asked} cannot be replaced: process {pid} has its socket"),
-        None => bail!("process {asked} cannot be replaced: the process at its socket is unknown"),
-    }
-    ensure!(
-        is_trusted(uid, own_uid),
-        "process {asked} cannot be replaced: it runs as user {uid}, and this one as user {own_uid}"
-    );
-    Ok(())
-}
-
-async fn order(stream: &UnixStream) -> anyhow::Result<()> {
-    line::send(stream, ORDER).await?;
-    let answer = line::receive(stream).await?;
-    ensure!(answer == ACKNOWLEDGED, "it answered: {}", answer.escape_debug());
-    Ok(())
 }
 
 /// A pidfd is readable once its process has ended.
@@ -170,7 +133,7 @@ mod tests {
     use std::process::{Child, Command, Stdio};
 
     use super::*;
-    use crate::app::handover::testing::block_on;
+    use crate::app::control_socket::testing::{block_on, socket};
 
     /// A process that is none of ours, and catches SIGUSR2.
     struct Stranger(Child);
@@ -221,12 +184,12 @@ mod tests {
     fn a_process_without_its_own_socket_is_not_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let stranger = Stranger::start();
-        let path = runtime_dir::socket(directory.path(), stranger.0.id());
+        let path = socket(directory.path(), stranger.0.id());
         // This process serves at the socket, and its ID is not the one that was asked for.
         let _listener = std::os::unix::net::UnixListener::bind(path).unwrap();
         let problem = problem(directory.path(), stranger.0.id());
         assert!(
-            problem.contains(&format!("process {} has its socket", std::process::id())),
+            problem.contains(&format!("process {} has the socket", std::process::id())),
             "{problem}"
         );
     }
@@ -236,35 +199,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let stranger = Stranger::start();
         // A stale socket is as good as none.
-        drop(std::os::unix::net::UnixListener::bind(runtime_dir::socket(
-            directory.path(),
-            stranger.0.id(),
-        )));
+        drop(std::os::unix::net::UnixListener::bind(socket(directory.path(), stranger.0.id())));
         let found =
             block_on(Predecessor::find_in(Some(directory.path()), stranger.0.id())).unwrap();
         assert!(matches!(found.channel, Channel::Signal));
         let parent = std::os::unix::process::parent_id();
         assert!(problem(directory.path(), parent).contains("is not a running portcullis"));
-    }
-
-    #[test]
-    fn a_process_is_known_by_its_id_and_its_user() {
-        assert!(check_identity(7, Some(7), 1000, 1000).is_ok());
-        assert!(check_identity(7, Some(7), 0, 1000).is_ok());
-        for (pid, uid) in [(Some(8), 1000), (None, 1000), (Some(7), 1001)] {
-            assert!(check_identity(7, pid, uid, 1000).is_err(), "{pid:?} {uid}");
-        }
-    }
-
-    #[test]
-    fn an_order_that_is_refused_is_an_error_with_its_reason() {
-        block_on(async {
-            let (near, far) = UnixStream::pair().unwrap();
-            let (ordered, ()) = tokio::join!(order(&near), async {
-                assert_eq!(line::receive(&far).await.unwrap(), ORDER);
-                line::send(&far, "portcullis/1 refused because").await.unwrap();
-            });
-            assert!(ordered.unwrap_err().to_string().contains("refused because"));
-        });
     }
 }

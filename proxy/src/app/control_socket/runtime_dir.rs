@@ -14,7 +14,7 @@ use std::{
 
 use rustix::process::{Pid, test_kill_process};
 
-use super::{is_trusted, own_uid};
+use super::peer::{ROOT, is_trusted, own_uid};
 
 /// For its owner alone.
 const MODE: u32 = 0o700;
@@ -33,7 +33,7 @@ fn choose(uid: u32, variable: impl Fn(&str) -> Option<OsString>) -> Option<PathB
         // systemd joins several with colons.
         return env::split_paths(&directories).next();
     }
-    if uid == super::ROOT {
+    if uid == ROOT {
         return Some(PathBuf::from("/run/portcullis"));
     }
     set("XDG_RUNTIME_DIR").map(|directory| Path::new(&directory).join("portcullis"))
