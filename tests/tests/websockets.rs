@@ -147,3 +147,36 @@ fn a_websocket_still_open_at_the_end_of_draining_is_cut() {
     held.wait();
     assert!(held.lines().iter().any(|line| line.starts_with("closed")), "{:?}", held.lines());
 }
+
+#[test]
+fn an_upgrade_with_content_is_passed_on_with_it() {
+    let backend = Backend::plain(|conn| {
+        if let Some(head) = conn.request() {
+            let body = conn.body(&head);
+            conn.send(
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n",
+            );
+            conn.send(body);
+            while let Some(bytes) = conn.some() {
+                conn.send(bytes);
+            }
+        }
+    });
+    let proxy = Proxy::config().forward("ws", &backend.url(), "allow_upgrades: [tcp]").start();
+    for framed in [
+        "Content-Length: 4\r\n\r\nbody",
+        "Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
+    ] {
+        let mut raw = proxy.raw("ws");
+        raw.send(format!(
+            "POST /exec/1/start HTTP/1.1\r\nHost: {NAME}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n{framed}"
+        ));
+        let head = raw.until("\r\n\r\n");
+        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+        assert_eq!(raw.exactly(4), b"body");
+        raw.send("tunnel");
+        assert_eq!(raw.exactly(6), b"tunnel");
+        raw.finish();
+        assert_eq!(raw.to_end().end, End::Clean);
+    }
+}

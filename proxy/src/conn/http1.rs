@@ -46,10 +46,12 @@ pub(super) async fn serve(
     connection: &OpenConnection,
     client: Rc<ClientConnection>,
     transport: Transport,
+    received: Box<[u8]>,
 ) -> ClosedReason {
     let requests = Requests::new(&client);
     let service = service_fn(|request| requests.handle(request));
     let mut http1 = Http1::new(connection, &client, &requests, &service, transport);
+    http1.link.unread(received.into());
     let end = poll_fn(|cx| http1.poll(cx)).await;
 
     let draining = http1.close.is_draining();

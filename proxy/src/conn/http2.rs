@@ -44,6 +44,7 @@ pub(super) async fn serve(
     connection: &OpenConnection,
     client: Rc<ClientConnection>,
     transport: Transport,
+    received: Box<[u8]>,
 ) -> ClosedReason {
     let service = service_fn({
         let client = Rc::clone(&client);
@@ -58,6 +59,7 @@ pub(super) async fn serve(
         }
     });
     let mut http2 = Http2::new(connection, &client, service, transport);
+    http2.link.unread(received.into());
     let end = poll_fn(|cx| http2.poll(cx)).await;
     let Http2 { hyper, link, close: graceful_close, idled, .. } = http2;
     drop(hyper);

@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 
 use super::{
@@ -83,13 +83,11 @@ impl Link {
         self.poll(|mut transport| transport.poll_idle(cx))
     }
 
-    /// Moves returned bytes into a buffer; whether there were any.
-    fn read_again(&self, buf: &mut ReadBufCursor<'_>) -> bool {
+    /// Returned bytes that fit into a buffer.
+    fn take_unread(&self, room: usize) -> Bytes {
         let mut unread = self.0.unread.borrow_mut();
-        let n = unread.len().min(buf.remaining());
-        buf.put_slice(&unread[..n]);
-        unread.advance(n);
-        n > 0
+        let n = unread.len().min(room);
+        unread.split_to(n)
     }
 
     /// Takes the transport back. hyper's handle finds the connection closed from now on.
@@ -113,13 +111,22 @@ impl Link {
         mut buf: ReadBufCursor<'_>,
         frames: &Cell<Frames>,
     ) -> Poll<io::Result<()>> {
+        let follow = |bytes: &[u8]| {
+            let mut followed = frames.get();
+            followed.pass(bytes);
+            frames.set(followed);
+        };
+        let again = self.take_unread(buf.remaining());
+        if !again.is_empty() {
+            follow(&again);
+            buf.put_slice(&again);
+            return Poll::Ready(Ok(()));
+        }
         SCRATCH.with_borrow_mut(|scratch| {
             let room = buf.remaining().min(scratch.len());
             let mut seen = ReadBuf::new(&mut scratch[..room]);
             ready!(self.poll(|transport| transport.poll_read(cx, seen.unfilled())))?;
-            let mut followed = frames.get();
-            followed.pass(seen.filled());
-            frames.set(followed);
+            follow(seen.filled());
             buf.put_slice(seen.filled());
             Poll::Ready(Ok(()))
         })
@@ -144,9 +151,13 @@ impl Read for Link {
         if let Some(frames) = &self.0.frames {
             return self.poll_read_frames(cx, buf, frames);
         }
-        let result = match self.read_again(&mut buf) {
-            true => Poll::Ready(Ok(())),
-            false => self.poll(|transport| transport.poll_read(cx, buf)),
+        let again = self.take_unread(buf.remaining());
+        let result = match again.is_empty() {
+            false => {
+                buf.put_slice(&again);
+                Poll::Ready(Ok(()))
+            }
+            true => self.poll(|transport| transport.poll_read(cx, buf)),
         };
         if result.is_ready() {
             self.0.activity.received();

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::tls::Codec;
+
 /// Deadlines and limits of client connections.
 #[derive(Debug, Clone)]
 pub(crate) struct ConnectionSettings {
@@ -24,6 +26,8 @@ pub(crate) struct ConnectionSettings {
     pub max_header_bytes: usize,
     /// The most header fields in a request (more than 100 costs an allocation a request).
     pub max_headers: usize,
+    /// The HTTP versions of connections without TLS. With TLS, the handshake negotiates them.
+    pub codec: Codec,
     /// HTTP/2 streams a client may have open.
     pub h2_max_concurrent_streams: u32,
     /// HTTP/2 flow-control window of a stream, in bytes.

@@ -13,11 +13,12 @@ use hyper::body::Incoming;
 
 use super::{
     headers::strip_trailers,
-    request::drop_underscores,
+    request::drop_odd_names,
     request_config::{CompiledRoute, LocalRequestConfig},
     spec::Underscores,
     upload::UploadProgress,
 };
+use crate::fields::trim_values;
 
 /// A client's request body. It counts its bytes, and cleans its trailers as the headers were.
 #[derive(Debug)]
@@ -50,8 +51,9 @@ impl DownstreamBody {
 
     fn clean(&self, trailers: &mut HeaderMap) {
         if self.config.settings.underscores != Underscores::Allow {
-            drop_underscores(trailers);
+            drop_odd_names(trailers);
         }
+        trim_values(trailers);
         match self.config.routes.get(self.route) {
             Some(route) => strip_trailers(trailers, route.reserved(&self.config)),
             None => trailers.clear(),

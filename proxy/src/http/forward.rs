@@ -12,16 +12,17 @@ use super::{
     connection::ClientConnection,
     downstream_body::DownstreamBody,
     error::RequestFailure,
-    headers::{self, Upgrade, requested_upgrade},
-    request::{InvalidRequest, RequestTarget},
+    headers::{self, InvalidResponse, ResponseRules, Upgrade, requested_upgrade},
+    request::RequestTarget,
     request_config::{CompiledRoute, LocalRequestConfig},
     spec::ProxySpec,
     timeouts::Limit,
     upload::UploadProgress,
     upstream_head::UpstreamHead,
 };
-use crate::upstream::{
-    RequestBody, ResponseBody, SendOptions, Upgraded, UpstreamError, UpstreamResponse,
+use crate::{
+    fields::trim_values,
+    upstream::{RequestBody, ResponseBody, SendOptions, Upgraded, UpstreamError, UpstreamResponse},
 };
 
 /// How an allowed request is forwarded.
@@ -55,8 +56,11 @@ impl<'a> Forwarding<'a> {
         impl Future<Output = Result<UpstreamResponse, UpstreamError>> + use<'a>,
         RequestFailure,
     > {
-        let upgrade = upgrade(&parts, self.route, &body)?;
-        let options = SendOptions { upgrade: matches!(upgrade, Upgrade::Allowed(_)) };
+        let upgrade = upgrade(&parts, self.route)?;
+        let options = SendOptions {
+            upgrade: matches!(upgrade, Upgrade::Allowed(_)),
+            max_response_headers: self.config.settings.max_response_headers,
+        };
         let cluster = self.route.cluster.as_ref();
         let cluster = cluster.ok_or(RequestFailure::Misconfigured("route_without_cluster"))?;
         let upstreams = &self.conn.handler.upstreams;
@@ -90,9 +94,11 @@ impl<'a> Forwarding<'a> {
         let is_switching = reply.response.status() == StatusCode::SWITCHING_PROTOCOLS;
         // Only a request that asked for it has its connection upgraded.
         if is_switching && reply.upgraded.is_none() {
-            return Err(RequestFailure::UnexpectedUpgrade);
+            let what = InvalidResponse("switched protocols without being asked");
+            return Err(RequestFailure::InvalidResponse(what));
         }
         let response = self.response(active, reply.response);
+        let response = response.map_err(RequestFailure::InvalidResponse)?;
         Ok(ForwardedResponse { response, upgraded: reply.upgraded.filter(|_| is_switching) })
     }
 
@@ -131,37 +137,38 @@ impl<'a> Forwarding<'a> {
         &self,
         active: &mut ActiveRequest,
         mut response: Response<ResponseBody>,
-    ) -> Response<ResponseBody> {
+    ) -> Result<Response<ResponseBody>, InvalidResponse> {
+        // The parser of HTTP/1 has looked at both.
+        if response.version() == Version::HTTP_2 {
+            if response.headers().len() > self.config.settings.max_response_headers {
+                return Err(InvalidResponse("too many header fields"));
+            }
+            trim_values(response.headers_mut());
+        }
         // The upstream's version is its connection's; hyper writes what the client speaks.
         *response.version_mut() = Version::HTTP_11;
         headers::strip_set_cookies(response.headers_mut(), &self.config.own_cookies);
         if self.route.spec.forwards_certificate() {
             headers::hide_variance(response.headers_mut());
         }
-        let rewrite = &self.route.spec.response_headers.rewrite;
-        let set = &self.route.response_headers;
-        let forward = match response.status() {
-            StatusCode::SWITCHING_PROTOCOLS => headers::forward_switching_protocols,
-            _ => headers::forward_response,
+        let rules = ResponseRules {
+            rewrite: &self.route.spec.response_headers.rewrite,
+            set: &self.route.response_headers,
+            request_id: &active.account.request_id,
         };
-        forward(response.headers_mut(), rewrite, set, &active.account.request_id);
+        let status = response.status();
+        headers::forward_response(response.headers_mut(), status, rules)?;
         active.renew_cookies(response.headers_mut());
         active.account.set_status(response.status());
         active.account.conclude("via_upstream".into(), "");
-        response
+        Ok(response)
     }
 }
 
-fn upgrade(
-    parts: &Parts,
-    route: &CompiledRoute,
-    body: &Incoming,
-) -> Result<Upgrade, RequestFailure> {
+/// A request to upgrade may have content: the new protocol begins behind it (RFC 9110 section 7.8).
+fn upgrade(parts: &Parts, route: &CompiledRoute) -> Result<Upgrade, RequestFailure> {
     match requested_upgrade(parts, &route.spec.upgrades) {
         Upgrade::Refused => Err(RequestFailure::UpgradeRefused),
-        Upgrade::Allowed(_) if !body.is_end_stream() => {
-            Err(RequestFailure::Rejected(InvalidRequest::UpgradeWithBody))
-        }
         upgrade => Ok(upgrade),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{pin::pin, rc::Rc};
 
+use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
 
@@ -12,9 +13,9 @@ use super::{
     connection::ClientConnection,
     error::RequestFailure,
     forward::{ForwardedResponse, Forwarding},
-    headers::{finish_own, forwarded},
+    headers::{finish_own, forwarded, has_no_content},
     local_service::LocalService,
-    redirect,
+    max_forwards, redirect,
     request::{NormalizeError, RequestTarget, normalise},
     request_config::LocalRequestConfig,
     respond::{self, LocalAnswer, LocalReply},
@@ -126,6 +127,9 @@ impl<'a> Undecided<'a> {
         let certificate = admit(active, &self.conn.peer, route, parts, self.target).await?;
         match &route.spec.action {
             ActionSpec::Proxy(proxy) => {
+                if max_forwards::is_last(parts).map_err(RequestFailure::Rejected)? {
+                    return Err(respond::last_recipient(&parts.method, &active.negotiation).into());
+                }
                 let Undecided { conn, config, target, .. } = self;
                 let forwarding = Forwarding { conn, config, route, proxy, certificate, target };
                 Ok(Decided::Forward(forwarding))
@@ -173,8 +177,13 @@ fn redirected(
     }
 }
 
+/// Content that a response must not have is not passed on: hyper's HTTP/2 server would send it.
 fn relay(active: Box<ActiveRequest>, response: Response<ResponseBody>) -> Handled {
-    let response = response.map(|body| Body::relay(body, active));
+    let is_empty = has_no_content(response.status());
+    let response = response.map(|body| match is_empty {
+        true => Body::full(Bytes::new(), active),
+        false => Body::relay(body, active),
+    });
     Handled { response, tunnel: None }
 }
 

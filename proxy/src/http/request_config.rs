@@ -5,9 +5,11 @@ use std::{collections::HashSet, ops::Deref, sync::Arc};
 use http::{HeaderName, HeaderValue};
 
 use super::{
-    headers::{OwnCookies, Reserved, identity_names, merged, rules::RequestRules},
+    headers::{
+        OwnCookies, PassedForwarding, Reserved, identity_names, merged, rules::RequestRules,
+    },
     request::RequestTarget,
-    spec::{RequestSettings, RouteSpec},
+    spec::{RequestSettings, RouteSpec, Underscores},
 };
 use crate::{
     identity::{
@@ -218,6 +220,11 @@ impl CompiledRoute {
             cookies: &config.own_cookies,
             rules: &self.request_rules,
             bearer: self.bearer.is_some(),
+            odd_names: config.settings.underscores == Underscores::Allow,
+            forwarding: match config.settings.forwarded_for.trusted_hops {
+                0 => PassedForwarding::Named(&config.settings.passed_forwarding),
+                _ => PassedForwarding::All,
+            },
         }
     }
 }

@@ -155,6 +155,16 @@ pub(super) fn health(method: &Method, negotiation: &ContentNegotiation) -> Local
         .with_header(header::ALLOW, HeaderValue::from_static("GET, HEAD"))
 }
 
+/// The answer to OPTIONS and TRACE requests that must not be passed on. A TRACE is not reflected: the
+/// client's proxies may have added credentials to it.
+pub(super) fn last_recipient(method: &Method, negotiation: &ContentNegotiation) -> LocalReply {
+    let status = match *method {
+        Method::TRACE => StatusCode::METHOD_NOT_ALLOWED,
+        _ => StatusCode::NO_CONTENT,
+    };
+    direct(status, &Bytes::new(), negotiation).with_header(header::ALLOW, PROXIED_METHODS)
+}
+
 /// The robots.txt of a route that needs an authorized user.
 pub(super) fn robots(negotiation: &ContentNegotiation) -> LocalReply {
     let body = Bytes::from_static(b"User-agent: *\nDisallow: /");

@@ -29,10 +29,14 @@ pub(crate) struct RequestSettings {
     pub merge_slashes: bool,
     /// What to do with `%2F` and `%5C` in a path.
     pub escaped_slashes: EscapedSlashes,
-    /// What to do with header names that contain `_`.
+    /// The most header fields a response may have.
+    pub max_response_headers: usize,
+    /// What to do with header names that contain `_` or a character of unclear meaning.
     pub underscores: Underscores,
     /// How `X-Forwarded-For` is read and written.
     pub forwarded_for: ForwardedFor,
+    /// Headers by which proxies describe the client, passed on from clients that are no trusted proxy.
+    pub passed_forwarding: Vec<HeaderName>,
     /// Set on every response, ours included.
     pub response_headers: Vec<(HeaderName, HeaderValue)>,
     /// The assertion's and the claims' headers, which are removed from all requests of clients.
@@ -54,7 +58,8 @@ pub(crate) enum EscapedSlashes {
     Unescape,
 }
 
-/// What to do with header names that contain `_` (Envoy `HeadersWithUnderscoresAction`).
+/// What to do with header names that contain `_` (Envoy `HeadersWithUnderscoresAction`), or any other
+/// character that is neither a letter nor a digit nor `-`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Underscores {
     /// Answer 400.

@@ -23,6 +23,8 @@ use super::{
 };
 use crate::rt;
 
+/// The header fields that hyper reads by default, without an allocation.
+pub(super) const HYPER_DEFAULT_HEADERS: usize = 100;
 /// The most bytes in a response's head, as for requests.
 const MAX_HEAD_BYTES: u32 = 128 * 1024;
 /// The flow-control window of a stream, in bytes: how much an upstream may send before we have
@@ -71,20 +73,26 @@ impl Pooled for Http2 {
     }
 }
 
-/// Speaks HTTP/1.1. Nothing moves until the driver runs.
+/// Speaks HTTP/1.1, and reads responses of at most so many header fields. Nothing moves until the
+/// driver runs.
 pub(super) async fn http1<T>(
     io: T,
     address: Option<IpAddr>,
+    max_headers: usize,
 ) -> hyper::Result<(Http1, Http1Driver<T>)>
 where
     T: Read + Write + Unpin,
 {
-    // 100 header fields, hyper's default: they are parsed on the stack.
-    let (sender, connection) = http1::Builder::new()
+    let mut builder = http1::Builder::new();
+    builder
         .preserve_header_case(true) // passed on to clients, who may look
-        .max_header_size(MAX_HEAD_BYTES as usize)
-        .handshake(io)
-        .await?;
+        // The space is removed (RFC 9112 section 5.1).
+        .allow_spaces_after_header_name_in_responses(true)
+        .max_header_size(MAX_HEAD_BYTES as usize);
+    if max_headers != HYPER_DEFAULT_HEADERS {
+        builder.max_headers(max_headers);
+    }
+    let (sender, connection) = builder.handshake(io).await?;
     let (alive, released) = oneshot::channel();
     Ok((Http1 { sender, address, _alive: alive }, Http1Driver { connection, released }))
 }
@@ -258,7 +266,7 @@ mod tests {
     fn a_released_http1_connection_ends_if_its_peer_stops_reading() {
         paused(async {
             let stuck = Rc::default();
-            let (connection, driver) = http1(Stuck(Rc::clone(&stuck)), None).await.unwrap();
+            let (connection, driver) = http1(Stuck(Rc::clone(&stuck)), None, 100).await.unwrap();
             rt::spawn(driver.run());
             closes_in_time(connection, &stuck).await;
         });

@@ -42,10 +42,19 @@ pub(crate) use worker_clusters::ChosenEndpoint;
 use crate::tls::Transport;
 
 /// How a request is sent.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct SendOptions {
     /// The request asks for an upgrade: it needs HTTP/1.1 and its own connection.
     pub upgrade: bool,
+    /// The most header fields that are read of an HTTP/1 response over a connection made for this
+    /// request. hyper fixes the number for each connection.
+    pub max_response_headers: usize,
+}
+
+impl Default for SendOptions {
+    fn default() -> SendOptions {
+        SendOptions { upgrade: false, max_response_headers: handshake::HYPER_DEFAULT_HEADERS }
+    }
 }
 
 /// An upstream's response.

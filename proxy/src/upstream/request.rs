@@ -30,6 +30,7 @@ pub(super) struct UpstreamRequest<'a> {
     pub(super) pool: &'a Rc<EndpointPool>,
     pub(super) cluster: &'a Cluster,
     pub(super) endpoint: &'a Endpoint,
+    options: SendOptions,
     /// The request body's; `None` for an empty one.
     progress: Option<Rc<Progress>>,
 }
@@ -39,20 +40,20 @@ impl<'a> UpstreamRequest<'a> {
         pool: &'a Rc<EndpointPool>,
         cluster: &'a Cluster,
         endpoint: &'a Endpoint,
+        options: SendOptions,
         body: &SentBody,
     ) -> UpstreamRequest<'a> {
         let progress = body.progress();
-        UpstreamRequest { pool, cluster, endpoint, progress }
+        UpstreamRequest { pool, cluster, endpoint, options, progress }
     }
 
     /// Sends the request and waits for the response's head.
     pub(super) async fn run(
         &self,
         request: Request<SentBody>,
-        options: SendOptions,
     ) -> Result<UpstreamResponse, UpstreamError> {
         let in_flight = InFlight::new(self.pool.clone());
-        let (response, mut lease, upgraded) = if options.upgrade {
+        let (response, mut lease, upgraded) = if self.options.upgrade {
             // Rare, and its future is large.
             Box::pin(self.upgrade(request)).await?
         } else {
@@ -146,7 +147,8 @@ impl<'a> UpstreamRequest<'a> {
             rt::spawn(driver);
             Ok(connection)
         } else {
-            let speaking = handshake::http1(transport, address).await;
+            let most = self.options.max_response_headers;
+            let speaking = handshake::http1(transport, address, most).await;
             let (connection, driver) = speaking.map_err(|error| self.broken(&error))?;
             rt::spawn(driver.run());
             Ok(self.pool.add_http1(connection, now))
@@ -166,7 +168,8 @@ impl<'a> UpstreamRequest<'a> {
                 self.attempt(true, deadline, stage).run().await
             })
             .await?;
-        let speaking = handshake::http1(connected.transport, connected.address).await;
+        let most = self.options.max_response_headers;
+        let speaking = handshake::http1(connected.transport, connected.address, most).await;
         let (connection, driver) = speaking.map_err(|error| self.broken(&error))?;
         let (parts, switched) = oneshot::channel();
         rt::spawn(driver.run_until_upgrade(parts));

@@ -82,8 +82,8 @@ impl Upstreams {
         self.start_reaping();
         let pool = self.pools.pool(&endpoint);
         let request = request.map(SentBody::new);
-        let sending = UpstreamRequest::new(&pool, cluster, &endpoint, request.body());
-        let response = sending.run(request, options).await;
+        let sending = UpstreamRequest::new(&pool, cluster, &endpoint, options, request.body());
+        let response = sending.run(request).await;
         response.inspect_err(|error| pool.meter.failed(error.kind))
     }
 

@@ -55,7 +55,8 @@ pub(super) fn check(root: &Section<'_>, environment: &Environment) -> Config {
     inspection.finish();
     let client_auth = clients.finish(&mut routes);
     certificate_headers::check_ca(&own, of_all.certificate_headers, clients.has_any());
-    let tls = certificates::server_tls(root, &materials, client_auth, clients.has_any());
+    let codec = certificates::codec(root);
+    let tls = certificates::server_tls(root, &materials, client_auth, clients.has_any(), codec);
     let workers = portcullis::workers(&own);
     let (ticket_keys, ticket_key_files) = ticket_keys::ticket_keys(&own);
     let listen = listen::listen(root);
@@ -69,7 +70,7 @@ pub(super) fn check(root: &Section<'_>, environment: &Environment) -> Config {
     Config {
         identity: identity::identity(root, &own, &around, of_all.identity),
         listen,
-        connections: portcullis::connections(root, &own),
+        connections: portcullis::connections(root, &own, codec),
         http: http::settings(root, &own, tls.is_some(), clients.identity()),
         dns: http::dns(root),
         steering: steering::steering(&own, &routes, workers),

@@ -11,13 +11,18 @@ use super::{
 use crate::{
     admin::{AdminSpec, MetricsListenerSpec, Secret},
     conn,
+    tls::Codec,
 };
 
 /// More than Linux allows a process to open by default: surely a mistake.
 const MAX_CONNECTIONS: RangeInclusive<usize> = 1..=16 << 20;
 
-/// Deadlines and limits of connections.
-pub(super) fn connections(root: &Section<'_>, own: &Section<'_>) -> conn::ConnectionSettings {
+/// Deadlines and limits of connections, and the HTTP versions of those without TLS.
+pub(super) fn connections(
+    root: &Section<'_>,
+    own: &Section<'_>,
+    codec: Codec,
+) -> conn::ConnectionSettings {
     let max_connections = ranged(own, "max_connections", MAX_CONNECTIONS).unwrap_or(65_536);
     let per_worker = ranged(own, "max_connections_per_worker", MAX_CONNECTIONS);
     conn::ConnectionSettings {
@@ -30,6 +35,7 @@ pub(super) fn connections(root: &Section<'_>, own: &Section<'_>) -> conn::Connec
         // hyper's HTTP/1 buffer has at least 8 KiB.
         max_header_bytes: ranged(own, "max_header_bytes", 8 << 10..=16 << 20).unwrap_or(128 << 10),
         max_headers: max_headers(own),
+        codec,
         h2_max_concurrent_streams: 100,
         h2_stream_window_bytes: 64 << 10,
         h2_connection_window_bytes: 1 << 20,
@@ -39,6 +45,11 @@ pub(super) fn connections(root: &Section<'_>, own: &Section<'_>) -> conn::Connec
 /// `portcullis.max_headers`.
 pub(super) fn max_headers(own: &Section<'_>) -> usize {
     ranged(own, "max_headers", 1..=10_000).unwrap_or(100)
+}
+
+/// `portcullis.max_response_headers`.
+pub(super) fn max_response_headers(own: &Section<'_>) -> usize {
+    ranged(own, "max_response_headers", 1..=10_000).unwrap_or(100)
 }
 
 /// `portcullis.workers`.

@@ -146,7 +146,7 @@ impl Shared<'_> {
         let mut http = RouteSpec {
             policy: self.policies.share(policy),
             client_trust,
-            action: self.action(section, certificate_headers)?,
+            action: self.action(section, matcher.as_ref(), certificate_headers)?,
             timeout: self.timeout(section, &upgrades),
             idle_timeout: idle_timeout(section, &upgrades),
             request_headers: headers::request(section, self.of_all.identity),
@@ -164,6 +164,7 @@ impl Shared<'_> {
     fn action(
         &self,
         section: &Section<'_>,
+        matcher: Option<&Matcher>,
         certificate_headers: CertificateHeaders,
     ) -> Option<ActionSpec> {
         let mut given = ["to", "redirect", "response"].into_iter().filter(|key| section.has(key));
@@ -177,7 +178,7 @@ impl Shared<'_> {
             return None;
         }
         match action {
-            "to" => self.proxy(section, certificate_headers),
+            "to" => self.proxy(section, matcher, certificate_headers),
             "redirect" => {
                 Some(ActionSpec::Redirect(rewrite::redirect(&section.child("redirect")?)))
             }
@@ -188,10 +189,12 @@ impl Shared<'_> {
     fn proxy(
         &self,
         section: &Section<'_>,
+        matcher: Option<&Matcher>,
         client_certificate: CertificateHeaders,
     ) -> Option<ActionSpec> {
         let target = upstream::target(section, self.trust, self.materials);
-        let path = rewrite::path(section, target.as_ref().map_or("", |target| &target.path));
+        let to_path = target.as_ref().map_or("", |target| &target.path);
+        let path = rewrite::path(section, to_path, matcher.map(|matcher| &matcher.path));
         let host = rewrite::host(section);
         let cluster = target?.cluster;
         Some(ActionSpec::Proxy(ProxySpec { cluster, path, host, client_certificate }))

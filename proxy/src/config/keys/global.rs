@@ -20,7 +20,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "codec_type",
         Text,
         "auto",
-        "HTTP versions offered to clients: `auto` (HTTP/2 and HTTP/1.1), `http1`, `http2`. `http3` is refused.",
+        "HTTP versions offered to clients: `auto` (HTTP/2 and HTTP/1.1), `http1`, `http2`. `http3` is refused. With `insecure_server`, HTTP/2 is spoken with clients that begin with its preface (prior knowledge).",
     ),
     key("certificate_file", Path, "", "Server certificate with its chain, PEM."),
     key(
@@ -141,7 +141,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "headers_with_underscores_action",
         Text,
         "reject_request",
-        "What to do with header names that contain `_`: `reject_request` (400), `allow`, `drop_header`.",
+        "What to do with header names that contain `_`, or any other character that is neither a letter nor a digit nor `-`: `reject_request` (400), `allow`, `drop_header`. In trailers, such names are dropped unless they are allowed. An upstream may read `X.User` like `X-User`.",
     ),
     key(
         "set_response_headers",

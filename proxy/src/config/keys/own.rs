@@ -56,7 +56,19 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "portcullis.max_headers",
         Number,
         "100",
-        "Maximum number of header fields in a request, 1 to 10000. More than 100 costs an allocation for every request.",
+        "Maximum number of header fields in a request, 1 to 10000. All `Cookie` fields of an HTTP/2 request count as one. More than 100 costs an allocation for every request.",
+    ),
+    key(
+        "portcullis.max_response_headers",
+        Number,
+        "100",
+        "Maximum number of header fields in an upstream's response, 1 to 10000; a response with more gets 502. A new value applies to new connections to HTTP/1.1 upstreams. More than 100 costs an allocation for every response.",
+    ),
+    key(
+        "portcullis.pass_forwarding_headers",
+        List,
+        "",
+        "Headers that are passed on as every client sends them, instead of being removed from the requests of clients that are no trusted proxy (`xff_num_trusted_hops`): any of `Forwarded`, `X-Real-IP`, `True-Client-IP`, `X-Client-IP`, `X-Cluster-Client-IP`, `X-Original-URL`, `X-Original-URI`, `X-Original-Host`, `X-Rewrite-URL` and `X-Forwarded-*`, except `X-Forwarded-For`, `-Proto` and `-Host`, which have their own rules. An upstream must not rely on them.",
     ),
     key(
         "portcullis.log_format",

@@ -61,14 +61,24 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "",
         "Serve paths that this expression matches from end to end; takes precedence over `path` and `prefix`.",
     ),
-    key("routes[].prefix_rewrite", Text, "", "Replace the matched prefix or path by this."),
+    key(
+        "routes[].prefix_rewrite",
+        Text,
+        "",
+        "Replace the matched prefix or path by this, as it stands: `check` warns if the result has no slash between the two or two.",
+    ),
     key(
         "routes[].regex_rewrite_pattern",
         Text,
         "",
         "Replace every match of this expression in the path.",
     ),
-    key("routes[].regex_rewrite_substitution", Text, "", "Replacement; `\\1` is the first group."),
+    key(
+        "routes[].regex_rewrite_substitution",
+        Text,
+        "",
+        "Replacement; `\\1` is the first group. The request's query follows its own, if it has one. Paths longer than 8 KiB and paths with more than 128 matches get 414.",
+    ),
     key(
         "routes[].host_rewrite",
         Text,
@@ -262,7 +272,12 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "Allow users with an email address in these domains.",
     ),
     key("routes[].allowed_idp_claims", Opaque, "", "Allow users with one of these claims."),
-    key("routes[].cors_allow_preflight", Flag, "false", "Allow CORS preflights."),
+    key(
+        "routes[].cors_allow_preflight",
+        Flag,
+        "false",
+        "Let CORS preflights (`OPTIONS` with `Origin` and `Access-Control-Request-Method`) pass without a user and, unless `downstream_mtls.enforcement` is `reject_connection`, without a client certificate: browsers send neither with them.",
+    ),
     not_yet("routes[].sub_policies", "write their rules under `policy`"),
     key(
         "routes[].tls_downstream_client_ca",

@@ -79,8 +79,18 @@ fn our_own_keys_have_their_defaults() {
     assert_eq!(connections.max_connections, 65_536);
     assert_eq!(connections.max_connections_per_worker, 65_536);
     assert_eq!(connections.max_headers, 100);
+    let http = config("").http;
+    assert_eq!((http.max_response_headers, http.passed_forwarding.len()), (100, 0));
     let connections = config("portcullis: {max_connections: 10}").connections;
     assert_eq!(connections.max_connections_per_worker, 10);
+}
+
+#[test]
+fn forwarding_headers_are_passed_on_by_name() {
+    let own = "max_response_headers: 200, pass_forwarding_headers: [X-Real-IP, x-forwarded-port]";
+    let http = config(&format!("portcullis: {{{own}}}")).http;
+    assert_eq!(http.max_response_headers, 200);
+    assert_eq!(http.passed_forwarding, ["x-real-ip", "x-forwarded-port"]);
 }
 
 #[test]
@@ -140,7 +150,9 @@ fn choices_may_be_any_part_after_an_underscore() {
     for (text, codec) in
         [("http1", Codec::Http1), ("type_http2", Codec::Http2), ("AUTO", Codec::Auto)]
     {
-        assert_eq!(config(&format!("codec_type: {text}")).tls.unwrap().codec, codec);
+        let config = config(&format!("codec_type: {text}"));
+        assert_eq!(config.connections.codec, codec);
+        assert_eq!(config.tls.unwrap().codec, codec);
     }
     let family = |text: &str| config(&format!("dns_lookup_family: {text}")).dns.family;
     assert_eq!(family("v6_only"), DnsFamily::V6Only);

@@ -62,7 +62,7 @@ impl World {
     /// A connection that is about to carry its first request.
     async fn connect(&self) -> (PooledConnection, Peer) {
         let (io, peer) = connection();
-        let (http1, driver) = handshake::http1(io, None).await.unwrap();
+        let (http1, driver) = handshake::http1(io, None, 100).await.unwrap();
         tokio::task::spawn_local(driver.run());
         (self.pool.add_http1(http1, Instant::now()), peer)
     }
@@ -98,7 +98,8 @@ impl World {
     }
 
     fn exchange(&self, request: &Request<SentBody>) -> UpstreamRequest<'_> {
-        UpstreamRequest::new(&self.pool, &self.cluster, &self.endpoint, request.body())
+        let options = SendOptions::default();
+        UpstreamRequest::new(&self.pool, &self.cluster, &self.endpoint, options, request.body())
     }
 
     fn take(&self) -> Option<PooledConnection> {
@@ -121,7 +122,7 @@ fn request(method: Method, body: RequestBody) -> Request<SentBody> {
 /// A client's body that goes on for as long as `Peer` sends chunks.
 async fn streaming() -> (RequestBody, Peer) {
     let (io, client) = connection();
-    let (mut http1, driver) = handshake::http1::<Io>(io, None).await.unwrap();
+    let (mut http1, driver) = handshake::http1::<Io>(io, None, 100).await.unwrap();
     tokio::task::spawn_local(driver.run());
     client.answer("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
     let sent = http1.sender.send_request(request(Method::GET, RequestBody::Empty));
@@ -203,7 +204,7 @@ fn reason_phrase_and_header_case_are_kept_for_the_client() {
 fn an_upgraded_connection_keeps_the_bytes_behind_the_101() {
     run(async {
         let (io, peer) = connection();
-        let (mut http1, driver) = handshake::http1(io, None).await.unwrap();
+        let (mut http1, driver) = handshake::http1(io, None, 100).await.unwrap();
         let (parts, switched) = oneshot::channel();
         tokio::task::spawn_local(driver.run_until_upgrade(parts));
         peer.answer("HTTP/1.1 101 Switching Protocols\r\nupgrade: echo\r\n\r\nhello");
@@ -223,7 +224,7 @@ fn an_upgraded_connection_keeps_the_bytes_behind_the_101() {
 fn a_connection_not_upgraded_is_closed_after_its_response() {
     run(async {
         let (io, peer) = connection();
-        let (mut http1, driver) = handshake::http1(io, None).await.unwrap();
+        let (mut http1, driver) = handshake::http1(io, None, 100).await.unwrap();
         let (parts, switched) = oneshot::channel();
         tokio::task::spawn_local(driver.run_until_upgrade(parts));
         peer.answer("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");

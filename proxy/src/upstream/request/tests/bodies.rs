@@ -230,7 +230,9 @@ proptest! {
             let (pool, cluster) = (world.pool.clone(), world.cluster.clone());
             let endpoint = world.endpoint.clone();
             let reading = tokio::task::spawn_local(async move {
-                let exchange = UpstreamRequest::new(&pool, &cluster, &endpoint, get.body());
+                let options = SendOptions::default();
+                let exchange =
+                    UpstreamRequest::new(&pool, &cluster, &endpoint, options, get.body());
                 let (response, lease) = exchange.send_over(carrier, get).await.unwrap();
                 read(ResponseBody::new(response.into_body(), lease)).await.unwrap().0
             });
