@@ -408,3 +408,24 @@ fn an_end_is_an_alert_where_the_handshake_decides() {
     };
     assert_eq!(end, End::Alert(116));
 }
+
+#[test]
+fn a_preflight_passes_without_a_certificate_where_preflights_are_allowed() {
+    let backend = Backend::text("inside");
+    let proxy = under_ca("")
+        .forward("mtls", &backend.url(), "cors_allow_preflight: true")
+        .forward("strict", &backend.url(), "")
+        .start();
+    let preflight = |host: &str, headers: &[&str]| {
+        let mut curl = proxy.curl(host, "/").args(["--request", "OPTIONS"]);
+        for header in headers {
+            curl = curl.header(header);
+        }
+        curl.ok().status
+    };
+    let whole = ["Origin: https://other.test", "Access-Control-Request-Method: PUT"];
+    assert_eq!(preflight("mtls", &whole), 200);
+    assert_eq!(preflight("mtls", &whole[..1]), 495, "no preflight");
+    assert_eq!(proxy.curl("mtls", "/").header(whole[0]).header(whole[1]).ok().status, 495);
+    assert_eq!(preflight("strict", &whole), 495);
+}

@@ -234,3 +234,22 @@ fn values_of_an_http2_upstream_have_no_white_space_around_them() {
     assert_eq!(response.headers()["x-a"], "b");
     assert_eq!(response.headers()["x-ours"], "c");
 }
+
+#[test]
+fn the_departures_from_standards_are_those_in_the_documents() {
+    let (_backend, proxy) = echo("");
+    let long = format!("/{}", "a".repeat(65_534));
+    for (line, status) in [
+        ("GET / HTTP/1.2", 400),
+        ("OPTIONS * HTTP/1.1", 400),
+        ("CONNECT app.localhost.pomerium.io:443 HTTP/1.1", 405),
+        (&*format!("GET {long} HTTP/1.1"), 414),
+        ("GET / HTTP/1.1", 200),
+    ] {
+        let mut raw = proxy.raw("app");
+        raw.send(format!("{line}\r\nHost: {NAME}\r\nConnection: close\r\n\r\n"));
+        let response = raw.to_end().response();
+        assert_eq!(response.status, status, "{}", &line[..line.len().min(60)]);
+        assert!(!response.text().contains("\"via\""), "{}", response.text());
+    }
+}
