@@ -44,7 +44,7 @@ pub(super) async fn establish(
     socket: OwnedFd,
     hello: Option<Box<ReceivedHello>>,
 ) -> Establishing {
-    let (server, mut stream) = (&connection.server, rt::Stream::new(socket));
+    let (server, stream) = (&connection.server, rt::Stream::new(socket));
     // A PROXY header would be read here, and would name another address.
     let address = connection.socket_peer;
     if service == Service::Redirect {
@@ -54,13 +54,7 @@ pub(super) async fn establish(
     }
     let Some(tls) = server.tls() else {
         server.steering.settle();
-        let Some(version) = Box::pin(spoken_version(connection, &mut stream)).await else {
-            stream.close(CloseMode::Orderly).await;
-            return Establishing::Silent;
-        };
-        let peer = Peer::new(address, None);
-        let client = ClientConnection::new(&server.requests, peer);
-        return Establishing::Done(Established::plain(client, stream, version));
+        return Box::pin(establish_plain(connection, stream)).await;
     };
     // Boxed, like everything else that happens once in a connection: its task keeps the size of its
     // largest part for as long as it idles.
@@ -80,6 +74,17 @@ pub(super) async fn establish(
         Handshaken::Failed => Establishing::Failed,
         Handshaken::HandedOver => Establishing::HandedOver,
     }
+}
+
+/// Finds out which HTTP version the client speaks without TLS.
+async fn establish_plain(connection: &OpenConnection, mut stream: rt::Stream) -> Establishing {
+    let Some(version) = spoken_version(connection, &mut stream).await else {
+        stream.close(CloseMode::Orderly).await;
+        return Establishing::Silent;
+    };
+    let peer = Peer::new(connection.socket_peer, None);
+    let client = ClientConnection::new(&connection.server.requests, peer);
+    Establishing::Done(Established::plain(client, stream, version))
 }
 
 impl Established {

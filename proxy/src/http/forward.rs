@@ -140,7 +140,8 @@ impl<'a> Forwarding<'a> {
     ) -> Result<Response<ResponseBody>, InvalidResponse> {
         // The parser of HTTP/1 has looked at both.
         if response.version() == Version::HTTP_2 {
-            if response.headers().len() > self.config.settings.max_response_headers {
+            let most = usize::from(self.config.settings.max_response_headers);
+            if response.headers().len() > most {
                 return Err(InvalidResponse("too many header fields"));
             }
             trim_values(response.headers_mut());

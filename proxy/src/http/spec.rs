@@ -30,7 +30,7 @@ pub(crate) struct RequestSettings {
     /// What to do with `%2F` and `%5C` in a path.
     pub escaped_slashes: EscapedSlashes,
     /// The most header fields a response may have.
-    pub max_response_headers: usize,
+    pub max_response_headers: u16,
     /// What to do with header names that contain `_` or a character of unclear meaning.
     pub underscores: Underscores,
     /// How `X-Forwarded-For` is read and written.

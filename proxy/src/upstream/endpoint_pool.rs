@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, MutexGuard, Notify};
 use super::{
     DnsName, Endpoint, Protocol,
     endpoint::leads_to,
-    handshake::{Http1, Http2, Http2Parts},
+    handshake::{self, Http1, Http2, Http2Parts},
     meter::{Connections, Meter},
     pool::{IdleList, Limits, ReuseEstimator, SharedConnection, SharedList},
 };
@@ -49,6 +49,9 @@ pub(super) struct EndpointPool {
     connects: Cell<usize>,
     counted: Cell<Connections>,
     used: Cell<Instant>,
+    /// The most header fields that are read of a response over HTTP/1.1 connections made from now on.
+    /// Kept here, since a request's future has no room for it.
+    pub(super) max_response_headers: Cell<u16>,
     /// The name that connections are made for. Kept here, since the reference count of the name is
     /// shared by all workers.
     name: RefCell<Option<Arc<DnsName>>>,
@@ -81,6 +84,7 @@ impl EndpointPool {
             connects: Cell::new(0),
             counted: Cell::default(),
             used: Cell::new(now),
+            max_response_headers: Cell::new(handshake::HYPER_DEFAULT_HEADERS),
             name: RefCell::default(),
         }
     }

@@ -24,7 +24,7 @@ use super::{
 use crate::rt;
 
 /// The header fields that hyper reads by default, without an allocation.
-pub(super) const HYPER_DEFAULT_HEADERS: usize = 100;
+pub(super) const HYPER_DEFAULT_HEADERS: u16 = 100;
 /// The most bytes in a response's head, as for requests.
 const MAX_HEAD_BYTES: u32 = 128 * 1024;
 /// The flow-control window of a stream, in bytes: how much an upstream may send before we have
@@ -78,7 +78,7 @@ impl Pooled for Http2 {
 pub(super) async fn http1<T>(
     io: T,
     address: Option<IpAddr>,
-    max_headers: usize,
+    max_headers: u16,
 ) -> hyper::Result<(Http1, Http1Driver<T>)>
 where
     T: Read + Write + Unpin,
@@ -90,7 +90,7 @@ where
         .allow_spaces_after_header_name_in_responses(true)
         .max_header_size(MAX_HEAD_BYTES as usize);
     if max_headers != HYPER_DEFAULT_HEADERS {
-        builder.max_headers(max_headers);
+        builder.max_headers(max_headers.into());
     }
     let (sender, connection) = builder.handshake(io).await?;
     let (alive, released) = oneshot::channel();

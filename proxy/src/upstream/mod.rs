@@ -48,7 +48,7 @@ pub(crate) struct SendOptions {
     pub upgrade: bool,
     /// The most header fields that are read of an HTTP/1 response over a connection made for this
     /// request. hyper fixes the number for each connection.
-    pub max_response_headers: usize,
+    pub max_response_headers: u16,
 }
 
 impl Default for SendOptions {

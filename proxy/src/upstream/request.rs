@@ -30,7 +30,6 @@ pub(super) struct UpstreamRequest<'a> {
     pub(super) pool: &'a Rc<EndpointPool>,
     pub(super) cluster: &'a Cluster,
     pub(super) endpoint: &'a Endpoint,
-    options: SendOptions,
     /// The request body's; `None` for an empty one.
     progress: Option<Rc<Progress>>,
 }
@@ -40,20 +39,20 @@ impl<'a> UpstreamRequest<'a> {
         pool: &'a Rc<EndpointPool>,
         cluster: &'a Cluster,
         endpoint: &'a Endpoint,
-        options: SendOptions,
         body: &SentBody,
     ) -> UpstreamRequest<'a> {
         let progress = body.progress();
-        UpstreamRequest { pool, cluster, endpoint, options, progress }
+        UpstreamRequest { pool, cluster, endpoint, progress }
     }
 
     /// Sends the request and waits for the response's head.
     pub(super) async fn run(
         &self,
         request: Request<SentBody>,
+        options: SendOptions,
     ) -> Result<UpstreamResponse, UpstreamError> {
         let in_flight = InFlight::new(self.pool.clone());
-        let (response, mut lease, upgraded) = if self.options.upgrade {
+        let (response, mut lease, upgraded) = if options.upgrade {
             // Rare, and its future is large.
             Box::pin(self.upgrade(request)).await?
         } else {
@@ -147,7 +146,7 @@ impl<'a> UpstreamRequest<'a> {
             rt::spawn(driver);
             Ok(connection)
         } else {
-            let most = self.options.max_response_headers;
+            let most = self.pool.max_response_headers.get();
             let speaking = handshake::http1(transport, address, most).await;
             let (connection, driver) = speaking.map_err(|error| self.broken(&error))?;
             rt::spawn(driver.run());
@@ -168,7 +167,7 @@ impl<'a> UpstreamRequest<'a> {
                 self.attempt(true, deadline, stage).run().await
             })
             .await?;
-        let most = self.options.max_response_headers;
+        let most = self.pool.max_response_headers.get();
         let speaking = handshake::http1(connected.transport, connected.address, most).await;
         let (connection, driver) = speaking.map_err(|error| self.broken(&error))?;
         let (parts, switched) = oneshot::channel();

@@ -81,9 +81,10 @@ impl Upstreams {
     ) -> Result<UpstreamResponse, UpstreamError> {
         self.start_reaping();
         let pool = self.pools.pool(&endpoint);
+        pool.max_response_headers.set(options.max_response_headers);
         let request = request.map(SentBody::new);
-        let sending = UpstreamRequest::new(&pool, cluster, &endpoint, options, request.body());
-        let response = sending.run(request).await;
+        let sending = UpstreamRequest::new(&pool, cluster, &endpoint, request.body());
+        let response = sending.run(request, options).await;
         response.inspect_err(|error| pool.meter.failed(error.kind))
     }
 

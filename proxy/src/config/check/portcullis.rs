@@ -48,7 +48,7 @@ pub(super) fn max_headers(own: &Section<'_>) -> usize {
 }
 
 /// `portcullis.max_response_headers`.
-pub(super) fn max_response_headers(own: &Section<'_>) -> usize {
+pub(super) fn max_response_headers(own: &Section<'_>) -> u16 {
     ranged(own, "max_response_headers", 1..=10_000).unwrap_or(100)
 }
 

@@ -98,8 +98,7 @@ impl World {
     }
 
     fn exchange(&self, request: &Request<SentBody>) -> UpstreamRequest<'_> {
-        let options = SendOptions::default();
-        UpstreamRequest::new(&self.pool, &self.cluster, &self.endpoint, options, request.body())
+        UpstreamRequest::new(&self.pool, &self.cluster, &self.endpoint, request.body())
     }
 
     fn take(&self) -> Option<PooledConnection> {

@@ -230,9 +230,7 @@ proptest! {
             let (pool, cluster) = (world.pool.clone(), world.cluster.clone());
             let endpoint = world.endpoint.clone();
             let reading = tokio::task::spawn_local(async move {
-                let options = SendOptions::default();
-                let exchange =
-                    UpstreamRequest::new(&pool, &cluster, &endpoint, options, get.body());
+                let exchange = UpstreamRequest::new(&pool, &cluster, &endpoint, get.body());
                 let (response, lease) = exchange.send_over(carrier, get).await.unwrap();
                 read(ResponseBody::new(response.into_body(), lease)).await.unwrap().0
             });
