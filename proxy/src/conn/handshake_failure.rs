@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, io};
 
-use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
+use rustls::{AlertDescription, Error, InvalidMessage};
 
 use crate::{
     certificate::ParsedCertificate,
@@ -72,11 +72,7 @@ impl HandshakeFailure {
 
     /// The TLS layer gave up.
     pub(super) fn of(failed: FailedHandshake) -> HandshakeFailure {
-        let FailedHandshake { error, stream, rejection } = failed;
-        let alert = match &error {
-            HandshakeError::Tls(error) => alert_sent(error),
-            HandshakeError::Io(_) | HandshakeError::Oversized => None,
-        };
+        let FailedHandshake { error, stream, rejection, alert } = failed;
         let reason = match &rejection {
             Some(rejection) => rejection.reason.clone().into(),
             None => reason(&error),
@@ -95,6 +91,8 @@ fn result(error: &HandshakeError) -> HandshakeResult {
     let error = match error {
         HandshakeError::Io(_) => return HandshakeResult::ClientGone,
         HandshakeError::Oversized => return HandshakeResult::Oversized,
+        HandshakeError::Hello(_) => return HandshakeResult::ProtocolError,
+        HandshakeError::NoCommonCurve => return HandshakeResult::NoCertificate,
         HandshakeError::Tls(error) => error,
     };
     match error {
@@ -147,19 +145,6 @@ fn rejection_hint(alert: AlertDescription) -> Option<&'static str> {
         }
         _ => return None,
     })
-}
-
-/// The alert that rustls sends for an error.
-fn alert_sent(error: &Error) -> Option<AlertDescription> {
-    match error {
-        Error::NoCertificatesPresented => Some(AlertDescription::CertificateRequired),
-        Error::InvalidCertificate(CertificateError::Other(_)) => {
-            Some(AlertDescription::CertificateUnknown)
-        }
-        Error::InvalidCertificate(error) => Some(error.clone().into()),
-        Error::InvalidMessage(_) => Some(AlertDescription::DecodeError),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

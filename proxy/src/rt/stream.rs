@@ -276,6 +276,7 @@ impl Stream {
     }
 
     /// Whether the kernel may still be sending.
+    #[cfg(test)]
     pub(crate) fn is_sending(&self) -> bool {
         self.sending.is_some()
     }

@@ -1,13 +1,17 @@
 //! TLS: certificates, verification, tickets, and the stream that carries HTTP.
 
+mod alert;
 mod anchors;
+mod answer;
 mod chain;
 mod client;
 mod client_auth;
 mod context;
 mod crl;
 mod der;
+mod early_data;
 mod engine;
+mod first_hello;
 mod issuers;
 mod material;
 mod names;
