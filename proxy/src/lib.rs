@@ -22,6 +22,7 @@ mod listener;
 mod observe;
 mod pages;
 mod policy;
+mod probe;
 mod reclaim;
 mod regular_file;
 mod route;

@@ -9,6 +9,7 @@ mod acceptor;
 mod buffers;
 mod coop;
 mod hyper_io;
+mod memory;
 mod stream;
 mod task;
 
@@ -30,6 +31,7 @@ pub(crate) use acceptor::{AcceptedSocket, Acceptor};
 pub(crate) use buffers::Buffer;
 pub(crate) use coop::{spend, yield_now};
 pub(crate) use hyper_io::LocalExecutor;
+pub(crate) use memory::{MemoryStream, poll_to_end};
 pub(crate) use stream::CloseMode;
 pub(crate) use stream::Stream;
 pub(crate) use task::tasks;
