@@ -179,7 +179,7 @@ impl Scanner {
                 self.quoted(line, byte)
             }
             b'&' | b'*' | b'!' => {
-                line.skip(|byte| !is_white(byte) && !(in_flow && is_flow_indicator(byte)));
+                line.skip(|byte| !(is_white(byte) || in_flow && is_flow_indicator(byte)));
                 TokenKind::Node
             }
             b'|' | b'>' if !in_flow => {

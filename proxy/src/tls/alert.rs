@@ -23,7 +23,7 @@ pub(super) fn of(error: &Error) -> Option<AlertDescription> {
         Error::AlertReceived(_) => return None,
         Error::NoCertificatesPresented => AlertDescription::CertificateRequired,
         Error::InvalidCertificate(error) => error.clone().into(),
-        Error::InvalidMessage(invalid) => invalid.clone().into(),
+        Error::InvalidMessage(invalid) => (*invalid).into(),
         Error::DecryptError => AlertDescription::BadRecordMac,
         Error::PeerSentOversizedRecord => AlertDescription::RecordOverflow,
         Error::NoApplicationProtocol => AlertDescription::NoApplicationProtocol,
