@@ -24,6 +24,7 @@ use tokio::{
 use crate::{
     admin,
     config::{Config, Environment, FileSource, Loaded, Source},
+    control_call,
     identity::{control::IdentityControl, jose},
     listener::Listener,
     observe::{Log, Metrics, Readiness},
@@ -44,6 +45,8 @@ use workers::{WorkerResources, Workers};
 const LOG_FLUSH: Duration = Duration::from_secs(2);
 /// A connection of a client and one to an upstream.
 const DESCRIPTORS_PER_CONNECTION: usize = 2;
+/// Orders of operators that wait for the control thread.
+const ORDERS: usize = 16;
 
 /// Runs the proxy until it is told to stop and has drained. `replaced` is the ID of a process that
 /// serves at the same addresses: once this process serves too, it tells that one to drain and exit.
@@ -130,12 +133,14 @@ impl App {
         listeners.iter().flatten().try_for_each(Listener::listen)?;
         let rules = Arc::clone(&snapshot.front.steering);
         let steering = steering::start(settings.steering_mode, &listeners, rules, &metrics)?;
-        let admin = admin::Server::listen(admin, access, &metrics, &steering)?;
+        let (session_orders, taken_orders) = control_call::channel(ORDERS);
+        let admin = admin::Server::listen(admin, access, &metrics, &steering, session_orders)?;
         metrics.config_applied(snapshot.generation, facts);
         sys::give_memory_back();
 
         let (identity, identity_control) = identity::start(&names, &metrics)?;
         identity::configure(&identity_control, &snapshot.site);
+        identity::follow_orders(identity_control.clone(), taken_orders);
         let (snapshots, snapshot) = watch::channel(snapshot);
         let (phase, phases) = watch::channel(ProcessPhase::Running);
         let (ending, ended) = mpsc::unbounded_channel();

@@ -1,6 +1,7 @@
 //! The command line.
 #![expect(clippy::print_stdout, reason = "all commands but `run` write to standard output")]
 
+mod sessions;
 pub(crate) mod status;
 
 use std::{
@@ -12,6 +13,7 @@ use std::{
 use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use serde::Serialize;
+use sessions::Sessions;
 use status::FetchError;
 
 use crate::{
@@ -38,6 +40,8 @@ enum Command {
     Status(Status),
     /// Drain a worker: other workers get its new connections, and it keeps the connections it has.
     Drain(Drain),
+    /// End sessions of users.
+    Sessions(Sessions),
     /// Print completions for a shell.
     Completions {
         /// The shell.
@@ -110,6 +114,7 @@ impl Arguments {
             Command::Check(file) => check(&file.config),
             Command::Status(status) => status.run(),
             Command::Drain(drain) => drain.run(),
+            Command::Sessions(sessions) => sessions.run(),
             Command::Completions { shell } => {
                 let mut command = Arguments::command();
                 clap_complete::generate(shell, &mut command, "portcullis", &mut std::io::stdout());

@@ -26,6 +26,7 @@ mod reclaim;
 mod regular_file;
 mod route;
 mod rt;
+mod short_body;
 mod snapshot;
 mod steering;
 mod sys;

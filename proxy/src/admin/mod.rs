@@ -4,6 +4,7 @@ mod access;
 mod orders;
 mod respond;
 mod serve;
+mod session_orders;
 mod sockets;
 mod spec;
 
@@ -13,7 +14,9 @@ use arc_swap::ArcSwap;
 use tokio::task::JoinSet;
 
 pub(crate) use sockets::Sockets;
-pub(crate) use spec::{AdminSpec, MetricsListenerSpec, Secret};
+pub(crate) use spec::{
+    AdminSpec, MetricsListenerSpec, Secret, SessionOrders, SessionOwner, SessionsEnded,
+};
 
 use crate::{observe::Metrics, steering::Steering};
 use access::Access;
@@ -57,8 +60,10 @@ impl Server {
         access: PreparedAccess,
         metrics: &Arc<Metrics>,
         steering: &Arc<Steering>,
+        sessions: SessionOrders,
     ) -> io::Result<Server> {
-        let state = AdminState { metrics: Arc::clone(metrics), steering: Arc::clone(steering) };
+        let (metrics, steering) = (Arc::clone(metrics), Arc::clone(steering));
+        let state = AdminState { metrics, steering, sessions };
         let listener = |socket: sockets::Bound, pages, access| {
             let (socket, state) = (socket.listen()?, state.clone());
             io::Result::Ok(AdminListener { socket, pages, access, state })

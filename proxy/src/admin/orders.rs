@@ -35,6 +35,6 @@ pub(super) fn respond(request: &AdminRequest<'_>, steering: &Steering) -> Option
 
 /// Orders come from this machine. A web page in a browser here could send one too; browsers then add
 /// `Origin`.
-fn may_order(request: &AdminRequest<'_>) -> bool {
+pub(super) fn may_order(request: &AdminRequest<'_>) -> bool {
     request.peer.ip().to_canonical().is_loopback() && !request.headers.contains_key(header::ORIGIN)
 }

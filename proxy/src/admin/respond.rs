@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use serde::Serialize;
 
-use super::{access::BasicAuth, orders};
+use super::{SessionOrders, access::BasicAuth, orders};
 use crate::{
     observe::{Metrics, Readiness},
     steering::Steering,
@@ -38,6 +38,7 @@ pub(super) struct AdminRequest<'a> {
 pub(super) struct AdminState {
     pub(super) metrics: Arc<Metrics>,
     pub(super) steering: Arc<Steering>,
+    pub(super) sessions: SessionOrders,
 }
 
 /// Answers one request.
@@ -85,7 +86,8 @@ fn ready(readiness: Readiness) -> Response<String> {
     }
 }
 
-fn json(value: &impl Serialize) -> Response<String> {
+/// A value as JSON.
+pub(super) fn json(value: &impl Serialize) -> Response<String> {
     match serde_json::to_string(value) {
         Ok(json) => reply(StatusCode::OK, JSON, json + "\n"),
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
@@ -130,7 +132,8 @@ mod tests {
         let spec = SteeringSpec { hosts: vec!["a.example".into()], ..SteeringSpec::default() };
         let rules = Arc::new(SteeringRules::new(&spec, 2).unwrap());
         let steering = Arc::new(Steering::start(mode, &[], 2, rules).unwrap());
-        AdminState { metrics: Arc::new(Metrics::new(2)), steering }
+        let (sessions, _) = crate::control_call::channel(1);
+        AdminState { metrics: Arc::new(Metrics::new(2)), steering, sessions }
     }
 
     fn ask(method: Method, path: &str, peer: [u8; 4], origin: bool, state: &AdminState) -> u16 {

@@ -2,7 +2,7 @@
 
 use std::{
     convert::Infallible,
-    future, io,
+    io,
     net::{SocketAddr, TcpListener},
     sync::Arc,
     time::Duration,
@@ -23,6 +23,7 @@ use tokio_rustls::TlsAcceptor;
 use super::{
     access::Access,
     respond::{AdminRequest, AdminState, Pages, respond},
+    session_orders,
 };
 
 /// The most open connections of one listener; it closes others at once.
@@ -97,8 +98,8 @@ async fn serve_http<S: Read + Write + Unpin>(
     access: &Access,
     listener: &AdminListener,
 ) {
-    let service = service_fn(|request: Request<Incoming>| {
-        future::ready(Ok::<_, Infallible>(answer(&request, peer, access, listener)))
+    let service = service_fn(|request: Request<Incoming>| async move {
+        Ok::<_, Infallible>(answer(request, peer, access, listener).await)
     });
     let served = http1::Builder::new()
         .keep_alive(false)
@@ -111,18 +112,25 @@ async fn serve_http<S: Read + Write + Unpin>(
     }
 }
 
-fn answer(
-    request: &Request<Incoming>,
+async fn answer(
+    request: Request<Incoming>,
     peer: SocketAddr,
     access: &Access,
     listener: &AdminListener,
 ) -> Response<String> {
+    let (parts, body) = request.into_parts();
     let request = AdminRequest {
-        method: request.method(),
-        path: request.uri().path(),
-        query: request.uri().query(),
-        headers: request.headers(),
+        method: &parts.method,
+        path: parts.uri.path(),
+        query: parts.uri.query(),
+        headers: &parts.headers,
         peer,
     };
+    if listener.pages == Pages::All
+        && let Some(response) =
+            session_orders::respond(&request, body, &listener.state.sessions).await
+    {
+        return response;
+    }
     respond(&request, listener.pages, access.password.as_ref(), &listener.state)
 }

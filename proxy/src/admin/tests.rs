@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    sync::Mutex,
     thread,
 };
 
@@ -27,7 +28,8 @@ fn start(spec: &AdminSpec) -> (Vec<SocketAddr>, Arc<Metrics>, AccessHandle) {
     let metrics = Arc::new(Metrics::new(2));
     let sockets = Sockets::bind(spec, false).unwrap();
     let access = PreparedAccess::new(spec).unwrap();
-    let server = Server::listen(sockets, access, &metrics, &steering()).unwrap();
+    let (orders, _) = crate::control_call::channel(1);
+    let server = Server::listen(sockets, access, &metrics, &steering(), orders).unwrap();
     let (addresses, access) = (server.addresses(), server.access());
     thread::spawn(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -60,6 +62,62 @@ fn plain_metrics() -> MetricsListenerSpec {
         identity: None,
         client_anchors: None,
     }
+}
+
+/// The same with a thread that takes orders about sessions, and answers each with this number.
+fn start_with_orders(answer: Option<usize>) -> (SocketAddr, Arc<Mutex<Vec<SessionOwner>>>) {
+    let spec = admin_only();
+    let sockets = Sockets::bind(&spec, false).unwrap();
+    let access = PreparedAccess::new(&spec).unwrap();
+    let (orders, mut taken) = crate::control_call::channel(1);
+    let metrics = Arc::new(Metrics::new(2));
+    let server = Server::listen(sockets, access, &metrics, &steering(), orders).unwrap();
+    let address = server.addresses()[0];
+    let owners = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&owners);
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.spawn(async move {
+            while let Some(call) = taken.next().await {
+                noted.lock().unwrap().push(call.request.clone());
+                call.answer(answer);
+            }
+        });
+        runtime.block_on(server.run())
+    });
+    (address, owners)
+}
+
+#[test]
+fn an_order_to_end_sessions_reaches_the_control_thread() {
+    let (address, owners) = start_with_orders(Some(3));
+    let sent = [SessionOwner::User("a/\u{e9} \"b".into()), SessionOwner::Email("a@b".into())];
+    for owner in &sent {
+        assert_eq!(status::order_end_of_sessions(address, owner).unwrap().ended, 3);
+    }
+    assert_eq!(*owners.lock().unwrap(), sent);
+    let (address, _) = start_with_orders(None);
+    let error = status::order_end_of_sessions(address, &sent[0]).unwrap_err().to_string();
+    assert!(error.contains("409") && error.contains("no identity provider"), "{error}");
+}
+
+#[test]
+fn orders_to_end_sessions_from_browsers_or_in_other_forms_are_refused() {
+    let (address, owners) = start_with_orders(Some(3));
+    let post = |fields: &str, body: &str| {
+        let length = body.len();
+        let head =
+            format!("POST /sessions/end HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n");
+        exchange_plain(address, &format!("{head}{fields}\r\n{body}"))
+    };
+    let order = r#"{"user": "ann"}"#;
+    assert!(post("Origin: http://x\r\n", order).starts_with("HTTP/1.1 403"));
+    assert!(post("", "{}").starts_with("HTTP/1.1 400"));
+    assert!(post("", &format!("{order}{:4096}", "")).starts_with("HTTP/1.1 400"));
+    let get = exchange_plain(address, "GET /sessions/end HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(get.starts_with("HTTP/1.1 405"), "{get}");
+    assert_eq!(*owners.lock().unwrap(), []);
+    assert!(post("", order).starts_with("HTTP/1.1 200"));
 }
 
 /// Sends bytes and gives back all that comes.

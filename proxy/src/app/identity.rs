@@ -6,10 +6,12 @@ use anyhow::Context as _;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::{
-    control_call,
+    admin::SessionOwner,
+    control_call::{self, ControlCalls},
     http::RequestConfig,
     identity::{
-        control::IdentityControl, shared::IdentityShared, spec::SealSecret, worker::IdentityHandle,
+        control::IdentityControl, ended_users::UserSelector, shared::IdentityShared,
+        spec::SealSecret, worker::IdentityHandle,
     },
     observe::Metrics,
     upstream::DnsNames,
@@ -34,6 +36,22 @@ pub(super) fn start(
 pub(super) fn configure(control: &IdentityControl, config: &RequestConfig) {
     control.configure(config.sign_in_spec());
     control.configure_tokens(config.token_spec().map_or(&[], |tokens| &tokens.issuers));
+}
+
+/// Follows the orders of operators until nobody can give one any more. Needs a `LocalSet`.
+pub(super) fn follow_orders(
+    control: IdentityControl,
+    mut orders: ControlCalls<SessionOwner, Option<usize>>,
+) {
+    tokio::task::spawn_local(async move {
+        while let Some(order) = orders.next().await {
+            let user = match &order.request {
+                SessionOwner::User(id) => UserSelector::Id(id.clone()),
+                SessionOwner::Email(email) => UserSelector::Email(email.clone()),
+            };
+            order.answer(control.end_sessions_of(&user));
+        }
+    });
 }
 
 /// A `shared_secret` for configurations that have none: sign-ins end with this process.

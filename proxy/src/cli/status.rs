@@ -4,7 +4,7 @@ mod fetch;
 mod host;
 mod table;
 
-pub(crate) use fetch::{FetchError, fetch, fetch_host, order_drain};
+pub(crate) use fetch::{FetchError, fetch, fetch_host, order_drain, order_end_of_sessions};
 pub(super) use host::render as render_host;
 
 use crate::observe::{

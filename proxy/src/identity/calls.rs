@@ -86,6 +86,8 @@ pub(crate) struct CheckRequest {
 pub(crate) struct SignedIn {
     pub identity: policy::Identity,
     pub name: Box<str>,
+    /// When the session began. Later than now if the sessions of this user were ended just now.
+    pub signed_in_at_s: u64,
     /// When the session ends: by the configuration, or with the access token.
     pub ends_at_s: u64,
     pub check_at_s: u64,

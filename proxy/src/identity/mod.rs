@@ -13,6 +13,7 @@ pub(crate) mod calls;
 pub(crate) mod config;
 pub(crate) mod control;
 pub(crate) mod cookies;
+pub(crate) mod ended_users;
 pub(crate) mod flow;
 pub(crate) mod jose;
 pub(crate) mod memory;

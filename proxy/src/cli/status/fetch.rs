@@ -5,11 +5,14 @@ use std::{io::ErrorKind, net::SocketAddr, time::Duration};
 use portcullis_abi::HostName;
 use serde::de::DeserializeOwned;
 use ureq::{
-    Agent, Error, Timeout,
+    Agent, AsSendBody, Error, Timeout,
     http::{Method, Request, StatusCode},
 };
 
-use crate::observe::{HostView, StatusView};
+use crate::{
+    admin::{SessionOwner, SessionsEnded},
+    observe::{HostView, StatusView},
+};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -55,19 +58,35 @@ pub(crate) fn order_drain(
     drained: bool,
 ) -> Result<(), FetchError> {
     let method = if drained { Method::PUT } else { Method::DELETE };
-    send(address, method, &format!("/workers/{worker}/drain")).map(|_| ())
+    send(address, method, &format!("/workers/{worker}/drain"), ()).map(|_| ())
+}
+
+/// Orders the end of all sessions of a user.
+pub(crate) fn order_end_of_sessions(
+    address: SocketAddr,
+    owner: &SessionOwner,
+) -> Result<SessionsEnded, FetchError> {
+    let wrong = |error: serde_json::Error| FetchError::Answer(address, error.to_string());
+    let order = serde_json::to_string(owner).map_err(wrong)?;
+    let answer = send(address, Method::POST, "/sessions/end", order)?;
+    serde_json::from_slice(&answer).map_err(wrong)
 }
 
 fn get<T: DeserializeOwned>(address: SocketAddr, path: &str) -> Result<T, FetchError> {
-    let body = send(address, Method::GET, path)?;
+    let body = send(address, Method::GET, path, ())?;
     serde_json::from_slice(&body).map_err(|error| FetchError::Answer(address, error.to_string()))
 }
 
 /// The body of a `200`; an error with the status and a short body of any other response.
-fn send(address: SocketAddr, method: Method, path: &str) -> Result<Vec<u8>, FetchError> {
+fn send(
+    address: SocketAddr,
+    method: Method,
+    path: &str,
+    body: impl AsSendBody,
+) -> Result<Vec<u8>, FetchError> {
     let failed = |error| failed(address, error);
     let request = Request::builder().method(method).uri(format!("http://{address}{path}"));
-    let request = request.body(()).map_err(|error| failed(error.into()))?;
+    let request = request.body(body).map_err(|error| failed(error.into()))?;
     let mut response = agent().run(request).map_err(failed)?;
     let body = response.body_mut().with_config().limit(MAX_BODY_BYTES).read_to_vec();
     let body = body.map_err(failed)?;

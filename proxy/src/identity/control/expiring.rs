@@ -25,6 +25,11 @@ impl<K: Copy + Eq + Hash + Ord, V> ExpiringMap<K, V> {
         self.entries.get_mut(&key).map(|(_, value)| value)
     }
 
+    /// All entries, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (K, &V)> + Clone {
+        self.entries.iter().map(|(key, (_, value))| (*key, value))
+    }
+
     /// An entry of the same key is replaced.
     pub(super) fn insert(&mut self, key: K, until_s: u64, value: V) {
         self.remove(key);

@@ -1,6 +1,7 @@
 //! Sign-in on the control thread: it alone calls the provider, holds refresh tokens, and knows which
 //! ids were used and which sessions have ended.
 
+mod end_user;
 mod ended;
 mod expiring;
 mod gate;
@@ -40,7 +41,7 @@ use ended::EndedSessions;
 use gate::{CallGate, CallPurpose};
 use handovers::Handovers;
 use recheck::no_provider;
-use session_table::{Grant, SessionEntry, SessionTable};
+use session_table::{SessionEntry, SessionTable};
 use token_keys::TokenIssuers;
 use used_ids::UsedIds;
 
@@ -189,11 +190,11 @@ impl Inner {
             &IdentityCall::RenewTokenKeys { issuer } => self.renew_token_keys(issuer),
             &IdentityCall::SignOut { session, ends_at_s, revoke } => {
                 // First of all: every worker knows before the answer is sent.
-                let entry = self.end(session, ends_at_s);
-                call.answer(IdentityReply::SignedOut);
-                if let (true, Some(Grant::RefreshToken(token))) = (revoke, entry.map(|e| e.grant)) {
-                    self.revoke_later(Some(token));
+                match revoke {
+                    true => self.end_and_revoke(session, ends_at_s),
+                    false => drop(self.end(session, ends_at_s)),
                 }
+                call.answer(IdentityReply::SignedOut);
             }
         }
     }

@@ -1,11 +1,12 @@
 //! What the control thread keeps of a session: its refresh token, which has no other holder, and
 //! what the last check brought. Pure.
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashSet, fmt, sync::Arc};
 
 use super::expiring::ExpiringMap;
 use crate::identity::{
     calls::{CheckOutcome, RenewedSession},
+    ended_users::UserSelector,
     jose::{self, IdTokenClaims},
     session::SessionId,
 };
@@ -111,6 +112,17 @@ impl SessionTable {
         gone.map(|(id, _)| id)
     }
 
+    /// The sessions of a user, and all ids that the user has in them. By an address that includes
+    /// sessions of the same ids with another address, or with none.
+    pub(super) fn of_user(&self, user: &UserSelector) -> (Vec<SessionId>, Vec<UserSelector>) {
+        let identities = self.entries.iter().map(|(id, entry)| (id, &entry.current.identity));
+        let named = identities.clone().filter(|(_, identity)| user.matches(identity));
+        let user_ids: HashSet<&str> = named.map(|(_, identity)| &*identity.user_id).collect();
+        let of_user = identities.filter(|(_, identity)| user_ids.contains(&*identity.user_id));
+        let sessions = of_user.map(|(id, _)| id).collect();
+        (sessions, user_ids.into_iter().map(|id| UserSelector::Id(id.into())).collect())
+    }
+
     pub(super) fn remove(&mut self, id: SessionId) -> Option<SessionEntry> {
         self.entries.remove(id)
     }
@@ -152,10 +164,11 @@ impl fmt::Debug for Grant {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::Identity;
 
     fn entry(check_at_s: u64, ends_at_s: u64) -> SessionEntry {
         let current = RenewedSession {
-            identity: crate::policy::Identity::default(),
+            identity: Identity::default(),
             name: Box::default(),
             claims_digest: [1; 8],
             check_at_s,
@@ -212,6 +225,32 @@ mod tests {
         assert_eq!(table.insert(SessionId([3; 16]), entry(0, 40)), Some(SessionId([2; 16])));
         assert_eq!(table.remove_expired(31), [SessionId([1; 16])]);
         assert_eq!(table.clear(), [SessionId([3; 16])]);
+    }
+
+    #[test]
+    fn the_sessions_of_an_address_are_those_of_its_user_s_ids_too() {
+        let mut table = SessionTable::default();
+        for (number, user_id, email) in [
+            (1, "ann", "ann@example.com"),
+            (2, "ann", ""),
+            (3, "ann", "old@example.com"),
+            (4, "bob", "bob@example.com"),
+        ] {
+            let mut entry = entry(0, 10);
+            let identity =
+                Identity { user_id: user_id.into(), email: email.into(), ..Identity::default() };
+            entry.current = Arc::new(RenewedSession { identity, ..(*entry.current).clone() });
+            table.insert(SessionId([number; 16]), entry);
+        }
+        let of = |user: UserSelector| {
+            let (mut sessions, users) = table.of_user(&user);
+            sessions.sort_unstable();
+            (sessions.iter().map(|id| id.0[0]).collect::<Vec<_>>(), users)
+        };
+        let ann = vec![UserSelector::Id("ann".into())];
+        assert_eq!(of(UserSelector::Email("Ann@example.com".into())), (vec![1, 2, 3], ann.clone()));
+        assert_eq!(of(UserSelector::Id("ann".into())), (vec![1, 2, 3], ann));
+        assert_eq!(of(UserSelector::Email("eve@example.com".into())), (vec![], vec![]));
     }
 
     #[test]

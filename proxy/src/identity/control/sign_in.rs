@@ -97,6 +97,7 @@ impl Inner {
         call.answer(IdentityReply::SignedIn(Box::new(SignedIn {
             identity: current.identity.clone(),
             name: current.name.clone(),
+            signed_in_at_s: self.shared.user_end(&current.identity).next_begin_s(now_s),
             ends_at_s,
             check_at_s: current.check_at_s,
             id_token: tokens.id_token,

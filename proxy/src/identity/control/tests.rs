@@ -567,4 +567,5 @@ fn an_id_and_a_handover_are_served_once() {
     });
 }
 
+mod end_user;
 mod token_keys;

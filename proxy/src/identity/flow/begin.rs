@@ -114,7 +114,10 @@ fn loss_reason(
     let sessions = environment.context.cookies.sessions(request.host, cookies);
     let has_ended = |session: &Session| {
         let update = environment.shared.update(session.id);
-        environment.now_s >= session.ends_at_s || matches!(update, Some(SessionUpdate::Ended))
+        let user = environment.shared.user_end(&session.identity);
+        environment.now_s >= session.ends_at_s
+            || matches!(update, Some(SessionUpdate::Ended))
+            || session.signed_in_at_s < user.ended_before_s
     };
     match sessions.as_slice() {
         [] if cookies.session_values().is_empty() => SignInLossReason::NoCookie,

@@ -346,6 +346,7 @@ impl World {
         IdentityReply::SignedIn(Box::new(SignedIn {
             identity: identity(&code.user, self.control.groups),
             name: code.user.into(),
+            signed_in_at_s: self.now_s,
             ends_at_s: self.control.life_s.map_or(exchange.ends_at_s, |life_s| self.now_s + life_s),
             check_at_s: self.now_s + 600,
             id_token: Some("id.token".into()),
