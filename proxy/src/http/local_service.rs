@@ -13,6 +13,8 @@ pub(super) enum LocalService {
     Jwks,
     /// The pages and steps of sign-in.
     SignIn(SignInPath),
+    /// Takes logout tokens of the identity provider. At the host of sign-in.
+    BackchannelLogout,
     /// Holds the other paths of sign-in and its keys, so that no route serves them.
     Reserved,
 }
@@ -50,7 +52,7 @@ enum OwnPath {
 
 /// The services that have paths of their own, on every host and before any route. The first match
 /// counts.
-const PATHS: [(OwnPath, LocalService); 14] = [
+const PATHS: [(OwnPath, LocalService); 15] = [
     (OwnPath::Exact("/ping"), LocalService::HealthCheck),
     (OwnPath::Exact("/healthz"), LocalService::HealthCheck),
     (OwnPath::Exact("/.pomerium"), LocalService::SignIn(SignInPath::Overview)),
@@ -61,6 +63,7 @@ const PATHS: [(OwnPath, LocalService); 14] = [
     (OwnPath::Exact("/.pomerium/callback/"), LocalService::SignIn(SignInPath::Callback)),
     (OwnPath::Exact("/.pomerium/sign_out"), LocalService::SignIn(SignInPath::SignOut)),
     (OwnPath::Exact("/.pomerium/signed_out"), LocalService::SignIn(SignInPath::SignedOut)),
+    (OwnPath::Exact("/.pomerium/backchannel_logout"), LocalService::BackchannelLogout),
     (OwnPath::Below("/.pomerium"), LocalService::Reserved),
     (OwnPath::Exact("/.well-known/pomerium"), LocalService::Discovery),
     (OwnPath::Exact("/.well-known/pomerium/jwks.json"), LocalService::Jwks),
@@ -145,6 +148,8 @@ mod tests {
             ("/.pomerium/callback", Some(LocalService::SignIn(SignInPath::Callback))),
             ("/.pomerium/callback/", Some(LocalService::SignIn(SignInPath::Callback))),
             ("/.pomerium/callback/x", Some(LocalService::Reserved)),
+            ("/.pomerium/backchannel_logout", Some(LocalService::BackchannelLogout)),
+            ("/.pomerium/backchannel_logout/", Some(LocalService::Reserved)),
             ("/.pomerium/anything", Some(LocalService::Reserved)),
             ("/.pomeriumx", None),
             ("/.POMERIUM", None),

@@ -4,6 +4,7 @@ mod access;
 mod account;
 mod active_request;
 mod authority;
+mod backchannel_logout;
 mod bearer;
 #[cfg(feature = "bench")]
 #[doc(hidden)]

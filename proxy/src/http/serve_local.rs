@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 use super::{
     access::demand_certificate,
     active_request::ActiveRequest,
+    backchannel_logout,
     error::RequestFailure,
     local_service::LocalService,
     redirect,
@@ -32,7 +33,11 @@ pub(super) async fn serve_local(
     active: &mut ActiveRequest,
     LocalRequest { parts, target, body }: LocalRequest<'_>,
 ) -> Result<LocalReply, RequestFailure> {
-    // No service reads it yet.
+    if service == LocalService::BackchannelLogout {
+        // Boxed: other requests would have to keep room for it.
+        return Box::pin(backchannel_logout::serve(active, (parts, target), body)).await;
+    }
+    // No other service reads it.
     drop(body);
     match service {
         LocalService::HealthCheck => {
@@ -63,6 +68,6 @@ pub(super) async fn serve_local(
             // Boxed: other requests would have to keep room for it.
             Box::pin(sign_in::serve(path, active, parts, target)).await
         }
-        LocalService::Reserved => Err(RequestFailure::NoRoute),
+        LocalService::BackchannelLogout | LocalService::Reserved => Err(RequestFailure::NoRoute),
     }
 }

@@ -33,6 +33,13 @@ pub(crate) enum IdentityCall {
         /// replaces the session: some providers revoke the tokens of both.
         revoke: bool,
     },
+    /// End what a logout token of the provider names; the answer comes after all workers can see it.
+    /// Answer: `LoggedOut`, or `Failed` if the token could not be verified now.
+    ProviderLogout {
+        token: Box<str>,
+        /// For the limit of each client.
+        client: IpAddr,
+    },
     /// Publish the keys of an issuer of tokens, fetched if they are missing or old. Answer: `Ready` or
     /// `Failed`.
     TokenKeys {
@@ -53,7 +60,20 @@ pub(crate) enum IdentityReply {
     Used(UseOnce),
     Handover(Option<Bytes>),
     SignedOut,
+    LoggedOut(ProviderLogout),
     Failed(ProviderFailure),
+}
+
+/// What became of a logout token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ProviderLogout {
+    /// What it names has ended.
+    Ended,
+    /// It is not acceptable; the reason is for the log.
+    Refused(String),
+    /// Too many tokens of this client's network were not acceptable, or of too many networks. This one
+    /// was not looked at.
+    Limited,
 }
 
 /// A code to exchange, with what its tokens must hold.
@@ -138,6 +158,7 @@ pub(crate) enum OneTimeObject {
     Request,
     State,
     Handover,
+    LogoutToken,
 }
 
 /// Whether an id was used for the first time.

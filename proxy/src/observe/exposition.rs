@@ -10,10 +10,10 @@ use super::{
     Histogram, Metrics, Readiness,
     control::Control,
     histogram::Distribution,
+    labels::{BackchannelLogoutOutcome, ProviderCallOutcome, ProviderEndpoint, RecheckOutcome},
     labels::{Blame, SessionCookieOutcome, SignInOutcome, UpstreamCertificateReason},
     labels::{ClosedReason, HandshakeResult, HttpProtocol, Label, RefusedReason, TlsVersion},
     labels::{CodeClass, SegmentOutcome, SteeringOutcome, UpstreamFailure},
-    labels::{ProviderCallOutcome, ProviderEndpoint, RecheckOutcome},
     names::{self, Metric, MetricKind},
     worker::WorkerMetrics,
 };
@@ -263,6 +263,10 @@ fn identity(metrics: &Metrics) {
     for outcome in RecheckOutcome::ALL {
         let labels = [("outcome", outcome.as_str())];
         counter(names::SESSION_RECHECKS, &labels, identity.rechecks(*outcome));
+    }
+    for outcome in BackchannelLogoutOutcome::ALL {
+        let labels = [("outcome", outcome.as_str())];
+        counter(names::BACKCHANNEL_LOGOUTS, &labels, identity.logouts(*outcome));
     }
 }
 

@@ -161,6 +161,20 @@ label! {
 }
 
 label! {
+    /// What became of a logout token.
+    BackchannelLogoutOutcome, BackchannelLogoutCells {
+        /// What it names has ended.
+        Ended = "ended",
+        /// It is not acceptable.
+        Refused = "refused",
+        /// The client has sent too many that were not acceptable.
+        Limited = "limited",
+        /// It could not be verified, since the provider's keys are missing.
+        Unavailable = "unavailable",
+    }
+}
+
+label! {
     /// How a connection was steered.
     SteeringOutcome, SteeringCells {
         /// It went to the first choice of its name.

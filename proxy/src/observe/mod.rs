@@ -26,9 +26,10 @@ pub(crate) use control::{
 pub(crate) use histogram::Histogram;
 pub(crate) use identity::IdentityMetrics;
 pub(crate) use labels::{
-    Blame, ClosedReason, HandshakeResult, HttpProtocol, ProviderCallOutcome, ProviderEndpoint,
-    RecheckOutcome, RefusedReason, SegmentOutcome, SessionCookieOutcome, SignInOutcome,
-    SteeringOutcome, TlsVersion, UpstreamCertificateReason, UpstreamFailure,
+    BackchannelLogoutOutcome, Blame, ClosedReason, HandshakeResult, HttpProtocol,
+    ProviderCallOutcome, ProviderEndpoint, RecheckOutcome, RefusedReason, SegmentOutcome,
+    SessionCookieOutcome, SignInOutcome, SteeringOutcome, TlsVersion, UpstreamCertificateReason,
+    UpstreamFailure,
 };
 pub(crate) use log::Log;
 pub(crate) use names::metrics_reference;

@@ -166,6 +166,8 @@ metrics! {
         "Calls to the identity provider.";
     SESSION_RECHECKS = Counter "portcullis_session_rechecks_total" in "" by ["outcome"]:
         "Checks whether the identity provider still accepts a signed-in user.";
+    BACKCHANNEL_LOGOUTS = Counter "portcullis_backchannel_logouts_total" in "" by ["outcome"]:
+        "Logout tokens of the identity provider (back-channel logout).";
 
     // The same under the names Pomerium has for them, so that its alerts go on working.
     POMERIUM_BUILD_INFO = Gauge "pomerium_build_info" in "" by ["version"]:

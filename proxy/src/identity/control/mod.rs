@@ -6,6 +6,8 @@ mod ended;
 mod expiring;
 mod gate;
 mod handovers;
+mod logout_limits;
+mod provider_logout;
 mod recheck;
 mod session_table;
 mod sign_in;
@@ -40,6 +42,7 @@ use crate::{
 use ended::EndedSessions;
 use gate::{CallGate, CallPurpose};
 use handovers::Handovers;
+use provider_logout::ProviderLogouts;
 use recheck::no_provider;
 use session_table::{SessionEntry, SessionTable};
 use token_keys::TokenIssuers;
@@ -68,6 +71,7 @@ struct Inner {
     ended: RefCell<EndedSessions>,
     used_ids: RefCell<UsedIds>,
     handovers: RefCell<Handovers>,
+    logouts: ProviderLogouts,
     gate: Rc<CallGate>,
     /// The callers that wait for a check of a session, one check for all of them.
     in_flight: RefCell<HashMap<SessionId, Vec<Call>>>,
@@ -105,6 +109,7 @@ impl IdentityControl {
             ended: RefCell::default(),
             used_ids: RefCell::default(),
             handovers: RefCell::default(),
+            logouts: ProviderLogouts::default(),
             gate: CallGate::new(),
             in_flight: RefCell::default(),
             revocations: Semaphore::new(MOST_REVOCATIONS),
@@ -186,6 +191,7 @@ impl Inner {
                 let sealed = self.handovers.borrow_mut().take(id, now_s);
                 call.answer(IdentityReply::Handover(sealed));
             }
+            IdentityCall::ProviderLogout { .. } => self.provider_logout(call),
             IdentityCall::TokenKeys { .. } => self.token_keys(call),
             &IdentityCall::RenewTokenKeys { issuer } => self.renew_token_keys(issuer),
             &IdentityCall::SignOut { session, ends_at_s, revoke } => {
@@ -221,6 +227,9 @@ impl Inner {
         let known_s = entry.as_ref().map_or(0, |entry| entry.current.ends_at_s);
         let until_s = ends_at_s.max(known_s);
         self.ended.borrow_mut().end(id, until_s, (self.clock)(), &self.shared);
+        if let Some(provider_session) = entry.as_ref().and_then(SessionEntry::provider_session) {
+            self.logouts.note_ended(provider_session, until_s);
+        }
         entry
     }
 
@@ -261,6 +270,7 @@ impl Inner {
         self.ended.borrow_mut().remove_expired(now_s, &self.shared);
         self.used_ids.borrow_mut().remove_expired(now_s);
         self.handovers.borrow_mut().remove_expired(now_s);
+        self.logouts.remove_expired(now_s);
     }
 }
 

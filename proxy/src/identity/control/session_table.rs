@@ -30,6 +30,8 @@ pub(super) struct SessionEntry {
     /// The claims of the last ID token, as JSON, which is smaller than a map.
     id_token: Box<str>,
     pub(super) subject: Box<str>,
+    /// The provider's session (`sid`), if its ID tokens name one.
+    provider_session: Option<Box<str>>,
     pub(super) current: Arc<RenewedSession>,
     /// When the provider was asked last.
     pub(super) checked_at_s: u64,
@@ -60,6 +62,7 @@ impl SessionEntry {
             grant,
             id_token: to_json(id_token),
             subject: id_token.subject.clone(),
+            provider_session: provider_session(id_token),
             current,
             checked_at_s: now_s,
             was_answered: true,
@@ -79,6 +82,14 @@ impl SessionEntry {
     /// Takes over a newer ID token.
     pub(super) fn set_id_token(&mut self, id_token: &IdTokenClaims) {
         self.id_token = to_json(id_token);
+        if let Some(newer) = provider_session(id_token) {
+            self.provider_session = Some(newer);
+        }
+    }
+
+    /// The provider's session (`sid`), if it is known.
+    pub(super) fn provider_session(&self) -> Option<&str> {
+        self.provider_session.as_deref()
     }
 
     /// What can be answered without the provider: something was learned since the caller's cookie
@@ -123,6 +134,15 @@ impl SessionTable {
         (sessions, user_ids.into_iter().map(|id| UserSelector::Id(id.into())).collect())
     }
 
+    /// The sessions of a subject, or of one of its provider's sessions (`sid`).
+    pub(super) fn of_provider(&self, subject: Option<&str>, sid: Option<&str>) -> Vec<SessionId> {
+        let is_named = |entry: &SessionEntry| {
+            subject.is_none_or(|subject| *entry.subject == *subject)
+                && sid.is_none_or(|sid| entry.provider_session() == Some(sid))
+        };
+        self.entries.iter().filter(|(_, entry)| is_named(entry)).map(|(id, _)| id).collect()
+    }
+
     pub(super) fn remove(&mut self, id: SessionId) -> Option<SessionEntry> {
         self.entries.remove(id)
     }
@@ -142,6 +162,10 @@ impl Default for SessionTable {
     fn default() -> Self {
         SessionTable { entries: ExpiringMap::default(), most: MOST }
     }
+}
+
+fn provider_session(id_token: &IdTokenClaims) -> Option<Box<str>> {
+    jose::provider_session(&id_token.claims).map(Into::into)
 }
 
 fn to_json(id_token: &IdTokenClaims) -> Box<str> {

@@ -568,4 +568,5 @@ fn an_id_and_a_handover_are_served_once() {
 }
 
 mod end_user;
+mod provider_logout;
 mod token_keys;

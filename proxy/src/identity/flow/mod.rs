@@ -40,6 +40,7 @@ pub(crate) use answer::{FlowAnswer, FlowBody, FlowEvent, FlowPage, FlowStep, Sig
 pub(crate) use begin::begin;
 pub(crate) use challenge::{Challenge, challenge};
 pub(crate) use context::{FlowEnvironment, FlowRequest, SignInContext};
+pub(crate) use parameters::logout_token;
 #[cfg(feature = "bench")]
 pub(crate) use probe::example_spec;
 pub use probe::probe;

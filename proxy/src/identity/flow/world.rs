@@ -265,6 +265,7 @@ impl World {
             IdentityCall::SignOut { .. } => "sign_out",
             IdentityCall::TokenKeys { .. } => "token_keys",
             IdentityCall::RenewTokenKeys { .. } => "renew_token_keys",
+            IdentityCall::ProviderLogout { .. } => "provider_logout",
         });
         match call {
             IdentityCall::UseOnce { .. } if control.is_full => IdentityReply::Used(UseOnce::Full),
@@ -294,9 +295,9 @@ impl World {
                 }
             },
             IdentityCall::Check(check) => self.check(check.session),
-            IdentityCall::TokenKeys { .. } | IdentityCall::RenewTokenKeys { .. } => {
-                panic!("no step needs the keys of tokens")
-            }
+            IdentityCall::TokenKeys { .. }
+            | IdentityCall::RenewTokenKeys { .. }
+            | IdentityCall::ProviderLogout { .. } => panic!("no step of a browser"),
             IdentityCall::Exchange(exchange) => self.exchange(browser, exchange),
         }
     }
