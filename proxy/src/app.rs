@@ -140,6 +140,8 @@ impl App {
 
         let (identity, identity_control) = identity::start(&names, &metrics)?;
         identity::configure(&identity_control, &snapshot.site);
+        identity_control.restore(predecessor.is_some());
+        tokio::task::spawn_local(identity_control.clone().keep_state());
         identity::follow_orders(identity_control.clone(), taken_orders);
         let (snapshots, snapshot) = watch::channel(snapshot);
         let (phase, phases) = watch::channel(ProcessPhase::Running);
@@ -193,6 +195,7 @@ impl App {
         self.metrics.set_readiness(Readiness::Draining);
         self.loader = None;
         let drained = self.drain(reason, &admin).await;
+        self.identity.save_state().await;
         stopped.and(drained)
     }
 }

@@ -131,7 +131,6 @@ fn the_host_of_sign_in_has_no_other_paths() {
         "/oauth2/",
         "/oauth2",
         "/oauth2/callback/x",
-        "/.pomerium/backchannel_logout",
         "/.pomerium/webauthn",
         "/server-status",
     ] {

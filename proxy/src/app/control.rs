@@ -59,9 +59,13 @@ impl App {
             match event {
                 ControlEvent::Signal(SignalOrder::Stop) => return Ok(StopReason::Signal),
                 ControlEvent::Signal(SignalOrder::Reload) => self.request_load(),
-                ControlEvent::Signal(SignalOrder::Replaced) => return Ok(replaced("signal", None)),
+                ControlEvent::Signal(SignalOrder::Replaced) => {
+                    self.identity.hand_state_over().await;
+                    return Ok(replaced("signal", None));
+                }
                 ControlEvent::Successor(order) => {
                     let successor = order.request.id;
+                    self.identity.hand_state_over().await;
                     order.answer(());
                     return Ok(replaced("socket", Some(successor)));
                 }
@@ -92,7 +96,11 @@ impl App {
         if let Some(predecessor) = self.predecessor.take() {
             Predecessor::warn_of_losses();
             // It may take its time to answer; this process serves meanwhile.
-            tokio::task::spawn_local(predecessor.finish());
+            let identity = self.identity.clone();
+            tokio::task::spawn_local(async move {
+                let is_acknowledged = predecessor.finish().await;
+                identity.take_over_state(is_acknowledged).await;
+            });
         }
     }
 

@@ -52,9 +52,13 @@ impl App {
                 DrainEvent::Signal(SignalOrder::Reload) => {
                     tracing::info!("draining: the configuration is not reloaded");
                 }
-                DrainEvent::Signal(SignalOrder::Replaced) => admin.abort(),
+                DrainEvent::Signal(SignalOrder::Replaced) => {
+                    admin.abort();
+                    self.identity.hand_state_over().await;
+                }
                 DrainEvent::Successor(order) => {
                     admin.abort();
+                    self.identity.hand_state_over().await;
                     order.answer(());
                 }
             }

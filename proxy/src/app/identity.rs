@@ -35,6 +35,7 @@ pub(super) fn start(
 /// Takes the settings of a configuration.
 pub(super) fn configure(control: &IdentityControl, config: &RequestConfig) {
     control.configure(config.sign_in_spec());
+    control.configure_state(config.seals());
     control.configure_tokens(config.token_spec().map_or(&[], |tokens| &tokens.issuers));
 }
 

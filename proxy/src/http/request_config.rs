@@ -14,6 +14,7 @@ use crate::{
         bearer::spec::{BearerRules, TokenSpec},
         config::IdentityConfig,
         flow::SignInContext,
+        seal::Seals,
         spec::SignInSpec,
     },
     observe::{ConfiguredRoutes, RouteFacts, RouteMetrics},
@@ -137,6 +138,11 @@ impl RequestConfig {
     /// The settings of how people sign in, for the control thread.
     pub(crate) fn sign_in_spec(&self) -> Option<Arc<SignInSpec>> {
         self.sign_in().map(|sign_in| Arc::clone(&sign_in.spec))
+    }
+
+    /// What seals the cookies, for the control thread.
+    pub(crate) fn seals(&self) -> Option<Arc<Seals>> {
+        self.sign_in().map(|sign_in| Arc::clone(&sign_in.cookies.seals))
     }
 
     /// What holds for bearer tokens, for the control thread.

@@ -74,6 +74,7 @@ pub(super) fn sign_in_spec() -> SignInSpec {
         unverified_email: UnverifiedEmail::Ignore,
         kept_claims: Arc::default(),
         signout_redirect_url: None,
+        state_file: None,
         listen_ports: vec![443],
     }
 }

@@ -100,11 +100,21 @@ impl EndedUsers {
     /// Sets the end of a user. Of two ends, the later one of each kind counts.
     pub(crate) fn set(&mut self, user: &UserSelector, end: UserEnd) {
         let former = match user {
-            UserSelector::Id(id) => self.by_id.entry((&**id).into()),
+            UserSelector::Id(id) => self.by_id.entry(Arc::from(&**id)),
             UserSelector::Email(email) => self.by_email.entry(email.to_lowercase().into()),
         }
         .or_default();
         *former = former.later(end);
+    }
+
+    /// All names that have an end, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (UserSelector, UserEnd)> {
+        let by_id = self.by_id.iter().map(|(id, end)| (UserSelector::Id(Box::from(&**id)), *end));
+        let by_email = self
+            .by_email
+            .iter()
+            .map(|(email, end)| (UserSelector::Email(Box::from(&**email)), *end));
+        by_id.chain(by_email)
     }
 
     /// Whether there is an end that no session is left for.

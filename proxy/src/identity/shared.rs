@@ -122,6 +122,24 @@ impl IdentityShared {
         self.version.fetch_add(1, Ordering::Release);
     }
 
+    /// Publishes many updates, with one copy of each shard. For the control thread alone.
+    pub(crate) fn set_updates(
+        &self,
+        updates: impl IntoIterator<Item = (SessionId, SessionUpdate)>,
+    ) {
+        let mut by_shard: HashMap<usize, Vec<(SessionId, SessionUpdate)>> = HashMap::new();
+        for (id, update) in updates {
+            by_shard.entry(shard_of(id)).or_default().push((id, update));
+        }
+        for (shard, updates) in by_shard {
+            let shard = &self.updates[shard];
+            let mut next = HashMap::clone(&shard.load());
+            next.extend(updates);
+            shard.store(Arc::new(next));
+            self.version.fetch_add(1, Ordering::Release);
+        }
+    }
+
     /// Removes many updates, with one copy of each shard. For the control thread alone.
     pub(crate) fn remove_updates(&self, ids: impl IntoIterator<Item = SessionId>) {
         let mut by_shard: HashMap<usize, Vec<SessionId>> = HashMap::new();
@@ -151,6 +169,12 @@ impl IdentityShared {
         self.suspect_before_s.store(second, Ordering::Release);
         self.updates.iter().for_each(|shard| shard.store(Arc::default()));
         self.ended_users.store(Arc::default());
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// The same without forgetting anything: for a mark that another process has set.
+    pub(crate) fn raise_suspect_before(&self, second: u64) {
+        self.suspect_before_s.fetch_max(second, Ordering::AcqRel);
         self.version.fetch_add(1, Ordering::Release);
     }
 

@@ -1,6 +1,6 @@
 //! The settings of this room.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, path::Path, sync::Arc, time::Duration};
 
 use http::HeaderName;
 
@@ -68,6 +68,8 @@ pub(crate) struct SignInSpec {
     pub kept_claims: Arc<[Box<str>]>,
     /// `signout_redirect_url`, absolute.
     pub signout_redirect_url: Option<Box<str>>,
+    /// `portcullis.sign_in.state_file`: where ended sessions and refresh tokens are kept over restarts.
+    pub state_file: Option<Arc<Path>>,
     /// The ports we listen on: a return URL may have no other.
     pub listen_ports: Vec<u16>,
 }

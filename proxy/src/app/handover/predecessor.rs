@@ -74,10 +74,13 @@ impl Predecessor {
         );
     }
 
-    /// Tells it to drain and exit, and logs whether it does.
-    pub(in super::super) async fn finish(self) {
+    /// Tells it to drain and exit; whether it acknowledged that, which only the socket can tell.
+    pub(in super::super) async fn finish(self) -> bool {
         let process = self.pid.as_raw_nonzero().get();
-        match self.order().await {
+        let can_acknowledge = matches!(self.channel, Channel::Socket(_));
+        let ordered = self.order().await;
+        let is_acknowledged = can_acknowledge && ordered.is_ok();
+        match ordered {
             Ok(()) => tracing::info!(process, "the old process drains and exits"),
             Err(error) => tracing::error!(
                 process,
@@ -86,6 +89,7 @@ impl Predecessor {
                  the old one"
             ),
         }
+        is_acknowledged
     }
 
     async fn order(self) -> anyhow::Result<()> {

@@ -1,6 +1,6 @@
 //! Our own keys, all in one section, so that a Pomerium file stays a valid file.
 
-use super::{ConfigKey, ValueKind::*, key, not_yet};
+use super::{ConfigKey, ValueKind::*, key};
 
 pub(super) const KEYS: &[ConfigKey] = &[
     key(
@@ -168,10 +168,16 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "IDs (`tid`) of Azure tenants: only their users may sign in. Required with an \
             `idp_provider_url` of `common`, `organizations` or `consumers`.",
     ),
-    not_yet(
+    key(
         "portcullis.sign_in.state_file",
-        "remove the key: after a restart, users are redirected to the provider once, usually \
-            without a prompt",
+        Path,
+        "",
+        "File in which ended sessions and refresh tokens outlast a restart and `run --replace`, \
+            sealed by the secret of the cookies. Its directory must be writable, and for no other \
+            user. Read at start, written within about a second of each change; see \
+            [security](security.md). Without it, sessions that ended may count again after a restart \
+            until their next check, and users are redirected to the provider once, usually without \
+            a prompt.",
     ),
     key(
         "portcullis.steering",

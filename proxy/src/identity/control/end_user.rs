@@ -8,9 +8,13 @@ use crate::identity::{ended_users::UserSelector, session::SessionId};
 impl IdentityControl {
     /// Ends all sessions of a user: those that this process knows, with their refresh tokens, and
     /// those of which it may see only a cookie. Every worker sees it once this returns. The number is
-    /// that of the known sessions; `None` if nobody can sign in.
+    /// that of the known sessions; `None` if nobody can sign in, or if another process has replaced
+    /// this one.
     pub(crate) fn end_sessions_of(&self, user: &UserSelector) -> Option<usize> {
         self.0.provider()?;
+        if self.0.state.is_handed_over() {
+            return None;
+        }
         Some(self.0.end_user(user))
     }
 }
@@ -23,6 +27,7 @@ impl Inner {
         }
         let now_s = (self.clock)();
         self.ended.borrow_mut().end_users(&named, UserVerdict::Ended, now_s, &self.shared);
+        self.state.note_change();
         for id in &sessions {
             self.end_and_revoke(*id, 0);
         }

@@ -2,7 +2,7 @@
 
 use super::expiring::ExpiringMap;
 use crate::identity::{
-    ended_users::{UserEnd, UserSelector},
+    ended_users::{EndedUsers, UserEnd, UserSelector},
     session::SessionId,
     shared::{IdentityShared, SessionUpdate},
 };
@@ -84,6 +84,33 @@ impl EndedSessions {
         );
         self.ids.drain().for_each(drop);
         shared.set_suspect_before(now_s.saturating_add(1));
+    }
+
+    /// The ids of ended sessions, each with the second until which it is kept.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (SessionId, u64)> {
+        self.ids.iter_until().map(|(id, until_s, _)| (id, until_s))
+    }
+
+    /// Adds what another process has remembered. Every worker sees it once this returns.
+    pub(super) fn restore(
+        &mut self,
+        ids: impl IntoIterator<Item = (SessionId, u64)>,
+        users: &EndedUsers,
+        now_s: u64,
+        shared: &IdentityShared,
+    ) {
+        let mut next = (*shared.ended_users()).clone();
+        users.iter().for_each(|(user, end)| next.set(&user, end));
+        next.remove_expired(now_s);
+        let latest_s = now_s.saturating_add(LONGEST_S);
+        let left = ids.into_iter().map(|(id, until_s)| (id, until_s.min(latest_s)));
+        let left: Vec<_> = left.filter(|(_, until_s)| *until_s >= now_s).collect();
+        if next.len() > self.most_users || self.ids.len() + left.len() > self.most {
+            return self.suspect_all(now_s, shared);
+        }
+        left.iter().for_each(|(id, until_s)| self.ids.insert(*id, *until_s, ()));
+        shared.set_updates(left.into_iter().map(|(id, _)| (id, SessionUpdate::Ended)));
+        shared.set_ended_users(next);
     }
 
     /// Whether a session has ended, as far as is known.
@@ -181,6 +208,26 @@ mod tests {
         assert_eq!(shared.suspect_before_s(), 61);
         assert_eq!(shared.user_end(&user("ann")), UserEnd::default());
         assert!(!ended.has(SessionId([1; 16])) && !is_ended(&shared, 1));
+    }
+
+    #[test]
+    fn what_another_process_remembers_is_added_within_the_bounds() {
+        let mut users = EndedUsers::default();
+        let end = UserEnd { ended_before_s: 5, until_s: 1000, ..UserEnd::default() };
+        users.set(&named("ann")[0], end);
+        let ids = [(SessionId([1; 16]), 1000), (SessionId([2; 16]), 49)];
+        let (mut ended, shared) = (EndedSessions::default(), IdentityShared::new([0; 16]));
+        ended.restore(ids, &users, 50, &shared);
+        assert!(is_ended(&shared, 1) && ended.has(ids[0].0));
+        assert!(!is_ended(&shared, 2), "its cookies have expired");
+        assert_eq!(shared.user_end(&user("ann")), end);
+        assert_eq!(ended.iter().collect::<Vec<_>>(), ids[..1]);
+        for (most, most_users) in [(0, 1), (1, 0)] {
+            let mut ended = EndedSessions { most, most_users, ..EndedSessions::default() };
+            let shared = IdentityShared::new([0; 16]);
+            ended.restore(ids, &users, 50, &shared);
+            assert_eq!(shared.suspect_before_s(), 51, "{most} {most_users}");
+        }
     }
 
     #[test]

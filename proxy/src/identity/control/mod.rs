@@ -9,8 +9,11 @@ mod handovers;
 mod logout_limits;
 mod provider_logout;
 mod recheck;
+mod saved_state;
 mod session_table;
 mod sign_in;
+mod state_file;
+mod state_keeper;
 #[cfg(test)]
 mod tests;
 mod token_keys;
@@ -45,6 +48,7 @@ use handovers::Handovers;
 use provider_logout::ProviderLogouts;
 use recheck::no_provider;
 use session_table::{SessionEntry, SessionTable};
+use state_keeper::StateKeeper;
 use token_keys::TokenIssuers;
 use used_ids::UsedIds;
 
@@ -54,6 +58,9 @@ const PURGE_INTERVAL: Duration = Duration::from_secs(60);
 /// ends at the provider by its own time.
 const MOST_REVOCATIONS: usize = 4;
 const MOST_WAITING_REVOCATIONS: usize = 256;
+
+/// Why a process that was replaced ends no session.
+const REPLACED: &str = "another process has replaced this one";
 
 type Call = ControlCall<IdentityCall, IdentityReply>;
 
@@ -72,6 +79,7 @@ struct Inner {
     used_ids: RefCell<UsedIds>,
     handovers: RefCell<Handovers>,
     logouts: ProviderLogouts,
+    state: StateKeeper,
     gate: Rc<CallGate>,
     /// The callers that wait for a check of a session, one check for all of them.
     in_flight: RefCell<HashMap<SessionId, Vec<Call>>>,
@@ -110,6 +118,7 @@ impl IdentityControl {
             used_ids: RefCell::default(),
             handovers: RefCell::default(),
             logouts: ProviderLogouts::default(),
+            state: StateKeeper::default(),
             gate: CallGate::new(),
             in_flight: RefCell::default(),
             revocations: Semaphore::new(MOST_REVOCATIONS),
@@ -191,9 +200,15 @@ impl Inner {
                 let sealed = self.handovers.borrow_mut().take(id, now_s);
                 call.answer(IdentityReply::Handover(sealed));
             }
-            IdentityCall::ProviderLogout { .. } => self.provider_logout(call),
             IdentityCall::TokenKeys { .. } => self.token_keys(call),
             &IdentityCall::RenewTokenKeys { issuer } => self.renew_token_keys(issuer),
+            // It could not tell the process that has replaced this one.
+            IdentityCall::SignOut { revoke: true, .. } | IdentityCall::ProviderLogout { .. }
+                if self.state.is_handed_over() =>
+            {
+                call.answer(IdentityReply::Failed(ProviderFailure::Away(REPLACED.to_owned())));
+            }
+            IdentityCall::ProviderLogout { .. } => self.provider_logout(call),
             &IdentityCall::SignOut { session, ends_at_s, revoke } => {
                 // First of all: every worker knows before the answer is sent.
                 match revoke {
@@ -230,12 +245,14 @@ impl Inner {
         if let Some(provider_session) = entry.as_ref().and_then(SessionEntry::provider_session) {
             self.logouts.note_ended(provider_session, until_s);
         }
+        self.state.note_change();
         entry
     }
 
     /// Revokes a refresh token in the background. Nobody waits for the result.
-    fn revoke_later(self: &Rc<Self>, token: Option<Box<str>>) {
+    fn revoke_later(self: &Rc<Self>, token: Option<impl Into<Arc<str>>>) {
         let (Some(token), Some(provider)) = (token, self.provider()) else { return };
+        let token: Arc<str> = token.into();
         if self.waiting_revocations.get() >= MOST_WAITING_REVOCATIONS {
             return tracing::warn!("a refresh token is not revoked: too many wait for that");
         }
@@ -261,6 +278,7 @@ impl Inner {
     fn forget_sessions(&self) {
         let gone = self.sessions.borrow_mut().clear();
         self.shared.remove_updates(gone);
+        self.state.note_change();
     }
 
     fn remove_expired(&self) {

@@ -162,6 +162,7 @@ impl Inner {
         };
         if let Some(verdict) = verdict {
             self.ended.borrow_mut().end_users(&named, verdict, now_s, &self.shared);
+            self.state.note_change();
         }
         sessions.iter().for_each(|id| drop(self.end(*id, 0)));
         sessions.len()

@@ -24,15 +24,18 @@ pub(super) struct SessionTable {
     most: usize,
 }
 
-/// One session.
+/// One session. Clones share its texts.
+#[derive(Clone)]
 pub(super) struct SessionEntry {
     pub(super) grant: Grant,
     /// The claims of the last ID token, as JSON, which is smaller than a map.
-    id_token: Box<str>,
-    pub(super) subject: Box<str>,
+    pub(super) id_token: Arc<str>,
+    pub(super) subject: Arc<str>,
     /// The provider's session (`sid`), if its ID tokens name one.
-    provider_session: Option<Box<str>>,
+    pub(super) provider_session: Option<Arc<str>>,
     pub(super) current: Arc<RenewedSession>,
+    /// When it began.
+    pub(super) began_at_s: u64,
     /// When the provider was asked last.
     pub(super) checked_at_s: u64,
     /// Whether it answered then.
@@ -42,29 +45,30 @@ pub(super) struct SessionEntry {
 /// With what the provider can be asked.
 #[derive(Clone)]
 pub(super) enum Grant {
-    RefreshToken(Box<str>),
+    RefreshToken(Arc<str>),
     /// There is no refresh token.
     AccessToken {
-        token: Box<str>,
+        token: Arc<str>,
         ends_at_s: u64,
     },
 }
 
 impl SessionEntry {
-    /// A session that has just begun.
+    /// A session that begins now.
     pub(super) fn new(
         grant: Grant,
         id_token: &IdTokenClaims,
         current: Arc<RenewedSession>,
-        now_s: u64,
+        began_at_s: u64,
     ) -> SessionEntry {
         SessionEntry {
             grant,
             id_token: to_json(id_token),
-            subject: id_token.subject.clone(),
+            subject: Arc::from(&*id_token.subject),
             provider_session: provider_session(id_token),
             current,
-            checked_at_s: now_s,
+            began_at_s,
+            checked_at_s: began_at_s,
             was_answered: true,
         }
     }
@@ -73,7 +77,7 @@ impl SessionEntry {
     pub(super) fn id_token(&self) -> IdTokenClaims {
         IdTokenClaims {
             claims: jose::parse_object(self.id_token.as_bytes()).unwrap_or_default(),
-            subject: self.subject.clone(),
+            subject: Box::from(&*self.subject),
             issued_at_s: 0,
             expires_at_s: 0,
         }
@@ -143,6 +147,11 @@ impl SessionTable {
         self.entries.iter().filter(|(_, entry)| is_named(entry)).map(|(id, _)| id).collect()
     }
 
+    /// All sessions, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (SessionId, &SessionEntry)> {
+        self.entries.iter()
+    }
+
     pub(super) fn remove(&mut self, id: SessionId) -> Option<SessionEntry> {
         self.entries.remove(id)
     }
@@ -164,11 +173,11 @@ impl Default for SessionTable {
     }
 }
 
-fn provider_session(id_token: &IdTokenClaims) -> Option<Box<str>> {
+fn provider_session(id_token: &IdTokenClaims) -> Option<Arc<str>> {
     jose::provider_session(&id_token.claims).map(Into::into)
 }
 
-fn to_json(id_token: &IdTokenClaims) -> Box<str> {
+fn to_json(id_token: &IdTokenClaims) -> Arc<str> {
     // A map of JSON values is always JSON.
     serde_json::to_string(&id_token.claims).unwrap_or_default().into()
 }

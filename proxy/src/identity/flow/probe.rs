@@ -64,6 +64,7 @@ pub(crate) fn example_spec() -> SignInSpec {
         unverified_email: UnverifiedEmail::Ignore,
         kept_claims: Arc::new(["groups".into()]),
         signout_redirect_url: None,
+        state_file: None,
         listen_ports: vec![443, 8443],
     }
 }

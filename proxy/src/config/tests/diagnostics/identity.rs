@@ -466,12 +466,6 @@ fn mistakes_in_the_own_section_are_refused() {
              value (one of ignore, accept)",
         ),
         (
-            "portcullis: {sign_in: {state_file: /x}}",
-            "config.yaml:5: portcullis.sign_in.state_file: is not supported yet, and ignoring it \
-             would change who may do what (remove the key: after a restart, users are \
-             redirected to the provider once, usually without a prompt)",
-        ),
-        (
             "portcullis: {sign_in: {rechek: 1m}}",
             "config.yaml:5: portcullis.sign_in.rechek: is not a known key (`recheck`?)",
         ),
@@ -481,6 +475,20 @@ fn mistakes_in_the_own_section_are_refused() {
         "config.yaml:5: portcullis.sign_in.recheck: is below one minute: the provider is asked \
          often, which is for tests",
     )]);
+}
+
+#[test]
+fn a_state_file_is_of_no_use_without_a_secret() {
+    let file = "routes: []\nportcullis: {sign_in: {state_file: /x}}";
+    let of_file = |secret: &str| {
+        let found = warnings(&signing_in(&format!("{secret}\n{file}")));
+        found.into_iter().filter(|warning| warning.contains("state_file")).collect::<Vec<_>>()
+    };
+    let [warning] = &*of_file("") else { panic!() };
+    assert!(warning.contains("is of no use") && warning.contains("cookie_secret"), "{warning}");
+    for secret in ["shared_secret", "cookie_secret"] {
+        assert!(of_file(&format!("{secret}: {SECRET}")).is_empty(), "{secret}");
+    }
 }
 
 #[test]
