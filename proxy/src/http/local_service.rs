@@ -30,6 +30,12 @@ pub(super) enum SignInPath {
     ProviderCallback,
     /// `/.pomerium/callback/`, the last step.
     Callback,
+    /// `/.pomerium/sign_in_too`: a sign-in at a further host.
+    Dependent,
+    /// `/.pomerium/api/v1/login`: how a program signs in.
+    ProgramLogin,
+    /// `/.pomerium/program`: asks the user whether a program may sign in.
+    Program,
     /// `/.pomerium/sign_out`
     SignOut,
     /// `/.pomerium/signed_out`, where the provider leads to after sign-out. At the host of sign-in.
@@ -50,7 +56,7 @@ enum OwnPath {
 
 /// The services that have paths of their own, on every host and before any route. The first match
 /// counts.
-const PATHS: [(OwnPath, LocalService); 14] = [
+const PATHS: [(OwnPath, LocalService); 17] = [
     (OwnPath::Exact("/ping"), LocalService::HealthCheck),
     (OwnPath::Exact("/healthz"), LocalService::HealthCheck),
     (OwnPath::Exact("/.pomerium"), LocalService::SignIn(SignInPath::Overview)),
@@ -59,6 +65,9 @@ const PATHS: [(OwnPath, LocalService); 14] = [
     (OwnPath::Exact("/.pomerium/sign_in"), LocalService::SignIn(SignInPath::Begin)),
     (OwnPath::Exact("/.pomerium/callback"), LocalService::SignIn(SignInPath::Callback)),
     (OwnPath::Exact("/.pomerium/callback/"), LocalService::SignIn(SignInPath::Callback)),
+    (OwnPath::Exact("/.pomerium/sign_in_too"), LocalService::SignIn(SignInPath::Dependent)),
+    (OwnPath::Exact("/.pomerium/api/v1/login"), LocalService::SignIn(SignInPath::ProgramLogin)),
+    (OwnPath::Exact("/.pomerium/program"), LocalService::SignIn(SignInPath::Program)),
     (OwnPath::Exact("/.pomerium/sign_out"), LocalService::SignIn(SignInPath::SignOut)),
     (OwnPath::Exact("/.pomerium/signed_out"), LocalService::SignIn(SignInPath::SignedOut)),
     (OwnPath::Below("/.pomerium"), LocalService::Reserved),
@@ -105,6 +114,9 @@ impl SignInPath {
             SignInPath::Overview
             | SignInPath::User
             | SignInPath::Callback
+            | SignInPath::Dependent
+            | SignInPath::ProgramLogin
+            | SignInPath::Program
             | SignInPath::SignOut => false,
         }
     }
@@ -114,7 +126,7 @@ impl SignInPath {
     /// Whether clients without a certificate may use it where routes demand one: as in Pomerium,
     /// those that finish a sign-in.
     pub(super) fn needs_no_certificate(self) -> bool {
-        matches!(self, SignInPath::ProviderCallback | SignInPath::Callback)
+        matches!(self, SignInPath::ProviderCallback | SignInPath::Callback | SignInPath::Dependent)
     }
 }
 

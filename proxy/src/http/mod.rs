@@ -25,6 +25,7 @@ mod local_service;
 mod negotiation;
 mod path;
 mod peer;
+mod program_token;
 mod read_stall;
 mod redirect;
 mod refusal;

@@ -14,7 +14,7 @@ use crate::{
         bearer::spec::{BearerRules, TokenSpec},
         config::IdentityConfig,
         flow::SignInContext,
-        spec::SignInSpec,
+        spec::{DependentHost, SignInSpec},
     },
     observe::{ConfiguredRoutes, RouteFacts, RouteMetrics},
     route::{HostMatch, Matcher, PathMatch, PortMatch, Table},
@@ -152,6 +152,12 @@ impl RequestConfig {
     /// Whether a host is the one of sign-in, or a route's.
     pub(super) fn has_host(&self, host: &str) -> bool {
         self.is_authenticate_host(host) || self.table.has_host(host)
+    }
+
+    /// The hosts that the route of a page depends on.
+    pub(super) fn depends_on(&self, host: &str, port: u16, path: &str) -> Vec<DependentHost> {
+        let route = self.table.find(host, Some(port), path).and_then(|at| self.routes.get(at));
+        route.map_or_else(Vec::new, |route| route.spec.depends_on.to_vec())
     }
 
     /// The route of a request.

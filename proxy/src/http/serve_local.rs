@@ -10,9 +10,11 @@ use super::{
     active_request::ActiveRequest,
     error::RequestFailure,
     local_service::LocalService,
+    program_token::PresentedProgramToken,
     redirect,
     request::RequestTarget,
     respond::{self, LocalReply},
+    session::{Credentials, session},
     sign_in, well_known,
 };
 
@@ -36,6 +38,15 @@ pub(super) async fn serve_local(
     drop(body);
     match service {
         LocalService::HealthCheck => {
+            // `pomerium-cli` asks here whether the token that it has kept still counts.
+            if let PresentedProgramToken::One(token) = PresentedProgramToken::of(&parts.headers)
+                && active.config.signs_people_in()
+                && Box::pin(session(active, Credentials::Token(token), &target.host))
+                    .await
+                    .is_none()
+            {
+                return Err(RequestFailure::TokenRequired);
+            }
             active.account.omit_record();
             Ok(respond::health(&parts.method, &active.negotiation))
         }

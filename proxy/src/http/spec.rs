@@ -6,7 +6,10 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use regex::Regex;
 
 use crate::{
-    identity::{bearer::spec::BearerRules, spec::IssuerFormat},
+    identity::{
+        bearer::spec::BearerRules,
+        spec::{DependentHost, IssuerFormat},
+    },
     policy::{Policy, SanKind},
     tls::ClientTrust,
     upstream::ClusterSpec,
@@ -101,6 +104,8 @@ pub(crate) struct RouteSpec {
     pub issuer_format: IssuerFormat,
     /// The bearer tokens that say who a request is from; `None` passes tokens on untouched.
     pub bearer: Option<Arc<BearerRules>>,
+    /// People who sign in for it are signed in at these hosts too.
+    pub depends_on: Box<[DependentHost]>,
 }
 
 impl RouteSpec {
@@ -141,6 +146,7 @@ impl RouteSpec {
             pass_identity_headers,
             issuer_format,
             bearer,
+            depends_on,
         } = self;
         let rules = |bearer: &Option<Arc<BearerRules>>| bearer.as_ref().map(|rules| rules.id);
         let trust = |trust: &Option<Arc<ClientTrust>>| trust.as_ref().map(|trust| trust.digest());
@@ -156,6 +162,7 @@ impl RouteSpec {
             && *pass_identity_headers == other.pass_identity_headers
             && *issuer_format == other.issuer_format
             && rules(bearer) == rules(&other.bearer)
+            && *depends_on == other.depends_on
     }
 
     /// Whether it forwards trusted certificates to its upstream.

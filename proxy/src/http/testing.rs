@@ -74,6 +74,7 @@ pub(super) fn sign_in_spec() -> SignInSpec {
         unverified_email: UnverifiedEmail::Ignore,
         kept_claims: Arc::default(),
         signout_redirect_url: None,
+        program_hosts: ["localhost".into()].into(),
         listen_ports: vec![443],
     }
 }
@@ -109,6 +110,7 @@ pub(super) fn route(policy: Policy, action: ActionSpec) -> RouteSpec {
         pass_identity_headers: false,
         issuer_format: Default::default(),
         bearer: None,
+        depends_on: Default::default(),
         upgrades: Vec::new(),
     }
 }

@@ -17,6 +17,7 @@ pub(crate) mod flow;
 pub(crate) mod jose;
 pub(crate) mod memory;
 mod presented;
+mod program_token;
 pub(crate) mod provider;
 pub(crate) mod seal;
 pub(crate) mod session;

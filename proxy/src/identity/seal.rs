@@ -49,6 +49,12 @@ pub(crate) enum SealPurpose {
     SignOut,
     /// From the authenticate host to a host: who signed in.
     Handover,
+    /// From a host to a further one: sign in there too.
+    Dependent,
+    /// From a host to itself, by way of a program and a browser: a program wants a token.
+    ProgramRequest,
+    /// The token of a program.
+    ProgramToken,
 }
 
 /// The keys that seal and open. One set for each configuration.
@@ -143,7 +149,9 @@ impl Seals {
         use SealPurpose::*;
         match purpose {
             Session | Master | Binding => &self.cookie,
-            Request | State | SignOut | Handover => &self.shared,
+            Request | State | SignOut | Handover | Dependent | ProgramRequest | ProgramToken => {
+                &self.shared
+            }
         }
     }
 }
@@ -221,6 +229,9 @@ fn name(purpose: SealPurpose) -> &'static [u8] {
         SealPurpose::State => b"state",
         SealPurpose::SignOut => b"sign-out",
         SealPurpose::Handover => b"handover",
+        SealPurpose::Dependent => b"dependent",
+        SealPurpose::ProgramRequest => b"program request",
+        SealPurpose::ProgramToken => b"program token",
     }
 }
 
@@ -264,7 +275,7 @@ mod tests {
 
     use super::*;
 
-    const PURPOSES: [SealPurpose; 7] = [
+    const PURPOSES: [SealPurpose; 10] = [
         SealPurpose::Session,
         SealPurpose::Master,
         SealPurpose::Binding,
@@ -272,6 +283,9 @@ mod tests {
         SealPurpose::State,
         SealPurpose::SignOut,
         SealPurpose::Handover,
+        SealPurpose::Dependent,
+        SealPurpose::ProgramRequest,
+        SealPurpose::ProgramToken,
     ];
 
     fn seals(shared: u8, previous: &[u8]) -> Seals {

@@ -68,6 +68,9 @@ pub(crate) struct SignInSpec {
     pub kept_claims: Arc<[Box<str>]>,
     /// `signout_redirect_url`, absolute.
     pub signout_redirect_url: Option<Box<str>>,
+    /// `programmatic_redirect_domain_whitelist`, in the form of [`crate::hostname`]: the hosts at which
+    /// programs may take tokens. `localhost` stands for every loopback address too.
+    pub program_hosts: Box<[Box<str>]>,
     /// The ports we listen on: a return URL may have no other.
     pub listen_ports: Vec<u16>,
 }
@@ -128,6 +131,18 @@ pub(crate) fn origin(host: &str, port: u16) -> String {
         _ => format!("https://{open}{host}{close}:{port}"),
     }
 }
+
+/// A host at which people are signed in too (`depends_on`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DependentHost {
+    /// In the form of [`crate::hostname`].
+    pub host: Box<str>,
+    /// 443 if the configuration names none.
+    pub port: u16,
+}
+
+/// The most hosts that one route may depend on.
+pub(crate) const MAX_DEPENDENT_HOSTS: usize = 5;
 
 /// The identity provider and our client there.
 #[derive(Debug, Clone, PartialEq, Eq)]

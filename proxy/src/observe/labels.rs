@@ -310,6 +310,8 @@ label! {
         SignedIn = "signed_in",
         /// Somebody has signed out.
         SignedOut = "signed_out",
+        /// A program got a token of somebody's session.
+        ProgramSignedIn = "program_signed_in",
         /// A parameter or a cookie was missing, forged, used or late.
         Refused = "refused",
         /// The provider refused.

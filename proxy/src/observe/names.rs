@@ -118,8 +118,8 @@ metrics! {
         "Requests answered with an error page of the proxy, by the cause of the error: the client, \
          the upstream with the network to it, or the proxy with its configuration.";
     SESSION_COOKIES = Counter "portcullis_session_cookies_total" in "" by ["outcome"]:
-        "Requests with session cookies to routes that depend on the user: the session was cached, \
-         opened or rejected, or it has ended.";
+        "Requests with session cookies or tokens of programs to routes that depend on the user: the \
+         session was cached, opened or rejected, or it has ended.";
     SIGN_INS = Counter "portcullis_sign_ins_total" in "" by ["outcome"]:
         "Steps of sign-ins and sign-outs, by outcome: each sign-in begins once and ends once at \
          each host.";

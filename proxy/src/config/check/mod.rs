@@ -8,6 +8,7 @@ mod address;
 mod certificate_headers;
 mod certificates;
 mod client_auth;
+mod depends_on;
 mod headers;
 mod http;
 mod identity;

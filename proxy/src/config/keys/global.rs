@@ -257,6 +257,12 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "Where users are sent after sign-out. Without it, a page says that they are signed out.",
     ),
     key(
+        "programmatic_redirect_domain_whitelist",
+        List,
+        "`localhost`",
+        "Hosts at which programs that sign users in, such as `pomerium-cli`, may receive their token. `localhost` stands for every loopback address too; other hosts need `https`. An empty list lets no program sign in.",
+    ),
+    key(
         "pass_identity_headers",
         Flag,
         "false",
@@ -381,7 +387,6 @@ pub(super) const KEYS: &[ConfigKey] = &[
     aloud("circuit_breaker_thresholds", "there are no limits per upstream"),
     aloud("authorize_log_fields", "decisions are in the access log"),
     aloud("jwt_groups_filter", "assertions and claim headers name all groups of the user"),
-    aloud("programmatic_redirect_domain_whitelist", "programs cannot sign in yet"),
     aloud("health_check_addr", "health is served at `portcullis.admin_address`"),
     ignored("authenticate_internal_service_url"),
     ignored("authorize_internal_service_url"),

@@ -263,6 +263,12 @@ pub(super) const KEYS: &[ConfigKey] = &[
     ),
     key("routes[].allowed_idp_claims", Opaque, "", "Allow users with one of these claims."),
     key("routes[].cors_allow_preflight", Flag, "false", "Allow CORS preflights."),
+    key(
+        "routes[].depends_on",
+        List,
+        "",
+        "Up to five hosts of other routes. Users who sign in for this route are signed in at these hosts too, one after the other, before the page that they asked for opens: then that page can use them at once. A host may have a port.",
+    ),
     not_yet("routes[].sub_policies", "write their rules under `policy`"),
     key(
         "routes[].tls_downstream_client_ca",
@@ -280,7 +286,6 @@ pub(super) const KEYS: &[ConfigKey] = &[
     removed("routes[].set_authorization_header", "use `set_request_headers`"),
     not_yet("routes[].idp_client_id", "remove the key: all routes use the global client"),
     not_yet("routes[].idp_client_secret", "remove the key: all routes use the global client"),
-    aloud("routes[].depends_on", "users sign in at each host when they first open it"),
     aloud("routes[].jwt_groups_filter", "assertions and claim headers name all groups of the user"),
     aloud(
         "routes[].health_checks",

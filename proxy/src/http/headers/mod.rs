@@ -7,7 +7,7 @@ mod request;
 mod response;
 pub(super) mod rules;
 
-pub(super) use credentials::{OwnCookies, strip_set_cookies};
+pub(super) use credentials::{OwnCookies, program_token, strip_set_cookies};
 pub(super) use request::{
     Reserved, Upgrade, identity_names, requested_upgrade, strip_request, strip_trailers,
 };

@@ -36,6 +36,7 @@ pub(crate) fn begin(environment: &FlowEnvironment<'_>, request: &FlowRequest<'_>
         host: request.host.into(),
         port: request.return_port(context),
         path: ReturnPath::of_request(request.path_and_query),
+        visit: None,
     };
     begin_at(input, place, 0, FlowEvent::Begun)
 }

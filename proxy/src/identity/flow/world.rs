@@ -24,7 +24,7 @@ use crate::{
         provider::EndSession,
         session::SessionId,
         shared::{IdentityShared, ProviderView, SessionUpdate},
-        spec::{SealSecret, SignInSpec},
+        spec::{DependentHost, SealSecret, SignInSpec},
     },
     policy::Identity,
 };
@@ -40,7 +40,11 @@ pub(super) struct World {
     pub(super) control: ControlModel,
     pub(super) provider: ProviderModel,
     pub(super) now_s: u64,
+    /// `depends_on` of the routes.
+    pub(super) depends_on: DependsOn,
 }
+
+pub(super) type DependsOn = fn(&str, u16, &str) -> Vec<DependentHost>;
 
 /// What the control thread knows.
 #[derive(Default)]
@@ -128,6 +132,7 @@ impl World {
             control: ControlModel::default(),
             provider: ProviderModel::default(),
             now_s: START_S,
+            depends_on: |_, _, _| Vec::new(),
             context,
         };
         world.publish();
@@ -243,13 +248,14 @@ impl World {
         }
     }
 
-    fn environment<'a>(&'a self, random: &'a SystemRandom) -> FlowEnvironment<'a> {
+    pub(super) fn environment<'a>(&'a self, random: &'a SystemRandom) -> FlowEnvironment<'a> {
         FlowEnvironment {
             context: &self.context,
             shared: &self.shared,
             now_s: self.now_s,
             random,
             is_own_host: &is_own_host,
+            depends_on: &self.depends_on,
         }
     }
 

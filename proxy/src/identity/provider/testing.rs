@@ -47,6 +47,7 @@ pub(in crate::identity) fn sign_in_spec(issuer_url: &str) -> SignInSpec {
         unverified_email: UnverifiedEmail::Ignore,
         kept_claims: Arc::from(["groups".into()]),
         signout_redirect_url: None,
+        program_hosts: Default::default(),
         listen_ports: vec![443],
     }
 }

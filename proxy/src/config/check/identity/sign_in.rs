@@ -6,7 +6,7 @@ use http::HeaderName;
 
 use super::{
     super::super::{model::RouteConfig, section::Section},
-    Surroundings, authenticate, cookies, provider, secrets,
+    Surroundings, authenticate, cookies, programs, provider, secrets,
 };
 use crate::identity::{
     bearer::spec::TokenSpec,
@@ -33,6 +33,7 @@ pub(super) fn sign_in(
     let previous_secrets = secrets::previous(&section);
     let without_refresh_token = without_refresh_token(&section);
     let signout_redirect_url = signout_redirect_url(root);
+    let program_hosts = programs::hosts(root);
     let (provider, authenticate) = (provider?, authenticate?);
     if !is_configured {
         return None;
@@ -56,6 +57,7 @@ pub(super) fn sign_in(
         unverified_email: common.unverified_email,
         kept_claims: kept_claims(around.routes, claim_headers, &common.more_claims),
         signout_redirect_url,
+        program_hosts,
         listen_ports: listen_ports(around),
     })
 }

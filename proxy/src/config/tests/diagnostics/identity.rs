@@ -694,11 +694,6 @@ fn a_route_takes_only_tokens_that_can_be_verified() {
 fn what_waits_for_the_second_part_is_said_aloud() {
     assert_warned(&[
         (
-            "programmatic_redirect_domain_whitelist: [localhost]",
-            "config.yaml:5: programmatic_redirect_domain_whitelist: has no effect: programs cannot \
-             sign in yet",
-        ),
-        (
             "jwt_groups_filter: {groups: [x]}",
             "config.yaml:5: jwt_groups_filter: has no effect: assertions and claim headers name \
              all groups of the user",
@@ -708,13 +703,98 @@ fn what_waits_for_the_second_part_is_said_aloud() {
             "config.yaml:5: runtime_flags.mcp: has no effect",
         ),
     ]);
-    assert_eq!(
-        warnings(&super::route("to: http://b\ndepends_on: [b.example]")),
-        [
-            "config.yaml:5: routes[0].depends_on: has no effect: users sign in at each host when they \
-          first open it"
-        ]
+}
+
+#[test]
+fn the_hosts_of_programs_are_hosts() {
+    assert!(quiet("programmatic_redirect_domain_whitelist: []").is_empty());
+    assert!(quiet("programmatic_redirect_domain_whitelist: localhost, tools.example").is_empty());
+    let message = "is not a host (write localhost or tools.example.com)";
+    let key = "programmatic_redirect_domain_whitelist";
+    for bad in ["https://a.example", "a.example:8443", "*.example", "a/b"] {
+        let keys = format!("{key}: [localhost, '{bad}']");
+        let expected = format!("config.yaml:5: {key}[1]: `{bad}` {message}");
+        assert_eq!(errors(&signing_in(&keys)), [expected], "{bad}");
+    }
+}
+
+/// A route at line 6 that depends on these hosts, and one at `other.example`.
+fn depending(hosts: &str) -> String {
+    signing_in(&format!(
+        "shared_secret: {SECRET}\nroutes:\n\
+         - {{from: https://other.example, to: http://b, allowed_users: [a]}}\n\
+         - {{from: https://*.wild.example, to: http://b, allowed_users: [a]}}\n\
+         - from: https://a.example\n  to: http://b\n  allowed_users: [a]\n  depends_on: {hosts}"
+    ))
+}
+
+#[test]
+fn a_route_depends_on_hosts_that_have_a_route() {
+    for good in [
+        "[other.example]",
+        "other.example",
+        "[Other.Example., 'https://other.example:8443/x', b.wild.example]",
+        "[]",
+    ] {
+        assert!(warnings(&depending(good)).is_empty(), "{good}");
+    }
+    let at = "config.yaml:12: routes[2].depends_on";
+    for (hosts, expected) in [
+        (
+            "[other.example, gone.example]",
+            format!("{at}[1]: no route is for `gone.example` (add a route, or remove the host)"),
+        ),
+        (
+            "[other.example/x]",
+            format!("{at}[0]: bad host: a host has no path (write other.example.com)"),
+        ),
+        (
+            "['*.wild.example']",
+            format!("{at}[0]: bad host: it must name one host (write other.example.com)"),
+        ),
+        (
+            "['ftp://other.example']",
+            format!("{at}[0]: bad host: its scheme must be https (write other.example.com)"),
+        ),
+        (
+            "[a.wild.example, b.wild.example, c.wild.example, d.wild.example, e.wild.example, \
+             f.wild.example]",
+            format!("{at}: is limited to 5 hosts, and names 6"),
+        ),
+    ] {
+        assert_eq!(errors(&depending(hosts)), [expected], "{hosts}");
+    }
+}
+
+#[test]
+fn a_mistake_in_a_route_is_not_told_of_its_host_as_well() {
+    let broken = depending("[other.example]").replace(
+        "to: http://b, allowed_users: [a]}\n- {from: https://*",
+        "allowed_users: [a]}\n- {from: https://*",
     );
+    let found = errors(&broken);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("routes[0].to"), "{found:?}");
+}
+
+#[test]
+fn hosts_that_a_route_depends_on_in_vain_are_told() {
+    let at = "routes[2].depends_on";
+    let own = warnings(&depending("[a.example]"));
+    assert_eq!(
+        own,
+        [format!("config.yaml:12: {at}[0]: has no effect: it is the route's own host")]
+    );
+    let public = depending("[other.example]").replace(
+        "to: http://b\n  allowed_users: [a]",
+        "to: http://b\n  allow_public_unauthenticated_access: true",
+    );
+    let message = "has no effect: nobody needs to sign in for this route";
+    assert_eq!(warnings(&public), [format!("config.yaml:12: {at}: {message}")]);
+    let nobody = super::route("to: http://b\ndepends_on: [a.example]");
+    let message = "has no effect: nobody can sign in, because no identity provider is configured \
+                   (set idp_provider)";
+    assert!(warnings(&nobody).contains(&format!("config.yaml:5: routes[0].depends_on: {message}")));
 }
 
 #[test]
