@@ -96,7 +96,7 @@ pub(crate) struct SignedIn {
 /// What became of a check.
 #[derive(Debug, Clone)]
 pub(crate) enum CheckOutcome {
-    /// Still welcome; these are the claims now.
+    /// The user may stay signed in; these are the claims now.
     Good(Arc<RenewedSession>),
     /// The provider was not reached or failed: the session stays.
     ProviderAway,

@@ -57,7 +57,7 @@ pub(crate) struct SignInSpec {
     pub cookie_secret: Option<SealSecret>,
     /// `portcullis.sign_in.previous_secrets`: open, never seal.
     pub previous_secrets: Vec<SealSecret>,
-    /// How often the provider is asked whether somebody is still welcome.
+    /// How often the provider is asked whether a user may stay signed in.
     pub recheck: Duration,
     /// When a session ends for which the provider gave no refresh token.
     pub without_refresh_token: WithoutRefreshToken,

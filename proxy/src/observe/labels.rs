@@ -149,7 +149,7 @@ label! {
 label! {
     /// What a check of a session brought.
     RecheckOutcome, RecheckCells {
-        /// The person is still welcome.
+        /// The user may stay signed in.
         Good = "good",
         /// The provider did not tell; the session stays.
         Unavailable = "unavailable",

@@ -1,4 +1,4 @@
-//! Asks the provider whether somebody is still welcome.
+//! Asks the provider whether a user may stay signed in.
 
 use std::{rc::Rc, sync::Arc};
 

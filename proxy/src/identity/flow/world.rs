@@ -60,7 +60,7 @@ pub(super) struct ControlModel {
     pub(super) revoked: Vec<SessionId>,
     pub(super) is_full: bool,
     pub(super) fails: Option<ProviderFailure>,
-    /// `None`: the provider still welcomes everybody.
+    /// `None`: the provider lets everybody stay signed in.
     pub(super) check: Option<CheckOutcome>,
     pub(super) last_exchange: Option<CodeExchange>,
     /// Claims of whoever signs in.
