@@ -1,6 +1,7 @@
 //! The start-up order. The only file that sees every room.
 
 mod control;
+mod control_socket;
 mod drain;
 mod handover;
 mod identity;
@@ -24,6 +25,7 @@ use tokio::{
 use crate::{
     admin,
     config::{Config, Environment, FileSource, Loaded, Source},
+    descriptors::{DescriptorBudget, DescriptorUsers},
     identity::{control::IdentityControl, jose},
     listener::Listener,
     observe::{Log, Metrics, Readiness},
@@ -35,19 +37,22 @@ use crate::{
     worker::{ProcessPhase, Snapshot},
 };
 use control::StopReason;
-use handover::{Predecessor, SuccessorSocket};
+use control_socket::ControlSocket;
+use handover::Predecessor;
 use loader::{Compiled, ControlSettings, Loader, Publisher};
 use signals::Signals;
 use workers::{WorkerResources, Workers};
 
+pub(crate) use control_socket::RunningProcess;
+
 /// How long the log may take to write what is left at the end.
 const LOG_FLUSH: Duration = Duration::from_secs(2);
-/// A connection of a client and one to an upstream.
-const DESCRIPTORS_PER_CONNECTION: usize = 2;
 
 /// Runs the proxy until it is told to stop and has drained. `replaced` is the ID of a process that
 /// serves at the same addresses: once this process serves too, it tells that one to drain and exit.
 pub(crate) fn run(path: &Path, replaced: Option<u32>) -> anyhow::Result<()> {
+    // Before anything secret is read.
+    sys::forbid_core_dumps()?;
     jose::install();
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let ended = LocalSet::new().block_on(&runtime, Box::pin(serve(path, replaced)));
@@ -63,6 +68,7 @@ async fn serve(path: &Path, replaced: Option<u32>) -> anyhow::Result<()> {
     };
     let mut source = FileSource::new(path, Environment::of_process());
     let Loaded { config, warnings } = source.load().await?;
+    sys::settle_core_dumps(config.core_dumps)?;
     let cores = worker_cores(config.workers)?;
     let metrics = Arc::new(Metrics::new(cores.len()));
     let log = Log::start(config.log.clone(), &metrics)?;
@@ -96,7 +102,8 @@ struct App {
     names: Arc<DnsNames>,
     tickets: Arc<TicketKeys>,
     predecessor: Option<Predecessor>,
-    successors: Option<SuccessorSocket>,
+    orders: Option<ControlSocket>,
+    descriptors: DescriptorBudget,
     signals: Signals,
     snapshots: watch::Sender<Arc<Snapshot>>,
     phase: watch::Sender<ProcessPhase>,
@@ -117,11 +124,11 @@ impl App {
         metrics: Arc<Metrics>,
         log: Log,
     ) -> anyhow::Result<(App, admin::Server)> {
-        warn_of_few_descriptors(&config);
+        let descriptors = descriptors(&config, cores.len(), &metrics)?;
         // Before anything runs: an address in use ends the start at once.
         let admin = admin::Sockets::bind(&config.admin, predecessor.is_some())?;
         let listeners = bind(&config, cores.len())?;
-        let mut compiler = compiler(&config, &metrics, cores.len())?;
+        let mut compiler = compiler(&config, &metrics, cores.len(), &descriptors)?;
         let (names, tickets) = (Arc::clone(&compiler.names), Arc::clone(&compiler.tickets));
         let Compiled { snapshot, parts, access, settings, facts, renewable } =
             loader::compile(&mut compiler, &source.name(), &mut config)?;
@@ -130,12 +137,10 @@ impl App {
         listeners.iter().flatten().try_for_each(Listener::listen)?;
         let rules = Arc::clone(&snapshot.front.steering);
         let steering = steering::start(settings.steering_mode, &listeners, rules, &metrics)?;
-        let admin = admin::Server::listen(admin, access, &metrics, &steering)?;
+        let admin = admin::Server::listen(admin, access, &metrics, &steering, descriptors.admin)?;
         metrics.config_applied(snapshot.generation, facts);
         sys::give_memory_back();
-
-        let (identity, identity_control) = identity::start(&names, &metrics)?;
-        identity::configure(&identity_control, &snapshot.site);
+        let (identity, identity_control) = identity::start(&names, &metrics, &snapshot.site)?;
         let (snapshots, snapshot) = watch::channel(snapshot);
         let (phase, phases) = watch::channel(ProcessPhase::Running);
         let (ending, ended) = mpsc::unbounded_channel();
@@ -147,18 +152,20 @@ impl App {
             log: log.clone(),
             steering: Arc::clone(&steering),
             identity,
+            upstream_connections: descriptors.upstreams_of_worker(),
             ended: ending,
         };
         let app = App {
             loader: Some(Loader::start(source, config, renewable, compiler, publisher)?),
             access: admin.access(),
-            successors: handover::listen(),
+            orders: control_socket::listen(&metrics),
+            descriptors,
             signals: Signals::new()?,
             settings,
             names,
             tickets,
+            identity: identity::keep_state(identity_control, predecessor.is_some()),
             predecessor,
-            identity: identity_control,
             snapshots,
             phase,
             workers: Workers::start(resources, cores, listeners)?,
@@ -188,6 +195,7 @@ impl App {
         self.metrics.set_readiness(Readiness::Draining);
         self.loader = None;
         let drained = self.drain(reason, &admin).await;
+        self.identity.save_state().await;
         stopped.and(drained)
     }
 }
@@ -197,26 +205,45 @@ fn bind(config: &Config, workers: usize) -> anyhow::Result<Vec<Vec<Listener>>> {
     (0..workers).map(|_| Ok(config.listen.bind()?)).collect()
 }
 
-fn compiler(config: &Config, metrics: &Arc<Metrics>, workers: usize) -> anyhow::Result<Compiler> {
+fn compiler(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    workers: usize,
+    descriptors: &DescriptorBudget,
+) -> anyhow::Result<Compiler> {
     let tickets = TicketKeys::generate().context(
         "cannot generate ticket keys: the system's random \
         generator failed",
     )?;
     let names = DnsNames::new(config.dns);
+    names.limit_lookups(descriptors.lookups);
     let secret = identity::random_secret()?;
     let (names, tickets) = (Arc::new(names), Arc::new(tickets));
-    Ok(Compiler::new(Arc::clone(metrics), names, tickets, secret, workers))
+    let mut compiler = Compiler::new(Arc::clone(metrics), names, tickets, secret, workers);
+    compiler.max_connections = descriptors.clients;
+    Ok(compiler)
 }
 
-fn warn_of_few_descriptors(config: &Config) {
-    let wanted = config.connections.max_connections.saturating_mul(DESCRIPTORS_PER_CONNECTION);
-    let limit = sys::raise_descriptor_limit();
-    if let Some(limit) = limit.filter(|limit| limit.get() < wanted) {
-        tracing::warn!(
-            limit = limit.get(),
-            wanted,
-            "portcullis.max_connections may need more open files than the limit allows; raise \
-             LimitNOFILE or lower portcullis.max_connections"
-        );
+/// Raises the limit on open files as far as it goes, and divides it. Logs the shares.
+fn descriptors(
+    config: &Config,
+    workers: usize,
+    metrics: &Metrics,
+) -> anyhow::Result<DescriptorBudget> {
+    let listen = &config.listen;
+    let admin = [config.admin.address.is_some(), config.admin.metrics.is_some()];
+    let users = DescriptorUsers {
+        workers,
+        addresses: listen.addresses.len() + usize::from(listen.redirect_address.is_some()),
+        admin_listeners: admin.into_iter().filter(|is_there| *is_there).count(),
+    };
+    let budget = DescriptorBudget::new(sys::raise_descriptor_limit(), users)?;
+    if let Err(lowered) = budget.check(config.max_connections) {
+        tracing::warn!("{lowered}");
     }
+    metrics.set_descriptors(budget.view());
+    let clients = config.connections.max_connections.min(budget.clients);
+    let DescriptorBudget { limit, reserved, upstreams, .. } = budget;
+    tracing::info!(limit, clients, upstreams, reserved, "open files: the limit and its shares");
+    Ok(budget)
 }

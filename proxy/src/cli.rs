@@ -1,6 +1,7 @@
 //! The command line.
 #![expect(clippy::print_stdout, reason = "all commands but `run` write to standard output")]
 
+mod sessions;
 pub(crate) mod status;
 
 use std::{
@@ -12,10 +13,10 @@ use std::{
 use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use serde::Serialize;
-use status::FetchError;
+use sessions::Sessions;
 
 use crate::{
-    app,
+    app::{self, RunningProcess},
     config::{self, Environment},
 };
 
@@ -38,6 +39,8 @@ enum Command {
     Status(Status),
     /// Drain a worker: other workers get its new connections, and it keeps the connections it has.
     Drain(Drain),
+    /// End sessions of users.
+    Sessions(Sessions),
     /// Print completions for a shell.
     Completions {
         /// The shell.
@@ -110,6 +113,7 @@ impl Arguments {
             Command::Check(file) => check(&file.config),
             Command::Status(status) => status.run(),
             Command::Drain(drain) => drain.run(),
+            Command::Sessions(sessions) => sessions.run(),
             Command::Completions { shell } => {
                 let mut command = Arguments::command();
                 clap_complete::generate(shell, &mut command, "portcullis", &mut std::io::stdout());
@@ -179,17 +183,20 @@ impl Status {
 
 impl Drain {
     fn run(&self) -> ExitCode {
-        let ordered = self.admin.resolve().and_then(|address| {
-            let ordered = status::order_drain(address, self.worker, !self.undo);
-            ordered.map_err(|error: FetchError| error.to_string())
-        });
-        match ordered {
+        match self.order() {
             Ok(()) if self.undo => {
                 print(&format!("worker {} takes new connections again\n", self.worker))
             }
             Ok(()) => print(&format!("worker {} takes no new connections\n", self.worker)),
             Err(problem) => fail(&problem),
         }
+    }
+}
+
+impl Drain {
+    fn order(&self) -> Result<(), String> {
+        let process = self.admin.process()?;
+        process.drain_worker(self.worker, !self.undo).map_err(|error| not_ordered(&process, &error))
     }
 }
 
@@ -205,6 +212,22 @@ impl AdminAddress {
                 .to_owned()
         })
     }
+
+    /// The process that serves there, for orders: the status names it and its socket. Orders go over
+    /// that, since anybody on this machine can reach the administrative address.
+    fn process(&self) -> Result<RunningProcess, String> {
+        let running = status::fetch(self.resolve()?).map_err(|error| error.to_string())?;
+        let Some(socket) = running.control_socket else {
+            return Err("the running process has no socket for orders: set RUNTIME_DIRECTORY or \
+                XDG_RUNTIME_DIR for it"
+                .to_owned());
+        };
+        Ok(RunningProcess { id: running.pid, socket: socket.into() })
+    }
+}
+
+fn not_ordered(process: &RunningProcess, error: &anyhow::Error) -> String {
+    format!("cannot order process {}: {error:#}", process.id)
 }
 
 fn fail(message: &str) -> ExitCode {

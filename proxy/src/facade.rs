@@ -13,6 +13,11 @@ pub mod identity {
     pub use crate::identity::flow::probe as probe_sign_in;
 }
 
+/// For fuzz targets.
+pub mod probes {
+    pub use crate::probe::{probe_config, probe_path, probe_request, probe_response};
+}
+
 /// For benchmarks and fuzz targets.
 pub mod policy {
     pub use crate::policy::{

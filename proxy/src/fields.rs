@@ -1,6 +1,6 @@
 //! Header fields that belong to one connection, and values that are lists. Pure.
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// Makes the table of hop-by-hop fields and the look-up in it from one list of names.
 macro_rules! hop_by_hop {
@@ -55,10 +55,73 @@ pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, expected: &str) 
     tokens(headers, name).any(|token| is(token, expected))
 }
 
+/// Removes the fields whose names are chosen.
+pub(crate) fn remove_where(headers: &mut HeaderMap, mut goes: impl FnMut(&HeaderName) -> bool) {
+    let gone: Vec<HeaderName> = headers.keys().filter(|name| goes(name)).cloned().collect();
+    for name in gone {
+        headers.remove(name);
+    }
+}
+
+/// The transfer codings of a message (RFC 9112 section 6.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TransferCodings {
+    /// There is no such field.
+    None,
+    /// Only `identity`, which old servers write where there is no coding (RFC 2616 section 3.6).
+    Identity,
+    /// Only `chunked`, once.
+    Chunked,
+    /// `chunked` more than once, which no sender may do.
+    ChunkedAgain,
+    /// A coding that changes the content: whoever removes the field must undo it, too.
+    Other,
+}
+
+/// Reads `Transfer-Encoding`, over all its lines.
+pub(crate) fn transfer_codings(headers: &HeaderMap) -> TransferCodings {
+    if !headers.contains_key(header::TRANSFER_ENCODING) {
+        return TransferCodings::None;
+    }
+    let mut codings = tokens(headers, &header::TRANSFER_ENCODING);
+    match (codings.next(), codings.next()) {
+        (Some(one), None) if is(one, "chunked") => TransferCodings::Chunked,
+        (Some(one), None) if is(one, "identity") => TransferCodings::Identity,
+        (Some(one), Some(other)) if [one, other].iter().all(|coding| is(coding, "chunked")) => {
+            match codings.all(|coding| is(coding, "chunked")) {
+                true => TransferCodings::ChunkedAgain,
+                false => TransferCodings::Other,
+            }
+        }
+        _ => TransferCodings::Other,
+    }
+}
+
+/// Removes spaces and tabs around values. HTTP/1 does not count them as a part of a value; HTTP/2
+/// forbids them (RFC 9113 section 8.2.1), and many clients and servers refuse a message with them.
+pub(crate) fn trim_values(headers: &mut HeaderMap) {
+    for value in headers.values_mut() {
+        if let Some(trimmed) = trimmed(value) {
+            *value = trimmed;
+        }
+    }
+}
+
+/// The value without spaces and tabs around it; `None` if there are none.
+pub(crate) fn trimmed(value: &HeaderValue) -> Option<HeaderValue> {
+    let bytes = value.as_bytes();
+    let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    if !is_space(bytes.first()) && !is_space(bytes.last()) {
+        return None;
+    }
+    // A part of a value is a value.
+    let mut trimmed = HeaderValue::from_bytes(bytes.trim_ascii()).ok()?;
+    trimmed.set_sensitive(value.is_sensitive());
+    Some(trimmed)
+}
+
 #[cfg(test)]
 mod tests {
-    use http::{HeaderValue, header};
-
     use super::*;
 
     #[test]
@@ -79,5 +142,52 @@ mod tests {
         assert!(has_token(&headers, &header::TE, "b"));
         assert!(!has_token(&headers, &header::TE, "a,"));
         assert!(!has_token(&headers, &header::CONNECTION, "a"));
+    }
+
+    #[test]
+    fn transfer_codings_are_read_over_all_lines_in_any_case() {
+        use TransferCodings as T;
+        let of = |lines: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(header::TRANSFER_ENCODING, HeaderValue::from_static(line));
+            }
+            transfer_codings(&headers)
+        };
+        for (lines, expected) in [
+            (&[][..], T::None),
+            (&["chunked"], T::Chunked),
+            (&[" , CHUNKED ,"], T::Chunked),
+            (&["identity"], T::Identity),
+            (&["chunked, Chunked"], T::ChunkedAgain),
+            (&["chunked", "chunked", "chunked"], T::ChunkedAgain),
+            (&["chunked, chunked, gzip"], T::Other),
+            (&["gzip, chunked"], T::Other),
+            (&["gzip", "chunked"], T::Other),
+            (&["identity, chunked"], T::Other),
+            (&["chunked;q=1"], T::Other),
+            (&["\"chunked\""], T::Other),
+            (&["gzip"], T::Other),
+            (&[""], T::Other),
+            (&[","], T::Other),
+        ] {
+            assert_eq!(of(lines), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn values_lose_the_white_space_around_them_alone() {
+        let mut headers = HeaderMap::new();
+        for value in [" a b\t", "c", "", " \t ", "\td"] {
+            headers.append("x", HeaderValue::from_static(value));
+        }
+        let mut secret = HeaderValue::from_static("s ");
+        secret.set_sensitive(true);
+        headers.insert("y", secret);
+        trim_values(&mut headers);
+        let values: Vec<_> = headers.get_all("x").iter().collect();
+        assert_eq!(values, ["a b", "c", "", "", "d"]);
+        assert_eq!(headers["y"], "s");
+        assert!(headers["y"].is_sensitive());
     }
 }

@@ -9,13 +9,15 @@ mod acceptor;
 mod buffers;
 mod coop;
 mod hyper_io;
+mod memory;
+mod socket;
 mod stream;
 mod task;
 
 use std::{
     future::{Future, poll_fn},
     io,
-    os::fd::{AsRawFd, OwnedFd},
+    os::fd::AsRawFd,
     pin::pin,
     rc::Rc,
     time::{Duration, Instant},
@@ -31,6 +33,8 @@ pub(crate) use buffers::Buffer;
 #[cfg(test)]
 pub(crate) use coop::allowance_left;
 pub(crate) use coop::{spend, yield_now};
+pub(crate) use memory::{MemoryStream, poll_to_end};
+use socket::Socket;
 pub(crate) use stream::CloseMode;
 pub(crate) use stream::Stream;
 pub(crate) use task::tasks;
@@ -100,7 +104,7 @@ pub(crate) struct Elapsed;
 
 /// An operation in flight keeps these alive: the buffer that the kernel reads, and the descriptor,
 /// which must not be closed and reused by another socket before the entry is submitted.
-type Held = (Vec<u8>, Rc<OwnedFd>);
+type Held = (Vec<u8>, Rc<Socket>);
 
 /// Returns the result and the buffer.
 struct Finish;
@@ -118,17 +122,17 @@ impl OneshotOutputTransform for Finish {
 
 type Operation = InFlightOneshot<Held, Finish>;
 
-fn submit(entry: squeue::Entry, buffer: Vec<u8>, socket: &Rc<OwnedFd>) -> Operation {
+fn submit(entry: squeue::Entry, buffer: Vec<u8>, socket: &Rc<Socket>) -> Operation {
     UnsubmittedOneshot::new((buffer, Rc::clone(socket)), Finish, entry).submit()
 }
 
-fn submit_poll(socket: &Rc<OwnedFd>, events: i16) -> Operation {
+fn submit_poll(socket: &Rc<Socket>, events: i16) -> Operation {
     let entry = opcode::PollAdd::new(Fd(socket.as_raw_fd()), events as u32).build();
     submit(entry, Vec::new(), socket)
 }
 
 /// Sends `buffer[from..to]`; after a short send the kernel continues by itself if it can.
-fn submit_send(socket: &Rc<OwnedFd>, buffer: Vec<u8>, from: usize, to: usize) -> Operation {
+fn submit_send(socket: &Rc<Socket>, buffer: Vec<u8>, from: usize, to: usize) -> Operation {
     let bytes = &buffer[from..to];
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     let flags = net::RecvFlags::WAITALL.bits() | net::SendFlags::NOSIGNAL.bits();

@@ -43,6 +43,8 @@ pub(crate) struct Compiler {
     in_use: PartsInUse,
     /// Those of the last configuration, whose clusters may stay.
     routes: Weak<RequestConfig>,
+    /// The most client connections that the limit on open files allows.
+    pub max_connections: usize,
     workers: u32,
     generation: u64,
 }
@@ -117,6 +119,7 @@ impl Compiler {
             certificates,
             in_use,
             routes,
+            max_connections: usize::MAX,
             workers,
             generation: 0,
         }
@@ -147,9 +150,10 @@ impl Compiler {
         let (site, endpoints) = self.request_config(config, client_auth, Arc::new(people));
         let parts = StagedParts { certificates, endpoints, ..self.no_parts() };
         self.generation += 1;
+        let settings = config.connections.with_at_most(self.max_connections);
         let snapshot = Snapshot {
             generation: self.generation,
-            front: Arc::new(ListenerConfig { tls, settings: config.connections.clone(), steering }),
+            front: Arc::new(ListenerConfig { tls, settings, steering }),
             site,
         };
         Ok((snapshot, parts))

@@ -369,7 +369,8 @@ impl Conn {
         }
     }
 
-    fn take(&mut self, length: usize) -> Option<Vec<u8>> {
+    /// Receives this many bytes; `None` if the client ends the connection first.
+    pub fn take(&mut self, length: usize) -> Option<Vec<u8>> {
         while self.received.len() < length {
             self.fill()?;
         }

@@ -132,6 +132,31 @@ impl OidcProvider {
         assert_eq!(done.status, 204, "{done:?}");
     }
 
+    /// Says at which port of this machine the sign-in service is, for logout tokens.
+    ///
+    /// # Panics
+    /// When the provider does not take it.
+    pub fn set_site(&self, site: SocketAddr) {
+        let url = format!("{}/control/site", self.url());
+        let ca = std::fs::read_to_string(pki().ca()).expect("the CA");
+        let place = json!({"port": site.port(), "ca": ca});
+        let done = Curl::new(self.address(), &url).post(place.to_string()).ok();
+        assert_eq!(done.status, 204, "{done:?}");
+    }
+
+    /// Waits for the site's answer to the logout token of this number, from 1 on: `logout USER success`,
+    /// or an error.
+    ///
+    /// # Panics
+    /// When none comes.
+    pub fn logout(&self, number: usize) -> String {
+        let mut seen = 0;
+        self.process.wait_for("the answer to a logout token", 0, |line| {
+            seen += usize::from(line.starts_with("logout "));
+            (line.starts_with("logout ") && seen == number).then(|| line.to_owned())
+        })
+    }
+
     /// How many requests of a path were answered, such as `GET /jwks`.
     pub fn requests(&self, method_and_path: &str) -> usize {
         let begin = format!("{method_and_path} ");

@@ -331,6 +331,21 @@ impl Raw {
         self
     }
 
+    /// Sends bytes and then `close_notify` without `FIN`: this side sends no more, and reads on.
+    ///
+    /// # Panics
+    /// When there is no TLS.
+    pub fn send_last(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
+        let _ = self.wire.send_last(bytes.as_ref());
+        self
+    }
+
+    /// Sends `FIN` without `close_notify`.
+    pub fn truncate(&mut self) -> &mut Self {
+        self.wire.truncate();
+        self
+    }
+
     /// Ends the connection with a reset.
     pub fn reset(self) {
         self.wire.reset();

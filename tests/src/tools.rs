@@ -22,6 +22,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("npm", "npm"),
     ("openssl", "openssl"),
     ("pk12util", "libnss3-tools"),
+    ("prlimit", "util-linux"),
     ("setpriv", "util-linux"),
     ("unshare", "util-linux"),
 ];

@@ -111,6 +111,20 @@ impl Wire {
         let _ = self.tcp.shutdown(Shutdown::Write);
     }
 
+    /// Sends bytes and, in the same flight, `close_notify` without `FIN`.
+    ///
+    /// # Errors
+    /// What the socket says.
+    ///
+    /// # Panics
+    /// When there is no TLS.
+    pub fn send_last(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let tls = self.tls.as_mut().expect("a TLS connection");
+        tls.writer().write_all(bytes)?;
+        tls.send_close_notify();
+        self.flush()
+    }
+
     /// Ends the sending side without `close_notify`.
     pub fn truncate(&mut self) {
         let _ = self.tcp.shutdown(Shutdown::Write);

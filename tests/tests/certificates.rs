@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use portcullis_tests::{
     Backend, Pair, Proxy, Raw,
-    openssl::{SClient, get},
+    openssl::{self, SClient, get},
     pki,
     raw::{TlsOptions, read_chain},
     tempdir::TempDir,
@@ -63,6 +63,36 @@ fn every_kind_of_key_works_with_every_version_of_tls() {
             assert_eq!(fetched.text(), "x", "{name} with TLS {version}");
         }
     }
+}
+
+#[test]
+fn in_tls12_the_ecdsa_certificate_is_for_clients_with_its_curve() {
+    let backend = Backend::text("x");
+    let ecdsa = || Proxy::config().forward("app", &backend.url(), "");
+    let both = ecdsa().certificates(&[pki().server(), pki().pair("rsa")]).start();
+    let host = "app.localhost.pomerium.io";
+    let seen = |proxy: &Proxy, version: &str, curves: &str| {
+        let client = SClient::new(proxy.address(), host);
+        client.args([version, "-curves", curves]).run(&get(host))
+    };
+    for (version, curves, kind) in [
+        ("-tls1_2", "X25519:P-256", "ECDSA"),
+        ("-tls1_2", "X25519", "RSA"),
+        ("-tls1_2", "P-384", "RSA"),
+        // There the signature schemes name the curves of certificates.
+        ("-tls1_3", "X25519", "ECDSA"),
+    ] {
+        let seen = seen(&both, version, curves);
+        assert!(seen.stdout.contains("HTTP/1.1 200"), "{version} {curves}: {seen:?}");
+        let signature = seen.stdout.lines().find(|line| line.starts_with("Peer signature type"));
+        assert!(signature.is_some_and(|line| line.contains(kind)), "{curves}: {signature:?}");
+    }
+    let one = ecdsa().start();
+    assert_eq!(openssl::alert(&seen(&one, "-tls1_2", "X25519")), Some(40));
+    assert!(seen(&one, "-tls1_3", "X25519").stdout.contains("HTTP/1.1 200"));
+    let failure = one.wait_for_refusal(|line| line["alert"] == "HandshakeFailure");
+    let reason = failure["downstream-transport-failure-reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("no curve of a certificate"), "{failure}");
 }
 
 #[test]

@@ -4,8 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use portcullis_tests::{
-    Backend, Pair, Proxy, Raw,
-    chains::{self, Chain},
+    Backend, Pair, Proxy, Raw, chains,
     openssl::{SClient, get},
     pki,
     proxy::Config,
@@ -126,25 +125,6 @@ fn a_refusal_leaves_one_record_with_its_reasons() {
     assert!(details.contains("client certificate: "), "{record}");
     assert_eq!(proxy.count_log("http-request"), 1);
     assert_eq!(proxy.count_log("listener connection failure"), 0);
-}
-
-#[test]
-fn malformed_or_unproven_certificates_fail_the_handshake() {
-    let dir = TempDir::new("unreadable");
-    let Chain { client: old, root } = chains::version_1(&dir);
-    let backend = Backend::text("inside");
-    let proxy = Proxy::config()
-        .global(&format!("downstream_mtls: {{ca_file: {root:?}}}"))
-        .forward("mtls", &backend.url(), "")
-        .start();
-    let name = format!("mtls.{DOMAIN}");
-    let seen = SClient::new(proxy.address(), &name).client(&old).run(&get(&name));
-    assert!(seen.stderr.contains("alert"), "{seen:?}");
-    let record = proxy.wait_for_refusal(|_| true);
-    let reason = record["downstream-transport-failure-reason"].as_str().unwrap();
-    assert!(reason.contains("version 1"), "{record}");
-    assert_eq!(proxy.count_log("listener connection failure"), 1);
-    assert_eq!(proxy.count_log("http-request"), 0);
 }
 
 #[test]
@@ -407,4 +387,25 @@ fn an_end_is_an_alert_where_the_handshake_decides() {
         }
     };
     assert_eq!(end, End::Alert(116));
+}
+
+#[test]
+fn a_preflight_passes_without_a_certificate_where_preflights_are_allowed() {
+    let backend = Backend::text("inside");
+    let proxy = under_ca("")
+        .forward("mtls", &backend.url(), "cors_allow_preflight: true")
+        .forward("strict", &backend.url(), "")
+        .start();
+    let preflight = |host: &str, headers: &[&str]| {
+        let mut curl = proxy.curl(host, "/").args(["--request", "OPTIONS"]);
+        for header in headers {
+            curl = curl.header(header);
+        }
+        curl.ok().status
+    };
+    let whole = ["Origin: https://other.test", "Access-Control-Request-Method: PUT"];
+    assert_eq!(preflight("mtls", &whole), 200);
+    assert_eq!(preflight("mtls", &whole[..1]), 495, "no preflight");
+    assert_eq!(proxy.curl("mtls", "/").header(whole[0]).header(whole[1]).ok().status, 495);
+    assert_eq!(preflight("strict", &whole), 495);
 }

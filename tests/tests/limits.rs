@@ -7,17 +7,23 @@ use portcullis_tests::{Backend, Proxy, Raw, raw::TlsOptions, wait::until, wire::
 const HOST: &str = "app.localhost.pomerium.io";
 const GET: &str = "GET / HTTP/1.1\r\nHost: app.localhost.pomerium.io\r\n\r\n";
 
-/// Holds connections until the limit rejects one; returns those it holds.
+/// The beginning of a request: its connection is not idle, and waits for the rest.
+const HALF: &str = "GET / HTTP/1.1\r\n";
+
+/// Holds connections that are not idle until the limit rejects one; returns those it holds.
 fn fill(proxy: &Proxy, at_most: usize) -> Vec<Raw> {
     let options = TlsOptions::name(HOST);
     let mut held = Vec::new();
     while held.len() <= at_most {
-        match Raw::try_tls(proxy.address(), &options) {
-            Ok(raw) => held.push(raw),
-            Err(_) => return held,
-        }
+        let Ok(mut raw) = Raw::try_tls(proxy.address(), &options) else { return held };
+        raw.send(HALF);
+        held.push(raw);
     }
     panic!("{} connections are open, and {at_most} were allowed", held.len());
+}
+
+fn evicted(proxy: &Proxy) -> f64 {
+    proxy.metrics().sum("portcullis_connections_closed_total", &[("reason", "evicted")])
 }
 
 #[test]
@@ -30,7 +36,7 @@ fn connections_beyond_the_global_limit_are_refused() {
     let refused = "portcullis_connections_refused_total";
     assert!(proxy.metrics().sum(refused, &[("reason", "global_limit")]) >= 1.0);
     let last = held.last_mut().expect("ten are held");
-    last.send(GET);
+    last.send(format!("Host: {HOST}\r\n\r\n"));
     assert_eq!(last.response().status, 200, "those that are in go on");
     drop(held);
     until("a connection to be taken again", || proxy.curl("app", "/").run().status == 200);
@@ -48,6 +54,63 @@ fn connections_beyond_a_workers_limit_are_refused() {
     assert_eq!(held.len(), 5);
     let refused = "portcullis_connections_refused_total";
     assert!(proxy.metrics().sum(refused, &[("reason", "worker_limit")]) >= 1.0);
+}
+
+#[test]
+fn idle_connections_make_room_for_new_clients() {
+    let backend = Backend::text("x");
+    let config = || {
+        let config = Proxy::config().own("max_connections", "60");
+        config.forward("app", &backend.url(), "")
+    };
+    for (protocol, opening) in
+        [("http/1.1", GET), ("h2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")]
+    {
+        let proxy = config().start();
+        let options = TlsOptions::name(HOST).alpn(protocol);
+        let mut idle: Vec<_> = (0..60)
+            .map(|_| {
+                let mut raw = Raw::try_tls(proxy.address(), &options).expect("a handshake");
+                raw.send(opening);
+                raw
+            })
+            .collect();
+        if protocol == "http/1.1" {
+            idle.iter_mut().for_each(|raw| assert_eq!(raw.response().status, 200));
+        }
+        std::thread::sleep(Duration::from_millis(300)); // younger ones count as busy
+        let served = (0..5).filter(|_| proxy.curl("app", "/").run().status == 200).count();
+        assert_eq!(served, 5, "{protocol}");
+        assert!(evicted(&proxy) >= 1.0, "{protocol}");
+        let first = idle.remove(0);
+        assert_eq!(first.to_end().end, End::Clean, "{protocol}: the longest idle is told");
+        proxy.assert_no_panic();
+    }
+}
+
+#[test]
+fn clients_without_a_hello_make_room_before_idle_ones() {
+    let backend = Backend::text("x");
+    let proxy = Proxy::config()
+        .own("max_connections", "20")
+        .own("workers", "1")
+        .forward("app", &backend.url(), "")
+        .start();
+    let mut idle: Vec<_> = (0..10).map(|_| proxy.raw("app")).collect();
+    let silent: Vec<_> = (0..10).map(|_| Raw::tcp(proxy.address())).collect();
+    proxy.wait_for_metric("portcullis_connections_active", &[], |open| open == 20.0);
+    for _ in 0..5 {
+        assert_eq!(proxy.curl("app", "/").run().status, 200);
+    }
+    let handshakes = "portcullis_tls_handshakes_total";
+    assert!(proxy.metrics().sum(handshakes, &[("result", "evicted")]) >= 1.0);
+    assert_eq!(evicted(&proxy), 0.0, "the idle ones stay");
+    for raw in &mut idle {
+        raw.send(GET);
+        assert_eq!(raw.response().status, 200);
+    }
+    let ended = silent.into_iter().next().expect("ten are silent").to_end();
+    assert!(ended.bytes.is_empty(), "{ended:?}");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The output for an operator: records, metrics, health, status.
 
 use portcullis_tests::{
-    Backend, Proxy, Raw, backend::not_tls, metrics::Metrics, nginx::Nginx, openssl::get, pki,
-    ports::free_port, proxy::admin_get, wait::until,
+    Backend, Ca, Proxy, Raw, backend::not_tls, metrics::Metrics, nginx::Nginx, openssl::get, pki,
+    ports::free_port, proxy::admin_get, raw::TlsOptions, tempdir::TempDir, wait::until,
 };
 
 #[test]
@@ -232,6 +232,62 @@ fn admin_requests_that_are_nonsense_do_no_harm() {
     drop(held);
     assert_eq!(proxy.admin("/readyz").map(|response| response.status), Some(200));
     proxy.assert_no_panic();
+}
+
+#[test]
+fn a_page_with_a_name_of_its_own_reads_nothing_from_the_admin_address() {
+    let backend = Backend::text("x");
+    let proxy = Proxy::config()
+        .own("admin_hosts", "[admin.internal]")
+        .forward("app", &backend.url(), "")
+        .start();
+    let ask = |host: &str| {
+        let mut raw = Raw::tcp(proxy.admin_address());
+        raw.send(format!("GET /status HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        raw.to_end().response().status
+    };
+    for host in ["evil.test", "evil.test:9464", "127.0.0.1.evil.test"] {
+        assert_eq!(ask(host), 421, "{host}");
+    }
+    for host in ["127.0.0.1:9464", "localhost", "[::1]:1", "Admin.internal:80"] {
+        assert_eq!(ask(host), 200, "{host}");
+    }
+}
+
+#[test]
+fn clients_of_the_admin_address_that_send_nothing_starve_no_probe() {
+    let backend = Backend::text("x");
+    let proxy = Proxy::config().forward("app", &backend.url(), "").start();
+    let silent: Vec<_> = (0..200).map(|_| Raw::tcp(proxy.admin_address())).collect();
+    for _ in 0..5 {
+        assert_eq!(proxy.admin("/readyz").map(|response| response.status), Some(200));
+    }
+    drop(silent);
+}
+
+#[test]
+fn a_certificate_with_thousands_of_names_makes_no_long_record() {
+    const NAMES: usize = 2_500;
+    let (dir, backend) = (TempDir::new("names"), Backend::text("x"));
+    let [trusted, other] = ["trusted", "other"].map(|name| Ca::new(&dir, name));
+    let names: Vec<_> = (0..NAMES).map(|n| format!("DNS:n{n}.test")).collect();
+    let client = other.issue("many", &names.join(","));
+    let file = trusted.certificate();
+    for mode in ["policy_with_default_deny", "reject_connection"] {
+        let mtls = format!("downstream_mtls: {{ca_file: {file:?}, enforcement: {mode}}}");
+        let proxy = Proxy::config().global(&mtls).forward("app", &backend.url(), "").start();
+        let options = TlsOptions::name("app.localhost.pomerium.io").client(client.clone());
+        if let Ok(mut raw) = Raw::try_tls(proxy.address(), &options) {
+            raw.send(get("app.localhost.pomerium.io"));
+            raw.to_end();
+        }
+        let is_refusal = |line: &serde_json::Value| line["client-certificate"].is_object();
+        let record = proxy.wait_for_log("the refusal", is_refusal);
+        let shown = record["client-certificate"]["subjectAltName"].as_array().expect("names");
+        assert_eq!(shown.len(), 11, "{mode}: {record}");
+        assert_eq!(shown[10], "and 2490 more", "{mode}");
+        assert!(record.to_string().len() < 4_000, "{mode}: {record}");
+    }
 }
 
 #[test]

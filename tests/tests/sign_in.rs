@@ -47,7 +47,7 @@ fn claims(token: &str) -> Value {
 }
 
 #[test]
-fn a_sign_in_ends_at_the_very_url_and_the_upstream_knows_the_user() {
+fn a_sign_in_ends_at_its_url_and_the_upstream_knows_the_user() {
     let (provider, _backend, proxy) = start();
     let mut alice = browser(&proxy, &provider, "alice");
     let url = format!("{APP}/a/b?next=https://c.example/%26&d=e");

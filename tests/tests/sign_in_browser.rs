@@ -2,7 +2,7 @@
 //! last. The provider is on another site than the proxy's hosts.
 
 use portcullis_tests::{
-    Backend, Browser, BrowserOptions, Chromium, OidcProvider, Proxy,
+    Backend, Browser, BrowserOptions, Chromium, OidcProvider, Program, Proxy,
     backend::Conn,
     netns::{self, Network},
     pki,
@@ -113,6 +113,31 @@ fn a_person_signs_in_reads_who_they_are_and_signs_out() {
         // The sign-in there was so short ago that a page says so, instead of the provider's.
         browser.open(&format!("{OTHER}/again")).unwrap();
         assert_eq!(browser.text("h1"), "You were signed in, but it did not last");
+        let console = browser.console().join("\n");
+        assert!(!console.contains("Content Security Policy"), "{console}");
+    });
+}
+
+#[test]
+#[ignore = "takes long; CONTRIBUTING names the command"]
+fn a_person_signs_a_program_in_with_one_click() {
+    in_private(|network| {
+        let (world, person) = (World::start(""), Chromium::new());
+        let browser = world.browser(network, &person);
+        let program = Program::start();
+        let url = program.url(&world.proxy, APP);
+        sign_in(&browser, &url, "alice");
+        browser.wait_for_url("the question", |shown| shown == url);
+        assert_eq!(browser.text("h1"), "Do you want to sign a program in?");
+        assert!(browser.text("footer").contains(&format!("http://{}", program.address())));
+        let target = std::thread::scope(|scope| {
+            let received = scope.spawn(|| program.receive());
+            browser.click("button");
+            received.join().unwrap()
+        });
+        assert!(target.starts_with("/?pomerium_jwt=ey"), "{target}");
+        browser.wait_for_url("the program", |url| url.contains("127.0.0.1"));
+        assert_eq!(browser.text("body"), "login complete");
         let console = browser.console().join("\n");
         assert!(!console.contains("Content Security Policy"), "{console}");
     });

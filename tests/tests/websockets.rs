@@ -116,6 +116,28 @@ fn bytes_sent_right_behind_the_101_are_not_lost() {
 }
 
 #[test]
+fn what_a_tunnel_weighs_is_little_while_it_is_idle() {
+    const HELD: u64 = 400;
+    let backend = echoing();
+    let config = Proxy::config().own("workers", "1");
+    let proxy = config.forward("ws", &backend.url(), "allow_websockets: true").start();
+    let hold = || {
+        let mut raw = proxy.raw("ws");
+        upgrade(&mut raw);
+        raw.send("and back");
+        assert_eq!(raw.exactly(8), b"and back");
+        raw
+    };
+    // State that is made on first use, and kept.
+    let _first: Vec<_> = (0..200).map(|_| hold()).collect();
+    let before = proxy.resident_kib();
+    let held: Vec<_> = (0..HELD).map(|_| hold()).collect();
+    let each = proxy.resident_kib().saturating_sub(before) / HELD;
+    // Two buffers of 16 KiB for each would be more.
+    assert!(each <= 24, "{each} KiB for each of {} tunnels", held.len());
+}
+
+#[test]
 fn a_tunnel_that_is_cut_off_does_not_look_ended() {
     let backend = echoing();
     let tunnel = |more: &str| {
@@ -146,4 +168,37 @@ fn a_websocket_still_open_at_the_end_of_draining_is_cut() {
     assert_eq!(proxy.wait().code(), Some(0));
     held.wait();
     assert!(held.lines().iter().any(|line| line.starts_with("closed")), "{:?}", held.lines());
+}
+
+#[test]
+fn an_upgrade_with_content_is_passed_on_with_it() {
+    let backend = Backend::plain(|conn| {
+        if let Some(head) = conn.request() {
+            let body = conn.body(&head);
+            conn.send(
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n",
+            );
+            conn.send(body);
+            while let Some(bytes) = conn.some() {
+                conn.send(bytes);
+            }
+        }
+    });
+    let proxy = Proxy::config().forward("ws", &backend.url(), "allow_upgrades: [tcp]").start();
+    for framed in [
+        "Content-Length: 4\r\n\r\nbody",
+        "Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
+    ] {
+        let mut raw = proxy.raw("ws");
+        raw.send(format!(
+            "POST /exec/1/start HTTP/1.1\r\nHost: {NAME}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n{framed}"
+        ));
+        let head = raw.until("\r\n\r\n");
+        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+        assert_eq!(raw.exactly(4), b"body");
+        raw.send("tunnel");
+        assert_eq!(raw.exactly(6), b"tunnel");
+        raw.finish();
+        assert_eq!(raw.to_end().end, End::Clean);
+    }
 }

@@ -104,8 +104,8 @@ mod tests {
     fn an_unknown_target_is_refused_before_the_build() {
         let options = Options { targets: vec!["none".to_owned()], seconds: 1 };
         let error = run_with(&options).unwrap_err().to_string();
-        let targets =
-            "certificate, client_hello, crl, id_token, key_set, policy, sign_in, signing_key";
+        let targets = "certificate, client_hello, config, crl, id_token, key_set, path, policy, \
+                       request, response, sign_in, signing_key";
         assert_eq!(error, format!("the targets are {targets}"));
     }
 }

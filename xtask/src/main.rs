@@ -1,11 +1,12 @@
-//! The project's own commands: `cargo xtask test`, `source`, `demo`, `dist`, `bench`, `ebpf` and
-//! `fuzz`. Each installs the packages it needs and prints its steps.
+//! The project's own commands: `cargo xtask test`, `source`, `demo`, `dist`, `bench`, `ebpf`, `fuzz`
+//! and `conformance`. Each installs the packages it needs and prints its steps.
 
 #![expect(clippy::print_stdout, reason = "a command-line tool prints to stdout")]
 
 mod admin;
 mod bench;
 mod command;
+mod conformance;
 mod demo;
 mod dist;
 mod ebpf;
@@ -40,6 +41,8 @@ enum Xtask {
     Ebpf(ebpf::Options),
     /// Run libFuzzer on the parsers of what comes from the network and the configuration.
     Fuzz(fuzz::Options),
+    /// Run h2spec and llhttp's vectors against the proxy.
+    Conformance(conformance::Options),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Xtask::Bench(bench) => bench::run(&bench),
         Xtask::Ebpf(options) => ebpf::run_with(&options),
         Xtask::Fuzz(options) => fuzz::run_with(&options),
+        Xtask::Conformance(options) => conformance::run_with(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -41,6 +41,10 @@ pub(crate) const SIGN_IN_DEMO: &[Package] = &[OPENSSL, CURL, MKCERT, NODE, NPM];
 /// The packages for `cargo xtask dist`: the peers of the run, and the reader of its profile.
 pub(crate) const DIST: &[Package] = &[MKCERT, NGINX, LLVM];
 
+/// The packages for `cargo xtask conformance`.
+pub(crate) const CONFORMANCE: &[Package] =
+    &[MKCERT, NGINX, Package { name: "python3-pip", probe: Probe::Program("pip3") }];
+
 /// The packages for `cargo xtask bench`; nginx is also the upstream.
 pub(crate) const BENCH: &[Package] = &[
     OPENSSL,

@@ -163,3 +163,6 @@ impl<'l, L: Load + ?Sized> Cursor<'l, L> {
         self.array().map(u16::from_be_bytes)
     }
 }
+
+#[cfg(not(target_arch = "bpf"))]
+pub(crate) mod offer;

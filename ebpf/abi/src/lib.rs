@@ -10,6 +10,7 @@
 //!   it cannot read the segment, user space does.
 //! - [`Reassembler`] (or [`client_hello`] for a single read) reads the first bytes of a connection
 //!   in user space, over any number of segments and records. Its result is authoritative.
+//!   [`ClientOffer`] is the rest of what the proxy wants to know about a whole hello.
 //!
 //! Both follow rustls 0.23: they accept what `rustls::server::Acceptor` accepts, with equal names.
 #![no_std]
@@ -32,6 +33,8 @@ mod reassemble;
 mod record;
 mod segment;
 
+#[cfg(not(target_arch = "bpf"))]
+pub use hello::offer::ClientOffer;
 pub use load::Load;
 #[cfg(not(target_arch = "bpf"))]
 pub use maps::WorkerSlot;

@@ -1,7 +1,7 @@
 //! The server's share of handshakes, and tickets. TLS 1.3 with AES-128-GCM, X25519 and ECDSA on
 //! P-256, in memory.
 
-use std::{cell::RefCell, hint::black_box, rc::Rc, sync::Arc};
+use std::{cell::RefCell, hint::black_box, rc::Rc, sync::Arc, time::Duration};
 
 use portcullis::facade::tls::{
     CertificateWithKey, ClientAuthMode, ClientAuthSpec, ClientTrust, ClientTrustSpec, Codec,
@@ -13,7 +13,9 @@ use rcgen::{
 };
 use rustls::{
     ClientConfig, ClientConnection, HandshakeKind, RootCertStore, ServerConfig, ServerConnection,
-    client::Resumption, pki_types::ServerName, sign::SingleCertAndKey,
+    client::Resumption,
+    pki_types::{CertificateDer, ServerName, UnixTime},
+    sign::SingleCertAndKey,
 };
 
 use super::{Meter, Work};
@@ -30,6 +32,7 @@ pub(super) fn works() -> Vec<Work> {
         returning_client("handshake, full, known, under a root on P-384", P384),
     ];
     works.extend(tickets());
+    works.extend(hostile_chains());
     works
 }
 
@@ -112,6 +115,39 @@ fn tickets() -> [Work; 2] {
     ]
 }
 
+/// Chains that a client makes to cost a verifier time, of an anchor on P-384: nine CAs of one name, each
+/// of which may have issued each, and a hundred that the anchor's key has to be tried on.
+fn hostile_chains() -> [Work; 2] {
+    const CHAINS: u32 = 4;
+    let ca = Ca::new(P384);
+    let anchors = TrustAnchors::from_pem(ca.pem.as_bytes(), "a benchmark");
+    let anchors = Arc::new(anchors.expect("a usable root"));
+    let trust = Rc::new(ClientTrust::new(&ClientTrustSpec::new(anchors, 0)));
+    let aside = Ca::named("another root", P256);
+    let forger = Ca::named("a root", P256);
+    let of_one_name = (0..9).map(|_| Ca::named("another root", P256).certificate).collect();
+    let forged = (0..100).map(|_| forger.issue_ca("another root")).collect();
+    let leaf = aside.client_identity().certified.cert[0].clone();
+    let work = move |name, sent: Vec<CertificateDer<'static>>| {
+        let (leaf, trust) = (leaf.clone(), Rc::clone(&trust));
+        let mut now_s = 1_893_456_000;
+        Work::new(name, CHAINS, move |meter| {
+            for _ in 0..CHAINS {
+                // A refusal is not remembered for an earlier time.
+                now_s -= 1;
+                let now = UnixTime::since_unix_epoch(Duration::from_secs(now_s));
+                meter.measure(&mut || {
+                    assert!(black_box(trust.verify(&leaf, black_box(&sent), now)).is_err());
+                });
+            }
+        })
+    };
+    [
+        work("chain refused, of nine CAs of one name", of_one_name),
+        work("chain refused, of a hundred CAs with forged signatures", forged),
+    ]
+}
+
 /// For what is done once before anything is measured.
 struct Nothing;
 
@@ -166,19 +202,30 @@ fn serve(server: &mut ServerConnection, mut flight: &[u8], answer: &mut Vec<u8>)
 struct Ca {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
+    certificate: CertificateDer<'static>,
     roots: Arc<RootCertStore>,
 }
 
 impl Ca {
     fn new(algorithm: &'static SignatureAlgorithm) -> Ca {
+        Ca::named("a root", algorithm)
+    }
+
+    fn named(name: &str, algorithm: &'static SignatureAlgorithm) -> Ca {
         let key = KeyPair::generate_for(algorithm).expect("a key");
-        let mut params = params("a root", &[]);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let params = ca_params(name);
         let certificate = params.self_signed(&key).expect("a root");
         let mut roots = RootCertStore::empty();
         roots.add(certificate.der().clone()).expect("a usable root");
+        let der = certificate.der().clone();
         let (pem, issuer) = (certificate.pem(), Issuer::new(params, key));
-        Ca { issuer, pem, roots: Arc::new(roots) }
+        Ca { issuer, pem, certificate: der, roots: Arc::new(roots) }
+    }
+
+    fn issue_ca(&self, name: &str) -> CertificateDer<'static> {
+        let key = KeyPair::generate().expect("a key");
+        let issued = ca_params(name).signed_by(&key, &self.issuer).expect("a certificate");
+        issued.der().clone()
     }
 
     fn issue(&self, params: &CertificateParams) -> Arc<CertificateWithKey> {
@@ -230,6 +277,12 @@ impl Ca {
         config.resumption = resumption;
         config
     }
+}
+
+fn ca_params(name: &str) -> CertificateParams {
+    let mut params = params(name, &[]);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params
 }
 
 /// Valid from 2020 to 2040.

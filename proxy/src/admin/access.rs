@@ -12,7 +12,10 @@ use rustls::{
     sign::SingleCertAndKey,
 };
 
-use super::{MetricsListenerSpec, Secret};
+use super::{
+    MetricsListenerSpec, Secret,
+    host::{ANY, AllowedHosts},
+};
 use crate::tls::{CertificateWithKey, TrustAnchors};
 
 /// Who may read from a listener.
@@ -22,12 +25,14 @@ pub(super) struct Access {
     pub(super) tls: Option<Arc<ServerConfig>>,
     /// `None` asks for no password.
     pub(super) password: Option<BasicAuth>,
+    /// The hosts that requests may name.
+    pub(super) hosts: AllowedHosts,
 }
 
 impl Access {
-    /// For every client that can connect.
-    pub(super) fn open() -> Access {
-        Access { tls: None, password: None }
+    /// For every client that can connect, and requests that name the address or one of these hosts.
+    pub(super) fn open(hosts: &[String]) -> Access {
+        Access { tls: None, password: None, hosts: AllowedHosts::new(hosts) }
     }
 
     /// As the spec asks.
@@ -40,7 +45,8 @@ impl Access {
             }
         };
         let password = spec.basic_auth.as_ref().map(BasicAuth::new).transpose()?;
-        Ok(Access { tls, password })
+        // Scrapers know it by any name; it serves metrics alone, and may ask for a password.
+        Ok(Access { tls, password, hosts: AllowedHosts::new(&[ANY.to_owned()]) })
     }
 }
 

@@ -1,7 +1,8 @@
 //! The administrative listeners, on the control thread: metrics, health and status.
 
 mod access;
-mod orders;
+mod connections;
+mod host;
 mod respond;
 mod serve;
 mod sockets;
@@ -30,6 +31,8 @@ pub(crate) struct Server {
 /// What a reload may change about a running server: its certificate, and who may read from it.
 #[derive(Debug, Clone)]
 pub(crate) struct AccessHandle {
+    /// Of the administrative listener.
+    admin: Arc<ArcSwap<Access>>,
     /// Of Pomerium's metrics listener; `None` without one.
     metrics: Option<Arc<ArcSwap<Access>>>,
 }
@@ -37,6 +40,7 @@ pub(crate) struct AccessHandle {
 /// A configuration's certificate, client CA and password for the metrics listener, ready for use.
 #[derive(Debug)]
 pub(crate) struct PreparedAccess {
+    admin: Access,
     /// `None` without that listener.
     metrics: Option<Access>,
 }
@@ -44,12 +48,13 @@ pub(crate) struct PreparedAccess {
 impl PreparedAccess {
     /// Fails if the certificates cannot be used as the spec asks.
     pub(crate) fn new(spec: &AdminSpec) -> io::Result<PreparedAccess> {
-        Ok(PreparedAccess { metrics: spec.metrics.as_ref().map(Access::new).transpose()? })
+        let metrics = spec.metrics.as_ref().map(Access::new).transpose()?;
+        Ok(PreparedAccess { admin: Access::open(&spec.hosts), metrics })
     }
 }
 
 impl Server {
-    /// Listens at the addresses that were bound.
+    /// Listens at the addresses that were bound, with at most `connections` at each.
     ///
     /// Fails if another process has taken one of them meanwhile.
     pub(crate) fn listen(
@@ -57,18 +62,19 @@ impl Server {
         access: PreparedAccess,
         metrics: &Arc<Metrics>,
         steering: &Arc<Steering>,
+        connections: usize,
     ) -> io::Result<Server> {
         let state = AdminState { metrics: Arc::clone(metrics), steering: Arc::clone(steering) };
         let listener = |socket: sockets::Bound, pages, access| {
             let (socket, state) = (socket.listen()?, state.clone());
-            io::Result::Ok(AdminListener { socket, pages, access, state })
+            io::Result::Ok(AdminListener { socket, pages, access, state, connections })
         };
         let mut listeners = Vec::new();
+        let open = Arc::new(ArcSwap::from_pointee(access.admin));
         if let Some(socket) = sockets.admin {
-            let open = Arc::new(ArcSwap::from_pointee(Access::open()));
-            listeners.push(listener(socket, Pages::All, open)?);
+            listeners.push(listener(socket, Pages::All, Arc::clone(&open))?);
         }
-        let mut handle = AccessHandle { metrics: None };
+        let mut handle = AccessHandle { admin: open, metrics: None };
         if let (Some(socket), Some(access)) = (sockets.metrics, access.metrics) {
             let access = Arc::new(ArcSwap::from_pointee(access));
             handle.metrics = Some(access.clone());
@@ -101,9 +107,10 @@ impl Server {
 }
 
 impl AccessHandle {
-    /// Uses the certificate, the client CA and the password of a new configuration for connections
-    /// from now on. Addresses stay as they were bound.
+    /// Uses the certificate, the client CA, the password and the hosts of a new configuration for
+    /// connections from now on. Addresses stay as they were bound.
     pub(crate) fn apply(&self, prepared: PreparedAccess) {
+        self.admin.store(Arc::new(prepared.admin));
         if let (Some(access), Some(prepared)) = (&self.metrics, prepared.metrics) {
             access.store(Arc::new(prepared));
         }

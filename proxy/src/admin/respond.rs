@@ -1,11 +1,11 @@
 //! Answers to requests, without any I/O.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header};
 use serde::Serialize;
 
-use super::{access::BasicAuth, orders};
+use super::access::Access;
 use crate::{
     observe::{Metrics, Readiness},
     steering::Steering,
@@ -27,10 +27,8 @@ const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4
 /// What the answer to a request depends on.
 pub(super) struct AdminRequest<'a> {
     pub(super) method: &'a Method,
-    pub(super) path: &'a str,
-    pub(super) query: Option<&'a str>,
+    pub(super) uri: &'a Uri,
     pub(super) headers: &'a HeaderMap,
-    pub(super) peer: SocketAddr,
 }
 
 /// What the pages show.
@@ -44,26 +42,27 @@ pub(super) struct AdminState {
 pub(super) fn respond(
     request: &AdminRequest<'_>,
     pages: Pages,
-    password: Option<&BasicAuth>,
+    access: &Access,
     state: &AdminState,
 ) -> Response<String> {
-    if password.is_some_and(|auth| !auth.accepts(request.headers.get(header::AUTHORIZATION))) {
-        return unauthorized();
+    if !access.hosts.allow(request.uri, request.headers) {
+        let hint =
+            "name this address by its IP address, or list the host in portcullis.admin_hosts";
+        return text(StatusCode::MISDIRECTED_REQUEST, hint);
     }
-    if pages == Pages::All
-        && let Some(response) = orders::respond(request, &state.steering)
-    {
-        return response;
+    let credentials = request.headers.get(header::AUTHORIZATION);
+    if access.password.as_ref().is_some_and(|auth| !auth.accepts(credentials)) {
+        return unauthorized();
     }
     if !matches!(*request.method, Method::GET | Method::HEAD) {
         return method_not_allowed("GET, HEAD");
     }
-    match (request.path, pages) {
+    match (request.uri.path(), pages) {
         ("/metrics", _) => reply(StatusCode::OK, METRICS, state.metrics.render()),
         ("/healthz", Pages::All) => text(StatusCode::OK, "ok"),
         ("/readyz", Pages::All) => ready(state.metrics.readiness()),
         ("/status", Pages::All) => json(&state.metrics.status()),
-        ("/steering", Pages::All) => steering(request.query, &state.steering),
+        ("/steering", Pages::All) => steering(request.uri.query(), &state.steering),
         _ => text(StatusCode::NOT_FOUND, "not found"),
     }
 }
@@ -100,14 +99,14 @@ fn unauthorized() -> Response<String> {
 }
 
 /// Names the allowed methods.
-pub(super) fn method_not_allowed(allowed: &'static str) -> Response<String> {
+fn method_not_allowed(allowed: &'static str) -> Response<String> {
     let mut response = text(StatusCode::METHOD_NOT_ALLOWED, &format!("{allowed} only"));
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
     response
 }
 
 /// One line of text.
-pub(super) fn text(status: StatusCode, line: &str) -> Response<String> {
+fn text(status: StatusCode, line: &str) -> Response<String> {
     reply(status, TEXT, format!("{line}\n"))
 }
 
@@ -133,73 +132,49 @@ mod tests {
         AdminState { metrics: Arc::new(Metrics::new(2)), steering }
     }
 
-    fn ask(method: Method, path: &str, peer: [u8; 4], origin: bool, state: &AdminState) -> u16 {
+    fn ask(method: &Method, uri: &str, host: &str, state: &AdminState) -> u16 {
         let mut headers = HeaderMap::new();
-        if origin {
-            headers.insert(header::ORIGIN, HeaderValue::from_static("http://127.0.0.1:9464"));
-        }
-        let peer = (peer, 1).into();
-        let request = AdminRequest { method: &method, path, query: None, headers: &headers, peer };
-        respond(&request, Pages::All, None, state).status().as_u16()
-    }
-
-    const LOCAL: [u8; 4] = [127, 0, 0, 1];
-
-    #[test]
-    fn a_worker_is_drained_and_used_again() {
-        let state = state(ModeChoice::Handoff);
-        for _ in 0..2 {
-            assert_eq!(ask(Method::PUT, "/workers/1/drain", LOCAL, false, &state), 200);
-            assert!(state.steering.is_drained(1) && !state.steering.is_drained(0));
-        }
-        assert_eq!(ask(Method::DELETE, "/workers/1/drain", LOCAL, false, &state), 200);
-        assert!(!state.steering.is_drained(1));
+        headers.insert(header::HOST, HeaderValue::from_str(host).unwrap());
+        let uri = &uri.parse().unwrap();
+        let request = AdminRequest { method, uri, headers: &headers };
+        respond(&request, Pages::All, &Access::open(&[]), state).status().as_u16()
     }
 
     #[test]
-    fn orders_from_other_hosts_and_from_browsers_are_refused() {
+    fn the_address_is_for_reading_alone() {
         let state = state(ModeChoice::Handoff);
-        assert_eq!(ask(Method::PUT, "/workers/1/drain", [192, 0, 2, 1], false, &state), 403);
-        assert_eq!(ask(Method::PUT, "/workers/1/drain", LOCAL, true, &state), 403);
-        for method in [Method::GET, Method::POST, Method::OPTIONS] {
-            assert_eq!(ask(method, "/workers/1/drain", LOCAL, false, &state), 405);
+        for method in [Method::PUT, Method::DELETE, Method::POST, Method::OPTIONS] {
+            for path in ["/workers/1/drain", "/status"] {
+                assert_eq!(ask(&method, path, "127.0.0.1", &state), 405, "{method} {path}");
+            }
         }
         assert!(!state.steering.is_drained(1));
     }
 
     #[test]
-    fn an_order_that_cannot_be_followed_is_an_error() {
-        let handoff = state(ModeChoice::Handoff);
-        for path in ["/workers/2/drain", "/workers/x/drain", "/workers//drain", "/workers/1/x"] {
-            assert_eq!(ask(Method::PUT, path, LOCAL, false, &handoff) / 100, 4, "{path}");
+    fn a_page_with_a_name_of_its_own_reads_nothing() {
+        let state = state(ModeChoice::None);
+        for path in ["/metrics", "/status", "/healthz", "/readyz", "/steering?host=a.example"] {
+            assert_eq!(ask(&Method::GET, path, "evil.test:9464", &state), 421, "{path}");
         }
-        let none = state(ModeChoice::None);
-        assert_eq!(ask(Method::PUT, "/workers/1/drain", LOCAL, false, &none), 409);
+        assert_eq!(ask(&Method::GET, "/status", "localhost:9464", &state), 200);
     }
 
     #[test]
     fn steering_is_explained_for_dns_names_only() {
         let state = state(ModeChoice::Handoff);
-        for (query, status) in [
-            (Some("host=a.example"), 200),
-            (Some("host=A%20b"), 400),
-            (Some("x=1"), 400),
-            (None, 400),
-        ] {
-            let headers = HeaderMap::new();
-            let peer = (LOCAL, 1).into();
-            let method = &Method::GET;
-            let request =
-                AdminRequest { method, path: "/steering", query, headers: &headers, peer };
-            let response = respond(&request, Pages::All, None, &state);
-            assert_eq!(response.status(), status, "{query:?}");
+        for (query, status) in
+            [("?host=a.example", 200), ("?host=A%20b", 400), ("?x=1", 400), ("", 400)]
+        {
+            let uri = format!("/steering{query}");
+            assert_eq!(ask(&Method::GET, &uri, "127.0.0.1", &state), status, "{query}");
         }
     }
 
     fn get(path: &str, pages: Pages, metrics: &Arc<Metrics>) -> Response<String> {
         let state = AdminState { metrics: Arc::clone(metrics), ..state(ModeChoice::None) };
-        let (method, headers, peer) = (&Method::GET, &HeaderMap::new(), (LOCAL, 1).into());
-        respond(&AdminRequest { method, path, query: None, headers, peer }, pages, None, &state)
+        let (method, headers, uri) = (&Method::GET, &HeaderMap::new(), &path.parse().unwrap());
+        respond(&AdminRequest { method, uri, headers }, pages, &Access::open(&[]), &state)
     }
 
     #[test]
@@ -231,11 +206,5 @@ mod tests {
         let content_type = response.headers().get(header::CONTENT_TYPE);
         assert_eq!(content_type, Some(&METRICS));
         assert!(response.body().contains("\nportcullis_workers 1\n"));
-    }
-
-    #[test]
-    fn a_method_that_changes_things_is_refused() {
-        let state = state(ModeChoice::None);
-        assert_eq!(ask(Method::POST, "/status", LOCAL, false, &state), 405);
     }
 }

@@ -1,12 +1,6 @@
 //! Accepting and serving the connections of one listener.
 
-use std::{
-    convert::Infallible,
-    future, io,
-    net::{SocketAddr, TcpListener},
-    sync::Arc,
-    time::Duration,
-};
+use std::{convert::Infallible, future, io, net::TcpListener, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use http::{Request, Response};
@@ -17,16 +11,20 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, sync::Semaphore, time};
+use tokio::{net::TcpStream, time};
 use tokio_rustls::TlsAcceptor;
 
 use super::{
     access::Access,
+    connections::{AdminConnections, HeadReceived},
     respond::{AdminRequest, AdminState, Pages, respond},
 };
 
-/// The most open connections of one listener; it closes others at once.
-const MAX_CONNECTIONS: usize = 64;
+/// From accept, or from the end of the TLS handshake, to the end of a request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// From accept to the end of the TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// From accept to the end of the connection's only request.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,6 +42,8 @@ pub(super) struct AdminListener {
     pub(super) pages: Pages,
     pub(super) access: Arc<ArcSwap<Access>>,
     pub(super) state: AdminState,
+    /// The most open connections. Another one takes the place of the oldest.
+    pub(super) connections: usize,
 }
 
 impl AdminListener {
@@ -55,37 +55,39 @@ impl AdminListener {
 }
 
 async fn accept_loop(socket: tokio::net::TcpListener, listener: Arc<AdminListener>) {
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut open = AdminConnections::new(listener.connections);
     loop {
-        let (stream, peer) = match socket.accept().await {
-            Ok(accepted) => accepted,
+        let stream = match socket.accept().await {
+            Ok((stream, _)) => stream,
             Err(error) => {
                 tracing::warn!(%error, "the admin listener cannot accept connections");
                 time::sleep(ACCEPT_RETRY_DELAY).await;
                 continue;
             }
         };
-        let Ok(slot) = slots.clone().try_acquire_owned() else { continue };
-        let listener = listener.clone();
-        tokio::spawn(async move {
+        open.make_room();
+        let (listener, head) = (listener.clone(), Arc::new(HeadReceived::default()));
+        let arrived = Arc::clone(&head);
+        let task = tokio::spawn(async move {
             // A client that is too slow, or not let in, needs no record.
-            let _ = time::timeout(CONNECTION_TIMEOUT, serve(stream, peer, &listener)).await;
-            drop(slot);
+            let _ = time::timeout(CONNECTION_TIMEOUT, serve(stream, &listener, &arrived)).await;
         });
+        open.add(task, head);
     }
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, listener: &AdminListener) {
+async fn serve(stream: TcpStream, listener: &AdminListener, head: &HeadReceived) {
     let access = listener.access.load_full();
     match &access.tls {
-        None => serve_http(TokioIo::new(stream), peer, &access, listener).await,
+        None => serve_http(TokioIo::new(stream), &access, listener, head).await,
         Some(config) => {
-            let acceptor = TlsAcceptor::from(config.clone());
-            match acceptor.accept(stream).await {
-                Ok(stream) => serve_http(TokioIo::new(stream), peer, &access, listener).await,
-                Err(error) => {
+            let handshake = TlsAcceptor::from(config.clone()).accept(stream);
+            match time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
+                Ok(Ok(stream)) => serve_http(TokioIo::new(stream), &access, listener, head).await,
+                Ok(Err(error)) => {
                     tracing::debug!(%error, "a TLS handshake on the metrics listener failed")
                 }
+                Err(_) => {}
             }
         }
     }
@@ -93,36 +95,41 @@ async fn serve(stream: TcpStream, peer: SocketAddr, listener: &AdminListener) {
 
 async fn serve_http<S: Read + Write + Unpin>(
     stream: S,
-    peer: SocketAddr,
     access: &Access,
     listener: &AdminListener,
+    head: &HeadReceived,
 ) {
     let service = service_fn(|request: Request<Incoming>| {
-        future::ready(Ok::<_, Infallible>(answer(&request, peer, access, listener)))
+        head.set();
+        future::ready(Ok::<_, Infallible>(answer(&request, access, listener)))
     });
-    let served = http1::Builder::new()
+    let serving = http1::Builder::new()
         .keep_alive(false)
         .half_close(true)
         .max_buf_size(MAX_HEADER_BYTES)
-        .serve_connection(stream, service)
-        .await;
+        .serve_connection(stream, service);
+    let served = tokio::select! {
+        served = serving => served,
+        () = head_is_late(head) => return,
+    };
     if let Err(error) = served {
         tracing::debug!(%error, "a connection of the admin listener failed");
     }
 }
 
+/// Waits until the time for a head is over; for ever once the head is there.
+async fn head_is_late(head: &HeadReceived) {
+    if time::timeout(HEAD_TIMEOUT, head.wait()).await.is_ok() {
+        future::pending::<()>().await;
+    }
+}
+
 fn answer(
     request: &Request<Incoming>,
-    peer: SocketAddr,
     access: &Access,
     listener: &AdminListener,
 ) -> Response<String> {
-    let request = AdminRequest {
-        method: request.method(),
-        path: request.uri().path(),
-        query: request.uri().query(),
-        headers: request.headers(),
-        peer,
-    };
-    respond(&request, listener.pages, access.password.as_ref(), &listener.state)
+    let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+    let request = AdminRequest { method, uri, headers };
+    respond(&request, listener.pages, access, &listener.state)
 }

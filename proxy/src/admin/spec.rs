@@ -9,6 +9,8 @@ use crate::tls::{CertificateWithKey, TrustAnchors};
 pub(crate) struct AdminSpec {
     /// `/metrics`, `/healthz`, `/readyz`, `/status`, in plain text.
     pub address: Option<SocketAddr>,
+    /// The names by which clients may address it, besides IP addresses and `localhost`; `*` is any.
+    pub hosts: Vec<String>,
     /// Pomerium's `metrics_address`: `/metrics` alone.
     pub metrics: Option<MetricsListenerSpec>,
 }

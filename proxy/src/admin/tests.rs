@@ -22,12 +22,15 @@ use crate::{
     tls::{CertificateWithKey, TrustAnchors},
 };
 
+/// The most connections of a listener.
+const CONNECTIONS: usize = 8;
+
 /// Serves on a thread of its own until the tests end.
 fn start(spec: &AdminSpec) -> (Vec<SocketAddr>, Arc<Metrics>, AccessHandle) {
     let metrics = Arc::new(Metrics::new(2));
     let sockets = Sockets::bind(spec, false).unwrap();
     let access = PreparedAccess::new(spec).unwrap();
-    let server = Server::listen(sockets, access, &metrics, &steering()).unwrap();
+    let server = Server::listen(sockets, access, &metrics, &steering(), CONNECTIONS).unwrap();
     let (addresses, access) = (server.addresses(), server.access());
     thread::spawn(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -46,11 +49,11 @@ fn anywhere() -> SocketAddr {
 }
 
 fn admin_only() -> AdminSpec {
-    AdminSpec { address: Some(anywhere()), metrics: None }
+    AdminSpec { address: Some(anywhere()), hosts: Vec::new(), metrics: None }
 }
 
 fn metrics_only(spec: MetricsListenerSpec) -> AdminSpec {
-    AdminSpec { address: None, metrics: Some(spec) }
+    AdminSpec { address: None, hosts: Vec::new(), metrics: Some(spec) }
 }
 
 fn plain_metrics() -> MetricsListenerSpec {
@@ -74,7 +77,7 @@ fn exchange_plain(address: SocketAddr, request: &str) -> String {
     exchange(&mut TcpStream::connect(address).unwrap(), request)
 }
 
-const GET_METRICS: &str = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+const GET_METRICS: &str = "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 #[test]
 fn status_over_a_socket_is_what_the_metrics_say() {
@@ -90,7 +93,7 @@ fn status_over_a_socket_is_what_the_metrics_say() {
 #[test]
 fn one_request_is_served_on_a_connection() {
     let (addresses, _, _) = start(&admin_only());
-    let twice = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(2);
+    let twice = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(2);
     let response = exchange_plain(addresses[0], &twice);
     assert_eq!(response.matches("HTTP/1.1 200 OK").count(), 1, "{response}");
     assert!(response.contains("connection: close"), "{response}");
@@ -108,19 +111,50 @@ fn garbage_gets_400_and_a_long_head_431() {
 }
 
 #[test]
-fn a_connection_over_the_limit_is_closed_until_another_ends() {
+fn clients_that_send_nothing_starve_no_probe() {
     let (addresses, _, _) = start(&admin_only());
-    let mut open: Vec<_> = (0..64).map(|_| TcpStream::connect(addresses[0]).unwrap()).collect();
-    let mut beyond = TcpStream::connect(addresses[0]).unwrap();
-    assert_eq!(beyond.read_to_end(&mut Vec::new()).unwrap(), 0);
-    let response = exchange(&mut open[0], GET_METRICS);
-    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+    let silent: Vec<_> = (0..200).map(|_| TcpStream::connect(addresses[0]).unwrap()).collect();
+    for _ in 0..5 {
+        let response = exchange_plain(addresses[0], GET_METRICS);
+        assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+    }
+    // None of them stays: the last ones end with the time for a head.
+    for mut silent in silent {
+        assert!(matches!(silent.read(&mut [0]), Ok(0) | Err(_)));
+    }
+}
+
+#[test]
+fn clients_that_read_no_response_starve_no_probe() {
+    let (addresses, _, _) = start(&admin_only());
+    let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n";
+    let unread: Vec<_> = (0..20)
+        .map(|_| {
+            let mut stream = TcpStream::connect(addresses[0]).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    for _ in 0..5 {
+        assert!(exchange_plain(addresses[0], GET_METRICS).starts_with("HTTP/1.1 200"));
+    }
+    drop(unread);
+}
+
+#[test]
+fn a_reload_changes_the_hosts_that_requests_may_name() {
+    let (addresses, _, access) = start(&admin_only());
+    let request = "GET /healthz HTTP/1.1\r\nHost: admin.internal:9464\r\n\r\n";
+    assert!(exchange_plain(addresses[0], request).starts_with("HTTP/1.1 421"));
+    let spec = AdminSpec { hosts: vec!["admin.internal".into()], ..admin_only() };
+    access.apply(PreparedAccess::new(&spec).unwrap());
+    assert!(exchange_plain(addresses[0], request).starts_with("HTTP/1.1 200"));
 }
 
 #[test]
 fn the_error_names_an_address_in_use() {
     let (addresses, _, _) = start(&admin_only());
-    let spec = AdminSpec { address: Some(addresses[0]), metrics: None };
+    let spec = AdminSpec { address: Some(addresses[0]), ..admin_only() };
     let error = Sockets::bind(&spec, false).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     assert!(error.to_string().contains(&addresses[0].to_string()));

@@ -1,12 +1,13 @@
-//! What the control thread does while the workers serve: signals, the results of loads, DNS, the
-//! admin listeners, ticket keys, workers that end, a successor. Nothing here reads a file or takes
+//! What the control thread does while the workers serve: signals, orders, the results of loads, DNS,
+//! the admin listeners, ticket keys, workers that end. Nothing here reads a file or takes
 //! long.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
     App,
-    handover::{Predecessor, SuccessorOrder, SuccessorSocket},
+    control_socket::{Acknowledgment, ControlSocket, Order, ReceivedOrder},
+    handover::Predecessor,
     identity,
     loader::{Compiled, ControlSettings, LoadOutcome, Loader},
     signals::SignalOrder,
@@ -23,7 +24,7 @@ const LOADER_ENDED: &str = "the thread that loads configurations crashed; this p
 /// What may happen.
 enum ControlEvent {
     Signal(SignalOrder),
-    Successor(SuccessorOrder),
+    Order(ReceivedOrder),
     /// `None` if the loader's thread has ended.
     Loaded(Option<LoadOutcome>),
     TicketKeysDue,
@@ -49,9 +50,7 @@ impl App {
         loop {
             let event = tokio::select! {
                 order = self.signals.next() => ControlEvent::Signal(order),
-                order = SuccessorSocket::next(&mut self.successors) => {
-                    ControlEvent::Successor(order)
-                }
+                order = ControlSocket::next(&mut self.orders) => ControlEvent::Order(order),
                 outcome = Loader::outcome(&mut self.loader) => ControlEvent::Loaded(outcome),
                 _ = ticket_keys.tick() => ControlEvent::TicketKeysDue,
                 Some(worker) = self.ended.recv() => ControlEvent::WorkerEnded(worker),
@@ -59,11 +58,14 @@ impl App {
             match event {
                 ControlEvent::Signal(SignalOrder::Stop) => return Ok(StopReason::Signal),
                 ControlEvent::Signal(SignalOrder::Reload) => self.request_load(),
-                ControlEvent::Signal(SignalOrder::Replaced) => return Ok(replaced("signal", None)),
-                ControlEvent::Successor(order) => {
-                    let successor = order.request.id;
-                    order.answer(());
-                    return Ok(replaced("socket", Some(successor)));
+                ControlEvent::Signal(SignalOrder::Replaced) => {
+                    self.identity.hand_state_over().await;
+                    return Ok(replaced("signal", None));
+                }
+                ControlEvent::Order(order) => {
+                    if let Some(reason) = self.follow(order).await {
+                        return Ok(reason);
+                    }
                 }
                 ControlEvent::Loaded(Some(outcome)) => self.take_over(outcome),
                 ControlEvent::Loaded(None) => self.loader_ended(),
@@ -71,6 +73,44 @@ impl App {
                 ControlEvent::WorkerEnded(worker) => self.workers.restart(worker)?,
             }
         }
+    }
+
+    /// Follows an order; returns the reason to stop if it is one.
+    async fn follow(&self, received: ReceivedOrder) -> Option<StopReason> {
+        let process = received.request.process;
+        match received.request.order {
+            Order::Leave => {
+                // The process that gave the order reads the state once it has the answer.
+                self.identity.hand_state_over().await;
+                received.answer(Ok(Acknowledgment::Draining));
+                Some(replaced("socket", Some(process)))
+            }
+            Order::DrainWorker { worker, drained } => {
+                let followed = self.steering.set_drained(worker, drained);
+                if followed.is_ok() {
+                    tracing::info!(
+                        worker,
+                        drained,
+                        process,
+                        "an operator has drained a worker, or put it back in use"
+                    );
+                }
+                let answer = followed.map(|()| Acknowledgment::Done);
+                received.answer(answer.map_err(|error| error.to_string()));
+                None
+            }
+            Order::EndSessions(_) => {
+                self.end_sessions(received);
+                None
+            }
+        }
+    }
+
+    /// Follows the order to end all sessions of a user, also while the process drains.
+    pub(super) fn end_sessions(&self, received: ReceivedOrder) {
+        let Order::EndSessions(user) = &received.request.order else { return };
+        let ended = self.identity.end_sessions_of(user).map(Acknowledgment::SessionsEnded);
+        received.answer(ended.map_err(|error| error.to_string()));
     }
 
     /// Logs where it serves.
@@ -92,7 +132,11 @@ impl App {
         if let Some(predecessor) = self.predecessor.take() {
             Predecessor::warn_of_losses();
             // It may take its time to answer; this process serves meanwhile.
-            tokio::task::spawn_local(predecessor.finish());
+            let identity = self.identity.clone();
+            tokio::task::spawn_local(async move {
+                let is_acknowledged = predecessor.finish().await;
+                identity.take_over_state(is_acknowledged).await;
+            });
         }
     }
 
@@ -115,6 +159,7 @@ impl App {
     fn apply(&mut self, compiled: Compiled) {
         let Compiled { snapshot, parts, access, settings, .. } = compiled;
         warn_of_restart(&self.settings, &settings);
+        self.warn_of_lowered_connections(&settings);
         self.access.apply(access);
         self.names.configure(settings.dns);
         self.log.configure(settings.log.clone());
@@ -124,6 +169,14 @@ impl App {
         let replaced = (parts.publish(), self.snapshots.send_replace(snapshot));
         if let Some(loader) = &self.loader {
             loader.retire(replaced);
+        }
+    }
+
+    fn warn_of_lowered_connections(&self, settings: &ControlSettings) {
+        if settings.max_connections != self.settings.max_connections
+            && let Err(lowered) = self.descriptors.check(settings.max_connections)
+        {
+            tracing::warn!("{lowered}");
         }
     }
 
@@ -159,6 +212,7 @@ fn warn_of_restart(old: &ControlSettings, new: &ControlSettings) {
         ("address", old.listen != new.listen),
         ("portcullis.workers", old.workers != new.workers),
         ("portcullis.admin_address", old.admin_address != new.admin_address),
+        ("portcullis.core_dumps", old.core_dumps != new.core_dumps),
         ("portcullis.steering.mode", old.steering_mode != new.steering_mode),
     ];
     for (key, _) in changed.iter().filter(|(_, changed)| *changed) {

@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use super::{
     App,
     control::StopReason,
-    handover::{SuccessorOrder, SuccessorSocket},
+    control_socket::{Acknowledgment, ControlSocket, Order, ReceivedOrder},
     signals::SignalOrder,
 };
 use crate::worker::ProcessPhase;
@@ -14,7 +14,7 @@ use crate::worker::ProcessPhase;
 /// What may happen while workers drain.
 enum DrainEvent {
     Signal(SignalOrder),
-    Successor(SuccessorOrder),
+    Order(ReceivedOrder),
     WorkerEnded(usize),
 }
 
@@ -37,7 +37,7 @@ impl App {
         while self.workers.are_running() {
             let event = tokio::select! {
                 order = self.signals.next() => DrainEvent::Signal(order),
-                order = SuccessorSocket::next(&mut self.successors) => DrainEvent::Successor(order),
+                order = ControlSocket::next(&mut self.orders) => DrainEvent::Order(order),
                 Some(worker) = self.ended.recv() => DrainEvent::WorkerEnded(worker),
             };
             match event {
@@ -52,14 +52,26 @@ impl App {
                 DrainEvent::Signal(SignalOrder::Reload) => {
                     tracing::info!("draining: the configuration is not reloaded");
                 }
-                DrainEvent::Signal(SignalOrder::Replaced) => admin.abort(),
-                DrainEvent::Successor(order) => {
+                DrainEvent::Signal(SignalOrder::Replaced) => {
                     admin.abort();
-                    order.answer(());
+                    self.identity.hand_state_over().await;
                 }
+                DrainEvent::Order(order) => self.follow_while_draining(order, admin).await,
             }
         }
         self.workers.outcome()
+    }
+
+    async fn follow_while_draining(&self, received: ReceivedOrder, admin: &JoinHandle<()>) {
+        match received.request.order {
+            Order::Leave => {
+                admin.abort();
+                self.identity.hand_state_over().await;
+                received.answer(Ok(Acknowledgment::Draining));
+            }
+            Order::EndSessions(_) => self.end_sessions(received),
+            Order::DrainWorker { .. } => received.answer(Err("the process drains".to_owned())),
+        }
     }
 
     /// Ends without waiting for the workers; the log is flushed on the way out.

@@ -18,21 +18,33 @@ use crate::{
 /// Calls that may wait for the control thread to take them; it limits calls to the provider itself.
 const CALLS: usize = 1_024;
 
-/// Starts answering workers, and gives their way to it. Needs a `LocalSet`.
+/// Starts answering workers, with the settings of a configuration, and gives their way to it. Needs a
+/// `LocalSet`.
 pub(super) fn start(
     names: &Arc<DnsNames>,
     metrics: &Metrics,
+    config: &RequestConfig,
 ) -> anyhow::Result<(IdentityHandle, IdentityControl)> {
     let shared = Arc::new(IdentityShared::new(random()?));
     let control = IdentityControl::new(Arc::clone(&shared), Arc::clone(names), metrics);
+    configure(&control, config);
     let (caller, calls) = control_call::channel(CALLS);
     tokio::task::spawn_local(control.clone().run(calls));
     Ok((IdentityHandle { caller, shared }, control))
 }
 
+/// Reads what a process before has left in the state file, and keeps the file from now on. `replaces`
+/// says whether that process still runs. Needs a `LocalSet`.
+pub(super) fn keep_state(control: IdentityControl, replaces: bool) -> IdentityControl {
+    control.restore(replaces);
+    tokio::task::spawn_local(control.clone().keep_state());
+    control
+}
+
 /// Takes the settings of a configuration.
 pub(super) fn configure(control: &IdentityControl, config: &RequestConfig) {
     control.configure(config.sign_in_spec());
+    control.configure_state(config.seals());
     control.configure_tokens(config.token_spec().map_or(&[], |tokens| &tokens.issuers));
 }
 

@@ -32,6 +32,8 @@ pub(super) struct WorkerResources {
     pub(super) log: Log,
     pub(super) steering: Arc<Steering>,
     pub(super) identity: IdentityHandle,
+    /// Connections that each worker may have to upstreams.
+    pub(super) upstream_connections: usize,
     /// Receives the number of each worker that ends.
     pub(super) ended: UnboundedSender<usize>,
 }
@@ -123,6 +125,7 @@ impl Workers {
             open_connections: open_connections.clone(),
             steering: Arc::clone(&resources.steering),
             identity: resources.identity.clone(),
+            upstream_connections: resources.upstream_connections,
             mailboxes: mailboxes.clone(),
         };
         slot.thread = Some(worker::start(spec, resources.ended.clone())?);

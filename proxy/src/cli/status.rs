@@ -4,12 +4,12 @@ mod fetch;
 mod host;
 mod table;
 
-pub(crate) use fetch::{FetchError, fetch, fetch_host, order_drain};
+pub(crate) use fetch::{fetch, fetch_host};
 pub(super) use host::render as render_host;
 
 use crate::observe::{
-    CertificateView, ConfigView, CrlView, Readiness, RouteView, StatusView, SteeringView,
-    UpstreamView, WorkerView,
+    CertificateView, ConfigView, CrlView, DescriptorView, Readiness, RouteView, StatusView,
+    SteeringView, UpstreamView, WorkerView,
 };
 use table::{Align, TextTable, printable};
 
@@ -45,7 +45,16 @@ fn head(status: &StatusView) -> String {
     );
     head.push_str(&config(&status.config));
     head.push_str(&steering(&status.steering));
+    head.push_str(&descriptors(&status.descriptors));
     head
+}
+
+fn descriptors(view: &DescriptorView) -> String {
+    let DescriptorView { limit, clients, upstreams, reserved } = view;
+    format!(
+        "open files up to {limit}: {clients} for clients, {upstreams} for upstreams, {reserved} \
+         reserved\n"
+    )
 }
 
 fn steering(steering: &SteeringView) -> String {

@@ -36,7 +36,7 @@ pub(crate) struct Diagnostics {
     /// Every finding, warnings too, in the order of the file; at least one is an error.
     pub findings: Vec<Diagnostic>,
     /// Every file that was tried, the configuration file first, so that a broken configuration can
-    /// be watched until it is mended.
+    /// be watched until it is corrected.
     pub files: Vec<ReadFile>,
 }
 

@@ -1,6 +1,6 @@
 //! From the text of the file to a mapping whose known keys are in lower case.
 
-use std::{fmt, rc::Rc};
+use std::{borrow::Cow, fmt, rc::Rc};
 
 use serde_yaml::{Mapping, Value};
 
@@ -8,7 +8,7 @@ use super::{
     keys::{self, KeyTree, ValueKind},
     pieces::LongList,
     places::{self, MAX_DEPTH, Places, YamlFault, is_harmless, without_byte_order_mark},
-    section,
+    section, tabs,
 };
 
 /// A document that has been read.
@@ -27,6 +27,7 @@ pub(super) struct Document {
 /// Most documents are read once, by the parser that makes values. One that may be harmful is scanned
 /// before, and one that is odd is scanned after, for the errors that only the scan finds.
 pub(super) fn parse(whole: Rc<String>) -> Result<Document, Vec<YamlFault>> {
+    let whole = with_separating_spaces(whole);
     let text = without_byte_order_mark(&whole);
     let value = parse_whole(text)?;
     Ok(Document { value, places: Places::of(whole), list: None })
@@ -35,12 +36,20 @@ pub(super) fn parse(whole: Rc<String>) -> Result<Document, Vec<YamlFault>> {
 /// The same, but for a long list of routes, which is left as text: to be read by
 /// [`Places::read_list`], or, should that fail, to be parsed with the rest.
 pub(super) fn parse_but_list(whole: Rc<String>) -> Result<Document, Vec<YamlFault>> {
+    let whole = with_separating_spaces(whole);
     let text = without_byte_order_mark(&whole);
     let list = is_harmless(text).then(|| LongList::find(text)).flatten();
     let rest = list.as_ref().and_then(|list| parse_whole(&list.rest(text)).ok());
     match rest {
         Some(value) => Ok(Document { value, places: Places::of(whole), list }),
         None => parse(whole),
+    }
+}
+
+fn with_separating_spaces(text: Rc<String>) -> Rc<String> {
+    match tabs::as_spaces(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(spaced) => Rc::new(spaced),
     }
 }
 
@@ -203,8 +212,35 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_is_skipped() {
-        assert_eq!(parse("\u{feff}address: x\n".to_owned().into()).unwrap().value["address"], "x");
+    fn every_form_of_a_document_is_read() {
+        for text in [
+            "\u{feff}address: x\n",
+            "\u{feff}# a comment\r\naddress: x\r\n",
+            "address: x\r\n",
+            "address: x",
+            "---\naddress: x\n...\n",
+            "--- # a comment\naddress: x\n...\n# another\n",
+            "%YAML 1.2\n---\naddress: x\n",
+            "%YAML 1.1\n---\naddress: x\n",
+            "%TAG !e! tag:e.test,2026:\n---\naddress: x\n",
+            "address:\tx\t# a comment\n",
+            "address: &a\tx\n",
+        ] {
+            let document = parse(text.to_owned().into());
+            let document = document.unwrap_or_else(|faults| panic!("{text}: {faults:?}"));
+            assert_eq!(document.value["address"], "x", "{text}");
+            assert!(document.places.line("address").is_some(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_list_with_tabs_is_read_and_its_lines_are_known() {
+        let text = "routes:\n-\tx\n# c\n- from:\thttps://a\n  to:\n  -\thttp://b\n";
+        for read in [parse, parse_but_list] {
+            let document = read(text.to_owned().into()).unwrap();
+            assert_eq!(document.value["routes"][1]["to"][0], "http://b");
+            assert_eq!(document.places.line("routes[1].to[0]"), Some(6));
+        }
     }
 
     fn scramble(name: &str, upper: &[bool]) -> String {

@@ -16,10 +16,12 @@ mod keys;
 mod model;
 mod pieces;
 mod places;
+pub(crate) mod probe;
 mod reference;
 mod renewal;
 mod section;
 pub(crate) mod source;
+mod tabs;
 #[cfg(test)]
 pub(crate) mod tests;
 

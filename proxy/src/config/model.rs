@@ -30,8 +30,12 @@ pub(crate) struct Config {
     pub ticket_keys: Vec<TicketSecret>,
     /// The files of `ticket_keys`.
     pub ticket_key_files: Vec<PathBuf>,
-    /// Deadlines and limits of connections.
+    /// Deadlines and limits of connections. The limit on open files may lower `max_connections`.
     pub connections: conn::ConnectionSettings,
+    /// Whether `max_connections` was set, so that a lower limit is worth a warning.
+    pub max_connections: Option<usize>,
+    /// Core dumps and debuggers of the same user are allowed.
+    pub core_dumps: bool,
     /// Settings of all requests.
     pub http: http::RequestSettings,
     /// Sign-in, sessions, and identity for upstreams.

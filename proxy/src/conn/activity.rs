@@ -153,6 +153,7 @@ mod tests {
             max_connections_per_worker: 1,
             max_header_bytes: 1,
             max_headers: 100,
+            codec: crate::tls::Codec::Auto,
             h2_max_concurrent_streams: 1,
             h2_stream_window_bytes: 1,
             h2_connection_window_bytes: 1,

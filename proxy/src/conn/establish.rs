@@ -2,11 +2,17 @@
 
 use std::{os::fd::OwnedFd, rc::Rc};
 
-use super::{ReceivedHello, connection::OpenConnection, handshake, handshake::Handshaken};
+use super::{
+    ReceivedHello,
+    cleartext::{SpokenVersion, spoken_version},
+    connection::OpenConnection,
+    handshake,
+    handshake::Handshaken,
+};
 use crate::{
     http::{ClientConnection, Peer},
     listener::Service,
-    rt,
+    rt::{self, CloseMode},
     tls::Transport,
 };
 
@@ -15,11 +21,15 @@ pub(super) struct Established {
     pub(super) client: Rc<ClientConnection>,
     pub(super) transport: Transport,
     pub(super) is_http2: bool,
+    /// The first bytes of HTTP, if they were received before.
+    pub(super) received: Box<[u8]>,
 }
 
 /// What became of an accepted socket.
 pub(super) enum Establishing {
     Done(Established),
+    /// The client said nothing for too long.
+    Silent,
     /// The handshake failed; the client has been told, and there is a record.
     Failed,
     /// Another worker goes on with it.
@@ -40,13 +50,11 @@ pub(super) async fn establish(
     if service == Service::Redirect {
         let peer = Peer::new(address, None);
         let client = ClientConnection::redirecting(&server.requests, peer);
-        return Establishing::Done(Established::plain(client, stream));
+        return Establishing::Done(Established::plain(client, stream, SpokenVersion::default()));
     }
     let Some(tls) = server.tls() else {
         server.steering.settle();
-        let peer = Peer::new(address, None);
-        let client = ClientConnection::new(&server.requests, peer);
-        return Establishing::Done(Established::plain(client, stream));
+        return Box::pin(establish_plain(connection, stream)).await;
     };
     // Boxed, like everything else that happens once in a connection: its task keeps the size of its
     // largest part for as long as it idles.
@@ -55,15 +63,37 @@ pub(super) async fn establish(
             let peer = Peer::new(address, Some(tls));
             let client = ClientConnection::new(&server.requests, peer);
             let is_http2 = stream.session().alpn_protocol() == Some(b"h2");
-            Establishing::Done(Established { client, transport: Transport::Tls(stream), is_http2 })
+            let transport = Transport::Tls(stream);
+            Establishing::Done(Established {
+                client,
+                transport,
+                is_http2,
+                received: Box::default(),
+            })
         }
         Handshaken::Failed => Establishing::Failed,
         Handshaken::HandedOver => Establishing::HandedOver,
     }
 }
 
+/// Finds out which HTTP version the client speaks without TLS.
+async fn establish_plain(connection: &OpenConnection, mut stream: rt::Stream) -> Establishing {
+    let Some(version) = spoken_version(connection, &mut stream).await else {
+        stream.close(CloseMode::Orderly).await;
+        return Establishing::Silent;
+    };
+    let peer = Peer::new(connection.socket_peer, None);
+    let client = ClientConnection::new(&connection.server.requests, peer);
+    Establishing::Done(Established::plain(client, stream, version))
+}
+
 impl Established {
-    fn plain(client: Rc<ClientConnection>, stream: rt::Stream) -> Established {
-        Established { client, transport: Transport::Plain(Box::new(stream)), is_http2: false }
+    fn plain(
+        client: Rc<ClientConnection>,
+        stream: rt::Stream,
+        version: SpokenVersion,
+    ) -> Established {
+        let SpokenVersion { is_http2, received } = version;
+        Established { client, transport: Transport::Plain(Box::new(stream)), is_http2, received }
     }
 }

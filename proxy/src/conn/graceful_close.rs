@@ -14,6 +14,9 @@ use super::Registration;
 /// elsewhere, and over HTTP/1 a request that is on its way would be lost.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// How long an HTTP/2 client may take to go that was told to make room for another.
+const EVICTION_GRACE: Duration = Duration::from_millis(250);
+
 /// The stages of a graceful close.
 #[derive(Default)]
 pub(super) enum GracefulClose {
@@ -24,6 +27,8 @@ pub(super) enum GracefulClose {
     Grace(Pin<Box<Sleep>>),
     /// The client has been told.
     Announced,
+    /// The client has been told, and has until then, since it must make room for another.
+    Evicted(Pin<Box<Sleep>>),
 }
 
 impl GracefulClose {
@@ -39,20 +44,38 @@ impl GracefulClose {
                 GracefulClose::Open if !registration.poll_draining(cx) => return false,
                 GracefulClose::Open => *self = GracefulClose::Grace(Box::pin(sleep(GRACE))),
                 GracefulClose::Grace(grace) => {
+                    let is_evicted = registration.is_evicted();
+                    let skip_grace = skip_grace || is_evicted;
                     if !skip_grace && grace.as_mut().poll(cx) == Poll::Pending {
                         return false;
                     }
-                    *self = GracefulClose::Announced;
+                    *self = match is_evicted {
+                        true => GracefulClose::Evicted(Box::pin(sleep(EVICTION_GRACE))),
+                        false => GracefulClose::Announced,
+                    };
                     return true;
                 }
-                GracefulClose::Announced => return false,
+                GracefulClose::Announced | GracefulClose::Evicted(_) => return false,
             }
         }
     }
 
     /// Whether the client has been told.
     pub(super) fn is_announced(&self) -> bool {
-        matches!(self, GracefulClose::Announced)
+        matches!(self, GracefulClose::Announced | GracefulClose::Evicted(_))
+    }
+
+    /// Whether the client must make room for another.
+    pub(super) fn is_evicted(&self) -> bool {
+        matches!(self, GracefulClose::Evicted(_))
+    }
+
+    /// Whether a client that must make room has had its time to go.
+    pub(super) fn poll_overdue(&mut self, cx: &mut Context<'_>) -> bool {
+        match self {
+            GracefulClose::Evicted(time) => time.as_mut().poll(cx).is_ready(),
+            _ => false,
+        }
     }
 
     /// Whether the order to drain has come.
@@ -86,5 +109,21 @@ mod tests {
             assert_eq!(begun.elapsed() >= GRACE, !skip_grace);
             assert!(close.is_announced());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_must_make_room_is_told_at_once() {
+        let registry = ConnectionRegistry::default();
+        let registration = registry.register();
+        assert!(registry.evict());
+        let (mut close, begun) = (GracefulClose::default(), Instant::now());
+        let due = poll_fn(|cx| Poll::Ready(close.poll_due(cx, &registration, false))).await;
+        assert!(due && close.is_announced() && close.is_evicted());
+        poll_fn(|cx| match close.poll_overdue(cx) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
+        assert_eq!(begun.elapsed(), EVICTION_GRACE);
     }
 }

@@ -1,11 +1,11 @@
 //! From an accepted socket to a TLS stream, or to exactly one record of the failure.
 
-use std::{cell::OnceCell, net::SocketAddr, rc::Rc};
+use std::{cell::OnceCell, future::poll_fn, net::SocketAddr, rc::Rc, task::Poll};
 
 use rustls::{HandshakeKind, ProtocolVersion};
 
 use super::{
-    ReceivedHello,
+    ReceivedHello, Registration,
     connection::OpenConnection,
     handshake_failure::HandshakeFailure,
     hello::{self, Hello},
@@ -82,9 +82,12 @@ impl Handshake<'_> {
     ) -> Result<Option<TlsStream>, HandshakeFailure> {
         let steered = match hello {
             // The worker that handed it over has decided already that it belongs here.
-            Some(hello) => Steered::Here(stream, *hello),
+            Some(hello) => {
+                self.connection.registration.hello_received();
+                Steered::Here(stream, *hello)
+            }
             None => {
-                let (stream, hello) = read_hello(stream).await?;
+                let (stream, hello) = read_hello(&self.connection.registration, stream).await?;
                 steer(self.connection, self.address, &self.tls.steering, stream, hello)
             }
         };
@@ -115,12 +118,15 @@ impl Handshake<'_> {
 
     fn peer(&self, stream: &TlsStream) -> PeerTls {
         let session = stream.session();
-        let server_name = stream.context().and_then(|context| context.server_name());
-        let chain = session.peer_certificates().unwrap_or_default();
+        let context = stream.context();
+        let server_name = context.and_then(|context| context.server_name());
+        let ignored = context.and_then(|context| context.ignored_certificate());
+        let chain = session.peer_certificates().filter(|_| ignored.is_none());
         PeerTls {
             version: tls_version(session.protocol_version()),
             certificate_asked: self.tls.server.client_auth().asks(server_name),
-            certificate: PeerCertificate::presented(chain, server_name),
+            certificate: PeerCertificate::presented(chain.unwrap_or_default(), server_name),
+            ignored_certificate: ignored.cloned().map(Box::new),
             server_name: server_name.map(Into::into),
         }
     }
@@ -154,11 +160,22 @@ impl Handshake<'_> {
     }
 }
 
+/// Reads a hello, unless the connection has to make room for another before it is whole.
 async fn read_hello(
+    registration: &Registration,
     mut stream: rt::Stream,
 ) -> Result<(rt::Stream, ReceivedHello), HandshakeFailure> {
     let mut bytes = Buffer::default();
-    let hello = hello::read(&mut stream, &mut bytes).await;
+    let evicted = poll_fn(|cx| match registration.poll_evicted(cx) {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    });
+    let hello = tokio::select! {
+        biased;
+        hello = hello::read(&mut stream, &mut bytes) => hello,
+        () = evicted => return Err(HandshakeFailure::evicted()),
+    };
+    registration.hello_received();
     let server_name = match hello.map_err(|error| HandshakeFailure::client_gone(&error))? {
         Hello::Complete(name) => name,
         Hello::PlainHttp => return Err(HandshakeFailure::plain_http(stream)),

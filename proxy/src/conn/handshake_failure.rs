@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, io};
 
-use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
+use rustls::{AlertDescription, Error, InvalidMessage};
 
 use crate::{
     certificate::ParsedCertificate,
@@ -43,6 +43,12 @@ impl HandshakeFailure {
         HandshakeFailure::new(HandshakeResult::Timeout, "the handshake took too long")
     }
 
+    /// Another client needed the room before the hello was complete.
+    pub(super) fn evicted() -> HandshakeFailure {
+        let reason = "closed before its hello to make room: the limit of connections is reached";
+        HandshakeFailure::new(HandshakeResult::Evicted, reason)
+    }
+
     /// The client closed the connection, or it broke, before its hello was complete.
     pub(super) fn client_gone(error: &io::Error) -> HandshakeFailure {
         let reason = format!("the client went away: {error}");
@@ -72,11 +78,7 @@ impl HandshakeFailure {
 
     /// The TLS layer gave up.
     pub(super) fn of(failed: FailedHandshake) -> HandshakeFailure {
-        let FailedHandshake { error, stream, rejection } = failed;
-        let alert = match &error {
-            HandshakeError::Tls(error) => alert_sent(error),
-            HandshakeError::Io(_) | HandshakeError::Oversized => None,
-        };
+        let FailedHandshake { error, stream, rejection, alert } = failed;
         let reason = match &rejection {
             Some(rejection) => rejection.reason.clone().into(),
             None => reason(&error),
@@ -95,6 +97,8 @@ fn result(error: &HandshakeError) -> HandshakeResult {
     let error = match error {
         HandshakeError::Io(_) => return HandshakeResult::ClientGone,
         HandshakeError::Oversized => return HandshakeResult::Oversized,
+        HandshakeError::Hello(_) => return HandshakeResult::ProtocolError,
+        HandshakeError::NoCommonCurve => return HandshakeResult::NoCertificate,
         HandshakeError::Tls(error) => error,
     };
     match error {
@@ -147,19 +151,6 @@ fn rejection_hint(alert: AlertDescription) -> Option<&'static str> {
         }
         _ => return None,
     })
-}
-
-/// The alert that rustls sends for an error.
-fn alert_sent(error: &Error) -> Option<AlertDescription> {
-    match error {
-        Error::NoCertificatesPresented => Some(AlertDescription::CertificateRequired),
-        Error::InvalidCertificate(CertificateError::Other(_)) => {
-            Some(AlertDescription::CertificateUnknown)
-        }
-        Error::InvalidCertificate(error) => Some(error.clone().into()),
-        Error::InvalidMessage(_) => Some(AlertDescription::DecodeError),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod requests;
 use std::{
     convert::Infallible,
     future::poll_fn,
+    io,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -21,7 +22,7 @@ use self::requests::Requests;
 use super::{
     ConnectionSettings,
     activity::{Activity, ConnectionPhase, Watchdog},
-    close::close,
+    close::{close, close_without_linger},
     connection::OpenConnection,
     graceful_close::GracefulClose,
     hibernation::Hibernation,
@@ -48,21 +49,36 @@ pub(super) async fn serve(
     connection: &OpenConnection,
     client: Rc<ClientConnection>,
     transport: Transport,
+    received: Box<[u8]>,
 ) -> ClosedReason {
     let requests = Requests::new(&client);
     let service = service_fn(|request| requests.handle(request));
     let mut http1 = Http1::new(connection, &client, &requests, &service, transport);
+    http1.link.unread(received.into());
     let end = poll_fn(|cx| http1.poll(cx)).await;
 
-    let draining = http1.close.is_draining();
+    connection.registration.left_http();
+    let (draining, evicted) = (http1.close.is_draining(), http1.close.is_evicted());
+    let is_cut_off = end.is_cut_off(&http1);
     let (link, unread) = http1.into_link();
     let Some(transport) = link.take() else { return ClosedReason::Io };
     if let Some(tunnel) = requests.take_tunnel() {
         let client = Side { transport, received: unread };
         return Box::pin(tunnel::join(&connection.registration, client, *tunnel)).await;
     }
-    let reason = end.reason(connection, &client, draining);
-    Box::pin(close_client(transport, &end, link.is_flushed())).await;
+    let reason = match end.reason(connection, &client, draining) {
+        ClosedReason::Drain if evicted => ClosedReason::Evicted,
+        reason => reason,
+    };
+    let mode = match client.state.has_unread_body() {
+        _ if is_cut_off => CloseMode::Reset,
+        true => CloseMode::Lingering,
+        false => CloseMode::Orderly,
+    };
+    match reason {
+        ClosedReason::Evicted => close_without_linger(transport).await,
+        _ => Box::pin(close_client(transport, &end, mode)).await,
+    }
     reason
 }
 
@@ -91,6 +107,8 @@ struct Http1<'a, S: HttpService<Incoming>> {
 enum End {
     /// By itself: closed by either side, broken, or left for a tunnel.
     Finished(Result<(), hyper::Error>),
+    /// The client went away, or its connection failed, while its request was served.
+    Gone(io::Result<()>),
     /// A phase lasted too long.
     Expired(ConnectionPhase),
     /// The last response could not be sent.
@@ -111,6 +129,7 @@ where
         transport: Transport,
     ) -> Self {
         let activity = Activity::new();
+        connection.registration.serves_http(&activity);
         let link = Link::http1(transport, &activity);
         let settings = &connection.settings;
         let hyper = builder(settings).serve_connection(link.clone(), service);
@@ -146,6 +165,9 @@ where
                 return Poll::Ready(End::Unread);
             }
             self.note_progress();
+            if let Poll::Ready(gone) = self.poll_gone(cx) {
+                return Poll::Ready(End::Gone(gone));
+            }
             // The response to a request under way, or in time, announces the close.
             if self.close.poll_due(cx, registration, false) {
                 match &mut self.hyper {
@@ -178,13 +200,25 @@ where
     /// its way they wait on.
     fn send_interim(&mut self, cx: &mut Context<'_>) -> bool {
         let outbox = &self.client.state.interim;
-        let is_due = outbox.has_waiting(cx) && self.link.is_flushed();
+        let is_due = outbox.has_waiting() && self.link.is_flushed();
         if is_due {
             let heads = outbox.take(|_| true);
             let messages = heads.iter().filter_map(interim::http1).flatten().collect();
             self.link.insert(cx, messages);
         }
         is_due
+    }
+
+    /// Ready once the client has gone while its request is served. hyper reads only what it needs, so
+    /// that it does not take a client for gone that has said that it sends no more.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let state = &self.client.state;
+        // While hyper reads a body, or has given it up, it is not for us to read.
+        let is_read = !state.is_receiving_body() && !state.has_unread_body();
+        if self.hyper.is_none() || !state.is_serving() || !is_read {
+            return Poll::Pending;
+        }
+        self.link.poll_gone(cx)
     }
 
     fn wake(&mut self) {
@@ -195,7 +229,7 @@ where
     /// Notes what the connection is doing, after hyper has done what it could.
     fn note_progress(&mut self) {
         let (state, activity) = (&self.client.state, &self.activity);
-        if state.is_serving() {
+        if state.is_serving() || state.is_receiving_body() {
             activity.enter(ConnectionPhase::Serving);
         } else if self.seen_requests != state.requests()
             || activity.phase() == ConnectionPhase::Serving
@@ -244,6 +278,9 @@ fn builder(settings: &ConnectionSettings) -> Builder {
     let mut builder = Builder::new();
     builder
         .preserve_header_case(true)
+        // hyper's other way of noticing that a client has gone takes a client that only closes its
+        // sending side for one: see `Http1::poll_gone`.
+        .half_close(true)
         .max_header_size(settings.max_header_bytes)
         // hyper checks this only while a head is incomplete: a head whose rest comes with one read
         // could be almost twice as long.
@@ -255,6 +292,19 @@ fn builder(settings: &ConnectionSettings) -> Builder {
 }
 
 impl End {
+    /// Whether a response was cut off. It must not look complete, which to an HTTP/1.0 client it would
+    /// with a close_notify behind it.
+    fn is_cut_off<S: HttpService<Incoming>>(&self, http1: &Http1<'_, S>) -> bool {
+        match self {
+            End::Finished(Ok(())) => false,
+            // The response's body failed.
+            End::Finished(Err(error)) => error.is_user(),
+            End::Gone(_) => http1.requests.is_responding(),
+            End::Expired(_) => !http1.link.is_flushed(),
+            End::Unsent | End::Unread => true,
+        }
+    }
+
     /// Why the connection ended. Leaves a record of an end that no request accounts for.
     fn reason(
         &self,
@@ -273,7 +323,8 @@ impl End {
                 }
                 reason
             }
-            End::Unsent => ClosedReason::Io,
+            End::Gone(Ok(())) => ClosedReason::Client,
+            End::Gone(Err(_)) | End::Unsent => ClosedReason::Io,
             End::Expired(ConnectionPhase::Head) => {
                 connection.record_failure(&client.peer, "a request's head took too long");
                 ClosedReason::HeaderTimeout
@@ -294,23 +345,14 @@ fn reason_of(error: &hyper::Error) -> ClosedReason {
     }
 }
 
-/// Closes the client connection. A response that was cut off must not look complete, which to an
-/// HTTP/1.0 client it would with a close_notify behind it.
-async fn close_client(mut transport: Transport, end: &End, flushed: bool) {
-    let cut_off = match end {
-        End::Finished(Ok(())) => false,
-        // The response's body failed.
-        End::Finished(Err(error)) => error.is_user(),
-        End::Expired(_) => !flushed,
-        End::Unsent | End::Unread => true,
-    };
-    if cut_off {
-        return close(transport, CloseMode::Reset).await;
-    }
-    if let End::Expired(ConnectionPhase::Head) = end {
+/// Closes the client connection.
+async fn close_client(mut transport: Transport, end: &End, mode: CloseMode) {
+    if let End::Expired(ConnectionPhase::Head) = end
+        && mode != CloseMode::Reset
+    {
         // Nothing is on its way, so this does not wait.
         let reply = http::REQUEST_TIMEOUT;
         let _ = poll_fn(|cx| Pin::new(&mut transport).poll_write(cx, reply)).await;
     }
-    close(transport, CloseMode::Orderly).await;
+    close(transport, mode).await;
 }

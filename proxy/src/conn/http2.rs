@@ -17,11 +17,12 @@ use hyper::{
     server::conn::http2::{Builder, Connection},
     service::{HttpService, service_fn},
 };
+use tokio::time::{Sleep, sleep_until};
 
 use super::{
     ConnectionSettings,
     activity::{Activity, ConnectionPhase, Watchdog},
-    close::close_after,
+    close::{close_after, close_without_linger},
     connection::{OpenConnection, REQUEST_COST_BYTES},
     excess::{self, Excess, ExcessLimits},
     graceful_close::GracefulClose,
@@ -34,6 +35,7 @@ use crate::{
     http2_frames::{Http2Traffic, Unfinished},
     observe::ClosedReason,
     rt,
+    rt::CloseMode,
     tls::Transport,
 };
 
@@ -45,6 +47,7 @@ pub(super) async fn serve(
     connection: &OpenConnection,
     client: Rc<ClientConnection>,
     transport: Transport,
+    received: Box<[u8]>,
 ) -> ClosedReason {
     let activity = Activity::new();
     let link = Link::http2(transport, &activity);
@@ -63,15 +66,21 @@ pub(super) async fn serve(
         }
     });
     let mut http2 = Http2::new(connection, &client, service, (link, activity));
+    http2.link.unread(received.into());
     let end = poll_fn(|cx| http2.poll(cx)).await;
+    connection.registration.left_http();
     let Http2 { hyper, link, close: graceful_close, idled, .. } = http2;
     drop(hyper);
     let unfinished = link.http2_traffic().and_then(Http2Traffic::unfinished);
     if let Some(transport) = link.take() {
-        let is_sent_whole = link.http2_traffic().is_some_and(Http2Traffic::is_sent_whole);
-        Box::pin(close_after(transport, end.goaway(is_sent_whole))).await;
+        let last = end.goaway(link.http2_traffic().is_some_and(Http2Traffic::is_sent_whole));
+        match graceful_close.is_evicted() {
+            true => Box::pin(close_without_linger(transport)).await,
+            false => Box::pin(close_after(transport, last, CloseMode::Orderly)).await,
+        }
     }
     match end {
+        End::Finished(Ok(())) if graceful_close.is_evicted() => ClosedReason::Evicted,
         End::Finished(Ok(())) if idled => ClosedReason::IdleTimeout,
         End::Finished(Ok(())) if graceful_close.is_announced() => ClosedReason::Drain,
         end => end.reason(connection, &client, unfinished),
@@ -88,6 +97,8 @@ struct Http2<'a, S: HttpService<Incoming>> {
     watchdog: Watchdog<'a>,
     excess: ExcessLimits,
     close: GracefulClose,
+    /// When the next stream is to be reset whose request body is not wanted.
+    reset: Option<Pin<Box<Sleep>>>,
     /// How many requests had come when the progress was noted last.
     seen_requests: u64,
     /// The client was told to go since it sent no request for too long.
@@ -101,6 +112,8 @@ enum End {
     CutOff(ConnectionPhase),
     /// The client makes more work than its requests explain.
     Abusive(Excess),
+    /// The client was told to make room for another, and did not go.
+    Evicted,
 }
 
 impl<'a, S> Http2<'a, S>
@@ -114,6 +127,7 @@ where
         service: S,
         (link, activity): (Link, Rc<Activity>),
     ) -> Self {
+        connection.registration.serves_http(&activity);
         let settings = &connection.settings;
         let builder = builder(settings, StreamExecutor::new(client));
         let hyper = Box::pin(builder.serve_connection(link.clone(), service));
@@ -126,6 +140,7 @@ where
             watchdog: Watchdog::new(settings),
             excess: ExcessLimits::new(Instant::now()),
             close: GracefulClose::default(),
+            reset: None,
             seen_requests: 0,
             idled: false,
         }
@@ -138,6 +153,9 @@ where
             }
             self.send_interim(cx);
             self.note_progress();
+            if self.client.state.has_unread_streams() {
+                self.poll_reset_unread(cx);
+            }
             if let Some(excess) = self.excess() {
                 return Poll::Ready(End::Abusive(excess));
             }
@@ -145,6 +163,9 @@ where
             if self.close.poll_due(cx, &self.connection.registration, has_served) {
                 self.hyper.as_mut().graceful_shutdown();
                 continue;
+            }
+            if self.close.poll_overdue(cx) && self.activity.phase() == ConnectionPhase::Idle {
+                return Poll::Ready(End::Evicted);
             }
             let phase = ready!(self.watchdog.poll_expired(cx, &self.activity));
             // An idle client first gets GOAWAY; if it does not go, it is cut off.
@@ -160,7 +181,8 @@ where
     /// Sends the interim responses that wait, between two frames of h2's and on streams that are certain.
     fn send_interim(&self, cx: &mut Context<'_>) {
         let (outbox, traffic) = (&self.client.state.interim, self.link.http2_traffic());
-        if !outbox.has_waiting(cx) || !self.link.is_flushed() {
+        outbox.watch(cx);
+        if !outbox.has_waiting() || !self.link.is_flushed() {
             return;
         }
         if traffic.is_some_and(Http2Traffic::knows_streams) {
@@ -173,14 +195,27 @@ where
         }
     }
 
+    /// Resets the streams whose time has come; h2 wakes the task to send that.
+    fn poll_reset_unread(&mut self, cx: &mut Context<'_>) {
+        while let Some(due) = self.client.state.reset_unread(Instant::now()) {
+            let timer = self.reset.get_or_insert_with(|| Box::pin(sleep_until(due.into())));
+            if timer.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            self.reset = None;
+        }
+        self.reset = None;
+    }
+
     /// Notes what the connection is doing, after hyper has done what it could. While there are
     /// requests, their own deadlines hold; otherwise the client must finish what it has begun.
     fn note_progress(&mut self) {
         let (state, activity) = (&self.client.state, &self.activity);
-        if state.is_serving() || self.seen_requests != state.requests() {
+        let is_serving = state.is_serving() || state.is_receiving_body();
+        if is_serving || self.seen_requests != state.requests() {
             activity.enter(ConnectionPhase::Serving);
         }
-        if !state.is_serving() {
+        if !is_serving {
             let in_head = self.link.http2_traffic().and_then(Http2Traffic::unfinished).is_some();
             activity.enter(if in_head { ConnectionPhase::Head } else { ConnectionPhase::Idle });
         }
@@ -235,6 +270,7 @@ impl End {
                 ClosedReason::HeaderTimeout
             }
             End::CutOff(ConnectionPhase::Idle) => ClosedReason::IdleTimeout,
+            End::Evicted => ClosedReason::Evicted,
             End::Abusive(excess) => {
                 record(match excess {
                     Excess::Resets => "too many requests were reset",

@@ -87,13 +87,20 @@ impl Link {
         self.poll(|mut transport| transport.poll_idle(cx))
     }
 
-    /// Moves returned bytes into a buffer; whether there were any.
-    fn read_again(&self, buf: &mut ReadBufCursor<'_>) -> bool {
+    /// Ready once the client has gone; see [`Transport::poll_gone`]. For the time of a request, during
+    /// which hyper does not read.
+    pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.0.unread.borrow().is_empty() {
+            return Poll::Pending;
+        }
+        self.poll(|transport| transport.get_mut().poll_gone(cx))
+    }
+
+    /// Returned bytes that fit into a buffer.
+    fn take_unread(&self, room: usize) -> Bytes {
         let mut unread = self.0.unread.borrow_mut();
-        let n = unread.len().min(buf.remaining());
-        buf.put_slice(&unread[..n]);
-        unread.advance(n);
-        n > 0
+        let n = unread.len().min(room);
+        unread.split_to(n)
     }
 
     /// Takes the transport back. hyper's handle finds the connection closed from now on.
@@ -114,9 +121,15 @@ impl Link {
     fn poll_read_frames(
         &self,
         cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
+        mut buf: ReadBufCursor<'_>,
         traffic: &Http2Traffic,
     ) -> Poll<io::Result<()>> {
+        let again = self.take_unread(buf.remaining());
+        if !again.is_empty() {
+            traffic.receive(&again);
+            buf.put_slice(&again);
+            return Poll::Ready(Ok(()));
+        }
         let mut observe = |bytes: &[u8]| rt::spend(traffic.receive(bytes));
         self.poll(|transport| transport.poll_read_observed(cx, buf, &mut observe))
     }
@@ -171,9 +184,13 @@ impl Read for Link {
         if let Some(traffic) = &self.0.http2 {
             return self.poll_read_frames(cx, buf, traffic);
         }
-        let result = match self.read_again(&mut buf) {
-            true => Poll::Ready(Ok(())),
-            false => self.poll(|transport| transport.poll_read(cx, buf)),
+        let again = self.take_unread(buf.remaining());
+        let result = match again.is_empty() {
+            false => {
+                buf.put_slice(&again);
+                Poll::Ready(Ok(()))
+            }
+            true => self.poll(|transport| transport.poll_read(cx, buf)),
         };
         if result.is_ready() {
             self.0.activity.received();

@@ -1,6 +1,7 @@
 //! One client connection: hello, TLS, HTTP, close. Each one is counted by how it ended.
 
 mod activity;
+mod cleartext;
 mod close;
 mod connection;
 mod establish;

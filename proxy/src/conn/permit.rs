@@ -64,6 +64,11 @@ impl WorkerConnections {
         self.0.all.count()
     }
 
+    /// The number of workers.
+    pub(crate) fn workers(&self) -> usize {
+        self.0.all.0.len()
+    }
+
     /// Counts a new connection.
     pub(crate) fn admit(&self) -> Admission {
         self.0.grow(|line| &line.admitted);

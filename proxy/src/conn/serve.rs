@@ -47,13 +47,14 @@ async fn serve_accepted(
 ) -> Option<ClosedReason> {
     let established = match establish(connection, service, socket, hello).await {
         Establishing::Done(established) => established,
+        Establishing::Silent => return Some(ClosedReason::IdleTimeout),
         Establishing::Failed => return Some(ClosedReason::Handshake),
         Establishing::HandedOver => return None,
     };
-    let Established { client, transport, is_http2 } = established;
+    let Established { client, transport, is_http2, received } = established;
     Some(match is_http2 {
         // Boxed: larger than what an HTTP/1 connection idles with.
-        true => Box::pin(http2::serve(connection, client, transport)).await,
-        false => http1::serve(connection, client, transport).await,
+        true => Box::pin(http2::serve(connection, client, transport, received)).await,
+        false => http1::serve(connection, client, transport, received).await,
     })
 }

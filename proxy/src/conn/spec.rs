@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::tls::Codec;
+
 /// Deadlines and limits of client connections.
 #[derive(Debug, Clone)]
 pub(crate) struct ConnectionSettings {
@@ -24,10 +26,23 @@ pub(crate) struct ConnectionSettings {
     pub max_header_bytes: usize,
     /// The most header fields in a request (more than 100 costs an allocation a request).
     pub max_headers: usize,
+    /// The HTTP versions of connections without TLS. With TLS, the handshake negotiates them.
+    pub codec: Codec,
     /// HTTP/2 streams a client may have open.
     pub h2_max_concurrent_streams: u32,
     /// HTTP/2 flow-control window of a stream, in bytes.
     pub h2_stream_window_bytes: u32,
     /// HTTP/2 flow-control window of a connection, in bytes.
     pub h2_connection_window_bytes: u32,
+}
+
+impl ConnectionSettings {
+    /// The same, with at most so many open connections.
+    pub(crate) fn with_at_most(&self, most: usize) -> ConnectionSettings {
+        ConnectionSettings {
+            max_connections: self.max_connections.min(most),
+            max_connections_per_worker: self.max_connections_per_worker.min(most),
+            ..self.clone()
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //! worker: reads and writes of a task have an allowance (`rt/coop.rs`).
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     future::poll_fn,
     io,
     pin::Pin,
@@ -18,6 +18,11 @@ use crate::tls::Transport;
 
 /// Maximum number of bytes moved at a time in one direction.
 const CHUNK_BYTES: usize = 16 * 1024;
+
+thread_local! {
+    /// Read into first, so that a tunnel holds no buffer while it is idle.
+    static CHUNK: RefCell<Box<[u8]>> = RefCell::new(vec![0; CHUNK_BYTES].into());
+}
 
 /// One side of a joint.
 pub(super) struct Side {
@@ -105,10 +110,6 @@ impl Joint {
 struct Direction {
     /// Bytes that precede any that are read.
     pending: Bytes,
-    chunk: Vec<u8>,
-    /// The part of the chunk that is still to be written.
-    from: usize,
-    to: usize,
     moved: u64,
     /// The reader has ended.
     ended: bool,
@@ -118,8 +119,7 @@ struct Direction {
 
 impl Direction {
     fn new(pending: Bytes) -> Direction {
-        let chunk = Vec::new();
-        Direction { pending, chunk, from: 0, to: 0, moved: 0, ended: false, shut: false }
+        Direction { pending, moved: 0, ended: false, shut: false }
     }
 
     /// Ready once the reader's end has been passed on to the writer.
@@ -146,15 +146,10 @@ impl Direction {
                 let n = ready!(Pin::new(&mut *writer).poll_write(cx, &self.pending))?;
                 self.pending.advance(n);
                 self.moved += n as u64;
-            } else if self.from < self.to {
-                let rest = &self.chunk[self.from..self.to];
-                let n = ready!(Pin::new(&mut *writer).poll_write(cx, rest))?;
-                self.from += n;
-                self.moved += n as u64;
             } else if self.ended {
                 ready!(Pin::new(&mut *writer).poll_shutdown(cx))?;
                 self.shut = true;
-            } else if self.poll_fill(cx, reader)?.is_pending() {
+            } else if self.poll_move(cx, reader, writer)?.is_pending() {
                 // Written bytes must not wait for more to come.
                 ready!(Pin::new(&mut *writer).poll_flush(cx))?;
                 return Poll::Pending;
@@ -163,19 +158,34 @@ impl Direction {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_fill(&mut self, cx: &mut Context<'_>, reader: &mut Transport) -> io::Result<Poll<()>> {
-        self.chunk.resize(CHUNK_BYTES, 0);
-        let mut buffer = ReadBuf::new(&mut self.chunk);
-        match Pin::new(reader).poll_read(cx, buffer.unfilled()) {
-            Poll::Pending => return Ok(Poll::Pending),
-            // The peer sent no close_notify: many peers close a tunnel this way, and its protocol
-            // marks its own end.
-            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {}
-            Poll::Ready(result) => result?,
-        }
-        (self.from, self.to) = (0, buffer.filled().len());
-        self.ended = self.to == 0;
-        Ok(Poll::Ready(()))
+    /// Reads a chunk, and keeps what the writer does not take of it. Pending if there is nothing to
+    /// read.
+    fn poll_move(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &mut Transport,
+        writer: &mut Transport,
+    ) -> io::Result<Poll<()>> {
+        CHUNK.with_borrow_mut(|chunk| {
+            let mut buffer = ReadBuf::new(chunk);
+            match Pin::new(reader).poll_read(cx, buffer.unfilled()) {
+                Poll::Pending => return Ok(Poll::Pending),
+                // The peer sent no close_notify: many peers close a tunnel this way, and its protocol
+                // marks its own end.
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+                Poll::Ready(result) => result?,
+            }
+            let mut rest = buffer.filled();
+            self.ended = rest.is_empty();
+            while !rest.is_empty()
+                && let Poll::Ready(n) = Pin::new(&mut *writer).poll_write(cx, rest)?
+            {
+                rest = &rest[n..];
+                self.moved += n as u64;
+            }
+            self.pending = Bytes::copy_from_slice(rest);
+            Ok(Poll::Ready(()))
+        })
     }
 }
 

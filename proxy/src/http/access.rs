@@ -10,11 +10,12 @@ use super::{
     certificate::{PeerCertificate, RequestCertificate},
     error::RequestFailure,
     peer::Peer,
+    program_token::{PresentedProgramToken, has_bearer_besides},
     refusal::refusal,
     request::RequestTarget,
     request_config::{CompiledRoute, RequestConfig},
     respond::LocalAnswer,
-    session::session,
+    session::{Credentials, session},
 };
 use crate::{
     identity::{
@@ -47,7 +48,7 @@ pub(super) async fn admit<'a>(
     let user = match &caller {
         Caller::Session(known) => Some(RequestUser::of_session(known)),
         Caller::Token(known) => Some(RequestUser::of_token(known)),
-        Caller::Refused(_) => None,
+        Caller::Refused(_) | Caller::Nobody => None,
         Caller::Unknown => certificate_user(&active.config, peer, certificate),
     };
     let identity = user.map(|user| user.asserted.identity);
@@ -82,8 +83,12 @@ pub(super) fn demand_certificate(
     }
     let VerifiedNow { certificate, error, .. } = verify_certificate(active, peer, route);
     match decide(active, route, (parts, target), certificate, None).outcome {
-        PolicyOutcome::ClientCertificateRequired => Err(RequestFailure::CertificateRequired),
-        PolicyOutcome::ClientCertificateInvalid => Err(RequestFailure::CertificateInvalid(error)),
+        PolicyOutcome::ClientCertificateRequired if error.is_none() => {
+            Err(RequestFailure::CertificateRequired)
+        }
+        PolicyOutcome::ClientCertificateRequired | PolicyOutcome::ClientCertificateInvalid => {
+            Err(RequestFailure::CertificateInvalid(error))
+        }
         PolicyOutcome::Allow | PolicyOutcome::Deny | PolicyOutcome::NeedsSignIn => Ok(()),
     }
 }
@@ -118,7 +123,7 @@ struct VerifiedNow<'a> {
     certificate: policy::ClientCertificateStatus<'a>,
     /// The result, if the certificate is valid.
     judged: Option<VerifiedChain>,
-    /// The reason, if it is not.
+    /// The reason, if it is not, or counts as none.
     error: Option<ChainError>,
 }
 
@@ -136,7 +141,10 @@ fn verify_certificate<'a>(
     let certificate = peer.certificate().map(Rc::as_ref);
     let (trust, certificate) = match (&route.spec.client_trust, certificate) {
         (None, certificate) => return unverified(C::Unverified(certificate.map(|it| it as _))),
-        (Some(_), None) => return unverified(C::Missing),
+        (Some(_), None) => {
+            let error = peer.ignored_certificate().cloned();
+            return VerifiedNow { certificate: C::Missing, judged: None, error };
+        }
         (Some(trust), Some(certificate)) => (trust, certificate),
     };
     match active.account.conn.handler.now().map(|now| certificate.verify(trust, now)) {
@@ -158,10 +166,12 @@ enum Caller {
     Token(Rc<KnownToken>),
     /// A bearer token does not count. Nothing else that the request presents counts either.
     Refused(BearerRefusal),
+    /// The token of a program does not count. Nothing else that the request presents counts either.
+    Nobody,
 }
 
 impl Caller {
-    /// A bearer token goes before the session, on routes that take one.
+    /// The token of a program goes first, then a bearer token on routes that take one, then the cookie.
     async fn of(
         active: &mut ActiveRequest,
         route: &CompiledRoute,
@@ -171,12 +181,29 @@ impl Caller {
         if !route.looks_at_identity {
             return Caller::Unknown;
         }
-        if let Some(rules) = &route.bearer
+        let headers = &parts.headers;
+        let credentials = match PresentedProgramToken::of(headers) {
+            // There are no such tokens.
+            _ if !active.config.signs_people_in() => Credentials::Cookies(headers),
+            PresentedProgramToken::One(_)
+                if route.bearer.is_some() && has_bearer_besides(headers) =>
+            {
+                return Caller::Refused(BearerRefusal::SessionBesides);
+            }
+            PresentedProgramToken::One(token) => Credentials::Token(token),
+            PresentedProgramToken::Several => return Caller::Nobody,
+            PresentedProgramToken::None => Credentials::Cookies(headers),
+        };
+        if let (Credentials::Cookies(_), Some(rules)) = (credentials, &route.bearer)
             && let Some(user) = token_user(active, rules, parts).await
         {
             return user.map_or_else(Caller::Refused, Caller::Token);
         }
-        session(active, parts, host).await.map_or(Caller::Unknown, Caller::Session)
+        match (session(active, credentials, host).await, credentials) {
+            (Some(known), _) => Caller::Session(known),
+            (None, Credentials::Cookies(_)) => Caller::Unknown,
+            (None, Credentials::Token(_)) => Caller::Nobody,
+        }
     }
 
     /// The answer to a token that does not count, whatever the policy says of a request without a user.

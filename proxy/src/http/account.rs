@@ -167,6 +167,11 @@ impl RequestAccount {
         self.upload = upload;
     }
 
+    /// Whether the body was sent to an upstream and was not complete yet.
+    pub(super) fn is_uploading(&self) -> bool {
+        self.upload.as_ref().is_some_and(|upload| !upload.is_complete())
+    }
+
     /// Notes the status of the response.
     pub(super) fn set_status(&mut self, status: StatusCode) {
         self.status = status.as_u16();

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, rc::Rc, time::Instant};
 
-use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header, request::Parts};
 
 use super::{
     account::RequestAccount,
@@ -15,6 +15,7 @@ use super::{
     request_id::{REQUEST_ID, is_acceptable},
     reused_timer::ReusedTimer,
     timeouts::Timeouts,
+    unread_body::UnreadBody,
 };
 use crate::identity::memory::KeptAssertion;
 
@@ -28,6 +29,8 @@ pub(super) struct ActiveRequest {
     pub(super) timeouts: Timeouts,
     /// Its stream in HTTP/2, where that is known.
     pub(super) stream: Option<u32>,
+    /// The body, until something reads it; `None` also for an empty one.
+    pub(super) body: Option<UnreadBody>,
     /// What its upstream is told of who it is from.
     pub(super) assertion: Option<Rc<KeptAssertion>>,
     /// `Set-Cookie` fields that delete cookies of ours that did not open: for an answer of ours.
@@ -48,6 +51,7 @@ impl ActiveRequest {
             timeouts: Timeouts::new(account.started(), &config.settings, timer),
             account,
             stream: None,
+            body: None,
             assertion: None,
             junk_cookies: Vec::new(),
             route: None,
@@ -70,6 +74,15 @@ impl ActiveRequest {
     /// Notes that the client's connection was given data of the response.
     pub(super) fn gave_data(&self, now: Instant) {
         self.account.flow().gave(now, self.timeouts.while_held());
+    }
+
+    /// Gives up what is left of the body, for an answer of ours. Whether an HTTP/1 connection closes
+    /// behind it.
+    pub(super) fn give_up_body(&mut self) -> bool {
+        match self.body.take() {
+            Some(body) => body.give_up(&self.account.conn),
+            None => self.negotiation.version < Version::HTTP_2 && self.account.is_uploading(),
+        }
     }
 
     /// Adds the session cookies that were sealed anew, unless caches may give the response to others.

@@ -21,7 +21,8 @@ pub(crate) enum AuthorityError {
 }
 
 impl Authority {
-    /// Reads `host`, `host:port`, `[v6]` or `[v6]:port`.
+    /// Reads `host`, `host:port`, `[v6]` or `[v6]:port`. An empty port is none (RFC 3986 section
+    /// 3.2.3).
     ///
     /// Names must be valid by the rules of `crate::hostname`.
     pub(crate) fn parse(text: &str) -> Result<Authority, AuthorityError> {
@@ -46,6 +47,9 @@ fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
     };
     let (host, port) = text.split_at_checked(end_of_host + colon)?;
     let digits = port.get(1..)?;
+    if digits.is_empty() {
+        return Some((host, None));
+    }
     // `parse` alone would take a sign.
     let port = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())??;
     Some((host, Some(port)))
@@ -69,6 +73,9 @@ mod tests {
         assert_eq!(parsed("app.example.com.:8443"), ("app.example.com".into(), Some(8443)));
         assert_eq!(parsed("[2001:DB8:0:0::1]:443"), ("2001:db8::1".into(), Some(443)));
         assert_eq!(parsed("127.0.0.1:80"), ("127.0.0.1".into(), Some(80)));
+        assert_eq!(parsed("a:"), ("a".into(), None));
+        assert_eq!(parsed("[::1]:"), ("::1".into(), None));
+        assert_eq!(parsed("a:00080"), ("a".into(), Some(80)));
         assert_eq!(normalise_host("::1").as_deref(), Some("::1"));
     }
 
@@ -87,7 +94,8 @@ mod tests {
             ".a",
             "a..",
             ":443",
-            "a:",
+            ":",
+            "a::",
             "a:+80",
             "a:65536",
             "a:1:2",
@@ -100,7 +108,6 @@ mod tests {
             "[::1",
             "::1",
             "[::1]x",
-            "[::1]:",
             "[::1%25eth0]",
             "[a]",
             "é.example",

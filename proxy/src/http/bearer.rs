@@ -34,7 +34,7 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// Why a request with a bearer token is refused. No text has content of the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum BearerRefusal {
-    /// It has a session cookie besides.
+    /// It has a session cookie or the token of a program besides.
     SessionBesides,
     /// The token is not good.
     Invalid(TokenError),
@@ -210,7 +210,7 @@ impl BearerRefusal {
     pub(super) fn reply(&self, active: &ActiveRequest) -> LocalReply {
         let (status, message, header, blame) = match self {
             BearerRefusal::SessionBesides => {
-                let message = "a bearer token and a session cookie at once";
+                let message = "a bearer token and a session at once";
                 let challenge = (header::WWW_AUTHENTICATE, INVALID_REQUEST);
                 (StatusCode::BAD_REQUEST, message, challenge, Blame::Client)
             }
@@ -237,7 +237,7 @@ impl BearerRefusal {
 
     fn details(&self) -> String {
         match self {
-            BearerRefusal::SessionBesides => "bearer_token{session cookie besides}".to_owned(),
+            BearerRefusal::SessionBesides => "bearer_token{session besides}".to_owned(),
             BearerRefusal::Invalid(error) => format!("bearer_token{{{error}}}"),
             BearerRefusal::Unavailable(why) => format!("bearer_token{{{why}}}"),
         }

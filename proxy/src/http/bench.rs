@@ -6,7 +6,7 @@ use std::{collections::HashSet, net::IpAddr};
 use http::HeaderMap;
 
 use super::{
-    headers::{self, OwnCookies, Reserved, forwarded, rules::RequestRules},
+    headers::{self, OwnCookies, PassedForwarding, Reserved, forwarded, rules::RequestRules},
     spec::ForwardedFor,
 };
 
@@ -14,7 +14,9 @@ use super::{
 pub fn strip(headers: &mut HeaderMap) {
     let (identity, cookies) = (&HashSet::new(), &OwnCookies::default());
     let rules = &RequestRules::default();
-    let reserved = Reserved { identity, cookies, rules, bearer: false };
+    let forwarding = PassedForwarding::Named(&[]);
+    let reserved =
+        Reserved { identity, cookies, rules, bearer: false, odd_names: false, forwarding };
     headers::strip_request(headers, reserved);
 }
 

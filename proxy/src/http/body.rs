@@ -96,8 +96,7 @@ impl Body {
         Poll::Ready(match frame {
             Some(Ok(mut frame)) => {
                 if let Some(trailers) = frame.trailers_mut() {
-                    // Clients may take them for headers (RFC 9110, section 6.5.1).
-                    headers::strip_set_cookies(trailers, &active.config.own_cookies);
+                    headers::strip_response_trailers(trailers, active.response_headers());
                     self.has_given_trailers = true;
                 }
                 active.timeouts.progress();

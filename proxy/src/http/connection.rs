@@ -4,6 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     pin::Pin,
     rc::Rc,
+    time::Instant,
 };
 
 use http::{HeaderValue, Response, StatusCode, header::CONNECTION};
@@ -11,8 +12,9 @@ use tokio::time::Sleep;
 
 use super::{
     interim_outbox::InterimOutbox, local_service::LocalService, peer::Peer,
-    request_handler::RequestHandler, response_flow::ResponseFlow,
+    request_handler::RequestHandler, response_flow::ResponseFlow, unread_streams::UnreadStreams,
 };
+use crate::upstream::{ConnectionOwner, ReceivedBody};
 
 /// A client connection, shared by its requests. It stays on its worker's thread.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub(crate) struct ClientConnection {
     pub peer: Peer,
     /// What its requests do with it.
     pub state: ConnectionState,
+    /// As the owner of connections to upstreams.
+    pub(super) owner: ConnectionOwner,
     pub(super) handler: Rc<RequestHandler>,
     /// Answers every request of the connection; `None` serves the routes.
     pub(super) service: Option<LocalService>,
@@ -43,7 +47,8 @@ impl ClientConnection {
         service: Option<LocalService>,
     ) -> Rc<ClientConnection> {
         let (handler, state) = (Rc::clone(handler), ConnectionState::default());
-        Rc::new(ClientConnection { peer, state, handler, service })
+        let owner = ConnectionOwner::default();
+        Rc::new(ClientConnection { peer, state, owner, handler, service })
     }
 }
 
@@ -58,6 +63,10 @@ pub(crate) struct ConnectionState {
     pub flow: ResponseFlow,
     /// Interim responses on their way to the client.
     pub interim: InterimOutbox,
+    /// Request bodies that are not complete.
+    open_bodies: Cell<usize>,
+    body_unread: Cell<bool>,
+    unread_streams: UnreadStreams,
     /// Left by the last request for the next.
     timer: RefCell<Option<Pin<Box<Sleep>>>>,
 }
@@ -66,6 +75,28 @@ impl ConnectionState {
     /// Whether a request is under way, its response body or its tunnel included.
     pub(crate) fn is_serving(&self) -> bool {
         self.requests_active.get() > 0
+    }
+
+    /// Whether a request body is being received. It may go on behind the response to its request.
+    pub(crate) fn is_receiving_body(&self) -> bool {
+        self.open_bodies.get() > 0
+    }
+
+    /// Whether a request body was given up before its end, so that an HTTP/1 client may still be sending
+    /// it.
+    pub(crate) fn has_unread_body(&self) -> bool {
+        self.body_unread.get()
+    }
+
+    /// Whether there are HTTP/2 streams to be reset by [`ConnectionState::reset_unread`].
+    pub(crate) fn has_unread_streams(&self) -> bool {
+        !self.unread_streams.is_empty()
+    }
+
+    /// Resets the HTTP/2 streams whose request body is not wanted, some time after they were answered;
+    /// when the next one is due.
+    pub(crate) fn reset_unread(&self, now: Instant) -> Option<Instant> {
+        self.unread_streams.release(now)
     }
 
     /// How many requests have come so far.
@@ -88,8 +119,15 @@ impl ConnectionState {
         self.timer.take();
     }
 
+    /// Notes that an HTTP/1 request body is given up before its end.
+    pub(super) fn leave_body_unread(&self) {
+        self.body_unread.set(true);
+    }
+
     /// Counts a request that has come.
     pub(super) fn begin_request(&self) {
+        // In HTTP/1, what was left of the body before it must have been read.
+        self.body_unread.set(false);
         self.requests_active.set(self.requests_active.get() + 1);
         self.requests.set(self.requests.get() + 1);
     }
@@ -117,6 +155,50 @@ impl ConnectionState {
     /// Leaves a timer to the next request.
     pub(super) fn leave_timer(&self, timer: Option<Pin<Box<Sleep>>>) {
         self.timer.replace(timer);
+    }
+}
+
+/// Counts a request body as being received by its connection, until it is complete or this is dropped.
+#[derive(Debug)]
+pub(super) struct OpenBody {
+    conn: Rc<ClientConnection>,
+    is_complete: bool,
+}
+
+impl OpenBody {
+    /// A body of which nothing was read yet.
+    pub(super) fn new(conn: &Rc<ClientConnection>) -> OpenBody {
+        let open = &conn.state.open_bodies;
+        open.set(open.get() + 1);
+        OpenBody { conn: Rc::clone(conn), is_complete: false }
+    }
+
+    /// Notes that all of it has come.
+    pub(super) fn complete(&mut self) {
+        if !std::mem::replace(&mut self.is_complete, true) {
+            self.close();
+        }
+    }
+
+    /// Gives up an HTTP/2 body that is not complete, once its client can have read the answer.
+    pub(super) fn give_up(&self, body: ReceivedBody) {
+        if !self.is_complete {
+            self.conn.state.unread_streams.keep(body, Instant::now());
+        }
+    }
+
+    fn close(&self) {
+        let open = &self.conn.state.open_bodies;
+        open.set(open.get().saturating_sub(1));
+    }
+}
+
+impl Drop for OpenBody {
+    fn drop(&mut self) {
+        if !self.is_complete {
+            self.close();
+            self.conn.state.leave_body_unread();
+        }
     }
 }
 

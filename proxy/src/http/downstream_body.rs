@@ -9,20 +9,26 @@ use std::{
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::{
+    connection::{ClientConnection, OpenBody},
     headers::strip_trailers,
-    request::drop_underscores,
+    request::drop_odd_names,
     request_config::{CompiledRoute, LocalRequestConfig},
     spec::Underscores,
     upload::UploadProgress,
+};
+use crate::{
+    fields::trim_values,
+    upstream::{ReceiveBodyError, ReceivedBody},
 };
 
 /// A client's request body. It counts its bytes, and cleans its trailers as the headers were.
 #[derive(Debug)]
 pub(super) struct DownstreamBody {
-    incoming: Incoming,
+    /// Gone once this is dropped.
+    incoming: Option<ReceivedBody>,
+    open: OpenBody,
     upload: Rc<UploadProgress>,
     config: Rc<LocalRequestConfig>,
     /// The index of its route.
@@ -32,12 +38,15 @@ pub(super) struct DownstreamBody {
 impl DownstreamBody {
     /// The body of a request of this route, and its progress.
     pub(super) fn new(
-        incoming: Incoming,
+        incoming: ReceivedBody,
+        conn: &Rc<ClientConnection>,
         config: Rc<LocalRequestConfig>,
         route: &CompiledRoute,
     ) -> (DownstreamBody, Rc<UploadProgress>) {
         let upload = Rc::new(UploadProgress::default());
-        (DownstreamBody { incoming, upload: upload.clone(), config, route: route.index }, upload)
+        let open = OpenBody::new(conn);
+        let (progress, route) = (Rc::clone(&upload), route.index);
+        (DownstreamBody { incoming: Some(incoming), open, upload, config, route }, progress)
     }
 
     fn account(&self, mut frame: Frame<Bytes>) -> Frame<Bytes> {
@@ -50,8 +59,9 @@ impl DownstreamBody {
 
     fn clean(&self, trailers: &mut HeaderMap) {
         if self.config.settings.underscores != Underscores::Allow {
-            drop_underscores(trailers);
+            drop_odd_names(trailers);
         }
+        trim_values(trailers);
         match self.config.routes.get(self.route) {
             Some(route) => strip_trailers(trailers, route.reserved(&self.config)),
             None => trailers.clear(),
@@ -61,35 +71,44 @@ impl DownstreamBody {
 
 impl Body for DownstreamBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = ReceiveBodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, ReceiveBodyError>>> {
         let this = self.get_mut();
-        let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) else {
+        let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
+        let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) else {
             this.upload.want();
             return Poll::Pending;
         };
         let frame = frame.map(|result| result.map(|frame| this.account(frame)));
-        if !matches!(frame, Some(Ok(_))) || this.incoming.is_end_stream() {
-            this.upload.end();
+        match &frame {
+            Some(Err(_)) => this.upload.end(),
+            Some(Ok(frame)) if !frame.is_trailers() && !this.is_end_stream() => {}
+            _ => {
+                this.upload.complete();
+                this.open.complete();
+            }
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.incoming.as_ref().is_none_or(|incoming| incoming.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.incoming.as_ref().map(|incoming| incoming.size_hint()).unwrap_or_default()
     }
 }
 
 impl Drop for DownstreamBody {
     fn drop(&mut self) {
         self.upload.end();
+        if let Some(incoming) = self.incoming.take_if(|incoming| incoming.is_http2()) {
+            self.open.give_up(incoming);
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use http::StatusCode;
 
-use super::request::InvalidRequest;
+use super::{headers::InvalidResponse, request::InvalidRequest};
 use crate::{
     observe::Blame,
     tls::ChainError,
@@ -47,8 +47,8 @@ pub(crate) enum RequestFailure {
     StreamTimeout,
     /// The upstream gave no response.
     Upstream(UpstreamError),
-    /// The upstream switched protocols without being asked.
-    UnexpectedUpgrade,
+    /// The upstream's response cannot be passed on.
+    InvalidResponse(InvalidResponse),
     /// A configured rule produced an unusable value, e.g. an invalid Location.
     Misconfigured(&'static str),
 }
@@ -113,11 +113,11 @@ impl RequestFailure {
                 "upstream_response_timeout".into(),
             ),
             RequestFailure::Upstream(error) => failed(error),
-            RequestFailure::UnexpectedUpgrade => upstream(
+            RequestFailure::InvalidResponse(InvalidResponse(what)) => upstream(
                 S::BAD_GATEWAY,
                 "the upstream gave an invalid response",
                 "UPE",
-                before_response("protocol_error", "switched protocols without being asked"),
+                before_response("protocol_error", what),
             ),
             RequestFailure::Misconfigured(what) => FailureReport {
                 status: S::INTERNAL_SERVER_ERROR,
@@ -154,10 +154,24 @@ fn rejected(fault: InvalidRequest) -> FailureReport {
         InvalidRequest::TransferEncodingInHttp10 => {
             ("Transfer-Encoding in HTTP/1.0", "http1.transfer_encoding_in_http10")
         }
-        InvalidRequest::UpgradeWithBody => ("an upgrade with a body", "upgrade_with_body"),
+        InvalidRequest::OddHeaderName => {
+            ("unusual character in a header name", "invalid_header_name")
+        }
+        InvalidRequest::ChunkedAgain => {
+            ("chunked more than once", "http1.invalid_transfer_encoding")
+        }
+        InvalidRequest::MaxForwards => ("malformed Max-Forwards", "invalid_max_forwards"),
         InvalidRequest::TooManyHeaders => {
             let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
             return client(status, "too many header fields", "too_many_headers");
+        }
+        InvalidRequest::TransferCoding => {
+            let message = "unsupported transfer coding";
+            return client(StatusCode::NOT_IMPLEMENTED, message, "http1.invalid_transfer_encoding");
+        }
+        InvalidRequest::RewriteTooLong => {
+            let message = "the path is too long to rewrite";
+            return client(StatusCode::URI_TOO_LONG, message, "path_rewrite_too_long");
         }
         InvalidRequest::Connect => {
             let status = StatusCode::METHOD_NOT_ALLOWED;
@@ -181,6 +195,10 @@ fn failed(error: &UpstreamError) -> FailureReport {
         FailureKind::Resolve | FailureKind::Connect | FailureKind::Tls => {
             unavailable(no_connection, "UF", "connection_failure")
         }
+        FailureKind::Overflow => FailureReport {
+            blame: Blame::Proxy,
+            ..unavailable("too many connections to upstreams", "UO", "overflow")
+        },
         FailureKind::ConnectTimeout => unavailable(no_connection, "UF", "connection_timeout"),
         FailureKind::Closed => {
             unavailable("the upstream closed the connection", "UC", "connection_termination")
@@ -255,6 +273,8 @@ mod tests {
         assert_eq!(status_and_flags(FailureKind::Connect), (503, "UF"));
         assert_eq!(status_and_flags(FailureKind::ConnectTimeout), (503, "UF"));
         assert_eq!(status_and_flags(FailureKind::Tls), (503, "UF"));
+        assert_eq!(status_and_flags(FailureKind::Overflow), (503, "UO"));
+        assert_eq!(of(FailureKind::Overflow).blame, Blame::Proxy);
         assert_eq!(status_and_flags(FailureKind::Closed), (503, "UC"));
         assert_eq!(status_and_flags(FailureKind::Protocol), (502, "UPE"));
         let late = RequestFailure::ResponseTimeout.report();

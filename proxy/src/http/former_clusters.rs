@@ -60,6 +60,7 @@ mod tests {
             spec::{ActionSpec, HostRewrite, PathRewrite, ProxySpec, RegexRewrite},
             testing::{Made, everybody, proxy, route, settings},
         },
+        identity::spec::DependentHost,
         observe::{EndpointRegistry, RouteMetrics},
         policy::{Policy, PolicySpec},
         route::{HostMatch, PathMatch, PortMatch},
@@ -139,7 +140,7 @@ mod tests {
 
     #[test]
     fn whatever_else_changes_makes_another_route() {
-        let changes: [fn(&mut Configured); 16] = [
+        let changes: [fn(&mut Configured); 17] = [
             |(settings, ..)| settings.normalize_path = false,
             |(_, spec, _)| spec.policy = Policy::new(&PolicySpec::default()).into(),
             |(_, spec, _)| spec.client_trust = Some(Made::alice().trust.into()),
@@ -148,6 +149,9 @@ mod tests {
             |(_, spec, _)| spec.upgrades = vec!["websocket".into()],
             |(_, spec, _)| spec.request_headers.remove = vec![HeaderName::from_static("x")],
             |(_, spec, _)| spec.response_headers.disable = true,
+            |(_, spec, _)| {
+                spec.depends_on = [DependentHost { host: "b".into(), port: 443 }].into();
+            },
             |next| proxy_of(next).path = PathRewrite::Keep,
             |next| proxy_of(next).host = HostRewrite::Preserve,
             |next| proxy_of(next).host = HostRewrite::Literal(HeaderValue::from_static("h")),

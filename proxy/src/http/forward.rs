@@ -1,10 +1,8 @@
 //! Forwarding an allowed request: connect, send, and the client's head of the response.
 
-use std::{net::IpAddr, rc::Rc};
+use std::{net::IpAddr, num::NonZeroU32, rc::Rc, time::Duration};
 
 use http::{Request, Response, StatusCode, Version, request::Parts};
-use http_body::Body as _;
-use hyper::body::Incoming;
 
 use super::{
     active_request::ActiveRequest,
@@ -12,17 +10,21 @@ use super::{
     connection::ClientConnection,
     downstream_body::DownstreamBody,
     error::RequestFailure,
-    headers::{self, Upgrade, requested_upgrade},
+    headers::{self, InvalidResponse, ResponseRules, Upgrade, requested_upgrade},
     limit::Limit,
-    request::{InvalidRequest, RequestTarget},
+    request::RequestTarget,
     request_config::{CompiledRoute, LocalRequestConfig},
+    respond::announce_close,
     spec::ProxySpec,
     upload::UploadProgress,
     upstream_head::UpstreamHead,
 };
-use crate::upstream::{
-    InterimResponses, RequestBody, ResponseBody, SendOptions, Upgraded, UpstreamError,
-    UpstreamResponse,
+use crate::{
+    fields::trim_values,
+    upstream::{
+        InterimResponses, ReceivedBody, RequestBody, ResponseBody, SendOptions, Upgraded,
+        UpstreamError, UpstreamResponse,
+    },
 };
 
 /// How an allowed request is forwarded.
@@ -51,24 +53,29 @@ impl<'a> Forwarding<'a> {
         self,
         active: &mut ActiveRequest,
         parts: Parts,
-        body: Incoming,
         interim: Option<InterimResponses>,
     ) -> Result<
         impl Future<Output = Result<UpstreamResponse, UpstreamError>> + use<'a>,
         RequestFailure,
     > {
-        let upgrade = upgrade(&parts, self.route, &body)?;
-        let options = SendOptions { upgrade: matches!(upgrade, Upgrade::Allowed(_)), interim };
+        let upgrade = upgrade(&parts, self.route)?;
+        let options = SendOptions {
+            upgrade: matches!(upgrade, Upgrade::Allowed(_)),
+            max_response_headers: self.config.settings.max_response_headers,
+            interim,
+            late_upload_limit_ms: self.config.settings.read_timeout.and_then(in_ms),
+        };
         let cluster = self.route.cluster.as_ref();
         let cluster = cluster.ok_or(RequestFailure::Misconfigured("route_without_cluster"))?;
         let upstreams = &self.conn.handler.upstreams;
         let endpoint = upstreams.choose(cluster, client_hash(active.account.client));
+        let version = parts.version;
         let head = self.head(active, endpoint.host(), parts, &upgrade)?;
-        let (body, upload) = self.request_body(body);
+        let (body, upload) = self.request_body(active, version);
         active.account.set_upstream(endpoint.clone(), upload.clone());
         active.timeouts.uploading(upload);
         let request = Request::from_parts(head, body);
-        Ok(upstreams.send(cluster, endpoint, request, options))
+        Ok(upstreams.send(cluster, endpoint, request, &self.conn.owner, options))
     }
 
     /// Turns the upstream's reply, or the limit that was reached before it, into the response.
@@ -92,9 +99,15 @@ impl<'a> Forwarding<'a> {
         let is_switching = reply.response.status() == StatusCode::SWITCHING_PROTOCOLS;
         // Only a request that asked for it has its connection upgraded.
         if is_switching && reply.upgraded.is_none() {
-            return Err(RequestFailure::UnexpectedUpgrade);
+            let what = InvalidResponse("switched protocols without being asked");
+            return Err(RequestFailure::InvalidResponse(what));
         }
         let response = self.response(active, reply.response);
+        let mut response = response.map_err(RequestFailure::InvalidResponse)?;
+        if reply.drops_request && active.negotiation.version < Version::HTTP_2 {
+            // The client must not take the rest of its request for delivered.
+            announce_close(response.headers_mut());
+        }
         Ok(ForwardedResponse { response, upgraded: reply.upgraded.filter(|_| is_switching) })
     }
 
@@ -120,11 +133,17 @@ impl<'a> Forwarding<'a> {
         head.build(parts, upgrade)
     }
 
-    fn request_body(&self, body: Incoming) -> (RequestBody, Option<Rc<UploadProgress>>) {
-        if body.is_end_stream() {
+    fn request_body(
+        &self,
+        active: &mut ActiveRequest,
+        version: Version,
+    ) -> (RequestBody, Option<Rc<UploadProgress>>) {
+        let Some(body) = active.body.take() else {
             return (RequestBody::Empty, None);
-        }
-        let (body, upload) = DownstreamBody::new(body, self.config.clone(), self.route);
+        };
+        let body = ReceivedBody::new(body.into_incoming(), version);
+        let conn = &active.account.conn;
+        let (body, upload) = DownstreamBody::new(body, conn, self.config.clone(), self.route);
         (RequestBody::Client(Box::pin(body)), Some(upload))
     }
 
@@ -133,37 +152,44 @@ impl<'a> Forwarding<'a> {
         &self,
         active: &mut ActiveRequest,
         mut response: Response<ResponseBody>,
-    ) -> Response<ResponseBody> {
+    ) -> Result<Response<ResponseBody>, InvalidResponse> {
+        // The parser of HTTP/1 has looked at both.
+        if response.version() == Version::HTTP_2 {
+            let most = usize::from(self.config.settings.max_response_headers);
+            if response.headers().len() > most {
+                return Err(InvalidResponse("too many header fields"));
+            }
+            trim_values(response.headers_mut());
+        }
         // The upstream's version is its connection's; hyper writes what the client speaks.
         *response.version_mut() = Version::HTTP_11;
         headers::strip_set_cookies(response.headers_mut(), &self.config.own_cookies);
         if self.route.spec.forwards_certificate() {
             headers::hide_variance(response.headers_mut());
         }
-        let rewrite = &self.route.spec.response_headers.rewrite;
-        let set = &self.route.response_headers;
-        let forward = match response.status() {
-            StatusCode::SWITCHING_PROTOCOLS => headers::forward_switching_protocols,
-            _ => headers::forward_response,
+        let rules = ResponseRules {
+            rewrite: &self.route.spec.response_headers.rewrite,
+            set: &self.route.response_headers,
+            request_id: &active.account.request_id,
         };
-        forward(response.headers_mut(), rewrite, set, &active.account.request_id);
+        let status = response.status();
+        headers::forward_response(response.headers_mut(), status, rules)?;
         active.renew_cookies(response.headers_mut());
         active.account.set_status(response.status());
         active.account.conclude("via_upstream".into(), "");
-        response
+        Ok(response)
     }
 }
 
-fn upgrade(
-    parts: &Parts,
-    route: &CompiledRoute,
-    body: &Incoming,
-) -> Result<Upgrade, RequestFailure> {
+/// At least a millisecond, and `None` for more than seven weeks.
+fn in_ms(limit: Duration) -> Option<NonZeroU32> {
+    NonZeroU32::new(u32::try_from(limit.as_millis()).ok()?.max(1))
+}
+
+/// A request to upgrade may have content: the new protocol begins behind it (RFC 9110 section 7.8).
+fn upgrade(parts: &Parts, route: &CompiledRoute) -> Result<Upgrade, RequestFailure> {
     match requested_upgrade(parts, &route.spec.upgrades) {
         Upgrade::Refused => Err(RequestFailure::UpgradeRefused),
-        Upgrade::Allowed(_) if !body.is_end_stream() => {
-            Err(RequestFailure::Rejected(InvalidRequest::UpgradeWithBody))
-        }
         upgrade => Ok(upgrade),
     }
 }

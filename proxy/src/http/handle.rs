@@ -1,7 +1,8 @@
 //! One request, in phases: normalise, decide, answer or forward, relay, record.
 
-use std::{future::poll_fn, pin::pin, rc::Rc};
+use std::{future::poll_fn, mem, pin::pin, rc::Rc};
 
+use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
 
@@ -12,16 +13,17 @@ use super::{
     connection::ClientConnection,
     error::RequestFailure,
     forward::{ForwardedResponse, Forwarding},
-    headers::{finish_own, forwarded},
+    headers::{finish_own, forwarded, has_no_content},
     interim::InterimRelay,
     local_service::LocalService,
-    redirect,
+    max_forwards, redirect,
     request::{NormalizeError, RequestTarget, normalise},
     request_config::LocalRequestConfig,
     respond::{self, LocalAnswer, LocalReply},
     serve_local::{LocalRequest, serve_local},
     spec::ActionSpec,
     tunnel::{Tunnel, TunnelRecord},
+    unread_body::UnreadBody,
 };
 use crate::upstream::{ResponseBody, Upgraded};
 
@@ -44,10 +46,11 @@ pub(crate) async fn handle(
     request: Request<Incoming>,
     stream: Option<u32>,
 ) -> Handled {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let mut active = ActiveRequest::begin(conn, &parts);
     active.stream = stream;
-    let mut handled = match serve(&mut active, parts, body).await {
+    active.body = UnreadBody::new(&parts, body);
+    let mut handled = match serve(&mut active, &mut parts).await {
         Ok(ForwardedResponse { response, upgraded: None }) => relay(active, response),
         Ok(ForwardedResponse { response, upgraded: Some(upstream) }) => {
             switch(active, response, upstream)
@@ -64,32 +67,36 @@ pub(crate) async fn handle(
 /// The upstream's response, or an answer of ours.
 async fn serve(
     active: &mut ActiveRequest,
-    mut parts: Parts,
-    body: Incoming,
+    parts: &mut Parts,
 ) -> Result<ForwardedResponse, LocalAnswer> {
     let (conn, config) = (active.account.conn.clone(), active.config.clone());
-    let (target, is_normal) = match normalise(&mut parts, &config.settings) {
+    let (target, is_normal) = match normalise(parts, &config.settings) {
         Ok(target) => (target, true),
         Err(NormalizeError::Redirect(target)) => (*target, false),
         Err(NormalizeError::Invalid(error)) => return Err(RequestFailure::Rejected(error).into()),
     };
     active.set_target(&target);
     let request = Undecided { conn: &conn, config: &config, target: &target, is_normal };
-    let decided = request.decide(active, &parts).await?;
-    let interim = InterimRelay::begin(active, &parts, &body);
+    let decided = request.decide(active, parts).await?;
+    let interim = InterimRelay::begin(active, parts);
     let forwarding = match decided {
         Decided::Forward(forwarding) => forwarding,
         Decided::Service(service) => {
-            let request = LocalRequest { parts: &parts, target: &target, body };
+            let request = LocalRequest { parts, target: &target };
             let reply = serve_local(service, active, request).await?;
             return Err(reply.into());
         }
     };
-    let mut sending = pin!(forwarding.send(active, parts, body, interim.source())?);
+    let mut sending = pin!(forwarding.send(active, take(parts), interim.source())?);
     let mut kept = None;
     let relaying = poll_fn(|cx| interim.poll(sending.as_mut(), &mut kept, cx));
     let reply = active.timeouts.within(pin!(relaying)).await;
     Ok(forwarding.receive(active, reply)?)
+}
+
+/// A future that owned the head would have room for it twice.
+fn take(parts: &mut Parts) -> Parts {
+    mem::replace(parts, Request::new(()).into_parts().0)
 }
 
 /// What happens to a request that is not answered at once. Owns nothing, so that the request's future
@@ -136,6 +143,9 @@ impl<'a> Undecided<'a> {
         let certificate = admit(active, &self.conn.peer, route, parts, self.target).await?;
         match &route.spec.action {
             ActionSpec::Proxy(proxy) => {
+                if max_forwards::is_last(parts).map_err(RequestFailure::Rejected)? {
+                    return Err(respond::last_recipient(&parts.method, &active.negotiation).into());
+                }
                 let Undecided { conn, config, target, .. } = self;
                 let forwarding = Forwarding { conn, config, route, proxy, certificate, target };
                 Ok(Decided::Forward(forwarding))
@@ -183,8 +193,13 @@ fn redirected(
     }
 }
 
+/// Content that a response must not have is not passed on: hyper's HTTP/2 server would send it.
 fn relay(active: Box<ActiveRequest>, response: Response<ResponseBody>) -> Handled {
-    let response = response.map(|body| Body::relay(body, active));
+    let is_empty = has_no_content(response.status());
+    let response = response.map(|body| match is_empty {
+        true => Body::full(Bytes::new(), active),
+        false => Body::relay(body, active),
+    });
     Handled { response, tunnel: None }
 }
 
@@ -205,10 +220,13 @@ fn answer(mut active: Box<ActiveRequest>, reply: LocalReply) -> Handled {
         active.account.count_failure(blame);
     }
     active.renew_cookies(response.headers_mut());
-    for field in std::mem::take(&mut active.junk_cookies) {
+    for field in mem::take(&mut active.junk_cookies) {
         response.headers_mut().append(header::SET_COOKIE, field);
     }
     finish_own(response.headers_mut(), active.response_headers(), &active.account.request_id);
+    if active.give_up_body() {
+        respond::announce_close(response.headers_mut());
+    }
     active.account.set_status(response.status());
     active.account.conclude(details, flags);
     Handled { response: response.map(|body| Body::full(body, active)), tunnel: None }

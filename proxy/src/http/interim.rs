@@ -8,8 +8,6 @@ use std::{
 };
 
 use http::{HeaderMap, Response, StatusCode, Version, header, request::Parts};
-use http_body::Body as _;
-use hyper::body::Incoming;
 
 use super::{
     active_request::ActiveRequest,
@@ -34,7 +32,7 @@ pub(super) struct InterimRelay {
 impl InterimRelay {
     /// Begins when it is decided that the request is served. An HTTP/2 client that waits for a 100
     /// before it sends the body gets it now; hyper sends it over HTTP/1.1.
-    pub(super) fn begin(active: &ActiveRequest, parts: &Parts, body: &Incoming) -> InterimRelay {
+    pub(super) fn begin(active: &ActiveRequest, parts: &Parts) -> InterimRelay {
         let is_http2 = parts.version == Version::HTTP_2;
         let understands = parts.version == Version::HTTP_11 || is_http2 && active.stream.is_some();
         let relay = InterimRelay {
@@ -44,7 +42,7 @@ impl InterimRelay {
             source: understands.then(InterimResponses::default),
         };
         let waits = has_token(&parts.headers, &header::EXPECT, "100-continue");
-        if is_http2 && waits && !body.is_end_stream() {
+        if is_http2 && waits && active.body.is_some() {
             relay.put(StatusCode::CONTINUE, HeaderMap::new());
         }
         relay

@@ -13,6 +13,8 @@ pub(super) enum LocalService {
     Jwks,
     /// The pages and steps of sign-in.
     SignIn(SignInPath),
+    /// Takes logout tokens of the identity provider. At the host of sign-in.
+    BackchannelLogout,
     /// Holds the other paths of sign-in and its keys, so that no route serves them.
     Reserved,
 }
@@ -30,6 +32,12 @@ pub(super) enum SignInPath {
     ProviderCallback,
     /// `/.pomerium/callback/`, the last step.
     Callback,
+    /// `/.pomerium/sign_in_too`: a sign-in at a further host.
+    Dependent,
+    /// `/.pomerium/api/v1/login`: how a program signs in.
+    ProgramLogin,
+    /// `/.pomerium/program`: asks the user whether a program may sign in.
+    Program,
     /// `/.pomerium/sign_out`
     SignOut,
     /// `/.pomerium/signed_out`, where the provider leads to after sign-out. At the host of sign-in.
@@ -50,7 +58,7 @@ enum OwnPath {
 
 /// The services that have paths of their own, on every host and before any route. The first match
 /// counts.
-const PATHS: [(OwnPath, LocalService); 14] = [
+const PATHS: [(OwnPath, LocalService); 18] = [
     (OwnPath::Exact("/ping"), LocalService::HealthCheck),
     (OwnPath::Exact("/healthz"), LocalService::HealthCheck),
     (OwnPath::Exact("/.pomerium"), LocalService::SignIn(SignInPath::Overview)),
@@ -59,8 +67,12 @@ const PATHS: [(OwnPath, LocalService); 14] = [
     (OwnPath::Exact("/.pomerium/sign_in"), LocalService::SignIn(SignInPath::Begin)),
     (OwnPath::Exact("/.pomerium/callback"), LocalService::SignIn(SignInPath::Callback)),
     (OwnPath::Exact("/.pomerium/callback/"), LocalService::SignIn(SignInPath::Callback)),
+    (OwnPath::Exact("/.pomerium/sign_in_too"), LocalService::SignIn(SignInPath::Dependent)),
+    (OwnPath::Exact("/.pomerium/api/v1/login"), LocalService::SignIn(SignInPath::ProgramLogin)),
+    (OwnPath::Exact("/.pomerium/program"), LocalService::SignIn(SignInPath::Program)),
     (OwnPath::Exact("/.pomerium/sign_out"), LocalService::SignIn(SignInPath::SignOut)),
     (OwnPath::Exact("/.pomerium/signed_out"), LocalService::SignIn(SignInPath::SignedOut)),
+    (OwnPath::Exact("/.pomerium/backchannel_logout"), LocalService::BackchannelLogout),
     (OwnPath::Below("/.pomerium"), LocalService::Reserved),
     (OwnPath::Exact("/.well-known/pomerium"), LocalService::Discovery),
     (OwnPath::Exact("/.well-known/pomerium/jwks.json"), LocalService::Jwks),
@@ -105,6 +117,9 @@ impl SignInPath {
             SignInPath::Overview
             | SignInPath::User
             | SignInPath::Callback
+            | SignInPath::Dependent
+            | SignInPath::ProgramLogin
+            | SignInPath::Program
             | SignInPath::SignOut => false,
         }
     }
@@ -114,7 +129,7 @@ impl SignInPath {
     /// Whether clients without a certificate may use it where routes demand one: as in Pomerium,
     /// those that finish a sign-in.
     pub(super) fn needs_no_certificate(self) -> bool {
-        matches!(self, SignInPath::ProviderCallback | SignInPath::Callback)
+        matches!(self, SignInPath::ProviderCallback | SignInPath::Callback | SignInPath::Dependent)
     }
 }
 
@@ -145,6 +160,8 @@ mod tests {
             ("/.pomerium/callback", Some(LocalService::SignIn(SignInPath::Callback))),
             ("/.pomerium/callback/", Some(LocalService::SignIn(SignInPath::Callback))),
             ("/.pomerium/callback/x", Some(LocalService::Reserved)),
+            ("/.pomerium/backchannel_logout", Some(LocalService::BackchannelLogout)),
+            ("/.pomerium/backchannel_logout/", Some(LocalService::Reserved)),
             ("/.pomerium/anything", Some(LocalService::Reserved)),
             ("/.pomeriumx", None),
             ("/.POMERIUM", None),

@@ -8,7 +8,7 @@ use std::{
 use http::HeaderValue;
 
 use super::{certificate::PeerCertificate, headers::forwarded};
-use crate::observe::TlsVersion;
+use crate::{observe::TlsVersion, tls::ChainError};
 
 /// The client's end of a connection. Made once the connection's first bytes have been read, and
 /// never changed.
@@ -32,6 +32,8 @@ pub(crate) struct PeerTls {
     pub certificate_asked: bool,
     /// The certificate that the client presented.
     pub certificate: Option<Rc<PeerCertificate>>,
+    /// Why the certificate that it presented counts as none; boxed since it is rare.
+    pub ignored_certificate: Option<Box<ChainError>>,
 }
 
 impl Peer {
@@ -54,6 +56,11 @@ impl Peer {
     /// The SNI.
     pub(crate) fn server_name(&self) -> Option<&str> {
         self.tls.as_ref()?.server_name.as_deref()
+    }
+
+    /// Why the certificate that the client presented counts as none.
+    pub(crate) fn ignored_certificate(&self) -> Option<&ChainError> {
+        self.tls.as_ref()?.ignored_certificate.as_deref()
     }
 
     /// The certificate that the client presented.

@@ -35,8 +35,13 @@ pub(super) fn refusal(
             Some(page) => return Some(page.into()),
             None => RequestFailure::Denied,
         },
-        PolicyOutcome::ClientCertificateRequired => RequestFailure::CertificateRequired,
-        PolicyOutcome::ClientCertificateInvalid => RequestFailure::CertificateInvalid(error),
+        // One that was presented and counts as none has an error too.
+        PolicyOutcome::ClientCertificateRequired if error.is_none() => {
+            RequestFailure::CertificateRequired
+        }
+        PolicyOutcome::ClientCertificateRequired | PolicyOutcome::ClientCertificateInvalid => {
+            RequestFailure::CertificateInvalid(error)
+        }
         PolicyOutcome::NeedsSignIn if active.config.signs_people_in() => {
             let answer = needs_sign_in(active, (parts, target), Some(route));
             return Some(answer.map_or_else(LocalAnswer::from, LocalAnswer::from));

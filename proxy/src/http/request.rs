@@ -4,16 +4,18 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Version, header,
+    HeaderMap, HeaderName, HeaderValue, Method, Version, header,
     request::Parts,
     uri::{PathAndQuery, Scheme},
 };
 
 use super::{
     authority::{Authority, AuthorityError},
+    headers::is_plain,
     path::{self, PathError},
     spec::{EscapedSlashes, RequestSettings, Underscores},
 };
+use crate::fields::{TransferCodings, remove_where, transfer_codings, trim_values};
 
 /// The target of a request (RFC 9112 section 3.2), normalised.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,16 +63,24 @@ pub(crate) enum InvalidRequest {
     EscapedSlashes,
     /// A header name with `_`.
     Underscore,
+    /// A header name with another character than letters, digits, `-` and `_`.
+    OddHeaderName,
     /// More header fields than allowed.
     TooManyHeaders,
     /// HTTP/1.0 with Transfer-Encoding (RFC 9112 section 6.1).
     TransferEncodingInHttp10,
+    /// A transfer coding other than `chunked` (RFC 9112 section 6.1).
+    TransferCoding,
+    /// The coding `chunked` more than once (RFC 9112 section 7.1).
+    ChunkedAgain,
     /// CONNECT, which is not supported.
     Connect,
-    /// An upgrade with a body: readers may disagree on where the new protocol begins.
-    UpgradeWithBody,
+    /// `Max-Forwards` that is no number, where it must be obeyed (RFC 9110 section 7.6.2).
+    MaxForwards,
     /// A rewrite rule turned the path into one with a dot segment.
     RewrittenPath,
+    /// Rewriting the path would take too long.
+    RewriteTooLong,
 }
 
 /// Why a request cannot be routed as it came.
@@ -90,7 +100,8 @@ impl From<InvalidRequest> for NormalizeError {
 
 /// Checks a request's head, and normalises its target.
 ///
-/// Changes the head in one way: if the settings say so, it removes header names with `_`.
+/// Changes the head in two ways: values lose the white space around them, and if the settings say so,
+/// header names with unusual characters are removed.
 pub(crate) fn normalise(
     parts: &mut Parts,
     settings: &RequestSettings,
@@ -109,32 +120,55 @@ pub(crate) fn normalise(
 }
 
 fn check_headers(parts: &mut Parts, settings: &RequestSettings) -> Result<(), InvalidRequest> {
-    if parts.headers.len() > settings.max_headers {
+    if parts.headers.len() > settings.max_headers
+        && without_crumbs(&parts.headers) > settings.max_headers
+    {
         return Err(InvalidRequest::TooManyHeaders);
     }
     // hyper's parser refuses this too; the rule is too important to depend on one place.
     if parts.version <= Version::HTTP_10 && parts.headers.contains_key(header::TRANSFER_ENCODING) {
         return Err(InvalidRequest::TransferEncodingInHttp10);
     }
-    match settings.underscores {
+    match transfer_codings(&parts.headers) {
+        TransferCodings::None | TransferCodings::Chunked => {}
+        TransferCodings::ChunkedAgain => return Err(InvalidRequest::ChunkedAgain),
+        TransferCodings::Identity | TransferCodings::Other => {
+            return Err(InvalidRequest::TransferCoding);
+        }
+    }
+    // The parser of HTTP/1 has done it.
+    if parts.version == Version::HTTP_2 {
+        trim_values(&mut parts.headers);
+    }
+    treat_odd_names(&mut parts.headers, settings.underscores)
+}
+
+/// How many fields there are, with `Cookie` as one: HTTP/2 clients may send each cookie in a field of
+/// its own (RFC 9113 section 8.2.3).
+fn without_crumbs(headers: &HeaderMap) -> usize {
+    let crumbs = headers.get_all(header::COOKIE).iter().count();
+    headers.len() - crumbs.saturating_sub(1)
+}
+
+fn treat_odd_names(headers: &mut HeaderMap, action: Underscores) -> Result<(), InvalidRequest> {
+    let is_odd = |name: &&HeaderName| !is_plain(name.as_str());
+    match action {
         Underscores::Allow => Ok(()),
-        Underscores::Reject if has_underscore(&parts.headers) => Err(InvalidRequest::Underscore),
-        Underscores::Reject => Ok(()),
+        Underscores::Reject => match headers.keys().find(is_odd) {
+            None => Ok(()),
+            Some(name) if name.as_str().contains('_') => Err(InvalidRequest::Underscore),
+            Some(_) => Err(InvalidRequest::OddHeaderName),
+        },
         Underscores::Drop => {
-            drop_underscores(&mut parts.headers);
+            drop_odd_names(headers);
             Ok(())
         }
     }
 }
 
-fn has_underscore(headers: &HeaderMap) -> bool {
-    headers.keys().any(|name| name.as_str().contains('_'))
-}
-
-pub(super) fn drop_underscores(headers: &mut HeaderMap) {
-    while let Some(name) = headers.keys().find(|name| name.as_str().contains('_')).cloned() {
-        headers.remove(name);
-    }
+/// Removes fields whose names have other characters than letters, digits and `-`.
+pub(super) fn drop_odd_names(headers: &mut HeaderMap) {
+    remove_where(headers, |name| !is_plain(name.as_str()));
 }
 
 /// The authority as written, and read.
@@ -146,7 +180,7 @@ fn authority(parts: &Parts) -> Result<(HeaderValue, Authority), InvalidRequest> 
     }
     let Some(target) = parts.uri.authority() else {
         let host = host.ok_or(InvalidRequest::MissingHost)?;
-        return Ok((host.clone(), read_host(host)?));
+        return Ok((without_empty_port(host.clone()), read_host(host)?));
     };
     let authority = parse(target.as_str())?;
     let scheme = parts.uri.scheme();
@@ -163,7 +197,13 @@ fn authority(parts: &Parts) -> Result<(HeaderValue, Authority), InvalidRequest> 
     }
     let written =
         HeaderValue::from_str(target.as_str()).map_err(|_| InvalidRequest::BadAuthority)?;
-    Ok((written, authority))
+    Ok((without_empty_port(written), authority))
+}
+
+/// A port may be empty, which is the same as none (RFC 3986 section 6.2.3); few servers know it.
+fn without_empty_port(authority: HeaderValue) -> HeaderValue {
+    let shorter = authority.as_bytes().strip_suffix(b":").map(HeaderValue::from_bytes);
+    shorter.and_then(Result::ok).unwrap_or(authority)
 }
 
 fn read_host(host: &HeaderValue) -> Result<Authority, InvalidRequest> {

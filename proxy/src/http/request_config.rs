@@ -5,16 +5,19 @@ use std::{collections::HashSet, ops::Deref, sync::Arc};
 use http::{HeaderName, HeaderValue};
 
 use super::{
-    headers::{OwnCookies, Reserved, identity_names, merged, rules::RequestRules},
+    headers::{
+        OwnCookies, PassedForwarding, Reserved, identity_names, merged, rules::RequestRules,
+    },
     request::RequestTarget,
-    spec::{RequestSettings, RouteSpec},
+    spec::{RequestSettings, RouteSpec, Underscores},
 };
 use crate::{
     identity::{
         bearer::spec::{BearerRules, TokenSpec},
         config::IdentityConfig,
         flow::SignInContext,
-        spec::SignInSpec,
+        seal::Seals,
+        spec::{DependentHost, SignInSpec},
     },
     observe::{ConfiguredRoutes, RouteFacts, RouteMetrics},
     route::{HostMatch, Matcher, PathMatch, PortMatch, Table},
@@ -139,6 +142,11 @@ impl RequestConfig {
         self.sign_in().map(|sign_in| Arc::clone(&sign_in.spec))
     }
 
+    /// What seals the cookies, for the control thread.
+    pub(crate) fn seals(&self) -> Option<Arc<Seals>> {
+        self.sign_in().map(|sign_in| Arc::clone(&sign_in.cookies.seals))
+    }
+
     /// What holds for bearer tokens, for the control thread.
     pub(crate) fn token_spec(&self) -> Option<&TokenSpec> {
         self.people.as_deref().map(|people| &*people.tokens)
@@ -152,6 +160,12 @@ impl RequestConfig {
     /// Whether a host is the one of sign-in, or a route's.
     pub(super) fn has_host(&self, host: &str) -> bool {
         self.is_authenticate_host(host) || self.table.has_host(host)
+    }
+
+    /// The hosts that the route of a page depends on.
+    pub(super) fn depends_on(&self, host: &str, port: u16, path: &str) -> Vec<DependentHost> {
+        let route = self.table.find(host, Some(port), path).and_then(|at| self.routes.get(at));
+        route.map_or_else(Vec::new, |route| route.spec.depends_on.to_vec())
     }
 
     /// The route of a request.
@@ -218,6 +232,11 @@ impl CompiledRoute {
             cookies: &config.own_cookies,
             rules: &self.request_rules,
             bearer: self.bearer.is_some(),
+            odd_names: config.settings.underscores == Underscores::Allow,
+            forwarding: match config.settings.forwarded_for.trusted_hops {
+                0 => PassedForwarding::Named(&config.settings.passed_forwarding),
+                _ => PassedForwarding::All,
+            },
         }
     }
 }

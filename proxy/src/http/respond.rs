@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
 
 use super::{
     error::{FailureReport, RequestFailure},
@@ -126,6 +126,11 @@ pub(super) fn failure(
     }
 }
 
+/// Says in an HTTP/1 response that the connection closes behind it (RFC 9112 section 9.6).
+pub(super) fn announce_close(headers: &mut HeaderMap) {
+    headers.insert(header::CONNECTION, CLOSE);
+}
+
 /// An answer with this text.
 pub(super) fn direct(
     status: StatusCode,
@@ -153,6 +158,16 @@ pub(super) fn health(method: &Method, negotiation: &ContentNegotiation) -> Local
     }
     direct(StatusCode::METHOD_NOT_ALLOWED, &Bytes::new(), negotiation)
         .with_header(header::ALLOW, HeaderValue::from_static("GET, HEAD"))
+}
+
+/// The answer to OPTIONS and TRACE requests that must not be passed on. A TRACE is not reflected: the
+/// client's proxies may have added credentials to it.
+pub(super) fn last_recipient(method: &Method, negotiation: &ContentNegotiation) -> LocalReply {
+    let status = match *method {
+        Method::TRACE => StatusCode::METHOD_NOT_ALLOWED,
+        _ => StatusCode::NO_CONTENT,
+    };
+    direct(status, &Bytes::new(), negotiation).with_header(header::ALLOW, PROXIED_METHODS)
 }
 
 /// The robots.txt of a route that needs an authorized user.

@@ -3,39 +3,47 @@
 use std::rc::Rc;
 
 use http::{StatusCode, request::Parts};
-use hyper::body::Incoming;
 
 use super::{
     access::demand_certificate,
     active_request::ActiveRequest,
+    backchannel_logout,
     error::RequestFailure,
     local_service::LocalService,
+    program_token::PresentedProgramToken,
     redirect,
     request::RequestTarget,
     respond::{self, LocalReply},
+    session::{Credentials, session},
     sign_in, well_known,
 };
 
 /// A request for a local service. Its route was not looked for, and no policy applies to it.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct LocalRequest<'a> {
     pub(super) parts: &'a Parts,
     pub(super) target: &'a RequestTarget,
-    pub(super) body: Incoming,
 }
 
-/// The answer of a service. It may wait, for the request's body or for another thread; the future is
-/// dropped when the client goes away, and what waits long must set a limit of its own
-/// ([`super::timeouts::Timeouts::within`]).
+/// The answer of a service. It may wait for another thread, and may read the request's body, which is
+/// in [`ActiveRequest::body`]; the future is dropped when the client goes away, and what waits long
+/// must set a limit of its own ([`super::timeouts::Timeouts::within`]).
 pub(super) async fn serve_local(
     service: LocalService,
     active: &mut ActiveRequest,
-    LocalRequest { parts, target, body }: LocalRequest<'_>,
+    LocalRequest { parts, target }: LocalRequest<'_>,
 ) -> Result<LocalReply, RequestFailure> {
-    // No service reads it yet.
-    drop(body);
     match service {
         LocalService::HealthCheck => {
+            // `pomerium-cli` asks here whether the token that it has kept still counts.
+            if let PresentedProgramToken::One(token) = PresentedProgramToken::of(&parts.headers)
+                && active.config.signs_people_in()
+                && Box::pin(session(active, Credentials::Token(token), &target.host))
+                    .await
+                    .is_none()
+            {
+                return Err(RequestFailure::TokenRequired);
+            }
             active.account.omit_record();
             Ok(respond::health(&parts.method, &active.negotiation))
         }
@@ -62,6 +70,10 @@ pub(super) async fn serve_local(
             }
             // Boxed: other requests would have to keep room for it.
             Box::pin(sign_in::serve(path, active, parts, target)).await
+        }
+        // Boxed for the same reason.
+        LocalService::BackchannelLogout => {
+            Box::pin(backchannel_logout::serve(active, parts, target)).await
         }
         LocalService::Reserved => Err(RequestFailure::NoRoute),
     }

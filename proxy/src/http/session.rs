@@ -1,8 +1,8 @@
 //! The session of a request.
 
-use std::rc::Rc;
+use std::{borrow::Cow, rc::Rc};
 
-use http::{HeaderMap, request::Parts};
+use http::HeaderMap;
 
 use super::{active_request::ActiveRequest, request_handler::RequestHandler};
 use crate::{
@@ -18,11 +18,20 @@ use crate::{
     rt,
 };
 
-/// The session of the person who makes a request, if there is one that counts. Waits for the control
-/// thread if the session must be checked first.
+/// What a request presents.
+#[derive(Clone, Copy)]
+pub(super) enum Credentials<'h> {
+    /// The cookies in its headers.
+    Cookies(&'h HeaderMap),
+    /// The token of a program.
+    Token(&'h [u8]),
+}
+
+/// The session that a request presents, if it counts. Waits for the control thread if the session must
+/// be checked first.
 pub(super) async fn session(
     active: &mut ActiveRequest,
-    parts: &Parts,
+    credentials: Credentials<'_>,
     host: &str,
 ) -> Option<Rc<KnownSession>> {
     let config = Rc::clone(&active.config);
@@ -30,7 +39,7 @@ pub(super) async fn session(
     let context = people.sign_in.as_ref()?;
     let now_s = active.account.conn.handler.now()?.as_secs();
     let request = SessionRequest { people, context, host, now_s };
-    let known = request.find(active, &parts.headers)?;
+    let known = request.find(active, credentials)?;
     let state = request.context.state(&known.session, known.is_suspect(), now_s);
     let known = match known.paced(state, now_s) {
         SessionState::Good => known,
@@ -44,8 +53,10 @@ pub(super) async fn session(
         }
         SessionState::Invalid => return None,
     };
-    let random = &active.account.conn.handler.identity.random;
-    known.seal(|session| context.seal((host, &parts.headers), session, now_s, random));
+    if let Credentials::Cookies(headers) = credentials {
+        let random = &active.account.conn.handler.identity.random;
+        known.seal(|session| context.seal((host, headers), session, now_s, random));
+    }
     active.account.set_session(&known);
     Some(known)
 }
@@ -61,8 +72,17 @@ struct SessionRequest<'a> {
 
 impl SessionRequest<'_> {
     /// Remembered, or opened.
-    fn find(self, active: &mut ActiveRequest, headers: &HeaderMap) -> Option<Rc<KnownSession>> {
-        let presented = self.context.presented(headers)?;
+    fn find(
+        self,
+        active: &mut ActiveRequest,
+        credentials: Credentials<'_>,
+    ) -> Option<Rc<KnownSession>> {
+        let presented = match credentials {
+            Credentials::Cookies(headers) => self.context.presented(headers)?,
+            // A token is never taken for a cookie that is remembered, which has a `=`.
+            Credentials::Token(token) if token.contains(&b'=') => return None,
+            Credentials::Token(token) => Cow::Borrowed(token),
+        };
         let conn = Rc::clone(&active.account.conn);
         let handler = &*conn.handler;
         let outcomes = &handler.observer.metrics.session_cookies;
@@ -72,7 +92,7 @@ impl SessionRequest<'_> {
                 outcomes.inc(SessionCookieOutcome::Remembered);
                 known
             }
-            None => match self.open(active, headers, &presented) {
+            None => match self.open(active, credentials, &presented) {
                 Some(known) => {
                     outcomes.inc(SessionCookieOutcome::Opened);
                     known
@@ -93,19 +113,35 @@ impl SessionRequest<'_> {
     fn open(
         self,
         active: &mut ActiveRequest,
-        headers: &HeaderMap,
+        credentials: Credentials<'_>,
         presented: &[u8],
     ) -> Option<Rc<KnownSession>> {
-        let handler = &active.account.conn.handler;
-        let (cookies, shared) = (self.context.cookies.read(headers), handler.identity.shared());
-        let Some(found) = self.context.who(self.host, &cookies, shared, self.now_s) else {
-            active.junk_cookies = self.context.cookies.delete_session(self.host, &cookies);
-            return None;
+        let found = match credentials {
+            Credentials::Cookies(headers) => self.open_cookies(active, headers)?,
+            Credentials::Token(token) => {
+                let shared = active.account.conn.handler.identity.shared();
+                self.context.session_of_token(self.host, token, shared, self.now_s)?
+            }
         };
         let RequestSession { session, seal_again, .. } = found;
         let known = Rc::new(KnownSession::new(presented, self.host, session, seal_again));
-        handler.identity.sessions.insert(self.people.epoch, &known);
+        active.account.conn.handler.identity.sessions.insert(self.people.epoch, &known);
         Some(known)
+    }
+
+    /// Cookies that do not count are deleted with the next answer of ours.
+    fn open_cookies(
+        self,
+        active: &mut ActiveRequest,
+        headers: &HeaderMap,
+    ) -> Option<RequestSession> {
+        let cookies = self.context.cookies.read(headers);
+        let shared = active.account.conn.handler.identity.shared();
+        let found = self.context.who(self.host, &cookies, shared, self.now_s);
+        if found.is_none() {
+            active.junk_cookies = self.context.cookies.delete_session(self.host, &cookies);
+        }
+        found
     }
 
     /// The session with what the control thread has published; `None` if it has ended.

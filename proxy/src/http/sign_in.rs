@@ -2,6 +2,7 @@
 
 mod flow_page;
 mod overview;
+mod program;
 mod request;
 
 use std::rc::Rc;
@@ -54,11 +55,14 @@ pub(super) async fn serve(
     let step = match path {
         SignInPath::Overview => return overview::overview(request, active).await,
         SignInPath::User => return overview::user(request, active).await,
+        SignInPath::ProgramLogin => return program::login(request, active),
+        SignInPath::Program => return program::consent(request, active).await,
         SignInPath::Root => return Ok(overview::root(active)),
         SignInPath::Robots => return Ok(respond::robots(&active.negotiation)),
         SignInPath::Begin => FlowPath::SignIn,
         SignInPath::ProviderCallback => FlowPath::ProviderCallback,
         SignInPath::Callback => FlowPath::HandoverCallback,
+        SignInPath::Dependent => FlowPath::Dependent,
         SignInPath::SignOut => FlowPath::SignOut,
         SignInPath::SignedOut => FlowPath::SignedOut,
     };

@@ -6,7 +6,10 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use regex::Regex;
 
 use crate::{
-    identity::{bearer::spec::BearerRules, spec::IssuerFormat},
+    identity::{
+        bearer::spec::BearerRules,
+        spec::{DependentHost, IssuerFormat},
+    },
     policy::{Policy, SanKind},
     tls::ClientTrust,
     upstream::ClusterSpec,
@@ -29,10 +32,14 @@ pub(crate) struct RequestSettings {
     pub merge_slashes: bool,
     /// What to do with `%2F` and `%5C` in a path.
     pub escaped_slashes: EscapedSlashes,
-    /// What to do with header names that contain `_`.
+    /// The most header fields a response may have.
+    pub max_response_headers: u16,
+    /// What to do with header names that contain `_` or a character of unclear meaning.
     pub underscores: Underscores,
     /// How `X-Forwarded-For` is read and written.
     pub forwarded_for: ForwardedFor,
+    /// Headers by which proxies describe the client, passed on from clients that are no trusted proxy.
+    pub passed_forwarding: Vec<HeaderName>,
     /// Set on every response, ours included.
     pub response_headers: Vec<(HeaderName, HeaderValue)>,
     /// The assertion's and the claims' headers, which are removed from all requests of clients.
@@ -54,7 +61,8 @@ pub(crate) enum EscapedSlashes {
     Unescape,
 }
 
-/// What to do with header names that contain `_` (Envoy `HeadersWithUnderscoresAction`).
+/// What to do with header names that contain `_` (Envoy `HeadersWithUnderscoresAction`), or any other
+/// character that is neither a letter nor a digit nor `-`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Underscores {
     /// Answer 400.
@@ -101,6 +109,8 @@ pub(crate) struct RouteSpec {
     pub issuer_format: IssuerFormat,
     /// The bearer tokens that say who a request is from; `None` passes tokens on untouched.
     pub bearer: Option<Arc<BearerRules>>,
+    /// People who sign in for it are signed in at these hosts too.
+    pub depends_on: Box<[DependentHost]>,
 }
 
 impl RouteSpec {
@@ -141,6 +151,7 @@ impl RouteSpec {
             pass_identity_headers,
             issuer_format,
             bearer,
+            depends_on,
         } = self;
         let rules = |bearer: &Option<Arc<BearerRules>>| bearer.as_ref().map(|rules| rules.id);
         let trust = |trust: &Option<Arc<ClientTrust>>| trust.as_ref().map(|trust| trust.digest());
@@ -156,6 +167,7 @@ impl RouteSpec {
             && *pass_identity_headers == other.pass_identity_headers
             && *issuer_format == other.issuer_format
             && rules(bearer) == rules(&other.bearer)
+            && *depends_on == other.depends_on
     }
 
     /// Whether it forwards trusted certificates to its upstream.

@@ -32,11 +32,13 @@ pub(super) fn settings() -> RequestSettings {
         stream_timeout: None,
         upstream_timeout: None,
         max_headers: 100,
+        max_response_headers: 100,
         normalize_path: true,
         merge_slashes: true,
         escaped_slashes: EscapedSlashes::Reject,
         underscores: Underscores::Reject,
         forwarded_for: ForwardedFor { skip_append: false, trusted_hops: 0 },
+        passed_forwarding: Vec::new(),
         response_headers: Vec::new(),
         identity_headers: Vec::new(),
         certificate_identity: None,
@@ -74,6 +76,8 @@ pub(super) fn sign_in_spec() -> SignInSpec {
         unverified_email: UnverifiedEmail::Ignore,
         kept_claims: Arc::default(),
         signout_redirect_url: None,
+        program_hosts: ["localhost".into()].into(),
+        state_file: None,
         listen_ports: vec![443],
     }
 }
@@ -109,6 +113,7 @@ pub(super) fn route(policy: Policy, action: ActionSpec) -> RouteSpec {
         pass_identity_headers: false,
         issuer_format: Default::default(),
         bearer: None,
+        depends_on: Default::default(),
         upgrades: Vec::new(),
     }
 }

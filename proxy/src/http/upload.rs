@@ -14,6 +14,7 @@ pub(super) struct UploadProgress {
     last: Cell<Option<Instant>>,
     /// The upstream has asked for more, and the client has not sent it.
     wanted: Cell<bool>,
+    complete: Cell<bool>,
     ended: Cell<Option<Instant>>,
     waiter: RefCell<Option<Waker>>,
 }
@@ -32,6 +33,11 @@ impl UploadProgress {
     /// Whether the upload waits for the client; otherwise the upstream reads no more of it.
     pub(super) fn is_wanted(&self) -> bool {
         self.wanted.get()
+    }
+
+    /// Whether all of it has come.
+    pub(super) fn is_complete(&self) -> bool {
+        self.complete.get()
     }
 
     /// When the body ended, or was dropped.
@@ -56,6 +62,12 @@ impl UploadProgress {
     /// Notes that the upstream asks for more than has come.
     pub(super) fn want(&self) {
         self.wanted.set(true);
+    }
+
+    /// Notes that all of it has come.
+    pub(super) fn complete(&self) {
+        self.complete.set(true);
+        self.end();
     }
 
     /// Notes the end of the body. Only the first call counts.

@@ -8,8 +8,9 @@ use super::{
     certificate::RequestCertificate,
     error::RequestFailure,
     headers::{self, Upgrade, forwarded, rules::AboutClient},
+    max_forwards,
     peer::Peer,
-    request::RequestTarget,
+    request::{InvalidRequest, RequestTarget},
     request_config::{CompiledRoute, RequestConfig},
     request_id::REQUEST_ID,
     rewrite,
@@ -51,7 +52,8 @@ impl UpstreamHead<'_> {
         parts.version = Version::HTTP_11;
         parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
         headers::strip_request(&mut parts.headers, self.route.reserved(self.config));
-        self.set_headers(&mut parts.headers);
+        max_forwards::count(&parts.method, &mut parts.headers);
+        self.set_headers(&mut parts.headers).map_err(RequestFailure::Rejected)?;
         if let Upgrade::Allowed(protocol) = upgrade {
             parts.headers.insert(header::UPGRADE, protocol.clone());
             parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -60,8 +62,8 @@ impl UpstreamHead<'_> {
     }
 
     /// Sets the headers that name the client and the target, then applies the route's own rules.
-    fn set_headers(&self, headers: &mut HeaderMap) {
-        let host = rewrite::host(self.target, headers, &self.proxy.host, self.upstream);
+    fn set_headers(&self, headers: &mut HeaderMap) -> Result<(), InvalidRequest> {
+        let host = rewrite::host(self.target, headers, &self.proxy.host, self.upstream)?;
         let client = forwarded::ForwardedClient {
             peer: self.peer.ip_value(),
             client: &self.peer.value_of(self.client),
@@ -76,6 +78,7 @@ impl UpstreamHead<'_> {
         self.set_identity(headers);
         let about = AboutClient { certificate: self.certificate, assertion };
         self.route.request_rules.apply(headers, about);
+        Ok(())
     }
 
     /// Says who the request is from. What the client said of that was removed.

@@ -33,6 +33,13 @@ pub(crate) enum IdentityCall {
         /// replaces the session: some providers revoke the tokens of both.
         revoke: bool,
     },
+    /// End what a logout token of the provider names; the answer comes after all workers can see it.
+    /// Answer: `LoggedOut`, or `Failed` if the token could not be verified now.
+    ProviderLogout {
+        token: Box<str>,
+        /// For the limit of each client.
+        client: IpAddr,
+    },
     /// Publish the keys of an issuer of tokens, fetched if they are missing or old. Answer: `Ready` or
     /// `Failed`.
     TokenKeys {
@@ -53,7 +60,20 @@ pub(crate) enum IdentityReply {
     Used(UseOnce),
     Handover(Option<Bytes>),
     SignedOut,
+    LoggedOut(ProviderLogout),
     Failed(ProviderFailure),
+}
+
+/// What became of a logout token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ProviderLogout {
+    /// What it names has ended.
+    Ended,
+    /// It is not acceptable; the reason is for the log.
+    Refused(String),
+    /// Too many tokens of this client's network were not acceptable, or of too many networks. This one
+    /// was not looked at.
+    Limited,
 }
 
 /// A code to exchange, with what its tokens must hold.
@@ -86,6 +106,8 @@ pub(crate) struct CheckRequest {
 pub(crate) struct SignedIn {
     pub identity: policy::Identity,
     pub name: Box<str>,
+    /// When the session began. Later than now if the sessions of this user were ended just now.
+    pub signed_in_at_s: u64,
     /// When the session ends: by the configuration, or with the access token.
     pub ends_at_s: u64,
     pub check_at_s: u64,
@@ -96,7 +118,7 @@ pub(crate) struct SignedIn {
 /// What became of a check.
 #[derive(Debug, Clone)]
 pub(crate) enum CheckOutcome {
-    /// Still welcome; these are the claims now.
+    /// The user may stay signed in; these are the claims now.
     Good(Arc<RenewedSession>),
     /// The provider was not reached or failed: the session stays.
     ProviderAway,
@@ -136,6 +158,7 @@ pub(crate) enum OneTimeObject {
     Request,
     State,
     Handover,
+    LogoutToken,
 }
 
 /// Whether an id was used for the first time.

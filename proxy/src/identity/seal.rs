@@ -49,6 +49,14 @@ pub(crate) enum SealPurpose {
     SignOut,
     /// From the authenticate host to a host: who signed in.
     Handover,
+    /// From a host to a further one: sign in there too.
+    Dependent,
+    /// From a host to itself, by way of a program and a browser: a program wants a token.
+    ProgramRequest,
+    /// The token of a program.
+    ProgramToken,
+    /// From a process to the next one: ended sessions and refresh tokens.
+    StateFile,
 }
 
 /// The keys that seal and open. One set for each configuration.
@@ -126,10 +134,20 @@ impl Seals {
         scope: &str,
         sealed: &[u8],
     ) -> Option<Unsealed> {
-        let (head, rest) = sealed.split_first_chunk::<HEAD_LEN>()?;
         if sealed.len() > MAX_SEALED_LEN {
             return None;
         }
+        self.open_of_any_length(purpose, scope, sealed)
+    }
+
+    /// The same for an object whose length the caller has bounded.
+    pub(crate) fn open_of_any_length(
+        &self,
+        purpose: SealPurpose,
+        scope: &str,
+        sealed: &[u8],
+    ) -> Option<Unsealed> {
+        let (head, rest) = sealed.split_first_chunk::<HEAD_LEN>()?;
         self.keyring(purpose)
             .0
             .iter()
@@ -142,8 +160,11 @@ impl Seals {
     fn keyring(&self, purpose: SealPurpose) -> &Keyring {
         use SealPurpose::*;
         match purpose {
-            Session | Master | Binding => &self.cookie,
-            Request | State | SignOut | Handover => &self.shared,
+            // The file opens where the cookies of its sessions open.
+            Session | Master | Binding | StateFile => &self.cookie,
+            Request | State | SignOut | Handover | Dependent | ProgramRequest | ProgramToken => {
+                &self.shared
+            }
         }
     }
 }
@@ -221,6 +242,10 @@ fn name(purpose: SealPurpose) -> &'static [u8] {
         SealPurpose::State => b"state",
         SealPurpose::SignOut => b"sign-out",
         SealPurpose::Handover => b"handover",
+        SealPurpose::Dependent => b"dependent",
+        SealPurpose::ProgramRequest => b"program request",
+        SealPurpose::ProgramToken => b"program token",
+        SealPurpose::StateFile => b"state file",
     }
 }
 
@@ -264,7 +289,7 @@ mod tests {
 
     use super::*;
 
-    const PURPOSES: [SealPurpose; 7] = [
+    const PURPOSES: [SealPurpose; 11] = [
         SealPurpose::Session,
         SealPurpose::Master,
         SealPurpose::Binding,
@@ -272,6 +297,10 @@ mod tests {
         SealPurpose::State,
         SealPurpose::SignOut,
         SealPurpose::Handover,
+        SealPurpose::Dependent,
+        SealPurpose::ProgramRequest,
+        SealPurpose::ProgramToken,
+        SealPurpose::StateFile,
     ];
 
     fn seals(shared: u8, previous: &[u8]) -> Seals {
@@ -397,7 +426,10 @@ mod tests {
         for purpose in PURPOSES {
             let cookie = matches!(
                 purpose,
-                SealPurpose::Session | SealPurpose::Master | SealPurpose::Binding
+                SealPurpose::Session
+                    | SealPurpose::Master
+                    | SealPurpose::Binding
+                    | SealPurpose::StateFile
             );
             let text = a.seal(purpose, "a.example", b"content", &random).unwrap();
             assert_eq!(opened(&b, purpose, "a.example", &text).is_some(), cookie, "{purpose:?}");

@@ -40,7 +40,7 @@ pub(crate) struct Session {
     pub signed_in_at_s: u64,
     /// When the session ends.
     pub ends_at_s: u64,
-    /// When the provider is to be asked whether the person is still welcome.
+    /// When the provider is to be asked whether the person may stay signed in.
     pub check_at_s: u64,
 }
 

@@ -14,9 +14,11 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use super::{
     bearer::keys::PublishedKeys,
     calls::RenewedSession,
+    ended_users::{EndedUsers, UserEnd},
     provider::EndSession,
     session::{ProviderId, SessionId},
 };
+use crate::policy;
 
 const SHARDS: usize = 64;
 
@@ -27,11 +29,13 @@ pub(crate) struct IdentityShared {
     pub(crate) process: [u8; 16],
     /// Fetched metadata; `None` before the first time.
     provider: ArcSwapOption<ProviderView>,
-    /// Grows with every change of `updates`.
+    /// Grows with every change of `updates`, `ended_users` and `suspect_before_s`.
     version: AtomicU64,
     updates: [ArcSwap<HashMap<SessionId, SessionUpdate>>; SHARDS],
     /// Sessions signed in before this second must be checked before they count (0: none).
     suspect_before_s: AtomicU64,
+    /// Users whose sessions were ended all at once.
+    ended_users: ArcSwap<EndedUsers>,
     /// The keys that bearer tokens are verified with.
     pub(crate) token_keys: PublishedKeys,
 }
@@ -66,6 +70,7 @@ impl IdentityShared {
             version: AtomicU64::new(1),
             updates: std::array::from_fn(|_| ArcSwap::default()),
             suspect_before_s: AtomicU64::new(0),
+            ended_users: ArcSwap::default(),
             token_keys: PublishedKeys::default(),
         }
     }
@@ -83,6 +88,16 @@ impl IdentityShared {
     /// Sessions signed in before this second must be checked before they count; 0 for none.
     pub(crate) fn suspect_before_s(&self) -> u64 {
         self.suspect_before_s.load(Ordering::Acquire)
+    }
+
+    /// From when on the sessions of a user count.
+    pub(crate) fn user_end(&self, identity: &policy::Identity) -> UserEnd {
+        self.ended_users.load().end_of(identity)
+    }
+
+    /// All users whose sessions were ended at once.
+    pub(crate) fn ended_users(&self) -> Arc<EndedUsers> {
+        self.ended_users.load_full()
     }
 
     /// The provider's metadata, if this provider's was fetched.
@@ -107,6 +122,24 @@ impl IdentityShared {
         self.version.fetch_add(1, Ordering::Release);
     }
 
+    /// Publishes many updates, with one copy of each shard. For the control thread alone.
+    pub(crate) fn set_updates(
+        &self,
+        updates: impl IntoIterator<Item = (SessionId, SessionUpdate)>,
+    ) {
+        let mut by_shard: HashMap<usize, Vec<(SessionId, SessionUpdate)>> = HashMap::new();
+        for (id, update) in updates {
+            by_shard.entry(shard_of(id)).or_default().push((id, update));
+        }
+        for (shard, updates) in by_shard {
+            let shard = &self.updates[shard];
+            let mut next = HashMap::clone(&shard.load());
+            next.extend(updates);
+            shard.store(Arc::new(next));
+            self.version.fetch_add(1, Ordering::Release);
+        }
+    }
+
     /// Removes many updates, with one copy of each shard. For the control thread alone.
     pub(crate) fn remove_updates(&self, ids: impl IntoIterator<Item = SessionId>) {
         let mut by_shard: HashMap<usize, Vec<SessionId>> = HashMap::new();
@@ -122,12 +155,26 @@ impl IdentityShared {
         }
     }
 
+    /// Publishes the users whose sessions were ended at once. For the control thread alone.
+    pub(crate) fn set_ended_users(&self, users: EndedUsers) {
+        self.ended_users.store(Arc::new(users));
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
     /// From now on, sessions signed in before this second must be checked before they count. All
-    /// updates are forgotten: a session with a `Renewed` update was checked since.
+    /// updates and ends of users are forgotten: a session with a `Renewed` update was checked since,
+    /// and one that has ended does not pass a check.
     pub(crate) fn set_suspect_before(&self, second: u64) {
-        // Readers that see the updates gone must see the mark.
+        // Readers that see the others gone must see the mark.
         self.suspect_before_s.store(second, Ordering::Release);
         self.updates.iter().for_each(|shard| shard.store(Arc::default()));
+        self.ended_users.store(Arc::default());
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// The same without forgetting anything: for a mark that another process has set.
+    pub(crate) fn raise_suspect_before(&self, second: u64) {
+        self.suspect_before_s.fetch_max(second, Ordering::AcqRel);
         self.version.fetch_add(1, Ordering::Release);
     }
 

@@ -1,6 +1,6 @@
 //! The settings of this room.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, path::Path, sync::Arc, time::Duration};
 
 use http::HeaderName;
 
@@ -57,7 +57,7 @@ pub(crate) struct SignInSpec {
     pub cookie_secret: Option<SealSecret>,
     /// `portcullis.sign_in.previous_secrets`: open, never seal.
     pub previous_secrets: Vec<SealSecret>,
-    /// How often the provider is asked whether somebody is still welcome.
+    /// How often the provider is asked whether a user may stay signed in.
     pub recheck: Duration,
     /// When a session ends for which the provider gave no refresh token.
     pub without_refresh_token: WithoutRefreshToken,
@@ -68,6 +68,11 @@ pub(crate) struct SignInSpec {
     pub kept_claims: Arc<[Box<str>]>,
     /// `signout_redirect_url`, absolute.
     pub signout_redirect_url: Option<Box<str>>,
+    /// `programmatic_redirect_domain_whitelist`, in the form of [`crate::hostname`]: the hosts at which
+    /// programs may take tokens. `localhost` stands for every loopback address too.
+    pub program_hosts: Box<[Box<str>]>,
+    /// `portcullis.sign_in.state_file`: where ended sessions and refresh tokens are kept over restarts.
+    pub state_file: Option<Arc<Path>>,
     /// The ports we listen on: a return URL may have no other.
     pub listen_ports: Vec<u16>,
 }
@@ -128,6 +133,18 @@ pub(crate) fn origin(host: &str, port: u16) -> String {
         _ => format!("https://{open}{host}{close}:{port}"),
     }
 }
+
+/// A host at which people are signed in too (`depends_on`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DependentHost {
+    /// In the form of [`crate::hostname`].
+    pub host: Box<str>,
+    /// 443 if the configuration names none.
+    pub port: u16,
+}
+
+/// The most hosts that one route may depend on.
+pub(crate) const MAX_DEPENDENT_HOSTS: usize = 5;
 
 /// The identity provider and our client there.
 #[derive(Debug, Clone, PartialEq, Eq)]

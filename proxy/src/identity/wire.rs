@@ -34,6 +34,17 @@ impl FieldWriter {
         }
     }
 
+    /// At most 4 GiB.
+    pub(super) fn long(&mut self, bytes: &[u8]) -> &mut FieldWriter {
+        match u32::try_from(bytes.len()) {
+            Ok(length) => self.fixed(&length.to_be_bytes()).fixed(bytes),
+            Err(_) => {
+                self.overflown = true;
+                self
+            }
+        }
+    }
+
     /// `None` if a text was too long.
     pub(super) fn finish(self) -> Option<Vec<u8>> {
         (!self.overflown).then_some(self.bytes)
@@ -66,6 +77,13 @@ impl<'a> FieldReader<'a> {
         Some(field)
     }
 
+    pub(super) fn long(&mut self) -> Option<&'a [u8]> {
+        let length = usize::try_from(u32::from_be_bytes(self.fixed()?)).ok()?;
+        let (field, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(field)
+    }
+
     pub(super) fn text(&mut self) -> Option<&'a str> {
         std::str::from_utf8(self.bytes()?).ok()
     }
@@ -73,6 +91,10 @@ impl<'a> FieldReader<'a> {
     /// Everything that is left.
     pub(super) fn rest(self) -> &'a [u8] {
         self.0
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// `None` if bytes are left.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    path::Path,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -10,8 +11,9 @@ use std::{
 };
 
 use super::{
-    CertificateUsage, CertificateView, ConfigView, CrlView, IdentityMetrics, Readiness, ReloadView,
-    RouteView, StatusView, SteeringSource, UpstreamView, WorkerMetrics, WorkerView, exposition,
+    CertificateUsage, CertificateView, ConfigView, CrlView, DescriptorView, IdentityMetrics,
+    Readiness, ReloadView, RouteView, StatusView, SteeringSource, UpstreamView, WorkerMetrics,
+    WorkerView, exposition,
     labels::CodeClass,
     registry::{ConfiguredRoutes, EndpointRegistry, RouteCells, RouteFacts, RouteRegistry},
     time,
@@ -46,6 +48,8 @@ pub(super) struct Control {
     pub(super) last_success_ms: Option<i64>,
     pub(super) ticket_key_rotations: u64,
     pub(super) worker_restarts: u64,
+    pub(super) descriptors: DescriptorView,
+    control_socket: Option<String>,
     cpus: Vec<Option<usize>>,
 }
 
@@ -164,6 +168,16 @@ impl Metrics {
         self.control().state
     }
 
+    /// Says how the limit on open files is divided.
+    pub(crate) fn set_descriptors(&self, descriptors: DescriptorView) {
+        self.control().descriptors = descriptors;
+    }
+
+    /// Says where orders are taken.
+    pub(crate) fn set_control_socket(&self, path: Option<&Path>) {
+        self.control().control_socket = path.map(|path| path.display().to_string());
+    }
+
     /// Says which core a worker is pinned to.
     pub(crate) fn set_worker_cpu(&self, worker: usize, cpu: Option<usize>) {
         if worker >= self.workers.len() {
@@ -245,6 +259,8 @@ impl Metrics {
             uptime_s: self.started.elapsed().as_secs(),
             state: control.state,
             config: config_view(&control),
+            control_socket: control.control_socket.clone(),
+            descriptors: control.descriptors,
             steering: self.steering().map(|steering| steering.view()).unwrap_or_default(),
             workers: self.worker_views(&control),
             routes: self.route_views(&control),

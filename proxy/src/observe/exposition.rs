@@ -7,13 +7,13 @@
 use metrics_exporter_prometheus::{LabelSet, PrometheusBuilder, formatting};
 
 use super::{
-    Histogram, Metrics, Readiness,
+    DescriptorView, Histogram, Metrics, Readiness,
     control::Control,
     histogram::Distribution,
+    labels::{BackchannelLogoutOutcome, ProviderCallOutcome, ProviderEndpoint, RecheckOutcome},
     labels::{Blame, SessionCookieOutcome, SignInOutcome, UpstreamCertificateReason},
     labels::{ClosedReason, HandshakeResult, HttpProtocol, Label, RefusedReason, TlsVersion},
     labels::{CodeClass, SegmentOutcome, SteeringOutcome, UpstreamFailure},
-    labels::{ProviderCallOutcome, ProviderEndpoint, RecheckOutcome},
     names::{self, Metric, MetricKind},
     worker::WorkerMetrics,
 };
@@ -87,8 +87,18 @@ fn control(metrics: &Metrics, control: &Control) {
     counter(names::TICKET_KEY_ROTATIONS, &[], control.ticket_key_rotations);
     counter(names::WORKER_RESTARTS, &[], control.worker_restarts);
     counter(names::LOG_RECORDS_DROPPED, &[], metrics.log_records_dropped());
+    descriptors(&control.descriptors);
     certificates(control);
     crls(control);
+}
+
+fn descriptors(view: &DescriptorView) {
+    gauge(names::DESCRIPTOR_LIMIT, &[], view.limit as f64);
+    for (share, count) in
+        [("clients", view.clients), ("upstreams", view.upstreams), ("reserved", view.reserved)]
+    {
+        gauge(names::DESCRIPTOR_SHARE, &[("share", share)], count as f64);
+    }
 }
 
 /// Of certificates that no label tells apart, the last one written would win: the first to expire
@@ -263,6 +273,10 @@ fn identity(metrics: &Metrics) {
     for outcome in RecheckOutcome::ALL {
         let labels = [("outcome", outcome.as_str())];
         counter(names::SESSION_RECHECKS, &labels, identity.rechecks(*outcome));
+    }
+    for outcome in BackchannelLogoutOutcome::ALL {
+        let labels = [("outcome", outcome.as_str())];
+        counter(names::BACKCHANNEL_LOGOUTS, &labels, identity.logouts(*outcome));
     }
 }
 

@@ -4,7 +4,10 @@ use std::array;
 
 use super::{
     Cell,
-    labels::{Label, ProviderCallOutcome, ProviderEndpoint, RecheckCells, RecheckOutcome},
+    labels::{
+        BackchannelLogoutCells, BackchannelLogoutOutcome, Label, ProviderCallOutcome,
+        ProviderEndpoint, RecheckCells, RecheckOutcome,
+    },
 };
 
 /// Counts of calls to the identity provider. Only the control thread writes them.
@@ -12,6 +15,7 @@ use super::{
 pub(crate) struct IdentityMetrics {
     calls: [[Cell; ProviderCallOutcome::ALL.len()]; ProviderEndpoint::ALL.len()],
     rechecks: RecheckCells,
+    logouts: BackchannelLogoutCells,
     /// 0 without a provider, then 1 + whether its last call was answered, or 3 before any.
     state: Cell,
 }
@@ -43,6 +47,11 @@ impl IdentityMetrics {
         self.rechecks.inc(outcome);
     }
 
+    /// Counts a logout token.
+    pub(crate) fn logged_out(&self, outcome: BackchannelLogoutOutcome) {
+        self.logouts.inc(outcome);
+    }
+
     /// Reads one count, from any thread.
     pub(crate) fn calls(&self, endpoint: ProviderEndpoint, outcome: ProviderCallOutcome) -> u64 {
         self.cell(endpoint, outcome).map_or(0, Cell::get)
@@ -51,6 +60,11 @@ impl IdentityMetrics {
     /// Reads one count, from any thread.
     pub(crate) fn rechecks(&self, outcome: RecheckOutcome) -> u64 {
         self.rechecks.get(outcome)
+    }
+
+    /// Reads one count, from any thread.
+    pub(crate) fn logouts(&self, outcome: BackchannelLogoutOutcome) -> u64 {
+        self.logouts.get(outcome)
     }
 
     /// Whether anything is to be shown.
@@ -77,6 +91,7 @@ impl Default for IdentityMetrics {
         IdentityMetrics {
             calls: array::from_fn(|_| array::from_fn(|_| Cell::default())),
             rechecks: RecheckCells::default(),
+            logouts: BackchannelLogoutCells::default(),
             state: Cell::default(),
         }
     }

@@ -103,6 +103,8 @@ label! {
         IdleTimeout = "idle_timeout",
         /// The head of a request timed out.
         HeaderTimeout = "header_timeout",
+        /// It was idle, and made room for another when the limit of connections was reached.
+        Evicted = "evicted",
         /// The client did not read what we sent.
         SendTimeout = "send_timeout",
         /// The bytes are not HTTP.
@@ -149,7 +151,7 @@ label! {
 label! {
     /// What a check of a session brought.
     RecheckOutcome, RecheckCells {
-        /// The person is still welcome.
+        /// The user may stay signed in.
         Good = "good",
         /// The provider did not tell; the session stays.
         Unavailable = "unavailable",
@@ -157,6 +159,20 @@ label! {
         Ended = "ended",
         /// The session was made before this process started.
         Unknown = "unknown",
+    }
+}
+
+label! {
+    /// What became of a logout token.
+    BackchannelLogoutOutcome, BackchannelLogoutCells {
+        /// What it names has ended.
+        Ended = "ended",
+        /// It is not acceptable.
+        Refused = "refused",
+        /// The client has sent too many that were not acceptable.
+        Limited = "limited",
+        /// It could not be verified, since the provider's keys are missing.
+        Unavailable = "unavailable",
     }
 }
 
@@ -211,6 +227,8 @@ label! {
         ClientGone = "client_gone",
         /// The handshake timed out.
         Timeout = "timeout",
+        /// No hello came before the connection had to make room for another.
+        Evicted = "evicted",
         /// A client certificate is required and the client sent none.
         ClientCertificateMissing = "client_certificate_missing",
         /// The client's certificate was rejected.
@@ -264,6 +282,8 @@ label! {
         ConnectTimeout = "connect_timeout",
         /// The TLS handshake failed.
         Tls = "tls",
+        /// All connections to upstreams that the limit on open files allows are in use.
+        Overflow = "overflow",
         /// The connection ended before a response.
         Closed = "closed",
         /// The bytes are not HTTP.
@@ -310,6 +330,8 @@ label! {
         SignedIn = "signed_in",
         /// Somebody has signed out.
         SignedOut = "signed_out",
+        /// A program got a token of somebody's session.
+        ProgramSignedIn = "program_signed_in",
         /// A parameter or a cookie was missing, forged, used or late.
         Refused = "refused",
         /// The provider refused.

@@ -26,9 +26,10 @@ pub(crate) use control::{
 pub(crate) use histogram::Histogram;
 pub(crate) use identity::IdentityMetrics;
 pub(crate) use labels::{
-    Blame, ClosedReason, HandshakeResult, HttpProtocol, ProviderCallOutcome, ProviderEndpoint,
-    RecheckOutcome, RefusedReason, SegmentOutcome, SessionCookieOutcome, SignInOutcome,
-    SteeringOutcome, TlsVersion, UpstreamCertificateReason, UpstreamFailure,
+    BackchannelLogoutOutcome, Blame, ClosedReason, HandshakeResult, HttpProtocol,
+    ProviderCallOutcome, ProviderEndpoint, RecheckOutcome, RefusedReason, SegmentOutcome,
+    SessionCookieOutcome, SignInOutcome, SteeringOutcome, TlsVersion, UpstreamCertificateReason,
+    UpstreamFailure,
 };
 pub(crate) use log::Log;
 pub(crate) use names::metrics_reference;
@@ -41,8 +42,8 @@ pub(crate) use registry::{
 };
 pub(crate) use spec::{AccessField, Level, LogFormat, LogSpec, UnknownAccessField};
 pub(crate) use status::{
-    CertificateUsage, CertificateView, ConfigView, CrlView, HostView, PlaceView, Readiness,
-    ReloadView, RouteView, StatusView, SteeringView, UpstreamView, WorkerView,
+    CertificateUsage, CertificateView, ConfigView, CrlView, DescriptorView, HostView, PlaceView,
+    Readiness, ReloadView, RouteView, StatusView, SteeringView, UpstreamView, WorkerView,
 };
 pub(crate) use steering::{KernelCounts, SteeringSource, WorkerLoad};
 pub(crate) use worker::{UpstreamCells, WorkerMetrics};

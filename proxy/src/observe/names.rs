@@ -76,6 +76,10 @@ metrics! {
         "Rotations of the keys for session tickets.";
     WORKER_RESTARTS = Counter "portcullis_worker_restarts_total" in "" by []:
         "Workers started to replace one that ended unexpectedly, which is a bug.";
+    DESCRIPTOR_LIMIT = Gauge "portcullis_descriptor_limit" in "" by []:
+        "Limit on open files (RLIMIT_NOFILE).";
+    DESCRIPTOR_SHARE = Gauge "portcullis_descriptor_share" in "" by ["share"]:
+        "How the limit on open files is divided: the most client connections and upstream connections, and what is reserved for everything else.";
     LOG_RECORDS_DROPPED = Counter "portcullis_log_records_dropped_total" in "" by []:
         "Log records dropped because the reader of the log was too slow or gone.";
 
@@ -118,8 +122,8 @@ metrics! {
         "Requests answered with an error page of the proxy, by the cause of the error: the client, \
          the upstream with the network to it, or the proxy with its configuration.";
     SESSION_COOKIES = Counter "portcullis_session_cookies_total" in "" by ["outcome"]:
-        "Requests with session cookies to routes that depend on the user: the session was cached, \
-         opened or rejected, or it has ended.";
+        "Requests with session cookies or tokens of programs to routes that depend on the user: the \
+         session was cached, opened or rejected, or it has ended.";
     SIGN_INS = Counter "portcullis_sign_ins_total" in "" by ["outcome"]:
         "Steps of sign-ins and sign-outs, by outcome: each sign-in begins once and ends once at \
          each host.";
@@ -166,6 +170,8 @@ metrics! {
         "Calls to the identity provider.";
     SESSION_RECHECKS = Counter "portcullis_session_rechecks_total" in "" by ["outcome"]:
         "Checks whether the identity provider still accepts a signed-in user.";
+    BACKCHANNEL_LOGOUTS = Counter "portcullis_backchannel_logouts_total" in "" by ["outcome"]:
+        "Logout tokens of the identity provider (back-channel logout).";
 
     // The same under the names Pomerium has for them, so that its alerts go on working.
     POMERIUM_BUILD_INFO = Gauge "pomerium_build_info" in "" by ["version"]:

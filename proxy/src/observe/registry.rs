@@ -112,8 +112,7 @@ impl<C> CountedOnUse<C> {
 }
 
 impl<C: Default> CountedOnUse<C> {
-    /// Of no registry that anybody reads, for tests.
-    #[cfg(test)]
+    /// Of no registry that anybody reads, for tests and fuzz targets.
     pub(crate) fn new(workers: usize) -> Self {
         let registry = Arc::new(Registry::new(workers));
         CountedOnUse { name: Arc::from(""), registry, cells: OnceLock::new() }

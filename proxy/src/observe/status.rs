@@ -15,6 +15,12 @@ pub(crate) struct StatusView {
     pub state: Readiness,
     /// The configuration in use.
     pub config: ConfigView,
+    /// The socket for orders; `None` if there is none.
+    #[serde(default)]
+    pub control_socket: Option<String>,
+    /// How the limit on open files is divided.
+    #[serde(default)]
+    pub descriptors: DescriptorView,
     /// How connections find their worker.
     #[serde(default)]
     pub steering: SteeringView,
@@ -42,6 +48,19 @@ pub(crate) enum Readiness {
     Ready,
     /// No longer: open connections finish.
     Draining,
+}
+
+/// How the limit on open files is divided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct DescriptorView {
+    /// The limit.
+    pub limit: usize,
+    /// The most open client connections that it allows.
+    pub clients: usize,
+    /// The most connections to upstreams.
+    pub upstreams: usize,
+    /// What is kept for everything else.
+    pub reserved: usize,
 }
 
 /// The configuration in use.

@@ -3,7 +3,8 @@
 use http::StatusCode;
 
 use super::{
-    PageUrl, ShortLivedReason, SignInPage, SignedInPerson, error::error_content, page::PageContent,
+    AskedProgram, PageUrl, ShortLivedReason, SignInPage, SignedInPerson, error::error_content,
+    page::PageContent,
 };
 
 const REQUEST_ID: &str = "8a1f4c1e-5d0b-4f0a-9a55-2f3c1f6f0b7d";
@@ -82,6 +83,22 @@ fn step_pages() -> Vec<(&'static str, SignInPage<'static>)> {
             "confirm-sign-out",
             SignInPage::ConfirmSignOut { person: Some(person()), sign_out, stay: url.clone() },
         ),
+        (
+            "confirm-program",
+            SignInPage::ConfirmProgram {
+                asked: AskedProgram {
+                    known_as: "alice@example.com",
+                    host: "k8s.example.com",
+                    program: "http://127.0.0.1:43211",
+                    asked_by: "198.51.100.7",
+                    ends_at_s: now_s + 47_100,
+                    now_s,
+                },
+                allow: url.clone(),
+                stay: url.clone(),
+            },
+        ),
+        ("program-refused", SignInPage::ProgramRefused),
         ("signing-out", SignInPage::SigningOut { to: provider.clone() }),
         ("signed-out", SignInPage::SignedOut { again: Some(url.clone()) }),
         ("sign-out-refused", SignInPage::SignOutRefused { user_page }),

@@ -25,9 +25,15 @@ pub(super) enum PageUse {
     Framed,
 }
 
-/// Adds the headers of a page, all but those about caching.
-pub(super) fn insert(headers: &mut HeaderMap, page_use: PageUse) {
-    let policy = POLICIES[page_use as usize].clone();
+/// Adds the headers of a page, all but those about caching. `form_leads_to` is the origin that the
+/// answer to its form redirects to: browsers look at that, too.
+pub(super) fn insert(headers: &mut HeaderMap, page_use: PageUse, form_leads_to: Option<&str>) {
+    let policy = match form_leads_to.and_then(source) {
+        Some(source) => {
+            content_security_policy(&format!("frame-ancestors 'none'; form-action 'self' {source}"))
+        }
+        None => POLICIES[page_use as usize].clone(),
+    };
     // A value that cannot be made blocks everything, the style too.
     let policy = policy.unwrap_or(HeaderValue::from_static("default-src 'none'"));
     headers.insert(header::CONTENT_SECURITY_POLICY, policy);
@@ -36,6 +42,15 @@ pub(super) fn insert(headers: &mut HeaderMap, page_use: PageUse) {
     let referrer = if has_form { "same-origin" } else { "no-referrer" };
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static(referrer));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+}
+
+/// An origin as a source expression (Content Security Policy Level 3), which has no form for the address
+/// of an IPv6 host.
+fn source(origin: &str) -> Option<&str> {
+    let is_address = origin.contains('[');
+    let source = if is_address { origin.split_inclusive(':').next()? } else { origin };
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:/".contains(&byte);
+    source.bytes().all(is_plain).then_some(source)
 }
 
 fn content_security_policy(rest: &str) -> Option<HeaderValue> {

@@ -16,7 +16,7 @@ mod url;
 
 pub(crate) use error::error_page;
 pub use gallery::gallery;
-pub(crate) use sign_in::{ShortLivedReason, SignInPage, SignedInPerson};
+pub(crate) use sign_in::{AskedProgram, ShortLivedReason, SignInPage, SignedInPerson};
 pub(crate) use url::PageUrl;
 
 #[cfg(test)]

@@ -37,6 +37,8 @@ pub(super) struct PageContent<'a> {
     /// As whom the reader is known: an address, or another name.
     pub(super) known_as: Option<&'a str>,
     pub(super) actions: Vec<PageAction>,
+    /// The origin that the answer to the form leads to, if it is another one.
+    pub(super) form_leads_to: Option<&'a str>,
     /// Where the browser goes by itself, at once.
     pub(super) refresh: Option<PageUrl>,
 }
@@ -93,6 +95,7 @@ impl<'a> PageContent<'a> {
             facts: Vec::new(),
             known_as: None,
             actions: Vec::new(),
+            form_leads_to: None,
             refresh: None,
         }
     }
@@ -121,7 +124,7 @@ impl<'a> PageContent<'a> {
     pub(super) fn response(&self, request_id: &str) -> Response<Bytes> {
         let mut response = Response::new(Bytes::from(self.html(request_id)));
         *response.status_mut() = self.status;
-        headers::insert(response.headers_mut(), self.page_use());
+        headers::insert(response.headers_mut(), self.page_use(), self.form_leads_to);
         let html = HeaderValue::from_static("text/html; charset=utf-8");
         response.headers_mut().insert(header::CONTENT_TYPE, html);
         response

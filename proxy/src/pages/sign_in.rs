@@ -22,6 +22,11 @@ pub(crate) enum SignInPage<'a> {
     ConfirmSignOut { person: Option<SignedInPerson<'a>>, sign_out: PageUrl, stay: PageUrl },
     /// The session has ended here; the browser goes on to end it at the provider.
     SigningOut { to: PageUrl },
+    /// Asks whether a program may have a token. `allow` takes the POST of the button, whose answer
+    /// leads to the program.
+    ConfirmProgram { asked: AskedProgram<'a>, allow: PageUrl, stay: PageUrl },
+    /// A POST that another site or a script sent in the place of that page (403).
+    ProgramRefused,
     /// The end of a sign-out.
     SignedOut { again: Option<PageUrl> },
     /// A POST that another site sent (403).
@@ -67,6 +72,20 @@ pub(crate) struct SignedInPerson<'a> {
     pub user_id: &'a str,
 }
 
+/// What a program asks for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AskedProgram<'a> {
+    pub known_as: &'a str,
+    /// The host that the token is for.
+    pub host: &'a str,
+    /// The origin of the program's URL.
+    pub program: &'a str,
+    /// The address that asked.
+    pub asked_by: &'a str,
+    pub ends_at_s: u64,
+    pub now_s: u64,
+}
+
 /// Why a session did not last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ShortLivedReason {
@@ -86,6 +105,7 @@ impl SignInPage<'_> {
             SignInPage::SignedIn { .. }
             | SignInPage::NotSignedIn { .. }
             | SignInPage::ConfirmSignOut { .. }
+            | SignInPage::ConfirmProgram { .. }
             | SignInPage::SigningOut { .. }
             | SignInPage::SignedOut { .. }
             | SignInPage::GoingOn { .. }
@@ -97,7 +117,9 @@ impl SignInPage<'_> {
             SignInPage::SignInNeeded { .. }
             | SignInPage::DidNotLast { .. }
             | SignInPage::ProviderDenied { .. } => S::UNAUTHORIZED,
-            SignInPage::SignOutRefused { .. } | SignInPage::Denied { .. } => S::FORBIDDEN,
+            SignInPage::SignOutRefused { .. }
+            | SignInPage::ProgramRefused
+            | SignInPage::Denied { .. } => S::FORBIDDEN,
             SignInPage::SessionTooLarge { .. } => S::INTERNAL_SERVER_ERROR,
             SignInPage::ProviderInvalid { .. } | SignInPage::ClocksDiffer { .. } => S::BAD_GATEWAY,
             SignInPage::ProviderAway { .. } | SignInPage::TooManySignIns { .. } => {
@@ -112,6 +134,8 @@ impl SignInPage<'_> {
             SignInPage::SignedIn { .. } => "signed in",
             SignInPage::NotSignedIn { .. } => "not signed in",
             SignInPage::ConfirmSignOut { .. } => "confirm the sign-out",
+            SignInPage::ConfirmProgram { .. } => "confirm the sign-in of a program",
+            SignInPage::ProgramRefused => "this page did not ask for this sign-in",
             SignInPage::SigningOut { .. } | SignInPage::SignedOut { .. } => "signed out",
             SignInPage::SignOutRefused { .. } => "another site asked for this sign-out",
             SignInPage::GoingOn { .. } => "the sign-in goes on",

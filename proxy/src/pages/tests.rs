@@ -92,9 +92,12 @@ fn only_a_page_with_a_form_may_send_one() {
     for (name, page) in sign_in_pages() {
         let response = page.response("id-1");
         let has_form = elements(body(&response)).contains(&"form");
-        let (action, referrer) = match has_form {
-            true => ("form-action 'self'", "same-origin"),
-            false => ("form-action 'none'", "no-referrer"),
+        let (action, referrer) = match (has_form, name) {
+            (true, "confirm-program") => {
+                ("form-action 'self' http://127.0.0.1:43211", "same-origin")
+            }
+            (true, _) => ("form-action 'self'", "same-origin"),
+            (false, _) => ("form-action 'none'", "no-referrer"),
         };
         let policy = response.headers()["content-security-policy"].to_str().unwrap();
         assert!(policy.ends_with(action), "{name}: {policy}");
@@ -103,6 +106,31 @@ fn only_a_page_with_a_form_may_send_one() {
         assert_eq!(response.headers()["referrer-policy"], referrer, "{name}");
         assert_eq!(response.headers()["cache-control"], "no-store", "{name}");
         assert_eq!(response.status(), page.status(), "{name}");
+    }
+}
+
+#[test]
+fn a_form_leads_to_the_origin_of_its_program_and_no_other() {
+    let action = |program: &str| {
+        let asked = AskedProgram {
+            known_as: "alice",
+            host: "a.example",
+            program,
+            asked_by: "192.0.2.1",
+            ends_at_s: 60,
+            now_s: 0,
+        };
+        let (allow, stay) = (url("/.pomerium/program?request=x"), url("/.pomerium/"));
+        let response = SignInPage::ConfirmProgram { asked, allow, stay }.response("id-1");
+        let policy = response.headers()["content-security-policy"].to_str().unwrap();
+        policy.split("form-action ").nth(1).unwrap().to_owned()
+    };
+    assert_eq!(action("http://localhost:1"), "'self' http://localhost:1");
+    assert_eq!(action("https://tools.example.com"), "'self' https://tools.example.com");
+    // There is no form for the address of an IPv6 host.
+    assert_eq!(action("http://[::1]:1"), "'self' http:");
+    for bad in ["http://a b", "http://a;script-src *", "http://a'", "http://a,b", "*"] {
+        assert_eq!(action(bad), "'self'", "{bad}");
     }
 }
 

@@ -16,7 +16,9 @@ impl Policy {
         let mut deny = groups(spec, Action::Deny);
         add(&mut allow, Operator::Or, older_keys(spec));
         if spec.deny_invalid_client_certificate {
-            add(&mut deny, Operator::Or, vec![Criterion::InvalidClientCertificate]);
+            let but_preflights = spec.cors_allow_preflight;
+            let invalid = Criterion::InvalidClientCertificate { but_preflights };
+            add(&mut deny, Operator::Or, vec![invalid]);
         }
         let needs = needs(allow.iter().chain(&deny));
         Policy { allow, deny, needs }

@@ -18,7 +18,10 @@ pub(super) enum Criterion {
     Text(Subject, StringMatcher),
     Claim(ClaimPath, ListMatcher),
     ClientCertificate(CertificateMatcher),
-    InvalidClientCertificate,
+    InvalidClientCertificate {
+        /// Not with CORS preflights, with which browsers send no certificate.
+        but_preflights: bool,
+    },
     SourceIp(Vec<IpRange>),
     CorsPreflight,
 }
@@ -53,7 +56,12 @@ impl Criterion {
                 let failed = Reason::ClientCertificateUnauthorized;
                 one_of(holds, Reason::ClientCertificateOk, failed)
             }
-            Criterion::InvalidClientCertificate => invalid(request.client_certificate),
+            Criterion::InvalidClientCertificate { but_preflights: true }
+                if request.is_cors_preflight =>
+            {
+                (false, Reason::CorsRequest)
+            }
+            Criterion::InvalidClientCertificate { .. } => invalid(request.client_certificate),
             Criterion::SourceIp(ranges) => {
                 let address = request.source_ip.to_canonical();
                 let holds = ranges.iter().any(|range| range.contains(address));
@@ -67,7 +75,7 @@ impl Criterion {
 
     /// Whether it depends on the client certificate.
     pub(super) fn needs_client_certificate(&self) -> bool {
-        matches!(self, Criterion::ClientCertificate(_) | Criterion::InvalidClientCertificate)
+        matches!(self, Criterion::ClientCertificate(_) | Criterion::InvalidClientCertificate { .. })
     }
 
     /// The claim that it reads.

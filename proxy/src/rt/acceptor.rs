@@ -19,19 +19,19 @@ use rustix::{
     net::{self, Shutdown},
 };
 
-use super::{Operation, POLLIN, submit_poll};
+use super::{Operation, POLLIN, Socket, submit_poll};
 
 /// Accepts connections from a listening socket. Dropping it leaves the socket listening if there is
 /// another handle of it.
 pub(crate) struct Acceptor {
-    socket: Rc<OwnedFd>,
+    socket: Rc<Socket>,
     waiting: Option<Operation>,
 }
 
 impl Acceptor {
     /// Takes a listening socket, which must be non-blocking.
     pub(crate) fn new(listener: OwnedFd) -> Acceptor {
-        Acceptor { socket: Rc::new(listener), waiting: None }
+        Acceptor { socket: Rc::new(Socket::new(listener)), waiting: None }
     }
 
     /// Stops listening, for every holder of the socket.

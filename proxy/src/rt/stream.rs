@@ -17,14 +17,29 @@ use rustix::{
     net::{self, Shutdown},
 };
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::{
-    Buffer, Operation, POLLIN, POLLOUT, buffers::recycle, coop, submit_poll, submit_send, timeout,
+    Buffer, Operation, POLLIN, POLLOUT, Socket, buffers::recycle, coop, submit_poll, submit_send,
+    timeout,
 };
 
-/// How long the peer of a closing connection has, to read our last bytes and to send its own.
-const LINGER: Duration = Duration::from_secs(1);
-/// How many bytes of a closing connection's peer are read and dropped.
-const LINGER_BYTES: usize = 64 * 1024;
+/// What a closing connection reads and drops of its peer.
+struct Linger {
+    /// How long, our last bytes included.
+    total: Duration,
+    /// How long the peer may send nothing.
+    pause: Duration,
+    bytes: usize,
+}
+
+/// For a peer that has no more to send than what crosses our last bytes.
+const LINGER: Linger =
+    Linger { total: Duration::from_secs(1), pause: Duration::from_secs(1), bytes: 64 * 1024 };
+/// For a peer in the middle of a request. The times are nginx's `lingering_time` and
+/// `lingering_timeout`.
+const LONG_LINGER: Linger =
+    Linger { total: Duration::from_secs(30), pause: Duration::from_secs(5), bytes: 16 << 20 };
 /// Read at a time.
 const LINGER_CHUNK_BYTES: usize = 16 * 1024;
 /// What a system call costs, in bytes that are copied in the same time.
@@ -37,7 +52,7 @@ const CALL_COST_BYTES: usize = 1024;
 /// and is dropped before [`Stream::shutdown_write`] or [`Stream::close`] is reset: its peer must
 /// not take the received part for the whole.
 pub(crate) struct Stream {
-    socket: Rc<OwnedFd>,
+    socket: Rc<Socket>,
     readable: Readable,
     outgoing: Buffer,
     sending: Option<Sending>,
@@ -50,6 +65,9 @@ pub(crate) enum CloseMode {
     /// Sends the remaining bytes and FIN, then reads and drops whatever the peer still sends:
     /// unread bytes would turn our FIN into a reset, which destroys the last response.
     Orderly,
+    /// The same, for a peer that is still sending a request: reads on for longer (RFC 9112 section
+    /// 9.6), since many clients read only once they have sent everything.
+    Lingering,
     /// Sends the remaining bytes and lets the peer close first. Chromium checks for the end of a
     /// connection before it reads, and would report that end instead of an alert before the FIN.
     AfterPeer,
@@ -84,7 +102,7 @@ struct Sending {
 
 impl Sending {
     /// Sends `buffer[from..to]`.
-    fn start(socket: &Rc<OwnedFd>, buffer: Vec<u8>, from: usize, to: usize) -> Sending {
+    fn start(socket: &Rc<Socket>, buffer: Vec<u8>, from: usize, to: usize) -> Sending {
         let operation = submit_send(socket, buffer, from, to);
         // A buffer is far smaller.
         let [from, to] = [from, to].map(|at| u32::try_from(at).unwrap_or(u32::MAX));
@@ -95,10 +113,10 @@ impl Sending {
 impl Stream {
     /// Takes a connected socket, which need not be non-blocking.
     pub(crate) fn new(socket: OwnedFd) -> Stream {
-        Stream::over(Rc::new(socket))
+        Stream::over(Rc::new(Socket::new(socket)))
     }
 
-    fn over(socket: Rc<OwnedFd>) -> Stream {
+    fn over(socket: Rc<Socket>) -> Stream {
         Stream {
             socket,
             readable: Readable::No,
@@ -106,6 +124,11 @@ impl Stream {
             sending: None,
             at_drop: AtDrop::Close,
         }
+    }
+
+    /// Keeps a permit until the socket is closed.
+    pub(crate) fn hold(&self, permit: OwnedSemaphorePermit) {
+        self.socket.hold(permit);
     }
 
     /// Returns the socket, for another thread's ring; returns the stream itself while an operation
@@ -118,7 +141,8 @@ impl Stream {
         let socket = Rc::clone(&self.socket);
         drop(self);
         // An operation whose future was dropped would still hold it.
-        Rc::try_unwrap(socket).map_err(|socket| Box::new(Stream::over(socket)))
+        let socket = Rc::try_unwrap(socket).map_err(|socket| Box::new(Stream::over(socket)))?;
+        Ok(socket.into_descriptor())
     }
 
     /// Connects over TCP, without Nagle's delay.
@@ -233,6 +257,24 @@ impl Stream {
         }
     }
 
+    /// Ready once the peer sends no more, or the connection has failed. Takes no byte: one that comes
+    /// stays to be received, and ends the wait without waking the task.
+    pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.poll_readable(cx))?;
+            ready!(coop::poll_may_receive(cx));
+            coop::spend(CALL_COST_BYTES);
+            let flags = net::RecvFlags::PEEK | net::RecvFlags::DONTWAIT;
+            match net::recv(&self.socket, &mut [0_u8], flags) {
+                Ok((_, 0)) => return Poll::Ready(Ok(())),
+                Ok(_) => return Poll::Pending,
+                Err(Errno::WOULDBLOCK) => self.readable = Readable::No,
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+
     /// The bytes that the next flush sends. Append to it; keep it below about 64 KiB by flushing.
     pub(crate) fn outgoing(&mut self) -> &mut Buffer {
         &mut self.outgoing
@@ -276,6 +318,7 @@ impl Stream {
     }
 
     /// Whether the kernel may still be sending.
+    #[cfg(test)]
     pub(crate) fn is_sending(&self) -> bool {
         self.sending.is_some()
     }
@@ -314,22 +357,26 @@ impl Stream {
         let _ = net::shutdown(&self.socket, Shutdown::Write);
     }
 
-    /// Closes the connection. Takes at most about a second, and no time for a reset. A peer that does
-    /// not read our last bytes in that time is reset.
+    /// Closes the connection. Takes at most about a second, longer if it lingers, and no time for a
+    /// reset. A peer that does not read our last bytes in that time is reset.
     pub(crate) async fn close(mut self, mode: CloseMode) {
-        if mode == CloseMode::Reset {
-            self.at_drop = AtDrop::Reset;
-            return;
-        }
+        let linger = match mode {
+            CloseMode::Reset => {
+                self.at_drop = AtDrop::Reset;
+                return;
+            }
+            CloseMode::Lingering => &LONG_LINGER,
+            CloseMode::Orderly | CloseMode::AfterPeer => &LINGER,
+        };
         let farewell = async {
             self.send_rest().await?;
             match mode {
                 CloseMode::AfterPeer => self.at_drop = AtDrop::Close,
                 _ => self.shutdown_write(),
             }
-            self.drain().await
+            self.drain(linger).await
         };
-        let _ = timeout(LINGER, farewell).await;
+        let _ = timeout(linger.total, farewell).await;
     }
 
     async fn send_rest(&mut self) -> io::Result<()> {
@@ -340,13 +387,15 @@ impl Stream {
         .await
     }
 
-    async fn drain(&mut self) -> io::Result<()> {
+    async fn drain(&mut self, linger: &Linger) -> io::Result<()> {
         let mut drained = 0;
-        while drained < LINGER_BYTES {
+        while drained < linger.bytes {
             let mut buffer = Buffer::default();
-            match poll_fn(|cx| self.poll_recv(cx, &mut buffer, LINGER_CHUNK_BYTES)).await? {
-                0 => break,
-                n => drained += n,
+            let received = poll_fn(|cx| self.poll_recv(cx, &mut buffer, LINGER_CHUNK_BYTES));
+            match timeout(linger.pause, received).await {
+                Ok(Ok(n)) if n > 0 => drained += n,
+                Ok(end) => return end.map(drop),
+                Err(_) => break,
             }
         }
         Ok(())

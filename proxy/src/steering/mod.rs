@@ -24,7 +24,7 @@ pub(crate) use kernel::KernelError;
 pub(crate) use load_table::LoadTable;
 pub(crate) use mode::{Mode, ModeError};
 pub(crate) use name_table::{NameEntry, NameTable};
-pub(crate) use process::{DrainError, Steering};
+pub(crate) use process::Steering;
 pub(crate) use rules::{NoSuchWorker, SteeringRules};
 pub(crate) use spec::{ModeChoice, Pin, SteeringSpec};
 pub(crate) use worker_steering::{Queue, WorkerSteering};

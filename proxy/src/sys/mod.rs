@@ -11,7 +11,10 @@ pub(crate) use mapped_slots::MappedSlots;
 use std::{io, num::NonZeroUsize};
 
 use rustix::{
-    process::{Resource, getrlimit, setpriority_process, setrlimit},
+    process::{
+        DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setpriority_process,
+        setrlimit,
+    },
     thread::{CpuSet, sched_getaffinity, sched_setaffinity},
 };
 
@@ -36,6 +39,20 @@ pub(crate) fn pin_to_core(core: usize) -> io::Result<()> {
 /// 19. On Linux the call for "this process" means this thread alone.
 pub(crate) fn lower_thread_priority(niceness: i32) -> io::Result<()> {
     Ok(setpriority_process(None, niceness)?)
+}
+
+/// Makes this process leave no core dump, and closes its memory and descriptors to debuggers of the
+/// same user: all of them hold keys.
+pub(crate) fn forbid_core_dumps() -> io::Result<()> {
+    Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
+}
+
+/// Allows core dumps after [`forbid_core_dumps`], or sets their size to 0 for good.
+pub(crate) fn settle_core_dumps(allowed: bool) -> io::Result<()> {
+    if allowed {
+        return Ok(set_dumpable_behavior(DumpableBehavior::Dumpable)?);
+    }
+    Ok(setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?)
 }
 
 /// Raises the limit of open descriptors to its maximum; returns the limit in force, or `None` if

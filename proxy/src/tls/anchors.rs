@@ -16,6 +16,7 @@ use rustls::{
 use x509_parser::{certificate::X509Certificate, x509::X509Version};
 
 use super::{
+    algorithms::{UnsupportedKey, unsupported_key, unsupported_signature},
     material::{MaterialError, certificates_from_pem, digest_certificates},
     validity::Validity,
 };
@@ -47,6 +48,11 @@ pub struct TrustAnchors {
     pub digest: [u8; 32],
     /// The parts of the anchors that rustls's form omits, in the same order.
     details: Vec<Details>,
+    /// The anchors that may issue others, as webpki gets them: without name constraints, of which it
+    /// processes some kinds only (`chain/name_constraints.rs` processes them).
+    issuers: Vec<TrustAnchor<'static>>,
+    /// The place of each issuer among the certificates.
+    issuer_places: Vec<usize>,
 }
 
 impl TrustAnchors {
@@ -85,33 +91,54 @@ impl TrustAnchors {
         TrustAnchors::assemble(anchors, origins.join(" and "))
     }
 
-    /// The validity of this anchor, if it may issue others; several if it was renewed unchanged.
-    pub(super) fn validities_of(&self, anchor: &TrustAnchor<'_>) -> impl Iterator<Item = Validity> {
+    /// The anchors that may issue others, for webpki. They have no name constraints.
+    pub(super) fn issuers(&self) -> &[TrustAnchor<'static>] {
+        &self.issuers
+    }
+
+    /// The place among the certificates of one of [`TrustAnchors::issuers`], by identity: anchors
+    /// with the same name and key may differ in their constraints.
+    pub(super) fn place_of(&self, issuer: &TrustAnchor<'_>) -> Option<usize> {
+        let index = self.issuers.iter().position(|known| std::ptr::eq(known, issuer))?;
+        self.issuer_places.get(index).copied()
+    }
+
+    /// The validity of the issuer at this place; several if it was renewed unchanged.
+    pub(super) fn validities_at(&self, place: usize) -> impl Iterator<Item = Validity> {
+        let this = self.roots.roots.get(place);
         let roots = self.roots.roots.iter().zip(&self.details);
         roots
-            .filter(move |(root, details)| *root == anchor && details.may_issue)
+            .filter(move |(root, details)| Some(*root) == this && details.may_issue)
             .map(|(_, details)| details.validity)
+    }
+
+    /// When each becomes valid, in seconds since the epoch.
+    pub(super) fn starts_s(&self) -> impl Iterator<Item = i64> {
+        self.details.iter().map(|details| details.validity.not_before_s)
     }
 
     /// The certificates that may issue others.
     pub(super) fn issuing(&self) -> impl Iterator<Item = &CertificateDer<'static>> {
-        let certificates = self.certificates.iter().zip(&self.details);
-        certificates.filter(|(_, details)| details.may_issue).map(|(certificate, _)| certificate)
+        self.issuer_places.iter().filter_map(|place| self.certificates.get(*place))
     }
 
-    /// The certificate of an anchor, if it may issue others; one of several if it was renewed
-    /// unchanged.
-    pub(super) fn certificate_of(
-        &self,
-        anchor: &TrustAnchor<'_>,
-    ) -> Option<&CertificateDer<'static>> {
-        self.certificates.get(self.place_of(anchor)?)
+    /// The certificate at a place, with its name constraints if it has any.
+    pub(super) fn constrained(&self, place: usize) -> Option<&CertificateDer<'static>> {
+        self.details.get(place).filter(|details| details.has_name_constraints)?;
+        self.certificates.get(place)
     }
 
-    /// Its index among the certificates.
-    pub(super) fn place_of(&self, anchor: &TrustAnchor<'_>) -> Option<usize> {
-        let mut roots = self.roots.roots.iter().zip(&self.details);
-        roots.position(|(root, details)| root == anchor && details.may_issue)
+    /// The anchors whose key verifies no signature here, with their position from 1 and the reason.
+    pub fn unusable(&self) -> impl Iterator<Item = (usize, &UnsupportedKey)> {
+        let details = self.details.iter().enumerate();
+        details.filter_map(|(index, details)| Some((index + 1, details.unsupported_key.as_ref()?)))
+    }
+
+    /// Whether an anchor is itself signed by an algorithm that cannot be verified: its position from
+    /// 1, and the algorithm. Its own signature does not matter, but it tells how the CA signs.
+    pub fn unverifiable_signatures(&self) -> impl Iterator<Item = (usize, &str)> {
+        let details = self.details.iter().enumerate();
+        details.filter_map(|(index, details)| Some((index + 1, details.signature.as_deref()?)))
     }
 
     /// The validity of this certificate, if it is itself an anchor.
@@ -133,7 +160,13 @@ impl TrustAnchors {
             }
         }
         let digest = digest_certificates(&certificates);
-        TrustAnchors { roots: Arc::new(roots), certificates, origin, digest, details }
+        let places = details.iter().enumerate().filter(|(_, details)| details.may_issue);
+        let issuer_places: Vec<usize> = places.map(|(place, _)| place).collect();
+        let issuers = issuer_places.iter().filter_map(|place| roots.roots.get(*place));
+        let issuers = issuers.map(|root| TrustAnchor { name_constraints: None, ..root.clone() });
+        let issuers = issuers.collect();
+        let roots = Arc::new(roots);
+        TrustAnchors { roots, certificates, origin, digest, details, issuers, issuer_places }
     }
 
     fn anchors(&self) -> impl Iterator<Item = Anchor> {
@@ -141,7 +174,7 @@ impl TrustAnchors {
             |((certificate, root), details)| Anchor {
                 certificate: certificate.clone(),
                 root: root.clone(),
-                details: *details,
+                details: details.clone(),
             },
         )
     }
@@ -153,9 +186,14 @@ struct Anchor {
     details: Details,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Details {
     validity: Validity,
+    has_name_constraints: bool,
+    /// Why no signature of it can be verified.
+    unsupported_key: Option<UnsupportedKey>,
+    /// The algorithm of its own signature, if it cannot be verified though its key could.
+    signature: Option<Box<str>>,
     /// Otherwise it is trusted only as itself: a client whose own certificate is trusted must not
     /// issue others.
     may_issue: bool,
@@ -164,11 +202,30 @@ struct Details {
 impl Anchor {
     fn parse(certificate: CertificateDer<'static>) -> Result<Anchor, String> {
         let parsed = certificate::parse(&certificate).map_err(|error| error.to_string())?;
-        let details = Details { validity: parsed.validity().into(), may_issue: may_issue(&parsed) };
+        let details = Details::of(&parsed)?;
         let root = webpki::anchor_from_trusted_cert(&certificate)
             .map_err(|error| error.to_string())?
             .to_owned();
         Ok(Anchor { certificate, root, details })
+    }
+}
+
+impl Details {
+    fn of(certificate: &X509Certificate<'_>) -> Result<Details, String> {
+        let constraints = certificate.name_constraints();
+        let constraints = constraints.map_err(|_| "its name constraints cannot be read")?;
+        let unsupported_key = unsupported_key(certificate.public_key());
+        // Old roots with SHA-1 have issued better ones since; a CA that signs itself by ECDSA with
+        // SHA-512 signs others so.
+        let signature = unsupported_signature(certificate)
+            .filter(|name| unsupported_key.is_none() && name.starts_with("ECDSA"));
+        Ok(Details {
+            validity: certificate.validity().into(),
+            has_name_constraints: constraints.is_some(),
+            unsupported_key,
+            signature: signature.map(Into::into),
+            may_issue: may_issue(certificate),
+        })
     }
 }
 

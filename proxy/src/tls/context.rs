@@ -7,9 +7,16 @@
 
 use std::cell::RefCell;
 
-use rustls::{HandshakeKind, pki_types::CertificateDer};
+use portcullis_abi::ClientOffer;
+use rustls::{HandshakeKind, crypto::cipher::MessageDecrypter, pki_types::CertificateDer};
 
-use super::{names::normalize_server_name, session::TlsSession};
+use super::{
+    chain::ChainError,
+    early_data::{EarlyInput, RejectedEarlyData},
+    names::normalize_server_name,
+    session::TlsSession,
+};
+use crate::rt::Buffer;
 
 /// The TLS context of one client connection. Kept with the connection, and lent to rustls's
 /// callbacks by [`with_context`].
@@ -20,7 +27,28 @@ pub struct ConnectionContext {
     /// The session is that of the last ticket opened, which rustls may not resume.
     is_offered: bool,
     /// Boxed: most connections have none, and it stays with the connection.
-    rejection: Option<Box<Rejection>>,
+    rare: Option<Box<RareParts>>,
+    /// The client offers no version above TLS 1.2.
+    is_tls12: bool,
+    /// The server has keys of TLS 1.3.
+    is_encrypting: bool,
+    no_certificate_fits: bool,
+}
+
+/// What hardly any connection has.
+#[derive(Debug, Default)]
+struct RareParts {
+    fault: Option<CertificateFault>,
+    early_data: Option<RejectedEarlyData>,
+}
+
+/// Why the client's certificate does not count.
+#[derive(Debug)]
+enum CertificateFault {
+    /// The handshake fails.
+    Rejected(Rejection),
+    /// It counts as none.
+    Ignored(ChainError),
 }
 
 /// A rejected client certificate. Its possession is not proven.
@@ -55,7 +83,67 @@ impl ConnectionContext {
 
     /// The client's certificate, if it was rejected.
     pub fn client_rejection(&self) -> Option<&Rejection> {
-        self.rejection.as_deref()
+        match self.fault() {
+            Some(CertificateFault::Rejected(rejection)) => Some(rejection),
+            _ => None,
+        }
+    }
+
+    /// Why the client's certificate counts as none, if it sent one that cannot be used. Its possession
+    /// is not proven then.
+    pub(crate) fn ignored_certificate(&self) -> Option<&ChainError> {
+        match self.fault() {
+            Some(CertificateFault::Ignored(error)) => Some(error),
+            _ => None,
+        }
+    }
+
+    pub(super) fn ignore_certificate(&mut self, error: ChainError) {
+        self.rare.get_or_insert_default().fault = Some(CertificateFault::Ignored(error));
+    }
+
+    fn fault(&self) -> Option<&CertificateFault> {
+        self.rare.as_ref()?.fault.as_ref()
+    }
+
+    /// Takes what the ClientHello says besides the name.
+    pub(super) fn set_offer(&mut self, offer: &ClientOffer) {
+        self.is_tls12 = !offer.tls13;
+        if offer.tls13 && offer.has_early_data() {
+            self.rare.get_or_insert_default().early_data = Some(RejectedEarlyData::new());
+        }
+    }
+
+    /// Whether the client offers no version above TLS 1.2. False if its hello is unknown.
+    pub(super) fn is_tls12(&self) -> bool {
+        self.is_tls12
+    }
+
+    /// Whether the server encrypts what it sends, in TLS 1.3.
+    pub(super) fn is_encrypting(&self) -> bool {
+        self.is_encrypting
+    }
+
+    /// Whether no certificate is of a curve that the client has.
+    pub(super) fn no_certificate_fits(&self) -> bool {
+        self.no_certificate_fits
+    }
+
+    pub(super) fn set_no_certificate_fits(&mut self) {
+        self.no_certificate_fits = true;
+    }
+
+    /// Removes early data from the front of the input. Returns how many bytes rustls may see now.
+    pub(super) fn skip_early_data(&mut self, input: &mut Buffer) -> usize {
+        if let Some(rare) = &mut self.rare
+            && let Some(early_data) = &mut rare.early_data
+        {
+            match early_data.skip(input) {
+                EarlyInput::Visible(bytes) => return bytes,
+                EarlyInput::Over => rare.early_data = None,
+            }
+        }
+        input.len()
     }
 
     pub(super) fn set_session(&mut self, session: TlsSession) {
@@ -80,7 +168,7 @@ impl ConnectionContext {
     }
 
     pub(super) fn set_client_rejection(&mut self, rejection: Rejection) {
-        self.rejection = Some(Box::new(rejection));
+        self.rare.get_or_insert_default().fault = Some(CertificateFault::Rejected(rejection));
     }
 }
 
@@ -98,6 +186,22 @@ pub fn with_context<R>(context: &mut ConnectionContext, body: impl FnOnce() -> R
 /// Reads the current context; `None` outside of [`with_context`].
 pub(super) fn current<R>(read: impl FnOnce(&mut ConnectionContext) -> R) -> Option<R> {
     CURRENT.with_borrow_mut(|slot| slot.as_mut().map(read))
+}
+
+/// Sees the decrypter of the client's next records. Early data is told from them by it.
+pub(super) fn observe_decrypter(decrypter: Box<dyn MessageDecrypter>) -> Box<dyn MessageDecrypter> {
+    CURRENT.with_borrow_mut(|slot| {
+        let rare = slot.as_mut().and_then(|context| context.rare.as_mut());
+        match rare.and_then(|rare| rare.early_data.as_mut()) {
+            Some(early_data) => Box::new(early_data.share(decrypter)),
+            None => decrypter,
+        }
+    })
+}
+
+/// Sees that everything sent from here on is encrypted.
+pub(super) fn observe_encrypter() {
+    current(|context| context.is_encrypting = true);
 }
 
 /// Returns the context when dropped, also when rustls panics.

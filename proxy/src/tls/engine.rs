@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::VecDeque, io::IoSlice, ops::Deref};
 
 use hyper::rt::ReadBufCursor;
 use rustls::{
-    CommonState, Error,
+    AlertDescription, CommonState, Error,
     client::UnbufferedClientConnection,
     server::UnbufferedServerConnection,
     unbuffered::{
@@ -64,6 +64,8 @@ pub(super) struct RecordIo<'a, 'b, 'c> {
     pub(super) encrypted: usize,
     /// Whether the peer has sent close_notify.
     pub(super) peer_closed: bool,
+    /// The alert in the output, after an error.
+    pub(super) alert: Option<AlertDescription>,
 }
 
 /// Is shown bytes.
@@ -145,14 +147,14 @@ impl Engine {
                 Ok(Some(standing)) => return Ok(standing),
                 Ok(None) => {}
                 Err(error) => {
-                    self.drive_out_alert(input, io);
+                    io.alert = self.answer(&error, input, io);
                     return Err(error);
                 }
             }
         }
     }
 
-    fn step(
+    pub(super) fn step(
         &mut self,
         input: &mut Buffer,
         io: &mut RecordIo<'_, '_, '_>,
@@ -162,11 +164,20 @@ impl Engine {
                 settle(connection.process_tls_records(input.filled_mut()), io)
             }
             Engine::Server(connection, context) if connection.is_handshaking() => {
-                let settled = with_context(context, || {
-                    settle(connection.process_tls_records(input.filled_mut()), io)
+                let visible = context.skip_early_data(input);
+                let hides = visible < input.len();
+                let (discard, step) = with_context(context, || {
+                    let visible = input.filled_mut().get_mut(..visible).unwrap_or_default();
+                    settle(connection.process_tls_records(visible), io)
                 });
                 context.stepped(connection.handshake_kind());
-                settled
+                match step {
+                    // There is more input.
+                    Ok(Some(EngineStatus::Handshaking)) if hides && discard > 0 => {
+                        (discard, Ok(None))
+                    }
+                    step => (discard, step),
+                }
             }
             // After the handshake rustls calls none of our callbacks.
             Engine::Server(connection, _) => {
@@ -179,7 +190,7 @@ impl Engine {
 
     /// rustls queues the alert and returns the error first; each further call returns a piece of
     /// the alert.
-    fn drive_out_alert(&mut self, input: &mut Buffer, io: &mut RecordIo<'_, '_, '_>) {
+    pub(super) fn drive_out_alert(&mut self, input: &mut Buffer, io: &mut RecordIo<'_, '_, '_>) {
         while self.wants_write() {
             let _ = self.step(input, io);
         }

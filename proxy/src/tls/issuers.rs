@@ -3,12 +3,11 @@
 use std::num::NonZero;
 
 use rustls::pki_types::CertificateDer;
-use webpki::VerifiedPath;
 
 use super::anchors::TrustAnchors;
 
 /// Maximum number of certificates that webpki accepts between a leaf and its anchor.
-const MAX_INTERMEDIATES: usize = 6;
+pub(super) const MAX_INTERMEDIATES: usize = 6;
 
 /// The issuers of a verified chain, starting with the leaf's: their positions among the
 /// intermediates sent, and for the last one among the anchors. Empty if the leaf itself is an
@@ -22,19 +21,19 @@ pub(super) struct Issuers {
 }
 
 impl Issuers {
-    /// The issuers of a path; `None` if they are too many, or their positions too large.
+    /// The issuers of a path, the leaf's first, and the place of its anchor; `None` if they are too
+    /// many, or their positions too large.
     pub(super) fn of(
-        path: &VerifiedPath<'_>,
+        path: &[CertificateDer<'_>],
         sent: &[CertificateDer<'_>],
-        anchors: &TrustAnchors,
+        anchor: usize,
     ) -> Option<Issuers> {
         let mut issuers = Issuers::default();
-        for (index, certificate) in path.intermediate_certificates().enumerate() {
-            let place = sent.iter().position(|sent| *sent == certificate.der())?;
+        for (index, certificate) in path.iter().enumerate() {
+            let place = sent.iter().position(|sent| sent == certificate)?;
             *issuers.intermediates.get_mut(index)? = NonZero::new(u8::try_from(place + 1).ok()?);
         }
-        let place = anchors.place_of(path.anchor())?;
-        issuers.anchor = NonZero::new(u16::try_from(place + 1).ok()?);
+        issuers.anchor = NonZero::new(u16::try_from(anchor + 1).ok()?);
         Some(issuers)
     }
 

@@ -1,13 +1,18 @@
 //! TLS: certificates, verification, tickets, and the stream that carries HTTP.
 
+mod alert;
+mod algorithms;
 mod anchors;
+mod answer;
 mod chain;
 mod client;
 mod client_auth;
 mod context;
 mod crl;
 mod der;
+mod early_data;
 mod engine;
+mod first_hello;
 mod issuers;
 mod material;
 mod names;
@@ -34,7 +39,7 @@ mod verify;
 use crate::certificate::ParsedCertificate;
 
 pub use anchors::TrustAnchors;
-pub(crate) use chain::ChainError;
+pub(crate) use chain::{ChainError, MAX_DEPTH as MAX_VERIFY_DEPTH, Refusal};
 pub(crate) use client::{UpstreamTls, UpstreamTlsError};
 pub(crate) use client_auth::ClientAuth;
 pub use context::{ConnectionContext, with_context};

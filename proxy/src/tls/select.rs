@@ -7,15 +7,18 @@ use std::{
 
 use arc_swap::ArcSwap;
 use rustls::{
-    SignatureAlgorithm, SignatureScheme,
+    NamedGroup, SignatureAlgorithm, SignatureScheme,
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
 
-use super::{context, material::CertificateWithKey, names::without_trailing_dot};
+use super::{
+    context, context::ConnectionContext, material::CertificateWithKey, names::without_trailing_dot,
+};
 
 /// Chooses a certificate by the server name: an exact match, else a wildcard over its first label,
-/// else the first one configured. Among several, the client's signature schemes decide.
+/// else the first one configured. Among several, the client's signature schemes decide, and in TLS 1.2
+/// its curves.
 #[derive(Debug, Default)]
 pub(crate) struct CertificateSelector {
     exact: HashMap<Box<str>, Vec<Arc<CertifiedKey>>>,
@@ -58,10 +61,10 @@ impl CertificateSelector {
     fn select(
         &self,
         server_name: Option<&str>,
-        schemes: &[SignatureScheme],
+        client: &ClientAbilities<'_>,
     ) -> Option<&Arc<CertifiedKey>> {
         let named = || server_name.into_iter().flat_map(|name| self.for_name(name));
-        let usable = |key: &&Arc<CertifiedKey>| key.key.choose_scheme(schemes).is_some();
+        let usable = |key: &&Arc<CertifiedKey>| client.verifies(key);
         // If none is usable, rustls ends the handshake with the right alert.
         named()
             .find(usable)
@@ -76,6 +79,35 @@ impl CertificateSelector {
         let wildcard = parent.and_then(|parent| self.wildcard.get(parent));
         exact.into_iter().chain(wildcard).flatten()
     }
+}
+
+/// What a client can verify.
+struct ClientAbilities<'a> {
+    schemes: &'a [SignatureScheme],
+    /// Its curves, where they restrict certificates: TLS 1.3 names the curve in the signature scheme.
+    curves: Option<&'a [NamedGroup]>,
+}
+
+impl ClientAbilities<'_> {
+    fn verifies(&self, key: &CertifiedKey) -> bool {
+        key.key.choose_scheme(self.schemes).is_some() && self.has_curve_of(key)
+    }
+
+    /// RFC 8422 section 5.3: the key of a certificate must be on a curve of the client's.
+    fn has_curve_of(&self, key: &CertifiedKey) -> bool {
+        let Some(curves) = self.curves else { return true };
+        curve(key).is_none_or(|curve| curves.contains(&curve))
+    }
+}
+
+/// The curve of an ECDSA key. rustls's keys sign by one scheme, which belongs to their curve.
+fn curve(key: &CertifiedKey) -> Option<NamedGroup> {
+    let curves = [
+        (SignatureScheme::ECDSA_NISTP256_SHA256, NamedGroup::secp256r1),
+        (SignatureScheme::ECDSA_NISTP384_SHA384, NamedGroup::secp384r1),
+    ];
+    let signs_by = |scheme| key.key.choose_scheme(&[scheme]).is_some();
+    curves.into_iter().find(|(scheme, _)| signs_by(*scheme)).map(|(_, curve)| curve)
 }
 
 /// The server certificates in use. All TLS configurations of the process share it, including
@@ -102,11 +134,19 @@ impl ResolvesServerCert for CertificateStore {
     /// the ClientHello: if rustls reads another name there, the policy is ambiguous.
     fn resolve(&self, client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let server_name = client_hello.server_name().map(without_trailing_dot);
-        let agreed = context::current(|context| context.server_name() == server_name)?;
+        let (agreed, is_tls12) =
+            context::current(|context| (context.server_name() == server_name, context.is_tls12()))?;
         if !agreed {
             return None;
         }
-        self.0.load().select(server_name, client_hello.signature_schemes()).cloned()
+        let curves = is_tls12.then(|| client_hello.named_groups().unwrap_or_default());
+        let client = ClientAbilities { schemes: client_hello.signature_schemes(), curves };
+        let selected = self.0.load().select(server_name, &client).cloned();
+        if selected.as_ref().is_some_and(|key| !client.has_curve_of(key)) {
+            context::current(ConnectionContext::set_no_certificate_fits);
+            return None;
+        }
+        selected
     }
 }
 

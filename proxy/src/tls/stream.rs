@@ -9,15 +9,20 @@ use std::{
 };
 
 use hyper::rt::{Read, ReadBufCursor, Write};
+use portcullis_abi::ClientOffer;
 use rustls::{
-    ClientConfig, CommonState, Error, ServerConfig, client::UnbufferedClientConnection,
-    pki_types::ServerName, server::UnbufferedServerConnection,
+    AlertDescription, ClientConfig, CommonState, Error, ServerConfig,
+    client::UnbufferedClientConnection, pki_types::ServerName, server::UnbufferedServerConnection,
 };
 
-use super::context::{ConnectionContext, Rejection};
-use super::engine::{
-    Engine, EngineStatus, OUTGOING_LIMIT_BYTES, Outbound, PlaintextReader, ReceivedPlaintext,
-    RecordIo,
+use super::{
+    alert,
+    context::{ConnectionContext, Rejection},
+    engine::{
+        Engine, EngineStatus, OUTGOING_LIMIT_BYTES, Outbound, PlaintextReader, ReceivedPlaintext,
+        RecordIo,
+    },
+    first_hello,
 };
 use crate::rt::{self, Buffer, CloseMode};
 
@@ -29,8 +34,6 @@ const INPUT_LIMIT_BYTES: usize = 96 * 1024;
 /// The cost of a handshake step (a signature, a key exchange), in bytes that could be copied in
 /// that time.
 const HANDSHAKE_STEP_COST_BYTES: usize = 64 * 1024;
-/// A record with the fatal alert decode_error(50).
-const FATAL_DECODE_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
 
 /// A TLS connection whose handshake is done.
 pub(crate) struct TlsStream {
@@ -44,8 +47,10 @@ pub(crate) struct TlsStream {
     fresh: bool,
     peer_closed: bool,
     close_sent: bool,
-    /// A fatal alert ended the session: rustls must not be called again.
-    failed: bool,
+    /// An error ended the session: rustls must not be called again.
+    is_failed: bool,
+    /// The alert for that error.
+    alert: Option<AlertDescription>,
 }
 
 /// A failed handshake, with its connection, over which the alert may still have to be sent.
@@ -57,12 +62,8 @@ pub(crate) struct FailedHandshake {
     pub stream: rt::Stream,
     /// The client's certificate, if it was rejected.
     pub rejection: Option<Rejection>,
-}
-
-impl FailedHandshake {
-    fn new(error: HandshakeError, stream: rt::Stream, rejection: Option<Rejection>) -> Box<Self> {
-        Box::new(FailedHandshake { error, stream, rejection })
-    }
+    /// The alert that the client gets: none if the client is gone, or has sent one itself.
+    pub alert: Option<AlertDescription>,
 }
 
 /// The reason why a handshake failed.
@@ -74,6 +75,12 @@ pub(crate) enum HandshakeError {
     /// The transport failed, or the peer went away.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// The ClientHello breaks a rule that rustls does not enforce.
+    #[error("{0}")]
+    Hello(&'static str),
+    /// In TLS 1.2 the client has to have the curve of the certificate (RFC 8422 section 5.3).
+    #[error("the client has no curve of a certificate for this name")]
+    NoCommonCurve,
     /// The peer sent more than the largest handshake message without completing one.
     #[error("more than {INPUT_LIMIT_BYTES} bytes of TLS input without a whole message")]
     Oversized,
@@ -103,21 +110,25 @@ impl TlsStream {
         stream: rt::Stream,
         received: Buffer,
         config: Arc<ServerConfig>,
-        context: ConnectionContext,
+        mut context: ConnectionContext,
     ) -> Result<TlsStream, Box<FailedHandshake>> {
+        // A hello that cannot be read is left to rustls, which chooses the alert for it.
+        if let Some(offer) = ClientOffer::read(received.filled()) {
+            if let Some((alert, reason)) = first_hello::fault(&offer) {
+                return Err(refuse(stream, HandshakeError::Hello(reason), alert));
+            }
+            context.set_offer(&offer);
+        }
         let engine = match UnbufferedServerConnection::new(config) {
             Ok(connection) => Engine::Server(Box::new(connection), context),
-            Err(error) => return Err(FailedHandshake::new(error.into(), stream, None)),
+            Err(error) => {
+                return Err(refuse(stream, error.into(), AlertDescription::InternalError));
+            }
         };
         let mut tls = TlsStream::new(stream, engine, received);
         match tls.handshake().await {
             Ok(()) => Ok(tls),
-            Err(error) => {
-                tls.complete_refusal(&error);
-                let rejection = tls.context().and_then(ConnectionContext::client_rejection);
-                let rejection = rejection.cloned();
-                Err(FailedHandshake::new(error, tls.stream, rejection))
-            }
+            Err(error) => Err(Box::new(tls.failed(error))),
         }
     }
 
@@ -130,7 +141,8 @@ impl TlsStream {
             fresh: false,
             peer_closed: false,
             close_sent: false,
-            failed: false,
+            is_failed: false,
+            alert: None,
         }
     }
 
@@ -161,6 +173,38 @@ impl TlsStream {
         self.stream.poll_idle(cx)
     }
 
+    /// See [`Transport::poll_gone`](super::Transport::poll_gone).
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            if self.fresh {
+                self.process(None, Outbound::Nothing).map_err(invalid_data)?;
+                // An answer to KeyUpdate.
+                let _ = self.stream.poll_flush(cx)?;
+            }
+            if !self.received.is_empty() {
+                return Poll::Pending;
+            }
+            if self.peer_closed {
+                return self.poll_closed(cx);
+            }
+            if ready!(self.poll_receive(cx))? == 0 {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+    }
+
+    /// Waits for the FIN behind a close_notify. What comes between them is dropped (RFC 8446 section
+    /// 6.1).
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut behind = Buffer::default();
+        loop {
+            match ready!(self.stream.poll_recv(cx, &mut behind, RECEIVE_BYTES))? {
+                0 => return Poll::Ready(Ok(())),
+                n => behind.consume(n),
+            }
+        }
+    }
+
     async fn handshake(&mut self) -> Result<(), HandshakeError> {
         poll_fn(|cx| {
             loop {
@@ -174,6 +218,7 @@ impl TlsStream {
                     EngineStatus::Handshaking => {}
                 }
                 if self.input.len() > INPUT_LIMIT_BYTES {
+                    self.refuse_input();
                     return Poll::Ready(Err(HandshakeError::Oversized));
                 }
                 if ready!(self.poll_receive(cx))? == 0 || self.peer_closed {
@@ -184,14 +229,24 @@ impl TlsStream {
         .await
     }
 
-    /// For some malformed first messages rustls returns an error without an alert; the peer gets
-    /// the alert of RFC 8446 section 6.2, unencrypted since no keys exist yet.
-    fn complete_refusal(&mut self, error: &HandshakeError) {
-        let unanswered = matches!(error, HandshakeError::Tls(Error::InvalidMessage(_)))
-            && self.engine.protocol_version().is_none()
-            && self.stream.outgoing().is_empty();
-        if unanswered && !self.stream.is_sending() {
-            self.stream.outgoing().extend_from_slice(&FATAL_DECODE_ERROR);
+    fn failed(self, error: HandshakeError) -> FailedHandshake {
+        let context = self.context();
+        let rejection = context.and_then(ConnectionContext::client_rejection).cloned();
+        // rustls only knows that it was given no certificate.
+        let error = match context {
+            Some(context) if context.no_certificate_fits() => HandshakeError::NoCommonCurve,
+            _ => error,
+        };
+        FailedHandshake { error, rejection, alert: self.alert, stream: self.stream }
+    }
+
+    /// Sends the alert for too much input. Under keys only rustls could send it.
+    fn refuse_input(&mut self) {
+        self.is_failed = true;
+        if self.engine.speaks_in_clear() {
+            let alert = AlertDescription::DecodeError;
+            self.stream.outgoing().extend_from_slice(&alert::record(alert));
+            self.alert = Some(alert);
         }
     }
 
@@ -200,7 +255,7 @@ impl TlsStream {
         reader: Option<&mut PlaintextReader<'_, '_>>,
         outbound: Outbound<'_>,
     ) -> Result<(EngineStatus, usize), Error> {
-        if self.failed {
+        if self.is_failed {
             return Err(Error::General("used after a fatal alert".into()));
         }
         let mut io = RecordIo {
@@ -210,11 +265,13 @@ impl TlsStream {
             outbound,
             encrypted: 0,
             peer_closed: self.peer_closed,
+            alert: None,
         };
         let processed = self.engine.process(&mut self.input, &mut io);
         let encrypted = io.encrypted;
         self.peer_closed = io.peer_closed;
-        self.failed = processed.is_err();
+        self.alert = io.alert;
+        self.is_failed = processed.is_err();
         self.fresh = false;
         self.input.release_if_empty();
         Ok((processed?, encrypted))
@@ -283,6 +340,16 @@ impl TlsStream {
         self.stream.shutdown_write();
         Poll::Ready(Ok(()))
     }
+}
+
+/// Refuses a connection before rustls has seen anything of it.
+fn refuse(
+    mut stream: rt::Stream,
+    error: HandshakeError,
+    alert: AlertDescription,
+) -> Box<FailedHandshake> {
+    stream.outgoing().extend_from_slice(&alert::record(alert));
+    Box::new(FailedHandshake { error, stream, rejection: None, alert: Some(alert) })
 }
 
 fn closed_early() -> HandshakeError {

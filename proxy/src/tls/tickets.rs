@@ -337,6 +337,10 @@ impl ProducesTickets for Ticketer {
     /// A session that could not be resumed gets no ticket.
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
         context::current(|context| {
+            // rustls would put the certificate into the ticket as one that was proven.
+            if context.ignored_certificate().is_some() {
+                return None;
+            }
             let session = match context.session() {
                 Some(session) => session,
                 None => TlsSession {

@@ -37,6 +37,16 @@ impl Transport {
             Transport::Tls(stream) => stream.poll_idle(cx),
         }
     }
+
+    /// Ready once the peer has gone: it has closed its side of the connection, or the connection has
+    /// failed. A TLS peer that has only sent close_notify may still read (RFC 8446 section 6.1). Bytes
+    /// that come stay to be read, and end the wait without waking the task.
+    pub(crate) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Transport::Plain(stream) => stream.poll_end(cx),
+            Transport::Tls(stream) => stream.poll_gone(cx),
+        }
+    }
 }
 
 /// A connection that shows what is read of it: bytes in hyper's buffer cannot be inspected.

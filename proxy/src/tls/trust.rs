@@ -11,8 +11,8 @@ use x509_parser::certificate::X509Certificate;
 
 use super::{
     anchors::TrustAnchors,
-    chain::{ChainError, ChainVerifier, Purpose},
-    crl::{self, CrlBundle, CrlRules, CrlStore, Revocation},
+    chain::{ChainError, ChainVerifier, Purpose, Refusal},
+    crl::{self, CrlBundle, CrlRules, CrlStore, Revocation, RevocationError},
     issuers::Issuers,
     material::Digest,
     san::{self, AltNameMatcher},
@@ -102,7 +102,7 @@ impl ClientTrust {
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<VerifiedChain, ChainError> {
+    ) -> Result<VerifiedChain, Refusal> {
         self.current().verify(leaf, intermediates, now)
     }
 
@@ -164,25 +164,26 @@ impl CurrentTrust<'_> {
         TrustDigest { trust: self.trust.digest, crls }
     }
 
-    /// Verifies a chain in full, signatures included, unless this thread has found it good before:
-    /// then it checks only what time changes. Whether the client holds the leaf's key is for the
-    /// handshake to verify.
+    /// Verifies a chain in full, signatures included, unless this thread has done so before: then it
+    /// checks only what time changes. Whether the client holds the leaf's key is for the handshake to
+    /// verify.
     pub fn verify(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<VerifiedChain, ChainError> {
+    ) -> Result<VerifiedChain, Refusal> {
         let key = verification_cache::CacheKey::new(&self.digest(), leaf, intermediates);
-        if let Some(verified) = verification_cache::recall(&key) {
-            if self.trust.is_still_good(&verified, now).is_ok() {
+        match verification_cache::recall(&key) {
+            Some(Ok(verified)) if self.trust.is_still_good(&verified, now).is_ok() => {
                 return Ok(verified);
             }
-            verification_cache::forget(&key);
+            Some(Err(refusal)) if refusal.holds_at(now) => return Err(refusal),
+            _ => {}
         }
-        let verified = self.verify_uncached(leaf, intermediates, now)?;
-        verification_cache::remember(key, verified);
-        Ok(verified)
+        let result = self.verify_uncached(leaf, intermediates, now);
+        verification_cache::remember(key, &result);
+        result
     }
 
     fn verify_uncached(
@@ -190,21 +191,44 @@ impl CurrentTrust<'_> {
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
-    ) -> Result<VerifiedChain, ChainError> {
+    ) -> Result<VerifiedChain, Refusal> {
         let chain = self.trust.chain.verify(leaf, intermediates, now)?;
+        let chain_validity = chain.validity;
+        match self.check_leaf(leaf, chain.issuer.as_ref(), now) {
+            Ok(crl_validity) => Ok(VerifiedChain::new(chain_validity, crl_validity, chain.issuers)),
+            Err(error) => {
+                // Once this path has expired, another one may be found.
+                let next_path_s = chain_validity.not_after_s.saturating_add(1);
+                let heals_at_s = match &error {
+                    ChainError::Revocation(RevocationError::NotYetValid {
+                        this_update_s, ..
+                    }) => next_path_s.min(*this_update_s),
+                    _ => next_path_s,
+                };
+                Err(Refusal::new(error, now, Some(heals_at_s)))
+            }
+        }
+    }
+
+    /// Checks the names of a leaf whose chain is good, and that it is not revoked. Gives the time for
+    /// which the CRL holds.
+    fn check_leaf(
+        &self,
+        leaf: &CertificateDer<'_>,
+        issuer: Option<&CertificateDer<'_>>,
+        now: UnixTime,
+    ) -> Result<Validity, ChainError> {
         let leaf = parse(leaf)?;
         if !san::is_allowed(&self.trust.alt_names, &leaf) {
             return Err(ChainError::NameNotAllowed);
         }
-        let chain_validity = chain.validity;
-        let crl_validity = match (&self.trust.revocation, &self.crls) {
+        match (&self.trust.revocation, &self.crls) {
             (Some(revocation), Some(crls)) => {
-                let issuer = chain.issuer.as_ref().map(|issuer| parse(issuer)).transpose()?;
-                revocation.check(crls, &leaf, issuer.as_ref(), now)?
+                let issuer = issuer.map(parse).transpose()?;
+                Ok(revocation.check(crls, &leaf, issuer.as_ref(), now)?)
             }
-            _ => Validity::ALWAYS,
-        };
-        Ok(VerifiedChain::new(chain_validity, crl_validity, chain.issuers))
+            _ => Ok(Validity::ALWAYS),
+        }
     }
 }
 
@@ -231,7 +255,6 @@ fn digest(spec: &ClientTrustSpec, revocation: Option<&Revocation>) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::crl::RevocationError;
     use crate::tls::oracle;
     use crate::tls::testing::{DAY_S, NOW_S, at, client_leaf, root};
 
@@ -259,14 +282,14 @@ mod tests {
         let trust = ClientTrust::new(&ClientTrustSpec::new(root.anchors(), 1));
         let first = trust.verify(&client.der, &[], at(NOW_S)).unwrap();
         let key = verification_cache::CacheKey::new(&trust.current().digest(), &client.der, &[]);
-        assert_eq!(verification_cache::recall(&key), Some(first));
+        assert_eq!(verification_cache::recall(&key).unwrap().unwrap(), first);
         assert_eq!(trust.verify(&client.der, &[], at(NOW_S)).unwrap(), first);
         // What is remembered is believed: nothing could verify this.
         let nonsense = CertificateDer::from(b"nonsense".to_vec());
         assert!(trust.verify(&nonsense, &[], at(NOW_S)).is_err());
         verification_cache::remember(
             verification_cache::CacheKey::new(&trust.current().digest(), &nonsense, &[]),
-            first,
+            &Ok(first),
         );
         assert_eq!(trust.verify(&nonsense, &[], at(NOW_S)).unwrap(), first);
         // A trust of another digest remembers nothing of it.
@@ -274,17 +297,27 @@ mod tests {
         assert!(stranger.verify(&client.der, &[], at(NOW_S)).is_err());
 
         let late = trust.verify(&client.der, &[], at(first.validity.not_after_s + 1));
+        let late = late.map_err(|refusal| refusal.error);
         assert!(matches!(late, Err(ChainError::Expired { .. })), "{late:?}");
-        assert_eq!(verification_cache::recall(&key), None, "dropped with the end of its time");
+        let recalled = verification_cache::recall(&key).unwrap();
+        assert!(recalled.is_err(), "replaced at the end of its time");
     }
 
     #[test]
-    fn a_refusal_is_not_remembered() {
+    fn a_refusal_is_remembered_until_time_may_heal_it() {
         let root = root();
         let client = root.issue(client_leaf());
         let trust = ClientTrust::new(&ClientTrustSpec::new(root.anchors(), 1));
         assert!(trust.verify(&client.der, &[], at(0)).is_err());
+        let key = verification_cache::CacheKey::new(&trust.current().digest(), &client.der, &[]);
+        let holds = |now_s| match verification_cache::recall(&key) {
+            Some(Err(refusal)) => refusal.holds_at(at(now_s)),
+            other => panic!("{other:?}"),
+        };
+        let start_s = client.params.not_before.unix_timestamp();
+        assert!(holds(0) && holds(start_s - 1) && !holds(start_s));
         assert!(trust.verify(&client.der, &[], at(NOW_S)).is_ok());
+        assert!(trust.verify(&client.der, &[], at(0)).is_err(), "the clock was set back");
     }
 
     #[test]
@@ -300,7 +333,7 @@ mod tests {
         let (before, digest) = (trust.current(), trust.current().digest());
         let first = store.replace(Arc::new(bundle(root.crl(&[&client]))));
         assert_ne!(trust.current().digest(), digest, "so that a connection asks again");
-        let revoked = trust.verify(&client.der, &[], at(NOW_S));
+        let revoked = trust.verify(&client.der, &[], at(NOW_S)).map_err(|refusal| refusal.error);
         assert!(
             matches!(revoked, Err(ChainError::Revocation(RevocationError::Revoked))),
             "{revoked:?}"

@@ -125,6 +125,7 @@ impl ServerCertVerifier for UpstreamVerifier {
         };
         chain
             .verify(end_entity, intermediates, now)
+            .map_err(|refusal| refusal.error)
             .map_err(|error| refused(UpstreamCertificateReason::from(&error), error.to_string()))?;
         if !expected.is_served_by(end_entity) {
             let detail = "it is for another name".to_owned();
@@ -271,12 +272,20 @@ impl From<&ChainError> for UpstreamCertificateReason {
         match error {
             ChainError::UnknownIssuer
             | ChainError::ForeignSignature
+            | ChainError::TooManySignatures
             | ChainError::TooDeep { .. } => UpstreamCertificateReason::Untrusted,
             ChainError::Expired { .. } => UpstreamCertificateReason::Expired,
             ChainError::NotYetValid { .. } => UpstreamCertificateReason::NotYetValid,
-            ChainError::Purpose => UpstreamCertificateReason::Purpose,
-            ChainError::Malformed(_)
+            ChainError::Purpose | ChainError::MayNotSign | ChainError::IssuerMayNotSign => {
+                UpstreamCertificateReason::Purpose
+            }
+            ChainError::NameConstraints(_)
+            | ChainError::Malformed(_)
             | ChainError::VersionOne
+            | ChainError::CriticalExtension
+            | ChainError::Key(_)
+            | ChainError::IssuerKey { .. }
+            | ChainError::SignatureAlgorithm(_)
             | ChainError::Revocation(_)
             | ChainError::NameNotAllowed
             | ChainError::Other(_) => UpstreamCertificateReason::Unusable,

@@ -1,5 +1,6 @@
 //! Cached verifications: when a client comes back with a full handshake, the signatures of its chain
-//! are not verified again, only its possession of the key.
+//! are not verified again, only its possession of the key. A refusal is cached too, so that a client
+//! cannot make a worker look for a path in a long chain again and again.
 //!
 //! Each worker has its own cache, so there is nothing to lock. The key of an entry is a hash of the
 //! chain and of all that the result depends on, so another CA, CRL or rule finds nothing. The caller
@@ -10,11 +11,12 @@ use std::{cell::RefCell, collections::HashMap};
 use rustls::pki_types::CertificateDer;
 
 use super::{
+    chain::Refusal,
     material::Digest,
     trust::{TrustDigest, VerifiedChain},
 };
 
-/// How many results a worker caches at most, in two generations.
+/// How many results of each kind a worker caches at most, in two generations.
 const CAPACITY: usize = 1024;
 
 /// The key of a cached result.
@@ -43,42 +45,65 @@ thread_local! {
 }
 
 /// The result for a chain, if this worker has one.
-pub(super) fn recall(key: &CacheKey) -> Option<VerifiedChain> {
+pub(super) fn recall(key: &CacheKey) -> Option<Result<VerifiedChain, Refusal>> {
     MEMORY.with_borrow_mut(|memory| memory.recall(key))
 }
 
-/// Remembers a chain that was found good.
-pub(super) fn remember(key: CacheKey, verified: VerifiedChain) {
-    MEMORY.with_borrow_mut(|memory| memory.remember(key, verified));
+/// Remembers a result in the place of an older one.
+pub(super) fn remember(key: CacheKey, result: &Result<VerifiedChain, Refusal>) {
+    MEMORY.with_borrow_mut(|memory| memory.remember(key, result));
 }
 
-/// Forgets a chain that is good no longer.
-pub(super) fn forget(key: &CacheKey) {
-    MEMORY.with_borrow_mut(|memory| memory.forget(key));
-}
-
-/// An entry that was not asked for while half of the capacity came in is forgotten.
+/// The results of one worker. Good chains and refused ones have room of their own: strangers cannot
+/// displace the chains of clients.
 #[derive(Debug, Default)]
 struct VerificationCache {
-    young: HashMap<CacheKey, VerifiedChain>,
-    old: HashMap<CacheKey, VerifiedChain>,
+    good: Generations<VerifiedChain>,
+    refused: Generations<Refusal>,
 }
 
 impl VerificationCache {
-    fn recall(&mut self, key: &CacheKey) -> Option<VerifiedChain> {
-        if let Some(verified) = self.young.get(key) {
-            return Some(*verified);
-        }
-        let verified = self.old.remove(key)?;
-        self.remember(*key, verified);
-        Some(verified)
+    fn recall(&mut self, key: &CacheKey) -> Option<Result<VerifiedChain, Refusal>> {
+        let good = self.good.recall(key).map(Ok);
+        good.or_else(|| self.refused.recall(key).map(Err))
     }
 
-    fn remember(&mut self, key: CacheKey, verified: VerifiedChain) {
+    fn remember(&mut self, key: CacheKey, result: &Result<VerifiedChain, Refusal>) {
+        match result {
+            Ok(verified) => {
+                self.refused.forget(&key);
+                self.good.remember(key, *verified);
+            }
+            Err(refusal) => {
+                self.good.forget(&key);
+                self.refused.remember(key, refusal.clone());
+            }
+        }
+    }
+}
+
+/// An entry that was not asked for while half of the capacity came in is forgotten.
+#[derive(Debug)]
+struct Generations<V> {
+    young: HashMap<CacheKey, V>,
+    old: HashMap<CacheKey, V>,
+}
+
+impl<V: Clone> Generations<V> {
+    fn recall(&mut self, key: &CacheKey) -> Option<V> {
+        if let Some(value) = self.young.get(key) {
+            return Some(value.clone());
+        }
+        let value = self.old.remove(key)?;
+        self.remember(*key, value.clone());
+        Some(value)
+    }
+
+    fn remember(&mut self, key: CacheKey, value: V) {
         if self.young.len() >= CAPACITY / 2 {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(key, verified);
+        self.young.insert(key, value);
     }
 
     fn forget(&mut self, key: &CacheKey) {
@@ -87,10 +112,20 @@ impl VerificationCache {
     }
 }
 
+impl<V> Default for Generations<V> {
+    fn default() -> Self {
+        Generations { young: HashMap::new(), old: HashMap::new() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::validity::Validity;
+    use crate::tls::{
+        chain::ChainError,
+        testing::{NOW_S, at},
+        validity::Validity,
+    };
 
     fn digest(trust: u8, crls: Option<u8>) -> TrustDigest {
         TrustDigest { trust: [trust; 32], crls: crls.map(|crls| [crls; 32]) }
@@ -104,28 +139,47 @@ mod tests {
         VerifiedChain::new(Validity::ALWAYS, Validity::ALWAYS, None)
     }
 
-    #[test]
-    fn its_size_is_bounded_and_what_is_asked_for_stays() {
-        let mut memory = VerificationCache::default();
-        memory.remember(key(0), verified());
-        for number in 1..10 * CAPACITY {
-            memory.remember(key(number), verified());
-            assert!(memory.recall(&key(0)).is_some());
-            assert!(memory.young.len() + memory.old.len() <= CAPACITY);
-        }
-        assert!(memory.recall(&key(1)).is_none(), "nobody asked for it");
-        assert!(memory.recall(&key(10 * CAPACITY - 1)).is_some());
+    fn refusal() -> Refusal {
+        Refusal::new(ChainError::UnknownIssuer, at(NOW_S), None)
     }
 
     #[test]
-    fn what_is_forgotten_is_gone_from_both_generations() {
+    fn its_size_is_bounded_and_what_is_asked_for_stays() {
+        for result in [Ok(verified()), Err(refusal())] {
+            let mut memory = VerificationCache::default();
+            memory.remember(key(0), &result);
+            for number in 1..10 * CAPACITY {
+                memory.remember(key(number), &result);
+                assert!(memory.recall(&key(0)).is_some());
+                assert!(memory.good.young.len() + memory.good.old.len() <= CAPACITY);
+                assert!(memory.refused.young.len() + memory.refused.old.len() <= CAPACITY);
+            }
+            assert!(memory.recall(&key(1)).is_none(), "nobody asked for it");
+            assert!(memory.recall(&key(10 * CAPACITY - 1)).is_some());
+        }
+    }
+
+    #[test]
+    fn refused_chains_displace_no_good_one() {
+        let mut memory = VerificationCache::default();
+        memory.remember(key(0), &Ok(verified()));
+        for number in 1..10 * CAPACITY {
+            memory.remember(key(number), &Err(refusal()));
+        }
+        assert!(matches!(memory.recall(&key(0)), Some(Ok(_))));
+    }
+
+    #[test]
+    fn a_result_takes_the_place_of_the_one_before() {
         let mut memory = VerificationCache::default();
         for number in 0..=CAPACITY / 2 {
-            memory.remember(key(number), verified());
+            memory.remember(key(number), &Ok(verified()));
         }
         for number in [0, CAPACITY / 2] {
-            memory.forget(&key(number));
-            assert!(memory.recall(&key(number)).is_none());
+            memory.remember(key(number), &Err(refusal()));
+            assert!(matches!(memory.recall(&key(number)), Some(Err(_))));
+            memory.remember(key(number), &Ok(verified()));
+            assert!(matches!(memory.recall(&key(number)), Some(Ok(_))));
         }
     }
 

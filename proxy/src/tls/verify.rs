@@ -12,6 +12,7 @@ use rustls::{
 use webpki::EndEntityCert;
 
 use super::{
+    algorithms::unsupported_key,
     chain::ChainError,
     context::{self, Rejection},
     provider::provider,
@@ -21,11 +22,12 @@ use super::{
 };
 use crate::certificate::{self, ParsedCertificate};
 
-/// Asks every client for a certificate. Whether the client holds the key is verified in any case.
+/// Asks every client for a certificate. Whether the client holds the key is verified for each that
+/// counts.
 #[derive(Debug)]
 pub(super) struct ClientVerifier {
     /// Verifies the certificate in the handshake, which fails without a good one. `None` accepts any
-    /// certificate that can be read, and clients without one.
+    /// certificate, and clients without one; a certificate that cannot be used counts as none.
     trust: Option<Arc<ClientTrust>>,
     /// Names of issuers, by which clients find the certificate to present.
     hints: Vec<DistinguishedName>,
@@ -49,26 +51,40 @@ impl ClientVerifier {
         ClientVerifier { trust: None, hints }
     }
 
-    /// The time during which the session may rely on the certificate. In the policy modes this is the
-    /// validity of the leaf: which CA will verify the chain is not known here.
+    /// Verifies the certificate if the handshake demands one. Gives the time during which the session
+    /// may rely on it; in the policy modes this is the validity of the leaf: which CA will verify the
+    /// chain is not known here.
     fn check(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<Validity, ChainError> {
+        let of_leaf = usable(end_entity)?;
         match &self.trust {
-            Some(trust) => Ok(trust.verify(end_entity, intermediates, now)?.validity),
-            None => readable(end_entity),
+            Some(trust) => match trust.verify(end_entity, intermediates, now) {
+                Ok(verified) => Ok(verified.validity),
+                Err(refusal) => Err(refusal.error),
+            },
+            None => Ok(of_leaf),
         }
     }
 }
 
-/// Reads a leaf with webpki too: rustls verifies the possession of a key through it.
-fn readable(end_entity: &CertificateDer<'_>) -> Result<Validity, ChainError> {
+/// Whether rustls can verify that a client holds the key of this leaf: it reads it with webpki, and
+/// ring must have the algorithm of its key.
+fn usable(end_entity: &CertificateDer<'_>) -> Result<Validity, ChainError> {
     EndEntityCert::try_from(end_entity)?;
     let parsed = certificate::parse(end_entity).map_err(|_| webpki::Error::BadDer)?;
-    Ok(parsed.validity().into())
+    match unsupported_key(parsed.public_key()) {
+        Some(key) => Err(ChainError::Key(key)),
+        None => Ok(parsed.validity().into()),
+    }
+}
+
+/// Whether the certificate of the current connection counts as none.
+fn is_ignored() -> bool {
+    context::current(|context| context.ignored_certificate().is_some()).unwrap_or(false)
 }
 
 impl ClientCertVerifier for ClientVerifier {
@@ -81,7 +97,7 @@ impl ClientCertVerifier for ClientVerifier {
     }
 
     /// Sets in the connection's context how long the certificate is valid, for its tickets, or why it
-    /// was rejected, for the log.
+    /// was rejected, for the log, or why it counts as none.
     fn verify_client_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -96,6 +112,15 @@ impl ClientCertVerifier for ClientVerifier {
                 };
                 context::current(|context| context.set_session(session));
                 Ok(ClientCertVerified::assertion())
+            }
+            // Requests are answered as those of a client without a certificate. Without a context
+            // nobody would know.
+            Err(error) if self.trust.is_none() => {
+                let noted = context::current(|context| context.ignore_certificate(error.clone()));
+                noted.map_or_else(
+                    || Err(CertificateError::from(error).into()),
+                    |()| Ok(ClientCertVerified::assertion()),
+                )
             }
             Err(error) => {
                 let rejection = Rejection {
@@ -114,6 +139,9 @@ impl ClientCertVerifier for ClientVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        if is_ignored() {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
         verify_tls12_signature(message, cert, dss, &provider().signature_verification_algorithms)
     }
 
@@ -123,6 +151,9 @@ impl ClientCertVerifier for ClientVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        if is_ignored() {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
         verify_tls13_signature(message, cert, dss, &provider().signature_verification_algorithms)
     }
 

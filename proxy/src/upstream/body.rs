@@ -1,6 +1,7 @@
 //! The bodies that are passed between a client and an upstream.
 
 use std::{
+    cell::RefCell,
     fmt,
     pin::Pin,
     rc::Rc,
@@ -9,12 +10,11 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
-use super::{lease::Lease, progress::Progress};
+use super::{ReceiveBodyError, lease::Lease, progress::Progress, received_body::ReceivedBody};
 
 /// A client's body. An exact length that it states is trusted.
-pub(crate) type ClientBody = Pin<Box<dyn Body<Data = Bytes, Error = hyper::Error>>>;
+pub(crate) type ClientBody = Pin<Box<dyn Body<Data = Bytes, Error = ReceiveBodyError>>>;
 
 /// A request body on its way to an upstream.
 pub(crate) enum RequestBody {
@@ -33,114 +33,112 @@ impl fmt::Debug for RequestBody {
     }
 }
 
-impl Body for RequestBody {
+/// A request body as the upstream connection holds it: it reports its progress to the side that
+/// waits for the response, and stops when the rest is not needed.
+#[derive(Debug)]
+pub(super) struct SentBody(Option<Rc<Upload>>);
+
+/// A request body on its way, shared with the side that waits for the response.
+pub(super) struct Upload {
+    pub(super) progress: Progress,
+    /// `None` once it is not needed: an abandoned one is not left to a connection that may wait for ever
+    /// before it asks for more.
+    body: RefCell<Option<ClientBody>>,
+}
+
+impl SentBody {
+    pub(super) fn new(body: RequestBody) -> SentBody {
+        let RequestBody::Client(body) = body else { return SentBody(None) };
+        let sent = !body.is_end_stream();
+        SentBody(sent.then(|| {
+            Rc::new(Upload { progress: Progress::default(), body: RefCell::new(Some(body)) })
+        }))
+    }
+
+    pub(super) fn empty() -> SentBody {
+        SentBody(None)
+    }
+
+    /// The upload, for the side that waits for the response; `None` for an empty body.
+    pub(super) fn upload(&self) -> Option<Rc<Upload>> {
+        self.0.clone()
+    }
+}
+
+impl Upload {
+    /// Gives up the rest of the body, and stops receiving it from the client.
+    pub(super) fn abandon(&self) {
+        if self.progress.abandon() {
+            self.drop_body();
+        }
+    }
+
+    fn drop_body(&self) {
+        let body = self.body.take();
+        drop(body);
+    }
+}
+
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upload").field("progress", &self.progress).finish_non_exhaustive()
+    }
+}
+
+impl Body for SentBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = SendBodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match self.get_mut() {
-            RequestBody::Empty => Poll::Ready(None),
-            RequestBody::Client(body) => body.as_mut().poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            RequestBody::Empty => true,
-            RequestBody::Client(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            RequestBody::Empty => SizeHint::with_exact(0),
-            RequestBody::Client(body) => body.size_hint(),
-        }
-    }
-}
-
-/// A request body as the upstream connection holds it: it reports its progress to the side that
-/// waits for the response, and stops when the rest is not needed.
-#[derive(Debug)]
-pub(super) struct SentBody<B = RequestBody> {
-    body: B,
-    /// `None` for a body that was empty from the start.
-    progress: Option<Rc<Progress>>,
-}
-
-impl<B: Body> SentBody<B> {
-    pub(super) fn new(body: B) -> SentBody<B> {
-        let progress = (!body.is_end_stream()).then(Rc::default);
-        SentBody { body, progress }
-    }
-
-    /// Its progress, for the side that waits for the response; `None` for an empty body.
-    pub(super) fn progress(&self) -> Option<Rc<Progress>> {
-        self.progress.clone()
-    }
-}
-
-impl SentBody {
-    pub(super) fn empty() -> SentBody {
-        SentBody::new(RequestBody::Empty)
-    }
-}
-
-impl<B> Body for SentBody<B>
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: fmt::Display,
-{
-    type Data = Bytes;
-    type Error = SendBodyError<B::Error>;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let this = &mut *self;
-        let Some(progress) = &this.progress else { return Poll::Ready(None) };
+    ) -> Poll<Option<Result<Frame<Bytes>, SendBodyError>>> {
+        let Some(upload) = &self.0 else { return Poll::Ready(None) };
+        let progress = &upload.progress;
         if progress.poll_abandoned(cx).is_ready() {
             return Poll::Ready(Some(Err(SendBodyError::Abandoned)));
         }
-        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        let mut body = upload.body.borrow_mut();
+        let Some(body) = &mut *body else { return Poll::Ready(None) };
+        let frame = ready!(body.as_mut().poll_frame(cx));
         match &frame {
             None => progress.end(),
             // hyper may not poll again after the last frame.
-            Some(Ok(frame)) if frame.is_trailers() || this.body.is_end_stream() => progress.end(),
-            Some(Ok(_)) => {}
+            Some(Ok(frame)) if frame.is_trailers() || body.is_end_stream() => progress.end(),
+            Some(Ok(_)) => progress.pass(),
             Some(Err(error)) => progress.fail(error.to_string()),
         }
         Poll::Ready(frame.map(|frame| frame.map_err(SendBodyError::Client)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        let Some(upload) = &self.0 else { return true };
+        // An abandoned body has not ended.
+        upload.body.borrow().as_ref().is_some_and(|body| body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let Some(upload) = &self.0 else { return SizeHint::with_exact(0) };
+        upload.body.borrow().as_ref().map(|body| body.size_hint()).unwrap_or_default()
     }
 }
 
-impl<B> Drop for SentBody<B> {
+impl Drop for SentBody {
     fn drop(&mut self) {
-        if let Some(progress) = &self.progress {
-            progress.let_go();
+        if let Some(upload) = &self.0 {
+            upload.progress.let_go();
+            upload.drop_body();
         }
     }
 }
 
 /// The reason why a request body was not sent completely.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SendBodyError<E> {
+pub(super) enum SendBodyError {
     /// The client did not send all of it.
     #[error("the client's request body failed: {0}")]
-    Client(E),
-    /// The response ended first.
+    Client(ReceiveBodyError),
+    /// The response ended first, and the upstream does not read on.
     #[error("the response ended before the request body")]
     Abandoned,
 }
@@ -149,13 +147,13 @@ pub(super) enum SendBodyError<E> {
 /// when the body has been read to its end and is closed when the body is dropped earlier.
 #[derive(Debug)]
 pub(crate) struct ResponseBody {
-    incoming: Incoming,
+    incoming: ReceivedBody,
     /// `None` once the body has been read to its end or has failed.
     lease: Option<Lease>,
 }
 
 impl ResponseBody {
-    pub(super) fn new(incoming: Incoming, lease: Lease) -> ResponseBody {
+    pub(super) fn new(incoming: ReceivedBody, lease: Lease) -> ResponseBody {
         let mut body = ResponseBody { incoming, lease: Some(lease) };
         body.release_at_end();
         body
@@ -177,12 +175,12 @@ impl ResponseBody {
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = ReceiveBodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, ReceiveBodyError>>> {
         let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
         match &frame {
             None => self.release(),

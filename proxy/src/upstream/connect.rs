@@ -9,8 +9,9 @@ use std::{
 };
 
 use super::{
-    DnsName, Endpoint, FailureKind, Protocol, Resolution, UpstreamError, endpoint::Target,
-    endpoint_pool::EndpointPool, failure::handshake_text,
+    DnsName, Endpoint, FailureKind, Protocol, Resolution, UpstreamError,
+    connection_share::ConnectionPermit, endpoint::Target, endpoint_pool::EndpointPool,
+    failure::handshake_text,
 };
 use crate::{
     rt,
@@ -41,10 +42,11 @@ pub(super) struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// Connects, TLS included.
-    pub(super) async fn run(&self) -> Result<Connected, UpstreamError> {
+    /// Connects, TLS included. The connection keeps the permit until it is closed.
+    pub(super) async fn run(&self, permit: ConnectionPermit) -> Result<Connected, UpstreamError> {
         self.pool.meter.connecting();
         let (stream, remote) = self.open().await?;
+        stream.hold(permit);
         let address = remote.ip();
         let prior_knowledge = self.endpoint.spec.protocol == Protocol::Http2PriorKnowledge;
         let (transport, http2) = match &self.endpoint.spec.tls {

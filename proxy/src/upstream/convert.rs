@@ -5,7 +5,7 @@
 //! connection and never sent may be prepared for another.
 
 use ::http::{
-    HeaderMap, HeaderValue, Request, Response, Uri, Version,
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
     header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE},
     uri::{Authority, PathAndQuery, Scheme},
 };
@@ -54,13 +54,20 @@ pub(super) fn for_http2<B>(request: &mut Request<B>, authority: &str, scheme: Sc
 ///
 /// Not with HTTP/1.0, whose keep-alive is unreliable; not if the end of the connection ends the
 /// body; and not if the response frames its body in two ways, which may be response splitting (RFC
-/// 9112 section 6.3).
+/// 9112 section 6.3), or states content that its status does not have.
 pub(super) fn leaves_connection_open<B: Body>(response: &Response<B>) -> bool {
     let headers = response.headers();
     response.version() == Version::HTTP_11
         && !has_token(headers, &CONNECTION, "close")
         && (response.body().size_hint().exact().is_some() || is_chunked(headers))
         && !(headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH))
+        && !(response.status() == StatusCode::NO_CONTENT && states_content(headers))
+}
+
+/// Whether content may follow, by the fields alone.
+fn states_content(headers: &HeaderMap) -> bool {
+    headers.contains_key(TRANSFER_ENCODING)
+        || headers.get_all(CONTENT_LENGTH).iter().any(|length| length != "0")
 }
 
 fn path_of(uri: &Uri) -> PathAndQuery {
@@ -68,16 +75,18 @@ fn path_of(uri: &Uri) -> PathAndQuery {
 }
 
 /// Frames the body by its own size hint. hyper would trust a Content-Length that we passed on, and
-/// would drop a GET's body of unknown length.
+/// would drop a GET's body of unknown length. No content where a method usually has some is stated
+/// (RFC 9110 section 8.6): IIS and lighttpd answer 411 otherwise.
 fn delimit_body<B: Body>(request: &mut Request<B>) {
     let length = match request.body() {
         body if body.is_end_stream() => Some(0),
         body => body.size_hint().exact(),
     };
+    let has_usually = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
     let headers = request.headers_mut();
     headers.remove(TRANSFER_ENCODING);
     match length {
-        Some(0) if !headers.contains_key(CONTENT_LENGTH) => {}
+        Some(0) if !has_usually && !headers.contains_key(CONTENT_LENGTH) => {}
         Some(length) => {
             headers.insert(CONTENT_LENGTH, length.into());
         }
@@ -115,7 +124,7 @@ mod tests {
         task::{Context, Poll},
     };
 
-    use ::http::{HeaderName, Method, StatusCode};
+    use ::http::HeaderName;
     use bytes::Bytes;
     use http_body::{Frame, SizeHint};
     use proptest::prelude::*;
@@ -243,6 +252,25 @@ mod tests {
     }
 
     #[test]
+    fn no_content_is_stated_where_a_method_usually_has_some() {
+        for (method, expected) in [
+            (Method::POST, Some("0")),
+            (Method::PUT, Some("0")),
+            (Method::PATCH, Some("0")),
+            (Method::GET, None),
+            (Method::HEAD, None),
+            (Method::DELETE, None),
+            (Method::OPTIONS, None),
+        ] {
+            let mut request = request(&[], Some(0));
+            *request.method_mut() = method;
+            for_http1(&mut request, "up.example", false);
+            assert_eq!(field(&request, "content-length"), expected, "{}", request.method());
+            assert_eq!(field(&request, "transfer-encoding"), None);
+        }
+    }
+
+    #[test]
     fn an_upgrade_is_asked_of_the_connection() {
         let mut asked = request(&[("upgrade", "websocket")], Some(0));
         for_http1(&mut asked, "up", true);
@@ -285,6 +313,19 @@ mod tests {
     fn neither_does_one_that_ends_in_two_ways() {
         let both: &[_] = &[("transfer-encoding", "chunked"), ("content-length", "5")];
         assert!(!leaves_connection_open(&response(Version::HTTP_11, both, None)));
+    }
+
+    #[test]
+    fn neither_does_one_that_states_content_and_has_none() {
+        let open = |fields| {
+            let mut response = response(Version::HTTP_11, fields, Some(0));
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            leaves_connection_open(&response)
+        };
+        assert!(open(&[]));
+        assert!(open(&[("content-length", "0")]));
+        assert!(!open(&[("content-length", "5")]));
+        assert!(!open(&[("transfer-encoding", "chunked")]));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{
     cell::{Cell, OnceCell, RefCell},
     net::IpAddr,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -12,10 +12,12 @@ use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use super::{
     DnsName, Endpoint, Protocol,
+    connection_share::ConnectionShare,
     endpoint::leads_to,
-    handshake::{Http1, Http2, Http2Parts},
+    handshake::{self, Http1, Http2, Http2Parts},
     meter::{Connections, Meter},
-    pool::{IdleList, Limits, ReuseEstimator, SharedConnection, SharedList},
+    owner::Owner,
+    pool::{IdleList, Limits, OwnerId, ReuseEstimator, SharedConnection, SharedList},
 };
 use crate::{
     rt,
@@ -29,10 +31,13 @@ const FORGET_AFTER: Duration = Duration::from_secs(60 * 60);
 #[derive(Debug)]
 pub(super) struct EndpointPool {
     pub(super) meter: Meter,
+    pub(super) share: Rc<ConnectionShare>,
     idle: RefCell<IdleList<Http1>>,
     shared: RefCell<SharedList<Http2>>,
-    /// HTTP/1.1 connections that carry a request.
+    /// HTTP/1.1 connections that carry a request and may carry any client's next.
     busy: Cell<usize>,
+    /// Connections that carry a request of the client that they serve alone.
+    busy_owned: Cell<usize>,
     pub(super) reuse: ReuseEstimator,
     /// A request waits for one of them.
     awaited: Cell<bool>,
@@ -49,6 +54,9 @@ pub(super) struct EndpointPool {
     connects: Cell<usize>,
     counted: Cell<Connections>,
     used: Cell<Instant>,
+    /// The most header fields that are read of a response over HTTP/1.1 connections made from now on.
+    /// Kept here, since a request's future has no room for it.
+    pub(super) max_response_headers: Cell<u16>,
     /// The name that connections are made for. Kept here, since the reference count of the name is
     /// shared by all workers.
     name: RefCell<Option<Arc<DnsName>>>,
@@ -64,12 +72,14 @@ pub(super) enum PooledConnection {
 }
 
 impl EndpointPool {
-    pub(super) fn new(meter: Meter, now: Instant) -> EndpointPool {
+    pub(super) fn new(meter: Meter, share: &Rc<ConnectionShare>, now: Instant) -> EndpointPool {
         EndpointPool {
             meter,
+            share: Rc::clone(share),
             idle: RefCell::new(IdleList::new(Limits::DEFAULT)),
             shared: RefCell::new(SharedList::new(Limits::DEFAULT)),
             busy: Cell::new(0),
+            busy_owned: Cell::new(0),
             reuse: ReuseEstimator::default(),
             awaited: Cell::new(false),
             freed: Notify::new(),
@@ -81,6 +91,7 @@ impl EndpointPool {
             connects: Cell::new(0),
             counted: Cell::default(),
             used: Cell::new(now),
+            max_response_headers: Cell::new(handshake::HYPER_DEFAULT_HEADERS),
             name: RefCell::default(),
         }
     }
@@ -113,6 +124,37 @@ impl EndpointPool {
         });
         self.count();
         connection
+    }
+
+    /// An idle connection that serves this owner alone.
+    pub(super) fn take_owned(&self, owner: &Owner, now: Instant) -> Option<PooledConnection> {
+        self.take_as_owned(Some(owner.id), now)
+    }
+
+    /// An idle connection without an owner, for a request from which on it has one.
+    pub(super) fn take_to_own(&self, now: Instant) -> Option<PooledConnection> {
+        self.take_as_owned(None, now)
+    }
+
+    fn take_as_owned(&self, owner: Option<OwnerId>, now: Instant) -> Option<PooledConnection> {
+        self.used.set(now);
+        let taken = self.idle.borrow_mut().take_of(owner, now);
+        let (connection, born) = taken?;
+        self.busy_owned.set(self.busy_owned.get() + 1);
+        self.count();
+        Some(PooledConnection::Http1 { connection, born })
+    }
+
+    /// A busy connection gets an owner.
+    pub(super) fn own_busy(&self) {
+        self.busy.set(self.busy.get().saturating_sub(1));
+        self.busy_owned.set(self.busy_owned.get() + 1);
+    }
+
+    /// Closes the idle connections of an owner.
+    pub(super) fn close_owned(&self, owner: OwnerId) {
+        self.idle.borrow_mut().drop_owned(owner);
+        self.count();
     }
 
     /// How long a request should wait for a busy connection; `None` if it should make another. Only
@@ -158,20 +200,74 @@ impl EndpointPool {
         (PooledConnection::Http2(shared), parts.driver)
     }
 
-    /// Ends a request. With `keep` the connection may carry another.
-    pub(super) fn give_back(&self, connection: PooledConnection, keep: bool, now: Instant) {
+    /// Adds a new connection, which carries a request of the client that it will serve alone. The
+    /// caller makes its lease an owned one.
+    pub(super) fn add_owned_http1(&self, connection: Http1, now: Instant) -> PooledConnection {
+        self.busy_owned.set(self.busy_owned.get() + 1);
+        self.count();
+        PooledConnection::Http1 { connection, born: now }
+    }
+
+    /// The same for HTTP/2, for one request.
+    pub(super) fn add_owned_http2<D>(
+        &self,
+        parts: Http2Parts<D>,
+        now: Instant,
+    ) -> (PooledConnection, D) {
+        self.busy_owned.set(self.busy_owned.get() + 1);
+        self.count();
+        let Http2Parts { connection, max_streams, driver } = parts;
+        let alone = SharedConnection::new(connection, max_streams, Limits::DEFAULT, now);
+        (PooledConnection::Http2(alone), driver)
+    }
+
+    /// Ends a request. With `keep` the connection may carry another: of its owner, if it has one.
+    pub(super) fn give_back(
+        &self,
+        connection: PooledConnection,
+        owner: Option<Weak<Owner>>,
+        keep: bool,
+        now: Instant,
+    ) {
+        let busy = if owner.is_some() { &self.busy_owned } else { &self.busy };
         match connection {
             PooledConnection::Http1 { connection, born } => {
-                self.busy.set(self.busy.get().saturating_sub(1));
-                if keep {
-                    self.idle.borrow_mut().put(connection, born, now);
+                busy.set(busy.get().saturating_sub(1));
+                let id = owner.as_ref().map(|owner| owner.upgrade().map(|owner| owner.id));
+                // An owner that has gone has no further request.
+                if keep && id != Some(None) {
+                    self.idle.borrow_mut().put(connection, id.flatten(), born, now);
                 }
-                if self.awaited.get() {
+                if owner.is_none() && self.awaited.get() {
                     self.freed.notify_waiters();
                 }
             }
-            PooledConnection::Http2(shared) => shared.leave(now),
+            PooledConnection::Http2(shared) => {
+                if owner.is_some() {
+                    busy.set(busy.get().saturating_sub(1));
+                }
+                shared.leave(now);
+            }
         }
+        self.count();
+        self.share.idled();
+    }
+
+    /// Since when a connection has idled that has done so longest; `None` if none idles.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let (idle, shared) = (self.idle.borrow().idle_since(), self.shared.borrow().idle_since());
+        idle.into_iter().chain(shared).min()
+    }
+
+    /// Closes that connection.
+    pub(super) fn close_longest_idle(&self) {
+        let (mut idle, mut shared) = (self.idle.borrow_mut(), self.shared.borrow_mut());
+        match (idle.idle_since(), shared.idle_since()) {
+            (Some(of_one), Some(of_many)) if of_many < of_one => shared.drop_longest_idle(),
+            (None, _) => shared.drop_longest_idle(),
+            (Some(_), _) => idle.drop_longest_idle(),
+        }
+        drop((idle, shared));
         self.count();
     }
 
@@ -248,7 +344,7 @@ impl EndpointPool {
         let idle_shared = shared.idle();
         let now = Connections {
             idle: (self.idle.borrow().len() + idle_shared) as u64,
-            active: (self.busy.get() + shared.len() - idle_shared) as u64,
+            active: (self.busy.get() + self.busy_owned.get() + shared.len() - idle_shared) as u64,
         };
         let before = self.counted.replace(now);
         if before != now {

@@ -14,6 +14,7 @@ impl From<FailureKind> for UpstreamFailure {
             FailureKind::Connect => UpstreamFailure::Connect,
             FailureKind::ConnectTimeout => UpstreamFailure::ConnectTimeout,
             FailureKind::Tls => UpstreamFailure::Tls,
+            FailureKind::Overflow => UpstreamFailure::Overflow,
             FailureKind::Closed => UpstreamFailure::Closed,
             FailureKind::Protocol => UpstreamFailure::Protocol,
             FailureKind::RequestBody => UpstreamFailure::RequestBody,

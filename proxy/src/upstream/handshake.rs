@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use hyper::{
     client::conn::{http1, http2},
     rt::{Executor, Write},
@@ -18,6 +19,7 @@ use hyper::{
 use tokio::sync::oneshot;
 
 use super::{
+    answer_io::{AnswerIo, WriteFailure},
     body::SentBody,
     frame_limit::{FrameLimited, UpstreamTraffic},
     head_limit::{HeadAllowance, HeadLimited},
@@ -25,6 +27,8 @@ use super::{
 };
 use crate::{rt, tls::ObservedRead};
 
+/// The header fields that hyper reads by default, without an allocation.
+pub(super) const HYPER_DEFAULT_HEADERS: u16 = 100;
 /// The most bytes in a response's head, as for requests.
 const MAX_HEAD_BYTES: u32 = 128 * 1024;
 /// The flow-control window of a stream, in bytes: how much an upstream may send before we have
@@ -46,6 +50,8 @@ pub(super) struct Http1 {
     /// Boxed: a request holds and moves the size of its connection.
     pub(super) address: Option<Box<IpAddr>>,
     pub(super) head: Rc<HeadAllowance>,
+    /// The upstream reads nothing any more.
+    pub(super) write_failure: WriteFailure,
     _alive: oneshot::Sender<Infallible>,
 }
 
@@ -76,30 +82,39 @@ impl Pooled for Http2 {
     }
 }
 
-/// Speaks HTTP/1.1. Nothing moves until the driver runs.
+/// Speaks HTTP/1.1, and reads responses of at most so many header fields. Nothing moves until the
+/// driver runs.
 pub(super) async fn http1<T>(
     io: T,
     address: Option<IpAddr>,
+    max_headers: u16,
 ) -> hyper::Result<(Http1, Http1Driver<T>)>
 where
     T: ObservedRead + Write + Unpin,
 {
     let (io, head) = HeadLimited::new(io);
-    // 100 header fields, hyper's default: they are parsed on the stack.
-    let (sender, connection) = http1::Builder::new()
+    let io = AnswerIo::new(io);
+    let write_failure = io.failure();
+    let mut builder = http1::Builder::new();
+    builder
         .preserve_header_case(true) // passed on to clients, who may look
-        .max_header_size(MAX_HEAD_BYTES as usize)
-        .handshake(io)
-        .await?;
+        // The space is removed (RFC 9112 section 5.1).
+        .allow_spaces_after_header_name_in_responses(true)
+        .max_header_size(MAX_HEAD_BYTES as usize);
+    if max_headers != HYPER_DEFAULT_HEADERS {
+        builder.max_headers(max_headers.into());
+    }
+    let (sender, connection) = builder.handshake(io).await?;
     let (alive, released) = oneshot::channel();
     let address = address.map(Box::new);
-    Ok((Http1 { sender, address, head, _alive: alive }, Http1Driver { connection, released }))
+    let http1 = Http1 { sender, address, head, write_failure, _alive: alive };
+    Ok((http1, Http1Driver { connection, released }))
 }
 
 /// The driver of an [`Http1`].
 #[derive(Debug)]
 pub(super) struct Http1Driver<T: ObservedRead + Write + Unpin> {
-    connection: http1::Connection<HeadLimited<T>, SentBody>,
+    connection: http1::Connection<AnswerIo<HeadLimited<T>>, SentBody>,
     /// Resolves once the [`Http1`] is dropped.
     released: oneshot::Receiver<Infallible>,
 }
@@ -113,17 +128,24 @@ impl<T: ObservedRead + Write + Unpin> Http1Driver<T> {
 
     /// The same, but returns the connection once the upstream has switched protocols. If it did not
     /// switch, the connection is closed.
-    pub(super) async fn run_until_upgrade(
-        self,
-        parts: oneshot::Sender<http1::Parts<HeadLimited<T>>>,
-    ) {
+    pub(super) async fn run_until_upgrade(self, parts: oneshot::Sender<SwitchedIo<T>>) {
         let connection = pin!(self.connection.without_shutdown());
         let Some(Ok(done)) = unless_released(connection, self.released).await else { return };
-        if let Err(mut unwanted) = parts.send(done) {
+        let switched =
+            SwitchedIo { io: done.io.into_inner().into_inner(), received: done.read_buf };
+        if let Err(mut unwanted) = parts.send(switched) {
             let close = poll_fn(|cx| Pin::new(&mut unwanted.io).poll_shutdown(cx));
             let _ = rt::timeout(CLOSE_TIMEOUT, close).await;
         }
     }
+}
+
+/// A connection that has left HTTP.
+#[derive(Debug)]
+pub(super) struct SwitchedIo<T> {
+    pub(super) io: T,
+    /// Bytes that arrived behind the 101.
+    pub(super) received: Bytes,
 }
 
 /// Gives a released connection some time to close in order, then drops it: an upstream that stops
@@ -166,7 +188,7 @@ where
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_header_list_size(MAX_HEAD_BYTES)
-        .handshake(io)
+        .handshake(AnswerIo::new(io))
         .await?;
     let max_streams = Rc::new(Cell::new(FIRST_MAX_STREAMS));
     let limit = max_streams.clone();
@@ -280,7 +302,7 @@ mod tests {
     fn a_released_http1_connection_ends_if_its_peer_stops_reading() {
         paused(async {
             let stuck = Rc::default();
-            let (connection, driver) = http1(Stuck(Rc::clone(&stuck)), None).await.unwrap();
+            let (connection, driver) = http1(Stuck(Rc::clone(&stuck)), None, 100).await.unwrap();
             rt::spawn(driver.run());
             closes_in_time(connection, &stuck).await;
         });

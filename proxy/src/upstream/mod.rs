@@ -1,10 +1,13 @@
 //! Upstream connections: chooses the endpoint, the connection and the TLS identity of each request.
 
+mod answer_io;
 mod balance;
 mod body;
 mod cluster;
 mod cluster_compiler;
 mod connect;
+mod connection_auth;
+mod connection_share;
 mod convert;
 mod dns;
 mod endpoint;
@@ -16,16 +19,21 @@ mod handshake;
 mod hasher;
 mod head_limit;
 mod interim;
+mod late_upload;
 mod lease;
 mod meter;
+mod owner;
 mod pool;
 mod progress;
+mod received_body;
 mod request;
 mod spec;
 #[cfg(test)]
 mod testing;
 mod upstreams;
 mod worker_clusters;
+
+use std::num::NonZeroU32;
 
 use ::http::Response;
 
@@ -37,6 +45,8 @@ pub(crate) use endpoint::Endpoint;
 pub(crate) use endpoint_set::EndpointSet;
 pub(crate) use failure::with_causes;
 pub(crate) use interim::InterimResponses;
+pub(crate) use owner::ConnectionOwner;
+pub(crate) use received_body::{ReceiveBodyError, ReceivedBody};
 pub(crate) use spec::{
     BalancePolicy, ClusterSpec, DnsFamily, DnsSpec, EndpointAddress, EndpointSpec, Protocol,
 };
@@ -46,12 +56,29 @@ pub(crate) use worker_clusters::ChosenEndpoint;
 use crate::tls::Transport;
 
 /// How a request is sent.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct SendOptions {
     /// The request asks for an upgrade: it needs HTTP/1.1 and its own connection.
     pub upgrade: bool,
+    /// The most header fields that are read of an HTTP/1 response over a connection made for this
+    /// request. hyper fixes the number for each connection.
+    pub max_response_headers: u16,
     /// Where interim responses go; `None` drops them.
     pub interim: Option<InterimResponses>,
+    /// How long the request's body may go on if the upstream answers before its end and reads on;
+    /// `None` is no limit. In few bytes, since a request keeps them for as long as it lasts.
+    pub late_upload_limit_ms: Option<NonZeroU32>,
+}
+
+impl Default for SendOptions {
+    fn default() -> SendOptions {
+        SendOptions {
+            upgrade: false,
+            max_response_headers: handshake::HYPER_DEFAULT_HEADERS,
+            interim: None,
+            late_upload_limit_ms: None,
+        }
+    }
 }
 
 /// An upstream's response.
@@ -61,6 +88,8 @@ pub(crate) struct UpstreamResponse {
     pub response: Response<ResponseBody>,
     /// With status 101: the connection, which is joined with the client's once that is ready.
     pub upgraded: Option<Upgraded>,
+    /// The upstream takes no more of the request's body, of which there is more.
+    pub drops_request: bool,
 }
 
 /// A connection that has left HTTP.
@@ -93,6 +122,8 @@ pub(crate) enum FailureKind {
     ConnectTimeout,
     /// The TLS handshake failed (UF).
     Tls,
+    /// This worker has as many connections as it may have (UO).
+    Overflow,
     /// The connection ended before a response (UC).
     Closed,
     /// The response is not valid HTTP (UPE).

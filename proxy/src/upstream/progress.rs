@@ -11,8 +11,12 @@ use std::{
 pub(super) struct Progress {
     state: Cell<BodyState>,
     failure: RefCell<Option<String>>,
+    /// How many pieces have passed.
+    pieces: Cell<u64>,
     /// Woken when the body is abandoned.
     driver: RefCell<Option<Waker>>,
+    /// Woken when the body stops running.
+    waiter: RefCell<Option<Waker>>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -25,11 +29,21 @@ enum BodyState {
     Failed,
     /// The connection dropped it before its end.
     LetGo,
-    /// The response has ended, and the rest is not needed.
+    /// The rest is not needed.
     Abandoned,
 }
 
 impl Progress {
+    /// A piece has passed, and was not the last.
+    pub(super) fn pass(&self) {
+        self.pieces.set(self.pieces.get() + 1);
+    }
+
+    /// How many pieces have passed.
+    pub(super) fn pieces(&self) -> u64 {
+        self.pieces.get()
+    }
+
     /// The body has been read to its end.
     pub(super) fn end(&self) {
         self.leave_running(BodyState::Ended);
@@ -37,7 +51,7 @@ impl Progress {
 
     /// The client's side failed.
     pub(super) fn fail(&self, why: String) {
-        if self.state.get() == BodyState::Running {
+        if self.is_running() {
             self.failure.replace(Some(why));
         }
         self.leave_running(BodyState::Failed);
@@ -48,15 +62,20 @@ impl Progress {
         self.leave_running(BodyState::LetGo);
     }
 
-    /// The rest of the body is not needed: the connection's driver stops sending it.
-    ///
-    /// A request ends with its response, complete or given up. Otherwise an upstream that responds
-    /// early and keeps reading would occupy the client's upload and a connection for nothing.
-    pub(super) fn abandon(&self) {
-        if self.state.get() == BodyState::Running {
-            self.state.set(BodyState::Abandoned);
+    /// The rest of the body is not needed: the connection's driver stops sending it. False if the body
+    /// had stopped running.
+    pub(super) fn abandon(&self) -> bool {
+        let is_running = self.is_running();
+        if is_running {
+            self.leave_running(BodyState::Abandoned);
             wake(&self.driver);
         }
+        is_running
+    }
+
+    /// The connection has more of it to send.
+    pub(super) fn is_running(&self) -> bool {
+        self.state.get() == BodyState::Running
     }
 
     /// The body was read to its end: the connection is free for another request.
@@ -81,9 +100,19 @@ impl Progress {
         Poll::Pending
     }
 
+    /// Ready once the body has stopped running. For one waiter.
+    pub(super) fn poll_stopped(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.is_running() {
+            return Poll::Ready(());
+        }
+        self.waiter.replace(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+
     fn leave_running(&self, state: BodyState) {
-        if self.state.get() == BodyState::Running {
+        if self.is_running() {
             self.state.set(state);
+            wake(&self.waiter);
         }
     }
 }
@@ -131,6 +160,24 @@ mod tests {
         assert_eq!(woken.0.load(Relaxed), 1);
         assert!(progress.poll_abandoned(&mut cx).is_ready());
         assert!(!progress.is_ended());
+    }
+
+    #[test]
+    fn a_body_that_stops_wakes_the_one_who_waits_for_it() {
+        let abandon = |progress: &Progress| {
+            progress.abandon();
+        };
+        let stops: [fn(&Progress); 3] = [Progress::end, Progress::let_go, abandon];
+        for stop in stops {
+            let progress = Progress::default();
+            let (woken, waker) = counting();
+            let mut cx = Context::from_waker(&waker);
+            progress.pass();
+            assert!(progress.poll_stopped(&mut cx).is_pending());
+            stop(&progress);
+            assert_eq!(woken.0.load(Relaxed), 1);
+            assert!(progress.poll_stopped(&mut cx).is_ready());
+        }
     }
 
     #[test]

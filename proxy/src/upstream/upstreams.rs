@@ -15,9 +15,10 @@ use ::http::Request;
 use portcullis_abi::SplitMix64;
 
 use super::{
-    ChosenEndpoint, Cluster, Endpoint, RequestBody, SendOptions, UpstreamError, UpstreamResponse,
-    body::SentBody, endpoint::EndpointKey, endpoint_pool::EndpointPool, hasher::BuildNumberHasher,
-    meter::Meter, request::UpstreamRequest, worker_clusters::WorkerClusters,
+    ChosenEndpoint, Cluster, ConnectionOwner, Endpoint, RequestBody, SendOptions, UpstreamError,
+    UpstreamResponse, body::SentBody, connection_share::ConnectionShare, endpoint::EndpointKey,
+    endpoint_pool::EndpointPool, hasher::BuildNumberHasher, meter::Meter, request::UpstreamRequest,
+    worker_clusters::WorkerClusters,
 };
 use crate::{observe::WorkerObserver, rt};
 
@@ -32,6 +33,7 @@ pub(crate) struct Upstreams {
 
 struct WorkerPools {
     observer: Rc<WorkerObserver>,
+    share: Rc<ConnectionShare>,
     by_endpoint: RefCell<HashMap<EndpointKey, Rc<EndpointPool>, BuildNumberHasher>>,
     clusters: RefCell<WorkerClusters>,
     random: RefCell<SplitMix64>,
@@ -39,11 +41,18 @@ struct WorkerPools {
 }
 
 impl Upstreams {
-    /// No connections yet.
+    /// No connections yet, and no limit of them. For tests.
+    #[cfg(test)]
     pub(crate) fn new(observer: Rc<WorkerObserver>) -> Upstreams {
+        Upstreams::with_at_most(usize::MAX, observer)
+    }
+
+    /// No connections yet, and at most so many at a time.
+    pub(crate) fn with_at_most(connections: usize, observer: Rc<WorkerObserver>) -> Upstreams {
         let seed = RandomState::new().hash_one(observer.worker);
         let pools = WorkerPools {
             clusters: RefCell::new(WorkerClusters::new(observer.worker)),
+            share: ConnectionShare::new(connections),
             observer,
             by_endpoint: RefCell::default(),
             random: RefCell::new(SplitMix64::new(seed)),
@@ -73,19 +82,23 @@ impl Upstreams {
     /// in one line; this converts them for the connection's HTTP version. A request that failed on
     /// a pooled connection because the upstream had closed it is sent again on a new connection if
     /// that is safe (RFC 9110 section 9.2.2).
+    ///
+    /// `client` is the client's connection, which may own connections to the upstream.
     pub(crate) async fn send(
         &self,
         cluster: &Cluster,
         endpoint: ChosenEndpoint,
         request: Request<RequestBody>,
+        client: &ConnectionOwner,
         options: SendOptions,
     ) -> Result<UpstreamResponse, UpstreamError> {
         self.start_reaping();
         let pool = self.pools.pool(&endpoint);
+        pool.max_response_headers.set(options.max_response_headers);
         let request = request.map(SentBody::new);
-        let mut sending = UpstreamRequest::new(&pool, cluster, &endpoint, request.body());
+        let mut sending = UpstreamRequest::new(&pool, cluster, &endpoint, client, request.body());
         sending.interim.clone_from(&options.interim);
-        let running = pin!(sending.run(request, options.upgrade));
+        let running = pin!(sending.run(request, &options));
         let response = match &options.interim {
             Some(interim) => interim.limit(running).await,
             None => running.await,
@@ -125,7 +138,9 @@ impl WorkerPools {
         let mut pools = self.by_endpoint.borrow_mut();
         let pool = pools.entry(endpoint.key).or_insert_with(|| {
             let meter = Meter::new(self.observer.clone(), endpoint.metrics.clone());
-            Rc::new(EndpointPool::new(meter, Instant::now()))
+            let pool = Rc::new(EndpointPool::new(meter, &self.share, Instant::now()));
+            self.share.track(&pool);
+            pool
         });
         pool.follow(endpoint.name());
         pool.clone()

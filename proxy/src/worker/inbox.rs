@@ -10,7 +10,6 @@ use std::{
 use super::limits;
 use crate::{
     conn::{self, Accepted, ConnectionServer},
-    observe::RefusedReason,
     rt,
     steering::{Inbox, Queue},
 };
@@ -69,9 +68,9 @@ impl InboxLoop {
 }
 
 fn take(server: &Rc<ConnectionServer>, accepted: Accepted) {
-    if limits::is_full(server) {
+    if let Err(reason) = limits::make_room_here(server) {
         drop(server.open.take_over(accepted.admission));
-        limits::refuse(server, accepted.peer, RefusedReason::WorkerLimit);
+        limits::refuse(server, accepted.peer, reason);
         return;
     }
     let registration = server.registry.register();

@@ -87,6 +87,8 @@ pub(crate) struct WorkerSpec {
     pub identity: IdentityHandle,
     /// The channels to the other workers.
     pub mailboxes: Mailboxes<conn::Accepted>,
+    /// The most connections to upstreams.
+    pub upstream_connections: usize,
 }
 
 /// Starts a worker's thread and waits until its ring is set up. The thread ends once it was told to
@@ -153,7 +155,7 @@ impl Worker {
     fn new(mut spec: WorkerSpec) -> Worker {
         let observer = Rc::new(WorkerObserver::new(spec.id, spec.metrics, spec.log));
         let snapshot = spec.snapshot.borrow_and_update().clone();
-        let upstreams = Upstreams::new(Rc::clone(&observer));
+        let upstreams = Upstreams::with_at_most(spec.upstream_connections, Rc::clone(&observer));
         let site = Arc::clone(&snapshot.site);
         let requests =
             http::RequestHandler::new(upstreams, Rc::clone(&observer), spec.identity, site);
@@ -229,6 +231,7 @@ async fn tick(server: Rc<ConnectionServer>) {
         server.observer.flush();
         server.publish_load();
         server.release_former();
+        limits::make_room_ahead(&server);
     }
 }
 

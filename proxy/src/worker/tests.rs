@@ -74,6 +74,7 @@ impl Place {
             steering: Arc::clone(&self.steering),
             identity: IdentityHandle::detached(),
             mailboxes: self.mailboxes.clone(),
+            upstream_connections: 10,
         }
     }
 
@@ -130,6 +131,7 @@ fn connections() -> conn::ConnectionSettings {
         max_connections_per_worker: 100,
         max_header_bytes: 16 << 10,
         max_headers: 100,
+        codec: crate::tls::Codec::Auto,
         h2_max_concurrent_streams: 10,
         h2_stream_window_bytes: 65_535,
         h2_connection_window_bytes: 65_535,
@@ -143,6 +145,8 @@ fn requests() -> http::RequestSettings {
         stream_timeout: None,
         upstream_timeout: None,
         max_headers: 100,
+        max_response_headers: 100,
+        passed_forwarding: Vec::new(),
         normalize_path: true,
         merge_slashes: true,
         escaped_slashes: http::EscapedSlashes::Reject,

@@ -11,18 +11,24 @@
 //   autoConsent  true: nobody is asked for consent, and there is a refresh token nevertheless
 //   smallIdToken true: ID tokens have no claims that UserInfo has
 //   rotate       false: a refresh token is used again and again
+//   backchannel  'sub' or 'sid': it posts a logout token to SITE/.pomerium/backchannel_logout when
+//                somebody signs out here; with 'sid' it names one session, else the user alone
 //   machines     true: there is a client `c-machine` for the grant `client_credentials`, and access
 //                tokens for a `resource` are signed (ES256) and name it as their audience
 //
 // Keys are new at each start. Any login name is a user, and the password is not looked at.
 //   POST /control/users/NAME   JSON merged into the user: {"disabled": true}, {"groups": [...]},
 //                              or any other claim, such as {"email_verified": false}
+//   POST /control/site         JSON: {"port": 8443, "ca": "PEM"}: where SITE is on 127.0.0.1
 //   POST /control/failures     JSON: {"/token": 500} answers that path with the status, null ends it
 // Each request is printed as `METHOD PATH STATUS`, each grant as `grant TYPE USER` and its secrets,
-// line by line, as `secret NAME VALUE`.
+// line by line, as `secret NAME VALUE`. Each logout token is printed as `logout USER success` or
+// `logout USER error ...`.
 import Provider from 'oidc-provider';
 import * as jose from 'jose'; // a dependency of oidc-provider
 import { randomUUID } from 'node:crypto';
+import https from 'node:https';
+import tls from 'node:tls';
 
 const [port, site, json] = process.argv.slice(2);
 const settings = JSON.parse(json ?? '{}');
@@ -39,6 +45,10 @@ const client = (client_id, more) => ({
   grant_types: ['authorization_code', 'refresh_token'],
   redirect_uris: [`${site}/oauth2/callback`],
   post_logout_redirect_uris: [`${site}/.pomerium/signed_out`],
+  ...(settings.backchannel && {
+    backchannel_logout_uri: `${site}/.pomerium/backchannel_logout`,
+    backchannel_logout_session_required: settings.backchannel === 'sid',
+  }),
   ...more,
 });
 
@@ -84,6 +94,15 @@ const autoConsent = async (ctx) => {
   return grant;
 };
 
+// Whatever port the URL of the site has, it is at this one.
+const place = {};
+const agent = new https.Agent();
+agent.createConnection = () => tls.connect({
+  ...place,
+  host: '127.0.0.1',
+  servername: new URL(site).hostname,
+});
+
 const provider = new Provider(`http://127.0.0.1:${port}`, {
   jwks: { keys: await Promise.all(algs.map(key)) },
   cookies: { keys: ['test'] },
@@ -102,6 +121,7 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
     const { disabled, ...claims } = user(id);
     return disabled ? undefined : { accountId: id, claims: () => ({ sub: id, ...claims }) };
   },
+  httpOptions: () => ({ agent }),
   features: {
     devInteractions: { enabled: true },
     backchannelLogout: { enabled: true },
@@ -138,11 +158,12 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
 const failures = {};
 provider.use(async (ctx, next) => {
   const name = ctx.path.match(/^\/control\/users\/([^/]+)$/)?.[1];
-  const isControl = name !== undefined || ctx.path === '/control/failures';
+  const entries = { '/control/failures': failures, '/control/site': place };
+  const isControl = name !== undefined || entries[ctx.path] !== undefined;
   if (isControl && ctx.method === 'POST') {
     const chunks = [];
     for await (const chunk of ctx.req) chunks.push(chunk);
-    const entry = name === undefined ? failures : user(decodeURIComponent(name));
+    const entry = name === undefined ? entries[ctx.path] : user(decodeURIComponent(name));
     Object.assign(entry, JSON.parse(Buffer.concat(chunks).toString()));
     for (const [member, value] of Object.entries(entry)) {
       if (value === null) delete entry[member];
@@ -165,6 +186,10 @@ provider.on('grant.success', (ctx) => {
   for (const [name, value] of Object.entries(secrets)) {
     if (value) console.log(`secret ${name} ${value}`);
   }
+});
+provider.on('backchannel.success', (_, client, user) => console.log(`logout ${user} success`));
+provider.on('backchannel.error', (_, error, client, user) => {
+  console.log(`logout ${user} error ${error.message}`);
 });
 provider.on('server_error', (_, error) => console.log(`server error: ${error.stack}`));
 

@@ -3,6 +3,7 @@
 
 mod captures;
 mod corpus;
+mod offer;
 mod oracle;
 mod properties;
 mod table;

@@ -6,7 +6,7 @@ use portcullis_abi::HostName;
 use serde::de::DeserializeOwned;
 use ureq::{
     Agent, Error, Timeout,
-    http::{Method, Request, StatusCode},
+    http::{Request, StatusCode},
 };
 
 use crate::observe::{HostView, StatusView};
@@ -48,25 +48,15 @@ pub(crate) fn fetch_host(address: SocketAddr, host: &str) -> Result<HostView, Fe
     get(address, &format!("/steering?host={name}"))
 }
 
-/// Orders a worker to drain, or to take connections again.
-pub(crate) fn order_drain(
-    address: SocketAddr,
-    worker: u32,
-    drained: bool,
-) -> Result<(), FetchError> {
-    let method = if drained { Method::PUT } else { Method::DELETE };
-    send(address, method, &format!("/workers/{worker}/drain")).map(|_| ())
-}
-
 fn get<T: DeserializeOwned>(address: SocketAddr, path: &str) -> Result<T, FetchError> {
-    let body = send(address, Method::GET, path)?;
+    let body = send(address, path)?;
     serde_json::from_slice(&body).map_err(|error| FetchError::Answer(address, error.to_string()))
 }
 
 /// The body of a `200`; an error with the status and a short body of any other response.
-fn send(address: SocketAddr, method: Method, path: &str) -> Result<Vec<u8>, FetchError> {
+fn send(address: SocketAddr, path: &str) -> Result<Vec<u8>, FetchError> {
     let failed = |error| failed(address, error);
-    let request = Request::builder().method(method).uri(format!("http://{address}{path}"));
+    let request = Request::get(format!("http://{address}{path}"));
     let request = request.body(()).map_err(|error| failed(error.into()))?;
     let mut response = agent().run(request).map_err(failed)?;
     let body = response.body_mut().with_config().limit(MAX_BODY_BYTES).read_to_vec();

@@ -23,6 +23,8 @@ fn status() -> StatusView {
                 error: None,
             }),
         },
+        control_socket: Some("/run/portcullis/42.sock".into()),
+        descriptors: DescriptorView { limit: 1024, clients: 374, upstreams: 421, reserved: 182 },
         steering: SteeringView {
             mode: "handoff".into(),
             reason: "as configured".into(),
@@ -68,6 +70,7 @@ fn everything_is_shown_in_aligned_columns() {
 portcullis 0.1.0  ready  pid 42  up 1d 1h
 /etc/portcullis/config.yaml  generation 2  applied 2026-01-01T00:00:00.000Z
 steering handoff (as configured)  up to 125 % of the mean load  unknown names are refused
+open files up to 1024: 374 for clients, 421 for upstreams, 182 reserved
 
 WORKER  CPU  CONNECTIONS  ACCEPTED  REQUESTS  LOAD  STATE
      0    2            1        10      1234     2  open

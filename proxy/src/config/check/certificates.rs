@@ -15,9 +15,9 @@ pub(super) fn server_tls(
     materials: &Materials,
     client_auth: ClientAuthSpec,
     has_client_ca: bool,
+    codec: Codec,
 ) -> Option<ServerTlsSpec> {
     let certificates = certificates(root, materials);
-    let codec = codec(root);
     if root.flag("insecure_server").unwrap_or(false) {
         if has_client_ca {
             let hint = "remove insecure_server, or the client CA";
@@ -73,7 +73,8 @@ enum CodecChoice {
     Http3,
 }
 
-fn codec(root: &Section<'_>) -> Codec {
+/// `codec_type`.
+pub(super) fn codec(root: &Section<'_>) -> Codec {
     let choices = [
         ("CODEC_TYPE_AUTO", CodecChoice::Supported(Codec::Auto)),
         ("CODEC_TYPE_HTTP1", CodecChoice::Supported(Codec::Http1)),

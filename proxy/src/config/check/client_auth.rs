@@ -11,8 +11,8 @@ use super::{
 use crate::{
     policy::SanKind,
     tls::{
-        ClientAuthMode, ClientAuthSpec, ClientTrust, ClientTrustSpec, CrlStore, RouteClientAuth,
-        TrustAnchors,
+        ClientAuthMode, ClientAuthSpec, ClientTrust, ClientTrustSpec, CrlStore, MAX_VERIFY_DEPTH,
+        RouteClientAuth, TrustAnchors,
     },
 };
 
@@ -55,7 +55,7 @@ impl<'a> ClientCertificates<'a> {
         let section = root.child_or_empty("downstream_mtls");
         let mut certificates = ClientCertificates {
             enforcement: enforcement(&section),
-            max_verify_depth: section.number("max_verify_depth").unwrap_or(1),
+            max_verify_depth: max_verify_depth(&section),
             rules: LeafRules::read(root, own, materials),
             global: None,
             everywhere: everywhere(own),
@@ -221,6 +221,19 @@ fn enforcement(section: &Section<'_>) -> Enforcement {
         ("POLICY", Enforcement::Policy),
     ];
     section.choice("enforcement", &choices).unwrap_or(Enforcement::DefaultDeny)
+}
+
+fn max_verify_depth(section: &Section<'_>) -> u32 {
+    let depth = section.number("max_verify_depth").unwrap_or(1);
+    if depth == 0 || depth > MAX_VERIFY_DEPTH {
+        let message = format!(
+            "is {depth}, which has the effect of {MAX_VERIFY_DEPTH}: chains with more than {} \
+             intermediate certificates are refused",
+            MAX_VERIFY_DEPTH - 1
+        );
+        section.warn("max_verify_depth", message);
+    }
+    depth
 }
 
 fn everywhere(own: &Section<'_>) -> bool {

@@ -115,7 +115,8 @@ fn header_name(section: &Section<'_>, key: &str, name: &str) -> Option<HeaderNam
 }
 
 fn header_value(section: &Section<'_>, key: &str, value: &str) -> Option<HeaderValue> {
-    match HeaderValue::from_str(value) {
+    // White space around it is no part of a value: HTTP/2 clients refuse a response with it.
+    match HeaderValue::from_str(value.trim_matches([' ', '\t'])) {
         Ok(value) => Some(value),
         // The value is not shown: request headers often carry credentials.
         Err(_) => {

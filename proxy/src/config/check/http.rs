@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::{super::section::Section, headers, identity, portcullis};
 use crate::{
-    http::{EscapedSlashes, ForwardedFor, RequestSettings, Underscores},
+    http::{EscapedSlashes, ForwardedFor, RequestSettings, Underscores, is_forwarding_name},
     policy::SanKind,
     upstream::{DnsFamily, DnsSpec},
 };
@@ -24,6 +24,7 @@ pub(super) fn settings(
         stream_timeout: limit(root, "timeout_write", None),
         upstream_timeout: upstream_timeout(root),
         max_headers: portcullis::max_headers(own),
+        max_response_headers: portcullis::max_response_headers(own),
         normalize_path: root.flag("normalize_path").unwrap_or(true),
         merge_slashes: root.flag("merge_slashes").unwrap_or(true),
         escaped_slashes: escaped_slashes(root),
@@ -32,6 +33,7 @@ pub(super) fn settings(
             skip_append: root.flag("skip_xff_append").unwrap_or(false),
             trusted_hops: root.number("xff_num_trusted_hops").unwrap_or(0),
         },
+        passed_forwarding: passed_forwarding(own),
         response_headers: response_headers(root, tls),
         identity_headers: identity::stripped_names(root),
         certificate_identity,
@@ -87,6 +89,24 @@ fn underscores(root: &Section<'_>) -> Underscores {
     ];
     let key = "headers_with_underscores_action";
     root.choice(key, &choices).unwrap_or(Underscores::Reject)
+}
+
+/// `portcullis.pass_forwarding_headers`: only names that are removed otherwise.
+fn passed_forwarding(own: &Section<'_>) -> Vec<HeaderName> {
+    let key = "pass_forwarding_headers";
+    let mut names = Vec::new();
+    for text in own.list(key) {
+        match HeaderName::from_bytes(text.trim().as_bytes()) {
+            Ok(name) if is_forwarding_name(name.as_str()) => names.push(name),
+            _ => {
+                let message =
+                    format!("`{}` is not a header that can be passed on", text.escape_debug());
+                let hint = "write names such as X-Real-IP or X-Forwarded-Port";
+                own.error_with_hint(key, message, hint);
+            }
+        }
+    }
+    names
 }
 
 /// A configured value replaces Pomerium's defaults as a whole.

@@ -257,11 +257,39 @@ fn parse_anchors(
     origin: &str,
 ) -> Option<Arc<TrustAnchors>> {
     match TrustAnchors::from_pem(pem, origin) {
-        Ok(anchors) => Some(Arc::new(anchors)),
+        Ok(anchors) => {
+            report_algorithms(section, key, &anchors);
+            Some(Arc::new(anchors))
+        }
         Err(problem) => {
             section.error(key, problem.to_string());
             None
         }
+    }
+}
+
+/// Warns of CAs that can never verify a certificate. Each attempt would look like a fault of the peer.
+/// It is no error: nobody gets in by such a CA, and the other routes can be served.
+fn report_algorithms(section: &Section<'_>, key: &str, anchors: &TrustAnchors) {
+    const KEYS: &str =
+        "use a CA with a key on P-256 or P-384, Ed25519, or RSA with 2048 to 8192 bits";
+    const DIGESTS: &str =
+        "let the CA sign with SHA-256 or SHA-384 (`default_md` in OpenSSL's configuration)";
+    let origin = &anchors.origin;
+    let unusable: Vec<_> = anchors.unusable().collect();
+    let all = unusable.len() == anchors.certificates.len();
+    for (position, name) in unusable {
+        let rest = if all { ": every certificate is refused" } else { "" };
+        let message = format!(
+            "{origin}: no signature can be verified with the key of certificate {position} ({name}){rest}"
+        );
+        section.warn_with_hint(key, message, KEYS);
+    }
+    for (position, name) in anchors.unverifiable_signatures() {
+        let message = format!(
+            "{origin}: certificate {position} is signed by {name}; certificates that its CA signs so are refused"
+        );
+        section.warn_with_hint(key, message, DIGESTS);
     }
 }
 

@@ -8,6 +8,7 @@ mod address;
 mod certificate_headers;
 mod certificates;
 mod client_auth;
+mod depends_on;
 mod headers;
 mod http;
 mod identity;
@@ -55,8 +56,10 @@ pub(super) fn check(root: &Section<'_>, environment: &Environment) -> Config {
     inspection.finish();
     let client_auth = clients.finish(&mut routes);
     certificate_headers::check_ca(&own, of_all.certificate_headers, clients.has_any());
-    let tls = certificates::server_tls(root, &materials, client_auth, clients.has_any());
+    let codec = certificates::codec(root);
+    let tls = certificates::server_tls(root, &materials, client_auth, clients.has_any(), codec);
     let workers = portcullis::workers(&own);
+    let max_connections = portcullis::max_connections(&own);
     let (ticket_keys, ticket_key_files) = ticket_keys::ticket_keys(&own);
     let listen = listen::listen(root);
     let around = identity::Surroundings {
@@ -69,7 +72,9 @@ pub(super) fn check(root: &Section<'_>, environment: &Environment) -> Config {
     Config {
         identity: identity::identity(root, &own, &around, of_all.identity),
         listen,
-        connections: portcullis::connections(root, &own),
+        connections: portcullis::connections(root, &own, max_connections, codec),
+        max_connections,
+        core_dumps: own.flag("core_dumps").unwrap_or(false),
         http: http::settings(root, &own, tls.is_some(), clients.identity()),
         dns: http::dns(root),
         steering: steering::steering(&own, &routes, workers),

@@ -10,15 +10,21 @@ use super::{
 };
 use crate::{
     admin::{AdminSpec, MetricsListenerSpec, Secret},
-    conn,
+    conn, hostname,
+    tls::Codec,
 };
 
 /// More than Linux allows a process to open by default: surely a mistake.
 const MAX_CONNECTIONS: RangeInclusive<usize> = 1..=16 << 20;
 
-/// Deadlines and limits of connections.
-pub(super) fn connections(root: &Section<'_>, own: &Section<'_>) -> conn::ConnectionSettings {
-    let max_connections = ranged(own, "max_connections", MAX_CONNECTIONS).unwrap_or(65_536);
+/// Deadlines and limits of connections, and the HTTP versions of those without TLS.
+pub(super) fn connections(
+    root: &Section<'_>,
+    own: &Section<'_>,
+    max_connections: Option<usize>,
+    codec: Codec,
+) -> conn::ConnectionSettings {
+    let max_connections = max_connections.unwrap_or(65_536);
     let per_worker = ranged(own, "max_connections_per_worker", MAX_CONNECTIONS);
     conn::ConnectionSettings {
         handshake_timeout: deadline(own, "handshake_timeout", 10),
@@ -30,15 +36,26 @@ pub(super) fn connections(root: &Section<'_>, own: &Section<'_>) -> conn::Connec
         // hyper's HTTP/1 buffer has at least 8 KiB.
         max_header_bytes: ranged(own, "max_header_bytes", 8 << 10..=16 << 20).unwrap_or(128 << 10),
         max_headers: max_headers(own),
+        codec,
         h2_max_concurrent_streams: 100,
         h2_stream_window_bytes: 64 << 10,
         h2_connection_window_bytes: 1 << 20,
     }
 }
 
+/// `portcullis.max_connections`, if it is set.
+pub(super) fn max_connections(own: &Section<'_>) -> Option<usize> {
+    ranged(own, "max_connections", MAX_CONNECTIONS)
+}
+
 /// `portcullis.max_headers`.
 pub(super) fn max_headers(own: &Section<'_>) -> usize {
     ranged(own, "max_headers", 1..=10_000).unwrap_or(100)
+}
+
+/// `portcullis.max_response_headers`.
+pub(super) fn max_response_headers(own: &Section<'_>) -> u16 {
+    ranged(own, "max_response_headers", 1..=10_000).unwrap_or(100)
 }
 
 /// `portcullis.workers`.
@@ -103,7 +120,20 @@ pub(super) fn admin(root: &Section<'_>, own: &Section<'_>, materials: &Materials
         None if own.is_blank("admin_address") || own.has("admin_address") => None,
         None => Some(SocketAddr::from(([127, 0, 0, 1], 9464))),
     };
-    AdminSpec { address, metrics: metrics(root, materials) }
+    AdminSpec { address, hosts: admin_hosts(own), metrics: metrics(root, materials) }
+}
+
+/// `portcullis.admin_hosts`, in normal form.
+fn admin_hosts(own: &Section<'_>) -> Vec<String> {
+    let normal = |host: String| {
+        let name = hostname::normalise_pattern(&host).filter(|name| !name[1..].contains('*'));
+        if name.is_none() || (host.starts_with('*') && host != "*") {
+            let hint = "write a name without a port, such as portcullis.internal, or `*`";
+            own.error_with_hint("admin_hosts", format!("`{host}` is not a host name"), hint);
+        }
+        name.map(String::from)
+    };
+    own.list("admin_hosts").into_iter().filter_map(normal).collect()
 }
 
 fn metrics(root: &Section<'_>, materials: &Materials) -> Option<MetricsListenerSpec> {

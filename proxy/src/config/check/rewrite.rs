@@ -1,16 +1,27 @@
 //! Rewriting of a request's path and host, and the targets of redirects.
 
-use http::{HeaderName, HeaderValue, StatusCode, uri::Authority};
+use http::{
+    HeaderName, HeaderValue, StatusCode,
+    uri::{Authority, PathAndQuery},
+};
 use regex::Regex;
 
 use super::{
     super::{diagnostic::Severity, section::Section},
     inspect::any_on,
 };
-use crate::http::{HostRewrite, PathRewrite, RedirectPath, RedirectSpec, RegexRewrite};
+use crate::{
+    http::{HostRewrite, PathRewrite, RedirectPath, RedirectSpec, RegexRewrite},
+    route::PathMatch,
+};
 
 /// The path rewrite; by default, the path of the first `to` replaces the prefix.
-pub(super) fn path(route: &Section<'_>, to_path: &str) -> PathRewrite {
+pub(super) fn path(route: &Section<'_>, to_path: &str, matched: Option<&PathMatch>) -> PathRewrite {
+    let warn_of_join = |key, replacement: &str| {
+        if let Some(problem) = matched.and_then(|matched| bad_join(matched, replacement)) {
+            route.warn(key, problem);
+        }
+    };
     let prefix = route.text("prefix_rewrite");
     let pattern = route.text("regex_rewrite_pattern");
     if prefix.is_some() && pattern.is_some() {
@@ -19,15 +30,52 @@ pub(super) fn path(route: &Section<'_>, to_path: &str) -> PathRewrite {
     }
     if let Some(prefix) = prefix {
         return match absolute_path(route, "prefix_rewrite", &prefix) {
-            Some(prefix) => PathRewrite::Prefix(prefix),
+            Some(prefix) => {
+                warn_of_join("prefix_rewrite", &prefix);
+                PathRewrite::Prefix(prefix)
+            }
             None => PathRewrite::Keep,
         };
     }
     let keys = ("regex_rewrite_pattern", "regex_rewrite_substitution");
     if let Some(rewrite) = replacement(route, keys) {
+        substituted_path(route, keys.1, &rewrite.substitution);
         return PathRewrite::Regex(rewrite);
     }
-    if to_path.is_empty() { PathRewrite::Keep } else { PathRewrite::Prefix(to_path.into()) }
+    if to_path.is_empty() {
+        return PathRewrite::Keep;
+    }
+    warn_of_join("to", to_path);
+    PathRewrite::Prefix(to_path.into())
+}
+
+/// What is wrong where a replacement meets the rest of a path: no slash between them, or two. The
+/// paths are joined as Envoy joins them.
+fn bad_join(matched: &PathMatch, replacement: &str) -> Option<String> {
+    let (prefix, ends) = match matched {
+        PathMatch::Exact(_) => return None,
+        PathMatch::Prefix(prefix) => (&**prefix, prefix.ends_with('/')),
+        // The leading slash is replaced.
+        PathMatch::Any | PathMatch::Regex(_) => ("/", true),
+    };
+    let (request, result) = match (ends, replacement.ends_with('/')) {
+        (true, false) => (format!("{prefix}x"), format!("{replacement}x")),
+        (false, true) => (format!("{prefix}/x"), format!("{replacement}/x")),
+        (true, true) | (false, false) => return None,
+    };
+    Some(format!("the path `{request}` becomes `{result}`"))
+}
+
+/// Reports characters that no path and no query can have: each request that is rewritten would fail.
+fn substituted_path(route: &Section<'_>, key: &str, substitution: &str) {
+    let mut literal = String::from("/");
+    for (index, part) in substitution.split("${").enumerate() {
+        let (_, rest) = part.split_once('}').filter(|_| index > 0).unwrap_or(("", part));
+        literal.push_str(rest);
+    }
+    if literal.contains('#') || !literal.is_ascii() || literal.parse::<PathAndQuery>().is_err() {
+        route.error(key, "contains a character that a path cannot have");
+    }
 }
 
 /// The host rewrite; the first of Pomerium's keys that is given wins.
@@ -249,7 +297,7 @@ fn redirect_status(section: &Section<'_>) -> StatusCode {
 pub(super) fn absolute_path(section: &Section<'_>, key: &str, path: &str) -> Option<Box<str>> {
     let fits = path.starts_with('/')
         && !path.contains(['?', '#'])
-        && path.parse::<http::uri::PathAndQuery>().is_ok_and(|parsed| parsed.as_str() == path);
+        && path.parse::<PathAndQuery>().is_ok_and(|parsed| parsed.as_str() == path);
     if !fits {
         let message = format!("`{}` is not a path", path.escape_debug());
         section.error_with_hint(key, message, "it must begin with / and contain no ? or #");
@@ -275,6 +323,29 @@ mod tests {
         ] {
             let translated = substitution(text, groups);
             assert_eq!(translated.as_deref().map_err(String::as_str), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_path_and_its_replacement_meet_at_one_slash_or_there_is_a_warning() {
+        let prefix = |prefix: &str| PathMatch::Prefix(prefix.into());
+        for (matched, replacement, expected) in [
+            (prefix("/admin"), "/x", None),
+            (prefix("/admin/"), "/x/", None),
+            (prefix("/admin"), "/x/", Some("the path `/admin/x` becomes `/x//x`")),
+            (prefix("/admin"), "/", Some("the path `/admin/x` becomes `//x`")),
+            (prefix("/admin/"), "/x", Some("the path `/admin/x` becomes `/xx`")),
+            (PathMatch::Any, "/base/", None),
+            (PathMatch::Any, "/", None),
+            (PathMatch::Any, "/base", Some("the path `/x` becomes `/basex`")),
+            (PathMatch::Exact("/a".into()), "/b/", None),
+            (
+                PathMatch::Regex(Regex::new("/.*").unwrap()),
+                "/b",
+                Some("the path `/x` becomes `/bx`"),
+            ),
+        ] {
+            assert_eq!(bad_join(&matched, replacement).as_deref(), expected, "{replacement}");
         }
     }
 

@@ -14,6 +14,7 @@ use super::{
     super::{model::RouteConfig, section::Section},
     access, certificate_headers,
     client_auth::ClientCertificates,
+    depends_on::{DependentHosts, SigningIn},
     headers,
     http::{limit, upstream_timeout},
     identity::{self, BearerDefaults, IdentityDefaults},
@@ -51,19 +52,27 @@ pub(super) fn routes(
         of_all,
         upstream_timeout: upstream_timeout(root),
         policies: Policies::default(),
+        dependents: DependentHosts::default(),
     };
     let lists = ["policy", "routes"];
     let len = lists.iter().map(|key| root.list_len(key)).sum::<usize>().min(MOST_EXPECTED);
     let mut seen = Seen::with_capacity(len);
     let mut routes = Vec::with_capacity(len);
+    let mut is_complete = true;
     for key in lists {
         root.each_child(key, |section| {
             inspection.route(key, section);
-            routes.extend(shared.route(section, &mut seen));
+            let route = shared.route(section, &mut seen);
+            is_complete &= route.is_some();
+            routes.extend(route);
         });
     }
     if routes.is_empty() && !root.has("policy") && !root.has("routes") {
         root.warn("routes", "there is no route: every request gets 404");
+    }
+    // A route that has a mistake is missing here, and its host need not be reported.
+    if is_complete {
+        shared.dependents.report(root, routes.iter().map(|route: &RouteConfig| &route.matcher));
     }
     routes
 }
@@ -89,6 +98,7 @@ struct Shared<'a> {
     of_all: OfAll<'a>,
     upstream_timeout: Option<Duration>,
     policies: Policies,
+    dependents: DependentHosts,
 }
 
 /// The last few distinct policies: most routes have one of these, and share it.
@@ -138,6 +148,11 @@ impl Shared<'_> {
         let by_token = self.of_all.bearer.takes_jwt(section);
         let is_identified = self.of_all.identity.sign_in || by_certificate || by_token;
         access::warn_of_nobody(section, &policy, is_identified);
+        let signing_in = SigningIn {
+            is_possible: self.of_all.identity.sign_in,
+            is_needed: policy.needs().identity,
+        };
+        let depends_on = self.dependents.of_route(section, matcher.as_ref(), signing_in);
         let certificate_headers = certificate_headers::of_route(
             section,
             self.of_all.certificate_headers,
@@ -146,7 +161,7 @@ impl Shared<'_> {
         let mut http = RouteSpec {
             policy: self.policies.share(policy),
             client_trust,
-            action: self.action(section, certificate_headers)?,
+            action: self.action(section, matcher.as_ref(), certificate_headers)?,
             timeout: self.timeout(section, &upgrades),
             idle_timeout: idle_timeout(section, &upgrades),
             request_headers: headers::request(section, self.of_all.identity),
@@ -156,6 +171,7 @@ impl Shared<'_> {
             pass_identity_headers: identity::pass_identity_headers(section, self.of_all.identity),
             issuer_format: identity::issuer_format(section, self.of_all.identity),
             bearer: None,
+            depends_on,
         };
         http.bearer = self.of_all.bearer.of_route(section, &http);
         Some(RouteConfig { matcher: matcher?, http })
@@ -164,6 +180,7 @@ impl Shared<'_> {
     fn action(
         &self,
         section: &Section<'_>,
+        matcher: Option<&Matcher>,
         certificate_headers: CertificateHeaders,
     ) -> Option<ActionSpec> {
         let mut given = ["to", "redirect", "response"].into_iter().filter(|key| section.has(key));
@@ -177,7 +194,7 @@ impl Shared<'_> {
             return None;
         }
         match action {
-            "to" => self.proxy(section, certificate_headers),
+            "to" => self.proxy(section, matcher, certificate_headers),
             "redirect" => {
                 Some(ActionSpec::Redirect(rewrite::redirect(&section.child("redirect")?)))
             }
@@ -188,10 +205,12 @@ impl Shared<'_> {
     fn proxy(
         &self,
         section: &Section<'_>,
+        matcher: Option<&Matcher>,
         client_certificate: CertificateHeaders,
     ) -> Option<ActionSpec> {
         let target = upstream::target(section, self.trust, self.materials);
-        let path = rewrite::path(section, target.as_ref().map_or("", |target| &target.path));
+        let to_path = target.as_ref().map_or("", |target| &target.path);
+        let path = rewrite::path(section, to_path, matcher.map(|matcher| &matcher.path));
         let host = rewrite::host(section);
         let cluster = target?.cluster;
         Some(ActionSpec::Proxy(ProxySpec { cluster, path, host, client_certificate }))

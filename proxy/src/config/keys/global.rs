@@ -20,7 +20,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "codec_type",
         Text,
         "auto",
-        "HTTP versions offered to clients: `auto` (HTTP/2 and HTTP/1.1), `http1`, `http2`. `http3` is refused.",
+        "HTTP versions offered to clients: `auto` (HTTP/2 and HTTP/1.1), `http1`, `http2`. `http3` is refused. With `insecure_server`, HTTP/2 is spoken with clients that begin with its preface (prior knowledge).",
     ),
     key("certificate_file", Path, "", "Server certificate with its chain, PEM."),
     key(
@@ -64,7 +64,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "downstream_mtls.max_verify_depth",
         Number,
         "1",
-        "Maximum number of certificates in a verified chain, without the trusted one of `ca`; 0 means no limit.",
+        "Maximum number of certificates in a verified chain, without the trusted one of `ca`. 0 and numbers above 7 mean 7: six intermediate certificates and the client's.",
     ),
     key(
         "downstream_mtls.crl",
@@ -104,7 +104,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "timeout_read",
         Duration,
         "30s",
-        "Maximum time from a request's head to the end of its body, unless the response begins earlier; `0s` means no limit.",
+        "Maximum time from a request's head to the end of its body, unless the response begins earlier; also from the end of a response to that of its request's body. `0s` means no limit.",
     ),
     key(
         "timeout_write",
@@ -141,7 +141,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "headers_with_underscores_action",
         Text,
         "reject_request",
-        "What to do with header names that contain `_`: `reject_request` (400), `allow`, `drop_header`.",
+        "What to do with header names that contain `_`, or any other character that is neither a letter nor a digit nor `-`: `reject_request` (400), `allow`, `drop_header`. In trailers, such names are dropped unless they are allowed. An upstream may read `X.User` like `X-User`.",
     ),
     key(
         "set_response_headers",
@@ -255,6 +255,12 @@ pub(super) const KEYS: &[ConfigKey] = &[
         Text,
         "",
         "Where users are sent after sign-out. Without it, a page says that they are signed out.",
+    ),
+    key(
+        "programmatic_redirect_domain_whitelist",
+        List,
+        "`localhost`",
+        "Hosts at which programs that sign users in, such as `pomerium-cli`, may receive their token. `localhost` stands for every loopback address too; other hosts need `https`. An empty list lets no program sign in.",
     ),
     key(
         "pass_identity_headers",
@@ -381,7 +387,6 @@ pub(super) const KEYS: &[ConfigKey] = &[
     aloud("circuit_breaker_thresholds", "there are no limits per upstream"),
     aloud("authorize_log_fields", "decisions are in the access log"),
     aloud("jwt_groups_filter", "assertions and claim headers name all groups of the user"),
-    aloud("programmatic_redirect_domain_whitelist", "programs cannot sign in yet"),
     aloud("health_check_addr", "health is served at `portcullis.admin_address`"),
     ignored("authenticate_internal_service_url"),
     ignored("authorize_internal_service_url"),

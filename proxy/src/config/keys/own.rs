@@ -1,6 +1,6 @@
 //! Our own keys, all in one section, so that a Pomerium file stays a valid file.
 
-use super::{ConfigKey, ValueKind::*, key, not_yet};
+use super::{ConfigKey, ValueKind::*, key};
 
 pub(super) const KEYS: &[ConfigKey] = &[
     key(
@@ -15,6 +15,18 @@ pub(super) const KEYS: &[ConfigKey] = &[
         Text,
         "127.0.0.1:9464",
         "Address that serves `/metrics`, `/healthz`, `/readyz` and `/status`, without TLS. If empty, they are not served.",
+    ),
+    key(
+        "portcullis.admin_hosts",
+        List,
+        "",
+        "Names by which clients may address `admin_address`, besides IP addresses and `localhost`: requests with another `Host` get 421, so that no web page can read them by DNS rebinding. `*` allows every name.",
+    ),
+    key(
+        "portcullis.core_dumps",
+        Flag,
+        "false",
+        "Allow core dumps, and debuggers of the same user. A core dump contains private keys. Applies at start.",
     ),
     key(
         "portcullis.handshake_timeout",
@@ -37,8 +49,8 @@ pub(super) const KEYS: &[ConfigKey] = &[
     key(
         "portcullis.max_connections",
         Number,
-        "65536",
-        "Maximum number of open client connections, over all workers.",
+        "65536, or what the limit on open files allows",
+        "Maximum number of open client connections, over all workers. The limit on open files allows somewhat less than half as many, which is logged at start; a larger number is lowered, with a warning. At the maximum, connections that are idle or have sent nothing make room for new ones.",
     ),
     key(
         "portcullis.max_connections_per_worker",
@@ -56,7 +68,19 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "portcullis.max_headers",
         Number,
         "100",
-        "Maximum number of header fields in a request, 1 to 10000. More than 100 costs an allocation for every request.",
+        "Maximum number of header fields in a request, 1 to 10000. All `Cookie` fields of an HTTP/2 request count as one. More than 100 costs an allocation for every request.",
+    ),
+    key(
+        "portcullis.max_response_headers",
+        Number,
+        "100",
+        "Maximum number of header fields in an upstream's response, 1 to 10000; a response with more gets 502. A new value applies to new connections to HTTP/1.1 upstreams. More than 100 costs an allocation for every response.",
+    ),
+    key(
+        "portcullis.pass_forwarding_headers",
+        List,
+        "",
+        "Headers that are passed on as every client sends them, instead of being removed from the requests of clients that are no trusted proxy (`xff_num_trusted_hops`): any of `Forwarded`, `X-Real-IP`, `True-Client-IP`, `X-Client-IP`, `X-Cluster-Client-IP`, `X-Original-URL`, `X-Original-URI`, `X-Original-Host`, `X-Rewrite-URL` and `X-Forwarded-*`, except `X-Forwarded-For`, `-Proto` and `-Host`, which have their own rules. An upstream must not rely on them.",
     ),
     key(
         "portcullis.log_format",
@@ -168,10 +192,16 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "IDs (`tid`) of Azure tenants: only their users may sign in. Required with an \
             `idp_provider_url` of `common`, `organizations` or `consumers`.",
     ),
-    not_yet(
+    key(
         "portcullis.sign_in.state_file",
-        "remove the key: after a restart, users are redirected to the provider once, usually \
-            without a prompt",
+        Path,
+        "",
+        "File in which ended sessions and refresh tokens outlast a restart and `run --replace`, \
+            sealed by the secret of the cookies. Its directory must be writable, and for no other \
+            user. Read at start, written within about a second of each change; see \
+            [security](security.md). Without it, sessions that ended may count again after a restart \
+            until their next check, and users are redirected to the provider once, usually without \
+            a prompt.",
     ),
     key(
         "portcullis.steering",

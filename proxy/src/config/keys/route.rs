@@ -61,14 +61,24 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "",
         "Serve paths that this expression matches from end to end; takes precedence over `path` and `prefix`.",
     ),
-    key("routes[].prefix_rewrite", Text, "", "Replace the matched prefix or path by this."),
+    key(
+        "routes[].prefix_rewrite",
+        Text,
+        "",
+        "Replace the matched prefix or path by this, as it stands: `check` warns if the result has no slash between the two or two.",
+    ),
     key(
         "routes[].regex_rewrite_pattern",
         Text,
         "",
         "Replace every match of this expression in the path.",
     ),
-    key("routes[].regex_rewrite_substitution", Text, "", "Replacement; `\\1` is the first group."),
+    key(
+        "routes[].regex_rewrite_substitution",
+        Text,
+        "",
+        "Replacement; `\\1` is the first group. The request's query follows its own, if it has one. Paths longer than 8 KiB and paths with more than 128 matches get 414.",
+    ),
     key(
         "routes[].host_rewrite",
         Text,
@@ -262,7 +272,18 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "Allow users with an email address in these domains.",
     ),
     key("routes[].allowed_idp_claims", Opaque, "", "Allow users with one of these claims."),
-    key("routes[].cors_allow_preflight", Flag, "false", "Allow CORS preflights."),
+    key(
+        "routes[].cors_allow_preflight",
+        Flag,
+        "false",
+        "Let CORS preflights (`OPTIONS` with `Origin` and `Access-Control-Request-Method`) pass without a user and, unless `downstream_mtls.enforcement` is `reject_connection`, without a client certificate: browsers send neither with them.",
+    ),
+    key(
+        "routes[].depends_on",
+        List,
+        "",
+        "Up to five hosts of other routes. Users who sign in for this route are signed in at these hosts too, one after the other, before the page that they asked for opens: then that page can use them at once. A host may have a port.",
+    ),
     not_yet("routes[].sub_policies", "write their rules under `policy`"),
     key(
         "routes[].tls_downstream_client_ca",
@@ -280,7 +301,6 @@ pub(super) const KEYS: &[ConfigKey] = &[
     removed("routes[].set_authorization_header", "use `set_request_headers`"),
     not_yet("routes[].idp_client_id", "remove the key: all routes use the global client"),
     not_yet("routes[].idp_client_secret", "remove the key: all routes use the global client"),
-    aloud("routes[].depends_on", "users sign in at each host when they first open it"),
     aloud("routes[].jwt_groups_filter", "assertions and claim headers name all groups of the user"),
     aloud(
         "routes[].health_checks",

@@ -114,7 +114,27 @@ fn listeners_are_checked() {
                 "config.yaml:1: metrics_address: `127.0.0.1` has no port (write :9464 or 127.0.0.1:9464)",
             ],
         ),
+        (
+            "portcullis: {admin_hosts: [a.test:80, 'b*.test', '*.c']}",
+            &[
+                "config.yaml:1: portcullis.admin_hosts: `a.test:80` is not a host name (write a name without a port, such as portcullis.internal, or `*`)",
+                "config.yaml:1: portcullis.admin_hosts: `b*.test` is not a host name (write a name without a port, such as portcullis.internal, or `*`)",
+                "config.yaml:1: portcullis.admin_hosts: `*.c` is not a host name (write a name without a port, such as portcullis.internal, or `*`)",
+            ],
+        ),
         ("codec_type: http3", &["config.yaml:1: codec_type: HTTP/3 is not supported (use auto)"]),
+        (
+            "portcullis: {max_response_headers: 0}",
+            &["config.yaml:1: portcullis.max_response_headers: 0 is not from 1 to 10000"],
+        ),
+        (
+            "portcullis: {pass_forwarding_headers: [X-Forwarded-For, X-Email, a b]}",
+            &[
+                "config.yaml:1: portcullis.pass_forwarding_headers: `X-Forwarded-For` is not a header that can be passed on (write names such as X-Real-IP or X-Forwarded-Port)",
+                "config.yaml:1: portcullis.pass_forwarding_headers: `X-Email` is not a header that can be passed on (write names such as X-Real-IP or X-Forwarded-Port)",
+                "config.yaml:1: portcullis.pass_forwarding_headers: `a b` is not a header that can be passed on (write names such as X-Real-IP or X-Forwarded-Port)",
+            ],
+        ),
         (
             "use_proxy_protocol: true",
             &[
@@ -433,10 +453,15 @@ fn what_has_no_effect_is_said() {
             &["config.yaml:6: routes[0].preserve_host_header: has no effect: `host_rewrite` wins"],
         ),
         (
-            "to: [http://b/x, http://c/y]",
+            "to: [http://b/x/, http://c/y]",
             &[
-                "config.yaml:4: routes[0].to: the path of the first URL, `/x`, is used with all of them",
+                "config.yaml:4: routes[0].to: the path of the first URL, `/x/`, is used with all of them",
             ],
+        ),
+        ("to: http://b/x", &["config.yaml:4: routes[0].to: the path `/x` becomes `/xx`"]),
+        (
+            "to: http://b\nprefix: /a\nprefix_rewrite: /b/",
+            &["config.yaml:6: routes[0].prefix_rewrite: the path `/a/x` becomes `/b//x`"],
         ),
         (
             "to: http://b\nset_request_headers: {X-T: 'Bearer ${pomerium.id_token}'}",

@@ -1,8 +1,13 @@
 //! A snippet, and what the model says of it.
 
+mod headers;
+mod matching;
+mod upstreams;
+
 use std::{sync::Arc, time::Duration};
 
 use super::support::{Dir, base64_of, config, config_of, with_certificate};
+
 use crate::{
     config::RouteConfig,
     http::{
@@ -79,8 +84,31 @@ fn our_own_keys_have_their_defaults() {
     assert_eq!(connections.max_connections, 65_536);
     assert_eq!(connections.max_connections_per_worker, 65_536);
     assert_eq!(connections.max_headers, 100);
+    let http = config("").http;
+    assert_eq!((http.max_response_headers, http.passed_forwarding.len()), (100, 0));
     let connections = config("portcullis: {max_connections: 10}").connections;
     assert_eq!(connections.max_connections_per_worker, 10);
+}
+
+#[test]
+fn a_max_connections_that_is_set_is_known_as_such() {
+    assert_eq!(config("").max_connections, None);
+    assert_eq!(config("portcullis: {max_connections: 65536}").max_connections, Some(65_536));
+}
+
+#[test]
+fn hosts_of_the_admin_address_are_names_in_normal_form() {
+    let hosts = config("portcullis: {admin_hosts: [Admin.Internal., '*']}").admin.hosts;
+    assert_eq!(hosts, ["admin.internal", "*"]);
+    assert!(config("").admin.hosts.is_empty());
+}
+
+#[test]
+fn forwarding_headers_are_passed_on_by_name() {
+    let own = "max_response_headers: 200, pass_forwarding_headers: [X-Real-IP, x-forwarded-port]";
+    let http = config(&format!("portcullis: {{{own}}}")).http;
+    assert_eq!(http.max_response_headers, 200);
+    assert_eq!(http.passed_forwarding, ["x-real-ip", "x-forwarded-port"]);
 }
 
 #[test]
@@ -140,7 +168,9 @@ fn choices_may_be_any_part_after_an_underscore() {
     for (text, codec) in
         [("http1", Codec::Http1), ("type_http2", Codec::Http2), ("AUTO", Codec::Auto)]
     {
-        assert_eq!(config(&format!("codec_type: {text}")).tls.unwrap().codec, codec);
+        let config = config(&format!("codec_type: {text}"));
+        assert_eq!(config.connections.codec, codec);
+        assert_eq!(config.tls.unwrap().codec, codec);
     }
     let family = |text: &str| config(&format!("dns_lookup_family: {text}")).dns.family;
     assert_eq!(family("v6_only"), DnsFamily::V6Only);
@@ -164,26 +194,6 @@ fn certificates_come_in_pomeriums_order() {
 }
 
 #[test]
-fn hsts_is_only_for_those_who_serve_tls() {
-    let has_hsts = |yaml: &str| {
-        let headers = config_of(yaml, &[]).http.response_headers;
-        headers.iter().any(|(name, _)| name == "strict-transport-security")
-    };
-    assert!(has_hsts(&with_certificate("")));
-    assert!(!has_hsts("insecure_server: true"));
-    assert!(!has_hsts(&with_certificate("set_response_headers: {X-Other: a}")));
-}
-
-#[test]
-fn response_headers_replace_the_defaults_or_disable_them() {
-    let headers = |yaml: &str| config(yaml).http.response_headers;
-    assert_eq!(headers("").len(), 3);
-    assert_eq!(headers("set_response_headers: {X-Other: a}")[0].0, "x-other");
-    assert!(headers("set_response_headers: {disable: true}").is_empty());
-    assert!(headers("set_response_headers: {disable: true, X-Other: a}").is_empty());
-}
-
-#[test]
 fn plain_http_has_no_tls_and_its_own_port() {
     let config = config_of("insecure_server: true\naddress: 127.0.0.1", &[]);
     assert!(config.tls.is_none());
@@ -194,244 +204,6 @@ fn plain_http_has_no_tls_and_its_own_port() {
 fn the_redirect_address_loses_its_quotes() {
     let config = config("http_redirect_addr: '\":80\"'");
     assert_eq!(config.listen.redirect_address, Some("[::]:80".parse().unwrap()));
-}
-
-#[test]
-fn sources_match_hosts_and_ports() {
-    for (from, any_port, host, port) in [
-        ("https://A.Example.", true, "a.example", PortMatch::Any),
-        ("https://a.example", false, "a.example", PortMatch::Is(443)),
-        ("https://a.example:443", true, "a.example", PortMatch::Is(443)),
-        ("https://a.example:8443", false, "a.example", PortMatch::Is(8443)),
-        ("https://[::0:1]/", true, "::1", PortMatch::Any),
-    ] {
-        let yaml = format!(
-            "runtime_flags: {{match_any_incoming_port: {any_port}}}\n\
-             routes: [{{from: '{from}', to: http://b}}]"
-        );
-        let matcher = config(&yaml).routes.remove(0).matcher;
-        let HostMatch::Exact(matched) = matcher.host else { panic!("{from}") };
-        assert_eq!((&*matched, matcher.port), (host, port), "{from}");
-    }
-}
-
-#[test]
-fn a_star_stands_for_any_characters_and_a_dot_for_itself() {
-    let HostMatch::Wildcard(host) =
-        route_from("https://*.Ex-1.example", "to: http://b").matcher.host
-    else {
-        panic!()
-    };
-    assert_eq!(&*host.pattern, "*.ex-1.example");
-    for (name, matches) in [
-        ("a.ex-1.example", true),
-        ("a.b.ex-1.example", true),
-        ("ex-1.example", false),
-        ("a.ex-1xexample", false),
-        ("a.ex-1.example.evil", false),
-    ] {
-        assert_eq!(host.regex.is_match(name), matches, "{name}");
-    }
-}
-
-#[test]
-fn the_most_particular_path_key_wins() {
-    let path = |keys: &str| route(&format!("to: http://b\n{keys}")).matcher.path;
-    assert!(matches!(path(""), PathMatch::Any));
-    assert!(matches!(path("prefix: /a"), PathMatch::Prefix(prefix) if &*prefix == "/a"));
-    assert!(matches!(path("path: /a\nprefix: /b"), PathMatch::Exact(path) if &*path == "/a"));
-    assert!(matches!(path("path: /a\nregex: /b"), PathMatch::Regex(_)));
-}
-
-#[test]
-fn expressions_match_the_whole_path() {
-    let PathMatch::Regex(regex) = route("to: http://b\nregex: '/a|/b'").matcher.path else {
-        panic!()
-    };
-    for (path, matches) in
-        [("/a", true), ("/b", true), ("/ax", false), ("x/b", false), ("/a\n", false)]
-    {
-        assert_eq!(regex.is_match(path), matches, "{path:?}");
-    }
-}
-
-#[test]
-fn flags_in_an_expression_do_not_loosen_its_anchors() {
-    let PathMatch::Regex(regex) = route("to: http://b\nregex: '(?m)/a$'").matcher.path else {
-        panic!()
-    };
-    assert!(!regex.is_match("/a\n/b"));
-}
-
-#[test]
-fn upstream_urls_become_endpoints() {
-    let name = |name: &str, port| EndpointAddress::Name(name.into(), port);
-    let ip = |text: &str| EndpointAddress::Ip(text.parse().unwrap());
-    for (to, authority, address, tls, protocol) in [
-        ("http://b", "b", name("b", 80), false, Protocol::Auto),
-        ("http://b:80", "b", name("b", 80), false, Protocol::Auto),
-        ("https://b", "b", name("b", 443), true, Protocol::Auto),
-        ("https://b:80", "b:80", name("b", 80), true, Protocol::Auto),
-        ("h2c://b:50051", "b:50051", name("b", 50051), false, Protocol::Http2PriorKnowledge),
-        ("http://localhost:8000", "localhost:8000", ip("127.0.0.1:8000"), false, Protocol::Auto),
-        ("https://[::1]:1", "[::1]:1", ip("[::1]:1"), true, Protocol::Auto),
-        (
-            "unix:///run/x.sock",
-            "localhost",
-            EndpointAddress::Unix("/run/x.sock".into()),
-            false,
-            Protocol::Auto,
-        ),
-    ] {
-        let proxy = proxy(&format!("to: '{to}'"));
-        let endpoint = &proxy.cluster.endpoints[0];
-        assert_eq!(&*endpoint.authority, authority, "{to}");
-        assert_eq!(endpoint.address, address, "{to}");
-        assert_eq!(endpoint.tls.is_some(), tls, "{to}");
-        assert_eq!(endpoint.protocol, protocol, "{to}");
-        assert_eq!(endpoint.weight, 1);
-        assert_eq!(proxy.cluster.connect_timeout, Duration::from_secs(10));
-    }
-}
-
-#[test]
-fn the_verified_name_follows_the_override() {
-    for (keys, sni, verify_name) in [
-        ("to: https://B.example:1", "b.example", "b.example"),
-        ("to: https://b\ntls_server_name: c", "c", "c"),
-        ("to: https://b\ntls_server_name: c\ntls_upstream_server_name: D", "d", "d"),
-        ("to: https://10.0.0.1", "10.0.0.1", "10.0.0.1"),
-        ("to: https://[::1]", "::1", "::1"),
-        ("to: https://b\ntls_server_name: '*.example'", "b", "*.example"),
-        ("to: https://b\ntls_server_name: '[fe80::1%eth0]'", "fe80::1", "fe80::1"),
-        ("to: https+unix:///run/x\ntls_server_name: c", "c", "c"),
-    ] {
-        let proxy = proxy(keys);
-        let tls = proxy.cluster.endpoints[0].tls.as_ref().unwrap();
-        assert_eq!((&*tls.sni, &*tls.verify_name), (sni, verify_name), "{keys}");
-        assert!(tls.offer_h2 && !tls.skip_verify);
-    }
-}
-
-#[test]
-fn a_custom_ca_replaces_the_roots_and_the_authority_joins_them() {
-    let anchors = |keys: &str, global: &str| {
-        let yaml = format!("{global}\nroutes:\n- {{from: https://a, to: https://b{keys}}}");
-        let config = config_of(&with_certificate(&yaml), &[("SSL_CERT_FILE", "@server.pem")]);
-        let ActionSpec::Proxy(proxy) = &config.routes[0].http.action else { panic!() };
-        let tls = proxy.cluster.endpoints[0].tls.clone().unwrap();
-        tls.anchors.certificates.len()
-    };
-    assert_eq!(anchors("", ""), 1);
-    assert_eq!(anchors("", "certificate_authority_file: '@ca.pem'"), 2);
-    let custom = ", tls_custom_ca_file: '@ca.pem'";
-    assert_eq!(anchors(custom, "certificate_authority_file: '@client.pem'"), 1);
-    assert_eq!(anchors(", tls_skip_verify: true", ""), 0);
-}
-
-#[test]
-fn material_that_many_routes_name_is_shared() {
-    let keys = "tls_client_cert_file: '@client.pem', tls_client_key_file: '@client-key.pem', \
-                tls_custom_ca_file: '@ca.pem'";
-    let yaml = format!(
-        "routes:\n- {{from: https://a, to: https://x, {keys}}}\n- {{from: https://b, to: https://y, {keys}}}"
-    );
-    let config = config(&yaml);
-    let tls: Vec<_> = config
-        .routes
-        .iter()
-        .map(|route| match &route.http.action {
-            ActionSpec::Proxy(proxy) => proxy.cluster.endpoints[0].tls.clone().unwrap(),
-            _ => panic!(),
-        })
-        .collect();
-    assert!(Arc::ptr_eq(&tls[0].anchors, &tls[1].anchors));
-    let identities = tls.iter().map(|tls| tls.identity.clone().unwrap()).collect::<Vec<_>>();
-    assert!(Arc::ptr_eq(&identities[0], &identities[1]));
-}
-
-#[test]
-fn where_a_route_leads_does_not_depend_on_the_one_before() {
-    let ways = [
-        "to: http://b",
-        "to: http://b/x",
-        "to: https://b",
-        "to: https://b\n  tls_server_name: c",
-        "to: https://b\n  tls_custom_ca_file: '@client.pem'",
-        "to: https://b\n  tls_client_cert_file: '@client.pem'\n  tls_client_key_file: '@client-key.pem'",
-        "to: [http://b, http://c]",
-        "to: [http://b, http://c]\n  lb_policy: MAGLEV",
-    ];
-    let led = |ways: &[&str]| {
-        let routes =
-            ways.iter().enumerate().map(|(n, way)| format!("- from: https://a{n}\n  {way}\n"));
-        let config = config(&format!("routes:\n{}", routes.collect::<String>()));
-        let ActionSpec::Proxy(proxy) = &config.routes.last().unwrap().http.action else { panic!() };
-        let place = |endpoint: &Arc<EndpointSpec>| {
-            let tls = endpoint.tls.as_ref().map(|tls| UpstreamTls::key(tls));
-            (endpoint.address.clone(), endpoint.authority.clone(), tls)
-        };
-        let endpoints: Vec<_> = proxy.cluster.endpoints.iter().map(place).collect();
-        (endpoints, proxy.cluster.balance, format!("{:?}", proxy.path))
-    };
-    for before in ways {
-        for way in ways {
-            assert_eq!(led(&[before, way]), led(&[way]), "{way} after {before}");
-        }
-    }
-}
-
-#[test]
-fn routes_that_lead_to_the_same_place_share_it() {
-    let config = config(
-        "routes:\n- {from: https://a, to: http://b/x}\n- {from: https://c, policy: [], to: http://b/x}",
-    );
-    let clusters: Vec<_> =
-        config.routes.iter().map(|route| route.http.action.cluster().unwrap()).collect();
-    assert!(Arc::ptr_eq(clusters[0], clusters[1]));
-}
-
-#[test]
-fn what_is_wrong_with_two_routes_is_said_of_both() {
-    let routes = "- {from: https://a, to: https://x, tls_skip_verify: true}\n\
-                  - {from: https://b, to: https://x, tls_skip_verify: true}";
-    let loaded = Dir::new().load(&with_certificate(&format!("routes:\n{routes}")), &[]).unwrap();
-    let skips = loaded.warnings.iter().filter(|one| one.key_path.ends_with("tls_skip_verify"));
-    assert_eq!(skips.count(), 2);
-}
-
-#[test]
-fn weights_and_balance_are_read() {
-    let proxy = proxy("to: ['http://b,10', 'http://c,1']\nlb_policy: RING_HASH");
-    let weights: Vec<u32> = proxy.cluster.endpoints.iter().map(|e| e.weight).collect();
-    assert_eq!(weights, [10, 1]);
-    assert_eq!(proxy.cluster.balance, BalancePolicy::RingHash);
-}
-
-#[test]
-fn the_path_of_to_acts_as_a_prefix_where_nothing_else_is_said() {
-    assert!(matches!(proxy("to: http://b").path, PathRewrite::Keep));
-    assert!(matches!(proxy("to: http://b/x").path, PathRewrite::Prefix(p) if &*p == "/x"));
-    assert!(
-        matches!(proxy("to: http://b/x\nprefix_rewrite: /y").path, PathRewrite::Prefix(p) if &*p == "/y")
-    );
-    let keys =
-        "to: http://b/x\nregex_rewrite_pattern: '^/a/(.*)$'\nregex_rewrite_substitution: /\\1";
-    let PathRewrite::Regex(rewrite) = proxy(keys).path else { panic!() };
-    assert_eq!(rewrite.pattern.replace_all("/a/b", &*rewrite.substitution), "/b");
-}
-
-#[test]
-fn the_first_host_key_in_pomeriums_order_wins() {
-    let host = |keys: &str| proxy(&format!("to: http://b\n{keys}")).host;
-    let all = "preserve_host_header: true\nhost_path_regex_rewrite_pattern: '^/(.*)$'\n\
-               host_path_regex_rewrite_substitution: \\1\nhost_rewrite_header: X-Host\nhost_rewrite: c:1";
-    let keys: Vec<&str> = all.lines().collect();
-    assert!(matches!(host(""), HostRewrite::Upstream));
-    assert!(matches!(host(keys[0]), HostRewrite::Preserve));
-    assert!(matches!(host(&keys[..3].join("\n")), HostRewrite::PathRegex(_)));
-    assert!(matches!(host(&keys[..4].join("\n")), HostRewrite::Header(name) if name == "x-host"));
-    assert!(matches!(host(all), HostRewrite::Literal(value) if value == "c:1"));
 }
 
 #[test]
@@ -453,101 +225,6 @@ fn upgrades_lift_the_timeouts_unless_they_are_written() {
     let written = http("allow_websockets: true\ntimeout: 5s\nidle_timeout: 6s");
     assert_eq!(written.timeout, Some(Duration::from_secs(5)));
     assert_eq!(written.idle_timeout, Some(Duration::from_secs(6)));
-}
-
-#[test]
-fn templates_are_taken_apart() {
-    let literal = |text: &str| TemplatePart::Literal(text.into());
-    for (text, expected) in [
-        ("plain", vec![literal("plain")]),
-        ("", vec![]),
-        ("a$$b", vec![literal("a$b")]),
-        ("$5 off", vec![literal("$5 off")]),
-        ("$", vec![literal("$")]),
-        ("${open", vec![literal("${open")]),
-        (
-            "$pomerium.client_cert_fingerprint.",
-            vec![TemplatePart::ClientCert(CertificateField::Fingerprint), literal(".")],
-        ),
-        (
-            "x${pomerium.client_cert_san_dns}y",
-            vec![literal("x"), TemplatePart::ClientCert(CertificateField::SanDns), literal("y")],
-        ),
-        (
-            "${pomerium.client_cert_san_email}",
-            vec![TemplatePart::ClientCert(CertificateField::SanEmail)],
-        ),
-        (
-            r#"${pomerium.request.headers["X-A"]}"#,
-            vec![TemplatePart::RequestHeader("x-a".parse().unwrap())],
-        ),
-        (
-            "$portcullis.client_cert_subject ",
-            vec![TemplatePart::ClientCert(CertificateField::Subject), literal(" ")],
-        ),
-        ("$portcullis", vec![literal("$portcullis")]),
-        ("$${pomerium.jwt}", vec![literal("${pomerium.jwt}")]),
-        ("a${pomerium.jwt}b", vec![literal("a"), TemplatePart::IdentityJwt, literal("b")]),
-        ("a${pomerium.id_token}b", vec![literal("ab")]),
-    ] {
-        let rules = route(&format!("to: http://b\nset_request_headers: {{X-T: '{text}'}}"))
-            .http
-            .request_headers;
-        assert_eq!(rules.set[0].1.0, expected, "{text}");
-    }
-}
-
-#[test]
-fn a_route_says_for_itself_what_is_forwarded_of_a_certificate() {
-    let of = |global: &str, own: &str| {
-        let yaml = format!(
-            "downstream_mtls: {{ca_file: '@ca.pem'}}\nportcullis: {{{global}}}\nroutes:\n\
-             - from: https://a.example\n  to: http://b\n  portcullis: {{{own}}}"
-        );
-        let ActionSpec::Proxy(proxy) = config(&yaml).routes.remove(0).http.action else { panic!() };
-        proxy.client_certificate
-    };
-    let nothing = CertificateHeaders::default();
-    let chain = CertificateHeaders { rfc9440: Rfc9440::Chain, ..nothing };
-    let fields = XfccFields { hash: true, uri: true, ..XfccFields::default() };
-    let xfcc = CertificateHeaders { xfcc: fields, ..nothing };
-    let global = "forward_client_certificate: {rfc9440: chain}";
-    assert_eq!(of("", ""), nothing);
-    assert_eq!(of(global, ""), chain);
-    assert_eq!(of(global, "forward_client_certificate: {}"), nothing);
-    assert_eq!(of(global, "forward_client_certificate: {rfc9440: none}"), nothing);
-    assert_eq!(of(global, "forward_client_certificate: {xfcc: [Hash, uri]}"), xfcc);
-    let leaf = CertificateHeaders { rfc9440: Rfc9440::Leaf, ..xfcc };
-    assert_eq!(of("", "forward_client_certificate: {rfc9440: leaf, xfcc: 'uri, hash'}"), leaf);
-}
-
-#[test]
-fn only_forwarding_routes_depend_on_forwarded_certificates() {
-    let looks = |action: &str| {
-        let yaml = format!(
-            "downstream_mtls: {{ca_file: '@ca.pem', enforcement: policy}}\n\
-             portcullis: {{forward_client_certificate: {{rfc9440: leaf}}}}\nroutes:\n\
-             - from: https://a.example\n  {action}\n  \
-             allow_public_unauthenticated_access: true"
-        );
-        config(&yaml).routes.remove(0).http.looks_at_certificate(None)
-    };
-    assert!(looks("to: http://b"));
-    assert!(!looks("redirect: {host_redirect: b.example}"));
-}
-
-#[test]
-fn response_rules_are_read() {
-    let rules = route(
-        "to: http://b\nset_response_headers: {Disable: true, X-A: '1'}\n\
-         rewrite_response_headers: [{header: Location, prefix: 'http://b/', value: 'https://a/'}]",
-    )
-    .http
-    .response_headers;
-    assert!(rules.disable);
-    assert_eq!(rules.set[0].0, "x-a");
-    assert_eq!(rules.rewrite[0].header, "location");
-    assert_eq!(&*rules.rewrite[0].value, "https://a/");
 }
 
 #[test]
@@ -588,23 +265,6 @@ fn routes_keep_their_order_and_have_names_of_their_own() {
     );
     let names: Vec<&str> = config.routes.iter().map(|route| &*route.http.name).collect();
     assert_eq!(names, ["a", "c/p*", "n", "n#2", "c~/a.*"]);
-}
-
-#[test]
-fn claim_headers_are_removed_under_every_name_they_may_have() {
-    let names = |yaml: &str| -> Vec<String> {
-        let names = config(yaml).http.identity_headers;
-        names.iter().skip(2).map(|name| name.to_string()).collect()
-    };
-    assert_eq!(names("jwt_claims_headers: {X-Email: email}"), ["x-email"]);
-    assert_eq!(
-        names("jwt_claims_headers: [email, groups]"),
-        ["x-pomerium-claim-email", "x-pomerium-claim-groups"]
-    );
-    assert_eq!(
-        names("jwt_claims_headers: email,user"),
-        ["x-pomerium-claim-email", "x-pomerium-claim-user"]
-    );
 }
 
 #[test]

@@ -53,6 +53,7 @@ fn absent_keys_of_sign_in_have_the_defaults() {
     assert_eq!((cookies.http_only, cookies.same_site), (true, SameSite::Unset));
     assert_eq!(cookies.expire, Duration::from_secs(14 * 3600));
     assert!(sign_in.cookie_secret.is_none() && sign_in.previous_secrets.is_empty());
+    assert!(sign_in.state_file.is_none());
     assert_eq!(sign_in.recheck, Duration::from_secs(600));
     assert_eq!(sign_in.without_refresh_token, WithoutRefreshToken::AccessToken);
     assert_eq!(sign_in.unverified_email, UnverifiedEmail::Ignore);
@@ -69,7 +70,8 @@ fn every_key_of_sign_in_is_read() {
          cookie_same_site: Strict\nsignout_redirect_url: https://www.example/bye?x=1\n\
          address: ':8443,127.0.0.1:8443,:443'\n\
          portcullis:\n  sign_in: {{previous_secrets: [{SECRET}, {OTHER}], recheck: 1s, \
-         without_refresh_token: cookie_expire, unverified_email: accept, claims: [b, a]}}"
+         without_refresh_token: cookie_expire, unverified_email: accept, claims: [b, a], \
+         state_file: /var/lib/state}}"
     ));
     assert_eq!(sign_in.provider.client_secret.as_ref().map(|it| &*it.0), Some("s+/%:"));
     assert_eq!(texts(&sign_in.provider.scopes), ["openid", "email", "groups"]);
@@ -88,6 +90,7 @@ fn every_key_of_sign_in_is_read() {
     );
     assert_eq!(sign_in.without_refresh_token, WithoutRefreshToken::CookieExpire);
     assert_eq!(sign_in.unverified_email, UnverifiedEmail::Accept);
+    assert_eq!(sign_in.state_file.as_deref(), Some(std::path::Path::new("/var/lib/state")));
     assert_eq!(texts(&sign_in.kept_claims), ["a", "b", "groups"]);
     assert_eq!(sign_in.signout_redirect_url.as_deref(), Some("https://www.example/bye?x=1"));
     assert_eq!(sign_in.listen_ports, [443, 8443]);

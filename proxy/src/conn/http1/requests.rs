@@ -21,18 +21,25 @@ use crate::{
 pub(super) struct Requests<'a> {
     client: &'a Rc<ClientConnection>,
     has_body: Cell<bool>,
+    responding: Cell<bool>,
     tunnel: RefCell<Option<Box<Tunnel>>>,
 }
 
 impl<'a> Requests<'a> {
     /// No request has come yet.
     pub(super) fn new(client: &'a Rc<ClientConnection>) -> Requests<'a> {
-        Requests { client, has_body: Cell::new(false), tunnel: RefCell::default() }
+        let (has_body, responding) = (Cell::new(false), Cell::new(false));
+        Requests { client, has_body, responding, tunnel: RefCell::default() }
     }
 
     /// Whether the last request has a body.
     pub(super) fn has_body(&self) -> bool {
         self.has_body.get()
+    }
+
+    /// Whether the response to the last request has begun.
+    pub(super) fn is_responding(&self) -> bool {
+        self.responding.get()
     }
 
     /// The tunnel that a request has left. To be joined once hyper has returned the transport.
@@ -47,7 +54,8 @@ impl<'a> Requests<'a> {
     ) -> impl Future<Output = Result<Response<http::Body>, Infallible>> + use<'a> {
         rt::spend(REQUEST_COST_BYTES);
         self.has_body.set(!request.body().is_end_stream());
-        KeepTunnel { handling: http::handle(self.client, request, None), tunnel: &self.tunnel }
+        self.responding.set(false);
+        KeepTunnel { handling: http::handle(self.client, request, None), requests: self }
     }
 }
 
@@ -57,7 +65,7 @@ pin_project_lite::pin_project! {
     struct KeepTunnel<'a, F> {
         #[pin]
         handling: F,
-        tunnel: &'a RefCell<Option<Box<Tunnel>>>,
+        requests: &'a Requests<'a>,
     }
 }
 
@@ -67,8 +75,9 @@ impl<F: Future<Output = Handled>> Future for KeepTunnel<'_, F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Handled { response, tunnel } = ready!(this.handling.poll(cx));
+        this.requests.responding.set(true);
         if tunnel.is_some() {
-            this.tunnel.replace(tunnel);
+            this.requests.tunnel.replace(tunnel);
         }
         Poll::Ready(Ok(response))
     }

@@ -22,9 +22,9 @@ use crate::{
     http::{
         ActionSpec, ClientConnection, PeerTls, RequestHandler, RequestSettings, Route, RouteSpec,
         request::normalise,
-        testing::{everybody, route, settings},
+        testing::{everybody, people, route, settings, sign_in_spec},
     },
-    identity::worker::IdentityHandle,
+    identity::{config::IdentityConfig, worker::IdentityHandle},
     observe::{RouteMetrics, TlsVersion, WorkerObserver},
     policy::{Policy, PolicyDecision, PolicySpec, Reason, SanKind, parse},
     route::{HostMatch, Matcher, PathMatch, PortMatch},
@@ -100,6 +100,14 @@ impl Bench {
         settings: RequestSettings,
         routes: Vec<(&str, &str, Policy, Option<&Arc<ClientTrust>>)>,
     ) -> Bench {
+        Bench::with_people(settings, people(None), routes)
+    }
+
+    fn with_people(
+        settings: RequestSettings,
+        people: IdentityConfig,
+        routes: Vec<(&str, &str, Policy, Option<&Arc<ClientTrust>>)>,
+    ) -> Bench {
         let metrics = || Arc::new(RouteMetrics::new(1));
         let hello =
             ActionSpec::Respond { status: StatusCode::OK, body: Bytes::from_static(b"hello") };
@@ -123,7 +131,8 @@ impl Bench {
         });
         let mode = ClientAuthMode::Request { everywhere: false };
         let client_auth = ClientAuth::new(&ClientAuthSpec { mode, routes: asking.collect() });
-        let site = Arc::new(RequestConfig::new(settings, routes, metrics(), Arc::new(client_auth)));
+        let site = RequestConfig::new(settings, routes, metrics(), Arc::new(client_auth));
+        let site = Arc::new(site.with_people(Arc::new(people)));
         let observer = Rc::new(WorkerObserver::detached(0));
         let clock = Arc::new(Clock(AtomicU64::new(START_S + 1)));
         let (upstreams, identity) = (Upstreams::new(observer.clone()), IdentityHandle::detached());
@@ -134,6 +143,7 @@ impl Bench {
             server_name: Some("a.example".into()),
             certificate_asked: true,
             certificate: None,
+            ignored_certificate: None,
         };
         let peer = Peer::new("192.0.2.1:5".parse().unwrap(), Some(tls));
         Bench { clock, worker, site, peer }
@@ -224,6 +234,21 @@ fn by_default_only_a_valid_certificate_is_accepted() {
     assert_eq!(status, 495);
     assert!(decision.unwrap().deny.reasons.contains(Reason::InvalidClientCertificate));
     assert_eq!(bench().presenting(&mine).status(URL), 200);
+}
+
+#[test]
+fn a_certificate_that_counts_as_none_is_missing_and_the_reason_is_told() {
+    let mine = certificate();
+    let mut bench = Bench::new(vec![("a.example", "/", default_deny(), Some(&trust(&mine)))]);
+    bench.tls().ignored_certificate = Some(Box::new(ChainError::VersionOne));
+    bench.with_admitted(Request::get(URL), |admitted, decision| {
+        let reasons = decision.unwrap().deny.reasons;
+        assert!(reasons.contains(Reason::ClientCertificateRequired));
+        let Err(LocalAnswer::Failure(failure)) = admitted else { panic!("no failure") };
+        let report = failure.report();
+        assert_eq!(report.status.as_u16(), 495);
+        assert!(report.details.contains("version 1"), "{report:?}");
+    });
 }
 
 #[test]
@@ -379,6 +404,32 @@ fn a_trusted_certificate_identifies_the_user_if_configured() {
     assert_eq!(status(SanKind::Uri, user, &mine, Some(&mine)), 200);
     let anybody = "allow: {or: [authenticated_user: true]}";
     assert_eq!(status(SanKind::Email, anybody, &mine, Some(&mine)), 200);
+}
+
+#[test]
+fn a_token_of_a_program_that_does_not_count_leaves_nobody() {
+    let mine = certificate();
+    let trust = trust(&mine);
+    let bench = |sign_in| {
+        let kind = Some(SanKind::Email);
+        let settings = RequestSettings { certificate_identity: kind, ..settings() };
+        let anybody = ppl("allow: {or: [authenticated_user: true]}");
+        let routes = vec![("a.example", "/", anybody, Some(&trust))];
+        Bench::with_people(settings, people(sign_in), routes).presenting(&mine)
+    };
+    let with = |bench: &Bench, name, value| bench.send(Request::get(URL).header(name, value)).0;
+    let (signing_in, not) = (bench(Some(sign_in_spec())), bench(None));
+    assert_eq!(signing_in.status(URL), 200);
+    for (name, value) in [
+        ("authorization", "Pomerium junk"),
+        ("authorization", "Bearer Pomerium-junk"),
+        ("x-pomerium-authorization", "junk"),
+        ("x-pomerium-authorization", ""),
+    ] {
+        assert_eq!(with(&signing_in, name, value), 401, "{name}: {value}");
+        assert_eq!(with(&not, name, value), 200, "nobody can sign in: {name}: {value}");
+    }
+    assert_eq!(with(&signing_in, "authorization", "Bearer junk"), 200, "the upstream's");
 }
 
 #[test]

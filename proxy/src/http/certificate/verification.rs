@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use rustls_pki_types::UnixTime;
 
 use super::chain::PresentedChain;
-use crate::tls::{ChainError, ClientTrust, TrustDigest, VerifiedChain};
+use crate::tls::{ChainError, ClientTrust, Refusal, TrustDigest, VerifiedChain};
 
 /// How many verifications are remembered: more than one host has CAs.
 const MAX_VERIFICATIONS: usize = 8;
@@ -19,13 +19,12 @@ pub(super) struct VerificationCache(RefCell<Vec<CachedVerification>>);
 #[derive(Debug)]
 struct CachedVerification {
     digest: TrustDigest,
-    result: Result<VerifiedChain, ChainError>,
-    verified_at: UnixTime,
+    result: Result<VerifiedChain, Refusal>,
 }
 
 impl VerificationCache {
     /// Whether the chain holds now. Signatures are checked the first time, and again when time may
-    /// have changed the result, at most once a second.
+    /// have changed the result: when a path has expired, or a certificate has become valid.
     pub(super) fn verify(
         &self,
         chain: &PresentedChain,
@@ -40,7 +39,7 @@ impl VerificationCache {
             return result;
         }
         let result = current.verify(&chain.leaf, &chain.intermediates, now);
-        let entry = CachedVerification { digest, result: result.clone(), verified_at: now };
+        let entry = CachedVerification { digest, result: result.clone() };
         match place.and_then(|place| cached.get_mut(place)) {
             Some(place) => *place = entry,
             None => {
@@ -50,7 +49,7 @@ impl VerificationCache {
                 cached.push(entry);
             }
         }
-        result
+        result.map_err(|refusal| refusal.error)
     }
 
     #[cfg(test)]
@@ -69,16 +68,9 @@ impl CachedVerification {
         trust: &ClientTrust,
         now: UnixTime,
     ) -> Option<Result<VerifiedChain, ChainError>> {
-        let is_fresh = self.verified_at == now;
         match &self.result {
-            Ok(verified) => match trust.is_still_good(verified, now) {
-                Ok(()) => Some(Ok(*verified)),
-                Err(error) => is_fresh.then_some(Err(error)),
-            },
-            Err(error) => {
-                let is_final = is_fresh || !error.depends_on_time();
-                is_final.then(|| Err(error.clone()))
-            }
+            Ok(verified) => trust.is_still_good(verified, now).is_ok().then_some(Ok(*verified)),
+            Err(refusal) => refusal.holds_at(now).then(|| Err(refusal.error.clone())),
         }
     }
 }

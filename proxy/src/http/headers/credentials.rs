@@ -106,15 +106,22 @@ fn remove_values(headers: &mut HeaderMap, goes: impl Fn(&HeaderValue) -> bool) {
 }
 
 fn carries_session(value: &HeaderValue) -> bool {
-    let value = value.as_bytes().trim_ascii();
-    let end_of_scheme = value.iter().position(u8::is_ascii_whitespace).unwrap_or(value.len());
-    let (scheme, token) = value.split_at(end_of_scheme);
-    scheme.eq_ignore_ascii_case(b"pomerium")
-        || scheme.eq_ignore_ascii_case(b"bearer")
-            && token
-                .trim_ascii()
-                .get(..9)
-                .is_some_and(|start| start.eq_ignore_ascii_case(b"pomerium-"))
+    program_token(value).is_some()
+}
+
+/// The token of a program in an `Authorization` field: `Pomerium x` or `Bearer Pomerium-x`.
+pub(in crate::http) fn program_token(field: &HeaderValue) -> Option<&[u8]> {
+    let field = field.as_bytes().trim_ascii();
+    let end_of_scheme = field.iter().position(u8::is_ascii_whitespace).unwrap_or(field.len());
+    let (scheme, token) = field.split_at_checked(end_of_scheme)?;
+    let token = token.trim_ascii();
+    if scheme.eq_ignore_ascii_case(b"pomerium") {
+        return Some(token);
+    }
+    let (start, token) = token.split_at_checked(9)?;
+    let is_ours =
+        scheme.eq_ignore_ascii_case(b"bearer") && start.eq_ignore_ascii_case(b"pomerium-");
+    is_ours.then_some(token)
 }
 
 #[cfg(test)]

@@ -13,6 +13,9 @@ pub(super) enum Class {
     HopByHop,
     /// Removed: upstreams believe it because only a proxy may set it.
     Reserved,
+    /// What proxies say of the client and of its request. Removed, unless a trusted proxy sent it or
+    /// the configuration passes it on.
+    Forwarding,
     /// `Cookie`, where our session lives.
     Cookie,
     /// `Authorization`, where our session may live.
@@ -21,7 +24,7 @@ pub(super) enum Class {
     Message,
 }
 
-/// The class of a header, its name in lower case with dashes.
+/// The class of a header, its name in the form of [`folded`].
 pub(super) fn class(name: &str) -> Class {
     match name {
         "cookie" => Class::Cookie,
@@ -32,6 +35,7 @@ pub(super) fn class(name: &str) -> Class {
         "host" | "content-length" | "x-request-id" | "x-forwarded-for" | "x-forwarded-proto"
         | "x-forwarded-host" => Class::Message,
         _ if is_reserved(name) => Class::Reserved,
+        _ if is_forwarding(name) => Class::Forwarding,
         _ => Class::EndToEnd,
     }
 }
@@ -42,8 +46,14 @@ fn is_reserved(name: &str) -> bool {
     let Some(rest) = name.strip_prefix("x-") else {
         return match name.as_bytes().first() {
             Some(b'c') => matches!(name, "client-cert" | "client-cert-chain"),
+            // CGI makes HTTP_PROXY of it, which HTTP clients obey (httpoxy).
+            Some(b'p') => name == "proxy",
             // Apache's variables, ingress-nginx, Keycloak.
             Some(b's') => name.starts_with("ssl-client-"),
+            // WebLogic.
+            Some(b'w') => name.starts_with("wl-proxy-"),
+            // WebSphere: `$WSCC` is the certificate, `$WSRU` the user.
+            Some(b'-') => name.starts_with("-ws"),
             _ => false,
         };
     };
@@ -65,11 +75,38 @@ fn is_reserved(name: &str) -> bool {
     }
 }
 
-/// The name as upstreams that fold `_` into `-` (CGI, WSGI) would read it.
+/// Whether a header, its name in lower case, is one of [`Class::Forwarding`].
+pub(crate) fn is_forwarding_name(name: &str) -> bool {
+    class(name) == Class::Forwarding
+}
+
+/// Whether servers and frameworks take from it the client's address, or the URL that it asked for.
+fn is_forwarding(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix("x-") else {
+        return matches!(name, "forwarded" | "true-client-ip");
+    };
+    match rest.as_bytes().first() {
+        Some(b'c') => matches!(rest, "client-ip" | "cluster-client-ip"),
+        Some(b'f') => rest.starts_with("forwarded-"),
+        Some(b'o') => matches!(rest, "original-host" | "original-uri" | "original-url"),
+        Some(b'r') => matches!(rest, "real-ip" | "rewrite-url"),
+        _ => false,
+    }
+}
+
+/// Whether a name in lower case has letters, digits and `-` alone, which all servers read alike.
+pub(in crate::http) fn is_plain(name: &str) -> bool {
+    name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+}
+
+/// The name as upstreams read it that fold every other character into `-` or `_` (CGI, WSGI).
 pub(super) fn folded(name: &str) -> Cow<'_, str> {
-    match name.contains('_') {
-        true => Cow::Owned(name.replace('_', "-")),
-        false => Cow::Borrowed(name),
+    match is_plain(name) {
+        true => Cow::Borrowed(name),
+        false => {
+            let plain = |char: char| if char.is_ascii_alphanumeric() { char } else { '-' };
+            Cow::Owned(name.chars().map(plain).collect())
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Removing from a request what must not reach the upstream.
 
-use std::collections::HashSet;
+use std::{borrow::Cow, collections::HashSet};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header, request::Parts};
 
@@ -8,8 +8,9 @@ use super::{
     credentials::{OwnCookies, strip_authorization, strip_cookies},
     names::{Class, class, folded},
     rules::RequestRules,
+    trailers::may_be_trailer,
 };
-use crate::fields::{has_token, is, tokens};
+use crate::fields::{has_token, is, remove_where, tokens};
 
 /// Whether a request asks for an upgrade.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +34,19 @@ pub(in crate::http) struct Reserved<'a> {
     pub(in crate::http) rules: &'a RequestRules,
     /// The route takes bearer tokens, so that they are credentials for us and not for the upstream.
     pub(in crate::http) bearer: bool,
+    /// Names with other characters than letters, digits and `-` may be there.
+    pub(in crate::http) odd_names: bool,
+    /// The headers of proxies that are passed on.
+    pub(in crate::http) forwarding: PassedForwarding<'a>,
+}
+
+/// Which headers by which proxies describe the client are passed on.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::http) enum PassedForwarding<'a> {
+    /// All: a trusted proxy sent them.
+    All,
+    /// These.
+    Named(&'a [HeaderName]),
 }
 
 /// [`Reserved::identity`] of these names. Names that are reserved in any configuration are left out, so
@@ -74,7 +88,7 @@ pub(in crate::http) fn strip_request(headers: &mut HeaderMap, reserved: Reserved
     let trailers = has_token(headers, &header::TE, "trailers");
     let (mut cookie, mut authorization) = (false, false);
     remove_where(headers, |name| {
-        let folded = folded(name.as_str());
+        let folded = reserved.folded(name);
         let class = reserved.class(name, &folded);
         cookie |= class == Class::Cookie;
         authorization |= class == Class::Authorization;
@@ -92,32 +106,37 @@ pub(in crate::http) fn strip_request(headers: &mut HeaderMap, reserved: Reserved
     }
 }
 
-/// Removes from a request's trailers every name that we read, remove or write in its headers: upstreams
-/// may merge the two.
+/// Removes from a request's trailers every name that we read, remove or write in its headers, and
+/// names that no trailer may have: upstreams may merge the two.
 pub(in crate::http) fn strip_trailers(trailers: &mut HeaderMap, reserved: Reserved<'_>) {
     remove_where(trailers, |name| {
-        let folded = folded(name.as_str());
-        reserved.class(name, &folded) != Class::EndToEnd || reserved.rules.name(&folded)
+        let folded = reserved.folded(name);
+        reserved.class(name, &folded) != Class::EndToEnd
+            || reserved.rules.name(&folded)
+            || !may_be_trailer(&folded)
     });
 }
 
 impl Reserved<'_> {
+    /// Names that are plain need no look.
+    fn folded<'n>(&self, name: &'n HeaderName) -> Cow<'n, str> {
+        if self.odd_names { folded(name.as_str()) } else { Cow::Borrowed(name.as_str()) }
+    }
+
     fn class(&self, name: &HeaderName, folded: &str) -> Class {
         match class(folded) {
             _ if !self.identity.is_empty() && self.identity.contains(folded) => Class::Reserved,
+            Class::Forwarding => match self.forwarding {
+                PassedForwarding::All => Class::EndToEnd,
+                PassedForwarding::Named(names) if names.contains(name) => Class::EndToEnd,
+                PassedForwarding::Named(_) => Class::Reserved,
+            },
             // Another spelling of a name that means something to us.
             Class::Cookie | Class::Authorization | Class::Message if folded != name.as_str() => {
                 Class::Reserved
             }
             class => class,
         }
-    }
-}
-
-fn remove_where(headers: &mut HeaderMap, mut goes: impl FnMut(&HeaderName) -> bool) {
-    let gone: Vec<HeaderName> = headers.keys().filter(|name| goes(name)).cloned().collect();
-    for name in gone {
-        headers.remove(name);
     }
 }
 

@@ -1,10 +1,14 @@
 //! Rewriting a response's headers.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-use super::{names::is_configurable, request::remove_nominated};
+use super::{
+    framing::{self, InvalidResponse},
+    names::is_configurable,
+    request::remove_nominated,
+};
 use crate::{
-    fields::{HOP_BY_HOP, has_token},
+    fields::{HOP_BY_HOP, has_token, trimmed},
     http::{
         certificate::{CLIENT_CERT, CLIENT_CERT_CHAIN, FORWARDED_CLIENT_CERT},
         request_id::REQUEST_ID,
@@ -12,25 +16,43 @@ use crate::{
     },
 };
 
-/// Turns an upstream's headers into the client's. `set` is the result of [`merged`].
+/// What is done to the headers of a route's responses.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::http) struct ResponseRules<'a> {
+    /// Prefixes to replace in values.
+    pub(in crate::http) rewrite: &'a [HeaderPrefixRewrite],
+    /// The result of [`merged`].
+    pub(in crate::http) set: &'a [(HeaderName, HeaderValue)],
+    pub(in crate::http) request_id: &'a HeaderValue,
+}
+
+/// Turns an upstream's headers into the client's. A 101 keeps `Upgrade`.
+///
+/// # Errors
+/// The response has no clear end.
 pub(in crate::http) fn forward_response(
     headers: &mut HeaderMap,
-    rewrite: &[HeaderPrefixRewrite],
-    set: &[(HeaderName, HeaderValue)],
-    request_id: &HeaderValue,
-) {
+    status: StatusCode,
+    rules: ResponseRules<'_>,
+) -> Result<(), InvalidResponse> {
+    let protocol = match status {
+        StatusCode::SWITCHING_PROTOCOLS => headers.get(header::UPGRADE).cloned(),
+        _ => None,
+    };
     remove_nominated(headers);
-    if headers.contains_key(header::TRANSFER_ENCODING) {
-        // It was not obeyed, and the next recipient must not find it alone (RFC 9112 section 6.3).
-        headers.remove(header::CONTENT_LENGTH);
-    }
+    framing::frame(headers, status)?;
     for name in &HOP_BY_HOP {
         headers.remove(name);
     }
-    for rule in rewrite {
+    for rule in rules.rewrite {
         rewrite_prefix(headers, rule);
     }
-    finish(headers, set, request_id);
+    finish(headers, rules.set, rules.request_id);
+    if let Some(protocol) = protocol {
+        headers.insert(header::UPGRADE, protocol);
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+    Ok(())
 }
 
 /// Turns an upstream's interim headers into the client's.
@@ -48,21 +70,6 @@ pub(in crate::http) fn hide_variance(headers: &mut HeaderMap) {
     let varies = |name: &HeaderName| has_token(headers, &header::VARY, name.as_str());
     if [CLIENT_CERT, CLIENT_CERT_CHAIN, FORWARDED_CLIENT_CERT].iter().any(varies) {
         headers.insert(header::VARY, HeaderValue::from_static("*"));
-    }
-}
-
-/// [`forward_response`] for a 101, which keeps `Upgrade`.
-pub(in crate::http) fn forward_switching_protocols(
-    headers: &mut HeaderMap,
-    rewrite: &[HeaderPrefixRewrite],
-    set: &[(HeaderName, HeaderValue)],
-    request_id: &HeaderValue,
-) {
-    let protocol = headers.get(header::UPGRADE).cloned();
-    forward_response(headers, rewrite, set, request_id);
-    if let Some(protocol) = protocol {
-        headers.insert(header::UPGRADE, protocol);
-        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     }
 }
 
@@ -120,7 +127,7 @@ fn rewrite_prefix(headers: &mut HeaderMap, rule: &HeaderPrefixRewrite) {
         };
         let rewritten = [rule.value.as_bytes(), rest].concat();
         if let Ok(rewritten) = HeaderValue::from_maybe_shared(bytes::Bytes::from(rewritten)) {
-            *value = rewritten;
+            *value = trimmed(&rewritten).unwrap_or(rewritten);
         }
     }
 }
@@ -130,6 +137,15 @@ mod tests {
     use super::*;
 
     const ID: HeaderValue = HeaderValue::from_static("id-1");
+
+    fn forward(
+        headers: &mut HeaderMap,
+        rewrite: &[HeaderPrefixRewrite],
+        set: &[(HeaderName, HeaderValue)],
+    ) {
+        let rules = ResponseRules { rewrite, set, request_id: &ID };
+        forward_response(headers, StatusCode::OK, rules).unwrap();
+    }
 
     #[test]
     fn the_configuration_cannot_weaken_a_page_of_ours() {
@@ -176,7 +192,7 @@ mod tests {
             ("trailer", "grpc-status"),
             ("content-type", "text/plain"),
         ]);
-        forward_response(&mut headers, &[], &[], &ID);
+        forward(&mut headers, &[], &[]);
         let expected = map(&[
             ("trailer", "grpc-status"),
             ("content-type", "text/plain"),
@@ -189,17 +205,18 @@ mod tests {
     fn a_length_beside_a_transfer_coding_is_removed_with_it() {
         let both = [("transfer-encoding", "chunked"), ("content-length", "3")];
         let mut headers = map(&both);
-        forward_response(&mut headers, &[], &[], &ID);
+        forward(&mut headers, &[], &[]);
         assert_eq!(headers, map(&[("x-request-id", "id-1")]));
         let mut headers = map(&both[1..]);
-        forward_response(&mut headers, &[], &[], &ID);
+        forward(&mut headers, &[], &[]);
         assert_eq!(headers["content-length"], "3");
     }
 
     #[test]
     fn a_switch_of_protocols_keeps_its_upgrade() {
         let mut headers = map(&[("connection", "Upgrade"), ("upgrade", "websocket")]);
-        forward_switching_protocols(&mut headers, &[], &[], &ID);
+        let rules = ResponseRules { rewrite: &[], set: &[], request_id: &ID };
+        forward_response(&mut headers, StatusCode::SWITCHING_PROTOCOLS, rules).unwrap();
         assert_eq!(headers["connection"], "upgrade");
         assert_eq!(headers["upgrade"], "websocket");
     }
@@ -211,7 +228,7 @@ mod tests {
             ("x-frame-options", "x"),
             ("x-request-id", "theirs"),
         ]);
-        forward_response(&mut headers, &[], &[pair("x-frame-options", "SAMEORIGIN")], &ID);
+        forward(&mut headers, &[], &[pair("x-frame-options", "SAMEORIGIN")]);
         let expected = map(&[("x-frame-options", "SAMEORIGIN"), ("x-request-id", "id-1")]);
         assert_eq!(headers, expected);
     }
@@ -241,9 +258,21 @@ mod tests {
             prefix: "http://internal:8080/".into(),
             value: "https://app.example/".into(),
         };
-        forward_response(&mut headers, &[rule], &[], &ID);
+        forward(&mut headers, &[rule], &[]);
         let locations: Vec<_> = headers.get_all("location").iter().collect();
         assert_eq!(locations, ["https://app.example/a", "https://internal/b"]);
+    }
+
+    #[test]
+    fn a_rewritten_value_has_no_white_space_around_it() {
+        let mut headers = map(&[("x-a", "<"), ("x-a", "<b c")]);
+        let rule = HeaderPrefixRewrite {
+            header: HeaderName::from_static("x-a"),
+            prefix: "<".into(),
+            value: "a ".into(),
+        };
+        forward(&mut headers, &[rule], &[]);
+        assert_eq!(headers.get_all("x-a").iter().collect::<Vec<_>>(), ["a", "a b c"]);
     }
 
     #[test]

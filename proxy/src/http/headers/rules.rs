@@ -3,9 +3,12 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::names::{folded, is_configurable};
-use crate::http::{
-    certificate::RequestCertificate,
-    spec::{HeaderRules, HeaderTemplate, TemplatePart},
+use crate::{
+    fields::trimmed,
+    http::{
+        certificate::RequestCertificate,
+        spec::{HeaderRules, HeaderTemplate, TemplatePart},
+    },
 };
 
 /// [`HeaderRules`], compiled.
@@ -95,7 +98,7 @@ impl SetValue {
                 _ => return SetValue::Template(template.clone()),
             }
         }
-        match HeaderValue::from_str(&fixed) {
+        match HeaderValue::from_str(fixed.trim_ascii()) {
             Ok(value) => SetValue::Fixed(value),
             Err(_) => SetValue::Template(template.clone()),
         }
@@ -110,7 +113,8 @@ impl SetValue {
 }
 
 impl HeaderTemplate {
-    /// Renders the value. It becomes empty if it is no valid header value (a SAN with a line break).
+    /// Renders the value, without white space around it: a part of it may be empty. It becomes empty if
+    /// it is no valid header value (a SAN with a line break).
     fn render(&self, headers: &HeaderMap, about: AboutClient<'_>) -> HeaderValue {
         let mut value = Vec::new();
         for part in &self.0 {
@@ -125,8 +129,9 @@ impl HeaderTemplate {
                 TemplatePart::IdentityJwt => about.assertion.map_or(b"", HeaderValue::as_bytes),
             });
         }
-        HeaderValue::from_maybe_shared(bytes::Bytes::from(value))
-            .unwrap_or_else(|_| HeaderValue::from_static(""))
+        let value = HeaderValue::from_maybe_shared(bytes::Bytes::from(value))
+            .unwrap_or_else(|_| HeaderValue::from_static(""));
+        trimmed(&value).unwrap_or(value)
     }
 }
 
@@ -161,6 +166,23 @@ mod tests {
         let headers = after(&rules, &[("x-a", "1"), ("x-a", "2"), ("x-b", "3"), ("x-c", "4")]);
         assert_eq!(headers.get_all("x-a").iter().collect::<Vec<_>>(), ["ours"]);
         assert!(!headers.contains_key("x-b") && headers.contains_key("x-c"));
+    }
+
+    #[test]
+    fn a_value_has_no_white_space_around_it() {
+        let template =
+            vec![literal(" "), TemplatePart::RequestHeader(name("x-old")), literal("\t")];
+        let rules = HeaderRules {
+            remove: Vec::new(),
+            set: vec![
+                (name("x-new"), HeaderTemplate(template)),
+                (name("x-fixed"), HeaderTemplate(vec![literal(" a b ")])),
+            ],
+        };
+        let headers = after(&rules, &[("x-old", "a b")]);
+        assert_eq!(headers["x-new"], "a b");
+        assert_eq!(headers["x-fixed"], "a b");
+        assert_eq!(after(&rules, &[])["x-new"], "");
     }
 
     #[test]
@@ -227,7 +249,7 @@ mod tests {
             ..Default::default()
         });
         let assertion = HeaderValue::from_static("a.b.c");
-        for (assertion, value) in [(Some(&assertion), "Bearer a.b.c"), (None, "Bearer ")] {
+        for (assertion, value) in [(Some(&assertion), "Bearer a.b.c"), (None, "Bearer")] {
             let mut headers = HeaderMap::new();
             rules.apply(&mut headers, AboutClient { certificate: None, assertion });
             assert_eq!(headers["authorization"], value);

@@ -103,6 +103,58 @@ fn http10_with_transfer_encoding_is_refused() {
 }
 
 #[test]
+fn a_transfer_coding_other_than_chunked_once_is_refused() {
+    let with = |lines: &[&str]| {
+        let mut headers = vec![("host", "a.example")];
+        headers.extend(lines.iter().map(|line| ("transfer-encoding", *line)));
+        read(H1, "/", &headers).map(drop)
+    };
+    for lines in [&["chunked"][..], &["Chunked"], &[", chunked"]] {
+        assert_eq!(with(lines), Ok(()), "{lines:?}");
+    }
+    for lines in [&["gzip, chunked"][..], &["junk", "chunked"], &["identity, chunked"], &["gzip"]] {
+        assert_eq!(with(lines), Err(InvalidRequest::TransferCoding.into()), "{lines:?}");
+    }
+    for lines in [&["chunked, CHUNKED"][..], &["chunked", "chunked"]] {
+        assert_eq!(with(lines), Err(InvalidRequest::ChunkedAgain.into()), "{lines:?}");
+    }
+}
+
+#[test]
+fn header_names_with_other_signs_are_treated_like_those_with_underscores() {
+    for name in ["x.a", "x+a", "$wsru", "x|a", "x~a", "x^a", "x`a", "!x", "#", "x*", "x'a", "x&a"] {
+        let headers = [("host", "a.example"), (name, "1"), ("x-a1", "2")];
+        for version in [H1, H2] {
+            assert_eq!(fault(version, "/", &headers), InvalidRequest::OddHeaderName, "{name}");
+        }
+        for (underscores, left) in [(Underscores::Drop, 2), (Underscores::Allow, 3)] {
+            let mut parts = head(H1, "/", &headers);
+            normalise(&mut parts, &RequestSettings { underscores, ..settings() }).unwrap();
+            assert_eq!(parts.headers.len(), left, "{name}");
+        }
+    }
+}
+
+#[test]
+fn values_of_http2_lose_the_white_space_around_them() {
+    let headers = [("host", "a.example"), ("x-a", " b \t"), ("x-a", "c")];
+    let mut parts = head(H2, "/", &headers);
+    normalise(&mut parts, &settings()).unwrap();
+    assert_eq!(parts.headers.get_all("x-a").iter().collect::<Vec<_>>(), ["b", "c"]);
+}
+
+#[test]
+fn an_empty_port_is_none() {
+    let target = read(H1, "/", &[("host", "A.example:")]).unwrap();
+    assert_eq!((&*target.host, target.port), ("a.example", None));
+    assert_eq!(target.authority, "A.example");
+    let target = read(H1, "http://a.example:/x", &[("host", "a.example:80")]).unwrap();
+    assert_eq!((target.port, target.authority.to_str().unwrap()), (None, "a.example"));
+    let target = read(H1, "/", &[("host", "[::1]:")]).unwrap();
+    assert_eq!((&*target.host, target.authority.to_str().unwrap()), ("::1", "[::1]"));
+}
+
+#[test]
 fn header_names_with_underscores_are_refused_passed_or_dropped() {
     let headers = [("host", "a.example"), ("x_a", "1"), ("x_b", "2"), ("x-a", "3")];
     assert_eq!(fault(H1, "/", &headers), InvalidRequest::Underscore);
@@ -126,6 +178,16 @@ fn more_header_fields_than_allowed_are_refused() {
     assert_eq!(fault(H2, "/", &headers), InvalidRequest::TooManyHeaders);
     headers.pop();
     assert!(read(H2, "/", &headers).is_ok());
+}
+
+#[test]
+fn cookies_count_as_one_field_however_they_are_sent() {
+    let mut headers = vec![("host", "a.example")];
+    headers.extend([("cookie", "a=1"); 180]);
+    headers.extend([("x", "1"); 98]);
+    assert!(read(H2, "/", &headers).is_ok());
+    headers.push(("x", "1"));
+    assert_eq!(fault(H2, "/", &headers), InvalidRequest::TooManyHeaders);
 }
 
 #[test]

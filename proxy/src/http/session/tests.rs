@@ -4,7 +4,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use http::Request;
+use http::{Request, request::Parts};
 use ring::rand::SystemRandom;
 use rustls::time_provider::TimeProvider;
 use rustls_pki_types::UnixTime;
@@ -71,6 +71,29 @@ impl Bench {
         field.to_str().unwrap().split(';').next().unwrap().to_owned()
     }
 
+    /// The token of a program for a session at this host.
+    fn token(&self, host: &str, session: &Session) -> String {
+        let config = self.conn.handler.config();
+        config.sign_in().unwrap().token(host, session, &SystemRandom::new()).unwrap()
+    }
+
+    /// The user of a program with this token, and how many cookies are set and deleted.
+    fn user_of_token(&self, host: &str, token: &str) -> (Option<String>, usize) {
+        let Begun { mut active, .. } = self.begun("");
+        let known = {
+            let credentials = Credentials::Token(token.as_bytes());
+            let Poll::Ready(known) = poll(pin!(session(&mut active, credentials, host))) else {
+                panic!("it waits");
+            };
+            known
+        };
+        let set = known.as_ref().map_or(0, |known| known.set_cookies().len());
+        (
+            known.map(|known| known.session.identity.user_id.to_string()),
+            set + active.junk_cookies.len(),
+        )
+    }
+
     fn user(&self, host: &str, cookie: &str) -> Option<String> {
         self.begun(cookie).settled(host).0
     }
@@ -103,7 +126,8 @@ impl Begun {
 }
 
 async fn user(active: &mut ActiveRequest, parts: &Parts, host: &str) -> Option<String> {
-    session(active, parts, host).await.map(|known| known.session.identity.user_id.to_string())
+    let cookies = Credentials::Cookies(&parts.headers);
+    session(active, cookies, host).await.map(|known| known.session.identity.user_id.to_string())
 }
 
 fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
@@ -270,4 +294,32 @@ fn a_session_from_before_a_restart_counts_for_ten_minutes() {
     let until = |check_at_s| after_check(&Session { check_at_s, ..alice() }, unknown());
     assert_eq!(until(NOW - 599).as_deref(), Some("alice"));
     assert_eq!(until(NOW - 600), None);
+}
+
+#[test]
+fn a_program_s_token_counts_at_its_host_and_sets_no_cookie() {
+    let bench = Bench::new();
+    let token = bench.token("a.example", &alice());
+    for _ in 0..3 {
+        assert_eq!(bench.user_of_token("a.example", &token), (Some("alice".into()), 0));
+    }
+    assert_eq!(bench.user_of_token("b.example", &token), (None, 0));
+    assert_eq!(bench.count(SessionCookieOutcome::Opened), 1);
+    assert_eq!(bench.count(SessionCookieOutcome::Remembered), 2);
+    bench.shared.set_update(alice().id, Some(SessionUpdate::Renewed(renewed("alicia"))));
+    assert_eq!(bench.user_of_token("a.example", &token), (Some("alicia".into()), 0));
+    bench.shared.set_update(alice().id, Some(SessionUpdate::Ended));
+    assert_eq!(bench.user_of_token("a.example", &token), (None, 0));
+}
+
+#[test]
+fn a_token_is_no_cookie_and_a_cookie_no_token() {
+    let bench = Bench::new();
+    let (token, cookie) = (bench.token("a.example", &alice()), bench.cookie("a.example", &alice()));
+    assert!(bench.user("a.example", &format!("s={token}")).is_none());
+    assert!(bench.user("a.example", &cookie).is_some());
+    let (_, value) = cookie.split_once('=').unwrap();
+    for presented in [&*cookie, value, "", "."] {
+        assert_eq!(bench.user_of_token("a.example", presented), (None, 0), "{presented}");
+    }
 }

@@ -11,10 +11,12 @@ use crate::{
         negotiation::AnswerForm,
         respond::LocalReply,
     },
-    identity::flow::{FlowPage, SignInLossReason},
-    pages::{PageUrl, ShortLivedReason, SignInPage, SignedInPerson},
+    identity::flow::{FlowPage, ProgramQuestion, SignInLossReason},
+    pages::{AskedProgram, PageUrl, ShortLivedReason, SignInPage, SignedInPerson},
 };
 
+/// Says who is signed in.
+pub(super) const OVERVIEW: &str = "/.pomerium/";
 /// Ends a session.
 pub(super) const SIGN_OUT: &str = "/.pomerium/sign_out";
 /// Pomerium's mark of an answer that is not the upstream's.
@@ -81,6 +83,8 @@ fn sign_in_page(page: &FlowPage) -> Option<SignInPage<'_>> {
             SignInPage::ConfirmSignOut { person, sign_out: url(action)?, stay: url(stay)? }
         }
         FlowPage::SignedOut => SignInPage::SignedOut { again: None },
+        FlowPage::ConfirmProgram(question) => confirm_program(question)?,
+        FlowPage::ProgramRefused => SignInPage::ProgramRefused,
         FlowPage::SignOutRefused { user_page } => {
             SignInPage::SignOutRefused { user_page: url(user_page)? }
         }
@@ -95,6 +99,14 @@ fn sign_in_page(page: &FlowPage) -> Option<SignInPage<'_>> {
         FlowPage::MethodNotAllowed | FlowPage::Internal => return None,
         _ => return of_provider(page),
     })
+}
+
+fn confirm_program(question: &ProgramQuestion) -> Option<SignInPage<'_>> {
+    let ProgramQuestion { known_as, host, program, asked_by, ends_at_s, now_s, action } = question;
+    let (ends_at_s, now_s) = (*ends_at_s, *now_s);
+    let asked = AskedProgram { known_as, host, program, asked_by, ends_at_s, now_s };
+    let (allow, stay) = (PageUrl::parse(action)?, PageUrl::parse(OVERVIEW)?);
+    Some(SignInPage::ConfirmProgram { asked, allow, stay })
 }
 
 fn of_provider(page: &FlowPage) -> Option<SignInPage<'_>> {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 
 use super::{
-    flow_page::{self, SIGN_OUT, request_id},
+    flow_page::{self, OVERVIEW, SIGN_OUT, request_id},
     request::SignInRequest,
 };
 use crate::{
@@ -15,13 +15,12 @@ use crate::{
         error::RequestFailure,
         error_page::with_type,
         respond::{self, LocalReply},
-        session::session,
+        session::{Credentials, session},
     },
     identity::{config::AssertedUser, flow::FlowPage, memory::KnownSession},
     pages::{PageUrl, SignInPage, SignedInPerson},
 };
 
-const OVERVIEW: &str = "/.pomerium/";
 /// Leads somebody who is not signed in back to the page after a sign-in.
 const SIGN_IN: &str = "/.pomerium/?sign_in";
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -36,7 +35,8 @@ pub(super) async fn overview(
     if !is_read(request) {
         return Ok(not_read(request, active));
     }
-    let known = session(active, request.parts, &request.target.host).await;
+    let cookies = Credentials::Cookies(&request.parts.headers);
+    let known = session(active, cookies, &request.target.host).await;
     if known.is_none() && request.target.query() == Some("sign_in") {
         return request.challenge(active);
     }
@@ -67,7 +67,8 @@ pub(super) async fn user(
         return Ok(not_read(request, active));
     }
     let host = &*request.target.host;
-    let Some(known) = session(active, request.parts, host).await else {
+    let cookies = Credentials::Cookies(&request.parts.headers);
+    let Some(known) = session(active, cookies, host).await else {
         return request.challenge(active);
     };
     let config = Rc::clone(&active.config);

@@ -73,19 +73,23 @@ impl<'a> SignInRequest<'a> {
         }
     }
 
-    fn step<T>(
+    /// Takes a step that asks nobody.
+    pub(super) fn step<T>(
         self,
         active: &ActiveRequest,
         step: impl FnOnce(&FlowEnvironment<'_>, &FlowRequest<'_>) -> T,
     ) -> T {
         let identity = &active.account.conn.handler.identity;
         let is_own_host = |host: &str| self.config.has_host(host);
+        let depends_on =
+            |host: &str, port: u16, path: &str| self.config.depends_on(host, port, path);
         let environment = FlowEnvironment {
             context: self.context,
             shared: identity.shared(),
             now_s: self.now_s,
             random: &identity.random,
             is_own_host: &is_own_host,
+            depends_on: &depends_on,
         };
         let request = FlowRequest {
             method: &self.parts.method,
@@ -201,9 +205,11 @@ fn outcome(event: FlowEvent) -> Option<SignInOutcome> {
         FlowEvent::Begun => Some(O::Begun),
         FlowEvent::SignedIn => Some(O::SignedIn),
         FlowEvent::SignedOut => Some(O::SignedOut),
-        FlowEvent::LinkInvalid | FlowEvent::CookieLost | FlowEvent::SignOutRefused => {
-            Some(O::Refused)
-        }
+        FlowEvent::ProgramSignedIn => Some(O::ProgramSignedIn),
+        FlowEvent::LinkInvalid
+        | FlowEvent::CookieLost
+        | FlowEvent::SignOutRefused
+        | FlowEvent::ProgramRefused => Some(O::Refused),
         FlowEvent::Denied => Some(O::Denied),
         FlowEvent::ProviderError | FlowEvent::CodeRefused | FlowEvent::ProviderInvalid => {
             Some(O::ProviderInvalid)
@@ -216,6 +222,7 @@ fn outcome(event: FlowEvent) -> Option<SignInOutcome> {
         | FlowEvent::AlreadySignedIn
         | FlowEvent::Continued
         | FlowEvent::SignOutAsked
+        | FlowEvent::ProgramAsked
         | FlowEvent::MethodNotAllowed => None,
     }
 }

@@ -25,6 +25,16 @@ impl<K: Copy + Eq + Hash + Ord, V> ExpiringMap<K, V> {
         self.entries.get_mut(&key).map(|(_, value)| value)
     }
 
+    /// All entries, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (K, &V)> + Clone {
+        self.entries.iter().map(|(key, (_, value))| (*key, value))
+    }
+
+    /// The same with the end of each.
+    pub(super) fn iter_until(&self) -> impl Iterator<Item = (K, u64, &V)> {
+        self.entries.iter().map(|(key, (until_s, value))| (*key, *until_s, value))
+    }
+
     /// An entry of the same key is replaced.
     pub(super) fn insert(&mut self, key: K, until_s: u64, value: V) {
         self.remove(key);

@@ -1,13 +1,19 @@
 //! Sign-in on the control thread: it alone calls the provider, holds refresh tokens, and knows which
 //! ids were used and which sessions have ended.
 
+mod end_user;
 mod ended;
 mod expiring;
 mod gate;
 mod handovers;
+mod logout_limits;
+mod provider_logout;
 mod recheck;
+mod saved_state;
 mod session_table;
 mod sign_in;
+mod state_file;
+mod state_keeper;
 #[cfg(test)]
 mod tests;
 mod token_keys;
@@ -39,8 +45,10 @@ use crate::{
 use ended::EndedSessions;
 use gate::{CallGate, CallPurpose};
 use handovers::Handovers;
+use provider_logout::ProviderLogouts;
 use recheck::no_provider;
-use session_table::{Grant, SessionEntry, SessionTable};
+use session_table::{SessionEntry, SessionTable};
+use state_keeper::StateKeeper;
 use token_keys::TokenIssuers;
 use used_ids::UsedIds;
 
@@ -50,6 +58,9 @@ const PURGE_INTERVAL: Duration = Duration::from_secs(60);
 /// ends at the provider by its own time.
 const MOST_REVOCATIONS: usize = 4;
 const MOST_WAITING_REVOCATIONS: usize = 256;
+
+/// Why a process that was replaced ends no session.
+const REPLACED: &str = "another process has replaced this one";
 
 type Call = ControlCall<IdentityCall, IdentityReply>;
 
@@ -67,6 +78,8 @@ struct Inner {
     ended: RefCell<EndedSessions>,
     used_ids: RefCell<UsedIds>,
     handovers: RefCell<Handovers>,
+    logouts: ProviderLogouts,
+    state: StateKeeper,
     gate: Rc<CallGate>,
     /// The callers that wait for a check of a session, one check for all of them.
     in_flight: RefCell<HashMap<SessionId, Vec<Call>>>,
@@ -104,6 +117,8 @@ impl IdentityControl {
             ended: RefCell::default(),
             used_ids: RefCell::default(),
             handovers: RefCell::default(),
+            logouts: ProviderLogouts::default(),
+            state: StateKeeper::default(),
             gate: CallGate::new(),
             in_flight: RefCell::default(),
             revocations: Semaphore::new(MOST_REVOCATIONS),
@@ -187,13 +202,20 @@ impl Inner {
             }
             IdentityCall::TokenKeys { .. } => self.token_keys(call),
             &IdentityCall::RenewTokenKeys { issuer } => self.renew_token_keys(issuer),
+            // It could not tell the process that has replaced this one.
+            IdentityCall::SignOut { revoke: true, .. } | IdentityCall::ProviderLogout { .. }
+                if self.state.is_handed_over() =>
+            {
+                call.answer(IdentityReply::Failed(ProviderFailure::Away(REPLACED.to_owned())));
+            }
+            IdentityCall::ProviderLogout { .. } => self.provider_logout(call),
             &IdentityCall::SignOut { session, ends_at_s, revoke } => {
                 // First of all: every worker knows before the answer is sent.
-                let entry = self.end(session, ends_at_s);
-                call.answer(IdentityReply::SignedOut);
-                if let (true, Some(Grant::RefreshToken(token))) = (revoke, entry.map(|e| e.grant)) {
-                    self.revoke_later(Some(token));
+                match revoke {
+                    true => self.end_and_revoke(session, ends_at_s),
+                    false => drop(self.end(session, ends_at_s)),
                 }
+                call.answer(IdentityReply::SignedOut);
             }
         }
     }
@@ -220,12 +242,17 @@ impl Inner {
         let known_s = entry.as_ref().map_or(0, |entry| entry.current.ends_at_s);
         let until_s = ends_at_s.max(known_s);
         self.ended.borrow_mut().end(id, until_s, (self.clock)(), &self.shared);
+        if let Some(provider_session) = entry.as_ref().and_then(SessionEntry::provider_session) {
+            self.logouts.note_ended(provider_session, until_s);
+        }
+        self.state.note_change();
         entry
     }
 
     /// Revokes a refresh token in the background. Nobody waits for the result.
-    fn revoke_later(self: &Rc<Self>, token: Option<Box<str>>) {
+    fn revoke_later(self: &Rc<Self>, token: Option<impl Into<Arc<str>>>) {
         let (Some(token), Some(provider)) = (token, self.provider()) else { return };
+        let token: Arc<str> = token.into();
         if self.waiting_revocations.get() >= MOST_WAITING_REVOCATIONS {
             return tracing::warn!("a refresh token is not revoked: too many wait for that");
         }
@@ -251,6 +278,7 @@ impl Inner {
     fn forget_sessions(&self) {
         let gone = self.sessions.borrow_mut().clear();
         self.shared.remove_updates(gone);
+        self.state.note_change();
     }
 
     fn remove_expired(&self) {
@@ -260,6 +288,7 @@ impl Inner {
         self.ended.borrow_mut().remove_expired(now_s, &self.shared);
         self.used_ids.borrow_mut().remove_expired(now_s);
         self.handovers.borrow_mut().remove_expired(now_s);
+        self.logouts.remove_expired(now_s);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Asks the provider whether somebody is still welcome.
+//! Asks the provider whether a user may stay signed in.
 
 use std::{rc::Rc, sync::Arc};
 
@@ -31,6 +31,9 @@ impl Inner {
     pub(super) fn check(self: &Rc<Self>, request: &CheckRequest, call: Call) {
         let id = request.session;
         let Some(provider) = self.provider() else { return call.answer(no_provider()) };
+        if self.state.is_handed_over() {
+            return call.answer(IdentityReply::Checked(self.known_after_hand_over(id)));
+        }
         if let Some(outcome) = self.known(id, &provider.spec()) {
             return call.answer(IdentityReply::Checked(outcome));
         }
@@ -52,6 +55,7 @@ impl Inner {
             // It goes on if its callers go away: a refresh token that was used must not get lost.
             let outcome = control.ask(id, &provider).await;
             let waiting = control.in_flight.borrow_mut().remove(&id);
+            control.state.note_change();
             for call in waiting.into_iter().flatten() {
                 call.answer(IdentityReply::Checked(outcome.clone()));
             }
@@ -73,6 +77,17 @@ impl Inner {
             self.publish(id, current);
         }
         Some(known)
+    }
+
+    /// The process that has replaced this one has the refresh tokens now, and asks the provider.
+    fn known_after_hand_over(&self, id: SessionId) -> CheckOutcome {
+        if self.ended.borrow().has(id) {
+            return CheckOutcome::Ended;
+        }
+        match self.sessions.borrow().get(id) {
+            Some(_) => CheckOutcome::ProviderAway,
+            None => CheckOutcome::Unknown,
+        }
     }
 
     async fn ask(self: &Rc<Self>, id: SessionId, provider: &Provider) -> CheckOutcome {
@@ -143,7 +158,7 @@ impl Inner {
         if let Some(next) = &tokens.refresh_token
             && let Some(entry) = self.sessions.borrow_mut().get_mut(id)
         {
-            entry.grant = Grant::RefreshToken(next.clone());
+            entry.grant = Grant::RefreshToken(Arc::from(&**next));
         }
         let newer = provider.refreshed_id_token(&tokens, &id_token.subject).await?;
         let id_token = newer.as_ref().unwrap_or(&id_token);

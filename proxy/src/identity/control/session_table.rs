@@ -1,11 +1,12 @@
 //! What the control thread keeps of a session: its refresh token, which has no other holder, and
 //! what the last check brought. Pure.
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashSet, fmt, sync::Arc};
 
 use super::expiring::ExpiringMap;
 use crate::identity::{
     calls::{CheckOutcome, RenewedSession},
+    ended_users::UserSelector,
     jose::{self, IdTokenClaims},
     session::SessionId,
 };
@@ -23,13 +24,18 @@ pub(super) struct SessionTable {
     most: usize,
 }
 
-/// One session.
+/// One session. Clones share its texts.
+#[derive(Clone)]
 pub(super) struct SessionEntry {
     pub(super) grant: Grant,
     /// The claims of the last ID token, as JSON, which is smaller than a map.
-    id_token: Box<str>,
-    pub(super) subject: Box<str>,
+    pub(super) id_token: Arc<str>,
+    pub(super) subject: Arc<str>,
+    /// The provider's session (`sid`), if its ID tokens name one.
+    pub(super) provider_session: Option<Arc<str>>,
     pub(super) current: Arc<RenewedSession>,
+    /// When it began.
+    pub(super) began_at_s: u64,
     /// When the provider was asked last.
     pub(super) checked_at_s: u64,
     /// Whether it answered then.
@@ -39,28 +45,30 @@ pub(super) struct SessionEntry {
 /// With what the provider can be asked.
 #[derive(Clone)]
 pub(super) enum Grant {
-    RefreshToken(Box<str>),
+    RefreshToken(Arc<str>),
     /// There is no refresh token.
     AccessToken {
-        token: Box<str>,
+        token: Arc<str>,
         ends_at_s: u64,
     },
 }
 
 impl SessionEntry {
-    /// A session that has just begun.
+    /// A session that begins now.
     pub(super) fn new(
         grant: Grant,
         id_token: &IdTokenClaims,
         current: Arc<RenewedSession>,
-        now_s: u64,
+        began_at_s: u64,
     ) -> SessionEntry {
         SessionEntry {
             grant,
             id_token: to_json(id_token),
-            subject: id_token.subject.clone(),
+            subject: Arc::from(&*id_token.subject),
+            provider_session: provider_session(id_token),
             current,
-            checked_at_s: now_s,
+            began_at_s,
+            checked_at_s: began_at_s,
             was_answered: true,
         }
     }
@@ -69,7 +77,7 @@ impl SessionEntry {
     pub(super) fn id_token(&self) -> IdTokenClaims {
         IdTokenClaims {
             claims: jose::parse_object(self.id_token.as_bytes()).unwrap_or_default(),
-            subject: self.subject.clone(),
+            subject: Box::from(&*self.subject),
             issued_at_s: 0,
             expires_at_s: 0,
         }
@@ -78,6 +86,14 @@ impl SessionEntry {
     /// Takes over a newer ID token.
     pub(super) fn set_id_token(&mut self, id_token: &IdTokenClaims) {
         self.id_token = to_json(id_token);
+        if let Some(newer) = provider_session(id_token) {
+            self.provider_session = Some(newer);
+        }
+    }
+
+    /// The provider's session (`sid`), if it is known.
+    pub(super) fn provider_session(&self) -> Option<&str> {
+        self.provider_session.as_deref()
     }
 
     /// What can be answered without the provider: something was learned since the caller's cookie
@@ -111,6 +127,31 @@ impl SessionTable {
         gone.map(|(id, _)| id)
     }
 
+    /// The sessions of a user, and all ids that the user has in them. By an address that includes
+    /// sessions of the same ids with another address, or with none.
+    pub(super) fn of_user(&self, user: &UserSelector) -> (Vec<SessionId>, Vec<UserSelector>) {
+        let identities = self.entries.iter().map(|(id, entry)| (id, &entry.current.identity));
+        let named = identities.clone().filter(|(_, identity)| user.matches(identity));
+        let user_ids: HashSet<&str> = named.map(|(_, identity)| &*identity.user_id).collect();
+        let of_user = identities.filter(|(_, identity)| user_ids.contains(&*identity.user_id));
+        let sessions = of_user.map(|(id, _)| id).collect();
+        (sessions, user_ids.into_iter().map(|id| UserSelector::Id(id.into())).collect())
+    }
+
+    /// The sessions of a subject, or of one of its provider's sessions (`sid`).
+    pub(super) fn of_provider(&self, subject: Option<&str>, sid: Option<&str>) -> Vec<SessionId> {
+        let is_named = |entry: &SessionEntry| {
+            subject.is_none_or(|subject| *entry.subject == *subject)
+                && sid.is_none_or(|sid| entry.provider_session() == Some(sid))
+        };
+        self.entries.iter().filter(|(_, entry)| is_named(entry)).map(|(id, _)| id).collect()
+    }
+
+    /// All sessions, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (SessionId, &SessionEntry)> {
+        self.entries.iter()
+    }
+
     pub(super) fn remove(&mut self, id: SessionId) -> Option<SessionEntry> {
         self.entries.remove(id)
     }
@@ -132,7 +173,11 @@ impl Default for SessionTable {
     }
 }
 
-fn to_json(id_token: &IdTokenClaims) -> Box<str> {
+fn provider_session(id_token: &IdTokenClaims) -> Option<Arc<str>> {
+    jose::provider_session(&id_token.claims).map(Into::into)
+}
+
+fn to_json(id_token: &IdTokenClaims) -> Arc<str> {
     // A map of JSON values is always JSON.
     serde_json::to_string(&id_token.claims).unwrap_or_default().into()
 }
@@ -152,10 +197,11 @@ impl fmt::Debug for Grant {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::Identity;
 
     fn entry(check_at_s: u64, ends_at_s: u64) -> SessionEntry {
         let current = RenewedSession {
-            identity: crate::policy::Identity::default(),
+            identity: Identity::default(),
             name: Box::default(),
             claims_digest: [1; 8],
             check_at_s,
@@ -212,6 +258,32 @@ mod tests {
         assert_eq!(table.insert(SessionId([3; 16]), entry(0, 40)), Some(SessionId([2; 16])));
         assert_eq!(table.remove_expired(31), [SessionId([1; 16])]);
         assert_eq!(table.clear(), [SessionId([3; 16])]);
+    }
+
+    #[test]
+    fn the_sessions_of_an_address_are_those_of_its_user_s_ids_too() {
+        let mut table = SessionTable::default();
+        for (number, user_id, email) in [
+            (1, "ann", "ann@example.com"),
+            (2, "ann", ""),
+            (3, "ann", "old@example.com"),
+            (4, "bob", "bob@example.com"),
+        ] {
+            let mut entry = entry(0, 10);
+            let identity =
+                Identity { user_id: user_id.into(), email: email.into(), ..Identity::default() };
+            entry.current = Arc::new(RenewedSession { identity, ..(*entry.current).clone() });
+            table.insert(SessionId([number; 16]), entry);
+        }
+        let of = |user: UserSelector| {
+            let (mut sessions, users) = table.of_user(&user);
+            sessions.sort_unstable();
+            (sessions.iter().map(|id| id.0[0]).collect::<Vec<_>>(), users)
+        };
+        let ann = vec![UserSelector::Id("ann".into())];
+        assert_eq!(of(UserSelector::Email("Ann@example.com".into())), (vec![1, 2, 3], ann.clone()));
+        assert_eq!(of(UserSelector::Id("ann".into())), (vec![1, 2, 3], ann));
+        assert_eq!(of(UserSelector::Email("eve@example.com".into())), (vec![], vec![]));
     }
 
     #[test]

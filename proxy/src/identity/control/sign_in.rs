@@ -77,9 +77,9 @@ impl Inner {
             .expires_in_s
             .map_or(id_token.expires_at_s, |life_s| now_s.saturating_add(life_s));
         let (grant, ends_at_s) = match tokens.refresh_token {
-            Some(token) => (Grant::RefreshToken(token), exchange.ends_at_s),
+            Some(token) => (Grant::RefreshToken(token.into()), exchange.ends_at_s),
             None => {
-                let token = tokens.access_token;
+                let token = tokens.access_token.into();
                 let ends_at_s = ends_at_s(exchange.ends_at_s, access_ends_at_s, spec);
                 (Grant::AccessToken { token, ends_at_s: access_ends_at_s }, ends_at_s)
             }
@@ -91,12 +91,15 @@ impl Inner {
             check_at_s: check_at_s(now_s, ends_at_s, spec),
             ends_at_s,
         });
-        let entry = SessionEntry::new(grant, &id_token, Arc::clone(&current), now_s);
+        let signed_in_at_s = self.shared.user_end(&current.identity).next_begin_s(now_s);
+        let entry = SessionEntry::new(grant, &id_token, Arc::clone(&current), signed_in_at_s);
         let gone = self.sessions.borrow_mut().insert(exchange.session, entry);
         self.shared.remove_updates(gone);
+        self.state.note_change();
         call.answer(IdentityReply::SignedIn(Box::new(SignedIn {
             identity: current.identity.clone(),
             name: current.name.clone(),
+            signed_in_at_s,
             ends_at_s,
             check_at_s: current.check_at_s,
             id_token: tokens.id_token,

@@ -567,4 +567,7 @@ fn an_id_and_a_handover_are_served_once() {
     });
 }
 
+mod end_user;
+mod provider_logout;
+mod state;
 mod token_keys;

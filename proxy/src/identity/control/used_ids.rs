@@ -3,10 +3,12 @@
 use super::expiring::ExpiringMap;
 use crate::identity::calls::{OneTimeObject, UseOnce};
 
-/// Maximum number of ids of one kind; all kinds together some 30 MiB. States live longest.
+/// Maximum number of ids of one kind; all kinds together some 40 MiB. States live longest.
 const MOST_REQUESTS: usize = 1 << 16;
 const MOST_STATES: usize = 1 << 18;
 const MOST_HANDOVERS: usize = 1 << 16;
+/// Only tokens that the provider signed count, so that nobody else can fill it.
+const MOST_LOGOUT_TOKENS: usize = 1 << 16;
 /// Nothing that is used once is good for longer than this, in seconds.
 const LONGEST_S: u64 = 2 * 60 * 60;
 /// A set that is full says so at most this often, in seconds.
@@ -20,6 +22,7 @@ pub(super) struct UsedIds {
     requests: UsedIdsOfKind,
     states: UsedIdsOfKind,
     handovers: UsedIdsOfKind,
+    logout_tokens: UsedIdsOfKind,
 }
 
 #[derive(Debug)]
@@ -45,13 +48,15 @@ impl UsedIds {
             OneTimeObject::Request => &mut self.requests,
             OneTimeObject::State => &mut self.states,
             OneTimeObject::Handover => &mut self.handovers,
+            OneTimeObject::LogoutToken => &mut self.logout_tokens,
         };
         ids.use_once(id, until_s, now_s)
     }
 
     /// Forgets ids that can no longer be presented.
     pub(super) fn remove_expired(&mut self, now_s: u64) {
-        for kind in [&mut self.requests, &mut self.states, &mut self.handovers] {
+        let UsedIds { requests, states, handovers, logout_tokens } = self;
+        for kind in [requests, states, handovers, logout_tokens] {
             kind.ids.remove_expired(now_s);
         }
     }
@@ -101,6 +106,7 @@ impl Default for UsedIds {
             requests: UsedIdsOfKind::new(MOST_REQUESTS),
             states: UsedIdsOfKind::new(MOST_STATES),
             handovers: UsedIdsOfKind::new(MOST_HANDOVERS),
+            logout_tokens: UsedIdsOfKind::new(MOST_LOGOUT_TOKENS),
         }
     }
 }
@@ -139,7 +145,12 @@ mod tests {
     #[test]
     fn a_flood_of_states_leaves_requests_and_handovers_alone() {
         let small = || UsedIdsOfKind::new(2);
-        let mut ids = UsedIds { requests: small(), states: small(), handovers: small() };
+        let mut ids = UsedIds {
+            requests: small(),
+            states: small(),
+            handovers: small(),
+            logout_tokens: small(),
+        };
         for number in 0..200 {
             let used = ids.use_once(OneTimeObject::State, id(number), 4_000, 0);
             assert_eq!(used, if number < 2 { UseOnce::First } else { UseOnce::Full });

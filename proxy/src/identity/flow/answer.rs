@@ -51,6 +51,10 @@ pub(crate) enum FlowPage {
     ConfirmSignOut { known_as: Option<Box<str>>, action: String, stay: String },
     /// Signed out.
     SignedOut,
+    /// Asks whether a program may have a token.
+    ConfirmProgram(Box<ProgramQuestion>),
+    /// Another site, or a script, tried to agree to that (403).
+    ProgramRefused,
     /// Another site tried to sign somebody out (403).
     SignOutRefused { user_page: String },
     /// A link that is not ours, or that is late or used (400).
@@ -79,6 +83,23 @@ pub(crate) enum FlowPage {
     MethodNotAllowed,
     /// Something of ours failed (500).
     Internal,
+}
+
+/// Whether a program may have a token of somebody's session.
+#[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+pub(crate) struct ProgramQuestion {
+    pub(crate) known_as: Box<str>,
+    /// The host that the token is for.
+    pub(crate) host: Box<str>,
+    /// The origin of the URL that takes the token.
+    pub(crate) program: Box<str>,
+    /// The address that asked for it.
+    pub(crate) asked_by: Box<str>,
+    pub(crate) ends_at_s: u64,
+    pub(crate) now_s: u64,
+    /// The path that the form posts to; its answer leads to the program.
+    pub(crate) action: Box<str>,
 }
 
 /// Why a sign-in did not last, as far as it is known.
@@ -137,6 +158,12 @@ pub(crate) enum FlowEvent {
     SignedOut,
     /// Another site tried to sign somebody out.
     SignOutRefused,
+    /// Asked whether a program may have a token.
+    ProgramAsked,
+    /// A program got a token.
+    ProgramSignedIn,
+    /// Another site, or a script, tried to agree to that.
+    ProgramRefused,
     /// The method is not allowed.
     MethodNotAllowed,
     /// Something of ours failed.
@@ -167,6 +194,9 @@ impl FlowEvent {
             FlowEvent::SignOutAsked => "sign_out_asked",
             FlowEvent::SignedOut => "signed_out",
             FlowEvent::SignOutRefused => "sign_out_refused",
+            FlowEvent::ProgramAsked => "program_asked",
+            FlowEvent::ProgramSignedIn => "program_signed_in",
+            FlowEvent::ProgramRefused => "program_refused",
             FlowEvent::MethodNotAllowed => "method_not_allowed",
             FlowEvent::Internal => "internal",
         }
@@ -261,7 +291,7 @@ impl From<FlowAnswer> for FlowStep {
 }
 
 /// What all steps are given.
-pub(super) type StepInput<'a> = (&'a FlowEnvironment<'a>, &'a FlowRequest<'a>);
+pub(crate) type StepInput<'a> = (&'a FlowEnvironment<'a>, &'a FlowRequest<'a>);
 
 #[cfg(test)]
 mod tests {

@@ -36,6 +36,7 @@ pub(crate) fn begin(environment: &FlowEnvironment<'_>, request: &FlowRequest<'_>
         host: request.host.into(),
         port: request.return_port(context),
         path: ReturnPath::of_request(request.path_and_query),
+        visit: None,
     };
     begin_at(input, place, 0, FlowEvent::Begun)
 }
@@ -114,7 +115,10 @@ fn loss_reason(
     let sessions = environment.context.cookies.sessions(request.host, cookies);
     let has_ended = |session: &Session| {
         let update = environment.shared.update(session.id);
-        environment.now_s >= session.ends_at_s || matches!(update, Some(SessionUpdate::Ended))
+        let user = environment.shared.user_end(&session.identity);
+        environment.now_s >= session.ends_at_s
+            || matches!(update, Some(SessionUpdate::Ended))
+            || session.signed_in_at_s < user.ended_before_s
     };
     match sessions.as_slice() {
         [] if cookies.session_values().is_empty() => SignInLossReason::NoCookie,

@@ -242,7 +242,7 @@ fn master_of(
             identity: signed_in.identity,
             name: signed_in.name,
             claims_digest: context.claims_digest,
-            signed_in_at_s: now_s,
+            signed_in_at_s: signed_in.signed_in_at_s,
             ends_at_s: signed_in.ends_at_s.min(latest_s),
             check_at_s: signed_in.check_at_s,
         },

@@ -15,7 +15,7 @@ use crate::identity::{
     seal::Seals,
     session::ProviderId,
     shared::IdentityShared,
-    spec::{SealSecret, SignInSpec},
+    spec::{DependentHost, SealSecret, SignInSpec, origin},
 };
 
 /// How people sign in. One for each configuration.
@@ -44,6 +44,8 @@ pub(crate) struct FlowEnvironment<'a> {
     pub(crate) random: &'a dyn SecureRandom,
     /// Whether a host, in the form of [`crate::hostname`], is the authenticate host or a route's.
     pub(crate) is_own_host: &'a dyn Fn(&str) -> bool,
+    /// The hosts that the route of a host, a port and a path depends on.
+    pub(crate) depends_on: &'a dyn Fn(&str, u16, &str) -> Vec<DependentHost>,
 }
 
 /// What a step reads of a request.
@@ -96,7 +98,7 @@ impl<'a> FlowEnvironment<'a> {
     /// Whether a place may be led to. It was sealed by us, but any host can be named in a request,
     /// and a host may have been a route's until a reload.
     pub(super) fn is_own(&self, place: &ReturnPlace) -> bool {
-        (self.is_own_host)(&place.host)
+        (self.is_own_host)(&place.host) && (self.is_own_host)(place.sign_in_host())
     }
 
     /// The browser's binding to the host of a request.
@@ -125,6 +127,25 @@ impl<'a> FlowRequest<'a> {
     /// The URL that was asked for.
     pub(crate) fn return_url(&self, context: &SignInContext) -> String {
         ReturnPath::of_request(self.path_and_query).absolute(self.host, self.return_port(context))
+    }
+
+    /// Whether a page of this very host sent the request: no other site can make somebody do what is
+    /// asked for. By Fetch metadata, else by `Origin`.
+    pub(super) fn is_of_own_page(&self) -> bool {
+        match self.header("sec-fetch-site") {
+            Some(site) => site == "same-origin",
+            None => {
+                let own = origin(self.host, self.port.unwrap_or(443));
+                self.header("origin").is_some_and(|origin| *origin == own)
+            }
+        }
+    }
+
+    /// Whether its answer becomes the page of a window, as far as the browser says: then no script
+    /// can read it.
+    pub(super) fn is_navigation(&self) -> bool {
+        let is = |name, value| self.header(name).is_none_or(|sent| sent == value);
+        is("sec-fetch-mode", "navigate") && is("sec-fetch-dest", "document")
     }
 
     pub(super) fn header(&self, name: &str) -> Option<&'a str> {

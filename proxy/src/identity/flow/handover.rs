@@ -3,10 +3,11 @@
 use http::{HeaderValue, Method};
 
 use super::{
-    answer::{FlowAnswer, FlowEvent, FlowStep, StepInput},
+    answer::{FlowAnswer, FlowBody, FlowEvent, FlowPage, FlowStep, StepInput},
     begin::{arrive, begin_at},
     callback::{MAX_RESTARTS, no_cookie},
     context::FlowEnvironment,
+    dependent::{self, Onward},
     parameters::single,
     pending::{FlowPending, WaitingStep},
     sealed::{HandedSession, Handover, is_fresh},
@@ -20,6 +21,10 @@ use crate::identity::{
 
 /// How long a handover counts, in seconds.
 const HANDOVER_LIFE_S: u64 = 60;
+
+/// So many further hosts follow by redirects alone. Each takes three of them, and browsers follow 20 in
+/// a row, those of the provider included.
+const MOST_REDIRECTED: usize = 2;
 
 /// `/.pomerium/callback/`: the handover, and whether it was used.
 pub(super) fn start(input: StepInput<'_>) -> FlowStep {
@@ -126,14 +131,25 @@ fn keep(
         return FlowAnswer::redirect(to, FlowEvent::BegunAgain)
             .because("the session ended, or the provider changed, during the sign-in");
     };
+    let Ok(onward) = dependent::after(environment, &handover.place, judged.session.id) else {
+        return FlowAnswer::internal();
+    };
     match set_cookies(environment, http.host, &judged.session, binding, cookies) {
         Ok(set) => FlowAnswer {
-            body: arrive(environment, to),
+            body: go_on(environment, handover, onward),
             cookies: set,
             event: FlowEvent::SignedIn,
             detail: None,
         },
         Err(error) => no_cookie(error),
+    }
+}
+
+fn go_on(environment: &FlowEnvironment<'_>, handover: &Handover, onward: Onward) -> FlowBody {
+    let is_first = handover.place.visit.is_none();
+    match is_first && onward.hosts > MOST_REDIRECTED {
+        true => FlowBody::Page(FlowPage::Continue { to: onward.url }),
+        false => arrive(environment, onward.url),
     }
 }
 

@@ -18,10 +18,13 @@ mod begin;
 mod callback;
 mod challenge;
 mod context;
+mod dependent;
 mod handover;
 mod parameters;
 mod pending;
 mod probe;
+pub(crate) mod program;
+mod program_target;
 mod return_path;
 mod sealed;
 mod sign_in;
@@ -36,10 +39,13 @@ mod tests;
 #[cfg(test)]
 mod world;
 
-pub(crate) use answer::{FlowAnswer, FlowBody, FlowEvent, FlowPage, FlowStep, SignInLossReason};
+pub(crate) use answer::{
+    FlowAnswer, FlowBody, FlowEvent, FlowPage, FlowStep, ProgramQuestion, SignInLossReason,
+};
 pub(crate) use begin::begin;
 pub(crate) use challenge::{Challenge, challenge};
 pub(crate) use context::{FlowEnvironment, FlowRequest, SignInContext};
+pub(crate) use parameters::logout_token;
 #[cfg(feature = "bench")]
 pub(crate) use probe::example_spec;
 pub use probe::probe;
@@ -54,6 +60,8 @@ pub(crate) enum FlowPath {
     ProviderCallback,
     /// `/.pomerium/callback/` at any host.
     HandoverCallback,
+    /// `/.pomerium/sign_in_too` at any host.
+    Dependent,
     /// `/.pomerium/sign_out` at any host.
     SignOut,
     /// `/.pomerium/signed_out` at the authenticate host.
@@ -66,6 +74,7 @@ impl FlowPath {
         let is_authenticate = host == context.authenticate_host();
         match path {
             "/.pomerium/callback" | "/.pomerium/callback/" => Some(FlowPath::HandoverCallback),
+            "/.pomerium/sign_in_too" => Some(FlowPath::Dependent),
             "/.pomerium/sign_out" => Some(FlowPath::SignOut),
             "/.pomerium/sign_in" if is_authenticate => Some(FlowPath::SignIn),
             "/oauth2/callback" if is_authenticate => Some(FlowPath::ProviderCallback),
@@ -85,6 +94,7 @@ impl FlowPath {
             FlowPath::SignIn => sign_in::start(input),
             FlowPath::ProviderCallback => callback::start(input),
             FlowPath::HandoverCallback => handover::start(input),
+            FlowPath::Dependent => dependent::start(input),
             FlowPath::SignOut => sign_out::start(input),
             FlowPath::SignedOut => sign_out::signed_out(input).into(),
         }

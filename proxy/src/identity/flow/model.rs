@@ -14,10 +14,11 @@ use super::{
     FlowPage,
     world::{A, Browser, IDP, Received, Seen, World, get, spec, split},
 };
-use crate::identity::spec::SameSite;
+use crate::identity::spec::{DependentHost, SameSite};
 
 const STEPS_A_RUN: usize = 1_000;
 const HOSTS: [&str; 4] = ["app.example", "wiki.example", "other.test", A];
+const HOSTS_WITHOUT_A: [&str; 3] = ["app.example", "wiki.example", "other.test"];
 const MALLORY: usize = 2;
 
 /// A tab of an honest person may need so many requests at most.
@@ -78,6 +79,9 @@ impl Model {
             spec.cookies.domain = Some("example".into());
         }
         let mut world = World::new(spec);
+        if random.below(2) == 0 {
+            world.depends_on = depends_on;
+        }
         world.control.groups = [0, 0, 60, 150][random.below(4)];
         Model {
             world,
@@ -344,6 +348,12 @@ impl Model {
         }
         panic!("not everybody ended signed in: {:#?}", self.tabs[0].log);
     }
+}
+
+/// Each host depends on those behind it.
+fn depends_on(host: &str, _: u16, _: &str) -> Vec<DependentHost> {
+    let behind = HOSTS_WITHOUT_A.iter().skip_while(|own| **own != host).skip(1);
+    behind.map(|host| DependentHost { host: (*host).into(), port: 443 }).collect()
 }
 
 fn is_one_site(a: &str, b: &str) -> bool {

@@ -15,6 +15,12 @@ pub(super) fn single(query: &str, name: &str) -> Result<Option<String>, TwiceErr
     }
 }
 
+/// The `logout_token` of a form that the provider posts; `None` if it is not there exactly once.
+pub(crate) fn logout_token(form: &[u8]) -> Option<Box<str>> {
+    let form = std::str::from_utf8(form).ok()?;
+    single(form, "logout_token").ok().flatten().map(Into::into)
+}
+
 /// All parameters. Bytes that are no UTF-8 are replaced.
 pub(super) fn pairs(query: &str) -> impl Iterator<Item = (String, String)> {
     query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {

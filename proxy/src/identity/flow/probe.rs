@@ -64,6 +64,8 @@ pub(crate) fn example_spec() -> SignInSpec {
         unverified_email: UnverifiedEmail::Ignore,
         kept_claims: Arc::new(["groups".into()]),
         signout_redirect_url: None,
+        program_hosts: ["localhost".into()].into(),
+        state_file: None,
         listen_ports: vec![443, 8443],
     }
 }
@@ -185,11 +187,13 @@ fn requests(context: &SignInContext, text: &str) -> Result<(), &'static str> {
         now_s: NOW_S,
         random: &random,
         is_own_host: &|host| host.ends_with(".example"),
+        depends_on: &|_, _, _| Vec::new(),
     };
     let own = |path: &str| format!("{path}?{text}");
     for (host, path) in [
         (HOST, text.to_owned()),
         (HOST, own("/.pomerium/callback/")),
+        (HOST, own("/.pomerium/sign_in_too")),
         (HOST, own("/.pomerium/sign_out")),
         ("auth.example", own("/.pomerium/sign_in")),
         ("auth.example", own("/oauth2/callback")),

@@ -8,11 +8,12 @@ use crate::{
     identity::{
         seal::SealPurpose,
         session::{ProviderId, Session, SessionId},
+        spec::{DependentHost, MAX_DEPENDENT_HOSTS, origin},
         wire::{FieldReader, FieldWriter},
     },
 };
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// The longest state, as text: providers send it back in a URL.
 const MAX_STATE_LEN: usize = 1536;
@@ -26,6 +27,16 @@ pub(super) struct ReturnPlace {
     pub(super) host: Box<str>,
     pub(super) port: u16,
     pub(super) path: ReturnPath,
+    /// The browser is on its way there, and is signed in at a further host first.
+    pub(super) visit: Option<DependentVisit>,
+}
+
+/// A sign-in at a further host (`depends_on`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct DependentVisit {
+    pub(super) at: DependentHost,
+    /// The hosts that follow.
+    pub(super) rest: Vec<DependentHost>,
 }
 
 /// From a route's host to the authenticate host: sign this browser in.
@@ -83,6 +94,16 @@ pub(super) enum HandedSession {
     Missing,
 }
 
+/// From a host where somebody has just signed in to a further one: sign in there too.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct DependentSignIn {
+    pub(super) issued_s: u64,
+    /// The session of that sign-in. A host that has it already is left out.
+    pub(super) session: SessionId,
+    /// Has a visit: at the host that this is for.
+    pub(super) place: ReturnPlace,
+}
+
 /// From a route's host to the authenticate host: this session ends.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct SignOutRequest {
@@ -103,17 +124,62 @@ impl ReturnPlace {
         self.path.absolute(&self.host, self.port)
     }
 
+    /// The host at which the sign-in takes place.
+    pub(super) fn sign_in_host(&self) -> &str {
+        self.visit.as_ref().map_or(&self.host, |visit| &visit.at.host)
+    }
+
+    /// Its origin.
+    pub(super) fn sign_in_origin(&self) -> String {
+        let (host, port) =
+            self.visit.as_ref().map_or((&self.host, self.port), |it| (&it.at.host, it.at.port));
+        origin(host, port)
+    }
+
+    /// Gives up the query of the path, then the path, then the further hosts; `false` if nothing is
+    /// left to give up.
+    fn shorten(&mut self) -> bool {
+        if self.path != ReturnPath::root() {
+            self.path = self.path.shorter();
+            return true;
+        }
+        let rest = self.visit.as_mut().map(|visit| std::mem::take(&mut visit.rest));
+        rest.is_some_and(|rest| !rest.is_empty())
+    }
+
     fn write(&self, fields: &mut FieldWriter) {
-        fields.text(self.host.as_bytes()).fixed(&self.port.to_be_bytes());
+        write_host(fields, &self.host, self.port);
         fields.text(self.path.as_str().as_bytes());
+        let visit = self.visit.as_ref();
+        let hosts = visit.into_iter().flat_map(|it| [&it.at].into_iter().chain(&it.rest));
+        // No route has more than five.
+        fields.fixed(&[u8::try_from(hosts.clone().count()).unwrap_or(u8::MAX)]);
+        hosts.for_each(|it| write_host(fields, &it.host, it.port));
     }
 
     fn read(fields: &mut FieldReader<'_>) -> Option<ReturnPlace> {
-        let text = fields.text()?;
-        let host = hostname::normalise_host(text).filter(|host| **host == *text)?;
-        let port = u16::from_be_bytes(fields.fixed()?);
-        Some(ReturnPlace { host, port, path: ReturnPath::parse(fields.text()?)? })
+        let DependentHost { host, port } = read_host(fields)?;
+        let path = ReturnPath::parse(fields.text()?)?;
+        let count = usize::from(fields.byte()?);
+        let hosts = (0..count.min(MAX_DEPENDENT_HOSTS + 1)).map(|_| read_host(fields));
+        let mut hosts: Vec<DependentHost> = hosts.collect::<Option<_>>()?;
+        let visit = match hosts.len() {
+            0 => None,
+            1..=MAX_DEPENDENT_HOSTS => Some(DependentVisit { at: hosts.remove(0), rest: hosts }),
+            _ => return None,
+        };
+        Some(ReturnPlace { host, port, path, visit })
     }
+}
+
+fn write_host(fields: &mut FieldWriter, host: &str, port: u16) {
+    fields.text(host.as_bytes()).fixed(&port.to_be_bytes());
+}
+
+fn read_host(fields: &mut FieldReader<'_>) -> Option<DependentHost> {
+    let text = fields.text()?;
+    let host = hostname::normalise_host(text).filter(|host| **host == *text)?;
+    Some(DependentHost { host, port: u16::from_be_bytes(fields.fixed()?) })
 }
 
 impl SealedSignInRequest {
@@ -160,7 +226,8 @@ impl SealedSignInRequest {
 }
 
 impl SignInState {
-    /// A state that is too long loses the query of its return path first, then the path.
+    /// A state that is too long loses the query of its return path first, then the path, then the
+    /// further hosts.
     pub(super) fn seal(
         &self,
         context: &SignInContext,
@@ -169,10 +236,9 @@ impl SignInState {
         let mut state = self.clone();
         loop {
             let text = state.seal_as_it_is(context, random)?;
-            if text.len() <= MAX_STATE_LEN || state.request.place.path == ReturnPath::root() {
+            if text.len() <= MAX_STATE_LEN || !state.request.place.shorten() {
                 return Ok(text);
             }
-            state.request.place.path = state.request.place.path.shorter();
         }
     }
 
@@ -247,7 +313,7 @@ impl Handover {
         random: &dyn SecureRandom,
     ) -> Result<String, Unspecified> {
         let content = self.encode().ok_or(Unspecified)?;
-        context.seals().seal(SealPurpose::Handover, &self.place.host, &content, random)
+        context.seals().seal(SealPurpose::Handover, self.place.sign_in_host(), &content, random)
     }
 
     pub(super) fn seal_raw(
@@ -256,18 +322,19 @@ impl Handover {
         random: &dyn SecureRandom,
     ) -> Result<Vec<u8>, Unspecified> {
         let content = self.encode().ok_or(Unspecified)?;
-        context.seals().seal_raw(SealPurpose::Handover, &self.place.host, &content, random)
+        context.seals().seal_raw(SealPurpose::Handover, self.place.sign_in_host(), &content, random)
     }
 
     /// Opens what was sealed for a host.
     pub(super) fn open(context: &SignInContext, host: &str, text: &str) -> Option<Handover> {
         let unsealed = context.seals().open(SealPurpose::Handover, host, text.as_bytes())?;
-        Handover::decode(&unsealed.plaintext).filter(|handover| *handover.place.host == *host)
+        Handover::decode(&unsealed.plaintext)
+            .filter(|handover| *handover.place.sign_in_host() == *host)
     }
 
     /// The session that the control thread kept for this handover.
     pub(super) fn open_kept(&self, context: &SignInContext, sealed: &[u8]) -> Option<Session> {
-        let host = &self.place.host;
+        let host = self.place.sign_in_host();
         let unsealed = context.seals().open_raw(SealPurpose::Handover, host, sealed)?;
         let kept = Handover::decode(&unsealed.plaintext)?;
         let is_same = Handover { session: HandedSession::Kept, ..kept.clone() } == *self;
@@ -275,6 +342,33 @@ impl Handover {
             HandedSession::Here(session) if is_same => Some(session),
             _ => None,
         }
+    }
+}
+
+impl DependentSignIn {
+    pub(super) fn seal(
+        &self,
+        context: &SignInContext,
+        random: &dyn SecureRandom,
+    ) -> Result<String, Unspecified> {
+        let mut fields = FieldWriter::default();
+        fields.fixed(&[VERSION]).number(self.issued_s).fixed(&self.session.0);
+        self.place.write(&mut fields);
+        let content = fields.finish().ok_or(Unspecified)?;
+        context.seals().seal(SealPurpose::Dependent, self.place.sign_in_host(), &content, random)
+    }
+
+    /// Opens what was sealed for a host.
+    pub(super) fn open(context: &SignInContext, host: &str, text: &str) -> Option<DependentSignIn> {
+        let unsealed = context.seals().open(SealPurpose::Dependent, host, text.as_bytes())?;
+        let mut fields = versioned(&unsealed.plaintext)?;
+        let sign_in = DependentSignIn {
+            issued_s: fields.number()?,
+            session: SessionId(fields.fixed()?),
+            place: ReturnPlace::read(&mut fields)?,
+        };
+        fields.end()?;
+        sign_in.place.visit.as_ref().is_some_and(|it| *it.at.host == *host).then_some(sign_in)
     }
 }
 

@@ -346,7 +346,7 @@ pub(super) fn begin_again(
 }
 
 fn handover_url(handover: &Handover, sealed: &str) -> String {
-    let origin = crate::identity::spec::origin(&handover.place.host, handover.place.port);
+    let origin = handover.place.sign_in_origin();
     let query = encode([("pomerium_session_encrypted", sealed)]);
     format!("{origin}/.pomerium/callback/?{query}")
 }

@@ -107,14 +107,7 @@ fn wish(http: &FlowRequest<'_>) -> SignOutWish {
     if *http.method != Method::POST {
         return SignOutWish::NotAllowed;
     }
-    let is_own = match site {
-        Some(site) => site == "same-origin",
-        None => {
-            let own = origin(http.host, http.port.unwrap_or(443));
-            http.header("origin").is_some_and(|origin| *origin == own)
-        }
-    };
-    if is_own { SignOutWish::Certain } else { SignOutWish::Foreign }
+    if http.is_of_own_page() { SignOutWish::Certain } else { SignOutWish::Foreign }
 }
 
 fn refused((environment, http): StepInput<'_>) -> FlowAnswer {
@@ -206,6 +199,7 @@ fn asked_place((environment, http): StepInput<'_>) -> Option<ReturnPlace> {
             &context.spec.listen_ports,
         ),
         path: ReturnPath::of_request(path),
+        visit: None,
     })
 }
 

@@ -89,10 +89,7 @@ impl SignInContext {
         shared: &IdentityShared,
         now_s: u64,
     ) -> Option<RequestSession> {
-        // The updates before the mark: the control thread sets the mark, then forgets updates, so who
-        // misses an update sees the mark.
         let update = shared.update(session.id);
-        let suspect = session.signed_in_at_s < shared.suspect_before_s();
         let checked = match &update {
             Some(SessionUpdate::Ended) => return None,
             Some(SessionUpdate::Renewed(renewed)) => Some(renewed),
@@ -100,7 +97,15 @@ impl SignInContext {
         };
         let newer = checked.filter(|renewed| renewed.check_at_s >= session.check_at_s);
         let current = newer.map_or_else(|| session.clone(), |renewed| renewed.apply(session));
-        let state = self.state(&current, suspect && checked.is_none(), now_s);
+        // The mark after all else: the control thread sets it, then forgets updates and ends of
+        // users, so who misses one of these sees the mark.
+        let user = shared.user_end(&current.identity);
+        let suspect_before_s = shared.suspect_before_s().max(user.suspect_before_s);
+        if session.signed_in_at_s < user.ended_before_s {
+            return None;
+        }
+        let suspect = session.signed_in_at_s < suspect_before_s && checked.is_none();
+        let state = self.state(&current, suspect, now_s);
         let seal_again = current != *session;
         let judged = RequestSession { session: current, state, seal_again };
         (state != SessionState::Invalid).then_some(judged)

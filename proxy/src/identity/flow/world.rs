@@ -24,7 +24,7 @@ use crate::{
         provider::EndSession,
         session::SessionId,
         shared::{IdentityShared, ProviderView, SessionUpdate},
-        spec::{SealSecret, SignInSpec},
+        spec::{DependentHost, SealSecret, SignInSpec},
     },
     policy::Identity,
 };
@@ -40,7 +40,11 @@ pub(super) struct World {
     pub(super) control: ControlModel,
     pub(super) provider: ProviderModel,
     pub(super) now_s: u64,
+    /// `depends_on` of the routes.
+    pub(super) depends_on: DependsOn,
 }
+
+pub(super) type DependsOn = fn(&str, u16, &str) -> Vec<DependentHost>;
 
 /// What the control thread knows.
 #[derive(Default)]
@@ -56,7 +60,7 @@ pub(super) struct ControlModel {
     pub(super) revoked: Vec<SessionId>,
     pub(super) is_full: bool,
     pub(super) fails: Option<ProviderFailure>,
-    /// `None`: the provider still welcomes everybody.
+    /// `None`: the provider lets everybody stay signed in.
     pub(super) check: Option<CheckOutcome>,
     pub(super) last_exchange: Option<CodeExchange>,
     /// Claims of whoever signs in.
@@ -128,6 +132,7 @@ impl World {
             control: ControlModel::default(),
             provider: ProviderModel::default(),
             now_s: START_S,
+            depends_on: |_, _, _| Vec::new(),
             context,
         };
         world.publish();
@@ -243,13 +248,14 @@ impl World {
         }
     }
 
-    fn environment<'a>(&'a self, random: &'a SystemRandom) -> FlowEnvironment<'a> {
+    pub(super) fn environment<'a>(&'a self, random: &'a SystemRandom) -> FlowEnvironment<'a> {
         FlowEnvironment {
             context: &self.context,
             shared: &self.shared,
             now_s: self.now_s,
             random,
             is_own_host: &is_own_host,
+            depends_on: &self.depends_on,
         }
     }
 
@@ -265,6 +271,7 @@ impl World {
             IdentityCall::SignOut { .. } => "sign_out",
             IdentityCall::TokenKeys { .. } => "token_keys",
             IdentityCall::RenewTokenKeys { .. } => "renew_token_keys",
+            IdentityCall::ProviderLogout { .. } => "provider_logout",
         });
         match call {
             IdentityCall::UseOnce { .. } if control.is_full => IdentityReply::Used(UseOnce::Full),
@@ -294,9 +301,9 @@ impl World {
                 }
             },
             IdentityCall::Check(check) => self.check(check.session),
-            IdentityCall::TokenKeys { .. } | IdentityCall::RenewTokenKeys { .. } => {
-                panic!("no step needs the keys of tokens")
-            }
+            IdentityCall::TokenKeys { .. }
+            | IdentityCall::RenewTokenKeys { .. }
+            | IdentityCall::ProviderLogout { .. } => panic!("no step of a browser"),
             IdentityCall::Exchange(exchange) => self.exchange(browser, exchange),
         }
     }
@@ -346,6 +353,7 @@ impl World {
         IdentityReply::SignedIn(Box::new(SignedIn {
             identity: identity(&code.user, self.control.groups),
             name: code.user.into(),
+            signed_in_at_s: self.now_s,
             ends_at_s: self.control.life_s.map_or(exchange.ends_at_s, |life_s| self.now_s + life_s),
             check_at_s: self.now_s + 600,
             id_token: Some("id.token".into()),

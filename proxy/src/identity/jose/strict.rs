@@ -24,6 +24,8 @@ pub(super) enum TokenType {
     Jwt,
     /// The same, or `at+jwt` (RFC 9068, section 2.1).
     AccessToken,
+    /// The same as [`TokenType::Jwt`], or `logout+jwt` (Back-Channel Logout, section 2.4).
+    Logout,
 }
 
 /// The header of a token that passed.
@@ -102,14 +104,19 @@ fn strict_header(
 }
 
 fn check_type(typ: Option<&Value>, token_type: TokenType) -> Result<(), TokenError> {
-    let fits = match (typ, token_type) {
-        (None, _) => true,
-        (Some(Value::String(typ)), _) if typ.eq_ignore_ascii_case("JWT") => true,
-        (Some(Value::String(typ)), TokenType::AccessToken) => {
+    let own = match token_type {
+        TokenType::Jwt => None,
+        TokenType::AccessToken => Some("at+jwt"),
+        TokenType::Logout => Some("logout+jwt"),
+    };
+    let fits = match typ {
+        None => true,
+        Some(Value::String(typ)) if typ.eq_ignore_ascii_case("JWT") => true,
+        Some(Value::String(typ)) => {
             let typ = typ.strip_prefix("application/").unwrap_or(typ);
-            typ.eq_ignore_ascii_case("at+jwt")
+            own.is_some_and(|own| typ.eq_ignore_ascii_case(own))
         }
-        _ => false,
+        Some(_) => false,
     };
     fits.then_some(()).ok_or(TokenError::Invalid("the token is of another type (typ)"))
 }

@@ -34,7 +34,7 @@ pub(super) use tokens::{TokenResponse, is_about_us};
 use super::{
     bearer::keys::TokenKeys,
     calls::{CodeExchange, ProviderFailure},
-    jose::{self, IdTokenClaims, IdTokenRules, ProviderKeys, TokenError},
+    jose::{self, IdTokenClaims, IdTokenRules, LogoutToken, ProviderKeys, TokenError},
     shared::IdentityShared,
     spec::SignInSpec,
 };
@@ -209,6 +209,23 @@ impl Provider {
             );
         }
         Ok(person)
+    }
+
+    /// Verifies a logout token, and says which user it names, if it names one.
+    pub(super) async fn logout_token(
+        &self,
+        token: &str,
+    ) -> Result<(LogoutToken, Option<Box<str>>), ProviderFailure> {
+        let metadata = self.metadata().await?;
+        let spec = self.spec();
+        let rules = rules(&spec, &metadata);
+        let now_s = (self.clock)();
+        let verify = |keys: &ProviderKeys| jose::verify_logout_token(token, &rules, keys, now_s);
+        let verified = self.with_keys(&metadata, verify).await?;
+        let has_user = verified.subject.is_some();
+        let user_id = has_user.then(|| person::user_id(&verified.claims, spec.provider.preset));
+        let user_id = user_id.map(Into::into);
+        Ok((verified, user_id))
     }
 
     /// Revokes a refresh token (RFC 7009), if the provider can.

@@ -41,7 +41,7 @@ impl Person {
 }
 
 /// Azure's `sub` differs between clients; `oid` is the user's id in the tenant.
-fn user_id(claims: &Map<String, Value>, preset: ProviderPreset) -> &str {
+pub(super) fn user_id(claims: &Map<String, Value>, preset: ProviderPreset) -> &str {
     let fits = |id: &&str| (1..=MAX_ID_BYTES).contains(&id.len());
     let oid = match preset {
         ProviderPreset::Azure => text(claims, "oid").filter(fits),

@@ -47,6 +47,8 @@ pub(in crate::identity) fn sign_in_spec(issuer_url: &str) -> SignInSpec {
         unverified_email: UnverifiedEmail::Ignore,
         kept_claims: Arc::from(["groups".into()]),
         signout_redirect_url: None,
+        program_hosts: Default::default(),
+        state_file: None,
         listen_ports: vec![443],
     }
 }

@@ -5,10 +5,10 @@ use std::{
 };
 
 use crate::observe::{
-    Blame, CertificateUsage, ConfigFacts, ConfiguredCertificate, ConfiguredCrl, HandshakeResult,
-    KernelCounts, Metrics, ProviderCallOutcome, ProviderEndpoint, RecheckOutcome, SegmentOutcome,
-    SteeringOutcome, SteeringSource, SteeringView, TlsVersion, UpstreamCertificateReason,
-    UpstreamFailure, WorkerLoad,
+    BackchannelLogoutOutcome, Blame, CertificateUsage, ConfigFacts, ConfiguredCertificate,
+    ConfiguredCrl, HandshakeResult, KernelCounts, Metrics, ProviderCallOutcome, ProviderEndpoint,
+    RecheckOutcome, SegmentOutcome, SteeringOutcome, SteeringSource, SteeringView, TlsVersion,
+    UpstreamCertificateReason, UpstreamFailure, WorkerLoad,
     names::{self, MetricKind},
     registry::testing::Listed,
 };
@@ -163,6 +163,7 @@ fn used() -> Metrics {
     metrics.identity().configured(true);
     metrics.identity().called(ProviderEndpoint::Token, ProviderCallOutcome::Refused);
     metrics.identity().rechecked(RecheckOutcome::Ended);
+    metrics.identity().logged_out(BackchannelLogoutOutcome::Refused);
     metrics
 }
 
@@ -185,6 +186,8 @@ fn calls_to_the_provider_are_shown_once_one_is_configured() {
         "portcullis_identity_provider_calls_total{endpoint=\"token\",outcome=\"refused\"} 1",
         "portcullis_identity_provider_calls_total{endpoint=\"jwks\",outcome=\"ok\"} 0",
         "portcullis_session_rechecks_total{outcome=\"ended\"} 1",
+        "portcullis_backchannel_logouts_total{outcome=\"refused\"} 1",
+        "portcullis_backchannel_logouts_total{outcome=\"ended\"} 0",
     ] {
         assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");
     }

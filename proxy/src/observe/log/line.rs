@@ -1,7 +1,9 @@
 //! One log record, written field by field as JSON or as text.
 //!
 //! Values come from the network. Whatever could end a line or a value, drive a terminal or reorder
-//! what is shown is escaped in both forms, and a value has an end.
+//! what is shown is escaped in both forms, and a value has an end. So has the record as a whole: once
+//! it is long, only the beginning of each further value is written, so that no long value hides the
+//! fields behind it.
 
 use std::fmt::{self, Write};
 
@@ -10,9 +12,16 @@ use super::super::{CertificateSummary, Level, LogFormat, time};
 /// The most characters of one value that are written; `…` stands for the rest.
 const MAX_VALUE_CHARS: usize = 4096;
 
+/// After this many bytes of a record, values are cut off at [`SHORT_VALUE_CHARS`].
+const LONG_RECORD_BYTES: usize = 16 * 1024;
+/// Longer than what an operator searches for: ids, addresses, names of routes and users.
+const SHORT_VALUE_CHARS: usize = 256;
+
 /// A record under construction.
 pub(crate) struct Line<'a> {
     out: &'a mut String,
+    /// Where the record begins in `out`.
+    start: usize,
     format: LogFormat,
     first: bool,
 }
@@ -26,7 +35,8 @@ impl<'a> Line<'a> {
         level: Level,
         message: &str,
     ) -> Line<'a> {
-        let mut line = Line { out, format, first: true };
+        let start = out.len();
+        let mut line = Line { out, start, format, first: true };
         if format == LogFormat::Json {
             line.out.push('{');
         }
@@ -145,28 +155,37 @@ impl<'a> Line<'a> {
     fn value(&mut self, value: &str) {
         let bare = self.format == LogFormat::Text
             && !value.is_empty()
-            && value.len() <= MAX_VALUE_CHARS
+            && value.len() <= self.most_chars()
             && value.chars().all(is_bare);
         if bare { self.out.push_str(value) } else { self.quoted(value) }
     }
 
     fn quoted(&mut self, value: &str) {
         self.out.push('"');
-        if value.len() <= MAX_VALUE_CHARS && value.bytes().all(is_clear) {
+        let most = self.most_chars();
+        if value.len() <= most && value.bytes().all(is_clear) {
             self.out.push_str(value);
         } else {
-            self.escaped_up_to_limit(value);
+            self.escaped_up_to(most, value);
         }
         self.out.push('"');
     }
 
-    fn escaped_up_to_limit(&mut self, value: &str) {
+    fn escaped_up_to(&mut self, most: usize, value: &str) {
         let mut chars = value.chars();
-        for char in chars.by_ref().take(MAX_VALUE_CHARS) {
+        for char in chars.by_ref().take(most) {
             self.escaped(char);
         }
         if chars.next().is_some() {
             self.out.push('…');
+        }
+    }
+
+    /// The most characters of the next value.
+    fn most_chars(&self) -> usize {
+        match self.out.len() - self.start < LONG_RECORD_BYTES {
+            true => MAX_VALUE_CHARS,
+            false => SHORT_VALUE_CHARS,
         }
     }
 
@@ -258,6 +277,28 @@ mod tests {
             let written = line(format, |line| line.text("path", &long));
             assert_eq!(written.matches('é').count(), MAX_VALUE_CHARS);
             assert!(written.contains("é…\""));
+        }
+    }
+
+    #[test]
+    fn a_long_record_keeps_the_short_values_and_ends() {
+        let (long, short) = ("x".repeat(MAX_VALUE_CHARS), "i".repeat(SHORT_VALUE_CHARS));
+        for format in [LogFormat::Json, LogFormat::Text] {
+            let written = line(format, |line| {
+                for _ in 0..100 {
+                    line.text("header", &long);
+                }
+                line.text("request-id", &short);
+            });
+            assert!(written.contains(&short), "{format:?}");
+            let most = LONG_RECORD_BYTES + MAX_VALUE_CHARS + 100 * (SHORT_VALUE_CHARS + 20);
+            assert!(written.len() < most, "{format:?}: {} bytes", written.len());
+            // The next record in the same buffer has its own bound.
+            let mut out = written;
+            let mut next = Line::begin(&mut out, format, 0, Level::Info, "m");
+            next.text("path", &long);
+            next.end();
+            assert!(out.ends_with(&format!("{long}\"}}\n")) || out.ends_with(&format!("{long}\n")));
         }
     }
 

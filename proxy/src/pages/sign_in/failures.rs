@@ -103,6 +103,12 @@ fn text(page: &SignInPage<'_>) -> FailureText {
             "If you have another account, sign in with it. If you need access with this one, ask \
              the site’s administrator and give the request ID below.",
         ),
+        SignInPage::ProgramRefused => (
+            Closed,
+            "No program was signed in",
+            "Another site or a script tried to sign a program in as you, which only you can do.",
+            "If you want to sign a program in, start it again.",
+        ),
         SignInPage::SignOutRefused { .. } => (
             Closed,
             "You are still signed in",

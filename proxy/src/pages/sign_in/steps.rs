@@ -8,7 +8,7 @@ use super::{
         page::{PageAction, PageContent, PageMood},
         url::PageUrl,
     },
-    SignInPage, SignedInPerson,
+    AskedProgram, SignInPage, SignedInPerson,
 };
 
 /// What the page says; `None` for a failure.
@@ -21,6 +21,7 @@ pub(super) fn content<'a>(page: &'a SignInPage<'_>) -> Option<PageContent<'a>> {
         SignInPage::ConfirmSignOut { person, sign_out, stay } => {
             confirm_sign_out(*person, sign_out, stay)
         }
+        SignInPage::ConfirmProgram { asked, allow, stay } => confirm_program(*asked, allow, stay),
         SignInPage::SigningOut { to } => going_on(
             to,
             "Signing you out",
@@ -97,6 +98,27 @@ fn confirm_sign_out<'a>(
     named(page, person.unwrap_or_default())
         .action(PageAction::Post { label: "Sign out", url: sign_out.clone() })
         .link("Stay signed in", Some(stay))
+}
+
+fn confirm_program<'a>(
+    asked: AskedProgram<'a>,
+    allow: &PageUrl,
+    stay: &PageUrl,
+) -> PageContent<'a> {
+    let AskedProgram { known_as, host, program, asked_by, ends_at_s, now_s } = asked;
+    let happened = format!(
+        "It will be able to use {host} as you until your session ends {}.",
+        from_now(ends_at_s, now_s)
+    );
+    let next = "Continue only if you have just started a program that signs in here, such as \
+                pomerium-cli. Otherwise somebody else wants to act in your name.";
+    let heading = "Do you want to sign a program in?";
+    let page = PageContent::new(StatusCode::OK, PageMood::Ask, heading, happened, next)
+        .fact("Its token goes to", program)
+        .fact("Asked for by", asked_by)
+        .action(PageAction::Post { label: "Sign the program in", url: allow.clone() })
+        .link("Cancel", Some(stay));
+    PageContent { known_as: Some(known_as), form_leads_to: Some(program), ..page }
 }
 
 fn going_on(to: &PageUrl, heading: &'static str, happened: &'static str) -> PageContent<'static> {

@@ -97,7 +97,9 @@ fn criterion(key: &str, data: &Node<'_>, errors: &mut Errors) -> Option<Criterio
         "reject" => Some(Criterion::Reject),
         "authenticated_user" => Some(Criterion::AuthenticatedUser),
         "cors_preflight" => Some(Criterion::CorsPreflight),
-        "invalid_client_certificate" => Some(Criterion::InvalidClientCertificate),
+        "invalid_client_certificate" => {
+            Some(Criterion::InvalidClientCertificate { but_preflights: false })
+        }
         "email" => text(Subject::Email, errors),
         "domain" => text(Subject::Domain, errors),
         "user" => text(Subject::User, errors),

@@ -35,6 +35,22 @@ fn cors_allow_preflight_allows_preflights_alone() {
 }
 
 #[test]
+fn a_preflight_needs_no_certificate_where_preflights_are_allowed() {
+    let with = |cors_allow_preflight| PolicySpec {
+        cors_allow_preflight,
+        allow_public_unauthenticated_access: true,
+        deny_invalid_client_certificate: true,
+        ..Default::default()
+    };
+    let without = Facts { certificate: Certificate::Missing, ..Facts::default() };
+    let preflight = Facts { cors_preflight: true, ..without.clone() };
+    let required = PolicyOutcome::ClientCertificateRequired;
+    assert_eq!(outcome(&with(true), &preflight), PolicyOutcome::Allow);
+    assert_eq!(outcome(&with(true), &without), required);
+    assert_eq!(outcome(&with(false), &preflight), required);
+}
+
+#[test]
 fn any_authenticated_user_has_to_be_signed_in() {
     let spec = PolicySpec { allow_any_authenticated_user: true, ..Default::default() };
     assert_eq!(outcome(&spec, &of_user("u", "")), PolicyOutcome::Allow);

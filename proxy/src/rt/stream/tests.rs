@@ -243,6 +243,7 @@ fn a_stream_that_has_said_its_end_closes_in_order_when_dropped() {
 fn each_mode_of_closing_shows_at_the_peer() {
     for (mode, end) in [
         (CloseMode::Orderly, (4, None)),
+        (CloseMode::Lingering, (4, None)),
         (CloseMode::AfterPeer, (4, None)),
         (CloseMode::Reset, (4, RESET)),
     ] {
@@ -262,4 +263,66 @@ fn each_mode_of_closing_shows_at_the_peer() {
         });
         assert_eq!(peer.join().unwrap(), end, "{mode:?}");
     }
+}
+
+#[test]
+fn a_peer_that_reads_only_once_it_has_sent_all_gets_our_last_bytes() {
+    let (mut stream, mut peer) = tcp_pair();
+    let peer = std::thread::spawn(move || {
+        for _ in 0..8 {
+            peer.write_all(&MUCH).unwrap();
+        }
+        read_to_end(&mut peer)
+    });
+    Runtime::new().unwrap().block_on(async {
+        stream.outgoing().extend_from_slice(b"refused");
+        stream.close(CloseMode::Lingering).await;
+    });
+    assert_eq!(peer.join().unwrap(), (7, None));
+}
+
+#[test]
+fn a_peer_that_never_stops_sending_is_reset() {
+    let (mut stream, mut peer) = tcp_pair();
+    let peer = std::thread::spawn(move || {
+        let mut sent = 0;
+        while peer.write_all(&MUCH).is_ok() {
+            sent += MUCH.len();
+        }
+        sent
+    });
+    Runtime::new().unwrap().block_on(async {
+        stream.outgoing().extend_from_slice(b"refused");
+        stream.close(CloseMode::Lingering).await;
+    });
+    // What the kernel holds comes on top.
+    assert!(peer.join().unwrap() < 4 * LONG_LINGER.bytes);
+}
+
+#[test]
+fn the_end_of_a_peer_is_seen_without_taking_its_bytes() {
+    let (mut stream, mut peer) = tcp_pair();
+    Runtime::new().unwrap().block_on(async {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(stream.poll_end(&mut cx).is_pending());
+        peer.write_all(b"next").unwrap();
+        poll_fn(|cx| stream.poll_readable(cx)).await.unwrap();
+        assert!(stream.poll_end(&mut cx).is_pending());
+        let mut buffer = Buffer::default();
+        poll_fn(|cx| stream.poll_recv(cx, &mut buffer, 64)).await.unwrap();
+        assert_eq!(buffer.filled(), b"next");
+        peer.shutdown(std::net::Shutdown::Write).unwrap();
+        poll_fn(|cx| stream.poll_end(cx)).await.unwrap();
+    });
+}
+
+#[test]
+fn a_peer_that_resets_has_ended() {
+    let (mut stream, peer) = tcp_pair();
+    Runtime::new().unwrap().block_on(async {
+        net::sockopt::set_socket_linger(&peer, Some(Duration::ZERO)).unwrap();
+        drop(peer);
+        let end = poll_fn(|cx| stream.poll_end(cx)).await;
+        assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    });
 }

@@ -11,6 +11,7 @@ use x509_parser::{
 use crate::{
     certificate::distinguished_name,
     tls::{
+        algorithms::key_of,
         der::{
             BOOLEAN, Element, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE,
             UTC_TIME,
@@ -93,12 +94,6 @@ impl Signed {
             .filter(|known| *known.public_key_alg_id() == *algorithm)
             .any(|known| known.verify_signature(key, &self.message, &self.signature).is_ok())
     }
-}
-
-/// The contents of the algorithm's identifier, and the key.
-fn key_of(key_info: &[u8]) -> Option<(&[u8], &[u8])> {
-    let mut info = Reader::new(Reader::new(key_info).contents(SEQUENCE)?);
-    Some((info.contents(SEQUENCE)?, info.whole_bytes()?))
 }
 
 /// A serial number in the form in which numbers are compared: without leading zeros.

@@ -1,5 +1,7 @@
-use rcgen::{KeyPair, PKCS_ED25519, PKCS_RSA_SHA256};
-use rustls::SignatureScheme::{ECDSA_NISTP256_SHA256, ED25519, RSA_PSS_SHA256};
+use rcgen::{KeyPair, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256};
+use rustls::SignatureScheme::{
+    ECDSA_NISTP256_SHA256, ECDSA_NISTP384_SHA384, ED25519, RSA_PSS_SHA256,
+};
 
 use super::*;
 use crate::tls::testing::{leaf, self_signed, self_signed_with};
@@ -29,7 +31,7 @@ fn chosen(
     schemes: &[SignatureScheme],
 ) -> Option<usize> {
     let selector = CertificateSelector::new(identities).unwrap();
-    let chosen = selector.select(name, schemes)?;
+    let chosen = selector.select(name, &ClientAbilities { schemes, curves: None })?;
     identities.iter().position(|identity| Arc::ptr_eq(&identity.certified, chosen))
 }
 
@@ -91,6 +93,28 @@ fn a_certificate_for_other_names_is_not_beside_the_first() {
 }
 
 #[test]
+fn in_tls12_an_ecdsa_certificate_needs_its_curve() {
+    let names = ["a.example"];
+    let p384 = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap();
+    let p384 = self_signed_with(leaf(&names), p384).identity();
+    let identities = [ecdsa(&names), p384, ed25519(&names), rsa(&names)];
+    let chosen = |curves: &[NamedGroup], schemes: &[SignatureScheme]| {
+        let selector = CertificateSelector::new(&identities).unwrap();
+        let client = ClientAbilities { schemes, curves: Some(curves) };
+        let chosen = selector.select(Some("a.example"), &client).unwrap();
+        let index = identities.iter().position(|i| Arc::ptr_eq(&i.certified, chosen));
+        (index.unwrap(), client.has_curve_of(chosen))
+    };
+    let all = [RSA_PSS_SHA256, ECDSA_NISTP384_SHA384, ECDSA_NISTP256_SHA256];
+    let (p256, p384, x25519) = (NamedGroup::secp256r1, NamedGroup::secp384r1, NamedGroup::X25519);
+    assert_eq!(chosen(&[x25519, p256], &all), (0, true));
+    assert_eq!(chosen(&[x25519, p384], &all), (1, true));
+    assert_eq!(chosen(&[x25519], &all), (3, true), "RSA has no curve");
+    assert_eq!(chosen(&[x25519], &[ED25519]), (2, true), "nor has Ed25519 one of this list");
+    assert_eq!(chosen(&[x25519], &[ECDSA_NISTP256_SHA256]), (0, false));
+}
+
+#[test]
 fn without_certificates_there_is_no_selector() {
     assert!(CertificateSelector::new(&[]).is_none());
 }
@@ -98,12 +122,13 @@ fn without_certificates_there_is_no_selector() {
 #[test]
 fn a_renewed_certificate_needs_no_new_tls_configuration() {
     let store = CertificateStore::new();
-    assert!(store.0.load().select(Some("a.example"), &ALL).is_none());
+    let client = ClientAbilities { schemes: &ALL, curves: None };
+    assert!(store.0.load().select(Some("a.example"), &client).is_none());
     let (first, renewed) = (ecdsa(&["a.example"]), ecdsa(&["a.example"]));
     for current in [&first, &renewed] {
         let selector = CertificateSelector::new(std::slice::from_ref(current)).unwrap();
         store.replace(Arc::new(selector));
-        let chosen = store.0.load().select(Some("a.example"), &ALL).cloned().unwrap();
+        let chosen = store.0.load().select(Some("a.example"), &client).cloned().unwrap();
         assert!(Arc::ptr_eq(&chosen, &current.certified));
     }
 }

@@ -1,6 +1,11 @@
 //! Tests the stream against rustls's buffered API, which drives the same protocol in another way,
 //! over real sockets.
 
+mod alerts;
+mod early_data;
+mod hello;
+mod protected;
+
 use std::{
     io::{Read as _, Write as _},
     net::{Shutdown, TcpListener, TcpStream},
@@ -10,6 +15,7 @@ use std::{
 };
 
 use hyper::rt::ReadBuf;
+use portcullis_abi::{Progress, Reassembler};
 use rustls::{
     ClientConnection, RootCertStore, ServerConnection, StreamOwned,
     pki_types::{CertificateDer, PrivateKeyDer},
@@ -35,13 +41,17 @@ impl Pki {
     }
 
     fn server(&self) -> Arc<ServerConfig> {
-        let config = ServerConfig::builder_with_provider(provider())
+        Arc::new(self.server_config())
+    }
+
+    fn server_config(&self) -> ServerConfig {
+        let provider = Arc::clone(crate::tls::provider::provider());
+        ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS12, &TLS13])
             .unwrap()
             .with_no_client_auth()
             .with_single_cert(vec![self.certificate.clone()], self.key.clone_key())
-            .unwrap();
-        Arc::new(config)
+            .unwrap()
     }
 
     fn client(&self, version: &'static rustls::SupportedProtocolVersion) -> Arc<ClientConfig> {
@@ -78,6 +88,30 @@ fn block_on<F: Future>(future: F) -> F::Output {
 async fn accept(stream: rt::Stream, pki: &Pki) -> Result<TlsStream, Box<FailedHandshake>> {
     let context = ConnectionContext::new(Some(NAME));
     TlsStream::accept(stream, Buffer::default(), pki.server(), context).await
+}
+
+/// As a connection does it: the whole hello is read before rustls sees any of it.
+async fn accept_after_hello(
+    mut stream: rt::Stream,
+    config: Arc<ServerConfig>,
+) -> Result<TlsStream, Box<FailedHandshake>> {
+    let mut received = Buffer::default();
+    let mut reassembler = Reassembler::default();
+    while let Progress::NeedMore { .. } = reassembler.advance(received.filled()) {
+        if poll_fn(|cx| stream.poll_recv(cx, &mut received, 4096)).await.unwrap() == 0 {
+            break;
+        }
+    }
+    TlsStream::accept(stream, received, config, ConnectionContext::new(Some(NAME))).await
+}
+
+/// The next record's type and payload; `None` at the end.
+fn next_record(peer: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
+    let mut header = [0; 5];
+    peer.read_exact(&mut header).ok()?;
+    let mut payload = vec![0; usize::from(u16::from_be_bytes([header[3], header[4]]))];
+    peer.read_exact(&mut payload).ok()?;
+    Some((header[0], payload))
 }
 
 /// Reads until the end.

@@ -73,6 +73,11 @@ impl DnsNames {
         }
     }
 
+    /// Allows so many concurrent look-ups, if that is fewer than otherwise. For the start.
+    pub(crate) fn limit_lookups(&self, most: usize) {
+        self.lookups.forget_permits(MOST_LOOKUPS.saturating_sub(most));
+    }
+
     /// The entry of a name. A new name is handed to the resolver. Not for IP addresses; called only
     /// by the control thread.
     pub(crate) fn name(&self, host: &str) -> Arc<DnsName> {

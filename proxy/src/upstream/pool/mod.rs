@@ -21,6 +21,10 @@ pub(super) trait Pooled {
     fn is_closed(&self) -> bool;
 }
 
+/// The number of a client that owns connections: they carry its requests alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct OwnerId(pub(super) u64);
+
 /// The limits on a connection's use.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {

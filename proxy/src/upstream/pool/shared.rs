@@ -58,17 +58,7 @@ impl<C: Pooled> SharedList<C> {
         max_streams: Rc<Cell<usize>>,
         now: Instant,
     ) -> Rc<SharedConnection<C>> {
-        let shared = Rc::new(SharedConnection {
-            connection,
-            max_streams,
-            streams: Cell::new(1),
-            born: now,
-            idle_since: Cell::new(now),
-            silence: Silence::default(),
-            limits: self.limits,
-            retired: Cell::new(false),
-        });
-        shared.silence.ask(now);
+        let shared = SharedConnection::new(connection, max_streams, self.limits, now);
         self.connections.push(shared.clone());
         shared
     }
@@ -83,8 +73,48 @@ impl<C: Pooled> SharedList<C> {
         self.connections.iter().filter(|shared| shared.streams.get() == 0).count()
     }
 
+    /// Since when the connection without a stream has idled that has done so longest.
+    pub(in crate::upstream) fn idle_since(&self) -> Option<Instant> {
+        self.longest_idle().map(|at| self.connections[at].idle_since.get())
+    }
+
+    /// Drops that connection.
+    pub(in crate::upstream) fn drop_longest_idle(&mut self) {
+        if let Some(at) = self.longest_idle() {
+            self.connections.remove(at);
+        }
+    }
+
+    fn longest_idle(&self) -> Option<usize> {
+        let idle = self.connections.iter().enumerate().filter(|(_, it)| it.streams.get() == 0);
+        idle.min_by_key(|(_, shared)| shared.idle_since.get()).map(|(at, _)| at)
+    }
+
     pub(in crate::upstream) fn len(&self) -> usize {
         self.connections.len()
+    }
+}
+
+impl<C> SharedConnection<C> {
+    /// A connection with its first stream, which no request joins while it is in no list.
+    pub(in crate::upstream) fn new(
+        connection: C,
+        max_streams: Rc<Cell<usize>>,
+        limits: Limits,
+        now: Instant,
+    ) -> Rc<SharedConnection<C>> {
+        let shared = Rc::new(SharedConnection {
+            connection,
+            max_streams,
+            streams: Cell::new(1),
+            born: now,
+            idle_since: Cell::new(now),
+            silence: Silence::default(),
+            limits,
+            retired: Cell::new(false),
+        });
+        shared.silence.ask(now);
+        shared
     }
 }
 

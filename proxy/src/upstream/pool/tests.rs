@@ -57,7 +57,7 @@ fn idle_list(
     let mut list = IdleList::new(LIMITS);
     let fakes: Vec<_> = numbers.into_iter().map(Fake::new).collect();
     for fake in &fakes {
-        list.put(fake.clone(), now, now);
+        list.put(fake.clone(), None, now, now);
     }
     (list, fakes)
 }
@@ -91,7 +91,7 @@ fn a_full_list_gives_up_what_has_idled_longest() {
 fn a_list_without_room_keeps_nothing() {
     let now = start();
     let mut list = IdleList::new(Limits { max_idle: 0, ..LIMITS });
-    list.put(Fake::new(1), now, now);
+    list.put(Fake::new(1), None, now, now);
     assert_eq!(list.len(), 0);
 }
 
@@ -99,7 +99,7 @@ fn a_list_without_room_keeps_nothing() {
 fn a_connection_idle_for_too_long_is_dropped_with_all_before_it() {
     let now = start();
     let (mut list, _) = idle_list([1, 2], now);
-    list.put(Fake::new(3), now, now + s(30));
+    list.put(Fake::new(3), None, now, now + s(30));
     assert_eq!(taken(&mut list, now + s(89)), Some(3));
     assert_eq!(taken(&mut list, now + s(89)), None);
     assert_eq!(list.len(), 0);
@@ -109,17 +109,44 @@ fn a_connection_idle_for_too_long_is_dropped_with_all_before_it() {
 fn a_connection_past_its_lifetime_is_not_reused() {
     let now = start();
     let mut list = IdleList::new(LIMITS);
-    list.put(Fake::new(1), now, now + s(590));
+    list.put(Fake::new(1), None, now, now + s(590));
     assert_eq!(taken(&mut list, now + s(600)), None);
-    list.put(Fake::new(2), now, now + s(600));
+    list.put(Fake::new(2), None, now, now + s(600));
     assert_eq!(list.len(), 0);
+}
+
+#[test]
+fn a_connection_with_an_owner_goes_to_its_owner_alone() {
+    let now = start();
+    let (mut list, _) = idle_list([1], now);
+    let (one, other) = (OwnerId(1), OwnerId(2));
+    list.put(Fake::new(2), Some(one), now, now);
+    list.put(Fake::new(3), Some(other), now, now);
+    assert_eq!(taken(&mut list, now), Some(1));
+    assert_eq!(taken(&mut list, now), None);
+    assert_eq!(list.take_of(Some(one), now).unwrap().0.number, 2);
+    assert!(list.take_of(Some(one), now).is_none());
+    list.drop_owned(one);
+    assert_eq!(list.len(), 1);
+    list.drop_owned(other);
+    assert_eq!(list.len(), 0);
+}
+
+#[test]
+fn connections_with_owners_leave_a_full_list_too() {
+    let now = start();
+    let mut list = IdleList::new(LIMITS);
+    for number in 1..=4 {
+        list.put(Fake::new(number), Some(OwnerId(1)), now, now);
+    }
+    assert_eq!(list.len(), LIMITS.max_idle);
 }
 
 #[test]
 fn the_time_of_birth_comes_back_with_the_connection() {
     let now = start();
     let mut list = IdleList::new(LIMITS);
-    list.put(Fake::new(1), now, now + s(50));
+    list.put(Fake::new(1), None, now, now + s(50));
     assert_eq!(list.take(now + s(60)).unwrap().1, now);
 }
 
@@ -149,7 +176,7 @@ fn a_closed_connection_is_not_put_back() {
     let mut list = IdleList::new(LIMITS);
     let fake = Fake::new(1);
     fake.state.set(State::Closed);
-    list.put(fake, now, now);
+    list.put(fake, None, now, now);
     assert_eq!(list.len(), 0);
 }
 
@@ -157,7 +184,7 @@ fn a_closed_connection_is_not_put_back() {
 fn reaping_drops_what_expired_or_closed() {
     let now = start();
     let (mut list, fakes) = idle_list([1, 2], now);
-    list.put(Fake::new(3), now, now + s(30));
+    list.put(Fake::new(3), None, now, now + s(30));
     fakes[0].state.set(State::Closed);
     list.reap(now + s(31));
     assert_eq!(list.len(), 2);
@@ -349,7 +376,7 @@ proptest! {
             match step {
                 Step::Put { age_s } => {
                     let (fake, born) = (Fake::new(made.len()), now - s(age_s));
-                    list.put(fake.clone(), born, now);
+                    list.put(fake.clone(), None, born, now);
                     made.push(fake.clone());
                     if !LIMITS.too_old(born, now) {
                         model.push((fake, born, now));

@@ -35,7 +35,7 @@ impl FailedAttempt {
 /// twice. Extensions, which hold the spelling of header names (a map as large as the headers), are
 /// omitted, since every request over a pooled connection is copied.
 pub(super) fn copy_to_repeat(request: &Request<SentBody>) -> Option<Request<SentBody>> {
-    if !request.method().is_idempotent() || request.body().progress().is_some() {
+    if !request.method().is_idempotent() || request.body().upload().is_some() {
         return None;
     }
     let mut copy = Request::new(SentBody::empty());

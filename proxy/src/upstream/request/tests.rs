@@ -1,5 +1,8 @@
 mod bodies;
 mod failures;
+mod late_uploads;
+mod owned;
+mod shortage;
 mod waiting;
 
 use std::{
@@ -18,11 +21,15 @@ use super::*;
 use crate::{
     observe::WorkerObserver,
     upstream::{
-        RequestBody,
+        ReceiveBodyError, RequestBody,
+        connection_share::ConnectionShare,
         meter::Meter,
         testing::{Io, Peer, connection, endpoint, run, settle, single},
     },
 };
+
+/// The connections that a worker may have.
+const LIMIT: usize = 2;
 
 /// A worker with one upstream.
 struct World {
@@ -30,6 +37,7 @@ struct World {
     cluster: Arc<Cluster>,
     endpoint: Arc<Endpoint>,
     pool: Rc<EndpointPool>,
+    client: ConnectionOwner,
 }
 
 impl World {
@@ -42,10 +50,12 @@ impl World {
         let cluster = single(endpoint(address));
         let endpoint = Arc::clone(cluster.current().endpoint(0));
         let metrics = endpoint.metrics.clone();
-        let pool =
-            Rc::new(EndpointPool::new(Meter::new(observer.clone(), metrics), Instant::now()));
+        let meter = Meter::new(observer.clone(), metrics);
+        let share = ConnectionShare::new(LIMIT);
+        let pool = Rc::new(EndpointPool::new(meter, &share, Instant::now()));
+        share.track(&pool);
         pool.follow(endpoint.name());
-        World { observer, cluster, endpoint, pool }
+        World { observer, cluster, endpoint, pool, client: ConnectionOwner::default() }
     }
 
     /// The counts of what all workers share.
@@ -62,20 +72,21 @@ impl World {
     /// A connection that is about to carry its first request.
     async fn connect(&self) -> (PooledConnection, Peer) {
         let (io, peer) = connection();
-        let (http1, driver) = handshake::http1(io, None).await.unwrap();
+        let (http1, driver) = handshake::http1(io, None, 100).await.unwrap();
         tokio::task::spawn_local(driver.run());
         (self.pool.add_http1(http1, Instant::now()), peer)
     }
 
     /// A connection that is idle in the pool after a first exchange.
     async fn pool(&self) -> Peer {
+        let (idle, active) = self.idle_and_active();
         let (pooled, peer) = self.connect().await;
         peer.answer("HTTP/1.1 204 No Content\r\n\r\n");
         let body = self.send(pooled, request(Method::GET, RequestBody::Empty)).await.unwrap();
         assert!(body.is_end_stream());
         settle().await;
         peer.received();
-        assert_eq!(self.idle_and_active(), (1, 0));
+        assert_eq!(self.idle_and_active(), (idle + 1, active));
         peer
     }
 
@@ -92,13 +103,21 @@ impl World {
         pooled: PooledConnection,
         request: Request<SentBody>,
     ) -> Result<Response<ResponseBody>, FailedAttempt> {
-        let exchange = self.exchange(&request);
-        let (response, lease) = exchange.send_over(pooled, request).await?;
-        Ok(response.map(|incoming| ResponseBody::new(incoming, lease)))
+        let (response, lease) = self.leased(pooled, request).await?;
+        Ok(with_body(response, lease))
+    }
+
+    async fn leased(
+        &self,
+        pooled: PooledConnection,
+        request: Request<SentBody>,
+    ) -> Result<LeasedResponse, FailedAttempt> {
+        self.exchange(&request).send_over(pooled, None, request).await
     }
 
     fn exchange(&self, request: &Request<SentBody>) -> UpstreamRequest<'_> {
-        UpstreamRequest::new(&self.pool, &self.cluster, &self.endpoint, request.body())
+        let World { cluster, endpoint, pool, client, .. } = self;
+        UpstreamRequest::new(pool, cluster, endpoint, client, request.body())
     }
 
     fn take(&self) -> Option<PooledConnection> {
@@ -121,7 +140,7 @@ fn request(method: Method, body: RequestBody) -> Request<SentBody> {
 /// A client's body that goes on for as long as `Peer` sends chunks.
 async fn streaming() -> (RequestBody, Peer) {
     let (io, client) = connection();
-    let (mut http1, driver) = handshake::http1::<Io>(io, None).await.unwrap();
+    let (mut http1, driver) = handshake::http1::<Io>(io, None, 100).await.unwrap();
     tokio::task::spawn_local(driver.run());
     client.answer("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
     let sent = http1.sender.send_request(request(Method::GET, RequestBody::Empty));
@@ -131,11 +150,11 @@ async fn streaming() -> (RequestBody, Peer) {
         std::future::pending::<()>().await;
         drop(http1);
     });
-    (RequestBody::Client(Box::pin(body)), client)
+    (RequestBody::Client(Box::pin(ReceivedBody::new(body, Version::HTTP_11))), client)
 }
 
 /// Reads to the end.
-async fn read(mut body: ResponseBody) -> Result<(String, Option<HeaderMap>), hyper::Error> {
+async fn read(mut body: ResponseBody) -> Result<(String, Option<HeaderMap>), ReceiveBodyError> {
     let (mut text, mut trailers) = (Vec::new(), None);
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
         match frame?.into_data() {
@@ -218,7 +237,7 @@ fn reason_phrase_and_header_case_are_kept_for_the_client() {
 fn an_upgraded_connection_keeps_the_bytes_behind_the_101() {
     run(async {
         let (io, peer) = connection();
-        let (mut http1, driver) = handshake::http1(io, None).await.unwrap();
+        let (mut http1, driver) = handshake::http1(io, None, 100).await.unwrap();
         let (parts, switched) = oneshot::channel();
         tokio::task::spawn_local(driver.run_until_upgrade(parts));
         peer.answer("HTTP/1.1 101 Switching Protocols\r\nupgrade: echo\r\n\r\nhello");
@@ -229,7 +248,7 @@ fn an_upgraded_connection_keeps_the_bytes_behind_the_101() {
         assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
         assert!(peer.received().contains("connection: upgrade\r\n"));
         let parts = switched.await.unwrap();
-        assert_eq!(parts.read_buf, "hello");
+        assert_eq!(parts.received, "hello");
         assert!(!peer.is_closed());
     });
 }
@@ -238,7 +257,7 @@ fn an_upgraded_connection_keeps_the_bytes_behind_the_101() {
 fn a_connection_not_upgraded_is_closed_after_its_response() {
     run(async {
         let (io, peer) = connection();
-        let (mut http1, driver) = handshake::http1(io, None).await.unwrap();
+        let (mut http1, driver) = handshake::http1(io, None, 100).await.unwrap();
         let (parts, switched) = oneshot::channel();
         tokio::task::spawn_local(driver.run_until_upgrade(parts));
         peer.answer("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");

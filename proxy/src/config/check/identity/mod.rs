@@ -4,6 +4,7 @@ mod authenticate;
 mod bearer;
 mod claim_headers;
 mod cookies;
+mod programs;
 mod provider;
 mod route_keys;
 mod secrets;
@@ -30,7 +31,7 @@ pub(super) use claim_headers::stripped_names;
 pub(super) use route_keys::{issuer_format, pass_identity_headers};
 
 /// Keys that have no effect unless people can sign in.
-const SIGN_IN_KEYS: [&str; 16] = [
+const SIGN_IN_KEYS: [&str; 17] = [
     "authenticate_service_url",
     "idp_provider_url",
     "idp_client_id",
@@ -46,6 +47,7 @@ const SIGN_IN_KEYS: [&str; 16] = [
     "cookie_expire",
     "cookie_same_site",
     "signout_redirect_url",
+    "programmatic_redirect_domain_whitelist",
     "authenticate_callback_path",
 ];
 

@@ -59,10 +59,14 @@ pub(super) fn is_shared_given(root: &Section<'_>) -> bool {
     ["shared_secret", "shared_secret_file"].iter().any(|key| root.has(key) || root.is_blank(key))
 }
 
+/// Whether a cookie secret was given.
+pub(super) fn is_cookie_given(root: &Section<'_>) -> bool {
+    ["cookie_secret", "cookie_secret_file"].iter().any(|key| root.has(key))
+}
+
 /// Says what a random shared secret means.
 pub(super) fn warn_of_random(root: &Section<'_>) {
-    let has_cookie_secret = ["cookie_secret", "cookie_secret_file"].iter().any(|key| root.has(key));
-    let message = match has_cookie_secret {
+    let message = match is_cookie_given(root) {
         true => {
             "is not set, so each start makes a random one: sign-ins under way begin again, and the \
              derived signing key changes"

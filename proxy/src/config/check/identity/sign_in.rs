@@ -1,12 +1,12 @@
 //! How people sign in: the parts together, and `portcullis.sign_in`.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use http::HeaderName;
 
 use super::{
     super::super::{model::RouteConfig, section::Section},
-    Surroundings, authenticate, cookies, provider, secrets,
+    Surroundings, authenticate, cookies, programs, provider, secrets,
 };
 use crate::identity::{
     bearer::spec::TokenSpec,
@@ -33,6 +33,8 @@ pub(super) fn sign_in(
     let previous_secrets = secrets::previous(&section);
     let without_refresh_token = without_refresh_token(&section);
     let signout_redirect_url = signout_redirect_url(root);
+    let program_hosts = programs::hosts(root);
+    let state_file = state_file(root, &section);
     let (provider, authenticate) = (provider?, authenticate?);
     if !is_configured {
         return None;
@@ -56,6 +58,8 @@ pub(super) fn sign_in(
         unverified_email: common.unverified_email,
         kept_claims: kept_claims(around.routes, claim_headers, &common.more_claims),
         signout_redirect_url,
+        program_hosts,
+        state_file,
         listen_ports: listen_ports(around),
     })
 }
@@ -141,6 +145,18 @@ fn without_refresh_token(section: &Section<'_>) -> WithoutRefreshToken {
 fn unverified_email(section: &Section<'_>) -> UnverifiedEmail {
     let choices = [("IGNORE", UnverifiedEmail::Ignore), ("ACCEPT", UnverifiedEmail::Accept)];
     section.choice("unverified_email", &choices).unwrap_or(UnverifiedEmail::Ignore)
+}
+
+/// `portcullis.sign_in.state_file`. It opens where the cookies open.
+fn state_file(root: &Section<'_>, section: &Section<'_>) -> Option<Arc<Path>> {
+    let key = "state_file";
+    let path = section.text(key).filter(|path| !path.is_empty())?;
+    if !secrets::is_shared_given(root) && !secrets::is_cookie_given(root) {
+        let message = "is of no use: the next process cannot open it, because each start makes a \
+            random secret";
+        section.warn_with_hint(key, message, "set shared_secret or cookie_secret");
+    }
+    Some(Path::new(&*path).into())
 }
 
 /// `signout_redirect_url`, which may have a query.

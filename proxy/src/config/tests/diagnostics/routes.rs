@@ -170,6 +170,12 @@ fn expressions_are_compiled_at_load() {
             ],
         ),
         (
+            "to: http://b\nregex_rewrite_pattern: ^/(.*)$\nregex_rewrite_substitution: '/a b\\1'",
+            &[
+                "config.yaml:6: routes[0].regex_rewrite_substitution: contains a character that a path cannot have",
+            ],
+        ),
+        (
             "to: http://b\nprefix_rewrite: x",
             &["config.yaml:5: routes[0].prefix_rewrite: `x` is not a path (it must begin with / \
                  and contain no ? or #)"],

@@ -26,6 +26,8 @@ fn stripped_for(rules: &HeaderRules, fields: &[(&str, &str)]) -> HeaderMap {
             cookies: &OwnCookies::default(),
             rules: &rules,
             bearer: false,
+            odd_names: true,
+            forwarding: PassedForwarding::Named(&[HeaderName::from_static("x-real-ip")]),
         },
     );
     headers
@@ -41,6 +43,8 @@ fn stripped_trailers(rules: &HeaderRules, fields: &[(&str, &str)]) -> HeaderMap 
             cookies: &OwnCookies::default(),
             rules: &rules,
             bearer: false,
+            odd_names: true,
+            forwarding: PassedForwarding::Named(&[HeaderName::from_static("x-real-ip")]),
         },
     );
     trailers
@@ -134,6 +138,17 @@ fn no_spelling_of_a_proxys_header_passes_from_a_client() {
         "x_request_id",
         "content_length",
         "transfer_encoding",
+        "X.Pomerium.Claim.Email",
+        "x+ssl+client+verify",
+        "Client.Cert",
+        "x*email",
+        "x-forwarded|for",
+        "Proxy",
+        "WL-Proxy-Client-Cert",
+        "wl.proxy.ssl",
+        "$WSCC",
+        "$wsru",
+        "_ws_ru",
     ] {
         assert_eq!(names(&stripped(&[(name, "1")])), Vec::<&str>::new(), "{name}");
     }
@@ -155,6 +170,13 @@ fn trailers_may_hold_nothing_that_means_something_to_us() {
         ("x-user_id", "1"),
         ("x-dn", "1"),
         ("x-debug", "1"),
+        ("x.user.id", "1"),
+        ("content-length", "1"),
+        ("content-type", "1"),
+        ("range", "1"),
+        ("if-match", "1"),
+        ("forwarded", "1"),
+        ("max-forwards", "1"),
     ];
     assert_eq!(names(&stripped_trailers(&rules(), &fields)), ["grpc-status", "x-checksum"]);
 }
@@ -169,6 +191,8 @@ fn what_a_route_sets_or_removes_has_no_other_spelling() {
         ("x-dn", "1"),
         ("x-debug", "own"),
         ("x_debug", "1"),
+        ("x.user.id", "1"),
+        ("x-user~id", "1"),
         ("x-userid", "another"),
     ];
     let headers = stripped_for(&rules(), &fields);
@@ -191,13 +215,51 @@ fn names_that_only_resemble_those_of_certificates_are_passed_on() {
         "x-client",
         "x-client-id",
         "x-ssl-protocol",
-        "x-forwarded-port",
         "x-amzn-trace-id",
+        "proxy-status",
+        "wl-client",
+        "x-original",
+        "x-real-ip-of",
         "x-",
         "c",
     ] {
         assert_eq!(names(&stripped(&[(name, "1")])), [name]);
     }
+}
+
+#[test]
+fn what_proxies_say_of_a_client_is_removed_unless_it_is_passed_on() {
+    let fields = [
+        "forwarded",
+        "true-client-ip",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-forwarded-port",
+        "x-forwarded-prefix",
+        "x-forwarded-server",
+        "x-forwarded-ssl",
+        "x-forwarded-user",
+        "x-original-host",
+        "x-original-uri",
+        "x-original-url",
+        "x-rewrite-url",
+        "x_real_ip",
+        "x-real-ip",
+    ]
+    .map(|name| (name, "1"));
+    assert_eq!(names(&stripped(&fields)), ["x-real-ip"]);
+
+    let (mut headers, identity, rules) = (map(&fields), identity(), RequestRules::default());
+    let reserved = Reserved {
+        identity: &identity,
+        cookies: &OwnCookies::default(),
+        rules: &rules,
+        bearer: false,
+        odd_names: false,
+        forwarding: PassedForwarding::All,
+    };
+    strip_request(&mut headers, reserved);
+    assert_eq!(headers.len(), fields.len(), "a trusted proxy says all of it");
 }
 
 fn upgrade(version: Version, fields: &[(&str, &str)]) -> Upgrade {
@@ -228,7 +290,7 @@ fn an_offer_of_clear_text_http2_is_ignored() {
     assert_eq!(upgrade(Version::HTTP_11, &fields), Upgrade::None);
 }
 
-/// A reserved name, each letter in either case and each dash one of both signs.
+/// A reserved name, each letter in either case, and in place of each dash any sign of a name.
 fn misspelt() -> impl Strategy<Value = String> {
     const NAMES: &[&str] = &[
         "client-cert",
@@ -242,13 +304,15 @@ fn misspelt() -> impl Strategy<Value = String> {
         "x-amzn-mtls-clientcert-leaf",
         "x-pomerium-claim-email",
         "x-email",
+        "wl-proxy-client-cert",
     ];
-    let choices = proptest::collection::vec(any::<bool>(), 32);
+    const SIGNS: &[char] = &['_', '.', '!', '#', '$', '%', '&', '\'', '*', '+', '^', '`', '|', '~'];
+    let choices = proptest::collection::vec(proptest::option::of(0..SIGNS.len()), 32);
     (proptest::sample::select(NAMES), choices).prop_map(|(name, choices)| {
         let spelt = name.chars().zip(choices).map(|(char, other)| match (char, other) {
-            ('-', true) => '_',
-            (char, true) => char.to_ascii_uppercase(),
-            (char, false) => char,
+            ('-', Some(sign)) => SIGNS[sign],
+            (char, Some(_)) => char.to_ascii_uppercase(),
+            (char, None) => char,
         });
         spelt.collect()
     })

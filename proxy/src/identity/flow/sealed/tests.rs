@@ -10,7 +10,7 @@ fn context() -> SignInContext {
 }
 
 fn handover(host: &str, id: u8) -> Handover {
-    let place = ReturnPlace { host: host.into(), port: 443, path: ReturnPath::root() };
+    let place = ReturnPlace { host: host.into(), port: 443, path: ReturnPath::root(), visit: None };
     Handover {
         id: [id; 16],
         process: [1; 16],
@@ -76,4 +76,61 @@ fn objects_are_fresh_for_their_time_and_for_a_clock_a_minute_ahead() {
     ] {
         assert_eq!(is_fresh(issued_s, 60, now_s), fresh, "{issued_s} {now_s}");
     }
+}
+
+#[test]
+fn a_state_with_many_further_hosts_stays_short_enough() {
+    let (context, random) = (context(), SystemRandom::new());
+    let long = |letter: &str| DependentHost {
+        host: format!("{}.example", letter.repeat(240)).into(),
+        port: 8443,
+    };
+    let rest: Vec<DependentHost> = ["b", "c", "d", "e"].map(long).into();
+    let place = ReturnPlace {
+        host: "app.example".into(),
+        port: 443,
+        path: ReturnPath::of_request("/a?b"),
+        visit: Some(DependentVisit { at: long("a"), rest }),
+    };
+    let request = SealedSignInRequest {
+        id: [1; 16],
+        process: [2; 16],
+        place: place.clone(),
+        binding: [3; 16],
+        provider: ProviderId([4; 16]),
+        issued_s: 5,
+        restarts: 0,
+    };
+    let sealed = request.seal(&context, &random).unwrap();
+    let opened = SealedSignInRequest::open(&context, &sealed).unwrap();
+    assert!(opened.place == place, "a request has room for all");
+    let state = SignInState {
+        id: [1; 16],
+        process: [2; 16],
+        issued_s: 5,
+        seed: [6; 32],
+        binding: [3; 16],
+        request,
+    };
+    let sealed = state.seal(&context, &random).unwrap();
+    assert!(sealed.len() <= MAX_STATE_LEN, "{}", sealed.len());
+    let kept = SignInState::open(&context, &sealed).unwrap().request.place;
+    assert_eq!((&*kept.host, kept.path), ("app.example", ReturnPath::root()));
+    assert_eq!(kept.visit.unwrap(), DependentVisit { at: long("a"), rest: Vec::new() });
+}
+
+#[test]
+fn a_link_to_a_further_host_opens_there_alone() {
+    let (context, random) = (context(), SystemRandom::new());
+    let at = DependentHost { host: "b.example".into(), port: 443 };
+    let place = ReturnPlace {
+        host: "app.example".into(),
+        port: 443,
+        path: ReturnPath::root(),
+        visit: Some(DependentVisit { at, rest: Vec::new() }),
+    };
+    let sign_in = DependentSignIn { issued_s: 5, session: SessionId([1; 16]), place };
+    let sealed = sign_in.seal(&context, &random).unwrap();
+    assert!(DependentSignIn::open(&context, "b.example", &sealed) == Some(sign_in));
+    assert!(DependentSignIn::open(&context, "app.example", &sealed).is_none());
 }

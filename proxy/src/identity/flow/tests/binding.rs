@@ -304,7 +304,12 @@ fn no_sign_in_begins_or_leads_to_a_host_that_is_not_ours() {
     let request = |issued_s| SealedSignInRequest {
         id: [9; 16],
         process: world.shared.process,
-        place: ReturnPlace { host: "evil.test".into(), port: 443, path: ReturnPath::root() },
+        place: ReturnPlace {
+            host: "evil.test".into(),
+            port: 443,
+            path: ReturnPath::root(),
+            visit: None,
+        },
         binding: [8; 16],
         provider: world.context.provider,
         issued_s,

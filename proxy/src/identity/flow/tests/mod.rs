@@ -3,6 +3,8 @@
 mod arrival;
 mod binding;
 mod corpus;
+mod dependent;
+mod program;
 mod provider;
 mod sign_out;
 mod who;
@@ -124,13 +126,14 @@ impl FlowPage {
             FlowPage::Continue { .. }
             | FlowPage::SigningOut { .. }
             | FlowPage::ConfirmSignOut { .. }
+            | FlowPage::ConfirmProgram(_)
             | FlowPage::SignedOut => 200,
             FlowPage::LinkInvalid { .. }
             | FlowPage::CookieLost { .. }
             | FlowPage::ProviderError { .. }
             | FlowPage::CodeRefused { .. } => 400,
             FlowPage::ProviderDenied { .. } | FlowPage::DidNotLast { .. } => 401,
-            FlowPage::SignOutRefused { .. } => 403,
+            FlowPage::SignOutRefused { .. } | FlowPage::ProgramRefused => 403,
             FlowPage::MethodNotAllowed => 405,
             FlowPage::SessionTooLarge { .. } | FlowPage::Internal => 500,
             FlowPage::ProviderInvalid { .. } | FlowPage::ClocksDiffer { .. } => 502,

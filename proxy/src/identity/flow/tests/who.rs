@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::identity::{
     calls::{CheckOutcome, RenewedSession},
+    ended_users::{EndedUsers, UserEnd, UserSelector},
     flow::{
         CheckedSession, SessionState,
         world::{START_S, World},
@@ -135,4 +136,62 @@ fn after_a_check_the_outcome_and_the_state_before_decide() {
         panic!()
     };
     assert_eq!(&*renewed.name, "new");
+}
+
+fn of_user(world: &World, user_id: &str, email: &str) -> Session {
+    let identity = crate::policy::Identity {
+        user_id: user_id.into(),
+        email: email.into(),
+        ..Default::default()
+    };
+    Session { identity, ..session(world) }
+}
+
+fn end(world: &World, user: UserSelector, end: UserEnd) {
+    let mut users = EndedUsers::default();
+    users.set(&user, UserEnd { until_s: u64::MAX, ..end });
+    world.shared.set_ended_users(users);
+}
+
+#[test]
+fn a_session_from_before_the_end_of_its_user_does_not_count() {
+    for user in [UserSelector::Id("ann".into()), UserSelector::Email("ann@example.com".into())] {
+        let world = super::world();
+        let ann = of_user(&world, "ann", "Ann@Example.com");
+        assert_eq!(state(&world, &ann, START_S), Some(SessionState::Good));
+        let before = UserEnd { ended_before_s: START_S + 1, ..UserEnd::default() };
+        end(&world, user, before);
+        assert_eq!(state(&world, &ann, START_S), None);
+        let later = Session { signed_in_at_s: START_S + 1, ..ann };
+        assert_eq!(state(&world, &later, START_S + 1), Some(SessionState::Good));
+        let bob = of_user(&world, "bob", "bob@example.com");
+        assert_eq!(state(&world, &bob, START_S), Some(SessionState::Good));
+    }
+}
+
+#[test]
+fn a_check_does_not_bring_back_a_session_whose_user_has_ended() {
+    let world = super::world();
+    let ann = of_user(&world, "ann", "");
+    let renewed =
+        RenewedSession { identity: ann.identity.clone(), ..(*world.renewed("ann")).clone() };
+    world.shared.set_update(ann.id, Some(SessionUpdate::Renewed(Arc::new(renewed))));
+    let before = UserEnd { ended_before_s: START_S + 1, ..UserEnd::default() };
+    end(&world, UserSelector::Id("ann".into()), before);
+    assert_eq!(state(&world, &ann, START_S), None);
+}
+
+#[test]
+fn a_suspect_user_s_older_sessions_are_checked_before_they_count() {
+    let world = super::world();
+    let ann = of_user(&world, "ann", "");
+    let before = UserEnd { suspect_before_s: START_S + 1, ..UserEnd::default() };
+    end(&world, UserSelector::Id("ann".into()), before);
+    assert_eq!(state(&world, &ann, START_S), Some(SessionState::MustCheck));
+    let later = Session { signed_in_at_s: START_S + 1, ..ann.clone() };
+    assert_eq!(state(&world, &later, START_S + 1), Some(SessionState::Good));
+    let renewed =
+        RenewedSession { identity: ann.identity.clone(), ..(*world.renewed("ann")).clone() };
+    world.shared.set_update(ann.id, Some(SessionUpdate::Renewed(Arc::new(renewed))));
+    assert_eq!(state(&world, &ann, START_S), Some(SessionState::Good), "it was checked");
 }

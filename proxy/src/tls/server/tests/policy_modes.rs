@@ -3,7 +3,7 @@
 use rustls::{pki_types::CertificateDer, sign::CertifiedKey};
 
 use super::*;
-use crate::tls::testing::Outcome;
+use crate::tls::testing::{Outcome, der_of};
 
 fn present(
     bench: &Bench,
@@ -72,15 +72,52 @@ fn a_certificate_that_is_not_the_clients_own_fails() {
     }
 }
 
-#[test]
-fn what_cannot_be_read_fails_and_is_told() {
-    let bench = Bench::asking();
+/// Keys that ring has not sign through another one here: nobody looks at the signature.
+fn unusable(bench: &Bench) -> [(&'static str, Arc<CertificateWithKey>); 4] {
     let identity = bench.root.issue(client_leaf()).identity();
-    let garbage = with_chain(vec![vec![0x30, 0x03, 0x02, 0x01, 0x00].into()], &identity);
-    for version in VERSIONS {
-        let outcome = present(&bench, version, Arc::clone(&garbage));
-        assert_eq!(outcome.alert_to_client(), AlertDescription::BadCertificate);
-        assert!(outcome.context.client_rejection().unwrap().reason.contains("cannot be parsed"));
+    let of_pem = |pem| with_chain(vec![der_of(pem)], &identity);
+    [
+        ("cannot be parsed", with_chain(vec![vec![0x30, 3, 2, 1, 0].into()], &identity)),
+        ("version 1", of_pem(include_str!("../../testdata/v1.crt.pem"))),
+        ("RSA with 1024 bits", of_pem(include_str!("../../testdata/rsa1024.crt.pem"))),
+        ("P-521", of_pem(include_str!("../../testdata/p521.crt.pem"))),
+    ]
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_counts_as_none() {
+    let mut bench = Bench::asking();
+    // Where some route needs no certificate, sessions without one are resumed.
+    let mut open = bench.spec.client_auth.routes[0].clone();
+    open.looks = false;
+    bench.spec.client_auth.routes.push(open);
+    for (reason, identity) in unusable(&bench) {
+        for version in VERSIONS {
+            let client = bench.client(version, Some(Arc::clone(&identity)));
+            let outcome = handshake(&client, &bench.server(), NAME);
+            assert_eq!(outcome.kind(), HandshakeKind::Full);
+            let ignored = outcome.context.ignored_certificate().unwrap().to_string();
+            assert!(ignored.contains(reason), "{ignored}");
+            assert!(!resumes(&client, &bench.server(), NAME), "its ticket would hold it as proven");
+        }
+    }
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_is_refused_where_one_is_required() {
+    let mut bench = Bench::asking();
+    bench.demand(bench.root.anchors(), 1);
+    for (reason, identity) in unusable(&bench) {
+        for version in VERSIONS {
+            let outcome = present(&bench, version, Arc::clone(&identity));
+            let expected = match reason {
+                "cannot be parsed" => AlertDescription::BadCertificate,
+                _ => AlertDescription::UnsupportedCertificate,
+            };
+            assert_eq!(outcome.alert_to_client(), expected, "{reason}");
+            let rejection = outcome.context.client_rejection().unwrap();
+            assert!(rejection.reason.contains(reason), "{}", rejection.reason);
+        }
     }
 }
 

@@ -1,0 +1,42 @@
+//! Orders to a running process, over the Unix socket `PID.sock` in its runtime directory.
+//!
+//! Both sides ask the kernel who the peer is (`SO_PEERCRED`): it must be root or the same user, and
+//! the process that serves must have the ID that was asked for. One line orders, one line answers:
+//!
+//! ```text
+//! portcullis/1 drain               another process serves: drain and exit    portcullis/1 draining
+//! portcullis/1 drain-worker 2      give worker 2 no new connections          portcullis/1 done
+//! portcullis/1 undrain-worker 2    give it connections again                 portcullis/1 done
+//! portcullis/1 end-sessions user "alice"       end all sessions of a user    portcullis/1 ended 3
+//! portcullis/1 end-sessions email "a@b.com"    the same, by address          portcullis/1 ended 3
+//!                                  an order that is not followed             portcullis/1 refused REASON
+//! ```
+//!
+//! IDs and addresses are JSON strings, so that no character of them ends the line.
+
+mod client;
+mod line;
+mod order;
+mod peer;
+mod runtime_dir;
+mod server;
+
+pub(super) use client::ControlConnection;
+pub(crate) use client::RunningProcess;
+pub(super) use order::{Acknowledgment, Order};
+pub(super) use server::{ControlSocket, ReceivedOrder, listen};
+
+#[cfg(test)]
+pub(super) mod testing {
+    use std::path::{Path, PathBuf};
+
+    pub(in super::super) fn block_on<F: Future>(future: F) -> F::Output {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(future)
+    }
+
+    /// The socket of a process.
+    pub(in super::super) fn socket(directory: &Path, pid: u32) -> PathBuf {
+        super::runtime_dir::socket(directory, pid)
+    }
+}

@@ -1,0 +1,197 @@
+//! The lines of the protocol.
+
+use crate::identity::ended_users::UserSelector;
+
+/// Begins every line.
+const PROTOCOL: &str = "portcullis/1 ";
+
+/// An order to a running process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in super::super) enum Order {
+    /// Another process serves at the same addresses: drain and exit.
+    Leave,
+    /// Give a worker no new connections, or give it connections again.
+    DrainWorker { worker: u32, drained: bool },
+    /// End all sessions of a user.
+    EndSessions(UserSelector),
+}
+
+/// What a process did on an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Acknowledgment {
+    /// It drains.
+    Draining,
+    Done,
+    /// It ended so many sessions that it knew.
+    SessionsEnded(usize),
+}
+
+impl Order {
+    /// The line that gives it.
+    pub(super) fn line(&self) -> String {
+        let order = match self {
+            Order::Leave => "drain".to_owned(),
+            Order::DrainWorker { worker, drained: true } => format!("drain-worker {worker}"),
+            Order::DrainWorker { worker, drained: false } => format!("undrain-worker {worker}"),
+            Order::EndSessions(user) => {
+                let kind = match user {
+                    UserSelector::Id(_) => "user",
+                    UserSelector::Email(_) => "email",
+                };
+                // In JSON, no character ends the line.
+                format!("end-sessions {kind} {}", serde_json::Value::from(user.text()))
+            }
+        };
+        format!("{PROTOCOL}{order}")
+    }
+
+    /// `None` for a line of another protocol, and for a user whom nobody can be.
+    pub(super) fn parse(line: &str) -> Option<Order> {
+        let order = line.strip_prefix(PROTOCOL)?;
+        let (verb, object) = order.split_once(' ').unwrap_or((order, ""));
+        let worker = || object.parse().ok();
+        match verb {
+            "drain" if order == verb => Some(Order::Leave),
+            "drain-worker" => Some(Order::DrainWorker { worker: worker()?, drained: true }),
+            "undrain-worker" => Some(Order::DrainWorker { worker: worker()?, drained: false }),
+            "end-sessions" => user(object).map(Order::EndSessions),
+            _ => None,
+        }
+    }
+
+    /// Reads the answer to it: what was done, or why it was not followed.
+    pub(super) fn read_answer(&self, line: &str) -> Result<Acknowledgment, String> {
+        let acknowledgment = Acknowledgment::parse(line);
+        let is_expected = match acknowledgment {
+            Some(Acknowledgment::Draining) => matches!(self, Order::Leave),
+            Some(Acknowledgment::Done) => matches!(self, Order::DrainWorker { .. }),
+            Some(Acknowledgment::SessionsEnded(_)) => matches!(self, Order::EndSessions(_)),
+            None => false,
+        };
+        acknowledgment.filter(|_| is_expected).ok_or_else(|| reason(line))
+    }
+}
+
+/// Reads the user of an order.
+fn user(object: &str) -> Option<UserSelector> {
+    let (kind, name) = object.split_once(' ')?;
+    let name: Box<str> = serde_json::from_str(name).ok()?;
+    let user = match kind {
+        "user" => UserSelector::Id(name),
+        "email" => UserSelector::Email(name),
+        _ => return None,
+    };
+    user.can_name_a_user().then_some(user)
+}
+
+impl Acknowledgment {
+    /// The line that says it.
+    pub(super) fn line(self) -> String {
+        match self {
+            Acknowledgment::Draining => format!("{PROTOCOL}draining"),
+            Acknowledgment::Done => format!("{PROTOCOL}done"),
+            Acknowledgment::SessionsEnded(ended) => format!("{PROTOCOL}ended {ended}"),
+        }
+    }
+
+    fn parse(line: &str) -> Option<Acknowledgment> {
+        match line.strip_prefix(PROTOCOL)? {
+            "draining" => Some(Acknowledgment::Draining),
+            "done" => Some(Acknowledgment::Done),
+            other => {
+                let ended = other.strip_prefix("ended ")?;
+                ended.parse().ok().map(Acknowledgment::SessionsEnded)
+            }
+        }
+    }
+}
+
+/// The line that says why an order is not followed.
+pub(super) fn refusal(reason: &str) -> String {
+    format!("{PROTOCOL}refused {reason}")
+}
+
+/// Why an order was not followed, by the line that answers it.
+fn reason(answer: &str) -> String {
+    match answer.strip_prefix(PROTOCOL).and_then(|answer| answer.strip_prefix("refused ")) {
+        Some(reason) => reason.escape_debug().to_string(),
+        None => format!("unexpected answer: {}", answer.escape_debug()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn orders() -> Vec<Order> {
+        let longest = "\u{1}".repeat(UserSelector::MAX_BYTES);
+        let users = [
+            UserSelector::Id("alice".into()),
+            UserSelector::Id("a b\n\"c\" \u{e9}".into()),
+            UserSelector::Id(longest.into()),
+            UserSelector::Email("alice@example.com".into()),
+        ];
+        let workers = [true, false].map(|drained| Order::DrainWorker { worker: 3, drained });
+        let about_users = users.map(Order::EndSessions);
+        workers.into_iter().chain(about_users).chain([Order::Leave]).collect()
+    }
+
+    #[test]
+    fn an_order_comes_back_from_its_line() {
+        for order in orders() {
+            let line = order.line();
+            assert!(!line.contains('\n') && line.len() <= super::super::line::MAX_LINE, "{line}");
+            assert_eq!(Order::parse(&line), Some(order));
+        }
+    }
+
+    #[test]
+    fn other_lines_are_no_orders() {
+        let long = "a".repeat(UserSelector::MAX_BYTES + 1);
+        for line in [
+            "",
+            "drain",
+            "portcullis/9 drain",
+            "portcullis/1 drain 1",
+            "portcullis/1 drain ",
+            "portcullis/1 drain-worker",
+            "portcullis/1 drain-worker x",
+            "portcullis/1 drain-worker 1 2",
+            "portcullis/1 drain-worker -1",
+            "portcullis/1 end-sessions",
+            "portcullis/1 end-sessions user",
+            "portcullis/1 end-sessions user alice",
+            "portcullis/1 end-sessions user \"\"",
+            "portcullis/1 end-sessions user 1",
+            "portcullis/1 end-sessions user \"a\" \"b\"",
+            "portcullis/1 end-sessions email \"a\"",
+            "portcullis/1 end-sessions name \"a\"",
+            &format!("portcullis/1 end-sessions user \"{long}\""),
+            &format!("portcullis/1 end-sessions email \"{long}@b\""),
+        ] {
+            assert_eq!(Order::parse(line), None, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_counts_for_orders_of_its_kind_alone() {
+        use Acknowledgment::{Done, Draining, SessionsEnded};
+        for order in orders() {
+            for answer in [Draining, Done, SessionsEnded(3)] {
+                let expected = match order {
+                    Order::Leave => Draining,
+                    Order::DrainWorker { .. } => Done,
+                    Order::EndSessions(_) => SessionsEnded(3),
+                };
+                let read = order.read_answer(&answer.line());
+                assert_eq!(read.is_ok(), answer == expected, "{order:?}: {read:?}");
+                assert!(read.is_err() || read == Ok(answer));
+            }
+            for other in ["", "portcullis/1 ended", "portcullis/1 ended -1", "portcullis/9 done"] {
+                let problem = order.read_answer(other).unwrap_err();
+                assert!(problem.starts_with("unexpected answer"), "{problem}");
+            }
+            assert_eq!(order.read_answer(&refusal("because")), Err("because".to_owned()));
+        }
+    }
+}

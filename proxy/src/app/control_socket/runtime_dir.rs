@@ -1,0 +1,147 @@
+//! The directory for the sockets of running processes.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs::{self, DirBuilder},
+    io,
+    os::unix::{
+        fs::{DirBuilderExt, MetadataExt},
+        net::UnixStream,
+    },
+    path::{Path, PathBuf},
+};
+
+use rustix::process::{Pid, test_kill_process};
+
+use super::peer::{ROOT, is_trusted, own_uid};
+
+/// For its owner alone.
+const MODE: u32 = 0o700;
+/// The bits that let others add or remove files.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
+/// Where the sockets of this user's processes are; `None` if the environment names no place.
+pub(super) fn path() -> Option<PathBuf> {
+    choose(own_uid(), |name| env::var_os(name))
+}
+
+/// A service manager's choice first, then the usual place.
+fn choose(uid: u32, variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let set = |name| variable(name).filter(|value| !value.is_empty());
+    if let Some(directories) = set("RUNTIME_DIRECTORY") {
+        // systemd joins several with colons.
+        return env::split_paths(&directories).next();
+    }
+    if uid == ROOT {
+        return Some(PathBuf::from("/run/portcullis"));
+    }
+    set("XDG_RUNTIME_DIR").map(|directory| Path::new(&directory).join("portcullis"))
+}
+
+/// The socket of a process.
+pub(super) fn socket(directory: &Path, pid: u32) -> PathBuf {
+    directory.join(format!("{pid}.sock"))
+}
+
+/// Makes the directory if it does not exist.
+///
+/// Fails if another user could have put files there.
+pub(super) fn make(directory: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(MODE).create(directory) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => return made,
+    }
+    let metadata = fs::symlink_metadata(directory)?;
+    let private = metadata.is_dir()
+        && is_trusted(metadata.uid(), own_uid())
+        && metadata.mode() & WRITABLE_BY_OTHERS == 0;
+    if private {
+        return Ok(());
+    }
+    let message = "is not a directory that only this user can write to";
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
+}
+
+/// Removes the sockets of processes that have ended without doing so.
+pub(super) fn remove_stale(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        if process_of(&path).is_some_and(|pid| !exists(pid)) && is_dead(&path) {
+            // Another process may have removed it just now.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Whether nobody listens at a socket. A process that this one cannot see, in a container that
+/// shares the directory, may.
+pub(super) fn is_dead(socket: &Path) -> bool {
+    let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    UnixStream::connect(socket).is_err_and(refused)
+}
+
+fn process_of(socket: &Path) -> Option<Pid> {
+    let pid = socket.file_name()?.to_str()?.strip_suffix(".sock")?;
+    Pid::from_raw(pid.parse().ok().filter(|pid: &i32| *pid > 0)?)
+}
+
+fn exists(pid: Pid) -> bool {
+    test_kill_process(pid) != Err(rustix::io::Errno::SRCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::{fs::PermissionsExt, net::UnixListener};
+
+    use super::*;
+
+    #[test]
+    fn the_place_follows_the_service_manager_then_the_user() {
+        let place = |uid, set: &[(&str, &str)]| {
+            let value = |name: &str| set.iter().find(|(known, _)| *known == name);
+            choose(uid, |name| value(name).map(|(_, value)| OsString::from(value)))
+        };
+        let set = [("RUNTIME_DIRECTORY", "/run/a:/run/b"), ("XDG_RUNTIME_DIR", "/run/user/7")];
+        assert_eq!(place(0, &set), Some("/run/a".into()));
+        assert_eq!(place(0, &set[1..]), Some("/run/portcullis".into()));
+        assert_eq!(place(7, &set[1..]), Some("/run/user/7/portcullis".into()));
+        assert_eq!(place(7, &[("RUNTIME_DIRECTORY", "")]), None);
+    }
+
+    #[test]
+    fn a_new_directory_is_for_its_owner_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("portcullis");
+        make(&path).unwrap();
+        make(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, MODE);
+    }
+
+    #[test]
+    fn a_directory_that_others_can_write_to_is_not_used() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(make(directory.path()).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        let file = directory.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert_eq!(make(&file).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+    }
+
+    #[test]
+    fn only_dead_sockets_of_dead_processes_are_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        // No process has an ID this high.
+        let (stale, served, own) =
+            [i32::MAX.unsigned_abs(), i32::MAX.unsigned_abs() - 1, std::process::id()]
+                .map(|pid| socket(directory.path(), pid))
+                .into();
+        drop(UnixListener::bind(&stale).unwrap());
+        drop(UnixListener::bind(&own).unwrap());
+        let _listener = UnixListener::bind(&served).unwrap();
+        fs::write(directory.path().join("other"), "").unwrap();
+        remove_stale(directory.path());
+        assert!(!stale.exists());
+        assert!(served.exists() && own.exists() && directory.path().join("other").exists());
+    }
+}

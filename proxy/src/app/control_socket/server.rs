@@ -1,0 +1,241 @@
+//! The side of the process that serves: it waits for orders.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinHandle,
+};
+
+use super::{
+    line,
+    order::{Acknowledgment, Order, refusal},
+    peer::{PeerProcess, is_trusted, own_uid},
+    runtime_dir,
+};
+use crate::{
+    control_call::{self, ControlCall, ControlCaller, ControlCalls},
+    observe::Metrics,
+};
+
+/// The control loop is never busy for nearly as long.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two tries to accept while no descriptors are left.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
+
+/// How many connections may wait for an order at a time; a process that takes the place of this one
+/// waits until it is ready.
+const MAX_CONNECTIONS: usize = 8;
+
+/// An order, to be answered once it is followed, or with the reason why it is not.
+pub(in super::super) type ReceivedOrder = ControlCall<OrderOf, OrderAnswer>;
+
+/// What was done, or why an order is not followed.
+pub(in super::super) type OrderAnswer = Result<Acknowledgment, String>;
+
+/// An order, and the process that gave it.
+#[derive(Debug)]
+pub(in super::super) struct OrderOf {
+    pub(in super::super) order: Order,
+    /// As the kernel knows it; 0 if it lives in a namespace that this process does not see.
+    pub(in super::super) process: i32,
+}
+
+/// Listens for orders. The socket leaves the directory when this is dropped.
+#[derive(Debug)]
+pub(in super::super) struct ControlSocket {
+    path: PathBuf,
+    orders: ControlCalls<OrderOf, OrderAnswer>,
+    task: JoinHandle<()>,
+}
+
+/// Listens in the runtime directory. Needs a tokio runtime with I/O and time.
+///
+/// If that is impossible, says what it costs: `--replace` then works by signal alone, no worker can be
+/// drained, and no user's sessions can be ended.
+pub(in super::super) fn listen(metrics: &Metrics) -> Option<ControlSocket> {
+    let socket = open();
+    metrics.set_control_socket(socket.as_ref().map(|socket| &*socket.path));
+    socket
+}
+
+fn open() -> Option<ControlSocket> {
+    let Some(directory) = runtime_dir::path() else {
+        tracing::warn!(
+            "`drain` and `sessions end` will not work, and `run --replace` will tell this process to \
+             drain by signal, without proof of its identity: there is no runtime directory; set RUNTIME_DIRECTORY or \
+             XDG_RUNTIME_DIR"
+        );
+        return None;
+    };
+    ControlSocket::open(&directory)
+        .inspect_err(|error| {
+            tracing::warn!(
+                directory = %directory.display(),
+                %error,
+                "`drain` and `sessions end` will not work, and `run --replace` will tell this \
+                 process to drain by signal, without proof of its identity: the runtime directory cannot be used; set \
+                 RUNTIME_DIRECTORY to another"
+            );
+        })
+        .ok()
+}
+
+impl ControlSocket {
+    fn open(directory: &Path) -> io::Result<ControlSocket> {
+        runtime_dir::make(directory)?;
+        runtime_dir::remove_stale(directory);
+        let path = runtime_dir::socket(directory, std::process::id());
+        if runtime_dir::is_dead(&path) {
+            // A former process had this ID.
+            fs::remove_file(&path)?;
+        }
+        let listener = UnixListener::bind(&path)?;
+        let (caller, orders) = control_call::channel(1);
+        let task = tokio::spawn(accept_loop(listener, caller));
+        Ok(ControlSocket { path, orders, task })
+    }
+
+    /// Awaits the next order; forever if there is no socket. Cancel-safe.
+    pub(in super::super) async fn next(socket: &mut Option<ControlSocket>) -> ReceivedOrder {
+        if let Some(socket) = socket
+            && let Some(order) = socket.orders.next().await
+        {
+            return order;
+        }
+        std::future::pending().await
+    }
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        self.task.abort();
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+type OrderCaller = ControlCaller<OrderOf, OrderAnswer>;
+
+async fn accept_loop(listener: UnixListener, orders: OrderCaller) {
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    // It is never closed.
+    while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                tokio::spawn(serve(stream, orders.clone(), slot));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept connections on the control socket");
+                tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: UnixStream, orders: OrderCaller, _slot: OwnedSemaphorePermit) {
+    let peer = match PeerProcess::of(&stream) {
+        Ok(peer) => peer,
+        Err(error) => {
+            tracing::warn!(%error, "cannot identify a process that connected to the control \
+                socket");
+            return;
+        }
+    };
+    let (process, user) = (peer.id.unwrap_or(0), peer.uid);
+    let answered = if is_trusted(user, own_uid()) {
+        answer(&stream, &orders, process).await
+    } else {
+        let reason = "only root and the same user may give orders";
+        tracing::warn!(process, user, reason, "a process may not give orders to this one");
+        line::send(&stream, &refusal(reason)).await
+    };
+    if let Err(error) = answered {
+        tracing::info!(process, %error, "a process that was to give an order disconnected");
+    }
+}
+
+/// The order comes once the process that gives it is ready, however long that takes.
+async fn answer(stream: &UnixStream, orders: &OrderCaller, process: i32) -> io::Result<()> {
+    let Some(order) = Order::parse(&line::receive(stream).await?) else {
+        return line::send(stream, &refusal("unknown order")).await;
+    };
+    let followed = orders.call(OrderOf { order, process }, ANSWER_TIMEOUT).await;
+    match followed.map_err(|error| error.to_string()).flatten() {
+        Ok(acknowledgment) => line::send(stream, &acknowledgment.line()).await,
+        Err(reason) => line::send(stream, &refusal(&reason)).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::control_socket::testing::block_on;
+
+    #[test]
+    fn an_order_reaches_the_control_loop_and_is_answered() {
+        let directory = tempfile::tempdir().unwrap();
+        block_on(async {
+            let mut socket = Some(ControlSocket::open(directory.path()).unwrap());
+            let path = runtime_dir::socket(directory.path(), std::process::id());
+            for (ordered, answer, line) in [
+                ("drain", Ok(Acknowledgment::Draining), "draining"),
+                ("drain-worker 1", Ok(Acknowledgment::Done), "done"),
+                ("end-sessions user \"a b\"", Ok(Acknowledgment::SessionsEnded(3)), "ended 3"),
+                ("drain-worker 9", Err("no such worker".to_owned()), "refused no such worker"),
+            ] {
+                let stream = UnixStream::connect(&path).await.unwrap();
+                line::send(&stream, &format!("portcullis/1 {ordered}")).await.unwrap();
+                let order = ControlSocket::next(&mut socket).await;
+                assert_eq!(order.request.process, std::process::id().cast_signed());
+                order.answer(answer);
+                assert_eq!(line::receive(&stream).await.unwrap(), format!("portcullis/1 {line}"));
+            }
+            drop(socket);
+            assert!(!path.exists());
+        });
+    }
+
+    #[test]
+    fn an_order_of_another_protocol_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        block_on(async {
+            let _socket = ControlSocket::open(directory.path()).unwrap();
+            let path = runtime_dir::socket(directory.path(), std::process::id());
+            let stream = UnixStream::connect(&path).await.unwrap();
+            line::send(&stream, "portcullis/9 drain").await.unwrap();
+            let answer = line::receive(&stream).await.unwrap();
+            assert_eq!(answer, "portcullis/1 refused unknown order");
+        });
+    }
+
+    #[test]
+    fn an_order_of_any_length_but_a_line_s_ends_its_connection() {
+        let directory = tempfile::tempdir().unwrap();
+        block_on(async {
+            let _socket = ControlSocket::open(directory.path()).unwrap();
+            let path = runtime_dir::socket(directory.path(), std::process::id());
+            let stream = UnixStream::connect(&path).await.unwrap();
+            let long = format!("portcullis/1 end-sessions user \"{}\"", "a".repeat(8192));
+            line::send(&stream, &long).await.unwrap();
+            assert!(line::receive(&stream).await.is_err());
+        });
+    }
+
+    #[test]
+    fn the_socket_of_a_dead_process_with_the_same_id_is_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = runtime_dir::socket(directory.path(), std::process::id());
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        block_on(async {
+            let _socket = ControlSocket::open(directory.path()).unwrap();
+            assert!(ControlSocket::open(directory.path()).is_err(), "the living one stays");
+            assert!(UnixStream::connect(&path).await.is_ok());
+        });
+    }
+}

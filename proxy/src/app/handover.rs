@@ -1,0 +1,214 @@
+//! One process takes the place of another at the same addresses (`run --replace PID`).
+//!
+//! The next process opens a pidfd for the ID it was given and connects to the control socket of the
+//! process that serves. Both ask the kernel who the peer is; the executable proves nothing, since it
+//! differs after an upgrade, and cannot be read, since the process is not dumpable. Once the next
+//! process is ready, it gives the order to leave. The answer says that the state file is written for
+//! the last time.
+//!
+//! A former version has no socket. It is told by SIGUSR2, through the pidfd.
+
+use std::{
+    fs, io,
+    os::fd::{AsFd as _, OwnedFd},
+    path::Path,
+};
+
+use anyhow::{Context as _, ensure};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+};
+
+use super::control_socket::{ControlConnection, Order};
+
+/// Tells a former version, which has no socket, that another process serves in its place.
+pub(super) const REPLACED: Signal = Signal::USR2;
+
+/// The sysctl that makes the kernel move connections whose handshake is under way from a closed
+/// socket to another that listens at the same address; Linux 5.14.
+const MIGRATE: &str = "/proc/sys/net/ipv4/tcp_migrate_req";
+
+/// The process that serves at our addresses.
+#[derive(Debug)]
+pub(super) struct Predecessor {
+    pid: Pid,
+    /// Refers to this very process, even if its ID is used again.
+    pidfd: OwnedFd,
+    channel: Channel,
+}
+
+/// How the predecessor hears the order.
+#[derive(Debug)]
+enum Channel {
+    Socket(ControlConnection),
+    /// By a former version.
+    Signal,
+}
+
+impl Predecessor {
+    /// Finds the process and makes sure that it is one of ours.
+    ///
+    /// Fails if there is no such process, or if it does not prove that it is ours.
+    pub(super) async fn find(id: u32) -> anyhow::Result<Predecessor> {
+        Predecessor::find_in(None, id).await
+    }
+
+    async fn find_in(directory: Option<&Path>, id: u32) -> anyhow::Result<Predecessor> {
+        let pid = i32::try_from(id).ok().and_then(Pid::from_raw);
+        let pid = pid.with_context(|| format!("{id} is not a process ID"))?;
+        ensure!(id != std::process::id(), "process {id} is this process itself");
+        let pidfd = pidfd_open(pid, PidfdFlags::empty())
+            .with_context(|| format!("process {id} cannot be replaced"))?;
+        let channel = Channel::find(directory, pid).await?;
+        // Since it still runs, nobody else has had its ID since the pidfd was opened.
+        ensure!(is_running(&pidfd)?, "process {id} has ended");
+        Ok(Predecessor { pid, pidfd, channel })
+    }
+
+    /// Warns of what is lost if the kernel moves no handshakes.
+    pub(super) fn warn_of_losses() {
+        if fs::read_to_string(MIGRATE).is_ok_and(|value| value.trim() != "0") {
+            return;
+        }
+        tracing::warn!(
+            "connections that arrive while the old process closes its listeners may be reset; set \
+             the sysctl net.ipv4.tcp_migrate_req=1 to keep them"
+        );
+    }
+
+    /// Tells it to drain and exit; whether it acknowledged that, which only the socket can tell.
+    pub(super) async fn finish(self) -> bool {
+        let process = self.pid.as_raw_nonzero().get();
+        let can_acknowledge = matches!(self.channel, Channel::Socket(_));
+        let ordered = self.order().await;
+        let is_acknowledged = can_acknowledge && ordered.is_ok();
+        match ordered {
+            Ok(()) => tracing::info!(process, "the old process drains and exits"),
+            Err(error) => tracing::error!(
+                process,
+                error = format!("{error:#}"),
+                "cannot tell the old process to drain, and both processes serve; send SIGTERM to \
+                 the old one"
+            ),
+        }
+        is_acknowledged
+    }
+
+    async fn order(self) -> anyhow::Result<()> {
+        match self.channel {
+            Channel::Socket(connection) => connection.order(&Order::Leave).await.map(|_| ()),
+            Channel::Signal => Ok(pidfd_send_signal(&self.pidfd, REPLACED)?),
+        }
+    }
+}
+
+impl Channel {
+    /// Connects to the process's socket. Without one it must be a former version.
+    async fn find(directory: Option<&Path>, pid: Pid) -> anyhow::Result<Channel> {
+        let id = pid.as_raw_nonzero().get();
+        let cannot_replace = || format!("process {id} cannot be replaced");
+        let connection = ControlConnection::to_process(directory, id).await;
+        if let Some(connection) = connection.with_context(cannot_replace)? {
+            connection.check_user().with_context(cannot_replace)?;
+            return Ok(Channel::Socket(connection));
+        }
+        let status = fs::read_to_string(format!("/proc/{id}/status"))
+            .with_context(|| format!("there is no process {id} to replace"))?;
+        ensure!(catches(&status, REPLACED), "process {id} is not a running portcullis");
+        Ok(Channel::Signal)
+    }
+}
+
+/// A pidfd is readable once its process has ended.
+fn is_running(pidfd: &OwnedFd) -> io::Result<bool> {
+    let mut descriptors = [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)];
+    Ok(poll(&mut descriptors, Some(&Timespec::default()))? == 0)
+}
+
+/// Whether the process of this `/proc/PID/status` has a handler for the signal.
+fn catches(status: &str, signal: Signal) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal.as_raw() - 1) & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+    use crate::app::control_socket::testing::{block_on, socket};
+
+    /// A process that is none of ours, and catches SIGUSR2.
+    struct Stranger(Child);
+
+    impl Stranger {
+        fn start() -> Stranger {
+            let script = "trap : USR2; echo ready; read _";
+            let mut child = Command::new("sh")
+                .args(["-c", script])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut ready = [0; 6];
+            io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut ready).unwrap();
+            Stranger(child)
+        }
+    }
+
+    impl Drop for Stranger {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    fn problem(directory: &Path, id: u32) -> String {
+        let found = block_on(Predecessor::find_in(Some(directory), id));
+        format!("{:#}", found.unwrap_err())
+    }
+
+    #[test]
+    fn a_process_that_catches_a_signal_has_its_bit() {
+        assert!(catches("Name:\tx\nSigCgt:\t0000000000000800\n", REPLACED));
+        assert!(!catches("Name:\tx\nSigCgt:\tfffffffffffff7ff\n", REPLACED));
+        assert!(!catches("", REPLACED));
+    }
+
+    #[test]
+    fn a_process_that_does_not_exist_or_is_this_one_is_not_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        for id in [0, std::process::id(), u32::MAX, i32::MAX.unsigned_abs()] {
+            assert!(problem(directory.path(), id).contains(&id.to_string()));
+        }
+    }
+
+    #[test]
+    fn a_process_without_its_own_socket_is_not_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let stranger = Stranger::start();
+        let path = socket(directory.path(), stranger.0.id());
+        // This process serves at the socket, and its ID is not the one that was asked for.
+        let _listener = std::os::unix::net::UnixListener::bind(path).unwrap();
+        let problem = problem(directory.path(), stranger.0.id());
+        assert!(
+            problem.contains(&format!("process {} has the socket", std::process::id())),
+            "{problem}"
+        );
+    }
+
+    #[test]
+    fn a_process_without_a_socket_is_told_by_signal() {
+        let directory = tempfile::tempdir().unwrap();
+        let stranger = Stranger::start();
+        // A stale socket is as good as none.
+        drop(std::os::unix::net::UnixListener::bind(socket(directory.path(), stranger.0.id())));
+        let found =
+            block_on(Predecessor::find_in(Some(directory.path()), stranger.0.id())).unwrap();
+        assert!(matches!(found.channel, Channel::Signal));
+        let parent = std::os::unix::process::parent_id();
+        assert!(problem(directory.path(), parent).contains("is not a running portcullis"));
+    }
+}

@@ -1,0 +1,284 @@
+//! Keeps the state of this process in a file (`portcullis.sign_in.state_file`), so that the next
+//! process knows ended sessions and has the refresh tokens.
+//!
+//! A refresh token has one holder: a provider that sees an old one again ends the whole grant. So a
+//! process that replaces another one reads the file only when the other has written it for the last
+//! time, and the other asks the provider for nothing from then on.
+
+use std::{
+    cell::{Cell, RefCell},
+    path::Path,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::Notify, task::spawn_blocking, time};
+
+use super::{
+    IdentityControl, Inner,
+    saved_state::SavedState,
+    session_table::Grant,
+    state_file::{self, ReadState, StateFileError},
+};
+use crate::identity::{
+    seal::Seals,
+    session::{ProviderId, SessionId},
+    shared::SessionUpdate,
+};
+
+/// Between a change and the write; also the least time between two writes.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+/// Writes take one part of the time in so many.
+const PAUSE_FOR_WRITE: u32 = 10;
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(30);
+/// How long the last write may take: another process waits for it, or the end of this one.
+const LAST_WRITE: Duration = Duration::from_secs(3);
+
+/// What a file that cannot be read means.
+const UNREAD: &str = "sessions that ended may count until their next check, and users are redirected \
+    to the identity provider once their sessions are due, usually without a prompt";
+
+/// The file, and whose it is.
+#[derive(Default)]
+pub(super) struct StateKeeper {
+    settings: RefCell<Option<StateSettings>>,
+    phase: Cell<StatePhase>,
+    changed: Notify,
+    /// One write at a time.
+    writing: tokio::sync::Mutex<()>,
+    is_failing: Cell<bool>,
+}
+
+#[derive(Clone)]
+struct StateSettings {
+    path: Arc<Path>,
+    seals: Arc<Seals>,
+}
+
+/// Whose the file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum StatePhase {
+    /// The process that this one replaces has it.
+    Awaited,
+    /// This process has it.
+    #[default]
+    Kept,
+    /// The process that has replaced this one has it.
+    HandedOver,
+}
+
+/// What of a file is taken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StatePart {
+    All,
+    /// Another process still has the refresh tokens.
+    Ended,
+}
+
+impl StateKeeper {
+    /// Notes that there is something to write.
+    pub(super) fn note_change(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Whether another process has the refresh tokens now.
+    pub(super) fn is_handed_over(&self) -> bool {
+        self.phase.get() == StatePhase::HandedOver
+    }
+
+    fn settings(&self) -> Option<StateSettings> {
+        self.settings.borrow().clone()
+    }
+}
+
+impl IdentityControl {
+    /// Takes the file's place and secrets at start and after a reload, after
+    /// [`IdentityControl::configure`]. A file that comes with a reload is not read, only written.
+    pub(crate) fn configure_state(&self, seals: Option<Arc<Seals>>) {
+        let path = self.0.provider().and_then(|provider| provider.spec().state_file.clone());
+        let settings = path.zip(seals).map(|(path, seals)| StateSettings { path, seals });
+        self.0.state.settings.replace(settings);
+        self.0.state.note_change();
+    }
+
+    /// Reads the file at start, before anybody is served. The file of a process that is replaced, and
+    /// that still serves, gives its ended sessions for now.
+    pub(crate) fn restore(&self, replaces: bool) {
+        let (phase, part) = match replaces {
+            true => (StatePhase::Awaited, StatePart::Ended),
+            false => (StatePhase::Kept, StatePart::All),
+        };
+        self.0.state.phase.set(phase);
+        if let Some(settings) = self.0.state.settings() {
+            let read = state_file::read(&settings.path, &settings.seals);
+            self.0.take_over(read, &settings.path, part);
+        }
+    }
+
+    /// Takes the file over from the process that was replaced. `is_last` says whether that process has
+    /// acknowledged its order to drain, so that it has written the file for the last time.
+    pub(crate) async fn take_over_state(&self, is_last: bool) {
+        let part = if is_last { StatePart::All } else { StatePart::Ended };
+        if let Some(StateSettings { path, seals }) = self.0.state.settings() {
+            let place = Arc::clone(&path);
+            let read = spawn_blocking(move || state_file::read(&place, &seals)).await;
+            let read = read.unwrap_or_else(|error| {
+                Err(StateFileError::Io(std::io::Error::other(error.to_string())))
+            });
+            self.0.take_over(read, &path, part);
+        }
+        self.0.state.phase.set(StatePhase::Kept);
+        self.0.state.note_change();
+    }
+
+    /// Writes the file for the last time, for the process that replaces this one. From here on this
+    /// process uses no refresh token, and ends no session: it could not tell the other.
+    pub(crate) async fn hand_state_over(&self) {
+        if self.0.state.settings().is_none() || self.0.state.phase.get() != StatePhase::Kept {
+            return;
+        }
+        self.0.state.phase.set(StatePhase::HandedOver);
+        self.0.write_at_last().await;
+    }
+
+    /// Writes the file at the end of the process.
+    pub(crate) async fn save_state(&self) {
+        if self.0.state.phase.get() == StatePhase::Kept {
+            self.0.write_at_last().await;
+        }
+    }
+
+    /// Writes the file soon after each change, until the process ends. Needs a `LocalSet`.
+    pub(crate) async fn keep_state(self) {
+        let state = &self.0.state;
+        loop {
+            state.changed.notified().await;
+            time::sleep(SHORTEST_PAUSE).await;
+            if state.phase.get() != StatePhase::Kept {
+                continue;
+            }
+            let begun = Instant::now();
+            self.0.write().await;
+            let pause = match state.is_failing.get() {
+                true => PAUSE_AFTER_FAILURE,
+                false => begun.elapsed().saturating_mul(PAUSE_FOR_WRITE),
+            };
+            time::sleep(pause).await;
+        }
+    }
+}
+
+impl Inner {
+    async fn write_at_last(&self) {
+        if time::timeout(LAST_WRITE, self.write()).await.is_err() {
+            tracing::error!(
+                "the state file is not written: that took more than {LAST_WRITE:?}; what happened \
+                 since the last write is lost"
+            );
+        }
+    }
+
+    /// Writes the file on another thread.
+    async fn write(&self) {
+        let Some(StateSettings { path, seals }) = self.state.settings() else { return };
+        let Some(provider) = self.provider() else { return };
+        let _turn = self.state.writing.lock().await;
+        let saved = self.saved_state(provider.spec().provider.id());
+        let place = Arc::clone(&path);
+        let written = spawn_blocking(move || state_file::write(&place, &seals, &saved)).await;
+        let problem = match written {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        let was_failing = self.state.is_failing.replace(problem.is_some());
+        let path = path.display();
+        match problem {
+            Some(problem) if !was_failing => tracing::error!(
+                "cannot write portcullis.sign_in.state_file {path}: {problem}; after a restart \
+                 {UNREAD}"
+            ),
+            None if was_failing => tracing::info!("portcullis.sign_in.state_file is written again"),
+            _ => {}
+        }
+        if self.state.is_failing.get() {
+            // To try again.
+            self.state.note_change();
+        }
+    }
+
+    /// What the next process needs to know. A session whose check is under way is left out: its
+    /// refresh token may be void by now.
+    fn saved_state(&self, provider: ProviderId) -> SavedState {
+        let in_flight = self.in_flight.borrow();
+        let sessions = self.sessions.borrow();
+        let settled = sessions.iter().filter(|(id, _)| !in_flight.contains_key(id));
+        SavedState {
+            provider,
+            suspect_before_s: self.shared.suspect_before_s(),
+            users: self.shared.ended_users(),
+            ended: self.ended.borrow().iter().collect(),
+            sessions: settled.map(|(id, entry)| (id, entry.clone())).collect(),
+        }
+    }
+
+    fn take_over(
+        self: &Rc<Self>,
+        read: Result<Option<ReadState>, StateFileError>,
+        path: &Path,
+        part: StatePart,
+    ) {
+        let path = path.display();
+        match read {
+            Ok(None) => tracing::info!("there is no portcullis.sign_in.state_file {path} yet"),
+            Ok(Some(ReadState { state, is_open_to_others })) => {
+                if is_open_to_others {
+                    tracing::warn!(
+                        "portcullis.sign_in.state_file {path} is open to other users of this machine; \
+                         it is sealed, and the next write makes it private (mode 600)"
+                    );
+                }
+                self.adopt(state, part);
+            }
+            Err(error) => {
+                tracing::warn!(
+                    "portcullis.sign_in.state_file {path} is not used: {error}; {UNREAD}"
+                );
+            }
+        }
+    }
+
+    /// Takes a state over, as far as it still matters.
+    fn adopt(self: &Rc<Self>, state: SavedState, part: StatePart) {
+        let now_s = (self.clock)();
+        let SavedState { provider, suspect_before_s, users, ended, sessions } = state;
+        self.shared.raise_suspect_before(suspect_before_s);
+        self.ended.borrow_mut().restore(ended, &users, now_s, &self.shared);
+        let current = self.provider().map(|provider| provider.spec().provider.id());
+        if part == StatePart::Ended || current != Some(provider) {
+            return;
+        }
+        let mut adopted = Vec::new();
+        for (id, entry) in sessions {
+            let is_known = self.sessions.borrow().get(id).is_some();
+            if is_known || entry.current.ends_at_s <= now_s {
+                continue;
+            }
+            let end = self.shared.user_end(&entry.current.identity);
+            if self.ended.borrow().has(id) || entry.began_at_s < end.ended_before_s {
+                // It ended in this process, which did not have its refresh token yet.
+                self.end(id, entry.current.ends_at_s);
+                if let Grant::RefreshToken(token) = entry.grant {
+                    self.revoke_later(Some(token));
+                }
+                continue;
+            }
+            adopted.push((id, SessionUpdate::Renewed(Arc::clone(&entry.current))));
+            let gone: Option<SessionId> = self.sessions.borrow_mut().insert(id, entry);
+            self.shared.remove_updates(gone);
+        }
+        tracing::info!(sessions = adopted.len(), "the state file was taken over");
+        self.shared.set_updates(adopted);
+    }
+}

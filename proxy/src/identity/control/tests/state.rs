@@ -1,0 +1,213 @@
+//! The state file, from one control thread to the next.
+
+use std::path::Path;
+
+use super::*;
+use crate::identity::{
+    control::end_user::EndSessionsError, ended_users::UserSelector, seal::Seals, spec::SealSecret,
+};
+
+impl Ours {
+    /// The next process at the same provider and file. It has not read the file yet.
+    fn with_file(theirs: &TestProvider, path: &Path) -> Ours {
+        let mut spec = sign_in_spec(&theirs.url);
+        spec.state_file = Some(path.into());
+        let ours = Ours::new(spec);
+        let seals = Seals::new(&SealSecret([1; 32]), None, &[]);
+        ours.control.configure_state(Some(Arc::new(seals)));
+        ours
+    }
+
+    fn ann(&self) -> Result<usize, EndSessionsError> {
+        self.control.end_sessions_of(&UserSelector::Id("ann".into()))
+    }
+}
+
+/// A process that has signed somebody in, with its file.
+async fn signed_in(theirs: &TestProvider) -> (Ours, tempfile::TempDir, std::path::PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state");
+    let ours = Ours::with_file(theirs, &path);
+    ours.control.restore(false);
+    ours.sign_in().await;
+    (ours, directory, path)
+}
+
+fn used_token(theirs: &TestProvider) -> String {
+    theirs.seen("/token").pop().unwrap().body
+}
+
+#[test]
+fn the_next_process_refreshes_by_the_token_that_was_written() {
+    run(async {
+        let theirs = TestProvider::start().await;
+        let (ours, _directory, path) = signed_in(&theirs).await;
+        ours.control.save_state().await;
+        let next = Ours::with_file(&theirs, &path);
+        next.control.restore(false);
+        assert!(matches!(next.shared.update(SESSION), Some(SessionUpdate::Renewed(_))));
+        theirs.json("/token", 200, refreshed("refresh-2"));
+        next.later(600);
+        next.renewed().await;
+        assert!(used_token(&theirs).ends_with("refresh_token=refresh-1"));
+    });
+}
+
+#[test]
+fn what_ended_is_known_to_the_next_process() {
+    run(async {
+        let theirs = TestProvider::start().await;
+        let (ours, _directory, path) = signed_in(&theirs).await;
+        assert_eq!(ours.ann(), Ok(1));
+        ours.control.save_state().await;
+        let next = Ours::with_file(&theirs, &path);
+        next.control.restore(false);
+        assert!(next.is_ended());
+        let ann = crate::policy::Identity { user_id: "ann".into(), ..Default::default() };
+        assert_eq!(next.shared.user_end(&ann).ended_before_s, NOW_S + 1);
+        assert!(is_over(&next.check().await));
+    });
+}
+
+#[test]
+fn a_sign_in_after_the_end_of_its_user_outlasts_a_restart() {
+    run(async {
+        let theirs = TestProvider::start().await;
+        let (ours, _directory, path) = signed_in(&theirs).await;
+        ours.ann().unwrap();
+        let other = SessionId([8; 16]);
+        let exchange = CodeExchange { session: other, ..code(1) };
+        ours.call(IdentityCall::Exchange(exchange)).await;
+        ours.control.save_state().await;
+        let next = Ours::with_file(&theirs, &path);
+        next.control.restore(false);
+        assert!(next.is_ended() && next.control.0.sessions.borrow().get(other).is_some());
+    });
+}
+
+#[test]
+fn after_the_hand_over_no_token_is_used_and_no_session_ends() {
+    run(async {
+        let theirs = TestProvider::start().await;
+        let (ours, _directory, path) = signed_in(&theirs).await;
+        ours.control.hand_state_over().await;
+        ours.later(600);
+        assert!(is_away(&ours.check().await));
+        assert_eq!(theirs.seen("/token").len(), 1);
+        let sign_out = IdentityCall::SignOut { session: SESSION, ends_at_s: 0, revoke: true };
+        let reply = ours.call(sign_out).await;
+        assert!(matches!(reply, IdentityReply::Failed(ProviderFailure::Away(_))), "{reply:?}");
+        assert_eq!(ours.ann(), Err(EndSessionsError::Replaced));
+        assert!(!ours.is_ended());
+        let written = std::fs::read(&path).unwrap();
+        ours.control.save_state().await;
+        assert_eq!(std::fs::read(&path).unwrap(), written, "the file is the next process's");
+    });
+}
+
+#[test]
+fn a_process_that_replaces_another_waits_for_its_last_write() {
+    run(async {
+        let theirs = TestProvider::start().await;
+        let (ours, _directory, path) = signed_in(&theirs).await;
+        ours.control.save_state().await;
+        let next = Ours::with_file(&theirs, &path);
+        next.control.restore(true);
+        assert!(matches!(next.check().await, CheckOutcome::Unknown), "it has no token yet");
+        next.control.save_state().await;
+        theirs.json("/token", 200, refreshed("refresh-2"));
+        ours.later(600);
+        ours.renewed().await;
+        ours.control.hand_state_over().await;
+        next.control.take_over_state(true).await;
+        next.later(1200);
+        theirs.json("/token", 200, refreshed("refresh-3"));
+        next.renewed().await;
+        assert!(used_token(&theirs).ends_with("refresh_token=refresh-2"));
+    });
+}
+
+#[test]
+fn without_an_acknowledgement_only_what_ended_is_taken_over() {
+    run(async {
+        let theirs = TestProvider::start().await;
+        let (ours, _directory, path) = signed_in(&theirs).await;
+        let next = Ours::with_file(&theirs, &path);
+        next.control.restore(true);
+        ours.control.save_state().await;
+        next.control.take_over_state(false).await;
+        assert!(matches!(next.check().await, CheckOutcome::Unknown));
+        assert_eq!(ours.ann(), Ok(1));
+        ours.control.save_state().await;
+        next.control.take_over_state(false).await;
+        assert!(next.is_ended());
+    });
+}
+
+#[test]
+fn a_session_that_ended_while_its_token_was_awaited_is_revoked() {
+    run(async {
+        for by_order in [true, false] {
+            let theirs = TestProvider::start().await;
+            let (ours, _directory, path) = signed_in(&theirs).await;
+            let next = Ours::with_file(&theirs, &path);
+            next.control.restore(true);
+            match by_order {
+                true => assert_eq!(next.ann(), Ok(0)),
+                false => next.sign_out(true).await,
+            }
+            ours.control.hand_state_over().await;
+            next.control.take_over_state(true).await;
+            assert!(next.is_ended(), "{by_order}");
+            assert!(is_over(&next.check().await));
+            seen(&theirs, "/revoke", 1).await;
+        }
+    });
+}
+
+#[test]
+fn a_session_whose_check_is_under_way_is_left_out() {
+    run(async {
+        let theirs = TestProvider::start().await;
+        let (ours, _directory, path) = signed_in(&theirs).await;
+        theirs.answer("/token", TestAnswer::Hang);
+        ours.later(600);
+        let caller = ours.caller.clone();
+        let check =
+            tokio::spawn(async move { caller.call(IdentityCall::Check(request()), LONG).await });
+        seen(&theirs, "/token", 2).await;
+        ours.control.save_state().await;
+        check.abort();
+        let next = Ours::with_file(&theirs, &path);
+        next.control.restore(false);
+        assert!(matches!(next.check().await, CheckOutcome::Unknown));
+    });
+}
+
+#[test]
+fn sessions_of_another_provider_are_not_taken_over() {
+    run(async {
+        let theirs = TestProvider::start().await;
+        let (ours, _directory, path) = signed_in(&theirs).await;
+        ours.control.save_state().await;
+        let other = TestProvider::start().await;
+        let next = Ours::with_file(&other, &path);
+        next.control.restore(false);
+        assert!(matches!(next.check().await, CheckOutcome::Unknown));
+    });
+}
+
+#[test]
+fn the_provider_s_session_is_found_after_a_restart() {
+    run(async {
+        let theirs = TestProvider::start().await;
+        let claims = crate::identity::jose::testing::with(theirs.claims(), json!({"sid": "s1"}));
+        theirs.json("/token", 200, theirs.tokens(&claims));
+        let (ours, _directory, path) = signed_in(&theirs).await;
+        ours.control.save_state().await;
+        let next = Ours::with_file(&theirs, &path);
+        next.control.restore(false);
+        let found = next.control.0.sessions.borrow().of_provider(Some("ann"), Some("s1"));
+        assert_eq!(found, [SESSION]);
+    });
+}

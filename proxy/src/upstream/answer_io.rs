@@ -1,0 +1,233 @@
+//! A transport that is read to its end although it cannot be written to any more.
+
+use std::{
+    cell::Cell,
+    io::{self, IoSlice},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
+
+/// Read at a time behind a failed write.
+const SCRATCH_BYTES: usize = 8 * 1024;
+
+/// A transport to an upstream.
+///
+/// An upstream that refuses an upload answers, and closes with bytes that it has not read: a reset
+/// follows, our next write fails, and the answer lies in our receive buffer (RFC 9112 section 9.5). hyper
+/// would end with the failure of the write. So what is written behind that is dropped, and the failure is
+/// where the peer's bytes end: an end that the peer did not announce must not look like one.
+#[derive(Debug)]
+pub(super) struct AnswerIo<T> {
+    transport: T,
+    failure: WriteFailure,
+}
+
+/// Whether, and how, a write of an [`AnswerIo`] has failed.
+#[derive(Debug, Clone, Default)]
+pub(super) struct WriteFailure(Rc<Cell<Option<io::ErrorKind>>>);
+
+impl WriteFailure {
+    pub(super) fn has_happened(&self) -> bool {
+        self.0.get().is_some()
+    }
+}
+
+impl<T> AnswerIo<T> {
+    pub(super) fn new(transport: T) -> AnswerIo<T> {
+        AnswerIo { transport, failure: WriteFailure::default() }
+    }
+
+    pub(super) fn failure(&self) -> WriteFailure {
+        self.failure.clone()
+    }
+
+    pub(super) fn into_inner(self) -> T {
+        self.transport
+    }
+
+    /// The result of a write, or that of `dropped` in place of a failure of the connection.
+    fn written<R>(
+        &self,
+        result: Poll<io::Result<R>>,
+        dropped: impl FnOnce() -> R,
+    ) -> Poll<io::Result<R>> {
+        match result {
+            Poll::Ready(Err(error)) if is_of_connection(&error) => {
+                self.failure.0.set(Some(error.kind()));
+                Poll::Ready(Ok(dropped()))
+            }
+            result => result,
+        }
+    }
+}
+
+/// The peer has reset the connection. What it sent before that can be read without a wait.
+fn is_of_connection(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
+impl<T: Read + Unpin> AnswerIo<T> {
+    fn poll_read_rest(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut buf: ReadBufCursor<'_>,
+        failure: io::ErrorKind,
+    ) -> Poll<io::Result<()>> {
+        let mut scratch = [0; SCRATCH_BYTES];
+        let room = buf.remaining().min(scratch.len());
+        let mut read = ReadBuf::new(&mut scratch[..room]);
+        ready!(Pin::new(&mut self.transport).poll_read(cx, read.unfilled()))?;
+        if read.filled().is_empty() {
+            return Poll::Ready(Err(failure.into()));
+        }
+        buf.put_slice(read.filled());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: Read + Unpin> Read for AnswerIo<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        match this.failure.0.get() {
+            None => Pin::new(&mut this.transport).poll_read(cx, buf),
+            Some(failure) => this.poll_read_rest(cx, buf, failure),
+        }
+    }
+}
+
+impl<T: Write + Unpin> Write for AnswerIo<T> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.failure.has_happened() {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        let result = Pin::new(&mut this.transport).poll_write(cx, buf);
+        this.written(result, || buf.len())
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.transport.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let all = || bufs.iter().map(|buf| buf.len()).sum();
+        if this.failure.has_happened() {
+            return Poll::Ready(Ok(all()));
+        }
+        let result = Pin::new(&mut this.transport).poll_write_vectored(cx, bufs);
+        this.written(result, all)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.failure.has_happened() {
+            return Poll::Ready(Ok(()));
+        }
+        let result = Pin::new(&mut this.transport).poll_flush(cx);
+        this.written(result, || ())
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().transport).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, future::poll_fn, task::Waker};
+
+    use super::*;
+
+    /// A connection that the peer has reset behind these bytes. As in Linux, the first write that fails
+    /// takes the error, and the reader finds an end without one.
+    struct Reset(VecDeque<u8>);
+
+    impl Read for Reset {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+            mut buf: ReadBufCursor<'_>,
+        ) -> Poll<io::Result<()>> {
+            let count = buf.remaining().min(self.0.len());
+            buf.put_slice(&self.0.drain(..count).collect::<Vec<_>>());
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl Write for Reset {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+            _buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+        }
+        fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+        fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn reset_behind(bytes: &[u8]) -> AnswerIo<Reset> {
+        AnswerIo::new(Reset(bytes.iter().copied().collect()))
+    }
+
+    fn read(io: &mut AnswerIo<Reset>) -> io::Result<Vec<u8>> {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut buffer = [0; 4];
+        let mut read = ReadBuf::new(&mut buffer);
+        match Pin::new(io).poll_read(&mut cx, read.unfilled()) {
+            Poll::Ready(done) => done.map(|()| read.filled().to_vec()),
+            Poll::Pending => panic!("a reset connection waits for nothing"),
+        }
+    }
+
+    #[test]
+    fn behind_a_failed_write_the_answer_is_read_and_then_the_failure() {
+        let mut io = reset_behind(b"answer");
+        let failure = io.failure();
+        let mut cx = Context::from_waker(Waker::noop());
+        let written = Pin::new(&mut io).poll_write(&mut cx, b"body");
+        assert!(matches!(written, Poll::Ready(Ok(4))), "{written:?}");
+        assert!(failure.has_happened());
+        assert_eq!(read(&mut io).unwrap(), b"answ");
+        assert_eq!(read(&mut io).unwrap(), b"er");
+        assert_eq!(read(&mut io).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[test]
+    fn a_failed_flush_counts_as_a_failed_write() {
+        let mut io = reset_behind(b"");
+        let mut cx = Context::from_waker(Waker::noop());
+        let flushed = poll_fn(|cx| Pin::new(&mut io).poll_flush(cx));
+        let flushed = std::pin::pin!(flushed).as_mut().poll(&mut cx);
+        assert!(matches!(flushed, Poll::Ready(Ok(()))));
+        assert_eq!(read(&mut io).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn without_a_failed_write_an_end_is_an_end() {
+        let mut io = reset_behind(b"x");
+        assert!(!io.failure().has_happened());
+        assert_eq!(read(&mut io).unwrap(), b"x");
+        assert_eq!(read(&mut io).unwrap(), b"");
+    }
+}
