@@ -6,7 +6,11 @@ use std::sync::{
     mpsc::{self, Receiver},
 };
 
-use portcullis_tests::{Backend, Http2, Proxy, Raw, raw::TlsOptions};
+use portcullis_tests::{
+    Backend, Http2, Proxy, Raw,
+    frames::{END, END_HEADERS, FrameClient, HEADERS, RESET, frame},
+    raw::TlsOptions,
+};
 
 const NAME: &str = "app.localhost.pomerium.io";
 const GET: &str = "GET / HTTP/1.1\r\nHost: app.localhost.pomerium.io\r\n\r\n";
@@ -151,4 +155,29 @@ fn a_request_that_is_refused_gets_no_100() {
     let mut post = client.post("/", &[("expect", "100-continue")]);
     assert_eq!(client.interim(&mut post).map(|interim| interim.status()), None);
     assert_eq!(client.status(post), 404);
+}
+
+/// HPACK: POST over HTTPS for `/`, and one field that is no part of a table.
+fn post_head(name: &str, value: &str) -> Vec<u8> {
+    let mut block = vec![0x83, 0x87, 0x84, 0x01];
+    for (prefix, text) in [(None, NAME), (Some(0), name), (None, value)] {
+        block.extend(prefix);
+        block.push(u8::try_from(text.len()).expect("a short text"));
+        block.extend(text.as_bytes());
+    }
+    block
+}
+
+#[test]
+fn a_client_on_an_unknown_stream_is_told_not_to_wait() {
+    let backend = Backend::echo();
+    let proxy = serve(&backend);
+    let mut client = FrameClient::connect(proxy.address(), NAME, &[]);
+    // h2 refuses it and tells nobody but the client.
+    client.send(&frame(HEADERS, END | END_HEADERS, 1, &post_head("X-Upper", "1")));
+    assert_eq!(client.until(|frame| frame.kind == RESET).stream, 1);
+    client.send(&frame(HEADERS, END_HEADERS, 3, &post_head("expect", "100-continue")));
+    let answer = client.until(|frame| frame.kind == HEADERS);
+    assert_eq!(answer.stream, 3);
+    assert_eq!(proxy.wait_for_access("/")["response-code"], 417);
 }

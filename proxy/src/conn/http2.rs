@@ -181,11 +181,13 @@ where
     /// Sends the interim responses that wait, between two frames of h2's and on streams that are certain.
     fn send_interim(&self, cx: &mut Context<'_>) {
         let (outbox, traffic) = (&self.client.state.interim, self.link.http2_traffic());
+        let knows_streams = traffic.is_some_and(Http2Traffic::knows_streams);
+        self.client.state.set_knows_streams(knows_streams);
         outbox.watch(cx);
         if !outbox.has_waiting() || !self.link.is_flushed() {
             return;
         }
-        if traffic.is_some_and(Http2Traffic::knows_streams) {
+        if knows_streams {
             let heads = outbox.take(|_| true);
             let messages = heads.iter().filter_map(interim::http2).flatten().collect();
             self.link.insert(cx, messages);

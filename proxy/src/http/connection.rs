@@ -63,6 +63,7 @@ pub(crate) struct ConnectionState {
     pub flow: ResponseFlow,
     /// Interim responses on their way to the client.
     pub interim: InterimOutbox,
+    streams_unknown: Cell<bool>,
     /// Request bodies that are not complete.
     open_bodies: Cell<usize>,
     body_unread: Cell<bool>,
@@ -112,6 +113,16 @@ impl ConnectionState {
     /// Says whether the connection drains: then the next HTTP/1 response is the last.
     pub(crate) fn set_closing(&self, closing: bool) {
         self.closing.set(closing);
+    }
+
+    /// Says whether the streams of the requests are certain.
+    pub(crate) fn set_knows_streams(&self, knows: bool) {
+        self.streams_unknown.set(!knows);
+    }
+
+    /// Whether a stream's ID may be that of another stream.
+    pub(super) fn knows_streams(&self) -> bool {
+        !self.streams_unknown.get()
     }
 
     /// Drops what is kept only to make the next request fast.

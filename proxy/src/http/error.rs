@@ -161,6 +161,10 @@ fn rejected(fault: InvalidRequest) -> FailureReport {
             ("chunked more than once", "http1.invalid_transfer_encoding")
         }
         InvalidRequest::MaxForwards => ("malformed Max-Forwards", "invalid_max_forwards"),
+        InvalidRequest::Expectation => {
+            let status = StatusCode::EXPECTATION_FAILED;
+            return client(status, "send the request again without Expect", "expectation_failed");
+        }
         InvalidRequest::TooManyHeaders => {
             let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
             return client(status, "too many header fields", "too_many_headers");

@@ -78,7 +78,7 @@ async fn serve(
     active.set_target(&target);
     let request = Undecided { conn: &conn, config: &config, target: &target, is_normal };
     let decided = request.decide(active, parts).await?;
-    let interim = InterimRelay::begin(active, parts);
+    let interim = InterimRelay::begin(active, parts)?;
     let forwarding = match decided {
         Decided::Forward(forwarding) => forwarding,
         Decided::Service(service) => {

@@ -12,8 +12,10 @@ use http::{HeaderMap, Response, StatusCode, Version, header, request::Parts};
 use super::{
     active_request::ActiveRequest,
     connection::ClientConnection,
+    error::RequestFailure,
     headers::{forward_interim, strip_set_cookies},
     interim_outbox::InterimHead,
+    request::InvalidRequest,
     request_config::LocalRequestConfig,
 };
 use crate::{fields::has_token, upstream::InterimResponses};
@@ -32,7 +34,13 @@ pub(super) struct InterimRelay {
 impl InterimRelay {
     /// Begins when it is decided that the request is served. An HTTP/2 client that waits for a 100
     /// before it sends the body gets it now; hyper sends it over HTTP/1.1.
-    pub(super) fn begin(active: &ActiveRequest, parts: &Parts) -> InterimRelay {
+    ///
+    /// # Errors
+    /// The client waits for a 100, and its stream is not known: it is told to ask again without that.
+    pub(super) fn begin(
+        active: &ActiveRequest,
+        parts: &Parts,
+    ) -> Result<InterimRelay, RequestFailure> {
         let is_http2 = parts.version == Version::HTTP_2;
         let understands = parts.version == Version::HTTP_11 || is_http2 && active.stream.is_some();
         let relay = InterimRelay {
@@ -43,9 +51,12 @@ impl InterimRelay {
         };
         let waits = has_token(&parts.headers, &header::EXPECT, "100-continue");
         if is_http2 && waits && active.body.is_some() {
+            if active.stream.is_none() || !relay.conn.state.knows_streams() {
+                return Err(RequestFailure::Rejected(InvalidRequest::Expectation));
+            }
             relay.put(StatusCode::CONTINUE, HeaderMap::new());
         }
-        relay
+        Ok(relay)
     }
 
     /// Where the upstream's interim responses go.

@@ -77,6 +77,8 @@ pub(crate) enum InvalidRequest {
     Connect,
     /// `Max-Forwards` that is no number, where it must be obeyed (RFC 9110 section 7.6.2).
     MaxForwards,
+    /// `Expect` on a stream of HTTP/2 that is not known, so that no 100 can be sent.
+    Expectation,
     /// A rewrite rule turned the path into one with a dot segment.
     RewrittenPath,
     /// Rewriting the path would take too long.
