@@ -43,7 +43,7 @@ impl Content {
     ///
     /// # Errors
     /// When the stream has ended.
-    pub(crate) fn send(self, stream: &mut h2::SendStream<Bytes>) -> Result<(), h2::Error> {
+    pub(crate) fn send(self, stream: &mut SendStream<Bytes>) -> Result<(), h2::Error> {
         if let Some(data) = self.data {
             stream.send_data(data, self.trailers.is_none())?;
         }
