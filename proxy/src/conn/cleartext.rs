@@ -20,7 +20,8 @@ pub(super) struct SpokenVersion {
 }
 
 /// The version by `codec_type`, or else by the client's first bytes. `None` if it sends none for as
-/// long as a connection may idle. A connection that ends or must drain is left to HTTP/1.
+/// long as a connection may idle, or makes room for another. A connection that ends or must drain is
+/// left to HTTP/1.
 pub(super) async fn spoken_version(
     connection: &OpenConnection,
     stream: &mut rt::Stream,
@@ -39,7 +40,7 @@ pub(super) async fn spoken_version(
         None => begun.await,
     };
     if !has_begun {
-        return Some(SpokenVersion::default());
+        return (!connection.registration.is_evicted()).then(SpokenVersion::default);
     }
     let mut received = Buffer::default();
     // If it takes longer, HTTP/1 answers it.

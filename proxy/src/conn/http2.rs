@@ -184,8 +184,12 @@ where
         let knows_streams = traffic.is_some_and(Http2Traffic::knows_streams);
         self.client.state.set_knows_streams(knows_streams);
         outbox.watch(cx);
-        if !outbox.has_waiting() || !self.link.is_flushed() {
+        if !outbox.has_waiting() {
             return;
+        }
+        if !self.link.is_flushed() {
+            // Beside a download that may last.
+            return outbox.release_final();
         }
         if knows_streams {
             let heads = outbox.take(|_| true);

@@ -47,6 +47,9 @@ async fn serve_accepted(
 ) -> Option<ClosedReason> {
     let established = match establish(connection, service, socket, hello).await {
         Establishing::Done(established) => established,
+        Establishing::Silent if connection.registration.is_evicted() => {
+            return Some(ClosedReason::Evicted);
+        }
         Establishing::Silent => return Some(ClosedReason::IdleTimeout),
         Establishing::Failed => return Some(ClosedReason::Handshake),
         Establishing::HandedOver => return None,

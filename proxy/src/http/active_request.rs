@@ -81,7 +81,11 @@ impl ActiveRequest {
     pub(super) fn give_up_body(&mut self) -> bool {
         match self.body.take() {
             Some(body) => body.give_up(&self.account.conn),
-            None => self.negotiation.version < Version::HTTP_2 && self.account.is_uploading(),
+            None => {
+                let is_left =
+                    self.account.is_uploading() || self.account.conn.state.has_unread_body();
+                self.negotiation.version < Version::HTTP_2 && is_left
+            }
         }
     }
 

@@ -163,7 +163,8 @@ impl http_body::Body for Body {
                 this.content = BodyContent::Empty;
                 if let Some(active) = &mut this.active {
                     active.account.add_sent(bytes.len() as u64);
-                    active.gave_data(active.account.started());
+                    // The route's limits were about the upstream.
+                    active.account.flow().gave(Instant::now(), None);
                 }
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }

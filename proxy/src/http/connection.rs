@@ -195,6 +195,8 @@ impl OpenBody {
     pub(super) fn give_up(&self, body: ReceivedBody) {
         if !self.is_complete {
             self.conn.state.unread_streams.keep(body, Instant::now());
+            // It makes the timer.
+            self.conn.state.interim.wake_connection();
         }
     }
 

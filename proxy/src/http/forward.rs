@@ -102,6 +102,10 @@ impl<'a> Forwarding<'a> {
             let what = InvalidResponse("switched protocols without being asked");
             return Err(RequestFailure::InvalidResponse(what));
         }
+        if is_switching && reply.drops_request {
+            let what = InvalidResponse("switched protocols before the end of the request");
+            return Err(RequestFailure::InvalidResponse(what));
+        }
         let response = self.response(active, reply.response);
         let mut response = response.map_err(RequestFailure::InvalidResponse)?;
         if reply.drops_request && active.negotiation.version < Version::HTTP_2 {

@@ -18,17 +18,23 @@ pub(crate) struct InterimHead {
     pub headers: HeaderMap,
 }
 
+impl InterimHead {
+    fn delays_final(&self, stream: Option<u32>) -> bool {
+        self.stream == stream && self.status != StatusCode::CONTINUE
+    }
+}
+
 /// Interim responses that wait for their client's connection, which alone knows when it may write them.
 #[derive(Debug, Default)]
 pub(crate) struct InterimOutbox(RefCell<Option<Box<WaitingHeads>>>);
 
-/// Boxed: few connections ever have any.
+/// Boxed: an HTTP/1 connection hardly ever has any.
 #[derive(Debug, Default)]
 struct WaitingHeads {
     heads: Vec<InterimHead>,
     connection: Option<Waker>,
     /// Requests whose final response waits for the interim ones before it.
-    requests: Vec<Waker>,
+    requests: Vec<(Option<u32>, Waker)>,
 }
 
 impl InterimOutbox {
@@ -51,16 +57,33 @@ impl InterimOutbox {
         let mut waiting = self.0.borrow_mut();
         let Some(waiting) = waiting.as_mut() else { return Vec::new() };
         let taken = waiting.heads.extract_if(.., |head| is_wanted(head)).collect();
-        waiting.requests.drain(..).for_each(Waker::wake);
+        waiting.requests.drain(..).for_each(|(_, request)| request.wake());
         taken
     }
 
-    /// Ready when none of the stream's waits any more.
+    /// Discards those that keep a final response waiting, since they cannot be written now.
+    pub(crate) fn release_final(&self) {
+        let mut waiting = self.0.borrow_mut();
+        let Some(WaitingHeads { heads, requests, .. }) = waiting.as_deref_mut() else { return };
+        for (stream, request) in requests.drain(..) {
+            heads.retain(|head| head.stream != stream);
+            request.wake();
+        }
+    }
+
+    /// Wakes the connection that watches.
+    pub(super) fn wake_connection(&self) {
+        if let Some(connection) = self.0.borrow().as_ref().and_then(|all| all.connection.as_ref()) {
+            connection.wake_by_ref();
+        }
+    }
+
+    /// Ready when none of the stream's waits any more. Beside a final response, a 100 is of no use.
     pub(super) fn poll_taken(&self, cx: &mut Context<'_>, stream: Option<u32>) -> Poll<()> {
         let mut waiting = self.0.borrow_mut();
         match waiting.as_mut() {
-            Some(waiting) if waiting.heads.iter().any(|head| head.stream == stream) => {
-                waiting.requests.push(cx.waker().clone());
+            Some(waiting) if waiting.heads.iter().any(|head| head.delays_final(stream)) => {
+                waiting.requests.push((stream, cx.waker().clone()));
                 Poll::Pending
             }
             _ => Poll::Ready(()),
@@ -69,12 +92,8 @@ impl InterimOutbox {
 
     /// Adds one.
     pub(super) fn put(&self, head: InterimHead) {
-        let mut waiting = self.0.borrow_mut();
-        let waiting = waiting.get_or_insert_default();
-        waiting.heads.push(head);
-        if let Some(connection) = &waiting.connection {
-            connection.wake_by_ref();
-        }
+        self.0.borrow_mut().get_or_insert_default().heads.push(head);
+        self.wake_connection();
     }
 
     /// Discards those of a stream, or of an HTTP/1 connection.
@@ -105,6 +124,29 @@ mod tests {
         assert_eq!((is_taken(1), is_taken(3)), (Poll::Pending, Poll::Ready(())));
         assert_eq!(outbox.take(|_| true).len(), 1);
         assert_eq!(is_taken(1), Poll::Ready(()));
+    }
+
+    #[test]
+    fn a_final_response_does_not_wait_for_its_100() {
+        let outbox = InterimOutbox::default();
+        outbox.put(InterimHead { status: StatusCode::CONTINUE, ..head(1) });
+        let mut cx = Context::from_waker(Waker::noop());
+        assert_eq!(outbox.poll_taken(&mut cx, Some(1)), Poll::Ready(()));
+    }
+
+    #[test]
+    fn interim_responses_that_cannot_be_written_do_not_keep_the_final_one() {
+        let outbox = InterimOutbox::default();
+        let mut cx = Context::from_waker(Waker::noop());
+        outbox.put(head(1));
+        outbox.put(head(3));
+        assert_eq!(outbox.poll_taken(&mut cx, Some(1)), Poll::Pending);
+        outbox.release_final();
+        assert_eq!(outbox.poll_taken(&mut cx, Some(1)), Poll::Ready(()));
+        assert!(
+            outbox.has_waiting(),
+            "that of the other stream, whose final response has not come"
+        );
     }
 
     #[test]

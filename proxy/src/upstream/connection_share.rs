@@ -85,6 +85,9 @@ impl ConnectionShare {
         if self.waiting.get() >= self.most {
             return Err(exhausted);
         }
+        if let Some(pooled) = take() {
+            return Ok(Room::Pooled(pooled));
+        }
         let _waiting = Waiting::new(&self.waiting);
         let waited = rt::timeout(MAX_WAIT, Box::pin(self.wait(take))).await;
         waited.ok().flatten().ok_or(exhausted)

@@ -137,7 +137,9 @@ impl Lease {
         let keep = match (self.response.take(), &connection) {
             (Some(response), _) => {
                 self.pool.reuse.exchanged(now.saturating_duration_since(self.begun));
-                let is_free = response.end() && response_complete;
+                let is_broken = matches!(&connection, PooledConnection::Http1 { connection, .. }
+                    if connection.write_failure.has_happened());
+                let is_free = response.end() && response_complete && !is_broken;
                 is_free && self.pool.leads_to(address(&connection))
             }
             (None, PooledConnection::Http2(shared)) => {

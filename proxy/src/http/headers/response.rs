@@ -39,8 +39,9 @@ pub(in crate::http) fn forward_response(
         StatusCode::SWITCHING_PROTOCOLS => headers.get(header::UPGRADE).cloned(),
         _ => None,
     };
-    remove_nominated(headers);
+    // First: `Connection` may name the fields that frame the message.
     framing::frame(headers, status)?;
+    remove_nominated(headers);
     for name in &HOP_BY_HOP {
         headers.remove(name);
     }
@@ -210,6 +211,18 @@ mod tests {
         let mut headers = map(&both[1..]);
         forward(&mut headers, &[], &[]);
         assert_eq!(headers["content-length"], "3");
+    }
+
+    #[test]
+    fn a_coding_that_connection_names_still_frames_the_message() {
+        let nominated = |coding| {
+            let fields = [("connection", "Transfer-Encoding"), ("content-length", "5")];
+            let mut headers = map(&[&fields[..], &[("transfer-encoding", coding)]].concat());
+            let rules = ResponseRules { rewrite: &[], set: &[], request_id: &ID };
+            forward_response(&mut headers, StatusCode::OK, rules).map(|()| headers)
+        };
+        assert_eq!(nominated("chunked").unwrap(), map(&[("x-request-id", "id-1")]));
+        assert!(nominated("gzip, chunked").is_err());
     }
 
     #[test]

@@ -18,7 +18,10 @@ impl UpstreamRequest<'_> {
         mut request: Request<SentBody>,
         authenticates: bool,
     ) -> Result<LeasedResponse, UpstreamError> {
-        let owner = Rc::clone(self.client.at(self.pool));
+        let owner = match self.client.get() {
+            Some(owner) if !authenticates => Rc::clone(owner),
+            _ => Rc::clone(self.client.at(self.pool)),
+        };
         if let Some(idle) = self.idle_for(&owner, authenticates) {
             self.pool.meter.sent_over_pooled();
             let copy = copy_to_repeat(&request);
