@@ -180,7 +180,7 @@ fn a_grpc_call_works_with_a_session_and_is_16_without() {
 }
 
 #[test]
-fn the_trailers_of_an_upstream_set_no_cookie_of_ours() {
+fn the_trailers_of_an_upstream_set_no_cookie() {
     let backend = Backend::plain(|conn| {
         while conn.request().is_some() {
             conn.send(
@@ -192,14 +192,13 @@ fn the_trailers_of_an_upstream_set_no_cookie_of_ours() {
     });
     let config = sign_in_config(AUTHENTICATE, "http://127.0.0.1:9");
     let proxy: Proxy = config.forward("public", &backend.url(), "").start();
-    for (http, mine) in [("--http1.1", None), ("--http2", Some("mine=1"))] {
+    for http in ["--http1.1", "--http2"] {
         let curl = proxy.curl("public", &format!("/{http}")).args([http]);
         let fetched = curl.header("TE: trailers").ok();
         assert_eq!(fetched.header("x-sum"), Some("1"), "{http} {fetched:?}");
         let set =
             fetched.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie"));
-        let set: Vec<_> = set.map(|(_, value)| value.as_str()).collect();
-        assert_eq!(set, Vec::from_iter(mine), "{http}");
+        assert_eq!(set.count(), 0, "{http} {fetched:?}");
         let record = proxy.wait_for_access(&format!("/{http}"));
         assert_eq!(record["response-code-details"], "via_upstream", "{record}");
     }
