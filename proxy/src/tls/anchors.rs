@@ -17,6 +17,7 @@ use x509_parser::{certificate::X509Certificate, x509::X509Version};
 
 use super::{
     algorithms::{UnsupportedKey, unsupported_key, unsupported_signature},
+    chain::constraints_of,
     material::{MaterialError, certificates_from_pem, digest_certificates},
     validity::Validity,
 };
@@ -212,7 +213,7 @@ impl Anchor {
 
 impl Details {
     fn of(certificate: &X509Certificate<'_>) -> Result<Details, String> {
-        let constraints = certificate.name_constraints();
+        let constraints = constraints_of(certificate);
         let constraints = constraints.map_err(|_| "its name constraints cannot be read")?;
         let unsupported_key = unsupported_key(certificate.public_key());
         // Old roots with SHA-1 have issued better ones since; a CA that signs itself by ECDSA with

@@ -18,8 +18,8 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use x509_parser::certificate::X509Certificate;
 
 pub(crate) use self::error::{ChainError, Refusal};
-pub(super) use self::purpose::Purpose;
 use self::verification::Verification;
+pub(super) use self::{name_constraints::constraints_of, purpose::Purpose};
 use super::{
     anchors::TrustAnchors,
     issuers::{Issuers, MAX_INTERMEDIATES},

@@ -8,13 +8,21 @@
 mod matching;
 
 use x509_parser::{
+    asn1_rs::Tag,
     certificate::X509Certificate,
     extensions::{GeneralName, NameConstraints},
-    x509::X509Name,
+    oid_registry::OID_X509_EXT_NAME_CONSTRAINTS,
+    x509::{AttributeTypeAndValue, X509Name},
 };
 
 use self::matching::{Subtrees, kind, matches};
-use crate::certificate::AltName;
+use crate::{
+    certificate::AltName,
+    tls::der::{Reader, SEQUENCE},
+};
+
+/// `[0]`, the permitted subtrees, and `[1]`, the excluded ones.
+const LISTS: [u8; 2] = [0xa0, 0xa1];
 
 /// How many names are compared with constraints for one chain.
 const MAX_COMPARISONS: u32 = 4096;
@@ -53,15 +61,41 @@ pub(super) fn check(
 ) -> Result<(), NameConstraintError> {
     let mut comparisons = 0;
     for (place, issuer) in issuers.iter().chain(anchor).enumerate() {
-        let constraints = issuer.name_constraints().map_err(|_| NameConstraintError::Malformed)?;
-        let Some(constraints) = constraints else { continue };
-        let mut check = Check { constraints: constraints.value, comparisons: &mut comparisons };
+        let Some(constraints) = constraints_of(issuer)? else { continue };
+        let mut check = Check { constraints, comparisons: &mut comparisons };
         check.leaf(leaf)?;
         // A self-issued certificate is the CA itself with another key (section 6.1.3 (b)).
         let below = issuers.iter().take(place).filter(|below| below.subject() != below.issuer());
         below.into_iter().try_for_each(|below| check.certificate(below))?;
     }
     Ok(())
+}
+
+/// The constraints of a CA, if it has any. x509-parser leaves out a list that it cannot read, and with
+/// it all that the list forbids: so the lists that it has read are compared with those that are there.
+pub(in crate::tls) fn constraints_of<'c>(
+    certificate: &'c X509Certificate<'_>,
+) -> Result<Option<&'c NameConstraints<'c>>, NameConstraintError> {
+    let malformed = |_| NameConstraintError::Malformed;
+    let Some(constraints) = certificate.name_constraints().map_err(malformed)? else {
+        return Ok(None);
+    };
+    let constraints = constraints.value;
+    let extension = certificate.get_extension_unique(&OID_X509_EXT_NAME_CONSTRAINTS);
+    let present = extension.map_err(malformed)?.and_then(|extension| lists_in(extension.value));
+    let read = [&constraints.permitted_subtrees, &constraints.excluded_subtrees];
+    match present {
+        Some(present) if present == read.map(|list| list.is_some()) => Ok(Some(constraints)),
+        _ => Err(NameConstraintError::Malformed),
+    }
+}
+
+/// Which lists an extension has; `None` if it has anything else.
+fn lists_in(extension: &[u8]) -> Option<[bool; 2]> {
+    let mut outer = Reader::new(extension);
+    let mut lists = Reader::new(outer.contents(SEQUENCE)?);
+    let present = LISTS.map(|tag| lists.optional(tag).is_some());
+    (lists.is_at_end() && outer.is_at_end()).then_some(present)
 }
 
 /// The constraints of one CA.
@@ -77,10 +111,10 @@ impl Check<'_, '_> {
         if names.iter().any(|name| matches!(name, GeneralName::DNSName(_))) {
             return Ok(());
         }
-        let common_names = leaf.subject().iter_common_name().filter_map(|name| name.as_str().ok());
+        let common_names = leaf.subject().iter_common_name().map(text_of);
         common_names
             .filter(|name| looks_like_dns_name(name))
-            .try_for_each(|name| self.name(&GeneralName::DNSName(name)))
+            .try_for_each(|name| self.name(&GeneralName::DNSName(&name)))
     }
 
     fn certificate(
@@ -94,8 +128,15 @@ impl Check<'_, '_> {
         }
         subject.iter_email().try_for_each(|email| match email.as_str() {
             Ok(email) => self.name(&GeneralName::RFC822Name(email)),
-            Err(_) => Err(NameConstraintError::Malformed),
+            Err(_) if self.constrains_emails() => Err(NameConstraintError::Malformed),
+            Err(_) => Ok(()),
         })
+    }
+
+    fn constrains_emails(&self) -> bool {
+        let NameConstraints { permitted_subtrees, excluded_subtrees } = self.constraints;
+        let mut subtrees = permitted_subtrees.iter().chain(excluded_subtrees).flatten();
+        subtrees.any(|subtree| kind(&subtree.base) == kind(&GeneralName::RFC822Name("")))
     }
 
     fn name(&mut self, name: &GeneralName<'_>) -> Result<(), NameConstraintError> {
@@ -141,6 +182,27 @@ fn alt_names<'c, 'a>(
         Ok(extension) => Ok(extension.map_or(&[], |extension| &extension.value.general_names)),
         Err(_) => Err(NameConstraintError::Malformed),
     }
+}
+
+/// The text of an attribute in any of the types of a `DirectoryString`, as OpenSSL reads it: without
+/// NULs at its end.
+fn text_of(attribute: &AttributeTypeAndValue<'_>) -> String {
+    let value = attribute.attr_value();
+    let text = match value.tag() {
+        Tag::BmpString => {
+            let (units, _) = value.data.as_chunks();
+            char::decode_utf16(units.iter().map(|unit| u16::from_be_bytes(*unit)))
+                .map(|char| char.unwrap_or(char::REPLACEMENT_CHARACTER))
+                .collect()
+        }
+        Tag::UniversalString => {
+            let (units, _) = value.data.as_chunks();
+            let chars = units.iter().map(|unit| char::from_u32(u32::from_be_bytes(*unit)));
+            chars.map(|char| char.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+        }
+        _ => String::from_utf8_lossy(value.data).into_owned(),
+    };
+    text.trim_end_matches('\0').to_owned()
 }
 
 fn is_empty(name: &X509Name<'_>) -> bool {

@@ -76,15 +76,16 @@ fn is_host_or_below(base: &str, name: &str) -> bool {
 fn email(subtrees: Subtrees, base: &str, name: &str) -> Option<bool> {
     let (mailbox, host) = name.rsplit_once('@').filter(|(mailbox, _)| !mailbox.is_empty())?;
     let host = lower(host);
+    let host = without_dot(&host);
     Some(match base.rsplit_once('@') {
         Some((base_mailbox, base_host)) => {
             let is_same = match subtrees {
                 Subtrees::Permitted => mailbox == base_mailbox,
                 Subtrees::Excluded => mailbox.eq_ignore_ascii_case(base_mailbox),
             };
-            is_same && host == lower(base_host)
+            is_same && host == without_dot(&lower(base_host))
         }
-        None => is_host(&lower(base), &host),
+        None => is_host(without_dot(&lower(base)), host),
     })
 }
 
@@ -98,7 +99,7 @@ fn uri(base: &str, name: &str) -> Option<bool> {
     let is_name = !host.is_empty()
         && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
         && host.parse::<std::net::Ipv4Addr>().is_err();
-    is_name.then(|| is_host(&lower(base), without_dot(&host)))
+    is_name.then(|| is_host(without_dot(&lower(base)), without_dot(&host)))
 }
 
 fn is_host(base: &str, host: &str) -> bool {

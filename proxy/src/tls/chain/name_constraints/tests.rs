@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use rcgen::{
-    CertificateParams, CidrSubnet, CustomExtension, DistinguishedName, DnType, GeneralSubtree,
-    NameConstraints as Rules, SanType,
+    CertificateParams, CidrSubnet, CustomExtension, DistinguishedName, DnType, DnValue,
+    GeneralSubtree, NameConstraints as Rules, SanType,
 };
 use rustls::pki_types::CertificateDer;
 
@@ -11,7 +11,7 @@ use super::{matching::*, *};
 use crate::tls::{
     anchors::TrustAnchors,
     chain::{ChainError, ChainVerifier, Purpose},
-    testing::{Issued, NOW_S, at, ca, client_leaf, self_signed},
+    testing::{Issued, NOW_S, at, ca, client_leaf, pem, self_signed},
 };
 
 fn dns(base: &str) -> GeneralSubtree {
@@ -160,16 +160,76 @@ fn names_in_a_subject_count() {
     assert!(is_good(vec![dns("a.example")], vec![], common_name("b.example", beside)));
 }
 
+#[test]
+fn a_common_name_counts_in_every_type_of_text() {
+    let of = |value: DnValue| {
+        let mut params = named(vec![]);
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, value);
+        is_good(vec![dns("a.example")], vec![], params)
+    };
+    for (name, expected) in [("x.a.example", true), ("b.example", false)] {
+        assert_eq!(of(DnValue::BmpString(name.try_into().unwrap())), expected);
+        assert_eq!(of(DnValue::UniversalString(name.try_into().unwrap())), expected);
+        assert_eq!(of(DnValue::TeletexString(name.try_into().unwrap())), expected);
+        assert_eq!(of(DnValue::Utf8String(format!("{name}\0"))), expected);
+    }
+}
+
+#[test]
+fn an_email_that_cannot_be_read_counts_where_emails_do() {
+    let mut params = named(vec![]);
+    let address = DnType::CustomDnType(vec![1, 2, 840, 113_549, 1, 9, 1]);
+    let unreadable = DnValue::BmpString("u@a.example".try_into().unwrap());
+    params.distinguished_name.push(address, unreadable);
+    assert!(is_good(vec![dns("client.example")], vec![], params.clone()));
+    assert!(!is_good(vec![email("a.example")], vec![], params.clone()));
+    assert!(!is_good(vec![], vec![email("b.example")], params));
+}
+
+fn element(tag: u8, contents: &[u8]) -> Vec<u8> {
+    [&[tag, contents.len() as u8], contents].concat()
+}
+
 /// rcgen makes no constraints of URIs.
 fn with_uri_constraint(name: &str, base: &str) -> CertificateParams {
-    let element = |tag: u8, contents: &[u8]| [&[tag, contents.len() as u8], contents].concat();
     let subtree = element(0x30, &element(0x86, base.as_bytes()));
-    let content = element(0x30, &element(0xa0, &subtree));
+    with_constraints(name, element(0x30, &element(0xa0, &subtree)))
+}
+
+fn with_constraints(name: &str, content: Vec<u8>) -> CertificateParams {
     let mut extension = CustomExtension::from_oid_content(&[2, 5, 29, 30], content);
     extension.set_criticality(true);
     let mut params = ca(name);
     params.custom_extensions = vec![extension];
     params
+}
+
+#[test]
+fn a_list_that_cannot_be_read_permits_nothing() {
+    let subtree = |base: &[u8]| element(0x30, &element(0x82, base));
+    let permitted = element(0xa0, &subtree(b"a.test"));
+    let excluded = element(0xa1, &subtree(b"b.test"));
+    let root = self_signed(ca("root"));
+    let result = |content: Vec<u8>| {
+        let params = with_constraints("constrained", element(0x30, &content));
+        let middle = root.issue(params.clone());
+        let leaf = middle.issue(named(vec![san_dns("evil.test")]));
+        let result = verify(&root, &leaf.der, std::slice::from_ref(&middle.der));
+        let anchor = TrustAnchors::from_pem(pem(&self_signed(params).der).as_bytes(), "a test");
+        (result.is_ok(), anchor.is_ok())
+    };
+    assert_eq!(result(excluded.clone()), (true, true));
+    assert_eq!(result([permitted.clone(), excluded.clone()].concat()), (false, true));
+    for content in [
+        element(0xa0, &[subtree(b"a.test"), element(0x30, b"")].concat()),
+        element(0xa0, b""),
+        [excluded.clone(), permitted.clone()].concat(),
+        [permitted, element(0x30, b"")].concat(),
+        element(0x80, &subtree(b"a.test")),
+    ] {
+        assert_eq!(result(content.clone()), (false, false), "{content:02x?}");
+    }
 }
 
 #[test]
@@ -298,6 +358,30 @@ fn a_wildcard_that_may_stand_for_an_excluded_name_is_excluded() {
     assert!(is_match(Subtrees::Permitted, "", "anything"));
     assert!(!is_match(Subtrees::Permitted, "a.example", "xa.example"));
     assert!(!is_match(Subtrees::Permitted, ".a.example", "a.example"));
+}
+
+#[test]
+fn a_dot_at_the_end_of_a_host_does_not_matter() {
+    for subtrees in [Subtrees::Permitted, Subtrees::Excluded] {
+        let email = |base, name| {
+            matches(subtrees, &GeneralName::RFC822Name(base), &GeneralName::RFC822Name(name))
+        };
+        let uri = |base, name| matches(subtrees, &GeneralName::URI(base), &GeneralName::URI(name));
+        for (base, name) in [
+            ("a.example", "u@a.example."),
+            ("a.example.", "u@a.example"),
+            (".example", "u@a.example."),
+            ("u@a.example", "u@a.example."),
+            ("u@a.example.", "u@a.example"),
+        ] {
+            assert_eq!(email(base, name), Some(true), "{base} {name}");
+        }
+        for (base, name) in
+            [("a.example.", "https://a.example/"), ("a.example", "https://a.example./")]
+        {
+            assert_eq!(uri(base, name), Some(true), "{base} {name}");
+        }
+    }
 }
 
 proptest! {
