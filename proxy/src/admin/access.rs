@@ -6,9 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use http::HeaderValue;
 use ring::{hmac, rand::SystemRandom};
 use rustls::{
-    ServerConfig,
-    crypto::ring::default_provider,
-    server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
+    ServerConfig, crypto::ring::default_provider, server::NoServerSessionStorage,
     sign::SingleCertAndKey,
 };
 
@@ -16,7 +14,7 @@ use super::{
     MetricsListenerSpec, Secret,
     host::{ANY, AllowedHosts},
 };
-use crate::tls::{CertificateWithKey, TrustAnchors};
+use crate::tls::{CertificateWithKey, TrustAnchors, client_verifier};
 
 /// Who may read from a listener.
 #[derive(Debug)]
@@ -38,7 +36,7 @@ impl Access {
     /// As the spec asks.
     pub(super) fn new(spec: &MetricsListenerSpec) -> io::Result<Access> {
         let tls = match (&spec.identity, &spec.client_anchors) {
-            (Some(identity), anchors) => Some(server_config(identity, anchors.as_deref())?),
+            (Some(identity), anchors) => Some(server_config(identity, anchors.as_ref())?),
             (None, None) => None,
             (None, Some(_)) => {
                 return Err(invalid("a client CA requires a server certificate"));
@@ -52,13 +50,13 @@ impl Access {
 
 fn server_config(
     identity: &CertificateWithKey,
-    anchors: Option<&TrustAnchors>,
+    anchors: Option<&Arc<TrustAnchors>>,
 ) -> io::Result<Arc<ServerConfig>> {
     let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(invalid)?;
     let builder = match anchors {
-        Some(anchors) => builder.with_client_cert_verifier(client_verifier(anchors)?),
+        Some(anchors) => builder.with_client_cert_verifier(client_verifier(Arc::clone(anchors))),
         None => builder.with_no_client_auth(),
     };
     let resolver = SingleCertAndKey::from(identity.certified.clone());
@@ -68,13 +66,6 @@ fn server_config(
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
-}
-
-fn client_verifier(anchors: &TrustAnchors) -> io::Result<Arc<dyn ClientCertVerifier>> {
-    let provider = Arc::new(default_provider());
-    WebPkiClientVerifier::builder_with_provider(anchors.roots.clone(), provider)
-        .build()
-        .map_err(invalid)
 }
 
 fn invalid(reason: impl ToString) -> io::Error {
@@ -114,7 +105,59 @@ fn credentials(authorization: &HeaderValue) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use rcgen::{CertificateParams, CertifiedKey, KeyPair, KeyUsagePurpose};
+    use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConnection};
+
     use super::*;
+
+    fn self_signed(usages: &[KeyUsagePurpose]) -> CertifiedKey<KeyPair> {
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.key_usages = usages.to_vec();
+        let signing_key = KeyPair::generate().unwrap();
+        CertifiedKey { cert: params.self_signed(&signing_key).unwrap(), signing_key }
+    }
+
+    /// Whether a listener that trusts this client serves it.
+    fn serves(client: &CertifiedKey<KeyPair>) -> bool {
+        let own = self_signed(&[]);
+        let (pem, key) = (own.cert.pem(), own.signing_key.serialize_pem());
+        let identity =
+            CertificateWithKey::from_pem(pem.as_bytes(), key.as_bytes(), "a test").unwrap();
+        let anchors = TrustAnchors::from_pem(client.cert.pem().as_bytes(), "a test").unwrap();
+        let server = server_config(&identity, Some(&Arc::new(anchors))).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(own.cert.der().clone()).unwrap();
+        let key = client.signing_key.serialize_der().try_into().unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(vec![client.cert.der().clone()], key)
+            .unwrap();
+        let name = "localhost".try_into().unwrap();
+        let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
+        let mut server = ServerConnection::new(server).unwrap();
+        while client.wants_write() || server.wants_write() {
+            let mut bytes = Vec::new();
+            client.write_tls(&mut bytes).unwrap();
+            server.read_tls(&mut bytes.as_slice()).unwrap();
+            if server.process_new_packets().is_err() {
+                return false;
+            }
+            bytes.clear();
+            server.write_tls(&mut bytes).unwrap();
+            client.read_tls(&mut bytes.as_slice()).unwrap();
+            client.process_new_packets().unwrap();
+        }
+        !server.is_handshaking()
+    }
+
+    #[test]
+    fn a_client_is_verified_as_those_of_the_proxy_are() {
+        assert!(serves(&self_signed(&[])));
+        assert!(serves(&self_signed(&[KeyUsagePurpose::DigitalSignature])));
+        assert!(!serves(&self_signed(&[KeyUsagePurpose::KeyEncipherment])));
+    }
 
     #[test]
     fn only_the_right_credentials_are_accepted() {

@@ -62,3 +62,4 @@ pub(crate) use transport::{ObservedRead, Transport};
 pub use trust::{ClientTrust, ClientTrustSpec};
 pub(crate) use trust::{TrustDigest, VerifiedChain};
 pub(crate) use upstream_verify::UpstreamCertificateError;
+pub(crate) use verify::client_verifier;

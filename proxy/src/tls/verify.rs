@@ -12,15 +12,23 @@ use rustls::{
 use webpki::EndEntityCert;
 
 use super::{
+    TrustAnchors,
     algorithms::unsupported_key,
     chain::ChainError,
     context::{self, Rejection},
     provider::provider,
     session::TlsSession,
-    trust::ClientTrust,
+    trust::{ClientTrust, ClientTrustSpec},
     validity::{Validity, seconds},
 };
 use crate::certificate::{self, ParsedCertificate};
+
+/// Demands of every client a certificate that these anchors trust, in the handshake. Such a handshake
+/// needs no context.
+pub(crate) fn client_verifier(anchors: Arc<TrustAnchors>) -> Arc<dyn ClientCertVerifier> {
+    let trust = ClientTrust::new(&ClientTrustSpec::new(anchors, 0));
+    Arc::new(ClientVerifier::verifying(Arc::new(trust)))
+}
 
 /// Asks every client for a certificate. Whether the client holds the key is verified for each that
 /// counts.
