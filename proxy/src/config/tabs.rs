@@ -60,6 +60,8 @@ enum TokenKind {
     Entry,
     /// What may be a key, if a colon follows.
     Node,
+    /// An anchor or a tag, in front of a node.
+    Property,
     Other,
 }
 
@@ -68,6 +70,7 @@ impl Scanner {
         let mut line = Line { start, bytes, at: 0 };
         let indent = bytes.iter().take_while(|byte| **byte == b' ').count();
         let is_white = white_len(bytes) == bytes.len();
+        let mut ends_block = false;
         if line.is_marker() {
             *self =
                 Scanner { separators: std::mem::take(&mut self.separators), ..Scanner::default() };
@@ -79,6 +82,7 @@ impl Scanner {
                 return;
             }
             self.open = OpenScalar::No;
+            ends_block = true;
         }
         if !matches!(self.open, OpenScalar::Quoted(_)) && line.at == 0 {
             if bytes.first() == Some(&b'%') && self.least_indent == 0 {
@@ -86,7 +90,8 @@ impl Scanner {
             }
             let white = line.white();
             let is_comment = line.peek() == Some(b'#');
-            if is_white || is_comment {
+            // Spaces could make a comment behind a block scalar a part of it.
+            if is_white || is_comment && !ends_block {
                 self.separate(white);
             }
             let is_deep = self.flow_depth > 0 || indent >= self.least_indent;
@@ -106,31 +111,45 @@ impl Scanner {
         }
     }
 
+    fn retract(&mut self, place: Option<usize>) {
+        if let Some(place) = place {
+            self.separators.remove(place);
+        }
+    }
+
     /// Takes the tokens of a line, and what separates them.
     fn tokens(&mut self, line: &mut Line<'_>) {
         let mut may_begin = true;
-        // Behind `-`. If a collection begins there, a tab would indent it.
-        let mut undecided = None;
+        // The place among the separators of what is behind `-`. If a collection begins there, a tab would
+        // indent it.
+        let mut undecided: Option<usize> = None;
+        // Where the node begins whose last token may be a key: with its anchor, tag or bracket.
+        let mut begin = None;
         while line.peek().is_some() {
             let column = line.at;
             let kind = self.token(line, may_begin);
+            let key_column = *begin.get_or_insert(column);
             let white = line.white();
             let is_comment = !white.is_empty() && line.peek() == Some(b'#');
             if is_comment && self.open == OpenScalar::Plain {
                 self.open = OpenScalar::No;
             }
-            if kind == TokenKind::Entry {
-                undecided = None;
-            } else if kind == TokenKind::Node && self.is_key(line) {
-                undecided = None;
-                self.least_indent = column + 1;
-            } else if let Some(white) = undecided.take() {
-                self.separate(white);
-            }
             match kind {
-                TokenKind::Entry if line.peek().is_some() && !is_comment => undecided = Some(white),
-                _ => self.separate(white),
+                TokenKind::Entry => {
+                    self.retract(undecided.take());
+                    begin = None;
+                    if line.peek().is_some() && !is_comment {
+                        undecided = Some(self.separators.len());
+                    }
+                }
+                TokenKind::Node | TokenKind::Property if self.is_key(line) => {
+                    self.retract(undecided.take());
+                    self.least_indent = key_column + 1;
+                }
+                TokenKind::Property => {}
+                TokenKind::Node | TokenKind::Other => undecided = None,
             }
+            self.separate(white);
             if is_comment || self.open == OpenScalar::Block {
                 return;
             }
@@ -180,7 +199,7 @@ impl Scanner {
             }
             b'&' | b'*' | b'!' => {
                 line.skip(|byte| !(is_white(byte) || in_flow && is_flow_indicator(byte)));
-                TokenKind::Node
+                if byte == b'*' { TokenKind::Node } else { TokenKind::Property }
             }
             b'|' | b'>' if !in_flow => {
                 line.skip(|byte| !is_white(byte));
@@ -310,6 +329,7 @@ mod tests {
             "a:\n  -_[x,_y_]_\n  -_{_a:_b_,_c_:_d}\n",
             "a:_&b_x\nc:_*b_\n",
             "a:_!!str_1\n",
+            "-_&a_!!str_b_\n-_&c\n  d:_e\n",
             "a:_|_# a comment\n  b\tc\nd:_e\n",
             "a:_>-_\n  b\n  c\nd:_e\n",
             "%YAML 1.2\n---_\na:_x\n...\n",
@@ -341,6 +361,11 @@ mod tests {
             "a: [x\n  -\ty]\n",
             "a: {b\tc: d\te}\n",
             "- |\n \tx\n- y\n",
+            "&a b: |\n  -\ty\n",
+            "- &a b: |\n    -\tx\n",
+            "!!str b: |\n  k:\tv\n",
+            "&a b: x\n  -\ty\n",
+            "[a, b]: |\n  -\ty\n",
         ] {
             let spaced = as_spaces(text);
             let expected = value(text);
@@ -353,8 +378,16 @@ mod tests {
 
     #[test]
     fn a_tab_that_indents_is_refused() {
-        for text in ["\ta: x\n", "a:\n\tb: x\n", "a:\n-\tb: x\n", "-\t- x\n", "a:\n  -\t\"b\": x\n"]
-        {
+        for text in [
+            "\ta: x\n",
+            "a:\n\tb: x\n",
+            "a:\n-\tb: x\n",
+            "-\t- x\n",
+            "a:\n  -\t\"b\": x\n",
+            "-\t&a b: c\n",
+            "-\t!!str b: c\n",
+            "a: |\n x\n\n\t# c\nb: y\n",
+        ] {
             assert_eq!(as_spaces(text), text);
             assert!(value(text).is_none(), "{text}");
         }
