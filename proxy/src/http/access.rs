@@ -52,7 +52,8 @@ pub(super) async fn admit<'a>(
         Caller::Unknown => certificate_user(&active.config, peer, certificate),
     };
     let identity = user.map(|user| user.asserted.identity);
-    let decision = decide(active, route, (parts, target), certificate, identity);
+    let presented = Presented { certificate, identity, is_preflight: is_cors_preflight(parts) };
+    let decision = decide(active, route, (parts, target), presented);
     active.account.set_decision(decision);
     if let Some(refusal) = caller.refusal(&decision, active) {
         return Err(refusal);
@@ -82,7 +83,9 @@ pub(super) fn demand_certificate(
         return Err(RequestFailure::Misdirected);
     }
     let VerifiedNow { certificate, error, .. } = verify_certificate(active, peer, route);
-    match decide(active, route, (parts, target), certificate, None).outcome {
+    // A preflight too: the exemption is for the upstream's answers.
+    let presented = Presented { certificate, identity: None, is_preflight: false };
+    match decide(active, route, (parts, target), presented).outcome {
         PolicyOutcome::ClientCertificateRequired if error.is_none() => {
             Err(RequestFailure::CertificateRequired)
         }
@@ -93,20 +96,26 @@ pub(super) fn demand_certificate(
     }
 }
 
+/// What a policy looks at besides the request line.
+struct Presented<'a> {
+    certificate: policy::ClientCertificateStatus<'a>,
+    identity: Option<&'a policy::Identity>,
+    is_preflight: bool,
+}
+
 fn decide(
     active: &ActiveRequest,
     route: &CompiledRoute,
     (parts, target): (&Parts, &RequestTarget),
-    client_certificate: policy::ClientCertificateStatus<'_>,
-    identity: Option<&policy::Identity>,
+    presented: Presented<'_>,
 ) -> policy::PolicyDecision {
     route.spec.policy.evaluate(&policy::PolicyInput {
         method: parts.method.as_str(),
         path: target.path(),
         source_ip: active.account.client,
-        is_cors_preflight: is_cors_preflight(parts),
-        client_certificate,
-        identity,
+        is_cors_preflight: presented.is_preflight,
+        client_certificate: presented.certificate,
+        identity: presented.identity,
     })
 }
 

@@ -237,6 +237,32 @@ fn by_default_only_a_valid_certificate_is_accepted() {
 }
 
 #[test]
+fn a_preflight_of_a_path_of_ours_needs_the_certificate() {
+    let mine = certificate();
+    let policy = Policy::new(&PolicySpec {
+        allow_public_unauthenticated_access: true,
+        deny_invalid_client_certificate: true,
+        cors_allow_preflight: true,
+        ..Default::default()
+    });
+    let bench = Bench::new(vec![("a.example", "/", policy, Some(&trust(&mine)))]);
+    let preflight = || {
+        let request = Request::builder().method(Method::OPTIONS).uri(URL);
+        request.header("origin", "https://b.example").header("access-control-request-method", "PUT")
+    };
+    assert_eq!(bench.send(preflight()).0, 200, "for the upstream to answer");
+    let demanded = |bench: &Bench| {
+        let (mut parts, ()) = preflight().version(Version::HTTP_2).body(()).unwrap().into_parts();
+        let conn = ClientConnection::new(&bench.worker, Peer::new(bench.peer.address, None));
+        let active = ActiveRequest::begin(&conn, &parts);
+        let target = normalise(&mut parts, &bench.worker.config().settings).unwrap();
+        demand_certificate(&active, &bench.peer, &parts, &target)
+    };
+    assert!(matches!(demanded(&bench), Err(RequestFailure::CertificateRequired)));
+    assert!(demanded(&bench.presenting(&mine)).is_ok());
+}
+
+#[test]
 fn a_certificate_that_counts_as_none_is_missing_and_the_reason_is_told() {
     let mine = certificate();
     let mut bench = Bench::new(vec![("a.example", "/", default_deny(), Some(&trust(&mine)))]);
