@@ -58,8 +58,12 @@ impl<'a> Intermediates<'a> {
         let graph = NameGraph::new(leaf_issuer, sent, anchors);
         let mut candidates: Vec<_> = graph.within(max_depth).collect();
         let mut chosen = Intermediates::default();
+        let mut known = HashSet::with_capacity(anchors.len());
         for anchor in anchors {
             let (name, key) = (anchor.subject.as_ref(), anchor.subject_public_key_info.as_ref());
+            if !known.insert((name, key)) {
+                continue;
+            }
             candidates.retain(|outline| !chosen.keeps(outline, name, key, budget));
         }
         let mut next = 0;

@@ -1,9 +1,11 @@
+use rcgen::KeyPair;
 use webpki::EndEntityCert;
 
 use super::*;
 use crate::tls::{
+    anchors::TrustAnchors,
     chain::signatures::BUDGET,
-    testing::{Issued, ca, client_leaf, self_signed},
+    testing::{Issued, ca, client_leaf, self_signed, self_signed_with},
 };
 
 fn chosen(
@@ -43,6 +45,23 @@ fn what_another_key_has_signed_is_left_out() {
     let leaf = good.issue(client_leaf());
     let sent = [bad.der, below.der, good.der];
     assert_eq!(chosen(&leaf, &sent, &root, 7), [2]);
+}
+
+#[test]
+fn anchors_of_one_name_and_key_cost_one_signature() {
+    let root = self_signed(ca("root"));
+    let key = KeyPair::from_pem(&root.key.serialize_pem()).unwrap();
+    let renewed = self_signed_with(ca("root"), key);
+    let anchors = TrustAnchors::union(&[&root.anchors(), &renewed.anchors()]);
+    assert_eq!(anchors.issuers().len(), 2);
+    let budget = SignatureBudget::default();
+    let forged = self_signed(ca("root")).issue(ca("X"));
+    let leaf = forged.issue(client_leaf());
+    let leaf = EndEntityCert::try_from(&leaf.der).unwrap();
+    let sent = [forged.der.clone()];
+    let chosen = Intermediates::choose(leaf.issuer(), &sent, anchors.issuers(), 7, &budget);
+    assert!(chosen.kept.is_empty());
+    assert_eq!(budget.spent(), 1);
 }
 
 #[test]
