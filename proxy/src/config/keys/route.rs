@@ -65,7 +65,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "routes[].prefix_rewrite",
         Text,
         "",
-        "Replace the matched prefix or path by this, as it stands: `check` warns if the result has no slash between the two or two.",
+        "Replaces the matched prefix or path by this, as it stands. `check` warns if no slash, or a double slash, would stand between it and the rest of the path.",
     ),
     key(
         "routes[].regex_rewrite_pattern",
