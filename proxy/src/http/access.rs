@@ -83,7 +83,7 @@ pub(super) fn demand_certificate(
         return Err(RequestFailure::Misdirected);
     }
     let VerifiedNow { certificate, error, .. } = verify_certificate(active, peer, route);
-    // A preflight too: the exemption is for the upstream's answers.
+    // A preflight is not exempt here: the exemption is for requests to the route itself.
     let presented = Presented { certificate, identity: None, is_preflight: false };
     match decide(active, route, (parts, target), presented).outcome {
         PolicyOutcome::ClientCertificateRequired if error.is_none() => {
