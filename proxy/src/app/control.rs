@@ -59,7 +59,8 @@ impl App {
                 ControlEvent::Signal(SignalOrder::Stop) => return Ok(StopReason::Signal),
                 ControlEvent::Signal(SignalOrder::Reload) => self.request_load(),
                 ControlEvent::Signal(SignalOrder::Replaced) => {
-                    self.identity.hand_state_over().await;
+                    // A signal has no answer: the process that sent it takes no session over.
+                    let _ = self.identity.hand_state_over().await;
                     return Ok(replaced("signal", None));
                 }
                 ControlEvent::Order(order) => {
@@ -81,8 +82,8 @@ impl App {
         match received.request.order {
             Order::Leave => {
                 // The process that gave the order reads the state once it has the answer.
-                self.identity.hand_state_over().await;
-                received.answer(Ok(Acknowledgment::Draining));
+                let is_state_written = self.identity.hand_state_over().await;
+                received.answer(Ok(Acknowledgment::Draining { is_state_written }));
                 Some(replaced("socket", Some(process)))
             }
             Order::DrainWorker { worker, drained } => {
@@ -134,8 +135,8 @@ impl App {
             // It may take its time to answer; this process serves meanwhile.
             let identity = self.identity.clone();
             tokio::task::spawn_local(async move {
-                let is_acknowledged = predecessor.finish().await;
-                identity.take_over_state(is_acknowledged).await;
+                let is_state_written = predecessor.finish().await;
+                identity.take_over_state(is_state_written).await;
             });
         }
     }

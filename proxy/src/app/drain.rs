@@ -54,7 +54,7 @@ impl App {
                 }
                 DrainEvent::Signal(SignalOrder::Replaced) => {
                     admin.abort();
-                    self.identity.hand_state_over().await;
+                    let _ = self.identity.hand_state_over().await;
                 }
                 DrainEvent::Order(order) => self.follow_while_draining(order, admin).await,
             }
@@ -66,8 +66,8 @@ impl App {
         match received.request.order {
             Order::Leave => {
                 admin.abort();
-                self.identity.hand_state_over().await;
-                received.answer(Ok(Acknowledgment::Draining));
+                let is_state_written = self.identity.hand_state_over().await;
+                received.answer(Ok(Acknowledgment::Draining { is_state_written }));
             }
             Order::EndSessions(_) => self.end_sessions(received),
             Order::DrainWorker { .. } => received.answer(Err("the process drains".to_owned())),

@@ -3,8 +3,8 @@
 //! The next process opens a pidfd for the ID it was given and connects to the control socket of the
 //! process that serves. Both ask the kernel who the peer is; the executable proves nothing, since it
 //! differs after an upgrade, and cannot be read, since the process is not dumpable. Once the next
-//! process is ready, it gives the order to leave. The answer says that the state file is written for
-//! the last time.
+//! process is ready, it gives the order to leave. The answer says whether the state file holds all that
+//! the other process knows.
 //!
 //! A former version has no socket. It is told by SIGUSR2, through the pidfd.
 
@@ -20,7 +20,7 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 
-use super::control_socket::{ControlConnection, Order};
+use super::control_socket::{Acknowledgment, ControlConnection, Order};
 
 /// Tells a former version, which has no socket, that another process serves in its place.
 pub(super) const REPLACED: Signal = Signal::USR2;
@@ -77,28 +77,35 @@ impl Predecessor {
         );
     }
 
-    /// Tells it to drain and exit; whether it acknowledged that, which only the socket can tell.
+    /// Tells it to drain and exit; whether it said that its state is written, which only the socket can
+    /// tell.
     pub(super) async fn finish(self) -> bool {
         let process = self.pid.as_raw_nonzero().get();
-        let can_acknowledge = matches!(self.channel, Channel::Socket(_));
-        let ordered = self.order().await;
-        let is_acknowledged = can_acknowledge && ordered.is_ok();
-        match ordered {
-            Ok(()) => tracing::info!(process, "the old process drains and exits"),
-            Err(error) => tracing::error!(
-                process,
-                error = format!("{error:#}"),
-                "cannot tell the old process to drain, and both processes serve; send SIGTERM to \
-                 the old one"
-            ),
+        match self.order().await {
+            Ok(acknowledgment) => {
+                tracing::info!(process, "the old process drains and exits");
+                acknowledgment == Some(Acknowledgment::Draining { is_state_written: true })
+            }
+            Err(error) => {
+                tracing::error!(
+                    process,
+                    error = format!("{error:#}"),
+                    "cannot tell the old process to drain, and both processes serve; send SIGTERM to \
+                     the old one"
+                );
+                false
+            }
         }
-        is_acknowledged
     }
 
-    async fn order(self) -> anyhow::Result<()> {
+    /// `None` if the process cannot answer.
+    async fn order(self) -> anyhow::Result<Option<Acknowledgment>> {
         match self.channel {
-            Channel::Socket(connection) => connection.order(&Order::Leave).await.map(|_| ()),
-            Channel::Signal => Ok(pidfd_send_signal(&self.pidfd, REPLACED)?),
+            Channel::Socket(connection) => connection.order(&Order::Leave).await.map(Some),
+            Channel::Signal => {
+                pidfd_send_signal(&self.pidfd, REPLACED)?;
+                Ok(None)
+            }
         }
     }
 }

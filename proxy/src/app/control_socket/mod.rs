@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! portcullis/1 drain               another process serves: drain and exit    portcullis/1 draining
+//!                                  all is in the state file    portcullis/1 draining state-written
 //! portcullis/1 drain-worker 2      give worker 2 no new connections          portcullis/1 done
 //! portcullis/1 undrain-worker 2    give it connections again                 portcullis/1 done
 //! portcullis/1 end-sessions user "alice"       end all sessions of a user    portcullis/1 ended 3

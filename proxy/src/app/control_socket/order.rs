@@ -19,8 +19,10 @@ pub(in super::super) enum Order {
 /// What a process did on an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum Acknowledgment {
-    /// It drains.
-    Draining,
+    /// It drains. `is_state_written` says that all it knows of sign-in is in the state file.
+    Draining {
+        is_state_written: bool,
+    },
     Done,
     /// It ended so many sessions that it knew.
     SessionsEnded(usize),
@@ -63,7 +65,7 @@ impl Order {
     pub(super) fn read_answer(&self, line: &str) -> Result<Acknowledgment, String> {
         let acknowledgment = Acknowledgment::parse(line);
         let is_expected = match acknowledgment {
-            Some(Acknowledgment::Draining) => matches!(self, Order::Leave),
+            Some(Acknowledgment::Draining { .. }) => matches!(self, Order::Leave),
             Some(Acknowledgment::Done) => matches!(self, Order::DrainWorker { .. }),
             Some(Acknowledgment::SessionsEnded(_)) => matches!(self, Order::EndSessions(_)),
             None => false,
@@ -88,7 +90,10 @@ impl Acknowledgment {
     /// The line that says it.
     pub(super) fn line(self) -> String {
         match self {
-            Acknowledgment::Draining => format!("{PROTOCOL}draining"),
+            Acknowledgment::Draining { is_state_written: false } => format!("{PROTOCOL}draining"),
+            Acknowledgment::Draining { is_state_written: true } => {
+                format!("{PROTOCOL}draining state-written")
+            }
             Acknowledgment::Done => format!("{PROTOCOL}done"),
             Acknowledgment::SessionsEnded(ended) => format!("{PROTOCOL}ended {ended}"),
         }
@@ -96,7 +101,8 @@ impl Acknowledgment {
 
     fn parse(line: &str) -> Option<Acknowledgment> {
         match line.strip_prefix(PROTOCOL)? {
-            "draining" => Some(Acknowledgment::Draining),
+            "draining" => Some(Acknowledgment::Draining { is_state_written: false }),
+            "draining state-written" => Some(Acknowledgment::Draining { is_state_written: true }),
             "done" => Some(Acknowledgment::Done),
             other => {
                 let ended = other.strip_prefix("ended ")?;
@@ -177,14 +183,15 @@ mod tests {
     fn an_answer_counts_for_orders_of_its_kind_alone() {
         use Acknowledgment::{Done, Draining, SessionsEnded};
         for order in orders() {
-            for answer in [Draining, Done, SessionsEnded(3)] {
-                let expected = match order {
-                    Order::Leave => Draining,
-                    Order::DrainWorker { .. } => Done,
-                    Order::EndSessions(_) => SessionsEnded(3),
+            let draining = [true, false].map(|is_state_written| Draining { is_state_written });
+            for answer in draining.into_iter().chain([Done, SessionsEnded(3)]) {
+                let is_expected = match order {
+                    Order::Leave => draining.contains(&answer),
+                    Order::DrainWorker { .. } => answer == Done,
+                    Order::EndSessions(_) => answer == SessionsEnded(3),
                 };
                 let read = order.read_answer(&answer.line());
-                assert_eq!(read.is_ok(), answer == expected, "{order:?}: {read:?}");
+                assert_eq!(read.is_ok(), is_expected, "{order:?}: {read:?}");
                 assert!(read.is_err() || read == Ok(answer));
             }
             for other in ["", "portcullis/1 ended", "portcullis/1 ended -1", "portcullis/9 done"] {

@@ -184,7 +184,7 @@ mod tests {
             let mut socket = Some(ControlSocket::open(directory.path()).unwrap());
             let path = runtime_dir::socket(directory.path(), std::process::id());
             for (ordered, answer, line) in [
-                ("drain", Ok(Acknowledgment::Draining), "draining"),
+                ("drain", Ok(Acknowledgment::Draining { is_state_written: false }), "draining"),
                 ("drain-worker 1", Ok(Acknowledgment::Done), "done"),
                 ("end-sessions user \"a b\"", Ok(Acknowledgment::SessionsEnded(3)), "ended 3"),
                 ("drain-worker 9", Err("no such worker".to_owned()), "refused no such worker"),

@@ -9,7 +9,10 @@ use std::{
     cell::{Cell, RefCell},
     path::Path,
     rc::Rc,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -34,6 +37,8 @@ const PAUSE_FOR_WRITE: u32 = 10;
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(30);
 /// How long the last write may take: another process waits for it, or the end of this one.
 const LAST_WRITE: Duration = Duration::from_secs(3);
+/// How long the file of before may then take to be marked as stale.
+const MARK: Duration = Duration::from_secs(1);
 
 /// What a file that cannot be read means.
 const UNREAD: &str = "sessions that ended may count until their next check, and users are redirected \
@@ -48,6 +53,10 @@ pub(super) struct StateKeeper {
     /// One write at a time.
     writing: tokio::sync::Mutex<()>,
     is_failing: Cell<bool>,
+    /// The last write took too long: it must not replace the file of the next process.
+    given_up: Arc<AtomicBool>,
+    /// Whether the next process finds all in the file.
+    is_left_whole: Cell<bool>,
 }
 
 #[derive(Clone)]
@@ -72,8 +81,10 @@ enum StatePhase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StatePart {
     All,
-    /// Another process still has the refresh tokens.
+    /// It may say that sessions count which have ended since.
     Ended,
+    /// The same. Another process still has the file.
+    EndedForNow,
 }
 
 impl StateKeeper {
@@ -106,23 +117,29 @@ impl IdentityControl {
     /// that still serves, gives its ended sessions for now.
     pub(crate) fn restore(&self, replaces: bool) {
         let (phase, part) = match replaces {
-            true => (StatePhase::Awaited, StatePart::Ended),
+            true => (StatePhase::Awaited, StatePart::EndedForNow),
             false => (StatePhase::Kept, StatePart::All),
         };
         self.0.state.phase.set(phase);
         if let Some(settings) = self.0.state.settings() {
-            let read = state_file::read(&settings.path, &settings.seals);
+            let read = state_file::read(&settings.path, &settings.seals, !replaces);
             self.0.take_over(read, &settings.path, part);
         }
     }
 
-    /// Takes the file over from the process that was replaced. `is_last` says whether that process has
-    /// acknowledged its order to drain, so that it has written the file for the last time.
-    pub(crate) async fn take_over_state(&self, is_last: bool) {
-        let part = if is_last { StatePart::All } else { StatePart::Ended };
+    /// Takes the file over from the process that was replaced. `is_whole` says whether that process has
+    /// said that all it knew is in the file; otherwise the file may be an old one.
+    pub(crate) async fn take_over_state(&self, is_whole: bool) {
+        if self.0.state.is_handed_over() {
+            return;
+        }
+        let part = if is_whole { StatePart::All } else { StatePart::Ended };
         if let Some(StateSettings { path, seals }) = self.0.state.settings() {
             let place = Arc::clone(&path);
-            let read = spawn_blocking(move || state_file::read(&place, &seals)).await;
+            let read = spawn_blocking(move || state_file::read(&place, &seals, true)).await;
+            if self.0.state.is_handed_over() {
+                return;
+            }
             let read = read.unwrap_or_else(|error| {
                 Err(StateFileError::Io(std::io::Error::other(error.to_string())))
             });
@@ -133,13 +150,19 @@ impl IdentityControl {
     }
 
     /// Writes the file for the last time, for the process that replaces this one. From here on this
-    /// process uses no refresh token, and ends no session: it could not tell the other.
-    pub(crate) async fn hand_state_over(&self) {
-        if self.0.state.settings().is_none() || self.0.state.phase.get() != StatePhase::Kept {
-            return;
+    /// process uses no refresh token, and ends no session: it could not tell the other. Returns whether
+    /// the file holds all that this process knows.
+    pub(crate) async fn hand_state_over(&self) -> bool {
+        let state = &self.0.state;
+        if state.settings().is_none() {
+            return false;
         }
-        self.0.state.phase.set(StatePhase::HandedOver);
-        self.0.write_at_last().await;
+        // A process that still awaits the file of another has not read what is in it.
+        if state.phase.replace(StatePhase::HandedOver) == StatePhase::Kept {
+            let is_written = self.0.write_at_last().await;
+            state.is_left_whole.set(is_written);
+        }
+        state.is_left_whole.get()
     }
 
     /// Writes the file at the end of the process.
@@ -170,26 +193,43 @@ impl IdentityControl {
 }
 
 impl Inner {
-    async fn write_at_last(&self) {
-        if time::timeout(LAST_WRITE, self.write()).await.is_err() {
-            tracing::error!(
-                "the state file is not written: that took more than {LAST_WRITE:?}; what happened \
-                 since the last write is lost"
-            );
+    /// Whether the file is written in time.
+    async fn write_at_last(&self) -> bool {
+        if let Ok(is_written) = time::timeout(LAST_WRITE, self.write()).await {
+            return is_written;
         }
+        tracing::error!(
+            "the state file is not written: that took more than {LAST_WRITE:?}; what happened \
+             since the last write is lost"
+        );
+        self.state.given_up.store(true, Ordering::Release);
+        if let Some(StateSettings { path, .. }) = self.state.settings() {
+            let marked = spawn_blocking(move || state_file::mark_stale(&path));
+            // Nobody waits longer for a disk that hangs.
+            let _ = time::timeout(MARK, marked).await;
+        }
+        false
     }
 
-    /// Writes the file on another thread.
-    async fn write(&self) {
-        let Some(StateSettings { path, seals }) = self.state.settings() else { return };
-        let Some(provider) = self.provider() else { return };
+    /// Writes the file on another thread; whether that was done. If not, the file of before is stale:
+    /// sessions in it may have ended since.
+    async fn write(&self) -> bool {
+        let Some(StateSettings { path, seals }) = self.state.settings() else { return false };
+        let Some(provider) = self.provider() else { return false };
         let _turn = self.state.writing.lock().await;
         let saved = self.saved_state(provider.spec().provider.id());
-        let place = Arc::clone(&path);
-        let written = spawn_blocking(move || state_file::write(&place, &seals, &saved)).await;
+        let (place, given_up) = (Arc::clone(&path), Arc::clone(&self.state.given_up));
+        let written = spawn_blocking(move || {
+            let written = state_file::write(&place, &seals, &saved, &given_up);
+            written.map_err(|error| match state_file::mark_stale(&place) {
+                Ok(()) => error.to_string(),
+                Err(stays) => format!("{error}, nor mark the older file as stale: {stays}"),
+            })
+        });
+        let written = written.await;
         let problem = match written {
             Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error.to_string()),
+            Ok(Err(problem)) => Some(problem),
             Err(error) => Some(error.to_string()),
         };
         let was_failing = self.state.is_failing.replace(problem.is_some());
@@ -206,6 +246,7 @@ impl Inner {
             // To try again.
             self.state.note_change();
         }
+        !self.state.is_failing.get()
     }
 
     /// What the next process needs to know. A session whose check is under way is left out: its
@@ -232,18 +273,22 @@ impl Inner {
         let path = path.display();
         match read {
             Ok(None) => tracing::info!("there is no portcullis.sign_in.state_file {path} yet"),
-            Ok(Some(ReadState { state, is_open_to_others })) => {
+            Ok(Some(ReadState { state, is_open_to_others, is_stale })) => {
                 if is_open_to_others {
                     tracing::warn!(
                         "portcullis.sign_in.state_file {path} is open to other users of this machine; \
                          it is sealed, and the next write makes it private (mode 600)"
                     );
                 }
-                self.adopt(state, part);
+                self.adopt(state, if is_stale { StatePart::Ended } else { part });
             }
             Err(error) => {
+                let renamed = match part != StatePart::EndedForNow && error.is_of_content() {
+                    true => "; it was renamed to *.unreadable",
+                    false => "",
+                };
                 tracing::warn!(
-                    "portcullis.sign_in.state_file {path} is not used: {error}; {UNREAD}"
+                    "portcullis.sign_in.state_file {path} is not used: {error}{renamed}; {UNREAD}"
                 );
             }
         }
@@ -256,7 +301,7 @@ impl Inner {
         self.shared.raise_suspect_before(suspect_before_s);
         self.ended.borrow_mut().restore(ended, &users, now_s, &self.shared);
         let current = self.provider().map(|provider| provider.spec().provider.id());
-        if part == StatePart::Ended || current != Some(provider) {
+        if part != StatePart::All || current != Some(provider) {
             return;
         }
         let mut adopted = Vec::new();

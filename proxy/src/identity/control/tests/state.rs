@@ -211,3 +211,69 @@ fn the_provider_s_session_is_found_after_a_restart() {
         assert_eq!(found, [SESSION]);
     });
 }
+
+/// Makes each write fail, also for root: there is a directory in the way of the temporary file.
+fn block_writes(path: &Path) {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".new.{}", std::process::id()));
+    std::fs::create_dir(name).unwrap();
+}
+
+#[test]
+fn a_hand_over_says_whether_all_is_in_the_file() {
+    run(async {
+        let theirs = TestProvider::start().await;
+        let (ours, _directory, path) = signed_in(&theirs).await;
+        assert!(ours.control.hand_state_over().await);
+        assert!(ours.control.hand_state_over().await, "a second order repeats it");
+        let awaits = Ours::with_file(&theirs, &path);
+        awaits.control.restore(true);
+        assert!(!awaits.control.hand_state_over().await, "it has not read the file");
+        let (failing, _directory, path) = signed_in(&theirs).await;
+        block_writes(&path);
+        assert!(!failing.control.hand_state_over().await);
+        assert!(!failing.control.hand_state_over().await);
+        assert!(!Ours::of(&theirs).control.hand_state_over().await, "there is no file");
+    });
+}
+
+#[test]
+fn after_a_failed_write_no_session_of_the_older_file_counts() {
+    run(async {
+        let theirs = TestProvider::start().await;
+        let (ours, _directory, path) = signed_in(&theirs).await;
+        let other = SessionId([8; 16]);
+        ours.call(IdentityCall::Exchange(CodeExchange { session: other, ..code(1) })).await;
+        ours.sign_out(false).await;
+        ours.control.save_state().await;
+        ours.ann().unwrap();
+        block_writes(&path);
+        ours.control.save_state().await;
+        let next = Ours::with_file(&theirs, &path);
+        next.control.restore(false);
+        assert!(next.control.0.sessions.borrow().get(other).is_none());
+        assert!(next.is_ended(), "what ended before stays ended");
+    });
+}
+
+#[test]
+fn a_process_replaced_before_its_take_over_takes_nothing_over() {
+    run(async {
+        let theirs = TestProvider::start().await;
+        let (ours, _directory, path) = signed_in(&theirs).await;
+        ours.control.hand_state_over().await;
+        for is_during_the_read in [false, true] {
+            let next = Ours::with_file(&theirs, &path);
+            next.control.restore(true);
+            if is_during_the_read {
+                let takes_over = next.control.take_over_state(true);
+                tokio::join!(takes_over, next.control.hand_state_over());
+            } else {
+                next.control.hand_state_over().await;
+                next.control.take_over_state(true).await;
+            }
+            assert!(next.control.0.state.is_handed_over(), "{is_during_the_read}");
+            assert!(next.control.0.sessions.borrow().get(SESSION).is_none());
+        }
+    });
+}
