@@ -69,6 +69,9 @@ fn a_token_and_the_way_to_it_are_in_no_log() {
     for line in forms(&token) {
         assert_eq!(with(&world.proxy, "app", &line).status, 200);
     }
+    // The program's address may be a route of ours.
+    world.proxy.curl("app", &format!("/received?pomerium_jwt={token}")).ok();
+    world.proxy.wait_for_access("/received");
     let outcome = [("outcome", "program_signed_in")];
     assert_eq!(world.proxy.metrics().sum("portcullis_sign_ins_total", &outcome), 1.0);
     let begun = |url: &&String| url.contains("/.pomerium/program?");
