@@ -146,6 +146,25 @@ fn a_replacement_takes_ended_sessions_and_refresh_tokens_over() {
 }
 
 #[test]
+fn a_replacement_takes_only_what_ended_from_an_old_file() {
+    let stand = Stand::start();
+    let mut proxy = stand.config().start();
+    let [alice, bob] =
+        ["alice", "bob"].map(|user| session_cookie(&stand.rig.signed_in(&proxy, user)));
+    end_sessions(&proxy, "bob");
+    until("the file to say so", || knows_the_end(&stand, &bob));
+    // It is in the way of each write, also of root's.
+    let in_the_way = stand.dir.path().join(format!("state.new.{}", proxy.status()["pid"]));
+    fs::create_dir(&in_the_way).expect("a directory");
+    let next = proxy.replace(stand.config());
+    assert_eq!(proxy.wait().code(), Some(0));
+    assert_eq!(fetch(&next, &bob), 401);
+    assert!(!stand.is_refreshed(&next, "alice", &alice));
+    until("the next process to write", || stand.file().exists());
+    assert!(!stand.dir.path().join("state.stale").exists());
+}
+
+#[test]
 fn a_session_that_ends_before_the_takeover_ends_with_its_token() {
     // The next process reads this file at its start only for what has ended.
     let stand = Stand::start();

@@ -105,7 +105,8 @@ impl EndedSessions {
         let latest_s = now_s.saturating_add(LONGEST_S);
         let left = ids.into_iter().map(|(id, until_s)| (id, until_s.min(latest_s)));
         let left: Vec<_> = left.filter(|(_, until_s)| *until_s >= now_s).collect();
-        if next.len() > self.most_users || self.ids.len() + left.len() > self.most {
+        let added = left.iter().filter(|(id, _)| !self.has(*id)).count();
+        if next.len() > self.most_users || self.ids.len() + added > self.most {
             return self.suspect_all(now_s, shared);
         }
         left.iter().for_each(|(id, until_s)| self.ids.insert(*id, *until_s, ()));
@@ -116,6 +117,11 @@ impl EndedSessions {
     /// Whether a session has ended, as far as is known.
     pub(super) fn has(&self, id: SessionId) -> bool {
         self.ids.get(id).is_some()
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_most(&mut self, most: usize) {
+        self.most = most;
     }
 
     /// Forgets sessions whose cookies have expired.
@@ -222,6 +228,11 @@ mod tests {
         assert!(!is_ended(&shared, 2), "its cookies have expired");
         assert_eq!(shared.user_end(&user("ann")), end);
         assert_eq!(ended.iter().collect::<Vec<_>>(), ids[..1]);
+        let mut full = EndedSessions { most: 1, ..EndedSessions::default() };
+        for _ in 0..2 {
+            full.restore(ids, &users, 50, &shared);
+        }
+        assert_eq!(shared.suspect_before_s(), 0, "the same session needs no room");
         for (most, most_users) in [(0, 1), (1, 0)] {
             let mut ended = EndedSessions { most, most_users, ..EndedSessions::default() };
             let shared = IdentityShared::new([0; 16]);

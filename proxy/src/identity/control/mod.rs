@@ -61,6 +61,8 @@ const MOST_WAITING_REVOCATIONS: usize = 256;
 
 /// Why a process that was replaced ends no session.
 const REPLACED: &str = "another process has replaced this one";
+/// Why a process that replaces another ends no session for the provider yet.
+const AWAITS: &str = "the sessions of the process that this one replaces are still to come";
 
 type Call = ControlCall<IdentityCall, IdentityReply>;
 
@@ -207,6 +209,9 @@ impl Inner {
                 if self.state.is_handed_over() =>
             {
                 call.answer(IdentityReply::Failed(ProviderFailure::Away(REPLACED.to_owned())));
+            }
+            IdentityCall::ProviderLogout { .. } if self.state.is_awaited() => {
+                call.answer(IdentityReply::Failed(ProviderFailure::Away(AWAITS.to_owned())));
             }
             IdentityCall::ProviderLogout { .. } => self.provider_logout(call),
             &IdentityCall::SignOut { session, ends_at_s, revoke } => {

@@ -9,8 +9,8 @@ use std::{
 use tokio::task::spawn_local;
 
 use super::{
-    Call, Inner, ended::UserVerdict, expiring::ExpiringMap, logout_limits::LogoutLimits,
-    recheck::no_provider,
+    Call, Inner, REPLACED, ended::UserVerdict, expiring::ExpiringMap, logout_limits::LogoutLimits,
+    recheck::no_provider, session_table::SessionEntry,
 };
 use crate::{
     digest::sha256,
@@ -21,6 +21,7 @@ use crate::{
         ended_users::UserSelector,
         jose::LogoutToken,
         provider::Provider,
+        session::SessionId,
     },
     observe::BackchannelLogoutOutcome,
 };
@@ -127,6 +128,9 @@ impl Inner {
             let why = "the identity provider was changed by a reload".to_owned();
             return IdentityReply::Failed(ProviderFailure::Away(why));
         }
+        if self.state.is_handed_over() {
+            return IdentityReply::Failed(ProviderFailure::Away(REPLACED.to_owned()));
+        }
         let now_s = (self.clock)();
         let (object, id) = (OneTimeObject::LogoutToken, short_digest(&token.id));
         match self.used_ids.borrow_mut().use_once(object, id, token.until_s, now_s) {
@@ -149,13 +153,18 @@ impl Inner {
             (token.subject.as_deref(), token.provider_session.as_deref());
         let sessions = self.sessions.borrow().of_provider(subject, provider_session);
         let named: Vec<_> = user_id.into_iter().map(UserSelector::Id).collect();
+        let is_known = |sid| {
+            let table = self.sessions.borrow();
+            let of = |id: &SessionId| table.get(*id).and_then(SessionEntry::provider_session);
+            sessions.iter().any(|id| of(id) == Some(sid))
+        };
         let verdict = match provider_session {
             // Every session of the user, also those of which only cookies are known.
             None => Some(UserVerdict::Ended),
             // A cookie does not say which session of the provider it belongs to. A session that this
             // process does not know may be the one: none of the user's counts without a check, which
             // known ones survive.
-            Some(sid) if sessions.is_empty() && !self.logouts.has_ended(sid) => {
+            Some(sid) if !is_known(sid) && !self.logouts.has_ended(sid) => {
                 Some(UserVerdict::Suspect)
             }
             Some(_) => None,

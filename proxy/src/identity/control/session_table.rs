@@ -96,6 +96,13 @@ impl SessionEntry {
         self.provider_session.as_deref()
     }
 
+    /// From here on, nothing can be answered without the provider.
+    pub(super) fn require_check(&mut self) {
+        (self.checked_at_s, self.was_answered) = (0, true);
+        let current = RenewedSession { check_at_s: 0, ..(*self.current).clone() };
+        self.current = Arc::new(current);
+    }
+
     /// What can be answered without the provider: something was learned since the caller's cookie
     /// was made, or the provider was asked a moment ago. `None` if it has to be asked.
     pub(super) fn known(&self, claims_digest: [u8; 8], now_s: u64) -> Option<CheckOutcome> {
@@ -138,11 +145,15 @@ impl SessionTable {
         (sessions, user_ids.into_iter().map(|id| UserSelector::Id(id.into())).collect())
     }
 
-    /// The sessions of a subject, or of one of its provider's sessions (`sid`).
+    /// The sessions of a subject, or of one of its provider's sessions (`sid`). If both are named, a
+    /// session of the subject that has no `sid` of its own may be the one.
     pub(super) fn of_provider(&self, subject: Option<&str>, sid: Option<&str>) -> Vec<SessionId> {
         let is_named = |entry: &SessionEntry| {
             subject.is_none_or(|subject| *entry.subject == *subject)
-                && sid.is_none_or(|sid| entry.provider_session() == Some(sid))
+                && sid.is_none_or(|sid| match entry.provider_session() {
+                    Some(own) => own == sid,
+                    None => subject.is_some(),
+                })
         };
         self.entries.iter().filter(|(_, entry)| is_named(entry)).map(|(id, _)| id).collect()
     }
@@ -239,6 +250,13 @@ mod tests {
         assert_eq!(outcome(&entry, 1, 204), "away");
         assert_eq!(outcome(&entry, 1, 205), "ask");
         assert_eq!(outcome(&entry, 1, 185), "ask", "the clock was set back");
+    }
+
+    #[test]
+    fn a_session_that_requires_a_check_is_asked_about() {
+        let mut entry = entry(200, 1000);
+        entry.require_check();
+        assert_eq!(outcome(&entry, 1, 101), "ask");
     }
 
     #[test]

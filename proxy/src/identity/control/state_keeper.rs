@@ -7,6 +7,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::HashSet,
     path::Path,
     rc::Rc,
     sync::{
@@ -21,7 +22,7 @@ use tokio::{sync::Notify, task::spawn_blocking, time};
 use super::{
     IdentityControl, Inner,
     saved_state::SavedState,
-    session_table::Grant,
+    session_table::{Grant, SessionEntry},
     state_file::{self, ReadState, StateFileError},
 };
 use crate::identity::{
@@ -96,6 +97,11 @@ impl StateKeeper {
     /// Whether another process has the refresh tokens now.
     pub(super) fn is_handed_over(&self) -> bool {
         self.phase.get() == StatePhase::HandedOver
+    }
+
+    /// Whether the process that this one replaces may still write the file.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.phase.get() == StatePhase::Awaited && self.settings.borrow().is_some()
     }
 
     fn settings(&self) -> Option<StateSettings> {
@@ -298,20 +304,25 @@ impl Inner {
     fn adopt(self: &Rc<Self>, state: SavedState, part: StatePart) {
         let now_s = (self.clock)();
         let SavedState { provider, suspect_before_s, users, ended, sessions } = state;
+        // The ends may be too many to remember each of them.
+        let ended_here: HashSet<SessionId> = sessions
+            .iter()
+            .filter(|(id, entry)| self.has_ended(*id, entry))
+            .map(|(id, _)| *id)
+            .collect();
         self.shared.raise_suspect_before(suspect_before_s);
         self.ended.borrow_mut().restore(ended, &users, now_s, &self.shared);
         let current = self.provider().map(|provider| provider.spec().provider.id());
         if part != StatePart::All || current != Some(provider) {
             return;
         }
-        let mut adopted = Vec::new();
-        for (id, entry) in sessions {
+        let (mut adopted, mut updates) = (0_usize, Vec::new());
+        for (id, mut entry) in sessions {
             let is_known = self.sessions.borrow().get(id).is_some();
             if is_known || entry.current.ends_at_s <= now_s {
                 continue;
             }
-            let end = self.shared.user_end(&entry.current.identity);
-            if self.ended.borrow().has(id) || entry.began_at_s < end.ended_before_s {
+            if ended_here.contains(&id) || self.has_ended(id, &entry) {
                 // It ended in this process, which did not have its refresh token yet.
                 self.end(id, entry.current.ends_at_s);
                 if let Grant::RefreshToken(token) = entry.grant {
@@ -319,11 +330,26 @@ impl Inner {
                 }
                 continue;
             }
-            adopted.push((id, SessionUpdate::Renewed(Arc::clone(&entry.current))));
+            adopted += 1;
+            let identity = &entry.current.identity;
+            let noted_s = users.end_of(identity).suspect_before_s.max(suspect_before_s);
+            let suspect_s = self.shared.user_end(identity).suspect_before_s;
+            let suspect_s = suspect_s.max(self.shared.suspect_before_s());
+            if suspect_s > noted_s && entry.checked_at_s < suspect_s {
+                // The other process did not know that.
+                entry.require_check();
+            } else {
+                updates.push((id, SessionUpdate::Renewed(Arc::clone(&entry.current))));
+            }
             let gone: Option<SessionId> = self.sessions.borrow_mut().insert(id, entry);
             self.shared.remove_updates(gone);
         }
-        tracing::info!(sessions = adopted.len(), "the state file was taken over");
-        self.shared.set_updates(adopted);
+        tracing::info!(sessions = adopted, "the state file was taken over");
+        self.shared.set_updates(updates);
+    }
+
+    fn has_ended(&self, id: SessionId, entry: &SessionEntry) -> bool {
+        let end = self.shared.user_end(&entry.current.identity);
+        self.ended.borrow().has(id) || entry.began_at_s < end.ended_before_s
     }
 }

@@ -218,3 +218,38 @@ fn without_the_provider_s_keys_nothing_is_decided() {
         assert!(matches!(reply, IdentityReply::LoggedOut(ProviderLogout::Ended)), "{reply:?}");
     });
 }
+
+#[test]
+fn a_token_with_sid_and_sub_ends_a_session_without_a_sid_too() {
+    run(async {
+        let theirs = TestProvider::start().await;
+        let ours = Ours::of(&theirs);
+        ours.sign_in().await;
+        let change = json!({"sid": "s1", "sub": null});
+        ours.logout(&token(&theirs, change)).await;
+        assert!(!ours.is_ended(), "the token names no user");
+        let change = json!({"sid": "s1", "jti": "2"});
+        assert_eq!(ours.logout(&token(&theirs, change)).await, ProviderLogout::Ended);
+        assert!(ours.is_ended());
+        assert_eq!(ours.end_of("ann").suspect_before_s, NOW_S + 1, "another may be the one");
+    });
+}
+
+#[test]
+fn a_token_is_put_off_while_the_state_of_another_process_is_awaited() {
+    run(async {
+        let theirs = TestProvider::start().await;
+        let directory = tempfile::tempdir().unwrap();
+        let ours = Ours::with_file(&theirs, &directory.path().join("state"));
+        ours.control.restore(true);
+        let call =
+            || IdentityCall::ProviderLogout { token: token(&theirs, json!({})), client: CLIENT };
+        let reply = ours.call(call()).await;
+        assert!(matches!(reply, IdentityReply::Failed(ProviderFailure::Away(_))), "{reply:?}");
+        assert_eq!(ours.end_of("ann"), UserEnd::default());
+        ours.control.take_over_state(false).await;
+        let reply = ours.call(call()).await;
+        let ended = matches!(reply, IdentityReply::LoggedOut(ProviderLogout::Ended));
+        assert!(ended, "{reply:?}");
+    });
+}

@@ -9,7 +9,7 @@ use crate::identity::{
 
 impl Ours {
     /// The next process at the same provider and file. It has not read the file yet.
-    fn with_file(theirs: &TestProvider, path: &Path) -> Ours {
+    pub(super) fn with_file(theirs: &TestProvider, path: &Path) -> Ours {
         let mut spec = sign_in_spec(&theirs.url);
         spec.state_file = Some(path.into());
         let ours = Ours::new(spec);
@@ -265,15 +265,59 @@ fn a_process_replaced_before_its_take_over_takes_nothing_over() {
         for is_during_the_read in [false, true] {
             let next = Ours::with_file(&theirs, &path);
             next.control.restore(true);
-            if is_during_the_read {
+            let is_whole = if is_during_the_read {
                 let takes_over = next.control.take_over_state(true);
-                tokio::join!(takes_over, next.control.hand_state_over());
+                tokio::join!(takes_over, next.control.hand_state_over()).1
             } else {
-                next.control.hand_state_over().await;
+                let is_whole = next.control.hand_state_over().await;
                 next.control.take_over_state(true).await;
-            }
+                is_whole
+            };
             assert!(next.control.0.state.is_handed_over(), "{is_during_the_read}");
-            assert!(next.control.0.sessions.borrow().get(SESSION).is_none());
+            // The read may have ended first, and the hand-over follows it then.
+            let is_known = next.control.0.sessions.borrow().get(SESSION).is_some();
+            assert_eq!(is_known, is_whole, "{is_during_the_read}");
         }
+    });
+}
+
+#[test]
+fn an_end_that_cannot_be_remembered_outlasts_the_take_over() {
+    run(async {
+        for of_user in [true, false] {
+            let theirs = TestProvider::start().await;
+            let (ours, _directory, path) = signed_in(&theirs).await;
+            let next = Ours::with_file(&theirs, &path);
+            next.control.restore(true);
+            match of_user {
+                true => drop(next.ann()),
+                false => next.sign_out(true).await,
+            }
+            let full = SessionId([9; 16]);
+            ours.control.0.ended.borrow_mut().end(full, NOW_S + 900, NOW_S, &ours.shared);
+            ours.control.hand_state_over().await;
+            next.control.0.ended.borrow_mut().set_most(usize::from(!of_user));
+            next.control.take_over_state(true).await;
+            assert_ne!(next.shared.suspect_before_s(), 0, "it had to forget");
+            assert!(next.control.0.sessions.borrow().get(SESSION).is_none(), "{of_user}");
+        }
+    });
+}
+
+#[test]
+fn a_session_suspect_since_a_later_time_is_checked_after_the_take_over() {
+    run(async {
+        let theirs = TestProvider::start().await;
+        let (ours, _directory, path) = signed_in(&theirs).await;
+        let next = Ours::with_file(&theirs, &path);
+        next.control.restore(true);
+        let ann = [UserSelector::Id("ann".into())];
+        let verdict = ended::UserVerdict::Suspect;
+        next.control.0.ended.borrow_mut().end_users(&ann, verdict, NOW_S, &next.shared);
+        ours.control.hand_state_over().await;
+        next.control.take_over_state(true).await;
+        assert!(next.shared.update(SESSION).is_none(), "no worker lets it count");
+        theirs.json("/token", 400, json!({"error": "invalid_grant"}));
+        assert!(is_over(&next.check().await));
     });
 }
