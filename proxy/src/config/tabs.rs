@@ -197,9 +197,15 @@ impl Scanner {
                 line.at += 1;
                 self.quoted(line, byte)
             }
-            b'&' | b'*' | b'!' => {
-                line.skip(|byte| !(is_white(byte) || in_flow && is_flow_indicator(byte)));
+            b'&' | b'*' => {
+                line.at += 1;
+                // As libyaml reads a name; YAML allows more characters in it.
+                line.skip(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
                 if byte == b'*' { TokenKind::Node } else { TokenKind::Property }
+            }
+            b'!' => {
+                line.skip(|byte| !(is_white(byte) || in_flow && is_flow_indicator(byte)));
+                TokenKind::Property
             }
             b'|' | b'>' if !in_flow => {
                 line.skip(|byte| !is_white(byte));
@@ -366,6 +372,7 @@ mod tests {
             "!!str b: |\n  k:\tv\n",
             "&a b: x\n  -\ty\n",
             "[a, b]: |\n  -\ty\n",
+            "&a:]\t,\n",
         ] {
             let spaced = as_spaces(text);
             let expected = value(text);
