@@ -195,6 +195,7 @@ impl App {
         self.metrics.set_readiness(Readiness::Draining);
         self.loader = None;
         let drained = self.drain(reason, &admin).await;
+        ControlSocket::send_answers(self.orders.take()).await;
         self.identity.save_state().await;
         stopped.and(drained)
     }

@@ -174,7 +174,7 @@ fn a_client_on_an_unknown_stream_is_told_not_to_wait() {
     let proxy = serve(&backend);
     let mut client = FrameClient::connect(proxy.address(), NAME, &[]);
     // h2 refuses it and tells nobody but the client.
-    client.send(&frame(HEADERS, END | END_HEADERS, 1, &post_head("X-Upper", "1")));
+    client.send(&frame(HEADERS, END | END_HEADERS, 1, &post_head("connection", "close")));
     assert_eq!(client.until(|frame| frame.kind == RESET).stream, 1);
     client.send(&frame(HEADERS, END_HEADERS, 3, &post_head("expect", "100-continue")));
     let answer = client.until(|frame| frame.kind == HEADERS);

@@ -29,6 +29,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two tries to accept while no descriptors are left.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
+/// For the answers that are on their way when the process ends.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
 /// How many connections may wait for an order at a time; a process that takes the place of this one
 /// waits until it is ready.
 const MAX_CONNECTIONS: usize = 8;
@@ -53,6 +56,8 @@ pub(in super::super) struct ControlSocket {
     path: PathBuf,
     orders: ControlCalls<OrderOf, OrderAnswer>,
     task: JoinHandle<()>,
+    /// A permit for each connection; taken from an order until its answer is sent.
+    answers: Arc<Semaphore>,
 }
 
 /// Listens in the runtime directory. Needs a tokio runtime with I/O and time.
@@ -98,8 +103,19 @@ impl ControlSocket {
         }
         let listener = UnixListener::bind(&path)?;
         let (caller, orders) = control_call::channel(1);
-        let task = tokio::spawn(accept_loop(listener, caller));
-        Ok(ControlSocket { path, orders, task })
+        let answers = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let task = tokio::spawn(accept_loop(listener, caller, Arc::clone(&answers)));
+        Ok(ControlSocket { path, orders, task, answers })
+    }
+
+    /// Waits until the answers to all orders are sent: the process may end right behind one.
+    pub(in super::super) async fn send_answers(socket: Option<ControlSocket>) {
+        let Some(socket) = socket else { return };
+        let all = u32::try_from(MAX_CONNECTIONS).unwrap_or(u32::MAX);
+        let answers = Arc::clone(&socket.answers);
+        // An order that is not followed any more is answered by that.
+        drop(socket);
+        let _ = tokio::time::timeout(LAST_ANSWERS, answers.acquire_many(all)).await;
     }
 
     /// Awaits the next order; forever if there is no socket. Cancel-safe.
@@ -122,13 +138,13 @@ impl Drop for ControlSocket {
 
 type OrderCaller = ControlCaller<OrderOf, OrderAnswer>;
 
-async fn accept_loop(listener: UnixListener, orders: OrderCaller) {
+async fn accept_loop(listener: UnixListener, orders: OrderCaller, answers: Arc<Semaphore>) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     // It is never closed.
     while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(serve(stream, orders.clone(), slot));
+                tokio::spawn(serve(stream, orders.clone(), Arc::clone(&answers), slot));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept connections on the control socket");
@@ -138,7 +154,12 @@ async fn accept_loop(listener: UnixListener, orders: OrderCaller) {
     }
 }
 
-async fn serve(stream: UnixStream, orders: OrderCaller, _slot: OwnedSemaphorePermit) {
+async fn serve(
+    stream: UnixStream,
+    orders: OrderCaller,
+    answers: Arc<Semaphore>,
+    _slot: OwnedSemaphorePermit,
+) {
     let peer = match PeerProcess::of(&stream) {
         Ok(peer) => peer,
         Err(error) => {
@@ -149,7 +170,7 @@ async fn serve(stream: UnixStream, orders: OrderCaller, _slot: OwnedSemaphorePer
     };
     let (process, user) = (peer.id.unwrap_or(0), peer.uid);
     let answered = if is_trusted(user, own_uid()) {
-        answer(&stream, &orders, process).await
+        answer(&stream, &orders, &answers, process).await
     } else {
         let reason = "only root and the same user may give orders";
         tracing::warn!(process, user, reason, "a process may not give orders to this one");
@@ -161,10 +182,17 @@ async fn serve(stream: UnixStream, orders: OrderCaller, _slot: OwnedSemaphorePer
 }
 
 /// The order comes once the process that gives it is ready, however long that takes.
-async fn answer(stream: &UnixStream, orders: &OrderCaller, process: i32) -> io::Result<()> {
+async fn answer(
+    stream: &UnixStream,
+    orders: &OrderCaller,
+    answers: &Semaphore,
+    process: i32,
+) -> io::Result<()> {
     let Some(order) = Order::parse(&line::receive(stream).await?) else {
         return line::send(stream, &refusal("unknown order")).await;
     };
+    // There is one for each connection.
+    let _answering = answers.acquire().await;
     let followed = orders.call(OrderOf { order, process }, ANSWER_TIMEOUT).await;
     match followed.map_err(|error| error.to_string()).flatten() {
         Ok(acknowledgment) => line::send(stream, &acknowledgment.line()).await,
