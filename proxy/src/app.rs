@@ -8,6 +8,7 @@ mod identity;
 mod loader;
 mod signals;
 mod steering;
+mod successor;
 mod workers;
 
 use std::{io, num::NonZeroUsize, path::Path, sync::Arc, time::Duration};
@@ -187,7 +188,7 @@ impl App {
             }
         });
         let stopped = self.control().await;
-        let reason = *stopped.as_ref().unwrap_or(&StopReason::Signal);
+        let reason = *stopped.as_ref().unwrap_or(&StopReason::Failure);
         if reason == StopReason::Replaced {
             // The successor has the address now, and it alone answers there.
             admin.abort();

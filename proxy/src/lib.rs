@@ -21,6 +21,7 @@ mod http;
 mod http2_frames;
 mod identity;
 mod listener;
+mod listening_sockets;
 mod observe;
 mod pages;
 mod policy;

@@ -105,6 +105,14 @@ fn what_is_not_done_at_the_drain_timeout_is_cut() {
     proxy.signal(Signal::TERM);
     assert_eq!(proxy.wait().code(), Some(0));
     assert_ne!(raw.to_end().end, End::Deadline);
+    let begun = proxy.wait_for_log("the begin", |line| line["message"] == "draining");
+    assert_eq!(begun["reason"], "SIGTERM", "{begun}");
+    assert_eq!((&begun["connections"], &begun["requests"]), (&1.into(), &1.into()), "{begun}");
+    assert_eq!(begun["timeout_ms"], 1000, "{begun}");
+    let ended = proxy.wait_for_log("the end", |line| line["cut_off"] == 1);
+    assert_eq!(ended["level"], "warn", "{ended}");
+    let record = proxy.wait_for_access("/");
+    assert_eq!(record["response-code-details"], "drain_timeout", "not the client's doing");
 }
 
 #[test]
@@ -119,11 +127,41 @@ fn a_second_process_can_take_the_address_at_once() {
 }
 
 #[test]
-fn interrupt_drains_too() {
+fn interrupt_and_quit_drain_too() {
+    for signal in [Signal::INT, Signal::QUIT] {
+        let backend = Backend::text("x");
+        let mut proxy = Proxy::config().forward("app", &backend.url(), "").start();
+        proxy.signal(signal);
+        assert_eq!(proxy.wait().code(), Some(0));
+        proxy.wait_for_log("the end", |line| line["message"] == "drained: all connections ended");
+    }
+}
+
+#[test]
+fn the_signals_of_log_rotation_and_upgrades_do_no_harm() {
     let backend = Backend::text("x");
-    let mut proxy = Proxy::config().forward("app", &backend.url(), "").start();
-    proxy.signal(Signal::INT);
+    let proxy = Proxy::config().forward("app", &backend.url(), "").start();
+    for (signal, name) in [(Signal::USR1, "SIGUSR1"), (Signal::USR2, "SIGUSR2")] {
+        proxy.signal(signal);
+        proxy.wait_for_log("that the signal is ignored", |line| {
+            let message = line["message"].as_str().unwrap_or_default();
+            message.starts_with(&format!("{name} is ignored"))
+        });
+        assert_eq!(proxy.curl("app", "/").ok().status, 200);
+    }
+    assert!(!is_unready(&proxy));
+}
+
+#[test]
+fn a_former_version_that_serves_beside_it_takes_over_by_sigusr2() {
+    let backend = Backend::text("x");
+    let config = || Proxy::config().forward("app", &backend.url(), "");
+    let mut proxy = config().start();
+    let _successor = proxy.start_beside(config());
+    proxy.signal(Signal::USR2);
     assert_eq!(proxy.wait().code(), Some(0));
+    let begun = proxy.wait_for_log("the begin", |line| line["message"] == "draining");
+    assert_eq!(begun["reason"], "replaced", "{begun}");
 }
 
 /// A connection whose request never ends, in a proxy that waits for it.

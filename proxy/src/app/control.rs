@@ -2,7 +2,7 @@
 //! the admin listeners, ticket keys, workers that end. Nothing here reads a file or takes
 //! long.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use super::{
     App,
@@ -11,6 +11,7 @@ use super::{
     identity,
     loader::{Compiled, ControlSettings, LoadOutcome, Loader},
     signals::SignalOrder,
+    successor,
 };
 use crate::{admin, observe::Readiness, upstream::Resolver};
 
@@ -34,8 +35,10 @@ enum ControlEvent {
 /// Why a process stops serving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StopReason {
-    /// SIGTERM or SIGINT, or too many workers have ended.
-    Signal,
+    /// A signal, by its name.
+    Signal(&'static str),
+    /// Too many workers have ended.
+    Failure,
     /// Another process serves in its place.
     Replaced,
 }
@@ -56,12 +59,17 @@ impl App {
                 Some(worker) = self.ended.recv() => ControlEvent::WorkerEnded(worker),
             };
             match event {
-                ControlEvent::Signal(SignalOrder::Stop) => return Ok(StopReason::Signal),
+                ControlEvent::Signal(SignalOrder::Stop(name)) => {
+                    return Ok(StopReason::Signal(name));
+                }
                 ControlEvent::Signal(SignalOrder::Reload) => self.request_load(),
+                ControlEvent::Signal(SignalOrder::ReopenLogs) => say_that_no_log_is_reopened(),
                 ControlEvent::Signal(SignalOrder::Replaced) => {
-                    // A signal has no answer: the process that sent it takes no session over.
-                    let _ = self.identity.hand_state_over().await;
-                    return Ok(replaced("signal", None));
+                    if self.has_successor().await {
+                        // A signal has no answer: the process that sent it takes no session over.
+                        let _ = self.identity.hand_state_over().await;
+                        return Ok(replaced("signal", None));
+                    }
                 }
                 ControlEvent::Order(order) => {
                     if let Some(reason) = self.follow(order).await {
@@ -112,6 +120,24 @@ impl App {
         let Order::EndSessions(user) = &received.request.order else { return };
         let ended = self.identity.end_sessions_of(user).map(Acknowledgment::SessionsEnded);
         received.answer(ended.map_err(|error| error.to_string()));
+    }
+
+    /// Whether another process listens at the same addresses. Otherwise SIGUSR2 means nothing here.
+    pub(super) async fn has_successor(&self) -> bool {
+        let addresses = self.workers.addresses();
+        let asked = tokio::task::spawn_blocking(move || successor::listens_at(&addresses)).await;
+        match asked.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
+            Ok(true) => return true,
+            Ok(false) => tracing::warn!(
+                "SIGUSR2 is ignored: no other process listens at the addresses of this one; `portcullis \
+                 run --replace` starts one"
+            ),
+            Err(error) => tracing::error!(
+                %error,
+                "SIGUSR2 is ignored: the sockets that listen on this machine cannot be listed"
+            ),
+        }
+        false
     }
 
     /// Logs where it serves.
@@ -200,6 +226,12 @@ impl App {
             Err(error) => tracing::error!(%error, "cannot rotate the session ticket keys"),
         }
     }
+}
+
+pub(super) fn say_that_no_log_is_reopened() {
+    tracing::info!(
+        "SIGUSR1 is ignored: there is no log file to reopen, the log goes to standard output"
+    );
 }
 
 fn replaced(told_by: &str, successor: Option<i32>) -> StopReason {

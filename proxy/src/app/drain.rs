@@ -1,21 +1,30 @@
 //! From the order to stop to the end of the last worker.
 
+use std::time::Duration;
+
 use anyhow::bail;
-use tokio::task::JoinHandle;
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, interval_at},
+};
 
 use super::{
     App,
-    control::StopReason,
+    control::{StopReason, say_that_no_log_is_reopened},
     control_socket::{Acknowledgment, ControlSocket, Order, ReceivedOrder},
     signals::SignalOrder,
 };
 use crate::worker::ProcessPhase;
+
+/// How often the log says what is still open.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What may happen while workers drain.
 enum DrainEvent {
     Signal(SignalOrder),
     Order(ReceivedOrder),
     WorkerEnded(usize),
+    ProgressDue,
 }
 
 impl App {
@@ -30,36 +39,78 @@ impl App {
         if let Err(error) = self.steering.close() {
             tracing::warn!(%error, "connections that arrive from now on may be reset");
         }
+        self.log_begin_of_drain(reason);
         let replaced = reason == StopReason::Replaced;
         self.phase.send_replace(ProcessPhase::Draining { replaced });
         // A process that is replaced has had no order to stop yet.
         let mut told_to_stop = !replaced;
+        let begun = Instant::now();
+        let mut progress = interval_at(begun + PROGRESS_INTERVAL, PROGRESS_INTERVAL);
         while self.workers.are_running() {
             let event = tokio::select! {
                 order = self.signals.next() => DrainEvent::Signal(order),
                 order = ControlSocket::next(&mut self.orders) => DrainEvent::Order(order),
                 Some(worker) = self.ended.recv() => DrainEvent::WorkerEnded(worker),
+                _ = progress.tick() => DrainEvent::ProgressDue,
             };
             match event {
+                DrainEvent::ProgressDue => self.log_progress_of_drain(),
                 DrainEvent::WorkerEnded(worker) => self.workers.ended(worker),
-                DrainEvent::Signal(SignalOrder::Stop) if told_to_stop => {
-                    return self.stop_at_once();
+                DrainEvent::Signal(SignalOrder::Stop(signal)) if told_to_stop => {
+                    return self.stop_at_once(signal);
                 }
-                DrainEvent::Signal(SignalOrder::Stop) => {
+                DrainEvent::Signal(SignalOrder::Stop(signal)) => {
                     told_to_stop = true;
-                    tracing::info!("already draining; another SIGTERM or SIGINT stops at once");
+                    tracing::info!(
+                        signal,
+                        "already draining; another signal to stop stops at once"
+                    );
                 }
+                DrainEvent::Signal(SignalOrder::ReopenLogs) => say_that_no_log_is_reopened(),
                 DrainEvent::Signal(SignalOrder::Reload) => {
                     tracing::info!("draining: the configuration is not reloaded");
                 }
                 DrainEvent::Signal(SignalOrder::Replaced) => {
-                    admin.abort();
-                    let _ = self.identity.hand_state_over().await;
+                    if self.has_successor().await {
+                        admin.abort();
+                        let _ = self.identity.hand_state_over().await;
+                    }
                 }
                 DrainEvent::Order(order) => self.follow_while_draining(order, admin).await,
             }
         }
+        self.log_end_of_drain(begun.elapsed());
         self.workers.outcome()
+    }
+
+    fn log_begin_of_drain(&self, reason: StopReason) {
+        let reason = match reason {
+            StopReason::Signal(signal) => signal,
+            StopReason::Replaced => "replaced",
+            StopReason::Failure => "failure",
+        };
+        let (connections, requests) = self.metrics.active();
+        let timeout_ms = in_ms(self.settings.drain_timeout);
+        tracing::info!(reason, connections, requests, timeout_ms, "draining");
+    }
+
+    fn log_progress_of_drain(&self) {
+        let (connections, requests) = self.metrics.active();
+        tracing::info!(connections, requests, "still draining");
+    }
+
+    fn log_end_of_drain(&self, took: Duration) {
+        let cut_off = self.metrics.cut_off_connections();
+        let duration_ms = in_ms(took);
+        if cut_off == 0 {
+            tracing::info!(duration_ms, "drained: all connections ended");
+        } else {
+            tracing::warn!(
+                duration_ms,
+                cut_off,
+                "drained: connections were still open after portcullis.drain_timeout, and were cut off"
+            );
+        }
     }
 
     async fn follow_while_draining(&self, received: ReceivedOrder, admin: &JoinHandle<()>) {
@@ -75,9 +126,17 @@ impl App {
     }
 
     /// Ends without waiting for the workers; the log is flushed on the way out.
-    fn stop_at_once(&self) -> anyhow::Result<()> {
-        let connections = self.metrics.connections_active();
-        tracing::warn!(connections, "second stop signal: open connections are closed at once");
+    fn stop_at_once(&self, signal: &'static str) -> anyhow::Result<()> {
+        let (connections, _) = self.metrics.active();
+        tracing::warn!(
+            signal,
+            connections,
+            "second stop signal: open connections are closed at once"
+        );
         bail!("stopped at once by a second signal; {connections} open connections were closed")
     }
+}
+
+fn in_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -18,6 +18,7 @@ use std::{
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     thread,
+    time::Duration,
 };
 
 use tokio::{
@@ -91,6 +92,7 @@ pub(super) struct ControlSettings {
     pub(super) workers: Option<NonZeroUsize>,
     pub(super) admin_address: Option<SocketAddr>,
     pub(super) max_connections: Option<usize>,
+    pub(super) drain_timeout: Duration,
     pub(super) core_dumps: bool,
     pub(super) steering_mode: ModeChoice,
     pub(super) dns: DnsSpec,
@@ -106,6 +108,7 @@ impl ControlSettings {
             workers: config.workers,
             admin_address: config.admin.address,
             max_connections: config.max_connections,
+            drain_timeout: config.connections.drain_timeout,
             core_dumps: config.core_dumps,
             steering_mode: config.steering.mode,
             dns: config.dns,

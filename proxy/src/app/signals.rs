@@ -9,11 +9,13 @@ use super::handover::REPLACED;
 /// An order that came as a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SignalOrder {
-    /// SIGTERM or SIGINT: drain and exit.
-    Stop,
+    /// SIGTERM, SIGINT or SIGQUIT, by its name: drain and exit.
+    Stop(&'static str),
     /// SIGHUP: load the configuration again.
     Reload,
-    /// SIGUSR2: another process has replaced this one.
+    /// SIGUSR1, by which log rotation makes nginx open its log files again. This process has none.
+    ReopenLogs,
+    /// SIGUSR2: another process, of a former version, says that it has replaced this one.
     Replaced,
 }
 
@@ -22,7 +24,9 @@ pub(super) enum SignalOrder {
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    quit: Signal,
     hangup: Signal,
+    reopen: Signal,
     replaced: Signal,
 }
 
@@ -32,7 +36,9 @@ impl Signals {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
             hangup: signal(SignalKind::hangup())?,
+            reopen: signal(SignalKind::user_defined1())?,
             replaced: signal(SignalKind::from_raw(REPLACED.as_raw()))?,
         })
     }
@@ -40,9 +46,11 @@ impl Signals {
     /// Awaits the next order. Cancel-safe.
     pub(super) async fn next(&mut self) -> SignalOrder {
         tokio::select! {
-            _ = self.terminate.recv() => SignalOrder::Stop,
-            _ = self.interrupt.recv() => SignalOrder::Stop,
+            _ = self.terminate.recv() => SignalOrder::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => SignalOrder::Stop("SIGINT"),
+            _ = self.quit.recv() => SignalOrder::Stop("SIGQUIT"),
             _ = self.hangup.recv() => SignalOrder::Reload,
+            _ = self.reopen.recv() => SignalOrder::ReopenLogs,
             _ = self.replaced.recv() => SignalOrder::Replaced,
         }
     }

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     io,
+    net::SocketAddr,
     sync::Arc,
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -87,6 +88,12 @@ impl Workers {
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.slots.len()
+    }
+
+    /// The addresses at which each of them listens.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        let listeners = self.slots.first().map_or(&[][..], |slot| &slot.listeners);
+        listeners.iter().map(|listener| listener.address).collect()
     }
 
     /// Starts another thread in the slot of one that has ended: it serves the connections that wait

@@ -75,6 +75,7 @@ impl ConnectionServer {
     /// are still open at the deadline.
     pub(crate) async fn drain(&self, deadline: Instant) {
         if rt::timeout_at(deadline, self.registry.emptied()).await.is_err() {
+            self.observer.cut_off();
             for _ in 0..self.registry.len() {
                 self.observer.metrics.connections_closed.inc(ClosedReason::DrainTimeout);
             }

@@ -23,6 +23,9 @@ use crate::{
 /// Envoy's flag for a client that went away.
 const CLIENT_GONE: &str = "DC";
 
+/// The response flag of a request that this process cut off: Envoy's "local reset".
+const CUT_OFF: &str = "LR";
+
 /// The account of one request. Dropping it ends the request on its connection and makes its record:
 /// exactly one for each request, however it ended.
 #[derive(Debug)]
@@ -267,6 +270,9 @@ impl AccountedUpstream {
 
 impl Drop for RequestAccount {
     fn drop(&mut self) {
+        if self.flags == CLIENT_GONE && self.conn.handler.observer.cuts_off() {
+            self.conclude(Cow::Borrowed("drain_timeout"), CUT_OFF);
+        }
         let observer = &self.conn.handler.observer;
         self.conn.state.end_request(self.flags == CLIENT_GONE);
         observer.metrics.requests_active.dec();

@@ -14,7 +14,7 @@ use super::{
     CertificateUsage, CertificateView, ConfigView, CrlView, DescriptorView, IdentityMetrics,
     Readiness, ReloadView, RouteView, StatusView, SteeringSource, UpstreamView, WorkerMetrics,
     WorkerView, exposition,
-    labels::CodeClass,
+    labels::{ClosedReason, CodeClass},
     registry::{ConfiguredRoutes, EndpointRegistry, RouteCells, RouteFacts, RouteRegistry},
     time,
 };
@@ -153,9 +153,18 @@ impl Metrics {
         &self.endpoints
     }
 
-    /// Open connections of clients, of all workers.
-    pub(crate) fn connections_active(&self) -> u64 {
-        self.workers.iter().map(|worker| worker.connections_active.get()).sum()
+    /// Open connections of clients and the requests under way, of all workers.
+    pub(crate) fn active(&self) -> (u64, u64) {
+        let sum =
+            |of: fn(&WorkerMetrics) -> u64| self.workers.iter().map(|worker| of(worker)).sum();
+        (sum(|worker| worker.connections_active.get()), sum(|worker| worker.requests_active.get()))
+    }
+
+    /// Connections that were still open when `drain_timeout` ended.
+    pub(crate) fn cut_off_connections(&self) -> u64 {
+        let cut_off =
+            |worker: &Arc<WorkerMetrics>| worker.connections_closed.get(ClosedReason::DrainTimeout);
+        self.workers.iter().map(cut_off).sum()
     }
 
     /// Says whether connections are taken.

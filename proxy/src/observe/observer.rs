@@ -1,6 +1,11 @@
 //! The metrics and the log of one worker.
 
-use std::{cell::RefCell, mem, sync::Arc, time::SystemTime};
+use std::{
+    cell::{Cell, RefCell},
+    mem,
+    sync::Arc,
+    time::SystemTime,
+};
 
 use http::HeaderMap;
 
@@ -21,6 +26,7 @@ pub(crate) struct WorkerObserver {
     pub metrics: Arc<WorkerMetrics>,
     log: Log,
     buffer: RefCell<Buffer>,
+    cuts_off: Cell<bool>,
 }
 
 /// Records that have not been handed over yet.
@@ -33,7 +39,23 @@ struct Buffer {
 impl WorkerObserver {
     /// An observer with these cells, which no other observer may write.
     pub(crate) fn new(worker: usize, metrics: Arc<WorkerMetrics>, log: Log) -> WorkerObserver {
-        WorkerObserver { worker, metrics, log, buffer: RefCell::default() }
+        WorkerObserver {
+            worker,
+            metrics,
+            log,
+            buffer: RefCell::default(),
+            cuts_off: Cell::default(),
+        }
+    }
+
+    /// From now on the worker closes its connections, whatever they do.
+    pub(crate) fn cut_off(&self) {
+        self.cuts_off.set(true);
+    }
+
+    /// Whether a request that ends too early was cut off by the worker.
+    pub(crate) fn cuts_off(&self) -> bool {
+        self.cuts_off.get()
     }
 
     /// An observer with cells of its own, which logs nothing. For tests of other rooms.
