@@ -66,26 +66,31 @@ impl WorkerObserver {
 
     /// Whether requests are logged; if not, no record is needed.
     pub(crate) fn logs_requests(&self) -> bool {
-        self.log.spec().access
+        self.log.spec().access <= Level::Warn
     }
 
     /// Captures the headers that the access log shows. Call it before they are changed; it costs
     /// nothing if requests are not logged.
     pub(crate) fn capture(&self, headers: &HeaderMap) -> CapturedHeaders {
         let spec = self.log.spec();
-        if spec.access { CapturedHeaders::new(headers, &spec) } else { CapturedHeaders::default() }
+        match spec.access <= Level::Warn {
+            true => CapturedHeaders::new(headers, &spec),
+            false => CapturedHeaders::default(),
+        }
     }
 
     /// Logs a request, if requests are logged.
     pub(crate) fn log_request(&self, record: &RequestRecord<'_>) {
-        self.log_line("http-request", |line, spec| {
+        self.log_line("http-request", record.level(), |line, spec| {
             record.write(line, self.worker, &spec.access_fields);
         });
     }
 
     /// Logs a connection that was refused or failed before its first request, if requests are logged.
     pub(crate) fn log_connection(&self, record: &ConnectionRecord<'_>) {
-        self.log_line(ConnectionRecord::MESSAGE, |line, _| record.write(line, self.worker));
+        self.log_line(ConnectionRecord::MESSAGE, Level::Info, |line, _| {
+            record.write(line, self.worker);
+        });
     }
 
     /// Hands buffered records to the log. The worker calls it about every 100 ms and at its end.
@@ -96,14 +101,15 @@ impl WorkerObserver {
         }
     }
 
-    fn log_line(&self, message: &str, write: impl FnOnce(&mut Line<'_>, &LogSpec)) {
+    fn log_line(&self, message: &str, level: Level, write: impl FnOnce(&mut Line<'_>, &LogSpec)) {
         let spec = self.log.spec();
-        if !spec.access {
+        if spec.access > level {
             return;
         }
         let now_ms = time::epoch_ms(SystemTime::now());
         let mut buffer = self.buffer.borrow_mut();
-        let mut line = Line::begin(&mut buffer.lines, spec.format, now_ms, Level::Info, message);
+        let form = self.log.form(spec.format);
+        let mut line = Line::begin(&mut buffer.lines, form, now_ms, level, message);
         write(&mut line, &spec);
         line.end();
         buffer.records += 1;

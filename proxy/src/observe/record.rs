@@ -8,7 +8,8 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::{
-    AccessField, CertificateSummary, HttpProtocol, LogSpec, TlsVersion, labels::Label, log::Line,
+    AccessField, CertificateSummary, HttpProtocol, Level, LogSpec, TlsVersion, labels::Label,
+    log::Line,
 };
 
 /// The access log record of one request.
@@ -17,6 +18,10 @@ pub(crate) struct RequestRecord<'a> {
     /// The client's address, perhaps from a trusted proxy; as Envoy's
     /// `%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%`.
     pub client: IpAddr,
+    /// The peer's address, if it is appended to `X-Forwarded-For`.
+    pub appended_for: Option<IpAddr>,
+    /// The SNI of the client's connection.
+    pub server_name: Option<&'a str>,
     /// The request's method.
     pub method: &'a str,
     /// The requested host and port.
@@ -88,6 +93,14 @@ pub(crate) struct PolicyRecord<'a> {
 }
 
 impl RequestRecord<'_> {
+    /// A failure of an upstream is a warning.
+    pub(super) fn level(&self) -> Level {
+        match self.response_flags {
+            "UF" | "UC" | "UH" | "UO" | "UPE" | "UT" => Level::Warn,
+            _ => Level::Info,
+        }
+    }
+
     pub(super) fn write(&self, line: &mut Line<'_>, worker: usize, fields: &[AccessField]) {
         for field in fields {
             self.write_field(line, worker, field);
@@ -123,7 +136,7 @@ impl RequestRecord<'_> {
             }
             AccessField::ClusterStatName => line.text("cluster-stat-name", self.upstream_cluster),
             AccessField::Duration => line.number("duration", milliseconds(self.duration)),
-            AccessField::ForwardedFor => header(line, "forwarded-for", &self.headers.forwarded_for),
+            AccessField::ForwardedFor => self.write_forwarded_for(line),
             AccessField::Header(name) => self.write_header(line, name),
             AccessField::Ip => line.shown("ip", format_args!("{}", self.client.to_canonical())),
             AccessField::Method => line.text("method", self.method),
@@ -139,6 +152,9 @@ impl RequestRecord<'_> {
             AccessField::ResponseFlags => line.text("response-flags", self.response_flags),
             AccessField::Route => line.text("route", self.route),
             AccessField::Size => line.number("size", self.bytes_sent),
+            AccessField::TlsServerName => {
+                line.text("tls-server-name", self.server_name.unwrap_or_default());
+            }
             AccessField::TlsVersion => {
                 line.text("tls-version", self.tls_version.map_or("", Label::as_str));
             }
@@ -146,6 +162,21 @@ impl RequestRecord<'_> {
             AccessField::UpstreamCluster => line.text("upstream-cluster", self.upstream_cluster),
             AccessField::UserAgent => header(line, "user-agent", &self.headers.user_agent),
             AccessField::Worker => line.number("worker", worker),
+        }
+    }
+
+    /// As upstreams get it, and as Envoy logs it.
+    fn write_forwarded_for(&self, line: &mut Line<'_>) {
+        let key = "forwarded-for";
+        let received = self.headers.forwarded_for.as_ref();
+        let received = received.map(|value| String::from_utf8_lossy(value.as_bytes()));
+        match (received.filter(|list| !list.is_empty()), self.appended_for) {
+            (Some(list), Some(peer)) => {
+                line.shown(key, format_args!("{list}, {}", peer.to_canonical()));
+            }
+            (Some(list), None) => line.text(key, &list),
+            (None, Some(peer)) => line.shown(key, format_args!("{}", peer.to_canonical())),
+            (None, None) => line.text(key, ""),
         }
     }
 

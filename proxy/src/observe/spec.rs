@@ -11,8 +11,9 @@ pub(crate) struct LogSpec {
     pub level: Level,
     /// JSON, one object a line, or text.
     pub format: LogFormat,
-    /// Write a record for each request (`proxy_log_level` is `info` or lower).
-    pub access: bool,
+    /// The lowest level of access records that are written (`proxy_log_level`): up to `Info` all, with
+    /// `Warn` those of failed upstreams.
+    pub access: Level,
     /// Fields of an access record, in order.
     pub access_fields: Vec<AccessField>,
 }
@@ -23,7 +24,7 @@ impl Default for LogSpec {
         LogSpec {
             level: Level::Info,
             format: LogFormat::Json,
-            access: true,
+            access: Level::Info,
             access_fields: AccessField::DEFAULT.to_vec(),
         }
     }
@@ -58,9 +59,19 @@ impl Level {
             Level::Off => "off",
         }
     }
+
+    /// The priority of syslog, as sd-daemon(3) writes it.
+    pub(super) fn priority(self) -> &'static str {
+        match self {
+            Level::Trace | Level::Debug => "<7>",
+            Level::Info => "<6>",
+            Level::Warn => "<4>",
+            Level::Error | Level::Off => "<3>",
+        }
+    }
 }
 
-/// How a log line looks.
+/// The syntax of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogFormat {
     /// One JSON object a line.
@@ -115,6 +126,8 @@ pub(crate) enum AccessField {
     ResponseFlags,
     /// `route`
     Route,
+    /// `tls-server-name`, the SNI
+    TlsServerName,
     /// `tls-version`: `tls12` or `tls13`
     TlsVersion,
     /// `upstream-address`
@@ -124,8 +137,9 @@ pub(crate) enum AccessField {
 }
 
 impl AccessField {
-    /// The fields where the configuration names none, as in Pomerium.
-    pub(crate) const DEFAULT: [AccessField; 12] = [
+    /// The fields where the configuration names none: those of Pomerium, and then who came, by which
+    /// name, and where the request went.
+    pub(crate) const DEFAULT: [AccessField; 16] = [
         AccessField::UpstreamCluster,
         AccessField::Method,
         AccessField::Authority,
@@ -138,10 +152,14 @@ impl AccessField {
         AccessField::Size,
         AccessField::ResponseCode,
         AccessField::ResponseCodeDetails,
+        AccessField::Ip,
+        AccessField::TlsServerName,
+        AccessField::Route,
+        AccessField::UpstreamAddress,
     ];
 
     /// Every field that has a fixed name, with that name.
-    const NAMED: [(AccessField, &str); 23] = [
+    const NAMED: [(AccessField, &str); 24] = [
         (AccessField::Authority, "authority"),
         (AccessField::Duration, "duration"),
         (AccessField::ForwardedFor, "forwarded-for"),
@@ -162,6 +180,7 @@ impl AccessField {
         (AccessField::Protocol, "protocol"),
         (AccessField::ResponseFlags, "response-flags"),
         (AccessField::Route, "route"),
+        (AccessField::TlsServerName, "tls-server-name"),
         (AccessField::TlsVersion, "tls-version"),
         (AccessField::UpstreamAddress, "upstream-address"),
         (AccessField::Worker, "worker"),

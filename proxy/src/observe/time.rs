@@ -16,6 +16,9 @@ pub(super) fn epoch_ms(time: SystemTime) -> i64 {
     }
 }
 
+/// The length of what [`rfc3339_ms`] writes, in bytes.
+pub(super) const RFC3339_MS_LEN: usize = "2026-01-31T23:59:59.123Z".len();
+
 /// `2026-01-31T23:59:59.123Z`
 pub(super) fn rfc3339_ms(epoch_ms: i64) -> impl fmt::Display {
     Rfc3339 { epoch_s: epoch_ms.div_euclid(1000), ms: Some(epoch_ms.rem_euclid(1000)) }

@@ -47,7 +47,7 @@ impl Place {
         );
         let snapshot = Snapshot { generation: 1, front: Arc::new(front), site: Arc::new(site) };
         let metrics = Metrics::new(2);
-        let log = LogSpec { access: false, ..LogSpec::default() };
+        let log = LogSpec { access: crate::observe::Level::Off, ..LogSpec::default() };
         Place {
             listener,
             address: address.as_socket().unwrap(),

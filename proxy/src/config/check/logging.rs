@@ -11,7 +11,7 @@ pub(super) fn log(root: &Section<'_>, own: &Section<'_>) -> LogSpec {
     LogSpec {
         level,
         format: own.choice("log_format", &formats).unwrap_or(LogFormat::Json),
-        access: requests <= Level::Info,
+        access: requests,
         access_fields: access_fields(root),
     }
 }

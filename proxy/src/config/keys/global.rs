@@ -317,12 +317,12 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "info",
         "Lowest severity that is logged: `trace`, `debug`, `info`, `warn`, `error`, `off`.",
     ),
-    key("proxy_log_level", Text, "`log_level`", "Requests are logged if this is `info` or lower."),
+    key("proxy_log_level", Text, "`log_level`", "Requests are logged if this is `info` or lower; with `warn`, those that failed because of their upstream."),
     key(
         "access_log_fields",
         List,
         "as described",
-        "Fields of an access log record, in order: `upstream-cluster`, `method`, `authority`, `path`, `user-agent`, `referer`, `forwarded-for`, `request-id`, `duration`, `size`, `response-code`, `response-code-details` (these by default), `client-certificate`, `cluster-stat-name`, `ip`, `query`, `headers.<Name>`; ours are `bytes-received`, `protocol`, `response-flags`, `route`, `tls-version`, `upstream-address`, `worker`. If a policy denied a request, or allowed it for a reason other than `accept` and a valid certificate, its reasons follow in any case, as `allow-why-true` or `allow-why-false` and `deny-why-true` or `deny-why-false`; a denial also adds `client-certificate`.",
+        "Fields of an access log record, in order: `upstream-cluster`, `method`, `authority`, `path`, `user-agent`, `referer`, `forwarded-for`, `request-id`, `duration`, `size`, `response-code`, `response-code-details`, `ip`, `tls-server-name`, `route`, `upstream-address` (these by default), `client-certificate`, `cluster-stat-name`, `query`, `headers.<Name>`; ours are `bytes-received`, `protocol`, `response-flags`, `route`, `tls-server-name`, `tls-version`, `upstream-address`, `worker`. `forwarded-for` is what upstreams get: the client's list with the peer's address behind it. If a policy denied a request, or allowed it for a reason other than `accept` and a valid certificate, its reasons follow in any case, as `allow-why-true` or `allow-why-false` and `deny-why-true` or `deny-why-false`; a denial also adds `client-certificate`.",
     ),
     key(
         "metrics_address",

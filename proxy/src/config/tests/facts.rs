@@ -67,8 +67,8 @@ fn absent_keys_have_pomeriums_defaults() {
     assert_eq!(config.http.certificate_identity, None);
     assert_eq!(config.log.level, Level::Info);
     assert_eq!(config.log.format, LogFormat::Json);
-    assert!(config.log.access);
-    assert_eq!(config.log.access_fields.len(), 12);
+    assert_eq!(config.log.access, Level::Info);
+    assert_eq!(config.log.access_fields.len(), 16);
     assert!(config.hot_reload);
     assert_eq!(config.workers, None);
     assert_eq!(config.admin.address, Some("127.0.0.1:9464".parse().unwrap()));
@@ -158,7 +158,7 @@ fn key_names_and_choices_are_in_any_case() {
     );
     assert_eq!(config.tls.unwrap().codec, Codec::Http2);
     assert_eq!(config.log.level, Level::Warn);
-    assert!(!config.log.access);
+    assert_eq!(config.log.access, Level::Warn);
     let ActionSpec::Proxy(proxy) = &config.routes[0].http.action else { panic!() };
     assert_eq!(proxy.cluster.balance, BalancePolicy::Maglev);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, uri::PathAndQuery};
 
-use super::{RequestAccount, protocol};
+use super::{AccountedRoute, RequestAccount, protocol};
 use crate::{
     observe::{PolicyRecord, RequestRecord, UserRecord, is_about_sign_in},
     policy::{PolicyDecision, Reason, Reasons},
@@ -23,6 +23,8 @@ impl RequestAccount {
         let session_id = self.session.as_ref().map(|known| known.session.id.to_string());
         self.conn.handler.observer.log_request(&RequestRecord {
             client: self.client,
+            appended_for: self.appends_peer().then(|| self.conn.peer.address.ip()),
+            server_name: self.conn.peer.server_name(),
             method: self.method.as_str(),
             authority: &text(&self.authority),
             path: self.target.as_ref().map_or("", PathAndQuery::path),
@@ -53,6 +55,14 @@ impl RequestAccount {
                 deny_why: &deny_why,
             }),
         });
+    }
+
+    /// Whether upstreams are told the peer's address in `X-Forwarded-For`.
+    fn appends_peer(&self) -> bool {
+        match &self.route {
+            AccountedRoute::Of(config, _) => !config.settings.forwarded_for.skip_append,
+            AccountedRoute::Released(..) => true,
+        }
     }
 
     /// The query, unless it may hold a parameter of a sign-in: those are secrets.

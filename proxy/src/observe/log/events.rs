@@ -9,7 +9,7 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, filter::Targets, layer::Context};
 
-use super::{Line, Log};
+use super::{Line, Log, event_line::EventLine};
 use crate::observe::{Level, time};
 
 /// Where events of our own come from.
@@ -53,14 +53,15 @@ impl<S: Subscriber> Layer<S> for EventLayer {
 
         let mut text = String::new();
         let now_ms = time::epoch_ms(SystemTime::now());
-        let format = self.log.spec().format;
-        let mut line = Line::begin(&mut text, format, now_ms, level, &message.0);
+        let form = self.log.form(self.log.spec().format);
+        let mut line = Line::begin(&mut text, form, now_ms, level, &message.0);
         if !metadata.target().starts_with(OWN_TARGET) {
             line.text("target", metadata.target());
         }
         event.record(&mut Fields(&mut line));
+        let time = line.time();
         line.end();
-        self.log.shared.sink.event(text, level);
+        self.log.shared.sink.event(EventLine { text, level, time });
     }
 }
 

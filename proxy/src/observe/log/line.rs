@@ -5,7 +5,10 @@
 //! it is long, only the beginning of each further value is written, so that no long value hides the
 //! fields behind it.
 
-use std::fmt::{self, Write};
+use std::{
+    fmt::{self, Write},
+    ops::Range,
+};
 
 use super::super::{CertificateSummary, Level, LogFormat, time};
 
@@ -26,15 +29,34 @@ pub(crate) struct Line<'a> {
     first: bool,
 }
 
+/// How lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LineForm {
+    pub(crate) format: LogFormat,
+    /// Each begins with its priority in the form of sd-daemon(3), `<6>`.
+    pub(crate) has_priority: bool,
+}
+
+impl From<LogFormat> for LineForm {
+    /// Without a priority.
+    fn from(format: LogFormat) -> LineForm {
+        LineForm { format, has_priority: false }
+    }
+}
+
 impl<'a> Line<'a> {
     /// Begins a record at the end of `out`.
     pub(crate) fn begin(
         out: &'a mut String,
-        format: LogFormat,
+        form: impl Into<LineForm>,
         epoch_ms: i64,
         level: Level,
         message: &str,
     ) -> Line<'a> {
+        let LineForm { format, has_priority } = form.into();
+        if has_priority {
+            out.push_str(level.priority());
+        }
         let start = out.len();
         let mut line = Line { out, start, format, first: true };
         if format == LogFormat::Json {
@@ -45,6 +67,16 @@ impl<'a> Line<'a> {
         line.plain("service", "portcullis");
         line.text("message", message);
         line
+    }
+
+    /// Where its time stands in `out`.
+    pub(super) fn time(&self) -> Range<usize> {
+        let before = match self.format {
+            LogFormat::Json => "{\"time\":\"",
+            LogFormat::Text => "time=",
+        };
+        let start = self.start + before.len();
+        start..start + time::RFC3339_MS_LEN
     }
 
     /// Ends the record.

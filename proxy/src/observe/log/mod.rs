@@ -1,8 +1,11 @@
 //! The log: access records of workers and events of the program, in one form, written by one
 //! thread.
 
+mod event_line;
 mod events;
+mod journal;
 mod line;
+mod repeats;
 mod thread;
 
 use std::{
@@ -19,9 +22,11 @@ use tracing_subscriber::{
     Registry, filter::Targets, layer::SubscriberExt, reload, util::SubscriberInitExt,
 };
 
-pub(super) use line::Line;
+pub(super) use line::{Line, LineForm};
 
-use super::{LogSpec, Metrics};
+#[cfg(test)]
+use super::Level;
+use super::{LogFormat, LogSpec, Metrics};
 use thread::Sink;
 
 /// The log. Clones write to the same one.
@@ -33,6 +38,8 @@ pub(crate) struct Log {
 #[derive(Debug)]
 struct Shared {
     spec: ArcSwap<LogSpec>,
+    /// The journal reads the output, and takes a line's priority from its beginning.
+    is_journal: bool,
     sink: Sink,
     filter: OnceLock<reload::Handle<Targets, Registry>>,
 }
@@ -44,19 +51,21 @@ impl Log {
         let dropped = metrics.log_records_dropped.clone();
         // Without the buffer of `io::stdout`, which keeps what could not be written.
         let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-        Ok(Log::new(spec, Sink::start(out, io::stderr(), dropped)?))
+        let is_journal = journal::is_read_by_it(&out);
+        Ok(Log::new(spec, is_journal, Sink::start(out, io::stderr(), dropped)?))
     }
 
     /// A log without a reader.
     #[cfg(test)]
     pub(super) fn detached() -> Log {
-        let spec = LogSpec { access: false, ..LogSpec::default() };
+        let spec = LogSpec { access: Level::Off, ..LogSpec::default() };
         let (sink, _) = Sink::unstarted(Arc::default());
-        Log::new(spec, sink)
+        Log::new(spec, false, sink)
     }
 
-    fn new(spec: LogSpec, sink: Sink) -> Log {
-        let shared = Shared { spec: ArcSwap::from_pointee(spec), sink, filter: OnceLock::new() };
+    fn new(spec: LogSpec, is_journal: bool, sink: Sink) -> Log {
+        let spec = ArcSwap::from_pointee(spec);
+        let shared = Shared { spec, is_journal, sink, filter: OnceLock::new() };
         Log { shared: Arc::new(shared) }
     }
 
@@ -93,6 +102,11 @@ impl Log {
         self.shared.spec.load()
     }
 
+    /// How lines look.
+    pub(super) fn form(&self, format: LogFormat) -> LineForm {
+        LineForm { format, has_priority: self.shared.is_journal }
+    }
+
     /// Hands over access records without waiting; returns them if there is no room.
     pub(super) fn hand_over(&self, lines: String, records: u64) -> Result<(), String> {
         self.shared.sink.records(lines, records)
@@ -102,7 +116,7 @@ impl Log {
     #[cfg(test)]
     pub(super) fn captured(spec: LogSpec) -> (Log, tests::Captured) {
         let (sink, messages) = Sink::unstarted(Arc::default());
-        (Log::new(spec, sink), tests::Captured(messages))
+        (Log::new(spec, false, sink), tests::Captured(messages))
     }
 }
 
@@ -136,7 +150,8 @@ pub(super) mod tests {
         /// All lines handed over up to now.
         pub(in super::super) fn lines(&self) -> String {
             let text = |message| match message {
-                Message::Records(lines, _) | Message::Event(lines, _) => lines,
+                Message::Records(lines, _) => lines,
+                Message::Event(line) => line.text,
                 Message::Flush(_) => String::new(),
             };
             self.0.try_iter().map(text).collect()

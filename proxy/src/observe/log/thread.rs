@@ -5,13 +5,17 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
-use super::super::Level;
+use super::{
+    super::{Level, time},
+    event_line::EventLine,
+    repeats::{Repeated, Repeats},
+};
 
 /// The most messages on their way. A worker's message is about 16 KiB, so that a reader that
 /// stands still costs some 4 MiB.
@@ -29,7 +33,7 @@ pub(super) enum Message {
     /// Access records, and how many they are.
     Records(String, u64),
     /// One event of the program itself.
-    Event(String, Level),
+    Event(EventLine),
     /// A request for a signal once everything before is written.
     Flush(SyncSender<()>),
 }
@@ -49,7 +53,8 @@ impl Sink {
         dropped: Arc<AtomicU64>,
     ) -> io::Result<Sink> {
         let (sink, messages) = Sink::unstarted(dropped);
-        let writer = Writer { out, fallback, dropped: sink.dropped.clone() };
+        let dropped = sink.dropped.clone();
+        let writer = Writer { out, fallback, dropped, repeats: Repeats::default() };
         thread::Builder::new().name("log".into()).spawn(move || writer.run(&messages))?;
         Ok(sink)
     }
@@ -73,8 +78,8 @@ impl Sink {
     }
 
     /// Hands over an event; it is dropped and counted when there is no room.
-    pub(super) fn event(&self, line: String, level: Level) {
-        if self.messages.try_send(Message::Event(line, level)).is_err() {
+    pub(super) fn event(&self, line: EventLine) {
+        if self.messages.try_send(Message::Event(line)).is_err() {
             self.dropped.fetch_add(1, Relaxed);
         }
     }
@@ -103,29 +108,60 @@ struct Writer<O, F> {
     /// Where errors and warnings go while `out` is broken.
     fallback: F,
     dropped: Arc<AtomicU64>,
+    repeats: Repeats,
 }
 
 impl<O: Write, F: Write> Writer<O, F> {
     fn run(mut self, messages: &Receiver<Message>) {
-        while let Ok(message) = messages.recv() {
+        loop {
+            let message = self.next(messages);
+            let due = self.repeats.take_due(Instant::now());
+            self.report(due);
             match message {
-                Message::Records(lines, count) => {
-                    if self.write(&lines).is_err() {
-                        self.dropped.fetch_add(count, Relaxed);
-                    }
-                }
-                Message::Event(line, level) => self.event(&line, level),
-                // The waiting thread may have given up.
-                Message::Flush(done) => drop(done.send(())),
+                Ok(message) => self.handle(message),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
             }
+        }
+        let rest = self.repeats.take_all();
+        self.report(rest);
+    }
+
+    /// The next message, unless a report is due before.
+    fn next(&self, messages: &Receiver<Message>) -> Result<Message, RecvTimeoutError> {
+        match self.repeats.next_due() {
+            Some(due) => messages.recv_timeout(due.saturating_duration_since(Instant::now())),
+            None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
         }
     }
 
-    fn event(&mut self, line: &str, level: Level) {
-        if self.write(line).is_ok() {
+    fn handle(&mut self, message: Message) {
+        match message {
+            Message::Records(lines, count) => {
+                if self.write(&lines).is_err() {
+                    self.dropped.fetch_add(count, Relaxed);
+                }
+            }
+            Message::Event(line) if self.repeats.allow(&line, Instant::now()) => self.event(&line),
+            Message::Event(_) => {}
+            // The waiting thread may have given up.
+            Message::Flush(done) => drop(done.send(())),
+        }
+    }
+
+    fn report(&mut self, repeated: Vec<Repeated>) {
+        let now_ms = time::epoch_ms(SystemTime::now());
+        for Repeated { line, left_out } in repeated {
+            self.event(&line.repeated(left_out, now_ms));
+        }
+    }
+
+    fn event(&mut self, line: &EventLine) {
+        let text = line.text.as_str();
+        if self.write(text).is_ok() {
             return;
         }
-        let shown = level >= Level::Warn && self.fallback.write_all(line.as_bytes()).is_ok();
+        let shown = line.level >= Level::Warn && self.fallback.write_all(text.as_bytes()).is_ok();
         if !shown {
             self.dropped.fetch_add(1, Relaxed);
         }
@@ -195,7 +231,7 @@ mod tests {
         let (out, written) = channel();
         let sink = Sink::start(Pipe(out), io::sink(), Arc::default()).unwrap();
         sink.records("one\ntwo\n".into(), 2).unwrap();
-        sink.event("three\n".into(), Level::Info);
+        sink.event(EventLine::of_text("three\n", Level::Info));
         assert!(sink.flush(LONG));
         assert_eq!(written.try_iter().collect::<Vec<_>>().concat(), b"one\ntwo\nthree\n");
     }
@@ -208,8 +244,8 @@ mod tests {
         let dropped = Arc::new(AtomicU64::new(0));
         let sink = Sink::start(out, Pipe(fallback), dropped.clone()).unwrap();
         sink.records("one\ntwo\n".into(), 2).unwrap();
-        sink.event("quiet\n".into(), Level::Info);
-        sink.event("loud\n".into(), Level::Warn);
+        sink.event(EventLine::of_text("quiet\n", Level::Info));
+        sink.event(EventLine::of_text("loud\n", Level::Warn));
         assert!(sink.flush(LONG));
         assert_eq!(shown.try_iter().collect::<Vec<_>>().concat(), b"loud\n");
         assert_eq!(dropped.load(Relaxed), 3);
@@ -221,7 +257,7 @@ mod tests {
         drop(closed);
         let dropped = Arc::new(AtomicU64::new(0));
         let sink = Sink::start(Pipe(out.clone()), Pipe(out), dropped.clone()).unwrap();
-        sink.event("loud\n".into(), Level::Error);
+        sink.event(EventLine::of_text("loud\n", Level::Error));
         assert!(sink.flush(LONG));
         assert_eq!(dropped.load(Relaxed), 1);
     }
@@ -230,7 +266,7 @@ mod tests {
     fn an_output_that_is_busy_gets_every_byte_in_the_end() {
         let (out, written) = channel();
         let sink = Sink::start(Reluctant(Pipe(out), false), io::sink(), Arc::default()).unwrap();
-        sink.event("abc\n".into(), Level::Info);
+        sink.event(EventLine::of_text("abc\n", Level::Info));
         assert!(sink.flush(LONG));
         assert_eq!(written.try_iter().collect::<Vec<_>>().concat(), b"abc\n");
     }
@@ -243,7 +279,7 @@ mod tests {
             sink.records("r\n".into(), 1).unwrap();
         }
         assert_eq!(sink.records("back\n".into(), 1), Err("back\n".into()));
-        sink.event("lost\n".into(), Level::Error);
+        sink.event(EventLine::of_text("lost\n", Level::Error));
         assert_eq!(dropped.load(Relaxed), 1);
         assert!(!sink.flush(Duration::ZERO));
     }

@@ -25,6 +25,8 @@ fn peer() -> SocketAddr {
 fn record(headers: &CapturedHeaders) -> RequestRecord<'_> {
     RequestRecord {
         client: peer().ip(),
+        appended_for: Some(peer().ip()),
+        server_name: Some("a.example"),
         method: "GET",
         authority: "a.example",
         path: "/p",
@@ -97,7 +99,7 @@ fn a_refusal_is_always_logged_with_reasons_and_certificate() {
 }
 
 #[test]
-fn a_request_is_logged_with_the_fields_of_pomerium_by_default() {
+fn a_request_is_logged_with_pomeriums_fields_and_the_addresses() {
     let (observer, log) = observer(LogSpec::default());
     let mut headers = HeaderMap::new();
     headers.insert("user-agent", HeaderValue::from_static("curl \"8\""));
@@ -110,13 +112,33 @@ fn a_request_is_logged_with_the_fields_of_pomerium_by_default() {
     let time = logged.as_object_mut().unwrap().remove("time").unwrap();
     assert!(time.as_str().unwrap().ends_with('Z'));
     let expected = serde_json::json!({
-        "level": "info", "service": "portcullis", "message": "http-request",
+        "level": "warn", "service": "portcullis", "message": "http-request",
         "upstream-cluster": "a-cluster", "method": "GET", "authority": "a.example", "path": "/p",
         "user-agent": "curl \"8\"", "referer": "https://b.example/x",
-        "forwarded-for": "198.51.100.1\u{fffd}", "request-id": "id-1", "duration": 1.234,
+        "forwarded-for": "198.51.100.1\u{fffd}, 192.0.2.7", "request-id": "id-1", "duration": 1.234,
         "size": 6, "response-code": 502, "response-code-details": "upstream_reset",
+        "ip": "192.0.2.7", "tls-server-name": "a.example", "route": "a",
+        "upstream-address": "192.0.2.9:443",
     });
     assert_eq!(logged, expected);
+}
+
+#[test]
+fn the_forwarded_list_ends_with_the_peer_unless_that_is_not_appended() {
+    let list = HeaderValue::from_static("198.51.100.1");
+    let received = HeaderMap::from_iter([("x-forwarded-for".parse().unwrap(), list)]);
+    for (headers, appended_for, expected) in [
+        (HeaderMap::new(), Some(peer().ip()), "192.0.2.7"),
+        (HeaderMap::new(), None, ""),
+        (received.clone(), Some(peer().ip()), "198.51.100.1, 192.0.2.7"),
+        (received, None, "198.51.100.1"),
+    ] {
+        let (observer, log) = observer(with_fields(&["forwarded-for"]));
+        let headers = observer.capture(&headers);
+        observer.log_request(&RequestRecord { appended_for, ..record(&headers) });
+        observer.flush();
+        assert_eq!(json(&log.lines())["forwarded-for"], expected);
+    }
 }
 
 #[test]
@@ -210,7 +232,7 @@ fn a_connection_that_failed_is_logged_as_pomerium_does() {
 
 #[test]
 fn nothing_is_logged_where_requests_are_not() {
-    let (observer, log) = observer(LogSpec { access: false, ..LogSpec::default() });
+    let (observer, log) = observer(LogSpec { access: Level::Off, ..LogSpec::default() });
     assert!(!observer.logs_requests());
     observer.log_request(&record(&CapturedHeaders::default()));
     observer.flush();
@@ -218,8 +240,21 @@ fn nothing_is_logged_where_requests_are_not() {
 }
 
 #[test]
+fn failures_of_upstreams_are_warnings_and_are_logged_where_only_those_are() {
+    let (observer, log) = observer(LogSpec { access: Level::Warn, ..LogSpec::default() });
+    assert!(observer.logs_requests());
+    let headers = CapturedHeaders::default();
+    observer.log_request(&RequestRecord { response_flags: "", ..record(&headers) });
+    observer.log_request(&RequestRecord { response_flags: "DC", ..record(&headers) });
+    observer.log_request(&record(&headers));
+    observer.flush();
+    let logged = json(&log.lines());
+    assert_eq!((&logged["level"], &logged["response-code"]), (&"warn".into(), &502.into()));
+}
+
+#[test]
 fn settings_of_a_reload_hold_for_the_next_request() {
-    let (log, captured) = Log::captured(LogSpec { access: false, ..LogSpec::default() });
+    let (log, captured) = Log::captured(LogSpec { access: Level::Off, ..LogSpec::default() });
     let observer = WorkerObserver::new(0, Arc::default(), log.clone());
     log.configure(LogSpec { format: LogFormat::Text, ..with_fields(&["method"]) });
     assert!(observer.logs_requests());
