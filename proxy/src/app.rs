@@ -3,6 +3,7 @@
 mod control;
 mod control_socket;
 mod drain;
+mod expiry;
 mod handover;
 mod identity;
 mod loader;

@@ -1,5 +1,7 @@
 //! From a configuration to what workers read.
 
+mod client_cas;
+
 use std::{
     collections::BTreeSet,
     path::Path,
@@ -267,6 +269,7 @@ fn certificates(config: &Config) -> Vec<ConfiguredCertificate> {
         .chain(metrics.map(|identity| (identity, CertificateUsage::Metrics)))
         .filter(|(identity, usage)| seen.insert((identity.digest, *usage)))
         .map(|(identity, usage)| certificate_facts(identity, usage))
+        .chain(client_cas::facts(config))
         .collect()
 }
 

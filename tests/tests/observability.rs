@@ -1,5 +1,7 @@
 //! The output for an operator: records, metrics, health, status.
 
+use std::time::{Duration, SystemTime};
+
 use portcullis_tests::{
     Backend, Ca, Proxy, Raw, backend::not_tls, metrics::Metrics, nginx::Nginx, openssl::get, pki,
     ports::free_port, proxy::admin_get, raw::TlsOptions, tempdir::TempDir, wait::until,
@@ -340,4 +342,30 @@ fn metrics_address_serves_metrics_over_tls() {
     assert_eq!(status, 404, "it serves metrics alone");
     assert!(admin_get(address, "/metrics").is_none_or(|plain| plain.status >= 400));
     proxy.assert_no_panic();
+}
+
+#[test]
+fn certificates_near_their_end_are_told_of_at_the_start_and_cas_are_shown() {
+    let (dir, backend) = (TempDir::new("expiry"), Backend::text("x"));
+    let soon =
+        pki().client_until(&dir, SystemTime::now() + Duration::from_secs((5 * 24 - 1) * 60 * 60));
+    let identity = format!(
+        "tls_client_cert_file: {}\ntls_client_key_file: {}",
+        soon.cert.display(),
+        soon.key.display()
+    );
+    let proxy = Proxy::config()
+        .reject_connection(&pki().ca())
+        .forward("app", &backend.url().replace("http:", "https:"), &identity)
+        .start();
+    let line = proxy.wait_for_log("the end", |line| line["message"] == "a certificate ends soon");
+    assert_eq!(line["level"], "warn", "{line}");
+    assert_eq!((&line["usage"], &line["days_left"]), (&"upstream".into(), &4.into()), "{line}");
+    assert!(line["origin"].to_string().contains(soon.cert.to_str().unwrap()), "{line}");
+    let status = proxy.status();
+    let certificates = status["certificates"].as_array().unwrap();
+    let ca = certificates.iter().find(|shown| shown["usage"] == "client_ca");
+    let ca = ca.expect("the CA of clients in status");
+    assert!(ca["names"][0].as_str().is_some_and(|name| name.contains("CN=")), "{ca}");
+    assert_eq!(proxy.count_log("a certificate ends soon"), 1);
 }

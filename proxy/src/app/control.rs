@@ -7,6 +7,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use super::{
     App,
     control_socket::{Acknowledgment, ControlSocket, Order, ReceivedOrder},
+    expiry::ExpiryLog,
     handover::Predecessor,
     identity,
     loader::{Compiled, ControlSettings, LoadOutcome, Loader},
@@ -17,6 +18,9 @@ use crate::{admin, observe::Readiness, upstream::Resolver};
 
 /// How often ticket keys are checked for a rotation that is due.
 const TICKET_KEY_CHECK: Duration = Duration::from_secs(60);
+
+/// How often the log is told of certificates whose end is near.
+const EXPIRY_CHECK: Duration = Duration::from_secs(60 * 60);
 
 /// What a fault in the loader costs.
 const LOADER_ENDED: &str = "the thread that loads configurations crashed; this process keeps its \
@@ -29,6 +33,7 @@ enum ControlEvent {
     /// `None` if the loader's thread has ended.
     Loaded(Option<LoadOutcome>),
     TicketKeysDue,
+    ExpiryCheckDue,
     WorkerEnded(usize),
 }
 
@@ -48,6 +53,8 @@ impl App {
     pub(super) async fn control(&mut self) -> anyhow::Result<StopReason> {
         tokio::task::spawn_local(Resolver::run(Arc::clone(&self.names)));
         let mut ticket_keys = tokio::time::interval(TICKET_KEY_CHECK);
+        let (mut expiry, mut expiry_log) =
+            (tokio::time::interval(EXPIRY_CHECK), ExpiryLog::default());
         self.metrics.set_readiness(Readiness::Ready);
         self.replace_predecessor();
         loop {
@@ -56,6 +63,7 @@ impl App {
                 order = ControlSocket::next(&mut self.orders) => ControlEvent::Order(order),
                 outcome = Loader::outcome(&mut self.loader) => ControlEvent::Loaded(outcome),
                 _ = ticket_keys.tick() => ControlEvent::TicketKeysDue,
+                _ = expiry.tick() => ControlEvent::ExpiryCheckDue,
                 Some(worker) = self.ended.recv() => ControlEvent::WorkerEnded(worker),
             };
             match event {
@@ -76,9 +84,13 @@ impl App {
                         return Ok(reason);
                     }
                 }
-                ControlEvent::Loaded(Some(outcome)) => self.take_over(outcome),
+                ControlEvent::Loaded(Some(outcome)) => {
+                    self.take_over(outcome);
+                    expiry_log.look(&self.metrics);
+                }
                 ControlEvent::Loaded(None) => self.loader_ended(),
                 ControlEvent::TicketKeysDue => self.rotate_ticket_keys(),
+                ControlEvent::ExpiryCheckDue => expiry_log.look(&self.metrics),
                 ControlEvent::WorkerEnded(worker) => self.workers.restart(worker)?,
             }
         }

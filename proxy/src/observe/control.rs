@@ -66,7 +66,7 @@ pub(crate) struct ConfigFacts {
     pub file: String,
     /// Its routes; `None` before the first one is applied.
     pub routes: Option<Arc<dyn ConfiguredRoutes>>,
-    /// Certificates of our own.
+    /// Certificates of our own, and the CAs of clients.
     pub certificates: Vec<ConfiguredCertificate>,
     /// Lists of revoked client certificates.
     pub crls: Vec<ConfiguredCrl>,
@@ -85,7 +85,7 @@ pub(crate) struct RenewedFacts {
 /// What is shown of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConfiguredCertificate {
-    /// The DNS names it is for.
+    /// The DNS names it is for; the subject of a CA.
     pub names: Vec<String>,
     /// Where it was read from.
     pub origin: String,
@@ -93,6 +93,13 @@ pub(crate) struct ConfiguredCertificate {
     pub usage: CertificateUsage,
     /// End of its validity, in seconds since the epoch.
     pub not_after_s: i64,
+}
+
+impl ConfiguredCertificate {
+    /// That end in RFC 3339.
+    pub(crate) fn not_after(&self) -> String {
+        time::rfc3339_s(self.not_after_s).to_string()
+    }
 }
 
 /// What is shown of a certificate revocation list.
@@ -235,6 +242,13 @@ impl Metrics {
         control.last_reload = Some(Reload { time_ms: now_ms, error: None });
     }
 
+    /// The certificates whose validity ends before that time, in seconds since the epoch.
+    pub(crate) fn certificates_ending_before(&self, end_s: i64) -> Vec<ConfiguredCertificate> {
+        let control = self.control();
+        let certificates = control.facts.certificates.iter();
+        certificates.filter(|facts| facts.not_after_s < end_s).cloned().collect()
+    }
+
     /// Records that a configuration was refused, and why. The one in use stays, and so does its
     /// generation.
     pub(crate) fn config_refused(&self, error: String) {
@@ -373,7 +387,7 @@ fn certificate_view(facts: &ConfiguredCertificate) -> CertificateView {
         names: facts.names.clone(),
         origin: facts.origin.clone(),
         usage: facts.usage,
-        not_after: time::rfc3339_s(facts.not_after_s).to_string(),
+        not_after: facts.not_after(),
         days_left: facts.not_after_s.saturating_sub(now_s).div_euclid(86_400),
     }
 }

@@ -65,7 +65,7 @@ metrics! {
     CONFIG_RELOAD_TIMESTAMP = Gauge "portcullis_config_last_reload_success_timestamp_seconds" in "seconds" by []:
         "Time at which the configuration in use was applied, in seconds since the epoch.";
     CERTIFICATE_NOT_AFTER = Gauge "portcullis_certificate_not_after_timestamp_seconds" in "seconds" by ["name" "usage" "origin"]:
-        "End of the validity of a certificate of our own, in seconds since the epoch.";
+        "End of the validity of a certificate of our own, or of a CA of clients, in seconds since the epoch.";
     CRL_THIS_UPDATE = Gauge "portcullis_crl_this_update_timestamp_seconds" in "seconds" by ["issuer"]:
         "Time at which a certificate revocation list was issued, in seconds since the epoch.";
     CRL_NEXT_UPDATE = Gauge "portcullis_crl_next_update_timestamp_seconds" in "seconds" by ["issuer"]:

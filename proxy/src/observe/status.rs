@@ -179,7 +179,7 @@ pub(crate) struct CertificateView {
     pub days_left: i64,
 }
 
-/// What a certificate of our own is used for.
+/// What a certificate is used for.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
@@ -192,6 +192,9 @@ pub(crate) enum CertificateUsage {
     Upstream,
     /// Shown on the metrics listener.
     Metrics,
+    /// A CA of clients' certificates.
+    #[serde(rename = "client_ca")]
+    ClientCa,
 }
 
 impl CertificateUsage {
@@ -201,6 +204,7 @@ impl CertificateUsage {
             CertificateUsage::Server => "server",
             CertificateUsage::Upstream => "upstream",
             CertificateUsage::Metrics => "metrics",
+            CertificateUsage::ClientCa => "client_ca",
         }
     }
 }

@@ -57,6 +57,10 @@ impl ChainVerifier {
         ChainVerifier { anchors, purpose, max_depth }
     }
 
+    pub(super) fn anchors(&self) -> &Arc<TrustAnchors> {
+        &self.anchors
+    }
+
     /// Verifies that the leaf chains to an anchor, for this purpose and within the maximum depth,
     /// and that every certificate, including the anchor, is valid now.
     pub(super) fn verify(

@@ -91,6 +91,11 @@ impl ClientTrust {
         }
     }
 
+    /// The CAs.
+    pub fn anchors(&self) -> &Arc<TrustAnchors> {
+        self.chain.anchors()
+    }
+
     /// The trust with the CRLs of this moment.
     pub fn current(&self) -> CurrentTrust<'_> {
         CurrentTrust { trust: self, crls: self.revocation.as_ref().map(Revocation::current) }

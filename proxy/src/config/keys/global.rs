@@ -317,7 +317,12 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "info",
         "Lowest severity that is logged: `trace`, `debug`, `info`, `warn`, `error`, `off`.",
     ),
-    key("proxy_log_level", Text, "`log_level`", "Requests are logged if this is `info` or lower; with `warn`, those that failed because of their upstream."),
+    key(
+        "proxy_log_level",
+        Text,
+        "`log_level`",
+        "Requests are logged if this is `info` or lower; with `warn`, those that failed because of their upstream.",
+    ),
     key(
         "access_log_fields",
         List,
