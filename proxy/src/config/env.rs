@@ -52,6 +52,36 @@ pub(super) fn overlay(root: &mut Mapping, environment: &Environment, context: &m
             Err(problem) => context.report(Severity::Error, key.path, problem, None),
         }
     }
+    report_misspelt(environment, context);
+}
+
+/// Names shorter than this are near to too many others.
+const MIN_COMPARED_LEN: usize = 8;
+/// More differences than this make another name.
+const MAX_SLIPS: usize = 2;
+
+/// Reports variables that are probably meant for a key and are misspelt. They would be silently
+/// ignored, and with them what they should protect.
+fn report_misspelt(environment: &Environment, context: &LoadContext) {
+    let known: Vec<String> = keys::all().filter_map(ConfigKey::variable).collect();
+    for (name, value) in &environment.0 {
+        let Some(name) = name.to_str().filter(|name| name.len() >= MIN_COMPARED_LEN) else {
+            continue;
+        };
+        if value.is_empty() || known.iter().any(|known| known == name) {
+            continue;
+        }
+        let is_near = |known: &&String| {
+            known.len() >= MIN_COMPARED_LEN
+                && known.len().abs_diff(name.len()) <= MAX_SLIPS
+                && strsim::osa_distance(known, name) <= MAX_SLIPS
+        };
+        if let Some(near) = known.iter().find(is_near) {
+            let message = format!("the environment variable {name} stands for no key");
+            let hint = Some(format!("`{near}`?"));
+            context.report(Severity::Error, "", message, hint);
+        }
+    }
 }
 
 fn read(key: &ConfigKey, text: &str) -> Result<Value, String> {

@@ -57,6 +57,11 @@ pub struct TrustAnchors {
 }
 
 impl TrustAnchors {
+    /// Whether the anchor at this place among the certificates may issue others.
+    pub fn may_issue(&self, place: usize) -> bool {
+        self.issuer_places.contains(&place)
+    }
+
     /// Reads anchors from a PEM bundle; every certificate in it must be usable. X.509 version 1 is
     /// usable: a trust anchor is only a name and a key.
     pub fn from_pem(pem: &[u8], origin: &str) -> Result<TrustAnchors, MaterialError> {

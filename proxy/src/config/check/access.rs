@@ -27,6 +27,12 @@ pub(super) fn policy(route: &Section<'_>, deny_invalid_client_certificate: bool)
     let public = route.flag("allow_public_unauthenticated_access").unwrap_or(false);
     let any_user = route.flag("allow_any_authenticated_user").unwrap_or(false);
     check_contradictions(route, public, any_user);
+    if public && any_on(route, &["policy"]) {
+        let message = "everybody may use this route, except those whom its policy denies: the \
+            policy's allow rules change nothing";
+        let hint = "remove it, or the allow rules";
+        route.warn_with_hint("allow_public_unauthenticated_access", message, hint);
+    }
     if !public && !any_on(route, &GRANTS) {
         let hint = "set allow_public_unauthenticated_access: true to allow everybody";
         warn(route, "nobody is allowed to use this route: it has no policy", hint);

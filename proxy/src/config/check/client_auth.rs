@@ -6,7 +6,7 @@ use std::{cell::RefCell, collections::HashMap, sync::Arc};
 use super::{
     super::{model::RouteConfig, section::Section},
     leaf_rules::LeafRules,
-    material::{Materials, contradiction},
+    material::{Materials, contradiction, of_client_cas},
 };
 use crate::{
     policy::SanKind,
@@ -122,6 +122,7 @@ impl<'a> ClientCertificates<'a> {
         };
         let routes: Vec<_> = routes.iter().map(|route| self.route(route)).collect();
         self.warn_of_no_use(&routes);
+        self.warn_of_useless_cas();
         if let Some(anchors) = self.all_anchors() {
             self.rules.verify(self.root, anchors);
         }
@@ -173,6 +174,18 @@ impl<'a> ClientCertificates<'a> {
             several => {
                 let all: Vec<_> = several.iter().map(|known| &*known.anchors).collect();
                 Some(Arc::new(TrustAnchors::union(&all)))
+            }
+        }
+    }
+
+    fn warn_of_useless_cas(&self) {
+        let key = ["ca", "ca_file"].into_iter().find(|key| self.section.has(key));
+        for known in self.known.borrow().iter() {
+            let is_global = self.global.as_ref().is_some_and(|it| Arc::ptr_eq(it, &known.trust));
+            match key.filter(|_| is_global) {
+                Some(key) => of_client_cas(&self.section, key, &known.anchors),
+                // The file's name says which.
+                None => of_client_cas(self.root, "", &known.anchors),
             }
         }
     }

@@ -135,7 +135,27 @@ fn must_be_known(key_path: &str, near: Option<&str>) -> bool {
     let of_route = key_path.starts_with("routes[") || key_path.starts_with("policy[");
     let name = key_path.rsplit_once("].").map_or("", |(_, name)| name);
     let of_route_for_sure = name.starts_with("tls_") || name.starts_with("portcullis.");
-    ours || client_certificates || of_route && of_route_for_sure
+    ours || client_certificates || of_route && of_route_for_sure || is_about_access(key_path)
+}
+
+/// Whether a key's name is about certificates, revocation or who may do what, wherever it stands.
+fn is_about_access(key_path: &str) -> bool {
+    const WORDS: [&str; 11] = [
+        "ca",
+        "cas",
+        "crl",
+        "crls",
+        "cert",
+        "certs",
+        "certificate",
+        "certificates",
+        "tls",
+        "mtls",
+        "ssl",
+    ];
+    let name = key_path.rsplit_once('.').map_or(key_path, |(_, name)| name);
+    let is_word = |word: &str| WORDS.contains(&word);
+    name.split(['_', '-']).any(is_word) || name.starts_with("allow") || name.starts_with("deny")
 }
 
 /// Whether a key's value has no effect (empty or off).

@@ -1,5 +1,9 @@
 //! Certificates, keys and trust anchors, from files or from base64 in the document.
 
+mod state;
+
+pub(super) use state::of_client_cas;
+
 use std::{
     cell::RefCell,
     collections::{HashMap, HashSet},
@@ -21,6 +25,8 @@ use crate::tls::{CertificateFiles, CertificateWithKey, CrlBundle, TrustAnchors};
 #[derive(Default)]
 pub(super) struct Materials {
     identities: RefCell<HashMap<String, Arc<CertificateWithKey>>>,
+    /// The pairs whose state was told of.
+    told: RefCell<HashSet<String>>,
     anchors: RefCell<HashMap<String, Arc<TrustAnchors>>>,
 }
 
@@ -72,8 +78,10 @@ impl Materials {
         section.context().note_usage(Path::new(&cert_path), usage);
         section.context().note_usage(Path::new(&key_path), usage);
         let origin = format!("{cert_path} and {key_path}");
-        if let Some(known) = self.identities.borrow().get(&origin) {
-            return Some(Arc::clone(known));
+        let known = self.identities.borrow().get(&origin).map(Arc::clone);
+        if let Some(known) = known {
+            self.tell_of_state(section, (cert_key, key_key), &known);
+            return Some(known);
         }
         let cert = read(section, cert_key, &cert_path);
         let key = read(section, key_key, &key_path);
@@ -82,7 +90,20 @@ impl Materials {
         let identity = self.parse_identity(section, cert_key, &cert, &key, origin.clone())?;
         let identity = Arc::new(CertificateWithKey { files, ..identity });
         self.identities.borrow_mut().insert(origin, Arc::clone(&identity));
+        self.tell_of_state(section, (cert_key, key_key), &identity);
         Some(identity)
+    }
+
+    /// Warns, once for each pair, of a certificate that has ended and of a key that others can read.
+    fn tell_of_state(
+        &self,
+        section: &Section<'_>,
+        (cert_key, key_key): (&str, &str),
+        identity: &CertificateWithKey,
+    ) {
+        if self.told.borrow_mut().insert(identity.origin.clone()) {
+            state::of_identity(section, (cert_key, key_key), identity);
+        }
     }
 
     /// Reads and parses the files of many sections on all cores, as a cache for
@@ -259,6 +280,7 @@ fn parse_anchors(
     match TrustAnchors::from_pem(pem, origin) {
         Ok(anchors) => {
             report_algorithms(section, key, &anchors);
+            state::of_ca_file(section, key, pem, origin);
             Some(Arc::new(anchors))
         }
         Err(problem) => {

@@ -18,9 +18,11 @@ mod listen;
 mod logging;
 mod matching;
 mod material;
+mod pitfalls;
 mod portcullis;
 mod rewrite;
 mod routes;
+mod shadows;
 mod steering;
 mod ticket_keys;
 mod upstream;
@@ -62,6 +64,7 @@ pub(super) fn check(root: &Section<'_>, environment: &Environment) -> Config {
     let max_connections = portcullis::max_connections(&own);
     let (ticket_keys, ticket_key_files) = ticket_keys::ticket_keys(&own);
     let listen = listen::listen(root);
+    pitfalls::check(root, &routes, tls.as_ref(), &listen);
     let around = identity::Surroundings {
         routes: &routes,
         tls: tls.as_ref(),

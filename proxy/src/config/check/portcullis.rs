@@ -120,6 +120,14 @@ pub(super) fn admin(root: &Section<'_>, own: &Section<'_>, materials: &Materials
         None if own.is_blank("admin_address") || own.has("admin_address") => None,
         None => Some(SocketAddr::from(([127, 0, 0, 1], 9464))),
     };
+    if let Some(address) = address.filter(|address| !address.ip().is_loopback()) {
+        let message = format!(
+            "other machines can reach {address}, which has neither a password nor TLS, and shows \
+             hosts, upstreams and certificates"
+        );
+        let hint = "use 127.0.0.1:9464, and metrics_address for Prometheus";
+        own.warn_with_hint("admin_address", message, hint);
+    }
     AdminSpec { address, hosts: admin_hosts(own), metrics: metrics(root, materials) }
 }
 

@@ -21,7 +21,7 @@ use super::{
     inspect::Inspection,
     matching,
     material::Materials,
-    rewrite,
+    rewrite, shadows,
     upstream::{self, Trust},
 };
 use crate::{
@@ -135,7 +135,9 @@ impl Shared<'_> {
         let name = match &matcher {
             Some(matcher) => {
                 let described = Arc::from(describe(matcher));
-                seen.matcher(section, matcher.port, Arc::clone(&described));
+                if !seen.matcher(section, matcher.port, Arc::clone(&described)) {
+                    seen.broader(section, matcher);
+                }
                 seen.name(section.text("name").map_or(described, Arc::from))
             }
             None => section.path().into(),
@@ -272,18 +274,30 @@ impl Seen {
         Seen { matchers: HashMap::with_capacity(routes), names: HashMap::with_capacity(routes) }
     }
 
-    /// Warns about a route whose requests another route serves already.
-    fn matcher(&mut self, section: &Section<'_>, port: PortMatch, described: Arc<str>) {
+    /// Warns about a route whose requests another route serves already; whether it did.
+    fn matcher(&mut self, section: &Section<'_>, port: PortMatch, described: Arc<str>) -> bool {
         match self.matchers.entry((port, described)) {
             Entry::Occupied(first) => {
                 let first = section.context().place(first.get());
                 let message = format!("is never reached: {first} serves the same requests");
                 let hint = "several upstreams of one route are a list in `to`";
                 section.warn_with_hint("from", message, hint);
+                true
             }
             Entry::Vacant(new) => {
                 new.insert(section.path().into());
+                false
             }
+        }
+    }
+
+    /// Warns about a route behind one of its host that serves more than its requests.
+    fn broader(&self, section: &Section<'_>, matcher: &Matcher) {
+        let serves = |broad: Matcher| self.matchers.get(&(broad.port, Arc::from(describe(&broad))));
+        if let Some(first) = shadows::broader(matcher).find_map(serves) {
+            let first = section.context().place(first);
+            let message = format!("is never reached: {first} comes first, and serves its requests");
+            section.warn_with_hint("from", message, "put the route with the longer path first");
         }
     }
 

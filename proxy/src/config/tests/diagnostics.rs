@@ -3,6 +3,7 @@
 mod access;
 mod identity;
 mod leaf_rules;
+mod pitfalls;
 mod routes;
 mod steering;
 
