@@ -7,6 +7,7 @@ use std::{
 };
 
 use portcullis_abi::{HostName, Outcome, SplitMix64, Verdict, cases::Hello, sni};
+use portcullis_tests::netns::Network;
 
 use crate::stand::{Stand, connect, hello, host, hosts, in_network};
 
@@ -14,12 +15,12 @@ const HELLOS: usize = 120;
 /// The data in a packet of 1,500 bytes: less 20 bytes of IP, and 32 of TCP with timestamps.
 const SEGMENT: usize = 1448;
 
-/// Hellos of 1,950 bytes with the extensions of Chrome 140 in random order: X25519MLKEM768 and
-/// X25519 in the key share, ECH, and others.
+/// Hellos of 1,950 bytes with the extensions of Chrome 140 in random order. The key share has
+/// X25519MLKEM768 and X25519.
 fn chrome() -> Vec<Vec<u8>> {
-    const SIZES: [(u16, usize); 14] = [
-        (51, 1263),
-        (0xfe0d, 282),
+    const KEY_SHARE: (u16, usize) = (51, 1263);
+    const ENCRYPTED_CLIENT_HELLO: (u16, usize) = (0xfe0d, 422);
+    const OTHERS: [(u16, usize); 12] = [
         (13, 18),
         (10, 12),
         (43, 7),
@@ -37,15 +38,17 @@ fn chrome() -> Vec<Vec<u8>> {
     let mut one = || {
         let mut hello = Hello::to(host(1).as_bytes());
         hello.extensions.truncate(1);
-        hello.extensions.extend(SIZES.map(|(kind, len)| (kind, vec![0; len])));
+        let extensions = OTHERS.into_iter().chain([KEY_SHARE, ENCRYPTED_CLIENT_HELLO]);
+        hello.extensions.extend(extensions.map(|(kind, len)| (kind, vec![0; len])));
         for at in (1..hello.extensions.len()).rev() {
             hello.extensions.swap(at, random.below(at as u64 + 1) as usize);
         }
-        let len = hello.record().len();
-        // What a browser's other fields take: a session ID, cipher suites, a longer name.
-        hello.last(21, vec![0; 1950 - len - 4]).record()
+        // In place of a session ID and of more cipher suites, which are before all extensions.
+        hello.first(0x0a0a, vec![0; 56]).record()
     };
-    (0..HELLOS).map(|_| one()).collect()
+    let hellos: Vec<_> = (0..HELLOS).map(|_| one()).collect();
+    assert!(hellos.iter().all(|hello| hello.len() == 1950), "{}", hellos[0].len());
+    hellos
 }
 
 /// The number of hellos whose first segment contains the name.
@@ -62,7 +65,7 @@ fn send(hellos: &[Vec<u8>], large_packets: bool, merging: bool) -> Option<(u64, 
     let mut counts = None;
     in_network(|network| {
         network.sysctl("ipv4/tcp_syncookies", "2");
-        let clients = |there: &portcullis_tests::netns::Network| {
+        let clients = move |there: &Network| {
             there.send_large_packets(large_packets);
             let address = told.recv().expect("an address");
             for hello in hellos {
@@ -89,6 +92,7 @@ fn send(hellos: &[Vec<u8>], large_packets: bool, merging: bool) -> Option<(u64, 
 fn a_hello_of_two_segments_is_steered_if_its_first_has_the_name() {
     let hellos = chrome();
     let named = named(&hellos);
+    println!("{named} of {HELLOS} have the name in the first segment");
     assert!((HELLOS as u64 / 3..HELLOS as u64 * 2 / 3).contains(&named), "about half: {named}");
     if let Some(counts) = send(&hellos, false, false) {
         assert_eq!(counts, (named, HELLOS as u64 - named));
