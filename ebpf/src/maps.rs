@@ -1,5 +1,7 @@
 //! The state of the programs, shared with the proxy, which sizes some of these maps at load.
 
+use core::ptr::read_volatile;
+
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ReusePortSockArray};
 use aya_ebpf::macros::btf_map;
@@ -53,6 +55,25 @@ pub struct Scratch {
 
 #[btf_map]
 pub static SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
+
+impl Scratch {
+    /// This CPU's memory.
+    #[inline(always)]
+    pub fn get() -> Option<&'static mut Self> {
+        let scratch = SCRATCH.get_ptr_mut(0)?;
+        // SAFETY: the value belongs to this CPU, and no other program uses it meanwhile. A caller
+        // keeps no other reference while it calls a function that has one.
+        Some(unsafe { &mut *scratch })
+    }
+
+    /// The verdict as it is in memory, which a global function may have changed. For the verifier it
+    /// is a number like any other: it continues once, and not for each way to the number.
+    #[inline(always)]
+    pub fn verdict(&self) -> Verdict {
+        // SAFETY: a reference to a value that was written as a verdict.
+        unsafe { read_volatile(&self.verdict) }
+    }
+}
 
 /// Increments the counter of a verdict.
 #[inline(always)]

@@ -2,10 +2,12 @@
 //! rustix offers go through rustix.
 
 mod allocator;
+mod kernel_version;
 mod mapped_slots;
 
 pub use allocator::Allocator;
 pub(crate) use allocator::give_memory_back;
+pub(crate) use kernel_version::require_supported_kernel;
 pub(crate) use mapped_slots::MappedSlots;
 
 use std::{io, num::NonZeroUsize};
