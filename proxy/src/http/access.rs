@@ -15,7 +15,7 @@ use super::{
     request::RequestTarget,
     request_config::{CompiledRoute, RequestConfig},
     respond::LocalAnswer,
-    session::{Credentials, session},
+    session::{Credentials, SessionNeeds, session},
 };
 use crate::{
     identity::{
@@ -204,11 +204,12 @@ impl Caller {
             PresentedProgramToken::None => Credentials::Cookies(headers),
         };
         if let (Credentials::Cookies(_), Some(rules)) = (credentials, &route.bearer)
-            && let Some(user) = token_user(active, rules, parts).await
+            && let Some(user) = token_user(active, (rules, route.spec.client), parts).await
         {
             return user.map_or_else(Caller::Refused, Caller::Token);
         }
-        match (session(active, credentials, host).await, credentials) {
+        let needs = SessionNeeds { client: route.spec.client, tokens: route.wanted_tokens };
+        match (session(active, credentials, host, needs).await, credentials) {
             (Some(known), _) => Caller::Session(known),
             (None, Credentials::Cookies(_)) => Caller::Unknown,
             (None, Credentials::Token(_)) => Caller::Nobody,

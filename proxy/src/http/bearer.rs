@@ -21,6 +21,7 @@ use crate::{
         calls::{IdentityCall, IdentityReply},
         config::IdentityConfig,
         jose::TokenError,
+        session::ProviderId,
     },
     observe::Blame,
 };
@@ -94,7 +95,7 @@ pub(super) fn bearer(field: &HeaderValue) -> Option<&[u8]> {
 /// keys are missing.
 pub(super) async fn token_user(
     active: &ActiveRequest,
-    rules: &BearerRules,
+    (rules, client): (&BearerRules, Option<ProviderId>),
     parts: &Parts,
 ) -> Option<Result<Rc<KnownToken>, BearerRefusal>> {
     let malformed = TokenError::Invalid("the Authorization header is malformed");
@@ -109,13 +110,13 @@ pub(super) async fn token_user(
     let (Some(people), Some(now)) = (people, now) else {
         return Some(Err(BearerRefusal::Unavailable("there is no clock".to_owned())));
     };
-    if is_with_session(people, rules, &parts.headers) {
+    if is_with_session(people, (rules, client), &parts.headers) {
         return Some(Err(BearerRefusal::SessionBesides));
     }
     let verifier = TokenVerifier {
         rules,
         spec: &people.tokens,
-        sign_in: people.sign_in.as_ref().map(|sign_in| &*sign_in.spec),
+        sign_in: people.sign_in.as_ref().map(|clients| &*clients.main().spec),
         now_s: now.as_secs(),
     };
     let request = TokenRequest { active, epoch: people.epoch, verifier, token };
@@ -125,9 +126,14 @@ pub(super) async fn token_user(
 
 /// Whether a request has a session too, where that is ambiguous: a token of another issuer than that
 /// of sessions.
-fn is_with_session(people: &IdentityConfig, rules: &BearerRules, headers: &HeaderMap) -> bool {
+fn is_with_session(
+    people: &IdentityConfig,
+    (rules, client): (&BearerRules, Option<ProviderId>),
+    headers: &HeaderMap,
+) -> bool {
     let BearerFormat::Jwt { .. } = rules.format else { return false };
-    people.sign_in.as_ref().is_some_and(|sign_in| sign_in.presented(headers).is_some())
+    let sign_in = people.sign_in.as_ref().and_then(|clients| clients.of(client));
+    sign_in.is_some_and(|sign_in| sign_in.presented(headers).is_some())
 }
 
 /// A token, and what it is verified by.

@@ -130,6 +130,7 @@ impl<'a> Forwarding<'a> {
             peer: &self.conn.peer,
             certificate: self.certificate,
             assertion: active.assertion.as_deref(),
+            tokens: active.account.session().and_then(|known| known.session.tokens.as_deref()),
             target: self.target,
             request_id: &active.account.request_id,
             client: active.account.client,

@@ -15,12 +15,14 @@ use crate::{
     identity::{
         bearer::spec::{BearerRules, TokenSpec},
         config::IdentityConfig,
-        flow::SignInContext,
+        flow::{SignInClients, SignInContext},
+        provider_tokens::WantedTokens,
         seal::Seals,
+        session::ProviderId,
         spec::{DependentHost, SignInSpec},
     },
     observe::{ConfiguredRoutes, RouteFacts, RouteMetrics},
-    route::{HostMatch, Matcher, PathMatch, PortMatch, Table},
+    route::{HostMap, HostMatch, Matcher, PathMatch, PortMatch, Table},
     tls::ClientAuth,
     upstream::Cluster,
 };
@@ -53,9 +55,14 @@ pub(crate) struct RequestConfig {
     /// Set on the answers to those.
     pub(super) response_headers: Arc<[(HeaderName, HeaderValue)]>,
     table: Table,
+    /// The client of the first route of each host, if any route has one of its own.
+    first_clients: Option<HostMap<Option<FirstClient>>>,
     /// Who requests are from; `None` only in tests.
     pub(super) people: Option<Arc<IdentityConfig>>,
 }
+
+/// The client of a route; `None` is that of all routes.
+type FirstClient = Option<ProviderId>;
 
 /// A compiled [`Route`].
 #[derive(Debug)]
@@ -73,6 +80,8 @@ pub(super) struct CompiledRoute {
     pub(super) looks_at_certificate: bool,
     pub(super) looks_at_identity: bool,
     pub(super) asserts_identity: bool,
+    /// The tokens of the identity provider that its upstream gets.
+    pub(super) wanted_tokens: WantedTokens,
     /// The bearer tokens that it takes; `None` if who a request is from does not matter.
     pub(super) bearer: Option<Arc<BearerRules>>,
     /// Those of all routes, if the route has no rules for them.
@@ -97,10 +106,12 @@ impl RequestConfig {
             table.add(&route.matcher);
             CompiledRoute::new(&settings, &shared, index, route)
         };
+        let routes: Box<[_]> = routes.into_iter().enumerate().map(&mut compile).collect();
         RequestConfig {
             identity: identity_names(&settings.identity_headers),
             own_cookies: OwnCookies::default(),
-            routes: routes.into_iter().enumerate().map(&mut compile).collect(),
+            first_clients: first_clients(&routes),
+            routes,
             response_headers: shared.response,
             table,
             settings,
@@ -112,7 +123,7 @@ impl RequestConfig {
 
     /// The same, with what it says of people.
     pub(crate) fn with_people(self, people: Arc<IdentityConfig>) -> RequestConfig {
-        let names = people.sign_in.as_ref().map(|sign_in| sign_in.cookies.names.clone());
+        let names = people.sign_in.as_ref().map(|clients| clients.main().cookies.names.clone());
         let own_cookies = OwnCookies(names);
         RequestConfig { own_cookies, people: Some(people), ..self }
     }
@@ -132,9 +143,24 @@ impl RequestConfig {
         self.sign_in().is_some()
     }
 
-    /// How people sign in, if they can.
-    pub(super) fn sign_in(&self) -> Option<&SignInContext> {
+    /// How people sign in, with each client, if they can.
+    pub(super) fn sign_in_clients(&self) -> Option<&SignInClients> {
         self.people.as_ref()?.sign_in.as_ref()
+    }
+
+    /// How people sign in at routes that have no client of their own.
+    pub(super) fn sign_in(&self) -> Option<&SignInContext> {
+        self.sign_in_clients().map(SignInClients::main)
+    }
+
+    /// The client of a path of ours: that of the route that has the path, else of the first route of
+    /// its host; `None` is that of all routes.
+    pub(super) fn client_at(&self, target: &RequestTarget) -> Option<ProviderId> {
+        let first_clients = self.first_clients.as_ref()?;
+        match self.find(target) {
+            Some(route) => route.spec.client,
+            None => first_clients.find(&target.host).flatten().next().copied().flatten(),
+        }
     }
 
     /// The settings of how people sign in, for the control thread.
@@ -196,6 +222,7 @@ impl CompiledRoute {
             looks_at_certificate: route.spec.looks_at_certificate(settings.certificate_identity),
             looks_at_identity: route.spec.looks_at_identity(),
             asserts_identity: route.spec.passes_identity(),
+            wanted_tokens: route.spec.wanted_tokens(),
             bearer: route.spec.bearer.clone().filter(|_| route.spec.looks_at_identity()),
             response_headers,
             host: route.matcher.host,
@@ -239,6 +266,17 @@ impl CompiledRoute {
             },
         }
     }
+}
+
+fn first_clients(routes: &[CompiledRoute]) -> Option<HostMap<Option<FirstClient>>> {
+    if routes.iter().all(|route| route.spec.client.is_none()) {
+        return None;
+    }
+    let mut first_clients = HostMap::<Option<FirstClient>>::default();
+    for route in routes {
+        first_clients.entry(&route.host).get_or_insert(route.spec.client);
+    }
+    Some(first_clients)
 }
 
 /// The rules of routes that say nothing of their own.

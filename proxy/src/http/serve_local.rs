@@ -14,7 +14,7 @@ use super::{
     redirect,
     request::RequestTarget,
     respond::{self, LocalReply},
-    session::{Credentials, session},
+    session::{Credentials, SessionNeeds, session},
     sign_in, well_known,
 };
 
@@ -38,9 +38,7 @@ pub(super) async fn serve_local(
             // `pomerium-cli` asks here whether the token that it has kept still counts.
             if let PresentedProgramToken::One(token) = PresentedProgramToken::of(&parts.headers)
                 && active.config.signs_people_in()
-                && Box::pin(session(active, Credentials::Token(token), &target.host))
-                    .await
-                    .is_none()
+                && !counts(active, token, target).await
             {
                 return Err(RequestFailure::TokenRequired);
             }
@@ -77,4 +75,11 @@ pub(super) async fn serve_local(
         }
         LocalService::Reserved => Err(RequestFailure::NoRoute),
     }
+}
+
+/// Whether the token of a program counts at a host.
+async fn counts(active: &mut ActiveRequest, token: &[u8], target: &RequestTarget) -> bool {
+    let needs = SessionNeeds { client: active.config.client_at(target), ..Default::default() };
+    let session = session(active, Credentials::Token(token), &target.host, needs);
+    Box::pin(session).await.is_some()
 }

@@ -11,7 +11,8 @@ use crate::{
         config::IdentityConfig,
         flow::{CheckedSession, RequestSession, SessionState, SignInContext},
         memory::KnownSession,
-        session::Session,
+        provider_tokens::WantedTokens,
+        session::{ProviderId, Session},
         worker::CALL_TIMEOUT,
     },
     observe::SessionCookieOutcome,
@@ -27,21 +28,30 @@ pub(super) enum Credentials<'h> {
     Token(&'h [u8]),
 }
 
+/// Which sessions count, and what they must have.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct SessionNeeds {
+    /// The client; `None` is that of all routes.
+    pub(super) client: Option<ProviderId>,
+    /// Tokens of the identity provider. Without one, the control thread is asked for it.
+    pub(super) tokens: WantedTokens,
+}
+
 /// The session that a request presents, if it counts. Waits for the control thread if the session must
 /// be checked first.
 pub(super) async fn session(
     active: &mut ActiveRequest,
     credentials: Credentials<'_>,
     host: &str,
+    needs: SessionNeeds,
 ) -> Option<Rc<KnownSession>> {
     let config = Rc::clone(&active.config);
     let people = config.people.as_deref()?;
-    let context = people.sign_in.as_ref()?;
+    let context = people.sign_in.as_ref()?.of(needs.client)?;
     let now_s = active.account.conn.handler.now()?.as_secs();
-    let request = SessionRequest { people, context, host, now_s };
+    let request = SessionRequest { people, context, host, now_s, needs };
     let known = request.find(active, credentials)?;
-    let state = request.context.state(&known.session, known.is_suspect(), now_s);
-    let known = match known.paced(state, now_s) {
+    let known = match known.paced(request.state(&known), now_s) {
         SessionState::Good => known,
         SessionState::CheckSoon => {
             request.notice(active, &known);
@@ -55,7 +65,10 @@ pub(super) async fn session(
     };
     if let Credentials::Cookies(headers) = credentials {
         let random = &active.account.conn.handler.identity.random;
-        known.seal(|session| context.seal((host, headers), session, now_s, random));
+        known.seal(|session, only_tokens| {
+            let cookies = (host, headers);
+            context.seal(cookies, session, only_tokens, now_s, random)
+        });
     }
     active.account.set_session(&known);
     Some(known)
@@ -68,9 +81,24 @@ struct SessionRequest<'a> {
     context: &'a SignInContext,
     host: &'a str,
     now_s: u64,
+    needs: SessionNeeds,
 }
 
 impl SessionRequest<'_> {
+    fn state(self, known: &KnownSession) -> SessionState {
+        let state = self.context.state(&known.session, known.is_suspect(), self.now_s);
+        match state {
+            SessionState::Good | SessionState::CheckSoon if self.lacks_tokens(known) => {
+                SessionState::CheckNow
+            }
+            state => state,
+        }
+    }
+
+    fn lacks_tokens(self, known: &KnownSession) -> bool {
+        self.needs.tokens.lacks(known.session.tokens.as_deref())
+    }
+
     /// Remembered, or opened.
     fn find(
         self,
@@ -139,7 +167,7 @@ impl SessionRequest<'_> {
         let shared = active.account.conn.handler.identity.shared();
         let found = self.context.who(self.host, &cookies, shared, self.now_s);
         if found.is_none() {
-            active.junk_cookies = self.context.cookies.delete_session(self.host, &cookies);
+            active.junk_cookies.extend(self.context.cookies.delete_session(self.host, &cookies));
         }
         found
     }
@@ -154,13 +182,14 @@ impl SessionRequest<'_> {
         if !known.is_to_be_judged(shared) {
             return Some(known);
         }
-        let Some(judged) = self.context.judge(&known.session, shared, self.now_s) else {
+        let wanted = self.context.wanted_tokens(self.host);
+        let Some(judged) = self.context.judge(&known.session, shared, self.now_s, wanted) else {
             handler.identity.sessions.forget(&known);
             return None;
         };
-        let known = match judged.session == known.session {
-            true => known,
-            false => self.renew(handler, &known, judged.session),
+        let known = match judged.changed {
+            None => known,
+            Some(session) => self.renew(handler, &known, session),
         };
         known.set_suspect(judged.state == SessionState::MustCheck);
         Some(known)
@@ -208,14 +237,20 @@ impl SessionRequest<'_> {
         if !matches!(outcome, Some(CheckOutcome::Good(_))) {
             known.note_undecided(self.now_s);
         }
-        match self.context.after_check(&known.session, state, outcome.as_ref(), self.now_s) {
-            CheckedSession::Good(session) if session == known.session => Some(known),
-            CheckedSession::Good(session) => Some(self.renew(handler, &known, session)),
+        let (outcome, wanted) = (outcome.as_ref(), self.context.wanted_tokens(self.host));
+        let checked = self.context.after_check(&known.session, state, outcome, self.now_s, wanted);
+        let known = match checked {
+            CheckedSession::Good(session) if session == known.session => known,
+            CheckedSession::Good(session) => self.renew(handler, &known, session),
             CheckedSession::Nobody => {
                 handler.identity.sessions.forget(&known);
-                None
+                return None;
             }
+        };
+        if self.lacks_tokens(&known) {
+            known.note_undecided(self.now_s);
         }
+        Some(known)
     }
 }
 

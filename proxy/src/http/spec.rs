@@ -8,6 +8,8 @@ use regex::Regex;
 use crate::{
     identity::{
         bearer::spec::BearerRules,
+        provider_tokens::WantedTokens,
+        session::ProviderId,
         spec::{DependentHost, IssuerFormat},
     },
     policy::{Policy, SanKind},
@@ -111,6 +113,9 @@ pub(crate) struct RouteSpec {
     pub bearer: Option<Arc<BearerRules>>,
     /// People who sign in for it are signed in at these hosts too.
     pub depends_on: Box<[DependentHost]>,
+    /// The client at the identity provider that its users sign in with; `None` is that of all routes.
+    /// Sessions of any other client do not count.
+    pub client: Option<ProviderId>,
 }
 
 impl RouteSpec {
@@ -126,13 +131,21 @@ impl RouteSpec {
 
     /// Whether it treats a request by who it is from.
     pub(crate) fn looks_at_identity(&self) -> bool {
-        self.policy.needs().identity || self.passes_identity()
+        self.policy.needs().identity || self.passes_identity() || self.wanted_tokens().any()
     }
 
     /// Whether it tells its upstream who the user is.
     pub(crate) fn passes_identity(&self) -> bool {
         let wanted = self.pass_identity_headers || self.request_headers.names_assertion();
         wanted && matches!(self.action, ActionSpec::Proxy(_))
+    }
+
+    /// The tokens of the identity provider that its upstream gets.
+    pub(crate) fn wanted_tokens(&self) -> WantedTokens {
+        match self.action {
+            ActionSpec::Proxy(_) => self.request_headers.provider_tokens(),
+            ActionSpec::Redirect(_) | ActionSpec::Respond { .. } => WantedTokens::default(),
+        }
     }
 
     /// Whether another route of this name does the same with the same requests, wherever it forwards
@@ -152,6 +165,7 @@ impl RouteSpec {
             issuer_format,
             bearer,
             depends_on,
+            client,
         } = self;
         let rules = |bearer: &Option<Arc<BearerRules>>| bearer.as_ref().map(|rules| rules.id);
         let trust = |trust: &Option<Arc<ClientTrust>>| trust.as_ref().map(|trust| trust.digest());
@@ -168,6 +182,7 @@ impl RouteSpec {
             && *issuer_format == other.issuer_format
             && rules(bearer) == rules(&other.bearer)
             && *depends_on == other.depends_on
+            && *client == other.client
     }
 
     /// Whether it forwards trusted certificates to its upstream.
@@ -364,6 +379,13 @@ impl HeaderRules {
         self.parts().any(|part| *part == TemplatePart::IdentityJwt)
     }
 
+    fn provider_tokens(&self) -> WantedTokens {
+        WantedTokens {
+            access: self.parts().any(|part| *part == TemplatePart::AccessToken),
+            id: self.parts().any(|part| *part == TemplatePart::IdToken),
+        }
+    }
+
     fn parts(&self) -> impl Iterator<Item = &TemplatePart> {
         self.set.iter().flat_map(|(_, template)| &template.0)
     }
@@ -384,6 +406,11 @@ pub(crate) enum TemplatePart {
     ClientCert(CertificateField),
     /// The signed assertion about the user, `${pomerium.jwt}`; empty without a user.
     IdentityJwt,
+    /// The identity provider's access token of the session, `${pomerium.access_token}`; empty without a
+    /// session.
+    AccessToken,
+    /// Its ID token, `${pomerium.id_token}`.
+    IdToken,
 }
 
 /// A field of a client certificate, for header templates.

@@ -61,6 +61,8 @@ pub(super) fn sign_in_spec() -> SignInSpec {
             request_params: Vec::new(),
             tenants: Vec::new(),
         },
+        route_clients: Arc::default(),
+        token_hosts: Arc::default(),
         anchors: None,
         cookies: CookieSpec {
             name: "s".into(),
@@ -114,6 +116,7 @@ pub(super) fn route(policy: Policy, action: ActionSpec) -> RouteSpec {
         issuer_format: Default::default(),
         bearer: None,
         depends_on: Default::default(),
+        client: None,
         upgrades: Vec::new(),
     }
 }

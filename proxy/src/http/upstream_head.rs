@@ -16,7 +16,7 @@ use super::{
     rewrite,
     spec::ProxySpec,
 };
-use crate::identity::memory::KeptAssertion;
+use crate::identity::{memory::KeptAssertion, provider_tokens::ProviderTokens};
 
 const ASSERTION: HeaderName = HeaderName::from_static("x-pomerium-jwt-assertion");
 
@@ -32,6 +32,8 @@ pub(super) struct UpstreamHead<'a> {
     pub(super) certificate: Option<RequestCertificate<'a>>,
     /// What the upstream may be told of the user.
     pub(super) assertion: Option<&'a KeptAssertion>,
+    /// The identity provider's tokens of the user's session.
+    pub(super) tokens: Option<&'a ProviderTokens>,
     pub(super) target: &'a RequestTarget,
     pub(super) request_id: &'a HeaderValue,
     pub(super) client: IpAddr,
@@ -76,7 +78,7 @@ impl UpstreamHead<'_> {
         self.set_certificate(headers);
         let assertion = self.assertion.map(|kept| &kept.assertion);
         self.set_identity(headers);
-        let about = AboutClient { certificate: self.certificate, assertion };
+        let about = AboutClient { certificate: self.certificate, assertion, tokens: self.tokens };
         self.route.request_rules.apply(headers, about);
         Ok(())
     }

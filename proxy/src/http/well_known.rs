@@ -10,7 +10,7 @@ use super::{
     request::RequestTarget,
     respond::{self, LocalReply},
 };
-use crate::identity::{config::IdentityConfig, spec::origin};
+use crate::identity::{config::IdentityConfig, flow::SignInClients, spec::origin};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVERY_ORIGIN: HeaderValue = HeaderValue::from_static("*");
@@ -56,7 +56,7 @@ pub(super) fn discovery(
         "issuer": format!("{}/", origin(&target.host, 443)),
         "jwks_uri": format!("{here}/.well-known/pomerium/jwks.json"),
     });
-    if let Some(sign_in) = &people.sign_in {
+    if let Some(sign_in) = people.sign_in.as_ref().map(SignInClients::main) {
         let authenticate = sign_in.spec.authenticate.origin();
         document["authentication_callback_endpoint"] =
             format!("{authenticate}/oauth2/callback").into();

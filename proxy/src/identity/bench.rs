@@ -11,6 +11,7 @@ use super::{
     config::{AssertedUser, IdentityConfig},
     flow::{RequestSession, SessionState, SignInContext, example_spec},
     memory::{KnownSession, SessionMemory},
+    provider_tokens::WantedTokens,
     session::{Session, SessionId},
     shared::IdentityShared,
     spec::{IdentitySpec, IssuerFormat, ProviderSpec, SealSecret, SignInSpec},
@@ -77,10 +78,10 @@ impl SessionWorker {
     }
 
     fn cookie(&self, host: &str, now_s: u64, number: usize) -> String {
-        let context = self.people.sign_in.as_ref().expect("a provider");
+        let context = self.people.sign_in.as_ref().expect("a provider").main();
         let session = session(context, now_s, number);
         let none = HeaderMap::new();
-        let set = context.seal((host, &none), &session, now_s, &self.random);
+        let set = context.seal((host, &none), &session, false, now_s, &self.random);
         let pair = set[0].to_str().expect("text").split(';').next().unwrap_or_default();
         format!("theme=dark; __Host-pomerium_csrf=0123456789abcdef; {pair}")
     }
@@ -94,7 +95,7 @@ impl SessionWorker {
     }
 
     fn session(&self, headers: &HeaderMap) -> Rc<KnownSession> {
-        let context = self.people.sign_in.as_ref().expect("a provider");
+        let context = self.people.sign_in.as_ref().expect("a provider").main();
         let presented = context.presented(headers).expect("a session cookie");
         let remembered = self.memory.find(EPOCH, HOST, &presented);
         let known = remembered.unwrap_or_else(|| {
@@ -106,7 +107,8 @@ impl SessionWorker {
             known
         });
         if known.is_to_be_judged(&self.shared) {
-            let judged = context.judge(&known.session, &self.shared, NOW_S);
+            let judged =
+                context.judge(&known.session, &self.shared, NOW_S, WantedTokens::default());
             known.set_suspect(judged.expect("a session").state == SessionState::MustCheck);
         }
         let state = context.state(&known.session, known.is_suspect(), NOW_S);
@@ -175,5 +177,6 @@ fn session(context: &SignInContext, now_s: u64, number: usize) -> Session {
         signed_in_at_s: now_s,
         ends_at_s: now_s + 50_400,
         check_at_s: now_s + 3_600,
+        tokens: None,
     }
 }

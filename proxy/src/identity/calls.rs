@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use super::{
     bearer::spec::TokenIssuerId,
-    session::{Session, SessionId},
+    provider_tokens::ProviderTokens,
+    session::{ProviderId, Session, SessionId},
 };
 use crate::policy;
 
@@ -79,6 +80,8 @@ pub(crate) enum ProviderLogout {
 /// A code to exchange, with what its tokens must hold.
 #[derive(Clone)]
 pub(crate) struct CodeExchange {
+    /// Our client that the code is for.
+    pub provider: ProviderId,
     pub code: Box<str>,
     /// PKCE verifier (RFC 7636).
     pub verifier: Box<str>,
@@ -113,6 +116,8 @@ pub(crate) struct SignedIn {
     pub check_at_s: u64,
     /// For sign-out at the provider (`id_token_hint`).
     pub id_token: Option<Box<str>>,
+    /// For upstreams, if some get any.
+    pub tokens: Option<Arc<ProviderTokens>>,
 }
 
 /// What became of a check.
@@ -136,10 +141,12 @@ pub(crate) struct RenewedSession {
     pub claims_digest: [u8; 8],
     pub check_at_s: u64,
     pub ends_at_s: u64,
+    /// For upstreams, if some get any.
+    pub tokens: Option<Arc<ProviderTokens>>,
 }
 
 impl RenewedSession {
-    /// The session with what the check brought.
+    /// The session with what the check brought. Tokens for which no others came stay.
     pub(crate) fn apply(&self, session: &Session) -> Session {
         Session {
             identity: self.identity.clone(),
@@ -147,6 +154,7 @@ impl RenewedSession {
             claims_digest: self.claims_digest,
             check_at_s: self.check_at_s,
             ends_at_s: self.ends_at_s,
+            tokens: self.tokens.as_ref().or(session.tokens.as_ref()).cloned(),
             ..session.clone()
         }
     }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::{
     assertion::{Assertion, claim_header_value},
     bearer::spec::TokenSpec,
-    flow::SignInContext,
+    flow::{SignInClients, SignInContext},
     jose::{Jwks, SigningKey, SigningKeyError, public_jwks},
     memory::KeptAssertion,
     presented::presented,
@@ -24,7 +24,7 @@ pub(crate) struct IdentityConfig {
     /// Differs from that of every other configuration, and grows.
     pub(crate) epoch: u64,
     /// How people sign in; `None` if nobody can.
-    pub(crate) sign_in: Option<SignInContext>,
+    pub(crate) sign_in: Option<SignInClients>,
     /// The public keys of assertions.
     pub(crate) jwks: Jwks,
     /// What holds for the bearer tokens of all routes.
@@ -59,7 +59,7 @@ impl IdentityConfig {
         let signing_key = keys.first().cloned().ok_or(SigningKeyError::Malformed("no key"))?;
         Ok(IdentityConfig {
             epoch,
-            sign_in: spec.sign_in.clone().map(|spec| SignInContext::new(spec, shared_secret)),
+            sign_in: spec.sign_in.clone().map(|spec| SignInClients::new(spec, shared_secret)),
             jwks: public_jwks(&keys),
             tokens: Arc::clone(&spec.tokens),
             signing_key,
@@ -124,15 +124,21 @@ impl SignInContext {
     }
 
     /// The `Set-Cookie` fields that replace the session cookies of a request. None if the session
-    /// has become too large: the old cookie stays.
+    /// has become too large: the old cookie stays. With `only_tokens`, it stays too if the tokens are
+    /// too large.
     pub(crate) fn seal(
         &self,
         (host, headers): (&str, &HeaderMap),
         session: &Session,
+        only_tokens: bool,
         now_s: u64,
         random: &dyn SecureRandom,
     ) -> Vec<HeaderValue> {
         let replaced = self.cookies.read(headers);
-        self.cookies.set_session(host, session, &replaced, now_s, random).unwrap_or_default()
+        let set = match only_tokens {
+            true => self.cookies.set_whole_session(host, session, &replaced, now_s, random),
+            false => self.cookies.set_session(host, session, &replaced, now_s, random),
+        };
+        set.unwrap_or_default()
     }
 }

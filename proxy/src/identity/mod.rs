@@ -20,6 +20,7 @@ pub(crate) mod memory;
 mod presented;
 mod program_token;
 pub(crate) mod provider;
+pub(crate) mod provider_tokens;
 pub(crate) mod seal;
 pub(crate) mod session;
 pub(crate) mod shared;

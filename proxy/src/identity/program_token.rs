@@ -80,6 +80,7 @@ mod tests {
             signed_in_at_s: 1_700_000_000,
             ends_at_s: 1_700_050_400,
             check_at_s: 1_700_000_600,
+            tokens: None,
         }
     }
 

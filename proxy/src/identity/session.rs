@@ -1,11 +1,18 @@
 //! A session: what a sealed cookie says of who somebody is. Pure.
 
+use std::sync::Arc;
+
 use ring::{error::Unspecified, rand::SecureRandom};
 
-use super::wire::{FieldReader, FieldWriter};
+use super::{
+    provider_tokens::{ProviderTokens, WantedTokens},
+    wire::{FieldReader, FieldWriter},
+};
 use crate::policy;
 
+/// A session without tokens of the provider, and one with them.
 const VERSION: u8 = 1;
+const VERSION_WITH_TOKENS: u8 = 2;
 
 /// A random id, an UUIDv4 where it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,6 +49,8 @@ pub(crate) struct Session {
     pub ends_at_s: u64,
     /// When the provider is to be asked whether the person may stay signed in.
     pub check_at_s: u64,
+    /// For the upstreams of the host it was made for. Most hosts have none that get any.
+    pub tokens: Option<Arc<ProviderTokens>>,
 }
 
 impl SessionId {
@@ -69,7 +78,7 @@ impl Session {
         let claims = serde_json::to_vec(&self.identity.claims).ok()?;
         let mut fields = FieldWriter::default();
         fields
-            .fixed(&[VERSION])
+            .fixed(&[self.tokens.as_ref().map_or(VERSION, |_| VERSION_WITH_TOKENS)])
             .fixed(&self.id.0)
             .fixed(&self.provider.0)
             .fixed(&self.binding)
@@ -81,15 +90,25 @@ impl Session {
             .text(self.identity.email.as_bytes())
             .text(self.name.as_bytes())
             .text(&claims);
+        if let Some(tokens) = &self.tokens {
+            fields.text(tokens.access.as_bytes()).text(tokens.id.as_bytes());
+        }
         fields.finish()
+    }
+
+    /// The same with no other tokens than these.
+    pub(crate) fn with_tokens(self, wanted: WantedTokens) -> Session {
+        Session { tokens: wanted.of(self.tokens.as_ref()), ..self }
     }
 
     /// Reads the whole of what [`Session::encode`] wrote; `None` for anything else.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Session> {
         let mut fields = FieldReader::new(bytes);
-        if fields.byte()? != VERSION {
-            return None;
-        }
+        let has_tokens = match fields.byte()? {
+            VERSION => false,
+            VERSION_WITH_TOKENS => true,
+            _ => return None,
+        };
         let session = Session {
             id: SessionId(fields.fixed()?),
             provider: ProviderId(fields.fixed()?),
@@ -104,11 +123,22 @@ impl Session {
                 ..policy::Identity::default()
             },
             name: fields.text()?.into(),
+            tokens: None,
         };
         let claims = serde_json::from_slice(fields.bytes()?).ok()?;
+        let tokens = match has_tokens {
+            true => Some(ProviderTokens::read(&mut fields)?),
+            false => None,
+        };
         fields.end()?;
         let identity = policy::Identity { claims, ..session.identity };
-        Some(Session { identity, ..session })
+        Some(Session { identity, tokens: tokens.map(Arc::new), ..session })
+    }
+}
+
+impl ProviderTokens {
+    fn read(fields: &mut FieldReader<'_>) -> Option<ProviderTokens> {
+        Some(ProviderTokens { access: fields.text()?.into(), id: fields.text()?.into() })
     }
 }
 
@@ -151,6 +181,7 @@ mod tests {
             signed_in_at_s: 1_700_000_000,
             ends_at_s: 1_700_050_400,
             check_at_s: 1_700_000_600,
+            tokens: None,
         }
     }
 
@@ -158,6 +189,19 @@ mod tests {
     fn a_session_comes_back_as_it_was() {
         let session = session();
         assert_eq!(Session::decode(&session.encode().unwrap()), Some(session));
+    }
+
+    #[test]
+    fn a_session_with_tokens_comes_back_and_one_without_is_as_before() {
+        let tokens = ProviderTokens { access: "access".into(), id: "".into() };
+        let with = Session { tokens: Some(Arc::new(tokens)), ..session() };
+        let bytes = with.encode().unwrap();
+        assert_eq!(Session::decode(&bytes), Some(with.clone()));
+        for length in 0..bytes.len() {
+            assert_eq!(Session::decode(&bytes[..length]), None, "{length}");
+        }
+        assert_eq!(with.with_tokens(WantedTokens::default()), session());
+        assert_eq!(session().encode().unwrap()[0], 1);
     }
 
     #[test]
@@ -173,8 +217,10 @@ mod tests {
     #[test]
     fn a_session_of_another_version_is_refused() {
         let mut bytes = session().encode().unwrap();
-        bytes[0] += 1;
-        assert_eq!(Session::decode(&bytes), None);
+        for version in [0, 2, 3] {
+            bytes[0] = version;
+            assert_eq!(Session::decode(&bytes), None, "{version}");
+        }
     }
 
     #[test]

@@ -6,9 +6,10 @@ use http::HeaderName;
 
 use super::{
     bearer::spec::{ClaimRules, TokenSpec},
+    provider_tokens::WantedTokens,
     session::ProviderId,
 };
-use crate::{digest::Digest, tls::TrustAnchors};
+use crate::{digest::Digest, route::HostMatch, tls::TrustAnchors};
 
 /// Everything the configuration says about identity.
 #[derive(Debug, Clone)]
@@ -48,6 +49,11 @@ pub(crate) struct SignInSpec {
     pub authenticate: AuthenticateUrl,
     /// The provider and our client there.
     pub provider: ProviderSpec,
+    /// `idp_client_id` of routes: further clients of the same provider, each once.
+    pub route_clients: Arc<[RouteClient]>,
+    /// The hosts of all routes, each once for each client, if upstreams of any of them get tokens of the
+    /// provider.
+    pub token_hosts: Arc<[TokenHost]>,
     /// Verify the provider's TLS certificate: the system's roots and `certificate_authority`.
     /// `None` if there are none; then only a provider on loopback can be called.
     pub anchors: Option<Arc<TrustAnchors>>,
@@ -87,6 +93,34 @@ impl SignInSpec {
         }
     }
 
+    /// Our clients at the provider: that of all routes, then those of single routes.
+    pub(crate) fn clients(&self) -> impl Iterator<Item = ProviderClient<'_>> {
+        let of_routes = self.route_clients.iter().map(|client| ProviderClient {
+            provider: client.provider,
+            client_id: &client.client_id,
+            client_secret: Some(&client.client_secret),
+        });
+        std::iter::once(self.main_client()).chain(of_routes)
+    }
+
+    /// The client of all routes that have none of their own.
+    pub(crate) fn main_client(&self) -> ProviderClient<'_> {
+        let ProviderSpec { client_id, client_secret, .. } = &self.provider;
+        let provider = self.provider.id();
+        ProviderClient { provider, client_id, client_secret: client_secret.as_ref() }
+    }
+
+    /// One of our clients.
+    pub(crate) fn client(&self, provider: ProviderId) -> Option<ProviderClient<'_>> {
+        self.clients().find(|client| client.provider == provider)
+    }
+
+    /// The tokens that upstreams of any host get of the sessions of a client.
+    pub(crate) fn wanted_tokens(&self, provider: ProviderId) -> WantedTokens {
+        let of_client = self.token_hosts.iter().filter(|it| it.provider == provider);
+        of_client.fold(WantedTokens::default(), |all, it| all.or(it.tokens))
+    }
+
     /// A digest of the list of claims that sessions keep.
     pub(crate) fn claims_digest(&self) -> [u8; 8] {
         digest(self.kept_claims.iter().map(|claim| &**claim))
@@ -96,8 +130,13 @@ impl SignInSpec {
 impl ProviderSpec {
     /// Tells sessions of this provider and client from all others.
     pub(crate) fn id(&self) -> ProviderId {
-        ProviderId(digest([&*self.issuer_url, &*self.client_id]))
+        client_provider_id(&self.issuer_url, &self.client_id)
     }
+}
+
+/// Tells sessions of a client of a provider from all others.
+pub(crate) fn client_provider_id(issuer_url: &str, client_id: &str) -> ProviderId {
+    ProviderId(digest([issuer_url, client_id]))
 }
 
 /// The first bytes of a SHA-256 over texts.
@@ -141,6 +180,36 @@ pub(crate) struct DependentHost {
     pub host: Box<str>,
     /// 443 if the configuration names none.
     pub port: u16,
+}
+
+/// Another client of the provider, for the users of single routes. Its sessions are apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RouteClient {
+    /// Tells its sessions from all others.
+    pub provider: ProviderId,
+    /// `idp_client_id` of the routes.
+    pub client_id: Box<str>,
+    /// `idp_client_secret` of the routes.
+    pub client_secret: ClientSecret,
+}
+
+/// One of our clients at the provider (RFC 6749, section 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ProviderClient<'a> {
+    /// Tells its sessions from all others.
+    pub(crate) provider: ProviderId,
+    pub(crate) client_id: &'a str,
+    /// `None` is a public client.
+    pub(crate) client_secret: Option<&'a ClientSecret>,
+}
+
+/// The tokens of the provider that the upstreams of a host get.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct TokenHost {
+    pub host: HostMatch,
+    /// The client of the host's routes.
+    pub provider: ProviderId,
+    pub tokens: WantedTokens,
 }
 
 /// The most hosts that one route may depend on.

@@ -148,10 +148,13 @@ fn template(
                 }
                 parts.reference(TemplatePart::IdentityJwt);
             }
-            Piece::Reference(name) if TOKENS.contains(&name) => {
-                provider_token(section, key, name, identity);
-            }
             Piece::Reference(name) => match resolve(name) {
+                Some(part @ (TemplatePart::AccessToken | TemplatePart::IdToken)) => {
+                    if !identity.sign_in {
+                        section.warn(key, format!("`{name}` is empty: nobody can sign in"));
+                    }
+                    parts.reference(part);
+                }
                 Some(part) => parts.reference(part),
                 None => unknown(section, key, name),
             },
@@ -210,17 +213,10 @@ fn bare_reference_end(text: &str) -> usize {
 const ASSERTION: &str = "pomerium.jwt";
 
 /// Pomerium's references to tokens of the provider.
-const TOKENS: [&str; 2] = ["pomerium.access_token", "pomerium.id_token"];
-
-/// Tokens of the provider are not kept: an upstream that expects one would refuse every user.
-fn provider_token(section: &Section<'_>, key: &str, name: &str, identity: IdentityDefaults) {
-    if identity.sign_in {
-        let hint = format!("`{ASSERTION}` is an assertion that upstreams can verify");
-        section.error_with_hint(key, format!("`{name}` is not supported yet"), hint);
-    } else {
-        section.warn(key, format!("`{name}` is empty: nobody can sign in"));
-    }
-}
+const TOKENS: [(&str, TemplatePart); 2] = [
+    ("pomerium.access_token", TemplatePart::AccessToken),
+    ("pomerium.id_token", TemplatePart::IdToken),
+];
 
 /// Pomerium's references, and with the other prefix ours.
 const CERTIFICATE: [(&str, CertificateField); 7] = [
@@ -234,6 +230,9 @@ const CERTIFICATE: [(&str, CertificateField); 7] = [
 ];
 
 fn resolve(name: &str) -> Option<TemplatePart> {
+    if let Some((_, part)) = TOKENS.iter().find(|(known, _)| *known == name) {
+        return Some(part.clone());
+    }
     let certificate = CERTIFICATE.iter().find(|(known, _)| *known == name);
     match certificate {
         Some((_, field)) => Some(TemplatePart::ClientCert(*field)),
@@ -243,7 +242,8 @@ fn resolve(name: &str) -> Option<TemplatePart> {
 
 /// Rejects an unknown reference, where Pomerium writes an empty text: the upstream expects a value.
 fn unknown(section: &Section<'_>, key: &str, name: &str) {
-    let known = CERTIFICATE.iter().map(|(known, _)| *known).chain(TOKENS).chain([ASSERTION]);
+    let tokens = TOKENS.iter().map(|(known, _)| *known);
+    let known = CERTIFICATE.iter().map(|(known, _)| *known).chain(tokens).chain([ASSERTION]);
     let hint = match did_you_mean(name, known) {
         Some(near) => format!("`{near}`?"),
         None => "`$$` stands for a `$`".to_owned(),

@@ -48,11 +48,13 @@ pub(super) fn check(root: &Section<'_>, environment: &Environment) -> Config {
     let clients = ClientCertificates::new(root, &own, &materials);
     let trust = Trust::new(root, environment, &materials);
     let bearer = identity::BearerDefaults::new(root, &trust);
+    let route_clients = identity::RouteClients::new(root);
     let of_all = OfAll {
         any_port: flags.match_any_incoming_port,
         certificate_headers: certificate_headers::of_all(&own),
         identity: identity::defaults(root, clients.identity().is_some()),
         bearer: &bearer,
+        clients: &route_clients,
     };
     let mut routes = routes::routes(root, &trust, &materials, &clients, of_all, &mut inspection);
     inspection.finish();
@@ -71,6 +73,7 @@ pub(super) fn check(root: &Section<'_>, environment: &Environment) -> Config {
         listen: &listen,
         trust: &trust,
         bearer: &bearer,
+        clients: &route_clients,
     };
     Config {
         identity: identity::identity(root, &own, &around, of_all.identity),

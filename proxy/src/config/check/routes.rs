@@ -17,7 +17,7 @@ use super::{
     depends_on::{DependentHosts, SigningIn},
     headers,
     http::{limit, upstream_timeout},
-    identity::{self, BearerDefaults, IdentityDefaults},
+    identity::{self, BearerDefaults, IdentityDefaults, RouteClients},
     inspect::Inspection,
     matching,
     material::Materials,
@@ -88,6 +88,8 @@ pub(super) struct OfAll<'a> {
     pub(super) identity: IdentityDefaults,
     /// The bearer tokens that routes take.
     pub(super) bearer: &'a BearerDefaults,
+    /// The clients of routes at the identity provider.
+    pub(super) clients: &'a RouteClients,
 }
 
 /// State shared by all routes.
@@ -174,8 +176,12 @@ impl Shared<'_> {
             issuer_format: identity::issuer_format(section, self.of_all.identity),
             bearer: None,
             depends_on,
+            client: None,
         };
-        http.bearer = self.of_all.bearer.of_route(section, &http);
+        let client_id = self.of_all.clients.id_of_route(section);
+        http.client = client_id.as_deref().and_then(|id| self.of_all.clients.provider(id));
+        self.of_all.clients.warn_of_no_user(section, &http);
+        http.bearer = self.of_all.bearer.of_route(section, &http, client_id.as_deref());
         Some(RouteConfig { matcher: matcher?, http })
     }
 

@@ -108,7 +108,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "routes[].set_request_headers",
         Map,
         "",
-        "Headers to set on requests. Values may hold `${pomerium.client_cert_fingerprint}`, `${pomerium.client_cert_san_dns}`, `${pomerium.client_cert_san_email}`, `${pomerium.request.headers[\"X-Name\"]}`, `${pomerium.jwt}` (the signed assertion; empty without a user), and beyond Pomerium's `${portcullis.client_cert_san_uri}`, `${portcullis.client_cert_subject}`, `${portcullis.client_cert_issuer}`, `${portcullis.client_cert_serial}`; `$$` is one `$`. All certificate fields but the fingerprint are empty if the route's CA does not trust the certificate.",
+        "Headers to set on requests. Values may hold `${pomerium.client_cert_fingerprint}`, `${pomerium.client_cert_san_dns}`, `${pomerium.client_cert_san_email}`, `${pomerium.request.headers[\"X-Name\"]}`, `${pomerium.jwt}` (the signed assertion; empty without a user), `${pomerium.access_token}` and `${pomerium.id_token}` (the identity provider's tokens of the session; empty without a session), and beyond Pomerium's `${portcullis.client_cert_san_uri}`, `${portcullis.client_cert_subject}`, `${portcullis.client_cert_issuer}`, `${portcullis.client_cert_serial}`; `$$` is one `$`. All certificate fields but the fingerprint are empty if the route's CA does not trust the certificate.",
     ),
     key(
         "routes[].portcullis",
@@ -241,6 +241,18 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "What a bearer token in `Authorization` is, as in the global key.",
     ),
     key(
+        "routes[].idp_client_id",
+        Text,
+        "`idp_client_id`",
+        "The users of this route sign in with another client of the same provider. Its sessions are apart: a session of one client does not open the routes of another. The client needs the same redirect URL as the global one.",
+    ),
+    key(
+        "routes[].idp_client_secret",
+        Text,
+        "",
+        "Secret of that client. Required with `routes[].idp_client_id`.",
+    ),
+    key(
         "routes[].idp_access_token_allowed_audiences",
         List,
         "`idp_access_token_allowed_audiences`",
@@ -299,8 +311,6 @@ pub(super) const KEYS: &[ConfigKey] = &[
     not_yet("routes[].session_recording", "remove the key"),
     removed("routes[].allowed_groups", "groups are named in `policy` since Pomerium 0.17"),
     removed("routes[].set_authorization_header", "use `set_request_headers`"),
-    not_yet("routes[].idp_client_id", "remove the key: all routes use the global client"),
-    not_yet("routes[].idp_client_secret", "remove the key: all routes use the global client"),
     aloud("routes[].jwt_groups_filter", "assertions and claim headers name all groups of the user"),
     aloud(
         "routes[].health_checks",

@@ -5,9 +5,13 @@ use std::{sync::Arc, time::Duration};
 use super::support::{Dir, base64_of, config, pki_file, with_certificate};
 use crate::{
     config::{Config, FileUsage},
-    identity::spec::{
-        IssuerFormat, ProviderPreset, SameSite, SealSecret, SignInSpec, UnverifiedEmail,
-        WithoutRefreshToken,
+    identity::{
+        bearer::spec::BearerFormat,
+        provider_tokens::WantedTokens,
+        spec::{
+            IssuerFormat, ProviderPreset, SameSite, SealSecret, SignInSpec, UnverifiedEmail,
+            WithoutRefreshToken,
+        },
     },
 };
 
@@ -253,7 +257,6 @@ fn a_host_that_tells_of_users_by_certificate_asks_for_it() {
 
 #[test]
 fn a_route_takes_the_tokens_that_it_or_the_global_key_names() {
-    use crate::identity::bearer::spec::BearerFormat;
     let taken = |keys: &str| {
         let yaml = format!(
             "bearer_token_format: jwt\nidp_access_token_allowed_audiences: [api]\n\
@@ -263,7 +266,9 @@ fn a_route_takes_the_tokens_that_it_or_the_global_key_names() {
         );
         let bearer = config(&signing_in(&yaml)).routes[0].http.bearer.clone();
         bearer.map(|rules| match &rules.format {
-            BearerFormat::IdentityToken => "identity".to_owned(),
+            BearerFormat::IdentityToken { client_id } => {
+                client_id.as_deref().unwrap_or("identity").to_owned()
+            }
             BearerFormat::AccessToken { audiences } => audiences.join(","),
             BearerFormat::Jwt { issuers } => {
                 let names: Vec<&str> = issuers.iter().map(|issuer| &*issuer.name).collect();
@@ -281,4 +286,30 @@ fn a_route_takes_the_tokens_that_it_or_the_global_key_names() {
     assert_eq!(of(", bearer_token_format: idp_identity_token").as_deref(), Some("identity"));
     assert_eq!(of(", bearer_token_format: default"), None);
     assert_eq!(taken("allow_public_unauthenticated_access: true"), None, "tokens pass untouched");
+}
+
+#[test]
+fn a_route_s_own_client_is_told_apart_and_its_hosts_tokens_are_known() {
+    let own = "idp_client_id: own, idp_client_secret: s";
+    let token = "set_request_headers: {X-T: '${pomerium.access_token}'}";
+    let user = "to: http://b, allow_any_authenticated_user: true";
+    let config = config(&signing_in(&format!(
+        "routes:\n- {{from: https://a.example, {user}, {own}, {token}}}\n\
+         - {{from: https://b.example, {user}, {own}, bearer_token_format: idp_identity_token}}\n\
+         - {{from: https://c.example, {user}}}"
+    )));
+    let sign_in = config.identity.sign_in.unwrap();
+    let [client] = &*sign_in.route_clients else { panic!() };
+    assert_eq!((&*client.client_id, &*client.client_secret.0), ("own", "s"));
+    assert_ne!(client.provider, sign_in.provider.id());
+    let clients: Vec<_> = config.routes.iter().map(|route| route.http.client).collect();
+    assert_eq!(clients, [Some(client.provider), Some(client.provider), None]);
+    let access = WantedTokens { access: true, id: false };
+    assert_eq!(sign_in.wanted_tokens(client.provider), access);
+    assert!(!sign_in.wanted_tokens(sign_in.provider.id()).any());
+    let hosts: Vec<bool> = sign_in.token_hosts.iter().map(|host| host.tokens.any()).collect();
+    assert_eq!(hosts, [true, false, false]);
+    let bearer = config.routes[1].http.bearer.as_ref().unwrap();
+    let BearerFormat::IdentityToken { client_id } = &bearer.format else { panic!() };
+    assert_eq!(client_id.as_deref(), Some("own"), "the audience of ID tokens there");
 }

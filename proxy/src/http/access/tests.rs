@@ -399,7 +399,7 @@ fn a_host_that_asks_is_not_served_on_another_hosts_connection() {
 }
 
 #[test]
-fn sign_in_is_not_supported_yet() {
+fn without_a_provider_a_policy_of_users_answers_403() {
     let by_email = || ppl("allow: {or: [{domain: {is: example.com}}]}");
     let mine = certificate();
     let bench = Bench::new(vec![("a.example", "/", by_email(), Some(&trust(&mine)))]);

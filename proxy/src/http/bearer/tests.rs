@@ -142,7 +142,7 @@ impl Bench {
                     call.answer(reply);
                 }
             };
-            let (outcome, ()) = tokio::join!(token_user(&active, rules, &parts), asked);
+            let (outcome, ()) = tokio::join!(token_user(&active, (rules, None), &parts), asked);
             let user = |known: Rc<KnownToken>| known.identity.user_id.to_string();
             outcome.map(|known| known.map(user))
         })
@@ -202,7 +202,7 @@ fn a_token_remembered_for_one_route_counts_at_no_other() {
     assert_eq!(remembered, Some(Ok("ci/job".to_owned())), "it is not verified again");
     bench.shared.token_keys.set(ISSUER.id(), keys(&KEYS.set()));
     assert!(invalid(&bench.ask(&rules(&issuer("other")), &authorization)));
-    let identity_token = BearerRules::new(BearerFormat::IdentityToken);
+    let identity_token = BearerRules::new(BearerFormat::IdentityToken { client_id: None });
     let away = IdentityReply::Failed(ProviderFailure::Busy);
     let fields = [("authorization", &*authorization)];
     let outcome = bench.ask_with(&identity_token, &fields, vec![(None, away)]);
@@ -328,7 +328,7 @@ fn a_known_token_is_found_without_waiting() {
     let (parts, ()) = request.into_parts();
     let active = ActiveRequest::begin(&bench.conn, &parts);
     let rules = rules(&ISSUER);
-    let mut user = pin!(token_user(&active, &rules, &parts));
+    let mut user = pin!(token_user(&active, (&rules, None), &parts));
     let polled = user.as_mut().poll(&mut Context::from_waker(Waker::noop()));
     assert!(matches!(polled, Poll::Ready(Some(Ok(_)))));
 }

@@ -172,9 +172,11 @@ mod tests {
     #[test]
     fn cookies_of_a_configured_name_are_taken_out_and_no_others() {
         let ours = "s=1; s_1=2; s_authenticate=3; s_authenticate_4=5; __Host-s_csrf=6; \
-                    _pomerium_2=7; __Host-_pomerium_csrf=8";
-        let theirs =
-            "sx=1; s_=2; s_x=3; s_authenticate_x=4; __Host-s=5; s_csrf=6; __Host-sx_csrf=7";
+                    _pomerium_2=7; __Host-_pomerium_csrf=8; s_client_0a1b2c3d=9; \
+                    s_client_99999999_4=10; s_client_0a1b2c3d_authenticate_1=11";
+        let theirs = "sx=1; s_=2; s_x=3; s_authenticate_x=4; __Host-s=5; s_csrf=6; \
+             __Host-sx_csrf=7; s_client_=8; s_client_0a1b2c3=9; s_client_0A1B2C3D=10; \
+             s_client_0a1b2c3d_5=11; s_client_0a1b2c3d_x=12";
         assert_eq!(after_with(Some("s"), header::COOKIE, &[ours]), Vec::<String>::new());
         assert_eq!(after_with(Some("s"), header::COOKIE, &[theirs]), [theirs]);
         let secure = ["__Secure-s=1; __Host-s_csrf=2; __Secure-s_csrf=3"];

@@ -9,6 +9,7 @@ use crate::{
         certificate::RequestCertificate,
         spec::{HeaderRules, HeaderTemplate, TemplatePart},
     },
+    identity::provider_tokens::ProviderTokens,
 };
 
 /// [`HeaderRules`], compiled.
@@ -26,6 +27,8 @@ pub(in crate::http) struct AboutClient<'a> {
     pub(in crate::http) certificate: Option<RequestCertificate<'a>>,
     /// The assertion of who it is.
     pub(in crate::http) assertion: Option<&'a HeaderValue>,
+    /// The identity provider's tokens of its session.
+    pub(in crate::http) tokens: Option<&'a ProviderTokens>,
 }
 
 /// A name that a rule removes or sets.
@@ -116,7 +119,7 @@ impl HeaderTemplate {
     /// Renders the value, without white space around it: a part of it may be empty. It becomes empty if
     /// it is no valid header value (a SAN with a line break).
     fn render(&self, headers: &HeaderMap, about: AboutClient<'_>) -> HeaderValue {
-        let mut value = Vec::new();
+        let (mut value, mut is_secret) = (Vec::new(), false);
         for part in &self.0 {
             value.extend_from_slice(match part {
                 TemplatePart::Literal(text) => text.as_bytes(),
@@ -127,11 +130,28 @@ impl HeaderTemplate {
                     about.certificate.map_or("", |presented| presented.text(*field)).as_bytes()
                 }
                 TemplatePart::IdentityJwt => about.assertion.map_or(b"", HeaderValue::as_bytes),
+                TemplatePart::AccessToken => about.tokens.map_or(b"", |it| it.access.as_bytes()),
+                TemplatePart::IdToken => about.tokens.map_or(b"", |it| it.id.as_bytes()),
             });
+            is_secret |= part.is_credential();
         }
         let value = HeaderValue::from_maybe_shared(bytes::Bytes::from(value))
             .unwrap_or_else(|_| HeaderValue::from_static(""));
-        trimmed(&value).unwrap_or(value)
+        let mut value = trimmed(&value).unwrap_or(value);
+        // It stays out of tables that others' headers are compared with (RFC 7541 section 7.1.3).
+        value.set_sensitive(is_secret);
+        value
+    }
+}
+
+impl TemplatePart {
+    fn is_credential(&self) -> bool {
+        match self {
+            TemplatePart::IdentityJwt | TemplatePart::AccessToken | TemplatePart::IdToken => true,
+            TemplatePart::Literal(_)
+            | TemplatePart::RequestHeader(_)
+            | TemplatePart::ClientCert(_) => false,
+        }
     }
 }
 
@@ -223,7 +243,7 @@ mod tests {
         });
         for (presented, is_empty) in [(made.trusted(), false), (made.unjudged(), true)] {
             let mut headers = HeaderMap::new();
-            let about = AboutClient { certificate: Some(presented), assertion: None };
+            let about = AboutClient { certificate: Some(presented), ..Default::default() };
             rules.apply(&mut headers, about);
             assert_eq!(headers["x-print"].len(), 64);
             for (header, _) in &fields[1..] {
@@ -251,8 +271,32 @@ mod tests {
         let assertion = HeaderValue::from_static("a.b.c");
         for (assertion, value) in [(Some(&assertion), "Bearer a.b.c"), (None, "Bearer")] {
             let mut headers = HeaderMap::new();
-            rules.apply(&mut headers, AboutClient { certificate: None, assertion });
+            rules.apply(&mut headers, AboutClient { assertion, ..Default::default() });
             assert_eq!(headers["authorization"], value);
+        }
+    }
+
+    #[test]
+    fn templates_get_the_provider_s_tokens_as_secrets() {
+        let template = |part| HeaderTemplate(vec![literal("Bearer "), part]);
+        let rules = RequestRules::new(&HeaderRules {
+            set: vec![
+                (name("authorization"), template(TemplatePart::AccessToken)),
+                (name("x-id"), HeaderTemplate(vec![TemplatePart::IdToken])),
+                (name("x-old"), template(TemplatePart::RequestHeader(name("x-id")))),
+            ],
+            ..Default::default()
+        });
+        let tokens = ProviderTokens { access: "a.t".into(), id: "i.t".into() };
+        for (tokens, values) in
+            [(Some(&tokens), ["Bearer a.t", "i.t", "Bearer"]), (None, ["Bearer", "", "Bearer"])]
+        {
+            let mut headers = HeaderMap::new();
+            rules.apply(&mut headers, AboutClient { tokens, ..Default::default() });
+            assert_eq!(["authorization", "x-id", "x-old"].map(|name| &headers[name]), values);
+            let secret =
+                ["authorization", "x-id", "x-old"].map(|name| headers[name].is_sensitive());
+            assert_eq!(secret, [true, true, false]);
         }
     }
 

@@ -18,12 +18,15 @@ use crate::{
     },
     identity::{
         calls::RenewedSession,
+        provider_tokens::ProviderTokens,
         session::{ProviderId, SessionId},
         shared::{IdentityShared, SessionUpdate},
+        spec::{SignInSpec, TokenHost},
         worker::IdentityHandle,
     },
     observe::{RouteMetrics, WorkerObserver},
     policy::Identity,
+    route::HostMatch,
     upstream::Upstreams,
 };
 
@@ -47,9 +50,13 @@ struct Bench {
 
 impl Bench {
     fn new() -> Bench {
+        Bench::with(sign_in_spec())
+    }
+
+    fn with(sign_in: SignInSpec) -> Bench {
         let metrics = Arc::new(RouteMetrics::new(1));
         let config = RequestConfig::new(settings(), Vec::new(), metrics, Arc::default());
-        let config = config.with_people(Arc::new(people(Some(sign_in_spec()))));
+        let config = config.with_people(Arc::new(people(Some(sign_in))));
         let observer = Rc::new(WorkerObserver::detached(0));
         let (caller, calls) = channel(10);
         let shared = Arc::new(IdentityShared::new([7; 16]));
@@ -66,7 +73,7 @@ impl Bench {
         let config = self.conn.handler.config();
         let sign_in = config.sign_in().unwrap();
         let none = HeaderMap::new();
-        let set = sign_in.seal((host, &none), session, NOW, &SystemRandom::new());
+        let set = sign_in.seal((host, &none), session, false, NOW, &SystemRandom::new());
         let [field] = set.as_slice() else { panic!("{} cookies", set.len()) };
         field.to_str().unwrap().split(';').next().unwrap().to_owned()
     }
@@ -82,7 +89,9 @@ impl Bench {
         let Begun { mut active, .. } = self.begun("");
         let known = {
             let credentials = Credentials::Token(token.as_bytes());
-            let Poll::Ready(known) = poll(pin!(session(&mut active, credentials, host))) else {
+            let Poll::Ready(known) =
+                poll(pin!(session(&mut active, credentials, host, SessionNeeds::default())))
+            else {
                 panic!("it waits");
             };
             known
@@ -127,7 +136,9 @@ impl Begun {
 
 async fn user(active: &mut ActiveRequest, parts: &Parts, host: &str) -> Option<String> {
     let cookies = Credentials::Cookies(&parts.headers);
-    session(active, cookies, host).await.map(|known| known.session.identity.user_id.to_string())
+    session(active, cookies, host, SessionNeeds::default())
+        .await
+        .map(|known| known.session.identity.user_id.to_string())
 }
 
 fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
@@ -146,6 +157,7 @@ fn alice() -> Session {
         signed_in_at_s: NOW - 100,
         ends_at_s: NOW + 3_000,
         check_at_s: NOW + 500,
+        tokens: None,
     }
 }
 
@@ -160,6 +172,7 @@ fn renewed(user: &str) -> Arc<RenewedSession> {
         claims_digest: sign_in_spec().claims_digest(),
         check_at_s: NOW + 600,
         ends_at_s: NOW + 3_000,
+        tokens: None,
     })
 }
 
@@ -191,6 +204,98 @@ fn after_check(session: &Session, reply: Option<IdentityReply>) -> Option<String
 
 fn checked(outcome: CheckOutcome) -> Option<IdentityReply> {
     Some(IdentityReply::Checked(outcome))
+}
+
+/// A request at a route whose upstream gets the access token: the token, and how often the control thread
+/// was asked. It answers with this one, if there is one.
+fn token_of(session: &Session, answer: Option<&str>, requests: usize) -> (Vec<String>, usize) {
+    let (found, asked, _) = tokens_of(session, answer, requests);
+    (found, asked)
+}
+
+/// The same, and how many cookies the last response sets.
+fn tokens_of(
+    session: &Session,
+    answer: Option<&str>,
+    requests: usize,
+) -> (Vec<String>, usize, usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let tokens = |access: &str| ProviderTokens { access: access.into(), id: "id".into() };
+    let mut bench = Bench::with(tokens_at("a.example"));
+    let cookie = bench.cookie("a.example", session);
+    let needs = SessionNeeds { tokens: ACCESS, ..SessionNeeds::default() };
+    let (mut asked, mut set) = (0, 0);
+    let found = (0..requests).map(|_| {
+        let mut begun = bench.begun(&cookie);
+        runtime.block_on(async {
+            let credentials = Credentials::Cookies(&begun.parts.headers);
+            let asking = super::session(&mut begun.active, credentials, "a.example", needs);
+            tokio::select! {
+                biased;
+                known = asking => {
+                    let known = known.unwrap();
+                    set = known.set_cookies().len();
+                    let tokens = known.session.tokens.clone();
+                    tokens.map(|tokens| tokens.access.to_string()).unwrap_or_default()
+                }
+                () = async {
+                    let call = bench.calls.next().await.unwrap();
+                    asked += 1;
+                    let tokens = answer.map(|access| Arc::new(tokens(access)));
+                    let Session { check_at_s, ends_at_s, name, .. } = session.clone();
+                    let renewed = (*renewed("alice")).clone();
+                    let renewed =
+                        RenewedSession { tokens, check_at_s, ends_at_s, name, ..renewed };
+                    call.answer(IdentityReply::Checked(CheckOutcome::Good(Arc::new(renewed))));
+                    std::future::pending::<()>().await;
+                } => unreachable!(),
+            }
+        })
+    });
+    let found = found.collect();
+    (found, asked, set)
+}
+
+const ACCESS: WantedTokens = WantedTokens { access: true, id: false };
+
+/// Sign-in where the upstreams of a host get the access token.
+fn tokens_at(host: &str) -> SignInSpec {
+    let spec = sign_in_spec();
+    let host = HostMatch::Exact(host.into());
+    let tokens = TokenHost { host, provider: spec.provider.id(), tokens: ACCESS };
+    SignInSpec { token_hosts: [tokens].into(), ..spec }
+}
+
+#[test]
+fn a_session_without_the_token_of_its_route_gets_it_once() {
+    let (found, asked) = token_of(&alice(), Some("access"), 3);
+    assert_eq!((found, asked), (vec!["access".to_owned(); 3], 1));
+    let (found, asked) = token_of(&alice(), None, 3);
+    assert_eq!((found, asked), (vec![String::new(); 3], 1), "nobody waits for it again at once");
+}
+
+#[test]
+fn tokens_too_long_for_cookies_are_remembered_without_them() {
+    let long = "t".repeat(16_000);
+    assert_eq!(tokens_of(&alice(), Some("access"), 2), (vec!["access".to_owned(); 2], 1, 1));
+    assert_eq!(tokens_of(&alice(), Some(&long), 2), (vec![long.clone(); 2], 1, 0));
+}
+
+#[test]
+fn a_session_has_no_other_tokens_than_its_host_s_upstreams_get() {
+    let tokens = ProviderTokens { access: "access".into(), id: "id".into() };
+    let with = Session { tokens: Some(Arc::new(tokens)), ..alice() };
+    assert_eq!(token_of(&with, None, 1), (vec!["access".to_owned()], 0));
+    for (host, kept) in [("a.example", Some("")), ("b.example", None)] {
+        let bench = Bench::with(tokens_at("a.example"));
+        let mut begun = bench.begun(&bench.cookie(host, &with));
+        let user = poll(pin!(user(&mut begun.active, &begun.parts, host)));
+        assert!(matches!(user, Poll::Ready(Some(_))), "{host}");
+        let known = begun.active.account.session().unwrap();
+        let id = known.session.tokens.as_ref().map(|tokens| &*tokens.id);
+        assert_eq!(id, kept, "{host}");
+        assert!(!known.set_cookies().is_empty(), "{host}: the cookie is sealed without it");
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::{
         error::RequestFailure,
         error_page::with_type,
         respond::{self, LocalReply},
-        session::{Credentials, session},
+        session::{Credentials, SessionNeeds, session},
     },
     identity::{config::AssertedUser, flow::FlowPage, memory::KnownSession},
     pages::{PageUrl, SignInPage, SignedInPerson},
@@ -35,8 +35,7 @@ pub(super) async fn overview(
     if !is_read(request) {
         return Ok(not_read(request, active));
     }
-    let cookies = Credentials::Cookies(&request.parts.headers);
-    let known = session(active, cookies, &request.target.host).await;
+    let known = session_of_any_client(request, active).await;
     if known.is_none() && request.target.query() == Some("sign_in") {
         return request.challenge(active);
     }
@@ -67,8 +66,7 @@ pub(super) async fn user(
         return Ok(not_read(request, active));
     }
     let host = &*request.target.host;
-    let cookies = Credentials::Cookies(&request.parts.headers);
-    let Some(known) = session(active, cookies, host).await else {
+    let Some(known) = session_of_any_client(request, active).await else {
         return request.challenge(active);
     };
     let config = Rc::clone(&active.config);
@@ -83,6 +81,26 @@ pub(super) async fn user(
     claims.retain(|name, _| !NOT_OF_THE_PERSON.contains(&&**name));
     let body = Bytes::from(serde_json::Value::Object(claims).to_string());
     Ok(request.local(with_type(StatusCode::OK, JSON, body), active))
+}
+
+/// The session of the route's client, else of another one: a host may have routes of several.
+async fn session_of_any_client(
+    request: SignInRequest<'_>,
+    active: &mut ActiveRequest,
+) -> Option<Rc<KnownSession>> {
+    let headers = &request.parts.headers;
+    let own = request.context.provider;
+    let presented = request.clients.presented(headers).into_iter().map(|context| context.provider);
+    let clients = std::iter::once(own).chain(presented.filter(|client| *client != own));
+    for client in clients {
+        let needs = SessionNeeds { client: Some(client), ..SessionNeeds::default() };
+        let cookies = Credentials::Cookies(headers);
+        let known = session(active, cookies, &request.target.host, needs).await;
+        if known.is_some() {
+            return known;
+        }
+    }
+    None
 }
 
 /// `/` of the host of sign-in, if no route has it.

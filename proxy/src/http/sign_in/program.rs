@@ -10,7 +10,7 @@ use crate::{
         error::RequestFailure,
         error_page::{PLAIN, page as error_page, with_type},
         respond::LocalReply,
-        session::{Credentials, session},
+        session::{Credentials, SessionNeeds, session},
     },
     identity::flow::{
         FlowPage,
@@ -58,7 +58,8 @@ pub(super) async fn consent(
         Err(answer) => return Ok(request.reply(answer, active)),
     };
     let cookies = Credentials::Cookies(&request.parts.headers);
-    let Some(known) = session(active, cookies, &request.target.host).await else {
+    let needs = SessionNeeds { client: Some(request.context.provider), ..SessionNeeds::default() };
+    let Some(known) = session(active, cookies, &request.target.host, needs).await else {
         return request.challenge(active);
     };
     let answer = request.step(active, |environment, flow_request| {

@@ -19,7 +19,7 @@ use crate::{
         calls::{IdentityReply, ProviderFailure},
         flow::{
             Challenge, FlowAnswer, FlowBody, FlowEnvironment, FlowEvent, FlowPath, FlowRequest,
-            FlowStep, SignInContext, begin, challenge,
+            FlowStep, SignInClients, SignInContext, begin, challenge,
         },
     },
     observe::{Blame, SignInOutcome},
@@ -35,6 +35,8 @@ const UNAUTHENTICATED: &str = "Unauthenticated";
 /// A request that is about signing in.
 #[derive(Clone, Copy)]
 pub(super) struct SignInRequest<'a> {
+    pub(super) clients: &'a SignInClients,
+    /// The client of the route, or of the route that has the path of ours.
     pub(super) context: &'a SignInContext,
     pub(super) config: &'a LocalRequestConfig,
     pub(super) parts: &'a Parts,
@@ -52,10 +54,15 @@ impl<'a> SignInRequest<'a> {
         (parts, target): (&'a Parts, &'a RequestTarget),
         route: Option<&'a CompiledRoute>,
     ) -> Result<SignInRequest<'a>, RequestFailure> {
-        let context = config.sign_in().ok_or(RequestFailure::NoRoute)?;
+        let clients = config.sign_in_clients().ok_or(RequestFailure::NoRoute)?;
+        let client = match route {
+            Some(route) => route.spec.client,
+            None => config.client_at(target),
+        };
+        let context = clients.of(client).ok_or(RequestFailure::NoRoute)?;
         let now = active.account.conn.handler.now();
         let now_s = now.ok_or(RequestFailure::Misconfigured("no_clock"))?.as_secs();
-        Ok(SignInRequest { context, config, parts, target, route, now_s })
+        Ok(SignInRequest { clients, context, config, parts, target, route, now_s })
     }
 
     /// Takes a step, and asks the control thread whatever it needs to know.
@@ -84,6 +91,7 @@ impl<'a> SignInRequest<'a> {
         let depends_on =
             |host: &str, port: u16, path: &str| self.config.depends_on(host, port, path);
         let environment = FlowEnvironment {
+            clients: self.clients,
             context: self.context,
             shared: identity.shared(),
             now_s: self.now_s,

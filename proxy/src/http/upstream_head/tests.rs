@@ -66,6 +66,7 @@ fn forwarded_with(
         peer: &peer,
         certificate,
         assertion,
+        tokens: None,
         target: &target,
         request_id: &ID,
         client: peer.ip(),

@@ -135,7 +135,10 @@ mod tests {
     }
 
     fn key(number: usize) -> TokenKey {
-        TokenKey::new(&BearerRules::new(BearerFormat::IdentityToken), &number.to_string())
+        TokenKey::new(
+            &BearerRules::new(BearerFormat::IdentityToken { client_id: None }),
+            &number.to_string(),
+        )
     }
 
     #[test]

@@ -54,8 +54,9 @@ pub(crate) struct BearerRules {
 /// `bearer_token_format`, but for `default`, which takes none.
 #[derive(Debug, Clone)]
 pub(crate) enum BearerFormat {
-    /// `idp_identity_token`: an ID token of the identity provider for our client.
-    IdentityToken,
+    /// `idp_identity_token`: an ID token of the identity provider for our client; `None` is the client
+    /// of all routes.
+    IdentityToken { client_id: Option<Box<str>> },
     /// `idp_access_token`: a signed access token of the identity provider for one of these audiences.
     AccessToken { audiences: Box<[Box<str>]> },
     /// `jwt`: a token of one of these issuers.
@@ -71,7 +72,10 @@ impl BearerRules {
     pub(crate) fn new(format: BearerFormat) -> BearerRules {
         let mut digest = Digest::default();
         match &format {
-            BearerFormat::IdentityToken => digest.field(b"identity"),
+            BearerFormat::IdentityToken { client_id } => {
+                digest.field(b"identity");
+                client_id.iter().for_each(|client_id| digest.field(client_id.as_bytes()));
+            }
             BearerFormat::AccessToken { audiences } => {
                 digest.field(b"access");
                 audiences.iter().for_each(|audience| digest.field(audience.as_bytes()));

@@ -30,10 +30,19 @@ pub(crate) struct TokenVerifier<'a> {
 /// Who says to have made a token.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum TokenMaker<'a> {
-    /// The identity provider; an access token must be for one of these audiences.
-    Provider { sign_in: &'a SignInSpec, audiences: Option<&'a [Box<str>]> },
+    /// The identity provider.
+    Provider { sign_in: &'a SignInSpec, token: ProviderTokenKind<'a> },
     /// One of `identity_providers`.
     Issuer(&'a TokenIssuerSpec),
+}
+
+/// Which of the provider's tokens.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ProviderTokenKind<'a> {
+    /// An ID token for this client.
+    Id { client_id: &'a str },
+    /// An access token for one of these audiences.
+    Access { audiences: &'a [Box<str>] },
 }
 
 impl TokenMaker<'_> {
@@ -50,13 +59,18 @@ impl<'a> TokenVerifier<'a> {
     /// Whose keys are to verify a token; fails if the route takes none of theirs.
     pub(crate) fn maker(self, token: &str) -> Result<TokenMaker<'a>, TokenError> {
         let issuer = unverified_issuer(token)?;
-        let provider = |audiences| match self.sign_in {
-            Some(sign_in) => Ok(TokenMaker::Provider { sign_in, audiences }),
-            None => Err(TokenError::Invalid("there is no identity provider")),
-        };
+        let none = TokenError::Invalid("there is no identity provider");
+        let sign_in = || self.sign_in.ok_or(none);
         match &self.rules.format {
-            BearerFormat::IdentityToken => provider(None),
-            BearerFormat::AccessToken { audiences } => provider(Some(audiences)),
+            BearerFormat::IdentityToken { client_id } => {
+                let sign_in = sign_in()?;
+                let client_id = client_id.as_deref().unwrap_or(&sign_in.provider.client_id);
+                Ok(TokenMaker::Provider { sign_in, token: ProviderTokenKind::Id { client_id } })
+            }
+            BearerFormat::AccessToken { audiences } => {
+                let token = ProviderTokenKind::Access { audiences };
+                Ok(TokenMaker::Provider { sign_in: sign_in()?, token })
+            }
             BearerFormat::Jwt { issuers } => {
                 let made = issuers.iter().find(|one| one.issuer == issuer);
                 let other = TokenError::Invalid("the route takes no tokens of the issuer");
@@ -100,10 +114,10 @@ impl<'a> TokenVerifier<'a> {
     ) -> Result<IdTokenClaims, TokenError> {
         let TokenKeys { issuer, algorithms, keys, .. } = keys;
         let (audiences, tenants) = match maker {
-            TokenMaker::Provider { sign_in, audiences: None } => {
+            TokenMaker::Provider { sign_in, token: ProviderTokenKind::Id { client_id } } => {
                 let rules = IdTokenRules {
                     issuer,
-                    client_id: &sign_in.provider.client_id,
+                    client_id,
                     algorithms,
                     nonce: None,
                     access_token: None,
@@ -111,7 +125,7 @@ impl<'a> TokenVerifier<'a> {
                 };
                 return verify_id_token(token, &rules, keys, self.now_s);
             }
-            TokenMaker::Provider { sign_in, audiences: Some(audiences) } => {
+            TokenMaker::Provider { sign_in, token: ProviderTokenKind::Access { audiences } } => {
                 (audiences, &*sign_in.provider.tenants)
             }
             TokenMaker::Issuer(issuer) => (&*issuer.audiences, &[][..]),
@@ -128,7 +142,9 @@ fn check_kind(verified: &IdTokenClaims, maker: TokenMaker<'_>) -> Result<(), Tok
         return Err(TokenError::Invalid("it is a logout token or another security event"));
     }
     match maker {
-        TokenMaker::Provider { audiences: Some(_), .. } if has("at_hash") || has("c_hash") => {
+        TokenMaker::Provider { token: ProviderTokenKind::Access { .. }, .. }
+            if has("at_hash") || has("c_hash") =>
+        {
             Err(TokenError::Invalid("it is an ID token, not an access token"))
         }
         _ => Ok(()),

@@ -2,7 +2,11 @@
 
 use std::rc::Rc;
 
-use super::{IdentityControl, Inner, REPLACED, ended::UserVerdict, session_table::Grant};
+use super::{
+    IdentityControl, Inner, REPLACED,
+    ended::UserVerdict,
+    session_table::{Grant, SessionEntry},
+};
 use crate::identity::{ended_users::UserSelector, session::SessionId};
 
 impl IdentityControl {
@@ -53,8 +57,9 @@ impl Inner {
 
     /// Ends a session on all workers, and revokes its refresh token in the background.
     pub(super) fn end_and_revoke(self: &Rc<Self>, id: SessionId, ends_at_s: u64) {
-        if let Some(Grant::RefreshToken(token)) = self.end(id, ends_at_s).map(|entry| entry.grant) {
-            self.revoke_later(Some(token));
+        let Some(SessionEntry { client, grant, .. }) = self.end(id, ends_at_s) else { return };
+        if let Grant::RefreshToken(token) = grant {
+            self.revoke_later(client, Some(token));
         }
     }
 }

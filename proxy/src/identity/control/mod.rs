@@ -33,7 +33,7 @@ use tokio::{sync::Semaphore, task::spawn_local, time::MissedTickBehavior};
 use super::{
     calls::{IdentityCall, IdentityReply, ProviderFailure},
     provider::{Clock, Provider},
-    session::SessionId,
+    session::{ProviderId, SessionId},
     shared::IdentityShared,
     spec::SignInSpec,
 };
@@ -138,13 +138,11 @@ impl IdentityControl {
         let former = inner.provider.borrow().clone();
         let Some(spec) = sign_in else {
             inner.provider.replace(None);
-            return inner.forget_sessions();
+            return inner.forget_sessions(|_| false);
         };
+        inner.forget_sessions(|client| spec.client(client).is_some());
         if former.as_ref().is_some_and(|former| former.reconfigure(&spec)) {
             return;
-        }
-        if former.is_some_and(|former| former.spec().provider.id() != spec.provider.id()) {
-            inner.forget_sessions();
         }
         let provider = Rc::new(Provider::new(
             spec,
@@ -255,7 +253,7 @@ impl Inner {
     }
 
     /// Revokes a refresh token in the background. Nobody waits for the result.
-    fn revoke_later(self: &Rc<Self>, token: Option<impl Into<Arc<str>>>) {
+    fn revoke_later(self: &Rc<Self>, client: ProviderId, token: Option<impl Into<Arc<str>>>) {
         let (Some(token), Some(provider)) = (token, self.provider()) else { return };
         let token: Arc<str> = token.into();
         if self.waiting_revocations.get() >= MOST_WAITING_REVOCATIONS {
@@ -267,7 +265,7 @@ impl Inner {
             {
                 // It is never closed.
                 let _slot = control.revocations.acquire().await;
-                if let Err(failure) = provider.revoke(&token).await {
+                if let Err(failure) = provider.revoke(client, &token).await {
                     tracing::warn!("a refresh token could not be revoked: {failure}");
                 }
             }
@@ -279,11 +277,13 @@ impl Inner {
         self.provider.borrow().clone()
     }
 
-    /// The sessions of a provider that is no longer configured.
-    fn forget_sessions(&self) {
-        let gone = self.sessions.borrow_mut().clear();
-        self.shared.remove_updates(gone);
-        self.state.note_change();
+    /// Forgets the sessions of clients that are no longer configured.
+    fn forget_sessions(&self, is_configured: impl Fn(ProviderId) -> bool) {
+        let gone = self.sessions.borrow_mut().retain_clients(is_configured);
+        if !gone.is_empty() {
+            self.shared.remove_updates(gone);
+            self.state.note_change();
+        }
     }
 
     fn remove_expired(&self) {

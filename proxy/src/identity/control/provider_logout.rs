@@ -19,8 +19,7 @@ use crate::{
             IdentityCall, IdentityReply, OneTimeObject, ProviderFailure, ProviderLogout, UseOnce,
         },
         ended_users::UserSelector,
-        jose::LogoutToken,
-        provider::Provider,
+        provider::{NamedLogout, Provider},
         session::SessionId,
     },
     observe::BackchannelLogoutOutcome,
@@ -95,9 +94,9 @@ impl Inner {
             let (logouts, now_s) = (&control.logouts, (control.clock)());
             logouts.under_way.set(logouts.under_way.get() - 1);
             let reply = match verified {
-                Ok((token, user_id)) => {
+                Ok(named) => {
                     logouts.limits.borrow_mut().verified(client, now_s);
-                    control.log_out(&token, user_id, &provider)
+                    control.log_out(named, &provider)
                 }
                 Err(failure @ ProviderFailure::Away(_)) => {
                     logouts.failed.replace(Some((now_s, failure.clone())));
@@ -118,12 +117,8 @@ impl Inner {
     }
 
     /// Uses a token up.
-    fn log_out(
-        &self,
-        token: &LogoutToken,
-        user_id: Option<Box<str>>,
-        provider: &Rc<Provider>,
-    ) -> IdentityReply {
+    fn log_out(&self, named: NamedLogout, provider: &Rc<Provider>) -> IdentityReply {
+        let token = &named.token;
         if self.provider().is_none_or(|current| !Rc::ptr_eq(&current, provider)) {
             let why = "the identity provider was changed by a reload".to_owned();
             return IdentityReply::Failed(ProviderFailure::Away(why));
@@ -141,17 +136,18 @@ impl Inner {
             }
             UseOnce::Full => return IdentityReply::Failed(ProviderFailure::Busy),
         }
-        let sessions = self.end_named(token, user_id, now_s);
+        let sessions = self.end_named(named, now_s);
         tracing::info!(sessions, "the identity provider has ended sessions");
         IdentityReply::LoggedOut(ProviderLogout::Ended)
     }
 
     /// Ends what a token names. Refresh tokens are dropped and not revoked: what becomes of them is
     /// the provider's decision (section 2.7).
-    fn end_named(&self, token: &LogoutToken, user_id: Option<Box<str>>, now_s: u64) -> usize {
+    fn end_named(&self, named: NamedLogout, now_s: u64) -> usize {
+        let NamedLogout { client, token, user_id } = named;
         let (subject, provider_session) =
             (token.subject.as_deref(), token.provider_session.as_deref());
-        let sessions = self.sessions.borrow().of_provider(subject, provider_session);
+        let sessions = self.sessions.borrow().of_provider(client, subject, provider_session);
         let named: Vec<_> = user_id.into_iter().map(UserSelector::Id).collect();
         let is_known = |sid| {
             let table = self.sessions.borrow();

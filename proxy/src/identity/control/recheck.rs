@@ -2,19 +2,27 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use super::{Call, Inner, gate::CallPurpose, session_table::Grant};
+use super::{
+    Call, Inner,
+    gate::CallPurpose,
+    session_table::{Grant, SessionEntry},
+};
 use crate::{
     identity::{
         calls::{CheckOutcome, CheckRequest, IdentityReply, ProviderFailure, RenewedSession},
         jose::IdTokenClaims,
-        provider::{Person, PersonFailure, Provider},
-        session::SessionId,
+        provider::{Person, PersonFailure, Provider, TokenResponse},
+        provider_tokens::{ProviderTokens, WantedTokens},
+        session::{ProviderId, SessionId},
         shared::SessionUpdate,
         spec::{SignInSpec, WithoutRefreshToken},
     },
     observe::RecheckOutcome,
 };
 
+/// A token that upstreams get is renewed so long before it ends, in seconds. A minute after that, requests
+/// wait for it ([`crate::identity::flow::SessionState`]), so that none of them carries an older one.
+const RENEWED_BEFORE_S: u64 = 90;
 /// Maximum number of callers that wait for checks.
 const MOST_WAITERS: usize = 4096;
 
@@ -24,6 +32,13 @@ struct Renewal {
     id_token: Option<IdTokenClaims>,
     /// `None` if the provider had no way to say anything: all stays as it is.
     person: Option<Person>,
+    /// If new ones came.
+    tokens: Option<TokenResponse>,
+}
+
+impl Renewal {
+    /// The provider could not be asked.
+    const NOTHING: Renewal = Renewal { id_token: None, person: None, tokens: None };
 }
 
 impl Inner {
@@ -72,7 +87,8 @@ impl Inner {
             self.metrics.rechecked(RecheckOutcome::Unknown);
             return Some(CheckOutcome::Unknown);
         };
-        let known = entry.known(spec.claims_digest(), (self.clock)())?;
+        let wanted = spec.wanted_tokens(entry.client);
+        let known = entry.known(spec.claims_digest(), wanted, (self.clock)())?;
         if let CheckOutcome::Good(current) = &known {
             self.publish(id, current);
         }
@@ -122,37 +138,38 @@ impl Inner {
         id: SessionId,
         provider: &Provider,
     ) -> Result<Renewal, PersonFailure> {
-        let taken =
-            self.sessions.borrow().get(id).map(|entry| (entry.grant.clone(), entry.id_token()));
-        let Some((grant, id_token)) = taken else {
+        let taken = self.sessions.borrow().get(id).map(|entry| (entry.clone(), entry.id_token()));
+        let Some((SessionEntry { client, grant, .. }, id_token)) = taken else {
             // Signed out while it waited.
-            return Ok(Renewal { id_token: None, person: None });
+            return Ok(Renewal::NOTHING);
         };
         match grant {
-            Grant::RefreshToken(token) => self.refresh(id, &token, id_token, provider).await,
+            Grant::RefreshToken(token) => {
+                self.refresh((id, client), &token, id_token, provider).await
+            }
             Grant::AccessToken { token, ends_at_s } => {
                 let is_over = ends_at_s <= (self.clock)();
                 let person = match is_over {
                     true => None,
-                    false => Some(provider.person(&id_token, &token).await?),
+                    false => Some(provider.person(client, &id_token, &token).await?),
                 };
-                Ok(Renewal { id_token: None, person })
+                Ok(Renewal { person, ..Renewal::NOTHING })
             }
         }
     }
 
     async fn refresh(
         self: &Rc<Self>,
-        id: SessionId,
+        (id, client): (SessionId, ProviderId),
         refresh_token: &str,
         id_token: IdTokenClaims,
         provider: &Provider,
     ) -> Result<Renewal, PersonFailure> {
-        let tokens = provider.refresh(refresh_token).await?;
+        let tokens = provider.refresh(client, refresh_token).await?;
         if self.sessions.borrow().get(id).is_none() {
             // Signed out meanwhile: that revoked the token before this one.
-            self.revoke_later(tokens.refresh_token);
-            return Ok(Renewal { id_token: None, person: None });
+            self.revoke_later(client, tokens.refresh_token);
+            return Ok(Renewal::NOTHING);
         }
         // At once: whatever comes next, the old one may be void by now.
         if let Some(next) = &tokens.refresh_token
@@ -160,10 +177,10 @@ impl Inner {
         {
             entry.grant = Grant::RefreshToken(Arc::from(&**next));
         }
-        let newer = provider.refreshed_id_token(&tokens, &id_token.subject).await?;
+        let newer = provider.refreshed_id_token(client, &tokens, &id_token.subject).await?;
         let id_token = newer.as_ref().unwrap_or(&id_token);
-        let person = provider.person(id_token, &tokens.access_token).await?;
-        Ok(Renewal { person: Some(person), id_token: newer })
+        let person = provider.person(client, id_token, &tokens.access_token).await?;
+        Ok(Renewal { person: Some(person), id_token: newer, tokens: Some(tokens) })
     }
 
     /// Takes over what a check brought.
@@ -178,12 +195,20 @@ impl Inner {
         if let Some(id_token) = &renewal.id_token {
             entry.set_id_token(id_token);
         }
+        let wanted = spec.wanted_tokens(entry.client);
+        let mut tokens_end_s = None;
+        if let Some(tokens) = &renewal.tokens {
+            next.tokens = kept_tokens(tokens, next.tokens.as_ref(), wanted);
+            tokens_end_s = self::tokens_end_s(tokens, renewal.id_token.as_ref(), wanted, now_s);
+        }
+        next.tokens = wanted.of(next.tokens.as_ref());
         next.claims_digest = spec.claims_digest();
-        next.check_at_s = check_at_s(now_s, next.ends_at_s, spec);
+        next.check_at_s = check_at_s(now_s, next.ends_at_s, tokens_end_s, spec);
         (entry.checked_at_s, entry.was_answered) = (now_s, true);
-        entry.current = Arc::new(next);
-        let current = Arc::clone(&entry.current);
+        let current = Arc::new(next);
+        let gone = sessions.set_current(id, Arc::clone(&current));
         drop(sessions);
+        self.shared.remove_updates(gone);
         self.publish(id, &current);
         CheckOutcome::Good(current)
     }
@@ -200,9 +225,46 @@ impl Inner {
     }
 }
 
-/// When a session is to be checked next.
-pub(super) fn check_at_s(now_s: u64, ends_at_s: u64, spec: &SignInSpec) -> u64 {
-    now_s.saturating_add(spec.recheck.as_secs().max(1)).min(ends_at_s)
+/// When a session is to be checked next. `tokens_end_s` is when the first token ends that upstreams get:
+/// they get another one before that, unless it lives for a very short time.
+pub(super) fn check_at_s(
+    now_s: u64,
+    ends_at_s: u64,
+    tokens_end_s: Option<u64>,
+    spec: &SignInSpec,
+) -> u64 {
+    let next_s = now_s.saturating_add(spec.recheck.as_secs().max(1));
+    let token_s = tokens_end_s.map_or(next_s, |ends_at_s| {
+        let life_s = ends_at_s.saturating_sub(now_s);
+        now_s + life_s.saturating_sub(RENEWED_BEFORE_S).max(life_s / 2).max(1)
+    });
+    next_s.min(token_s).min(ends_at_s)
+}
+
+/// When the first token ends that upstreams get, as far as it is known.
+pub(super) fn tokens_end_s(
+    tokens: &TokenResponse,
+    id_token: Option<&IdTokenClaims>,
+    wanted: WantedTokens,
+    now_s: u64,
+) -> Option<u64> {
+    let access_s = tokens.expires_in_s.map(|life_s| now_s.saturating_add(life_s));
+    let id_s = id_token.map(|id_token| id_token.expires_at_s);
+    access_s.filter(|_| wanted.access).into_iter().chain(id_s.filter(|_| wanted.id)).min()
+}
+
+/// The tokens of an answer that upstreams get. An ID token for which no other came stays.
+pub(super) fn kept_tokens(
+    tokens: &TokenResponse,
+    former: Option<&Arc<ProviderTokens>>,
+    wanted: WantedTokens,
+) -> Option<Arc<ProviderTokens>> {
+    if !wanted.any() {
+        return None;
+    }
+    let former_id = || former.map(|former| former.id.clone()).unwrap_or_default();
+    let id = tokens.id_token.clone().unwrap_or_else(former_id);
+    wanted.of(Some(&Arc::new(ProviderTokens { access: tokens.access_token.clone(), id })))
 }
 
 /// When a session ends that the provider gave no refresh token for.

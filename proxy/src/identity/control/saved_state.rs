@@ -14,7 +14,8 @@ use crate::{
     policy,
 };
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+const VERSION_OF_ONE_CLIENT: u8 = 1;
 /// The most bytes of all sessions together. Others are left out, and are to the next process as if
 /// it had no file.
 const MAX_SESSION_BYTES: usize = 128 << 20;
@@ -22,8 +23,6 @@ const MAX_SESSION_BYTES: usize = 128 << 20;
 /// The state of one process. A clone of it is cheap beside its encoding.
 #[derive(Clone)]
 pub(super) struct SavedState {
-    /// Whose sessions they are.
-    pub(super) provider: ProviderId,
     /// Sessions from before this second must be checked before they count.
     pub(super) suspect_before_s: u64,
     /// Users whose sessions were ended all at once.
@@ -38,7 +37,7 @@ impl SavedState {
     /// The content of the file; `None` if a text is longer than any that we keep.
     pub(super) fn encode(&self) -> Option<Vec<u8>> {
         let mut fields = FieldWriter::default();
-        fields.fixed(&[VERSION]).fixed(&self.provider.0).number(self.suspect_before_s);
+        fields.fixed(&[VERSION]).number(self.suspect_before_s);
         fields.number(self.users.len() as u64);
         for (user, UserEnd { ended_before_s, suspect_before_s, until_s }) in self.users.iter() {
             let kind = matches!(user, UserSelector::Email(_));
@@ -63,10 +62,13 @@ impl SavedState {
     /// Reads the whole of what [`SavedState::encode`] wrote; `None` for anything else.
     pub(super) fn decode(bytes: &[u8]) -> Option<SavedState> {
         let mut fields = FieldReader::new(bytes);
-        if fields.byte()? != VERSION {
-            return None;
-        }
-        let (provider, suspect_before_s) = (ProviderId(fields.fixed()?), fields.number()?);
+        // Before there were clients of single routes, the file named the client of all sessions.
+        let of_all = match fields.byte()? {
+            VERSION => None,
+            VERSION_OF_ONE_CLIENT => Some(ProviderId(fields.fixed()?)),
+            _ => return None,
+        };
+        let suspect_before_s = fields.number()?;
         let mut users = EndedUsers::default();
         for _ in 0..fields.number()? {
             let (user, end) = decode_user(&mut fields)?;
@@ -78,10 +80,10 @@ impl SavedState {
         }
         let mut sessions = Vec::new();
         while !fields.is_empty() {
-            sessions.push((SessionId(fields.fixed()?), decode_session(fields.long()?)?));
+            sessions.push((SessionId(fields.fixed()?), decode_session(fields.long()?, of_all)?));
         }
         let users = Arc::new(users);
-        Some(SavedState { provider, suspect_before_s, users, ended, sessions })
+        Some(SavedState { suspect_before_s, users, ended, sessions })
     }
 }
 
@@ -97,6 +99,7 @@ fn encode_session(entry: &SessionEntry) -> Option<Vec<u8>> {
     let current = &entry.current;
     let claims = serde_json::to_vec(&current.identity.claims).ok()?;
     let mut fields = FieldWriter::default();
+    fields.fixed(&entry.client.0);
     match &entry.grant {
         Grant::RefreshToken(token) => fields.fixed(&[0]).text(token.as_bytes()).number(0),
         Grant::AccessToken { token, ends_at_s } => {
@@ -120,8 +123,13 @@ fn encode_session(entry: &SessionEntry) -> Option<Vec<u8>> {
     fields.finish()
 }
 
-fn decode_session(bytes: &[u8]) -> Option<SessionEntry> {
+/// A session without the tokens that upstreams get: its next check brings others.
+fn decode_session(bytes: &[u8], of_all: Option<ProviderId>) -> Option<SessionEntry> {
     let mut fields = FieldReader::new(bytes);
+    let client = match of_all {
+        Some(client) => client,
+        None => ProviderId(fields.fixed()?),
+    };
     let (kind, token, token_ends_at_s) = (fields.byte()?, fields.text()?, fields.number()?);
     let grant = match kind {
         0 => Grant::RefreshToken(token.into()),
@@ -144,9 +152,11 @@ fn decode_session(bytes: &[u8]) -> Option<SessionEntry> {
         claims_digest: fields.fixed()?,
         check_at_s: fields.number()?,
         ends_at_s: fields.number()?,
+        tokens: None,
     });
     fields.end()?;
     Some(SessionEntry {
+        client,
         grant,
         id_token,
         subject,
@@ -174,7 +184,6 @@ pub(super) mod tests {
         users.set(&UserSelector::Email("Eve@example.com".into()), end);
         let by_access = Grant::AccessToken { token: "access".into(), ends_at_s: 77 };
         SavedState {
-            provider: ProviderId([9; 16]),
             suspect_before_s: 7,
             users: Arc::new(users),
             ended: vec![(SessionId([3; 16]), 100), (SessionId([4; 16]), 200)],
@@ -197,6 +206,7 @@ pub(super) mod tests {
             claims_digest: [1; 8],
             check_at_s: 600,
             ends_at_s: 50_000,
+            tokens: None,
         };
         let id_token = IdTokenClaims {
             claims: json!({"sid": "s"}).as_object().unwrap().clone(),
@@ -204,7 +214,8 @@ pub(super) mod tests {
             issued_at_s: 0,
             expires_at_s: 0,
         };
-        let mut entry = SessionEntry::new(grant, &id_token, Arc::new(current), 50);
+        let mut entry =
+            SessionEntry::new(ProviderId([9; 16]), grant, &id_token, Arc::new(current), 50);
         (entry.checked_at_s, entry.was_answered) = (60, false);
         entry
     }
@@ -213,7 +224,7 @@ pub(super) mod tests {
     fn a_state_comes_back_as_it_was() {
         let bytes = state().encode().unwrap();
         let read = SavedState::decode(&bytes).unwrap();
-        assert_eq!((read.provider, read.suspect_before_s), (ProviderId([9; 16]), 7));
+        assert_eq!(read.suspect_before_s, 7);
         assert_eq!(read.ended, state().ended);
         let eve = policy::Identity { email: "EVE@example.com".into(), ..Default::default() };
         let end = UserEnd { ended_before_s: 5, suspect_before_s: 6, until_s: 4_000_000_000 };
@@ -221,6 +232,7 @@ pub(super) mod tests {
         let [(id, first), (_, second)] = &*read.sessions else { panic!() };
         let (_, written) = &state().sessions[0];
         assert_eq!((id.0, &first.current), ([1; 16], &written.current));
+        assert_eq!(first.client, ProviderId([9; 16]));
         assert_eq!(first.id_token().claims["sid"], "s");
         assert_eq!((&*first.subject, first.provider_session()), ("ann-sub", Some("s")));
         assert_eq!((first.began_at_s, first.checked_at_s, first.was_answered), (50, 60, false));
@@ -230,10 +242,23 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_file_of_before_clients_of_routes_names_one_client() {
+        let mut session = FieldWriter::default();
+        let long = encode_session(&entry(Grant::RefreshToken("refresh".into()))).unwrap();
+        session.fixed(&[1; 16]).long(&long[16..]);
+        let mut file = FieldWriter::default();
+        file.fixed(&[VERSION_OF_ONE_CLIENT]).fixed(&[7; 16]).number(5).number(0).number(0);
+        file.fixed(&session.finish().unwrap());
+        let read = SavedState::decode(&file.finish().unwrap()).unwrap();
+        let [(_, session)] = &*read.sessions else { panic!() };
+        assert_eq!((session.client, read.suspect_before_s), (ProviderId([7; 16]), 5));
+    }
+
+    #[test]
     fn a_state_of_another_version_or_with_a_cut_session_is_refused() {
         let bytes = state().encode().unwrap();
         let mut other = bytes.clone();
-        other[0] += 1;
+        other[0] = 3;
         assert!(SavedState::decode(&other).is_none());
         assert!(SavedState::decode(&bytes[..bytes.len() - 1]).is_none());
         assert!(SavedState::decode(&[bytes, vec![0]].concat()).is_none());

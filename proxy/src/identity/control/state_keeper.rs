@@ -221,9 +221,11 @@ impl Inner {
     /// sessions in it may have ended since.
     async fn write(&self) -> bool {
         let Some(StateSettings { path, seals }) = self.state.settings() else { return false };
-        let Some(provider) = self.provider() else { return false };
+        if self.provider().is_none() {
+            return false;
+        }
         let _turn = self.state.writing.lock().await;
-        let saved = self.saved_state(provider.spec().provider.id());
+        let saved = self.saved_state();
         let (place, given_up) = (Arc::clone(&path), Arc::clone(&self.state.given_up));
         let written = spawn_blocking(move || {
             let written = state_file::write(&place, &seals, &saved, &given_up);
@@ -257,12 +259,11 @@ impl Inner {
 
     /// What the next process needs to know. A session whose check is under way is left out: its
     /// refresh token may be void by now.
-    fn saved_state(&self, provider: ProviderId) -> SavedState {
+    fn saved_state(&self) -> SavedState {
         let in_flight = self.in_flight.borrow();
         let sessions = self.sessions.borrow();
         let settled = sessions.iter().filter(|(id, _)| !in_flight.contains_key(id));
         SavedState {
-            provider,
             suspect_before_s: self.shared.suspect_before_s(),
             users: self.shared.ended_users(),
             ended: self.ended.borrow().iter().collect(),
@@ -303,7 +304,7 @@ impl Inner {
     /// Takes a state over, as far as it still matters.
     fn adopt(self: &Rc<Self>, state: SavedState, part: StatePart) {
         let now_s = (self.clock)();
-        let SavedState { provider, suspect_before_s, users, ended, sessions } = state;
+        let SavedState { suspect_before_s, users, ended, sessions } = state;
         // The ends may be too many to remember each of them.
         let ended_here: HashSet<SessionId> = sessions
             .iter()
@@ -312,21 +313,21 @@ impl Inner {
             .collect();
         self.shared.raise_suspect_before(suspect_before_s);
         self.ended.borrow_mut().restore(ended, &users, now_s, &self.shared);
-        let current = self.provider().map(|provider| provider.spec().provider.id());
-        if part != StatePart::All || current != Some(provider) {
-            return;
-        }
+        let Some(provider) = self.provider().filter(|_| part == StatePart::All) else { return };
+        let spec = provider.spec();
+        let clients: HashSet<ProviderId> = spec.clients().map(|client| client.provider).collect();
         let (mut adopted, mut updates) = (0_usize, Vec::new());
         for (id, mut entry) in sessions {
             let is_known = self.sessions.borrow().get(id).is_some();
-            if is_known || entry.current.ends_at_s <= now_s {
+            let is_of_client = clients.contains(&entry.client);
+            if is_known || !is_of_client || entry.current.ends_at_s <= now_s {
                 continue;
             }
             if ended_here.contains(&id) || self.has_ended(id, &entry) {
                 // It ended in this process, which did not have its refresh token yet.
                 self.end(id, entry.current.ends_at_s);
                 if let Grant::RefreshToken(token) = entry.grant {
-                    self.revoke_later(Some(token));
+                    self.revoke_later(entry.client, Some(token));
                 }
                 continue;
             }
@@ -341,7 +342,7 @@ impl Inner {
             } else {
                 updates.push((id, SessionUpdate::Renewed(Arc::clone(&entry.current))));
             }
-            let gone: Option<SessionId> = self.sessions.borrow_mut().insert(id, entry);
+            let gone: Vec<SessionId> = self.sessions.borrow_mut().insert(id, entry);
             self.shared.remove_updates(gone);
         }
         tracing::info!(sessions = adopted, "the state file was taken over");

@@ -57,8 +57,21 @@ impl Ours {
         self.caller.call(call, LONG).await.unwrap()
     }
 
+    fn code(&self, network: u8) -> CodeExchange {
+        CodeExchange {
+            provider: self.control.0.provider().unwrap().spec().provider.id(),
+            code: "code".into(),
+            verifier: "verifier".into(),
+            nonce: NONCE.into(),
+            redirect_uri: "https://a.example/oauth2/callback".into(),
+            client: Ipv4Addr::new(192, 0, 2, network).into(),
+            session: SESSION,
+            ends_at_s: NOW_S + 50_000,
+        }
+    }
+
     async fn sign_in(&self) -> SignedIn {
-        match self.call(IdentityCall::Exchange(code(1))).await {
+        match self.call(IdentityCall::Exchange(self.code(1))).await {
             IdentityReply::SignedIn(signed_in) => *signed_in,
             other => panic!("{other:?}"),
         }
@@ -91,18 +104,6 @@ impl Ours {
 
     fn is_ended(&self) -> bool {
         matches!(self.shared.update(SESSION), Some(SessionUpdate::Ended))
-    }
-}
-
-fn code(network: u8) -> CodeExchange {
-    CodeExchange {
-        code: "code".into(),
-        verifier: "verifier".into(),
-        nonce: NONCE.into(),
-        redirect_uri: "https://a.example/oauth2/callback".into(),
-        client: Ipv4Addr::new(192, 0, 2, network).into(),
-        session: SESSION,
-        ends_at_s: NOW_S + 50_000,
     }
 }
 
@@ -438,7 +439,7 @@ fn a_provider_that_hangs_fills_the_queue_and_nothing_else() {
         let mut sign_ins = tokio::task::JoinSet::new();
         for network in 0..200 {
             let caller = ours.caller.clone();
-            let exchange = IdentityCall::Exchange(code(network));
+            let exchange = IdentityCall::Exchange(ours.code(network));
             sign_ins.spawn(async move { caller.call(exchange, LONG).await });
         }
         let begun = tokio::time::Instant::now();
@@ -483,7 +484,7 @@ fn a_sign_in_takes_ten_seconds_at_most_whichever_call_is_slow() {
             }
             let ours = Ours::of(&theirs);
             let begun = tokio::time::Instant::now();
-            let reply = ours.call(IdentityCall::Exchange(code(1))).await;
+            let reply = ours.call(IdentityCall::Exchange(ours.code(1))).await;
             assert!(matches!(reply, IdentityReply::Failed(ProviderFailure::Away(_))), "{reply:?}");
             assert!(begun.elapsed() <= Duration::from_secs(11), "{path}");
             let slow = match path {
@@ -503,8 +504,8 @@ fn a_sign_in_whose_browser_has_gone_leaves_no_grant_behind() {
         let theirs = TestProvider::start().await;
         let ours = Ours::of(&theirs);
         let caller = ours.caller.clone();
-        let exchange =
-            tokio::spawn(async move { caller.call(IdentityCall::Exchange(code(1)), LONG).await });
+        let exchange = IdentityCall::Exchange(ours.code(1));
+        let exchange = tokio::spawn(async move { caller.call(exchange, LONG).await });
         seen(&theirs, "/token", 1).await;
         exchange.abort();
         seen(&theirs, "/revoke", 1).await;
@@ -567,6 +568,7 @@ fn an_id_and_a_handover_are_served_once() {
     });
 }
 
+mod clients;
 mod end_user;
 mod provider_logout;
 mod state;

@@ -3,7 +3,10 @@
 use http::{HeaderMap, header};
 
 use super::{pieces::MAX_PIECES, split::split_cookies};
-use crate::identity::spec::CookieSpec;
+use crate::{
+    digest,
+    identity::{session::ProviderId, spec::CookieSpec},
+};
 
 /// How many cookies of one name are looked at.
 const MAX_SAME_NAME: usize = 8;
@@ -17,7 +20,14 @@ pub(crate) struct CookieNames {
     pub(super) master: Box<str>,
     /// `__Host-<N without prefix>_csrf`.
     pub(super) binding: Box<str>,
+    /// What the names of other clients of the provider begin with; empty for such a client.
+    family: Box<str>,
 }
+
+/// Between the configured name and what tells clients apart.
+const CLIENT: &str = "_client_";
+/// So many bytes of a [`ProviderId`] are in the names of a client's cookies.
+const TAG_BYTES: usize = 4;
 
 /// The cookies of a request that have one of our names, at most eight of each.
 #[derive(Default)]
@@ -54,17 +64,35 @@ impl CookieNames {
     /// The names by the configuration.
     pub(crate) fn new(spec: &CookieSpec) -> CookieNames {
         let name = &*spec.name;
+        let family = format!("{name}{CLIENT}").into();
+        CookieNames { family, ..CookieNames::of_session(spec, name.into()) }
+    }
+
+    /// The names of a route's own client. A browser may have sessions of several clients at a host, and
+    /// one binding.
+    pub(crate) fn of_client(spec: &CookieSpec, client: ProviderId) -> CookieNames {
+        let name = format!("{}{CLIENT}{}", spec.name, client_tag(client)).into();
+        CookieNames::of_session(spec, name)
+    }
+
+    fn of_session(spec: &CookieSpec, session: Box<str>) -> CookieNames {
         CookieNames {
-            session: name.into(),
-            master: format!("{name}_authenticate").into(),
-            binding: format!("__Host-{}_csrf", without_prefix(name)).into(),
+            master: format!("{session}_authenticate").into(),
+            session,
+            binding: format!("__Host-{}_csrf", without_prefix(&spec.name)).into(),
+            family: Box::default(),
         }
+    }
+
+    /// Whether a request has a session of this client, by its names.
+    pub(crate) fn are_in(&self, headers: &HeaderMap) -> bool {
+        self.tried(headers).any(|(which, ..)| which != OwnCookie::Binding)
     }
 
     /// Whether a cookie of this name is ours or Pomerium's: such cookies are neither sent to
     /// upstreams nor accepted from them.
     pub(crate) fn is_ours(&self, name: &[u8]) -> bool {
-        self.which(name).is_some() || is_pomerium(name)
+        self.which(name).is_some() || is_pomerium(name) || self.is_of_client(name)
     }
 
     /// The cookies of a request that are tried, each as it stands and its value: eight of a name at
@@ -94,6 +122,15 @@ impl CookieNames {
             return piece(rest).map(OwnCookie::Master);
         }
         piece(name.strip_prefix(self.session.as_bytes())?).map(OwnCookie::Session)
+    }
+
+    /// Whether it is a name of any client, configured now or not.
+    fn is_of_client(&self, name: &[u8]) -> bool {
+        let Some(rest) = name.strip_prefix(self.family.as_bytes()) else { return false };
+        let Some((tag, rest)) = rest.split_at_checked(2 * TAG_BYTES) else { return false };
+        let is_tag = tag.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let rest = rest.strip_prefix(b"_authenticate").unwrap_or(rest);
+        !self.family.is_empty() && is_tag && piece(rest).is_some()
     }
 }
 
@@ -138,6 +175,10 @@ fn piece(end: &[u8]) -> Option<u8> {
 }
 
 /// Browsers read the prefixes in any case (6265bis section 4.1.3).
+fn client_tag(ProviderId(id): ProviderId) -> String {
+    digest::hex(id.first_chunk::<TAG_BYTES>().map_or(&[], |tag| tag))
+}
+
 fn without_prefix(name: &str) -> &str {
     ["__host-", "__secure-"]
         .iter()

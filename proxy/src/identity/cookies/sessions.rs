@@ -12,8 +12,9 @@ use super::{
 };
 use crate::identity::{
     binding::{BINDING_LIFE_S, BrowserBinding},
+    provider_tokens::WantedTokens,
     seal::{SealPurpose, Seals},
-    session::Session,
+    session::{ProviderId, Session},
     spec::{CookieSpec, SameSite},
     wire::{FieldReader, FieldWriter},
 };
@@ -64,6 +65,15 @@ impl IdentityCookies {
         IdentityCookies { seals, names: CookieNames::new(spec), spec: spec.clone() }
     }
 
+    /// The cookies of a route's own client.
+    pub(crate) fn of_client(&self, client: ProviderId) -> IdentityCookies {
+        IdentityCookies {
+            names: CookieNames::of_client(&self.spec, client),
+            seals: Arc::clone(&self.seals),
+            spec: self.spec.clone(),
+        }
+    }
+
     /// Picks our cookies out of a request.
     pub(crate) fn read<'a>(&self, headers: &'a HeaderMap) -> RequestCookies<'a> {
         RequestCookies::read(&self.names, headers)
@@ -107,7 +117,27 @@ impl IdentityCookies {
     }
 
     /// Keeps a session in the cookies of a route's host, and deletes what else the request had there.
+    /// Tokens of the provider are left out where they make the cookies too long: workers then ask for
+    /// them.
     pub(crate) fn set_session(
+        &self,
+        host: &str,
+        session: &Session,
+        replaced: &RequestCookies<'_>,
+        now_s: u64,
+        random: &dyn SecureRandom,
+    ) -> Result<Vec<HeaderValue>, SessionCookieError> {
+        match self.set_whole_session(host, session, replaced, now_s, random) {
+            Err(SessionCookieError::TooLarge { .. }) if session.tokens.is_some() => {
+                let without = session.clone().with_tokens(WantedTokens::default());
+                self.set_whole_session(host, &without, replaced, now_s, random)
+            }
+            set => set,
+        }
+    }
+
+    /// The same without leaving anything out.
+    pub(crate) fn set_whole_session(
         &self,
         host: &str,
         session: &Session,
@@ -146,8 +176,10 @@ impl IdentityCookies {
         random: &dyn SecureRandom,
     ) -> Result<Vec<HeaderValue>, SessionCookieError> {
         let max_age_s = master.session.ends_at_s.saturating_sub(now_s);
-        let without = MasterSession { session: master.session.clone(), id_token: None };
-        for master in [master, &without] {
+        // The hosts whose upstreams get tokens have them themselves, or ask for them.
+        let session = master.session.clone().with_tokens(WantedTokens::default());
+        let with = MasterSession { session: session.clone(), id_token: master.id_token.clone() };
+        for master in [with, MasterSession { session, id_token: None }] {
             let Some(content) = master.encode() else { continue };
             match pieces::split(&self.seals, (SealPurpose::Master, host), &content, random) {
                 Ok(values) => {
@@ -205,7 +237,7 @@ impl IdentityCookies {
     }
 
     /// `cookie_domain`, if a host belongs to it.
-    fn domain(&self, host: &str) -> Option<&str> {
+    pub(in crate::identity) fn domain(&self, host: &str) -> Option<&str> {
         self.spec.domain.as_deref().filter(|domain| {
             host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         })

@@ -8,6 +8,7 @@ use super::*;
 use crate::{
     identity::{
         binding::{BrowserBinding, LastSignIn},
+        provider_tokens::ProviderTokens,
         seal::Seals,
         session::{BindingId, ProviderId, Session, SessionId},
         spec::{CookieSpec, SameSite, SealSecret},
@@ -46,6 +47,7 @@ fn session(claims: serde_json::Value) -> Session {
         signed_in_at_s: NOW_S,
         ends_at_s: NOW_S + 100,
         check_at_s: NOW_S + 50,
+        tokens: None,
     }
 }
 
@@ -393,4 +395,30 @@ proptest! {
         prop_assert!(cookies.master_sessions("a", &read).is_empty());
         prop_assert!(cookies.binding("a", &read, NOW_S).is_none());
     }
+}
+
+#[test]
+fn tokens_are_left_out_of_cookies_that_cannot_hold_them() {
+    let cookies = cookies_by(&spec());
+    let (random, none) = (SystemRandom::new(), RequestCookies::default());
+    let with = |len: usize| {
+        let tokens = ProviderTokens { access: "t".repeat(len).into(), id: "".into() };
+        Session { tokens: Some(Arc::new(tokens)), ..groups(10) }
+    };
+    let back = |session: &Session| {
+        let set = cookies.set_session("app.example", session, &none, NOW_S, &random).unwrap();
+        let headers = request(&sent(&set));
+        cookies.sessions("app.example", &cookies.read(&headers)).remove(0).session
+    };
+    assert_eq!(back(&with(4_000)), with(4_000));
+    for len in [12_000, 70_000] {
+        assert_eq!(back(&with(len)), groups(10), "{len}");
+        let whole = cookies.set_whole_session("app.example", &with(len), &none, NOW_S, &random);
+        assert!(matches!(whole, Err(SessionCookieError::TooLarge { .. })), "{len}");
+    }
+    let master = MasterSession { session: with(100), id_token: None };
+    let set = cookies.set_master("auth.example", &master, &none, NOW_S, &random).unwrap();
+    let headers = request(&sent(&set));
+    let back = cookies.master_sessions("auth.example", &cookies.read(&headers)).remove(0);
+    assert_eq!(back.session, groups(10), "the authenticate host needs none");
 }

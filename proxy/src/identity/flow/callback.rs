@@ -58,7 +58,8 @@ pub(super) fn start((environment, http): StepInput<'_>) -> FlowStep {
     if !is_fresh(state.issued_s, STATE_LIFE_S, now_s) {
         return FlowAnswer::link_invalid(Some(again), "the state is late").into();
     }
-    if state.process != environment.shared.process || state.request.provider != context.provider {
+    let is_of_client = environment.of_client(state.request.provider).is_some();
+    if state.process != environment.shared.process || !is_of_client {
         return FlowAnswer::redirect(again, FlowEvent::BegunAgain)
             .because("the state is of another process or provider")
             .into();
@@ -107,7 +108,7 @@ pub(super) fn used(input: StepInput<'_>, state: SignInState, reply: IdentityRepl
 pub(super) fn judge(input: StepInput<'_>, state: SignInState, asked: bool) -> FlowStep {
     let (environment, http) = input;
     let again = state.request.place.url();
-    let Some(view) = environment.shared.provider(environment.context.provider) else {
+    let Some(view) = environment.provider_view() else {
         if asked {
             return sign_in::no_metadata(again).into();
         }
@@ -186,6 +187,7 @@ fn exchange(input: StepInput<'_>, state: SignInState, code: String) -> FlowStep 
         return FlowAnswer::internal().into();
     };
     let call = IdentityCall::Exchange(CodeExchange {
+        provider: context.provider,
         code: code.into(),
         verifier: state.verifier().into(),
         nonce: state.nonce().into(),
@@ -245,6 +247,7 @@ fn master_of(
             signed_in_at_s: signed_in.signed_in_at_s,
             ends_at_s: signed_in.ends_at_s.min(latest_s),
             check_at_s: signed_in.check_at_s,
+            tokens: signed_in.tokens,
         },
         id_token: signed_in.id_token,
     }

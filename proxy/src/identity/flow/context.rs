@@ -1,6 +1,6 @@
 //! What every step is given.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use http::{HeaderMap, Method};
 use ring::rand::SecureRandom;
@@ -9,32 +9,54 @@ use super::{
     return_path::{ReturnPath, return_port},
     sealed::ReturnPlace,
 };
-use crate::identity::{
-    binding::BrowserBinding,
-    cookies::{IdentityCookies, RequestCookies},
-    seal::Seals,
-    session::ProviderId,
-    shared::IdentityShared,
-    spec::{DependentHost, SealSecret, SignInSpec, origin},
+use crate::{
+    identity::{
+        binding::BrowserBinding,
+        cookies::{IdentityCookies, RequestCookies},
+        provider_tokens::WantedTokens,
+        seal::Seals,
+        session::ProviderId,
+        shared::{IdentityShared, ProviderView},
+        spec::{DependentHost, ProviderClient, SealSecret, SignInSpec, TokenHost, origin},
+    },
+    route::{HostMap, HostMatch},
 };
 
-/// How people sign in. One for each configuration.
+/// How people sign in, with each of our clients at the provider. One for each configuration.
+#[derive(Debug)]
+pub(crate) struct SignInClients {
+    /// The client of all routes that have none of their own.
+    main: SignInContext,
+    /// The clients of single routes.
+    of_routes: HashMap<ProviderId, SignInContext>,
+}
+
+/// How people sign in with one client.
 #[derive(Debug)]
 pub(crate) struct SignInContext {
     /// The settings.
     pub(crate) spec: Arc<SignInSpec>,
     /// Our cookies.
     pub(crate) cookies: IdentityCookies,
-    /// The provider whose sessions count.
+    /// The provider and client whose sessions count.
     pub(crate) provider: ProviderId,
+    client_id: Box<str>,
+    /// The tokens of the provider that the upstreams of each host get, by client.
+    token_hosts: Arc<HostMap<HostTokens>>,
+    /// Those of all hosts that share the cookie of `cookie_domain`.
+    domain_tokens: WantedTokens,
     /// The list of claims that sessions must have been made with.
     pub(crate) claims_digest: [u8; 8],
 }
+
+type HostTokens = Vec<(ProviderId, WantedTokens)>;
 
 /// What a step may use besides the request.
 #[derive(Clone, Copy)]
 pub(crate) struct FlowEnvironment<'a> {
     /// The configuration.
+    pub(crate) clients: &'a SignInClients,
+    /// The client of the request's route, or of what is under way.
     pub(crate) context: &'a SignInContext,
     /// What the control thread published.
     pub(crate) shared: &'a IdentityShared,
@@ -67,16 +89,91 @@ pub(crate) struct FlowRequest<'a> {
     pub(crate) client: IpAddr,
 }
 
-impl SignInContext {
-    /// The context of a configuration. `shared_secret` is the configured one, or the process's own.
-    pub(crate) fn new(spec: Arc<SignInSpec>, shared_secret: &SealSecret) -> SignInContext {
+impl SignInClients {
+    /// The clients of a configuration. `shared_secret` is the configured one, or the process's own.
+    pub(crate) fn new(spec: Arc<SignInSpec>, shared_secret: &SealSecret) -> SignInClients {
         let seals = Seals::new(shared_secret, spec.cookie_secret.as_ref(), &spec.previous_secrets);
-        SignInContext {
-            cookies: IdentityCookies::new(&spec.cookies, Arc::new(seals)),
-            provider: spec.provider.id(),
+        let cookies = IdentityCookies::new(&spec.cookies, Arc::new(seals));
+        let token_hosts = Arc::new(by_host(&spec.token_hosts));
+        let context = |cookies, client: ProviderClient<'_>| SignInContext {
+            domain_tokens: domain_tokens(&spec.token_hosts, &cookies, client.provider),
+            cookies,
+            provider: client.provider,
+            client_id: client.client_id.into(),
+            token_hosts: Arc::clone(&token_hosts),
             claims_digest: spec.claims_digest(),
-            spec,
+            spec: Arc::clone(&spec),
+        };
+        let of_routes = spec.clients().skip(1);
+        let of_routes = of_routes
+            .map(|client| (client.provider, context(cookies.of_client(client.provider), client)));
+        let of_routes = of_routes.collect();
+        SignInClients { main: context(cookies, spec.main_client()), of_routes }
+    }
+
+    /// The client of all routes that have none of their own.
+    pub(crate) fn main(&self) -> &SignInContext {
+        &self.main
+    }
+
+    /// A client, if it is configured; `None` is the one of all routes.
+    pub(crate) fn of(&self, client: Option<ProviderId>) -> Option<&SignInContext> {
+        match client {
+            Some(client) if client != self.main.provider => self.of_routes.get(&client),
+            _ => Some(&self.main),
         }
+    }
+
+    /// The clients whose cookies a request has, and in any case that of all routes.
+    pub(crate) fn presented(&self, headers: &HeaderMap) -> Vec<&SignInContext> {
+        let of_routes = self.of_routes.values();
+        let presented = of_routes.filter(|context| context.cookies.names.are_in(headers));
+        let mut presented: Vec<_> = presented.collect();
+        presented.sort_unstable_by_key(|context| context.provider.0);
+        presented.insert(0, &self.main);
+        presented
+    }
+}
+
+fn by_host(hosts: &[TokenHost]) -> HostMap<HostTokens> {
+    let mut by_host = HostMap::<HostTokens>::default();
+    for TokenHost { host, provider, tokens } in hosts {
+        by_host.entry(host).push((*provider, *tokens));
+    }
+    by_host
+}
+
+fn domain_tokens(
+    hosts: &[TokenHost],
+    cookies: &IdentityCookies,
+    provider: ProviderId,
+) -> WantedTokens {
+    let is_in_domain = |host: &HostMatch| match host {
+        HostMatch::Exact(host) => cookies.domain(host).is_some(),
+        HostMatch::Wildcard(wildcard) => cookies.domain(&wildcard.pattern).is_some(),
+    };
+    let in_domain = hosts.iter().filter(|it| it.provider == provider && is_in_domain(&it.host));
+    in_domain.fold(WantedTokens::default(), |all, it| all.or(it.tokens))
+}
+
+impl SignInContext {
+    /// What the provider knows us by.
+    pub(super) fn client_id(&self) -> &str {
+        &self.client_id
+    }
+
+    /// The tokens of the provider that sessions at a host carry for its upstreams. Hosts that share a
+    /// cookie share its tokens.
+    pub(crate) fn wanted_tokens(&self, host: &str) -> WantedTokens {
+        if self.spec.token_hosts.is_empty() {
+            return WantedTokens::default();
+        }
+        if self.cookies.domain(host).is_some() {
+            return self.domain_tokens;
+        }
+        let of_host = self.token_hosts.find(host).flatten();
+        let of_client = of_host.filter(|(provider, _)| *provider == self.provider);
+        of_client.fold(WantedTokens::default(), |all, (_, tokens)| all.or(*tokens))
     }
 
     /// A URL of the authenticate host.
@@ -95,6 +192,17 @@ impl SignInContext {
 }
 
 impl<'a> FlowEnvironment<'a> {
+    /// The same for what a client has under way; `None` if the client is not configured any more.
+    pub(super) fn of_client(&self, client: ProviderId) -> Option<FlowEnvironment<'a>> {
+        let context = self.clients.of(Some(client))?;
+        Some(FlowEnvironment { context, ..*self })
+    }
+
+    /// The metadata of the provider, which all clients have in common, if it was fetched.
+    pub(super) fn provider_view(&self) -> Option<Arc<ProviderView>> {
+        self.shared.provider(self.clients.main.provider)
+    }
+
     /// Whether a place may be led to. It was sealed by us, but any host can be named in a request,
     /// and a host may have been a route's until a reload.
     pub(super) fn is_own(&self, place: &ReturnPlace) -> bool {

@@ -38,13 +38,15 @@ pub(super) fn start(input: StepInput<'_>) -> FlowStep {
     let Some(handover) = opened.filter(|handover| environment.is_own(&handover.place)) else {
         return FlowAnswer::link_invalid(None, "the handover is not ours").into();
     };
+    let Some(environment) = environment.of_client(handover.provider) else {
+        return of_another(&handover, "the handover is of another client or provider").into();
+    };
+    let input = (&environment, http);
     if !is_fresh(handover.issued_s, HANDOVER_LIFE_S, now_s) {
         return spent(input, &handover, "the handover is late").into();
     }
     if handover.process != environment.shared.process {
-        return FlowAnswer::redirect(handover.place.url(), FlowEvent::BegunAgain)
-            .because("the handover is of another process")
-            .into();
+        return of_another(&handover, "the handover is of another process").into();
     }
     // Its first presentation uses it up, whatever comes next.
     let id = handover.id;
@@ -63,6 +65,11 @@ pub(super) fn start(input: StepInput<'_>) -> FlowStep {
         }
     };
     FlowStep::ask(call, FlowPending(WaitingStep::HandoverUsed { handover }))
+}
+
+/// A handover of which nothing is known here: the sign-in begins again, mostly unseen.
+fn of_another(handover: &Handover, detail: &'static str) -> FlowAnswer {
+    FlowAnswer::redirect(handover.place.url(), FlowEvent::BegunAgain).because(detail)
 }
 
 /// A handover that does not count any more.
@@ -127,14 +134,16 @@ fn keep(
 ) -> FlowAnswer {
     let FlowEnvironment { context, shared, now_s, .. } = *environment;
     let to = handover.place.url();
-    let Some(judged) = context.judge(session, shared, now_s) else {
+    let wanted = context.wanted_tokens(http.host);
+    let Some(judged) = context.judge(session, shared, now_s, wanted) else {
         return FlowAnswer::redirect(to, FlowEvent::BegunAgain)
             .because("the session ended, or the provider changed, during the sign-in");
     };
-    let Ok(onward) = dependent::after(environment, &handover.place, judged.session.id) else {
+    let session = judged.changed.as_ref().unwrap_or(session);
+    let Ok(onward) = dependent::after(environment, &handover.place, session.id) else {
         return FlowAnswer::internal();
     };
-    match set_cookies(environment, http.host, &judged.session, binding, cookies) {
+    match set_cookies(environment, http.host, session, binding, cookies) {
         Ok(set) => FlowAnswer {
             body: go_on(environment, handover, onward),
             cookies: set,

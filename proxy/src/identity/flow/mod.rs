@@ -44,7 +44,7 @@ pub(crate) use answer::{
 };
 pub(crate) use begin::begin;
 pub(crate) use challenge::{Challenge, challenge};
-pub(crate) use context::{FlowEnvironment, FlowRequest, SignInContext};
+pub(crate) use context::{FlowEnvironment, FlowRequest, SignInClients, SignInContext};
 pub(crate) use parameters::logout_token;
 #[cfg(feature = "bench")]
 pub(crate) use probe::example_spec;

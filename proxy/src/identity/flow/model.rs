@@ -12,7 +12,7 @@ use http::Method;
 
 use super::{
     FlowPage,
-    world::{A, Browser, IDP, Received, Seen, World, get, spec, split},
+    world::{A, Browser, IDP, Received, Seen, World, get, spec, split, with_own_client},
 };
 use crate::identity::spec::{DependentHost, SameSite};
 
@@ -78,7 +78,11 @@ impl Model {
         if random.below(4) == 0 {
             spec.cookies.domain = Some("example".into());
         }
+        if random.below(2) == 0 {
+            spec = with_own_client(spec);
+        }
         let mut world = World::new(spec);
+        world.has_own_client = has_own_client;
         if random.below(2) == 0 {
             world.depends_on = depends_on;
         }
@@ -279,6 +283,9 @@ impl Model {
                 assert_eq!(made_by, Some(tab.browser), "another's session: {:#?}", tab.log);
                 assert_eq!(*session.session.identity.user_id, *format!("user{}", tab.browser));
                 let sent = tab.log.iter().rev().nth(1).unwrap();
+                let (host, _, path) = split(sent.rsplit(' ').next().unwrap());
+                let context = self.world.context_at(&host, &path);
+                assert_eq!(session.session.provider, context.provider, "{:#?}", tab.log);
                 if let Some(goal) = &tab.goal {
                     assert!(sent.ends_with(&**goal), "elsewhere: {:#?}", tab.log);
                     self.arrived += 1;
@@ -348,6 +355,11 @@ impl Model {
         }
         panic!("not everybody ended signed in: {:#?}", self.tabs[0].log);
     }
+}
+
+/// All of one host, and some of another.
+fn has_own_client(host: &str, path: &str) -> bool {
+    host == "wiki.example" || host == "app.example" && path.starts_with("/page/1")
 }
 
 /// Each host depends on those behind it.

@@ -15,7 +15,7 @@ use super::{
 use crate::identity::{
     calls::IdentityReply,
     cookies::MasterSession,
-    session::{Session, SessionId},
+    session::{ProviderId, Session, SessionId},
 };
 
 /// A step that waits for a reply. It is of one request, which [`FlowPending::resume`] takes again.
@@ -54,7 +54,12 @@ impl FlowPending {
         request: &FlowRequest<'_>,
         reply: IdentityReply,
     ) -> FlowStep {
-        let input = (environment, request);
+        let environment = match self.0.client() {
+            // It was configured at the first step, and a request keeps its configuration.
+            Some(client) => environment.of_client(client).unwrap_or(*environment),
+            None => *environment,
+        };
+        let input = (&environment, request);
         match self.0 {
             WaitingStep::RequestUsed { request } => sign_in::used(input, request, &reply),
             WaitingStep::MasterChecked { request, master, state } => {
@@ -82,6 +87,25 @@ impl FlowPending {
             WaitingStep::HandoverUsed { handover } => handover::used(input, handover, reply).into(),
             WaitingStep::SignedOut { leaving } => sign_out::ended(input, leaving, &reply),
             WaitingStep::SignOutProviderFound { leaving } => sign_out::leave(input, leaving, true),
+        }
+    }
+}
+
+impl WaitingStep {
+    /// The client of what is under way.
+    fn client(&self) -> Option<ProviderId> {
+        match self {
+            WaitingStep::RequestUsed { request }
+            | WaitingStep::MasterChecked { request, .. }
+            | WaitingStep::ProviderFound { request, .. }
+            | WaitingStep::OlderEnded { request, .. } => Some(request.provider),
+            WaitingStep::StateUsed { state }
+            | WaitingStep::CallbackProviderFound { state }
+            | WaitingStep::Exchanged { state, .. } => Some(state.request.provider),
+            WaitingStep::HandoverUsed { handover } => Some(handover.provider),
+            WaitingStep::HandoverKept { .. }
+            | WaitingStep::SignedOut { .. }
+            | WaitingStep::SignOutProviderFound { .. } => None,
         }
     }
 }

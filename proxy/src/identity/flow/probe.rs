@@ -6,7 +6,8 @@ use http::{HeaderMap, HeaderValue, Method, header::COOKIE};
 use ring::rand::SystemRandom;
 
 use super::{
-    FlowBody, FlowEnvironment, FlowPath, FlowRequest, FlowStep, SignInContext, begin, challenge,
+    FlowBody, FlowEnvironment, FlowPath, FlowRequest, FlowStep, SignInClients, SignInContext,
+    begin, challenge,
     sealed::{Handover, SealedSignInRequest, SignInState, SignOutRequest},
 };
 use crate::identity::{
@@ -26,12 +27,13 @@ const HOST: &str = "app.example";
 /// Takes bytes as a `Cookie` field, as contents of sealed objects, and as a request's path, query and
 /// `Accept`. An error says what they may not do.
 pub fn probe(bytes: &[u8]) -> Result<(), &'static str> {
-    let context = SignInContext::new(Arc::new(example_spec()), &SealSecret([7; 32]));
-    cookies(&context, bytes)?;
-    session(&context, bytes)?;
-    contents(&context, bytes)?;
+    let clients = SignInClients::new(Arc::new(example_spec()), &SealSecret([7; 32]));
+    let context = clients.main();
+    cookies(context, bytes)?;
+    session(context, bytes)?;
+    contents(context, bytes)?;
     if let Ok(text) = std::str::from_utf8(bytes) {
-        requests(&context, text)?;
+        requests(&clients, text)?;
     }
     Ok(())
 }
@@ -49,6 +51,8 @@ pub(crate) fn example_spec() -> SignInSpec {
             request_params: Vec::new(),
             tenants: Vec::new(),
         },
+        route_clients: Arc::default(),
+        token_hosts: Arc::default(),
         anchors: None,
         cookies: CookieSpec {
             name: "_pomerium".into(),
@@ -94,6 +98,7 @@ fn cookies(context: &SignInContext, bytes: &[u8]) -> Result<(), &'static str> {
         signed_in_at_s: NOW_S,
         ends_at_s: NOW_S + 100,
         check_at_s: NOW_S + 50,
+        tokens: None,
     };
     let none = RequestCookies::default();
     let set = context
@@ -173,7 +178,7 @@ fn seal(
 }
 
 /// Every step with this query, and a request for this path: no answer leads to a foreign host.
-fn requests(context: &SignInContext, text: &str) -> Result<(), &'static str> {
+fn requests(clients: &SignInClients, text: &str) -> Result<(), &'static str> {
     let mut headers = HeaderMap::new();
     if let Ok(accept) = HeaderValue::from_str(text) {
         headers.append("accept", accept);
@@ -181,7 +186,9 @@ fn requests(context: &SignInContext, text: &str) -> Result<(), &'static str> {
     let _ = challenge(&Method::GET, &headers);
     let shared = IdentityShared::new([1; 16]);
     let random = SystemRandom::new();
+    let context = clients.main();
     let environment = FlowEnvironment {
+        clients,
         context,
         shared: &shared,
         now_s: NOW_S,

@@ -21,10 +21,11 @@ use super::{
     parameters::{encode, single},
     program_target::ProgramTarget,
     sealed::is_fresh,
-    who::RequestSession,
+    who::{Judgement, RequestSession},
 };
 use crate::identity::{
     program_token,
+    provider_tokens::WantedTokens,
     seal::SealPurpose,
     session::Session,
     shared::IdentityShared,
@@ -155,7 +156,9 @@ impl SignInContext {
         session: &Session,
         random: &dyn SecureRandom,
     ) -> Result<String, Unspecified> {
-        program_token::seal(self.seals(), host, session, random)
+        // A program's request gets them here, so that its token stays short.
+        let session = session.clone().with_tokens(WantedTokens::default());
+        program_token::seal(self.seals(), host, &session, random)
     }
 
     /// The session of a program's token at a host, if it counts.
@@ -166,7 +169,11 @@ impl SignInContext {
         shared: &IdentityShared,
         now_s: u64,
     ) -> Option<RequestSession> {
-        self.judge(&program_token::open(self.seals(), host, token)?, shared, now_s)
+        let session = program_token::open(self.seals(), host, token)?;
+        let Judgement { state, changed } =
+            self.judge(&session, shared, now_s, self.wanted_tokens(host))?;
+        let seal_again = changed.is_some();
+        Some(RequestSession { session: changed.unwrap_or(session), state, seal_again })
     }
 }
 

@@ -14,9 +14,13 @@ use crate::{
 };
 
 const VERSION: u8 = 2;
+const HANDOVER_VERSION: u8 = 3;
 
 /// The longest state, as text: providers send it back in a URL.
 const MAX_STATE_LEN: usize = 1536;
+
+/// The most sessions that a request to sign out names.
+const MAX_SESSIONS: usize = 16;
 
 /// How much another node's clock may be ahead, in seconds.
 const CLOCK_SKEW_S: u64 = 60;
@@ -79,6 +83,7 @@ pub(super) struct Handover {
     pub(super) place: ReturnPlace,
     /// Digest of the browser's binding to the route's host.
     pub(super) binding: [u8; 16],
+    pub(super) provider: ProviderId,
     pub(super) restarts: u8,
     pub(super) session: HandedSession,
 }
@@ -108,8 +113,8 @@ pub(super) struct DependentSignIn {
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct SignOutRequest {
     pub(super) issued_s: u64,
-    /// The session that ended, if the host had one.
-    pub(super) session: Option<SessionId>,
+    /// The sessions of the browser that ended at the host, one of each client.
+    pub(super) sessions: Vec<SessionId>,
     /// Where to go at the end.
     pub(super) then: Option<ReturnPlace>,
 }
@@ -218,7 +223,7 @@ impl SealedSignInRequest {
     pub(super) fn open(context: &SignInContext, text: &str) -> Option<SealedSignInRequest> {
         let host = context.authenticate_host();
         let content = context.seals().open(SealPurpose::Request, host, text.as_bytes())?.plaintext;
-        let mut fields = versioned(&content)?;
+        let mut fields = versioned(&content, VERSION)?;
         let request = SealedSignInRequest::read(&mut fields)?;
         fields.end()?;
         Some(request)
@@ -259,7 +264,7 @@ impl SignInState {
     pub(super) fn open(context: &SignInContext, text: &str) -> Option<SignInState> {
         let host = context.authenticate_host();
         let content = context.seals().open(SealPurpose::State, host, text.as_bytes())?.plaintext;
-        let mut fields = versioned(&content)?;
+        let mut fields = versioned(&content, VERSION)?;
         let state = SignInState {
             id: fields.fixed()?,
             process: fields.fixed()?,
@@ -276,9 +281,9 @@ impl SignInState {
 impl Handover {
     fn encode(&self) -> Option<Vec<u8>> {
         let mut fields = FieldWriter::default();
-        fields.fixed(&[VERSION]).fixed(&self.id).fixed(&self.process).number(self.issued_s);
-        self.place.write(&mut fields);
-        fields.fixed(&self.binding).fixed(&[self.restarts]);
+        fields.fixed(&[HANDOVER_VERSION]).fixed(&self.id).fixed(&self.process);
+        self.place.write(fields.number(self.issued_s));
+        fields.fixed(&self.binding).fixed(&self.provider.0).fixed(&[self.restarts]);
         match &self.session {
             HandedSession::Missing => fields.fixed(&[0]),
             HandedSession::Here(session) => fields.fixed(&[1]).text(&session.encode()?),
@@ -288,13 +293,14 @@ impl Handover {
     }
 
     fn decode(bytes: &[u8]) -> Option<Handover> {
-        let mut fields = versioned(bytes)?;
+        let mut fields = versioned(bytes, HANDOVER_VERSION)?;
         let handover = Handover {
             id: fields.fixed()?,
             process: fields.fixed()?,
             issued_s: fields.number()?,
             place: ReturnPlace::read(&mut fields)?,
             binding: fields.fixed()?,
+            provider: ProviderId(fields.fixed()?),
             restarts: fields.byte()?,
             session: match fields.byte()? {
                 0 => HandedSession::Missing,
@@ -361,7 +367,7 @@ impl DependentSignIn {
     /// Opens what was sealed for a host.
     pub(super) fn open(context: &SignInContext, host: &str, text: &str) -> Option<DependentSignIn> {
         let unsealed = context.seals().open(SealPurpose::Dependent, host, text.as_bytes())?;
-        let mut fields = versioned(&unsealed.plaintext)?;
+        let mut fields = versioned(&unsealed.plaintext, VERSION)?;
         let sign_in = DependentSignIn {
             issued_s: fields.number()?,
             session: SessionId(fields.fixed()?),
@@ -380,10 +386,11 @@ impl SignOutRequest {
     ) -> Result<String, Unspecified> {
         let mut fields = FieldWriter::default();
         fields.fixed(&[VERSION]).number(self.issued_s);
-        match &self.session {
-            Some(session) => fields.fixed(&[1]).fixed(&session.0),
-            None => fields.fixed(&[0]),
-        };
+        let sessions = self.sessions.iter().take(MAX_SESSIONS);
+        fields.fixed(&[u8::try_from(sessions.len()).map_err(|_| Unspecified)?]);
+        for SessionId(id) in sessions {
+            fields.fixed(id);
+        }
         match &self.then {
             Some(place) => place.write(fields.fixed(&[1])),
             None => drop(fields.fixed(&[0])),
@@ -396,12 +403,14 @@ impl SignOutRequest {
     pub(super) fn open(context: &SignInContext, text: &str) -> Option<SignOutRequest> {
         let host = context.authenticate_host();
         let content = context.seals().open(SealPurpose::SignOut, host, text.as_bytes())?.plaintext;
-        let mut fields = versioned(&content)?;
+        let mut fields = versioned(&content, VERSION)?;
         let request = SignOutRequest {
             issued_s: fields.number()?,
-            session: match fields.byte()? {
-                0 => None,
-                1 => Some(SessionId(fields.fixed()?)),
+            sessions: match usize::from(fields.byte()?) {
+                count @ 0..=MAX_SESSIONS => {
+                    let ids = (0..count).map(|_| fields.fixed().map(SessionId));
+                    ids.collect::<Option<_>>()?
+                }
                 _ => return None,
             },
             then: match fields.byte()? {
@@ -415,9 +424,9 @@ impl SignOutRequest {
     }
 }
 
-fn versioned(content: &[u8]) -> Option<FieldReader<'_>> {
+fn versioned(content: &[u8], version: u8) -> Option<FieldReader<'_>> {
     let mut fields = FieldReader::new(content);
-    (fields.byte()? == VERSION).then_some(fields)
+    (fields.byte()? == version).then_some(fields)
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::identity::{
         UseOnce,
     },
     cookies::{MasterSession, RequestCookies},
+    provider_tokens::WantedTokens,
     session::{Session, random_bytes},
     shared::ProviderView,
     spec::ProviderPreset,
@@ -60,7 +61,7 @@ pub(super) fn start(input: StepInput<'_>) -> FlowStep {
     let now_s = environment.now_s;
     if !is_fresh(request.issued_s, REQUEST_LIFE_S, now_s)
         || request.process != environment.shared.process
-        || request.provider != context.provider
+        || environment.of_client(request.provider).is_none()
     {
         return FlowAnswer::redirect(request.place.url(), FlowEvent::BegunAgain)
             .because("the request to sign in is late, or of another process or provider")
@@ -121,8 +122,9 @@ pub(super) fn master_session(
     let FlowEnvironment { context, shared, now_s, .. } = *environment;
     let masters = context.cookies.master_sessions(host, cookies).into_iter();
     let good = masters.filter_map(|master| {
-        let judged = context.judge(&master.session, shared, now_s)?;
-        Some((MasterSession { session: judged.session, ..master }, judged.state))
+        let judged = context.judge(&master.session, shared, now_s, WantedTokens::ALL)?;
+        let session = judged.changed.unwrap_or(master.session);
+        Some((MasterSession { session, id_token: master.id_token }, judged.state))
     });
     let binding = || context.cookies.binding(host, cookies, now_s);
     context.chosen(good, binding, |(master, _)| &master.session)
@@ -166,7 +168,7 @@ pub(super) fn to_provider(
     asked: bool,
 ) -> FlowStep {
     let (environment, _) = input;
-    match environment.shared.provider(environment.context.provider) {
+    match environment.provider_view() {
         Some(view) => redirect_to_provider(input, request, &view, known)
             .unwrap_or_else(|Unspecified| FlowAnswer::internal())
             .into(),
@@ -223,7 +225,7 @@ fn authorization_url(
     let (scope, nonce) = (provider.scopes.join(" "), state.nonce());
     let (redirect_uri, sealed) = (redirect_uri(environment), state.seal(context, random)?);
     let own = [
-        ("client_id", &*provider.client_id),
+        ("client_id", context.client_id()),
         ("response_type", "code"),
         ("redirect_uri", &redirect_uri),
         ("scope", &scope),
@@ -301,14 +303,17 @@ fn try_hand_over(
     cookies: Vec<HeaderValue>,
 ) -> Result<FlowStep, Unspecified> {
     let FlowEnvironment { context, now_s, random, .. } = *environment;
+    let wanted = context.wanted_tokens(request.place.sign_in_host());
+    let session = session.clone().with_tokens(wanted);
     let handover = Handover {
         id: random_bytes(random)?,
         process: environment.shared.process,
         issued_s: now_s,
         place: request.place.clone(),
         binding: request.binding,
+        provider: request.provider,
         restarts: request.restarts,
-        session: HandedSession::Here(Session { binding: request.binding, ..session.clone() }),
+        session: HandedSession::Here(Session { binding: request.binding, ..session }),
     };
     let sealed = handover.seal(context, random)?;
     if sealed.len() <= MAX_HANDOVER_LEN {
@@ -338,6 +343,7 @@ pub(super) fn begin_again(
         issued_s: now_s,
         place: request.place.clone(),
         binding: request.binding,
+        provider: request.provider,
         restarts: request.restarts.saturating_add(1),
         session: HandedSession::Missing,
     };

@@ -5,7 +5,7 @@ use ring::error::Unspecified;
 
 use super::{
     answer::{FlowAnswer, FlowEvent, FlowPage, FlowStep, StepInput},
-    context::{FlowEnvironment, FlowRequest},
+    context::{FlowEnvironment, FlowRequest, SignInContext},
     parameters::{encode, single},
     pending::{FlowPending, WaitingStep},
     return_path::{ReturnPath, return_port},
@@ -16,7 +16,7 @@ use crate::{
     identity::{
         calls::{IdentityCall, IdentityReply},
         cookies::choose,
-        session::SessionId,
+        session::{ProviderId, SessionId},
         spec::origin,
     },
 };
@@ -31,11 +31,12 @@ const RETURN_LIFE_S: u64 = 60 * 60;
 pub(crate) struct LeavingSession {
     /// Sessions that are still to end.
     sessions: Vec<(SessionId, u64)>,
-    /// The session that a route's host tells the authenticate host of.
-    session: Option<SessionId>,
+    /// The sessions that a route's host tells the authenticate host of, one of each client.
+    told: Vec<SessionId>,
     /// Where to go at the end.
     then: Option<ReturnPlace>,
-    /// For the provider.
+    /// For the provider: the client that signs out there, and its ID token.
+    client: ProviderId,
     id_token: Option<Box<str>>,
     cookies: Vec<HeaderValue>,
 }
@@ -78,20 +79,33 @@ fn sealed_request((environment, http): StepInput<'_>) -> Option<SignOutRequest> 
         .filter(|request| is_fresh(request.issued_s, REQUEST_LIFE_S, environment.now_s))
 }
 
-/// Whether a sealed request means every session that this browser has at the authenticate host, so
-/// that none is ended by a request made in another browser. Without any, the request does not say in
-/// whose browser it was made, so another site must not have led here: people would be sent on to
-/// sign out at the provider.
+/// Whether a sealed request was made in this browser, so that no session is ended by a request of
+/// another browser. It was if it names every session that this browser has at the authenticate host, or
+/// one that was made for this browser: a sibling host can plant sessions, yet not the binding. The
+/// browser may have sessions of other clients, which the route's host did not know of. Without any
+/// session, the request does not say in whose browser it was made, so another site must not have led
+/// here: people would be sent on to sign out at the provider.
 fn is_same((environment, http): StepInput<'_>, request: &SignOutRequest) -> bool {
-    let context = environment.context;
-    let cookies = context.cookies.read(http.headers);
-    let masters = context.cookies.master_sessions(http.host, &cookies);
-    let sessions = context.cookies.sessions(http.host, &cookies);
-    if masters.is_empty() && sessions.is_empty() {
-        return matches!(http.header("sec-fetch-site"), Some("none" | "same-origin" | "same-site"));
+    let (mut is_any, mut is_each_named, mut is_bound) = (false, true, false);
+    for context in environment.clients.presented(http.headers) {
+        let cookies = context.cookies.read(http.headers);
+        let binding = environment.binding(http, &cookies).map(|binding| binding.digest());
+        let masters = context.cookies.master_sessions(http.host, &cookies).into_iter();
+        let opened = context.cookies.sessions(http.host, &cookies).into_iter();
+        let masters = masters.map(|master| master.session);
+        for session in masters.chain(opened.map(|opened| opened.session)) {
+            let is_named = request.sessions.contains(&session.id);
+            is_any = true;
+            is_each_named &= is_named;
+            is_bound |= is_named && Some(session.binding) == binding;
+        }
     }
-    let ids = masters.iter().map(|master| master.session.id);
-    ids.chain(sessions.iter().map(|opened| opened.session.id)).all(|id| Some(id) == request.session)
+    match is_any {
+        true => is_each_named || is_bound,
+        false => {
+            matches!(http.header("sec-fetch-site"), Some("none" | "same-origin" | "same-site"))
+        }
+    }
 }
 
 fn wish(http: &FlowRequest<'_>) -> SignOutWish {
@@ -117,11 +131,17 @@ fn refused((environment, http): StepInput<'_>) -> FlowAnswer {
 
 fn ask((environment, http): StepInput<'_>) -> FlowAnswer {
     let FlowEnvironment { context, shared, now_s, .. } = *environment;
-    let cookies = context.cookies.read(http.headers);
-    let here = context.who(http.host, &cookies, shared, now_s).map(|who| who.session);
+    let clients = environment.clients.presented(http.headers);
+    let here = clients.iter().find_map(|context| {
+        let cookies = context.cookies.read(http.headers);
+        context.who(http.host, &cookies, shared, now_s).map(|who| who.session)
+    });
     let master = || {
-        let masters = context.cookies.master_sessions(http.host, &cookies);
-        masters.into_iter().next().map(|master| master.session)
+        clients.iter().find_map(|context| {
+            let cookies = context.cookies.read(http.headers);
+            let masters = context.cookies.master_sessions(http.host, &cookies);
+            masters.into_iter().next().map(|master| master.session)
+        })
     };
     let known_as = here.or_else(master).map(|session| match &*session.identity.email {
         "" => session.identity.user_id,
@@ -139,10 +159,40 @@ fn own_url(environment: &FlowEnvironment<'_>, http: &FlowRequest<'_>, path: &str
     format!("{}{path}", origin(http.host, http.return_port(environment.context)))
 }
 
-/// Ends the sessions that this host has of the browser.
+/// Ends the sessions that this host has of the browser, of every client.
 fn sign_out(input: StepInput<'_>, request: Option<SignOutRequest>) -> FlowStep {
     let (environment, http) = input;
-    let context = environment.context;
+    let main = environment.clients.main();
+    let cookies = main.cookies.read(http.headers);
+    let then = match &request {
+        Some(request) => request.then.clone(),
+        None => asked_place(input),
+    };
+    let mut leaving = LeavingSession {
+        sessions: Vec::new(),
+        told: Vec::new(),
+        then,
+        client: main.provider,
+        id_token: None,
+        cookies: main.cookies.delete_binding(&cookies).into_iter().collect(),
+    };
+    let named = request.map(|request| request.sessions).unwrap_or_default();
+    for context in environment.clients.presented(http.headers) {
+        leave_client(input, context, &named, &mut leaving);
+    }
+    leaving.sessions.sort_unstable();
+    leaving.sessions.dedup_by_key(|(id, _)| *id);
+    end_next(input, leaving)
+}
+
+/// Adds the sessions of one client. The ID token for the provider is that of a session that a route's
+/// host has named, if there is one.
+fn leave_client(
+    (environment, http): StepInput<'_>,
+    context: &SignInContext,
+    named: &[SessionId],
+    leaving: &mut LeavingSession,
+) {
     let cookies = context.cookies.read(http.headers);
     let binding = environment.binding(http, &cookies);
     let opened = context.cookies.sessions(http.host, &cookies);
@@ -153,30 +203,18 @@ fn sign_out(input: StepInput<'_>, request: Option<SignOutRequest>) -> FlowStep {
         Vec::new()
     };
     let master = choose(masters.iter(), |master| &master.session, binding.as_ref());
-    let mut sessions: Vec<(SessionId, u64)> = opened
-        .iter()
-        .map(|opened| &opened.session)
-        .chain(masters.iter().map(|master| &master.session))
-        .filter(|session| environment.now_s < session.ends_at_s)
-        .map(|session| (session.id, session.ends_at_s))
-        .collect();
-    sessions.sort_unstable();
-    sessions.dedup_by_key(|(id, _)| *id);
-    let mut set = context.cookies.delete_session(http.host, &cookies);
-    set.extend(context.cookies.delete_master(&cookies));
-    set.extend(context.cookies.delete_binding(&cookies));
-    let then = match &request {
-        Some(request) => request.then.clone(),
-        None => asked_place(input),
-    };
-    let leaving = LeavingSession {
-        sessions,
-        session: here.map(|opened| opened.session.id),
-        then,
-        id_token: master.and_then(|master| master.id_token.clone()),
-        cookies: set,
-    };
-    end_next(input, leaving)
+    if let Some(master) = master
+        && (leaving.id_token.is_none() || named.contains(&master.session.id))
+    {
+        (leaving.client, leaving.id_token) = (context.provider, master.id_token.clone());
+    }
+    leaving.told.extend(here.map(|opened| opened.session.id));
+    let sessions = opened.iter().map(|opened| &opened.session);
+    let sessions = sessions.chain(masters.iter().map(|master| &master.session));
+    let sessions = sessions.filter(|session| environment.now_s < session.ends_at_s);
+    leaving.sessions.extend(sessions.map(|session| (session.id, session.ends_at_s)));
+    leaving.cookies.extend(context.cookies.delete_session(http.host, &cookies));
+    leaving.cookies.extend(context.cookies.delete_master(&cookies));
 }
 
 /// `pomerium_redirect_uri`, if it is a URL of a host of ours.
@@ -233,7 +271,7 @@ pub(super) fn leave(input: StepInput<'_>, leaving: LeavingSession, asked: bool) 
     let (environment, http) = input;
     let context = environment.context;
     let is_last = http.host == context.authenticate_host();
-    if is_last && !asked && environment.shared.provider(context.provider).is_none() {
+    if is_last && !asked && environment.provider_view().is_none() {
         let waiting = WaitingStep::SignOutProviderFound { leaving };
         return FlowStep::ask(IdentityCall::Discover, FlowPending(waiting));
     }
@@ -260,9 +298,12 @@ fn to_authenticate(
     leaving: &LeavingSession,
 ) -> Result<String, Unspecified> {
     let FlowEnvironment { context, now_s, random, .. } = *environment;
-    let sealed =
-        SignOutRequest { issued_s: now_s, session: leaving.session, then: leaving.then.clone() }
-            .seal(context, random)?;
+    let sealed = SignOutRequest {
+        issued_s: now_s,
+        sessions: leaving.told.clone(),
+        then: leaving.then.clone(),
+    }
+    .seal(context, random)?;
     let query = encode([("request", &*sealed)]);
     Ok(context.authenticate_url(&format!("/.pomerium/sign_out?{query}")))
 }
@@ -272,10 +313,10 @@ fn after_sign_out(
     environment: &FlowEnvironment<'_>,
     leaving: &LeavingSession,
 ) -> Result<String, Unspecified> {
-    let FlowEnvironment { context, shared, now_s, random, .. } = *environment;
+    let FlowEnvironment { context, now_s, random, .. } = *environment;
     let signed_out = context.authenticate_url("/.pomerium/signed_out");
     let configured = context.spec.signout_redirect_url.as_deref();
-    let view = shared.provider(context.provider);
+    let view = environment.provider_view();
     let Some(end_session) = view.as_ref().and_then(|view| view.end_session.as_ref()) else {
         let then = leaving.then.as_ref().map(ReturnPlace::url);
         return Ok(then.unwrap_or_else(|| configured.map_or(signed_out, str::to_owned)));
@@ -284,11 +325,13 @@ fn after_sign_out(
         (None, Some(configured)) => configured,
         _ => &signed_out,
     };
-    let client_id = &context.spec.provider.client_id;
+    let client = environment.clients.of(Some(leaving.client)).unwrap_or(context);
+    let client_id = client.client_id();
     let mut url = end_session.url(client_id, leaving.id_token.as_deref(), return_to);
     if let Some(then) = &leaving.then {
         // The provider gives it back with the return URL, which must be one it knows.
-        let request = SignOutRequest { issued_s: now_s, session: None, then: Some(then.clone()) };
+        let request =
+            SignOutRequest { issued_s: now_s, sessions: Vec::new(), then: Some(then.clone()) };
         url.push_str(if url.contains('?') { "&" } else { "?" });
         url.push_str(&encode([("state", &*request.seal(context, random)?)]));
     }

@@ -5,6 +5,7 @@ use crate::identity::{
     binding::BrowserBinding,
     calls::CheckOutcome,
     cookies::{RequestCookies, choose},
+    provider_tokens::WantedTokens,
     session::Session,
     shared::{IdentityShared, SessionUpdate},
 };
@@ -42,6 +43,16 @@ pub(crate) struct RequestSession {
     pub(crate) seal_again: bool,
 }
 
+/// What a session is at a moment.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Judgement {
+    /// Never [`SessionState::Invalid`].
+    pub(crate) state: SessionState,
+    /// The session as it is now, if it differs: most sessions have not changed since their cookie was
+    /// made, and their claims are not copied.
+    pub(crate) changed: Option<Session>,
+}
+
 /// The session of a request after a check that it waited for.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum CheckedSession {
@@ -60,10 +71,13 @@ impl SignInContext {
         shared: &IdentityShared,
         now_s: u64,
     ) -> Option<RequestSession> {
+        let wanted = self.wanted_tokens(host);
         let good = self.cookies.sessions(host, cookies).into_iter().filter_map(|opened| {
-            let mut judged = self.judge(&opened.session, shared, now_s)?;
-            judged.seal_again |= opened.by_previous;
-            Some(judged)
+            let Judgement { state, changed } =
+                self.judge(&opened.session, shared, now_s, wanted)?;
+            let seal_again = changed.is_some() || opened.by_previous;
+            let session = changed.unwrap_or(opened.session);
+            Some(RequestSession { session, state, seal_again })
         });
         self.chosen(good, || self.cookies.binding(host, cookies, now_s), |judged| &judged.session)
     }
@@ -82,13 +96,15 @@ impl SignInContext {
         }
     }
 
-    /// Judges one session, with what the control thread knows of it; `None` if it does not count.
+    /// Judges one session, with what the control thread knows of it; `None` if it does not count. It
+    /// has no other tokens than those that are wanted.
     pub(crate) fn judge(
         &self,
         session: &Session,
         shared: &IdentityShared,
         now_s: u64,
-    ) -> Option<RequestSession> {
+        wanted: WantedTokens,
+    ) -> Option<Judgement> {
         let update = shared.update(session.id);
         let checked = match &update {
             Some(SessionUpdate::Ended) => return None,
@@ -96,7 +112,15 @@ impl SignInContext {
             None => None,
         };
         let newer = checked.filter(|renewed| renewed.check_at_s >= session.check_at_s);
-        let current = newer.map_or_else(|| session.clone(), |renewed| renewed.apply(session));
+        let changed = match newer {
+            Some(renewed) => Some(renewed.apply(session).with_tokens(wanted)),
+            None if wanted.are_exceeded_by(session.tokens.as_deref()) => {
+                Some(session.clone().with_tokens(wanted))
+            }
+            None => None,
+        };
+        let changed = changed.filter(|changed| changed != session);
+        let current = changed.as_ref().unwrap_or(session);
         // The mark after all else: the control thread sets it, then forgets updates and ends of
         // users, so who misses one of these sees the mark.
         let user = shared.user_end(&current.identity);
@@ -105,10 +129,8 @@ impl SignInContext {
             return None;
         }
         let suspect = session.signed_in_at_s < suspect_before_s && checked.is_none();
-        let state = self.state(&current, suspect, now_s);
-        let seal_again = current != *session;
-        let judged = RequestSession { session: current, state, seal_again };
-        (state != SessionState::Invalid).then_some(judged)
+        let state = self.state(current, suspect, now_s);
+        (state != SessionState::Invalid).then_some(Judgement { state, changed })
     }
 
     /// Whether a session counts now. `suspect` sessions may be signed out without a trace.
@@ -137,10 +159,11 @@ impl SignInContext {
         state: SessionState,
         outcome: Option<&CheckOutcome>,
         now_s: u64,
+        wanted: WantedTokens,
     ) -> CheckedSession {
         let must = state == SessionState::MustCheck;
         let kept = match outcome {
-            Some(CheckOutcome::Good(renewed)) => Some(renewed.apply(session)),
+            Some(CheckOutcome::Good(renewed)) => Some(renewed.apply(session).with_tokens(wanted)),
             Some(CheckOutcome::ProviderAway) | None if !must => Some(session.clone()),
             Some(CheckOutcome::Unknown)
                 if !must && now_s < session.check_at_s.saturating_add(UNKNOWN_GRACE_S) =>

@@ -12,7 +12,7 @@ use ring::rand::SystemRandom;
 
 use super::{
     CheckedSession, FlowAnswer, FlowBody, FlowEnvironment, FlowPage, FlowPath, FlowRequest,
-    FlowStep, RequestSession, SessionState, SignInContext, begin, parameters,
+    FlowStep, RequestSession, SessionState, SignInClients, SignInContext, begin, parameters,
 };
 use crate::{
     digest::sha256,
@@ -22,9 +22,12 @@ use crate::{
             RenewedSession, SignedIn, UseOnce,
         },
         provider::EndSession,
+        provider_tokens::WantedTokens,
         session::SessionId,
         shared::{IdentityShared, ProviderView, SessionUpdate},
-        spec::{DependentHost, SealSecret, SignInSpec},
+        spec::{
+            ClientSecret, DependentHost, RouteClient, SealSecret, SignInSpec, client_provider_id,
+        },
     },
     policy::Identity,
 };
@@ -35,13 +38,15 @@ pub(super) const START_S: u64 = 1_700_000_000;
 
 /// One process of ours, and the provider.
 pub(super) struct World {
-    pub(super) context: SignInContext,
+    pub(super) clients: SignInClients,
     pub(super) shared: IdentityShared,
     pub(super) control: ControlModel,
     pub(super) provider: ProviderModel,
     pub(super) now_s: u64,
     /// `depends_on` of the routes.
     pub(super) depends_on: DependsOn,
+    /// Whether the route of a host and a path has the client [`OWN_CLIENT`], if that is configured.
+    pub(super) has_own_client: fn(&str, &str) -> bool,
 }
 
 pub(super) type DependsOn = fn(&str, u16, &str) -> Vec<DependentHost>;
@@ -82,6 +87,7 @@ struct IssuedCode {
     user: String,
     challenge: String,
     nonce: String,
+    client_id: String,
 }
 
 /// A browser with its cookies.
@@ -120,28 +126,62 @@ pub(super) struct Received {
     pub(super) set_cookies: Vec<HeaderValue>,
 }
 
+/// The client of routes that have one of their own.
+pub(super) const OWN_CLIENT: &str = "own";
+
 pub(super) fn spec() -> SignInSpec {
     super::probe::example_spec()
 }
 
+/// With a client of single routes, too.
+pub(super) fn with_own_client(spec: SignInSpec) -> SignInSpec {
+    let own = RouteClient {
+        provider: client_provider_id(&spec.provider.issuer_url, OWN_CLIENT),
+        client_id: OWN_CLIENT.into(),
+        client_secret: ClientSecret("secret".into()),
+    };
+    SignInSpec { route_clients: [own].into(), ..spec }
+}
+
 impl World {
     pub(super) fn new(spec: SignInSpec) -> World {
-        let context = SignInContext::new(Arc::new(spec), &SealSecret([7; 32]));
+        let clients = SignInClients::new(Arc::new(spec), &SealSecret([7; 32]));
         let world = World {
             shared: IdentityShared::new([1; 16]),
             control: ControlModel::default(),
             provider: ProviderModel::default(),
             now_s: START_S,
             depends_on: |_, _, _| Vec::new(),
-            context,
+            has_own_client: |_, _| true,
+            clients,
         };
         world.publish();
         world
     }
 
+    /// The client of all routes.
+    pub(super) fn context(&self) -> &SignInContext {
+        self.clients.main()
+    }
+
+    /// The client of the route of a host and a path; of all routes unless the settings have another.
+    pub(super) fn context_at(&self, host: &str, path: &str) -> &SignInContext {
+        let own = self.context().spec.route_clients.first().map(|client| client.provider);
+        let own = own.filter(|_| (self.has_own_client)(host, path));
+        self.clients.of(own).unwrap()
+    }
+
+    /// Another client of all routes.
+    pub(super) fn set_client(&mut self, client_id: &str) {
+        let mut spec = SignInSpec::clone(&self.context().spec);
+        spec.provider.client_id = client_id.into();
+        self.clients = SignInClients::new(Arc::new(spec), &SealSecret([7; 32]));
+        self.publish();
+    }
+
     pub(super) fn publish(&self) {
         self.shared.set_provider(ProviderView {
-            id: self.context.provider,
+            id: self.context().provider,
             issuer: "https://idp.test".into(),
             authorization_endpoint: "https://idp.test/authorize?tenant=t&nonce=theirs".into(),
             end_session: Some(EndSession::standard("https://idp.test/end")),
@@ -227,16 +267,23 @@ impl World {
     pub(super) fn handle(&mut self, browser: usize, request: &FlowRequest<'_>) -> Handled {
         let path = request.path_and_query.split('?').next().unwrap();
         let random = SystemRandom::new();
-        let Some(path) = FlowPath::find(&self.context, request.host, path) else {
-            let cookies = self.context.cookies.read(request.headers);
-            let who = self.context.who(request.host, &cookies, &self.shared, self.now_s);
+        let Some(found) = FlowPath::find(self.context(), request.host, path) else {
+            let context = self.context_at(request.host, path);
+            let cookies = context.cookies.read(request.headers);
+            let who = context.who(request.host, &cookies, &self.shared, self.now_s);
             if let Some(session) = who.and_then(|who| self.checked(who)) {
                 return Handled::Served(Box::new(session));
             }
             let environment = self.environment(&random);
+            let context = self.context_at(request.host, path);
+            let environment = FlowEnvironment { context, ..environment };
             return Handled::Answered(Box::new(begin(&environment, request)));
         };
-        let mut step = path.start(&self.environment(&random), request);
+        let of_host = |environment| FlowEnvironment {
+            context: self.context_at(request.host, "/"),
+            ..environment
+        };
+        let mut step = found.start(&of_host(self.environment(&random)), request);
         loop {
             match step {
                 FlowStep::Answer(answer) => return Handled::Answered(Box::new(answer)),
@@ -250,7 +297,8 @@ impl World {
 
     pub(super) fn environment<'a>(&'a self, random: &'a SystemRandom) -> FlowEnvironment<'a> {
         FlowEnvironment {
-            context: &self.context,
+            clients: &self.clients,
+            context: self.context(),
             shared: &self.shared,
             now_s: self.now_s,
             random,
@@ -326,7 +374,13 @@ impl World {
             return Some(who);
         }
         let IdentityReply::Checked(outcome) = self.check(who.session.id) else { panic!() };
-        match self.context.after_check(&who.session, who.state, Some(&outcome), self.now_s) {
+        match self.context().after_check(
+            &who.session,
+            who.state,
+            Some(&outcome),
+            self.now_s,
+            WantedTokens::ALL,
+        ) {
             CheckedSession::Good(session) => Some(RequestSession { session, ..who }),
             CheckedSession::Nobody => None,
         }
@@ -338,11 +392,12 @@ impl World {
             return IdentityReply::Failed(failure);
         }
         let refused = || ProviderFailure::Refused { error: "invalid_grant".into() };
+        let client = self.clients.of(Some(exchange.provider)).unwrap();
         let Some(code) = self.provider.codes.remove(&*exchange.code) else {
             return IdentityReply::Failed(refused());
         };
         let challenge = BASE64_URL_SAFE_NO_PAD.encode(sha256(exchange.verifier.as_bytes()));
-        if challenge != code.challenge {
+        if challenge != code.challenge || client.client_id() != code.client_id {
             return IdentityReply::Failed(refused());
         }
         if *exchange.nonce != *code.nonce {
@@ -357,6 +412,7 @@ impl World {
             ends_at_s: self.control.life_s.map_or(exchange.ends_at_s, |life_s| self.now_s + life_s),
             check_at_s: self.now_s + 600,
             id_token: Some("id.token".into()),
+            tokens: None,
         }))
     }
 
@@ -365,9 +421,10 @@ impl World {
         Arc::new(RenewedSession {
             identity: identity(user, 0),
             name: user.into(),
-            claims_digest: self.context.claims_digest,
+            claims_digest: self.context().claims_digest,
             check_at_s: self.now_s + 600,
             ends_at_s: self.now_s + 50_000,
+            tokens: None,
         })
     }
 }
@@ -401,7 +458,8 @@ impl ProviderModel {
         }
         assert_eq!(get(query, "response_type"), "code");
         assert_eq!(get(query, "code_challenge_method"), "S256");
-        assert_eq!(get(query, "client_id"), "client");
+        let client_id = get(query, "client_id");
+        assert!(["client", OWN_CLIENT].contains(&&*client_id), "{client_id}");
         let redirect_uri = get(query, "redirect_uri");
         assert_eq!(redirect_uri, format!("https://{A}/oauth2/callback"));
         let Some(user) = &browser.at_provider else {
@@ -416,6 +474,7 @@ impl ProviderModel {
                 user: user.clone(),
                 challenge: get(query, "code_challenge"),
                 nonce: get(query, "nonce"),
+                client_id,
             },
         );
         let state = get(query, "state");

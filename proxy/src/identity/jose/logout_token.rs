@@ -2,7 +2,11 @@
 
 use serde_json::{Map, Value};
 
-use super::{IdTokenRules, ProviderKeys, claim_checks, error::TokenError, strict::TokenType};
+use super::{
+    IdTokenRules, ProviderKeys, claim_checks,
+    error::TokenError,
+    strict::{self, TokenType},
+};
 
 /// The member of `events` that makes a token a logout token.
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
@@ -59,6 +63,12 @@ pub(crate) fn verify_logout_token(
         until_s: last_s.min(expires_at_s.saturating_add(LEEWAY_S)),
         claims,
     })
+}
+
+/// Whether a logout token says to be for a client. It was not verified.
+pub(crate) fn is_for(token: &str, client_id: &str) -> bool {
+    let claims = strict::unverified_claims(token, TokenType::Logout);
+    claims.is_ok_and(|claims| claim_checks::audience(&claims, client_id).is_ok())
 }
 
 /// The event that makes it a logout token.

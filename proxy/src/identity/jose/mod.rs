@@ -30,7 +30,7 @@ pub use error::TokenError;
 pub use id_token::{IdTokenClaims, IdTokenRules, verify_id_token};
 pub use jwks::{Jwks, public_jwks};
 pub use keys::{KeySetError, ProviderKeys};
-pub(crate) use logout_token::{LogoutToken, provider_session, verify_logout_token};
+pub(crate) use logout_token::{LogoutToken, is_for, provider_session, verify_logout_token};
 pub use private_key::SigningKeyError;
 pub use signing_key::{SignError, SigningKey};
 pub(crate) use strict::parse_object;

@@ -31,6 +31,8 @@ pub(crate) struct KnownSession {
     undecided_at_s: Cell<u64>,
     /// The cookie is to be sealed anew: a check brought something, or a previous secret opened it.
     renewed: bool,
+    /// Only tokens of the provider are new. A cookie that cannot hold them needs no seal.
+    only_tokens: bool,
     /// The `Set-Cookie` fields that do that.
     sealed: OnceCell<Box<[HeaderValue]>>,
 }
@@ -54,13 +56,17 @@ impl KnownSession {
             noticed_at_s: Cell::new(0),
             undecided_at_s: Cell::new(0),
             renewed,
+            only_tokens: false,
             sealed: OnceCell::new(),
         }
     }
 
     /// The same cookie, which now stands for this session.
     pub(crate) fn renewed(&self, session: Session) -> KnownSession {
-        KnownSession::new(&self.presented, &self.scope, session, true)
+        let without = |session: &Session| Session { tokens: None, ..session.clone() };
+        let only_tokens = !self.renewed && without(&session) == without(&self.session);
+        let renewed = KnownSession::new(&self.presented, &self.scope, session, true);
+        KnownSession { only_tokens, ..renewed }
     }
 
     /// Whether something was published since the session was judged. The caller judges it.
@@ -102,9 +108,10 @@ impl KnownSession {
     }
 
     /// Makes the `Set-Cookie` fields of a session that is to be sealed anew, once.
-    pub(crate) fn seal(&self, seal: impl FnOnce(&Session) -> Vec<HeaderValue>) {
+    /// `seal` also learns whether only tokens are new.
+    pub(crate) fn seal(&self, seal: impl FnOnce(&Session, bool) -> Vec<HeaderValue>) {
         if self.renewed {
-            self.sealed.get_or_init(|| seal(&self.session).into());
+            self.sealed.get_or_init(|| seal(&self.session, self.only_tokens).into());
         }
     }
 

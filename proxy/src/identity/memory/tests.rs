@@ -23,6 +23,7 @@ fn session(id: u8) -> Session {
         signed_in_at_s: NOW,
         ends_at_s: NOW + 50_000,
         check_at_s: NOW + 600,
+        tokens: None,
     }
 }
 

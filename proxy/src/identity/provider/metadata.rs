@@ -26,7 +26,7 @@ pub(in crate::identity) struct ProviderMetadata {
     pub(in crate::identity) revocation_endpoint: Option<ProviderUrl>,
     pub(in crate::identity) id_token_algorithms: AllowedAlgorithms,
     pub(in crate::identity) userinfo_algorithms: AllowedAlgorithms,
-    /// Our secret goes into the form (`client_secret_post`) and not into a header.
+    /// A client's secret goes into the form (`client_secret_post`) and not into a header.
     pub(in crate::identity) secret_in_form: bool,
 }
 
@@ -141,12 +141,11 @@ fn algorithms(listed: &Option<Vec<String>>) -> AllowedAlgorithms {
 fn secret_in_form(raw: &RawMetadata, spec: &ProviderSpec) -> Result<bool, ProviderFailure> {
     let Some(methods) = &raw.token_endpoint_auth_methods_supported else { return Ok(false) };
     let has = |method: &str| methods.iter().any(|listed| listed == method);
-    if spec.client_secret.is_none() || has("client_secret_basic") {
-        return Ok(false);
-    }
-    match has("client_secret_post") {
-        true => Ok(true),
-        false => {
+    match (has("client_secret_basic"), has("client_secret_post")) {
+        (true, _) => Ok(false),
+        (false, true) => Ok(true),
+        (false, false) if spec.client_secret.is_none() => Ok(false),
+        (false, false) => {
             Err(invalid("it takes no client secret, neither in a header nor in a form".into()))
         }
     }

@@ -35,8 +35,9 @@ use super::{
     bearer::keys::TokenKeys,
     calls::{CodeExchange, ProviderFailure},
     jose::{self, IdTokenClaims, IdTokenRules, LogoutToken, ProviderKeys, TokenError},
+    session::ProviderId,
     shared::IdentityShared,
-    spec::SignInSpec,
+    spec::{ProviderClient, SignInSpec},
 };
 use crate::{
     observe::{IdentityMetrics, ProviderCallOutcome, ProviderEndpoint},
@@ -49,7 +50,8 @@ use url::ProviderUrl;
 /// Seconds since 1970.
 pub(super) type Clock = Rc<dyn Fn() -> u64>;
 
-/// One configured provider. A change of its settings makes a new one.
+/// One configured provider, which all our clients have in common. A change of its settings makes a new
+/// one.
 pub(super) struct Provider {
     spec: RefCell<Arc<SignInSpec>>,
     http: HttpClient,
@@ -68,6 +70,15 @@ pub(super) struct VerifiedSignIn {
     /// Without what UserInfo added: a later UserInfo may no longer have it.
     pub(super) id_token: IdTokenClaims,
     pub(super) tokens: TokenResponse,
+}
+
+/// A logout token that passed every check but whether it was used before.
+pub(super) struct NamedLogout {
+    /// The client whose sessions it is about.
+    pub(super) client: ProviderId,
+    pub(super) token: LogoutToken,
+    /// The user that it names.
+    pub(super) user_id: Option<Box<str>>,
 }
 
 impl Provider {
@@ -96,8 +107,8 @@ impl Provider {
         Arc::clone(&self.spec.borrow())
     }
 
-    /// Takes other settings, if this stays the same client of the same provider; gives back whether
-    /// it does.
+    /// Takes other settings, if this stays the same provider and the same client for all routes; gives
+    /// back whether it does.
     pub(super) fn reconfigure(&self, spec: &Arc<SignInSpec>) -> bool {
         let mut current = self.spec.borrow_mut();
         let roots = |spec: &SignInSpec| spec.anchors.as_ref().map(|anchors| anchors.digest);
@@ -138,17 +149,19 @@ impl Provider {
         exchange: &CodeExchange,
     ) -> Result<VerifiedSignIn, ProviderFailure> {
         let metadata = self.metadata().await?;
+        let client = exchange.provider;
         let form = [
             ("grant_type", "authorization_code"),
             ("code", &*exchange.code),
             ("redirect_uri", &*exchange.redirect_uri),
             ("code_verifier", &*exchange.verifier),
         ];
-        let tokens = self.tokens(&metadata, &form).await?;
+        let tokens = self.tokens(&metadata, client, &form).await?;
         let nonce = Some(&*exchange.nonce);
         let missing = || ProviderFailure::Invalid("the token endpoint gave no ID token".to_owned());
-        let id_token = self.id_token(&metadata, &tokens, nonce).await?.ok_or_else(missing)?;
-        let person = match self.person(&id_token, &tokens.access_token).await {
+        let id_token =
+            self.id_token(&metadata, client, &tokens, nonce).await?.ok_or_else(missing)?;
+        let person = match self.person(client, &id_token, &tokens.access_token).await {
             Ok(person) => person,
             Err(PersonFailure::OtherSubject) => {
                 let why = "UserInfo is about another user than the ID token".to_owned();
@@ -162,22 +175,24 @@ impl Provider {
     /// Asks for new tokens. The answer may hold a refresh token that takes the place of this one.
     pub(super) async fn refresh(
         &self,
+        client: ProviderId,
         refresh_token: &str,
     ) -> Result<TokenResponse, ProviderFailure> {
         let metadata = self.metadata().await?;
         let form = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)];
-        self.tokens(&metadata, &form).await
+        self.tokens(&metadata, client, &form).await
     }
 
     /// The ID token that came with a refresh, if one came. It must be about the same subject (OpenID
     /// Connect Core, section 12.2).
     pub(super) async fn refreshed_id_token(
         &self,
+        client: ProviderId,
         tokens: &TokenResponse,
         subject: &str,
     ) -> Result<Option<IdTokenClaims>, PersonFailure> {
         let metadata = self.metadata().await?;
-        let id_token = self.id_token(&metadata, tokens, None).await?;
+        let id_token = self.id_token(&metadata, client, tokens, None).await?;
         match id_token {
             Some(other) if *other.subject != *subject => Err(PersonFailure::OtherSubject),
             id_token => Ok(id_token),
@@ -187,13 +202,14 @@ impl Provider {
     /// Who somebody is by an ID token's claims and by UserInfo, where the provider has that.
     pub(super) async fn person(
         &self,
+        client: ProviderId,
         id_token: &IdTokenClaims,
         access_token: &str,
     ) -> Result<Person, PersonFailure> {
         let metadata = self.metadata().await?;
         let mut claims = id_token.clone();
         if let Some(endpoint) = &metadata.userinfo_endpoint {
-            let user_info = self.user_info(&metadata, endpoint, access_token);
+            let user_info = self.user_info((&metadata, endpoint), client, access_token);
             let user_info = self.counted(ProviderEndpoint::Userinfo, user_info).await?;
             if user_info.get("sub").and_then(Value::as_str) != Some(&claims.subject) {
                 return Err(PersonFailure::OtherSubject);
@@ -211,30 +227,36 @@ impl Provider {
         Ok(person)
     }
 
-    /// Verifies a logout token, and says which user it names, if it names one.
-    pub(super) async fn logout_token(
-        &self,
-        token: &str,
-    ) -> Result<(LogoutToken, Option<Box<str>>), ProviderFailure> {
+    /// Verifies a logout token, and says which client it is for, and which user it names, if it names
+    /// one.
+    pub(super) async fn logout_token(&self, token: &str) -> Result<NamedLogout, ProviderFailure> {
         let metadata = self.metadata().await?;
         let spec = self.spec();
-        let rules = rules(&spec, &metadata);
+        // Only one of our clients can verify it; without one, the log says why the main one did not.
+        let addressed = spec.clients().find(|client| jose::is_for(token, client.client_id));
+        let client = addressed.unwrap_or(spec.main_client());
+        let rules = rules(&spec, &metadata, client);
         let now_s = (self.clock)();
         let verify = |keys: &ProviderKeys| jose::verify_logout_token(token, &rules, keys, now_s);
         let verified = self.with_keys(&metadata, verify).await?;
         let has_user = verified.subject.is_some();
         let user_id = has_user.then(|| person::user_id(&verified.claims, spec.provider.preset));
         let user_id = user_id.map(Into::into);
-        Ok((verified, user_id))
+        Ok(NamedLogout { client: client.provider, token: verified, user_id })
     }
 
     /// Revokes a refresh token (RFC 7009), if the provider can.
-    pub(super) async fn revoke(&self, refresh_token: &str) -> Result<(), ProviderFailure> {
+    pub(super) async fn revoke(
+        &self,
+        client: ProviderId,
+        refresh_token: &str,
+    ) -> Result<(), ProviderFailure> {
         let metadata = self.metadata().await?;
         let Some(endpoint) = &metadata.revocation_endpoint else { return Ok(()) };
         let form = [("token", refresh_token), ("token_type_hint", "refresh_token")];
         let revoke = async {
-            let answer = self.http.call(self.authenticated(&metadata, endpoint, &form)).await?;
+            let call = self.authenticated((&metadata, endpoint), client, &form)?;
+            let answer = self.http.call(call).await?;
             match answer.status.is_success() {
                 true => Ok(()),
                 false => Err(tokens::status_failure(answer.status)),
@@ -246,9 +268,10 @@ impl Provider {
     async fn tokens(
         &self,
         metadata: &ProviderMetadata,
+        client: ProviderId,
         form: &[(&str, &str)],
     ) -> Result<TokenResponse, ProviderFailure> {
-        let call = self.authenticated(metadata, &metadata.token_endpoint, form);
+        let call = self.authenticated((metadata, &metadata.token_endpoint), client, form)?;
         let tokens = async {
             let answer = self.http.call(call).await?;
             tokens::parse(answer.status, &answer.body)
@@ -259,6 +282,7 @@ impl Provider {
     async fn id_token(
         &self,
         metadata: &ProviderMetadata,
+        client: ProviderId,
         tokens: &TokenResponse,
         nonce: Option<&str>,
     ) -> Result<Option<IdTokenClaims>, ProviderFailure> {
@@ -267,7 +291,7 @@ impl Provider {
         let rules = IdTokenRules {
             nonce,
             access_token: Some(&tokens.access_token),
-            ..rules(&spec, metadata)
+            ..rules(&spec, metadata, configured(&spec, client)?)
         };
         let now_s = (self.clock)();
         let verify = |keys: &ProviderKeys| jose::verify_id_token(token, &rules, keys, now_s);
@@ -276,8 +300,8 @@ impl Provider {
 
     async fn user_info(
         &self,
-        metadata: &ProviderMetadata,
-        url: &ProviderUrl,
+        (metadata, url): (&ProviderMetadata, &ProviderUrl),
+        client: ProviderId,
         access_token: &str,
     ) -> Result<Map<String, Value>, ProviderFailure> {
         let bearer = HeaderValue::try_from(format!("Bearer {access_token}"));
@@ -297,7 +321,8 @@ impl Provider {
         })?;
         let spec = self.spec();
         let algorithms = &metadata.userinfo_algorithms;
-        let rules = IdTokenRules { algorithms, ..rules(&spec, metadata) };
+        let client = configured(&spec, client)?;
+        let rules = IdTokenRules { algorithms, ..rules(&spec, metadata, client) };
         let now_s = (self.clock)();
         let verify = |keys: &ProviderKeys| jose::verify_user_info_jws(token, &rules, keys, now_s);
         self.with_keys(metadata, verify).await
@@ -350,15 +375,15 @@ impl Provider {
     /// section 2.3.1).
     fn authenticated<'a>(
         &self,
-        metadata: &ProviderMetadata,
-        url: &'a ProviderUrl,
+        (metadata, url): (&ProviderMetadata, &'a ProviderUrl),
+        client: ProviderId,
         form: &[(&str, &str)],
-    ) -> HttpCall<'a> {
+    ) -> Result<HttpCall<'a>, ProviderFailure> {
         let spec = self.spec();
-        let id = &*spec.provider.client_id;
+        let ProviderClient { client_id: id, client_secret, .. } = configured(&spec, client)?;
         let mut form = form.to_vec();
         let mut authorization = None;
-        match &spec.provider.client_secret {
+        match client_secret {
             None => form.push(("client_id", id)),
             Some(secret) if metadata.secret_in_form => {
                 form.extend([("client_id", id), ("client_secret", &*secret.0)]);
@@ -369,7 +394,7 @@ impl Provider {
                 authorization = HeaderValue::try_from(format!("Basic {basic}")).ok();
             }
         }
-        HttpCall { url, authorization, form: Some(form::encode(&form)) }
+        Ok(HttpCall { url, authorization, form: Some(form::encode(&form)) })
     }
 
     async fn counted<T>(
@@ -456,10 +481,23 @@ async fn get(http: &HttpClient, url: &ProviderUrl) -> Result<HttpAnswer, Provide
     }
 }
 
-fn rules<'a>(spec: &'a SignInSpec, metadata: &'a ProviderMetadata) -> IdTokenRules<'a> {
+/// A client that a reload has not taken away since.
+fn configured(
+    spec: &SignInSpec,
+    client: ProviderId,
+) -> Result<ProviderClient<'_>, ProviderFailure> {
+    let gone = || ProviderFailure::Away("the route's client is not configured any more".to_owned());
+    spec.client(client).ok_or_else(gone)
+}
+
+fn rules<'a>(
+    spec: &'a SignInSpec,
+    metadata: &'a ProviderMetadata,
+    client: ProviderClient<'a>,
+) -> IdTokenRules<'a> {
     IdTokenRules {
         issuer: &metadata.view.issuer,
-        client_id: &spec.provider.client_id,
+        client_id: client.client_id,
         algorithms: &metadata.id_token_algorithms,
         nonce: None,
         access_token: None,

@@ -32,6 +32,8 @@ pub(in crate::identity) fn sign_in_spec(issuer_url: &str) -> SignInSpec {
             request_params: Vec::new(),
             tenants: Vec::new(),
         },
+        route_clients: Arc::default(),
+        token_hosts: Arc::default(),
         anchors: None,
         cookies: CookieSpec {
             name: "_pomerium".into(),

@@ -50,8 +50,16 @@ fn of(theirs: &TestProvider) -> Ours {
     ours(sign_in_spec(&theirs.url))
 }
 
+impl Ours {
+    async fn exchange(&self) -> Result<VerifiedSignIn, ProviderFailure> {
+        let exchange = CodeExchange { provider: self.provider.spec().provider.id(), ..code() };
+        self.provider.exchange(&exchange).await
+    }
+}
+
 fn code() -> CodeExchange {
     CodeExchange {
+        provider: ProviderId([0; 16]),
         code: "the code&".into(),
         verifier: "the-verifier".into(),
         nonce: NONCE.into(),
@@ -63,7 +71,7 @@ fn code() -> CodeExchange {
 }
 
 async fn failure(ours: &Ours) -> ProviderFailure {
-    match ours.provider.exchange(&code()).await {
+    match ours.exchange().await {
         Ok(_) => panic!("the sign-in is good"),
         Err(failure) => failure,
     }
@@ -78,7 +86,7 @@ fn a_code_becomes_a_person_with_the_claims_of_both_sources() {
     run(async {
         let theirs = TestProvider::start().await;
         let ours = of(&theirs);
-        let verified = ours.provider.exchange(&code()).await.unwrap();
+        let verified = ours.exchange().await.unwrap();
         let identity = verified.person.identity;
         assert_eq!((&*identity.user_id, &*identity.email), ("ann", "ann@example.com"));
         assert_eq!(Value::Object(identity.claims), json!({"groups": ["dev"]}));
@@ -97,7 +105,7 @@ fn a_code_becomes_a_person_with_the_claims_of_both_sources() {
 fn the_token_endpoint_gets_verifier_and_encoded_credentials() {
     run(async {
         let theirs = TestProvider::start().await;
-        of(&theirs).provider.exchange(&code()).await.unwrap();
+        of(&theirs).exchange().await.unwrap();
         let [call] = &theirs.seen("/token")[..] else { panic!("one call") };
         assert_eq!(
             call.body,
@@ -122,10 +130,10 @@ fn credentials_go_into_the_form_where_the_provider_wants_that() {
         let mut metadata = theirs.metadata();
         metadata["token_endpoint_auth_methods_supported"] = json!(["client_secret_post"]);
         theirs.json(METADATA, 200, metadata);
-        of(&theirs).provider.exchange(&code()).await.unwrap();
+        of(&theirs).exchange().await.unwrap();
         let mut public = sign_in_spec(&theirs.url);
         public.provider.client_secret = None;
-        ours(public).provider.exchange(&code()).await.unwrap();
+        ours(public).exchange().await.unwrap();
         let [post, public] = &theirs.seen("/token")[..] else { panic!("two calls") };
         assert!(post.body.ends_with("&client_id=client&client_secret=se%2Bcr%2Fet+%25%3A"));
         assert!(public.body.ends_with("&client_id=client"));
@@ -168,7 +176,7 @@ fn a_provider_whose_clock_differs_is_told_apart() {
         let ours = of(&theirs);
         for (difference, is_good) in [(-45_i64, true), (45, true), (-3720, false), (120, false)] {
             ours.now_s.set(NOW_S.saturating_add_signed(-difference));
-            let result = ours.provider.exchange(&code()).await;
+            let result = ours.exchange().await;
             assert_eq!(result.is_ok(), is_good, "{difference}");
             if let Err(failure) = result {
                 assert!(matches!(failure, ProviderFailure::Clock { .. }), "{failure}");
@@ -188,7 +196,7 @@ fn userinfo_of_another_user_fails_the_sign_in() {
         }
         let own = json!({"sub": "ann", "iss": "https://evil.example", "aud": "x", "exp": 1});
         theirs.json("/userinfo", 200, own);
-        assert!(of(&theirs).provider.exchange(&code()).await.is_ok());
+        assert!(of(&theirs).exchange().await.is_ok());
     });
 }
 
@@ -209,7 +217,7 @@ fn userinfo_may_be_signed() {
             "iss": theirs.url, "aud": "client", "sub": "ann", "groups": ["signed"],
         });
         theirs.answer("/userinfo", signed(&claims));
-        let verified = of(&theirs).provider.exchange(&code()).await.unwrap();
+        let verified = of(&theirs).exchange().await.unwrap();
         assert_eq!(verified.person.identity.claims["groups"], json!(["signed"]));
         claims["aud"] = "other".into();
         theirs.answer("/userinfo", signed(&claims));
@@ -277,7 +285,7 @@ fn an_answer_that_is_too_large_compressed_or_no_json_is_refused() {
             }
             let fields = "content-type: text/html; charset=x\r\ncontent-encoding: identity\r\n";
             theirs.answer(path, with(fields, &format!("{good}{}", &padding[1 << 12..])));
-            assert!(of(&theirs).provider.exchange(&code()).await.is_ok(), "{path}");
+            assert!(of(&theirs).exchange().await.is_ok(), "{path}");
         }
         let huge = format!("{}{padding}", theirs.tokens(&theirs.claims()));
         let chunks = format!("{:x}\r\n{huge}\r\n0\r\n\r\n", huge.len());
@@ -329,7 +337,7 @@ fn new_keys_are_fetched_when_a_token_names_an_unknown_one() {
         ours.now_s.set(NOW_S + 59);
         assert!(is_invalid(&ours).await);
         ours.now_s.set(NOW_S + 60);
-        assert!(ours.provider.exchange(&code()).await.is_ok());
+        assert!(ours.exchange().await.is_ok());
     });
 }
 
@@ -338,7 +346,7 @@ fn the_old_keys_stay_while_the_provider_cannot_show_new_ones() {
     run(async {
         let theirs = TestProvider::start().await;
         let ours = of(&theirs);
-        assert!(ours.provider.exchange(&code()).await.is_ok());
+        assert!(ours.exchange().await.is_ok());
         theirs.json("/jwks", 500, json!({}));
         theirs.json(METADATA, 200, json!({"issuer": "https://evil.example"}));
         ours.now_s.set(NOW_S + 3600);
@@ -346,7 +354,7 @@ fn the_old_keys_stay_while_the_provider_cannot_show_new_ones() {
         claims["iat"] = (NOW_S + 3600).into();
         claims["exp"] = (NOW_S + 7200).into();
         theirs.json("/token", 200, theirs.tokens(&claims));
-        assert!(ours.provider.exchange(&code()).await.is_ok());
+        assert!(ours.exchange().await.is_ok());
         assert_eq!(theirs.seen("/jwks").len(), 2);
     });
 }
@@ -363,7 +371,7 @@ fn metadata_of_another_issuer_is_refused_and_fetched_again() {
         assert!(is_invalid(&ours).await);
         assert!(ours.shared.provider(ours.provider.spec().provider.id()).is_none());
         theirs.json(METADATA, 200, good);
-        assert!(ours.provider.exchange(&code()).await.is_ok());
+        assert!(ours.exchange().await.is_ok());
     });
 }
 
@@ -385,7 +393,7 @@ fn a_tenant_that_is_not_listed_is_refused() {
             claims["tid"] = tid.into();
             claims["iss"] = format!("{}/{in_issuer}/v2.0", theirs.url).into();
             theirs.json("/token", 200, theirs.tokens(&claims));
-            let result = ours(spec.clone()).provider.exchange(&code()).await;
+            let result = ours(spec.clone()).exchange().await;
             assert_eq!(result.is_ok(), is_good, "{tid} {in_issuer}");
         }
     });
@@ -396,11 +404,11 @@ fn settings_that_keep_the_provider_need_no_new_metadata() {
     run(async {
         let theirs = TestProvider::start().await;
         let ours = of(&theirs);
-        assert!(ours.provider.exchange(&code()).await.is_ok());
+        assert!(ours.exchange().await.is_ok());
         let mut spec = sign_in_spec(&theirs.url);
         spec.kept_claims = Arc::from([]);
         assert!(ours.provider.reconfigure(&Arc::new(spec.clone())));
-        let verified = ours.provider.exchange(&code()).await.unwrap();
+        let verified = ours.exchange().await.unwrap();
         assert!(verified.person.identity.claims.is_empty());
         assert_eq!(theirs.seen(METADATA).len(), 1);
         spec.provider.client_secret = Some(ClientSecret("other".into()));
@@ -420,7 +428,7 @@ fn a_provider_whose_certificate_is_not_trusted_is_away() {
         assert!(matches!(other, ProviderFailure::Away(_)), "other roots");
         assert!(theirs.seen(METADATA).is_empty());
         spec.anchors = Some(anchors);
-        assert!(ours(spec.clone()).provider.exchange(&code()).await.is_ok());
+        assert!(ours(spec.clone()).exchange().await.is_ok());
         // The same address by a name that the certificate lacks.
         let by_address = theirs.url.replace("localhost", "127.0.0.1");
         let mut metadata = theirs.metadata();

@@ -81,15 +81,16 @@ impl BearerDefaults {
         self.has_issuers() && self.format_of(section) == Format::Jwt
     }
 
-    /// The tokens that a route takes; `None` passes them on.
+    /// The tokens that a route takes; `None` passes them on. `client_id` is the route's own client.
     pub(in super::super) fn of_route(
         &self,
         section: &Section<'_>,
         route: &RouteSpec,
+        client_id: Option<&str>,
     ) -> Option<Arc<BearerRules>> {
         let own_format = format(section);
         let format = own_format.unwrap_or(self.format);
-        let own_audiences = audiences(section, self.client_id.as_deref());
+        let own_audiences = audiences(section, client_id.or(self.client_id.as_deref()));
         let issuers = self.listed(section);
         if format != Format::Jwt && section.has(PROVIDERS) {
             let message = "is only for routes with the bearer_token_format `jwt`";
@@ -104,7 +105,7 @@ impl BearerDefaults {
             Format::Default => return None,
             Format::IdentityToken => {
                 self.need_provider(section);
-                BearerFormat::IdentityToken
+                BearerFormat::IdentityToken { client_id: client_id.map(Box::from) }
             }
             Format::AccessToken => {
                 self.need_provider(section);

@@ -6,6 +6,7 @@ mod claim_headers;
 mod cookies;
 mod programs;
 mod provider;
+mod route_clients;
 mod route_keys;
 mod secrets;
 mod sign_in;
@@ -28,6 +29,7 @@ use sign_in::CommonSettings;
 
 pub(super) use bearer::BearerDefaults;
 pub(super) use claim_headers::stripped_names;
+pub(super) use route_clients::RouteClients;
 pub(super) use route_keys::{issuer_format, pass_identity_headers};
 
 /// Keys that have no effect unless people can sign in.
@@ -90,6 +92,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) listen: &'a ListenSpec,
     pub(super) trust: &'a Trust<'a>,
     pub(super) bearer: &'a BearerDefaults,
+    pub(super) clients: &'a RouteClients,
 }
 
 /// Reads everything about identity.

@@ -101,6 +101,14 @@ fn issuer_url(root: &Section<'_>, preset: Option<ProviderPreset>) -> Option<Box<
     }
 }
 
+/// The issuer, as far as it is given: the same that [`provider`] checks.
+pub(super) fn unchecked_issuer_url(root: &Section<'_>) -> Option<Box<str>> {
+    let name = root.text(PROVIDER)?.to_ascii_lowercase();
+    let preset = PRESETS.iter().find(|(known, _)| *known == name).map(|(_, preset)| *preset);
+    let default = || preset.and_then(|preset| defaults(preset).url).map(Box::from);
+    root.text(URL).map(Box::from).or_else(default)
+}
+
 /// Whether a URL may be that of an issuer or of its keys.
 pub(super) fn check_issuer(text: &str) -> Result<(), String> {
     let url = url::parse(text)?;

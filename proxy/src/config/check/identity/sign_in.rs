@@ -6,7 +6,7 @@ use http::HeaderName;
 
 use super::{
     super::super::{model::RouteConfig, section::Section},
-    Surroundings, authenticate, cookies, programs, provider, secrets,
+    Surroundings, authenticate, cookies, programs, provider, route_clients, secrets,
 };
 use crate::identity::{
     bearer::spec::TokenSpec,
@@ -48,6 +48,8 @@ pub(super) fn sign_in(
     let anchors = is_over_tls.then(|| around.trust.default_anchors(root, "idp_provider_url"));
     Some(SignInSpec {
         authenticate,
+        route_clients: around.clients.found(),
+        token_hosts: route_clients::token_hosts(around.routes, provider.id()),
         provider,
         anchors: anchors.flatten(),
         cookies,

@@ -1,5 +1,6 @@
 //! Sign-in and identity: what is wrong with a configuration, and what it does not do.
 
+mod clients;
 mod cookies;
 mod hosts;
 mod provider;
@@ -134,19 +135,6 @@ fn claims_do_not_travel_in_headers_of_others() {
 }
 
 #[test]
-fn what_would_change_who_may_do_what_is_refused_until_it_works() {
-    let message = "is not supported yet, and ignoring it would change who may do what";
-    let client = "(remove the key: all routes use the global client)";
-    for key in ["idp_client_id", "idp_client_secret"] {
-        assert_eq!(
-            errors(&super::route(&format!("to: http://b\n{key}: x"))),
-            [format!("config.yaml:5: routes[0].{key}: {message} {client}")]
-        );
-    }
-    assert!(quiet("bearer_token_format: default").is_empty());
-}
-
-#[test]
 fn what_waits_for_the_second_part_is_said_aloud() {
     assert_warned(&[
         (
@@ -167,17 +155,6 @@ fn the_issuer_has_one_of_two_forms() {
         "jwt_issuer_format: url",
         "config.yaml:1: jwt_issuer_format: `url` is not an allowed value (one of hostOnly, uri)",
     )]);
-}
-
-#[test]
-fn a_providers_token_in_a_header_is_refused_where_people_sign_in() {
-    let route = "routes:\n- from: https://a.example\n  to: http://b\n  allowed_users: [a]\n  \
-                 set_request_headers: {X-T: '${pomerium.access_token}'}";
-    assert_eq!(
-        errors(&signing_in(route)),
-        ["config.yaml:9: routes[0].set_request_headers.X-T: `pomerium.access_token` is not \
-          supported yet (`pomerium.jwt` is an assertion that upstreams can verify)"]
-    );
 }
 
 #[test]

@@ -55,7 +55,8 @@ fn templates_are_taken_apart() {
         ("$portcullis", vec![literal("$portcullis")]),
         ("$${pomerium.jwt}", vec![literal("${pomerium.jwt}")]),
         ("a${pomerium.jwt}b", vec![literal("a"), TemplatePart::IdentityJwt, literal("b")]),
-        ("a${pomerium.id_token}b", vec![literal("ab")]),
+        ("a${pomerium.id_token}b", vec![literal("a"), TemplatePart::IdToken, literal("b")]),
+        ("$pomerium.access_token", vec![TemplatePart::AccessToken]),
     ] {
         let rules = route(&format!("to: http://b\nset_request_headers: {{X-T: '{text}'}}"))
             .http

@@ -79,16 +79,28 @@ fn verify_with(
     verifier.verify(token, maker, &keys(named))
 }
 
+fn identity() -> BearerFormat {
+    BearerFormat::IdentityToken { client_id: None }
+}
+
 #[test]
 fn an_id_token_for_our_client_names_the_user_of_a_session() {
-    let known = verify(BearerFormat::IdentityToken, &token(json!({}))).unwrap();
+    let known = verify(identity(), &token(json!({}))).unwrap();
     assert_eq!(&*known.identity.user_id, "ann");
     assert_eq!((&*known.identity.email, &*known.name), ("ann@example.com", "Ann"));
     assert_eq!(Value::Object(known.identity.claims.clone()), json!({"groups": ["dev"]}));
     for change in [json!({"aud": "api"}), json!({"aud": null}), json!({"iss": CI})] {
-        let refused = verify(BearerFormat::IdentityToken, &token(change.clone()));
+        let refused = verify(identity(), &token(change.clone()));
         assert!(refused.is_err(), "{change}");
     }
+}
+
+#[test]
+fn an_id_token_for_a_route_s_own_client_counts_there_alone() {
+    let of_route = || BearerFormat::IdentityToken { client_id: Some("other".into()) };
+    let for_route = token(json!({"aud": "other"}));
+    assert!(verify(of_route(), &for_route).is_ok() && verify(identity(), &for_route).is_err());
+    assert!(verify(of_route(), &token(json!({}))).is_err());
 }
 
 #[test]
@@ -118,23 +130,23 @@ fn a_token_of_an_issuer_that_the_route_lacks_is_refused() {
 
 #[test]
 fn without_an_identity_provider_its_tokens_are_refused() {
-    assert!(verify_with(BearerFormat::IdentityToken, &token(json!({})), None).is_err());
+    assert!(verify_with(identity(), &token(json!({})), None).is_err());
     assert!(verify_with(access(), &token(json!({"aud": "api"})), None).is_err());
 }
 
 #[test]
 fn an_address_that_was_not_verified_does_not_count() {
     let odd = token(json!({"email_verified": false}));
-    let known = verify(BearerFormat::IdentityToken, &odd).unwrap();
+    let known = verify(identity(), &odd).unwrap();
     assert_eq!(&*known.identity.email, "");
     let odd = token(json!({"email": "a@evil@example.com"}));
-    assert_eq!(&*verify(BearerFormat::IdentityToken, &odd).unwrap().identity.email, "");
+    assert_eq!(&*verify(identity(), &odd).unwrap().identity.email, "");
 }
 
 #[test]
 fn a_token_is_remembered_until_it_ends_and_no_longer_than_a_recheck() {
     let until_s = |exp: u64| {
-        let known = verify(BearerFormat::IdentityToken, &token(json!({ "exp": exp })));
+        let known = verify(identity(), &token(json!({ "exp": exp })));
         known.unwrap().known_until_s()
     };
     assert_eq!(until_s(NOW_S + 300), NOW_S + 300);
@@ -149,7 +161,8 @@ fn rules_that_differ_in_anything_have_another_id() {
         Arc::new(TokenIssuerSpec { audiences, ..TokenIssuerSpec::clone(&issuer("ci", CI)) })
     };
     let formats = [
-        BearerFormat::IdentityToken,
+        identity(),
+        BearerFormat::IdentityToken { client_id: Some("other".into()) },
         access(),
         BearerFormat::AccessToken { audiences: ["ap".into(), "i".into()].into() },
         jwt(&[]),
@@ -169,7 +182,7 @@ fn rules_that_differ_in_anything_have_another_id() {
 fn a_logout_token_is_no_bearer_token() {
     let event = json!({"http://schemas.openid.net/event/backchannel-logout": {}});
     let of = |change: Value| token(with(json!({ "events": event }), change));
-    assert!(verify(BearerFormat::IdentityToken, &of(json!({}))).is_err());
+    assert!(verify(identity(), &of(json!({}))).is_err());
     assert!(verify(access(), &of(json!({"aud": "api"}))).is_err());
     let made = of(json!({"iss": CI, "aud": "app"}));
     assert!(verify(jwt(&[issuer("ci", CI)]), &made).is_err());
@@ -180,7 +193,7 @@ fn an_id_token_is_no_access_token() {
     for hash in ["at_hash", "c_hash"] {
         let made = |aud: &str| token(json!({"aud": aud, hash: "x"}));
         assert!(verify(access(), &made("api")).is_err(), "{hash}");
-        assert!(verify(BearerFormat::IdentityToken, &made("client")).is_ok(), "{hash}");
+        assert!(verify(identity(), &made("client")).is_ok(), "{hash}");
     }
 }
 

@@ -76,7 +76,7 @@ fn a_sign_in_after_the_end_of_its_user_outlasts_a_restart() {
         let (ours, _directory, path) = signed_in(&theirs).await;
         ours.ann().unwrap();
         let other = SessionId([8; 16]);
-        let exchange = CodeExchange { session: other, ..code(1) };
+        let exchange = CodeExchange { session: other, ..ours.code(1) };
         ours.call(IdentityCall::Exchange(exchange)).await;
         ours.control.save_state().await;
         let next = Ours::with_file(&theirs, &path);
@@ -207,7 +207,11 @@ fn the_provider_s_session_is_found_after_a_restart() {
         ours.control.save_state().await;
         let next = Ours::with_file(&theirs, &path);
         next.control.restore(false);
-        let found = next.control.0.sessions.borrow().of_provider(Some("ann"), Some("s1"));
+        let found = next.control.0.sessions.borrow().of_provider(
+            next.code(1).provider,
+            Some("ann"),
+            Some("s1"),
+        );
         assert_eq!(found, [SESSION]);
     });
 }
@@ -243,7 +247,7 @@ fn after_a_failed_write_no_session_of_the_older_file_counts() {
         let theirs = TestProvider::start().await;
         let (ours, _directory, path) = signed_in(&theirs).await;
         let other = SessionId([8; 16]);
-        ours.call(IdentityCall::Exchange(CodeExchange { session: other, ..code(1) })).await;
+        ours.call(IdentityCall::Exchange(CodeExchange { session: other, ..ours.code(1) })).await;
         ours.sign_out(false).await;
         ours.control.save_state().await;
         ours.ann().unwrap();

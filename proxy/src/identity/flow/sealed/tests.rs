@@ -3,10 +3,13 @@ use std::sync::Arc;
 use ring::rand::SystemRandom;
 
 use super::*;
-use crate::identity::{flow::probe::example_spec, spec::SealSecret};
+use crate::identity::{
+    flow::{SignInClients, probe::example_spec},
+    spec::SealSecret,
+};
 
-fn context() -> SignInContext {
-    SignInContext::new(Arc::new(example_spec()), &SealSecret([7; 32]))
+fn clients() -> SignInClients {
+    SignInClients::new(Arc::new(example_spec()), &SealSecret([7; 32]))
 }
 
 fn handover(host: &str, id: u8) -> Handover {
@@ -17,6 +20,7 @@ fn handover(host: &str, id: u8) -> Handover {
         issued_s: 5,
         place,
         binding: [2; 16],
+        provider: ProviderId([2; 16]),
         restarts: 0,
         session: HandedSession::Kept,
     }
@@ -24,12 +28,13 @@ fn handover(host: &str, id: u8) -> Handover {
 
 #[test]
 fn a_handover_counts_for_the_host_it_names() {
-    let (context, random) = (context(), SystemRandom::new());
+    let (clients, random) = (clients(), SystemRandom::new());
+    let context = clients.main();
     let open = |content: &Handover| {
         let content = content.encode().unwrap();
         let seals = context.seals();
         let text = seals.seal(SealPurpose::Handover, "app.example", &content, &random).unwrap();
-        Handover::open(&context, "app.example", &text).is_some()
+        Handover::open(context, "app.example", &text).is_some()
     };
     assert!(open(&handover("app.example", 1)));
     assert!(!open(&handover("other.example", 1)));
@@ -39,7 +44,8 @@ fn a_handover_counts_for_the_host_it_names() {
 
 #[test]
 fn what_was_kept_for_one_handover_opens_for_no_other() {
-    let (context, random) = (context(), SystemRandom::new());
+    let (clients, random) = (clients(), SystemRandom::new());
+    let context = clients.main();
     let session = Session {
         id: SessionId([1; 16]),
         provider: ProviderId([2; 16]),
@@ -50,17 +56,18 @@ fn what_was_kept_for_one_handover_opens_for_no_other() {
         signed_in_at_s: 1,
         ends_at_s: 2,
         check_at_s: 3,
+        tokens: None,
     };
     let short = |host, id| handover(host, id);
     let long = Handover { session: HandedSession::Here(session), ..short("app.example", 1) };
-    let kept = long.seal_raw(&context, &random).unwrap();
-    assert!(short("app.example", 1).open_kept(&context, &kept).is_some());
-    assert!(short("app.example", 2).open_kept(&context, &kept).is_none());
-    assert!(short("other.example", 1).open_kept(&context, &kept).is_none());
+    let kept = long.seal_raw(context, &random).unwrap();
+    assert!(short("app.example", 1).open_kept(context, &kept).is_some());
+    assert!(short("app.example", 2).open_kept(context, &kept).is_none());
+    assert!(short("other.example", 1).open_kept(context, &kept).is_none());
     let other = Handover { binding: [9; 16], ..short("app.example", 1) };
-    assert!(other.open_kept(&context, &kept).is_none());
-    let empty = short("app.example", 1).seal_raw(&context, &random).unwrap();
-    assert!(short("app.example", 1).open_kept(&context, &empty).is_none());
+    assert!(other.open_kept(context, &kept).is_none());
+    let empty = short("app.example", 1).seal_raw(context, &random).unwrap();
+    assert!(short("app.example", 1).open_kept(context, &empty).is_none());
 }
 
 #[test]
@@ -80,7 +87,8 @@ fn objects_are_fresh_for_their_time_and_for_a_clock_a_minute_ahead() {
 
 #[test]
 fn a_state_with_many_further_hosts_stays_short_enough() {
-    let (context, random) = (context(), SystemRandom::new());
+    let (clients, random) = (clients(), SystemRandom::new());
+    let context = clients.main();
     let long = |letter: &str| DependentHost {
         host: format!("{}.example", letter.repeat(240)).into(),
         port: 8443,
@@ -101,8 +109,8 @@ fn a_state_with_many_further_hosts_stays_short_enough() {
         issued_s: 5,
         restarts: 0,
     };
-    let sealed = request.seal(&context, &random).unwrap();
-    let opened = SealedSignInRequest::open(&context, &sealed).unwrap();
+    let sealed = request.seal(context, &random).unwrap();
+    let opened = SealedSignInRequest::open(context, &sealed).unwrap();
     assert!(opened.place == place, "a request has room for all");
     let state = SignInState {
         id: [1; 16],
@@ -112,16 +120,17 @@ fn a_state_with_many_further_hosts_stays_short_enough() {
         binding: [3; 16],
         request,
     };
-    let sealed = state.seal(&context, &random).unwrap();
+    let sealed = state.seal(context, &random).unwrap();
     assert!(sealed.len() <= MAX_STATE_LEN, "{}", sealed.len());
-    let kept = SignInState::open(&context, &sealed).unwrap().request.place;
+    let kept = SignInState::open(context, &sealed).unwrap().request.place;
     assert_eq!((&*kept.host, kept.path), ("app.example", ReturnPath::root()));
     assert_eq!(kept.visit.unwrap(), DependentVisit { at: long("a"), rest: Vec::new() });
 }
 
 #[test]
 fn a_link_to_a_further_host_opens_there_alone() {
-    let (context, random) = (context(), SystemRandom::new());
+    let (clients, random) = (clients(), SystemRandom::new());
+    let context = clients.main();
     let at = DependentHost { host: "b.example".into(), port: 443 };
     let place = ReturnPlace {
         host: "app.example".into(),
@@ -130,7 +139,7 @@ fn a_link_to_a_further_host_opens_there_alone() {
         visit: Some(DependentVisit { at, rest: Vec::new() }),
     };
     let sign_in = DependentSignIn { issued_s: 5, session: SessionId([1; 16]), place };
-    let sealed = sign_in.seal(&context, &random).unwrap();
-    assert!(DependentSignIn::open(&context, "b.example", &sealed) == Some(sign_in));
-    assert!(DependentSignIn::open(&context, "app.example", &sealed).is_none());
+    let sealed = sign_in.seal(context, &random).unwrap();
+    assert!(DependentSignIn::open(context, "b.example", &sealed) == Some(sign_in));
+    assert!(DependentSignIn::open(context, "app.example", &sealed).is_none());
 }

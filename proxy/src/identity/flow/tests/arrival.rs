@@ -285,8 +285,7 @@ fn a_session_too_large_for_cookies_gets_a_page_that_names_the_claim() {
 fn a_sign_in_of_another_provider_does_not_count_for_the_loop_guard() {
     let (mut world, mut browser) = (world(), Browser::new(0, None));
     follow(&mut world, &mut browser, R);
-    world.context.provider = crate::identity::session::ProviderId([9; 16]);
-    world.publish();
+    world.set_client("other");
     let received = world.send(&browser, &Method::GET, R, "none");
     assert!(matches!(received.seen, Seen::Redirect(_)));
     assert_eq!(world.now_s, START_S);

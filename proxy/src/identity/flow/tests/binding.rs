@@ -311,7 +311,7 @@ fn no_sign_in_begins_or_leads_to_a_host_that_is_not_ours() {
             visit: None,
         },
         binding: [8; 16],
-        provider: world.context.provider,
+        provider: world.context().provider,
         issued_s,
         restarts: 0,
     };
@@ -323,10 +323,10 @@ fn no_sign_in_begins_or_leads_to_a_host_that_is_not_ours() {
         binding: [5; 16],
         request: request(world.now_s),
     };
-    let state = state.seal(&world.context, &random).unwrap();
+    let state = state.seal(world.context(), &random).unwrap();
     let mut urls = vec![format!("https://{A}/oauth2/callback?code=x&state={state}")];
     for issued_s in [world.now_s, world.now_s - 1_000] {
-        let sealed = request(issued_s).seal(&world.context, &random).unwrap();
+        let sealed = request(issued_s).seal(world.context(), &random).unwrap();
         urls.push(format!("https://{A}/.pomerium/sign_in?request={sealed}"));
     }
     for url in urls {

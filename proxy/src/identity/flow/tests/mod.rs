@@ -2,6 +2,7 @@
 
 mod arrival;
 mod binding;
+mod clients;
 mod corpus;
 mod dependent;
 mod program;
@@ -13,7 +14,7 @@ use http::Method;
 
 use super::{
     FlowPage,
-    world::{Browser, Received, Seen, World, spec, split},
+    world::{Browser, Received, Seen, World, spec, split, with_own_client},
 };
 
 const R: &str = "https://app.example/a?next=https://b.example/c%26d&e#f";

@@ -32,14 +32,15 @@ const ELSEWHERE: &[(&str, &str)] = &[("x-from", "elsewhere")];
 fn session(world: &World) -> Session {
     Session {
         id: SessionId([1; 16]),
-        provider: world.context.provider,
+        provider: world.context().provider,
         binding: [0; 16],
         identity: crate::policy::Identity { user_id: "alice".into(), ..Default::default() },
         name: "".into(),
-        claims_digest: world.context.claims_digest,
+        claims_digest: world.context().claims_digest,
         signed_in_at_s: START_S,
         ends_at_s: START_S + 10_000,
         check_at_s: START_S + 600,
+        tokens: None,
     }
 }
 
@@ -213,7 +214,7 @@ fn a_token_counts_at_its_host_as_long_as_its_session() {
     let world = world();
     let token = token(&world);
     let judged = |host: &str, now_s| {
-        let known = world.context.session_of_token(host, token.as_bytes(), &world.shared, now_s);
+        let known = world.context().session_of_token(host, token.as_bytes(), &world.shared, now_s);
         known.map(|known| known.session)
     };
     assert_eq!(judged(HOST, START_S), Some(session(&world)));
@@ -223,9 +224,10 @@ fn a_token_counts_at_its_host_as_long_as_its_session() {
     let renewed = RenewedSession {
         identity: crate::policy::Identity { email: "a@b.example".into(), ..Default::default() },
         name: "".into(),
-        claims_digest: world.context.claims_digest,
+        claims_digest: world.context().claims_digest,
         check_at_s: START_S + 1_200,
         ends_at_s: START_S + 10_000,
+        tokens: None,
     };
     let id = session(&world).id;
     world.shared.set_update(id, Some(SessionUpdate::Renewed(Arc::new(renewed))));

@@ -47,7 +47,7 @@ fn the_response_must_name_the_issuer_if_that_is_promised() {
     for promised in [true, false] {
         let (mut world, mut browser) = (world(), Browser::new(0, None));
         world.provider.without_iss = true;
-        let view = world.shared.provider(world.context.provider).unwrap();
+        let view = world.shared.provider(world.context().provider).unwrap();
         let view = ProviderView { iss_in_response: promised, ..ProviderView::clone(&view) };
         world.shared.set_provider(view);
         let callback = stop_before(&mut world, &mut browser, R, "/oauth2/callback");
@@ -121,7 +121,7 @@ fn a_provider_that_fails_is_a_page_with_its_status() {
 #[test]
 fn metadata_that_is_not_there_yet_is_asked_for() {
     let other = |world: &World| {
-        let view = world.shared.provider(world.context.provider).unwrap();
+        let view = world.shared.provider(world.context().provider).unwrap();
         world
             .shared
             .set_provider(ProviderView { id: ProviderId([9; 16]), ..ProviderView::clone(&view) });
@@ -264,8 +264,7 @@ fn a_request_for_another_provider_begins_again_by_itself() {
     for path in ["/.pomerium/sign_in", "/oauth2/callback"] {
         let (mut world, mut browser) = (world(), Browser::new(0, None));
         let url = stop_before(&mut world, &mut browser, R, path);
-        world.context.provider = ProviderId([9; 16]);
-        world.publish();
+        world.set_client("other");
         let received = open(&mut world, &mut browser, &url);
         assert!(matches!(&received.seen, Seen::Redirect(to) if to == R), "{path}");
         assert!(received.set_cookies.is_empty());

@@ -9,6 +9,7 @@ use crate::identity::{
         CheckedSession, SessionState,
         world::{START_S, World},
     },
+    provider_tokens::WantedTokens,
     session::{ProviderId, Session, SessionId},
     shared::SessionUpdate,
 };
@@ -16,19 +17,23 @@ use crate::identity::{
 fn session(world: &World) -> Session {
     Session {
         id: SessionId([1; 16]),
-        provider: world.context.provider,
+        provider: world.context().provider,
         binding: [0; 16],
         identity: Default::default(),
         name: "".into(),
-        claims_digest: world.context.claims_digest,
+        claims_digest: world.context().claims_digest,
         signed_in_at_s: START_S,
         ends_at_s: START_S + 10_000,
         check_at_s: START_S + 600,
+        tokens: None,
     }
 }
 
 fn state(world: &World, session: &Session, now_s: u64) -> Option<SessionState> {
-    world.context.judge(session, &world.shared, now_s).map(|judged| judged.state)
+    world
+        .context()
+        .judge(session, &world.shared, now_s, WantedTokens::ALL)
+        .map(|judged| judged.state)
 }
 
 #[test]
@@ -82,18 +87,12 @@ fn what_a_check_brought_counts_and_an_older_one_does_not() {
     let renew = |check_at_s| {
         let renewed = RenewedSession { check_at_s, ..RenewedSession::clone(&world.renewed("new")) };
         world.shared.set_update(session.id, Some(SessionUpdate::Renewed(Arc::new(renewed))));
-        world.context.judge(&session, &world.shared, START_S + 700).unwrap()
+        world.context().judge(&session, &world.shared, START_S + 700, WantedTokens::ALL).unwrap()
     };
     let newer = renew(START_S + 1200);
-    assert_eq!(
-        (&*newer.session.name, newer.state, newer.seal_again),
-        ("new", SessionState::Good, true)
-    );
+    assert_eq!((&*newer.changed.unwrap().name, newer.state), ("new", SessionState::Good));
     let older = renew(START_S + 599);
-    assert_eq!(
-        (older.session, older.state, older.seal_again),
-        (session.clone(), SessionState::CheckNow, false)
-    );
+    assert_eq!((older.changed, older.state), (None, SessionState::CheckNow));
 }
 
 #[test]
@@ -127,12 +126,17 @@ fn after_a_check_the_outcome_and_the_state_before_decide() {
         (Some(&CheckOutcome::Ended), SessionState::CheckNow, due, false),
         (Some(&CheckOutcome::ProviderAway), SessionState::CheckNow, START_S + 10_000, false),
     ] {
-        let checked = world.context.after_check(&session, before, outcome, now_s);
+        let checked =
+            world.context().after_check(&session, before, outcome, now_s, WantedTokens::ALL);
         assert_eq!(matches!(checked, CheckedSession::Good(_)), counts, "{outcome:?} {before:?}");
     }
-    let CheckedSession::Good(renewed) =
-        world.context.after_check(&session, SessionState::CheckNow, Some(&good), due)
-    else {
+    let CheckedSession::Good(renewed) = world.context().after_check(
+        &session,
+        SessionState::CheckNow,
+        Some(&good),
+        due,
+        WantedTokens::ALL,
+    ) else {
         panic!()
     };
     assert_eq!(&*renewed.name, "new");
