@@ -10,18 +10,33 @@ use std::{
 
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 
+use crate::tls::ObservedRead;
+
 /// Read at a time behind a failed write.
 const SCRATCH_BYTES: usize = 8 * 1024;
 
-/// A transport to an upstream.
+/// What an upstream may send, shared with those who set it.
+pub(super) trait ReceiveLimit {
+    /// Fails once it is exceeded.
+    fn check(&self) -> io::Result<()>;
+
+    /// Notes bytes that have come.
+    fn received(&self, bytes: &[u8]);
+
+    /// Notes how many bytes were sent.
+    fn sent(&self, _bytes: usize) {}
+}
+
+/// A transport to an upstream, which fails once the upstream exceeds a limit.
 ///
 /// An upstream that refuses an upload answers, and closes with bytes that it has not read: a reset
 /// follows, our next write fails, and the answer lies in our receive buffer (RFC 9112 section 9.5). hyper
 /// would end with the failure of the write. So what is written behind that is dropped, and the failure is
 /// where the peer's bytes end: an end that the peer did not announce must not look like one.
 #[derive(Debug)]
-pub(super) struct AnswerIo<T> {
+pub(super) struct AnswerIo<T, L> {
     transport: T,
+    limit: Rc<L>,
     failure: WriteFailure,
 }
 
@@ -35,9 +50,9 @@ impl WriteFailure {
     }
 }
 
-impl<T> AnswerIo<T> {
-    pub(super) fn new(transport: T) -> AnswerIo<T> {
-        AnswerIo { transport, failure: WriteFailure::default() }
+impl<T, L> AnswerIo<T, L> {
+    pub(super) fn new(transport: T, limit: &Rc<L>) -> AnswerIo<T, L> {
+        AnswerIo { transport, limit: Rc::clone(limit), failure: WriteFailure::default() }
     }
 
     pub(super) fn failure(&self) -> WriteFailure {
@@ -48,8 +63,8 @@ impl<T> AnswerIo<T> {
         self.transport
     }
 
-    /// The result of a write, or that of `dropped` in place of a failure of the connection.
-    fn written<R>(
+    /// The result of a write or a flush, or that of `dropped` in place of a failure of the connection.
+    fn unless_reset<R>(
         &self,
         result: Poll<io::Result<R>>,
         dropped: impl FnOnce() -> R,
@@ -69,7 +84,30 @@ fn is_of_connection(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
-impl<T: Read + Unpin> AnswerIo<T> {
+impl<T, L: ReceiveLimit> AnswerIo<T, L> {
+    fn written(
+        &self,
+        result: Poll<io::Result<usize>>,
+        dropped: impl FnOnce() -> usize,
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = &result {
+            self.limit.sent(*bytes);
+        }
+        self.unless_reset(result, dropped)
+    }
+}
+
+impl<T: ObservedRead + Unpin, L: ReceiveLimit> AnswerIo<T, L> {
+    fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.limit.check()?;
+        let AnswerIo { transport, limit, .. } = self;
+        Pin::new(transport).poll_read_observed(cx, buf, &mut |bytes| limit.received(bytes))
+    }
+
     fn poll_read_rest(
         &mut self,
         cx: &mut Context<'_>,
@@ -79,7 +117,7 @@ impl<T: Read + Unpin> AnswerIo<T> {
         let mut scratch = [0; SCRATCH_BYTES];
         let room = buf.remaining().min(scratch.len());
         let mut read = ReadBuf::new(&mut scratch[..room]);
-        ready!(Pin::new(&mut self.transport).poll_read(cx, read.unfilled()))?;
+        ready!(self.poll_receive(cx, read.unfilled()))?;
         if read.filled().is_empty() {
             return Poll::Ready(Err(failure.into()));
         }
@@ -88,7 +126,7 @@ impl<T: Read + Unpin> AnswerIo<T> {
     }
 }
 
-impl<T: Read + Unpin> Read for AnswerIo<T> {
+impl<T: ObservedRead + Unpin, L: ReceiveLimit> Read for AnswerIo<T, L> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -96,13 +134,13 @@ impl<T: Read + Unpin> Read for AnswerIo<T> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         match this.failure.0.get() {
-            None => Pin::new(&mut this.transport).poll_read(cx, buf),
+            None => this.poll_receive(cx, buf),
             Some(failure) => this.poll_read_rest(cx, buf, failure),
         }
     }
 }
 
-impl<T: Write + Unpin> Write for AnswerIo<T> {
+impl<T: Write + Unpin, L: ReceiveLimit> Write for AnswerIo<T, L> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -140,7 +178,7 @@ impl<T: Write + Unpin> Write for AnswerIo<T> {
             return Poll::Ready(Ok(()));
         }
         let result = Pin::new(&mut this.transport).poll_flush(cx);
-        this.written(result, || ())
+        this.unless_reset(result, || ())
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -170,6 +208,30 @@ mod tests {
         }
     }
 
+    impl ObservedRead for Reset {
+        fn poll_read_observed(
+            self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: ReadBufCursor<'_>,
+            observe: &mut dyn FnMut(&[u8]),
+        ) -> Poll<io::Result<()>> {
+            observe(&self.0.clone().make_contiguous()[..buf.remaining().min(self.0.len())]);
+            self.poll_read(cx, buf)
+        }
+    }
+
+    /// How many more bytes may come.
+    struct Left(Cell<usize>);
+
+    impl ReceiveLimit for Left {
+        fn check(&self) -> io::Result<()> {
+            if self.0.get() == 0 { Err(io::ErrorKind::Other.into()) } else { Ok(()) }
+        }
+        fn received(&self, bytes: &[u8]) {
+            self.0.set(self.0.get().saturating_sub(bytes.len()));
+        }
+    }
+
     impl Write for Reset {
         fn poll_write(
             self: Pin<&mut Self>,
@@ -186,11 +248,17 @@ mod tests {
         }
     }
 
-    fn reset_behind(bytes: &[u8]) -> AnswerIo<Reset> {
-        AnswerIo::new(Reset(bytes.iter().copied().collect()))
+    type Io = AnswerIo<Reset, Left>;
+
+    fn reset_behind(bytes: &[u8]) -> Io {
+        limited(bytes, usize::MAX)
     }
 
-    fn read(io: &mut AnswerIo<Reset>) -> io::Result<Vec<u8>> {
+    fn limited(bytes: &[u8], left: usize) -> Io {
+        AnswerIo::new(Reset(bytes.iter().copied().collect()), &Rc::new(Left(Cell::new(left))))
+    }
+
+    fn read(io: &mut Io) -> io::Result<Vec<u8>> {
         let mut cx = Context::from_waker(Waker::noop());
         let mut buffer = [0; 4];
         let mut read = ReadBuf::new(&mut buffer);
@@ -221,6 +289,19 @@ mod tests {
         let flushed = std::pin::pin!(flushed).as_mut().poll(&mut cx);
         assert!(matches!(flushed, Poll::Ready(Ok(()))));
         assert_eq!(read(&mut io).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn the_limit_holds_before_and_behind_a_failed_write() {
+        for fails in [false, true] {
+            let mut io = limited(b"a long answer", 5);
+            if fails {
+                let _ = Pin::new(&mut io).poll_write(&mut Context::from_waker(Waker::noop()), b"x");
+            }
+            assert_eq!(read(&mut io).unwrap(), b"a lo", "{fails}");
+            assert_eq!(read(&mut io).unwrap(), b"ng a", "{fails}");
+            assert_eq!(read(&mut io).unwrap_err().kind(), io::ErrorKind::Other, "{fails}");
+        }
     }
 
     #[test]
