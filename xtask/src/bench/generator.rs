@@ -111,9 +111,17 @@ impl Background {
         Ok(line)
     }
 
-    /// Waits for its end, and returns its last line; dropping its standard input is the signal for a
-    /// generator that waits.
-    pub(super) fn finish<T: DeserializeOwned>(mut self) -> Result<T> {
+    /// Waits for its end; dropping its standard input is the signal for a generator that waits.
+    pub(super) fn finish(self) -> Result<Outcome> {
+        self.last_line()
+    }
+
+    /// The same for a flood of frames.
+    pub(super) fn finish_flood(self) -> Result<FloodOutcome> {
+        self.last_line()
+    }
+
+    fn last_line<T: DeserializeOwned>(mut self) -> Result<T> {
         drop(self.stdin.take());
         let (mut said, mut complaint) = (String::new(), String::new());
         self.stdout.read_to_string(&mut said)?;

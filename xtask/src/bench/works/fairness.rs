@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     bench::{
-        generator::{Background, FloodOutcome, Outcome, load, run},
+        generator::{Background, Outcome, load, run},
         lab::free_address,
         model::Sample,
         peers::{Peer, Running, Setup},
@@ -28,11 +28,7 @@ pub(super) fn beside_transfers(bench: &Bench<'_>, peer: &dyn Peer, round: u32) -
     let mut tunnel = load(&running, "tunnel");
     tunnel.args(["--name", &format!("tunnel.{ZONE}"), "--tunnel", &upstream.to_string()]);
     let mut tunnel = Background::start(&mut tunnel)?;
-    ensure!(
-        !tunnel.wait_for_line()?.is_empty(),
-        "no tunnel: {:?}",
-        tunnel.finish::<Outcome>().err()
-    );
+    ensure!(!tunnel.wait_for_line()?.is_empty(), "no tunnel: {:?}", tunnel.finish().err());
     let mut download = untimed(bench, &DOWNLOAD, &running)?;
     download.args(["--seconds", "3600", "--warm-up-seconds", "0"]);
     let download = Background::start(&mut download)?;
@@ -54,7 +50,7 @@ pub(super) fn beside_frames(
     let flood = is_flooded.then(|| frame_flood(&running)).transpose()?;
     let mut sample = requests(bench, &running)?.sample(peer.id(), round);
     if let Some(flood) = flood {
-        flood.finish::<FloodOutcome>()?.add_to(&mut sample);
+        flood.finish_flood()?.add_to(&mut sample);
     }
     running.must_be_running()?;
     Ok(sample)
@@ -64,7 +60,7 @@ fn frame_flood(running: &Running<'_>) -> Result<Background> {
     let mut flood = load(running, "frame-flood");
     flood.args(["--name", &format!("host-0.{ZONE}"), "--protocol", "h2"]);
     let mut flood = Background::start(&mut flood)?;
-    ensure!(!flood.wait_for_line()?.is_empty(), "no flood: {:?}", flood.finish::<Outcome>().err());
+    ensure!(!flood.wait_for_line()?.is_empty(), "no flood: {:?}", flood.finish().err());
     Ok(flood)
 }
 
