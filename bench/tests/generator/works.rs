@@ -206,8 +206,8 @@ fn a_client_certificate_that_is_refused_is_a_unit() {
 
 #[test]
 fn a_client_certificate_that_is_not_refused_is_an_error() {
-    let bench = Bench::new("refused-client", nginx().address()).with("--path /abc");
-    let failure = bench.failure();
+    let nginx = nginx();
+    let failure = Bench::new("refused-client", nginx.address()).with("--path /abc").failure();
     assert!(failure.contains("the certificate was not refused: status 200"), "{failure}");
 }
 
