@@ -94,8 +94,8 @@ impl Body {
         }
     }
 
-    /// Whether h2 has a piece that waits for the client. Were the response to end now, nobody would ask how
-    /// long it waits: hyper leaves a stream alone whose end it has given to h2.
+    /// Whether h2 has a piece that waits for the client. If the response ended now, no clock would run for
+    /// that piece: hyper leaves a stream alone once h2 has its end.
     fn is_held(&self) -> bool {
         self.unsent.as_ref().is_some_and(|unsent| !unsent.is_gone())
     }
