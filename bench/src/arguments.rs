@@ -8,7 +8,7 @@ use clap::{Parser, ValueEnum};
 ///
 /// Keys of the result: `units` that succeeded, `errors` and the `first_error`, `handshakes` and the
 /// number of `resumed` ones, `seconds`, `done` (what was done for a unit, equal for all servers
-/// that did the same), the total `client_cpu_us` and `proxy_cpu_us`, `slowest_us`, and `latency_us`
+/// that did the same), `refused_by` (how servers refused that may do so in several ways), the total `client_cpu_us` and `proxy_cpu_us`, `slowest_us`, and `latency_us`
 /// as pairs of an upper bound and a count.
 #[derive(Debug, Parser)]
 pub(crate) struct Arguments {
@@ -53,6 +53,14 @@ pub(crate) struct Arguments {
     /// handshakes present them in turn, instead of `--cert`.
     #[arg(long, value_name = "DIR")]
     pub(crate) client_certificates: Option<PathBuf>,
+    /// Presents this number of self-made certificates in turn, instead of `--cert`. No CA that a server
+    /// knows has issued them.
+    #[arg(long, value_name = "COUNT", conflicts_with = "client_certificates")]
+    pub(crate) unknown_certificates: Option<NonZeroUsize>,
+    /// Puts this number of CA certificates of one name behind each of them: a server that searches for a
+    /// path by names alone has a factorial of that number to try.
+    #[arg(long, value_name = "COUNT", default_value_t = 0, requires = "unknown_certificates")]
+    pub(crate) namesakes: usize,
     /// The protocol, by its ALPN name.
     #[arg(long, value_enum, default_value = "http/1.1")]
     pub(crate) protocol: Protocol,
@@ -107,6 +115,9 @@ pub(crate) enum Work {
     ResumedHandshake,
     /// A connection that the server rejects because of its server name.
     Refused,
+    /// A connection, with a request, whose client certificate the server refuses: by an alert, by
+    /// closing the connection, or by a status of 400 or above.
+    RefusedClient,
     /// An idle connection: opens all connections and makes a request on each, prints `{"held":N}`,
     /// waits for the end of standard input, and makes another request on each.
     Hold,
@@ -114,7 +125,9 @@ pub(crate) enum Work {
     Flood,
     /// One upgraded connection at full speed in both directions, to an upstream of this process.
     Tunnel,
-    /// Connections, one after another, that send HTTP/2 PING frames at full speed.
+    /// Connections, one after another, that send HTTP/2 PING frames at full speed: prints
+    /// `{"flood":"begun"}`, `{"flood":"cut off"}` when the server ends one for the first time, and at the
+    /// end of standard input what became of them.
     FrameFlood,
 }
 

@@ -12,6 +12,7 @@ mod http2;
 mod pace;
 mod plan;
 mod process;
+mod refusal;
 mod report;
 mod response;
 mod schedule;
@@ -62,7 +63,7 @@ fn generate(arguments: &Arguments) -> Result<String> {
         tunnel::run(&plan, upstream)?;
     }
     if arguments.work == Work::FrameFlood {
-        frame_flood::run(&plan)?;
+        return Ok(serde_json::to_string(&frame_flood::run(&plan)?)?);
     }
     let mut team = Team::start(&plan, arguments.threads)?;
     let report = match arguments.work {

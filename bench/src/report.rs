@@ -20,6 +20,8 @@ pub(crate) struct Report {
     resumed: u64,
     seconds: f64,
     done: String,
+    /// The forms of the refusals, in words; empty if nothing had to be refused.
+    refused_by: String,
     client_cpu_us: f64,
     /// `None` if no process was named, or one has ended.
     proxy_cpu_us: Option<f64>,
@@ -39,6 +41,7 @@ impl Report {
             resumed: tally.resumed,
             seconds: time.as_secs_f64(),
             done: describe(&tally.seen, &plan.expected.describe()),
+            refused_by: refusals(&tally.seen),
             client_cpu_us: used.client.as_secs_f64() * 1e6,
             proxy_cpu_us: used.proxy.map(|time| time.as_secs_f64() * 1e6),
             slowest_us: micros(tally.slowest),
@@ -56,6 +59,7 @@ fn latencies(tally: &Tally) -> Vec<(u64, u64)> {
 fn describe(seen: &[Seen], body: &str) -> String {
     let mut exchanges = Vec::new();
     let mut kinds = (false, false);
+    let mut kind = None;
     let mut answers = Vec::new();
     for seen in seen {
         match seen {
@@ -64,13 +68,15 @@ fn describe(seen: &[Seen], body: &str) -> String {
                 kinds = (kinds.0 || !terms.resumed, kinds.1 || terms.resumed);
             }
             Seen::Answer(answer) => answers.push(*answer),
+            // Peers that refuse in different ways have done the same.
+            Seen::Refused(_) => kind = Some("refused"),
         }
     }
-    let kind = match kinds {
+    kind = match kinds {
         (true, true) => Some("mixed"),
         (true, false) => Some("full"),
         (false, true) => Some("resumed"),
-        (false, false) => None,
+        (false, false) => kind,
     };
     exchanges.sort();
     exchanges.dedup();
@@ -98,8 +104,19 @@ fn said(answer: Answer) -> String {
         Answer::Reset => "reset".to_owned(),
         Answer::End => "end".to_owned(),
         Answer::Alert(number) => format!("alert {number}"),
+        Answer::Status(status) => format!("status {status}"),
         Answer::Handshake => "handshake".to_owned(),
     }
+}
+
+fn refusals(seen: &[Seen]) -> String {
+    let answer = |seen: &Seen| match seen {
+        Seen::Refused(answer) => Some(*answer),
+        _ => None,
+    };
+    let mut answers: Vec<_> = seen.iter().filter_map(answer).collect();
+    answers.sort();
+    answers.into_iter().map(said).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -30,8 +30,13 @@ pub(crate) struct Tally {
 /// The way in which the server did its part of a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Seen {
-    Exchange { terms: Terms, http: &'static str },
+    Exchange {
+        terms: Terms,
+        http: &'static str,
+    },
     Answer(Answer),
+    /// The refusal that was expected, in any of its forms.
+    Refused(Answer),
 }
 
 /// The parameters that a handshake agreed on.
@@ -44,7 +49,7 @@ pub(crate) struct Terms {
     pub(crate) resumed: bool,
 }
 
-/// The server's first answer to a hello.
+/// The server's answer, to a hello or to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Answer {
     /// The connection failed.
@@ -53,6 +58,8 @@ pub(crate) enum Answer {
     End,
     /// A fatal alert, by its number.
     Alert(u8),
+    /// A response with this status.
+    Status(u16),
     /// The handshake continues.
     Handshake,
 }

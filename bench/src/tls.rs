@@ -1,6 +1,7 @@
 //! The client's side of TLS.
 
 mod identities;
+mod unknown;
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
@@ -15,7 +16,7 @@ use rustls::{
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use self::identities::Identities;
+use self::{identities::Identities, unknown::unknown_certificates};
 use crate::{
     arguments::{Arguments, Protocol, TlsVersion},
     tally::Terms,

@@ -15,6 +15,7 @@ use crate::{
     hello, http1, http2,
     pace::Pace,
     plan::{Host, Plan},
+    refusal,
     tally::{Seen, Tally, Terms},
     tls::{self, Stream},
 };
@@ -52,7 +53,9 @@ impl VirtualUser {
     fn of_connection(plan: &Plan) -> Vec<Self> {
         match (plan.work, plan.protocol) {
             (Work::Refused | Work::Flood | Work::Tunnel | Work::FrameFlood, _) => vec![Self::Hello],
-            (Work::FullHandshake, _) => vec![Self::Handshake(Arc::clone(&plan.config))],
+            (Work::FullHandshake | Work::RefusedClient, _) => {
+                vec![Self::Handshake(Arc::clone(&plan.config))]
+            }
             // Each user has its own tickets.
             (Work::ResumedHandshake, _) => {
                 vec![Self::Handshake(tls::resuming(&plan.config, plan.hosts().len()))]
@@ -77,9 +80,12 @@ impl VirtualUser {
             // The connection must have served a request.
             Work::Hold => self.one(period).await,
             Work::ResumedHandshake => self.get_tickets(period).await,
-            Work::FullHandshake | Work::Refused | Work::Flood | Work::Tunnel | Work::FrameFlood => {
-                Ok(())
-            }
+            Work::FullHandshake
+            | Work::Refused
+            | Work::RefusedClient
+            | Work::Flood
+            | Work::Tunnel
+            | Work::FrameFlood => Ok(()),
         }
     }
 
@@ -130,6 +136,9 @@ impl VirtualUser {
         match self {
             Self::Http1(place) => kept(period, place).await,
             Self::Http2(shared) => shared.exchange(period).await,
+            Self::Handshake(_) if plan.work == Work::RefusedClient => {
+                Ok(Seen::Refused(refusal::of_client(period).await?))
+            }
             Self::Handshake(config) => handshake(period, config, plan.host()?).await,
             Self::Hello if plan.work == Work::Flood => Ok(Seen::Answer(hello::flood(plan).await?)),
             Self::Hello => Ok(Seen::Answer(hello::be_refused(plan).await?)),

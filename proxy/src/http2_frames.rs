@@ -3,11 +3,17 @@
 
 mod limit;
 mod streams;
+mod windows;
 
-use std::cell::{Cell, RefCell};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
 pub(crate) use limit::ControlFrameLimit;
 use streams::OpenedStreams;
+pub(crate) use windows::ClientWindows;
+use windows::{WindowFrame, WindowReader};
 
 /// What handling a frame costs, in bytes that are copied in the same time.
 const FRAME_COST_BYTES: usize = 128;
@@ -28,6 +34,9 @@ pub(crate) struct Frames {
     counts: FrameCounts,
     /// A client's; `None` for a server.
     streams: Option<OpenedStreams>,
+    /// The same.
+    windows: Option<Rc<ClientWindows>>,
+    window_frame: WindowReader,
 }
 
 /// The bytes of the frames that have begun, their headers included.
@@ -89,6 +98,11 @@ impl Http2Traffic {
         self.received.borrow_mut().streams.as_mut()?.claim()
     }
 
+    /// A client's windows.
+    pub(crate) fn windows(&self) -> Option<Rc<ClientWindows>> {
+        self.received.borrow().windows.clone()
+    }
+
     /// Whether all claimed streams are certain.
     pub(crate) fn knows_streams(&self) -> bool {
         self.received.borrow().streams.as_ref().is_some_and(OpenedStreams::is_certain)
@@ -130,6 +144,7 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
 const ACK: u8 = 1;
@@ -139,8 +154,13 @@ const STREAM_ID: u32 = u32::MAX >> 1;
 impl Frames {
     /// A client's, before the first byte.
     pub(crate) fn of_client() -> Frames {
-        let streams = Some(OpenedStreams::default());
-        Frames { part: Part::Preface, left: PREFACE_BYTES, streams, ..Frames::of_server() }
+        Frames {
+            part: Part::Preface,
+            left: PREFACE_BYTES,
+            streams: Some(OpenedStreams::default()),
+            windows: Some(Rc::default()),
+            ..Frames::of_server()
+        }
     }
 
     /// A server's, before the first byte.
@@ -153,6 +173,8 @@ impl Frames {
             header_len: 0,
             counts: FrameCounts::default(),
             streams: None,
+            windows: None,
+            window_frame: WindowReader::default(),
         }
     }
 
@@ -160,9 +182,12 @@ impl Frames {
     fn pass(&mut self, mut bytes: &[u8]) -> usize {
         let mut begun = 0;
         loop {
-            let payload = bytes.len().min(self.left);
-            self.left -= payload;
-            bytes = &bytes[payload..];
+            let (payload, rest) = bytes.split_at(bytes.len().min(self.left));
+            self.left -= payload.len();
+            bytes = rest;
+            if let Some(windows) = &self.windows {
+                self.window_frame.read(payload, windows);
+            }
             if bytes.is_empty() {
                 return begun;
             }
@@ -181,9 +206,15 @@ impl Frames {
 
     fn begin(&mut self) {
         let [high, middle, low, kind, flags, stream @ ..] = self.header;
+        let stream = u32::from_be_bytes(stream) & STREAM_ID;
         if let (HEADERS, Some(streams)) = (kind, &mut self.streams) {
-            streams.open(u32::from_be_bytes(stream) & STREAM_ID);
+            streams.open(stream);
         }
+        self.window_frame.begin(match kind {
+            SETTINGS if flags & ACK == 0 => Some(WindowFrame::Settings),
+            WINDOW_UPDATE if stream == 0 => Some(WindowFrame::Update),
+            _ => None,
+        });
         self.header_len = 0;
         self.left = u32::from_be_bytes([0, high, middle, low]) as usize;
         self.part = match kind {

@@ -76,18 +76,8 @@ fn a_name_with_an_odd_sign_is_refused_dropped_or_passed_as_configured() {
 fn no_spelling_of_a_reserved_name_arrives_where_all_signs_are_allowed() {
     let backend = Backend::echo();
     let proxy = proxy(&backend, "allow");
-    for name in [
-        "X.Pomerium.Claim.Email",
-        "client.cert",
-        "x+ssl+client+verify",
-        "wl-proxy-client-cert",
-        "WL.Proxy.SSL",
-        "proxy",
-        "$WSRU",
-        "$WSCC",
-        "x.forwarded.for",
-        "x~real~ip",
-    ] {
+    // Unit tests have all reserved names, and all signs.
+    for name in ["X.Pomerium.Claim.Email", "wl-proxy-client-cert", "$WSRU", "x~real~ip"] {
         let lower = name.to_lowercase();
         for (status, echoed) in [
             over_http1(&proxy, &[(name, "forged")]),
@@ -99,22 +89,8 @@ fn no_spelling_of_a_reserved_name_arrives_where_all_signs_are_allowed() {
     }
 }
 
-/// Fields by which proxies describe a client.
-const FORWARDING: [&str; 13] = [
-    "forwarded",
-    "true-client-ip",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "x-forwarded-port",
-    "x-forwarded-prefix",
-    "x-forwarded-server",
-    "x-forwarded-ssl",
-    "x-forwarded-user",
-    "x-original-url",
-    "x-original-uri",
-    "x-real-ip",
-    "x-rewrite-url",
-];
+/// Some of the fields by which proxies describe a client; unit tests have all of them.
+const FORWARDING: [&str; 4] = ["forwarded", "x-forwarded-port", "x-original-url", "x-real-ip"];
 
 #[test]
 fn what_a_client_says_as_a_proxy_arrives_only_if_it_is_trusted_or_passed_on() {

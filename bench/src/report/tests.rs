@@ -30,6 +30,14 @@ fn what_was_done_does_not_depend_on_the_order() {
 }
 
 #[test]
+fn peers_that_refuse_in_different_ways_do_the_same() {
+    let seen = [Answer::Status(400), Answer::Alert(48)].map(Seen::Refused);
+    assert_eq!(describe(&seen, ""), "refused");
+    assert_eq!(refusals(&seen), "alert 48, status 400");
+    assert_eq!(refusals(&[exchange(false)]), "");
+}
+
+#[test]
 fn latencies_are_pairs_of_an_upper_bound_and_a_count() {
     let mut tally = Tally::new();
     for us in [7, 7, 9, 1_000_000] {

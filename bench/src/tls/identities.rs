@@ -14,7 +14,7 @@ use rustls::{
     SignatureScheme, client::ResolvesClientCert, crypto::CryptoProvider, sign::CertifiedKey,
 };
 
-use super::{chain, key};
+use super::{chain, key, unknown_certificates};
 use crate::arguments::Arguments;
 
 /// The certificates that the client presents, in turn.
@@ -26,15 +26,10 @@ pub(super) struct Identities {
 
 impl Identities {
     pub(super) fn of(arguments: &Arguments, provider: &CryptoProvider) -> Result<Self> {
-        let pairs = match &arguments.client_certificates {
-            Some(directory) => pairs(directory)?,
-            None => vec![(arguments.cert.clone(), arguments.key.clone())],
+        let all = match arguments.unknown_certificates {
+            Some(count) => unknown_certificates(count, arguments.namesakes, provider)?,
+            None => from_files(arguments, provider)?,
         };
-        let identity = |(cert, its_key): &(PathBuf, PathBuf)| {
-            let identity = CertifiedKey::from_der(chain(cert)?, key(its_key)?, provider)?;
-            Ok(Arc::new(identity))
-        };
-        let all = pairs.iter().map(identity).collect::<Result<_>>()?;
         Ok(Self { all, next: AtomicUsize::new(0) })
     }
 }
@@ -48,6 +43,18 @@ impl ResolvesClientCert for Identities {
     fn has_certs(&self) -> bool {
         true
     }
+}
+
+fn from_files(arguments: &Arguments, provider: &CryptoProvider) -> Result<Vec<Arc<CertifiedKey>>> {
+    let pairs = match &arguments.client_certificates {
+        Some(directory) => pairs(directory)?,
+        None => vec![(arguments.cert.clone(), arguments.key.clone())],
+    };
+    let identity = |(cert, its_key): &(PathBuf, PathBuf)| {
+        let identity = CertifiedKey::from_der(chain(cert)?, key(its_key)?, provider)?;
+        Ok(Arc::new(identity))
+    };
+    pairs.iter().map(identity).collect()
 }
 
 /// The certificates in a directory with their keys; an error if there is none.

@@ -10,6 +10,7 @@ use portcullis_tests::{
     Backend,
     backend::{TlsServer, says},
     nginx::Nginx,
+    openssl::SServer,
     pki,
     tempdir::TempDir,
 };
@@ -188,6 +189,50 @@ fn a_name_that_is_refused_is_a_unit() {
 fn a_name_that_is_not_refused_is_an_error() {
     let failure = Bench::new("refused", nginx().address()).with("--units 10").failure();
     assert!(failure.contains("the name was not refused"), "{failure}");
+}
+
+#[test]
+fn a_client_certificate_that_is_refused_is_a_unit() {
+    let nginx = nginx();
+    let openssl = SServer::start(&pki().upstream(), &["-Verify", "9", "-verify_return_error"]);
+    for (address, refused_by) in [(nginx.address(), "status 400"), (openssl.address(), "alert 48")]
+    {
+        let bench = Bench::new("refused-client", address).with("--unknown-certificates 3");
+        let result = bench.with("--namesakes 2 --connections 1 --units 10").result();
+        assert_eq!((&result["units"], &result["done"]), (&json!(10), &json!("refused")));
+        assert_eq!(result["refused_by"], refused_by);
+    }
+}
+
+#[test]
+fn a_client_certificate_that_is_not_refused_is_an_error() {
+    let nginx = nginx();
+    let failure = Bench::new("refused-client", nginx.address()).with("--path /abc").failure();
+    assert!(failure.contains("the certificate was not refused: status 200"), "{failure}");
+}
+
+#[test]
+fn a_flood_of_frames_reports_how_often_it_was_cut_off() {
+    let nginx = nginx();
+    let mut command =
+        Bench::new("frame-flood", nginx.address()).with("--protocol h2").into_command();
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a run");
+    let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+    for event in ["begun", "cut off"] {
+        let mut line = String::new();
+        stdout.read_line(&mut line).expect("a line");
+        assert_eq!(result(&line), json!({ "flood": event }));
+    }
+    let report = let_go(&mut child, stdout).unwrap();
+    assert!(report["cut_off"].as_u64() >= Some(1), "{report}");
+    assert!(report["sent_bytes"].as_u64() > Some(1_000_000), "{report}");
+}
+
+#[test]
+fn a_flood_of_frames_needs_http2() {
+    let backend = abc_backend();
+    let failure = Bench::new("frame-flood", backend.address()).with("--protocol h2").failure();
+    assert!(failure.contains("the server does not speak HTTP/2"), "{failure}");
 }
 
 #[test]

@@ -31,7 +31,7 @@ use super::{
     stream_task::StreamExecutor,
 };
 use crate::{
-    http::{self, ClientConnection},
+    http::{self, ClientConnection, ClientStream},
     http2_frames::{Http2Traffic, Unfinished},
     observe::ClosedReason,
     rt,
@@ -56,7 +56,11 @@ pub(super) async fn serve(
         move |request| {
             rt::spend(REQUEST_COST_BYTES);
             let client = Rc::clone(&client);
-            let stream = link.http2_traffic().and_then(Http2Traffic::claim_stream);
+            let traffic = link.http2_traffic();
+            let stream = ClientStream {
+                id: traffic.and_then(Http2Traffic::claim_stream),
+                windows: traffic.and_then(Http2Traffic::windows),
+            };
             // Boxed: hyper moves it into its stream, that into a task, and the task into place.
             Box::pin(async move {
                 // A tunnel would be joined with its stream here; extended CONNECT (RFC 8441) is not

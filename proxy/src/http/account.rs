@@ -212,8 +212,9 @@ impl RequestAccount {
     }
 
     /// Counts bytes to the client.
-    pub(super) fn add_sent(&mut self, bytes: u64) {
+    pub(super) fn add_sent(&mut self, bytes: u64) -> u64 {
         self.sent += bytes;
+        self.sent
     }
 
     /// Keeps the route's name and counters and the upstream's address instead of the configuration

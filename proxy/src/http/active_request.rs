@@ -17,7 +17,7 @@ use super::{
     timeouts::Timeouts,
     unread_body::UnreadBody,
 };
-use crate::identity::memory::KeptAssertion;
+use crate::{http2_frames::ClientWindows, identity::memory::KeptAssertion};
 
 /// A request under way, from its head to the end of its response (Envoy: an active stream).
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub(super) struct ActiveRequest {
     pub(super) timeouts: Timeouts,
     /// Its stream in HTTP/2, where that is known.
     pub(super) stream: Option<u32>,
+    /// What its client lets us send; `None` in HTTP/1.
+    pub(super) windows: Option<Rc<ClientWindows>>,
     /// The body, until something reads it; `None` also for an empty one.
     pub(super) body: Option<UnreadBody>,
     /// What its upstream is told of who it is from.
@@ -51,6 +53,7 @@ impl ActiveRequest {
             timeouts: Timeouts::new(account.started(), &config.settings, timer),
             account,
             stream: None,
+            windows: None,
             body: None,
             assertion: None,
             junk_cookies: Vec::new(),

@@ -2,15 +2,23 @@
 
 use std::{
     error::Error,
+    mem,
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll},
     time::Instant,
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
-use super::{active_request::ActiveRequest, headers, limit::Limit};
+use super::{
+    active_request::ActiveRequest,
+    headers,
+    limit::Limit,
+    response_data::{ResponseData, UnsentData},
+};
 use crate::upstream::{ResponseBody, with_causes};
 
 /// A response's body on its way to the client. It holds the request, whose record is made when the
@@ -20,6 +28,8 @@ pub(crate) struct Body {
     content: BodyContent,
     /// Whether the trailers were given to hyper, which does not ask for what follows them.
     has_given_trailers: bool,
+    /// The last piece, if the client's windows may not be large enough for it.
+    unsent: Option<Rc<UnsentData>>,
     active: Option<Box<ActiveRequest>>,
 }
 
@@ -31,6 +41,8 @@ enum BodyContent {
     Full(Bytes),
     /// The upstream's.
     Relay(ResponseBody),
+    /// Its end, with the trailers, which waits until h2 has sent the last piece.
+    Ended(Option<Box<HeaderMap>>),
 }
 
 /// Why a response ended early. The client must be able to see that it did.
@@ -47,27 +59,32 @@ pub(crate) enum BodyError {
 impl Body {
     /// An empty body, for a request whose record is made elsewhere.
     pub(super) fn none() -> Body {
-        Body { content: BodyContent::Empty, has_given_trailers: false, active: None }
+        Body::new(BodyContent::Empty, None)
     }
 
     /// One of ours.
     pub(super) fn full(bytes: Bytes, active: Box<ActiveRequest>) -> Body {
         let content = if bytes.is_empty() { BodyContent::Empty } else { BodyContent::Full(bytes) };
-        Body { content, has_given_trailers: false, active: Some(active) }
+        Body::new(content, Some(active))
     }
 
     /// An upstream's.
     pub(super) fn relay(body: ResponseBody, mut active: Box<ActiveRequest>) -> Body {
         active.timeouts.responding();
         active.gave_data(Instant::now());
-        Body { content: BodyContent::Relay(body), has_given_trailers: false, active: Some(active) }
+        Body::new(BodyContent::Relay(body), Some(active))
+    }
+
+    fn new(content: BodyContent, active: Option<Box<ActiveRequest>>) -> Body {
+        Body { content, has_given_trailers: false, unsent: None, active }
     }
 
     /// Whether nothing is left to send. hyper stops asking once it has as many bytes as the known
     /// length.
     fn is_complete(&self) -> bool {
         match &self.content {
-            BodyContent::Empty => true,
+            _ if self.is_held() => false,
+            BodyContent::Empty | BodyContent::Ended(_) => true,
             BodyContent::Full(bytes) => bytes.is_empty(),
             BodyContent::Relay(body) => {
                 self.has_given_trailers
@@ -77,10 +94,49 @@ impl Body {
         }
     }
 
+    /// Whether h2 has a piece that waits for the client. If the response ended now, no clock would run for
+    /// that piece: hyper leaves a stream alone once h2 has its end.
+    fn is_held(&self) -> bool {
+        self.unsent.as_ref().is_some_and(|unsent| !unsent.is_gone())
+    }
+
+    /// A piece for hyper, which has it from now on.
+    fn give(&mut self, bytes: Bytes) -> ResponseData {
+        let Some(active) = &mut self.active else { return bytes.into() };
+        let sent = active.account.add_sent(bytes.len() as u64);
+        let Some(windows) = &active.windows else { return bytes.into() };
+        if windows.give(bytes.len(), sent) {
+            self.unsent = None;
+            return bytes.into();
+        }
+        let (data, unsent) = ResponseData::watched(bytes, windows);
+        self.unsent = Some(unsent);
+        data
+    }
+
+    /// The end of the response, once everything before it is sent.
+    fn poll_end(
+        &mut self,
+        cx: &mut Context<'_>,
+        trailers: Option<Box<HeaderMap>>,
+    ) -> Poll<Option<Result<Frame<ResponseData>, BodyError>>> {
+        if let Some(unsent) = &self.unsent
+            && unsent.poll_gone(cx).is_pending()
+        {
+            if let (BodyContent::Relay(_), Some(active)) = (&self.content, &self.active) {
+                active.gave_data(Instant::now());
+            }
+            self.content = BodyContent::Ended(trailers);
+            return Poll::Pending;
+        }
+        self.finish();
+        Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(*trailers))))
+    }
+
     fn poll_relay(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame<ResponseData>, BodyError>>> {
         let (BodyContent::Relay(body), Some(active)) = (&mut self.content, &mut self.active) else {
             return Poll::Ready(None);
         };
@@ -93,28 +149,28 @@ impl Body {
         let Poll::Ready(frame) = http_body::Body::poll_frame(Pin::new(body), cx) else {
             return active.timeouts.poll(cx).map(|limit| Some(Err(self.fail_by(limit))));
         };
-        Poll::Ready(match frame {
+        match frame {
             Some(Ok(mut frame)) => {
-                if let Some(trailers) = frame.trailers_mut() {
-                    headers::strip_response_trailers(trailers, active.response_headers());
-                    self.has_given_trailers = true;
-                }
                 active.timeouts.progress();
                 active.gave_data(now);
-                active.account.add_sent(frame.data_ref().map_or(0, |data| data.len() as u64));
-                Some(Ok(frame))
+                if let Some(trailers) = frame.trailers_mut() {
+                    headers::strip_response_trailers(trailers, active.response_headers());
+                    if self.is_held() {
+                        let trailers = mem::take(trailers);
+                        return self.poll_end(cx, Some(Box::new(trailers)));
+                    }
+                    self.has_given_trailers = true;
+                }
+                Poll::Ready(Some(Ok(frame.map_data(|bytes| self.give(bytes)))))
             }
             Some(Err(error)) => {
                 let details =
                     format!("upstream_reset_after_response_started{{{}}}", with_causes(&error));
                 active.account.conclude(details.into(), "UC");
-                Some(Err(self.fail(BodyError::Upstream(error.into()))))
+                Poll::Ready(Some(Err(self.fail(BodyError::Upstream(error.into())))))
             }
-            None => {
-                self.finish();
-                None
-            }
-        })
+            None => self.poll_end(cx, None),
+        }
     }
 
     fn fail_by(&mut self, limit: Limit) -> BodyError {
@@ -148,36 +204,38 @@ fn conclude_by(active: &mut ActiveRequest, limit: Limit) {
 }
 
 impl http_body::Body for Body {
-    type Data = Bytes;
+    type Data = ResponseData;
     type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame<ResponseData>, BodyError>>> {
         let this = self.get_mut();
         match &mut this.content {
             BodyContent::Relay(_) => this.poll_relay(cx),
             BodyContent::Full(bytes) => {
-                let bytes = std::mem::take(bytes);
+                let bytes = mem::take(bytes);
                 this.content = BodyContent::Empty;
-                if let Some(active) = &mut this.active {
-                    active.account.add_sent(bytes.len() as u64);
+                if let Some(active) = &this.active {
                     // The route's limits were about the upstream.
                     active.account.flow().gave(Instant::now(), None);
                 }
-                Poll::Ready(Some(Ok(Frame::data(bytes))))
+                Poll::Ready(Some(Ok(Frame::data(this.give(bytes)))))
             }
-            BodyContent::Empty => {
-                this.finish();
-                Poll::Ready(None)
+            BodyContent::Empty => this.poll_end(cx, None),
+            BodyContent::Ended(trailers) => {
+                let trailers = trailers.take();
+                this.poll_end(cx, trailers)
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.content {
+            _ if self.is_held() => false,
             BodyContent::Empty => true,
+            BodyContent::Ended(trailers) => trailers.is_none(),
             BodyContent::Full(bytes) => bytes.is_empty(),
             BodyContent::Relay(body) => body.is_end_stream(),
         }
@@ -185,7 +243,7 @@ impl http_body::Body for Body {
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
-            BodyContent::Empty => SizeHint::with_exact(0),
+            BodyContent::Empty | BodyContent::Ended(_) => SizeHint::with_exact(0),
             BodyContent::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             BodyContent::Relay(body) => body.size_hint(),
         }

@@ -25,7 +25,10 @@ use super::{
     tunnel::{Tunnel, TunnelRecord},
     unread_body::UnreadBody,
 };
-use crate::upstream::{ResponseBody, Upgraded};
+use crate::{
+    http2_frames::ClientWindows,
+    upstream::{ResponseBody, Upgraded},
+};
 
 /// The result of handling a request.
 #[derive(Debug)]
@@ -37,18 +40,27 @@ pub(crate) struct Handled {
     pub tunnel: Option<Box<Tunnel>>,
 }
 
-/// Handles one request of a connection. `stream` is its stream's ID in HTTP/2, where that is known.
+/// A request's stream in HTTP/2; the default in HTTP/1.
+#[derive(Debug, Default)]
+pub(crate) struct ClientStream {
+    /// Its ID, where that is known.
+    pub id: Option<u32>,
+    /// What the client lets us send.
+    pub windows: Option<Rc<ClientWindows>>,
+}
+
+/// Handles one request of a connection.
 ///
 /// It leaves exactly one record, which is made when the response's body or the tunnel has ended, or
 /// when the future or one of those is dropped because the client went away.
 pub(crate) async fn handle(
     conn: &Rc<ClientConnection>,
     request: Request<Incoming>,
-    stream: Option<u32>,
+    stream: ClientStream,
 ) -> Handled {
     let (mut parts, body) = request.into_parts();
     let mut active = ActiveRequest::begin(conn, &parts);
-    active.stream = stream;
+    (active.stream, active.windows) = (stream.id, stream.windows);
     active.body = UnreadBody::new(&parts, body);
     let mut handled = match serve(&mut active, &mut parts).await {
         Ok(ForwardedResponse { response, upgraded: None }) => relay(active, response),

@@ -14,8 +14,9 @@ pub(crate) const SEND_STALL: Duration = Duration::from_secs(60);
 ///
 /// Each stream of HTTP/2, and each connection of HTTP/1, sends one response in one task. A client that
 /// does not read (a full socket, or a window that it never opens) shows in that the task, after its
-/// poll, has a piece of the response and did not ask for the next. So a response that is read at once
-/// costs no timer.
+/// poll, has a piece of the response and did not ask for the next. In HTTP/2 the end of a response counts
+/// as its last piece until h2 has sent what is before it. So a response that is read at once costs no
+/// timer.
 #[derive(Debug, Default)]
 pub(crate) struct ResponseFlow {
     step: Cell<ResponseStep>,

@@ -86,6 +86,26 @@ fn frames_are_counted_by_what_they_are_for() {
 }
 
 #[test]
+fn windows_follow_the_frames_of_the_connection() {
+    let mut frames = opened();
+    let windows = frames.windows.clone().unwrap();
+    let update =
+        |stream: u8| [&[0, 0, 4, WINDOW_UPDATE, 0, 0, 0, 0, stream], &[0, 0, 0, 1][..]].concat();
+    let settings =
+        |flags| [&[0, 0, 6, SETTINGS, flags, 0, 0, 0, 0], &[0, 4, 0, 0, 0, 9][..]].concat();
+    frames.pass(&settings(ACK));
+    assert!(windows.give(1, 10));
+    frames.pass(&settings(0));
+    assert!(windows.give(1, 9));
+    assert!(!windows.give(1, 10));
+    assert!(windows.give(65_535 - 3, 0));
+    frames.pass(&update(1));
+    assert!(!windows.give(1, 0), "the update was for a stream");
+    frames.pass(&update(0));
+    assert!(windows.give(0, 0));
+}
+
+#[test]
 fn replies_to_control_frames_are_no_messages() {
     let traffic = Http2Traffic::new(Frames::of_server());
     traffic.send(300, 300);

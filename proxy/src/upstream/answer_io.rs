@@ -10,18 +10,33 @@ use std::{
 
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 
+use crate::tls::ObservedRead;
+
 /// Read at a time behind a failed write.
 const SCRATCH_BYTES: usize = 8 * 1024;
 
-/// A transport to an upstream.
+/// What an upstream may send, shared with those who set it.
+pub(super) trait ReceiveLimit {
+    /// Fails once it is exceeded.
+    fn check(&self) -> io::Result<()>;
+
+    /// Notes bytes that have come.
+    fn received(&self, bytes: &[u8]);
+
+    /// Notes how many bytes were sent.
+    fn sent(&self, _bytes: usize) {}
+}
+
+/// A transport to an upstream, which fails once the upstream exceeds a limit.
 ///
 /// An upstream that refuses an upload answers, and closes with bytes that it has not read: a reset
 /// follows, our next write fails, and the answer lies in our receive buffer (RFC 9112 section 9.5). hyper
 /// would end with the failure of the write. So what is written behind that is dropped, and the failure is
 /// where the peer's bytes end: an end that the peer did not announce must not look like one.
 #[derive(Debug)]
-pub(super) struct AnswerIo<T> {
+pub(super) struct AnswerIo<T, L> {
     transport: T,
+    limit: Rc<L>,
     failure: WriteFailure,
 }
 
@@ -35,9 +50,9 @@ impl WriteFailure {
     }
 }
 
-impl<T> AnswerIo<T> {
-    pub(super) fn new(transport: T) -> AnswerIo<T> {
-        AnswerIo { transport, failure: WriteFailure::default() }
+impl<T, L> AnswerIo<T, L> {
+    pub(super) fn new(transport: T, limit: &Rc<L>) -> AnswerIo<T, L> {
+        AnswerIo { transport, limit: Rc::clone(limit), failure: WriteFailure::default() }
     }
 
     pub(super) fn failure(&self) -> WriteFailure {
@@ -48,8 +63,8 @@ impl<T> AnswerIo<T> {
         self.transport
     }
 
-    /// The result of a write, or that of `dropped` in place of a failure of the connection.
-    fn written<R>(
+    /// The result of a write or a flush, or that of `dropped` in place of a failure of the connection.
+    fn unless_reset<R>(
         &self,
         result: Poll<io::Result<R>>,
         dropped: impl FnOnce() -> R,
@@ -69,7 +84,30 @@ fn is_of_connection(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
-impl<T: Read + Unpin> AnswerIo<T> {
+impl<T, L: ReceiveLimit> AnswerIo<T, L> {
+    fn written(
+        &self,
+        result: Poll<io::Result<usize>>,
+        dropped: impl FnOnce() -> usize,
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = &result {
+            self.limit.sent(*bytes);
+        }
+        self.unless_reset(result, dropped)
+    }
+}
+
+impl<T: ObservedRead + Unpin, L: ReceiveLimit> AnswerIo<T, L> {
+    fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.limit.check()?;
+        let AnswerIo { transport, limit, .. } = self;
+        Pin::new(transport).poll_read_observed(cx, buf, &mut |bytes| limit.received(bytes))
+    }
+
     fn poll_read_rest(
         &mut self,
         cx: &mut Context<'_>,
@@ -79,7 +117,7 @@ impl<T: Read + Unpin> AnswerIo<T> {
         let mut scratch = [0; SCRATCH_BYTES];
         let room = buf.remaining().min(scratch.len());
         let mut read = ReadBuf::new(&mut scratch[..room]);
-        ready!(Pin::new(&mut self.transport).poll_read(cx, read.unfilled()))?;
+        ready!(self.poll_receive(cx, read.unfilled()))?;
         if read.filled().is_empty() {
             return Poll::Ready(Err(failure.into()));
         }
@@ -88,7 +126,7 @@ impl<T: Read + Unpin> AnswerIo<T> {
     }
 }
 
-impl<T: Read + Unpin> Read for AnswerIo<T> {
+impl<T: ObservedRead + Unpin, L: ReceiveLimit> Read for AnswerIo<T, L> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -96,13 +134,13 @@ impl<T: Read + Unpin> Read for AnswerIo<T> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         match this.failure.0.get() {
-            None => Pin::new(&mut this.transport).poll_read(cx, buf),
+            None => this.poll_receive(cx, buf),
             Some(failure) => this.poll_read_rest(cx, buf, failure),
         }
     }
 }
 
-impl<T: Write + Unpin> Write for AnswerIo<T> {
+impl<T: Write + Unpin, L: ReceiveLimit> Write for AnswerIo<T, L> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -140,7 +178,7 @@ impl<T: Write + Unpin> Write for AnswerIo<T> {
             return Poll::Ready(Ok(()));
         }
         let result = Pin::new(&mut this.transport).poll_flush(cx);
-        this.written(result, || ())
+        this.unless_reset(result, || ())
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -149,85 +187,4 @@ impl<T: Write + Unpin> Write for AnswerIo<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{collections::VecDeque, future::poll_fn, task::Waker};
-
-    use super::*;
-
-    /// A connection that the peer has reset behind these bytes. As in Linux, the first write that fails
-    /// takes the error, and the reader finds an end without one.
-    struct Reset(VecDeque<u8>);
-
-    impl Read for Reset {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            _cx: &mut Context<'_>,
-            mut buf: ReadBufCursor<'_>,
-        ) -> Poll<io::Result<()>> {
-            let count = buf.remaining().min(self.0.len());
-            buf.put_slice(&self.0.drain(..count).collect::<Vec<_>>());
-            Poll::Ready(Ok(()))
-        }
-    }
-
-    impl Write for Reset {
-        fn poll_write(
-            self: Pin<&mut Self>,
-            _cx: &mut Context<'_>,
-            _buf: &[u8],
-        ) -> Poll<io::Result<usize>> {
-            Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
-        }
-        fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
-        }
-        fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-    }
-
-    fn reset_behind(bytes: &[u8]) -> AnswerIo<Reset> {
-        AnswerIo::new(Reset(bytes.iter().copied().collect()))
-    }
-
-    fn read(io: &mut AnswerIo<Reset>) -> io::Result<Vec<u8>> {
-        let mut cx = Context::from_waker(Waker::noop());
-        let mut buffer = [0; 4];
-        let mut read = ReadBuf::new(&mut buffer);
-        match Pin::new(io).poll_read(&mut cx, read.unfilled()) {
-            Poll::Ready(done) => done.map(|()| read.filled().to_vec()),
-            Poll::Pending => panic!("a reset connection waits for nothing"),
-        }
-    }
-
-    #[test]
-    fn behind_a_failed_write_the_answer_is_read_and_then_the_failure() {
-        let mut io = reset_behind(b"answer");
-        let failure = io.failure();
-        let mut cx = Context::from_waker(Waker::noop());
-        let written = Pin::new(&mut io).poll_write(&mut cx, b"body");
-        assert!(matches!(written, Poll::Ready(Ok(4))), "{written:?}");
-        assert!(failure.has_happened());
-        assert_eq!(read(&mut io).unwrap(), b"answ");
-        assert_eq!(read(&mut io).unwrap(), b"er");
-        assert_eq!(read(&mut io).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
-    }
-
-    #[test]
-    fn a_failed_flush_counts_as_a_failed_write() {
-        let mut io = reset_behind(b"");
-        let mut cx = Context::from_waker(Waker::noop());
-        let flushed = poll_fn(|cx| Pin::new(&mut io).poll_flush(cx));
-        let flushed = std::pin::pin!(flushed).as_mut().poll(&mut cx);
-        assert!(matches!(flushed, Poll::Ready(Ok(()))));
-        assert_eq!(read(&mut io).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
-    }
-
-    #[test]
-    fn without_a_failed_write_an_end_is_an_end() {
-        let mut io = reset_behind(b"x");
-        assert!(!io.failure().has_happened());
-        assert_eq!(read(&mut io).unwrap(), b"x");
-        assert_eq!(read(&mut io).unwrap(), b"");
-    }
-}
+mod tests;

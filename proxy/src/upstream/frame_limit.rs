@@ -2,25 +2,20 @@
 
 use std::{
     cell::{Cell, RefCell},
-    io::{self, IoSlice},
-    pin::Pin,
-    rc::Rc,
-    task::{Context, Poll},
+    io,
     time::Instant,
 };
 
-use hyper::rt::{Read, ReadBufCursor, Write};
-
+use super::answer_io::ReceiveLimit;
 use crate::{
     http2_frames::{ControlFrameLimit, Frames, Http2Traffic},
     rt,
-    tls::ObservedRead,
 };
 
 /// The field blocks that a request explains: a head, interim responses before it, and trailers.
 const FIELDS_BYTES: u64 = 256 * 1024;
 
-/// What passes on an upstream connection.
+/// What passes on an upstream connection. It fails once its upstream floods it.
 #[derive(Debug)]
 pub(super) struct UpstreamTraffic {
     passed: Http2Traffic,
@@ -30,7 +25,8 @@ pub(super) struct UpstreamTraffic {
 }
 
 impl UpstreamTraffic {
-    fn new(now: Instant) -> UpstreamTraffic {
+    /// Of a new connection.
+    pub(super) fn new(now: Instant) -> UpstreamTraffic {
         UpstreamTraffic {
             passed: Http2Traffic::new(Frames::of_server()),
             requests: Cell::new(0),
@@ -58,75 +54,21 @@ impl UpstreamTraffic {
     }
 }
 
-/// A connection that fails once its upstream floods it.
-#[derive(Debug)]
-pub(super) struct FrameLimited<T> {
-    io: T,
-    traffic: Rc<UpstreamTraffic>,
-}
-
-impl<T> FrameLimited<T> {
-    /// Limits a new connection.
-    pub(super) fn new(io: T) -> (FrameLimited<T>, Rc<UpstreamTraffic>) {
-        let traffic = Rc::new(UpstreamTraffic::new(Instant::now()));
-        (FrameLimited { io, traffic: Rc::clone(&traffic) }, traffic)
-    }
-
-    fn note_sent(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(bytes)) = &written {
-            self.traffic.passed.send(*bytes, *bytes);
+impl ReceiveLimit for UpstreamTraffic {
+    fn check(&self) -> io::Result<()> {
+        if self.exceeds(Instant::now) {
+            self.is_flood.set(true);
+            return Err(io::Error::other("too many HTTP/2 control frames"));
         }
-        written
-    }
-}
-
-impl<T: ObservedRead + Unpin> Read for FrameLimited<T> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        let FrameLimited { io, traffic } = self.get_mut();
-        if traffic.exceeds(Instant::now) {
-            traffic.is_flood.set(true);
-            return Poll::Ready(Err(io::Error::other("too many HTTP/2 control frames")));
-        }
-        let mut observe = |bytes: &[u8]| rt::spend(traffic.passed.receive(bytes));
-        Pin::new(io).poll_read_observed(cx, buf, &mut observe)
-    }
-}
-
-impl<T: Write + Unpin> Write for FrameLimited<T> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let written = Pin::new(&mut this.io).poll_write(cx, buf);
-        this.note_sent(written)
+        Ok(())
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    fn received(&self, bytes: &[u8]) {
+        rt::spend(self.passed.receive(bytes));
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let written = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
-        this.note_sent(written)
+    fn sent(&self, bytes: usize) {
+        self.passed.send(bytes, bytes);
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     pin::{Pin, pin},
     rc::Rc,
     task::Poll,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -21,8 +21,8 @@ use tokio::sync::oneshot;
 use super::{
     answer_io::{AnswerIo, WriteFailure},
     body::SentBody,
-    frame_limit::{FrameLimited, UpstreamTraffic},
-    head_limit::{HeadAllowance, HeadLimited},
+    frame_limit::UpstreamTraffic,
+    head_limit::HeadAllowance,
     pool::{Limits, Pooled},
 };
 use crate::{rt, tls::ObservedRead};
@@ -92,8 +92,8 @@ pub(super) async fn http1<T>(
 where
     T: ObservedRead + Write + Unpin,
 {
-    let (io, head) = HeadLimited::new(io);
-    let io = AnswerIo::new(io);
+    let head = Rc::new(HeadAllowance::new());
+    let io = AnswerIo::new(io, &head);
     let write_failure = io.failure();
     let mut builder = http1::Builder::new();
     builder
@@ -114,7 +114,7 @@ where
 /// The driver of an [`Http1`].
 #[derive(Debug)]
 pub(super) struct Http1Driver<T: ObservedRead + Write + Unpin> {
-    connection: http1::Connection<AnswerIo<HeadLimited<T>>, SentBody>,
+    connection: http1::Connection<AnswerIo<T, HeadAllowance>, SentBody>,
     /// Resolves once the [`Http1`] is dropped.
     released: oneshot::Receiver<Infallible>,
 }
@@ -131,8 +131,7 @@ impl<T: ObservedRead + Write + Unpin> Http1Driver<T> {
     pub(super) async fn run_until_upgrade(self, parts: oneshot::Sender<SwitchedIo<T>>) {
         let connection = pin!(self.connection.without_shutdown());
         let Some(Ok(done)) = unless_released(connection, self.released).await else { return };
-        let switched =
-            SwitchedIo { io: done.io.into_inner().into_inner(), received: done.read_buf };
+        let switched = SwitchedIo { io: done.io.into_inner(), received: done.read_buf };
         if let Err(mut unwanted) = parts.send(switched) {
             let close = poll_fn(|cx| Pin::new(&mut unwanted.io).poll_shutdown(cx));
             let _ = rt::timeout(CLOSE_TIMEOUT, close).await;
@@ -181,14 +180,14 @@ pub(super) async fn http2<T>(
 where
     T: ObservedRead + Write + Unpin + 'static,
 {
-    let (io, traffic) = FrameLimited::new(io);
+    let traffic = Rc::new(UpstreamTraffic::new(Instant::now()));
     let (alive, released) = oneshot::channel();
     let executor = Http2Executor { released: Rc::new(Cell::new(Some(released))) };
     let (sender, mut connection) = http2::Builder::new(executor)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_header_list_size(MAX_HEAD_BYTES)
-        .handshake(AnswerIo::new(io))
+        .handshake(AnswerIo::new(io, &traffic))
         .await?;
     let max_streams = Rc::new(Cell::new(FIRST_MAX_STREAMS));
     let limit = max_streams.clone();

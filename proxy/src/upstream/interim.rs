@@ -16,7 +16,8 @@ use super::{FailureKind, UpstreamError};
 /// The most interim responses to one request. An upstream that sends more is broken.
 const MOST_INTERIM_RESPONSES: usize = 32;
 
-/// The interim responses to one request, over HTTP/1: hyper's HTTP/2 client drops them.
+/// The interim responses to one request, over HTTP/1. h2 has them too (`poll_informational`), but hyper's
+/// client keeps the stream to itself, and drops them.
 ///
 /// hyper hands them over on the task of the upstream's connection, the request takes them on its own.
 /// Both run on one thread, so the lock never waits.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
     lab::Body,
@@ -26,10 +26,42 @@ pub(super) struct Outcome {
     pub(super) seconds: f64,
     /// What was done for a unit, as the client saw it.
     pub(super) done: String,
+    /// The forms of the refusals, if the servers had to refuse.
+    #[serde(default)]
+    pub(super) refused_by: String,
     pub(super) client_cpu_us: f64,
     pub(super) proxy_cpu_us: Option<f64>,
     pub(super) slowest_us: u64,
     pub(super) latency_us: Vec<(u64, u64)>,
+}
+
+/// What became of a flood of frames.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct FloodOutcome {
+    /// Connections that the proxy ended.
+    cut_off: u64,
+    /// Connections that the proxy did not accept.
+    not_accepted: u64,
+    sent_bytes: u64,
+    seconds: f64,
+}
+
+impl FloodOutcome {
+    /// Adds what the flood met to the sample that was taken beside it.
+    pub(super) fn add_to(&self, sample: &mut Sample) {
+        let seconds = self.seconds.max(f64::MIN_POSITIVE);
+        let mib = self.sent_bytes as f64 / f64::from(1 << 20);
+        sample.figures.insert(Figure::FloodMibPerSecond, mib / seconds);
+        let ended = (self.cut_off + self.not_accepted) as f64;
+        sample.figures.insert(Figure::FloodEndsPerSecond, ended / seconds);
+        sample.remark = match (self.cut_off, self.not_accepted) {
+            (0, 0) => "it let the flood go on",
+            (_, 0) => "it cut the flood off",
+            (0, _) => "it did not accept the flood",
+            _ => "it cut the flood off, and refused some connections of its client",
+        }
+        .to_owned();
+    }
 }
 
 /// The generator's command for this proxy.
@@ -80,7 +112,16 @@ impl Background {
     }
 
     /// Waits for its end; dropping its standard input is the signal for a generator that waits.
-    pub(super) fn finish(mut self) -> Result<Outcome> {
+    pub(super) fn finish(self) -> Result<Outcome> {
+        self.last_line()
+    }
+
+    /// The same for a flood of frames.
+    pub(super) fn finish_flood(self) -> Result<FloodOutcome> {
+        self.last_line()
+    }
+
+    fn last_line<T: DeserializeOwned>(mut self) -> Result<T> {
         drop(self.stdin.take());
         let (mut said, mut complaint) = (String::new(), String::new());
         self.stdout.read_to_string(&mut said)?;
@@ -101,7 +142,7 @@ impl Drop for Background {
     }
 }
 
-fn parse(said: &str) -> Result<Outcome> {
+fn parse<T: DeserializeOwned>(said: &str) -> Result<T> {
     let line = said.lines().last().context("the load generator printed nothing")?;
     serde_json::from_str(line).with_context(|| format!("not a result: {line}"))
 }
@@ -117,6 +158,7 @@ impl Outcome {
             errors: self.errors,
             first_error: self.first_error.clone(),
             done: self.done.clone(),
+            remark: self.remark(),
             latency_us: self.latency_us.clone(),
             ..Sample::default()
         };
@@ -138,6 +180,15 @@ impl Outcome {
         }
         set(Figure::LatencyMaxUs, self.slowest_us as f64);
         sample
+    }
+}
+
+impl Outcome {
+    fn remark(&self) -> String {
+        match &*self.refused_by {
+            "" => String::new(),
+            forms => format!("refused by {forms}"),
+        }
     }
 }
 
@@ -163,15 +214,43 @@ mod tests {
     #[test]
     fn the_last_line_is_the_result() {
         let said = format!("{{\"held\":5}}\n{}\n", LINE.replace('\n', " "));
-        let outcome = parse(&said).unwrap();
+        let outcome: Outcome = parse(&said).unwrap();
         assert_eq!((outcome.units, outcome.slowest_us), (4, 90));
-        assert!(parse("").is_err());
-        assert!(parse("units=3").is_err());
+        assert!(parse::<Outcome>("").is_err());
+        assert!(parse::<Outcome>("units=3").is_err());
+    }
+
+    #[test]
+    fn the_form_of_a_refusal_is_a_remark() {
+        let line = LINE.replace('\n', " ").replace("\"TLSv1_3\"", "\"refused\"");
+        let mut outcome: Outcome = parse(&line).unwrap();
+        assert_eq!(outcome.sample("nginx", 1).remark, "");
+        outcome.refused_by = "alert 48".to_owned();
+        assert_eq!(outcome.sample("nginx", 1).remark, "refused by alert 48");
+    }
+
+    #[test]
+    fn a_sample_beside_a_flood_says_what_became_of_it() {
+        let beside = |cut_off, not_accepted| {
+            let line = format!(
+                r#"{{"cut_off":{cut_off},"not_accepted":{not_accepted},"sent_bytes":4194304,"seconds":2.0}}"#
+            );
+            let mut sample = Sample::default();
+            parse::<FloodOutcome>(&line).unwrap().add_to(&mut sample);
+            sample
+        };
+        let cut_off = beside(3, 1);
+        assert_eq!(cut_off.figures[&Figure::FloodMibPerSecond], 2.0);
+        assert_eq!(cut_off.figures[&Figure::FloodEndsPerSecond], 2.0);
+        assert_eq!(beside(0, 0).remark, "it let the flood go on");
+        assert_eq!(beside(3, 0).remark, "it cut the flood off");
+        assert_eq!(beside(0, 3).remark, "it did not accept the flood");
     }
 
     #[test]
     fn figures_are_of_a_unit() {
-        let sample = parse(&LINE.replace('\n', " ")).unwrap().sample("nginx", 2);
+        let outcome: Outcome = parse(&LINE.replace('\n', " ")).unwrap();
+        let sample = outcome.sample("nginx", 2);
         let figure = |figure| sample.figures.get(&figure).copied();
         assert_eq!(figure(Figure::CpuUsPerUnit), Some(5.0));
         assert_eq!(figure(Figure::ClientCpuUsPerUnit), Some(10.0));

@@ -80,6 +80,9 @@ pub(crate) struct Sample {
     /// A description of each unit as the client saw it: version, cipher, status, hash of the body,
     /// handshakes ... If it differs between two peers, no ratio is given.
     pub(crate) done: String,
+    /// How the proxy did it, where proxies may differ without a loss of the comparison.
+    #[serde(default)]
+    pub(crate) remark: String,
     pub(crate) figures: BTreeMap<Figure, f64>,
     /// Upper ends of latency buckets in microseconds, and the units in each bucket.
     pub(crate) latency_us: Vec<(u64, u64)>,
@@ -115,6 +118,10 @@ pub(crate) enum Figure {
     UndisturbedP999Us,
     /// The 99th percentile of `/healthz` on the administrative listener.
     HealthP99Us,
+    /// The control frames that a flooding client could send.
+    FloodMibPerSecond,
+    /// The connections of a flooding client that the proxy ended or did not accept.
+    FloodEndsPerSecond,
 }
 
 impl Figure {
@@ -138,6 +145,8 @@ impl Figure {
             Self::StartMs => "start ms",
             Self::UndisturbedP999Us => "p99.9 µs undisturbed",
             Self::HealthP99Us => "/healthz p99 µs",
+            Self::FloodMibPerSecond => "flood MiB/s",
+            Self::FloodEndsPerSecond => "floods ended/s",
         }
     }
 

@@ -366,7 +366,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "runtime_flags",
         Map,
         "",
-        "`config_hot_reload` (true): reload when a file changes. `match_any_incoming_port` (true): a `from` without a port serves every port. Others have no effect.",
+        "`config_hot_reload` (true): reload when a file changes. `match_any_incoming_port` (true): a `from` without a port serves every port. The port of a request is that of its `Host`, whatever the port of the listener: ports keep no clients apart. Others have no effect.",
     ),
     not_yet(
         "autocert",

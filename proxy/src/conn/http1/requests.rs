@@ -13,7 +13,7 @@ use hyper::{Request, Response, body::Incoming};
 
 use crate::{
     conn::connection::REQUEST_COST_BYTES,
-    http::{self, ClientConnection, Handled, Tunnel},
+    http::{self, ClientConnection, ClientStream, Handled, Tunnel},
     rt,
 };
 
@@ -55,7 +55,10 @@ impl<'a> Requests<'a> {
         rt::spend(REQUEST_COST_BYTES);
         self.has_body.set(!request.body().is_end_stream());
         self.responding.set(false);
-        KeepTunnel { handling: http::handle(self.client, request, None), requests: self }
+        KeepTunnel {
+            handling: http::handle(self.client, request, ClientStream::default()),
+            requests: self,
+        }
     }
 }
 

@@ -132,7 +132,7 @@ fn handle_owned(
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> + use<> {
     let conn = conn.clone();
-    async move { Ok(handle(&conn, request, None).await.response) }
+    async move { Ok(handle(&conn, request, ClientStream::default()).await.response) }
 }
 
 fn public(action: ActionSpec) -> Rc<RequestHandler> {

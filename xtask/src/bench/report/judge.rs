@@ -166,6 +166,12 @@ impl Standing<'_> {
         Spread::of_figure(&self.samples, figure)
     }
 
+    /// How it did the work, once for each way.
+    pub(super) fn own_remarks(&self) -> String {
+        let remarks: BTreeSet<_> = self.samples.iter().map(|sample| &*sample.remark).collect();
+        remarks.into_iter().filter(|remark| !remark.is_empty()).collect::<Vec<_>>().join("; ")
+    }
+
     fn done(&self) -> &str {
         self.samples.first().map_or("", |sample| &sample.done)
     }

@@ -82,10 +82,8 @@ fn row(run: &Run, judged: &Judged<'_>, baseline: bool, notes: &mut Vec<String>) 
         let text = spread.map(|spread| label::value(work.primary, spread.median));
         row.push(Cell {
             text: text.unwrap_or_else(|| "—".to_owned()),
-            note: standing
-                .left_out
-                .as_ref()
-                .and_then(|why| note(format!("{} {}: {why}.", work.id, standing.peer.id))),
+            note: note_on(standing)
+                .and_then(|said| note(format!("{} {}: {said}.", work.id, standing.peer.id))),
             best: judged.is_best(standing),
             ..Cell::default()
         });
@@ -115,6 +113,15 @@ fn row(run: &Run, judged: &Judged<'_>, baseline: bool, notes: &mut Vec<String>) 
         });
     }
     row
+}
+
+/// Why a peer is left out, and how it did the work.
+fn note_on(standing: &Standing<'_>) -> Option<String> {
+    let remarks = Some(standing.own_remarks()).filter(|remarks| !remarks.is_empty());
+    match (&standing.left_out, remarks) {
+        (Some(why), Some(remarks)) => Some(format!("{why}; {remarks}")),
+        (why, remarks) => why.clone().or(remarks),
+    }
 }
 
 fn ratio_cell(ratio: &Ratio) -> Cell {
@@ -262,14 +269,16 @@ pub(super) fn to_baseline(judged: &Judged<'_>) -> Option<String> {
 
 /// The remark beside the figures of a peer.
 pub(super) fn remark(judged: &Judged<'_>, standing: &Standing<'_>) -> String {
-    match (&standing.left_out, standing.role) {
+    let role = match (&standing.left_out, standing.role) {
         (Some(why), _) if standing.samples.is_empty() => format!("not measured: {why}"),
         (Some(why), _) => format!("left out: {why}"),
         (None, Role::Ours) => "ours".to_owned(),
         (None, Role::Baseline) => "ours, other build".to_owned(),
         (None, Role::Other) if judged.is_best(standing) => "best other peer".to_owned(),
         (None, Role::Other) => String::new(),
-    }
+    };
+    let parts = [role, standing.own_remarks()];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
 fn capitalised(text: &str) -> String {

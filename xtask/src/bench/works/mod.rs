@@ -5,6 +5,7 @@ mod flood;
 mod hold;
 mod load;
 mod open_loop;
+mod refused;
 mod reload;
 mod scale;
 mod session;
@@ -64,8 +65,11 @@ pub(super) enum Kind {
     Session(SessionKind),
     /// Small requests beside a tunnel and a download, ours alone.
     Fairness,
-    /// Small requests beside a flood of control frames, or the same requests alone; ours alone.
+    /// Small requests beside a flood of control frames, or the same requests alone.
     ControlFrames { is_flooded: bool },
+    /// Handshakes of clients that must be refused, with this number of CAs of one name behind each
+    /// certificate.
+    RefusedClients { namesakes: usize },
 }
 
 /// What the route looks at, and how many people use it in turn. Their requests have the same cookies
@@ -114,15 +118,15 @@ const W1: Load = Load {
     upstream: Upstream::Origin,
 };
 
-/// Almost twice the size of our cache: each certificate is evicted before its next turn.
+/// Almost twice the size of our caches: each certificate is evicted before its next turn.
 const STRANGERS: usize = 2_000;
 
 use Figure::{
     CpuUsPerUnit, LatencyP99Us, LatencyP999Us, MemoryKibPerConnection, SlowestMs, UnitsPerSecond,
 };
 use Kind::{
-    ControlFrames, Fairness, Flood, Hold, Hosts, OpenLoop, Reload, ReloadHosts, Restart, Session,
-    Steering, Workers,
+    ControlFrames, Fairness, Flood, Hold, Hosts, OpenLoop, RefusedClients, Reload, ReloadHosts,
+    Restart, Session, Steering, Workers,
 };
 
 const fn work(
@@ -154,15 +158,7 @@ impl Definition {
 
     /// Whether it measures something that no other peer has.
     pub(super) fn is_ours_alone(&self) -> bool {
-        matches!(
-            self.kind,
-            Workers(_)
-                | Steering(_)
-                | ReloadHosts(_)
-                | Session(_)
-                | Fairness
-                | ControlFrames { .. }
-        )
+        matches!(self.kind, Workers(_) | Steering(_) | ReloadHosts(_) | Session(_) | Fairness)
     }
 
     /// Whether `--work` selects it: `W4` selects `W4a` and `W4b`, but `W1` does not select `W10`.
@@ -210,6 +206,22 @@ pub(super) fn all() -> Vec<Definition> {
             Kind::Load(strangers),
         )
         .only_full(),
+        work(
+            "W2c",
+            "Client with an unknown certificate, 2,000 in turn, refused",
+            "connection",
+            cpu,
+            None,
+            RefusedClients { namesakes: 0 },
+        ),
+        work(
+            "W2d",
+            "W2c, nine CAs of one name behind each certificate",
+            "connection",
+            cpu,
+            None,
+            RefusedClients { namesakes: 9 },
+        ),
         work(
             "W3",
             "Resumed handshake and a request",
@@ -489,6 +501,7 @@ pub(super) fn measure(
         Session(kind) => session::measure(bench, kind, peer, round),
         Fairness => fairness::beside_transfers(bench, peer, round),
         ControlFrames { is_flooded } => fairness::beside_frames(bench, is_flooded, peer, round),
+        RefusedClients { namesakes } => refused::measure(bench, namesakes, peer, round),
     }
 }
 
@@ -530,7 +543,7 @@ mod tests {
             all().iter().filter(|work| work.is_called(wanted)).map(|work| work.id).collect()
         };
         assert_eq!(called("W1"), ["W1"]);
-        assert_eq!(called("W2"), ["W2", "W2b"]);
+        assert_eq!(called("W2"), ["W2", "W2b", "W2c", "W2d"]);
         assert_eq!(called("W4"), ["W4a", "W4b"]);
         assert_eq!(called("w4A"), ["W4a"]);
         assert!(called("W99").is_empty());

@@ -17,37 +17,30 @@ fn stripped(fields: &[(&str, &str)]) -> HeaderMap {
 }
 
 fn stripped_for(rules: &HeaderRules, fields: &[(&str, &str)]) -> HeaderMap {
-    let mut headers = map(fields);
-    let (identity, rules) = (identity(), RequestRules::new(rules));
-    strip_request(
-        &mut headers,
-        Reserved {
-            identity: &identity,
-            cookies: &OwnCookies::default(),
-            rules: &rules,
-            bearer: false,
-            odd_names: true,
-            forwarding: PassedForwarding::Named(&[HeaderName::from_static("x-real-ip")]),
-        },
-    );
-    headers
+    cleaned(rules, fields, strip_request)
 }
 
 fn stripped_trailers(rules: &HeaderRules, fields: &[(&str, &str)]) -> HeaderMap {
-    let mut trailers = map(fields);
+    cleaned(rules, fields, strip_trailers)
+}
+
+fn cleaned(
+    rules: &HeaderRules,
+    fields: &[(&str, &str)],
+    strip: impl FnOnce(&mut HeaderMap, Reserved<'_>),
+) -> HeaderMap {
+    let mut headers = map(fields);
     let (identity, rules) = (identity(), RequestRules::new(rules));
-    strip_trailers(
-        &mut trailers,
-        Reserved {
-            identity: &identity,
-            cookies: &OwnCookies::default(),
-            rules: &rules,
-            bearer: false,
-            odd_names: true,
-            forwarding: PassedForwarding::Named(&[HeaderName::from_static("x-real-ip")]),
-        },
-    );
-    trailers
+    let reserved = Reserved {
+        identity: &identity,
+        cookies: &OwnCookies::default(),
+        rules: &rules,
+        bearer: false,
+        odd_names: true,
+        forwarding: PassedForwarding::Named(&[HeaderName::from_static("x-real-ip")]),
+    };
+    strip(&mut headers, reserved);
+    headers
 }
 
 fn identity() -> HashSet<Box<str>> {
