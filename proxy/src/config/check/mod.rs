@@ -19,6 +19,7 @@ mod logging;
 mod matching;
 mod material;
 mod portcullis;
+mod resilience;
 mod rewrite;
 mod routes;
 mod steering;
