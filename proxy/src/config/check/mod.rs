@@ -19,6 +19,7 @@ mod logging;
 mod matching;
 mod material;
 mod portcullis;
+mod proto_json;
 mod rewrite;
 mod routes;
 mod steering;
