@@ -19,6 +19,7 @@ mod logging;
 mod matching;
 mod material;
 mod portcullis;
+mod proto_json;
 mod resilience;
 mod rewrite;
 mod routes;
