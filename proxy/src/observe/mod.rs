@@ -26,10 +26,10 @@ pub(crate) use control::{
 pub(crate) use histogram::Histogram;
 pub(crate) use identity::IdentityMetrics;
 pub(crate) use labels::{
-    BackchannelLogoutOutcome, Blame, ClosedReason, HandshakeResult, HttpProtocol,
+    BackchannelLogoutOutcome, Blame, CircuitLimit, ClosedReason, HandshakeResult, HttpProtocol, Label,
     ProviderCallOutcome, ProviderEndpoint, RecheckOutcome, RefusedReason, SegmentOutcome,
     SessionCookieOutcome, SignInOutcome, SteeringOutcome, TlsVersion, UpstreamCertificateReason,
-    UpstreamFailure,
+    UpstreamFailure, UpstreamRetry,
 };
 pub(crate) use log::Log;
 pub(crate) use names::metrics_reference;

@@ -5,11 +5,12 @@ use std::{
     ops::Deref,
     rc::Rc,
     sync::{Arc, Weak},
+    time::Instant,
 };
 
 use super::{
     Cluster, Endpoint, EndpointHealth, EndpointSet, balance::RoundRobin, endpoint_set::TurnWeights,
-    hasher::BuildNumberHasher,
+    hasher::BuildNumberHasher, retry::RetryBudget,
 };
 use crate::reclaim::FormerValues;
 
@@ -28,6 +29,8 @@ pub(super) struct WorkerCluster {
     cluster: Weak<Cluster>,
     endpoints: Rc<LocalEndpointSet>,
     turns: Turns,
+    /// Used only if requests may be sent again after they reached an endpoint.
+    pub(super) retries: RetryBudget,
 }
 
 /// A worker's handle on an [`EndpointSet`]. Its requests count their references on an `Rc` of this,
@@ -75,6 +78,7 @@ impl WorkerClusters {
             cluster: Arc::downgrade(cluster),
             endpoints: Rc::new(LocalEndpointSet(Arc::clone(&cluster.current()))),
             turns: Turns { taken: *worker, state: None },
+            retries: RetryBudget::new(Instant::now()),
         });
         known.follow(cluster, former);
         known

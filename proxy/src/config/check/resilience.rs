@@ -2,12 +2,21 @@
 
 use std::sync::Arc;
 
-use super::super::section::Section;
-use crate::upstream::ResilienceSpec;
+use super::{super::section::Section, circuit_breakers, retry};
+use crate::upstream::{CircuitBreakerSpec, ResilienceSpec};
 
-/// `None` if the route configures nothing of it. `endpoints` is their number.
-pub(super) fn resilience(route: &Section<'_>, endpoints: usize) -> Option<Arc<ResilienceSpec>> {
-    let _ = (route, endpoints);
-    let spec = ResilienceSpec::default();
+/// `None` if the route configures nothing of it. `endpoints` is their number, and `limits` are those of
+/// all routes.
+pub(super) fn resilience(
+    route: &Section<'_>,
+    endpoints: usize,
+    limits: &CircuitBreakerSpec,
+) -> Option<Arc<ResilienceSpec>> {
+    let _ = endpoints;
+    let spec = ResilienceSpec {
+        retry: retry::retry(route),
+        limits: circuit_breakers::limits(route, limits),
+        ..ResilienceSpec::default()
+    };
     (spec != ResilienceSpec::default()).then(|| Arc::new(spec))
 }
