@@ -4,6 +4,7 @@ mod cells;
 mod certificate;
 mod control;
 mod exposition;
+mod health;
 mod histogram;
 mod identity;
 mod labels;
@@ -23,10 +24,11 @@ pub(crate) use certificate::CertificateSummary;
 pub(crate) use control::{
     ConfigFacts, ConfiguredCertificate, ConfiguredCrl, Metrics, RenewedFacts,
 };
+pub(crate) use health::HealthMetrics;
 pub(crate) use histogram::Histogram;
 pub(crate) use identity::IdentityMetrics;
 pub(crate) use labels::{
-    BackchannelLogoutOutcome, Blame, ClosedReason, HandshakeResult, HttpProtocol,
+    BackchannelLogoutOutcome, Blame, ClosedReason, EjectionReason, HandshakeResult, HttpProtocol,
     ProviderCallOutcome, ProviderEndpoint, RecheckOutcome, RefusedReason, SegmentOutcome,
     SessionCookieOutcome, SignInOutcome, SteeringOutcome, TlsVersion, UpstreamCertificateReason,
     UpstreamFailure,

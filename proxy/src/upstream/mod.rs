@@ -50,8 +50,9 @@ use endpoint::EndpointKey;
 pub(crate) use endpoint_set::EndpointSet;
 pub(crate) use failure::with_causes;
 pub(crate) use health::{
-    ClusterHealth, EjectionProposal, EjectionSender, EjectionTrigger, EndpointHealth, HealthFacts,
-    OutlierSpec,
+    ClusterHealth, EjectionProposal, EjectionSender, EjectionTrigger, Ejector, EndpointHealth,
+    EnforcingSpec, FailurePercentageSpec, HealthFacts, OutlierSpec, RequestOutcome,
+    SuccessRateSpec,
 };
 pub(crate) use interim::InterimResponses;
 pub(crate) use owner::ConnectionOwner;
