@@ -77,8 +77,10 @@ impl<'s, 'a> Inspection<'s, 'a> {
 
     fn below(&mut self, tree: &KeyTree, path: impl Fn() -> String, value: &Value) {
         match (tree.kind(), value) {
-            (ValueKind::Section, Value::Mapping(mapping)) => self.mapping(tree, &path, mapping),
-            (ValueKind::Sections, Value::Sequence(items)) => {
+            (ValueKind::Section | ValueKind::Message, Value::Mapping(mapping)) => {
+                self.mapping(tree, &path, mapping);
+            }
+            (ValueKind::Sections | ValueKind::Messages, Value::Sequence(items)) => {
                 for (index, item) in items.iter().enumerate() {
                     if let Value::Mapping(mapping) = item {
                         self.mapping(tree, &|| format!("{}[{index}]", path()), mapping);

@@ -19,6 +19,7 @@ use super::{
     http::{limit, upstream_timeout},
     identity::{self, BearerDefaults, IdentityDefaults},
     inspect::Inspection,
+    outlier_detection,
     matching,
     material::Materials,
     rewrite,
@@ -192,6 +193,9 @@ impl Shared<'_> {
         if let Some(second) = given.next() {
             super::material::contradiction(section, action, second);
             return None;
+        }
+        if action != "to" {
+            outlier_detection::warn_without_upstreams(section, action);
         }
         match action {
             "to" => self.proxy(section, matcher, certificate_headers),

@@ -306,7 +306,6 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "routes[].health_checks",
         "upstreams are not probed; a failed connection is noticed when it is used",
     ),
-    aloud("routes[].outlier_detection", "upstreams are not ejected for their responses"),
     aloud("routes[].circuit_breaker_thresholds", "there are no limits per upstream"),
     aloud(
         "routes[].tls_upstream_allow_renegotiation",
@@ -323,7 +322,6 @@ pub(super) const KEYS: &[ConfigKey] = &[
     ),
     aloud("routes[].lb_config", "balancers have their default settings"),
     ignored("routes[].description"),
-    ignored("routes[].healthy_panic_threshold"),
     ignored("routes[].id"),
     ignored("routes[].logo_url"),
     ignored("routes[].regex_priority_order"),
