@@ -158,6 +158,10 @@ metrics! {
         "Attempts to connect to one endpoint.";
     ENDPOINT_CONNECTIONS = Gauge "portcullis_endpoint_connections" in "" by ["endpoint" "state"]:
         "Connections to one endpoint: active with a request, or idle in the pool.";
+    ENDPOINT_EJECTIONS = Counter "portcullis_endpoint_ejections_total" in "" by ["reason"]:
+        "Ejections of endpoints for their responses, or for requests without one (`outlier_detection`).";
+    CLUSTER_PANIC_REQUESTS = Counter "portcullis_cluster_panic_requests_total" in "" by []:
+        "Requests sent to any endpoint of their route, down or not, because too few are available (`healthy_panic_threshold`).";
     ENDPOINT_FAILURES = Counter "portcullis_endpoint_failures_total" in "" by ["endpoint"]:
         "Requests that got no response from one endpoint.";
     ENDPOINT_REUSED = Counter "portcullis_endpoint_requests_reused_total" in "" by ["endpoint"]:

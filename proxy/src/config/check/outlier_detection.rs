@@ -137,7 +137,8 @@ fn warn_of_few_endpoints(
     let needed = 100_usize.div_ceil(endpoints);
     match spec.max_ejection_percent {
         Some(percent) if usize::from(percent) < needed => {
-            let text = format!("no endpoint is ever ejected: {percent} % of {endpoints} is less than one");
+            let text =
+                format!("no endpoint is ever ejected: {percent} % of {endpoints} is less than one");
             let hint = format!("write at least {needed}, or always_eject_one_host: true");
             message.warn_with_hint("max_ejection_percent", text, hint);
         }

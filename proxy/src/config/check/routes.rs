@@ -19,10 +19,9 @@ use super::{
     http::{limit, upstream_timeout},
     identity::{self, BearerDefaults, IdentityDefaults},
     inspect::Inspection,
-    outlier_detection,
     matching,
     material::Materials,
-    rewrite,
+    outlier_detection, rewrite,
     upstream::{self, Trust},
 };
 use crate::{

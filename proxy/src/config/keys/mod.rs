@@ -223,10 +223,7 @@ impl ConfigKey {
         }
         let single = !matches!(
             self.kind,
-            ValueKind::Section
-                | ValueKind::Sections
-                | ValueKind::MapOfLists
-                | ValueKind::Messages
+            ValueKind::Section | ValueKind::Sections | ValueKind::MapOfLists | ValueKind::Messages
         );
         let around = self.path.rsplit_once('.').and_then(|(around, _)| tree_at(around));
         let reachable = !self.path.contains("[]")
