@@ -19,7 +19,7 @@ use crate::{
         self, CertificateSelector, CertificateStore, CertificateWithKey, ClientAuth, CrlBundle,
         CrlStore, ServerTls, TicketKeys, TicketSecret,
     },
-    upstream::{ClusterCompiler, DnsNames, StagedEndpoints},
+    upstream::{ClusterCompiler, CompiledClusters, DnsNames, EjectionSender, StagedEndpoints},
     worker::Snapshot,
 };
 
@@ -35,6 +35,8 @@ pub(crate) struct Compiler {
     pub names: Arc<DnsNames>,
     /// For session tickets.
     pub tickets: Arc<TicketKeys>,
+    /// Where workers propose which endpoints to eject.
+    pub ejections: EjectionSender,
     /// The `shared_secret` of configurations that have none.
     process_secret: SealSecret,
     /// Shared by the TLS configurations of all generations.
@@ -115,6 +117,7 @@ impl Compiler {
             metrics,
             names,
             tickets,
+            ejections: EjectionSender::detached(),
             process_secret,
             certificates,
             in_use,
@@ -208,11 +211,13 @@ impl Compiler {
         config.forget_compiled();
         let in_use = self.routes.upgrade();
         let former = in_use.as_deref().map(FormerClusters::of);
-        let mut clusters = ClusterCompiler::new(&self.names, self.metrics.endpoints());
+        let mut clusters =
+            ClusterCompiler::new(&self.names, self.metrics.endpoints(), &self.ejections);
         let compiled = routes.into_iter().map(|route: RouteConfig| {
             let RouteConfig { matcher, http: spec } = route;
             let former = || former.as_ref()?.get(&config.http, &spec, &matcher);
-            let cluster = spec.action.cluster().map(|cluster| clusters.compile(cluster, former));
+            let cluster = spec.action.cluster();
+            let cluster = cluster.map(|cluster| clusters.compile(&spec.name, cluster, former));
             http::Route {
                 metrics: self.metrics.routes().get(Arc::clone(&spec.name)),
                 spec,
@@ -223,7 +228,8 @@ impl Compiler {
         let unrouted = self.metrics.routes().get(UNROUTED);
         let site = RequestConfig::new(settings, compiled, unrouted, client_auth);
         let site = Arc::new(site.with_people(people));
-        let staged = clusters.finish();
+        // The clusters that are watched are for the health thread.
+        let CompiledClusters { staged, watched: _ } = clusters.finish();
         self.routes = Arc::downgrade(&site);
         (site, staged)
     }

@@ -45,6 +45,8 @@ pub(crate) enum RequestFailure {
     ResponseTimeout,
     /// It exceeded the longest time that a stream may live.
     StreamTimeout,
+    /// No upstream of its route is available.
+    NoHealthyUpstream,
     /// The upstream gave no response.
     Upstream(UpstreamError),
     /// The upstream's response cannot be passed on.
@@ -111,6 +113,12 @@ impl RequestFailure {
                 "the upstream did not answer in time",
                 "UT",
                 "upstream_response_timeout".into(),
+            ),
+            RequestFailure::NoHealthyUpstream => upstream(
+                S::SERVICE_UNAVAILABLE,
+                "no upstream is available",
+                "UH",
+                "no_healthy_upstream".into(),
             ),
             RequestFailure::Upstream(error) => failed(error),
             RequestFailure::InvalidResponse(InvalidResponse(what)) => upstream(
@@ -281,6 +289,9 @@ mod tests {
         assert_eq!(of(FailureKind::Overflow).blame, Blame::Proxy);
         assert_eq!(status_and_flags(FailureKind::Closed), (503, "UC"));
         assert_eq!(status_and_flags(FailureKind::Protocol), (502, "UPE"));
+        let none = RequestFailure::NoHealthyUpstream.report();
+        assert_eq!((none.status.as_u16(), none.flags), (503, "UH"));
+        assert_eq!(none.details, "no_healthy_upstream");
         let late = RequestFailure::ResponseTimeout.report();
         assert_eq!((late.status.as_u16(), late.flags), (504, "UT"));
         assert_eq!(status_and_flags(FailureKind::RequestBody), (400, "DC"));

@@ -69,6 +69,7 @@ impl<'a> Forwarding<'a> {
         let cluster = cluster.ok_or(RequestFailure::Misconfigured("route_without_cluster"))?;
         let upstreams = &self.conn.handler.upstreams;
         let endpoint = upstreams.choose(cluster, client_hash(active.account.client));
+        let endpoint = endpoint.ok_or(RequestFailure::NoHealthyUpstream)?;
         let version = parts.version;
         let head = self.head(active, endpoint.host(), parts, &upgrade)?;
         let (body, upload) = self.request_body(active, version);

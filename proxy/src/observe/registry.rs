@@ -60,6 +60,11 @@ impl<C> Registry<C> {
         Registry { workers, entries: Mutex::default() }
     }
 
+    /// The number of workers that count.
+    pub(crate) fn workers(&self) -> usize {
+        self.workers
+    }
+
     /// The metrics under a name. Its cells are made when it counts for the first time, unless an
     /// earlier configuration has made them.
     pub(crate) fn get(self: &Arc<Self>, name: impl Into<Arc<str>>) -> Arc<CountedOnUse<C>> {

@@ -3,6 +3,7 @@
 mod answer_io;
 mod balance;
 mod body;
+mod breaker;
 mod cluster;
 mod cluster_compiler;
 mod connect;
@@ -18,6 +19,7 @@ mod frame_limit;
 mod handshake;
 mod hasher;
 mod head_limit;
+mod health;
 mod interim;
 mod late_upload;
 mod lease;
@@ -27,6 +29,8 @@ mod pool;
 mod progress;
 mod received_body;
 mod request;
+mod resilience;
+mod retry;
 mod spec;
 #[cfg(test)]
 mod testing;
@@ -39,14 +43,20 @@ use ::http::Response;
 
 pub(crate) use body::{RequestBody, ResponseBody};
 pub(crate) use cluster::{Cluster, StagedEndpoints};
-pub(crate) use cluster_compiler::{ClusterCompiler, FormerCluster};
+pub(crate) use cluster_compiler::{ClusterCompiler, CompiledClusters, FormerCluster};
 pub(crate) use dns::{DnsName, DnsNames, Resolution, Resolver};
 pub(crate) use endpoint::Endpoint;
+use endpoint::EndpointKey;
 pub(crate) use endpoint_set::EndpointSet;
 pub(crate) use failure::with_causes;
+pub(crate) use health::{
+    ClusterHealth, EjectionProposal, EjectionSender, EjectionTrigger, EndpointHealth, HealthFacts,
+    OutlierSpec,
+};
 pub(crate) use interim::InterimResponses;
 pub(crate) use owner::ConnectionOwner;
 pub(crate) use received_body::{ReceiveBodyError, ReceivedBody};
+pub(crate) use resilience::ResilienceSpec;
 pub(crate) use spec::{
     BalancePolicy, ClusterSpec, DnsFamily, DnsSpec, EndpointAddress, EndpointSpec, Protocol,
 };

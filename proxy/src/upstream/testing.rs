@@ -16,7 +16,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 
 use super::{
     BalancePolicy, Cluster, ClusterCompiler, ClusterSpec, DnsFamily, DnsNames, DnsSpec,
-    EndpointAddress, EndpointSpec, FormerCluster, Protocol, StagedEndpoints,
+    EjectionSender, EndpointAddress, EndpointSpec, FormerCluster, Protocol, StagedEndpoints,
 };
 use crate::{observe::EndpointRegistry, tls::ObservedRead};
 
@@ -57,15 +57,16 @@ fn staged(
     let spec = Arc::new(ClusterSpec { balance, ..spec(endpoints) });
     let names = DnsNames::new(DnsSpec { family: DnsFamily::V4Preferred });
     let registry = Arc::new(EndpointRegistry::new(1));
-    let mut compiler = ClusterCompiler::new(&names, &registry);
+    let ejections = EjectionSender::detached();
+    let mut compiler = ClusterCompiler::new(&names, &registry, &ejections);
     let former = former.map(|cluster| FormerCluster { cluster, is_same_route: true });
-    (compiler.compile(&spec, || former), compiler.finish())
+    (compiler.compile(&"a".into(), &spec, || former), compiler.finish().staged)
 }
 
 /// In turn, to these.
 pub(super) fn spec(endpoints: Vec<Arc<EndpointSpec>>) -> ClusterSpec {
     let (balance, connect_timeout) = (BalancePolicy::RoundRobin, Duration::from_secs(10));
-    ClusterSpec { endpoints, balance, connect_timeout }
+    ClusterSpec { endpoints, balance, connect_timeout, resilience: None }
 }
 
 /// Runs a test that spawns local tasks.

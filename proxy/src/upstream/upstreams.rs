@@ -62,12 +62,16 @@ impl Upstreams {
     }
 
     /// Chooses the endpoint for a request of the client that hashes to `client_hash`, among those that
-    /// the cluster has now.
-    pub(crate) fn choose(&self, cluster: &Arc<Cluster>, client_hash: u64) -> ChosenEndpoint {
+    /// the cluster has now; `None` if none of them is available.
+    pub(crate) fn choose(
+        &self,
+        cluster: &Arc<Cluster>,
+        client_hash: u64,
+    ) -> Option<ChosenEndpoint> {
         let pools = &*self.pools;
         let mut clusters = pools.clusters.borrow_mut();
         clusters.current(cluster).choose(|endpoints, turns| {
-            endpoints.balance.pick(
+            endpoints.pick(
                 client_hash,
                 &mut pools.random.borrow_mut(),
                 |index| pools.in_flight(endpoints.endpoint(index)),
@@ -193,7 +197,7 @@ mod tests {
     }
 
     fn picks(upstreams: &Upstreams, cluster: &Arc<Cluster>, count: u64) -> Vec<String> {
-        let chosen = (0..count).map(|hash| upstreams.choose(cluster, hash));
+        let chosen = (0..count).map(|hash| upstreams.choose(cluster, hash).unwrap());
         chosen.map(|endpoint| endpoint.spec.authority.to_string()).collect()
     }
 
@@ -249,7 +253,7 @@ mod tests {
     fn a_cluster_chooses_among_the_endpoints_it_has_now() {
         let upstreams = upstreams();
         let cluster = three(BalancePolicy::RoundRobin);
-        let held = upstreams.choose(&cluster, 0);
+        let held = upstreams.choose(&cluster, 0).unwrap();
         let next = endpoints(["10.0.0.4:1", "10.0.0.5:1"]);
         drop(next_endpoints(&cluster, next, BalancePolicy::RoundRobin).publish());
         // Its second turn.
@@ -284,14 +288,15 @@ mod tests {
         let upstreams = upstreams();
         let cluster = three(BalancePolicy::RoundRobin);
         let endpoints = Arc::clone(&cluster.current());
-        drop(upstreams.choose(&cluster, 0));
+        drop(upstreams.choose(&cluster, 0).unwrap());
         let counts = || {
             let each = endpoints.endpoints().iter().map(Arc::strong_count);
             let ours = [Arc::strong_count(&cluster), Arc::strong_count(&endpoints)];
             ours.into_iter().chain(each).collect::<Vec<_>>()
         };
         let before = counts();
-        let under_way: Vec<_> = (0..100).map(|hash| upstreams.choose(&cluster, hash)).collect();
+        let under_way: Vec<_> =
+            (0..100).map(|hash| upstreams.choose(&cluster, hash).unwrap()).collect();
         assert_eq!(counts(), before);
         drop(under_way);
         assert_eq!(counts(), before);
@@ -302,7 +307,7 @@ mod tests {
         let upstreams = upstreams();
         let cluster = three(BalancePolicy::RoundRobin);
         let former = Arc::downgrade(&cluster.current());
-        let held = upstreams.choose(&cluster, 0);
+        let held = upstreams.choose(&cluster, 0).unwrap();
         let next = endpoints(["10.0.0.4:1", "10.0.0.5:1"]);
         drop(next_endpoints(&cluster, next, BalancePolicy::RoundRobin).publish());
         // No request comes that would find the new ones.

@@ -7,7 +7,10 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use super::{Cluster, Endpoint, EndpointSet, balance::RoundRobin, hasher::BuildNumberHasher};
+use super::{
+    Cluster, Endpoint, EndpointHealth, EndpointSet, balance::RoundRobin, endpoint_set::TurnWeights,
+    hasher::BuildNumberHasher,
+};
 use crate::reclaim::FormerValues;
 
 /// What a worker knows of the clusters that it has used.
@@ -44,6 +47,18 @@ impl Deref for ChosenEndpoint {
 
     fn deref(&self) -> &Endpoint {
         self.endpoints.0.endpoint(self.index)
+    }
+}
+
+impl ChosenEndpoint {
+    /// What is known of its health; `None` if nothing is kept.
+    pub(super) fn health(&self) -> Option<&Arc<EndpointHealth>> {
+        self.endpoints.0.endpoint_health(self.index)
+    }
+
+    /// Whether it was chosen though it may be down: so few endpoints are available that all are used.
+    pub(crate) fn is_panic(&self) -> bool {
+        self.endpoints.0.is_panic()
     }
 }
 
@@ -93,14 +108,14 @@ impl WorkerClusters {
 }
 
 impl WorkerCluster {
-    /// Chooses an endpoint. `choose` gets the endpoints, and the turns of this worker.
+    /// Chooses an endpoint; `None` if none is available. `choose` gets the endpoints, and the turns of
+    /// this worker.
     pub(super) fn choose(
         &mut self,
-        choose: impl FnOnce(&EndpointSet, &mut Turns) -> usize,
-    ) -> ChosenEndpoint {
-        let set = &self.endpoints.0;
-        let index = if set.endpoints().len() == 1 { 0 } else { choose(set, &mut self.turns) };
-        ChosenEndpoint { endpoints: Rc::clone(&self.endpoints), index }
+        choose: impl FnOnce(&EndpointSet, &mut Turns) -> Option<usize>,
+    ) -> Option<ChosenEndpoint> {
+        let index = choose(&self.endpoints.0, &mut self.turns)?;
+        Some(ChosenEndpoint { endpoints: Rc::clone(&self.endpoints), index })
     }
 
     /// Goes over to the endpoints that the cluster has now.
@@ -121,14 +136,18 @@ pub(super) struct Turns {
 }
 
 impl Turns {
-    /// The endpoint whose turn it is.
-    pub(super) fn next(&mut self, weights: &[u32]) -> usize {
+    /// The endpoint whose turn it is. Turns go on while endpoints come and go, and begin again when
+    /// their configured weights change.
+    pub(super) fn next(&mut self, weights: TurnWeights<'_>) -> usize {
         let taken = self.taken;
         self.taken = taken.wrapping_add(1);
         let state = match self.state.take() {
-            Some(state) if *state.0 == *weights => state,
-            _ => (weights.into(), RoundRobin::new(weights, taken)),
+            Some(state) if *state.0 == *weights.configured => state,
+            _ => {
+                let configured = weights.configured;
+                (configured.into(), RoundRobin::new(configured, taken))
+            }
         };
-        self.state.insert(state).1.next(weights)
+        self.state.insert(state).1.next(weights.current)
     }
 }

@@ -24,7 +24,9 @@ use super::{
 };
 use crate::{
     tls::{CertificateWithKey, TrustAnchors, UpstreamTlsSpec},
-    upstream::{BalancePolicy, ClusterSpec, EndpointAddress, EndpointSpec, Protocol},
+    upstream::{
+        BalancePolicy, ClusterSpec, EndpointAddress, EndpointSpec, Protocol, ResilienceSpec,
+    },
 };
 
 /// Fixed in Pomerium.
@@ -112,7 +114,8 @@ fn read_target(
     if endpoints.is_empty() {
         return None;
     }
-    Some(RouteTarget { cluster: trust.interned.cluster(endpoints, balance), path })
+    let resilience = super::resilience::resilience(route, endpoints.len());
+    Some(RouteTarget { cluster: trust.interned.cluster(endpoints, balance, resilience), path })
 }
 
 /// One item of `to`.
@@ -432,7 +435,7 @@ struct Interned {
 /// Keyed by the addresses of parts that [`Materials`] has made once.
 type TlsKey = (Box<str>, Box<str>, bool, *const TrustAnchors, Option<*const CertificateWithKey>);
 type EndpointKey = (Box<str>, EndpointAddress, u32, Option<*const UpstreamTlsSpec>, Protocol);
-type ClusterKey = (Vec<*const EndpointSpec>, BalancePolicy);
+type ClusterKey = (Vec<*const EndpointSpec>, BalancePolicy, Option<Arc<ResilienceSpec>>);
 
 impl Interned {
     fn tls(&self, spec: Option<UpstreamTlsSpec>) -> Option<Arc<UpstreamTlsSpec>> {
@@ -454,10 +457,12 @@ impl Interned {
         &self,
         endpoints: Vec<Arc<EndpointSpec>>,
         balance: BalancePolicy,
+        resilience: Option<Arc<ResilienceSpec>>,
     ) -> Arc<ClusterSpec> {
-        let key = (endpoints.iter().map(Arc::as_ptr).collect(), balance);
+        let key = (endpoints.iter().map(Arc::as_ptr).collect(), balance, resilience.clone());
         let connect_timeout = CONNECT_TIMEOUT;
-        once(&self.clusters, key, || ClusterSpec { endpoints, balance, connect_timeout })
+        let make = || ClusterSpec { endpoints, balance, connect_timeout, resilience };
+        once(&self.clusters, key, make)
     }
 }
 

@@ -1,0 +1,5 @@
+//! Active health checks.
+
+mod spec;
+
+pub(crate) use spec::HealthCheckSpec;
