@@ -11,9 +11,9 @@ use std::{
 };
 
 use super::{
-    CertificateUsage, CertificateView, ConfigView, CrlView, DescriptorView, IdentityMetrics,
-    Readiness, ReloadView, RouteView, StatusView, SteeringSource, UpstreamView, WorkerMetrics,
-    WorkerView, exposition,
+    CertificateUsage, CertificateView, ConfigView, CrlView, DescriptorView, HealthMetrics,
+    IdentityMetrics, Readiness, ReloadView, RouteView, StatusView, SteeringSource, UpstreamView,
+    WorkerMetrics, WorkerView, exposition,
     labels::CodeClass,
     registry::{ConfiguredRoutes, EndpointRegistry, RouteCells, RouteFacts, RouteRegistry},
     time,
@@ -32,6 +32,7 @@ pub(crate) struct Metrics {
     steering: OnceLock<Arc<dyn SteeringSource>>,
     control: Mutex<Control>,
     identity: Arc<IdentityMetrics>,
+    health: Arc<HealthMetrics>,
 }
 
 /// What only the control thread changes.
@@ -121,6 +122,7 @@ impl Metrics {
             steering: OnceLock::new(),
             control: Mutex::default(),
             identity: Arc::default(),
+            health: Arc::default(),
         }
     }
 
@@ -141,6 +143,11 @@ impl Metrics {
     /// The counts of calls to the identity provider.
     pub(crate) fn identity(&self) -> &Arc<IdentityMetrics> {
         &self.identity
+    }
+
+    /// The health of endpoints.
+    pub(crate) fn health(&self) -> &Arc<HealthMetrics> {
+        &self.health
     }
 
     /// The metrics of routes, for compiling a configuration.
@@ -267,6 +274,7 @@ impl Metrics {
             certificates: control.facts.certificates.iter().map(certificate_view).collect(),
             crls: control.facts.crls.iter().map(crl_view).collect(),
             upstreams: self.upstream_views(),
+            health: self.health.views(),
         }
     }
 

@@ -34,6 +34,7 @@ mod retry;
 mod spec;
 #[cfg(test)]
 mod testing;
+mod tokio_connect;
 mod upstreams;
 mod worker_clusters;
 
@@ -50,8 +51,10 @@ use endpoint::EndpointKey;
 pub(crate) use endpoint_set::EndpointSet;
 pub(crate) use failure::with_causes;
 pub(crate) use health::{
-    ClusterHealth, EjectionProposal, EjectionSender, EjectionTrigger, EndpointHealth, HealthFacts,
-    OutlierSpec,
+    CheckHttpVersion, CheckIntervals, CheckThresholds, CheckerSpec, ClusterHealth,
+    EjectionProposal, EjectionSender, EjectionTrigger, EndpointHealth, GrpcCheckSpec,
+    HealthCheckSpec, HealthFacts, HealthMonitor, HttpCheckSpec, NoTrafficIntervals, OutlierSpec,
+    TcpCheckSpec,
 };
 pub(crate) use interim::InterimResponses;
 pub(crate) use owner::ConnectionOwner;
@@ -60,6 +63,7 @@ pub(crate) use resilience::ResilienceSpec;
 pub(crate) use spec::{
     BalancePolicy, ClusterSpec, DnsFamily, DnsSpec, EndpointAddress, EndpointSpec, Protocol,
 };
+pub(crate) use tokio_connect::{connect_first, tls_failure_text};
 pub(crate) use upstreams::Upstreams;
 pub(crate) use worker_clusters::ChosenEndpoint;
 

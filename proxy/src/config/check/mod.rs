@@ -10,6 +10,7 @@ mod certificates;
 mod client_auth;
 mod depends_on;
 mod headers;
+mod health_checks;
 mod http;
 mod identity;
 mod inspect;

@@ -185,11 +185,6 @@ pub(crate) fn may_have_body(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::PUT | Method::PATCH | Method::OPTIONS)
 }
 
-/// Fields that hyper or the framing of the request needs.
-pub(crate) fn is_needed(name: &HeaderName) -> bool {
-    [header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING].contains(name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,8 +210,7 @@ mod tests {
     #[test]
     fn fields_that_the_check_removes_are_not_sent() {
         let removed = vec![header::USER_AGENT];
-        let spec =
-            HttpCheckSpec { request_headers_to_remove: removed, ..HttpCheckSpec::get("/x") };
+        let spec = HttpCheckSpec { request_headers_to_remove: removed, ..HttpCheckSpec::get("/x") };
         let request = http_request(&spec, origin(CheckHttpVersion::Http1)).unwrap();
         assert!(!request.headers().contains_key(header::USER_AGENT));
     }

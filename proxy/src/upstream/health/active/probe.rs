@@ -162,9 +162,8 @@ impl EndpointProbe {
     }
 
     fn keep(&self, connection: Option<Connection>, may_keep: &Arc<Semaphore>) {
-        let open = connection.filter(|connection| {
-            self.check.reuse_connection && connection.is_open()
-        });
+        let open =
+            connection.filter(|connection| self.check.reuse_connection && connection.is_open());
         let permit = || Arc::clone(may_keep).try_acquire_owned().ok();
         let kept = open.and_then(|connection| Some((connection, permit()?)));
         *self.kept.borrow_mut() =

@@ -110,11 +110,7 @@ impl CheckStream {
     }
 }
 
-async fn resolve(
-    name: &DnsName,
-    port: u16,
-    stage: &CheckStage,
-) -> Result<Vec<SocketAddr>, String> {
+async fn resolve(name: &DnsName, port: u16, stage: &CheckStage) -> Result<Vec<SocketAddr>, String> {
     stage.set("resolving the name");
     match &*name.resolved().await {
         Resolution::Addresses(addresses) => {

@@ -108,9 +108,8 @@ fn jitter_is_added_and_never_more_than_it_says() {
     let jitter = Duration::from_secs(3);
     let jittered = CheckIntervals { jitter, jitter_percent: 50, ..intervals() };
     let mut random = SplitMix64::new(7);
-    let mut times: Vec<_> = (0..1000)
-        .map(|_| next_interval(&jittered, Passed, Unchanged, true, &mut random))
-        .collect();
+    let mut times: Vec<_> =
+        (0..1000).map(|_| next_interval(&jittered, Passed, Unchanged, true, &mut random)).collect();
     times.sort_unstable();
     assert!(times[0] >= Duration::from_secs(10) && times[999] <= Duration::from_secs(18));
     assert!(times[999] - times[0] > Duration::from_secs(5), "{:?}", times[999] - times[0]);
