@@ -145,7 +145,7 @@ impl Metrics {
         &self.identity
     }
 
-    /// The health of endpoints.
+    /// What the health thread counts, and what is shown of the health of endpoints.
     pub(crate) fn health(&self) -> &Arc<HealthMetrics> {
         &self.health
     }
@@ -168,6 +168,14 @@ impl Metrics {
     /// Says whether connections are taken.
     pub(crate) fn set_readiness(&self, state: Readiness) {
         self.control().state = state;
+    }
+
+    /// Says that connections are taken, unless the process drains by now.
+    pub(crate) fn become_ready(&self) {
+        let mut control = self.control();
+        if control.state == Readiness::Starting {
+            control.state = Readiness::Ready;
+        }
     }
 
     /// Whether connections are taken.

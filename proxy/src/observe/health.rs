@@ -7,14 +7,18 @@ use std::{
 };
 
 use super::{
-    EndpointHealthState, EndpointHealthView, HealthCheckOutcome, labels::HealthCheckCells, time,
+    EndpointHealthState, EndpointHealthView, HealthCheckOutcome,
+    labels::{EjectionCells, HealthCheckCells},
+    time,
 };
 
-/// The health of endpoints, for status and metrics.
+/// What the health thread counts, and where the health of endpoints is known.
 #[derive(Debug, Default)]
 pub(crate) struct HealthMetrics {
     /// Checks by outcome. Only the health thread writes them.
-    pub(crate) checks: HealthCheckCells,
+    pub(super) checks: HealthCheckCells,
+    /// Ejections of endpoints.
+    pub ejections: EjectionCells,
     source: OnceLock<Arc<dyn HealthSource>>,
 }
 

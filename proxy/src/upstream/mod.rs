@@ -52,9 +52,10 @@ pub(crate) use endpoint_set::EndpointSet;
 pub(crate) use failure::with_causes;
 pub(crate) use health::{
     CheckHttpVersion, CheckIntervals, CheckThresholds, CheckerSpec, ClusterHealth,
-    EjectionProposal, EjectionSender, EjectionTrigger, EndpointHealth, GrpcCheckSpec,
-    HealthCheckSpec, HealthFacts, HealthMonitor, HttpCheckSpec, NoTrafficIntervals, OutlierSpec,
-    TcpCheckSpec,
+    EjectionProposal, EjectionSender, EjectionTrigger, Ejector, EndpointHealth, EnforcingSpec,
+    FailurePercentageSpec, GrpcCheckSpec, HealthCheckSpec, HealthFacts, HealthMonitor,
+    HttpCheckSpec, NoTrafficIntervals, OutlierSpec, RequestOutcome, SuccessRateSpec, TcpCheckSpec,
+    may_have_body,
 };
 pub(crate) use interim::InterimResponses;
 pub(crate) use owner::ConnectionOwner;

@@ -224,9 +224,7 @@ fn statuses(message: &Section<'_>, key: &str) -> Vec<Range<u16>> {
         let (start, end) = (start?, end?);
         if start >= end {
             let problem = format!("must be greater than `start`, {start}: it is not in the range");
-            range.error(
-                "end", problem,
-            );
+            range.error("end", problem);
             return None;
         }
         Some(start..end)
@@ -271,12 +269,16 @@ fn payload(message: &Section<'_>) -> Option<Box<[u8]>> {
 
 fn hexadecimal(message: &Section<'_>, key: &str) -> Option<Vec<u8>> {
     let text = message.text(key).unwrap_or_default();
-    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let digit =
+        |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let digits: Option<Vec<u8>> = text.as_bytes().iter().map(digit).collect();
     match digits {
-        Some(digits) if digits.len().is_multiple_of(2) => {
-            Some(digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())
-        }
+        Some(digits) if digits.len().is_multiple_of(2) => Some(
+            digits
+                .chunks(2)
+                .map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit))
+                .collect(),
+        ),
         _ => {
             let hint = "write 50494E47 for PING, or use binary: with base64";
             message.error_with_hint(key, "is not an even number of hexadecimal digits", hint);

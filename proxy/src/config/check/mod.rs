@@ -21,6 +21,7 @@ mod matching;
 mod material;
 mod portcullis;
 mod proto_json;
+mod resilience;
 mod rewrite;
 mod routes;
 mod steering;
@@ -77,6 +78,7 @@ pub(super) fn check(root: &Section<'_>, environment: &Environment) -> Config {
         connections: portcullis::connections(root, &own, max_connections, codec),
         max_connections,
         core_dumps: own.flag("core_dumps").unwrap_or(false),
+        first_health_checks: portcullis::first_health_checks(&own),
         http: http::settings(root, &own, tls.is_some(), clients.identity()),
         dns: http::dns(root),
         steering: steering::steering(&own, &routes, workers),

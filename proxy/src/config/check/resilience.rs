@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::super::section::Section;
+use super::{super::section::Section, health_checks::health_checks};
 use crate::upstream::ResilienceSpec;
 
 /// `None` if the route configures nothing of it. `endpoints` is their number.
 pub(super) fn resilience(route: &Section<'_>, endpoints: usize) -> Option<Arc<ResilienceSpec>> {
-    let _ = (route, endpoints);
-    let spec = ResilienceSpec::default();
+    let _ = endpoints;
+    let spec = ResilienceSpec { checks: health_checks(route), ..ResilienceSpec::default() };
     (spec != ResilienceSpec::default()).then(|| Arc::new(spec))
 }

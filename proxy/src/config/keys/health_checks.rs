@@ -268,8 +268,5 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "routes[].health_checks[].always_log_health_check_failures",
         "only changes are logged; `portcullis status` shows the last error",
     ),
-    aloud(
-        "routes[].health_checks[].always_log_health_check_success",
-        "only changes are logged",
-    ),
+    aloud("routes[].health_checks[].always_log_health_check_success", "only changes are logged"),
 ];

@@ -7,6 +7,7 @@ mod active;
 mod availability;
 mod cluster_health;
 mod endpoint_health;
+mod inheritance;
 mod outlier;
 
 pub(crate) use active::{
@@ -16,4 +17,8 @@ pub(crate) use active::{
 pub(super) use availability::{Availability, EndpointShare};
 pub(crate) use cluster_health::ClusterHealth;
 pub(crate) use endpoint_health::{EndpointHealth, HealthFacts};
-pub(crate) use outlier::{EjectionProposal, EjectionSender, EjectionTrigger, OutlierSpec};
+pub(super) use inheritance::HealthInheritance;
+pub(crate) use outlier::{
+    EjectionProposal, EjectionSender, EjectionTrigger, Ejector, EnforcingSpec,
+    FailurePercentageSpec, OutlierSpec, RequestOutcome, SuccessRateSpec,
+};

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     observe::{HealthCheckOutcome, HealthMetrics},
-    upstream::{Cluster, EndpointHealth, EndpointKey},
+    upstream::{Cluster, EndpointHealth},
 };
 
 /// The most checks under way at a time.
@@ -183,7 +183,7 @@ impl CheckedEndpoint {
             }
             Err(failure) => {
                 context.metrics.checked(HealthCheckOutcome::Failed);
-                Some(self.failed(&failure, context))
+                Some(self.failed(&failure))
             }
         }
     }
@@ -197,13 +197,9 @@ impl CheckedEndpoint {
         }
     }
 
-    fn failed(&self, failure: &CheckFailure, context: &CheckContext) -> CheckResult {
+    fn failed(&self, failure: &CheckFailure) -> CheckResult {
         for watched in &*self.watched.borrow() {
             watched.health.set_last_error(&*failure.text);
-        }
-        if self.state.get().verdict() != Verdict::Up {
-            let error = failure.text.clone();
-            context.board.note(self.key, KnownVerdict { is_up: false, error });
         }
         failure.result()
     }
@@ -233,6 +229,10 @@ impl CheckedEndpoint {
     fn publish(&self, former: Verdict, verdict: Verdict, context: &CheckContext) {
         let is_up = verdict == Verdict::Up;
         let watched = self.watched.borrow();
+        if watched.is_empty() {
+            // It has left the configuration.
+            return;
+        }
         let error = match watched.first().filter(|_| !is_up) {
             Some(watched) => watched.health.shown().last_error,
             None => String::new(),

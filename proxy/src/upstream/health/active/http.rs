@@ -4,7 +4,7 @@ use std::{future::poll_fn, pin::Pin};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header, uri::Scheme,
+    HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header, uri::Scheme,
 };
 use http_body::Body;
 use hyper::body::Incoming;

@@ -6,6 +6,8 @@ use super::{key::CheckKey, verdict::Verdict};
 
 /// The most verdicts that are handed over.
 const MOST: usize = 10_000;
+/// The longest error that is, in characters.
+const MAX_ERROR: usize = 100;
 
 /// What a check has found, as far as it outlives a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +29,10 @@ pub(super) fn write(verdicts: &HashMap<CheckKey, KnownVerdict>) -> String {
     let mut listed: Vec<_> = verdicts.iter().collect();
     listed.sort_by_key(|(_, known)| known.is_up);
     let item = |(key, known): &(&CheckKey, &KnownVerdict)| {
-        (key.text(), (!known.is_up).then(|| known.error.clone()))
+        (
+            key.text(),
+            (!known.is_up).then(|| known.error.chars().take(MAX_ERROR).collect::<String>()),
+        )
     };
     let items: Vec<_> = listed.iter().take(MOST).map(item).collect();
     serde_json::to_string(&items).unwrap_or_default()

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     observe::HealthMetrics,
-    upstream::{Cluster, EjectionProposal},
+    upstream::{Cluster, EjectionProposal, Ejector},
 };
 
 /// How long a start waits for the thread to take over what is known, which is a matter of milliseconds.
@@ -127,16 +127,15 @@ impl HealthMonitor {
         Ok(())
     }
 
-    /// Resolves once each endpoint of the first configuration has a result of each of its checks; at once
-    /// if there are none.
-    pub(crate) fn first_round(&self) -> impl Future<Output = ()> + use<> {
+    /// Resolves once each endpoint of the first configuration has a result of each of its checks; `None`
+    /// if that is so.
+    pub(crate) fn first_round(&self) -> Option<impl Future<Output = ()> + use<>> {
         let mut first_round = self.first_round.clone();
-        let is_needed = self.idle.is_none();
-        async move {
-            if is_needed {
-                let _ = first_round.wait_for(|is_over| *is_over).await;
-            }
-        }
+        let is_over = self.idle.is_some() || *first_round.borrow();
+        (!is_over).then_some(async move {
+            // An error is the end of the thread, after a panic.
+            let _ = first_round.wait_for(|is_over| *is_over).await;
+        })
     }
 
     /// What is known, in a line for the process that takes the place of this one.
@@ -165,6 +164,7 @@ struct MonitorLoop {
     thread: HealthThread,
     clusters: Vec<Weak<Cluster>>,
     checked: HashMap<CheckKey, Rc<CheckedEndpoint>>,
+    ejector: Ejector,
     ticks: u32,
 }
 
@@ -174,12 +174,14 @@ impl MonitorLoop {
         let seed = RandomState::new().hash_one(std::process::id());
         let context =
             CheckContext::new(&thread.board, &thread.metrics, sender, thread.descriptors, seed);
+        let ejector = Ejector::new(Arc::clone(&thread.metrics));
         MonitorLoop {
             context: Rc::new(context),
             events,
             thread,
             clusters: Vec::new(),
             checked: HashMap::new(),
+            ejector,
             ticks: 0,
         }
     }
@@ -195,7 +197,9 @@ impl MonitorLoop {
                     None => return,
                 },
                 Some(event) = self.events.recv() => self.take_events(event),
-                Some(proposal) = self.thread.proposals.recv() => self.judge(proposal),
+                Some(proposal) = self.thread.proposals.recv() => {
+                    self.ejector.propose(&proposal, Instant::now());
+                }
                 _ = ticks.tick() => self.tick(),
             }
         }
@@ -211,6 +215,7 @@ impl MonitorLoop {
         drop(former);
         let checked = &self.checked;
         self.thread.board.retain(|key| checked.contains_key(key));
+        self.ejector.follow(&command.clusters, Instant::now());
         self.thread.board.set_clusters(command.clusters.clone());
         self.clusters = command.clusters;
         self.checked.values().for_each(|checked| checked.start(&self.context));
@@ -258,19 +263,21 @@ impl MonitorLoop {
                         cluster.refresh_available(Instant::now());
                     }
                 }
-                CheckEvent::PassedWhileEjected(_health) => {}
+                CheckEvent::PassedWhileEjected(health) => {
+                    self.ejector.check_succeeded(&health, Instant::now());
+                }
                 CheckEvent::FirstResult => self.end_first_round(),
             }
             next = self.events.try_recv().ok();
         }
     }
 
-    /// The seam of ejection.
-    fn judge(&mut self, _proposal: EjectionProposal) {}
-
     fn tick(&mut self) {
         let now = Instant::now();
         self.context.stalls.tick(now);
+        if self.ejector.next_due().is_some_and(|due| due <= now) {
+            self.ejector.end_intervals(now);
+        }
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(TICKS_A_SECOND) {
             for cluster in self.clusters.iter().filter_map(Weak::upgrade) {

@@ -96,7 +96,8 @@ impl CheckStream {
             Target::Name(name, port) => {
                 let mut addresses = resolve(name, *port, stage).await?;
                 // Checks go to all addresses, as requests do.
-                addresses.rotate_left(turn % addresses.len().max(1));
+                let first = turn % addresses.len().max(1);
+                addresses.rotate_left(first);
                 Box::new(tcp(&addresses, deadline, stage).await?)
             }
         };

@@ -2,9 +2,15 @@
 //! (Envoy's outlier detection).
 
 mod counts;
+mod detector;
+mod ejector;
 mod proposal;
+mod rates;
 mod spec;
 
 pub(super) use counts::FailureCounts;
+pub(crate) use counts::RequestOutcome;
+pub(crate) use ejector::Ejector;
 pub(crate) use proposal::{EjectionProposal, EjectionSender, EjectionTrigger};
-pub(crate) use spec::OutlierSpec;
+use rates::RequestRates;
+pub(crate) use spec::{EnforcingSpec, FailurePercentageSpec, OutlierSpec, SuccessRateSpec};

@@ -13,8 +13,6 @@ const MOST_WAITING: usize = 1024;
 /// thread to say.
 #[derive(Debug)]
 pub(crate) struct EjectionProposal {
-    /// The cluster's number.
-    pub cluster: u64,
     /// The endpoint.
     pub endpoint: Arc<EndpointHealth>,
     /// The threshold.
