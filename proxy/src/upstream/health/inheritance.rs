@@ -34,12 +34,12 @@ impl<'a> HealthInheritance<'a> {
     }
 
     /// What is known of the endpoints of a cluster of this name, which took the place of `former`.
-    pub(in crate::upstream) fn compile(
+    pub(in crate::upstream) fn compile<'e>(
         &mut self,
         name: &Arc<str>,
         spec: &Arc<ResilienceSpec>,
-        endpoints: &[Arc<Endpoint>],
-        former: Option<&EndpointSet>,
+        endpoints: &'e [Arc<Endpoint>],
+        former: Option<&'e EndpointSet>,
     ) -> ClusterHealth {
         let workers = match &spec.outlier {
             Some(outlier) if outlier.analyses_rates(endpoints.len()) => self.workers,
@@ -47,7 +47,7 @@ impl<'a> HealthInheritance<'a> {
         };
         let mut states = former.map(former_states).unwrap_or_default();
         let former = former.and_then(|former| former.health()).map(|former| &*former.spec);
-        let mut health = |endpoint: &Arc<Endpoint>| {
+        let mut health = |endpoint: &'e Arc<Endpoint>| {
             let state = states.get_mut(&(endpoint.key, &*endpoint.spec.authority));
             match state.and_then(Vec::pop).zip(former) {
                 Some((state, former)) => self.inherit(state, (former, spec), workers),

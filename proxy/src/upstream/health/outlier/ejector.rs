@@ -32,6 +32,7 @@ pub(crate) struct Ejector {
 struct EjectingCluster {
     cluster: Weak<Cluster>,
     health: Arc<ClusterHealth>,
+    metrics: Arc<HealthMetrics>,
     detector: OutlierDetector,
     /// What had been counted of each endpoint when the interval began.
     totals: Vec<Totals>,
@@ -49,10 +50,11 @@ impl Ejector {
     /// Goes over to the clusters of another configuration. What is known of endpoints that stay is kept.
     pub(crate) fn follow(&mut self, clusters: &[Weak<Cluster>], now: Instant) {
         let mut known = Known::of(std::mem::take(&mut self.clusters));
+        let metrics = &self.metrics;
         let follow = |weak: &Weak<Cluster>| {
             let health = weak.upgrade()?.health()?;
             let spec = health.spec.outlier.clone()?;
-            Some(EjectingCluster::new(weak, health, &spec, &mut known, now))
+            Some(EjectingCluster::new((weak, health), &spec, &mut known, metrics, now))
         };
         self.clusters = clusters.iter().filter_map(follow).collect();
         let each = self.clusters.iter().enumerate().flat_map(|(at, cluster)| {
@@ -70,8 +72,7 @@ impl Ejector {
             return;
         }
         proposal.endpoint.counts.reset_one(proposal.trigger);
-        let (cluster, metrics) = (&*cluster, &self.metrics.clone());
-        cluster.carry_out(host, proposal.trigger.into(), decision, metrics, now);
+        cluster.carry_out(host, proposal.trigger.into(), decision, now);
         cluster.refresh(now);
     }
 
@@ -94,10 +95,9 @@ impl Ejector {
 
     /// Ends the intervals whose time has come.
     pub(crate) fn end_intervals(&mut self, now: Instant) {
-        let Ejector { clusters, metrics, .. } = self;
-        for cluster in clusters {
+        for cluster in &mut self.clusters {
             if cluster.detector.interval_ends() <= now {
-                cluster.end_interval(metrics, now);
+                cluster.end_interval(now);
             }
         }
     }
@@ -115,10 +115,10 @@ fn key(endpoint: &Arc<EndpointHealth>) -> usize {
 
 impl EjectingCluster {
     fn new(
-        cluster: &Weak<Cluster>,
-        health: Arc<ClusterHealth>,
+        (cluster, health): (&Weak<Cluster>, Arc<ClusterHealth>),
         spec: &OutlierSpec,
         known: &mut Known,
+        metrics: &Arc<HealthMetrics>,
         now: Instant,
     ) -> EjectingCluster {
         let endpoints = health.endpoints();
@@ -129,10 +129,16 @@ impl EjectingCluster {
         let began = began.copied().unwrap_or(now);
         let seed = RandomState::new().hash_one(cluster.as_ptr().addr());
         let detector = OutlierDetector::new(spec, hosts, began, seed);
-        EjectingCluster { cluster: Weak::clone(cluster), health, detector, totals }
+        EjectingCluster {
+            cluster: Weak::clone(cluster),
+            health,
+            metrics: Arc::clone(metrics),
+            detector,
+            totals,
+        }
     }
 
-    fn end_interval(&mut self, metrics: &HealthMetrics, now: Instant) {
+    fn end_interval(&mut self, now: Instant) {
         let rates: Vec<_> =
             self.health.endpoints().iter().zip(&mut self.totals).map(since_last).collect();
         let result = self.detector.end_interval(&rates, now);
@@ -141,7 +147,7 @@ impl EjectingCluster {
             self.give_back(host, "its ejection has ended", now);
         }
         for outlier in result.outliers {
-            self.carry_out(outlier.host, outlier.reason, outlier.decision, metrics, now);
+            self.carry_out(outlier.host, outlier.reason, outlier.decision, now);
         }
         if has_changed {
             self.refresh(now);
@@ -153,14 +159,13 @@ impl EjectingCluster {
         host: usize,
         reason: EjectionReason,
         decision: EjectionDecision,
-        metrics: &HealthMetrics,
         now: Instant,
     ) {
         let Some(endpoint) = self.health.endpoints().get(host) else { return };
         let why = reason_text(reason);
         match decision {
             EjectionDecision::Eject(lasts) => {
-                metrics.ejections.inc(reason);
+                self.metrics.ejections.inc(reason);
                 endpoint.set_last_error(format!("ejected: {why}"));
                 endpoint.set_ejected(true, now);
                 self.log_ejection(host, why, lasts);

@@ -47,7 +47,7 @@ impl EjectionSender {
     }
 
     /// Never waits. False if the channel is full: the endpoint will reach the threshold again.
-    pub(super) fn propose(&self, proposal: EjectionProposal) -> bool {
+    pub(in crate::upstream::health) fn propose(&self, proposal: EjectionProposal) -> bool {
         self.0.try_send(proposal).is_ok()
     }
 }
