@@ -3,9 +3,7 @@
 use std::{future::poll_fn, pin::Pin};
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header, uri::Scheme,
-};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header, uri::Scheme};
 use http_body::Body;
 use hyper::body::Incoming;
 
