@@ -145,7 +145,7 @@ impl Metrics {
         &self.identity
     }
 
-    /// What the health thread counts.
+    /// What the health thread counts, and what is shown of the health of endpoints.
     pub(crate) fn health(&self) -> &Arc<HealthMetrics> {
         &self.health
     }
@@ -168,6 +168,14 @@ impl Metrics {
     /// Says whether connections are taken.
     pub(crate) fn set_readiness(&self, state: Readiness) {
         self.control().state = state;
+    }
+
+    /// Says that connections are taken, unless the process drains by now.
+    pub(crate) fn become_ready(&self) {
+        let mut control = self.control();
+        if control.state == Readiness::Starting {
+            control.state = Readiness::Ready;
+        }
     }
 
     /// Whether connections are taken.
@@ -274,6 +282,7 @@ impl Metrics {
             certificates: control.facts.certificates.iter().map(certificate_view).collect(),
             crls: control.facts.crls.iter().map(crl_view).collect(),
             upstreams: self.upstream_views(),
+            health: self.health.views(),
         }
     }
 

@@ -7,7 +7,8 @@
 use metrics_exporter_prometheus::{LabelSet, PrometheusBuilder, formatting};
 
 use super::{
-    DescriptorView, Histogram, Metrics, Readiness,
+    DescriptorView, EndpointHealthFacts, EndpointHealthState, HealthCheckOutcome, Histogram,
+    Metrics, Readiness,
     control::Control,
     histogram::Distribution,
     labels::{BackchannelLogoutOutcome, ProviderCallOutcome, ProviderEndpoint, RecheckOutcome},
@@ -31,6 +32,7 @@ pub(super) fn render(metrics: &Metrics) -> String {
         routes(metrics);
         upstreams(metrics);
         endpoints(metrics);
+        health(metrics);
         ejections(metrics);
         identity(metrics);
     });
@@ -301,6 +303,21 @@ fn endpoints(metrics: &Metrics) {
         let state = |state| [("endpoint", &*name), ("state", state)];
         gauge(names::ENDPOINT_CONNECTIONS, &state("active"), active as f64);
         gauge(names::ENDPOINT_CONNECTIONS, &state("idle"), idle as f64);
+    }
+}
+
+fn health(metrics: &Metrics) {
+    let endpoints = metrics.health().endpoints();
+    let is_up = |facts: &EndpointHealthFacts| facts.state == EndpointHealthState::Up;
+    for facts in &endpoints {
+        let labels = [("cluster", &*facts.cluster), ("endpoint", &*facts.endpoint)];
+        gauge(names::ENDPOINT_HEALTHY, &labels, flag(is_up(facts)));
+    }
+    let unhealthy = endpoints.iter().filter(|facts| !is_up(facts)).count();
+    gauge(names::ENDPOINTS_UNHEALTHY, &[], unhealthy as f64);
+    for outcome in HealthCheckOutcome::ALL {
+        let count = metrics.health().checks.get(*outcome);
+        counter(names::HEALTH_CHECKS, &[("result", outcome.as_str())], count);
     }
 }
 

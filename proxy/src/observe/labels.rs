@@ -91,6 +91,18 @@ label! {
 }
 
 label! {
+    /// What came of a health check of an endpoint.
+    HealthCheckOutcome, HealthCheckCells {
+        /// The endpoint gave a good answer.
+        Passed = "passed",
+        /// It gave a bad one, or none.
+        Failed = "failed",
+        /// It failed while this process could not run, which says nothing of the endpoint.
+        Discarded = "discarded",
+    }
+}
+
+label! {
     /// How an accepted connection ended.
     ClosedReason, ClosedCells {
         /// The client closed it.

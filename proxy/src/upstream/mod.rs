@@ -34,6 +34,7 @@ mod retry;
 mod spec;
 #[cfg(test)]
 mod testing;
+mod tokio_connect;
 mod upstreams;
 mod worker_clusters;
 
@@ -50,9 +51,11 @@ use endpoint::EndpointKey;
 pub(crate) use endpoint_set::EndpointSet;
 pub(crate) use failure::with_causes;
 pub(crate) use health::{
-    ClusterHealth, EjectionProposal, EjectionSender, EjectionTrigger, Ejector, EndpointHealth,
-    EnforcingSpec, FailurePercentageSpec, HealthFacts, OutlierSpec, RequestOutcome,
-    SuccessRateSpec,
+    CheckHttpVersion, CheckIntervals, CheckThresholds, CheckerSpec, ClusterHealth,
+    EjectionProposal, EjectionSender, EjectionTrigger, Ejector, EndpointHealth, EnforcingSpec,
+    FailurePercentageSpec, GrpcCheckSpec, HealthCheckSpec, HealthFacts, HealthMonitor,
+    HttpCheckSpec, NoTrafficIntervals, OutlierSpec, RequestOutcome, SuccessRateSpec, TcpCheckSpec,
+    may_have_body,
 };
 pub(crate) use interim::InterimResponses;
 pub(crate) use owner::ConnectionOwner;
@@ -61,6 +64,7 @@ pub(crate) use resilience::ResilienceSpec;
 pub(crate) use spec::{
     BalancePolicy, ClusterSpec, DnsFamily, DnsSpec, EndpointAddress, EndpointSpec, Protocol,
 };
+pub(crate) use tokio_connect::{connect_first, tls_failure_text};
 pub(crate) use upstreams::Upstreams;
 pub(crate) use worker_clusters::ChosenEndpoint;
 

@@ -10,6 +10,7 @@ mod certificates;
 mod client_auth;
 mod depends_on;
 mod headers;
+mod health_checks;
 mod http;
 mod identity;
 mod inspect;
@@ -78,6 +79,7 @@ pub(super) fn check(root: &Section<'_>, environment: &Environment) -> Config {
         connections: portcullis::connections(root, &own, max_connections, codec),
         max_connections,
         core_dumps: own.flag("core_dumps").unwrap_or(false),
+        first_health_checks: portcullis::first_health_checks(&own),
         http: http::settings(root, &own, tls.is_some(), clients.identity()),
         dns: http::dns(root),
         steering: steering::steering(&own, &routes, workers),

@@ -2,13 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{super::section::Section, outlier_detection::outlier_detection, proto_json::percent};
+use super::{
+    super::section::Section, health_checks::health_checks, outlier_detection::outlier_detection,
+    proto_json::percent,
+};
 use crate::upstream::ResilienceSpec;
 
 /// `None` if the route configures nothing of it. `endpoints` is their number.
 pub(super) fn resilience(route: &Section<'_>, endpoints: usize) -> Option<Arc<ResilienceSpec>> {
     let default = ResilienceSpec::default();
     let spec = ResilienceSpec {
+        checks: health_checks(route),
         outlier: outlier_detection(route, endpoints),
         panic_threshold_percent: percent(route, "healthy_panic_threshold")
             .unwrap_or(default.panic_threshold_percent),

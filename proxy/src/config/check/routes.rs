@@ -15,7 +15,7 @@ use super::{
     access, certificate_headers,
     client_auth::ClientCertificates,
     depends_on::{DependentHosts, SigningIn},
-    headers,
+    headers, health_checks,
     http::{limit, upstream_timeout},
     identity::{self, BearerDefaults, IdentityDefaults},
     inspect::Inspection,
@@ -194,6 +194,7 @@ impl Shared<'_> {
             return None;
         }
         if action != "to" {
+            health_checks::refuse_health_checks(section, action);
             outlier_detection::warn_without_upstreams(section, action);
         }
         match action {

@@ -3,6 +3,7 @@
 //! unknown keys, and the reference in `docs/configuration.md`.
 
 mod global;
+mod health_checks;
 mod outlier_detection;
 mod own;
 mod route;
@@ -101,7 +102,7 @@ const fn removed(path: &'static str, about: &'static str) -> ConfigKey {
 
 /// Every key, in the order of the reference.
 pub(super) fn all() -> impl Iterator<Item = &'static ConfigKey> {
-    let routes = route::KEYS.iter().chain(outlier_detection::KEYS);
+    let routes = route::KEYS.iter().chain(health_checks::KEYS).chain(outlier_detection::KEYS);
     global::KEYS.iter().chain(routes).chain(own::KEYS)
 }
 

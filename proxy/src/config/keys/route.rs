@@ -302,10 +302,6 @@ pub(super) const KEYS: &[ConfigKey] = &[
     not_yet("routes[].idp_client_id", "remove the key: all routes use the global client"),
     not_yet("routes[].idp_client_secret", "remove the key: all routes use the global client"),
     aloud("routes[].jwt_groups_filter", "assertions and claim headers name all groups of the user"),
-    aloud(
-        "routes[].health_checks",
-        "upstreams are not probed; a failed connection is noticed when it is used",
-    ),
     aloud("routes[].circuit_breaker_thresholds", "there are no limits per upstream"),
     aloud(
         "routes[].tls_upstream_allow_renegotiation",

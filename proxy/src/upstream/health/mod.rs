@@ -10,7 +10,10 @@ mod endpoint_health;
 mod inheritance;
 mod outlier;
 
-pub(crate) use active::HealthCheckSpec;
+pub(crate) use active::{
+    CheckHttpVersion, CheckIntervals, CheckThresholds, CheckerSpec, GrpcCheckSpec, HealthCheckSpec,
+    HealthMonitor, HttpCheckSpec, NoTrafficIntervals, TcpCheckSpec, may_have_body,
+};
 pub(super) use availability::{Availability, EndpointShare};
 pub(crate) use cluster_health::ClusterHealth;
 pub(crate) use endpoint_health::{EndpointHealth, HealthFacts};

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::upstream::health::EnforcingSpec;
+use crate::upstream::EnforcingSpec;
 
 mod model;
 
@@ -103,9 +103,8 @@ fn a_chance_of_half_ejects_about_half() {
     let max_ejection_percent = Some(100);
     let spec = OutlierSpec { enforcing, max_ejection_percent, ..OutlierSpec::default() };
     let mut detector = detector(spec, 1000, now);
-    let ejected = (0..1000).filter(|host| {
-        matches!(reach(&mut detector, *host, now), EjectionDecision::Eject(_))
-    });
+    let ejected = (0..1000)
+        .filter(|host| matches!(reach(&mut detector, *host, now), EjectionDecision::Eject(_)));
     assert!((400..600).contains(&ejected.count()));
 }
 
@@ -141,10 +140,13 @@ fn the_worst_rate_is_ejected_if_not_all_may_be() {
         reason: EjectionReason::FailurePercentage,
         decision,
     };
-    assert_eq!(result.outliers, [
-        by_failures(2, EjectionDecision::Eject(seconds(30))),
-        by_failures(1, EjectionDecision::TooMany),
-    ]);
+    assert_eq!(
+        result.outliers,
+        [
+            by_failures(2, EjectionDecision::Eject(seconds(30))),
+            by_failures(1, EjectionDecision::TooMany),
+        ]
+    );
 }
 
 #[test]
