@@ -19,7 +19,9 @@ use crate::{
         self, CertificateSelector, CertificateStore, CertificateWithKey, ClientAuth, CrlBundle,
         CrlStore, ServerTls, TicketKeys, TicketSecret,
     },
-    upstream::{ClusterCompiler, CompiledClusters, DnsNames, EjectionSender, StagedEndpoints},
+    upstream::{
+        Cluster, ClusterCompiler, CompiledClusters, DnsNames, EjectionSender, StagedEndpoints,
+    },
     worker::Snapshot,
 };
 
@@ -69,9 +71,16 @@ pub(crate) struct StagedParts {
     crls: Option<(Arc<CrlStore>, Arc<CrlBundle>)>,
     ticket_keys: Option<(Arc<TicketKeys>, Vec<TicketSecret>)>,
     endpoints: Vec<StagedEndpoints>,
+    watched: Vec<Weak<Cluster>>,
 }
 
 impl StagedParts {
+    /// The clusters whose endpoints are checked, or may be ejected. Empty for renewed parts, which have
+    /// none.
+    pub(crate) fn watched(&self) -> &[Weak<Cluster>] {
+        &self.watched
+    }
+
     /// Puts them into use, and gives back what they replace, to be freed where that disturbs nobody.
     ///
     /// To be called right before workers get the snapshot: a new route must find its certificate,
@@ -150,8 +159,9 @@ impl Compiler {
         let given = (!config.ticket_keys.is_empty()).then_some(tickets);
         self.in_use = PartsInUse { crls: config.crls.clone(), ticket_keys: given };
         let client_auth = tls.as_ref().map(|tls| Arc::clone(tls.client_auth())).unwrap_or_default();
-        let (site, endpoints) = self.request_config(config, client_auth, Arc::new(people));
-        let parts = StagedParts { certificates, endpoints, ..self.no_parts() };
+        let (site, clusters) = self.request_config(config, client_auth, Arc::new(people));
+        let CompiledClusters { staged: endpoints, watched } = clusters;
+        let parts = StagedParts { certificates, endpoints, watched, ..self.no_parts() };
         self.generation += 1;
         let settings = config.connections.with_at_most(self.max_connections);
         let snapshot = Snapshot {
@@ -188,6 +198,7 @@ impl Compiler {
             crls: None,
             ticket_keys: None,
             endpoints: Vec::new(),
+            watched: Vec::new(),
         }
     }
 
@@ -205,7 +216,7 @@ impl Compiler {
         config: &mut Config,
         client_auth: Arc<ClientAuth>,
         people: Arc<IdentityConfig>,
-    ) -> (Arc<RequestConfig>, Vec<StagedEndpoints>) {
+    ) -> (Arc<RequestConfig>, CompiledClusters) {
         let settings = config.http.clone();
         let routes = std::mem::take(&mut config.routes);
         config.forget_compiled();
@@ -228,10 +239,9 @@ impl Compiler {
         let unrouted = self.metrics.routes().get(UNROUTED);
         let site = RequestConfig::new(settings, compiled, unrouted, client_auth);
         let site = Arc::new(site.with_people(people));
-        // The clusters that are watched are for the health thread.
-        let CompiledClusters { staged, watched: _ } = clusters.finish();
+        let clusters = clusters.finish();
         self.routes = Arc::downgrade(&site);
-        (site, staged)
+        (site, clusters)
     }
 }
 

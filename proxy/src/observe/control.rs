@@ -11,9 +11,9 @@ use std::{
 };
 
 use super::{
-    CertificateUsage, CertificateView, ConfigView, CrlView, DescriptorView, IdentityMetrics,
-    Readiness, ReloadView, RouteView, StatusView, SteeringSource, UpstreamView, WorkerMetrics,
-    WorkerView, exposition,
+    CertificateUsage, CertificateView, ConfigView, CrlView, DescriptorView, HealthMetrics,
+    IdentityMetrics, Readiness, ReloadView, RouteView, StatusView, SteeringSource, UpstreamView,
+    WorkerMetrics, WorkerView, exposition,
     labels::CodeClass,
     registry::{ConfiguredRoutes, EndpointRegistry, RouteCells, RouteFacts, RouteRegistry},
     time,
@@ -32,6 +32,7 @@ pub(crate) struct Metrics {
     steering: OnceLock<Arc<dyn SteeringSource>>,
     control: Mutex<Control>,
     identity: Arc<IdentityMetrics>,
+    health: Arc<HealthMetrics>,
 }
 
 /// What only the control thread changes.
@@ -121,6 +122,7 @@ impl Metrics {
             steering: OnceLock::new(),
             control: Mutex::default(),
             identity: Arc::default(),
+            health: Arc::default(),
         }
     }
 
@@ -143,6 +145,11 @@ impl Metrics {
         &self.identity
     }
 
+    /// What the health thread counts, and what is shown of the health of endpoints.
+    pub(crate) fn health(&self) -> &Arc<HealthMetrics> {
+        &self.health
+    }
+
     /// The metrics of routes, for compiling a configuration.
     pub(crate) fn routes(&self) -> &Arc<RouteRegistry> {
         &self.routes
@@ -161,6 +168,14 @@ impl Metrics {
     /// Says whether connections are taken.
     pub(crate) fn set_readiness(&self, state: Readiness) {
         self.control().state = state;
+    }
+
+    /// Says that connections are taken, unless the process drains by now.
+    pub(crate) fn become_ready(&self) {
+        let mut control = self.control();
+        if control.state == Readiness::Starting {
+            control.state = Readiness::Ready;
+        }
     }
 
     /// Whether connections are taken.
@@ -267,6 +282,7 @@ impl Metrics {
             certificates: control.facts.certificates.iter().map(certificate_view).collect(),
             crls: control.facts.crls.iter().map(crl_view).collect(),
             upstreams: self.upstream_views(),
+            health: self.health.views(),
         }
     }
 

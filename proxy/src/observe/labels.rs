@@ -91,6 +91,18 @@ label! {
 }
 
 label! {
+    /// What came of a health check of an endpoint.
+    HealthCheckOutcome, HealthCheckCells {
+        /// The endpoint gave a good answer.
+        Passed = "passed",
+        /// It gave a bad one, or none.
+        Failed = "failed",
+        /// It failed while this process could not run, which says nothing of the endpoint.
+        Discarded = "discarded",
+    }
+}
+
+label! {
     /// How an accepted connection ended.
     ClosedReason, ClosedCells {
         /// The client closed it.
@@ -395,6 +407,26 @@ label! {
 }
 
 label! {
+    /// Why an endpoint was ejected.
+    EjectionReason, EjectionCells {
+        /// Responses of status 5xx in a row.
+        Consecutive5xx = "consecutive_5xx",
+        /// Responses of status 502 to 504 in a row.
+        ConsecutiveGatewayFailure = "consecutive_gateway_failure",
+        /// Requests without an answer in a row.
+        ConsecutiveLocalOriginFailure = "consecutive_local_origin_failure",
+        /// Fewer responses without an error than other endpoints gave.
+        SuccessRate = "success_rate",
+        /// Fewer answers than other endpoints gave.
+        LocalOriginSuccessRate = "success_rate_local_origin",
+        /// A share of responses of status 5xx.
+        FailurePercentage = "failure_percentage",
+        /// A share of requests without an answer.
+        LocalOriginFailurePercentage = "failure_percentage_local_origin",
+    }
+}
+
+label! {
     /// The class of a status code.
     CodeClass, CodeClassCells {
         /// 100 to 199, which a finished request has after an upgrade.
@@ -454,6 +486,7 @@ mod tests {
         values_are_distinct_and_in_place::<SessionCookieOutcome>();
         values_are_distinct_and_in_place::<SignInOutcome>();
         values_are_distinct_and_in_place::<UpstreamCertificateReason>();
+        values_are_distinct_and_in_place::<EjectionReason>();
         values_are_distinct_and_in_place::<CodeClass>();
     }
 

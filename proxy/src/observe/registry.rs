@@ -111,6 +111,11 @@ impl<C> CountedOnUse<C> {
         &self.name
     }
 
+    /// Whether anything was counted under the name.
+    pub(crate) fn is_used(&self) -> bool {
+        self.cells.get().is_some() || self.registry.used(&self.name).is_some()
+    }
+
     fn cells(&self) -> &PerWorker<C> {
         self.cells.get_or_init(|| self.registry.make(&self.name))
     }

@@ -125,6 +125,8 @@ pub(crate) struct UpstreamCells {
     pub retries: UpstreamRetryCells,
     /// Requests that a limit refused.
     pub circuit_open: CircuitCells,
+    /// Requests sent to any endpoint of a cluster, since too few are available.
+    pub panic_requests: Cell,
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    Cluster, ClusterHealth, ClusterSpec, DnsNames, EjectionSender, Endpoint, EndpointSet,
-    EndpointSpec, ResilienceSpec, StagedEndpoints, cluster::ConfiguredEndpoints,
+    Cluster, ClusterSpec, DnsNames, EjectionSender, Endpoint, EndpointSet, EndpointSpec,
+    StagedEndpoints, cluster::ConfiguredEndpoints, health::HealthInheritance,
 };
 use crate::observe::EndpointRegistry;
 
@@ -18,7 +18,7 @@ use crate::observe::EndpointRegistry;
 pub(crate) struct ClusterCompiler<'a> {
     names: &'a DnsNames,
     metrics: &'a Arc<EndpointRegistry>,
-    ejections: &'a EjectionSender,
+    health: HealthInheritance<'a>,
     /// By the address of their specification, which each of them holds.
     endpoints: HashMap<*const EndpointSpec, Arc<Endpoint>>,
     /// By the address of their specification, which each of them holds.
@@ -66,7 +66,7 @@ impl<'a> ClusterCompiler<'a> {
         ClusterCompiler {
             names,
             metrics,
-            ejections,
+            health: HealthInheritance::new(metrics.workers(), ejections),
             endpoints: HashMap::new(),
             sets: HashMap::new(),
             compiled: CompiledClusters::default(),
@@ -94,7 +94,15 @@ impl<'a> ClusterCompiler<'a> {
         let is_single = all.endpoints().len() == 1;
         let watched = spec.resilience.as_ref().filter(|resilience| resilience.watches_health());
         let former = if is_single && watched.is_none() { None } else { former() };
-        let health = watched.map(|spec| Arc::new(self.health(name, spec, &all, former)));
+        let former_set = former.map(|former| former.cluster.current());
+        let health = watched.map(|spec| {
+            Arc::new(self.health.compile(
+                name,
+                spec,
+                all.endpoints(),
+                former_set.as_deref().map(|set| &**set),
+            ))
+        });
         let next = ConfiguredEndpoints { all, health };
         let may_stay = |former: &FormerCluster<'_>| {
             // One of a single endpoint is shared by routes that may be told apart by now.
@@ -125,20 +133,6 @@ impl<'a> ClusterCompiler<'a> {
     /// What the clusters need besides their routes.
     pub(crate) fn finish(self) -> CompiledClusters {
         self.compiled
-    }
-
-    fn health(
-        &self,
-        name: &Arc<str>,
-        spec: &Arc<ResilienceSpec>,
-        all: &EndpointSet,
-        former: Option<FormerCluster<'_>>,
-    ) -> ClusterHealth {
-        let former = former.map(|former| former.cluster.current());
-        let former = former.as_ref();
-        let former = former.and_then(|former| Some((&**former.health()?, former.endpoints())));
-        let workers = (self.metrics.workers(), self.ejections);
-        ClusterHealth::new((name, spec), all.endpoints(), former, workers)
     }
 
     fn shared(&mut self, spec: &Arc<ClusterSpec>) -> &mut SharedSet {

@@ -188,7 +188,7 @@ impl fmt::Display for RemoteAddress {
 
 /// The deadline for the next of `left` addresses: an equal part of the remaining time, so that time
 /// saved by a quick refusal is left for the addresses after it.
-fn share(remaining: Duration, left: usize) -> Duration {
+pub(super) fn share(remaining: Duration, left: usize) -> Duration {
     remaining / u32::try_from(left.max(1)).unwrap_or(u32::MAX)
 }
 

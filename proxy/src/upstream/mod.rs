@@ -36,6 +36,7 @@ mod setback;
 mod spec;
 #[cfg(test)]
 mod testing;
+mod tokio_connect;
 mod tried;
 mod upstreams;
 mod worker_clusters;
@@ -55,8 +56,11 @@ use endpoint::EndpointKey;
 pub(crate) use endpoint_set::EndpointSet;
 pub(crate) use failure::with_causes;
 pub(crate) use health::{
-    ClusterHealth, EjectionProposal, EjectionSender, EjectionTrigger, EndpointHealth, HealthFacts,
-    OutlierSpec,
+    CheckHttpVersion, CheckIntervals, CheckThresholds, CheckerSpec, ClusterHealth,
+    EjectionProposal, EjectionSender, EjectionTrigger, Ejector, EndpointHealth, EnforcingSpec,
+    FailurePercentageSpec, GrpcCheckSpec, HealthCheckSpec, HealthFacts, HealthMonitor,
+    HttpCheckSpec, NoTrafficIntervals, OutlierSpec, RequestOutcome, SuccessRateSpec, TcpCheckSpec,
+    may_have_body,
 };
 pub(crate) use interim::InterimResponses;
 pub(crate) use owner::ConnectionOwner;
@@ -67,6 +71,7 @@ pub(crate) use send_failure::{Resend, SendFailure};
 pub(crate) use spec::{
     BalancePolicy, ClusterSpec, DnsFamily, DnsSpec, EndpointAddress, EndpointSpec, Protocol,
 };
+pub(crate) use tokio_connect::{connect_first, tls_failure_text};
 pub(crate) use tried::Tried;
 pub(crate) use upstreams::{RetryPermit, Upstreams};
 pub(crate) use worker_clusters::ChosenEndpoint;

@@ -3,6 +3,8 @@
 //! unknown keys, and the reference in `docs/configuration.md`.
 
 mod global;
+mod health_checks;
+mod outlier_detection;
 mod own;
 mod route;
 
@@ -100,7 +102,8 @@ const fn removed(path: &'static str, about: &'static str) -> ConfigKey {
 
 /// Every key, in the order of the reference.
 pub(super) fn all() -> impl Iterator<Item = &'static ConfigKey> {
-    global::KEYS.iter().chain(route::KEYS).chain(own::KEYS)
+    let routes = route::KEYS.iter().chain(health_checks::KEYS).chain(outlier_detection::KEYS);
+    global::KEYS.iter().chain(routes).chain(own::KEYS)
 }
 
 /// The keys of a mapping, or of each mapping of a list, by name.
@@ -221,10 +224,7 @@ impl ConfigKey {
         }
         let single = !matches!(
             self.kind,
-            ValueKind::Section
-                | ValueKind::Sections
-                | ValueKind::MapOfLists
-                | ValueKind::Messages
+            ValueKind::Section | ValueKind::Sections | ValueKind::MapOfLists | ValueKind::Messages
         );
         let around = self.path.rsplit_once('.').and_then(|(around, _)| tree_at(around));
         let reachable = !self.path.contains("[]")

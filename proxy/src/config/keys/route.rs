@@ -363,11 +363,6 @@ pub(super) const KEYS: &[ConfigKey] = &[
     not_yet("routes[].idp_client_secret", "remove the key: all routes use the global client"),
     aloud("routes[].jwt_groups_filter", "assertions and claim headers name all groups of the user"),
     aloud(
-        "routes[].health_checks",
-        "upstreams are not probed; a failed connection is noticed when it is used",
-    ),
-    aloud("routes[].outlier_detection", "upstreams are not ejected for their responses"),
-    aloud(
         "routes[].tls_upstream_allow_renegotiation",
         "TLS renegotiation is never allowed: requests to an upstream that asks for it fail",
     ),
@@ -382,7 +377,6 @@ pub(super) const KEYS: &[ConfigKey] = &[
     ),
     aloud("routes[].lb_config", "balancers have their default settings"),
     ignored("routes[].description"),
-    ignored("routes[].healthy_panic_threshold"),
     ignored("routes[].id"),
     ignored("routes[].logo_url"),
     ignored("routes[].regex_priority_order"),

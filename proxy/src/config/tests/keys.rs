@@ -48,7 +48,13 @@ fn document(key: &ConfigKey, value: &str) -> String {
 
 fn nested(path: &str, value: &str) -> String {
     match path.split_once('.') {
-        Some((section, rest)) => format!("{section}: {{{}}}\n", nested(rest, value).trim_end()),
+        Some((section, rest)) => {
+            let below = nested(rest, value);
+            match section.strip_suffix("[]") {
+                Some(list) => format!("{list}: [{{{}}}]\n", below.trim_end()),
+                None => format!("{section}: {{{}}}\n", below.trim_end()),
+            }
+        }
         None => format!("{path}: {value}\n"),
     }
 }
@@ -71,7 +77,7 @@ fn route(path: &str, value: &str) -> String {
     let companion = if path == "name" { "logo_url: x" } else { companion };
     let from = if path == "from" { "id: x" } else { "from: https://a" };
     let own = match path.split_once("[].") {
-        Some((list, rest)) => format!("{list}: [{{{}}}]", nested(rest, value).trim_end()),
+        Some(_) => nested(path, value).trim_end().to_owned(),
         None => match path.strip_prefix("redirect.") {
             Some(rest) if rest != "host_redirect" => {
                 format!("redirect: {{host_redirect: c, {rest}: {value}}}")

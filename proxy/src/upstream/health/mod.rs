@@ -7,10 +7,18 @@ mod active;
 mod availability;
 mod cluster_health;
 mod endpoint_health;
+mod inheritance;
 mod outlier;
 
-pub(crate) use active::HealthCheckSpec;
+pub(crate) use active::{
+    CheckHttpVersion, CheckIntervals, CheckThresholds, CheckerSpec, GrpcCheckSpec, HealthCheckSpec,
+    HealthMonitor, HttpCheckSpec, NoTrafficIntervals, TcpCheckSpec, may_have_body,
+};
 pub(super) use availability::{Availability, EndpointShare};
 pub(crate) use cluster_health::ClusterHealth;
 pub(crate) use endpoint_health::{EndpointHealth, HealthFacts};
-pub(crate) use outlier::{EjectionProposal, EjectionSender, EjectionTrigger, OutlierSpec};
+pub(super) use inheritance::HealthInheritance;
+pub(crate) use outlier::{
+    EjectionProposal, EjectionSender, EjectionTrigger, Ejector, EnforcingSpec,
+    FailurePercentageSpec, OutlierSpec, RequestOutcome, SuccessRateSpec,
+};

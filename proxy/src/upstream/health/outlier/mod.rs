@@ -2,9 +2,16 @@
 //! (Envoy's outlier detection).
 
 mod counts;
+mod detector;
+mod ejector;
+mod outcome;
 mod proposal;
+mod rates;
 mod spec;
 
 pub(super) use counts::FailureCounts;
+pub(crate) use ejector::Ejector;
+pub(crate) use outcome::RequestOutcome;
 pub(crate) use proposal::{EjectionProposal, EjectionSender, EjectionTrigger};
-pub(crate) use spec::OutlierSpec;
+use rates::RequestRates;
+pub(crate) use spec::{EnforcingSpec, FailurePercentageSpec, OutlierSpec, SuccessRateSpec};

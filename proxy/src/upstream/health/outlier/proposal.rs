@@ -13,8 +13,6 @@ const MOST_WAITING: usize = 1024;
 /// thread to say.
 #[derive(Debug)]
 pub(crate) struct EjectionProposal {
-    /// The cluster's number.
-    pub cluster: u64,
     /// The endpoint.
     pub endpoint: Arc<EndpointHealth>,
     /// The threshold.
@@ -49,7 +47,7 @@ impl EjectionSender {
     }
 
     /// Never waits. False if the channel is full: the endpoint will reach the threshold again.
-    pub(super) fn propose(&self, proposal: EjectionProposal) -> bool {
+    pub(in crate::upstream::health) fn propose(&self, proposal: EjectionProposal) -> bool {
         self.0.try_send(proposal).is_ok()
     }
 }
