@@ -138,7 +138,7 @@ impl Drop for SentBody {
 
 /// The reason why a request body was not sent completely.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SendBodyError {
+pub(crate) enum SendBodyError {
     /// The client did not send all of it.
     #[error("the client's request body failed: {0}")]
     Client(ReceiveBodyError),

@@ -144,8 +144,8 @@ mod tests {
     #[error("reading")]
     struct Reading(#[source] io::Error);
 
-    fn alert() -> rustls::Error {
-        rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired)
+    fn alert() -> TlsError {
+        TlsError::AlertReceived(AlertDescription::CertificateRequired)
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::{
 
 /// A failed attempt.
 #[derive(Debug)]
-pub(super) struct FailedAttempt {
+pub(in crate::upstream) struct FailedAttempt {
     pub(super) error: UpstreamError,
     /// The request, if none of it was sent.
     pub(super) unsent: Option<Request<SentBody>>,
