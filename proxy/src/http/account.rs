@@ -17,7 +17,7 @@ use crate::{
     identity::memory::KnownSession,
     observe::{Blame, CapturedHeaders, HttpProtocol, RouteMetrics},
     policy::PolicyDecision,
-    upstream::{ChosenEndpoint, Endpoint, EndpointAddress},
+    upstream::{ChosenEndpoint, EndpointAddress},
 };
 
 /// Envoy's flag for a client that went away.
@@ -150,7 +150,7 @@ impl RequestAccount {
     }
 
     /// The endpoint that the request was sent to.
-    pub(super) fn endpoint(&self) -> Option<&Endpoint> {
+    pub(super) fn endpoint(&self) -> Option<&ChosenEndpoint> {
         match &self.upstream {
             AccountedUpstream::Endpoint(endpoint) => Some(endpoint),
             AccountedUpstream::None | AccountedUpstream::Released(_) => None,

@@ -92,7 +92,8 @@ impl<'a> Forwarding<'a> {
                 if matches!(failure, RequestFailure::ResponseTimeout)
                     && let Some(endpoint) = active.account.endpoint()
                 {
-                    self.conn.handler.upstreams.unanswered(endpoint);
+                    let is_complete = !active.account.is_uploading();
+                    self.conn.handler.upstreams.unanswered(endpoint, is_complete);
                 }
                 return Err(failure);
             }

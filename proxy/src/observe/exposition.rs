@@ -14,7 +14,7 @@ use super::{
     labels::{BackchannelLogoutOutcome, ProviderCallOutcome, ProviderEndpoint, RecheckOutcome},
     labels::{Blame, SessionCookieOutcome, SignInOutcome, UpstreamCertificateReason},
     labels::{ClosedReason, HandshakeResult, HttpProtocol, Label, RefusedReason, TlsVersion},
-    labels::{CodeClass, SegmentOutcome, SteeringOutcome, UpstreamFailure},
+    labels::{CodeClass, EjectionReason, SegmentOutcome, SteeringOutcome, UpstreamFailure},
     names::{self, Metric, MetricKind},
     worker::WorkerMetrics,
 };
@@ -33,6 +33,7 @@ pub(super) fn render(metrics: &Metrics) -> String {
         upstreams(metrics);
         endpoints(metrics);
         health(metrics);
+        ejections(metrics);
         identity(metrics);
     });
     let mut text = recorder.handle().render();
@@ -256,6 +257,15 @@ fn upstreams(metrics: &Metrics) {
         let count = sum(metrics, |w| w.upstream.certificate_errors.get(*reason));
         counter(names::UPSTREAM_CERTIFICATE_ERRORS, &[("reason", reason.as_str())], count);
     }
+}
+
+fn ejections(metrics: &Metrics) {
+    for reason in EjectionReason::ALL {
+        let count = metrics.health().ejections.get(*reason);
+        counter(names::ENDPOINT_EJECTIONS, &[("reason", reason.as_str())], count);
+    }
+    let in_panic = sum(metrics, |w| w.upstream.panic_requests.get());
+    counter(names::CLUSTER_PANIC_REQUESTS, &[], in_panic);
 }
 
 fn identity(metrics: &Metrics) {

@@ -164,6 +164,10 @@ metrics! {
         "Number of endpoints that are down or ejected; 0 if all is well.";
     HEALTH_CHECKS = Counter "portcullis_health_checks_total" in "" by ["result"]:
         "Health checks of endpoints: passed, failed, or discarded if one failed while this process could not run.";
+    ENDPOINT_EJECTIONS = Counter "portcullis_endpoint_ejections_total" in "" by ["reason"]:
+        "Ejections of endpoints for their responses, or for requests without one (`outlier_detection`).";
+    CLUSTER_PANIC_REQUESTS = Counter "portcullis_cluster_panic_requests_total" in "" by []:
+        "Requests sent to any endpoint of their route, down or not, because too few are available (`healthy_panic_threshold`).";
     ENDPOINT_FAILURES = Counter "portcullis_endpoint_failures_total" in "" by ["endpoint"]:
         "Requests that got no response from one endpoint.";
     ENDPOINT_REUSED = Counter "portcullis_endpoint_requests_reused_total" in "" by ["endpoint"]:

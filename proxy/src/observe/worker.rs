@@ -123,6 +123,8 @@ pub(crate) struct UpstreamCells {
     pub active_connections: Cell,
     /// Requests sent again on a new connection.
     pub retries: Cell,
+    /// Requests sent to any endpoint of a cluster, since too few are available.
+    pub panic_requests: Cell,
 }
 
 #[cfg(test)]

@@ -271,6 +271,13 @@ impl EndpointPool {
         self.count();
     }
 
+    /// Closes all idle connections.
+    pub(super) fn close_idle(&self) {
+        self.idle.borrow_mut().clear();
+        self.shared.borrow_mut().drop_idle();
+        self.count();
+    }
+
     /// Drops expired connections. False once the pool itself can be dropped.
     pub(super) fn reap(&self, now: Instant) -> bool {
         self.idle.borrow_mut().reap(now);

@@ -15,10 +15,10 @@ use ::http::Request;
 use portcullis_abi::SplitMix64;
 
 use super::{
-    ChosenEndpoint, Cluster, ConnectionOwner, Endpoint, RequestBody, SendOptions, UpstreamError,
-    UpstreamResponse, body::SentBody, connection_share::ConnectionShare, endpoint::EndpointKey,
-    endpoint_pool::EndpointPool, hasher::BuildNumberHasher, meter::Meter, request::UpstreamRequest,
-    worker_clusters::WorkerClusters,
+    ChosenEndpoint, Cluster, ConnectionOwner, Endpoint, RequestBody, RequestOutcome, SendOptions,
+    UpstreamError, UpstreamResponse, body::SentBody, connection_share::ConnectionShare,
+    endpoint::EndpointKey, endpoint_pool::EndpointPool, hasher::BuildNumberHasher, meter::Meter,
+    request::UpstreamRequest, worker_clusters::WorkerClusters,
 };
 use crate::{observe::WorkerObserver, rt};
 
@@ -97,6 +97,7 @@ impl Upstreams {
         options: SendOptions,
     ) -> Result<UpstreamResponse, UpstreamError> {
         self.start_reaping();
+        self.pools.begin(&endpoint);
         let pool = self.pools.pool(&endpoint);
         pool.max_response_headers.set(options.max_response_headers);
         let request = request.map(SentBody::new);
@@ -107,12 +108,16 @@ impl Upstreams {
             Some(interim) => interim.limit(running).await,
             None => running.await,
         };
-        response.inspect_err(|error| pool.meter.failed(error.kind))
+        self.pools.count(&endpoint, response).inspect_err(|error| pool.meter.failed(error.kind))
     }
 
-    /// Counts a request whose call of [`Upstreams::send`] timed out.
-    pub(crate) fn unanswered(&self, endpoint: &Endpoint) {
+    /// Counts a request whose call of [`Upstreams::send`] timed out. `is_complete` says that the endpoint
+    /// was sent all of it: otherwise the client may have been the one that was waited for.
+    pub(crate) fn unanswered(&self, endpoint: &ChosenEndpoint, is_complete: bool) {
         self.pools.pool(endpoint).meter.unanswered();
+        if is_complete {
+            endpoint.record(self.pools.observer.worker, RequestOutcome::Timeout);
+        }
     }
 
     /// Gives former endpoints away that no request uses any more: another thread frees them.
@@ -138,6 +143,39 @@ async fn reap_for_ever(pools: RcWeak<WorkerPools>) {
 }
 
 impl WorkerPools {
+    /// A request is about to be sent to an endpoint.
+    fn begin(&self, endpoint: &ChosenEndpoint) {
+        if endpoint.is_panic() {
+            self.observer.metrics.upstream.panic_requests.inc();
+        }
+        if self.clusters.borrow_mut().take_changed() {
+            self.close_unavailable();
+        }
+    }
+
+    /// Counts how a request to an endpoint ended.
+    fn count(
+        &self,
+        endpoint: &ChosenEndpoint,
+        mut response: Result<UpstreamResponse, UpstreamError>,
+    ) -> Result<UpstreamResponse, UpstreamError> {
+        match &mut response {
+            Ok(response) => endpoint.responded(self.observer.worker, &mut response.response),
+            Err(error) => endpoint.failed(self.observer.worker, error.kind),
+        }
+        response
+    }
+
+    /// Closes idle connections to endpoints that get no requests now. Those that carry one go on, and
+    /// are closed by the next call.
+    fn close_unavailable(&self) {
+        let (clusters, pools) = (self.clusters.borrow(), self.by_endpoint.borrow());
+        let unavailable = clusters.unavailable();
+        unavailable.filter_map(|endpoint| pools.get(&endpoint.key)).for_each(|pool| {
+            pool.close_idle();
+        });
+    }
+
     fn pool(&self, endpoint: &Endpoint) -> Rc<EndpointPool> {
         let mut pools = self.by_endpoint.borrow_mut();
         let pool = pools.entry(endpoint.key).or_insert_with(|| {
@@ -157,6 +195,7 @@ impl WorkerPools {
     fn reap(&self, now: Instant) {
         self.by_endpoint.borrow_mut().retain(|_, pool| pool.reap(now));
         self.clusters.borrow_mut().reap();
+        self.close_unavailable();
     }
 }
 
@@ -232,7 +271,8 @@ mod tests {
     #[test]
     fn a_request_without_an_answer_in_time_is_a_failure_of_its_kind() {
         let upstreams = upstreams();
-        upstreams.unanswered(&first(&three(BalancePolicy::RoundRobin)));
+        let endpoint = upstreams.choose(&three(BalancePolicy::RoundRobin), 0).unwrap();
+        upstreams.unanswered(&endpoint, true);
         let failures = &upstreams.pools.observer.metrics.upstream.connect_failures;
         assert_eq!(failures.get(UpstreamFailure::ResponseTimeout), 1);
     }

@@ -19,6 +19,7 @@ mod listen;
 mod logging;
 mod matching;
 mod material;
+mod outlier_detection;
 mod portcullis;
 mod proto_json;
 mod resilience;

@@ -21,7 +21,7 @@ use super::{
     inspect::Inspection,
     matching,
     material::Materials,
-    rewrite,
+    outlier_detection, rewrite,
     upstream::{self, Trust},
 };
 use crate::{
@@ -195,6 +195,7 @@ impl Shared<'_> {
         }
         if action != "to" {
             health_checks::refuse_health_checks(section, action);
+            outlier_detection::warn_without_upstreams(section, action);
         }
         match action {
             "to" => self.proxy(section, matcher, certificate_headers),

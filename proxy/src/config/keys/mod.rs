@@ -4,6 +4,7 @@
 
 mod global;
 mod health_checks;
+mod outlier_detection;
 mod own;
 mod route;
 
@@ -101,7 +102,8 @@ const fn removed(path: &'static str, about: &'static str) -> ConfigKey {
 
 /// Every key, in the order of the reference.
 pub(super) fn all() -> impl Iterator<Item = &'static ConfigKey> {
-    global::KEYS.iter().chain(route::KEYS).chain(health_checks::KEYS).chain(own::KEYS)
+    let routes = route::KEYS.iter().chain(health_checks::KEYS).chain(outlier_detection::KEYS);
+    global::KEYS.iter().chain(routes).chain(own::KEYS)
 }
 
 /// The keys of a mapping, or of each mapping of a list, by name.

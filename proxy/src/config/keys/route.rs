@@ -302,7 +302,6 @@ pub(super) const KEYS: &[ConfigKey] = &[
     not_yet("routes[].idp_client_id", "remove the key: all routes use the global client"),
     not_yet("routes[].idp_client_secret", "remove the key: all routes use the global client"),
     aloud("routes[].jwt_groups_filter", "assertions and claim headers name all groups of the user"),
-    aloud("routes[].outlier_detection", "upstreams are not ejected for their responses"),
     aloud("routes[].circuit_breaker_thresholds", "there are no limits per upstream"),
     aloud(
         "routes[].tls_upstream_allow_renegotiation",
@@ -319,7 +318,6 @@ pub(super) const KEYS: &[ConfigKey] = &[
     ),
     aloud("routes[].lb_config", "balancers have their default settings"),
     ignored("routes[].description"),
-    ignored("routes[].healthy_panic_threshold"),
     ignored("routes[].id"),
     ignored("routes[].logo_url"),
     ignored("routes[].regex_priority_order"),

@@ -2,20 +2,8 @@
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use super::{EjectionTrigger, OutlierSpec, RequestRates};
+use super::{EjectionTrigger, OutlierSpec, RequestOutcome, RequestRates};
 use crate::observe::Cell;
-
-/// How a request to an endpoint ended, if that says something of the endpoint. Requests that failed by
-/// the client or by us have no outcome.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RequestOutcome {
-    /// It answered with this status; a gRPC status is mapped to one of HTTP.
-    Response(u16),
-    /// No connection, or one that broke.
-    Failure,
-    /// No answer in time.
-    Timeout,
-}
 
 /// What workers count for one endpoint. Each of the first three is a count of failures in a row, over
 /// all workers: one success sets it to 0, and writes nothing if it is 0 already, so that an endpoint

@@ -4,13 +4,14 @@
 mod counts;
 mod detector;
 mod ejector;
+mod outcome;
 mod proposal;
 mod rates;
 mod spec;
 
 pub(super) use counts::FailureCounts;
-pub(crate) use counts::RequestOutcome;
 pub(crate) use ejector::Ejector;
+pub(crate) use outcome::RequestOutcome;
 pub(crate) use proposal::{EjectionProposal, EjectionSender, EjectionTrigger};
 use rates::RequestRates;
 pub(crate) use spec::{EnforcingSpec, FailurePercentageSpec, OutlierSpec, SuccessRateSpec};
