@@ -174,10 +174,13 @@ impl EndpointSet {
         if availability.is_full() {
             return (self.balance.clone(), None, None);
         }
+        if let Some(ring) = self.balance.only(|index| availability.includes(index)) {
+            return (ring, None, None);
+        }
         let specs: Vec<_> = all().map(|(_, endpoint)| Arc::clone(&endpoint.spec)).collect();
-        let is_hashed = matches!(self.policy, BalancePolicy::RingHash | BalancePolicy::Maglev);
         let chosen = all().zip(candidates(&specs)).filter_map(|((index, endpoint), candidate)| {
             // A table of hashes that followed each step of a slow start would move clients with each.
+            let is_hashed = self.policy == BalancePolicy::Maglev;
             let weight = if is_hashed { candidate.weight } else { weight(index, endpoint) };
             let position = u32::try_from(index).ok().filter(|_| availability.includes(index))?;
             Some((position, Candidate { weight, ..candidate }))

@@ -64,7 +64,7 @@ fn set_down(cluster: &Cluster, index: usize, down: bool) {
     let now = Instant::now();
     let set = Arc::clone(&cluster.current());
     set.endpoint_health(index).unwrap().set_failed_check(down, now);
-    assert!(cluster.refresh_available(now));
+    cluster.refresh_available(now);
 }
 
 /// Picks so many times; how often each endpoint was picked.
@@ -181,7 +181,8 @@ fn clients_of_endpoints_that_are_up_stay_where_they_are() {
         let after: Vec<_> = (0..1000).map(pick).collect();
         let stayed = before.iter().zip(&after).filter(|(before, after)| before == after).count();
         let should_stay = before.iter().filter(|before| **before != 1).count();
-        assert!(stayed * 100 > should_stay * 95, "{balance:?}: {stayed} of {should_stay}");
+        let may_move = if balance == BalancePolicy::Maglev { should_stay / 20 } else { 0 };
+        assert!(stayed >= should_stay - may_move, "{balance:?}: {stayed} of {should_stay}");
     }
 }
 
