@@ -101,7 +101,8 @@ impl<'s, 'a> Inspection<'s, 'a> {
 
     fn unknown(&self, key_path: &str) {
         let (parent, name) = key_path.rsplit_once('.').unwrap_or(("", key_path));
-        let near = did_you_mean(name, keys::names_below(parent));
+        // A key of a message stays as it is written.
+        let near = did_you_mean(&name.to_lowercase(), keys::names_below(parent));
         let hint = near.map(|known| format!("`{known}`?"));
         let severity = match self.strict || must_be_known(key_path, near) {
             true => Severity::Error,
