@@ -270,6 +270,7 @@ mod tests {
         ) {
             let share = ConnectionShare::new(most);
             let endpoints: Vec<Rc<EndpointConnections>> = (0..4).map(|_| Rc::default()).collect();
+            let newcomer = Rc::default();
             let want = |endpoint| {
                 share.permit(WantedConnection { endpoint, breaker: None, limit: MAX_WAIT })
             };
@@ -282,7 +283,7 @@ mod tests {
                 }
                 let open: usize = held.iter().map(Vec::len).sum();
                 prop_assert_eq!(share.free.get() + open, most);
-                prop_assert!(want(&Rc::default()).is_ok(), "{} of {} are open", open, most);
+                prop_assert!(want(&newcomer).is_ok(), "{} of {} are open", open, most);
             }
             drop(held);
             prop_assert_eq!(share.free.get(), most);

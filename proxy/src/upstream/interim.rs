@@ -126,7 +126,7 @@ mod tests {
         for status in [StatusCode::CONTINUE, StatusCode::EARLY_HINTS] {
             let interim = InterimResponses::default();
             let ended = || {
-                let mut waiting = Box::pin(future::pending::<Result<(), _>>());
+                let mut waiting = Box::pin(future::pending::<Result<(), UpstreamError>>());
                 let limited = interim.limit(waiting.as_mut());
                 let polled =
                     Box::pin(limited).as_mut().poll(&mut Context::from_waker(Waker::noop()));

@@ -156,7 +156,7 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "routes[].portcullis.retry.budget_percent",
         Number,
         "20",
-        "For `refused_stream` and `gateway`: how many requests of the last ten seconds a worker sends again at most, in percent, and at least three. 0 to 100.",
+        "For `refused_stream` and `gateway`: how many requests of the last ten seconds a worker sends again at most, in percent, and at least ten. 0 to 100.",
     ),
     key(
         "routes[].remove_request_headers",
