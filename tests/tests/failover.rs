@@ -287,3 +287,52 @@ fn a_budget_bounds_what_is_sent_again() {
     // More only if it takes longer than the window.
     assert!((10..=14).contains(&again), "{again}: ten, and a tenth of 40");
 }
+
+/// An HTTP/2 upstream that answers each request with this frame, in which the stream is filled in.
+fn refuses_with(frame: fn(u32) -> Vec<u8>) -> Backend {
+    Backend::plain(move |conn| {
+        const PREFACE: usize = 24;
+        conn.send(frame_of(4, 0, &[]));
+        let (mut received, mut at) = (Vec::new(), PREFACE);
+        while let Some(bytes) = conn.some() {
+            received.extend(bytes);
+            // A frame's header is 9 bytes: length, type, flags, stream (RFC 9113 section 4.1).
+            while let Some(&[a, b, c, kind, _, s, t, u, v]) = received.get(at..at + 9) {
+                at += 9 + u32::from_be_bytes([0, a, b, c]) as usize;
+                if kind == 1 && !conn.try_send(frame(u32::from_be_bytes([s, t, u, v]))) {
+                    return;
+                }
+            }
+        }
+    })
+}
+
+fn frame_of(kind: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0, 0, payload.len() as u8, kind, 0];
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+#[test]
+fn a_stream_that_is_refused_goes_elsewhere_if_the_route_wants_it() {
+    let refused_stream: fn(u32) -> Vec<u8> = |stream| frame_of(3, stream, &7_u32.to_be_bytes());
+    // The last stream that was processed is 0, and there is no error.
+    let go_away: fn(u32) -> Vec<u8> = |_| frame_of(7, 0, &[0; 8]);
+    for frame in [refused_stream, go_away] {
+        let (refuses, alive) = (refuses_with(frame), Backend::text("x"));
+        let refusing = refuses.url().replace("http://", "h2c://");
+        let urls = [refusing, alive.url()];
+        let retry = "portcullis: {retry: {on: [refused_stream], budget_percent: 100}}";
+        let proxy = forward(&urls, retry).start();
+        for method in ["GET", "POST", "DELETE", "PATCH"] {
+            for _ in 0..2 {
+                assert_eq!(proxy.curl("app", "/").args(["-X", method]).ok().text(), "x", "{method}");
+            }
+        }
+        assert!(retries(&proxy, "refused_stream") >= 4.0);
+        let usual = forward(&urls, "").start();
+        let statuses = (0..4).map(|_| usual.curl("app", "/").args(["-X", "POST"]).run().status);
+        assert!(statuses.collect::<Vec<_>>().contains(&503), "not without being asked for");
+    }
+}

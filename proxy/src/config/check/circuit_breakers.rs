@@ -8,12 +8,6 @@ const KEY: &str = "circuit_breaker_thresholds";
 /// The limits, where the section does not say otherwise those of `defaults`.
 pub(super) fn limits(section: &Section<'_>, defaults: &CircuitBreakerSpec) -> CircuitBreakerSpec {
     let Some(message) = section.child(KEY) else { return defaults.clone() };
-    if message.has("max_connection_pools") {
-        message.warn(
-            "max_connection_pools",
-            "has no effect: workers keep a pool for each endpoint that requests go to",
-        );
-    }
     let limit = |key, default| limit(&message, key).or(default);
     CircuitBreakerSpec {
         max_connections: limit("max_connections", defaults.max_connections),

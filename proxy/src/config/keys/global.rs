@@ -154,11 +154,9 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "no limit",
         "Requests that are being sent again, to another endpoint too. Further ones are not sent again.",
     ),
-    key(
+    aloud(
         "circuit_breaker_thresholds.max_connection_pools",
-        Number,
-        "",
-        "Has no effect: workers keep a pool for each endpoint that requests go to.",
+        "workers keep a pool for each endpoint that requests go to",
     ),
     key("normalize_path", Flag, "true", "Resolve `.` and `..` in paths before routing."),
     key(

@@ -229,11 +229,9 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "the global one",
         "Requests that are being sent again, to another endpoint too. Further ones are not sent again.",
     ),
-    key(
+    aloud(
         "routes[].circuit_breaker_thresholds.max_connection_pools",
-        Number,
-        "",
-        "Has no effect: workers keep a pool for each endpoint that requests go to.",
+        "workers keep a pool for each endpoint that requests go to",
     ),
     key(
         "routes[].load_balancing_policy",
