@@ -35,7 +35,7 @@ use crate::{
     steering::Steering,
     sys,
     tls::TicketKeys,
-    upstream::DnsNames,
+    upstream::{DnsNames, EjectionSender, HealthMonitor},
     worker::{ProcessPhase, Snapshot},
 };
 use control::StopReason;
@@ -69,6 +69,10 @@ async fn serve(path: &Path, replaced: Option<u32>) -> anyhow::Result<()> {
         Some(id) => Some(Predecessor::find(id).await?),
         None => None,
     };
+    let health = match &predecessor {
+        Some(predecessor) => predecessor.health().await,
+        None => None,
+    };
     let mut source = FileSource::new(path, Environment::of_process());
     let Loaded { config, warnings } = source.load().await?;
     sys::settle_core_dumps(config.core_dumps)?;
@@ -79,7 +83,8 @@ async fn serve(path: &Path, replaced: Option<u32>) -> anyhow::Result<()> {
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    let ended = match App::start(source, config, &cores, predecessor, metrics, log.clone()) {
+    let ended = match App::start(source, config, &cores, predecessor, health, metrics, log.clone())
+    {
         Ok((app, admin)) => app.run(admin).await,
         Err(error) => Err(error),
     };
@@ -105,6 +110,7 @@ struct App {
     names: Arc<DnsNames>,
     tickets: Arc<TicketKeys>,
     predecessor: Option<Predecessor>,
+    health: HealthMonitor,
     orders: Option<ControlSocket>,
     descriptors: DescriptorBudget,
     signals: Signals,
@@ -124,6 +130,7 @@ impl App {
         mut config: Config,
         cores: &[Option<usize>],
         predecessor: Option<Predecessor>,
+        inherited_health: Option<String>,
         metrics: Arc<Metrics>,
         log: Log,
     ) -> anyhow::Result<(App, admin::Server)> {
@@ -133,9 +140,16 @@ impl App {
         let listeners = bind(&config, cores.len())?;
         let mut compiler = compiler(&config, &metrics, cores.len(), &descriptors)?;
         let (names, tickets) = (Arc::clone(&compiler.names), Arc::clone(&compiler.tickets));
+        let (ejections, proposals) = EjectionSender::channel();
+        compiler.ejections = ejections;
+        let inherited = inherited_health.as_deref();
+        let mut health =
+            HealthMonitor::new(metrics.health(), proposals, inherited, descriptors.checks);
         let Compiled { snapshot, parts, access, settings, facts, renewable } =
             loader::compile(&mut compiler, &source.name(), &mut config)?;
+        let watched = parts.watched().to_vec();
         drop(parts.publish());
+        health.begin(watched)?;
         // From here on, connections wait for the workers.
         listeners.iter().flatten().try_for_each(Listener::listen)?;
         let rules = Arc::clone(&snapshot.front.steering);
@@ -169,6 +183,7 @@ impl App {
             tickets,
             identity: identity::keep_state(identity_control, predecessor.is_some()),
             predecessor,
+            health,
             snapshots,
             phase,
             workers: Workers::start(resources, cores, listeners)?,

@@ -1,8 +1,8 @@
 //! The budget of descriptors: how the open files that the kernel allows this process
 //! (`RLIMIT_NOFILE`) are divided.
 //!
-//! A part is reserved for what must work in any flood: listeners, admin, reload, log, DNS and the
-//! identity provider. The rest is halved: one half for clients, one for upstreams. The shares are
+//! A part is reserved for what must work in any flood: listeners, admin, reload, log, DNS, health checks
+//! and the identity provider. The rest is halved: one half for clients, one for upstreams. The shares are
 //! computed once, at start, so no request looks at a shared count.
 
 use std::num::NonZeroUsize;
@@ -40,6 +40,8 @@ pub(crate) struct DescriptorBudget {
     pub admin: usize,
     /// The most DNS look-ups at a time; part of the reserve.
     pub lookups: usize,
+    /// The most connections of health checks; part of the reserve.
+    pub checks: usize,
     users: DescriptorUsers,
 }
 
@@ -94,7 +96,9 @@ impl DescriptorBudget {
             return Err(TooFewDescriptors { limit, least });
         }
         let (admin, lookups) = (admin_connections(limit), calls(limit) / CALLS_PER_LOOKUP);
-        Ok(DescriptorBudget { limit, reserved, clients, upstreams: half, admin, lookups, users })
+        let checks = health_checks(limit);
+        let upstreams = half;
+        Ok(DescriptorBudget { limit, reserved, clients, upstreams, admin, lookups, checks, users })
     }
 
     /// The most connections of one worker to upstreams.
@@ -127,7 +131,7 @@ impl DescriptorUsers {
     fn reserve(&self, limit: usize) -> usize {
         let workers = self.workers * (WORKER + WORKER_ADDRESS * self.addresses);
         let admin = admin_connections(limit) * self.admin_listeners;
-        PROCESS + workers + RELOAD + calls(limit) + admin
+        PROCESS + workers + RELOAD + calls(limit) + health_checks(limit) + admin
     }
 
     /// The lowest limit that leaves this much to clients and to upstreams. The reserve grows with the
@@ -152,6 +156,11 @@ fn admin_connections(limit: usize) -> usize {
 /// Calls of the control thread to DNS and to the identity provider.
 fn calls(limit: usize) -> usize {
     (limit / 16).clamp(16, 1024)
+}
+
+/// Connections of health checks, those that wait for the next check too.
+fn health_checks(limit: usize) -> usize {
+    (limit / 64).clamp(4, 4096)
 }
 
 /// The half that so many clients need.

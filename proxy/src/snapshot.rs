@@ -21,7 +21,9 @@ use crate::{
         self, CertificateSelector, CertificateStore, CertificateWithKey, ClientAuth, CrlBundle,
         CrlStore, ServerTls, TicketKeys, TicketSecret,
     },
-    upstream::{ClusterCompiler, DnsNames, StagedEndpoints},
+    upstream::{
+        Cluster, ClusterCompiler, CompiledClusters, DnsNames, EjectionSender, StagedEndpoints,
+    },
     worker::Snapshot,
 };
 
@@ -37,6 +39,8 @@ pub(crate) struct Compiler {
     pub names: Arc<DnsNames>,
     /// For session tickets.
     pub tickets: Arc<TicketKeys>,
+    /// Where workers propose which endpoints to eject.
+    pub ejections: EjectionSender,
     /// The `shared_secret` of configurations that have none.
     process_secret: SealSecret,
     /// Shared by the TLS configurations of all generations.
@@ -69,9 +73,16 @@ pub(crate) struct StagedParts {
     crls: Option<(Arc<CrlStore>, Arc<CrlBundle>)>,
     ticket_keys: Option<(Arc<TicketKeys>, Vec<TicketSecret>)>,
     endpoints: Vec<StagedEndpoints>,
+    watched: Vec<Weak<Cluster>>,
 }
 
 impl StagedParts {
+    /// The clusters whose endpoints are checked, or may be ejected. Empty for renewed parts, which have
+    /// none.
+    pub(crate) fn watched(&self) -> &[Weak<Cluster>] {
+        &self.watched
+    }
+
     /// Puts them into use, and gives back what they replace, to be freed where that disturbs nobody.
     ///
     /// To be called right before workers get the snapshot: a new route must find its certificate,
@@ -117,6 +128,7 @@ impl Compiler {
             metrics,
             names,
             tickets,
+            ejections: EjectionSender::detached(),
             process_secret,
             certificates,
             in_use,
@@ -149,8 +161,9 @@ impl Compiler {
         let given = (!config.ticket_keys.is_empty()).then_some(tickets);
         self.in_use = PartsInUse { crls: config.crls.clone(), ticket_keys: given };
         let client_auth = tls.as_ref().map(|tls| Arc::clone(tls.client_auth())).unwrap_or_default();
-        let (site, endpoints) = self.request_config(config, client_auth, Arc::new(people));
-        let parts = StagedParts { certificates, endpoints, ..self.no_parts() };
+        let (site, clusters) = self.request_config(config, client_auth, Arc::new(people));
+        let CompiledClusters { staged: endpoints, watched } = clusters;
+        let parts = StagedParts { certificates, endpoints, watched, ..self.no_parts() };
         self.generation += 1;
         let settings = config.connections.with_at_most(self.max_connections);
         let snapshot = Snapshot {
@@ -187,6 +200,7 @@ impl Compiler {
             crls: None,
             ticket_keys: None,
             endpoints: Vec::new(),
+            watched: Vec::new(),
         }
     }
 
@@ -204,17 +218,19 @@ impl Compiler {
         config: &mut Config,
         client_auth: Arc<ClientAuth>,
         people: Arc<IdentityConfig>,
-    ) -> (Arc<RequestConfig>, Vec<StagedEndpoints>) {
+    ) -> (Arc<RequestConfig>, CompiledClusters) {
         let settings = config.http.clone();
         let routes = std::mem::take(&mut config.routes);
         config.forget_compiled();
         let in_use = self.routes.upgrade();
         let former = in_use.as_deref().map(FormerClusters::of);
-        let mut clusters = ClusterCompiler::new(&self.names, self.metrics.endpoints());
+        let mut clusters =
+            ClusterCompiler::new(&self.names, self.metrics.endpoints(), &self.ejections);
         let compiled = routes.into_iter().map(|route: RouteConfig| {
             let RouteConfig { matcher, http: spec } = route;
             let former = || former.as_ref()?.get(&config.http, &spec, &matcher);
-            let cluster = spec.action.cluster().map(|cluster| clusters.compile(cluster, former));
+            let cluster = spec.action.cluster();
+            let cluster = cluster.map(|cluster| clusters.compile(&spec.name, cluster, former));
             http::Route {
                 metrics: self.metrics.routes().get(Arc::clone(&spec.name)),
                 spec,
@@ -225,9 +241,9 @@ impl Compiler {
         let unrouted = self.metrics.routes().get(UNROUTED);
         let site = RequestConfig::new(settings, compiled, unrouted, client_auth);
         let site = Arc::new(site.with_people(people));
-        let staged = clusters.finish();
+        let clusters = clusters.finish();
         self.routes = Arc::downgrade(&site);
-        (site, staged)
+        (site, clusters)
     }
 }
 

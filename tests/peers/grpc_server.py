@@ -2,7 +2,8 @@
 
 Arguments: nothing for plain HTTP/2, or a certificate and a key.
 /test.Echo/Unary answers the request backwards, with trailing metadata;
-/test.Echo/Fail fails with OUT_OF_RANGE; /test.Echo/Stream echoes a stream of messages.
+/test.Echo/Fail fails with OUT_OF_RANGE; /test.Echo/Stream echoes a stream of messages. /grpc.health.v1.Health/Check answers SERVING for the
+server as a whole, NOT_SERVING for the service "down", and fails for any other.
 """
 import sys
 from concurrent import futures
@@ -29,11 +30,21 @@ def stream(requests, context):
     context.set_trailing_metadata([("x-count", str(count))])
 
 
+def check(request, context):
+    service = request[2:].decode()
+    if service not in ("", "down"):
+        context.abort(grpc.StatusCode.NOT_FOUND, "no such service")
+    return bytes([8, 2 if service else 1])
+
+
 server = grpc.server(futures.ThreadPoolExecutor(max_workers=8))
 server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("test.Echo", {
     "Unary": grpc.unary_unary_rpc_method_handler(unary),
     "Fail": grpc.unary_unary_rpc_method_handler(fail),
     "Stream": grpc.stream_stream_rpc_method_handler(stream),
+})])
+server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("grpc.health.v1.Health", {
+    "Check": grpc.unary_unary_rpc_method_handler(check),
 })])
 if len(sys.argv) > 1:
     cert, key = (open(name, "rb").read() for name in sys.argv[1:3])

@@ -17,6 +17,7 @@ pub mod false_clock;
 pub mod frame_script;
 pub mod frames;
 pub mod grpc;
+pub mod haproxy;
 pub mod http;
 pub mod http2;
 pub mod http2_backend;

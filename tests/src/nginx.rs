@@ -78,6 +78,11 @@ impl Nginx {
         self.process.signal(Signal::HUP);
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
     /// The directory of the served files.
     pub fn root(&self) -> &Path {
         self.dir.path()

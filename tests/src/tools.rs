@@ -10,6 +10,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("ethtool", "ethtool"),
     ("faketime", "faketime"),
+    ("haproxy", "haproxy"),
     ("h2load", "nghttp2-client"),
     ("ip", "iproute2"),
     ("kubectl", "kubernetes-client"),

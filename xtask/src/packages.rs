@@ -29,6 +29,7 @@ const MKCERT: Package = Package { name: "mkcert", probe: Probe::Program("mkcert"
 const NODE: Package = Package { name: "nodejs", probe: Probe::Program("node") };
 const NPM: Package = Package { name: "npm", probe: Probe::Program("npm") };
 const NGINX: Package = Package { name: "nginx", probe: Probe::Program("nginx") };
+const HAPROXY_SERVER: Package = Package { name: "haproxy", probe: Probe::Program("haproxy") };
 const VALGRIND: Package = Package { name: "valgrind", probe: Probe::Program("valgrind") };
 /// One program without libraries; it unpacks an archive in a test of this tool.
 const BUSYBOX: Package = Package { name: "busybox-static", probe: Probe::Program("busybox") };
@@ -57,8 +58,7 @@ pub(crate) const BENCH: &[Package] = &[
 ];
 
 /// An optional peer of the benchmark.
-pub(crate) const HAPROXY: &[Package] =
-    &[Package { name: "haproxy", probe: Probe::Program("haproxy") }];
+pub(crate) const HAPROXY: &[Package] = &[HAPROXY_SERVER];
 
 /// The optional counter of system calls.
 pub(crate) const PERF: &[Package] =
@@ -75,6 +75,7 @@ pub(crate) const INSTRUCTIONS: &[Package] = &[VALGRIND];
 
 /// The packages for the tests: the peers they run against.
 pub(crate) const TEST: &[Package] = &[
+    HAPROXY_SERVER,
     OPENSSL,
     CURL,
     MKCERT,

@@ -14,7 +14,7 @@ use super::{
     signals::SignalOrder,
     successor,
 };
-use crate::{admin, observe::Readiness, upstream::Resolver};
+use crate::{admin, upstream::Resolver};
 
 /// How often ticket keys are checked for a rotation that is due.
 const TICKET_KEY_CHECK: Duration = Duration::from_secs(60);
@@ -55,7 +55,7 @@ impl App {
         let mut ticket_keys = tokio::time::interval(TICKET_KEY_CHECK);
         let (mut expiry, mut expiry_log) =
             (tokio::time::interval(EXPIRY_CHECK), ExpiryLog::default());
-        self.metrics.set_readiness(Readiness::Ready);
+        self.become_ready();
         self.replace_predecessor();
         loop {
             let event = tokio::select! {
@@ -124,7 +124,37 @@ impl App {
                 self.end_sessions(received);
                 None
             }
+            Order::TellHealth => {
+                self.tell_health(received);
+                None
+            }
         }
+    }
+
+    /// Tells the process that takes the place of this one what is known of endpoints.
+    pub(super) fn tell_health(&self, received: ReceivedOrder) {
+        received.answer(Ok(Acknowledgment::Health(self.health.verdicts())));
+    }
+
+    /// Says that it is ready: at once, or after the first health check of each endpoint, which may have
+    /// some time. A process that takes the place of another one knows what that one knew.
+    fn become_ready(&self) {
+        let limit = self.settings.first_health_checks;
+        let is_known = self.predecessor.is_some() || limit.is_zero();
+        let Some(first_round) = self.health.first_round().filter(|_| !is_known) else {
+            return self.metrics.become_ready();
+        };
+        let metrics = Arc::clone(&self.metrics);
+        tokio::task::spawn_local(async move {
+            if tokio::time::timeout(limit, first_round).await.is_err() {
+                tracing::warn!(
+                    ?limit,
+                    "some upstreams have no result of their first health check yet; they count as \
+                     available"
+                );
+            }
+            metrics.become_ready();
+        });
     }
 
     /// Follows the order to end all sessions of a user, also while the process drains.
@@ -205,7 +235,11 @@ impl App {
         self.settings = settings;
         tracing::info!(generation = snapshot.generation, "configuration reloaded");
         identity::configure(&self.identity, &snapshot.site);
+        let watched = parts.watched().to_vec();
+        // New clusters learn what is known before requests reach them.
+        self.health.watch(watched.clone());
         let replaced = (parts.publish(), self.snapshots.send_replace(snapshot));
+        self.health.watch(watched);
         if let Some(loader) = &self.loader {
             loader.retire(replaced);
         }

@@ -121,6 +121,7 @@ impl App {
                 received.answer(Ok(Acknowledgment::Draining { is_state_written }));
             }
             Order::EndSessions(_) => self.end_sessions(received),
+            Order::TellHealth => self.tell_health(received),
             Order::DrainWorker { .. } => received.answer(Err("the process drains".to_owned())),
         }
     }

@@ -12,6 +12,7 @@ use std::{
     fs, io,
     os::fd::{AsFd as _, OwnedFd},
     path::Path,
+    time::Duration,
 };
 
 use anyhow::{Context as _, ensure};
@@ -24,6 +25,9 @@ use super::control_socket::{Acknowledgment, ControlConnection, Order};
 
 /// Tells a former version, which has no socket, that another process serves in its place.
 pub(super) const REPLACED: Signal = Signal::USR2;
+
+/// How long a start waits for what the predecessor knows of endpoints.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The sysctl that makes the kernel move connections whose handshake is under way from a closed
 /// socket to another that listens at the same address; Linux 5.14.
@@ -64,6 +68,22 @@ impl Predecessor {
         // Since it still runs, nobody else has had its ID since the pidfd was opened.
         ensure!(is_running(&pidfd)?, "process {id} has ended");
         Ok(Predecessor { pid, pidfd, channel })
+    }
+
+    /// What it knows of the health of endpoints, in a line; `None` if it does not say. Connects once more:
+    /// the connection that is open is for the order to leave.
+    pub(super) async fn health(&self) -> Option<String> {
+        let Channel::Socket(_) = &self.channel else { return None };
+        let id = self.pid.as_raw_nonzero().get();
+        let asked = async {
+            let connection = ControlConnection::to_process(None, id).await.ok()??;
+            connection.order(&Order::TellHealth).await.ok()
+        };
+        match tokio::time::timeout(HEALTH_TIMEOUT, asked).await {
+            Ok(Some(Acknowledgment::Health(verdicts))) => Some(verdicts),
+            // A former version, or one that is too busy: endpoints are checked as at any start.
+            _ => None,
+        }
     }
 
     /// Warns of what is lost if the kernel moves no handshakes.

@@ -99,6 +99,8 @@ pub(super) struct ControlSettings {
     pub(super) log: LogSpec,
     pub(super) routes: usize,
     pub(super) hot_reload: bool,
+    /// How long a start waits for the first health checks before it says that it is ready.
+    pub(super) first_health_checks: Duration,
 }
 
 impl ControlSettings {
@@ -115,6 +117,7 @@ impl ControlSettings {
             log: config.log.clone(),
             routes: config.routes.len(),
             hot_reload: config.hot_reload,
+            first_health_checks: config.first_health_checks,
         }
     }
 }

@@ -8,8 +8,8 @@ pub(crate) use fetch::{fetch, fetch_host};
 pub(super) use host::render as render_host;
 
 use crate::observe::{
-    CertificateView, ConfigView, CrlView, DescriptorView, Readiness, RouteView, StatusView,
-    SteeringView, UpstreamView, WorkerView,
+    CertificateView, ConfigView, CrlView, DescriptorView, EndpointHealthState, EndpointHealthView,
+    Readiness, RouteView, StatusView, SteeringView, UpstreamView, WorkerView,
 };
 use table::{Align, TextTable, printable};
 
@@ -22,6 +22,7 @@ pub(super) fn render(status: &StatusView) -> String {
         certificates(&status.certificates),
         crls(&status.crls),
         upstreams(&status.upstreams),
+        health(&status.health),
     ] {
         if !section.is_empty() {
             page.push('\n');
@@ -206,6 +207,32 @@ fn upstreams(upstreams: &[UpstreamView]) -> String {
             upstream.idle.to_string(),
             upstream.connects.to_string(),
             upstream.reused.to_string(),
+        ]);
+    }
+    table.render()
+}
+
+/// Nothing if no endpoint is checked or may be ejected. Those that get no requests come first.
+fn health(endpoints: &[EndpointHealthView]) -> String {
+    if endpoints.is_empty() {
+        return String::new();
+    }
+    let mut table = TextTable::new(&[
+        ("ENDPOINT", Align::Left),
+        ("ROUTE", Align::Left),
+        ("STATE", Align::Left),
+        ("SINCE", Align::Left),
+        ("LAST ERROR", Align::Left),
+    ]);
+    let mut endpoints: Vec<_> = endpoints.iter().collect();
+    endpoints.sort_by_key(|endpoint| endpoint.state == EndpointHealthState::Up);
+    for endpoint in endpoints {
+        table.row([
+            endpoint.endpoint.clone(),
+            endpoint.cluster.clone(),
+            endpoint.state.as_str().to_owned(),
+            endpoint.since.clone(),
+            endpoint.last_error.clone().unwrap_or_default(),
         ]);
     }
     table.render()

@@ -94,6 +94,7 @@ fn read(key: &ConfigKey, text: &str) -> Result<Value, String> {
         ValueKind::Map => {
             json_map(text).ok_or_else(|| "is not a JSON object of strings".to_owned())
         }
+        ValueKind::Message => message(key.path, text),
         ValueKind::MapOrList => Ok(json_map(text).unwrap_or_else(|| Value::from(text))),
         _ => Ok(Value::from(text)),
     }
@@ -112,6 +113,18 @@ fn json_map(text: &str) -> Option<Value> {
         mapping.insert(Value::from(name), Value::from(value));
     }
     Some(Value::Mapping(mapping))
+}
+
+/// A message is JSON.
+fn message(key_path: &str, text: &str) -> Result<Value, String> {
+    let object: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(text).map_err(|_| "is not a JSON object".to_owned())?;
+    let value = serde_yaml::to_value(object).map_err(|error| error.to_string())?;
+    let (value, clashes) = file::fold_keys(value, key_path);
+    match clashes.first() {
+        None => Ok(value),
+        Some((path, problem)) => Err(format!("{path} {problem}")),
+    }
 }
 
 /// `HEADERS` is JSON, or `Name:value,Name:value`.

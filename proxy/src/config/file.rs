@@ -93,9 +93,9 @@ fn not_yaml(error: &serde_yaml::Error) -> YamlFault {
     YamlFault { line, key_path: String::new(), message: format!("this is not YAML: {error}") }
 }
 
-/// Puts the known keys at and below `key_path` into lower case, as Pomerium's loader does; keys
-/// that the user chooses (header names) stay as they are. Returns the paths of keys that differ in
-/// case alone from one before, and of keys that are not text.
+/// Puts the known keys at and below `key_path` into lower case, as Pomerium's loader does, and those
+/// of messages into `snake_case`; keys that the user chooses (header names) stay as they are. Returns
+/// the paths of keys that differ in spelling alone from one before, and of keys that are not text.
 pub(super) fn fold_keys(mut value: Value, key_path: &str) -> (Value, Vec<(String, &'static str)>) {
     let mut clashes = Vec::new();
     if let Some(tree) = keys::tree_at(key_path) {
@@ -127,8 +127,10 @@ impl fmt::Display for KeyPath<'_> {
 
 fn fold(value: &mut Value, tree: &KeyTree, path: KeyPath<'_>, clashes: &mut Clashes) {
     match (tree.kind(), value) {
-        (ValueKind::Section, Value::Mapping(mapping)) => fold_mapping(mapping, tree, path, clashes),
-        (ValueKind::Sections, Value::Sequence(items)) => {
+        (ValueKind::Section | ValueKind::Message, Value::Mapping(mapping)) => {
+            fold_mapping(mapping, tree, path, clashes);
+        }
+        (ValueKind::Sections | ValueKind::Messages, Value::Sequence(items)) => {
             for (index, item) in items.iter_mut().enumerate() {
                 if let Value::Mapping(mapping) = item {
                     fold_mapping(mapping, tree, KeyPath::Element(&path, index), clashes);
@@ -140,8 +142,8 @@ fn fold(value: &mut Value, tree: &KeyTree, path: KeyPath<'_>, clashes: &mut Clas
 }
 
 fn fold_mapping(mapping: &mut Mapping, tree: &KeyTree, path: KeyPath<'_>, clashes: &mut Clashes) {
-    if !mapping.keys().all(is_folded) {
-        *mapping = with_folded_keys(std::mem::take(mapping), path, clashes);
+    if !mapping.keys().all(|key| is_folded(key, tree)) {
+        *mapping = with_folded_keys(std::mem::take(mapping), tree, path, clashes);
     }
     for (key, value) in mapping.iter_mut() {
         let name = key.as_str().unwrap_or_default();
@@ -151,11 +153,29 @@ fn fold_mapping(mapping: &mut Mapping, tree: &KeyTree, path: KeyPath<'_>, clashe
     }
 }
 
-fn is_folded(key: &Value) -> bool {
-    key.as_str().is_some_and(|name| name.bytes().all(|b| b.is_ascii() && !b.is_ascii_uppercase()))
+fn is_folded(key: &Value, tree: &KeyTree) -> bool {
+    let is_lower = |name: &str| name.bytes().all(|b| b.is_ascii() && !b.is_ascii_uppercase());
+    match key.as_str() {
+        Some(name) if tree.is_message() => tree.below(name).is_some(),
+        Some(name) => is_lower(name),
+        None => false,
+    }
 }
 
-fn with_folded_keys(mapping: Mapping, path: KeyPath<'_>, clashes: &mut Clashes) -> Mapping {
+/// The name of a key in the table; an unknown key of a message stays as it is written.
+fn folded_name(name: &str, tree: &KeyTree) -> String {
+    match tree.is_message() {
+        true => tree.respelled(name).unwrap_or(name).to_owned(),
+        false => name.to_lowercase(),
+    }
+}
+
+fn with_folded_keys(
+    mapping: Mapping,
+    tree: &KeyTree,
+    path: KeyPath<'_>,
+    clashes: &mut Clashes,
+) -> Mapping {
     let mut folded = Mapping::with_capacity(mapping.len());
     for (key, value) in mapping {
         let Some(name) = key.as_str() else {
@@ -164,10 +184,14 @@ fn with_folded_keys(mapping: Mapping, path: KeyPath<'_>, clashes: &mut Clashes) 
                 .push((KeyPath::Key(&path, &shown).to_string(), "is a key that is not a string"));
             continue;
         };
-        let name = name.to_lowercase();
+        let name = folded_name(name, tree);
         let key_path = KeyPath::Key(&path, &name).to_string();
         if folded.insert(Value::String(name), value).is_some() {
-            clashes.push((key_path, "is given twice, in different upper and lower case"));
+            let problem = match tree.is_message() {
+                true => "is given twice, in different spellings",
+                false => "is given twice, in different upper and lower case",
+            };
+            clashes.push((key_path, problem));
         }
     }
     folded

@@ -2,7 +2,7 @@
 //! files are read, certificates parsed, names normalised, defaults filled in. Each section is the
 //! struct that the room it is for declares.
 
-use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
+use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
     admin::AdminSpec,
@@ -36,6 +36,8 @@ pub(crate) struct Config {
     pub max_connections: Option<usize>,
     /// Core dumps and debuggers of the same user are allowed.
     pub core_dumps: bool,
+    /// How long a start waits for the first health checks before it says that it is ready.
+    pub first_health_checks: Duration,
     /// Settings of all requests.
     pub http: http::RequestSettings,
     /// Sign-in, sessions, and identity for upstreams.

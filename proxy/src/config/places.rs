@@ -10,7 +10,10 @@ use std::{cell::OnceCell, collections::HashMap, rc::Rc};
 use saphyr_parser::{Event, Parser, ScanError, Span};
 use serde_yaml::Value;
 
-use super::pieces::{LongList, NotApart};
+use super::{
+    keys::plain_letters,
+    pieces::{LongList, NotApart},
+};
 
 /// The deepest nesting: a configuration needs about eight.
 pub(super) const MAX_DEPTH: usize = 64;
@@ -117,16 +120,20 @@ fn is_deep(text: &[u8]) -> bool {
     indentation.take(MAX_DEPTH).count() == MAX_DEPTH
 }
 
-/// The line of every key path. Letter case does not matter, as it does not matter in keys.
+/// The line of every key path. Letter case and `_` do not matter: keys have several spellings.
 #[derive(Debug, Default)]
 pub(super) struct KeyLines {
     lines: HashMap<String, u32>,
 }
 
 impl KeyLines {
+    fn note(&mut self, key_path: &str, line: u32) {
+        self.lines.entry(plain_letters(key_path).collect()).or_insert(line);
+    }
+
     /// The line of a key, or of the nearest key around it that is in the file.
     pub(super) fn line(&self, key_path: &str) -> Option<u32> {
-        let mut path = key_path.to_lowercase();
+        let mut path: String = plain_letters(key_path).collect();
         loop {
             if let Some(line) = self.lines.get(&path) {
                 return Some(*line);
@@ -310,7 +317,7 @@ impl Scan {
             FrameKind::Sequence { next } => {
                 let path = format!("{}[{next}]", frame.path);
                 *next += 1;
-                self.lines.lines.entry(path.to_lowercase()).or_insert(line);
+                self.lines.note(&path, line);
                 Role::Value(path)
             }
             FrameKind::Mapping { pending, .. } => match pending.take() {
@@ -329,7 +336,7 @@ impl Scan {
         };
         let key_path = join(path, key);
         *pending = Some(key.to_owned());
-        self.lines.lines.entry(key_path.to_lowercase()).or_insert(line);
+        self.lines.note(&key_path, line);
         if let Some(first) = seen.insert(key.to_owned(), line) {
             let message = format!("is written twice, first in line {first}");
             self.faults.push(YamlFault { line, key_path, message });

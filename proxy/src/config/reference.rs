@@ -20,6 +20,10 @@ over the file: the name in upper case, with sections joined by `_`. `downstream_
 `ROUTES` and `POLICY` are base64 of a YAML list. `HEADERS` sets `set_response_headers`.
 `certificates` has no variable. An empty variable counts as unset.
 
+A *message* is a section in the form that Pomerium takes from Envoy (protobuf's JSON): its keys may be
+in `snake_case` or `camelCase`, its numbers may be strings, and enumerations may be numbers. The
+variable of a message is JSON.
+
 `portcullis check --config FILE` reports every mistake with its line. An unknown key is a warning, or
 an error with `portcullis.strict`. It is always an error if it concerns certificates (below
 `downstream_mtls`, a route's `tls_...`) or is in one of our own sections (below `portcullis`). With a
@@ -124,6 +128,8 @@ fn kind_name(kind: ValueKind) -> &'static str {
         ValueKind::MapOfLists => "mapping of lists",
         ValueKind::Section => "section",
         ValueKind::Sections => "list of sections",
+        ValueKind::Message => "message",
+        ValueKind::Messages => "list of messages",
         ValueKind::Opaque => "",
     }
 }

@@ -33,6 +33,8 @@ pub(super) struct ActiveRequest {
     pub(super) windows: Option<Rc<ClientWindows>>,
     /// The body, until something reads it; `None` also for an empty one.
     pub(super) body: Option<UnreadBody>,
+    /// The client's head, if it may be needed again for another upstream. Boxed: few requests have it.
+    pub(super) kept_head: Option<Box<Parts>>,
     /// What its upstream is told of who it is from.
     pub(super) assertion: Option<Rc<KeptAssertion>>,
     /// `Set-Cookie` fields that delete cookies of ours that did not open: for an answer of ours.
@@ -55,6 +57,7 @@ impl ActiveRequest {
             stream: None,
             windows: None,
             body: None,
+            kept_head: None,
             assertion: None,
             junk_cookies: Vec::new(),
             route: None,

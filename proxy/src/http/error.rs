@@ -45,6 +45,8 @@ pub(crate) enum RequestFailure {
     ResponseTimeout,
     /// It exceeded the longest time that a stream may live.
     StreamTimeout,
+    /// No upstream of its route is available.
+    NoHealthyUpstream,
     /// The upstream gave no response.
     Upstream(UpstreamError),
     /// The upstream's response cannot be passed on.
@@ -111,6 +113,12 @@ impl RequestFailure {
                 "the upstream did not answer in time",
                 "UT",
                 "upstream_response_timeout".into(),
+            ),
+            RequestFailure::NoHealthyUpstream => upstream(
+                S::SERVICE_UNAVAILABLE,
+                "no upstream is available",
+                "UH",
+                "no_healthy_upstream".into(),
             ),
             RequestFailure::Upstream(error) => failed(error),
             RequestFailure::InvalidResponse(InvalidResponse(what)) => upstream(
@@ -196,12 +204,13 @@ fn failed(error: &UpstreamError) -> FailureReport {
     };
     let no_connection = "no connection to the upstream";
     match error.kind {
-        FailureKind::Resolve | FailureKind::Connect | FailureKind::Tls => {
-            unavailable(no_connection, "UF", "connection_failure")
-        }
+        FailureKind::Resolve
+        | FailureKind::Connect
+        | FailureKind::Tls
+        | FailureKind::TlsRejected => unavailable(no_connection, "UF", "connection_failure"),
         FailureKind::Overflow => FailureReport {
             blame: Blame::Proxy,
-            ..unavailable("too many connections to upstreams", "UO", "overflow")
+            ..unavailable("too many requests to the upstream", "UO", "overflow")
         },
         FailureKind::ConnectTimeout => unavailable(no_connection, "UF", "connection_timeout"),
         FailureKind::Closed => {
@@ -281,6 +290,9 @@ mod tests {
         assert_eq!(of(FailureKind::Overflow).blame, Blame::Proxy);
         assert_eq!(status_and_flags(FailureKind::Closed), (503, "UC"));
         assert_eq!(status_and_flags(FailureKind::Protocol), (502, "UPE"));
+        let none = RequestFailure::NoHealthyUpstream.report();
+        assert_eq!((none.status.as_u16(), none.flags), (503, "UH"));
+        assert_eq!(none.details, "no_healthy_upstream");
         let late = RequestFailure::ResponseTimeout.report();
         assert_eq!((late.status.as_u16(), late.flags), (504, "UT"));
         assert_eq!(status_and_flags(FailureKind::RequestBody), (400, "DC"));

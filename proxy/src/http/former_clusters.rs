@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The clusters of a configuration that another is about to replace, where there is something to
-/// balance: those may stay.
+/// balance, which may stay, or where something is known of endpoints.
 #[derive(Debug)]
 pub(crate) struct FormerClusters<'a> {
     settings: &'a RequestSettings,
@@ -24,8 +24,9 @@ impl<'a> FormerClusters<'a> {
     pub(crate) fn of(config: &'a RequestConfig) -> FormerClusters<'a> {
         let balanced = |route: &'a CompiledRoute| {
             let cluster = route.cluster.as_ref()?;
-            let is_balanced = cluster.current().endpoints().len() > 1;
-            is_balanced.then(|| (&*route.spec.name, (route, cluster)))
+            let current = cluster.current();
+            let is_needed = current.endpoints().len() > 1 || current.health().is_some();
+            is_needed.then(|| (&*route.spec.name, (route, cluster)))
         };
         let by_route = config.routes.iter().filter_map(balanced).collect();
         FormerClusters { settings: &config.settings, by_route }
@@ -67,7 +68,7 @@ mod tests {
         tls::ClientAuth,
         upstream::{
             BalancePolicy, ClusterCompiler, ClusterSpec, DnsFamily, DnsNames, DnsSpec,
-            EndpointAddress, EndpointSpec, Protocol,
+            EjectionSender, EndpointAddress, EndpointSpec, Protocol,
         },
     };
 
@@ -85,6 +86,7 @@ mod tests {
             endpoints: ports.iter().map(endpoint).collect(),
             balance: BalancePolicy::RoundRobin,
             connect_timeout: Duration::from_secs(1),
+            resilience: None,
         })
     }
 
@@ -110,8 +112,10 @@ mod tests {
         let (settings, spec, matcher) = configured();
         let names = DnsNames::new(DnsSpec { family: DnsFamily::V4Only });
         let registry = Arc::new(EndpointRegistry::new(1));
-        let mut compiler = ClusterCompiler::new(&names, &registry);
-        let cluster = spec.action.cluster().map(|spec| compiler.compile(spec, || None));
+        let ejections = EjectionSender::detached();
+        let mut compiler = ClusterCompiler::new(&names, &registry, &ejections);
+        let cluster =
+            spec.action.cluster().map(|cluster| compiler.compile(&spec.name, cluster, || None));
         let metrics = Arc::new(RouteMetrics::new(1));
         let route = Route { spec, matcher, cluster, metrics: Arc::clone(&metrics) };
         let client_auth = Arc::new(ClientAuth::default());

@@ -128,6 +128,7 @@ pub(super) fn proxy() -> ProxySpec {
             endpoints: Vec::new(),
             balance: BalancePolicy::RoundRobin,
             connect_timeout: Duration::from_secs(1),
+            resilience: None,
         }),
         path: PathRewrite::Keep,
         host: HostRewrite::Upstream,

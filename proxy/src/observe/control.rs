@@ -11,9 +11,9 @@ use std::{
 };
 
 use super::{
-    CertificateUsage, CertificateView, ConfigView, CrlView, DescriptorView, IdentityMetrics,
-    Readiness, ReloadView, RouteView, StatusView, SteeringSource, UpstreamView, WorkerMetrics,
-    WorkerView, exposition,
+    CertificateUsage, CertificateView, ConfigView, CrlView, DescriptorView, HealthMetrics,
+    IdentityMetrics, Readiness, ReloadView, RouteView, StatusView, SteeringSource, UpstreamView,
+    WorkerMetrics, WorkerView, exposition,
     labels::{ClosedReason, CodeClass},
     registry::{ConfiguredRoutes, EndpointRegistry, RouteCells, RouteFacts, RouteRegistry},
     time,
@@ -32,6 +32,7 @@ pub(crate) struct Metrics {
     steering: OnceLock<Arc<dyn SteeringSource>>,
     control: Mutex<Control>,
     identity: Arc<IdentityMetrics>,
+    health: Arc<HealthMetrics>,
 }
 
 /// What only the control thread changes.
@@ -128,6 +129,7 @@ impl Metrics {
             steering: OnceLock::new(),
             control: Mutex::default(),
             identity: Arc::default(),
+            health: Arc::default(),
         }
     }
 
@@ -148,6 +150,11 @@ impl Metrics {
     /// The counts of calls to the identity provider.
     pub(crate) fn identity(&self) -> &Arc<IdentityMetrics> {
         &self.identity
+    }
+
+    /// What the health thread counts, and what is shown of the health of endpoints.
+    pub(crate) fn health(&self) -> &Arc<HealthMetrics> {
+        &self.health
     }
 
     /// The metrics of routes, for compiling a configuration.
@@ -177,6 +184,14 @@ impl Metrics {
     /// Says whether connections are taken.
     pub(crate) fn set_readiness(&self, state: Readiness) {
         self.control().state = state;
+    }
+
+    /// Says that connections are taken, unless the process drains by now.
+    pub(crate) fn become_ready(&self) {
+        let mut control = self.control();
+        if control.state == Readiness::Starting {
+            control.state = Readiness::Ready;
+        }
     }
 
     /// Whether connections are taken.
@@ -290,6 +305,7 @@ impl Metrics {
             certificates: control.facts.certificates.iter().map(certificate_view).collect(),
             crls: control.facts.crls.iter().map(crl_view).collect(),
             upstreams: self.upstream_views(),
+            health: self.health.views(),
         }
     }
 

@@ -7,13 +7,15 @@
 use metrics_exporter_prometheus::{LabelSet, PrometheusBuilder, formatting};
 
 use super::{
-    DescriptorView, Histogram, Metrics, Readiness,
+    DescriptorView, EndpointHealthFacts, EndpointHealthState, HealthCheckOutcome, Histogram,
+    Metrics, Readiness,
     control::Control,
     histogram::Distribution,
     labels::{BackchannelLogoutOutcome, ProviderCallOutcome, ProviderEndpoint, RecheckOutcome},
     labels::{Blame, SessionCookieOutcome, SignInOutcome, UpstreamCertificateReason},
     labels::{ClosedReason, HandshakeResult, HttpProtocol, Label, RefusedReason, TlsVersion},
-    labels::{CodeClass, SegmentOutcome, SteeringOutcome, UpstreamFailure},
+    labels::{CircuitLimit, CodeClass, EjectionReason, SegmentOutcome, SteeringOutcome},
+    labels::{UpstreamFailure, UpstreamRetry},
     names::{self, Metric, MetricKind},
     worker::WorkerMetrics,
 };
@@ -31,6 +33,8 @@ pub(super) fn render(metrics: &Metrics) -> String {
         routes(metrics);
         upstreams(metrics);
         endpoints(metrics);
+        health(metrics);
+        ejections(metrics);
         identity(metrics);
     });
     let mut text = recorder.handle().render();
@@ -233,7 +237,14 @@ fn routes(metrics: &Metrics) {
 
 fn upstreams(metrics: &Metrics) {
     counter(names::UPSTREAM_CONNECTS, &[], sum(metrics, |w| w.upstream.connects.get()));
-    counter(names::UPSTREAM_RETRIES, &[], sum(metrics, |w| w.upstream.retries.get()));
+    for reason in UpstreamRetry::ALL {
+        let count = sum(metrics, |w| w.upstream.retries.get(*reason));
+        counter(names::UPSTREAM_RETRIES, &[("reason", reason.as_str())], count);
+    }
+    for limit in CircuitLimit::ALL {
+        let count = sum(metrics, |w| w.upstream.circuit_open.get(*limit));
+        counter(names::CIRCUIT_OPEN, &[("limit", limit.as_str())], count);
+    }
     let active = sum(metrics, |w| w.upstream.active_connections.get());
     let idle = sum(metrics, |w| w.upstream.idle_connections.get());
     gauge(names::UPSTREAM_CONNECTIONS, &[("state", "active")], active as f64);
@@ -254,6 +265,15 @@ fn upstreams(metrics: &Metrics) {
         let count = sum(metrics, |w| w.upstream.certificate_errors.get(*reason));
         counter(names::UPSTREAM_CERTIFICATE_ERRORS, &[("reason", reason.as_str())], count);
     }
+}
+
+fn ejections(metrics: &Metrics) {
+    for reason in EjectionReason::ALL {
+        let count = metrics.health().ejections.get(*reason);
+        counter(names::ENDPOINT_EJECTIONS, &[("reason", reason.as_str())], count);
+    }
+    let in_panic = sum(metrics, |w| w.upstream.panic_requests.get());
+    counter(names::CLUSTER_PANIC_REQUESTS, &[], in_panic);
 }
 
 fn identity(metrics: &Metrics) {
@@ -291,6 +311,21 @@ fn endpoints(metrics: &Metrics) {
         let state = |state| [("endpoint", &*name), ("state", state)];
         gauge(names::ENDPOINT_CONNECTIONS, &state("active"), active as f64);
         gauge(names::ENDPOINT_CONNECTIONS, &state("idle"), idle as f64);
+    }
+}
+
+fn health(metrics: &Metrics) {
+    let endpoints = metrics.health().endpoints();
+    let is_up = |facts: &EndpointHealthFacts| facts.state == EndpointHealthState::Up;
+    for facts in &endpoints {
+        let labels = [("cluster", &*facts.cluster), ("endpoint", &*facts.endpoint)];
+        gauge(names::ENDPOINT_HEALTHY, &labels, flag(is_up(facts)));
+    }
+    let unhealthy = endpoints.iter().filter(|facts| !is_up(facts)).count();
+    gauge(names::ENDPOINTS_UNHEALTHY, &[], unhealthy as f64);
+    for outcome in HealthCheckOutcome::ALL {
+        let count = metrics.health().checks.get(*outcome);
+        counter(names::HEALTH_CHECKS, &[("result", outcome.as_str())], count);
     }
 }
 

@@ -91,6 +91,18 @@ label! {
 }
 
 label! {
+    /// What came of a health check of an endpoint.
+    HealthCheckOutcome, HealthCheckCells {
+        /// The endpoint gave a good answer.
+        Passed = "passed",
+        /// It gave a bad one, or none.
+        Failed = "failed",
+        /// It failed while this process could not run, which says nothing of the endpoint.
+        Discarded = "discarded",
+    }
+}
+
+label! {
     /// How an accepted connection ended.
     ClosedReason, ClosedCells {
         /// The client closed it.
@@ -282,7 +294,7 @@ label! {
         ConnectTimeout = "connect_timeout",
         /// The TLS handshake failed.
         Tls = "tls",
-        /// All connections to upstreams that the limit on open files allows are in use.
+        /// A limit on requests or connections to upstreams is reached.
         Overflow = "overflow",
         /// The connection ended before a response.
         Closed = "closed",
@@ -292,6 +304,37 @@ label! {
         ResponseTimeout = "response_timeout",
         /// The client's request body failed.
         RequestBody = "request_body",
+    }
+}
+
+label! {
+    /// Why a request was sent to an upstream again.
+    UpstreamRetry, UpstreamRetryCells {
+        /// No connection to an endpoint could be made: the request goes to another one.
+        Connect = "connect",
+        /// The pooled connection had been closed: the request goes over a new one.
+        StaleConnection = "stale_connection",
+        /// The endpoint says that it has not processed the request (HTTP/2).
+        RefusedStream = "refused_stream",
+        /// The endpoint's response was a 502, 503 or 504.
+        Gateway = "gateway",
+    }
+}
+
+label! {
+    /// A limit that refused a request, or its repetition: a key of `circuit_breaker_thresholds`, or the
+    /// limit on open files.
+    CircuitLimit, CircuitCells {
+        /// Requests under way.
+        MaxRequests = "max_requests",
+        /// Connections.
+        MaxConnections = "max_connections",
+        /// Requests that wait for a connection.
+        MaxPendingRequests = "max_pending_requests",
+        /// Requests that are sent again.
+        MaxRetries = "max_retries",
+        /// What the limit on open files allows one worker.
+        OpenFiles = "open_files",
     }
 }
 
@@ -364,6 +407,26 @@ label! {
 }
 
 label! {
+    /// Why an endpoint was ejected.
+    EjectionReason, EjectionCells {
+        /// Responses of status 5xx in a row.
+        Consecutive5xx = "consecutive_5xx",
+        /// Responses of status 502 to 504 in a row.
+        ConsecutiveGatewayFailure = "consecutive_gateway_failure",
+        /// Requests without an answer in a row.
+        ConsecutiveLocalOriginFailure = "consecutive_local_origin_failure",
+        /// Fewer responses without an error than other endpoints gave.
+        SuccessRate = "success_rate",
+        /// Fewer answers than other endpoints gave.
+        LocalOriginSuccessRate = "success_rate_local_origin",
+        /// A share of responses of status 5xx.
+        FailurePercentage = "failure_percentage",
+        /// A share of requests without an answer.
+        LocalOriginFailurePercentage = "failure_percentage_local_origin",
+    }
+}
+
+label! {
     /// The class of a status code.
     CodeClass, CodeClassCells {
         /// 100 to 199, which a finished request has after an upgrade.
@@ -417,10 +480,13 @@ mod tests {
         values_are_distinct_and_in_place::<TlsVersion>();
         values_are_distinct_and_in_place::<HttpProtocol>();
         values_are_distinct_and_in_place::<UpstreamFailure>();
+        values_are_distinct_and_in_place::<UpstreamRetry>();
+        values_are_distinct_and_in_place::<CircuitLimit>();
         values_are_distinct_and_in_place::<Blame>();
         values_are_distinct_and_in_place::<SessionCookieOutcome>();
         values_are_distinct_and_in_place::<SignInOutcome>();
         values_are_distinct_and_in_place::<UpstreamCertificateReason>();
+        values_are_distinct_and_in_place::<EjectionReason>();
         values_are_distinct_and_in_place::<CodeClass>();
     }
 

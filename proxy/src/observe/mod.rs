@@ -4,6 +4,7 @@ mod cells;
 mod certificate;
 mod control;
 mod exposition;
+mod health;
 mod histogram;
 mod identity;
 mod labels;
@@ -23,13 +24,14 @@ pub(crate) use certificate::CertificateSummary;
 pub(crate) use control::{
     ConfigFacts, ConfiguredCertificate, ConfiguredCrl, Metrics, RenewedFacts,
 };
+pub(crate) use health::{EndpointHealthFacts, HealthMetrics, HealthSource};
 pub(crate) use histogram::Histogram;
 pub(crate) use identity::IdentityMetrics;
 pub(crate) use labels::{
-    BackchannelLogoutOutcome, Blame, ClosedReason, HandshakeResult, HttpProtocol,
-    ProviderCallOutcome, ProviderEndpoint, RecheckOutcome, RefusedReason, SegmentOutcome,
-    SessionCookieOutcome, SignInOutcome, SteeringOutcome, TlsVersion, UpstreamCertificateReason,
-    UpstreamFailure,
+    BackchannelLogoutOutcome, Blame, CircuitLimit, ClosedReason, EjectionReason, HandshakeResult,
+    HealthCheckOutcome, HttpProtocol, Label, ProviderCallOutcome, ProviderEndpoint, RecheckOutcome,
+    RefusedReason, SegmentOutcome, SessionCookieOutcome, SignInOutcome, SteeringOutcome,
+    TlsVersion, UpstreamCertificateReason, UpstreamFailure, UpstreamRetry,
 };
 pub(crate) use log::Log;
 pub(crate) use names::metrics_reference;
@@ -42,8 +44,9 @@ pub(crate) use registry::{
 };
 pub(crate) use spec::{AccessField, Level, LogFormat, LogSpec, UnknownAccessField};
 pub(crate) use status::{
-    CertificateUsage, CertificateView, ConfigView, CrlView, DescriptorView, HostView, PlaceView,
-    Readiness, ReloadView, RouteView, StatusView, SteeringView, UpstreamView, WorkerView,
+    CertificateUsage, CertificateView, ConfigView, CrlView, DescriptorView, EndpointHealthState,
+    EndpointHealthView, HostView, PlaceView, Readiness, ReloadView, RouteView, StatusView,
+    SteeringView, UpstreamView, WorkerView,
 };
 pub(crate) use steering::{KernelCounts, SteeringSource, WorkerLoad};
 pub(crate) use worker::{UpstreamCells, WorkerMetrics};

@@ -146,9 +146,15 @@ metrics! {
     UPSTREAM_REQUESTS = Counter "portcullis_upstream_requests_total" in "" by ["connection"]:
         "Requests sent to upstreams, over a new connection or a reused one.";
     UPSTREAM_FAILURES = Counter "portcullis_upstream_failures_total" in "" by ["reason"]:
-        "Requests that got no response from an upstream.";
-    UPSTREAM_RETRIES = Counter "portcullis_upstream_retries_total" in "" by []:
-        "Requests sent again because a pooled connection had been closed.";
+        "Attempts to get a response from an upstream that failed. A request that is sent to several \
+         endpoints may count several times.";
+    UPSTREAM_RETRIES = Counter "portcullis_upstream_retries_total" in "" by ["reason"]:
+        "Requests sent again: to another endpoint because no connection could be made, because the \
+         endpoint refused the stream or because its response was a gateway error; or over a new \
+         connection because a pooled one had been closed.";
+    CIRCUIT_OPEN = Counter "portcullis_circuit_open_total" in "" by ["limit"]:
+        "Requests that were refused, or not sent again, since a limit of `circuit_breaker_thresholds` \
+         was reached, or the connections to upstreams that the limit on open files allows.";
     UPSTREAM_TLS_HANDSHAKES = Counter "portcullis_upstream_tls_handshakes_total" in "" by ["resumed"]:
         "Completed TLS handshakes with upstreams.";
     UPSTREAM_CERTIFICATE_ERRORS = Counter "portcullis_upstream_certificate_errors_total" in "" by ["reason"]:
@@ -158,6 +164,16 @@ metrics! {
         "Attempts to connect to one endpoint.";
     ENDPOINT_CONNECTIONS = Gauge "portcullis_endpoint_connections" in "" by ["endpoint" "state"]:
         "Connections to one endpoint: active with a request, or idle in the pool.";
+    ENDPOINT_HEALTHY = Gauge "portcullis_endpoint_healthy" in "" by ["cluster" "endpoint"]:
+        "1 while an endpoint that is checked or may be ejected gets requests, 0 while it is down or ejected. The cluster is named after its route.";
+    ENDPOINTS_UNHEALTHY = Gauge "portcullis_endpoints_unhealthy" in "" by []:
+        "Number of endpoints that are down or ejected; 0 if all is well.";
+    HEALTH_CHECKS = Counter "portcullis_health_checks_total" in "" by ["result"]:
+        "Health checks of endpoints: passed, failed, or discarded if one failed while this process could not run.";
+    ENDPOINT_EJECTIONS = Counter "portcullis_endpoint_ejections_total" in "" by ["reason"]:
+        "Ejections of endpoints for their responses, or for requests without one (`outlier_detection`).";
+    CLUSTER_PANIC_REQUESTS = Counter "portcullis_cluster_panic_requests_total" in "" by []:
+        "Requests sent to any endpoint of their route, down or not, because too few are available (`healthy_panic_threshold`).";
     ENDPOINT_FAILURES = Counter "portcullis_endpoint_failures_total" in "" by ["endpoint"]:
         "Requests that got no response from one endpoint.";
     ENDPOINT_REUSED = Counter "portcullis_endpoint_requests_reused_total" in "" by ["endpoint"]:

@@ -60,6 +60,11 @@ impl<C> Registry<C> {
         Registry { workers, entries: Mutex::default() }
     }
 
+    /// The number of workers that count.
+    pub(crate) fn workers(&self) -> usize {
+        self.workers
+    }
+
     /// The metrics under a name. Its cells are made when it counts for the first time, unless an
     /// earlier configuration has made them.
     pub(crate) fn get(self: &Arc<Self>, name: impl Into<Arc<str>>) -> Arc<CountedOnUse<C>> {
@@ -104,6 +109,11 @@ impl<C> CountedOnUse<C> {
     /// The name under which it counts.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether anything was counted under the name.
+    pub(crate) fn is_used(&self) -> bool {
+        self.cells.get().is_some() || self.registry.used(&self.name).is_some()
     }
 
     fn cells(&self) -> &PerWorker<C> {

@@ -132,6 +132,8 @@ pub(crate) enum AccessField {
     TlsVersion,
     /// `upstream-address`
     UpstreamAddress,
+    /// `upstream-request-attempt-count`: how often the request was sent to an upstream
+    UpstreamAttempts,
     /// `worker`
     Worker,
 }
@@ -183,6 +185,7 @@ impl AccessField {
         (AccessField::TlsServerName, "tls-server-name"),
         (AccessField::TlsVersion, "tls-version"),
         (AccessField::UpstreamAddress, "upstream-address"),
+        (AccessField::UpstreamAttempts, "upstream-request-attempt-count"),
         (AccessField::Worker, "worker"),
     ];
 }

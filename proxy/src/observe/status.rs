@@ -35,6 +35,9 @@ pub(crate) struct StatusView {
     pub crls: Vec<CrlView>,
     /// Every upstream, by name.
     pub upstreams: Vec<UpstreamView>,
+    /// Every endpoint that is checked or may be ejected, by cluster.
+    #[serde(default)]
+    pub health: Vec<EndpointHealthView>,
 }
 
 /// Whether the proxy takes connections.
@@ -237,4 +240,44 @@ pub(crate) struct UpstreamView {
     pub connects: u64,
     /// Requests sent over a pooled connection since the start.
     pub reused: u64,
+}
+
+/// The health of one endpoint of one cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct EndpointHealthView {
+    /// The cluster's name: that of its route, or of the first of several routes.
+    pub cluster: String,
+    /// The endpoint's authority.
+    pub endpoint: String,
+    /// Whether it gets requests.
+    pub state: EndpointHealthState,
+    /// Since when, in RFC 3339.
+    pub since: String,
+    /// The last error of a check, or the reason of the last ejection; an endpoint that is up again
+    /// keeps it.
+    pub last_error: Option<String>,
+}
+
+/// Whether an endpoint gets requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum EndpointHealthState {
+    /// It does.
+    #[default]
+    Up,
+    /// Its checks fail.
+    Down,
+    /// Its checks pass, and it is ejected for its answers to requests.
+    Ejected,
+}
+
+impl EndpointHealthState {
+    /// As it stands in metrics and status.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            EndpointHealthState::Up => "up",
+            EndpointHealthState::Down => "down",
+            EndpointHealthState::Ejected => "ejected",
+        }
+    }
 }

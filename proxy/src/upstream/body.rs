@@ -11,7 +11,10 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::{ReceiveBodyError, lease::Lease, progress::Progress, received_body::ReceivedBody};
+use super::{
+    ChosenEndpoint, ReceiveBodyError, RequestOutcome, lease::Lease, progress::Progress,
+    received_body::ReceivedBody,
+};
 
 /// A client's body. An exact length that it states is trusted.
 pub(crate) type ClientBody = Pin<Box<dyn Body<Data = Bytes, Error = ReceiveBodyError>>>;
@@ -36,7 +39,7 @@ impl fmt::Debug for RequestBody {
 /// A request body as the upstream connection holds it: it reports its progress to the side that
 /// waits for the response, and stops when the rest is not needed.
 #[derive(Debug)]
-pub(super) struct SentBody(Option<Rc<Upload>>);
+pub(crate) struct SentBody(Option<Rc<Upload>>);
 
 /// A request body on its way, shared with the side that waits for the response.
 pub(super) struct Upload {
@@ -47,7 +50,8 @@ pub(super) struct Upload {
 }
 
 impl SentBody {
-    pub(super) fn new(body: RequestBody) -> SentBody {
+    /// A body that nothing has asked for yet.
+    pub(crate) fn new(body: RequestBody) -> SentBody {
         let RequestBody::Client(body) = body else { return SentBody(None) };
         let sent = !body.is_end_stream();
         SentBody(sent.then(|| {
@@ -134,7 +138,7 @@ impl Drop for SentBody {
 
 /// The reason why a request body was not sent completely.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SendBodyError {
+pub(crate) enum SendBodyError {
     /// The client did not send all of it.
     #[error("the client's request body failed: {0}")]
     Client(ReceiveBodyError),
@@ -150,13 +154,28 @@ pub(crate) struct ResponseBody {
     incoming: ReceivedBody,
     /// `None` once the body has been read to its end or has failed.
     lease: Option<Lease>,
+    /// The endpoint, if it is counted when the body breaks off, and the worker.
+    watched: Option<(ChosenEndpoint, usize)>,
 }
 
 impl ResponseBody {
     pub(super) fn new(incoming: ReceivedBody, lease: Lease) -> ResponseBody {
-        let mut body = ResponseBody { incoming, lease: Some(lease) };
+        let mut body = ResponseBody { incoming, lease: Some(lease), watched: None };
         body.release_at_end();
         body
+    }
+
+    /// Counts against the endpoint if the body breaks off.
+    pub(super) fn watch(&mut self, endpoint: ChosenEndpoint, worker: usize) {
+        // A body that has been read to its end cannot.
+        self.watched = self.lease.is_some().then_some((endpoint, worker));
+    }
+
+    fn broken(&mut self) {
+        self.lease = None;
+        if let Some((endpoint, worker)) = self.watched.take() {
+            endpoint.record(worker, RequestOutcome::Failure);
+        }
     }
 
     /// The reader may not poll again after the last frame.
@@ -186,7 +205,7 @@ impl Body for ResponseBody {
             None => self.release(),
             Some(Ok(frame)) if frame.is_trailers() => self.release(),
             Some(Ok(_)) => self.release_at_end(),
-            Some(Err(_)) => self.lease = None,
+            Some(Err(_)) => self.broken(),
         }
         Poll::Ready(frame)
     }

@@ -1,8 +1,15 @@
 //! Compiles the clusters of a configuration.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+    time::Instant,
+};
 
-use super::{Cluster, ClusterSpec, DnsNames, Endpoint, EndpointSet, EndpointSpec, StagedEndpoints};
+use super::{
+    Cluster, ClusterSpec, DnsNames, EjectionSender, Endpoint, EndpointSet, EndpointSpec,
+    StagedEndpoints, cluster::ConfiguredEndpoints, health::HealthInheritance,
+};
 use crate::observe::EndpointRegistry;
 
 /// Compiles the clusters of one configuration. Endpoints of one specification are one, and so are
@@ -11,11 +18,22 @@ use crate::observe::EndpointRegistry;
 pub(crate) struct ClusterCompiler<'a> {
     names: &'a DnsNames,
     metrics: &'a Arc<EndpointRegistry>,
+    health: HealthInheritance<'a>,
     /// By the address of their specification, which each of them holds.
     endpoints: HashMap<*const EndpointSpec, Arc<Endpoint>>,
     /// By the address of their specification, which each of them holds.
     sets: HashMap<*const ClusterSpec, SharedSet>,
-    staged: Vec<StagedEndpoints>,
+    compiled: CompiledClusters,
+}
+
+/// What a configuration's clusters need besides their routes.
+#[derive(Debug, Default)]
+#[must_use]
+pub(crate) struct CompiledClusters {
+    /// The new sets of clusters that stay.
+    pub staged: Vec<StagedEndpoints>,
+    /// The clusters that are checked, or eject.
+    pub watched: Vec<Weak<Cluster>>,
 }
 
 /// What routes of one specification share.
@@ -38,27 +56,33 @@ pub(crate) struct FormerCluster<'a> {
 }
 
 impl<'a> ClusterCompiler<'a> {
-    /// DNS names of endpoints are handed to the resolver, and endpoints count into `metrics`.
+    /// DNS names of endpoints are handed to the resolver, endpoints count into `metrics`, and workers
+    /// propose what to eject to `ejections`.
     pub(crate) fn new(
         names: &'a DnsNames,
         metrics: &'a Arc<EndpointRegistry>,
+        ejections: &'a EjectionSender,
     ) -> ClusterCompiler<'a> {
         ClusterCompiler {
             names,
             metrics,
+            health: HealthInheritance::new(metrics.workers(), ejections),
             endpoints: HashMap::new(),
             sets: HashMap::new(),
-            staged: Vec::new(),
+            compiled: CompiledClusters::default(),
         }
     }
 
-    /// Compiles a route's cluster, or stages the endpoints of its former one, if that may stay.
+    /// Compiles the cluster of the route of this name, or stages the endpoints of its former one, if
+    /// that may stay.
     ///
     /// It stays if the route does. The former configuration has the same cluster, and workers use it
     /// until they get the new one: a request that the former policy admits must not reach an endpoint
-    /// that was added with a stricter policy.
+    /// that was added with a stricter policy. A cluster that does not stay leaves the next one what is
+    /// known of its endpoints.
     pub(crate) fn compile<'f>(
         &mut self,
+        name: &Arc<str>,
         spec: &Arc<ClusterSpec>,
         former: impl FnOnce() -> Option<FormerCluster<'f>>,
     ) -> Arc<Cluster> {
@@ -66,39 +90,61 @@ impl<'a> ClusterCompiler<'a> {
         if let Some(cluster) = &shared.cluster {
             return Arc::clone(cluster);
         }
-        let next = Arc::clone(&shared.endpoints);
+        let all = Arc::clone(&shared.endpoints);
+        let is_single = all.endpoints().len() == 1;
+        let watched = spec.resilience.as_ref().filter(|resilience| resilience.watches_health());
+        let former = if is_single && watched.is_none() { None } else { former() };
+        let former_set = former.map(|former| former.cluster.current());
+        let health = watched.map(|spec| {
+            Arc::new(self.health.compile(
+                name,
+                spec,
+                all.endpoints(),
+                former_set.as_deref().map(|set| &**set),
+            ))
+        });
+        let next = ConfiguredEndpoints { all, health };
         let may_stay = |former: &FormerCluster<'_>| {
-            former.cluster.connect_timeout == spec.connect_timeout
-                && (former.is_same_route || former.cluster.current().is_equivalent(&next))
+            // One of a single endpoint is shared by routes that may be told apart by now.
+            !is_single
+                && former.cluster.connect_timeout == spec.connect_timeout
+                && former.cluster.resilience() == spec.resilience.as_ref()
+                && (former.is_same_route || former.cluster.current().is_equivalent(&next.all))
         };
-        match former().filter(may_stay) {
+        let cluster = match former.filter(may_stay) {
             Some(FormerCluster { cluster, .. }) => {
                 let cluster = Arc::clone(cluster);
-                self.staged.push(StagedEndpoints { cluster: Arc::clone(&cluster), next });
+                self.compiled.staged.push(StagedEndpoints { cluster: Arc::clone(&cluster), next });
                 cluster
             }
-            None => Arc::new(Cluster::new(spec.connect_timeout, next)),
+            None => Arc::new(Cluster::new(spec, next, Instant::now())),
+        };
+        if watched.is_some() {
+            self.compiled.watched.push(Arc::downgrade(&cluster));
         }
+        // Limits are of one route.
+        let is_limited = spec.resilience.as_ref().is_some_and(|it| !it.limits.is_unlimited());
+        if is_single && !is_limited {
+            self.shared(spec).cluster = Some(Arc::clone(&cluster));
+        }
+        cluster
     }
 
-    /// The new sets of clusters that stay.
-    pub(crate) fn finish(self) -> Vec<StagedEndpoints> {
-        self.staged
+    /// What the clusters need besides their routes.
+    pub(crate) fn finish(self) -> CompiledClusters {
+        self.compiled
     }
 
-    fn shared(&mut self, spec: &Arc<ClusterSpec>) -> &SharedSet {
+    fn shared(&mut self, spec: &Arc<ClusterSpec>) -> &mut SharedSet {
         let ClusterCompiler { names, metrics, endpoints, sets, .. } = self;
         sets.entry(Arc::as_ptr(spec)).or_insert_with(|| {
             let endpoint = |spec: &Arc<EndpointSpec>| {
                 let make = || Arc::new(Endpoint::new(spec, names, metrics));
                 Arc::clone(endpoints.entry(Arc::as_ptr(spec)).or_insert_with(make))
             };
-            let all: Box<[_]> = spec.endpoints.iter().map(endpoint).collect();
-            let is_single = all.len() == 1;
+            let all = spec.endpoints.iter().map(endpoint).collect();
             let endpoints = Arc::new(EndpointSet::new(spec, all));
-            let cluster = || Arc::new(Cluster::new(spec.connect_timeout, Arc::clone(&endpoints)));
-            let cluster = is_single.then(cluster);
-            SharedSet { _spec: Arc::clone(spec), endpoints, cluster }
+            SharedSet { _spec: Arc::clone(spec), endpoints, cluster: None }
         })
     }
 }
@@ -107,7 +153,7 @@ impl<'a> ClusterCompiler<'a> {
 mod tests {
     use super::*;
     use crate::upstream::{
-        DnsFamily, DnsSpec,
+        DnsFamily, DnsSpec, OutlierSpec, ResilienceSpec,
         testing::{self, endpoint},
     };
 
@@ -117,15 +163,16 @@ mod tests {
     ) -> (Vec<Arc<Cluster>>, Vec<StagedEndpoints>) {
         let names = DnsNames::new(DnsSpec { family: DnsFamily::V4Preferred });
         let registry = Arc::new(EndpointRegistry::new(1));
-        let mut compiler = ClusterCompiler::new(&names, &registry);
+        let ejections = EjectionSender::detached();
+        let mut compiler = ClusterCompiler::new(&names, &registry, &ejections);
         let mut specs = HashMap::new();
         let clusters = routes.iter().map(|(addresses, former)| {
             let endpoints = || addresses.iter().map(|at| Arc::new(endpoint(at))).collect();
             let spec = specs.entry(*addresses);
             let spec = spec.or_insert_with(|| Arc::new(testing::spec(endpoints())));
-            compiler.compile(spec, || *former)
+            compiler.compile(&"a".into(), spec, || *former)
         });
-        (clusters.collect(), compiler.finish())
+        (clusters.collect(), compiler.finish().staged)
     }
 
     fn cluster(addresses: &[&str]) -> Arc<Cluster> {
@@ -173,6 +220,89 @@ mod tests {
         assert_ne!(clusters[0].id, former.id);
         assert!(staged.is_empty());
         assert_eq!(former.current().endpoints().len(), 2);
+    }
+
+    /// The cluster of a route that ejects and is checked as `change` says, after its former one.
+    fn watched(
+        addresses: &[&str],
+        former: Option<FormerCluster<'_>>,
+        change: impl FnOnce(&mut ResilienceSpec),
+    ) -> (Arc<Cluster>, Vec<StagedEndpoints>) {
+        let outlier = Some(OutlierSpec::default());
+        let mut resilience = ResilienceSpec { outlier, ..ResilienceSpec::default() };
+        change(&mut resilience);
+        let endpoints = addresses.iter().map(|at| Arc::new(endpoint(at))).collect();
+        let resilience = Some(Arc::new(resilience));
+        let spec = ClusterSpec { resilience, ..testing::spec(endpoints) };
+        let names = DnsNames::new(DnsSpec { family: DnsFamily::V4Preferred });
+        let registry = Arc::new(EndpointRegistry::new(1));
+        let ejections = EjectionSender::detached();
+        let mut compiler = ClusterCompiler::new(&names, &registry, &ejections);
+        let cluster = compiler.compile(&"a".into(), &Arc::new(spec), || former);
+        let CompiledClusters { staged, watched } = compiler.finish();
+        assert_eq!(watched.len(), 1, "the health thread hears of it");
+        (cluster, staged)
+    }
+
+    fn eject(cluster: &Cluster, index: usize) {
+        cluster.current().endpoint_health(index).unwrap().set_ejected(true, Instant::now());
+        assert!(cluster.refresh_available(Instant::now()));
+    }
+
+    #[test]
+    fn what_is_known_of_endpoints_stays_with_the_cluster() {
+        let (former, _) = watched(TWO, None, |_| ());
+        eject(&former, 1);
+        let (cluster, staged) = watched(OTHERS, Some(former_of(&former, true)), |_| ());
+        assert!(Arc::ptr_eq(&cluster, &former));
+        staged.into_iter().for_each(|staged| drop(staged.publish()));
+        let selectable = [0, 1, 2].map(|index| cluster.current().is_selectable(index));
+        assert_eq!(selectable, [false, true, true], "its index has changed");
+    }
+
+    #[test]
+    fn what_is_known_of_an_only_endpoint_outlasts_its_cluster() {
+        let single: &[&str] = &["127.0.0.1:1"];
+        let zero = |spec: &mut ResilienceSpec| spec.panic_threshold_percent = 0;
+        let (former, _) = watched(single, None, zero);
+        eject(&former, 0);
+        let (cluster, staged) = watched(single, Some(former_of(&former, true)), zero);
+        assert!(!Arc::ptr_eq(&cluster, &former) && staged.is_empty());
+        assert!(!cluster.current().is_selectable(0));
+    }
+
+    #[test]
+    fn another_ejection_begins_from_nothing_and_the_same_checks_keep_their_verdict() {
+        let (former, _) = watched(TWO, None, |_| ());
+        eject(&former, 0);
+        let health = Arc::clone(former.current().endpoint_health(1).unwrap());
+        health.set_failed_check(true, Instant::now());
+        let (cluster, _) = watched(TWO, Some(former_of(&former, true)), |spec| {
+            spec.outlier = Some(OutlierSpec { consecutive_5xx: 9, ..OutlierSpec::default() });
+        });
+        assert!(!Arc::ptr_eq(&cluster, &former), "limits of a cluster change with it");
+        let selectable = [0, 1].map(|index| cluster.current().is_selectable(index));
+        assert_eq!(selectable, [true, false]);
+    }
+
+    #[test]
+    fn one_state_is_of_one_cluster() {
+        let single: &[&str] = &["127.0.0.1:1"];
+        let (former, _) = watched(single, None, |_| ());
+        let names = DnsNames::new(DnsSpec { family: DnsFamily::V4Preferred });
+        let registry = Arc::new(EndpointRegistry::new(1));
+        let ejections = EjectionSender::detached();
+        let mut compiler = ClusterCompiler::new(&names, &registry, &ejections);
+        let mut compile = || {
+            let resilience = former.resilience().cloned();
+            let endpoints = vec![Arc::new(endpoint("127.0.0.1:1"))];
+            let spec = Arc::new(ClusterSpec { resilience, ..testing::spec(endpoints) });
+            compiler.compile(&"a".into(), &spec, || Some(former_of(&former, true)))
+        };
+        let (one, other) = (compile(), compile());
+        let state = |cluster: &Cluster| Arc::clone(cluster.current().endpoint_health(0).unwrap());
+        assert!(Arc::ptr_eq(&state(&one), &state(&former)));
+        assert!(!Arc::ptr_eq(&state(&other), &state(&former)));
     }
 
     fn former_of(cluster: &Arc<Cluster>, is_same_route: bool) -> FormerCluster<'_> {

@@ -112,6 +112,10 @@ impl Hash for EndpointKey {
 }
 
 impl EndpointKey {
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     fn of(spec: &EndpointSpec) -> EndpointKey {
         let mut digest = Digest::default();
         digest.field(&[protocol_tag(spec.protocol), u8::from(spec.tls.is_some())]);

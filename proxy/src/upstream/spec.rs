@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use super::ResilienceSpec;
 use crate::tls::UpstreamTlsSpec;
 
 /// The upstreams of a route. Routes with the same upstreams may share it.
@@ -13,6 +14,8 @@ pub(crate) struct ClusterSpec {
     pub balance: BalancePolicy,
     /// How long a connection may take to be established, TLS included.
     pub connect_timeout: Duration,
+    /// What is configured for endpoints that fail; `None` if nothing is.
+    pub resilience: Option<Arc<ResilienceSpec>>,
 }
 
 /// One upstream.

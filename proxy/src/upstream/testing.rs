@@ -14,9 +14,12 @@ use std::{
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 
+use tokio::sync::mpsc;
+
 use super::{
     BalancePolicy, Cluster, ClusterCompiler, ClusterSpec, DnsFamily, DnsNames, DnsSpec,
-    EndpointAddress, EndpointSpec, FormerCluster, Protocol, StagedEndpoints,
+    EjectionProposal, EjectionSender, EndpointAddress, EndpointSpec, FormerCluster, Protocol,
+    ResilienceSpec, StagedEndpoints,
 };
 use crate::{observe::EndpointRegistry, tls::ObservedRead};
 
@@ -48,24 +51,46 @@ pub(super) fn next_endpoints(
     staged.pop().expect("the cluster stays")
 }
 
+/// A cluster whose endpoints are watched as `resilience` says, and what workers propose.
+pub(super) fn watched_cluster(
+    endpoints: Vec<EndpointSpec>,
+    balance: BalancePolicy,
+    resilience: ResilienceSpec,
+) -> (Arc<Cluster>, mpsc::Receiver<EjectionProposal>) {
+    let (ejections, proposals) = EjectionSender::channel();
+    let endpoints = endpoints.into_iter().map(Arc::new).collect();
+    let resilience = Some(Arc::new(resilience));
+    let spec = ClusterSpec { balance, resilience, ..spec(endpoints) };
+    (compiled(spec, None, &ejections).0, proposals)
+}
+
 fn staged(
     endpoints: Vec<EndpointSpec>,
     balance: BalancePolicy,
     former: Option<&Arc<Cluster>>,
 ) -> (Arc<Cluster>, Vec<StagedEndpoints>) {
     let endpoints = endpoints.into_iter().map(Arc::new).collect();
-    let spec = Arc::new(ClusterSpec { balance, ..spec(endpoints) });
+    let spec = ClusterSpec { balance, ..spec(endpoints) };
+    compiled(spec, former, &EjectionSender::detached())
+}
+
+fn compiled(
+    spec: ClusterSpec,
+    former: Option<&Arc<Cluster>>,
+    ejections: &EjectionSender,
+) -> (Arc<Cluster>, Vec<StagedEndpoints>) {
     let names = DnsNames::new(DnsSpec { family: DnsFamily::V4Preferred });
     let registry = Arc::new(EndpointRegistry::new(1));
-    let mut compiler = ClusterCompiler::new(&names, &registry);
+    let mut compiler = ClusterCompiler::new(&names, &registry, ejections);
     let former = former.map(|cluster| FormerCluster { cluster, is_same_route: true });
-    (compiler.compile(&spec, || former), compiler.finish())
+    let cluster = compiler.compile(&"a".into(), &Arc::new(spec), || former);
+    (cluster, compiler.finish().staged)
 }
 
 /// In turn, to these.
 pub(super) fn spec(endpoints: Vec<Arc<EndpointSpec>>) -> ClusterSpec {
     let (balance, connect_timeout) = (BalancePolicy::RoundRobin, Duration::from_secs(10));
-    ClusterSpec { endpoints, balance, connect_timeout }
+    ClusterSpec { endpoints, balance, connect_timeout, resilience: None }
 }
 
 /// Runs a test that spawns local tasks.

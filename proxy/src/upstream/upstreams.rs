@@ -15,16 +15,29 @@ use ::http::Request;
 use portcullis_abi::SplitMix64;
 
 use super::{
-    ChosenEndpoint, Cluster, ConnectionOwner, Endpoint, RequestBody, SendOptions, UpstreamError,
-    UpstreamResponse, body::SentBody, connection_share::ConnectionShare, endpoint::EndpointKey,
-    endpoint_pool::EndpointPool, hasher::BuildNumberHasher, meter::Meter, request::UpstreamRequest,
-    worker_clusters::WorkerClusters,
+    ChosenEndpoint, CircuitPermit, Cluster, ConnectionOwner, Endpoint, EndpointSet, RequestOutcome,
+    SendFailure, SendOptions, Tried, UpstreamResponse,
+    body::SentBody,
+    connection_share::ConnectionShare,
+    endpoint::EndpointKey,
+    endpoint_pool::EndpointPool,
+    hasher::BuildNumberHasher,
+    meter::Meter,
+    request::UpstreamRequest,
+    worker_clusters::{Turns, WorkerClusters},
 };
-use crate::{observe::WorkerObserver, rt};
+use crate::{
+    observe::{CircuitLimit, UpstreamRetry, WorkerObserver},
+    rt,
+};
 
 /// How often expired connections are removed. One task of the worker does it for all, so that no
 /// connection needs its own timer.
 const REAP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often the balancer draws an endpoint before those that may be chosen are gone through: then they
+/// get their shares, unless most have failed.
+const DRAWS: u64 = 8;
 
 /// A worker's connections to all upstreams.
 pub(crate) struct Upstreams {
@@ -62,18 +75,72 @@ impl Upstreams {
     }
 
     /// Chooses the endpoint for a request of the client that hashes to `client_hash`, among those that
-    /// the cluster has now.
-    pub(crate) fn choose(&self, cluster: &Arc<Cluster>, client_hash: u64) -> ChosenEndpoint {
+    /// the cluster has now; `None` if none of them is available.
+    pub(crate) fn choose(
+        &self,
+        cluster: &Arc<Cluster>,
+        client_hash: u64,
+    ) -> Option<ChosenEndpoint> {
         let pools = &*self.pools;
         let mut clusters = pools.clusters.borrow_mut();
-        clusters.current(cluster).choose(|endpoints, turns| {
-            endpoints.balance.pick(
-                client_hash,
-                &mut pools.random.borrow_mut(),
-                |index| pools.in_flight(endpoints.endpoint(index)),
-                |weights| turns.next(weights),
-            )
-        })
+        let known = clusters.current(cluster);
+        if cluster.retry().is_budgeted() {
+            known.retries.request(Instant::now());
+        }
+        match pools.share.setbacks.get() {
+            0 => known.choose(|endpoints, turns| pools.pick(endpoints, turns, client_hash)),
+            _ => known.choose(|endpoints, turns| {
+                pools.pick_untried(endpoints, turns, client_hash, &Tried::default())
+            }),
+        }
+    }
+
+    /// Chooses another endpoint for a request that may be sent again; `None` if all that are available
+    /// have been tried. Also gives the number of those that were not.
+    pub(crate) fn choose_other(
+        &self,
+        cluster: &Arc<Cluster>,
+        client_hash: u64,
+        tried: &Tried,
+    ) -> Option<(ChosenEndpoint, usize)> {
+        let pools = &*self.pools;
+        let mut untried = 0;
+        let chosen = pools.clusters.borrow_mut().current(cluster).choose(|endpoints, turns| {
+            untried = endpoints.selectable_but(tried).count();
+            pools.pick_untried(endpoints, turns, client_hash, tried)
+        })?;
+        Some((chosen, untried))
+    }
+
+    /// Whether a request may be sent again for this reason. While the permit is held, it counts against
+    /// the limit of repetitions, if there is one.
+    pub(crate) fn may_retry(
+        &self,
+        cluster: &Arc<Cluster>,
+        reason: UpstreamRetry,
+    ) -> Option<RetryPermit> {
+        let spec = cluster.retry();
+        if !spec.allows(reason) {
+            return None;
+        }
+        let metrics = &self.pools.observer.metrics.upstream;
+        let circuit = match cluster.breaker().map(|it| it.admit(CircuitLimit::MaxRetries)) {
+            None => None,
+            Some(Ok(circuit)) => circuit,
+            Some(Err(_)) => {
+                metrics.circuit_open.inc(CircuitLimit::MaxRetries);
+                return None;
+            }
+        };
+        if reason != UpstreamRetry::Connect {
+            let mut clusters = self.pools.clusters.borrow_mut();
+            let budget = &mut clusters.current(cluster).retries;
+            if !budget.take(spec.budget_percent, Instant::now()) {
+                return None;
+            }
+        }
+        metrics.retries.inc(reason);
+        Some(RetryPermit { _circuit: circuit })
     }
 
     /// Sends a request over a pooled or a new connection and waits for the response's head.
@@ -88,27 +155,38 @@ impl Upstreams {
         &self,
         cluster: &Cluster,
         endpoint: ChosenEndpoint,
-        request: Request<RequestBody>,
+        request: Request<SentBody>,
         client: &ConnectionOwner,
         options: SendOptions,
-    ) -> Result<UpstreamResponse, UpstreamError> {
+    ) -> Result<UpstreamResponse, SendFailure> {
         self.start_reaping();
+        self.pools.begin(&endpoint);
         let pool = self.pools.pool(&endpoint);
         pool.max_response_headers.set(options.max_response_headers);
-        let request = request.map(SentBody::new);
         let mut sending = UpstreamRequest::new(&pool, cluster, &endpoint, client, request.body());
         sending.interim.clone_from(&options.interim);
+        sending.connecting = options.connecting;
         let running = pin!(sending.run(request, &options));
         let response = match &options.interim {
             Some(interim) => interim.limit(running).await,
             None => running.await,
         };
-        response.inspect_err(|error| pool.meter.failed(error.kind))
+        let response = response.map_err(|failed| SendFailure::from(*failed));
+        self.pools.count(&endpoint, response).inspect_err(|failure| {
+            pool.meter.failed(failure.error.kind);
+            if failure.is_unconnected() {
+                pool.connect_failed(Instant::now());
+            }
+        })
     }
 
-    /// Counts a request whose call of [`Upstreams::send`] timed out.
-    pub(crate) fn unanswered(&self, endpoint: &Endpoint) {
+    /// Counts a request whose call of [`Upstreams::send`] timed out. `is_complete` says that the endpoint
+    /// was sent all of it: otherwise the client may have been the one that was waited for.
+    pub(crate) fn unanswered(&self, endpoint: &ChosenEndpoint, is_complete: bool) {
         self.pools.pool(endpoint).meter.unanswered();
+        if is_complete {
+            endpoint.record(self.pools.observer.worker, RequestOutcome::Timeout);
+        }
     }
 
     /// Gives former endpoints away that no request uses any more: another thread frees them.
@@ -124,6 +202,12 @@ impl Upstreams {
     }
 }
 
+/// Counts a request that is sent again, until it has a response.
+#[derive(Debug)]
+pub(crate) struct RetryPermit {
+    _circuit: Option<CircuitPermit>,
+}
+
 /// Ends with the worker.
 async fn reap_for_ever(pools: RcWeak<WorkerPools>) {
     loop {
@@ -134,6 +218,73 @@ async fn reap_for_ever(pools: RcWeak<WorkerPools>) {
 }
 
 impl WorkerPools {
+    fn pick(&self, endpoints: &EndpointSet, turns: &mut Turns, client_hash: u64) -> Option<usize> {
+        endpoints.pick(
+            client_hash,
+            &mut self.random.borrow_mut(),
+            |index| self.in_flight(endpoints.endpoint(index)),
+            |weights| turns.next(weights),
+        )
+    }
+
+    /// Chooses among those that the request has not tried. Endpoints with a setback come last.
+    fn pick_untried(
+        &self,
+        endpoints: &EndpointSet,
+        turns: &mut Turns,
+        client_hash: u64,
+        tried: &Tried,
+    ) -> Option<usize> {
+        let now = Instant::now();
+        let draw = |round: u64| {
+            // Clients of an endpoint that is left out spread over all others, the same on all workers.
+            self.pick(endpoints, turns, client_hash ^ round.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        };
+        let mut draws = (0..DRAWS).map_while(draw);
+        let is_last = |index: usize| {
+            let pools = self.by_endpoint.borrow();
+            pools.get(&endpoints.endpoint(index).key).is_some_and(|pool| pool.is_last(now))
+        };
+        let index = tried.choose(endpoints, &mut draws, is_last)?;
+        if let Some(pool) = self.by_endpoint.borrow().get(&endpoints.endpoint(index).key) {
+            pool.tried(now);
+        }
+        Some(index)
+    }
+
+    /// A request is about to be sent to an endpoint.
+    fn begin(&self, endpoint: &ChosenEndpoint) {
+        if endpoint.is_panic() {
+            self.observer.metrics.upstream.panic_requests.inc();
+        }
+        if self.clusters.borrow_mut().take_changed() {
+            self.close_unavailable();
+        }
+    }
+
+    /// Counts how a request to an endpoint ended.
+    fn count(
+        &self,
+        endpoint: &ChosenEndpoint,
+        mut response: Result<UpstreamResponse, SendFailure>,
+    ) -> Result<UpstreamResponse, SendFailure> {
+        match &mut response {
+            Ok(response) => endpoint.responded(self.observer.worker, &mut response.response),
+            Err(failure) => endpoint.failed(self.observer.worker, failure.error.kind),
+        }
+        response
+    }
+
+    /// Closes idle connections to endpoints that get no requests now. Those that carry one go on, and
+    /// are closed by the next call.
+    fn close_unavailable(&self) {
+        let (clusters, pools) = (self.clusters.borrow(), self.by_endpoint.borrow());
+        let unavailable = clusters.unavailable();
+        unavailable.filter_map(|endpoint| pools.get(&endpoint.key)).for_each(|pool| {
+            pool.close_idle();
+        });
+    }
+
     fn pool(&self, endpoint: &Endpoint) -> Rc<EndpointPool> {
         let mut pools = self.by_endpoint.borrow_mut();
         let pool = pools.entry(endpoint.key).or_insert_with(|| {
@@ -153,6 +304,7 @@ impl WorkerPools {
     fn reap(&self, now: Instant) {
         self.by_endpoint.borrow_mut().retain(|_, pool| pool.reap(now));
         self.clusters.borrow_mut().reap();
+        self.close_unavailable();
     }
 }
 
@@ -170,9 +322,9 @@ mod tests {
     use crate::{
         observe::UpstreamFailure,
         upstream::{
-            BalancePolicy, EndpointSpec,
+            BalancePolicy, EjectionProposal, EndpointSpec, OutlierSpec, ResilienceSpec,
             endpoint_pool::InFlight,
-            testing::{cluster, endpoint, next_endpoints},
+            testing::{cluster, endpoint, next_endpoints, watched_cluster},
         },
     };
 
@@ -193,7 +345,7 @@ mod tests {
     }
 
     fn picks(upstreams: &Upstreams, cluster: &Arc<Cluster>, count: u64) -> Vec<String> {
-        let chosen = (0..count).map(|hash| upstreams.choose(cluster, hash));
+        let chosen = (0..count).map(|hash| upstreams.choose(cluster, hash).unwrap());
         chosen.map(|endpoint| endpoint.spec.authority.to_string()).collect()
     }
 
@@ -220,7 +372,7 @@ mod tests {
         let upstreams = upstreams();
         let cluster = three(BalancePolicy::LeastRequest);
         let busy =
-            |index: usize| InFlight::new(upstreams.pools.pool(cluster.current().endpoint(index)));
+            |index: usize| InFlight::new(upstreams.pools.pool(cluster.current().endpoint(index)), None);
         let _held = (busy(0), busy(0), busy(1));
         assert!(picks(&upstreams, &cluster, 200).iter().all(|picked| picked != "10.0.0.1:1"));
     }
@@ -228,7 +380,8 @@ mod tests {
     #[test]
     fn a_request_without_an_answer_in_time_is_a_failure_of_its_kind() {
         let upstreams = upstreams();
-        upstreams.unanswered(&first(&three(BalancePolicy::RoundRobin)));
+        let endpoint = upstreams.choose(&three(BalancePolicy::RoundRobin), 0).unwrap();
+        upstreams.unanswered(&endpoint, true);
         let failures = &upstreams.pools.observer.metrics.upstream.connect_failures;
         assert_eq!(failures.get(UpstreamFailure::ResponseTimeout), 1);
     }
@@ -249,7 +402,7 @@ mod tests {
     fn a_cluster_chooses_among_the_endpoints_it_has_now() {
         let upstreams = upstreams();
         let cluster = three(BalancePolicy::RoundRobin);
-        let held = upstreams.choose(&cluster, 0);
+        let held = upstreams.choose(&cluster, 0).unwrap();
         let next = endpoints(["10.0.0.4:1", "10.0.0.5:1"]);
         drop(next_endpoints(&cluster, next, BalancePolicy::RoundRobin).publish());
         // Its second turn.
@@ -284,14 +437,15 @@ mod tests {
         let upstreams = upstreams();
         let cluster = three(BalancePolicy::RoundRobin);
         let endpoints = Arc::clone(&cluster.current());
-        drop(upstreams.choose(&cluster, 0));
+        drop(upstreams.choose(&cluster, 0).unwrap());
         let counts = || {
             let each = endpoints.endpoints().iter().map(Arc::strong_count);
             let ours = [Arc::strong_count(&cluster), Arc::strong_count(&endpoints)];
             ours.into_iter().chain(each).collect::<Vec<_>>()
         };
         let before = counts();
-        let under_way: Vec<_> = (0..100).map(|hash| upstreams.choose(&cluster, hash)).collect();
+        let under_way: Vec<_> =
+            (0..100).map(|hash| upstreams.choose(&cluster, hash).unwrap()).collect();
         assert_eq!(counts(), before);
         drop(under_way);
         assert_eq!(counts(), before);
@@ -302,7 +456,7 @@ mod tests {
         let upstreams = upstreams();
         let cluster = three(BalancePolicy::RoundRobin);
         let former = Arc::downgrade(&cluster.current());
-        let held = upstreams.choose(&cluster, 0);
+        let held = upstreams.choose(&cluster, 0).unwrap();
         let next = endpoints(["10.0.0.4:1", "10.0.0.5:1"]);
         drop(next_endpoints(&cluster, next, BalancePolicy::RoundRobin).publish());
         // No request comes that would find the new ones.
@@ -315,6 +469,41 @@ mod tests {
         while former.strong_count() > 0 {
             std::thread::yield_now();
         }
+    }
+
+    /// Two endpoints of a cluster that ejects after one failure, and uses none that is down.
+    fn ejecting() -> (Arc<Cluster>, tokio::sync::mpsc::Receiver<EjectionProposal>) {
+        let outlier = Some(OutlierSpec { consecutive_5xx: 1, ..OutlierSpec::default() });
+        let resilience =
+            ResilienceSpec { outlier, panic_threshold_percent: 0, ..ResilienceSpec::default() };
+        let endpoints = endpoints(["10.0.0.1:1", "10.0.0.2:1"]);
+        watched_cluster(endpoints, BalancePolicy::RoundRobin, resilience)
+    }
+
+    fn eject(cluster: &Cluster, index: usize) {
+        cluster.current().endpoint_health(index).unwrap().set_ejected(true, Instant::now());
+        cluster.refresh_available(Instant::now());
+    }
+
+    #[test]
+    fn nothing_is_chosen_if_no_endpoint_is_available() {
+        let (upstreams, (cluster, _)) = (upstreams(), ejecting());
+        eject(&cluster, 0);
+        assert_eq!(picks(&upstreams, &cluster, 2), ["10.0.0.2:1", "10.0.0.2:1"]);
+        eject(&cluster, 1);
+        assert!(upstreams.choose(&cluster, 0).is_none());
+    }
+
+    #[test]
+    fn a_request_that_timed_out_counts_unless_the_client_was_waited_for() {
+        let (upstreams, (cluster, mut proposals)) = (upstreams(), ejecting());
+        let endpoint = upstreams.choose(&cluster, 0).unwrap();
+        upstreams.unanswered(&endpoint, false);
+        assert!(proposals.try_recv().is_err());
+        upstreams.unanswered(&endpoint, true);
+        let proposal = proposals.try_recv().unwrap();
+        let current = cluster.current();
+        assert!(Arc::ptr_eq(&proposal.endpoint, current.endpoint_health(0).unwrap()));
     }
 
     #[test]

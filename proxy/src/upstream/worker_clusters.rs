@@ -5,9 +5,15 @@ use std::{
     ops::Deref,
     rc::Rc,
     sync::{Arc, Weak},
+    time::Instant,
 };
 
-use super::{Cluster, Endpoint, EndpointSet, balance::RoundRobin, hasher::BuildNumberHasher};
+use ::http::Response;
+
+use super::{
+    Cluster, Endpoint, EndpointHealth, EndpointSet, FailureKind, RequestOutcome, ResponseBody,
+    balance::RoundRobin, endpoint_set::TurnWeights, hasher::BuildNumberHasher, retry::RetryBudget,
+};
 use crate::reclaim::FormerValues;
 
 /// What a worker knows of the clusters that it has used.
@@ -17,6 +23,8 @@ pub(super) struct WorkerClusters {
     worker: usize,
     by_id: HashMap<u64, WorkerCluster, BuildNumberHasher>,
     former: FormerValues<LocalEndpointSet>,
+    /// Endpoints may have gone down since [`WorkerClusters::take_changed`].
+    has_changed: bool,
 }
 
 /// What a worker knows of one cluster.
@@ -25,6 +33,8 @@ pub(super) struct WorkerCluster {
     cluster: Weak<Cluster>,
     endpoints: Rc<LocalEndpointSet>,
     turns: Turns,
+    /// Used only if requests may be sent again after they reached an endpoint.
+    pub(super) retries: RetryBudget,
 }
 
 /// A worker's handle on an [`EndpointSet`]. Its requests count their references on an `Rc` of this,
@@ -47,21 +57,61 @@ impl Deref for ChosenEndpoint {
     }
 }
 
+impl ChosenEndpoint {
+    /// What is known of its health; `None` if nothing is kept.
+    pub(super) fn health(&self) -> Option<&Arc<EndpointHealth>> {
+        self.endpoints.0.endpoint_health(self.index)
+    }
+
+    /// Counts how a request to it ended.
+    pub(super) fn record(&self, worker: usize, outcome: RequestOutcome) {
+        if let Some(health) = self.endpoints.0.health() {
+            health.record(worker, self.index, outcome);
+        }
+    }
+
+    /// Counts a response, by its head. Its body tells if it breaks off.
+    pub(super) fn responded(&self, worker: usize, response: &mut Response<ResponseBody>) {
+        if self.health().is_some() {
+            self.record(worker, RequestOutcome::of_head(response.status(), response.headers()));
+            response.body_mut().watch(self.clone(), worker);
+        }
+    }
+
+    /// Counts a request that got no response.
+    pub(super) fn failed(&self, worker: usize, kind: FailureKind) {
+        if let Some(outcome) = RequestOutcome::of_failure(kind) {
+            self.record(worker, outcome);
+        }
+    }
+
+    /// Whether it was chosen though it may be down: so few endpoints are available that all are used.
+    pub(crate) fn is_panic(&self) -> bool {
+        self.endpoints.0.is_panic()
+    }
+}
+
 impl WorkerClusters {
     /// No cluster was used yet.
     pub(super) fn new(worker: usize) -> WorkerClusters {
-        WorkerClusters { worker, by_id: HashMap::default(), former: FormerValues::default() }
+        WorkerClusters {
+            worker,
+            by_id: HashMap::default(),
+            former: FormerValues::default(),
+            has_changed: false,
+        }
     }
 
     /// The cluster with the endpoints that it has now.
     pub(super) fn current(&mut self, cluster: &Arc<Cluster>) -> &mut WorkerCluster {
-        let WorkerClusters { worker, by_id, former } = self;
+        let WorkerClusters { worker, by_id, former, has_changed } = self;
         let known = by_id.entry(cluster.id).or_insert_with(|| WorkerCluster {
             cluster: Arc::downgrade(cluster),
             endpoints: Rc::new(LocalEndpointSet(Arc::clone(&cluster.current()))),
             turns: Turns { taken: *worker, state: None },
+            retries: RetryBudget::new(Instant::now()),
         });
-        known.follow(cluster, former);
+        *has_changed |= known.follow(cluster, former);
         known
     }
 
@@ -70,7 +120,7 @@ impl WorkerClusters {
         let WorkerClusters { by_id, former, .. } = self;
         by_id.retain(|_, known| match known.cluster.upgrade() {
             Some(cluster) => {
-                known.follow(&cluster, former);
+                let _ = known.follow(&cluster, former);
                 true
             }
             None => {
@@ -78,6 +128,22 @@ impl WorkerClusters {
                 false
             }
         });
+    }
+
+    /// Whether a cluster has gone over to other endpoints since the last call.
+    pub(super) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.has_changed)
+    }
+
+    /// The endpoints that get no requests now.
+    pub(super) fn unavailable(&self) -> impl Iterator<Item = &Endpoint> {
+        let sets = self.by_id.values().map(|known| &*known.endpoints.0);
+        sets.filter(|set| set.health().is_some()).flat_map(|set| {
+            let endpoints = set.endpoints().iter().enumerate();
+            endpoints
+                .filter(|(index, _)| !set.is_selectable(*index))
+                .map(|(_, endpoint)| &**endpoint)
+        })
     }
 
     /// The number of clusters.
@@ -93,23 +159,25 @@ impl WorkerClusters {
 }
 
 impl WorkerCluster {
-    /// Chooses an endpoint. `choose` gets the endpoints, and the turns of this worker.
+    /// Chooses an endpoint; `None` if none is available. `choose` gets the endpoints, and the turns of
+    /// this worker.
     pub(super) fn choose(
         &mut self,
-        choose: impl FnOnce(&EndpointSet, &mut Turns) -> usize,
-    ) -> ChosenEndpoint {
-        let set = &self.endpoints.0;
-        let index = if set.endpoints().len() == 1 { 0 } else { choose(set, &mut self.turns) };
-        ChosenEndpoint { endpoints: Rc::clone(&self.endpoints), index }
+        choose: impl FnOnce(&EndpointSet, &mut Turns) -> Option<usize>,
+    ) -> Option<ChosenEndpoint> {
+        let index = choose(&self.endpoints.0, &mut self.turns)?;
+        Some(ChosenEndpoint { endpoints: Rc::clone(&self.endpoints), index })
     }
 
-    /// Goes over to the endpoints that the cluster has now.
-    fn follow(&mut self, cluster: &Cluster, former: &FormerValues<LocalEndpointSet>) {
+    /// Goes over to the endpoints that the cluster has now. Whether they are others.
+    fn follow(&mut self, cluster: &Cluster, former: &FormerValues<LocalEndpointSet>) -> bool {
         let current = cluster.current();
-        if !Arc::ptr_eq(&current, &self.endpoints.0) {
+        let is_other = !Arc::ptr_eq(&current, &self.endpoints.0);
+        if is_other {
             let next = Rc::new(LocalEndpointSet(Arc::clone(&current)));
             former.keep(std::mem::replace(&mut self.endpoints, next));
         }
+        is_other
     }
 }
 
@@ -121,14 +189,18 @@ pub(super) struct Turns {
 }
 
 impl Turns {
-    /// The endpoint whose turn it is.
-    pub(super) fn next(&mut self, weights: &[u32]) -> usize {
+    /// The endpoint whose turn it is. Turns go on while endpoints come and go, and begin again when
+    /// their configured weights change.
+    pub(super) fn next(&mut self, weights: TurnWeights<'_>) -> usize {
         let taken = self.taken;
         self.taken = taken.wrapping_add(1);
         let state = match self.state.take() {
-            Some(state) if *state.0 == *weights => state,
-            _ => (weights.into(), RoundRobin::new(weights, taken)),
+            Some(state) if *state.0 == *weights.configured => state,
+            _ => {
+                let configured = weights.configured;
+                (configured.into(), RoundRobin::new(configured, taken))
+            }
         };
-        self.state.insert(state).1.next(weights)
+        self.state.insert(state).1.next(weights.current)
     }
 }

@@ -70,7 +70,7 @@ impl ControlConnection {
         let answered = tokio::time::timeout(ANSWER_TIMEOUT, async {
             let sent = line::send(&self.stream, &order.line()).await;
             // A process that refuses all orders may answer and close first.
-            match (line::receive(&self.stream).await, sent) {
+            match (line::receive_last(&self.stream).await, sent) {
                 (Err(_), Err(error)) => Err(error),
                 (answer, _) => answer,
             }

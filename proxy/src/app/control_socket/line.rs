@@ -10,6 +10,9 @@ use crate::identity::ended_users::UserSelector;
 /// six in JSON.
 pub(super) const MAX_LINE: usize = 64 + 6 * UserSelector::MAX_BYTES;
 
+/// The longest answer that is read: what is known of many endpoints.
+pub(super) const MAX_ANSWER: usize = 8 << 20;
+
 /// Sends a line.
 pub(super) async fn send(stream: &UnixStream, line: &str) -> io::Result<()> {
     let line = format!("{line}\n");
@@ -42,6 +45,26 @@ pub(super) async fn receive(stream: &UnixStream) -> io::Result<String> {
             Err(error) => return Err(error),
         }
     }
+    String::from_utf8(line).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+/// Receives the last line of a connection, which may be long.
+///
+/// Fails as [`receive`] does.
+pub(super) async fn receive_last(stream: &UnixStream) -> io::Result<String> {
+    let mut line = Vec::new();
+    let mut part = [0; 4096];
+    while line.last() != Some(&b'\n') {
+        stream.readable().await?;
+        match stream.try_read(&mut part) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) if line.len() >= MAX_ANSWER => return Err(io::ErrorKind::FileTooLarge.into()),
+            Ok(count) => line.extend_from_slice(part.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    line.pop();
     String::from_utf8(line).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 

@@ -10,6 +10,7 @@
 //! portcullis/1 undrain-worker 2    give it connections again                 portcullis/1 done
 //! portcullis/1 end-sessions user "alice"       end all sessions of a user    portcullis/1 ended 3
 //! portcullis/1 end-sessions email "a@b.com"    the same, by address          portcullis/1 ended 3
+//! portcullis/1 tell-health         for a process that takes this one's place  portcullis/1 health JSON
 //!                                  an order that is not followed             portcullis/1 refused REASON
 //! ```
 //!

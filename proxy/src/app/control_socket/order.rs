@@ -14,10 +14,12 @@ pub(in super::super) enum Order {
     DrainWorker { worker: u32, drained: bool },
     /// End all sessions of a user.
     EndSessions(UserSelector),
+    /// Tell what is known of the health of endpoints.
+    TellHealth,
 }
 
 /// What a process did on an order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(in super::super) enum Acknowledgment {
     /// It drains. `is_state_written` says that all it knows of sign-in is in the state file.
     Draining {
@@ -26,6 +28,8 @@ pub(in super::super) enum Acknowledgment {
     Done,
     /// It ended so many sessions that it knew.
     SessionsEnded(usize),
+    /// What is known of endpoints, in a line.
+    Health(String),
 }
 
 impl Order {
@@ -33,6 +37,7 @@ impl Order {
     pub(super) fn line(&self) -> String {
         let order = match self {
             Order::Leave => "drain".to_owned(),
+            Order::TellHealth => "tell-health".to_owned(),
             Order::DrainWorker { worker, drained: true } => format!("drain-worker {worker}"),
             Order::DrainWorker { worker, drained: false } => format!("undrain-worker {worker}"),
             Order::EndSessions(user) => {
@@ -54,6 +59,7 @@ impl Order {
         let worker = || object.parse().ok();
         match verb {
             "drain" if order == verb => Some(Order::Leave),
+            "tell-health" if order == verb => Some(Order::TellHealth),
             "drain-worker" => Some(Order::DrainWorker { worker: worker()?, drained: true }),
             "undrain-worker" => Some(Order::DrainWorker { worker: worker()?, drained: false }),
             "end-sessions" => user(object).map(Order::EndSessions),
@@ -64,10 +70,11 @@ impl Order {
     /// Reads the answer to it: what was done, or why it was not followed.
     pub(super) fn read_answer(&self, line: &str) -> Result<Acknowledgment, String> {
         let acknowledgment = Acknowledgment::parse(line);
-        let is_expected = match acknowledgment {
+        let is_expected = match &acknowledgment {
             Some(Acknowledgment::Draining { .. }) => matches!(self, Order::Leave),
             Some(Acknowledgment::Done) => matches!(self, Order::DrainWorker { .. }),
             Some(Acknowledgment::SessionsEnded(_)) => matches!(self, Order::EndSessions(_)),
+            Some(Acknowledgment::Health(_)) => matches!(self, Order::TellHealth),
             None => false,
         };
         acknowledgment.filter(|_| is_expected).ok_or_else(|| reason(line))
@@ -88,7 +95,7 @@ fn user(object: &str) -> Option<UserSelector> {
 
 impl Acknowledgment {
     /// The line that says it.
-    pub(super) fn line(self) -> String {
+    pub(super) fn line(&self) -> String {
         match self {
             Acknowledgment::Draining { is_state_written: false } => format!("{PROTOCOL}draining"),
             Acknowledgment::Draining { is_state_written: true } => {
@@ -96,6 +103,7 @@ impl Acknowledgment {
             }
             Acknowledgment::Done => format!("{PROTOCOL}done"),
             Acknowledgment::SessionsEnded(ended) => format!("{PROTOCOL}ended {ended}"),
+            Acknowledgment::Health(verdicts) => format!("{PROTOCOL}health {verdicts}"),
         }
     }
 
@@ -105,6 +113,9 @@ impl Acknowledgment {
             "draining state-written" => Some(Acknowledgment::Draining { is_state_written: true }),
             "done" => Some(Acknowledgment::Done),
             other => {
+                if let Some(verdicts) = other.strip_prefix("health ") {
+                    return Some(Acknowledgment::Health(verdicts.to_owned()));
+                }
                 let ended = other.strip_prefix("ended ")?;
                 ended.parse().ok().map(Acknowledgment::SessionsEnded)
             }
@@ -139,7 +150,7 @@ mod tests {
         ];
         let workers = [true, false].map(|drained| Order::DrainWorker { worker: 3, drained });
         let about_users = users.map(Order::EndSessions);
-        workers.into_iter().chain(about_users).chain([Order::Leave]).collect()
+        workers.into_iter().chain(about_users).chain([Order::Leave, Order::TellHealth]).collect()
     }
 
     #[test]
@@ -181,14 +192,16 @@ mod tests {
 
     #[test]
     fn an_answer_counts_for_orders_of_its_kind_alone() {
-        use Acknowledgment::{Done, Draining, SessionsEnded};
+        use Acknowledgment::{Done, Draining, Health, SessionsEnded};
         for order in orders() {
             let draining = [true, false].map(|is_state_written| Draining { is_state_written });
-            for answer in draining.into_iter().chain([Done, SessionsEnded(3)]) {
+            let others = [Done, SessionsEnded(3), Health("[[\"a b\"]]".to_owned())];
+            for answer in draining.clone().into_iter().chain(others) {
                 let is_expected = match order {
                     Order::Leave => draining.contains(&answer),
                     Order::DrainWorker { .. } => answer == Done,
                     Order::EndSessions(_) => answer == SessionsEnded(3),
+                    Order::TellHealth => matches!(answer, Health(_)),
                 };
                 let read = order.read_answer(&answer.line());
                 assert_eq!(read.is_ok(), is_expected, "{order:?}: {read:?}");

@@ -59,6 +59,7 @@ fn status() -> StatusView {
             connects: 4,
             reused: 1230,
         }],
+        health: Vec::new(),
     }
 }
 
@@ -141,6 +142,30 @@ REVOCATION LIST  REVOKED  ISSUED                NEXT UPDATE           DAYS LEFT
 CN=A                   2  2026-01-01T00:00:00Z  2026-01-08T00:00:00Z      stale
 CN=B                   2  2026-01-01T00:00:00Z  2026-01-08T00:00:00Z          6
 CN=Never               2  2026-01-01T00:00:00Z  -                             -
+";
+    assert!(page.contains(expected), "{page}");
+}
+
+#[test]
+fn endpoints_that_get_no_requests_are_shown_first() {
+    let endpoint = |endpoint: &str, state, last_error: Option<&str>| EndpointHealthView {
+        cluster: "app.example.com".into(),
+        endpoint: endpoint.into(),
+        state,
+        since: "2026-01-01T00:00:00.000Z".into(),
+        last_error: last_error.map(Into::into),
+    };
+    let health = vec![
+        endpoint("10.0.0.1:80", EndpointHealthState::Up, None),
+        endpoint("10.0.0.2:80", EndpointHealthState::Down, Some("status 503")),
+        endpoint("10.0.0.3:80", EndpointHealthState::Ejected, Some("5 responses 5xx")),
+    ];
+    let page = render(&StatusView { health, ..status() });
+    let expected = "
+ENDPOINT     ROUTE            STATE    SINCE                     LAST ERROR
+10.0.0.2:80  app.example.com  down     2026-01-01T00:00:00.000Z  status 503
+10.0.0.3:80  app.example.com  ejected  2026-01-01T00:00:00.000Z  5 responses 5xx
+10.0.0.1:80  app.example.com  up       2026-01-01T00:00:00.000Z  -
 ";
     assert!(page.contains(expected), "{page}");
 }

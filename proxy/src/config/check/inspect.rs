@@ -77,8 +77,10 @@ impl<'s, 'a> Inspection<'s, 'a> {
 
     fn below(&mut self, tree: &KeyTree, path: impl Fn() -> String, value: &Value) {
         match (tree.kind(), value) {
-            (ValueKind::Section, Value::Mapping(mapping)) => self.mapping(tree, &path, mapping),
-            (ValueKind::Sections, Value::Sequence(items)) => {
+            (ValueKind::Section | ValueKind::Message, Value::Mapping(mapping)) => {
+                self.mapping(tree, &path, mapping);
+            }
+            (ValueKind::Sections | ValueKind::Messages, Value::Sequence(items)) => {
                 for (index, item) in items.iter().enumerate() {
                     if let Value::Mapping(mapping) = item {
                         self.mapping(tree, &|| format!("{}[{index}]", path()), mapping);
@@ -99,7 +101,8 @@ impl<'s, 'a> Inspection<'s, 'a> {
 
     fn unknown(&self, key_path: &str) {
         let (parent, name) = key_path.rsplit_once('.').unwrap_or(("", key_path));
-        let near = did_you_mean(name, keys::names_below(parent));
+        // A key of a message stays as it is written.
+        let near = did_you_mean(&name.to_lowercase(), keys::names_below(parent));
         let hint = near.map(|known| format!("`{known}`?"));
         let severity = match self.strict || must_be_known(key_path, near) {
             true => Severity::Error,

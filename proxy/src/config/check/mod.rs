@@ -7,9 +7,11 @@ mod access;
 mod address;
 mod certificate_headers;
 mod certificates;
+mod circuit_breakers;
 mod client_auth;
 mod depends_on;
 mod headers;
+mod health_checks;
 mod http;
 mod identity;
 mod inspect;
@@ -18,8 +20,12 @@ mod listen;
 mod logging;
 mod matching;
 mod material;
+mod outlier_detection;
 mod pitfalls;
 mod portcullis;
+mod proto_json;
+mod resilience;
+mod retry;
 mod rewrite;
 mod routes;
 mod shadows;
@@ -81,6 +87,7 @@ pub(super) fn check(root: &Section<'_>, environment: &Environment) -> Config {
         connections: portcullis::connections(root, &own, max_connections, codec),
         max_connections,
         core_dumps: own.flag("core_dumps").unwrap_or(false),
+        first_health_checks: portcullis::first_health_checks(&own),
         http: http::settings(root, &own, tls.is_some(), clients.identity()),
         dns: http::dns(root),
         steering: steering::steering(&own, &routes, workers),

@@ -63,6 +63,11 @@ pub(super) fn workers(own: &Section<'_>) -> Option<NonZeroUsize> {
     ranged(own, "workers", 1..=1024).and_then(NonZeroUsize::new)
 }
 
+/// `portcullis.first_health_checks`.
+pub(super) fn first_health_checks(own: &Section<'_>) -> Duration {
+    own.duration("first_health_checks").unwrap_or(Duration::from_secs(3))
+}
+
 pub(super) fn ranged<T>(section: &Section<'_>, key: &str, range: RangeInclusive<T>) -> Option<T>
 where
     T: FromStr + PartialOrd + std::fmt::Display + Copy,

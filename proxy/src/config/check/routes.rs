@@ -15,13 +15,13 @@ use super::{
     access, certificate_headers,
     client_auth::ClientCertificates,
     depends_on::{DependentHosts, SigningIn},
-    headers,
+    headers, health_checks,
     http::{limit, upstream_timeout},
     identity::{self, BearerDefaults, IdentityDefaults, RouteClients},
     inspect::Inspection,
     matching,
     material::Materials,
-    rewrite, shadows,
+    outlier_detection, rewrite, shadows,
     upstream::{self, Trust},
 };
 use crate::{
@@ -200,6 +200,10 @@ impl Shared<'_> {
         if let Some(second) = given.next() {
             super::material::contradiction(section, action, second);
             return None;
+        }
+        if action != "to" {
+            health_checks::refuse_health_checks(section, action);
+            outlier_detection::warn_without_upstreams(section, action);
         }
         match action {
             "to" => self.proxy(section, matcher, certificate_headers),

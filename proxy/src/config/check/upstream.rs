@@ -18,13 +18,16 @@ use super::{
         env::Environment,
         section::{Section, scalar_text},
     },
+    circuit_breakers,
     inspect::any_on,
     material::{IdentityKeys, Materials},
     url::{self, Url},
 };
 use crate::{
     tls::{CertificateWithKey, TrustAnchors, UpstreamTlsSpec},
-    upstream::{BalancePolicy, ClusterSpec, EndpointAddress, EndpointSpec, Protocol},
+    upstream::{
+        BalancePolicy, CircuitBreakerSpec, ClusterSpec, EndpointAddress, EndpointSpec, Protocol, ResilienceSpec,
+    },
 };
 
 /// Fixed in Pomerium.
@@ -112,7 +115,8 @@ fn read_target(
     if endpoints.is_empty() {
         return None;
     }
-    Some(RouteTarget { cluster: trust.interned.cluster(endpoints, balance), path })
+    let resilience = super::resilience::resilience(route, endpoints.len(), &trust.limits);
+    Some(RouteTarget { cluster: trust.interned.cluster(endpoints, balance, resilience), path })
 }
 
 /// One item of `to`.
@@ -432,7 +436,7 @@ struct Interned {
 /// Keyed by the addresses of parts that [`Materials`] has made once.
 type TlsKey = (Box<str>, Box<str>, bool, *const TrustAnchors, Option<*const CertificateWithKey>);
 type EndpointKey = (Box<str>, EndpointAddress, u32, Option<*const UpstreamTlsSpec>, Protocol);
-type ClusterKey = (Vec<*const EndpointSpec>, BalancePolicy);
+type ClusterKey = (Vec<*const EndpointSpec>, BalancePolicy, Option<Arc<ResilienceSpec>>);
 
 impl Interned {
     fn tls(&self, spec: Option<UpstreamTlsSpec>) -> Option<Arc<UpstreamTlsSpec>> {
@@ -454,10 +458,12 @@ impl Interned {
         &self,
         endpoints: Vec<Arc<EndpointSpec>>,
         balance: BalancePolicy,
+        resilience: Option<Arc<ResilienceSpec>>,
     ) -> Arc<ClusterSpec> {
-        let key = (endpoints.iter().map(Arc::as_ptr).collect(), balance);
+        let key = (endpoints.iter().map(Arc::as_ptr).collect(), balance, resilience.clone());
         let connect_timeout = CONNECT_TIMEOUT;
-        once(&self.clusters, key, || ClusterSpec { endpoints, balance, connect_timeout })
+        let make = || ClusterSpec { endpoints, balance, connect_timeout, resilience };
+        once(&self.clusters, key, make)
     }
 }
 
@@ -474,6 +480,8 @@ pub(super) struct Trust<'a> {
     environment: &'a Environment,
     /// `certificate_authority`, beside the system's roots.
     extra: Option<Arc<TrustAnchors>>,
+    /// `circuit_breaker_thresholds`, for routes that say nothing else.
+    limits: CircuitBreakerSpec,
     interned: Interned,
     /// Of the last route that led somewhere else than the one before it.
     last: RefCell<Option<KnownTarget>>,
@@ -484,7 +492,7 @@ pub(super) struct Trust<'a> {
 }
 
 impl<'a> Trust<'a> {
-    /// Only `certificate_authority` is read at this point.
+    /// Only `certificate_authority` and `circuit_breaker_thresholds` are read at this point.
     pub(super) fn new(
         root: &Section<'_>,
         environment: &'a Environment,
@@ -496,6 +504,7 @@ impl<'a> Trust<'a> {
         Trust {
             environment,
             extra,
+            limits: circuit_breakers::limits(root, &CircuitBreakerSpec::default()),
             interned: Interned::default(),
             last: RefCell::default(),
             nobody,

@@ -3,6 +3,8 @@
 //! unknown keys, and the reference in `docs/configuration.md`.
 
 mod global;
+mod health_checks;
+mod outlier_detection;
 mod own;
 mod route;
 
@@ -50,6 +52,10 @@ pub(super) enum ValueKind {
     Section,
     /// A list of such mappings.
     Sections,
+    /// A message of Envoy's in protobuf's JSON form: a section whose keys may be in `camelCase` too.
+    Message,
+    /// A list of such messages.
+    Messages,
     /// Not looked into.
     Opaque,
 }
@@ -96,7 +102,8 @@ const fn removed(path: &'static str, about: &'static str) -> ConfigKey {
 
 /// Every key, in the order of the reference.
 pub(super) fn all() -> impl Iterator<Item = &'static ConfigKey> {
-    global::KEYS.iter().chain(route::KEYS).chain(own::KEYS)
+    let routes = route::KEYS.iter().chain(health_checks::KEYS).chain(outlier_detection::KEYS);
+    global::KEYS.iter().chain(routes).chain(own::KEYS)
 }
 
 /// The keys of a mapping, or of each mapping of a list, by name.
@@ -144,6 +151,24 @@ impl KeyTree {
     pub(super) fn kind(&self) -> ValueKind {
         self.key.map_or(ValueKind::Section, |key| key.kind)
     }
+
+    /// Whether the keys below may be in `camelCase` too.
+    pub(super) fn is_message(&self) -> bool {
+        matches!(self.kind(), ValueKind::Message | ValueKind::Messages)
+    }
+
+    /// The key of a message that is meant by any of its spellings: `unhealthyThreshold` is
+    /// `unhealthy_threshold`.
+    pub(super) fn respelled(&self, name: &str) -> Option<&'static str> {
+        let exact = self.below.get_key_value(name).map(|(known, _)| *known);
+        let is_same = |known: &&&'static str| plain_letters(known).eq(plain_letters(name));
+        exact.or_else(|| self.below.keys().find(is_same).copied())
+    }
+}
+
+/// A name without what its spellings differ in.
+pub(super) fn plain_letters(name: &str) -> impl Iterator<Item = char> + '_ {
+    name.chars().filter(|letter| *letter != '_').flat_map(char::to_lowercase)
 }
 
 /// The keys at and below a path without indices, such as `routes`.
@@ -197,9 +222,15 @@ impl ConfigKey {
             "downstream_mtls.match_subject_alt_names" => return None,
             _ => {}
         }
-        let single =
-            !matches!(self.kind, ValueKind::Section | ValueKind::Sections | ValueKind::MapOfLists);
-        let reachable = !self.path.contains("[]") && self.status != KeyStatus::Removed;
+        let single = !matches!(
+            self.kind,
+            ValueKind::Section | ValueKind::Sections | ValueKind::MapOfLists | ValueKind::Messages
+        );
+        let around = self.path.rsplit_once('.').and_then(|(around, _)| tree_at(around));
+        let reachable = !self.path.contains("[]")
+            && self.status != KeyStatus::Removed
+            // A message is given as a whole.
+            && !around.is_some_and(KeyTree::is_message);
         (single && reachable).then(|| self.path.replace('.', "_").to_uppercase())
     }
 }
@@ -247,11 +278,12 @@ mod tests {
     fn every_key_stands_below_a_section_of_the_table() {
         for key in all() {
             if let Some((parent, _)) = key.path.rsplit_once('.') {
-                let kind = match parent.strip_suffix("[]") {
-                    Some(list) => (find(list).unwrap().kind, ValueKind::Sections),
-                    None => (find(parent).unwrap().kind, ValueKind::Section),
+                let kind = find(parent.strip_suffix("[]").unwrap_or(parent)).unwrap().kind;
+                let expected = match parent.ends_with("[]") {
+                    true => [ValueKind::Sections, ValueKind::Messages],
+                    false => [ValueKind::Section, ValueKind::Message],
                 };
-                assert_eq!(kind.0, kind.1, "{}", key.path);
+                assert!(expected.contains(&kind), "{}", key.path);
             }
         }
     }

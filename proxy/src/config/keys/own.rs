@@ -149,6 +149,12 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "",
         "Identify users by their client certificate if the route's client CA trusts it: `email` uses the first email address as the user's id and address, `uri` uses the first URI as the id. `email`, `domain` and `user` in policies then work without an identity provider. A session of a user who signed in comes first. An address counts only with one `@` and without white space. Without it, certificates do not identify users.",
     ),
+    key(
+        "portcullis.first_health_checks",
+        Duration,
+        "3s",
+        "How long `/readyz` waits at start for the first health check of each upstream; connections are accepted meanwhile. `0s` does not wait, and neither does `run --replace`, since the old process hands over what it knows.",
+    ),
     key("portcullis.sign_in", Section, "", "Sign-in and sessions, beyond Pomerium's keys."),
     key(
         "portcullis.sign_in.previous_secrets",

@@ -1,8 +1,10 @@
 //! A snippet, and exactly what is said about it. A certificate follows each snippet.
 
 mod access;
+mod health_checks;
 mod identity;
 mod leaf_rules;
+mod outlier_detection;
 mod pitfalls;
 mod routes;
 mod steering;
@@ -429,12 +431,6 @@ fn the_metrics_listener_is_checked() {
 fn what_has_no_effect_is_said() {
     assert_route_warnings(&[
         ("to: http://b", &[]),
-        (
-            "to: http://b\nhealth_checks: [{timeout: 1s}]",
-            &[
-                "config.yaml:5: routes[0].health_checks: has no effect: upstreams are not probed; a failed connection is noticed when it is used",
-            ],
-        ),
         (
             "to: http://b\ntls_skip_verify: true",
             &["config.yaml:5: routes[0].tls_skip_verify: has no effect: no URL in `to` is https"],

@@ -48,7 +48,13 @@ fn document(key: &ConfigKey, value: &str) -> String {
 
 fn nested(path: &str, value: &str) -> String {
     match path.split_once('.') {
-        Some((section, rest)) => format!("{section}: {{{}}}\n", nested(rest, value).trim_end()),
+        Some((section, rest)) => {
+            let below = nested(rest, value);
+            match section.strip_suffix("[]") {
+                Some(list) => format!("{list}: [{{{}}}]\n", below.trim_end()),
+                None => format!("{section}: {{{}}}\n", below.trim_end()),
+            }
+        }
         None => format!("{path}: {value}\n"),
     }
 }
@@ -71,7 +77,8 @@ fn route(path: &str, value: &str) -> String {
     let companion = if path == "name" { "logo_url: x" } else { companion };
     let from = if path == "from" { "id: x" } else { "from: https://a" };
     let own = match path.split_once("[].") {
-        Some((list, rest)) => format!("{list}: [{{{}}}]", nested(rest, value).trim_end()),
+        Some(("health_checks", rest)) => health_check(rest, value),
+        Some(_) => nested(path, value).trim_end().to_owned(),
         None => match path.strip_prefix("redirect.") {
             Some(rest) if rest != "host_redirect" => {
                 format!("redirect: {{host_redirect: c, {rest}: {value}}}")
@@ -80,6 +87,29 @@ fn route(path: &str, value: &str) -> String {
         },
     };
     format!("routes: [{{{from}, {action}, {companion}, {own}}}]\n")
+}
+
+/// A check that is whole but for the key.
+fn health_check(path: &str, value: &str) -> String {
+    let needed = [
+        ("timeout", "1s"),
+        ("interval", "1s"),
+        ("unhealthy_threshold", "1"),
+        ("healthy_threshold", "1"),
+    ];
+    let others = needed.iter().filter(|(name, _)| *name != path);
+    let mut keys: Vec<_> = others.map(|(name, value)| format!("{name}: {value}")).collect();
+    keys.push(match path.strip_prefix("http_health_check.") {
+        Some("path") => format!("http_health_check: {{path: {value}}}"),
+        Some(rest) => {
+            format!("http_health_check: {{path: /, {}}}", nested(rest, value).trim_end())
+        }
+        None => nested(path, value).trim_end().to_owned(),
+    });
+    if !path.contains("_health_check") {
+        keys.push("tcp_health_check: {}".to_owned());
+    }
+    format!("health_checks: [{{{}}}]", keys.join(", "))
 }
 
 /// `routes[].to` as findings call it.

@@ -8,7 +8,6 @@ use std::{
     cell::RefCell,
     collections::HashMap,
     future::poll_fn,
-    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     pin::Pin,
     sync::Arc,
@@ -35,7 +34,7 @@ use super::url::ProviderUrl;
 use crate::{
     identity::calls::ProviderFailure,
     tls::{TrustAnchors, UpstreamTls, UpstreamTlsSpec},
-    upstream::{DnsNames, with_causes},
+    upstream::{DnsNames, connect_first, tls_failure_text, with_causes},
 };
 
 /// The largest body in bytes.
@@ -114,30 +113,20 @@ impl HttpClient {
         let connector = TlsConnector::from(Arc::clone(&tls.config));
         let secured = timeout_at(deadline, connector.connect(tls.server_name, stream));
         let stream = secured.await.map_err(|_| slow())?.map_err(|error| {
-            ProviderFailure::Away(format!("TLS with {host}: {}", tls_text(&error)))
+            ProviderFailure::Away(format!("TLS with {host}: {}", tls_failure_text(&error)))
         })?;
         send(TokioIo::new(stream), request, host).await
     }
 
-    /// Tries one address after the other; each gets a part of the time.
     async fn connect(
         &self,
         url: &ProviderUrl,
         deadline: Instant,
     ) -> Result<TcpStream, ProviderFailure> {
-        let addresses = self.resolve(url).await?;
-        let mut failures = Vec::new();
-        for (tried, address) in addresses.iter().enumerate() {
-            let left = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
-            let share = deadline.saturating_duration_since(Instant::now()) / left.max(1);
-            let address = SocketAddr::new(*address, url.port);
-            match timeout_at(Instant::now() + share, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) => failures.push(format!("{address}: {error}")),
-                Err(_) => failures.push(format!("{address}: no answer")),
-            }
-        }
-        Err(ProviderFailure::Away(format!("cannot connect to {}", failures.join("; "))))
+        let addresses = self.resolve(url).await?.into_iter();
+        let addresses: Vec<_> = addresses.map(|ip| SocketAddr::new(ip, url.port)).collect();
+        let unconnected = |why| ProviderFailure::Away(format!("cannot connect to {why}"));
+        connect_first(&addresses, deadline).await.map_err(unconnected)
     }
 
     async fn resolve(&self, url: &ProviderUrl) -> Result<Vec<IpAddr>, ProviderFailure> {
@@ -267,15 +256,4 @@ fn max_age(headers: &HeaderMap) -> Option<Duration> {
         })
         .min()
         .map(Duration::from_secs)
-}
-
-/// If our verifier rejected the certificate, its message; rustls would wrap it in debug output.
-fn tls_text(error: &io::Error) -> String {
-    use rustls::{CertificateError, Error};
-    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
-        Some(Error::InvalidCertificate(CertificateError::Other(why))) => {
-            format!("invalid certificate: {}", with_causes(&*why.0))
-        }
-        _ => with_causes(error),
-    }
 }

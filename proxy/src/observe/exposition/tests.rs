@@ -1,13 +1,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use crate::observe::{
     BackchannelLogoutOutcome, Blame, CertificateUsage, ConfigFacts, ConfiguredCertificate,
-    ConfiguredCrl, HandshakeResult, KernelCounts, Metrics, ProviderCallOutcome, ProviderEndpoint,
-    RecheckOutcome, SegmentOutcome, SteeringOutcome, SteeringSource, SteeringView, TlsVersion,
+    ConfiguredCrl, EndpointHealthFacts, EndpointHealthState, HandshakeResult, HealthCheckOutcome,
+    HealthSource, KernelCounts, Metrics, ProviderCallOutcome, ProviderEndpoint, RecheckOutcome,
+    SegmentOutcome, SteeringOutcome, SteeringSource, SteeringView, TlsVersion,
     UpstreamCertificateReason, UpstreamFailure, WorkerLoad,
     names::{self, MetricKind},
     registry::testing::Listed,
@@ -120,9 +121,31 @@ impl SteeringSource for Steering {
     }
 }
 
+#[derive(Debug)]
+struct Health;
+
+impl HealthSource for Health {
+    fn endpoints(&self) -> Vec<EndpointHealthFacts> {
+        let facts = |endpoint: &str, state| EndpointHealthFacts {
+            cluster: "app".into(),
+            endpoint: endpoint.into(),
+            state,
+            since: SystemTime::UNIX_EPOCH,
+            last_error: "status 503".into(),
+        };
+        vec![
+            facts("a:1", EndpointHealthState::Up),
+            facts("b:1", EndpointHealthState::Down),
+            facts("c:1", EndpointHealthState::Ejected),
+        ]
+    }
+}
+
 fn used() -> Metrics {
     let metrics = Metrics::new(2);
     metrics.set_steering(Arc::new(Steering));
+    metrics.health().set_source(Arc::new(Health));
+    metrics.health().checked(HealthCheckOutcome::Failed);
     let certificate = |not_after_s| ConfiguredCertificate {
         names: vec!["a.example".into()],
         origin: "c:\\a \"b\".pem".into(),
@@ -275,6 +298,21 @@ fn a_histogram_has_growing_buckets_up_to_its_count() {
     assert_eq!(bucket("+Inf"), Some(2.0));
     assert_eq!(exposition.value(&format!("{name}_count"), &[("route", "a")]), Some(2.0));
     assert_eq!(exposition.value(&format!("{name}_sum"), &[("route", "a")]), Some(0.0014));
+}
+
+#[test]
+fn an_endpoint_without_requests_is_shown_and_counted() {
+    let exposition = Exposition::read(&used().render());
+    let healthy = |endpoint| {
+        let labels = [("cluster", "app"), ("endpoint", endpoint)];
+        exposition.value("portcullis_endpoint_healthy", &labels)
+    };
+    assert_eq!(["a:1", "b:1", "c:1"].map(healthy), [Some(1.0), Some(0.0), Some(0.0)]);
+    assert_eq!(exposition.value("portcullis_endpoints_unhealthy", &[]), Some(2.0));
+    let failed = exposition.value("portcullis_health_checks_total", &[("result", "failed")]);
+    assert_eq!(failed, Some(1.0));
+    let calm = Exposition::read(&Metrics::new(1).render());
+    assert_eq!(calm.value("portcullis_endpoints_unhealthy", &[]), Some(0.0));
 }
 
 #[test]

@@ -15,6 +15,8 @@ use random::{Weighted, least_request};
 use ring::Ring;
 pub(super) use round_robin::RoundRobin;
 
+use std::sync::Arc;
+
 use portcullis_abi::SplitMix64;
 
 use super::BalancePolicy;
@@ -30,14 +32,14 @@ pub(super) struct Candidate {
     pub(super) weight: u32,
 }
 
-/// A policy with its tables.
-#[derive(Debug)]
+/// A policy with its tables. Large ones are shared by copies.
+#[derive(Debug, Clone)]
 pub(super) enum Balance {
     RoundRobin(Box<[u32]>),
     LeastRequest(Weighted),
     Random(Weighted),
-    RingHash(Ring),
-    Maglev(Maglev),
+    RingHash(Arc<Ring>),
+    Maglev(Arc<Maglev>),
 }
 
 impl Balance {
@@ -48,8 +50,19 @@ impl Balance {
             BalancePolicy::RoundRobin => Balance::RoundRobin(weights().collect()),
             BalancePolicy::LeastRequest => Balance::LeastRequest(Weighted::new(weights())),
             BalancePolicy::Random => Balance::Random(Weighted::new(weights())),
-            BalancePolicy::RingHash => Balance::RingHash(Ring::new(candidates)),
-            BalancePolicy::Maglev => Balance::Maglev(Maglev::new(candidates, maglev::TABLE_SIZE)),
+            BalancePolicy::RingHash => Balance::RingHash(Ring::new(candidates).into()),
+            BalancePolicy::Maglev => {
+                Balance::Maglev(Maglev::new(candidates, maglev::TABLE_SIZE).into())
+            }
+        }
+    }
+
+    /// The same tables without some endpoints, with the indices of all; `None` for a policy whose tables
+    /// are compiled from the others alone.
+    pub(super) fn only(&self, is_kept: impl Fn(usize) -> bool) -> Option<Balance> {
+        match self {
+            Balance::RingHash(ring) => Some(Balance::RingHash(ring.only(is_kept).into())),
+            _ => None,
         }
     }
 

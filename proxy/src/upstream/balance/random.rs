@@ -4,7 +4,7 @@
 use portcullis_abi::SplitMix64;
 
 /// Weights as running sums, to draw from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(in crate::upstream) struct Weighted {
     /// The end of each endpoint's range, which begins at the end of the previous one.
     ends: Box<[u64]>,

@@ -18,12 +18,15 @@ impl RoundRobin {
     }
 
     /// Each endpoint earns its weight; the one with the most credit is picked and pays the sum of
-    /// all weights.
+    /// all weights. One of weight 0 has no turn, and keeps its credit until it has a weight again.
     pub(in crate::upstream) fn next(&mut self, weights: &[u32]) -> usize {
         let mut total = 0;
         let mut richest = 0;
         let mut most = i64::MIN;
         for (index, (credit, weight)) in self.credits.iter_mut().zip(weights).enumerate() {
+            if *weight == 0 {
+                continue;
+            }
             *credit += i64::from(*weight);
             total += i64::from(*weight);
             if *credit > most {

@@ -223,10 +223,10 @@ proptest! {
         let mut turned = all.clone();
         turned.rotate_left(turn % all.len());
         for (a, b) in [
-            (Balance::RingHash(Ring::new(&all)), Balance::RingHash(Ring::new(&turned))),
+            (Balance::RingHash(Ring::new(&all).into()), Balance::RingHash(Ring::new(&turned).into())),
             (
-                Balance::Maglev(Maglev::new(&all, 503)),
-                Balance::Maglev(Maglev::new(&turned, 503)),
+                Balance::Maglev(Maglev::new(&all, 503).into()),
+                Balance::Maglev(Maglev::new(&turned, 503).into()),
             ),
         ] {
             for hash in 0..500 {

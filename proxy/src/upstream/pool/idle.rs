@@ -83,6 +83,11 @@ impl<C: Pooled> IdleList<C> {
         self.idle.retain(|idle| idle.owner != Some(owner));
     }
 
+    /// Drops all connections.
+    pub(in crate::upstream) fn clear(&mut self) {
+        self.idle.clear();
+    }
+
     /// Drops expired and closed connections.
     pub(in crate::upstream) fn reap(&mut self, now: Instant) {
         let limits = self.limits;

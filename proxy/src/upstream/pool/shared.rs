@@ -85,6 +85,11 @@ impl<C: Pooled> SharedList<C> {
         }
     }
 
+    /// Drops the connections without a stream.
+    pub(in crate::upstream) fn drop_idle(&mut self) {
+        self.connections.retain(|shared| shared.streams.get() > 0);
+    }
+
     fn longest_idle(&self) -> Option<usize> {
         let idle = self.connections.iter().enumerate().filter(|(_, it)| it.streams.get() == 0);
         idle.min_by_key(|(_, shared)| shared.idle_since.get()).map(|(at, _)| at)
