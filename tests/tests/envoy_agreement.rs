@@ -25,10 +25,10 @@ use portcullis_tests::{
 
 const REQUESTS: usize = 600;
 /// Both eject on another thread than the one that counts, some requests later.
-const TOLERANCE: usize = 12;
+const TOLERANCE: usize = 20;
 
 /// What an upstream does.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Behaviour {
     /// It always answers with this status.
     Answers(u16),
@@ -59,7 +59,8 @@ impl Scenario {
         behaviours: &'static [Behaviour],
         detection: &'static str,
     ) -> Self {
-        let (pause, tolerance) = (Duration::ZERO, TOLERANCE);
+        // Some time for the other thread, on a busy machine too.
+        let (pause, tolerance) = (Duration::from_millis(2), TOLERANCE);
         Self { name, behaviours, detection, panic_threshold: 50, pause, tolerance, differs: None }
     }
 
@@ -215,12 +216,14 @@ fn envoys(scenario: &Scenario) -> Vec<usize> {
     upstreams.serve(scenario, Raw::tcp(at(port)))
 }
 
+/// Without the merge of updates, by which Envoy puts an ejection that follows another one into effect up
+/// to a second later.
 fn bootstrap(scenario: &Scenario, upstreams: &[SocketAddr], port: u16, admin: u16) -> String {
     let socket =
         |port: u16| format!("{{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}");
     let endpoints: String = upstreams
         .iter()
-        .map(|at| format!("\n      - endpoint: {{address: {}}}", socket(at.port())))
+        .map(|at| format!("\n        - endpoint: {{address: {}}}", socket(at.port())))
         .collect();
     format!(
         "admin: {{address: {admin}}}
@@ -244,7 +247,7 @@ static_resources:
   - name: app
     connect_timeout: 10s
     lb_policy: ROUND_ROBIN
-    common_lb_config: {{healthy_panic_threshold: {{value: {threshold}}}}}
+    common_lb_config: {{update_merge_window: 0s, healthy_panic_threshold: {{value: {threshold}}}}}
     outlier_detection: {detection}
     load_assignment:
       cluster_name: app
@@ -271,8 +274,16 @@ fn envoy() -> PathBuf {
     )
 }
 
-fn agree(ours: &[usize], envoys: &[usize], tolerance: usize) -> bool {
-    ours.iter().zip(envoys).all(|(ours, envoys)| ours.abs_diff(*envoys) <= tolerance)
+/// Which of several upstreams of one behaviour is the first is a matter of the first turn.
+fn agree(scenario: &Scenario, ours: &[usize], envoys: &[usize]) -> bool {
+    let sorted = |counts: &[usize]| {
+        let mut counts: Vec<_> =
+            scenario.behaviours.iter().copied().zip(counts.iter().copied()).collect();
+        counts.sort_unstable();
+        counts
+    };
+    let mut pairs = sorted(ours).into_iter().zip(sorted(envoys));
+    pairs.all(|(ours, envoys)| ours.1.abs_diff(envoys.1) <= scenario.tolerance)
 }
 
 #[test]
@@ -284,7 +295,7 @@ fn upstreams_get_as_many_requests_as_from_envoy() {
         let (envoys, ours) = (envoys(&scenario), ours(&scenario));
         let why = scenario.differs.unwrap_or("");
         println!("| {} | {envoys:?} | {ours:?} | {why} |", scenario.name);
-        if agree(&ours, &envoys, scenario.tolerance) == scenario.differs.is_some() {
+        if agree(&scenario, &ours, &envoys) == scenario.differs.is_some() {
             failures.push(scenario.name);
         }
     }
