@@ -48,8 +48,10 @@ fn endless(conn: &mut Conn, begin: &str, piece: &str) {
 #[test]
 fn endless_headers_are_a_failed_check() {
     let error = error(HTTP, |conn| endless(conn, "HTTP/1.1 200 OK\r\n", "a: bbbbbbbbbbbbbbb\r\n"));
-    assert!(error.contains("headers") || error.contains("too large") || error.contains(TOO_LONG),
-        "{error}");
+    assert!(
+        error.contains("headers") || error.contains("too large") || error.contains(TOO_LONG),
+        "{error}"
+    );
 }
 
 #[test]

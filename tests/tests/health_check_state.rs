@@ -174,9 +174,8 @@ fn a_check_that_our_own_stop_made_late_does_not_count() {
     let backend = endpoint.start(200);
     let more = checks("timeout: 2s, interval: 20ms");
     let proxy = forward(&[backend.url()], &more).start();
-    let checked = |result| {
-        proxy.metrics().sum("portcullis_health_checks_total", &[("result", result)])
-    };
+    let checked =
+        |result| proxy.metrics().sum("portcullis_health_checks_total", &[("result", result)]);
     endpoint.hang();
     proxy.signal(Signal::STOP);
     // The endpoint hangs only while this process is stopped.

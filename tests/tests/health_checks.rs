@@ -25,9 +25,7 @@ fn checks(checker: &str) -> String {
 }
 
 fn checks_with(times: &str, checker: &str) -> String {
-    format!(
-        "health_checks: [{{{times}, unhealthy_threshold: 2, healthy_threshold: 2, {checker}}}]"
-    )
+    format!("health_checks: [{{{times}, unhealthy_threshold: 2, healthy_threshold: 2, {checker}}}]")
 }
 
 const HTTP: &str = "http_health_check: {path: /}";

@@ -151,7 +151,7 @@ impl<'a> ClusterCompiler<'a> {
 mod tests {
     use super::*;
     use crate::upstream::{
-        DnsFamily, DnsSpec,
+        DnsFamily, DnsSpec, OutlierSpec, ResilienceSpec,
         testing::{self, endpoint},
     };
 
@@ -218,6 +218,89 @@ mod tests {
         assert_ne!(clusters[0].id, former.id);
         assert!(staged.is_empty());
         assert_eq!(former.current().endpoints().len(), 2);
+    }
+
+    /// The cluster of a route that ejects and is checked as `change` says, after its former one.
+    fn watched(
+        addresses: &[&str],
+        former: Option<FormerCluster<'_>>,
+        change: impl FnOnce(&mut ResilienceSpec),
+    ) -> (Arc<Cluster>, Vec<StagedEndpoints>) {
+        let outlier = Some(OutlierSpec::default());
+        let mut resilience = ResilienceSpec { outlier, ..ResilienceSpec::default() };
+        change(&mut resilience);
+        let endpoints = addresses.iter().map(|at| Arc::new(endpoint(at))).collect();
+        let resilience = Some(Arc::new(resilience));
+        let spec = ClusterSpec { resilience, ..testing::spec(endpoints) };
+        let names = DnsNames::new(DnsSpec { family: DnsFamily::V4Preferred });
+        let registry = Arc::new(EndpointRegistry::new(1));
+        let ejections = EjectionSender::detached();
+        let mut compiler = ClusterCompiler::new(&names, &registry, &ejections);
+        let cluster = compiler.compile(&"a".into(), &Arc::new(spec), || former);
+        let CompiledClusters { staged, watched } = compiler.finish();
+        assert_eq!(watched.len(), 1, "the health thread hears of it");
+        (cluster, staged)
+    }
+
+    fn eject(cluster: &Cluster, index: usize) {
+        cluster.current().endpoint_health(index).unwrap().set_ejected(true, Instant::now());
+        assert!(cluster.refresh_available(Instant::now()));
+    }
+
+    #[test]
+    fn what_is_known_of_endpoints_stays_with_the_cluster() {
+        let (former, _) = watched(TWO, None, |_| ());
+        eject(&former, 1);
+        let (cluster, staged) = watched(OTHERS, Some(former_of(&former, true)), |_| ());
+        assert!(Arc::ptr_eq(&cluster, &former));
+        staged.into_iter().for_each(|staged| drop(staged.publish()));
+        let selectable = [0, 1, 2].map(|index| cluster.current().is_selectable(index));
+        assert_eq!(selectable, [false, true, true], "its index has changed");
+    }
+
+    #[test]
+    fn what_is_known_of_an_only_endpoint_outlasts_its_cluster() {
+        let single: &[&str] = &["127.0.0.1:1"];
+        let zero = |spec: &mut ResilienceSpec| spec.panic_threshold_percent = 0;
+        let (former, _) = watched(single, None, zero);
+        eject(&former, 0);
+        let (cluster, staged) = watched(single, Some(former_of(&former, true)), zero);
+        assert!(!Arc::ptr_eq(&cluster, &former) && staged.is_empty());
+        assert!(!cluster.current().is_selectable(0));
+    }
+
+    #[test]
+    fn another_ejection_begins_from_nothing_and_the_same_checks_keep_their_verdict() {
+        let (former, _) = watched(TWO, None, |_| ());
+        eject(&former, 0);
+        let health = Arc::clone(former.current().endpoint_health(1).unwrap());
+        health.set_failed_check(true, Instant::now());
+        let (cluster, _) = watched(TWO, Some(former_of(&former, true)), |spec| {
+            spec.outlier = Some(OutlierSpec { consecutive_5xx: 9, ..OutlierSpec::default() });
+        });
+        assert!(!Arc::ptr_eq(&cluster, &former), "limits of a cluster change with it");
+        let selectable = [0, 1].map(|index| cluster.current().is_selectable(index));
+        assert_eq!(selectable, [true, false]);
+    }
+
+    #[test]
+    fn one_state_is_of_one_cluster() {
+        let single: &[&str] = &["127.0.0.1:1"];
+        let (former, _) = watched(single, None, |_| ());
+        let names = DnsNames::new(DnsSpec { family: DnsFamily::V4Preferred });
+        let registry = Arc::new(EndpointRegistry::new(1));
+        let ejections = EjectionSender::detached();
+        let mut compiler = ClusterCompiler::new(&names, &registry, &ejections);
+        let mut compile = || {
+            let resilience = former.resilience().cloned();
+            let endpoints = vec![Arc::new(endpoint("127.0.0.1:1"))];
+            let spec = Arc::new(ClusterSpec { resilience, ..testing::spec(endpoints) });
+            compiler.compile(&"a".into(), &spec, || Some(former_of(&former, true)))
+        };
+        let (one, other) = (compile(), compile());
+        let state = |cluster: &Cluster| Arc::clone(cluster.current().endpoint_health(0).unwrap());
+        assert!(Arc::ptr_eq(&state(&one), &state(&former)));
+        assert!(!Arc::ptr_eq(&state(&other), &state(&former)));
     }
 
     fn former_of(cluster: &Arc<Cluster>, is_same_route: bool) -> FormerCluster<'_> {

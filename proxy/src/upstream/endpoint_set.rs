@@ -174,10 +174,13 @@ impl EndpointSet {
         if availability.is_full() {
             return (self.balance.clone(), None, None);
         }
+        if let Some(ring) = self.balance.only(|index| availability.includes(index)) {
+            return (ring, None, None);
+        }
         let specs: Vec<_> = all().map(|(_, endpoint)| Arc::clone(&endpoint.spec)).collect();
-        let is_hashed = matches!(self.policy, BalancePolicy::RingHash | BalancePolicy::Maglev);
         let chosen = all().zip(candidates(&specs)).filter_map(|((index, endpoint), candidate)| {
             // A table of hashes that followed each step of a slow start would move clients with each.
+            let is_hashed = self.policy == BalancePolicy::Maglev;
             let weight = if is_hashed { candidate.weight } else { weight(index, endpoint) };
             let position = u32::try_from(index).ok().filter(|_| availability.includes(index))?;
             Some((position, Candidate { weight, ..candidate }))
@@ -237,38 +240,4 @@ fn candidates(endpoints: &[Arc<EndpointSpec>]) -> Vec<Candidate> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::upstream::testing::{cluster, endpoint};
-
-    #[test]
-    fn an_endpoint_listed_twice_has_two_identities() {
-        let twice = ["127.0.0.1:1", "127.0.0.1:1", "127.0.0.1:12"].map(|at| Arc::new(endpoint(at)));
-        let identities: Vec<_> = candidates(&twice).into_iter().map(|c| c.identity).collect();
-        assert_eq!(identities, ["127.0.0.1:1", "127.0.0.1:1|1", "127.0.0.1:12"]);
-    }
-
-    #[test]
-    fn what_changes_for_requests_makes_another_set() {
-        let listed = || vec![endpoint("127.0.0.1:1"), endpoint("127.0.0.1:2")];
-        let set = |specs, policy| Arc::clone(&cluster(specs, policy).current());
-        let one = set(listed(), BalancePolicy::RoundRobin);
-        assert!(one.is_equivalent(&set(listed(), BalancePolicy::RoundRobin)));
-        assert!(!one.is_equivalent(&set(listed(), BalancePolicy::Maglev)));
-        let changes: [fn(&mut Vec<EndpointSpec>); 5] = [
-            |specs| specs.swap(0, 1),
-            |specs| specs.push(endpoint("127.0.0.1:3")),
-            |specs| specs[1] = endpoint("127.0.0.1:3"),
-            |specs| specs[1].weight = 2,
-            |specs| specs[1].authority = "localhost:2".into(),
-        ];
-        for change in changes {
-            let mut specs = listed();
-            change(&mut specs);
-            assert!(
-                !one.is_equivalent(&set(specs.clone(), BalancePolicy::RoundRobin)),
-                "{specs:?}"
-            );
-        }
-    }
-}
+mod tests;

@@ -52,10 +52,9 @@ pub(crate) use endpoint_set::EndpointSet;
 pub(crate) use failure::with_causes;
 pub(crate) use health::{
     CheckHttpVersion, CheckIntervals, CheckThresholds, CheckerSpec, ClusterHealth,
-    EjectionProposal, EjectionSender, EjectionTrigger, Ejector, EndpointHealth, EnforcingSpec,
-    FailurePercentageSpec, GrpcCheckSpec, HealthCheckSpec, HealthFacts, HealthMonitor,
-    HttpCheckSpec, NoTrafficIntervals, OutlierSpec, RequestOutcome, SuccessRateSpec, TcpCheckSpec,
-    may_have_body,
+    EjectionProposal, EjectionSender, Ejector, EndpointHealth, EnforcingSpec,
+    FailurePercentageSpec, GrpcCheckSpec, HealthCheckSpec, HealthMonitor, HttpCheckSpec,
+    NoTrafficIntervals, OutlierSpec, RequestOutcome, SuccessRateSpec, TcpCheckSpec, may_have_body,
 };
 pub(crate) use interim::InterimResponses;
 pub(crate) use owner::ConnectionOwner;

@@ -14,9 +14,12 @@ use std::{
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 
+use tokio::sync::mpsc;
+
 use super::{
     BalancePolicy, Cluster, ClusterCompiler, ClusterSpec, DnsFamily, DnsNames, DnsSpec,
-    EjectionSender, EndpointAddress, EndpointSpec, FormerCluster, Protocol, StagedEndpoints,
+    EjectionProposal, EjectionSender, EndpointAddress, EndpointSpec, FormerCluster, Protocol,
+    ResilienceSpec, StagedEndpoints,
 };
 use crate::{observe::EndpointRegistry, tls::ObservedRead};
 
@@ -48,19 +51,40 @@ pub(super) fn next_endpoints(
     staged.pop().expect("the cluster stays")
 }
 
+/// A cluster whose endpoints are watched as `resilience` says, and what workers propose.
+pub(super) fn watched_cluster(
+    endpoints: Vec<EndpointSpec>,
+    balance: BalancePolicy,
+    resilience: ResilienceSpec,
+) -> (Arc<Cluster>, mpsc::Receiver<EjectionProposal>) {
+    let (ejections, proposals) = EjectionSender::channel();
+    let endpoints = endpoints.into_iter().map(Arc::new).collect();
+    let resilience = Some(Arc::new(resilience));
+    let spec = ClusterSpec { balance, resilience, ..spec(endpoints) };
+    (compiled(spec, None, &ejections).0, proposals)
+}
+
 fn staged(
     endpoints: Vec<EndpointSpec>,
     balance: BalancePolicy,
     former: Option<&Arc<Cluster>>,
 ) -> (Arc<Cluster>, Vec<StagedEndpoints>) {
     let endpoints = endpoints.into_iter().map(Arc::new).collect();
-    let spec = Arc::new(ClusterSpec { balance, ..spec(endpoints) });
+    let spec = ClusterSpec { balance, ..spec(endpoints) };
+    compiled(spec, former, &EjectionSender::detached())
+}
+
+fn compiled(
+    spec: ClusterSpec,
+    former: Option<&Arc<Cluster>>,
+    ejections: &EjectionSender,
+) -> (Arc<Cluster>, Vec<StagedEndpoints>) {
     let names = DnsNames::new(DnsSpec { family: DnsFamily::V4Preferred });
     let registry = Arc::new(EndpointRegistry::new(1));
-    let ejections = EjectionSender::detached();
-    let mut compiler = ClusterCompiler::new(&names, &registry, &ejections);
+    let mut compiler = ClusterCompiler::new(&names, &registry, ejections);
     let former = former.map(|cluster| FormerCluster { cluster, is_same_route: true });
-    (compiler.compile(&"a".into(), &spec, || former), compiler.finish().staged)
+    let cluster = compiler.compile(&"a".into(), &Arc::new(spec), || former);
+    (cluster, compiler.finish().staged)
 }
 
 /// In turn, to these.

@@ -213,9 +213,9 @@ mod tests {
     use crate::{
         observe::UpstreamFailure,
         upstream::{
-            BalancePolicy, EndpointSpec,
+            BalancePolicy, EjectionProposal, EndpointSpec, OutlierSpec, ResilienceSpec,
             endpoint_pool::InFlight,
-            testing::{cluster, endpoint, next_endpoints},
+            testing::{cluster, endpoint, next_endpoints, watched_cluster},
         },
     };
 
@@ -360,6 +360,41 @@ mod tests {
         while former.strong_count() > 0 {
             std::thread::yield_now();
         }
+    }
+
+    /// Two endpoints of a cluster that ejects after one failure, and uses none that is down.
+    fn ejecting() -> (Arc<Cluster>, tokio::sync::mpsc::Receiver<EjectionProposal>) {
+        let outlier = Some(OutlierSpec { consecutive_5xx: 1, ..OutlierSpec::default() });
+        let resilience =
+            ResilienceSpec { outlier, panic_threshold_percent: 0, ..ResilienceSpec::default() };
+        let endpoints = endpoints(["10.0.0.1:1", "10.0.0.2:1"]);
+        watched_cluster(endpoints, BalancePolicy::RoundRobin, resilience)
+    }
+
+    fn eject(cluster: &Cluster, index: usize) {
+        cluster.current().endpoint_health(index).unwrap().set_ejected(true, Instant::now());
+        cluster.refresh_available(Instant::now());
+    }
+
+    #[test]
+    fn nothing_is_chosen_if_no_endpoint_is_available() {
+        let (upstreams, (cluster, _)) = (upstreams(), ejecting());
+        eject(&cluster, 0);
+        assert_eq!(picks(&upstreams, &cluster, 2), ["10.0.0.2:1", "10.0.0.2:1"]);
+        eject(&cluster, 1);
+        assert!(upstreams.choose(&cluster, 0).is_none());
+    }
+
+    #[test]
+    fn a_request_that_timed_out_counts_unless_the_client_was_waited_for() {
+        let (upstreams, (cluster, mut proposals)) = (upstreams(), ejecting());
+        let endpoint = upstreams.choose(&cluster, 0).unwrap();
+        upstreams.unanswered(&endpoint, false);
+        assert!(proposals.try_recv().is_err());
+        upstreams.unanswered(&endpoint, true);
+        let proposal = proposals.try_recv().unwrap();
+        let current = cluster.current();
+        assert!(Arc::ptr_eq(&proposal.endpoint, current.endpoint_health(0).unwrap()));
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod access;
 mod health_checks;
 mod identity;
 mod leaf_rules;
+mod outlier_detection;
 mod routes;
 mod steering;
 

@@ -57,6 +57,15 @@ impl Balance {
         }
     }
 
+    /// The same tables without some endpoints, with the indices of all; `None` for a policy whose tables
+    /// are compiled from the others alone.
+    pub(super) fn only(&self, is_kept: impl Fn(usize) -> bool) -> Option<Balance> {
+        match self {
+            Balance::RingHash(ring) => Some(Balance::RingHash(ring.only(is_kept).into())),
+            _ => None,
+        }
+    }
+
     /// Chooses an endpoint for a client with this hash.
     ///
     /// `turn` returns the worker's own state for round robin, `in_flight` the number of this

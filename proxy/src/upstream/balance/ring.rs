@@ -32,6 +32,12 @@ impl Ring {
         Ring { points: points.into() }
     }
 
+    /// The ring without the points of some endpoints: only their clients move.
+    pub(super) fn only(&self, is_kept: impl Fn(usize) -> bool) -> Ring {
+        let points = self.points.iter().filter(|(_, index)| is_kept(*index));
+        Ring { points: points.copied().collect() }
+    }
+
     pub(super) fn find(&self, hash: u64) -> usize {
         let next = self.points.partition_point(|(point, _)| *point < hash);
         let point = self.points.get(next).or_else(|| self.points.first());

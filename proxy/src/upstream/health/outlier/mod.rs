@@ -7,6 +7,8 @@ mod ejector;
 mod outcome;
 mod proposal;
 mod rates;
+#[cfg(test)]
+mod simulation;
 mod spec;
 
 pub(super) use counts::FailureCounts;
