@@ -31,6 +31,7 @@ pub(crate) const SETTINGS: SteeringSettings = SteeringSettings {
     balance: Balance { workers: WORKERS, max_load_percent: 125 },
     refuse_unknown: 0,
     closed: 0,
+    catching: 0,
 };
 
 /// An address with a socket for each worker.
