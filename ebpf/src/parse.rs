@@ -6,16 +6,14 @@ use aya_ebpf::macros::socket_filter;
 use aya_ebpf::programs::SkBuffContext;
 use portcullis_abi::{Outcome, sni};
 
-use crate::maps::SCRATCH;
+use crate::maps::Scratch;
 use crate::segment::Segment;
 
 /// Reads the payload of the segment, which is the whole buffer here; leaves the name and its key in
-/// [`SCRATCH`] and returns the number of the outcome.
+/// [`SCRATCH`](crate::maps::SCRATCH) and returns the number of the outcome.
 #[socket_filter]
 pub fn parse(ctx: SkBuffContext) -> i64 {
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return -1 };
-    // SAFETY: the value belongs to this CPU, and no other program uses it meanwhile.
-    let scratch = unsafe { &mut *scratch };
+    let Some(scratch) = Scratch::get() else { return -1 };
     let outcome = sni(&Segment(ctx.as_ptr()), 0, &mut scratch.name);
     if let Outcome::Name = outcome {
         scratch.key.set(&scratch.name);

@@ -1,19 +1,22 @@
 //! Selects the listening socket of the worker that serves the name in a ClientHello.
 
-use core::ptr::read_volatile;
-
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::sk_action::{SK_DROP, SK_PASS};
+use aya_ebpf::bindings::sk_reuseport_md;
 use aya_ebpf::btf_maps::lpm_trie::Key;
-use aya_ebpf::helpers::bpf_get_socket_cookie;
 use aya_ebpf::macros::sk_reuseport;
 use aya_ebpf::programs::SkReuseportContext;
-use portcullis_abi::{Home, NAME_KEY_LEN, Outcome, Reason, Verdict, sni};
+use portcullis_abi::{
+    CookieLoss, Home, MAX_WORKERS, NAME_KEY_LEN, Outcome, Reason, SteeringSettings, SynOptions,
+    Verdict, sni,
+};
 
+use crate::group::Group;
 use crate::handshake::Handshake;
 use crate::loads::Loads;
-use crate::maps::{GROUPS, NAMES, SCRATCH, SETTINGS, SOCKETS, Scratch, count};
-use crate::segment::{Segment, TcpHeader};
+use crate::lookup::Lookup;
+use crate::maps::{NAMES, SETTINGS, Scratch, count};
+use crate::segment::{HEADER_LEN, Segment, TcpHeader};
 
 /// Runs whenever the kernel looks up a listener: for a SYN and, if SYN cookies are sent, for the
 /// segment that completes the handshake. Without a selection the kernel makes its own choice.
@@ -30,27 +33,101 @@ pub fn steer(ctx: SkReuseportContext) -> u32 {
 #[inline(always)]
 fn choose(ctx: &SkReuseportContext) -> Verdict {
     let segment = Segment(ctx.as_ptr());
-    let (Some(header), Some(settings)) = (TcpHeader::read(&segment), SETTINGS.get(0)) else {
-        return Verdict::Passed;
-    };
-    if header.is_syn() && settings.closed != 0 {
-        return Verdict::Closed;
+    // One test after the other. A pattern of both would be compiled to two tests of one result, and
+    // verifiers before Linux 6.8 follow the path on which the two differ: without a header.
+    let Some(header) = TcpHeader::read(&segment) else { return Verdict::Passed };
+    let Some(settings) = SETTINGS.get(0) else { return Verdict::Passed };
+    if settings.catching != 0 {
+        Lookup::remember(&header);
     }
-    if ctx.len() as u32 <= header.len {
-        return Verdict::Passed;
+    // Before the test for payload: a SYN may have some (TCP Fast Open).
+    if header.is_syn() {
+        if settings.closed != 0 {
+            return Verdict::Closed;
+        }
+        return if settings.catching != 0 { open_handshake(ctx, settings) } else { Verdict::Passed };
     }
-    let (Some(scratch), Some(loads)) = (SCRATCH.get_ptr_mut(0), Loads::get()) else {
-        return Verdict::Passed;
+    let verdict = match ctx.len() as u32 > header.len {
+        true => steer_hello(ctx, &segment, &header),
+        false => Verdict::Passed,
     };
-    // SAFETY: the value belongs to this CPU, and no other program uses it meanwhile.
-    let scratch = unsafe { &mut *scratch };
+    if settings.catching != 0 && matches!(verdict, Verdict::Passed | Verdict::SelectFailed) {
+        select_any(ctx, settings);
+    }
+    verdict
+}
+
+/// Selects the listener for a SYN: the catcher's, if the client loses nothing by a cookie.
+#[inline(always)]
+fn open_handshake(ctx: &SkReuseportContext, settings: &SteeringSettings) -> Verdict {
+    let verdict = match cookie_loss(ctx.as_ptr().cast()) {
+        NOTHING => {
+            let caught = Group::of(ctx)
+                .is_some_and(|group| group.select_catcher(ctx, settings.balance).is_some());
+            if caught {
+                return Verdict::Caught;
+            }
+            Verdict::Passed
+        }
+        SEGMENT_SIZE => Verdict::SegmentSize,
+        _ => Verdict::NoTimestamps,
+    };
+    select_any(ctx, settings);
+    verdict
+}
+
+/// If this fails, the kernel makes its own choice.
+#[inline(always)]
+fn select_any(ctx: &SkReuseportContext, settings: &SteeringSettings) {
+    if let Some(group) = Group::of(ctx) {
+        let _ = group.select_any(ctx, settings.balance);
+    }
+}
+
+#[inline(always)]
+fn steer_hello(ctx: &SkReuseportContext, segment: &Segment, header: &TcpHeader) -> Verdict {
+    read_name(ctx.as_ptr().cast());
+    let Some(scratch) = Scratch::get() else { return Verdict::Passed };
+    match scratch.verdict() {
+        Verdict::UnknownRefused => return Verdict::UnknownRefused,
+        Verdict::Steered => {}
+        _ => {
+            let handshake = Handshake::of(segment, header);
+            if handshake.is_some_and(|handshake| handshake.is_ahead(header)) {
+                return Verdict::Passed; // `defer` is about to drop it
+            }
+            scratch.home = Home::of_flow(ctx.hash());
+        }
+    }
+    if select_worker(ctx, place_connection()).is_none() {
+        return Verdict::SelectFailed;
+    }
+    Scratch::get().map_or(Verdict::SelectFailed, |scratch| scratch.verdict())
+}
+
+// The three functions below are global ones, which the verifier checks once and alone, for any state
+// of `SCRATCH`: it does not follow every path through one into the next. Up to Linux 6.3 a callback
+// of `bpf_loop` makes it tell apart all numbers of all callers, and it would give up after a million
+// instructions. A global function takes and returns numbers and the context, so they leave their
+// results in `SCRATCH`.
+
+/// Reads the server name, and leaves the verdict about it, and the home of a served name, in
+/// [`SCRATCH`](crate::maps::SCRATCH). The result has no meaning.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn read_name(ctx: *mut sk_reuseport_md) -> u32 {
+    let segment = Segment(ctx.cast());
+    let Some(scratch) = Scratch::get() else { return 0 };
+    scratch.verdict = Verdict::Passed;
+    let Some(header) = TcpHeader::read(&segment) else { return 0 };
+    let Some(settings) = SETTINGS.get(0) else { return 0 };
     scratch.verdict = match sni(&segment, header.len, &mut scratch.name) {
         Outcome::Name => match home(scratch) {
             Some(home) => {
                 scratch.home = *home;
                 Verdict::Steered
             }
-            None if settings.refuse_unknown != 0 => return Verdict::UnknownRefused,
+            None if settings.refuse_unknown != 0 => Verdict::UnknownRefused,
             None => Verdict::Unknown,
         },
         Outcome::NoName => Verdict::NoSni,
@@ -58,27 +135,47 @@ fn choose(ctx: &SkReuseportContext) -> Verdict {
         Outcome::NotTls => Verdict::NotTls,
         Outcome::Unsupported => Verdict::Unsupported,
     };
-    // From here on, the verifier does not distinguish the paths to this point: it continues once.
-    // SAFETY: a reference to a value that was just written.
-    let verdict = unsafe { read_volatile(&scratch.verdict) };
-    if verdict != Verdict::Steered {
-        // `defer` is about to drop it.
-        if Handshake::of(&segment, &header).is_some_and(|handshake| handshake.is_ahead(&header)) {
-            return Verdict::Passed;
-        }
-        scratch.home = Home::of_flow(ctx.hash());
-    }
+    0
+}
+
+const NOTHING: u32 = CookieLoss::Nothing as u32;
+const SEGMENT_SIZE: u32 = CookieLoss::SegmentSize as u32;
+
+/// The [`CookieLoss`] of a SYN, as a number.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn cookie_loss(ctx: *mut sk_reuseport_md) -> u32 {
+    let segment = Segment(ctx.cast());
+    let Some(header) = TcpHeader::read(&segment) else { return CookieLoss::Options as u32 };
+    let Some([version]) = segment.load_from_ip(0) else { return CookieLoss::Options as u32 };
+    let options = SynOptions::read(&segment, HEADER_LEN, header.len);
+    options.cookie_loss(version >> 4 == 6) as u32
+}
+
+/// The number that no worker has. It has 64 bits, as registers have: from a number of 32 bits, the
+/// compiler would make two copies, compare one and use the other, whose bounds the verifier does not
+/// know then.
+const NO_WORKER: u64 = u64::MAX;
+
+/// Chooses the worker for the home in [`SCRATCH`](crate::maps::SCRATCH), and makes the verdict there
+/// say so if a name does not go to its first choice. Returns the worker, or [`NO_WORKER`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn place_connection() -> u64 {
+    let Some(scratch) = Scratch::get() else { return NO_WORKER };
+    let Some(settings) = SETTINGS.get(0) else { return NO_WORKER };
+    let Some(loads) = Loads::get() else { return NO_WORKER };
     let Some(placed) = scratch.placing.place(&scratch.home, settings.balance, &loads) else {
-        return Verdict::SelectFailed;
+        return NO_WORKER;
     };
-    if select(ctx, loads, placed.worker).is_none() {
-        return Verdict::SelectFailed;
+    if scratch.verdict() == Verdict::Steered {
+        scratch.verdict = match placed.reason {
+            Reason::Home => Verdict::Steered,
+            Reason::Spilled => Verdict::Spilled,
+            Reason::Unavailable => Verdict::WorkerUnavailable,
+        };
     }
-    match (verdict, placed.reason) {
-        (Verdict::Steered, Reason::Spilled) => Verdict::Spilled,
-        (Verdict::Steered, Reason::Unavailable) => Verdict::WorkerUnavailable,
-        _ => verdict,
-    }
+    u64::from(placed.worker)
 }
 
 #[inline(always)]
@@ -89,15 +186,11 @@ fn home(scratch: &mut Scratch) -> Option<&'static Home> {
     NAMES.get(key)
 }
 
-/// Selects the worker's socket among those of this listening address, and counts a connection that
-/// is sent to it.
+/// Selects the worker's socket, if there is such a worker.
 #[inline(always)]
-fn select(ctx: &SkReuseportContext, loads: Loads, worker: u32) -> Option<()> {
-    // SAFETY: the socket that the kernel would select; the program's context has one.
-    let cookie = unsafe { bpf_get_socket_cookie(ctx.sk().as_ptr()) };
-    // SAFETY: the proxy writes these before it attaches the program, and never later.
-    let first = unsafe { GROUPS.get(cookie) }?;
-    SOCKETS.select_reuseport(ctx, first + worker).ok()?;
-    loads.send(worker);
-    Some(())
+fn select_worker(ctx: &SkReuseportContext, worker: u64) -> Option<()> {
+    if worker >= u64::from(MAX_WORKERS) {
+        return None;
+    }
+    Group::of(ctx)?.select_worker(ctx, worker as u32)
 }

@@ -51,6 +51,7 @@ const LOG_FLUSH: Duration = Duration::from_secs(2);
 /// Runs the proxy until it is told to stop and has drained. `replaced` is the ID of a process that
 /// serves at the same addresses: once this process serves too, it tells that one to drain and exit.
 pub(crate) fn run(path: &Path, replaced: Option<u32>) -> anyhow::Result<()> {
+    sys::require_supported_kernel()?;
     // Before anything secret is read.
     sys::forbid_core_dumps()?;
     jose::install();

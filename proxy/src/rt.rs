@@ -53,7 +53,7 @@ impl Runtime {
     /// forbids it.
     pub(crate) fn new() -> io::Result<Runtime> {
         let mut ring = tokio_uring::uring_builder();
-        // One thread submits, and completions wait for it to enter the kernel instead of
+        // One thread submits (Linux 6.0), and completions wait for it to enter the kernel instead of
         // interrupting it. DEFER_TASKRUN would save more, but tokio-uring's submit never requests
         // events and hangs with it.
         ring.setup_single_issuer().setup_coop_taskrun().setup_taskrun_flag();

@@ -136,13 +136,36 @@ impl Network {
         })
     }
 
+    /// Sets whether this end of the cable of [`Self::beside`] leaves it to the other end to split
+    /// what TCP sends into packets.
+    ///
+    /// # Panics
+    /// When the device does not take it.
+    pub fn send_large_packets(&self, on: bool) {
+        ethtool(&["tso", "gso"], on);
+    }
+
+    /// Sets whether this end of the cable of [`Self::beside`] merges packets that it receives in a
+    /// row.
+    ///
+    /// # Panics
+    /// As [`Self::send_large_packets`].
+    pub fn merge_received_packets(&self, on: bool) {
+        ethtool(&["gro"], on);
+    }
+
     fn set_up_cable(&self, ipv4: &str, ipv6: &str) {
-        let off = ["-K", "cable", "tso", "off", "gso", "off", "gro", "off"];
-        run(Command::new(need("ethtool")).args(off));
+        ethtool(&["tso", "gso", "gro"], false);
         self.ip(&format!("address add {ipv4} dev cable"));
         self.ip(&format!("address add {ipv6} dev cable nodad"));
         self.ip("link set cable up");
     }
+}
+
+fn ethtool(features: &[&str], on: bool) {
+    let state = if on { "on" } else { "off" };
+    let features = features.iter().flat_map(|feature| [*feature, state]);
+    run(Command::new(need("ethtool")).args(["-K", "cable"]).args(features));
 }
 
 fn run(command: &mut Command) {

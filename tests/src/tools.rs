@@ -23,6 +23,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("openssl", "openssl"),
     ("pk12util", "libnss3-tools"),
     ("prlimit", "util-linux"),
+    ("setarch", "util-linux"),
     ("setpriv", "util-linux"),
     ("unshare", "util-linux"),
 ];

@@ -126,6 +126,14 @@ fn run_says_that_an_address_is_taken() {
 }
 
 #[test]
+fn run_says_that_the_kernel_is_too_old() {
+    // For programs that take a kernel 3 or later for a mistake, Linux pretends to be a 2.6.
+    let refused = Proxy::config().started_by(&["setarch", "--uname-2.6"]).refused();
+    let line = "Linux 6.1 or later is required, and this is Linux 2.6.";
+    assert!(refused.stderr.contains(line), "{refused:?}");
+}
+
+#[test]
 fn all_errors_are_reported_at_once_with_file_line_key_and_hint() {
     let checked = check(
         "address: nonsense\n\

@@ -1,5 +1,5 @@
-//! The project's own commands: `cargo xtask test`, `source`, `demo`, `dist`, `bench`, `ebpf`, `fuzz`
-//! and `conformance`. Each installs the packages it needs and prints its steps.
+//! The project's own commands: `cargo xtask test`, `source`, `demo`, `dist`, `bench`, `ebpf`, `kernels`,
+//! `fuzz` and `conformance`. Each installs the packages it needs and prints its steps.
 
 #![expect(clippy::print_stdout, reason = "a command-line tool prints to stdout")]
 
@@ -11,6 +11,7 @@ mod demo;
 mod dist;
 mod ebpf;
 mod fuzz;
+mod kernels;
 mod mkcert;
 mod node_peers;
 mod packages;
@@ -39,6 +40,8 @@ enum Xtask {
     Bench(bench::Bench),
     /// Build the kernel programs into `ebpf/steer.bpf.o`, which the proxy carries.
     Ebpf(ebpf::Options),
+    /// Run tests on the kernels of Debian 12 and 13, in virtual machines: after a change in `ebpf/`.
+    Kernels(kernels::Options),
     /// Run libFuzzer on the parsers of what comes from the network and the configuration.
     Fuzz(fuzz::Options),
     /// Run h2spec and llhttp's vectors against the proxy.
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Xtask::Dist => dist::run(),
         Xtask::Bench(bench) => bench::run(&bench),
         Xtask::Ebpf(options) => ebpf::run_with(&options),
+        Xtask::Kernels(options) => kernels::run_with(&options),
         Xtask::Fuzz(options) => fuzz::run_with(&options),
         Xtask::Conformance(options) => conformance::run_with(&options),
     };

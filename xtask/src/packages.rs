@@ -30,6 +30,8 @@ const NODE: Package = Package { name: "nodejs", probe: Probe::Program("node") };
 const NPM: Package = Package { name: "npm", probe: Probe::Program("npm") };
 const NGINX: Package = Package { name: "nginx", probe: Probe::Program("nginx") };
 const VALGRIND: Package = Package { name: "valgrind", probe: Probe::Program("valgrind") };
+/// One program without libraries; it unpacks an archive in a test of this tool.
+const BUSYBOX: Package = Package { name: "busybox-static", probe: Probe::Program("busybox") };
 const LLVM: Package = Package { name: "llvm-22", probe: Probe::Program("llvm-profdata-22") };
 
 /// The packages for `cargo xtask demo`.
@@ -76,6 +78,7 @@ pub(crate) const TEST: &[Package] = &[
     OPENSSL,
     CURL,
     MKCERT,
+    BUSYBOX,
     Package { name: "chromium", probe: Probe::Program("chromium") },
     Package { name: "chromium-driver", probe: Probe::Program("chromedriver") },
     Package { name: "ethtool", probe: Probe::Program("ethtool") },
@@ -110,6 +113,20 @@ pub(crate) const EBPF: &[Package] = &[
     Package { name: "libpolly-22-dev", probe: Probe::Path("/usr/lib/llvm-22/lib/libPolly.a") },
     Package { name: "llvm-22", probe: Probe::Path("/usr/lib/llvm-22/bin/llvm-strip") },
     Package { name: "llvm-22-dev", probe: Probe::Path("/usr/lib/llvm-22/include/llvm-c") },
+];
+
+/// The packages for `cargo xtask kernels`: an emulator, and the files of its guests.
+pub(crate) const KERNELS: &[Package] = &[
+    OPENSSL,
+    CURL,
+    MKCERT,
+    BUSYBOX,
+    Package { name: "binutils", probe: Probe::Program("strip") },
+    Package { name: "ethtool", probe: Probe::Program("ethtool") },
+    Package { name: "iproute2", probe: Probe::Program("ip") },
+    Package { name: "nftables", probe: Probe::Program("nft") },
+    Package { name: "qemu-system-x86", probe: Probe::Program("qemu-system-x86_64") },
+    Package { name: "xz-utils", probe: Probe::Program("xz") },
 ];
 
 /// Installs the missing packages as root; otherwise prints the command to run and fails.

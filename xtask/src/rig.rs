@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -62,9 +62,10 @@ impl Rig {
         Ok(rig)
     }
 
-    /// Gives the proxy another port, which has no TIME_WAIT of an earlier proxy.
-    pub(crate) fn move_edge(&mut self) -> Result<()> {
-        [self.edge] = free_addresses()?;
+    /// Gives the proxy another port, which has no TIME_WAIT of an earlier proxy, at this address.
+    pub(crate) fn move_edge(&mut self, to: IpAddr) -> Result<()> {
+        let [edge] = free_addresses()?;
+        self.edge = SocketAddr::new(to, edge.port());
         Ok(())
     }
 

@@ -39,15 +39,27 @@ pub fn sni<L: Load + ?Sized>(segment: &L, start: u32, name: &mut HostName) -> Ou
         Ok(hello) => hello::extensions(hello),
         Err(outcome) => return outcome,
     };
-    match extensions.and_then(find_host_name) {
-        Ok(Found::At(offset, len)) => match name.read(segment, offset, len) {
-            Some(Kind::Dns) => Outcome::Name,
-            Some(Kind::Other) => Outcome::NoName,
-            None => Outcome::Truncated,
-        },
-        Ok(Found::None) => Outcome::NoName,
-        Ok(Found::TooMany) | Err(Stop::Malformed) => Outcome::Unsupported,
-        Err(Stop::Truncated) => Outcome::Truncated,
+    let place = match extensions {
+        Ok(extensions) => find_host_name(extensions),
+        Err(stop) => NamePlace::none(stop.into()),
+    };
+    if place.len == 0 {
+        return place.outcome;
+    }
+    match name.read(segment, place.offset, place.len) {
+        Some(Kind::Dns) => Outcome::Name,
+        Some(Kind::Other) => Outcome::NoName,
+        None => Outcome::Truncated,
+    }
+}
+
+impl From<Stop> for Outcome {
+    #[inline(always)]
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Truncated => Self::Truncated,
+            Stop::Malformed => Self::Unsupported,
+        }
     }
 }
 
@@ -76,23 +88,42 @@ fn open<L: Load + ?Sized>(segment: &L, start: u32) -> Result<Cursor<'_, L>, Outc
     Ok(Cursor::new(segment, body, size))
 }
 
-enum Found {
-    At(u32, u32),
-    None,
-    TooMany,
+/// The place of the name in the segment.
+///
+/// Not an enum: the fields of one variant are stack that the other paths do not write, and verifiers
+/// before Linux 6.3 reject a program that may read such stack, even if it never uses the value.
+struct NamePlace {
+    offset: u32,
+    /// 0 if there is no name.
+    len: u32,
+    /// The reason why there is no name.
+    outcome: Outcome,
+}
+
+impl NamePlace {
+    #[inline(always)]
+    const fn none(outcome: Outcome) -> Self {
+        Self { offset: 0, len: 0, outcome }
+    }
 }
 
 #[inline(always)]
-fn find_host_name<L: Load + ?Sized>(mut extensions: Cursor<'_, L>) -> Result<Found, Stop> {
+fn find_host_name<L: Load + ?Sized>(mut extensions: Cursor<'_, L>) -> NamePlace {
     for _ in 0..MAX_EXTENSIONS {
         if extensions.is_empty() {
-            return Ok(Found::None);
+            return NamePlace::none(Outcome::NoName);
         }
-        let mut extension = hello::next_extension(&mut extensions)?;
+        let mut extension = match hello::next_extension(&mut extensions) {
+            Ok(extension) => extension,
+            Err(stop) => return NamePlace::none(stop.into()),
+        };
         if extension.is_server_name() {
-            let place = hello::host_name(&mut extension.body)?;
-            return Ok(place.map_or(Found::None, |(offset, len)| Found::At(offset, len)));
+            return match hello::host_name(&mut extension.body) {
+                Ok(Some((offset, len))) => NamePlace { offset, len, outcome: Outcome::Name },
+                Ok(None) => NamePlace::none(Outcome::NoName),
+                Err(stop) => NamePlace::none(stop.into()),
+            };
         }
     }
-    Ok(Found::TooMany)
+    NamePlace::none(Outcome::Unsupported)
 }

@@ -7,8 +7,11 @@ use std::{
 };
 
 use portcullis_tests::{
-    Proxy, Raw,
+    Backend, Proxy, Raw,
+    backend::TlsServer,
     openssl::{SClient, get},
+    pki,
+    proxy::Config,
     raw::TlsOptions,
     steering::{first_choice, outcome, per_worker},
     wait::until,
@@ -60,6 +63,39 @@ fn curl_and_openssl_are_served_by_their_host_s_worker() {
             }
         }
         assert_eq!(outcomes(&proxy.metrics()), [("steered", 24.0)]);
+    });
+}
+
+#[test]
+fn mutual_tls_on_both_sides_reaches_the_host_s_worker() {
+    in_network(|_| {
+        let server = TlsServer { pair: pki().upstream(), client_auth: true, alpn: Vec::new() };
+        let backend = Backend::tls(&server, |conn| {
+            while conn.request().is_some() {
+                conn.respond(200, "");
+            }
+        });
+        let (ca, own) = (pki().ca(), pki().proxy());
+        let own =
+            format!("tls_client_cert_file: {:?}\ntls_client_key_file: {:?}", own.cert, own.key);
+        let clients =
+            format!("downstream_mtls: {{ca_file: {ca:?}, enforcement: reject_connection}}");
+        let config = config(0, "max_load_percent: 1000").global(&clients);
+        let with_route =
+            |config: Config, n| config.forward_tls(&format!("h{n}"), &backend.url(), &own);
+        let proxy = (0..4).fold(config, with_route).start();
+        for n in 0..4 {
+            let options = TlsOptions::name(&host(n)).client(pki().client());
+            for round in 0..5 {
+                let path = format!("/{n}/{round}");
+                let raw = Raw::try_tls(proxy.address(), &options);
+                let mut raw = raw.unwrap_or_else(|end| panic!("{path}: {end:?}"));
+                raw.send(format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", host(n)));
+                assert_eq!(raw.response().status, 200, "{path}");
+                assert_eq!(worker_of(&proxy, &path), first_choice(&proxy, &host(n)), "{path}");
+            }
+        }
+        assert_eq!(outcomes(&proxy.metrics()), [("steered", 20.0)]);
     });
 }
 

@@ -4,6 +4,7 @@
 
 mod cookies;
 mod hellos;
+mod large_hellos;
 mod loss;
 mod names;
 mod refusals;

@@ -9,7 +9,7 @@ use super::{
 use crate::command::{command, is_root, root};
 
 /// The sysctls that `namespace` sets.
-const SYSCTLS: &str = "tcp_syncookies=2 in W9 and W13; tcp_migrate_req=1 in W12";
+const SYSCTLS: &str = "tcp_syncookies=2 in W9c and W13; tcp_migrate_req=1 in W12";
 
 const GLANCE: Duration = Duration::from_millis(500);
 
@@ -101,7 +101,8 @@ mod tests {
 
     #[test]
     fn a_core_is_busy_for_its_share_of_the_time_between() {
-        let time = |busy, idle| BTreeMap::from([(0, CoreTime { busy, idle, stolen: 0 })]);
+        let time =
+            |busy, idle| BTreeMap::from([(0, CoreTime { busy, interrupts: 0, idle, stolen: 0 })]);
         assert_eq!(busy(&time(10, 10), &time(35, 85)), "core 0: 25 %");
         assert_eq!(busy(&time(10, 10), &time(10, 10)), "");
     }

@@ -3,6 +3,7 @@
 //! `suite` runs everything from begin to end; `works` defines the measurements, `peers` the
 //! proxies, `lab` their surroundings, and `report` the results.
 
+mod cable;
 mod conditions;
 mod floor;
 mod generator;
@@ -15,6 +16,7 @@ mod namespace;
 mod peers;
 mod pin;
 mod processes;
+mod program_statistics;
 mod prometheus;
 mod report;
 mod steering;
@@ -40,7 +42,7 @@ pub(crate) struct Bench {
 #[derive(clap::Subcommand)]
 enum Part {
     /// Compares steering in the kernel, by hand-off, and none: upstream connections and CPU for
-    /// each connection. Needs root; runs in its own network namespace.
+    /// each connection. Needs root; clients and proxy run in network namespaces of their own.
     Steering(steering::Options),
     /// Measures the small pieces alone: nanoseconds and instructions.
     Micro,

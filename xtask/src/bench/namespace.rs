@@ -9,6 +9,9 @@ use crate::command::{command, is_root, run as run_command};
 
 const INSIDE: &str = "PORTCULLIS_BENCH_NAMESPACE";
 
+/// The range of client ports, above the ports that proxies listen on.
+pub(super) const CLIENT_PORTS: &str = "10000 65535";
+
 /// Whether this process runs inside the namespaces.
 pub(super) fn is_inside() -> bool {
     env::var_os(INSIDE).is_some()
@@ -33,8 +36,7 @@ pub(super) fn enter(inside: impl FnOnce() -> Result<()>) -> Result<()> {
 
 fn prepare() -> Result<()> {
     run_command(command("ip").args(["link", "set", "lo", "up"]))?;
-    // The range of client ports, above the ports that proxies listen on.
-    write("ip_local_port_range", "10000 65535")
+    write("ip_local_port_range", CLIENT_PORTS)
 }
 
 fn write(name: &str, value: &str) -> Result<()> {
@@ -54,7 +56,12 @@ pub(super) struct Sysctl {
 
 /// Sets the sysctl that steering in the kernel needs.
 pub(super) fn always_send_syn_cookies() -> Result<Sysctl> {
-    set("tcp_syncookies", "2")
+    set_syncookies("2")
+}
+
+/// Sets when SYN cookies are sent: `1` with a full queue, the default; `2` always.
+pub(super) fn set_syncookies(value: &str) -> Result<Sysctl> {
+    set("tcp_syncookies", value)
 }
 
 /// Sets the sysctl that moves new connections to another process that listens on the same address

@@ -68,10 +68,15 @@ fn count(said: &str) -> Option<u64> {
     line.split(',').next()?.parse().ok()
 }
 
+/// The kernel's unit of time in `/proc/stat`.
+pub(super) const TICKS_PER_SECOND: u32 = 100;
+
 /// The ticks that a core has been busy and idle since the machine started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CoreTime {
     pub(super) busy: u64,
+    /// The ticks of `busy` in interrupts and what they postpone, such as received packets.
+    pub(super) interrupts: u64,
     pub(super) idle: u64,
     /// The ticks that the hypervisor gave to other machines.
     pub(super) stolen: u64,
@@ -91,8 +96,9 @@ fn parse_core_times(stat: &str) -> BTreeMap<u32, CoreTime> {
         let [user, nice, system, idle, wait, irq, softirq, stolen, ..] = *ticks else {
             return None;
         };
-        let busy = user + nice + system + irq + softirq;
-        Some((core, CoreTime { busy, idle: idle + wait, stolen }))
+        let interrupts = irq + softirq;
+        let busy = user + nice + system + interrupts;
+        Some((core, CoreTime { busy, interrupts, idle: idle + wait, stolen }))
     };
     stat.lines().filter_map(of).collect()
 }
@@ -142,7 +148,7 @@ mod tests {
     #[test]
     fn times_of_cores_leave_out_the_sum() {
         let stat = "cpu  9 9 9 9 9 9 9 9 0 0\ncpu0 1 2 3 40 5 6 7 8 0 0\nintr 1\n";
-        let expected = CoreTime { busy: 19, idle: 45, stolen: 8 };
+        let expected = CoreTime { busy: 19, interrupts: 13, idle: 45, stolen: 8 };
         assert_eq!(parse_core_times(stat), BTreeMap::from([(0, expected)]));
     }
 }

@@ -264,7 +264,7 @@ fn measure_work(
 }
 
 /// The order in each round: A B C, B C A, C A B.
-fn turns<T>(peers: &[T], rounds: u32) -> impl Iterator<Item = (u32, &T)> {
+pub(super) fn turns<T>(peers: &[T], rounds: u32) -> impl Iterator<Item = (u32, &T)> {
     (1..=rounds).zip(0..).flat_map(move |(round, first)| {
         let from_first = peers.iter().cycle().skip(first % peers.len().max(1));
         from_first.take(peers.len()).map(move |peer| (round, peer))

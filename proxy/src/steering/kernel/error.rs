@@ -11,9 +11,10 @@ pub enum KernelError {
     /// The process lacks the capabilities.
     #[error("the process lacks CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, and is not root")]
     NotPermitted,
-    /// The kernel's verifier rejected a program; kernels before 5.17 lack a helper that it calls.
+    /// The kernel's verifier rejected a program. It accepts them from the oldest supported kernel on.
     #[error(
-        "the kernel's verifier rejected the program (Linux 5.17 or later is required): {source}: {log}"
+        "the kernel's verifier rejected the program, which is a bug: report this line and the \
+         output of `uname -r`: {source}: {log}"
     )]
     Refused {
         /// The error of the system call.

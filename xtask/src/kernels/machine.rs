@@ -1,0 +1,117 @@
+//! A virtual machine: boots a kernel, and reads what the guest says on its serial line.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::Stdio,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::{debian::Kernel, guest::Guest};
+use crate::command::command;
+
+/// After that many seconds the guest is killed. In software emulation it needs about a minute.
+const MAX_SECONDS: u32 = 600;
+const MEMORY_MIB: u32 = 2048;
+
+/// Boots the kernel, runs the tests and returns the number of those that passed.
+pub(super) fn boot(kernel: &Kernel, guest: &Guest, directory: &Path) -> Result<u64> {
+    let archive = directory.join("initramfs");
+    fs::write(&archive, guest.archive(kernel)?)?;
+    let mut machine = command("timeout");
+    machine.args(["--kill-after=1", &MAX_SECONDS.to_string(), "qemu-system-x86_64"]);
+    // The processor's own virtualisation if this machine has it, else emulation.
+    machine.args(["-machine", "pc", "-accel", "kvm", "-accel", "tcg", "-cpu", "max", "-smp", "2"]);
+    machine.args(["-m", &MEMORY_MIB.to_string(), "-nodefaults", "-display", "none"]);
+    machine.args(["-monitor", "none", "-serial", "stdio", "-no-reboot"]);
+    machine.arg("-kernel").arg(&kernel.image).arg("-initrd").arg(&archive);
+    machine.args(["-append", "console=ttyS0 quiet loglevel=4 panic=-1"]);
+    let mut machine = machine
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot run qemu-system-x86_64")?;
+    let said = machine.stdout.take().context("the guest's output is a pipe")?;
+    let mut report = Report::default();
+    for line in BufReader::new(said).split(b'\n') {
+        report.read(String::from_utf8_lossy(&line?).trim_end());
+    }
+    let status = machine.wait()?;
+    ensure!(status.code() != Some(124), "the guest did not end within {MAX_SECONDS} s");
+    report.verdict(guest.programs)
+}
+
+/// What the guest has said so far.
+#[derive(Default)]
+struct Report {
+    has_begun: bool,
+    ended: usize,
+    passed: u64,
+    failed: Vec<String>,
+}
+
+impl Report {
+    /// Reads a line, and shows it if it is from the tests.
+    fn read(&mut self, line: &str) {
+        if line.starts_with("@begin ") {
+            self.has_begun = true;
+        }
+        if let Some(ended) = line.strip_prefix("@ended ") {
+            self.ended += 1;
+            match ended.split_once(' ') {
+                Some(("0", _)) => {}
+                Some((status, program)) => self.failed.push(format!("{program} ({status})")),
+                None => self.failed.push(ended.to_owned()),
+            }
+        } else if self.has_begun && !line.is_empty() {
+            println!("{}", line.trim_start_matches('@'));
+        }
+        self.passed += passed(line).unwrap_or(0);
+    }
+
+    fn verdict(self, programs: usize) -> Result<u64> {
+        ensure!(self.has_begun, "the guest did not boot");
+        if !self.failed.is_empty() {
+            bail!("failed: {}", self.failed.join(", "));
+        }
+        ensure!(self.ended == programs, "the guest ended after {} of {programs}", self.ended);
+        ensure!(self.passed > 0, "no test was run");
+        Ok(self.passed)
+    }
+}
+
+/// The number in the last line of a program of tests: `test result: ok. 3 passed; ...`.
+fn passed(line: &str) -> Option<u64> {
+    let counts = line.strip_prefix("test result: ")?;
+    counts.split([' ', ';']).nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(said: &str) -> Result<u64> {
+        let mut report = Report::default();
+        said.lines().for_each(|line| report.read(line));
+        report.verdict(2)
+    }
+
+    const ONE: &str =
+        "@begin Linux 6.1\n@run one\ntest result: ok. 3 passed; 0 failed\n@ended 0 one\n";
+
+    #[test]
+    fn passed_tests_are_added_up() {
+        let two = "@run two\ntest result: ok. 4 passed; 0 failed; 1 filtered out\n@ended 0 two\n";
+        assert_eq!(verdict(&format!("{ONE}{two}")).unwrap(), 7);
+    }
+
+    #[test]
+    fn a_guest_that_does_not_boot_or_stops_is_a_failure() {
+        assert!(verdict("").unwrap_err().to_string().contains("did not boot"));
+        assert!(verdict(ONE).unwrap_err().to_string().contains("after 1 of 2"));
+        let panicked = format!("{ONE}@run two\n@ended 101 two\n");
+        assert_eq!(verdict(&panicked).unwrap_err().to_string(), "failed: two (101)");
+    }
+}

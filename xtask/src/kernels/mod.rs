@@ -1,0 +1,116 @@
+//! `cargo xtask kernels`: tests of what depends on the kernel, on the kernels of the Debian releases
+//! that users run. Each boots in qemu with an initramfs that contains the proxy and the tests.
+//!
+//! The verifiers of two kernels differ, and so do their TCP stacks: what passes on the kernel of this
+//! machine says nothing about others.
+
+mod archive;
+mod debian;
+mod guest;
+mod machine;
+
+use std::{fs, time::Instant};
+
+use anyhow::{Result, bail, ensure};
+
+use self::{
+    debian::{RELEASES, Release},
+    guest::Guest,
+};
+use crate::{
+    command::{cargo, is_root, run, target},
+    packages,
+};
+
+/// Options of `cargo xtask kernels`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Boot the kernel of this Debian release alone: `bookworm` or `trixie`.
+    #[arg(long)]
+    release: Option<String>,
+    /// Run the tests whose names contain this text alone.
+    #[arg(long, value_name = "TEXT")]
+    test: Option<String>,
+}
+
+/// A program of tests, and the tests of it that run on each kernel.
+struct Tests {
+    program: &'static str,
+    /// Parts of the tests' names.
+    named: &'static [&'static str],
+    /// Parts of the names of tests that do not run: they take long where each instruction is
+    /// emulated, and the kernel makes no difference to them.
+    except: &'static [&'static str],
+}
+
+const TESTS: [Tests; 4] = [
+    // Root loads both programs, and they steer.
+    Tests { program: "steering_programs", named: &[], except: &["loss::"] },
+    // The verifier's work.
+    Tests { program: "steering_parser", named: &["verifier"], except: &[] },
+    // The proxy in kernel mode: the three capabilities alone, mutual TLS, unknown names.
+    Tests {
+        program: "steering_kernel",
+        named: &["modes::", "placement::mutual_tls", "refusals::"],
+        except: &[],
+    },
+    // A connection that is reset sends no FIN, which depends on `connect` with AF_UNSPEC.
+    Tests { program: "bodies", named: &["an_http10_client_sees_that"], except: &[] },
+];
+
+/// Runs the tests on the kernel of this machine, which must be Linux too, and then on the others.
+pub(crate) fn run_with(options: &Options) -> Result<()> {
+    let releases: Vec<&Release> = RELEASES
+        .iter()
+        .filter(|release| options.release.as_ref().is_none_or(|wanted| wanted == release.codename))
+        .collect();
+    ensure!(!releases.is_empty(), "the releases are bookworm and trixie");
+    ensure!(is_root(), "the tests on the kernel of this machine need root");
+    packages::ensure(packages::KERNELS)?;
+    run(&mut cargo("build --package portcullis"))?;
+    println!("\n==> this machine's kernel");
+    // They also make the certificates that the guests use.
+    for tests in &TESTS {
+        run(&mut tests.here(options))?;
+    }
+    let directory = target().join("kernels");
+    fs::create_dir_all(&directory)?;
+    let guest = Guest::prepare(&TESTS, options.test.as_deref())?;
+    let mut failed = Vec::new();
+    for release in releases {
+        println!("\n==> {}", release.title);
+        let started = Instant::now();
+        let kernel = release.kernel(&directory)?;
+        match machine::boot(&kernel, &guest, &directory) {
+            Ok(passed) => {
+                let seconds = started.elapsed().as_secs();
+                println!("<== Linux {}: {passed} tests passed, {seconds} s", kernel.version);
+            }
+            Err(error) => {
+                println!("<== Linux {}: {error:#}", kernel.version);
+                failed.push(release.title);
+            }
+        }
+    }
+    if failed.is_empty() { Ok(()) } else { bail!("failed: {}", failed.join(", ")) }
+}
+
+impl Tests {
+    /// The command that runs them on this machine.
+    fn here(&self, options: &Options) -> std::process::Command {
+        let mut test = cargo("test --package portcullis-tests --test");
+        test.args([self.program, "--"]).args(self.arguments(options.test.as_deref()));
+        test
+    }
+
+    /// The arguments of the program.
+    fn arguments(&self, wanted: Option<&str>) -> Vec<String> {
+        let named = self.named.iter().map(|name| (*name).to_owned());
+        let named: Vec<_> = match wanted {
+            Some(wanted) => vec![wanted.to_owned()],
+            None => named.collect(),
+        };
+        let except = self.except.iter().flat_map(|name| ["--skip".to_owned(), (*name).to_owned()]);
+        named.into_iter().chain(except).collect()
+    }
+}
