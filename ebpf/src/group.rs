@@ -2,6 +2,8 @@
 
 use core::ptr::read_volatile;
 
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::bindings::bpf_sock;
 use aya_ebpf::programs::SkReuseportContext;
 use portcullis_abi::{Balance, ListenKey};
 
@@ -23,7 +25,7 @@ impl Group {
     /// the address and is about to end, so it is not looked up itself.
     #[inline(always)]
     pub fn of(ctx: &SkReuseportContext) -> Option<Self> {
-        let socket = ctx.sk().as_ptr();
+        let socket: *mut bpf_sock = ctx.sk().as_ptr().cast();
         // SAFETY: the context has a socket. The verifier allows reads of single fields: volatile,
         // so that the compiler does not join two of them.
         let key = unsafe {
@@ -68,7 +70,7 @@ impl Group {
     /// Two are tried: that of a worker that ends may be closed.
     #[inline(always)]
     pub fn select_any(self, ctx: &SkReuseportContext, balance: Balance) -> Option<()> {
-        let worker = ctx.hash() % balance.workers;
+        let worker = ctx.hash().checked_rem(balance.workers).unwrap_or(0);
         if SOCKETS.select_reuseport(ctx, self.first + worker).is_ok() {
             return Some(());
         }
