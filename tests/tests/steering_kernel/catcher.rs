@@ -130,7 +130,7 @@ fn segments_of_loopback_s_size_are_handed_over() {
 /// What `ss` says of the one connection with this filter.
 fn options(filter: &str) -> String {
     let shown = Command::new(need("ss"))
-        .args(["-tinH", "state", "established"])
+        .args(["-tinoH", "state", "established"])
         .args(filter.split_whitespace())
         .output()
         .unwrap();

@@ -131,6 +131,17 @@ impl Group {
         Self { listeners: listeners.collect(), address }
     }
 
+    /// A listener beside those of the workers.
+    pub(crate) fn beside(&self) -> TcpListener {
+        let socket = Socket::new(Domain::for_address(self.address), Type::STREAM, None).unwrap();
+        socket.set_reuse_address(true).unwrap();
+        socket.set_reuse_port(true).unwrap();
+        socket.bind(&self.address.into()).expect("the address of the group");
+        socket.listen(4096).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        socket.into()
+    }
+
     fn sockets(&self) -> Vec<std::os::fd::BorrowedFd<'_>> {
         self.listeners.iter().flatten().map(AsFd::as_fd).collect()
     }
