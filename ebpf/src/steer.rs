@@ -19,7 +19,7 @@ use crate::maps::{NAMES, SETTINGS, Scratch, count};
 use crate::segment::{HEADER_LEN, Segment, TcpHeader};
 
 /// Runs whenever the kernel looks up a listener: for a SYN and, if SYN cookies are sent, for the
-/// segment that completes the handshake. Without a selection the kernel makes its own choice.
+/// segment that completes the handshake.
 #[sk_reuseport]
 pub fn steer(ctx: SkReuseportContext) -> u32 {
     let verdict = choose(&ctx);
@@ -40,47 +40,40 @@ fn choose(ctx: &SkReuseportContext) -> Verdict {
     if settings.catching != 0 {
         Lookup::remember(&header);
     }
+    if header.is_syn() && settings.closed != 0 {
+        return Verdict::Closed;
+    }
     // Before the test for payload: a SYN may have some (TCP Fast Open).
-    if header.is_syn() {
-        if settings.closed != 0 {
-            return Verdict::Closed;
-        }
-        return if settings.catching != 0 { open_handshake(ctx, settings) } else { Verdict::Passed };
-    }
-    let verdict = match ctx.len() as u32 > header.len {
-        true => steer_hello(ctx, &segment, &header),
-        false => Verdict::Passed,
+    let verdict = if header.is_syn() {
+        catch(ctx, settings)
+    } else if ctx.len() as u32 > header.len {
+        steer_hello(ctx, &segment, &header)
+    } else {
+        Verdict::Passed
     };
-    if settings.catching != 0 && matches!(verdict, Verdict::Passed | Verdict::SelectFailed) {
-        select_any(ctx, settings);
-    }
-    verdict
-}
-
-/// Selects the listener for a SYN: the catcher's, if the client loses nothing by a cookie.
-#[inline(always)]
-fn open_handshake(ctx: &SkReuseportContext, settings: &SteeringSettings) -> Verdict {
-    let verdict = match cookie_loss(ctx.as_ptr().cast()) {
-        NOTHING => {
-            let caught = Group::of(ctx)
-                .is_some_and(|group| group.select_catcher(ctx, settings.balance).is_some());
-            if caught {
-                return Verdict::Caught;
-            }
-            Verdict::Passed
-        }
-        SEGMENT_SIZE => Verdict::SegmentSize,
-        _ => Verdict::NoTimestamps,
-    };
-    select_any(ctx, settings);
-    verdict
-}
-
-/// If this fails, the kernel makes its own choice.
-#[inline(always)]
-fn select_any(ctx: &SkReuseportContext, settings: &SteeringSettings) {
-    if let Some(group) = Group::of(ctx) {
+    if verdict.is_for_any_socket()
+        && let Some(group) = Group::of(ctx)
+    {
+        // If this fails, the kernel makes its own choice, which includes the catcher.
         let _ = group.select_any(ctx, settings.balance);
+    }
+    verdict
+}
+
+/// Selects the catcher for a SYN, if the client loses nothing by a cookie.
+#[inline(always)]
+fn catch(ctx: &SkReuseportContext, settings: &SteeringSettings) -> Verdict {
+    if settings.catching == 0 {
+        return Verdict::Passed;
+    }
+    match cookie_loss(ctx.as_ptr().cast()) {
+        NOTHING => {}
+        SEGMENT_SIZE => return Verdict::SegmentSize,
+        _ => return Verdict::NoTimestamps,
+    }
+    match Group::of(ctx).and_then(|group| group.select_catcher(ctx, settings.balance)) {
+        Some(()) => Verdict::Caught,
+        None => Verdict::Passed,
     }
 }
 

@@ -164,9 +164,8 @@ pub struct SteeringSettings {
     pub refuse_unknown: u32,
     /// 1: a SYN is answered with a reset. A client that has sent its SYN before may continue.
     pub closed: u32,
-    /// 1: the kernel sends SYN cookies only where a SYN goes to the catcher of its address, and no
-    /// segment is left to the kernel's own choice, which would include the catcher. 0: it sends
-    /// them for every SYN.
+    /// 1: the kernel sends SYN cookies only for SYNs that go to the catcher of their address, and
+    /// other clients have ordinary handshakes. 0: it sends them for every SYN.
     pub catching: u32,
 }
 
@@ -242,6 +241,12 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Whether the segment may go to the socket of any worker.
+    #[inline(always)]
+    pub const fn is_for_any_socket(self) -> bool {
+        matches!(self, Self::Passed | Self::SelectFailed | Self::NoTimestamps | Self::SegmentSize)
+    }
+
     /// All verdicts, in the order of their counters.
     pub const ALL: [Self; 17] = [
         Self::Steered,

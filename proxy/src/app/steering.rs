@@ -1,7 +1,6 @@
 //! How the steering of the process starts and changes.
 
 use std::{
-    io,
     num::NonZeroUsize,
     os::fd::{AsFd as _, BorrowedFd},
     sync::Arc,
@@ -64,7 +63,10 @@ pub(super) fn start(
     let (groups, workers, room) = (groups(listeners), listeners.len(), size.map(drop));
     let steering = Arc::new(Steering::start(choice, &groups, workers, rules, room)?);
     let keeper = steering.has_programs().then(|| {
-        let catchers = size.map_or_else(|_| Vec::new(), |size| add_catchers(listeners, size));
+        let catchers = match size {
+            Ok(size) => add_catchers(&steering, listeners, size),
+            Err(_) => Vec::new(),
+        };
         CatcherKeeper::start(Arc::clone(&steering), choice, catchers, room)
     });
     let keeper = keeper.transpose().context("cannot start the thread of the SYN catchers")?;
@@ -102,13 +104,17 @@ fn of_addresses(listeners: &[Vec<Listener>]) -> impl Iterator<Item = usize> {
 }
 
 /// Makes a catcher for each address, and gives one after another to a worker.
-fn add_catchers(listeners: &mut [Vec<Listener>], size: CatcherSize) -> Vec<Catcher> {
+fn add_catchers(
+    steering: &Steering,
+    listeners: &mut [Vec<Listener>],
+    size: CatcherSize,
+) -> Vec<Catcher> {
     let addresses: Vec<usize> = of_addresses(listeners).collect();
     let (mut catchers, workers) = (Vec::with_capacity(addresses.len()), listeners.len());
     for (group, at) in addresses.into_iter().enumerate() {
         let Some(worker) = listeners.get_mut(group % workers.max(1)) else { continue };
         let Some(beside) = worker.get(at) else { continue };
-        match catcher(beside, group, size) {
+        match catcher(steering, beside, group, size) {
             Ok((listener, catcher)) => {
                 worker.push(listener);
                 catchers.push(catcher);
@@ -127,14 +133,15 @@ fn add_catchers(listeners: &mut [Vec<Listener>], size: CatcherSize) -> Vec<Catch
 }
 
 fn catcher(
+    steering: &Steering,
     beside: &Listener,
     group: usize,
     size: CatcherSize,
 ) -> anyhow::Result<(Listener, Catcher)> {
     let listener = beside.bind_catcher()?;
     let socket = listener.socket.try_clone()?;
-    let catcher: io::Result<Catcher> = Catcher::listen(socket, group, size);
-    Ok((listener, catcher?))
+    let catcher = Catcher::listen(steering, socket, group, size)?;
+    Ok((listener, catcher))
 }
 
 /// Uses the rules of another configuration from now on.

@@ -104,6 +104,28 @@ impl Kernel {
         self.settings.set(0, settings.to_words(), 0).map_err(KernelError::of("change the settings"))
     }
 
+    /// Attaches the program that selects listeners once more, to the group of this socket, where
+    /// another process may have attached its own.
+    ///
+    /// # Errors
+    /// If the kernel rejects the socket.
+    pub fn reattach(&mut self, socket: BorrowedFd<'_>) -> Result<(), KernelError> {
+        program::<SkReuseport>(&mut self.object, STEER)
+            .and_then(|steer| steer.attach(socket))
+            .map_err(KernelError::of("attach the program again"))
+    }
+
+    /// Attaches the filter to a listener beside those of the workers. Without it, a bare ACK that
+    /// comes there would complete a handshake before the hello.
+    ///
+    /// # Errors
+    /// If the kernel rejects the socket.
+    pub fn filter(&mut self, catcher: BorrowedFd<'_>) -> Result<(), KernelError> {
+        program::<SocketFilter>(&mut self.object, DEFER)
+            .and_then(|defer| defer.attach(catcher).map(drop))
+            .map_err(KernelError::of("attach the filter to the SYN catcher"))
+    }
+
     /// Sends SYNs to the catcher of an address, by the number of its group, or to no catcher.
     ///
     /// # Errors
@@ -113,12 +135,6 @@ impl Kernel {
         group: usize,
         catcher: Option<BorrowedFd<'_>>,
     ) -> Result<(), KernelError> {
-        if let Some(catcher) = catcher {
-            // For the sequence number of each SYN that comes there.
-            program::<SocketFilter>(&mut self.object, DEFER)
-                .and_then(|defer| defer.attach(catcher).map(drop))
-                .map_err(KernelError::of("attach the filter to the SYN catcher"))?;
-        }
         self.sockets
             .use_catcher(group, catcher)
             .map_err(KernelError::of("register the SYN catcher"))

@@ -97,16 +97,12 @@ impl Steering {
         &self.cookies
     }
 
-    /// Sends SYNs to the catcher of an address, or to no catcher.
-    pub(super) fn use_catcher(
+    /// Changes the programs, if they are attached.
+    pub(super) fn change_kernel(
         &self,
-        group: usize,
-        catcher: Option<BorrowedFd<'_>>,
+        change: impl FnOnce(&mut Kernel) -> Result<(), KernelError>,
     ) -> Result<(), KernelError> {
-        match &mut *self.lock() {
-            Some(kernel) => kernel.use_catcher(group, catcher),
-            None => Ok(()),
-        }
+        self.lock().as_mut().map_or(Ok(()), change)
     }
 
     /// Tells the programs whether cookies come from catchers alone, or for every SYN.
@@ -114,7 +110,7 @@ impl Steering {
         if self.catching.swap(catching, Relaxed) == catching {
             return;
         }
-        if let Err(error) = self.apply_settings() {
+        if let Err(error) = self.apply_settings(&self.rules()) {
             self.catching.store(!catching, Relaxed);
             tracing::error!(%error, "the kernel programs do not follow net.ipv4.tcp_syncookies");
         }
@@ -126,11 +122,8 @@ impl Steering {
         kernel.as_ref().and_then(|kernel| kernel.count(Verdict::Caught).ok()).unwrap_or(0)
     }
 
-    fn apply_settings(&self) -> Result<(), KernelError> {
-        match &mut *self.lock() {
-            Some(kernel) => kernel.set_settings(self.settings(&self.rules())),
-            None => Ok(()),
-        }
+    fn apply_settings(&self, rules: &SteeringRules) -> Result<(), KernelError> {
+        self.change_kernel(|kernel| kernel.set_settings(self.settings(rules)))
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Kernel>> {
@@ -153,20 +146,17 @@ impl Steering {
     /// and hand over connections that the kernel placed by the old ones.
     pub(crate) fn set_rules(&self, rules: Arc<SteeringRules>) -> Result<(), KernelError> {
         self.rules.store(Arc::clone(&rules));
-        match &mut *self.lock() {
-            Some(kernel) => {
-                kernel.set_names(&rules.names.keys())?;
-                kernel.set_settings(self.settings(&rules))
-            }
-            None => Ok(()),
-        }
+        self.change_kernel(|kernel| {
+            kernel.set_names(&rules.names.keys())?;
+            kernel.set_settings(self.settings(&rules))
+        })
     }
 
     /// Makes the kernel reset new connections. Connections whose hello has not arrived yet, which
     /// user space does not know, are still accepted.
     pub(crate) fn close(&self) -> Result<(), KernelError> {
         self.closed.store(true, Relaxed);
-        self.apply_settings()
+        self.apply_settings(&self.rules())
     }
 
     fn settings(&self, rules: &SteeringRules) -> SteeringSettings {

@@ -10,9 +10,12 @@ use portcullis_tests::{
     Backend, Load, Proxy, Raw,
     netns::Network,
     steering::{first_choice, outcome},
-    tools::need,
+    process::run,
+    tools::{need, python},
     wait::until,
 };
+
+use rustix::process::Signal;
 
 use crate::stand::{config, held, host, in_network, outcomes, segments, visit, worker_of};
 
@@ -109,6 +112,92 @@ fn a_sysctl_that_changes_under_load_costs_no_connection() {
         }
         load.finish();
         assert_eq!((mode(&proxy).as_str(), held(&proxy)), ("kernel", all));
+        proxy.assert_no_panic();
+    });
+}
+
+/// Sockets of the network that listen at this port.
+fn listeners(port: u16) -> usize {
+    let port = format!(":{port}");
+    let shown = Command::new(need("ss")).args(["-tlnH", "sport", "=", &port]).output().unwrap();
+    String::from_utf8(shown.stdout).unwrap().lines().count()
+}
+
+/// The next process has attached its programs to the address, and leaves them behind.
+#[test]
+fn a_process_steers_again_when_its_successor_crashes() {
+    in_network(|_| {
+        let proxy = config(4, "max_load_percent: 1000").start();
+        let mut next = proxy.start_beside(config(4, ""));
+        next.signal(Signal::KILL);
+        next.wait();
+        until("its sockets to be closed", || listeners(proxy.address().port()) == 2 * (4 + 1));
+        let visit = |path: &str| drop(visit(proxy.address(), &host(1), path));
+        visit("/meanwhile");
+        proxy.wait_for_log("the programs", |line| {
+            line["message"].as_str().is_some_and(|text| text.contains("are attached again"))
+        });
+        let before = outcome(&proxy.metrics(), "steered");
+        (0..20).for_each(|n| visit(&format!("/{n}")));
+        assert_eq!(outcome(&proxy.metrics(), "steered"), before + 20.0);
+    });
+}
+
+/// Connects from each port of a list, and from as many others, all at once; each sends a request
+/// that needs no TLS, and reads the answer. Prints how many got none.
+const BURST: &str = "
+import select, socket, sys
+port, first, count, others = map(int, sys.argv[1:])
+waiting, ready = {}, select.poll()
+for source in [first + n for n in range(count)] + [0] * others:
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    client.bind(('127.0.0.1', source))
+    client.setblocking(False)
+    client.connect_ex(('127.0.0.1', port))
+    waiting[client.fileno()] = client
+    ready.register(client, select.POLLOUT)
+failed, sent, answered = 0, set(), set()
+while waiting:
+    for fd, _ in ready.poll():
+        client = waiting[fd]
+        try:
+            if fd not in sent:
+                client.send(b'GET / HTTP/1.1\\r\\nhost: a\\r\\n\\r\\n')
+                sent.add(fd)
+                ready.modify(fd, select.POLLIN)
+                continue
+            if client.recv(4096):
+                answered.add(fd)
+                continue
+        except OSError:
+            pass
+        failed += fd not in answered
+        sent.discard(fd)
+        answered.discard(fd)
+        ready.unregister(fd)
+        waiting.pop(fd).close()
+print(failed)
+";
+
+fn burst(proxy: &Proxy, from_ports: usize, others: usize) -> usize {
+    let numbers = [usize::from(proxy.address().port()), 10_000, from_ports, others];
+    let arguments = numbers.map(|number| number.to_string());
+    let done = run(Command::new(python()).args(["-c", BURST]).args(arguments), b"");
+    done.stdout.trim().parse().unwrap_or_else(|_| panic!("{done:?}"))
+}
+
+/// Their SYNs meet connections in TIME_WAIT, get no cookie and come to the catcher's short queue.
+#[test]
+fn a_thousand_syns_into_time_wait_disturb_nobody() {
+    const EACH: usize = 1000;
+    in_network(|_| {
+        let proxy = config(1, "").start();
+        assert_eq!(burst(&proxy, EACH, 0), 0);
+        assert_eq!(burst(&proxy, EACH, EACH), 0);
+        let landed = proxy.metrics().sum("portcullis_steering_catcher_connections_total", &[]);
+        assert!(landed <= EACH as f64, "{landed}");
+        assert_eq!(outcome(&proxy.metrics(), "not_tls"), 3.0 * EACH as f64 - landed);
         proxy.assert_no_panic();
     });
 }

@@ -19,6 +19,7 @@ fn catching(network: &Network, address: &str) -> (Stand, TcpListener) {
     let mut stand = Stand::on(&[address], &hosts());
     stand.kernel.set_settings(SteeringSettings { catching: 1, ..SETTINGS }).unwrap();
     let catcher = stand.groups[0].beside();
+    stand.kernel.filter(catcher.as_fd()).unwrap();
     stand.kernel.use_catcher(0, Some(catcher.as_fd())).unwrap();
     (stand, catcher)
 }

@@ -120,7 +120,7 @@ impl Rounds {
     }
 
     fn tend(&mut self, now: Instant) -> Result<CookieSource, NoCookies> {
-        self.drop_lost(now);
+        self.check(now);
         let mut problem = None;
         for catcher in &mut self.catchers {
             let was_in_use = catcher.in_use();
@@ -149,14 +149,18 @@ impl Rounds {
         }
     }
 
-    fn drop_lost(&mut self, now: Instant) {
+    fn check(&mut self, now: Instant) {
         let landed = self.steering.cookies().landed();
         if landed == self.landed && now < self.check_due {
             return;
         }
+        let is_due = now >= self.check_due;
         (self.landed, self.check_due) = (landed, now + CHECK);
-        let Some(states) = &self.states else { return };
         for catcher in &mut self.catchers {
+            if is_due {
+                catcher.check_program(&self.steering, now);
+            }
+            let Some(states) = &self.states else { continue };
             match catcher.drop_lost(states) {
                 Ok(0) => {}
                 Ok(lost) => {

@@ -24,6 +24,10 @@ const RENEWAL: Duration = Duration::from_secs(20);
 /// How long after a failure to try again.
 const RETRY: Duration = Duration::from_secs(2);
 
+/// How long the programs of another process may apply, before ours are attached again. One that
+/// replaces this process tells it to drain long before.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// A listener that catches SYNs, and the connections that keep its queue full.
 #[derive(Debug)]
 pub(crate) struct Catcher {
@@ -37,18 +41,25 @@ pub(crate) struct Catcher {
     /// Whether the program sends SYNs there.
     in_use: bool,
     due: Option<Instant>,
+    /// Since when the program has not seen our own SYNs.
+    bypassed: Option<Instant>,
+    /// The program was attached once more.
+    was_reattached: bool,
 }
 
 impl Catcher {
     /// Takes a bound socket of this address, the number of whose group is `group`, and starts
     /// listening. No SYN is sent there yet.
     pub(crate) fn listen(
+        steering: &Steering,
         listener: OwnedFd,
         group: usize,
         size: CatcherSize,
     ) -> io::Result<Catcher> {
         let socket = SockRef::from(&listener);
         let address = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::InvalidData)?;
+        let filtered = steering.change_kernel(|kernel| kernel.filter(listener.as_fd()));
+        filtered.map_err(io::Error::other)?;
         defer_accept(&listener, KEPT_S)?;
         socket.listen(size.backlog)?;
         Ok(Catcher {
@@ -60,6 +71,8 @@ impl Catcher {
             newer: HeldBatch::default(),
             in_use: false,
             due: None,
+            bypassed: None,
+            was_reattached: false,
         })
     }
 
@@ -78,7 +91,7 @@ impl Catcher {
     /// Stops sending SYNs there, and drops the held connections. The queue empties.
     pub(super) fn release(&mut self, steering: &Steering) {
         if std::mem::take(&mut self.in_use)
-            && let Err(error) = steering.use_catcher(self.group, None)
+            && let Err(error) = steering.change_kernel(|kernel| kernel.use_catcher(self.group, None))
         {
             tracing::error!(address = %self.address, %error, "cannot take the SYN catcher out of use");
         }
@@ -92,6 +105,35 @@ impl Catcher {
             self.due = None;
         }
         Ok(lost)
+    }
+
+    /// Checks with a SYN of our own that the program of this process selects the listeners. Another
+    /// process that was to replace this one, and has crashed, leaves its own program behind: that is
+    /// replaced once.
+    pub(super) fn check_program(&mut self, steering: &Steering, now: Instant) {
+        let Some(to) = self.in_use.then(|| self.targets().ok()?.into_iter().next()).flatten() else {
+            return;
+        };
+        let caught = steering.caught();
+        if HeldBatch::connect(to, 1).is_err() || steering.caught() > caught {
+            self.bypassed = None;
+            return;
+        }
+        let since = *self.bypassed.get_or_insert(now);
+        if self.was_reattached || now.saturating_duration_since(since) < PATIENCE {
+            return;
+        }
+        let socket = self.listener.as_fd();
+        let address = self.address;
+        self.was_reattached = true;
+        match steering.change_kernel(|kernel| kernel.reattach(socket)) {
+            Ok(()) => tracing::warn!(
+                %address,
+                "another process attached its programs to this address and does not replace this \
+                 process; the programs of this process are attached again"
+            ),
+            Err(error) => tracing::error!(%address, %error, "kernel steering does not work"),
+        }
     }
 
     /// Makes or replaces connections if that is due. Fails if too few are held then: no SYN is sent
@@ -117,8 +159,9 @@ impl Catcher {
     fn fill(&mut self, steering: &Steering, states: Option<&TcpStates>) -> Result<(), String> {
         let targets = self.targets()?;
         if !self.in_use {
-            let using = steering.use_catcher(self.group, Some(self.listener.as_fd()));
-            using.map_err(|error| error.to_string())?;
+            let using = Some(self.listener.as_fd());
+            let used = steering.change_kernel(|kernel| kernel.use_catcher(self.group, using));
+            used.map_err(|error| error.to_string())?;
             self.in_use = true;
         }
         let mut problem = None;

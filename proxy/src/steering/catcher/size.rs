@@ -22,7 +22,7 @@ const LARGE: CatcherSize = CatcherSize { half: 512, backlog: 511, raised: 2047 }
 const SMALL: CatcherSize = CatcherSize { half: 128, backlog: 127, raised: 511 };
 
 /// The part of the limit on open files that large catchers may take, and that small ones may.
-const LARGE_PART: usize = 16;
+const LARGE_PART: usize = 8;
 const SMALL_PART: usize = 4;
 
 /// Descriptors of a catcher beside its connections: its socket's handles, and questions to the
@@ -75,6 +75,7 @@ mod tests {
         let choose = CatcherSize::choose;
         assert_eq!(choose(1 << 20, 1, 4096), Ok(LARGE));
         assert_eq!(choose(1 << 20, 100, 4096), Ok(SMALL));
+        assert_eq!(choose(12_320, 1, 4096), Ok(LARGE));
         assert_eq!(choose(4096, 1, 4096), Ok(SMALL));
         assert_eq!(choose(1 << 20, 1, 512), Ok(SMALL));
         assert_eq!(choose(1024, 1, 4096), Err(NoRoom::Descriptors(1024)));
