@@ -239,7 +239,8 @@ mod tests {
     #[test]
     fn rules_set_after_close_do_not_reopen_the_kernel() {
         let rules = Arc::new(SteeringRules::new(&SteeringSpec::default(), 2).unwrap());
-        let steering = Steering::start(ModeChoice::None, &[], 2, Arc::clone(&rules), Ok(())).unwrap();
+        let steering =
+            Steering::start(ModeChoice::None, &[], 2, Arc::clone(&rules), Ok(())).unwrap();
         assert_eq!(steering.settings(&rules).closed, 0);
         steering.close().unwrap();
         steering.set_rules(Arc::clone(&rules)).unwrap();

@@ -4,8 +4,8 @@ use portcullis_abi::{Home, HostName, Placed, Reason, Verdict, place};
 
 use super::{Mode, NameEntry, Steering, SteeringRules};
 use crate::observe::{
-    CatcherCounts, HostView, KernelCounts, PlaceView, SegmentOutcome, SteeringOutcome, SteeringSource,
-    SteeringView, WorkerLoad,
+    CatcherCounts, HostView, KernelCounts, PlaceView, SegmentOutcome, SteeringOutcome,
+    SteeringSource, SteeringView, WorkerLoad,
 };
 
 impl SteeringSource for Steering {

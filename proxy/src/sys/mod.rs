@@ -3,8 +3,8 @@
 
 mod allocator;
 mod defer_accept;
-mod local_address;
 mod kernel_version;
+mod local_address;
 mod mapped_slots;
 mod netlink;
 mod tcp_state;
@@ -12,8 +12,8 @@ mod tcp_state;
 pub use allocator::Allocator;
 pub(crate) use allocator::give_memory_back;
 pub(crate) use defer_accept::defer_accept;
-pub(crate) use local_address::is_local_address;
 pub(crate) use kernel_version::require_supported_kernel;
+pub(crate) use local_address::is_local_address;
 pub(crate) use mapped_slots::MappedSlots;
 pub(crate) use tcp_state::TcpStates;
 

@@ -9,8 +9,8 @@ use std::{
 use portcullis_tests::{
     Backend, Load, Proxy, Raw,
     netns::Network,
-    steering::{first_choice, outcome},
     process::run,
+    steering::{first_choice, outcome},
     tools::{need, python},
     wait::until,
 };
@@ -52,8 +52,7 @@ fn a_firewall_that_blocks_held_connections_means_hand_off() {
 fn an_address_of_another_host_has_no_catcher_until_it_comes() {
     in_network(|network| {
         network.sysctl("ipv4/ip_nonlocal_bind", "1");
-        let proxy =
-            config(1, "").addresses(&["127.0.0.1:{port}", "192.0.2.1:{port}"]).start();
+        let proxy = config(1, "").addresses(&["127.0.0.1:{port}", "192.0.2.1:{port}"]).start();
         let line = proxy.wait_for_log("the problem", |line| line["level"] == "warn");
         let address = format!("192.0.2.1:{}", proxy.address().port());
         assert_eq!(line["address"], address.as_str(), "{line}");

@@ -27,7 +27,10 @@ fn runs_with(config: Config, mode: &str, cookies: &str) -> String {
     let metrics = proxy.metrics();
     assert_eq!(metrics.sum("portcullis_steering_mode", &[("mode", mode)]), 1.0);
     assert_eq!(metrics.sum("portcullis_steering_mode", &[]), 1.0);
-    assert_eq!((&line["cookies"], &status["steering"]["cookies"]), (&cookies.into(), &cookies.into()));
+    assert_eq!(
+        (&line["cookies"], &status["steering"]["cookies"]),
+        (&cookies.into(), &cookies.into())
+    );
     let source = |labels: &[(&str, &str)]| metrics.sum("portcullis_steering_cookie_source", labels);
     assert_eq!((source(&[("source", cookies)]), source(&[])), (1.0, 1.0));
     assert_eq!(held(&proxy) > 0.0, cookies == "catcher");

@@ -82,7 +82,10 @@ fn a_catcher_that_is_not_in_use_gets_no_segment() {
                 stand.worker_for(&host(round % WORKERS));
             }
             assert!(is_empty(&catcher));
-            assert_eq!((stand.count(Verdict::Caught), stand.count(Verdict::Passed) >= 200), (0, true));
+            assert_eq!(
+                (stand.count(Verdict::Caught), stand.count(Verdict::Passed) >= 200),
+                (0, true)
+            );
         }
     });
 }

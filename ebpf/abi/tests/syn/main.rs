@@ -51,9 +51,8 @@ fn options_of_another_length_and_a_size_of_zero_are_ignored() {
 
 #[test]
 fn more_options_than_are_read_count_as_none() {
-    let padded = |padding: u32| {
-        read(&[vec![1; padding as usize].as_slice(), &TIMESTAMPS, b"\x00"].concat())
-    };
+    let padded =
+        |padding: u32| read(&[vec![1; padding as usize].as_slice(), &TIMESTAMPS, b"\x00"].concat());
     assert!(padded(MAX_OPTIONS - 2).timestamps);
     assert_eq!(padded(MAX_OPTIONS - 1), with(0, false));
 }

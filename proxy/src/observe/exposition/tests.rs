@@ -5,10 +5,11 @@ use std::{
 };
 
 use crate::observe::{
-    BackchannelLogoutOutcome, Blame, CertificateUsage, ConfigFacts, ConfiguredCertificate,
-    CatcherCounts, ConfiguredCrl, HandshakeResult, KernelCounts, Metrics, ProviderCallOutcome, ProviderEndpoint,
-    RecheckOutcome, SegmentOutcome, SteeringOutcome, SteeringSource, SteeringView, TlsVersion,
-    UpstreamCertificateReason, UpstreamFailure, WorkerLoad,
+    BackchannelLogoutOutcome, Blame, CatcherCounts, CertificateUsage, ConfigFacts,
+    ConfiguredCertificate, ConfiguredCrl, HandshakeResult, KernelCounts, Metrics,
+    ProviderCallOutcome, ProviderEndpoint, RecheckOutcome, SegmentOutcome, SteeringOutcome,
+    SteeringSource, SteeringView, TlsVersion, UpstreamCertificateReason, UpstreamFailure,
+    WorkerLoad,
     names::{self, MetricKind},
     registry::testing::Listed,
 };
@@ -104,11 +105,7 @@ struct Steering;
 
 impl SteeringSource for Steering {
     fn view(&self) -> SteeringView {
-        SteeringView {
-            mode: "kernel".into(),
-            cookies: "catcher".into(),
-            ..SteeringView::default()
-        }
+        SteeringView { mode: "kernel".into(), cookies: "catcher".into(), ..SteeringView::default() }
     }
 
     fn loads(&self) -> Vec<WorkerLoad> {

@@ -91,7 +91,8 @@ impl Catcher {
     /// Stops sending SYNs there, and drops the held connections. The queue empties.
     pub(super) fn release(&mut self, steering: &Steering) {
         if std::mem::take(&mut self.in_use)
-            && let Err(error) = steering.change_kernel(|kernel| kernel.use_catcher(self.group, None))
+            && let Err(error) =
+                steering.change_kernel(|kernel| kernel.use_catcher(self.group, None))
         {
             tracing::error!(address = %self.address, %error, "cannot take the SYN catcher out of use");
         }
@@ -111,7 +112,8 @@ impl Catcher {
     /// process that was to replace this one, and has crashed, leaves its own program behind: that is
     /// replaced once.
     pub(super) fn check_program(&mut self, steering: &Steering, now: Instant) {
-        let Some(to) = self.in_use.then(|| self.targets().ok()?.into_iter().next()).flatten() else {
+        let Some(to) = self.in_use.then(|| self.targets().ok()?.into_iter().next()).flatten()
+        else {
             return;
         };
         let caught = steering.caught();
@@ -217,7 +219,8 @@ impl Catcher {
         listen(self.size.raised).map_err(|error| format!("cannot raise its backlog: {error}"))?;
         let connected = HeldBatch::connect(to, self.size.half);
         listen(self.size.backlog).map_err(|error| format!("cannot lower its backlog: {error}"))?;
-        let mut connected = connected.map_err(|error| format!("cannot connect to {to}: {error}"))?;
+        let mut connected =
+            connected.map_err(|error| format!("cannot connect to {to}: {error}"))?;
         if steering.caught().saturating_sub(caught) < connected.len() as u64 {
             return Err(format!(
                 "our own connections to {to} do not arrive there; another listener has the \
