@@ -60,6 +60,8 @@ pub(crate) struct DescriptorUsers {
     pub admin_listeners: usize,
     /// Health checks of endpoints, each of which would keep a connection.
     pub health_checks: usize,
+    /// Descriptors of the SYN catchers of kernel steering.
+    pub catchers: usize,
 }
 
 /// The limit leaves too little for clients and upstreams.
@@ -137,7 +139,13 @@ impl DescriptorUsers {
     fn reserve(&self, limit: usize) -> usize {
         let workers = self.workers * (WORKER + WORKER_ADDRESS * self.addresses);
         let admin = admin_connections(limit) * self.admin_listeners;
-        PROCESS + workers + RELOAD + calls(limit) + self.check_connections(limit) + admin
+        PROCESS
+            + workers
+            + RELOAD
+            + calls(limit)
+            + self.check_connections(limit)
+            + admin
+            + self.catchers
     }
 
     /// Connections of health checks, those that wait for the next check too. A reload may add some
@@ -190,7 +198,7 @@ mod tests {
     use super::*;
 
     const USERS: DescriptorUsers =
-        DescriptorUsers { workers: 2, addresses: 2, admin_listeners: 1, health_checks: 0 };
+        DescriptorUsers { workers: 2, addresses: 2, admin_listeners: 1, health_checks: 0, catchers: 0 };
 
     fn budget(limit: usize, users: DescriptorUsers) -> Result<DescriptorBudget, TooFewDescriptors> {
         DescriptorBudget::new(NonZeroUsize::new(limit), users)
@@ -204,8 +212,10 @@ mod tests {
             addresses in 1..8_usize,
             admin_listeners in 0..3_usize,
             health_checks in 0..10_000_usize,
+            catchers in 0..2000_usize,
         ) {
-            let users = DescriptorUsers { workers, addresses, admin_listeners, health_checks };
+            let users =
+                DescriptorUsers { workers, addresses, admin_listeners, health_checks, catchers };
             if let Ok(budget) = budget(limit, users) {
                 let clients = budget.clients + closing(budget.clients);
                 prop_assert!(budget.reserved + clients + budget.upstreams <= limit);

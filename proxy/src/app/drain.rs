@@ -40,6 +40,7 @@ impl App {
             tracing::warn!(%error, "connections that arrive from now on may be reset");
         }
         self.log_begin_of_drain(reason);
+        self.stop_catchers();
         let replaced = reason == StopReason::Replaced;
         self.phase.send_replace(ProcessPhase::Draining { replaced });
         // A process that is replaced has had no order to stop yet.

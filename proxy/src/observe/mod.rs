@@ -48,5 +48,5 @@ pub(crate) use status::{
     EndpointHealthView, HostView, PlaceView, Readiness, ReloadView, RouteView, StatusView,
     SteeringView, UpstreamView, WorkerView,
 };
-pub(crate) use steering::{KernelCounts, SteeringSource, WorkerLoad};
+pub(crate) use steering::{CatcherCounts, KernelCounts, SteeringSource, WorkerLoad};
 pub(crate) use worker::{UpstreamCells, WorkerMetrics};
