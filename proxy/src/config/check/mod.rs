@@ -13,6 +13,7 @@ mod headers;
 mod http;
 mod identity;
 mod inspect;
+mod last_route;
 mod leaf_rules;
 mod listen;
 mod logging;

@@ -1,6 +1,6 @@
 //! `portcullis.steering`.
 
-use std::{cell::OnceCell, collections::HashSet, num::NonZeroUsize};
+use std::{cell::OnceCell, collections::HashSet, num::NonZeroUsize, sync::Arc};
 
 use portcullis_abi::{HostName, MAX_WORKERS};
 use serde_yaml::Value;
@@ -44,11 +44,18 @@ pub(super) fn steering(
     }
 }
 
-/// Each once.
-fn hosts(routes: &[RouteConfig]) -> Vec<Box<str>> {
+/// Each once, and not copied: there may be 100,000.
+fn hosts(routes: &[RouteConfig]) -> Vec<Arc<str>> {
     let mut seen = HashSet::with_capacity(routes.len());
-    let hosts = routes.iter().map(|route| written(&route.matcher.host));
-    hosts.filter(|host| seen.insert(*host)).map(Box::from).collect()
+    let hosts = routes.iter().map(|route| &route.matcher.host);
+    let mut distinct = Vec::with_capacity(routes.len());
+    for host in hosts.filter(|host| seen.insert(written(host))) {
+        distinct.push(match host {
+            HostMatch::Exact(host) => Arc::clone(host),
+            HostMatch::Wildcard(wildcard) => wildcard.pattern.as_ref().into(),
+        });
+    }
+    distinct
 }
 
 fn written(host: &HostMatch) -> &str {
