@@ -5,6 +5,7 @@
 
 mod admin;
 mod app;
+mod binding;
 mod certificate;
 mod cli;
 mod config;
@@ -21,6 +22,7 @@ mod http;
 mod http2_frames;
 mod identity;
 mod listener;
+mod listening_sockets;
 mod observe;
 mod pages;
 mod policy;

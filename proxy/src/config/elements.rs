@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_yaml::{Mapping, Value};
 
-use super::entries::{ListElement, Entry};
+use super::entries::{Entry, ListElement};
 
 /// The element that is read. Elements in a row mostly differ in an entry or two, so the mapping of
 /// the last one is kept, and gets the values that differ.
@@ -86,7 +86,8 @@ mod tests {
         ] {
             let pairs = || entries.iter().map(|entry| (entry.key.clone(), entry.value.clone()));
             let expected = Value::Mapping(pairs().collect());
-            let element = || ListElement::Entries(entries.iter().map(|entry| Arc::clone(entry)).collect());
+            let element =
+                || ListElement::Entries(entries.iter().map(|entry| Arc::clone(entry)).collect());
             assert_eq!(current.take(element()), Some(&expected));
             assert_eq!(current.take(element()), Some(&expected));
             assert_eq!(current.take(ListElement::Whole(whole.clone())), Some(&whole));

@@ -13,7 +13,7 @@ use serde_yaml::Value;
 
 use super::{
     elements::CurrentElement,
-    entries::{ListElement, EntryReader},
+    entries::{EntryReader, ListElement},
     file::{fold_keys, is_plain},
     places::MAX_DEPTH,
 };

@@ -45,3 +45,65 @@ impl LastRoute {
 fn other_keys<'a>(section: &Section<'a>) -> impl Iterator<Item = (&'a str, &'a Value)> {
     section.entries().filter(|(key, _)| !OWN_KEYS.contains(key))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::tests::support::{Dir, with_certificate};
+
+    /// Routes, and settings that each add something to report.
+    const WAYS: [&str; 14] = [
+        "to: http://b\n  policy: [{allow: {or: [accept: true]}}]",
+        "to: http://b/x\n  allow_public_unauthenticated_access: true",
+        "to: http://b/x\n  allow_public_unauthenticated_access: true\n  prefix: /y",
+        "to: http://b/x\n  allow_public_unauthenticated_access: true\n  regex: /y.*",
+        "to: http://b\n  allow_public_unauthenticated_access: true\n  timeout: 3s",
+        "to: http://b\n  allow_public_unauthenticated_access: true\n  allow_websockets: true",
+        "to: http://b\n  allow_public_unauthenticated_access: true\n  set_request_headers: {X-A: b}",
+        "to: http://b\n  allow_public_unauthenticated_access: true\n  tls_skip_verify: true",
+        "to: https://b\n  allow_public_unauthenticated_access: true\n  tls_skip_verify: true",
+        "redirect: {host_redirect: c}\n  allow_public_unauthenticated_access: true",
+        "response: {status: 404}\n  allow_public_unauthenticated_access: true",
+        "to: http://b\n  unknown_key: true",
+        "to: http://b\n  depends_on: [a0.test]",
+        "to: http://b\n  description: text",
+    ];
+
+    /// What is made of a route behind others, and what is reported of it.
+    fn last(ways: &[&str]) -> (String, Vec<String>) {
+        let route = |(n, way)| format!("- from: https://a{n}.test\n  {way}\n");
+        let routes: String = ways.iter().enumerate().map(route).collect();
+        let dir = Dir::new();
+        let loaded = dir.load(&with_certificate(&format!("routes:\n{routes}")), &[]).unwrap();
+        let route = loaded.config.routes.last().unwrap();
+        let (name, host) = (format!("{}", route.http.name), format!("a{}.test", ways.len() - 1));
+        assert_eq!(name.split(['/', '~']).next(), Some(&*host));
+        let made = format!("{:?} {:?}", route.matcher, route.http).replace(&host, "HOST");
+        let place = format!("routes[{}]", ways.len() - 1);
+        let shown = loaded.warnings.iter().filter(|finding| finding.key_path.contains(&place));
+        let reported = shown.map(|finding| format!("{} {:?}", finding.message, finding.hint));
+        (made, reported.collect())
+    }
+
+    #[test]
+    fn a_route_is_the_same_whatever_the_one_before_says() {
+        for way in WAYS {
+            let alone = last(&[way]);
+            for before in WAYS {
+                let behind = last(&[before, way]);
+                // A dependency on the host of another route is not one on its own.
+                if !way.contains("depends_on") {
+                    assert_eq!(behind, alone, "{way} after {before}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn each_of_many_equal_routes_is_reported() {
+        for (way, reports) in [(WAYS[8], 1), (WAYS[11], 2), (WAYS[4], 0)] {
+            for count in 1..4 {
+                assert_eq!(last(&vec![way; count]).1.len(), reports, "{way}");
+            }
+        }
+    }
+}

@@ -30,17 +30,36 @@ pub(super) fn steering(
         ("HANDOFF", ModeChoice::Handoff),
         ("NONE", ModeChoice::None),
     ];
+    let mode = section.choice("mode", &modes).unwrap_or_default();
+    check_workers(own, mode, workers);
     let refuse_unknown = section.choice("unknown_sni", &[("ACCEPT", false), ("REFUSE", true)]);
     let refuse_unknown = refuse_unknown.unwrap_or(false);
     if refuse_unknown {
         warn_of_open_wildcard(&section, routes);
     }
     SteeringSpec {
-        mode: section.choice("mode", &modes).unwrap_or_default(),
+        mode,
         hosts: hosts(routes),
         pins: Pins { section: &section, routes, hosts: OnceCell::new(), workers }.read(),
         refuse_unknown,
         max_load_percent: ranged(&section, "max_load_percent", 101..=1000).unwrap_or(120),
+    }
+}
+
+/// Reports more workers than can be steered to.
+fn check_workers(own: &Section<'_>, mode: ModeChoice, workers: Option<NonZeroUsize>) {
+    let is_too_many = workers.is_some_and(|workers| workers.get() > MAX_WORKERS as usize);
+    let message = format!("steering supports at most {MAX_WORKERS} workers");
+    match mode {
+        ModeChoice::Kernel | ModeChoice::Handoff if is_too_many => {
+            let hint = format!("reduce it to {MAX_WORKERS}, or set steering.mode to auto or none");
+            own.error_with_hint("workers", message, hint);
+        }
+        ModeChoice::Auto if is_too_many => {
+            let hint = format!("reduce it to {MAX_WORKERS}, or set steering.mode to none");
+            own.warn_with_hint("workers", message + ": no connection will be steered", hint);
+        }
+        _ => {}
     }
 }
 
