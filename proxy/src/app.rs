@@ -224,7 +224,17 @@ impl App {
 
 /// Binds the addresses once for each worker.
 fn bind(config: &Config, workers: usize) -> anyhow::Result<Vec<Vec<Listener>>> {
-    (0..workers).map(|_| Ok(config.listen.bind()?)).collect()
+    let listeners: Vec<_> = (0..workers).map(|_| config.listen.bind()).collect::<Result<_, _>>()?;
+    let first = listeners.first().into_iter().flatten();
+    for (listener, wanted) in first.zip(config.listen.all()) {
+        if listener.address != wanted {
+            tracing::warn!(
+                "this process has no IPv6: it listens on {} in the place of {wanted}",
+                listener.address
+            );
+        }
+    }
+    Ok(listeners)
 }
 
 fn compiler(

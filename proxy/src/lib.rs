@@ -5,6 +5,7 @@
 
 mod admin;
 mod app;
+mod binding;
 mod certificate;
 mod cli;
 mod config;

@@ -4,6 +4,8 @@ use std::{io, net::SocketAddr, os::fd::OwnedFd};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use crate::binding::{BindError, with_ipv4_fallback};
+
 /// The addresses to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ListenSpec {
@@ -31,12 +33,22 @@ pub(crate) enum ListenerRole {
     Catcher,
 }
 
+impl Service {
+    /// The key of the configuration that names its addresses.
+    fn key(self) -> &'static str {
+        match self {
+            Service::Routes => "address",
+            Service::Redirect => "http_redirect_addr",
+        }
+    }
+}
+
 /// A bound socket of one worker.
 #[derive(Debug)]
 pub(crate) struct Listener {
     /// Non-blocking.
     pub socket: OwnedFd,
-    /// The address that it is bound to.
+    /// The address that it is bound to: without IPv6, `0.0.0.0` in the place of `[::]`.
     pub address: SocketAddr,
     /// What it serves.
     pub service: Service,
@@ -51,7 +63,7 @@ impl Listener {
         let Listener { address, service, .. } = *self;
         let bound = SockRef::from(&self.socket).local_addr();
         let socket = bound.and_then(|bound| bind(bound.as_socket().unwrap_or(address)));
-        let socket = socket.map_err(|source| BindError { address, source })?;
+        let socket = socket.map_err(|error| BindError::new(service.key(), address, error))?;
         Ok(Listener { socket, address, service, role: ListenerRole::Catcher })
     }
 
@@ -59,7 +71,7 @@ impl Listener {
     /// between the two.
     pub(crate) fn listen(&self) -> Result<(), BindError> {
         let listening = SockRef::from(&self.socket).listen(BACKLOG);
-        listening.map_err(|source| BindError { address: self.address, source })
+        listening.map_err(|error| BindError::new(self.service.key(), self.address, error))
     }
 
     /// Another handle on the same socket.
@@ -73,26 +85,23 @@ impl Listener {
 const BACKLOG: i32 = 4096;
 
 impl ListenSpec {
+    /// Every address, in the order in which they are bound.
+    pub(crate) fn all(&self) -> impl Iterator<Item = SocketAddr> {
+        self.addresses.iter().copied().chain(self.redirect_address)
+    }
+
     /// Binds the sockets of one worker, all or none. They do not listen yet.
     pub(crate) fn bind(&self) -> Result<Vec<Listener>, BindError> {
-        let routes = self.addresses.iter().map(|address| (*address, Service::Routes));
-        let redirect = self.redirect_address.map(|address| (address, Service::Redirect));
-        routes
-            .chain(redirect)
+        let services = self.addresses.iter().map(|_| Service::Routes).chain([Service::Redirect]);
+        self.all()
+            .zip(services)
             .map(|(address, service)| {
-                let socket = bind(address).map_err(|source| BindError { address, source })?;
+                let (socket, address) = with_ipv4_fallback(address, bind)
+                    .map_err(|error| BindError::new(service.key(), address, error))?;
                 Ok(Listener { socket, address, service, role: ListenerRole::Worker })
             })
             .collect()
     }
-}
-
-/// An address that cannot be listened on.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}")]
-pub(crate) struct BindError {
-    address: SocketAddr,
-    source: io::Error,
 }
 
 fn bind(address: SocketAddr) -> io::Result<OwnedFd> {
@@ -134,6 +143,6 @@ mod tests {
     #[test]
     fn a_failure_names_the_address() {
         let error = spec("192.0.2.1:1").bind().unwrap_err().to_string();
-        assert!(error.starts_with("cannot listen on 192.0.2.1:1: "), "{error}");
+        assert!(error.starts_with("address: cannot listen on 192.0.2.1:1: "), "{error}");
     }
 }

@@ -14,12 +14,15 @@ use anyhow::{Context, Result, bail};
 use crate::command::{command, run, search_path, shown};
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Between two looks at what is awaited. Times to start are measured in these.
+const PAUSE: Duration = Duration::from_millis(10);
 const TAIL_LINES: usize = 20;
 
 /// A process in the background, with its output in a file. It ends when this is dropped.
 pub(crate) struct Process {
     name: String,
     child: Child,
+    started: Instant,
     log: PathBuf,
     patience: Duration,
 }
@@ -35,8 +38,10 @@ impl Process {
         command.args(["--pdeathsig", "KILL", "--"]).arg(wanted.get_program());
         command.args(wanted.get_args()).process_group(0).stdin(Stdio::null());
         command.stdout(file.try_clone()?).stderr(file);
+        let started = Instant::now();
         let child = command.spawn().with_context(|| format!("cannot run {}", shown(&command)))?;
-        Ok(Self { name: shown(wanted), child, log: log.to_owned(), patience: PATIENCE })
+        let (name, log) = (shown(wanted), log.to_owned());
+        Ok(Self { name, child, started, log, patience: PATIENCE })
     }
 
     /// Sets a longer limit for waits, if the start takes longer than usual.
@@ -53,7 +58,7 @@ impl Process {
             if Instant::now() > deadline {
                 bail!("timed out waiting until {what}: {}\n{}", self.name, self.log_tail());
             }
-            thread::sleep(Duration::from_millis(50));
+            thread::sleep(PAUSE);
         }
         Ok(())
     }
@@ -64,6 +69,11 @@ impl Process {
             None => Ok(()),
             Some(status) => bail!("{} ended: {status}\n{}", self.name, self.log_tail()),
         }
+    }
+
+    /// The time since it was started.
+    pub(crate) fn age(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Its process ID.

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 pub(crate) use sockets::Sockets;
 pub(crate) use spec::{AdminSpec, MetricsListenerSpec, Secret};
 
-use crate::{observe::Metrics, steering::Steering};
+use crate::{binding::BindError, observe::Metrics, steering::Steering};
 use access::Access;
 use respond::{AdminState, Pages};
 use serve::AdminListener;
@@ -63,11 +63,11 @@ impl Server {
         metrics: &Arc<Metrics>,
         steering: &Arc<Steering>,
         connections: usize,
-    ) -> io::Result<Server> {
+    ) -> Result<Server, BindError> {
         let state = AdminState { metrics: Arc::clone(metrics), steering: Arc::clone(steering) };
         let listener = |socket: sockets::Bound, pages, access| {
             let (socket, state) = (socket.listen()?, state.clone());
-            io::Result::Ok(AdminListener { socket, pages, access, state, connections })
+            Ok::<_, BindError>(AdminListener { socket, pages, access, state, connections })
         };
         let mut listeners = Vec::new();
         let open = Arc::new(ArcSwap::from_pointee(access.admin));

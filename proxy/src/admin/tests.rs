@@ -156,8 +156,9 @@ fn the_error_names_an_address_in_use() {
     let (addresses, _, _) = start(&admin_only());
     let spec = AdminSpec { address: Some(addresses[0]), ..admin_only() };
     let error = Sockets::bind(&spec, false).unwrap_err();
-    assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
-    assert!(error.to_string().contains(&addresses[0].to_string()));
+    let start =
+        format!("portcullis.admin_address: cannot listen on {}: the address is in", addresses[0]);
+    assert!(error.to_string().starts_with(&start), "{error}");
 }
 
 #[test]

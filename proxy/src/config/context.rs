@@ -65,7 +65,7 @@ impl LoadContext {
 
     /// Takes the elements of a list of routes, where it is long and was left as text. `None` where
     /// it was not.
-    pub(super) fn read_list(&self, key: &str, take: impl FnMut(Value)) -> Option<()> {
+    pub(super) fn read_list(&self, key: &str, take: impl FnMut(&Value)) -> Option<()> {
         let list = self.list.as_ref().filter(|list| list.key == key)?;
         let read = self.places.read_list(list, take);
         self.list_not_read.set(read.is_err());

@@ -7,11 +7,11 @@
 //! cannot be cut, shows in the number of entries that it finds, and the piece is then read as a whole.
 
 use std::{
-    collections::{HashMap, HashSet},
-    rc::Rc,
+    collections::{HashMap, hash_map},
+    sync::Arc,
 };
 
-use serde_yaml::{Mapping, Value};
+use serde_yaml::Value;
 
 use super::pieces::plain_values;
 
@@ -19,24 +19,55 @@ use super::pieces::plain_values;
 const MOST_KNOWN: usize = 4096;
 const LONGEST_KNOWN: usize = 256;
 
+/// Keys whose value mostly differs from route to route: see [`Entry::simple`].
+const SIMPLE_KEYS: [&str; 4] = ["from", "to", "prefix", "path"];
+const SIMPLE_BEGINNINGS: [&str; 3] = ["https://", "http://", "/"];
+
 /// Reads the elements of one list, and remembers its entries.
 #[derive(Debug)]
 pub(super) struct EntryReader {
     /// The key of the list.
     pub(super) key: &'static str,
     /// By their text.
-    known: HashMap<Box<str>, Rc<Entry>>,
+    known: HashMap<Box<str>, Arc<Entry>>,
 }
 
 /// A key with its value.
 #[derive(Debug)]
-struct Entry(Value, Value);
+pub(super) struct Entry {
+    pub(super) key: Value,
+    pub(super) value: Value,
+}
+
+/// An element of a list.
+#[derive(Debug)]
+pub(super) enum ListElement {
+    /// A mapping, as its entries in order. Elements share the entries that they write alike.
+    Entries(Vec<Arc<Entry>>),
+    /// A value that was parsed as a whole.
+    Whole(Value),
+}
 
 /// The texts of the entries of each element.
-type Elements<'t> = Vec<Vec<&'t str>>;
+type ElementTexts<'t> = Vec<Vec<&'t str>>;
 
 /// The column of the dashes.
 type Indent = usize;
+
+/// Where an entry comes from.
+#[derive(Debug, Clone)]
+enum EntrySource {
+    Known(Arc<Entry>),
+    /// The place of its text among those that must be parsed.
+    Unread(usize),
+}
+
+/// The texts of entries that must be parsed, each once.
+#[derive(Debug, Default)]
+struct UnreadTexts<'t> {
+    texts: Vec<&'t str>,
+    places: HashMap<&'t str, usize>,
+}
 
 impl EntryReader {
     /// Nothing is known yet.
@@ -45,64 +76,110 @@ impl EntryReader {
     }
 
     /// The elements of a piece of the list; `None` where it cannot be cut, or is not plainly good.
-    pub(super) fn read(&mut self, piece: &str) -> Option<Vec<Value>> {
+    /// Whether a key of an element is there twice is left to the caller.
+    pub(super) fn read(&mut self, piece: &str) -> Option<Vec<ListElement>> {
         let (indent, elements) = cut(piece)?;
-        let fresh = self.parse(indent, &elements)?;
-        let element = |entries: &Vec<&str>| {
-            let mut mapping = Mapping::with_capacity(entries.len());
-            for text in entries {
-                let entry = fresh.get(text).or_else(|| self.known.get(*text))?;
-                let Entry(key, value) = &**entry;
-                if mapping.insert(key.clone(), value.clone()).is_some() {
-                    return None;
-                }
-            }
-            Some(Value::Mapping(mapping))
+        let mut unread = UnreadTexts::default();
+        let sources = self.sources(&elements, &mut unread);
+        let parsed = self.parse(indent, &unread.texts)?;
+        let entry = |source| match source {
+            EntrySource::Known(entry) => Some(entry),
+            EntrySource::Unread(place) => parsed.get(place).cloned(),
         };
-        let values = elements.iter().map(element).collect();
-        self.remember(fresh);
-        values
+        let element = |sources: Vec<EntrySource>| {
+            let entries: Option<_> = sources.into_iter().map(entry).collect();
+            entries.map(ListElement::Entries)
+        };
+        let elements = sources.into_iter().map(element).collect();
+        self.remember(&unread.texts, parsed);
+        elements
+    }
+
+    fn sources<'t>(
+        &self,
+        elements: &ElementTexts<'t>,
+        unread: &mut UnreadTexts<'t>,
+    ) -> Vec<Vec<EntrySource>> {
+        let mut sources: Vec<Vec<EntrySource>> = Vec::with_capacity(elements.len());
+        let mut above: &[&str] = &[];
+        for texts in elements {
+            let mut of_element = Vec::with_capacity(texts.len());
+            for (place, text) in texts.iter().enumerate() {
+                // Most entries are those of the element above.
+                let is_above = above.get(place) == Some(text);
+                let same = sources.last().and_then(|last| last.get(place)).filter(|_| is_above);
+                of_element.push(same.cloned().unwrap_or_else(|| self.source(text, unread)));
+            }
+            sources.push(of_element);
+            above = texts;
+        }
+        sources
+    }
+
+    fn source<'t>(&self, text: &'t str, unread: &mut UnreadTexts<'t>) -> EntrySource {
+        match Entry::simple(text).map(Arc::new).or_else(|| self.known.get(text).cloned()) {
+            Some(entry) => EntrySource::Known(entry),
+            None => EntrySource::Unread(unread.place(text)),
+        }
     }
 
     /// Parses the entries that are not known.
-    fn parse<'t>(
-        &self,
-        indent: Indent,
-        elements: &Elements<'t>,
-    ) -> Option<HashMap<&'t str, Rc<Entry>>> {
-        let mut fresh = HashSet::new();
-        let mut texts = Vec::new();
-        let mut document = String::new();
-        for text in elements.iter().flatten().filter(|text| !self.known.contains_key(**text)) {
-            if fresh.insert(*text) {
-                texts.push(*text);
-                document.extend([&" ".repeat(indent), "- ", text]);
-            }
+    fn parse(&self, indent: Indent, texts: &[&str]) -> Option<Vec<Arc<Entry>>> {
+        if texts.is_empty() {
+            return Some(Vec::new());
         }
-        let values = if texts.is_empty() { Vec::new() } else { plain_values(&document, self.key)? };
+        let mut document = String::new();
+        for text in texts {
+            document.extend([&" ".repeat(indent), "- ", text]);
+        }
+        let values = plain_values(&document, self.key)?;
         if values.len() != texts.len() {
             return None;
         }
-        let parsed = texts.into_iter().zip(values);
-        parsed.map(|(text, value)| Some((text, Rc::new(Entry::of(value)?)))).collect()
+        values.into_iter().map(|value| Some(Arc::new(Entry::of(value)?))).collect()
     }
 
-    fn remember(&mut self, fresh: HashMap<&str, Rc<Entry>>) {
-        if self.known.len() + fresh.len() > MOST_KNOWN {
+    fn remember(&mut self, texts: &[&str], parsed: Vec<Arc<Entry>>) {
+        if self.known.len() + parsed.len() > MOST_KNOWN {
             self.known.clear();
         }
-        let short = fresh.into_iter().filter(|(text, _)| text.len() <= LONGEST_KNOWN);
-        self.known.extend(short.map(|(text, entry)| (text.into(), entry)));
+        let short = texts.iter().zip(parsed).filter(|(text, _)| text.len() <= LONGEST_KNOWN);
+        self.known.extend(short.map(|(text, entry)| (Box::from(*text), entry)));
+    }
+}
+
+impl<'t> UnreadTexts<'t> {
+    fn place(&mut self, text: &'t str) -> usize {
+        match self.places.entry(text) {
+            hash_map::Entry::Occupied(place) => *place.get(),
+            hash_map::Entry::Vacant(new) => {
+                self.texts.push(text);
+                *new.insert(self.texts.len() - 1)
+            }
+        }
     }
 }
 
 impl Entry {
+    /// The entry of a line such as `from: https://app.example.com`: a plain scalar of one line, whose
+    /// beginning makes it a text and whose characters have no meaning in YAML.
+    fn simple(text: &str) -> Option<Entry> {
+        let line = text.strip_suffix('\n')?.trim_end_matches('\n');
+        let (key, value) = line.split_once(": ")?;
+        let is_simple = SIMPLE_KEYS.contains(&key)
+            && SIMPLE_BEGINNINGS.into_iter().any(|beginning| value.starts_with(beginning))
+            && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/.-_:*".contains(&byte))
+            // At the end it would make the text a key.
+            && !value.ends_with(':');
+        is_simple.then(|| Entry { key: key.into(), value: value.into() })
+    }
+
     /// Of a mapping that has nothing else.
     fn of(value: Value) -> Option<Entry> {
         let Value::Mapping(mapping) = value else { return None };
         let mut entries = mapping.into_iter();
         match (entries.next(), entries.next()) {
-            (Some((key, value)), None) => Some(Entry(key, value)),
+            (Some((key, value)), None) => Some(Entry { key, value }),
             _ => None,
         }
     }
@@ -110,14 +187,14 @@ impl Entry {
 
 /// Cuts a block sequence of block mappings at the lines at which their entries begin. `None` where
 /// another line is out of the way, or where lines may end at other characters.
-fn cut(piece: &str) -> Option<(Indent, Elements<'_>)> {
+fn cut(piece: &str) -> Option<(Indent, ElementTexts<'_>)> {
     let is_cut_by_others = piece.contains('\r')
         || !piece.is_ascii() && piece.contains(['\u{85}', '\u{2028}', '\u{2029}']);
     if is_cut_by_others || !piece.ends_with('\n') {
         return None;
     }
     let indent = piece.lines().find(|line| !is_blank(line)).map(depth)?;
-    let mut elements: Elements<'_> = Vec::new();
+    let mut elements: ElementTexts<'_> = Vec::new();
     // Where the entry begins that is read.
     let mut begin = None;
     let mut at = 0;
@@ -149,7 +226,7 @@ fn cut(piece: &str) -> Option<(Indent, Elements<'_>)> {
 }
 
 /// Adds the entry that is read to the last element.
-fn end<'t>(elements: &mut Elements<'t>, piece: &'t str, begin: Option<usize>, end: usize) {
+fn end<'t>(elements: &mut ElementTexts<'t>, piece: &'t str, begin: Option<usize>, end: usize) {
     let entry = begin.and_then(|begin| piece.get(begin..end));
     if let (Some(entry), Some(element)) = (entry, elements.last_mut()) {
         element.push(entry);
@@ -172,9 +249,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::elements::CurrentElement;
 
     fn read(text: &str) -> Option<Vec<Value>> {
-        EntryReader::new("routes").read(text)
+        read_with(&mut EntryReader::new("routes"), text)
+    }
+
+    fn read_with(reader: &mut EntryReader, text: &str) -> Option<Vec<Value>> {
+        let mut current = CurrentElement::default();
+        let values = reader.read(text)?.into_iter();
+        values.map(|element| current.take(element).cloned()).collect()
     }
 
     fn whole(text: &str) -> Vec<Value> {
@@ -194,12 +278,13 @@ mod tests {
     #[test]
     fn an_entry_is_parsed_once() {
         let mut reader = EntryReader::new("routes");
-        let text = "- from: a\n  to: b\n- from: c\n  to: b\n";
-        assert_eq!(reader.read(text).unwrap(), whole(text));
+        let text = "- from: a\n  to: b\n- from: c\n  to: b\n- from: a\n  to: b\n";
+        assert_eq!(read_with(&mut reader, text).unwrap(), whole(text));
         assert_eq!(reader.known.len(), 3);
-        let (indent, elements) = cut(text).unwrap();
-        assert!(reader.parse(indent, &elements).unwrap().is_empty());
-        assert_eq!(reader.read(text).unwrap(), whole(text));
+        let mut unread = UnreadTexts::default();
+        reader.sources(&cut(text).unwrap().1, &mut unread);
+        assert_eq!(unread.texts, [""; 0]);
+        assert_eq!(read_with(&mut reader, text).unwrap(), whole(text));
     }
 
     #[test]
@@ -235,7 +320,36 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_entry_that_is_a_url_needs_no_parser() {
+        for (text, is_simple) in [
+            ("from: https://*.a.test:8443\n", true),
+            ("to: http://10.0.0.1/a_b-c\n\n", true),
+            ("prefix: /\n", true),
+            ("from: https://a.test", false),
+            ("from: https://a.test:\n", false),
+            ("from: https://a.test #\n", false),
+            ("from: https://a.test\n  b\n", false),
+            ("from: 'https://a.test'\n", false),
+            ("from:  https://a.test\n", false),
+            ("name: https://a.test\n", false),
+            ("prefix: 1\n", false),
+        ] {
+            assert_eq!(Entry::simple(text).is_some(), is_simple, "{text:?}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn what_needs_no_parser_is_what_the_parser_says(
+            text in "(from|to|path): ?(https?://|/)[a1.:/*_ #\n'\",-]{0,6}\n{0,2}",
+        ) {
+            if let Some(Entry { key, value }) = Entry::simple(&text) {
+                let element = Value::Mapping([(key, value)].into_iter().collect());
+                prop_assert_eq!(Some(vec![element]), plain_values(&format!("- {text}"), "routes"));
+            }
+        }
+
         #[test]
         fn what_is_read_by_entries_is_what_the_whole_says(
             lines in prop::collection::vec(
@@ -245,7 +359,7 @@ mod tests {
             let mut reader = EntryReader::new("routes");
             reader.read(&format!("{}\n", before.join("\n")));
             let text = format!("- a: b\n{}\n", lines.join("\n"));
-            if let Some(values) = reader.read(&text) {
+            if let Some(values) = read_with(&mut reader, &text) {
                 prop_assert_eq!(Some(values), plain_values(&text, "routes"), "{}", text);
             }
         }

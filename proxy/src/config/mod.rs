@@ -8,6 +8,7 @@ mod check;
 mod context;
 mod diagnostic;
 mod durations;
+mod elements;
 mod encoding;
 mod entries;
 mod env;

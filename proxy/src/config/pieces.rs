@@ -12,7 +12,8 @@ use std::{ops::Range, sync::mpsc, thread};
 use serde_yaml::Value;
 
 use super::{
-    entries::EntryReader,
+    elements::CurrentElement,
+    entries::{EntryReader, ListElement},
     file::{fold_keys, is_plain},
     places::MAX_DEPTH,
 };
@@ -68,22 +69,25 @@ impl LongList {
     }
 
     /// Takes all elements in order, as values with known keys in lower case.
-    pub(super) fn read(&self, text: &str, mut take: impl FnMut(Value)) -> Result<(), NotApart> {
+    pub(super) fn read(&self, text: &str, mut take: impl FnMut(&Value)) -> Result<(), NotApart> {
         thread::scope(|scope| {
             let (ready, pieces) = mpsc::sync_channel(READY);
             scope.spawn(move || {
                 let mut reader = EntryReader::new(self.key);
                 for piece in &self.pieces {
                     let piece = text.get(piece.clone());
-                    let values = piece.and_then(|piece| values(piece, &mut reader));
+                    let elements = piece.and_then(|piece| elements(piece, &mut reader));
                     // The reader has given up.
-                    if ready.send(values).is_err() {
+                    if ready.send(elements).is_err() {
                         return;
                     }
                 }
             });
-            for values in pieces {
-                values.ok_or(NotApart)?.into_iter().for_each(&mut take);
+            let mut current = CurrentElement::default();
+            for elements in pieces {
+                for element in elements.ok_or(NotApart)? {
+                    take(current.take(element).ok_or(NotApart)?);
+                }
             }
             Ok(())
         })
@@ -143,8 +147,11 @@ fn cut(text: &str, start: usize, piece_bytes: usize) -> (Vec<Range<usize>>, usiz
 }
 
 /// The elements of a piece; `None` where it is not a list that is plainly good.
-fn values(piece: &str, reader: &mut EntryReader) -> Option<Vec<Value>> {
-    reader.read(piece).or_else(|| plain_values(piece, reader.key))
+fn elements(piece: &str, reader: &mut EntryReader) -> Option<Vec<ListElement>> {
+    reader.read(piece).or_else(|| {
+        let values = plain_values(piece, reader.key)?;
+        Some(values.into_iter().map(ListElement::Whole).collect())
+    })
 }
 
 /// The elements of a list; `None` where it is not a list that is plainly good.
@@ -171,7 +178,7 @@ mod tests {
         let list = LongList::find_pieces(text, piece_bytes)?;
         let mut rest: Value = serde_yaml::from_str(&list.rest(text)).ok()?;
         let mut elements = Vec::new();
-        list.read(text, |value| elements.push(value)).ok()?;
+        list.read(text, |value| elements.push(value.clone())).ok()?;
         let slot = rest.get_mut(list.key).filter(|value| value.is_null())?;
         *slot = Value::Sequence(elements);
         Some(rest)

@@ -38,7 +38,7 @@ impl Places {
     pub(super) fn read_list(
         &self,
         list: &LongList,
-        take: impl FnMut(Value),
+        take: impl FnMut(&Value),
     ) -> Result<(), NotApart> {
         list.read(without_byte_order_mark(&self.text), take)
     }

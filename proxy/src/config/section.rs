@@ -230,7 +230,7 @@ impl<'a> Section<'a> {
             let read = self.context.read_list(&self.path_of(key), |value| {
                 let item_key = format!("{key}[{index}]");
                 index += 1;
-                match &value {
+                match value {
                     Value::Mapping(mapping) => take(&Section {
                         context: self.context,
                         mapping: Some(mapping),

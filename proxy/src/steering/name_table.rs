@@ -1,6 +1,9 @@
 //! The names that routes serve, and the home of each. Pure.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use portcullis_abi::{Home, HostName, MAX_NAME_LEN, NameKey, WorkerSet};
 
@@ -12,8 +15,8 @@ use super::Pin;
 /// LPM trie over [`NameKey`]s finds the same entry.
 #[derive(Debug, Default)]
 pub(crate) struct NameTable {
-    exact: HashMap<Box<[u8]>, NameEntry>,
-    endings: HashMap<Box<[u8]>, NameEntry>,
+    exact: HashMap<Arc<[u8]>, NameEntry>,
+    endings: HashMap<Arc<[u8]>, NameEntry>,
     /// Of the endings, each once, the longest first.
     ending_lengths: Vec<usize>,
 }
@@ -22,7 +25,7 @@ pub(crate) struct NameTable {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NameEntry {
     /// `a.example.com`, or `*` and an ending.
-    pub pattern: Box<str>,
+    pub pattern: Arc<str>,
     /// For the choice of a worker.
     pub home: Home,
     /// The workers that it is pinned to; `None` for all.
@@ -33,40 +36,40 @@ impl NameTable {
     /// From the hosts of routes, as routes match them: each `*` stands for any run of characters.
     /// The ending of a host with stars is the text after the last one. Hosts that no client can send
     /// as SNI have no entry.
-    pub(crate) fn new<'a>(hosts: impl IntoIterator<Item = &'a str>, pins: &'a [Pin]) -> NameTable {
-        let pinned = pins.iter().map(|pin| &*pin.host);
-        let hosts = hosts.into_iter().chain(pinned);
-        let mut patterns = HashSet::with_capacity(hosts.size_hint().0);
-        patterns.extend(hosts.filter_map(Pattern::parse));
-        let pins: Vec<_> =
+    pub(crate) fn new(hosts: &[Arc<str>], pins: &[Pin]) -> NameTable {
+        let patterns: Vec<_> =
             pins.iter().filter_map(|pin| Some((Pattern::parse(&pin.host)?, pin))).collect();
         let mut names = NameTable::default();
-        names.exact.reserve(patterns.len());
-        for pattern in patterns {
-            let pin = pins.iter().filter(|(by, _)| by.covers(&pattern));
-            let pin = pin.max_by_key(|(by, _)| by.precision()).map(|(_, pin)| *pin);
-            names.insert(pattern, pin);
+        names.exact.reserve(hosts.len());
+        for pattern in hosts.iter().filter_map(Pattern::parse) {
+            names.insert(pattern, &patterns);
+        }
+        for (pattern, _) in &patterns {
+            names.insert(pattern.clone(), &patterns);
         }
         names
     }
 
-    fn insert(&mut self, pattern: Pattern, pin: Option<&Pin>) {
-        let text = pattern.text();
-        let entry = NameEntry {
-            home: Home::of_name(text.as_bytes(), pin.map_or(WorkerSet::ALL, Pin::set)),
-            pattern: text.into(),
-            pinned: pin.map(|pin| pin.workers.as_slice().into()),
-        };
-        match pattern {
-            Pattern::Exact(name) => {
-                self.exact.insert(name.into_boxed_bytes(), entry);
-            }
+    /// Adds an entry, if there is none yet.
+    fn insert(&mut self, pattern: Pattern, pins: &[(Pattern, &Pin)]) {
+        let (entries, key) = match &pattern {
+            Pattern::Exact(name) => (&mut self.exact, name),
             Pattern::Ending(ending) => {
                 if let Err(at) = self.ending_lengths.binary_search_by(|len| ending.len().cmp(len)) {
                     self.ending_lengths.insert(at, ending.len());
                 }
-                self.endings.insert(ending.into_boxed_bytes(), entry);
+                (&mut self.endings, ending)
             }
+        };
+        if let Entry::Vacant(new) = entries.entry(Arc::clone(key).into()) {
+            let covering = pins.iter().filter(|(by, _)| by.covers(&pattern));
+            let pin = covering.max_by_key(|(by, _)| by.precision()).map(|(_, pin)| *pin);
+            let text = pattern.text();
+            new.insert(NameEntry {
+                home: Home::of_name(text.as_bytes(), pin.map_or(WorkerSet::ALL, Pin::set)),
+                pattern: text,
+                pinned: pin.map(|pin| pin.workers.as_slice().into()),
+            });
         }
     }
 
@@ -96,29 +99,31 @@ impl NameTable {
 }
 
 /// The names that a host of the configuration stands for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Pattern {
-    Exact(Box<str>),
+    Exact(Arc<str>),
     /// All names with this ending.
-    Ending(Box<str>),
+    Ending(Arc<str>),
 }
 
 impl Pattern {
     /// `None` if no name that a client can send would match.
-    fn parse(host: &str) -> Option<Pattern> {
+    fn parse(host: &Arc<str>) -> Option<Pattern> {
         let Some((_, ending)) = host.rsplit_once('*') else {
             let name = HostName::parse(host.as_bytes())?;
-            return Some(Pattern::Exact(name.as_str().into()));
+            let is_canonical = *name.as_str() == **host;
+            let name = if is_canonical { Arc::clone(host) } else { name.as_str().into() };
+            return Some(Pattern::Exact(name));
         };
         let ending = ending.to_ascii_lowercase();
         let fits = ending.len() <= MAX_NAME_LEN && ending.bytes().all(is_of_a_name);
         fits.then(|| Pattern::Ending(ending.into()))
     }
 
-    fn text(&self) -> String {
+    fn text(&self) -> Arc<str> {
         match self {
-            Pattern::Exact(name) => name.to_string(),
-            Pattern::Ending(ending) => format!("*{ending}"),
+            Pattern::Exact(name) => Arc::clone(name),
+            Pattern::Ending(ending) => format!("*{ending}").into(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! The steering part of a configuration, compiled.
 
+use std::sync::Arc;
+
 use portcullis_abi::{Balance, SteeringSettings};
 
 use super::{NameTable, SteeringSpec};
@@ -21,7 +23,7 @@ pub(crate) struct SteeringRules {
     "portcullis.steering.pin.{host}: there is no worker {worker}; the {workers} workers are numbered from 0"
 )]
 pub(crate) struct NoSuchWorker {
-    host: Box<str>,
+    host: Arc<str>,
     worker: u32,
     workers: u32,
 }
@@ -31,11 +33,11 @@ impl SteeringRules {
     pub(crate) fn new(spec: &SteeringSpec, workers: u32) -> Result<SteeringRules, NoSuchWorker> {
         for pin in &spec.pins {
             if let Some(worker) = pin.workers.iter().find(|worker| **worker >= workers) {
-                return Err(NoSuchWorker { host: pin.host.clone(), worker: *worker, workers });
+                return Err(NoSuchWorker { host: Arc::clone(&pin.host), worker: *worker, workers });
             }
         }
         Ok(SteeringRules {
-            names: NameTable::new(spec.hosts.iter().map(|host| &**host), &spec.pins),
+            names: NameTable::new(&spec.hosts, &spec.pins),
             balance: Balance { workers, max_load_percent: spec.max_load_percent },
             refuse_unknown: spec.refuse_unknown,
         })

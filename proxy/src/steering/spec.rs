@@ -1,5 +1,7 @@
 //! The settings of this room.
 
+use std::sync::Arc;
+
 use portcullis_abi::WorkerSet;
 
 /// How new connections are steered to a worker (`portcullis.steering`).
@@ -8,7 +10,7 @@ pub(crate) struct SteeringSpec {
     /// Applies at start; all other settings apply at reload.
     pub mode: ModeChoice,
     /// The hosts of routes: exact, or with `*`.
-    pub hosts: Vec<Box<str>>,
+    pub hosts: Vec<Arc<str>>,
     /// Hosts that only some of the workers serve.
     pub pins: Vec<Pin>,
     /// Refuse connections whose server name matches no entry.
@@ -48,7 +50,7 @@ pub(crate) enum ModeChoice {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pin {
     /// Exact, or `*` and an ending.
-    pub host: Box<str>,
+    pub host: Arc<str>,
     /// By number; at least one.
     pub workers: Vec<u32>,
 }

@@ -75,6 +75,14 @@ pub fn raise_descriptor_limit() -> Option<NonZeroUsize> {
     NonZeroUsize::new(usize::try_from(in_force).ok()?)
 }
 
+/// How much memory the processes of this user may lock, as text.
+pub(crate) fn locked_memory_limit() -> String {
+    match getrlimit(Resource::Memlock).current {
+        Some(bytes) => format!("{} KiB", bytes >> 10),
+        None => "any amount".to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::io::Errno;
 use tokio::sync::{
     mpsc::{self, UnboundedSender},
     watch,
@@ -116,10 +117,24 @@ pub(crate) fn start(spec: WorkerSpec, ended: UnboundedSender<usize>) -> io::Resu
     }
 }
 
+/// A ring that cannot be made, with what to do about it.
 fn explain(error: &io::Error) -> io::Error {
-    let hint = "check the sysctl kernel.io_uring_disabled, and the seccomp and memory limits of \
-        this process";
-    io::Error::new(error.kind(), format!("io_uring cannot be used: {error} ({hint})"))
+    let hint = match Errno::from_io_error(error) {
+        Some(Errno::NOMEM) => format!(
+            "all processes of this user together may lock {} of memory (RLIMIT_MEMLOCK), of which each \
+             worker takes some 200 KiB: set `LimitMEMLOCK=infinity` in a unit of systemd or run \
+             `ulimit -l unlimited`, or reduce portcullis.workers",
+            sys::locked_memory_limit()
+        ),
+        Some(Errno::PERM | Errno::ACCESS) => "the sysctl kernel.io_uring_disabled must be 0, and no \
+             seccomp filter may deny io_uring_setup, io_uring_enter and io_uring_register, as the \
+             default profile of Docker does"
+            .to_owned(),
+        Some(Errno::NOSYS) => "the kernel has no io_uring, or a seccomp filter hides it".to_owned(),
+        _ => "see the sysctl kernel.io_uring_disabled, and the seccomp and memory limits of this process"
+            .to_owned(),
+    };
+    io::Error::new(error.kind(), format!("io_uring cannot be used: {error}; {hint}"))
 }
 
 /// Reports the end of a worker's thread, also after a panic.

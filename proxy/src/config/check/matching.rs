@@ -10,13 +10,28 @@ use crate::route::{HostMatch, Matcher, PathMatch, PortMatch, WildcardHost};
 /// Reads the matcher of a route; `None` after a reported error.
 pub(super) fn matcher(route: &Section<'_>, any_port: bool) -> Option<Matcher> {
     let path = path(route);
+    let (host, port) = host_and_port(route, any_port)?;
+    Some(Matcher { host, port, path: path? })
+}
+
+/// The same for a route whose keys for paths are those of another route.
+pub(super) fn matcher_with_path_of(
+    other: &Matcher,
+    route: &Section<'_>,
+    any_port: bool,
+) -> Option<Matcher> {
+    let (host, port) = host_and_port(route, any_port)?;
+    Some(Matcher { host, port, path: other.path.clone() })
+}
+
+fn host_and_port(route: &Section<'_>, any_port: bool) -> Option<(HostMatch, PortMatch)> {
     let url = from(route)?;
     let port = match url.port {
         Some(port) => PortMatch::Is(port),
         None if any_port || url.scheme == "http" => PortMatch::Any,
         None => PortMatch::Is(443),
     };
-    Some(Matcher { host: host(&url.host)?, port, path: path? })
+    Some((host(&url.host)?, port))
 }
 
 fn from(route: &Section<'_>) -> Option<url::Url> {

@@ -15,6 +15,7 @@ mod health_checks;
 mod http;
 mod identity;
 mod inspect;
+mod last_route;
 mod leaf_rules;
 mod listen;
 mod logging;

@@ -19,6 +19,7 @@ use super::{
     http::{limit, upstream_timeout},
     identity::{self, BearerDefaults, IdentityDefaults, RouteClients},
     inspect::Inspection,
+    last_route::LastRoute,
     matching,
     material::Materials,
     outlier_detection, rewrite, shadows,
@@ -53,6 +54,7 @@ pub(super) fn routes(
         upstream_timeout: upstream_timeout(root),
         policies: Policies::default(),
         dependents: DependentHosts::default(),
+        last: LastRoute::default(),
     };
     let lists = ["policy", "routes"];
     let len = lists.iter().map(|key| root.list_len(key)).sum::<usize>().min(MOST_EXPECTED);
@@ -61,8 +63,10 @@ pub(super) fn routes(
     let mut is_complete = true;
     for key in lists {
         root.each_child(key, |section| {
-            inspection.route(key, section);
-            let route = shared.route(section, &mut seen);
+            let route = match shared.last.like(section) {
+                Some(last) => shared.route_like(&last, section, &mut seen),
+                None => shared.new_route(key, section, &mut seen, inspection),
+            };
             is_complete &= route.is_some();
             routes.extend(route);
         });
@@ -101,6 +105,7 @@ struct Shared<'a> {
     upstream_timeout: Option<Duration>,
     policies: Policies,
     dependents: DependentHosts,
+    last: LastRoute,
 }
 
 /// The last few distinct policies: most routes have one of these, and share it.
@@ -132,16 +137,40 @@ struct Seen {
 }
 
 impl Shared<'_> {
+    /// Reads a route, and remembers it if there is nothing to report.
+    fn new_route(
+        &self,
+        list: &str,
+        section: &Section<'_>,
+        seen: &mut Seen,
+        inspection: &mut Inspection<'_, '_>,
+    ) -> Option<RouteConfig> {
+        let findings = section.context().findings();
+        inspection.route(list, section);
+        let route = self.route(section, seen)?;
+        if section.context().findings() == findings {
+            self.last.set(section, &route);
+        }
+        Some(route)
+    }
+
+    /// Reads a route that differs from the last one in its host and name alone.
+    fn route_like(
+        &self,
+        last: &RouteConfig,
+        section: &Section<'_>,
+        seen: &mut Seen,
+    ) -> Option<RouteConfig> {
+        let any_port = self.of_all.any_port;
+        let matcher = matching::matcher_with_path_of(&last.matcher, section, any_port)?;
+        let name = seen.route(section, &matcher);
+        Some(RouteConfig { matcher, http: RouteSpec { name, ..last.http.clone() } })
+    }
+
     fn route(&self, section: &Section<'_>, seen: &mut Seen) -> Option<RouteConfig> {
         let matcher = matching::matcher(section, self.of_all.any_port);
         let name = match &matcher {
-            Some(matcher) => {
-                let described = Arc::from(describe(matcher));
-                if !seen.matcher(section, matcher.port, Arc::clone(&described)) {
-                    seen.broader(section, matcher);
-                }
-                seen.name(section.text("name").map_or(described, Arc::from))
-            }
+            Some(matcher) => seen.route(section, matcher),
             None => section.path().into(),
         };
         let upgrades = upgrades(section);
@@ -284,6 +313,15 @@ impl Seen {
         Seen { matchers: HashMap::with_capacity(routes), names: HashMap::with_capacity(routes) }
     }
 
+    /// Notes a route, and gives its name.
+    fn route(&mut self, section: &Section<'_>, matcher: &Matcher) -> Arc<str> {
+        let described = describe(matcher);
+        if !self.matcher(section, matcher.port, Arc::clone(&described)) {
+            self.broader(section, matcher);
+        }
+        self.name(section.text("name").map_or(described, Arc::from))
+    }
+
     /// Warns about a route whose requests another route serves already; whether it did.
     fn matcher(&mut self, section: &Section<'_>, port: PortMatch, described: Arc<str>) -> bool {
         match self.matchers.entry((port, described)) {
@@ -333,8 +371,9 @@ impl Seen {
 }
 
 /// `app.example.com:8443/api*`, `app.example.com~^/x` for an expression.
-fn describe(matcher: &Matcher) -> String {
+fn describe(matcher: &Matcher) -> Arc<str> {
     let host = match &matcher.host {
+        HostMatch::Exact(host) if is_whole_host(matcher) => return Arc::clone(host),
         HostMatch::Exact(host) => host.as_ref(),
         HostMatch::Wildcard(wildcard) => wildcard.pattern.as_ref(),
     };
@@ -348,7 +387,13 @@ fn describe(matcher: &Matcher) -> String {
         PathMatch::Exact(path) => path.to_string(),
         PathMatch::Regex(regex) => format!("~{}", written(regex.as_str())),
     };
-    format!("{host}{port}{path}")
+    format!("{host}{port}{path}").into()
+}
+
+/// Whether it is for all paths of a host, at the usual port.
+fn is_whole_host(matcher: &Matcher) -> bool {
+    let is_usual_port = matches!(matcher.port, PortMatch::Any | PortMatch::Is(443));
+    is_usual_port && matches!(matcher.path, PathMatch::Any)
 }
 
 /// An expression without the anchors that were added.

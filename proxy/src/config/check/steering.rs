@@ -1,6 +1,6 @@
 //! `portcullis.steering`.
 
-use std::{cell::OnceCell, collections::HashSet, num::NonZeroUsize};
+use std::{cell::OnceCell, collections::HashSet, num::NonZeroUsize, sync::Arc};
 
 use portcullis_abi::{HostName, MAX_WORKERS};
 use serde_yaml::Value;
@@ -30,13 +30,15 @@ pub(super) fn steering(
         ("HANDOFF", ModeChoice::Handoff),
         ("NONE", ModeChoice::None),
     ];
+    let mode = section.choice("mode", &modes).unwrap_or_default();
+    check_workers(own, mode, workers);
     let refuse_unknown = section.choice("unknown_sni", &[("ACCEPT", false), ("REFUSE", true)]);
     let refuse_unknown = refuse_unknown.unwrap_or(false);
     if refuse_unknown {
         warn_of_open_wildcard(&section, routes);
     }
     SteeringSpec {
-        mode: section.choice("mode", &modes).unwrap_or_default(),
+        mode,
         hosts: hosts(routes),
         pins: Pins { section: &section, routes, hosts: OnceCell::new(), workers }.read(),
         refuse_unknown,
@@ -44,11 +46,35 @@ pub(super) fn steering(
     }
 }
 
-/// Each once.
-fn hosts(routes: &[RouteConfig]) -> Vec<Box<str>> {
+/// Reports more workers than can be steered to.
+fn check_workers(own: &Section<'_>, mode: ModeChoice, workers: Option<NonZeroUsize>) {
+    let is_too_many = workers.is_some_and(|workers| workers.get() > MAX_WORKERS as usize);
+    let message = format!("steering supports at most {MAX_WORKERS} workers");
+    match mode {
+        ModeChoice::Kernel | ModeChoice::Handoff if is_too_many => {
+            let hint = format!("reduce it to {MAX_WORKERS}, or set steering.mode to auto or none");
+            own.error_with_hint("workers", message, hint);
+        }
+        ModeChoice::Auto if is_too_many => {
+            let hint = format!("reduce it to {MAX_WORKERS}, or set steering.mode to none");
+            own.warn_with_hint("workers", message + ": no connection will be steered", hint);
+        }
+        _ => {}
+    }
+}
+
+/// Each once, and not copied: there may be 100,000.
+fn hosts(routes: &[RouteConfig]) -> Vec<Arc<str>> {
     let mut seen = HashSet::with_capacity(routes.len());
-    let hosts = routes.iter().map(|route| written(&route.matcher.host));
-    hosts.filter(|host| seen.insert(*host)).map(Box::from).collect()
+    let hosts = routes.iter().map(|route| &route.matcher.host);
+    let mut distinct = Vec::with_capacity(routes.len());
+    for host in hosts.filter(|host| seen.insert(written(host))) {
+        distinct.push(match host {
+            HostMatch::Exact(host) => Arc::clone(host),
+            HostMatch::Wildcard(wildcard) => wildcard.pattern.as_ref().into(),
+        });
+    }
+    distinct
 }
 
 fn written(host: &HostMatch) -> &str {

@@ -7,6 +7,11 @@ fn pin(host: &str, workers: &[u32]) -> Pin {
     Pin { host: host.into(), workers: workers.to_vec() }
 }
 
+fn table(hosts: &[impl AsRef<str>], pins: &[Pin]) -> NameTable {
+    let hosts: Vec<_> = hosts.iter().map(|host| Arc::from(host.as_ref())).collect();
+    NameTable::new(&hosts, pins)
+}
+
 fn pattern<'a>(names: &'a NameTable, name: &str) -> Option<&'a str> {
     names.find(name.as_bytes()).map(|entry| &*entry.pattern)
 }
@@ -18,7 +23,7 @@ fn workers<'a>(names: &'a NameTable, name: &str) -> Option<&'a [u32]> {
 #[test]
 fn the_longest_ending_wins_and_an_exact_name_wins_over_all() {
     let hosts = ["*.com", "*.example.com", "a.example.com", "x*y*-dev.example.com"];
-    let names = NameTable::new(hosts, &[]);
+    let names = table(&hosts, &[]);
     for (name, expected) in [
         ("a.example.com", Some("a.example.com")),
         ("b.example.com", Some("*.example.com")),
@@ -34,7 +39,7 @@ fn the_longest_ending_wins_and_an_exact_name_wins_over_all() {
 
 #[test]
 fn a_wildcard_without_an_ending_takes_every_name() {
-    let names = NameTable::new(["a.example", "app*"], &[]);
+    let names = table(&["a.example", "app*"], &[]);
     assert_eq!(pattern(&names, "anything.test"), Some("*"));
     assert_eq!(pattern(&names, "a.example"), Some("a.example"));
 }
@@ -42,13 +47,13 @@ fn a_wildcard_without_an_ending_takes_every_name() {
 #[test]
 fn hosts_that_no_client_can_send_as_sni_have_no_entry() {
     let hosts = ["10.0.0.1", "::1", "*.ex\u{e4}mple", "b\u{fc}cher.example", "a..b"];
-    assert!(NameTable::new(hosts, &[]).keys().is_empty());
+    assert!(table(&hosts, &[]).keys().is_empty());
 }
 
 #[test]
 fn names_of_one_wildcard_share_a_home_in_any_order_of_routes() {
-    let names = NameTable::new(["*.a.test", "x*.a.test"], &[]);
-    let swapped = NameTable::new(["x*.a.test", "*.a.test"], &[]);
+    let names = table(&["*.a.test", "x*.a.test"], &[]);
+    let swapped = table(&["x*.a.test", "*.a.test"], &[]);
     let home = |names: &NameTable, name: &[u8]| names.find(name).unwrap().home;
     assert_eq!(home(&names, b"one.a.test"), home(&names, b"two.a.test"));
     assert_eq!(home(&names, b"one.a.test"), home(&swapped, b"one.a.test"));
@@ -58,7 +63,7 @@ fn names_of_one_wildcard_share_a_home_in_any_order_of_routes() {
 fn a_pin_applies_to_names_it_covers_and_the_longest_wins() {
     let hosts = ["*.tenant.test", "own.tenant.test", "other.test"];
     let pins = [pin("*.tenant.test", &[1]), pin("vip.tenant.test", &[2, 3])];
-    let names = NameTable::new(hosts, &pins);
+    let names = table(&hosts, &pins);
     assert_eq!(workers(&names, "any.tenant.test"), Some([1].as_slice()));
     assert_eq!(workers(&names, "own.tenant.test"), Some([1].as_slice()));
     assert_eq!(workers(&names, "vip.tenant.test"), Some([2, 3].as_slice()));
@@ -90,7 +95,7 @@ proptest! {
         hosts in hosts(),
         name in "[ab]{1,3}(\\.[ab]{1,2}){0,4}",
     ) {
-        let names = NameTable::new(hosts.iter().map(String::as_str), &[]);
+        let names = table(&hosts, &[]);
         let name = HostName::parse(name.as_bytes()).unwrap();
         let found = names.find(name.as_bytes()).map(|entry| entry.home);
         prop_assert_eq!(found, longest_prefix(&names.keys(), &name));

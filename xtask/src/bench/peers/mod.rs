@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
@@ -245,7 +245,6 @@ pub(super) struct Running<'a> {
 impl<'a> Running<'a> {
     /// Starts the proxy and waits until it listens.
     pub(super) fn start(peer: &dyn Peer, place: Place<'a>) -> Result<Self> {
-        let begun = Instant::now();
         let process = peer.start(&place)?;
         let (former, started_in) = (Vec::new(), Duration::ZERO);
         let mut running = Self { place, process, former, adopted: None, started_in };
@@ -255,7 +254,8 @@ impl<'a> Running<'a> {
             let id = running.wait_for_id(&file, |_| true)?;
             running.adopt(id);
         }
-        running.started_in = begun.elapsed();
+        // Without the time in which its configuration was written.
+        running.started_in = running.process.age();
         Ok(running)
     }
 

@@ -86,6 +86,23 @@ fn pins_are_read_for_hosts_and_wildcards() {
 }
 
 #[test]
+fn more_workers_than_can_be_steered_to_are_reported() {
+    let yaml = |mode: &str| {
+        format!("portcullis:\n  workers: 129\n  steering: {{mode: {mode}}}\nroutes: []")
+    };
+    let at = "config.yaml:2: portcullis.workers: steering supports at most 128 workers";
+    for mode in ["kernel", "handoff"] {
+        let hint = "(reduce it to 128, or set steering.mode to auto or none)";
+        assert_eq!(errors(&yaml(mode)), [format!("{at} {hint}")]);
+    }
+    let hint = "(reduce it to 128, or set steering.mode to none)";
+    let warned = warnings(&yaml("auto"));
+    assert_eq!(warned, [format!("{at}: no connection will be steered {hint}")]);
+    assert_eq!(warnings(&yaml("none")), Vec::<String>::new());
+    assert_eq!(warnings(&yaml("auto").replace("129", "128")), Vec::<String>::new());
+}
+
+#[test]
 fn by_default_steering_is_automatic_and_refuses_nobody() {
     let spec = steering("");
     assert_eq!(spec, SteeringSpec::default());
