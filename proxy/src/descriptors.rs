@@ -197,8 +197,13 @@ mod tests {
 
     use super::*;
 
-    const USERS: DescriptorUsers =
-        DescriptorUsers { workers: 2, addresses: 2, admin_listeners: 1, health_checks: 0, catchers: 0 };
+    const USERS: DescriptorUsers = DescriptorUsers {
+        workers: 2,
+        addresses: 2,
+        admin_listeners: 1,
+        health_checks: 0,
+        catchers: 0,
+    };
 
     fn budget(limit: usize, users: DescriptorUsers) -> Result<DescriptorBudget, TooFewDescriptors> {
         DescriptorBudget::new(NonZeroUsize::new(limit), users)

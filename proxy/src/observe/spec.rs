@@ -161,7 +161,7 @@ impl AccessField {
     ];
 
     /// Every field that has a fixed name, with that name.
-    const NAMED: [(AccessField, &str); 24] = [
+    const NAMED: [(AccessField, &str); 25] = [
         (AccessField::Authority, "authority"),
         (AccessField::Duration, "duration"),
         (AccessField::ForwardedFor, "forwarded-for"),

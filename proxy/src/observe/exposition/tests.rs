@@ -7,10 +7,9 @@ use std::{
 use crate::observe::{
     BackchannelLogoutOutcome, Blame, CatcherCounts, CertificateUsage, ConfigFacts,
     ConfiguredCertificate, ConfiguredCrl, EndpointHealthFacts, EndpointHealthState,
-    HandshakeResult, HealthCheckOutcome, HealthSource, KernelCounts, Metrics,
-    ProviderCallOutcome, ProviderEndpoint, RecheckOutcome, SegmentOutcome, SteeringOutcome,
-    SteeringSource, SteeringView, TlsVersion, UpstreamCertificateReason, UpstreamFailure,
-    WorkerLoad,
+    HandshakeResult, HealthCheckOutcome, HealthSource, KernelCounts, Metrics, ProviderCallOutcome,
+    ProviderEndpoint, RecheckOutcome, SegmentOutcome, SteeringOutcome, SteeringSource,
+    SteeringView, TlsVersion, UpstreamCertificateReason, UpstreamFailure, WorkerLoad,
     names::{self, MetricKind},
     registry::testing::Listed,
 };
