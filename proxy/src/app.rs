@@ -252,6 +252,7 @@ fn descriptors(
         workers,
         addresses: listen.addresses.len() + usize::from(listen.redirect_address.is_some()),
         admin_listeners: admin.into_iter().filter(|is_there| *is_there).count(),
+        health_checks: config.health_checks(),
     };
     let budget = DescriptorBudget::new(sys::raise_descriptor_limit(), users)?;
     if let Err(lowered) = budget.check(config.max_connections) {

@@ -20,6 +20,10 @@ const WORKER_ADDRESS: usize = 3;
 const RELOAD: usize = 16;
 /// A DNS look-up asks for both families at a time, and the identity provider gets as much as DNS.
 const CALLS_PER_LOOKUP: usize = 4;
+/// What is kept for health checks even if there are none.
+const FEWEST_CHECK_CONNECTIONS: usize = 4;
+/// The most connections of health checks.
+const MOST_CHECK_CONNECTIONS: usize = 4096;
 /// The fewest clients that are worth a start.
 const FEWEST_CLIENTS: usize = 16;
 /// Stands for a limit where there is none.
@@ -54,6 +58,8 @@ pub(crate) struct DescriptorUsers {
     pub addresses: usize,
     /// Administrative listeners.
     pub admin_listeners: usize,
+    /// Health checks of endpoints, each of which would keep a connection.
+    pub health_checks: usize,
 }
 
 /// The limit leaves too little for clients and upstreams.
@@ -96,7 +102,7 @@ impl DescriptorBudget {
             return Err(TooFewDescriptors { limit, least });
         }
         let (admin, lookups) = (admin_connections(limit), calls(limit) / CALLS_PER_LOOKUP);
-        let checks = health_checks(limit);
+        let checks = users.check_connections(limit);
         let upstreams = half;
         Ok(DescriptorBudget { limit, reserved, clients, upstreams, admin, lookups, checks, users })
     }
@@ -131,7 +137,15 @@ impl DescriptorUsers {
     fn reserve(&self, limit: usize) -> usize {
         let workers = self.workers * (WORKER + WORKER_ADDRESS * self.addresses);
         let admin = admin_connections(limit) * self.admin_listeners;
-        PROCESS + workers + RELOAD + calls(limit) + health_checks(limit) + admin
+        PROCESS + workers + RELOAD + calls(limit) + self.check_connections(limit) + admin
+    }
+
+    /// Connections of health checks, those that wait for the next check too. A reload may add some
+    /// where there were none.
+    fn check_connections(&self, limit: usize) -> usize {
+        let most = (limit / 16).clamp(FEWEST_CHECK_CONNECTIONS, MOST_CHECK_CONNECTIONS);
+        let least = (limit / 128).clamp(FEWEST_CHECK_CONNECTIONS, 256);
+        self.health_checks.clamp(least.min(most), most)
     }
 
     /// The lowest limit that leaves this much to clients and to upstreams. The reserve grows with the
@@ -158,11 +172,6 @@ fn calls(limit: usize) -> usize {
     (limit / 16).clamp(16, 1024)
 }
 
-/// Connections of health checks, those that wait for the next check too.
-fn health_checks(limit: usize) -> usize {
-    (limit / 64).clamp(4, 4096)
-}
-
 /// The half that so many clients need.
 fn share_of(clients: usize) -> usize {
     clients + closing(clients) + 1
@@ -180,7 +189,8 @@ mod tests {
 
     use super::*;
 
-    const USERS: DescriptorUsers = DescriptorUsers { workers: 2, addresses: 2, admin_listeners: 1 };
+    const USERS: DescriptorUsers =
+        DescriptorUsers { workers: 2, addresses: 2, admin_listeners: 1, health_checks: 0 };
 
     fn budget(limit: usize, users: DescriptorUsers) -> Result<DescriptorBudget, TooFewDescriptors> {
         DescriptorBudget::new(NonZeroUsize::new(limit), users)
@@ -193,8 +203,9 @@ mod tests {
             workers in 1..1024_usize,
             addresses in 1..8_usize,
             admin_listeners in 0..3_usize,
+            health_checks in 0..10_000_usize,
         ) {
-            let users = DescriptorUsers { workers, addresses, admin_listeners };
+            let users = DescriptorUsers { workers, addresses, admin_listeners, health_checks };
             if let Ok(budget) = budget(limit, users) {
                 let clients = budget.clients + closing(budget.clients);
                 prop_assert!(budget.reserved + clients + budget.upstreams <= limit);
@@ -224,6 +235,16 @@ mod tests {
     fn a_low_limit_leaves_both_sides_a_share() {
         let budget = budget(256, USERS).unwrap();
         assert!(budget.clients >= 40 && budget.upstreams >= 40, "{budget:?}");
+    }
+
+    #[test]
+    fn health_checks_keep_their_connections_if_the_limit_allows() {
+        let checks = |limit, health_checks| {
+            budget(limit, DescriptorUsers { health_checks, ..USERS }).unwrap().checks
+        };
+        assert_eq!(checks(65_536, 1_000), 1_000);
+        assert_eq!(checks(1024, 1_000), 64);
+        assert_eq!([256, 1024, 65_536].map(|limit| checks(limit, 0)), [4, 8, 256]);
     }
 
     #[test]

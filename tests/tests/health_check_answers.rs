@@ -5,7 +5,7 @@ use std::{thread, time::Duration};
 
 use portcullis_tests::{
     Backend, Proxy,
-    backend::Conn,
+    backend::{Conn, not_tls},
     frames::{FrameServer, frame},
     wait::eventually,
 };
@@ -114,7 +114,7 @@ fn a_body_that_is_cut_off_is_a_failed_check() {
 
 #[test]
 fn a_tls_endpoint_that_speaks_no_tls_is_a_failed_check() {
-    let backend = Backend::text("plain");
+    let backend = Backend::plain(not_tls);
     let to = format!("https://localhost:{}", backend.address().port());
     let more = format!("health_checks: [{{{CHECK}, {HTTP}}}]");
     let proxy = Proxy::config().forward_tls("app", &to, &more).start();

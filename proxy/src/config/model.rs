@@ -61,6 +61,16 @@ pub(crate) struct Config {
 }
 
 impl Config {
+    /// How many checks of endpoints there are. To be asked before the routes are compiled.
+    pub(crate) fn health_checks(&self) -> usize {
+        let clusters = self.routes.iter().filter_map(|route| route.http.action.cluster());
+        let checks = clusters.map(|cluster| {
+            let checks = cluster.resilience.as_ref().map_or(0, |spec| spec.checks.len());
+            checks * cluster.endpoints.len()
+        });
+        checks.sum()
+    }
+
     /// Drops what only the compiled form needs: what remains is compared at the next reload.
     pub(crate) fn forget_compiled(&mut self) {
         self.routes = Vec::new();

@@ -89,6 +89,21 @@ mod tests {
     }
 
     #[test]
+    fn a_last_line_may_be_long() {
+        block_on(async {
+            let (near, far) = UnixStream::pair().unwrap();
+            let long = "x".repeat(100 * MAX_LINE);
+            let (sent, received) = tokio::join!(send(&near, &long), receive_last(&far));
+            sent.unwrap();
+            assert!(received.unwrap() == long);
+            let (near, far) = UnixStream::pair().unwrap();
+            near.try_write(b"portcu").unwrap();
+            drop(near);
+            assert_eq!(receive_last(&far).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        });
+    }
+
+    #[test]
     fn an_incomplete_line_and_an_endless_one_are_errors() {
         block_on(async {
             let (near, far) = UnixStream::pair().unwrap();

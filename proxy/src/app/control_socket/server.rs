@@ -215,6 +215,7 @@ mod tests {
                 ("drain", Ok(Acknowledgment::Draining { is_state_written: false }), "draining"),
                 ("drain-worker 1", Ok(Acknowledgment::Done), "done"),
                 ("end-sessions user \"a b\"", Ok(Acknowledgment::SessionsEnded(3)), "ended 3"),
+                ("tell-health", Ok(Acknowledgment::Health("[]".to_owned())), "health []"),
                 ("drain-worker 9", Err("no such worker".to_owned()), "refused no such worker"),
             ] {
                 let stream = UnixStream::connect(&path).await.unwrap();

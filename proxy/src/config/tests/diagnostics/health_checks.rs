@@ -279,7 +279,7 @@ fn every_spelling_of_a_check_is_the_same_check() {
     assert_eq!(expected.timeout, Duration::from_millis(2500));
     let CheckerSpec::Http(http) = expected.checker else { panic!("another checker") };
     assert_eq!(http.version, Some(CheckHttpVersion::Http2));
-    assert_eq!(http.expected_statuses, [200..300]);
+    assert_eq!(http.expected_statuses, std::slice::from_ref(&(200..300)));
 }
 
 #[test]

@@ -151,7 +151,7 @@ impl HttpCheckSpec {
             send: Box::default(),
             receive: Box::default(),
             response_buffer_bytes: 1024,
-            expected_statuses: vec![200..201],
+            expected_statuses: std::iter::once(200..201).collect(),
             retriable_statuses: Vec::new(),
             version: None,
             request_headers_to_remove: Vec::new(),
