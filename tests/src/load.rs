@@ -74,6 +74,13 @@ impl Load {
         }
     }
 
+    /// Ends the load, whatever has become of its requests.
+    pub fn stop(self) {
+        self.shared.stop.store(true, SeqCst);
+        // A client whose connection has ended has panicked.
+        self.clients.into_iter().for_each(|client| drop(client.join()));
+    }
+
     /// Ends the load.
     ///
     /// # Panics

@@ -44,6 +44,8 @@ pub(super) struct RequestAccount {
     session: Option<Rc<KnownSession>>,
     upstream: AccountedUpstream,
     upload: Option<Rc<UploadProgress>>,
+    /// How often it was sent to an upstream.
+    attempts: u8,
     status: u16,
     details: Cow<'static, str>,
     flags: &'static str,
@@ -101,6 +103,7 @@ impl RequestAccount {
             session: None,
             upstream: AccountedUpstream::None,
             upload: None,
+            attempts: 0,
             // Until something else happens, the client going away is what happens.
             status: 0,
             details: Cow::Borrowed("downstream_remote_disconnect"),
@@ -163,8 +166,19 @@ impl RequestAccount {
         endpoint: ChosenEndpoint,
         upload: Option<Rc<UploadProgress>>,
     ) {
-        self.upstream = AccountedUpstream::Endpoint(endpoint);
+        self.set_endpoint(endpoint);
         self.upload = upload;
+    }
+
+    /// Notes the endpoint of the next attempt.
+    pub(super) fn set_endpoint(&mut self, endpoint: ChosenEndpoint) {
+        self.upstream = AccountedUpstream::Endpoint(endpoint);
+        self.attempts = self.attempts.saturating_add(1);
+    }
+
+    /// Whether it has a body for the upstream.
+    pub(super) fn has_upload(&self) -> bool {
+        self.upload.is_some()
     }
 
     /// Whether the body was sent to an upstream and was not complete yet.

@@ -31,6 +31,8 @@ pub(super) struct ActiveRequest {
     pub(super) stream: Option<u32>,
     /// The body, until something reads it; `None` also for an empty one.
     pub(super) body: Option<UnreadBody>,
+    /// The client's head, if it may be needed again for another upstream. Boxed: few requests have it.
+    pub(super) kept_head: Option<Box<Parts>>,
     /// What its upstream is told of who it is from.
     pub(super) assertion: Option<Rc<KeptAssertion>>,
     /// `Set-Cookie` fields that delete cookies of ours that did not open: for an answer of ours.
@@ -52,6 +54,7 @@ impl ActiveRequest {
             account,
             stream: None,
             body: None,
+            kept_head: None,
             assertion: None,
             junk_cookies: Vec::new(),
             route: None,

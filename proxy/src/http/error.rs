@@ -204,12 +204,13 @@ fn failed(error: &UpstreamError) -> FailureReport {
     };
     let no_connection = "no connection to the upstream";
     match error.kind {
-        FailureKind::Resolve | FailureKind::Connect | FailureKind::Tls => {
-            unavailable(no_connection, "UF", "connection_failure")
-        }
+        FailureKind::Resolve
+        | FailureKind::Connect
+        | FailureKind::Tls
+        | FailureKind::TlsRejected => unavailable(no_connection, "UF", "connection_failure"),
         FailureKind::Overflow => FailureReport {
             blame: Blame::Proxy,
-            ..unavailable("too many connections to upstreams", "UO", "overflow")
+            ..unavailable("too many requests to the upstream", "UO", "overflow")
         },
         FailureKind::ConnectTimeout => unavailable(no_connection, "UF", "connection_timeout"),
         FailureKind::Closed => {

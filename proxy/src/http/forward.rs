@@ -22,8 +22,8 @@ use super::{
 use crate::{
     fields::trim_values,
     upstream::{
-        InterimResponses, ReceivedBody, RequestBody, ResponseBody, SendOptions, Upgraded,
-        UpstreamError, UpstreamResponse,
+        ConnectOptions, InterimResponses, ReceivedBody, RequestBody, ResponseBody, SendFailure,
+        SendOptions, SentBody, Upgraded, UpstreamResponse,
     },
 };
 
@@ -37,6 +37,9 @@ pub(super) struct Forwarding<'a> {
     pub(super) certificate: Option<RequestCertificate<'a>>,
     pub(super) target: &'a RequestTarget,
 }
+
+/// What came of sending a request: the upstream's reply, or the limit that was reached before it.
+pub(super) type Reply = Result<Result<UpstreamResponse, SendFailure>, Limit>;
 
 /// An upstream's response, with the client's head.
 #[derive(Debug)]
@@ -55,27 +58,25 @@ impl<'a> Forwarding<'a> {
         parts: Parts,
         interim: Option<InterimResponses>,
     ) -> Result<
-        impl Future<Output = Result<UpstreamResponse, UpstreamError>> + use<'a>,
+        impl Future<Output = Result<UpstreamResponse, SendFailure>> + use<'a>,
         RequestFailure,
     > {
         let upgrade = upgrade(&parts, self.route)?;
-        let options = SendOptions {
-            upgrade: matches!(upgrade, Upgrade::Allowed(_)),
-            max_response_headers: self.config.settings.max_response_headers,
-            interim,
-            late_upload_limit_ms: self.config.settings.read_timeout.and_then(in_ms),
-        };
+        let response_within_ms = self.route.spec.timeout.and_then(in_ms);
+        let connecting = ConnectOptions { response_within_ms, ..ConnectOptions::default() };
+        let options = self.options(&upgrade, interim, connecting);
         let cluster = self.route.cluster.as_ref();
         let cluster = cluster.ok_or(RequestFailure::Misconfigured("route_without_cluster"))?;
         let upstreams = &self.conn.handler.upstreams;
         let endpoint = upstreams.choose(cluster, client_hash(active.account.client));
         let endpoint = endpoint.ok_or(RequestFailure::NoHealthyUpstream)?;
         let version = parts.version;
+        active.kept_head = self.kept_head(cluster, &parts, active.body.is_some());
         let head = self.head(active, endpoint.host(), parts, &upgrade)?;
         let (body, upload) = self.request_body(active, version);
         active.account.set_upstream(endpoint.clone(), upload.clone());
         active.timeouts.uploading(upload);
-        let request = Request::from_parts(head, body);
+        let request = Request::from_parts(head, SentBody::new(body));
         Ok(upstreams.send(cluster, endpoint, request, &self.conn.owner, options))
     }
 
@@ -83,10 +84,10 @@ impl<'a> Forwarding<'a> {
     pub(super) fn receive(
         self,
         active: &mut ActiveRequest,
-        reply: Result<Result<UpstreamResponse, UpstreamError>, Limit>,
+        reply: Reply,
     ) -> Result<ForwardedResponse, RequestFailure> {
         let reply = match reply {
-            Ok(reply) => reply.map_err(RequestFailure::Upstream)?,
+            Ok(reply) => reply.map_err(|failure| RequestFailure::Upstream(failure.error))?,
             Err(limit) => {
                 let failure = too_late(limit);
                 if matches!(failure, RequestFailure::ResponseTimeout)
@@ -117,7 +118,23 @@ impl<'a> Forwarding<'a> {
         Ok(ForwardedResponse { response, upgraded: reply.upgraded.filter(|_| is_switching) })
     }
 
-    fn head(
+    /// How a request is sent to one upstream.
+    pub(super) fn options(
+        &self,
+        upgrade: &Upgrade,
+        interim: Option<InterimResponses>,
+        connecting: ConnectOptions,
+    ) -> SendOptions {
+        SendOptions {
+            upgrade: matches!(upgrade, Upgrade::Allowed(_)),
+            max_response_headers: self.config.settings.max_response_headers,
+            interim,
+            connecting,
+            late_upload_limit_ms: self.config.settings.read_timeout.and_then(in_ms),
+        }
+    }
+
+    pub(super) fn head(
         &self,
         active: &ActiveRequest,
         upstream: Option<&http::HeaderValue>,
@@ -188,12 +205,12 @@ impl<'a> Forwarding<'a> {
 }
 
 /// At least a millisecond, and `None` for more than seven weeks.
-fn in_ms(limit: Duration) -> Option<NonZeroU32> {
+pub(super) fn in_ms(limit: Duration) -> Option<NonZeroU32> {
     NonZeroU32::new(u32::try_from(limit.as_millis()).ok()?.max(1))
 }
 
 /// A request to upgrade may have content: the new protocol begins behind it (RFC 9110 section 7.8).
-fn upgrade(parts: &Parts, route: &CompiledRoute) -> Result<Upgrade, RequestFailure> {
+pub(super) fn upgrade(parts: &Parts, route: &CompiledRoute) -> Result<Upgrade, RequestFailure> {
     match requested_upgrade(parts, &route.spec.upgrades) {
         Upgrade::Refused => Err(RequestFailure::UpgradeRefused),
         upgrade => Ok(upgrade),
@@ -210,7 +227,7 @@ fn too_late(limit: Limit) -> RequestFailure {
 
 /// FNV-1a of the client's address: the same on every worker and after every start, so that a client
 /// keeps its upstream.
-fn client_hash(client: IpAddr) -> u64 {
+pub(super) fn client_hash(client: IpAddr) -> u64 {
     let hash = |octets: &[u8]| {
         octets.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, octet| {
             (hash ^ u64::from(*octet)).wrapping_mul(0x0000_0100_0000_01b3)

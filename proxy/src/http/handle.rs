@@ -91,6 +91,11 @@ async fn serve(
     let mut kept = None;
     let relaying = poll_fn(|cx| interim.poll(sending.as_mut(), &mut kept, cx));
     let reply = active.timeouts.within(pin!(relaying)).await;
+    // Boxed: few requests are sent again.
+    let reply = match forwarding.retry_reason(active, &reply) {
+        Some(_) => Box::pin(forwarding.send_again(active, reply, &interim)).await,
+        None => reply,
+    };
     Ok(forwarding.receive(active, reply)?)
 }
 

@@ -19,6 +19,7 @@ mod error_page;
 #[cfg(test)]
 mod file_cycles;
 mod former_clusters;
+mod failover;
 mod forward;
 mod handle;
 mod headers;

@@ -70,6 +70,8 @@ pub(super) struct CompiledRoute {
     pub(super) metrics: Arc<RouteMetrics>,
     /// One for all routes that have none.
     pub(super) request_rules: Arc<RequestRules>,
+    /// Whether a header that it sets depends on the Host that the upstream gets.
+    pub(super) reads_host: bool,
     pub(super) looks_at_certificate: bool,
     pub(super) looks_at_identity: bool,
     pub(super) asserts_identity: bool,
@@ -192,6 +194,7 @@ impl CompiledRoute {
         };
         CompiledRoute {
             index,
+            reads_host: request_rules.read_host(),
             request_rules,
             looks_at_certificate: route.spec.looks_at_certificate(settings.certificate_identity),
             looks_at_identity: route.spec.looks_at_identity(),

@@ -113,6 +113,11 @@ impl Timeouts {
         self.timer.poll_at(at, cx).map(|()| limit)
     }
 
+    /// The time that is left before a limit is reached; `None` if there is no limit.
+    pub(super) fn left(&self, now: Instant) -> Option<Duration> {
+        self.next().map(|(at, _)| at.saturating_duration_since(now))
+    }
+
     /// Notes that the wait for the next piece of the response begins.
     fn wait_from(&mut self, now: Instant) {
         if self.moved {

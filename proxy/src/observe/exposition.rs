@@ -14,7 +14,8 @@ use super::{
     labels::{BackchannelLogoutOutcome, ProviderCallOutcome, ProviderEndpoint, RecheckOutcome},
     labels::{Blame, SessionCookieOutcome, SignInOutcome, UpstreamCertificateReason},
     labels::{ClosedReason, HandshakeResult, HttpProtocol, Label, RefusedReason, TlsVersion},
-    labels::{CodeClass, EjectionReason, SegmentOutcome, SteeringOutcome, UpstreamFailure},
+    labels::{CircuitLimit, CodeClass, EjectionReason, SegmentOutcome, SteeringOutcome},
+    labels::{UpstreamFailure, UpstreamRetry},
     names::{self, Metric, MetricKind},
     worker::WorkerMetrics,
 };
@@ -236,7 +237,14 @@ fn routes(metrics: &Metrics) {
 
 fn upstreams(metrics: &Metrics) {
     counter(names::UPSTREAM_CONNECTS, &[], sum(metrics, |w| w.upstream.connects.get()));
-    counter(names::UPSTREAM_RETRIES, &[], sum(metrics, |w| w.upstream.retries.get()));
+    for reason in UpstreamRetry::ALL {
+        let count = sum(metrics, |w| w.upstream.retries.get(*reason));
+        counter(names::UPSTREAM_RETRIES, &[("reason", reason.as_str())], count);
+    }
+    for limit in CircuitLimit::ALL {
+        let count = sum(metrics, |w| w.upstream.circuit_open.get(*limit));
+        counter(names::CIRCUIT_OPEN, &[("limit", limit.as_str())], count);
+    }
     let active = sum(metrics, |w| w.upstream.active_connections.get());
     let idle = sum(metrics, |w| w.upstream.idle_connections.get());
     gauge(names::UPSTREAM_CONNECTIONS, &[("state", "active")], active as f64);

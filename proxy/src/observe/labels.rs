@@ -294,7 +294,7 @@ label! {
         ConnectTimeout = "connect_timeout",
         /// The TLS handshake failed.
         Tls = "tls",
-        /// All connections to upstreams that the limit on open files allows are in use.
+        /// A limit on requests or connections to upstreams is reached.
         Overflow = "overflow",
         /// The connection ended before a response.
         Closed = "closed",
@@ -304,6 +304,37 @@ label! {
         ResponseTimeout = "response_timeout",
         /// The client's request body failed.
         RequestBody = "request_body",
+    }
+}
+
+label! {
+    /// Why a request was sent to an upstream again.
+    UpstreamRetry, UpstreamRetryCells {
+        /// No connection to an endpoint could be made: the request goes to another one.
+        Connect = "connect",
+        /// The pooled connection had been closed: the request goes over a new one.
+        StaleConnection = "stale_connection",
+        /// The endpoint says that it has not processed the request (HTTP/2).
+        RefusedStream = "refused_stream",
+        /// The endpoint's response was a 502, 503 or 504.
+        Gateway = "gateway",
+    }
+}
+
+label! {
+    /// A limit that refused a request, or its repetition: a key of `circuit_breaker_thresholds`, or the
+    /// limit on open files.
+    CircuitLimit, CircuitCells {
+        /// Requests under way.
+        MaxRequests = "max_requests",
+        /// Connections.
+        MaxConnections = "max_connections",
+        /// Requests that wait for a connection.
+        MaxPendingRequests = "max_pending_requests",
+        /// Requests that are sent again.
+        MaxRetries = "max_retries",
+        /// What the limit on open files allows one worker.
+        OpenFiles = "open_files",
     }
 }
 
@@ -449,6 +480,8 @@ mod tests {
         values_are_distinct_and_in_place::<TlsVersion>();
         values_are_distinct_and_in_place::<HttpProtocol>();
         values_are_distinct_and_in_place::<UpstreamFailure>();
+        values_are_distinct_and_in_place::<UpstreamRetry>();
+        values_are_distinct_and_in_place::<CircuitLimit>();
         values_are_distinct_and_in_place::<Blame>();
         values_are_distinct_and_in_place::<SessionCookieOutcome>();
         values_are_distinct_and_in_place::<SignInOutcome>();

@@ -28,10 +28,10 @@ pub(crate) use health::{EndpointHealthFacts, HealthMetrics, HealthSource};
 pub(crate) use histogram::Histogram;
 pub(crate) use identity::IdentityMetrics;
 pub(crate) use labels::{
-    BackchannelLogoutOutcome, Blame, ClosedReason, EjectionReason, HandshakeResult,
-    HealthCheckOutcome, HttpProtocol, ProviderCallOutcome, ProviderEndpoint, RecheckOutcome,
+    BackchannelLogoutOutcome, Blame, CircuitLimit, ClosedReason, EjectionReason, HandshakeResult,
+    HealthCheckOutcome, HttpProtocol, Label, ProviderCallOutcome, ProviderEndpoint, RecheckOutcome,
     RefusedReason, SegmentOutcome, SessionCookieOutcome, SignInOutcome, SteeringOutcome,
-    TlsVersion, UpstreamCertificateReason, UpstreamFailure,
+    TlsVersion, UpstreamCertificateReason, UpstreamFailure, UpstreamRetry,
 };
 pub(crate) use log::Log;
 pub(crate) use names::metrics_reference;

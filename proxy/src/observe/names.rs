@@ -146,9 +146,15 @@ metrics! {
     UPSTREAM_REQUESTS = Counter "portcullis_upstream_requests_total" in "" by ["connection"]:
         "Requests sent to upstreams, over a new connection or a reused one.";
     UPSTREAM_FAILURES = Counter "portcullis_upstream_failures_total" in "" by ["reason"]:
-        "Requests that got no response from an upstream.";
-    UPSTREAM_RETRIES = Counter "portcullis_upstream_retries_total" in "" by []:
-        "Requests sent again because a pooled connection had been closed.";
+        "Attempts to get a response from an upstream that failed. A request that is sent to several \
+         endpoints may count several times.";
+    UPSTREAM_RETRIES = Counter "portcullis_upstream_retries_total" in "" by ["reason"]:
+        "Requests sent again: to another endpoint because no connection could be made, because the \
+         endpoint refused the stream or because its response was a gateway error; or over a new \
+         connection because a pooled one had been closed.";
+    CIRCUIT_OPEN = Counter "portcullis_circuit_open_total" in "" by ["limit"]:
+        "Requests that were refused, or not sent again, since a limit of `circuit_breaker_thresholds` \
+         was reached, or the connections to upstreams that the limit on open files allows.";
     UPSTREAM_TLS_HANDSHAKES = Counter "portcullis_upstream_tls_handshakes_total" in "" by ["resumed"]:
         "Completed TLS handshakes with upstreams.";
     UPSTREAM_CERTIFICATE_ERRORS = Counter "portcullis_upstream_certificate_errors_total" in "" by ["reason"]:

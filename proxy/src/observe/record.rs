@@ -43,6 +43,8 @@ pub(crate) struct RequestRecord<'a> {
     pub upstream_cluster: &'a str,
     /// The upstream's address; empty when nothing was forwarded.
     pub upstream_address: &'a str,
+    /// How often the request was sent to an upstream.
+    pub upstream_attempts: u8,
     /// Bytes of the request body received.
     pub bytes_received: u64,
     /// Bytes of the response body sent.
@@ -143,6 +145,9 @@ impl RequestRecord<'_> {
                 line.text("tls-version", self.tls_version.map_or("", Label::as_str));
             }
             AccessField::UpstreamAddress => line.text("upstream-address", self.upstream_address),
+            AccessField::UpstreamAttempts => {
+                line.number("upstream-request-attempt-count", self.upstream_attempts);
+            }
             AccessField::UpstreamCluster => line.text("upstream-cluster", self.upstream_cluster),
             AccessField::UserAgent => header(line, "user-agent", &self.headers.user_agent),
             AccessField::Worker => line.number("worker", worker),

@@ -119,6 +119,8 @@ pub(crate) enum AccessField {
     TlsVersion,
     /// `upstream-address`
     UpstreamAddress,
+    /// `upstream-request-attempt-count`: how often the request was sent to an upstream
+    UpstreamAttempts,
     /// `worker`
     Worker,
 }
@@ -141,7 +143,7 @@ impl AccessField {
     ];
 
     /// Every field that has a fixed name, with that name.
-    const NAMED: [(AccessField, &str); 23] = [
+    const NAMED: [(AccessField, &str); 24] = [
         (AccessField::Authority, "authority"),
         (AccessField::Duration, "duration"),
         (AccessField::ForwardedFor, "forwarded-for"),
@@ -164,6 +166,7 @@ impl AccessField {
         (AccessField::Route, "route"),
         (AccessField::TlsVersion, "tls-version"),
         (AccessField::UpstreamAddress, "upstream-address"),
+        (AccessField::UpstreamAttempts, "upstream-request-attempt-count"),
         (AccessField::Worker, "worker"),
     ];
 }

@@ -5,9 +5,9 @@ use std::{array, time::Duration};
 use super::{
     Cell, Histogram,
     labels::{
-        BlameCells, ClosedCells, HandshakeResult, HttpProtocolCells, Label, RefusedCells,
+        BlameCells, CircuitCells, ClosedCells, HandshakeResult, HttpProtocolCells, Label, RefusedCells,
         SessionCookieCells, SignInCells, SteeringCells, TlsVersion, UpstreamCertificateCells,
-        UpstreamFailureCells,
+        UpstreamFailureCells, UpstreamRetryCells,
     },
 };
 
@@ -121,8 +121,10 @@ pub(crate) struct UpstreamCells {
     pub idle_connections: Cell,
     /// Connections that serve a request (a gauge).
     pub active_connections: Cell,
-    /// Requests sent again on a new connection.
-    pub retries: Cell,
+    /// Requests sent again.
+    pub retries: UpstreamRetryCells,
+    /// Requests that a limit refused.
+    pub circuit_open: CircuitCells,
     /// Requests sent to any endpoint of a cluster, since too few are available.
     pub panic_requests: Cell,
 }

@@ -1,18 +1,17 @@
 //! A descriptor, and what is released with it.
 
 use std::{
+    any::Any,
     cell::OnceCell,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
 };
-
-use tokio::sync::OwnedSemaphorePermit;
 
 /// A socket. Operations in flight share it, so that it is closed after the last of them.
 #[derive(Debug)]
 pub(super) struct Socket {
     descriptor: OwnedFd,
     /// The right to have it open, if it needs one.
-    permit: OnceCell<OwnedSemaphorePermit>,
+    permit: OnceCell<Box<dyn Any>>,
 }
 
 impl Socket {
@@ -21,7 +20,7 @@ impl Socket {
     }
 
     /// Keeps a permit until the descriptor is closed.
-    pub(super) fn hold(&self, permit: OwnedSemaphorePermit) {
+    pub(super) fn hold(&self, permit: Box<dyn Any>) {
         // It has none yet: a socket is connected once.
         let _ = self.permit.set(permit);
     }

@@ -1,6 +1,7 @@
 //! Connected sockets.
 
 use std::{
+    any::Any,
     future::poll_fn,
     io,
     net::SocketAddr,
@@ -17,7 +18,6 @@ use rustix::{
     net::{self, Shutdown},
 };
 
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     Buffer, Operation, POLLIN, POLLOUT, Socket, buffers::recycle, coop, submit_poll, submit_send,
@@ -127,7 +127,7 @@ impl Stream {
     }
 
     /// Keeps a permit until the socket is closed.
-    pub(crate) fn hold(&self, permit: OwnedSemaphorePermit) {
+    pub(crate) fn hold(&self, permit: Box<dyn Any>) {
         self.socket.hold(permit);
     }
 

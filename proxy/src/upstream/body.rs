@@ -39,7 +39,7 @@ impl fmt::Debug for RequestBody {
 /// A request body as the upstream connection holds it: it reports its progress to the side that
 /// waits for the response, and stops when the rest is not needed.
 #[derive(Debug)]
-pub(super) struct SentBody(Option<Rc<Upload>>);
+pub(crate) struct SentBody(Option<Rc<Upload>>);
 
 /// A request body on its way, shared with the side that waits for the response.
 pub(super) struct Upload {
@@ -50,7 +50,8 @@ pub(super) struct Upload {
 }
 
 impl SentBody {
-    pub(super) fn new(body: RequestBody) -> SentBody {
+    /// A body that nothing has asked for yet.
+    pub(crate) fn new(body: RequestBody) -> SentBody {
         let RequestBody::Client(body) = body else { return SentBody(None) };
         let sent = !body.is_end_stream();
         SentBody(sent.then(|| {
@@ -137,7 +138,7 @@ impl Drop for SentBody {
 
 /// The reason why a request body was not sent completely.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SendBodyError {
+pub(crate) enum SendBodyError {
     /// The client did not send all of it.
     #[error("the client's request body failed: {0}")]
     Client(ReceiveBodyError),

@@ -10,7 +10,9 @@ use std::{
 
 use arc_swap::{ArcSwap, Guard};
 
-use super::{ClusterHealth, ClusterSpec, EndpointSet, ResilienceSpec};
+use super::{
+    CircuitBreaker, ClusterHealth, ClusterSpec, EndpointSet, ResilienceSpec, RetrySpec,
+};
 
 /// A route's upstreams, compiled once for all workers. Their set changes alone: the cluster stays,
 /// and with it what workers know of it.
@@ -28,6 +30,8 @@ pub(crate) struct Cluster {
 #[derive(Debug)]
 struct ClusterResilience {
     spec: Arc<ResilienceSpec>,
+    /// `None` if nothing is limited.
+    breaker: Option<Arc<CircuitBreaker>>,
     /// The set in use is compiled from this. The loader locks it to put another one here, and the
     /// health thread when the state of an endpoint has changed.
     configured: Mutex<ConfiguredEndpoints>,
@@ -67,8 +71,9 @@ impl Cluster {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         let current = endpoints.compile(now);
         let resilience = spec.resilience.as_ref().map(|spec| {
-            let configured = Mutex::new(endpoints);
-            Box::new(ClusterResilience { spec: Arc::clone(spec), configured })
+            let (configured, breaker) =
+                (Mutex::new(endpoints), CircuitBreaker::new(&spec.limits));
+            Box::new(ClusterResilience { spec: Arc::clone(spec), breaker, configured })
         });
         Cluster {
             id: NEXT_ID.fetch_add(1, Relaxed),
@@ -87,6 +92,21 @@ impl Cluster {
     /// What is configured for endpoints that fail; `None` if nothing is.
     pub(crate) fn resilience(&self) -> Option<&Arc<ResilienceSpec>> {
         self.resilience.as_ref().map(|resilience| &resilience.spec)
+    }
+
+    /// How long connecting may take, for all endpoints that a request tries.
+    pub(crate) fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
+    }
+
+    /// When a request is sent again.
+    pub(crate) fn retry(&self) -> &RetrySpec {
+        self.resilience().map_or(&RetrySpec::DEFAULT, |spec| &spec.retry)
+    }
+
+    /// Its limits; `None` if it has none.
+    pub(super) fn breaker(&self) -> Option<&Arc<CircuitBreaker>> {
+        self.resilience.as_ref()?.breaker.as_ref()
     }
 
     /// What is known of its endpoints; `None` if nothing is kept of them.

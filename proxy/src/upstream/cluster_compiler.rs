@@ -122,7 +122,9 @@ impl<'a> ClusterCompiler<'a> {
         if watched.is_some() {
             self.compiled.watched.push(Arc::downgrade(&cluster));
         }
-        if is_single {
+        // Limits are of one route.
+        let is_limited = spec.resilience.as_ref().is_some_and(|it| !it.limits.is_unlimited());
+        if is_single && !is_limited {
             self.shared(spec).cluster = Some(Arc::clone(&cluster));
         }
         cluster

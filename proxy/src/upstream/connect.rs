@@ -11,7 +11,7 @@ use std::{
 use super::{
     DnsName, Endpoint, FailureKind, Protocol, Resolution, UpstreamError,
     connection_share::ConnectionPermit, endpoint::Target, endpoint_pool::EndpointPool,
-    failure::handshake_text,
+    failure::{handshake_kind, handshake_text},
 };
 use crate::{
     rt,
@@ -46,7 +46,7 @@ impl Attempt<'_> {
     pub(super) async fn run(&self, permit: ConnectionPermit) -> Result<Connected, UpstreamError> {
         self.pool.meter.connecting();
         let (stream, remote) = self.open().await?;
-        stream.hold(permit);
+        stream.hold(Box::new(permit));
         let address = remote.ip();
         let prior_knowledge = self.endpoint.spec.protocol == Protocol::Http2PriorKnowledge;
         let (transport, http2) = match &self.endpoint.spec.tls {
@@ -134,19 +134,19 @@ impl Attempt<'_> {
         remote: &RemoteAddress,
     ) -> Result<TlsStream, UpstreamError> {
         self.at(format!("in the TLS handshake with {remote}"));
-        let failed = |why: String| UpstreamError {
-            kind: FailureKind::Tls,
+        let failed = |kind, why: String| UpstreamError {
+            kind,
             detail: format!(
                 "TLS with {} ({remote}, expecting the name {}): {why}",
                 self.endpoint.spec.authority, spec.verify_name
             ),
         };
-        let tls =
-            self.pool.tls(spec, self.http1_only).map_err(|error| failed(error.to_string()))?;
+        let tls = self.pool.tls(spec, self.http1_only);
+        let tls = tls.map_err(|error| failed(FailureKind::TlsRejected, error.to_string()))?;
         let stream = TlsStream::connect(stream, tls.config.clone(), tls.server_name.clone())
             .await
             .inspect_err(|error| self.pool.meter.handshake_failed(error))
-            .map_err(|error| failed(handshake_text(&error)))?;
+            .map_err(|error| failed(handshake_kind(&error), handshake_text(&error)))?;
         self.pool.meter.handshake(stream.session().handshake_kind());
         Ok(stream)
     }

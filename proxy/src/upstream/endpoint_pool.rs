@@ -12,12 +12,14 @@ use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use super::{
     DnsName, Endpoint, Protocol,
-    connection_share::ConnectionShare,
+    breaker::CircuitPermit,
+    connection_share::{ConnectionShare, EndpointConnections},
     endpoint::leads_to,
     handshake::{self, Http1, Http2, Http2Parts},
     meter::{Connections, Meter},
     owner::Owner,
     pool::{IdleList, Limits, OwnerId, ReuseEstimator, SharedConnection, SharedList},
+    setback::Setback,
 };
 use crate::{
     rt,
@@ -32,6 +34,8 @@ const FORGET_AFTER: Duration = Duration::from_secs(60 * 60);
 pub(super) struct EndpointPool {
     pub(super) meter: Meter,
     pub(super) share: Rc<ConnectionShare>,
+    pub(super) connections: Rc<EndpointConnections>,
+    setback: Cell<Option<Setback>>,
     idle: RefCell<IdleList<Http1>>,
     shared: RefCell<SharedList<Http2>>,
     /// HTTP/1.1 connections that carry a request and may carry any client's next.
@@ -76,6 +80,8 @@ impl EndpointPool {
         EndpointPool {
             meter,
             share: Rc::clone(share),
+            connections: Rc::default(),
+            setback: Cell::new(None),
             idle: RefCell::new(IdleList::new(Limits::DEFAULT)),
             shared: RefCell::new(SharedList::new(Limits::DEFAULT)),
             busy: Cell::new(0),
@@ -250,7 +256,34 @@ impl EndpointPool {
             }
         }
         self.count();
-        self.share.idled();
+        self.share.idled(&self.connections);
+    }
+
+    /// Whether requests go to other endpoints first: no connection could be made lately.
+    pub(super) fn is_last(&self, now: Instant) -> bool {
+        self.setback.get().is_some_and(|setback| setback.is_last(now))
+    }
+
+    /// A request goes to the endpoint. If its setback is over, others wait for how that ends.
+    pub(super) fn tried(&self, now: Instant) {
+        self.set_setback(self.setback.get().map(|setback| setback.tried(now)));
+    }
+
+    /// No connection could be made.
+    pub(super) fn connect_failed(&self, now: Instant) {
+        self.set_setback(Some(Setback::after_failure(self.setback.get(), now)));
+    }
+
+    /// A connection was made.
+    pub(super) fn connected(&self) {
+        self.set_setback(None);
+    }
+
+    fn set_setback(&self, setback: Option<Setback>) {
+        let before = self.setback.replace(setback);
+        let count = &self.share.setbacks;
+        let others = count.get().saturating_sub(usize::from(before.is_some()));
+        count.set(others + usize::from(setback.is_some()));
     }
 
     /// Since when a connection has idled that has done so longest; `None` if none idles.
@@ -280,6 +313,7 @@ impl EndpointPool {
 
     /// Drops expired connections. False once the pool itself can be dropped.
     pub(super) fn reap(&self, now: Instant) -> bool {
+        self.set_setback(self.setback.get().filter(|setback| !setback.is_forgotten(now)));
         self.idle.borrow_mut().reap(now);
         self.shared.borrow_mut().reap(now, |_| true);
         self.count();
@@ -363,6 +397,7 @@ impl EndpointPool {
 impl Drop for EndpointPool {
     fn drop(&mut self) {
         self.meter.connections(self.counted.get(), Connections::default());
+        self.set_setback(None);
     }
 }
 
@@ -385,17 +420,21 @@ impl Drop for Awaited<'_> {
 
 /// Counts a request as under way, until it is dropped.
 #[derive(Debug)]
-pub(super) struct InFlight(Rc<EndpointPool>);
+pub(super) struct InFlight {
+    pool: Rc<EndpointPool>,
+    /// Counts it against the limit of its cluster, if there is one.
+    pub(super) circuit: Option<CircuitPermit>,
+}
 
 impl InFlight {
-    pub(super) fn new(pool: Rc<EndpointPool>) -> InFlight {
+    pub(super) fn new(pool: Rc<EndpointPool>, circuit: Option<CircuitPermit>) -> InFlight {
         pool.in_flight.set(pool.in_flight.get() + 1);
-        InFlight(pool)
+        InFlight { pool, circuit }
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.set(self.0.in_flight.get().saturating_sub(1));
+        self.pool.in_flight.set(self.pool.in_flight.get().saturating_sub(1));
     }
 }

@@ -120,6 +120,14 @@ impl EndpointSet {
         }
     }
 
+    /// How many endpoints requests may go to now.
+    pub(super) fn selectable(&self) -> usize {
+        match &self.watched {
+            Some(_) => (0..self.endpoints.len()).filter(|index| self.is_selectable(*index)).count(),
+            None => self.endpoints.len(),
+        }
+    }
+
     /// Chooses an endpoint for a client with this hash; `None` if none is available.
     ///
     /// `turn` returns the worker's own state for round robin, `in_flight` the number of this

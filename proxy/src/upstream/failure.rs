@@ -2,7 +2,7 @@
 
 use std::{error::Error, io};
 
-use rustls::{CertificateError, Error as TlsError};
+use rustls::{AlertDescription, CertificateError, Error as TlsError};
 
 use super::{FailureKind, head_limit::InterimFlood};
 use crate::{observe::UpstreamFailure, tls::HandshakeError};
@@ -13,7 +13,7 @@ impl From<FailureKind> for UpstreamFailure {
             FailureKind::Resolve => UpstreamFailure::Resolve,
             FailureKind::Connect => UpstreamFailure::Connect,
             FailureKind::ConnectTimeout => UpstreamFailure::ConnectTimeout,
-            FailureKind::Tls => UpstreamFailure::Tls,
+            FailureKind::Tls | FailureKind::TlsRejected => UpstreamFailure::Tls,
             FailureKind::Overflow => UpstreamFailure::Overflow,
             FailureKind::Closed => UpstreamFailure::Closed,
             FailureKind::Protocol => UpstreamFailure::Protocol,
@@ -27,8 +27,8 @@ impl From<FailureKind> for UpstreamFailure {
 /// A TLS alert may arrive this late: in TLS 1.3 the client's handshake is done before the server
 /// has verified the client's certificate (RFC 8446 section 4.4.2.4).
 pub(super) fn kind_of(error: &hyper::Error) -> FailureKind {
-    if find::<TlsError>(error).is_some() {
-        FailureKind::Tls
+    if let Some(error) = find::<TlsError>(error) {
+        tls_kind(error)
     } else if error.is_parse()
         || find::<InterimFlood>(error).is_some()
         || find::<h2::Error>(error).is_some_and(is_protocol_violation)
@@ -50,6 +50,43 @@ pub(super) fn is_stale_connection(error: &hyper::Error) -> bool {
                 || error.reason() == Some(h2::Reason::REFUSED_STREAM)
         }
         None => kind_of(error) == FailureKind::Closed && !error.is_user(),
+    }
+}
+
+/// Whether the upstream has said that it did not process the request: it refused the stream, or closes
+/// the connection and names a stream before it as the last (RFC 9113 sections 8.7 and 6.8). h2 fails
+/// the other streams of such a connection in another way.
+pub(super) fn is_unprocessed(error: &hyper::Error) -> bool {
+    find::<h2::Error>(error).is_some_and(|error| {
+        error.is_remote()
+            && (error.is_go_away()
+                || error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM))
+    })
+}
+
+/// A failed handshake.
+pub(super) fn handshake_kind(error: &HandshakeError) -> FailureKind {
+    match error {
+        HandshakeError::Tls(error) => tls_kind(error),
+        _ => FailureKind::Tls,
+    }
+}
+
+/// Whether one of the two rejected the other, or the connection just failed. An upstream that works
+/// says more of itself than that it has an internal error.
+fn tls_kind(error: &TlsError) -> FailureKind {
+    match error {
+        TlsError::AlertReceived(
+            AlertDescription::CloseNotify
+            | AlertDescription::InternalError
+            | AlertDescription::UserCanceled,
+        ) => FailureKind::Tls,
+        TlsError::AlertReceived(_)
+        | TlsError::InvalidCertificate(_)
+        | TlsError::NoCertificatesPresented
+        | TlsError::PeerIncompatible(_)
+        | TlsError::UnsupportedNameType => FailureKind::TlsRejected,
+        _ => FailureKind::Tls,
     }
 }
 
@@ -107,8 +144,8 @@ mod tests {
     #[error("reading")]
     struct Reading(#[source] io::Error);
 
-    fn alert() -> rustls::Error {
-        rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired)
+    fn alert() -> TlsError {
+        TlsError::AlertReceived(AlertDescription::CertificateRequired)
     }
 
     #[test]
@@ -124,6 +161,17 @@ mod tests {
         let refused = TlsError::InvalidCertificate(CertificateError::Other(why));
         let text = handshake_text(&HandshakeError::Tls(refused));
         assert_eq!(text, "invalid certificate: reading: names: a.b");
+    }
+
+    #[test]
+    fn a_handshake_that_one_side_rejects_is_told_from_one_that_fails() {
+        let expired = TlsError::InvalidCertificate(CertificateError::Expired);
+        let dying = TlsError::AlertReceived(AlertDescription::InternalError);
+        let kind = |error| handshake_kind(&HandshakeError::Tls(error));
+        assert_eq!([alert(), expired].map(kind), [FailureKind::TlsRejected; 2]);
+        assert_eq!(kind(dying), FailureKind::Tls);
+        let reset = HandshakeError::Io(io::ErrorKind::ConnectionReset.into());
+        assert_eq!(handshake_kind(&reset), FailureKind::Tls);
     }
 
     #[test]

@@ -43,15 +43,15 @@ impl InterimResponses {
     }
 
     /// Waits for a response, but not beyond the most interim responses.
-    pub(super) async fn limit<T>(
+    pub(super) async fn limit<T, E: From<UpstreamError>>(
         &self,
-        mut running: Pin<&mut impl Future<Output = Result<T, UpstreamError>>>,
-    ) -> Result<T, UpstreamError> {
+        mut running: Pin<&mut impl Future<Output = Result<T, E>>>,
+    ) -> Result<T, E> {
         poll_fn(|cx| match running.as_mut().poll(cx) {
-            _ if self.are_too_many() => Poll::Ready(Err(UpstreamError {
-                kind: FailureKind::Protocol,
-                detail: format!("more than {MOST_INTERIM_RESPONSES} interim responses"),
-            })),
+            _ if self.are_too_many() => {
+                let detail = format!("more than {MOST_INTERIM_RESPONSES} interim responses");
+                Poll::Ready(Err(UpstreamError { kind: FailureKind::Protocol, detail }.into()))
+            }
             polled => polled,
         })
         .await
@@ -126,7 +126,7 @@ mod tests {
         for status in [StatusCode::CONTINUE, StatusCode::EARLY_HINTS] {
             let interim = InterimResponses::default();
             let ended = || {
-                let mut waiting = Box::pin(future::pending::<Result<(), _>>());
+                let mut waiting = Box::pin(future::pending::<Result<(), UpstreamError>>());
                 let limited = interim.limit(waiting.as_mut());
                 let polled =
                     Box::pin(limited).as_mut().poll(&mut Context::from_waker(Waker::noop()));

@@ -6,7 +6,10 @@ use rustls::HandshakeKind;
 
 use super::FailureKind;
 use crate::{
-    observe::{EndpointCells, EndpointMetrics, UpstreamCells, UpstreamFailure, WorkerObserver},
+    observe::{
+        CircuitLimit, EndpointCells, EndpointMetrics, UpstreamCells, UpstreamFailure,
+        UpstreamRetry, WorkerObserver,
+    },
     tls::{HandshakeError, UpstreamCertificateError},
 };
 
@@ -59,8 +62,13 @@ impl Meter {
         self.all().requests_fresh.inc();
     }
 
-    pub(super) fn retrying(&self) {
-        self.all().retries.inc();
+    pub(super) fn retrying(&self, reason: UpstreamRetry) {
+        self.all().retries.inc(reason);
+    }
+
+    /// A limit refused a request, or its repetition.
+    pub(super) fn circuit_open(&self, limit: CircuitLimit) {
+        self.all().circuit_open.inc(limit);
     }
 
     pub(super) fn failed(&self, kind: FailureKind) {

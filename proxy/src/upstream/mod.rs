@@ -31,18 +31,23 @@ mod received_body;
 mod request;
 mod resilience;
 mod retry;
+mod send_failure;
+mod setback;
 mod spec;
 #[cfg(test)]
 mod testing;
 mod tokio_connect;
+mod tried;
 mod upstreams;
 mod worker_clusters;
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 
 use ::http::Response;
 
-pub(crate) use body::{RequestBody, ResponseBody};
+pub(crate) use body::{RequestBody, ResponseBody, SentBody};
+use breaker::{CircuitBreaker, CircuitPermit};
+pub(crate) use breaker::CircuitBreakerSpec;
 pub(crate) use cluster::{Cluster, StagedEndpoints};
 pub(crate) use cluster_compiler::{ClusterCompiler, CompiledClusters, FormerCluster};
 pub(crate) use dns::{DnsName, DnsNames, Resolution, Resolver};
@@ -60,11 +65,14 @@ pub(crate) use interim::InterimResponses;
 pub(crate) use owner::ConnectionOwner;
 pub(crate) use received_body::{ReceiveBodyError, ReceivedBody};
 pub(crate) use resilience::ResilienceSpec;
+pub(crate) use retry::{RetryReasons, RetrySpec};
+pub(crate) use send_failure::{Resend, SendFailure};
 pub(crate) use spec::{
     BalancePolicy, ClusterSpec, DnsFamily, DnsSpec, EndpointAddress, EndpointSpec, Protocol,
 };
 pub(crate) use tokio_connect::{connect_first, tls_failure_text};
-pub(crate) use upstreams::Upstreams;
+pub(crate) use tried::Tried;
+pub(crate) use upstreams::{RetryPermit, Upstreams};
 pub(crate) use worker_clusters::ChosenEndpoint;
 
 use crate::tls::Transport;
@@ -79,6 +87,8 @@ pub(crate) struct SendOptions {
     pub max_response_headers: u16,
     /// Where interim responses go; `None` drops them.
     pub interim: Option<InterimResponses>,
+    /// For connecting.
+    pub connecting: ConnectOptions,
     /// How long the request's body may go on if the upstream answers before its end and reads on;
     /// `None` is no limit. In few bytes, since a request keeps them for as long as it lasts.
     pub late_upload_limit_ms: Option<NonZeroU32>,
@@ -90,9 +100,21 @@ impl Default for SendOptions {
             upgrade: false,
             max_response_headers: handshake::HYPER_DEFAULT_HEADERS,
             interim: None,
+            connecting: ConnectOptions::default(),
             late_upload_limit_ms: None,
         }
     }
+}
+
+/// How long a request may take to find a connection.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct ConnectOptions {
+    /// The time for connecting that is left for all endpoints; `None` is the cluster's.
+    pub within_ms: Option<NonZeroU32>,
+    /// The time that is left for the response; `None` is no limit.
+    pub response_within_ms: Option<NonZeroU32>,
+    /// How many endpoints were not tried yet, this one included; `None`: all.
+    pub untried: Option<NonZeroU16>,
 }
 
 /// An upstream's response.
@@ -113,6 +135,8 @@ pub(crate) struct Upgraded {
     pub transport: Transport,
     /// Bytes that arrived behind the 101; they precede any that are read.
     pub received: bytes::Bytes,
+    /// Counts it against the limit of its cluster, if there is one.
+    circuit: Option<CircuitPermit>,
 }
 
 /// The reason why an upstream gave no response.
@@ -136,7 +160,9 @@ pub(crate) enum FailureKind {
     ConnectTimeout,
     /// The TLS handshake failed (UF).
     Tls,
-    /// This worker has as many connections as it may have (UO).
+    /// The same, since one side rejected the other: a certificate, a name, a version (UF).
+    TlsRejected,
+    /// A limit on requests or connections is reached (UO).
     Overflow,
     /// The connection ended before a response (UC).
     Closed,

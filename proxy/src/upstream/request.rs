@@ -1,11 +1,12 @@
 //! One request to one endpoint: over a pooled connection, over a new one, or as an upgrade.
 
+mod connecting;
 mod owned;
 mod repeat;
 #[cfg(test)]
 mod tests;
 
-use std::{cell::RefCell, rc::Rc, time::Instant};
+use std::{fmt, rc::Rc, time::Instant};
 
 use ::http::{Request, Response, StatusCode, uri::Scheme};
 use hyper::{body::Incoming, client::conn::TrySendError};
@@ -13,21 +14,22 @@ use repeat::{FailedAttempt, copy_to_repeat};
 use tokio::sync::oneshot;
 
 use super::{
-    Cluster, ConnectionOwner, Endpoint, FailureKind, Protocol, ReceivedBody, ResponseBody,
-    SendOptions, Upgraded, UpstreamError, UpstreamResponse,
+    CircuitPermit, Cluster, ConnectOptions, ConnectionOwner, Endpoint, FailureKind, Protocol,
+    ReceivedBody, ResponseBody, SendOptions, Upgraded, UpstreamError, UpstreamResponse,
     body::{SentBody, Upload},
-    connect::{Attempt, Connected},
     connection_auth::{authenticates, challenges},
-    connection_share::{ConnectionPermit, Room, ShareExhausted},
     convert::{for_http1, for_http2, leaves_connection_open},
     endpoint_pool::{EndpointPool, InFlight, PooledConnection},
-    failure::{is_stale_connection, kind_of, with_causes},
-    handshake,
+    failure::{is_stale_connection, is_unprocessed, kind_of, with_causes},
+    handshake::{self, SwitchedIo},
     interim::InterimResponses,
     lease::Lease,
     owner::Owner,
 };
-use crate::rt;
+use crate::{
+    observe::{CircuitLimit, UpstreamRetry},
+    rt,
+};
 
 /// The parts of a request that are the same for all attempts.
 pub(super) struct UpstreamRequest<'a> {
@@ -40,6 +42,7 @@ pub(super) struct UpstreamRequest<'a> {
     upload: Option<Rc<Upload>>,
     /// Where interim responses go.
     pub(super) interim: Option<InterimResponses>,
+    pub(super) connecting: ConnectOptions,
 }
 
 impl<'a> UpstreamRequest<'a> {
@@ -50,7 +53,15 @@ impl<'a> UpstreamRequest<'a> {
         client: &'a ConnectionOwner,
         body: &SentBody,
     ) -> UpstreamRequest<'a> {
-        UpstreamRequest { pool, cluster, endpoint, client, upload: body.upload(), interim: None }
+        UpstreamRequest {
+            pool,
+            cluster,
+            endpoint,
+            client,
+            upload: body.upload(),
+            interim: None,
+            connecting: ConnectOptions::default(),
+        }
     }
 
     /// Sends the request and waits for the response's head.
@@ -58,11 +69,12 @@ impl<'a> UpstreamRequest<'a> {
         &self,
         request: Request<SentBody>,
         options: &SendOptions,
-    ) -> Result<UpstreamResponse, UpstreamError> {
-        let in_flight = InFlight::new(self.pool.clone());
+    ) -> Result<UpstreamResponse, Box<FailedAttempt>> {
+        let circuit = self.admit(CircuitLimit::MaxRequests)?;
+        let mut in_flight = InFlight::new(self.pool.clone(), circuit);
         let authenticates = authenticates(request.headers());
         // The futures of rare requests are boxed: they are large.
-        let (response, mut lease, upgraded) = if options.upgrade {
+        let (response, mut lease, mut upgraded) = if options.upgrade {
             Box::pin(self.upgrade(request)).await?
         } else if authenticates || self.client.get().is_some() {
             let sending = Box::pin(self.forward_for_owner(request, authenticates));
@@ -72,6 +84,9 @@ impl<'a> UpstreamRequest<'a> {
             let (response, lease) = self.forward(request).await?;
             (response, lease, None)
         };
+        if let Some(upgraded) = &mut upgraded {
+            upgraded.circuit = in_flight.circuit.take();
+        }
         lease.in_flight = Some(in_flight);
         lease.limit_late_upload(options.late_upload_limit_ms);
         let drops_request = lease.drops_request();
@@ -85,7 +100,7 @@ impl<'a> UpstreamRequest<'a> {
     fn forward<'s>(
         &'s self,
         mut request: Request<SentBody>,
-    ) -> impl Future<Output = Result<LeasedResponse, UpstreamError>> + use<'s, 'a> {
+    ) -> impl Future<Output = Result<LeasedResponse, Box<FailedAttempt>>> + use<'s, 'a> {
         let now = Instant::now();
         async move {
             let pooled = match self.pool.take(self.endpoint, now) {
@@ -102,11 +117,13 @@ impl<'a> UpstreamRequest<'a> {
                     Ok(response) => return Ok(response),
                     Err(failed) => request = failed.repeatable(copy)?,
                 }
-                self.pool.meter.retrying();
+                self.pool.meter.retrying(UpstreamRetry::StaleConnection);
             }
             // Boxed, so that a request that finds a connection does not need its memory.
-            let fresh = Box::pin(self.new_connection()).await?;
-            self.send_over(fresh, None, request).await.map_err(|failed| failed.error)
+            match Box::pin(self.new_connection()).await {
+                Ok(fresh) => self.send_over(fresh, None, request).await.map_err(Box::new),
+                Err(failed) => Err(failed.with(request)),
+            }
         }
     }
 
@@ -154,154 +171,44 @@ impl<'a> UpstreamRequest<'a> {
         Ok((response, lease))
     }
 
-    /// A new connection, established by this request or by another one that shares it.
-    async fn new_connection(&self) -> Result<PooledConnection, UpstreamError> {
-        self.in_connect_timeout(async |deadline, stage| {
-            stage.replace("waiting for another request's connection".to_owned());
-            let _turn = self.pool.wait_for_turn(self.endpoint).await;
-            if let Some(shared) = self.pool.join(self.endpoint, Instant::now()) {
-                self.pool.meter.sent_over_pooled();
-                return Ok(shared);
-            }
-            let permit = match self.room(stage).await? {
-                Room::Permit(permit) => permit,
-                Room::Pooled(pooled) => {
-                    self.pool.meter.sent_over_pooled();
-                    return Ok(pooled);
-                }
-            };
-            let begun = Instant::now();
-            let connected = self.attempt(false, deadline, stage).run(permit).await?;
-            self.pool.reuse.connected(begun.elapsed());
-            self.pool.meter.sent_over_fresh();
-            self.speak(connected, false).await
-        })
-        .await
-    }
-
-    /// A permit to connect, or a connection that became free while none was left.
-    async fn room(&self, stage: &RefCell<String>) -> Result<Room, UpstreamError> {
-        self.room_for(stage, || self.pool.take(self.endpoint, Instant::now())).await
-    }
-
-    /// A permit to connect.
-    async fn permit(&self, stage: &RefCell<String>) -> Result<ConnectionPermit, UpstreamError> {
-        match self.room_for(stage, || None).await? {
-            Room::Permit(permit) => Ok(permit),
-            Room::Pooled(_) => Err(self.closed("a pooled connection instead of a permit")),
-        }
-    }
-
-    async fn room_for(
-        &self,
-        stage: &RefCell<String>,
-        take: impl Fn() -> Option<PooledConnection>,
-    ) -> Result<Room, UpstreamError> {
-        stage.replace("waiting for another connection to be closed".to_owned());
-        self.pool.share.room(take).await.map_err(|ShareExhausted { most }| {
-            let detail = format!(
-                "{}: all {most} connections to upstreams that this worker may have are in use; a \
-                 higher limit on open files allows more",
-                self.endpoint
-            );
-            UpstreamError { kind: FailureKind::Overflow, detail }
-        })
-    }
-
-    /// Speaks HTTP over a new connection. One that is owned serves one client alone.
-    async fn speak(
-        &self,
-        connected: Connected,
-        is_owned: bool,
-    ) -> Result<PooledConnection, UpstreamError> {
-        let Connected { transport, address, http2 } = connected;
-        let now = Instant::now();
-        if http2 {
-            let speaking = handshake::http2(transport, address).await;
-            let parts = speaking.map_err(|error| self.broken(&error))?;
-            let (connection, driver) = match is_owned {
-                true => self.pool.add_owned_http2(parts, now),
-                false => self.pool.add_http2(parts, now),
-            };
-            rt::spawn(driver);
-            Ok(connection)
-        } else {
-            let most = self.pool.max_response_headers.get();
-            let speaking = handshake::http1(transport, address, most).await;
-            let (connection, driver) = speaking.map_err(|error| self.broken(&error))?;
-            rt::spawn(driver.run());
-            Ok(match is_owned {
-                true => self.pool.add_owned_http1(connection, now),
-                false => self.pool.add_http1(connection, now),
-            })
-        }
-    }
-
     /// Sends an upgrade over its own HTTP/1.1 connection, which leaves HTTP if the upstream agrees.
     async fn upgrade(
         &self,
         mut request: Request<SentBody>,
-    ) -> Result<UpgradeResponse, UpstreamError> {
+    ) -> Result<UpgradeResponse, Box<FailedAttempt>> {
         if self.endpoint.spec.protocol == Protocol::Http2PriorKnowledge {
-            return Err(self.protocol("it supports only HTTP/2, which has no upgrade"));
+            return Err(self.protocol("it supports only HTTP/2, which has no upgrade").into());
         }
-        let connected = self
-            .in_connect_timeout(async |deadline, stage| {
-                let permit = self.permit(stage).await?;
-                self.attempt(true, deadline, stage).run(permit).await
-            })
-            .await?;
+        let connected = match self.new_transport(true).await {
+            Ok(connected) => connected,
+            Err(failed) => return Err(failed.with(request)),
+        };
         let most = self.pool.max_response_headers.get();
         let speaking = handshake::http1(connected.transport, connected.address, most).await;
         let (connection, driver) = speaking.map_err(|error| self.broken(&error))?;
         let (parts, switched) = oneshot::channel();
         rt::spawn(driver.run_until_upgrade(parts));
-        self.pool.meter.sent_over_fresh();
         let connection = self.pool.add_http1(connection, Instant::now());
         let mut lease = Lease::new(self.pool.clone(), connection, None);
 
         for_http1(&mut request, &self.endpoint.spec.authority, true);
         let Some(PooledConnection::Http1 { connection, .. }) = lease.connection() else {
-            return Err(self.closed("the connection is gone"));
+            return Err(self.closed("the connection is gone").into());
         };
         let sent = connection.sender.try_send_request(request).await;
-        let response = sent.map_err(|error| self.failed(error, &lease).error)?;
+        let response = sent.map_err(|error| Box::new(self.failed(error, &lease)))?;
         lease.response_started(false, self.upload.clone());
         match response.status() {
             StatusCode::SWITCHING_PROTOCOLS => {
                 let switched = switched.await.map_err(|_| self.closed("closed after its 101"))?;
-                let upgraded = Upgraded { transport: switched.io, received: switched.received };
-                Ok((response, lease, Some(upgraded)))
+                let SwitchedIo { io: transport, received } = switched;
+                Ok((response, lease, Some(Upgraded { transport, received, circuit: None })))
             }
             status if status.is_informational() => {
-                Err(self.protocol(&format!("status {status} instead of a response")))
+                Err(self.protocol(&format!("status {status} instead of a response")).into())
             }
             _ => Ok((response, lease, None)),
         }
-    }
-
-    fn attempt<'s>(
-        &'s self,
-        http1_only: bool,
-        deadline: Instant,
-        stage: &'s RefCell<String>,
-    ) -> Attempt<'s> {
-        Attempt { pool: self.pool, endpoint: self.endpoint, http1_only, deadline, stage }
-    }
-
-    /// One timeout for all steps of connecting.
-    async fn in_connect_timeout<T>(
-        &self,
-        connect: impl AsyncFnOnce(Instant, &RefCell<String>) -> Result<T, UpstreamError>,
-    ) -> Result<T, UpstreamError> {
-        let limit = self.cluster.connect_timeout;
-        let stage = RefCell::default();
-        let connect = connect(Instant::now() + limit, &stage);
-        rt::timeout(limit, connect).await.unwrap_or_else(|_| {
-            let detail =
-                format!("no connection to {} in {limit:?}: {}", self.endpoint, stage.borrow());
-            Err(UpstreamError { kind: FailureKind::ConnectTimeout, detail })
-        })
     }
 
     fn failed(&self, mut error: TrySendError<Request<SentBody>>, lease: &Lease) -> FailedAttempt {
@@ -315,7 +222,12 @@ impl<'a> UpstreamRequest<'a> {
         if stale {
             lease.retire();
         }
-        FailedAttempt { error: self.broken(&error), unsent, stale }
+        FailedAttempt {
+            unsent,
+            stale,
+            unprocessed: is_unprocessed(&error),
+            ..self.broken(&error).into()
+        }
     }
 
     fn broken(&self, error: &hyper::Error) -> UpstreamError {
@@ -330,6 +242,18 @@ impl<'a> UpstreamRequest<'a> {
                 UpstreamError { kind: kind_of(error), detail }
             }
         }
+    }
+
+    /// Counts one more against a limit of the cluster; `None` if it has no such limit.
+    fn admit(&self, limit: CircuitLimit) -> Result<Option<CircuitPermit>, UpstreamError> {
+        let Some(breaker) = self.cluster.breaker() else { return Ok(None) };
+        breaker.admit(limit).map_err(|open| self.overflow(limit, &open))
+    }
+
+    fn overflow(&self, limit: CircuitLimit, why: &dyn fmt::Display) -> UpstreamError {
+        self.pool.meter.circuit_open(limit);
+        let detail = format!("{}: {why}", self.endpoint);
+        UpstreamError { kind: FailureKind::Overflow, detail }
     }
 
     fn protocol(&self, what: &str) -> UpstreamError {

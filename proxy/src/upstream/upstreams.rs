@@ -15,16 +15,29 @@ use ::http::Request;
 use portcullis_abi::SplitMix64;
 
 use super::{
-    ChosenEndpoint, Cluster, ConnectionOwner, Endpoint, RequestBody, RequestOutcome, SendOptions,
-    UpstreamError, UpstreamResponse, body::SentBody, connection_share::ConnectionShare,
-    endpoint::EndpointKey, endpoint_pool::EndpointPool, hasher::BuildNumberHasher, meter::Meter,
-    request::UpstreamRequest, worker_clusters::WorkerClusters,
+    ChosenEndpoint, CircuitPermit, Cluster, ConnectionOwner, Endpoint, EndpointSet, RequestOutcome,
+    SendFailure, SendOptions, Tried, UpstreamResponse,
+    body::SentBody,
+    connection_share::ConnectionShare,
+    endpoint::EndpointKey,
+    endpoint_pool::EndpointPool,
+    hasher::BuildNumberHasher,
+    meter::Meter,
+    request::UpstreamRequest,
+    worker_clusters::{Turns, WorkerClusters},
 };
-use crate::{observe::WorkerObserver, rt};
+use crate::{
+    observe::{CircuitLimit, UpstreamRetry, WorkerObserver},
+    rt,
+};
 
 /// How often expired connections are removed. One task of the worker does it for all, so that no
 /// connection needs its own timer.
 const REAP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often the balancer draws an endpoint before those that may be chosen are gone through: then they
+/// get their shares, unless most have failed.
+const DRAWS: u64 = 8;
 
 /// A worker's connections to all upstreams.
 pub(crate) struct Upstreams {
@@ -70,14 +83,64 @@ impl Upstreams {
     ) -> Option<ChosenEndpoint> {
         let pools = &*self.pools;
         let mut clusters = pools.clusters.borrow_mut();
-        clusters.current(cluster).choose(|endpoints, turns| {
-            endpoints.pick(
-                client_hash,
-                &mut pools.random.borrow_mut(),
-                |index| pools.in_flight(endpoints.endpoint(index)),
-                |weights| turns.next(weights),
-            )
-        })
+        let known = clusters.current(cluster);
+        if cluster.retry().is_budgeted() {
+            known.retries.request(Instant::now());
+        }
+        match pools.share.setbacks.get() {
+            0 => known.choose(|endpoints, turns| pools.pick(endpoints, turns, client_hash)),
+            _ => known.choose(|endpoints, turns| {
+                pools.pick_untried(endpoints, turns, client_hash, &Tried::default())
+            }),
+        }
+    }
+
+    /// Chooses another endpoint for a request that may be sent again; `None` if all that are available
+    /// have been tried. Also gives the number of those that were not.
+    pub(crate) fn choose_other(
+        &self,
+        cluster: &Arc<Cluster>,
+        client_hash: u64,
+        tried: &Tried,
+    ) -> Option<(ChosenEndpoint, usize)> {
+        let pools = &*self.pools;
+        let mut untried = 0;
+        let chosen = pools.clusters.borrow_mut().current(cluster).choose(|endpoints, turns| {
+            untried = endpoints.selectable_but(tried).count();
+            pools.pick_untried(endpoints, turns, client_hash, tried)
+        })?;
+        Some((chosen, untried))
+    }
+
+    /// Whether a request may be sent again for this reason. While the permit is held, it counts against
+    /// the limit of repetitions, if there is one.
+    pub(crate) fn may_retry(
+        &self,
+        cluster: &Arc<Cluster>,
+        reason: UpstreamRetry,
+    ) -> Option<RetryPermit> {
+        let spec = cluster.retry();
+        if !spec.allows(reason) {
+            return None;
+        }
+        let metrics = &self.pools.observer.metrics.upstream;
+        let circuit = match cluster.breaker().map(|it| it.admit(CircuitLimit::MaxRetries)) {
+            None => None,
+            Some(Ok(circuit)) => circuit,
+            Some(Err(_)) => {
+                metrics.circuit_open.inc(CircuitLimit::MaxRetries);
+                return None;
+            }
+        };
+        if reason != UpstreamRetry::Connect {
+            let mut clusters = self.pools.clusters.borrow_mut();
+            let budget = &mut clusters.current(cluster).retries;
+            if !budget.take(spec.budget_percent, Instant::now()) {
+                return None;
+            }
+        }
+        metrics.retries.inc(reason);
+        Some(RetryPermit { _circuit: circuit })
     }
 
     /// Sends a request over a pooled or a new connection and waits for the response's head.
@@ -92,23 +155,29 @@ impl Upstreams {
         &self,
         cluster: &Cluster,
         endpoint: ChosenEndpoint,
-        request: Request<RequestBody>,
+        request: Request<SentBody>,
         client: &ConnectionOwner,
         options: SendOptions,
-    ) -> Result<UpstreamResponse, UpstreamError> {
+    ) -> Result<UpstreamResponse, SendFailure> {
         self.start_reaping();
         self.pools.begin(&endpoint);
         let pool = self.pools.pool(&endpoint);
         pool.max_response_headers.set(options.max_response_headers);
-        let request = request.map(SentBody::new);
         let mut sending = UpstreamRequest::new(&pool, cluster, &endpoint, client, request.body());
         sending.interim.clone_from(&options.interim);
+        sending.connecting = options.connecting;
         let running = pin!(sending.run(request, &options));
         let response = match &options.interim {
             Some(interim) => interim.limit(running).await,
             None => running.await,
         };
-        self.pools.count(&endpoint, response).inspect_err(|error| pool.meter.failed(error.kind))
+        let response = response.map_err(|failed| SendFailure::from(*failed));
+        self.pools.count(&endpoint, response).inspect_err(|failure| {
+            pool.meter.failed(failure.error.kind);
+            if failure.is_unconnected() {
+                pool.connect_failed(Instant::now());
+            }
+        })
     }
 
     /// Counts a request whose call of [`Upstreams::send`] timed out. `is_complete` says that the endpoint
@@ -133,6 +202,12 @@ impl Upstreams {
     }
 }
 
+/// Counts a request that is sent again, until it has a response.
+#[derive(Debug)]
+pub(crate) struct RetryPermit {
+    _circuit: Option<CircuitPermit>,
+}
+
 /// Ends with the worker.
 async fn reap_for_ever(pools: RcWeak<WorkerPools>) {
     loop {
@@ -143,6 +218,40 @@ async fn reap_for_ever(pools: RcWeak<WorkerPools>) {
 }
 
 impl WorkerPools {
+    fn pick(&self, endpoints: &EndpointSet, turns: &mut Turns, client_hash: u64) -> Option<usize> {
+        endpoints.pick(
+            client_hash,
+            &mut self.random.borrow_mut(),
+            |index| self.in_flight(endpoints.endpoint(index)),
+            |weights| turns.next(weights),
+        )
+    }
+
+    /// Chooses among those that the request has not tried. Endpoints with a setback come last.
+    fn pick_untried(
+        &self,
+        endpoints: &EndpointSet,
+        turns: &mut Turns,
+        client_hash: u64,
+        tried: &Tried,
+    ) -> Option<usize> {
+        let now = Instant::now();
+        let draw = |round: u64| {
+            // Clients of an endpoint that is left out spread over all others, the same on all workers.
+            self.pick(endpoints, turns, client_hash ^ round.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+        };
+        let mut draws = (0..DRAWS).map_while(draw);
+        let is_last = |index: usize| {
+            let pools = self.by_endpoint.borrow();
+            pools.get(&endpoints.endpoint(index).key).is_some_and(|pool| pool.is_last(now))
+        };
+        let index = tried.choose(endpoints, &mut draws, is_last)?;
+        if let Some(pool) = self.by_endpoint.borrow().get(&endpoints.endpoint(index).key) {
+            pool.tried(now);
+        }
+        Some(index)
+    }
+
     /// A request is about to be sent to an endpoint.
     fn begin(&self, endpoint: &ChosenEndpoint) {
         if endpoint.is_panic() {
@@ -157,11 +266,11 @@ impl WorkerPools {
     fn count(
         &self,
         endpoint: &ChosenEndpoint,
-        mut response: Result<UpstreamResponse, UpstreamError>,
-    ) -> Result<UpstreamResponse, UpstreamError> {
+        mut response: Result<UpstreamResponse, SendFailure>,
+    ) -> Result<UpstreamResponse, SendFailure> {
         match &mut response {
             Ok(response) => endpoint.responded(self.observer.worker, &mut response.response),
-            Err(error) => endpoint.failed(self.observer.worker, error.kind),
+            Err(failure) => endpoint.failed(self.observer.worker, failure.error.kind),
         }
         response
     }
@@ -263,7 +372,7 @@ mod tests {
         let upstreams = upstreams();
         let cluster = three(BalancePolicy::LeastRequest);
         let busy =
-            |index: usize| InFlight::new(upstreams.pools.pool(cluster.current().endpoint(index)));
+            |index: usize| InFlight::new(upstreams.pools.pool(cluster.current().endpoint(index)), None);
         let _held = (busy(0), busy(0), busy(1));
         assert!(picks(&upstreams, &cluster, 200).iter().all(|picked| picked != "10.0.0.1:1"));
     }

@@ -5,13 +5,14 @@ use std::{
     ops::Deref,
     rc::Rc,
     sync::{Arc, Weak},
+    time::Instant,
 };
 
 use ::http::Response;
 
 use super::{
     Cluster, Endpoint, EndpointHealth, EndpointSet, FailureKind, RequestOutcome, ResponseBody,
-    balance::RoundRobin, endpoint_set::TurnWeights, hasher::BuildNumberHasher,
+    balance::RoundRobin, endpoint_set::TurnWeights, hasher::BuildNumberHasher, retry::RetryBudget,
 };
 use crate::reclaim::FormerValues;
 
@@ -32,6 +33,8 @@ pub(super) struct WorkerCluster {
     cluster: Weak<Cluster>,
     endpoints: Rc<LocalEndpointSet>,
     turns: Turns,
+    /// Used only if requests may be sent again after they reached an endpoint.
+    pub(super) retries: RetryBudget,
 }
 
 /// A worker's handle on an [`EndpointSet`]. Its requests count their references on an `Rc` of this,
@@ -106,6 +109,7 @@ impl WorkerClusters {
             cluster: Arc::downgrade(cluster),
             endpoints: Rc::new(LocalEndpointSet(Arc::clone(&cluster.current()))),
             turns: Turns { taken: *worker, state: None },
+            retries: RetryBudget::new(Instant::now()),
         });
         *has_changed |= known.follow(cluster, former);
         known

@@ -3,13 +3,18 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    super::section::Section, health_checks::health_checks, outlier_detection::outlier_detection,
-    proto_json::percent,
+    super::section::Section, circuit_breakers, health_checks::health_checks,
+    outlier_detection::outlier_detection, proto_json::percent, retry,
 };
-use crate::upstream::ResilienceSpec;
+use crate::upstream::{CircuitBreakerSpec, ResilienceSpec};
 
-/// `None` if the route configures nothing of it. `endpoints` is their number.
-pub(super) fn resilience(route: &Section<'_>, endpoints: usize) -> Option<Arc<ResilienceSpec>> {
+/// `None` if the route configures nothing of it. `endpoints` is their number, and `limits` are those of
+/// all routes.
+pub(super) fn resilience(
+    route: &Section<'_>,
+    endpoints: usize,
+    limits: &CircuitBreakerSpec,
+) -> Option<Arc<ResilienceSpec>> {
     let default = ResilienceSpec::default();
     let spec = ResilienceSpec {
         checks: health_checks(route),
@@ -17,7 +22,8 @@ pub(super) fn resilience(route: &Section<'_>, endpoints: usize) -> Option<Arc<Re
         panic_threshold_percent: percent(route, "healthy_panic_threshold")
             .unwrap_or(default.panic_threshold_percent),
         slow_start: slow_start(route),
-        ..default.clone()
+        retry: retry::retry(route),
+        limits: circuit_breakers::limits(route, limits),
     };
     warn_of_idle_keys(route, &spec);
     (spec != default).then(|| Arc::new(spec))

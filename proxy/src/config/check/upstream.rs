@@ -18,6 +18,7 @@ use super::{
         env::Environment,
         section::{Section, scalar_text},
     },
+    circuit_breakers,
     inspect::any_on,
     material::{IdentityKeys, Materials},
     url::{self, Url},
@@ -25,7 +26,7 @@ use super::{
 use crate::{
     tls::{CertificateWithKey, TrustAnchors, UpstreamTlsSpec},
     upstream::{
-        BalancePolicy, ClusterSpec, EndpointAddress, EndpointSpec, Protocol, ResilienceSpec,
+        BalancePolicy, CircuitBreakerSpec, ClusterSpec, EndpointAddress, EndpointSpec, Protocol, ResilienceSpec,
     },
 };
 
@@ -114,7 +115,7 @@ fn read_target(
     if endpoints.is_empty() {
         return None;
     }
-    let resilience = super::resilience::resilience(route, endpoints.len());
+    let resilience = super::resilience::resilience(route, endpoints.len(), &trust.limits);
     Some(RouteTarget { cluster: trust.interned.cluster(endpoints, balance, resilience), path })
 }
 
@@ -479,6 +480,8 @@ pub(super) struct Trust<'a> {
     environment: &'a Environment,
     /// `certificate_authority`, beside the system's roots.
     extra: Option<Arc<TrustAnchors>>,
+    /// `circuit_breaker_thresholds`, for routes that say nothing else.
+    limits: CircuitBreakerSpec,
     interned: Interned,
     /// Of the last route that led somewhere else than the one before it.
     last: RefCell<Option<KnownTarget>>,
@@ -489,7 +492,7 @@ pub(super) struct Trust<'a> {
 }
 
 impl<'a> Trust<'a> {
-    /// Only `certificate_authority` is read at this point.
+    /// Only `certificate_authority` and `circuit_breaker_thresholds` are read at this point.
     pub(super) fn new(
         root: &Section<'_>,
         environment: &'a Environment,
@@ -501,6 +504,7 @@ impl<'a> Trust<'a> {
         Trust {
             environment,
             extra,
+            limits: circuit_breakers::limits(root, &CircuitBreakerSpec::default()),
             interned: Interned::default(),
             last: RefCell::default(),
             nobody,

@@ -124,6 +124,40 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "30s",
         "Maximum time from the end of a request to the end of its response, for routes without `timeout`; `0s` means no limit.",
     ),
+    key(
+        "circuit_breaker_thresholds",
+        Message,
+        "",
+        "Limits of each route, over all workers; none without it (Envoy's 1024, 1024, 1024 and 3 do not apply). Routes may set each of them otherwise. As an environment variable it is JSON.",
+    ),
+    key(
+        "circuit_breaker_thresholds.max_requests",
+        Number,
+        "no limit",
+        "Requests from their start to the end of their response, tunnels included. Further ones get 503 at once.",
+    ),
+    key(
+        "circuit_breaker_thresholds.max_connections",
+        Number,
+        "no limit",
+        "Connections to all endpoints of the route. Further requests wait for one that becomes free. Each worker may have one connection to each endpoint even beyond.",
+    ),
+    key(
+        "circuit_breaker_thresholds.max_pending_requests",
+        Number,
+        "no limit",
+        "Requests that wait for a connection, connecting included. Further ones get 503 at once.",
+    ),
+    key(
+        "circuit_breaker_thresholds.max_retries",
+        Number,
+        "no limit",
+        "Requests that are being sent again, to another endpoint too. Further ones are not sent again.",
+    ),
+    aloud(
+        "circuit_breaker_thresholds.max_connection_pools",
+        "workers keep a pool for each endpoint that requests go to",
+    ),
     key("normalize_path", Flag, "true", "Resolve `.` and `..` in paths before routing."),
     key(
         "merge_slashes",
@@ -384,7 +418,6 @@ pub(super) const KEYS: &[ConfigKey] = &[
     removed("tracing_zipkin_endpoint", "use the OTLP variables"),
     removed("tracing_provider", "use the OTLP variables"),
     removed("tracing_sample_rate", "use the OTLP variables"),
-    aloud("circuit_breaker_thresholds", "there are no limits per upstream"),
     aloud("authorize_log_fields", "decisions are in the access log"),
     aloud("jwt_groups_filter", "assertions and claim headers name all groups of the user"),
     aloud("health_check_addr", "health is served at `portcullis.admin_address`"),

@@ -135,6 +135,30 @@ pub(super) const KEYS: &[ConfigKey] = &[
         "Fields, as in the global section.",
     ),
     key(
+        "routes[].portcullis.retry",
+        Section,
+        "",
+        "When a request is sent to another endpoint. What happens when upstreams fail is in [upstreams.md](upstreams.md).",
+    ),
+    key(
+        "routes[].portcullis.retry.on",
+        List,
+        "connect",
+        "Reasons: `connect` (no connection could be made, so that nothing was sent: any request, each endpoint once), `refused_stream` (an HTTP/2 endpoint says that it has not processed the request: requests without a body) and `gateway` (the response is a 502, 503 or 504: idempotent requests without a body). An empty list is none.",
+    ),
+    key(
+        "routes[].portcullis.retry.attempts",
+        Number,
+        "1",
+        "How often a request is sent again at most for `refused_stream` and `gateway`, 0 to 10.",
+    ),
+    key(
+        "routes[].portcullis.retry.budget_percent",
+        Number,
+        "20",
+        "For `refused_stream` and `gateway`: how many requests of the last ten seconds a worker sends again at most, in percent, and at least ten. 0 to 100.",
+    ),
+    key(
         "routes[].remove_request_headers",
         List,
         "",
@@ -175,6 +199,40 @@ pub(super) const KEYS: &[ConfigKey] = &[
     key("routes[].allow_websockets", Flag, "false", "Let clients upgrade to websockets."),
     key("routes[].allow_spdy", Flag, "false", "Let clients upgrade to SPDY/3.1."),
     key("routes[].allow_upgrades", List, "", "Let clients upgrade to these protocols."),
+    key(
+        "routes[].circuit_breaker_thresholds",
+        Message,
+        "",
+        "Limits of the route, over all workers; each takes the place of the global one. At a limit, requests get 503 with the flag `UO`.",
+    ),
+    key(
+        "routes[].circuit_breaker_thresholds.max_requests",
+        Number,
+        "the global one",
+        "Requests from their start to the end of their response, tunnels included. Further ones get 503 at once.",
+    ),
+    key(
+        "routes[].circuit_breaker_thresholds.max_connections",
+        Number,
+        "the global one",
+        "Connections to all endpoints of the route. Further requests wait for one that becomes free. Each worker may have one connection to each endpoint even beyond.",
+    ),
+    key(
+        "routes[].circuit_breaker_thresholds.max_pending_requests",
+        Number,
+        "the global one",
+        "Requests that wait for a connection, connecting included. Further ones get 503 at once.",
+    ),
+    key(
+        "routes[].circuit_breaker_thresholds.max_retries",
+        Number,
+        "the global one",
+        "Requests that are being sent again, to another endpoint too. Further ones are not sent again.",
+    ),
+    aloud(
+        "routes[].circuit_breaker_thresholds.max_connection_pools",
+        "workers keep a pool for each endpoint that requests go to",
+    ),
     key(
         "routes[].load_balancing_policy",
         Text,
@@ -302,7 +360,6 @@ pub(super) const KEYS: &[ConfigKey] = &[
     not_yet("routes[].idp_client_id", "remove the key: all routes use the global client"),
     not_yet("routes[].idp_client_secret", "remove the key: all routes use the global client"),
     aloud("routes[].jwt_groups_filter", "assertions and claim headers name all groups of the user"),
-    aloud("routes[].circuit_breaker_thresholds", "there are no limits per upstream"),
     aloud(
         "routes[].tls_upstream_allow_renegotiation",
         "TLS renegotiation is never allowed: requests to an upstream that asks for it fail",

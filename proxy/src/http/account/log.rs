@@ -35,6 +35,7 @@ impl RequestAccount {
             route: self.route_name(),
             upstream_cluster: if self.upstream.is_some() { self.route_name() } else { "" },
             upstream_address: &upstream_address,
+            upstream_attempts: self.attempts,
             bytes_received: received,
             bytes_sent: self.sent,
             duration,

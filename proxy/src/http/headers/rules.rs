@@ -1,6 +1,6 @@
 //! A route's own rules for request headers.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::names::{folded, is_configurable};
 use crate::{
@@ -68,6 +68,18 @@ impl RequestRules {
     /// in spelling.
     pub(super) fn name_in_another_spelling(&self, written: &str, folded: &str) -> bool {
         self.names.iter().any(|name| *name.folded == *folded && name.written != *written)
+    }
+
+    /// Whether a value depends on the Host that the upstream gets.
+    pub(in crate::http) fn read_host(&self) -> bool {
+        let reads_host = |part: &TemplatePart| match part {
+            TemplatePart::RequestHeader(name) => *name == header::HOST,
+            _ => false,
+        };
+        self.set.iter().any(|(_, value)| match value {
+            SetValue::Fixed(_) => false,
+            SetValue::Template(template) => template.0.iter().any(reads_host),
+        })
     }
 
     /// Removes, then sets; templates see the headers as they were before.

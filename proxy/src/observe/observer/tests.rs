@@ -36,6 +36,7 @@ fn record(headers: &CapturedHeaders) -> RequestRecord<'_> {
         response_flags: "UF",
         route: "a",
         upstream_cluster: "a-cluster",
+        upstream_attempts: 1,
         upstream_address: "192.0.2.9:443",
         bytes_received: 5,
         bytes_sent: 6,

@@ -4,9 +4,10 @@ use std::{rc::Rc, time::Instant};
 
 use ::http::{Request, header::CONTENT_TYPE};
 
-use super::{LeasedResponse, UpstreamRequest, copy_to_repeat};
-use crate::upstream::{
-    Protocol, UpstreamError, body::SentBody, endpoint_pool::PooledConnection, owner::Owner,
+use super::{FailedAttempt, LeasedResponse, UpstreamRequest, copy_to_repeat};
+use crate::{
+    observe::UpstreamRetry,
+    upstream::{Protocol, body::SentBody, endpoint_pool::PooledConnection, owner::Owner},
 };
 
 impl UpstreamRequest<'_> {
@@ -17,7 +18,7 @@ impl UpstreamRequest<'_> {
         &self,
         mut request: Request<SentBody>,
         authenticates: bool,
-    ) -> Result<LeasedResponse, UpstreamError> {
+    ) -> Result<LeasedResponse, Box<FailedAttempt>> {
         let owner = match self.client.get() {
             Some(owner) if !authenticates => Rc::clone(owner),
             _ => Rc::clone(self.client.at(self.pool)),
@@ -29,33 +30,21 @@ impl UpstreamRequest<'_> {
                 Ok(response) => return Ok(response),
                 Err(failed) => request = failed.repeatable(copy)?,
             }
-            self.pool.meter.retrying();
+            self.pool.meter.retrying(UpstreamRetry::StaleConnection);
         }
         if !authenticates {
             return self.forward(request).await;
         }
-        let fresh = self.new_owned_connection(self.is_for_http1(&request)).await?;
-        self.send_over(fresh, Some(&owner), request).await.map_err(|failed| failed.error)
+        match self.new_owned_connection(self.is_for_http1(&request)).await {
+            Ok(fresh) => self.send_over(fresh, Some(&owner), request).await.map_err(Box::new),
+            Err(failed) => Err(failed.with(request)),
+        }
     }
 
     fn idle_for(&self, owner: &Owner, authenticates: bool) -> Option<PooledConnection> {
         let now = Instant::now();
         let owned = self.pool.take_owned(owner, now);
         owned.or_else(|| authenticates.then(|| self.pool.take_to_own(now)).flatten())
-    }
-
-    /// A new connection, which nothing but this client's requests will use.
-    async fn new_owned_connection(
-        &self,
-        http1_only: bool,
-    ) -> Result<PooledConnection, UpstreamError> {
-        self.in_connect_timeout(async |deadline, stage| {
-            let permit = self.permit(stage).await?;
-            let connected = self.attempt(http1_only, deadline, stage).run(permit).await?;
-            self.pool.meter.sent_over_fresh();
-            self.speak(connected, true).await
-        })
-        .await
     }
 
     /// HTTP/2 has no authentication of connections, and servers that want it there ask for HTTP/1.1. It

@@ -1,22 +1,40 @@
 //! Whether and how a request is sent a second time.
 
+use std::time::Duration;
+
 use ::http::Request;
 
-use crate::upstream::{UpstreamError, body::SentBody};
+use crate::{
+    observe::UpstreamRetry,
+    upstream::{
+        Resend, SendFailure, UpstreamError, body::SentBody, send_failure::may_go_elsewhere,
+    },
+};
 
 /// A failed attempt.
 #[derive(Debug)]
-pub(super) struct FailedAttempt {
+pub(in crate::upstream) struct FailedAttempt {
     pub(super) error: UpstreamError,
     /// The request, if none of it was sent.
     pub(super) unsent: Option<Request<SentBody>>,
     /// The connection was gone before the upstream answered.
     pub(super) stale: bool,
+    /// The upstream says that it has not processed the request.
+    pub(super) unprocessed: bool,
+    /// The time that connecting took.
+    pub(super) spent: Duration,
 }
 
 impl From<UpstreamError> for FailedAttempt {
     fn from(error: UpstreamError) -> FailedAttempt {
-        FailedAttempt { error, unsent: None, stale: false }
+        let spent = Duration::ZERO;
+        FailedAttempt { error, unsent: None, stale: false, unprocessed: false, spent }
+    }
+}
+
+impl From<UpstreamError> for Box<FailedAttempt> {
+    fn from(error: UpstreamError) -> Box<FailedAttempt> {
+        Box::new(error.into())
     }
 }
 
@@ -24,10 +42,28 @@ impl FailedAttempt {
     /// The request to send again: the unsent request itself, or else the copy (RFC 9110 section
     /// 9.2.2).
     pub(super) fn repeatable(
-        self,
+        mut self,
         copy: Option<Request<SentBody>>,
-    ) -> Result<Request<SentBody>, UpstreamError> {
-        self.unsent.or(copy.filter(|_| self.stale)).ok_or(self.error)
+    ) -> Result<Request<SentBody>, Box<FailedAttempt>> {
+        let again = self.unsent.take().or(copy.filter(|_| self.stale));
+        again.ok_or_else(|| Box::new(self))
+    }
+
+    fn reason(&self) -> Option<UpstreamRetry> {
+        if self.unsent.is_some() && may_go_elsewhere(self.error.kind) {
+            Some(UpstreamRetry::Connect)
+        } else {
+            self.unprocessed.then_some(UpstreamRetry::RefusedStream)
+        }
+    }
+}
+
+impl From<FailedAttempt> for SendFailure {
+    fn from(failed: FailedAttempt) -> SendFailure {
+        let reason = failed.reason();
+        let FailedAttempt { error, unsent, spent, .. } = failed;
+        let again = reason.map(|reason| Box::new(Resend { reason, unsent, spent }));
+        SendFailure { error, again }
     }
 }
 

@@ -272,8 +272,8 @@ fn a_connection_not_upgraded_is_closed_after_its_response() {
 #[test]
 fn requests_are_counted_while_they_last() {
     let world = World::new();
-    let first = InFlight::new(world.pool.clone());
-    let second = InFlight::new(world.pool.clone());
+    let first = InFlight::new(world.pool.clone(), None);
+    let second = InFlight::new(world.pool.clone(), None);
     assert_eq!(world.pool.in_flight(), 2);
     drop((first, second));
     assert_eq!(world.pool.in_flight(), 0);

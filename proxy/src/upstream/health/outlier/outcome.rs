@@ -36,6 +36,7 @@ impl RequestOutcome {
             FailureKind::Resolve
             | FailureKind::Connect
             | FailureKind::Tls
+            | FailureKind::TlsRejected
             | FailureKind::Closed
             | FailureKind::Protocol => Some(RequestOutcome::Failure),
             FailureKind::ConnectTimeout => Some(RequestOutcome::Timeout),
