@@ -31,7 +31,7 @@ use crate::{
     identity::{control::IdentityControl, jose},
     listener::Listener,
     observe::{Log, Metrics, Readiness},
-    snapshot::Compiler,
+    snapshot::{Compiler, StagedParts},
     steering::{CatcherKeeper, CatcherSize, NoRoom, Steering},
     sys,
     tls::TicketKeys,
@@ -69,10 +69,6 @@ async fn serve(path: &Path, replaced: Option<u32>) -> anyhow::Result<()> {
         Some(id) => Some(Predecessor::find(id).await?),
         None => None,
     };
-    let health = match &predecessor {
-        Some(predecessor) => predecessor.health().await,
-        None => None,
-    };
     let mut source = FileSource::new(path, Environment::of_process());
     let Loaded { config, warnings } = source.load().await?;
     sys::settle_core_dumps(config.core_dumps)?;
@@ -83,8 +79,7 @@ async fn serve(path: &Path, replaced: Option<u32>) -> anyhow::Result<()> {
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    let ended = match App::start(source, config, &cores, predecessor, health, metrics, log.clone())
-    {
+    let ended = match App::start(source, config, &cores, predecessor, metrics, log.clone()) {
         Ok((app, admin)) => app.run(admin).await,
         Err(error) => Err(error),
     };
@@ -131,7 +126,6 @@ impl App {
         mut config: Config,
         cores: &[Option<usize>],
         predecessor: Option<Predecessor>,
-        inherited_health: Option<String>,
         metrics: Arc<Metrics>,
         log: Log,
     ) -> anyhow::Result<(App, admin::Server)> {
@@ -139,27 +133,19 @@ impl App {
         // Before anything runs: an address in use ends the start at once.
         let admin = admin::Sockets::bind(&config.admin, predecessor.is_some())?;
         let mut listeners = bind(&config, cores.len())?;
-        let mut compiler = compiler(&config, &metrics, cores.len(), &descriptors)?;
-        let (names, tickets) = (Arc::clone(&compiler.names), Arc::clone(&compiler.tickets));
-        let (ejections, proposals) = EjectionSender::channel();
-        compiler.ejections = ejections;
-        let inherited = inherited_health.as_deref();
-        let mut health =
-            HealthMonitor::new(metrics.health(), proposals, inherited, descriptors.checks);
+        let (mut compiler, mut health) =
+            compiler(&config, &metrics, cores.len(), &descriptors, predecessor.as_ref())?;
         let Compiled { snapshot, parts, access, settings, facts, renewable } =
             loader::compile(&mut compiler, &source.name(), &mut config)?;
-        let watched = parts.watched().to_vec();
-        drop(parts.publish());
-        health.begin(watched)?;
-        // From here on, connections wait for the workers.
-        listeners.iter().flatten().try_for_each(Listener::listen)?;
+        put_into_use(parts, &mut health)?;
+        listen(&listeners)?;
         let rules = Arc::clone(&snapshot.front.steering);
         let steering::Started { steering, keeper } =
             steering::start(settings.steering_mode, catchers, &mut listeners, rules, &metrics)?;
         let admin = admin::Server::listen(admin, access, &metrics, &steering, descriptors.admin)?;
         metrics.config_applied(snapshot.generation, facts);
-        sys::give_memory_back();
-        let (identity, identity_control) = identity::start(&names, &metrics, &snapshot.site)?;
+        let (identity, identity_control) =
+            identity::start(&compiler.names, &metrics, &snapshot.site)?;
         let (snapshots, snapshot) = watch::channel(snapshot);
         let (phase, phases) = watch::channel(ProcessPhase::Running);
         let (ending, ended) = mpsc::unbounded_channel();
@@ -175,14 +161,14 @@ impl App {
             ended: ending,
         };
         let app = App {
+            names: Arc::clone(&compiler.names),
+            tickets: Arc::clone(&compiler.tickets),
             loader: Some(Loader::start(source, config, renewable, compiler, publisher)?),
             access: admin.access(),
             orders: control_socket::listen(&metrics),
             descriptors,
             signals: Signals::new()?,
             settings,
-            names,
-            tickets,
             identity: identity::keep_state(identity_control, predecessor.is_some()),
             predecessor,
             health,
@@ -237,12 +223,27 @@ fn bind(config: &Config, workers: usize) -> anyhow::Result<Vec<Vec<Listener>>> {
     Ok(listeners)
 }
 
+/// Puts the parts of the first configuration into use. What is known of its endpoints is applied before.
+fn put_into_use(parts: StagedParts, health: &mut HealthMonitor) -> io::Result<()> {
+    health.begin(parts.watched().to_vec())?;
+    drop(parts.publish());
+    sys::give_memory_back();
+    Ok(())
+}
+
+/// From here on, connections wait for the workers.
+fn listen(listeners: &[Vec<Listener>]) -> anyhow::Result<()> {
+    Ok(listeners.iter().flatten().try_for_each(Listener::listen)?)
+}
+
+/// The compiler, and what decides which of the endpoints it compiles are available.
 fn compiler(
     config: &Config,
     metrics: &Arc<Metrics>,
     workers: usize,
     descriptors: &DescriptorBudget,
-) -> anyhow::Result<Compiler> {
+    predecessor: Option<&Predecessor>,
+) -> anyhow::Result<(Compiler, HealthMonitor)> {
     let tickets = TicketKeys::generate().context(
         "cannot generate ticket keys: the system's random \
         generator failed",
@@ -253,7 +254,11 @@ fn compiler(
     let (names, tickets) = (Arc::new(names), Arc::new(tickets));
     let mut compiler = Compiler::new(Arc::clone(metrics), names, tickets, secret, workers);
     compiler.max_connections = descriptors.clients;
-    Ok(compiler)
+    let (ejections, proposals) = EjectionSender::channel();
+    compiler.ejections = ejections;
+    let inherited = predecessor.and_then(Predecessor::health);
+    let health = HealthMonitor::new(metrics.health(), proposals, inherited, descriptors.checks);
+    Ok((compiler, health))
 }
 
 /// Raises the limit on open files as far as it goes, and divides it. Logs the shares.

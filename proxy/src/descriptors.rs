@@ -22,6 +22,8 @@ const RELOAD: usize = 16;
 const CALLS_PER_LOOKUP: usize = 4;
 /// What is kept for health checks even if there are none.
 const FEWEST_CHECK_CONNECTIONS: usize = 4;
+/// Health checks under way at a time.
+const CHECKS_UNDER_WAY: usize = 256;
 /// The most connections of health checks.
 const MOST_CHECK_CONNECTIONS: usize = 4096;
 /// The fewest clients that are worth a start.
@@ -152,8 +154,10 @@ impl DescriptorUsers {
     /// where there were none.
     fn check_connections(&self, limit: usize) -> usize {
         let most = (limit / 16).clamp(FEWEST_CHECK_CONNECTIONS, MOST_CHECK_CONNECTIONS);
-        let least = (limit / 128).clamp(FEWEST_CHECK_CONNECTIONS, 256);
-        self.health_checks.clamp(least.min(most), most)
+        let least = (limit / 128).clamp(FEWEST_CHECK_CONNECTIONS, CHECKS_UNDER_WAY);
+        // Each keeps a connection, beside those that are under way.
+        let wanted = self.health_checks + self.health_checks.min(CHECKS_UNDER_WAY);
+        wanted.clamp(least.min(most), most)
     }
 
     /// The lowest limit that leaves this much to clients and to upstreams. The reserve grows with the
@@ -257,7 +261,7 @@ mod tests {
         let checks = |limit, health_checks| {
             budget(limit, DescriptorUsers { health_checks, ..USERS }).unwrap().checks
         };
-        assert_eq!(checks(65_536, 1_000), 1_000);
+        assert_eq!([10, 1_000].map(|wanted| checks(65_536, wanted)), [256, 1_256]);
         assert_eq!(checks(1024, 1_000), 64);
         assert_eq!([256, 1024, 65_536].map(|limit| checks(limit, 0)), [4, 8, 256]);
     }

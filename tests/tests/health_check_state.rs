@@ -2,15 +2,17 @@
 //! ready.
 
 use std::{
+    net::SocketAddr,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     time::{Duration, Instant},
 };
 
 use portcullis_tests::{
-    Backend, Proxy,
+    Backend, Curl, Proxy,
+    ports::free_port,
     proxy::Config,
     wait::{eventually, until},
 };
@@ -92,23 +94,27 @@ fn a_start_is_ready_in_time_whatever_the_first_round_does() {
 
 #[test]
 fn connections_are_accepted_while_the_first_round_is_under_way() {
-    let (came, has_come) = std::sync::mpsc::channel();
-    let came = Mutex::new(came);
-    let silent = Backend::plain(move |conn| {
-        while let Some(head) = conn.request() {
-            if head.target.starts_with("/check") {
-                let _ = came.lock().expect("no panic").send(());
-                return conn.wait_for_end();
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let served = Arc::new(AtomicBool::default());
+    let backend = Backend::plain({
+        let served = Arc::clone(&served);
+        move |conn| {
+            while let Some(head) = conn.request() {
+                if head.target.starts_with("/check") {
+                    // Its first check passes once a request was served.
+                    let url = "https://app.localhost.pomerium.io/";
+                    until("a request", || Curl::new(address, url).run().status == 200);
+                    served.store(true, SeqCst);
+                }
+                conn.respond(200, "served");
             }
-            conn.respond(200, "served");
         }
     });
-    let config = forward(&[silent.url()], &checks("timeout: 1h, interval: 60s"));
-    // The first process is ready at once, the second one is not while its checks hang.
-    let first = config.clone().own("first_health_checks", "0s").start();
-    has_come.recv().expect("the first check");
-    assert_eq!(first.curl("app", "/").ok().text(), "served");
-    assert_eq!(first.admin("/readyz").expect("an answer").status, 200);
+    let config = forward(&[backend.url()], &checks("timeout: 1h, interval: 60s"));
+    let config = config.addresses(&[&address.to_string()]).own("first_health_checks", "1h");
+    let proxy = config.start();
+    assert!(served.load(SeqCst), "it is ready after the first round");
+    assert_eq!(health(&proxy, &backend)["state"], "up");
 }
 
 #[test]

@@ -139,11 +139,10 @@ impl App {
     }
 
     /// Says that it is ready: at once, or after the first health check of each endpoint, which may have
-    /// some time. A process that takes the place of another one knows what that one knew.
+    /// some time.
     fn become_ready(&self) {
         let limit = self.settings.first_health_checks;
-        let is_known = self.predecessor.is_some() || limit.is_zero();
-        let Some(first_round) = self.health.first_round().filter(|_| !is_known) else {
+        let Some(first_round) = self.health.first_round().filter(|_| !limit.is_zero()) else {
             return self.metrics.become_ready();
         };
         let metrics = Arc::clone(&self.metrics);

@@ -40,6 +40,7 @@ pub(super) struct Predecessor {
     /// Refers to this very process, even if its ID is used again.
     pidfd: OwnedFd,
     channel: Channel,
+    health: Option<String>,
 }
 
 /// How the predecessor hears the order.
@@ -55,7 +56,9 @@ impl Predecessor {
     ///
     /// Fails if there is no such process, or if it does not prove that it is ours.
     pub(super) async fn find(id: u32) -> anyhow::Result<Predecessor> {
-        Predecessor::find_in(None, id).await
+        let mut predecessor = Predecessor::find_in(None, id).await?;
+        predecessor.health = predecessor.ask_for_health().await;
+        Ok(predecessor)
     }
 
     async fn find_in(directory: Option<&Path>, id: u32) -> anyhow::Result<Predecessor> {
@@ -67,12 +70,16 @@ impl Predecessor {
         let channel = Channel::find(directory, pid).await?;
         // Since it still runs, nobody else has had its ID since the pidfd was opened.
         ensure!(is_running(&pidfd)?, "process {id} has ended");
-        Ok(Predecessor { pid, pidfd, channel })
+        Ok(Predecessor { pid, pidfd, channel, health: None })
     }
 
-    /// What it knows of the health of endpoints, in a line; `None` if it does not say. Connects once more:
-    /// the connection that is open is for the order to leave.
-    pub(super) async fn health(&self) -> Option<String> {
+    /// What it knew of the health of endpoints, in a line; `None` if it did not say.
+    pub(super) fn health(&self) -> Option<&str> {
+        self.health.as_deref()
+    }
+
+    /// Connects once more: the connection that is open is for the order to leave.
+    async fn ask_for_health(&self) -> Option<String> {
         let Channel::Socket(_) = &self.channel else { return None };
         let id = self.pid.as_raw_nonzero().get();
         let asked = async {

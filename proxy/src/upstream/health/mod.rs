@@ -16,9 +16,9 @@ pub(crate) use active::{
 };
 pub(super) use availability::{Availability, EndpointShare};
 pub(crate) use cluster_health::ClusterHealth;
-pub(crate) use endpoint_health::{EndpointHealth, HealthFacts};
+pub(crate) use endpoint_health::EndpointHealth;
 pub(super) use inheritance::HealthInheritance;
 pub(crate) use outlier::{
-    EjectionProposal, EjectionSender, EjectionTrigger, Ejector, EnforcingSpec,
-    FailurePercentageSpec, OutlierSpec, RequestOutcome, SuccessRateSpec,
+    EjectionProposal, EjectionSender, Ejector, EnforcingSpec, FailurePercentageSpec, OutlierSpec,
+    RequestOutcome, SuccessRateSpec,
 };

@@ -42,6 +42,8 @@ pub(crate) struct HealthMonitor {
     board: Arc<HealthBoard>,
     commands: mpsc::UnboundedSender<WatchCommand>,
     first_round: watch::Receiver<bool>,
+    /// Another process has told what it knew.
+    inherits: bool,
     idle: Option<HealthThread>,
 }
 
@@ -86,7 +88,8 @@ impl HealthMonitor {
             is_first_round_over,
             descriptors,
         };
-        HealthMonitor { board, commands, first_round, idle: Some(idle) }
+        let inherits = inherited.is_some();
+        HealthMonitor { board, commands, first_round, inherits, idle: Some(idle) }
     }
 
     /// Watches the clusters of the first configuration, and returns once what is known of them by another
@@ -128,10 +131,10 @@ impl HealthMonitor {
     }
 
     /// Resolves once each endpoint of the first configuration has a result of each of its checks; `None`
-    /// if that is so.
+    /// if that is so, or if another process has told what it knew.
     pub(crate) fn first_round(&self) -> Option<impl Future<Output = ()> + use<>> {
         let mut first_round = self.first_round.clone();
-        let is_over = self.idle.is_some() || *first_round.borrow();
+        let is_over = self.idle.is_some() || self.inherits || *first_round.borrow();
         (!is_over).then_some(async move {
             // An error is the end of the thread, after a panic.
             let _ = first_round.wait_for(|is_over| *is_over).await;

@@ -63,6 +63,9 @@ pub(crate) struct DetectedOutlier {
     pub decision: EjectionDecision,
 }
 
+/// One family of the rates of an interval.
+type RatesOf = fn(&IntervalRates) -> RequestRates;
+
 /// What the end of an interval brings.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct IntervalResult {
@@ -152,7 +155,7 @@ impl OutlierDetector {
     fn outliers(&mut self, rates: &[IntervalRates], now: Instant) -> Vec<DetectedOutlier> {
         use EjectionReason as Reason;
         let (success, failures) = (self.spec.success_rate, self.spec.failure_percentage);
-        let families: [(fn(&IntervalRates) -> RequestRates, _, _); 2] = [
+        let families: [(RatesOf, _, _); 2] = [
             (|rates| rates.external, Reason::SuccessRate, Reason::FailurePercentage),
             (
                 |rates| rates.local_origin,

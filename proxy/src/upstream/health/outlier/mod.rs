@@ -14,6 +14,7 @@ mod spec;
 pub(super) use counts::FailureCounts;
 pub(crate) use ejector::Ejector;
 pub(crate) use outcome::RequestOutcome;
-pub(crate) use proposal::{EjectionProposal, EjectionSender, EjectionTrigger};
+use proposal::EjectionTrigger;
+pub(crate) use proposal::{EjectionProposal, EjectionSender};
 use rates::RequestRates;
 pub(crate) use spec::{EnforcingSpec, FailurePercentageSpec, OutlierSpec, SuccessRateSpec};
