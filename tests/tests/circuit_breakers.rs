@@ -58,7 +58,8 @@ fn one_more_than(held: usize, slow: &Slow, proxy: &Proxy) {
         let first = refused.recv_timeout(DEADLINE).expect("a refusal while the others wait");
         assert_eq!(first, 503);
         slow.answers.store(true, SeqCst);
-        let others: Vec<_> = (0..held).filter_map(|_| refused.recv_timeout(DEADLINE).ok()).collect();
+        let others: Vec<_> =
+            (0..held).filter_map(|_| refused.recv_timeout(DEADLINE).ok()).collect();
         assert_eq!(others, vec![200; held]);
     });
     until("requests to be served again", || proxy.curl("app", "/").run().status == 200);

@@ -158,9 +158,10 @@ fn an_upstream_that_never_answers_leaves_room_for_others() {
         }
         assert!(slow.open() < share, "{} of {share}", slow.open());
         let record = eventually("the record of a refusal", || {
-            proxy.log().into_iter().find(|line| {
-                line["response-code-details"].to_string().contains("overflow|")
-            })
+            proxy
+                .log()
+                .into_iter()
+                .find(|line| line["response-code-details"].to_string().contains("overflow|"))
         });
         assert!(record["response-code-details"].to_string().contains("open files"), "{record}");
         let open_files_limit = [("limit", "open_files")];

@@ -132,8 +132,8 @@ impl Forwarding<'_> {
             }
             attempts.repeated += 1;
             // An endpoint that can be reached may do better the second time.
-            chosen = chosen
-                .or_else(|| upstreams.choose_other(cluster, hash, &attempts.unconnected));
+            chosen =
+                chosen.or_else(|| upstreams.choose_other(cluster, hash, &attempts.unconnected));
         }
         let (endpoint, untried) = chosen?;
         let permit = upstreams.may_retry(cluster, reason)?;

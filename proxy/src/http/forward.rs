@@ -57,10 +57,8 @@ impl<'a> Forwarding<'a> {
         active: &mut ActiveRequest,
         parts: Parts,
         interim: Option<InterimResponses>,
-    ) -> Result<
-        impl Future<Output = Result<UpstreamResponse, SendFailure>> + use<'a>,
-        RequestFailure,
-    > {
+    ) -> Result<impl Future<Output = Result<UpstreamResponse, SendFailure>> + use<'a>, RequestFailure>
+    {
         let upgrade = upgrade(&parts, self.route)?;
         let response_within_ms = self.route.spec.timeout.and_then(in_ms);
         let connecting = ConnectOptions { response_within_ms, ..ConnectOptions::default() };

@@ -16,10 +16,10 @@ mod downstream_body;
 mod early;
 mod error;
 mod error_page;
+mod failover;
 #[cfg(test)]
 mod file_cycles;
 mod former_clusters;
-mod failover;
 mod forward;
 mod handle;
 mod headers;

@@ -5,9 +5,9 @@ use std::{array, time::Duration};
 use super::{
     Cell, Histogram,
     labels::{
-        BlameCells, CircuitCells, ClosedCells, HandshakeResult, HttpProtocolCells, Label, RefusedCells,
-        SessionCookieCells, SignInCells, SteeringCells, TlsVersion, UpstreamCertificateCells,
-        UpstreamFailureCells, UpstreamRetryCells,
+        BlameCells, CircuitCells, ClosedCells, HandshakeResult, HttpProtocolCells, Label,
+        RefusedCells, SessionCookieCells, SignInCells, SteeringCells, TlsVersion,
+        UpstreamCertificateCells, UpstreamFailureCells, UpstreamRetryCells,
     },
 };
 

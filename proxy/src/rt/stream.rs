@@ -18,7 +18,6 @@ use rustix::{
     net::{self, Shutdown},
 };
 
-
 use super::{
     Buffer, Operation, POLLIN, POLLOUT, Socket, buffers::recycle, coop, submit_poll, submit_send,
     timeout,

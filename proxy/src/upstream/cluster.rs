@@ -10,9 +10,7 @@ use std::{
 
 use arc_swap::{ArcSwap, Guard};
 
-use super::{
-    CircuitBreaker, ClusterHealth, ClusterSpec, EndpointSet, ResilienceSpec, RetrySpec,
-};
+use super::{CircuitBreaker, ClusterHealth, ClusterSpec, EndpointSet, ResilienceSpec, RetrySpec};
 
 /// A route's upstreams, compiled once for all workers. Their set changes alone: the cluster stays,
 /// and with it what workers know of it.
@@ -71,8 +69,7 @@ impl Cluster {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         let current = endpoints.compile(now);
         let resilience = spec.resilience.as_ref().map(|spec| {
-            let (configured, breaker) =
-                (Mutex::new(endpoints), CircuitBreaker::new(&spec.limits));
+            let (configured, breaker) = (Mutex::new(endpoints), CircuitBreaker::new(&spec.limits));
             Box::new(ClusterResilience { spec: Arc::clone(spec), breaker, configured })
         });
         Cluster {

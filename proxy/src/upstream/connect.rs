@@ -10,7 +10,9 @@ use std::{
 
 use super::{
     DnsName, Endpoint, FailureKind, Protocol, Resolution, UpstreamError,
-    connection_share::ConnectionPermit, endpoint::Target, endpoint_pool::EndpointPool,
+    connection_share::ConnectionPermit,
+    endpoint::Target,
+    endpoint_pool::EndpointPool,
     failure::{handshake_kind, handshake_text},
 };
 use crate::{

@@ -46,8 +46,8 @@ use std::num::{NonZeroU16, NonZeroU32};
 use ::http::Response;
 
 pub(crate) use body::{RequestBody, ResponseBody, SentBody};
-use breaker::{CircuitBreaker, CircuitPermit};
 pub(crate) use breaker::CircuitBreakerSpec;
+use breaker::{CircuitBreaker, CircuitPermit};
 pub(crate) use cluster::{Cluster, StagedEndpoints};
 pub(crate) use cluster_compiler::{ClusterCompiler, CompiledClusters, FormerCluster};
 pub(crate) use dns::{DnsName, DnsNames, Resolution, Resolver};

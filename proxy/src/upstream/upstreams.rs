@@ -371,8 +371,9 @@ mod tests {
     fn least_request_counts_what_this_worker_has_under_way() {
         let upstreams = upstreams();
         let cluster = three(BalancePolicy::LeastRequest);
-        let busy =
-            |index: usize| InFlight::new(upstreams.pools.pool(cluster.current().endpoint(index)), None);
+        let busy = |index: usize| {
+            InFlight::new(upstreams.pools.pool(cluster.current().endpoint(index)), None)
+        };
         let _held = (busy(0), busy(0), busy(1));
         assert!(picks(&upstreams, &cluster, 200).iter().all(|picked| picked != "10.0.0.1:1"));
     }

@@ -35,7 +35,8 @@ fn reasons(section: &Section<'_>) -> RetryReasons {
     }
     let listed = section.list("on");
     for reason in listed.iter().filter(|reason| !REASONS.contains(&&***reason)) {
-        let message = format!("`{}` is not a reason to send a request again", reason.escape_debug());
+        let message =
+            format!("`{}` is not a reason to send a request again", reason.escape_debug());
         section.error_with_hint("on", message, format!("any of {}", REASONS.join(", ")));
     }
     let has = |reason: &str| listed.iter().any(|listed| listed == reason);

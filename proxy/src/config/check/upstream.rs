@@ -26,7 +26,8 @@ use super::{
 use crate::{
     tls::{CertificateWithKey, TrustAnchors, UpstreamTlsSpec},
     upstream::{
-        BalancePolicy, CircuitBreakerSpec, ClusterSpec, EndpointAddress, EndpointSpec, Protocol, ResilienceSpec,
+        BalancePolicy, CircuitBreakerSpec, ClusterSpec, EndpointAddress, EndpointSpec, Protocol,
+        ResilienceSpec,
     },
 };
 

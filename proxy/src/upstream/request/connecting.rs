@@ -77,9 +77,8 @@ impl UpstreamRequest<'_> {
         loop {
             let begun = Instant::now();
             let turn = rt::timeout(limit, self.pool.wait_for_turn(self.endpoint)).await;
-            let turn = turn.map_err(|_| {
-                self.timed_out(limit, "waiting for another request's connection")
-            })?;
+            let turn = turn
+                .map_err(|_| self.timed_out(limit, "waiting for another request's connection"))?;
             if let Some(shared) = self.pool.join(self.endpoint, Instant::now()) {
                 self.pool.meter.sent_over_pooled();
                 return Ok(shared);
@@ -128,8 +127,8 @@ impl UpstreamRequest<'_> {
         let deadline = Instant::now() + limit;
         let attempt = Attempt { pool, endpoint, http1_only, deadline, stage: &stage };
         let connected = rt::timeout(limit, connect(attempt)).await;
-        let connected = connected
-            .unwrap_or_else(|_| Err(self.timed_out(limit, stage.borrow().as_str())))?;
+        let connected =
+            connected.unwrap_or_else(|_| Err(self.timed_out(limit, stage.borrow().as_str())))?;
         pool.meter.sent_over_fresh();
         pool.connected();
         Ok(connected)

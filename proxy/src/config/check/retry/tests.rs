@@ -5,7 +5,9 @@ use crate::{
 };
 
 fn route(retry: &str) -> String {
-    format!("routes:\n- from: https://a.example\n  to: [http://b, http://c]\n  portcullis: {{retry: {retry}}}\n")
+    format!(
+        "routes:\n- from: https://a.example\n  to: [http://b, http://c]\n  portcullis: {{retry: {retry}}}\n"
+    )
 }
 
 fn read(retry: &str) -> Option<RetrySpec> {

@@ -83,8 +83,7 @@ fn no_more_requests_wait_than_the_share_has_connections() {
         let world = World::new();
         let _permits = occupy(&world);
         let wait = || world.pool.share.wait_for_room(wanted(&world), no_room(&world), || None);
-        let mut waiting: Vec<_> =
-            (0..LIMIT).map(|_| Box::pin(wait())).collect();
+        let mut waiting: Vec<_> = (0..LIMIT).map(|_| Box::pin(wait())).collect();
         for one in &mut waiting {
             assert!(is_pending(one.as_mut()).await);
         }
