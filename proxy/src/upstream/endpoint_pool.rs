@@ -279,6 +279,12 @@ impl EndpointPool {
         self.set_setback(None);
     }
 
+    /// A request was answered, perhaps over a connection that was there before: if it was to try the
+    /// endpoint, that is as good as a new one.
+    pub(super) fn answered(&self) {
+        self.set_setback(self.setback.get().filter(|setback| !setback.is_tried()));
+    }
+
     fn set_setback(&self, setback: Option<Setback>) {
         let before = self.setback.replace(setback);
         let count = &self.share.setbacks;

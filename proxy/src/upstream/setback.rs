@@ -38,6 +38,11 @@ impl Setback {
         now < self.until
     }
 
+    /// Whether a request tries the endpoint.
+    pub(super) fn is_tried(&self) -> bool {
+        self.is_tried
+    }
+
     /// Whether nothing is to be kept of it: no request has tried the endpoint for long.
     pub(super) fn is_forgotten(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.until) > LONGEST
@@ -93,6 +98,7 @@ mod tests {
         let due = now + FIRST;
         let tried = Setback::after_failure(None, now).tried(due);
         assert!(tried.is_last(due) && !tried.is_last(due + TRIAL), "a trial may come to no end");
+        assert!(tried.is_tried());
         assert_eq!(tried.tried(due), tried, "a request without another endpoint is no trial");
     }
 

@@ -85,7 +85,7 @@ impl Upstreams {
         let mut clusters = pools.clusters.borrow_mut();
         let known = clusters.current(cluster);
         if cluster.retry().is_budgeted() {
-            known.retries.request(Instant::now());
+            known.retries().request(Instant::now());
         }
         match pools.share.setbacks.get() {
             0 => known.choose(|endpoints, turns| pools.pick(endpoints, turns, client_hash)),
@@ -134,7 +134,7 @@ impl Upstreams {
         };
         if reason != UpstreamRetry::Connect {
             let mut clusters = self.pools.clusters.borrow_mut();
-            let budget = &mut clusters.current(cluster).retries;
+            let budget = clusters.current(cluster).retries();
             if !budget.take(spec.budget_percent, Instant::now()) {
                 return None;
             }
@@ -172,6 +172,9 @@ impl Upstreams {
             None => running.await,
         };
         let response = response.map_err(|failed| SendFailure::from(*failed));
+        if response.is_ok() && self.pools.share.setbacks.get() > 0 {
+            pool.answered();
+        }
         self.pools.count(&endpoint, response).inspect_err(|failure| {
             pool.meter.failed(failure.error.kind);
             if failure.is_unconnected() {
@@ -431,6 +434,42 @@ mod tests {
         let fresh = Upstreams::new(Rc::new(WorkerObserver::detached(0)));
         let expected = picks(&fresh, &three(BalancePolicy::Maglev), 50);
         assert_eq!(picks(&upstreams, &cluster, 50), expected);
+    }
+
+    #[test]
+    fn an_endpoint_with_a_setback_is_chosen_last() {
+        for balance in [
+            BalancePolicy::RoundRobin,
+            BalancePolicy::LeastRequest,
+            BalancePolicy::Random,
+            BalancePolicy::RingHash,
+            BalancePolicy::Maglev,
+        ] {
+            let (upstreams, cluster) = (upstreams(), three(balance));
+            let pool = |index: usize| upstreams.pools.pool(cluster.current().endpoint(index));
+            pool(0).connect_failed(Instant::now());
+            let picked = picks(&upstreams, &cluster, 200);
+            assert!(picked.iter().all(|picked| picked != "10.0.0.1:1"), "{balance:?}");
+            // The clients of the one that is left out spread over the others.
+            assert!(picked.iter().any(|it| it == "10.0.0.2:1"), "{balance:?}");
+            assert!(picked.iter().any(|it| it == "10.0.0.3:1"), "{balance:?}");
+            (1..3).for_each(|index| pool(index).connect_failed(Instant::now()));
+            assert_eq!(picks(&upstreams, &cluster, 3).len(), 3, "one of them, if all have failed");
+            (0..3).for_each(|index| pool(index).connected());
+            assert_eq!(upstreams.pools.share.setbacks.get(), 0);
+        }
+    }
+
+    #[test]
+    fn a_request_goes_to_each_endpoint_once() {
+        let (upstreams, cluster) = (upstreams(), three(BalancePolicy::Random));
+        let mut tried = Tried::default();
+        for left in (1..=3).rev() {
+            let (endpoint, untried) = upstreams.choose_other(&cluster, 1, &tried).unwrap();
+            assert_eq!(untried, left);
+            tried.add(&endpoint);
+        }
+        assert!(upstreams.choose_other(&cluster, 1, &tried).is_none());
     }
 
     #[test]

@@ -33,8 +33,8 @@ pub(super) struct WorkerCluster {
     cluster: Weak<Cluster>,
     endpoints: Rc<LocalEndpointSet>,
     turns: Turns,
-    /// Used only if requests may be sent again after they reached an endpoint.
-    pub(super) retries: RetryBudget,
+    /// Made if requests may be sent again after they reached an endpoint.
+    retries: Option<Box<RetryBudget>>,
 }
 
 /// A worker's handle on an [`EndpointSet`]. Its requests count their references on an `Rc` of this,
@@ -109,7 +109,7 @@ impl WorkerClusters {
             cluster: Arc::downgrade(cluster),
             endpoints: Rc::new(LocalEndpointSet(Arc::clone(&cluster.current()))),
             turns: Turns { taken: *worker, state: None },
-            retries: RetryBudget::new(Instant::now()),
+            retries: None,
         });
         *has_changed |= known.follow(cluster, former);
         known
@@ -159,6 +159,11 @@ impl WorkerClusters {
 }
 
 impl WorkerCluster {
+    /// How many requests may be sent again.
+    pub(super) fn retries(&mut self) -> &mut RetryBudget {
+        self.retries.get_or_insert_with(|| Box::new(RetryBudget::new(Instant::now())))
+    }
+
     /// Chooses an endpoint; `None` if none is available. `choose` gets the endpoints, and the turns of
     /// this worker.
     pub(super) fn choose(
