@@ -27,7 +27,7 @@ use crate::{
     config::{Config, Environment, FileSource, Loaded, Source},
     descriptors::{DescriptorBudget, DescriptorUsers},
     identity::{control::IdentityControl, jose},
-    listener::Listener,
+    listener::{BindError, Listener},
     observe::{Log, Metrics, Readiness},
     snapshot::Compiler,
     steering::{CatcherKeeper, CatcherSize, NoRoom, Steering},
@@ -135,11 +135,9 @@ impl App {
         let Compiled { snapshot, parts, access, settings, facts, renewable } =
             loader::compile(&mut compiler, &source.name(), &mut config)?;
         drop(parts.publish());
-        // From here on, connections wait for the workers.
-        listeners.iter().flatten().try_for_each(Listener::listen)?;
-        let rules = Arc::clone(&snapshot.front.steering);
-        let steering::Started { steering, keeper } =
-            steering::start(settings.steering_mode, catchers, &mut listeners, rules, &metrics)?;
+        listen(&listeners)?;
+        let (mode, rules) = (settings.steering_mode, Arc::clone(&snapshot.front.steering));
+        let (steering, keeper) = steering::start(mode, catchers, &mut listeners, rules, &metrics)?;
         let admin = admin::Server::listen(admin, access, &metrics, &steering, descriptors.admin)?;
         metrics.config_applied(snapshot.generation, facts);
         sys::give_memory_back();
@@ -208,6 +206,11 @@ impl App {
 /// Binds the addresses once for each worker.
 fn bind(config: &Config, workers: usize) -> anyhow::Result<Vec<Vec<Listener>>> {
     (0..workers).map(|_| Ok(config.listen.bind()?)).collect()
+}
+
+/// Starts listening: from now on, connections wait for the workers.
+fn listen(listeners: &[Vec<Listener>]) -> Result<(), BindError> {
+    listeners.iter().flatten().try_for_each(Listener::listen)
 }
 
 fn compiler(
