@@ -29,7 +29,7 @@ use crate::{
     config::{Config, Environment, FileSource, Loaded, Source},
     descriptors::{DescriptorBudget, DescriptorUsers},
     identity::{control::IdentityControl, jose},
-    listener::Listener,
+    listener::{BindError, Listener},
     observe::{Log, Metrics, Readiness},
     snapshot::{Compiler, StagedParts},
     steering::{CatcherKeeper, CatcherSize, NoRoom, Steering},
@@ -139,9 +139,8 @@ impl App {
             loader::compile(&mut compiler, &source.name(), &mut config)?;
         put_into_use(parts, &mut health)?;
         listen(&listeners)?;
-        let rules = Arc::clone(&snapshot.front.steering);
-        let steering::Started { steering, keeper } =
-            steering::start(settings.steering_mode, catchers, &mut listeners, rules, &metrics)?;
+        let (mode, rules) = (settings.steering_mode, Arc::clone(&snapshot.front.steering));
+        let (steering, keeper) = steering::start(mode, catchers, &mut listeners, rules, &metrics)?;
         let admin = admin::Server::listen(admin, access, &metrics, &steering, descriptors.admin)?;
         metrics.config_applied(snapshot.generation, facts);
         let (identity, identity_control) =
@@ -231,9 +230,9 @@ fn put_into_use(parts: StagedParts, health: &mut HealthMonitor) -> io::Result<()
     Ok(())
 }
 
-/// From here on, connections wait for the workers.
-fn listen(listeners: &[Vec<Listener>]) -> anyhow::Result<()> {
-    Ok(listeners.iter().flatten().try_for_each(Listener::listen)?)
+/// Starts listening: from now on, connections wait for the workers.
+fn listen(listeners: &[Vec<Listener>]) -> Result<(), BindError> {
+    listeners.iter().flatten().try_for_each(Listener::listen)
 }
 
 /// The compiler, and what decides which of the endpoints it compiles are available.

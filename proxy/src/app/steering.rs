@@ -44,13 +44,6 @@ pub(super) fn catcher_descriptors(
     }
 }
 
-/// Steering as it has started.
-pub(super) struct Started {
-    pub(super) steering: Arc<Steering>,
-    /// `None` without kernel steering.
-    pub(super) keeper: Option<CatcherKeeper>,
-}
-
 /// Chooses the mode, logs it with its reason, and registers it with metrics and status. If the
 /// kernel steers, adds the catchers to the listeners of the workers, which accept there.
 pub(super) fn start(
@@ -59,7 +52,7 @@ pub(super) fn start(
     listeners: &mut [Vec<Listener>],
     rules: Arc<SteeringRules>,
     metrics: &Metrics,
-) -> anyhow::Result<Started> {
+) -> anyhow::Result<(Arc<Steering>, Option<CatcherKeeper>)> {
     let (groups, workers, room) = (groups(listeners), listeners.len(), size.map(drop));
     let steering = Arc::new(Steering::start(choice, &groups, workers, rules, room)?);
     let keeper = steering.has_programs().then(|| {
@@ -83,7 +76,7 @@ pub(super) fn start(
         );
     }
     metrics.set_steering(Arc::clone(&steering) as _);
-    Ok(Started { steering, keeper })
+    Ok((steering, keeper))
 }
 
 /// For each address that serves routes, the workers' sockets in the order of the workers. All workers
