@@ -7,7 +7,8 @@ use aya_ebpf::programs::SkBuffContext;
 use portcullis_abi::Verdict;
 
 use crate::handshake::Handshake;
-use crate::maps::count;
+use crate::lookup::Lookup;
+use crate::maps::{SETTINGS, count};
 use crate::segment::{Segment, TcpHeader};
 
 const PASS: i64 = u32::MAX as i64; // the whole segment
@@ -38,6 +39,12 @@ fn judge(ctx: &SkBuffContext) -> Option<Verdict> {
         return None;
     }
     if !header.is_ack() {
+        return None;
+    }
+    // Where cookies come from a catcher, other clients have ordinary handshakes.
+    if SETTINGS.get(0).is_some_and(|settings| settings.catching != 0)
+        && !Lookup::was_made_for(&header)
+    {
         return None;
     }
     let handshake = Handshake::of(&segment, &header)?;

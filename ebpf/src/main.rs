@@ -7,8 +7,10 @@
 #![feature(asm_experimental_arch)] // Rust's atomics have no addition for this target
 
 mod defer;
+mod group;
 mod handshake;
 mod loads;
+mod lookup;
 mod maps;
 mod parse;
 mod segment;

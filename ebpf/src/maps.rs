@@ -6,10 +6,12 @@ use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ReusePortSockArray};
 use aya_ebpf::macros::btf_map;
 use portcullis_abi::{
-    Home, HostName, NAME_KEY_LEN, NameKey, Placing, SLOTS, SteeringSettings, Verdict, WorkerLine,
+    Home, HostName, ListenKey, MAX_SOCKETS, NAME_KEY_LEN, NameKey, Placing, SLOTS,
+    SteeringSettings, Verdict, WorkerLine,
 };
 
 use crate::handshake::Handshake;
+use crate::lookup::Lookup;
 
 /// Every served name, with its home.
 #[btf_map]
@@ -26,13 +28,18 @@ pub static SETTINGS: Array<SteeringSettings, 1> = Array::new();
 #[btf_map]
 pub static COUNTERS: PerCpuArray<u64, { Verdict::ALL.len() }> = PerCpuArray::new();
 
-/// The sockets of the workers, one listening address after another.
+/// The sockets of the workers and of the catcher, one listening address after another. A catcher
+/// that is not in use is not here.
 #[btf_map]
-pub static SOCKETS: ReusePortSockArray<SLOTS> = ReusePortSockArray::new();
+pub static SOCKETS: ReusePortSockArray<MAX_SOCKETS> = ReusePortSockArray::new();
 
-/// The index in [`SOCKETS`] of a listening address, by the cookie of any of its sockets.
+/// The index in [`SOCKETS`] of a listening address.
 #[btf_map]
-pub static GROUPS: HashMap<u64, u32, SLOTS> = HashMap::new();
+pub static GROUPS: HashMap<ListenKey, u32, SLOTS> = HashMap::new();
+
+/// The last segment of this CPU that a listener was looked up for.
+#[btf_map]
+pub static LOOKED_UP: PerCpuArray<Lookup, 1> = PerCpuArray::new();
 
 /// The sequence number of a client's first byte, according to its SYN. A flood of SYNs evicts
 /// entries here, but none of [`FIRST_BYTES`].

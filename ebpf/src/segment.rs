@@ -60,6 +60,9 @@ impl Load for Segment {
     }
 }
 
+/// The length of a TCP header without options.
+pub const HEADER_LEN: u32 = 20;
+
 /// The fields of a TCP header that the programs use (RFC 9293 section 3.1).
 pub struct TcpHeader {
     pub ports: [u8; 4],

@@ -4,18 +4,22 @@ use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::sk_action::{SK_DROP, SK_PASS};
 use aya_ebpf::bindings::sk_reuseport_md;
 use aya_ebpf::btf_maps::lpm_trie::Key;
-use aya_ebpf::helpers::bpf_get_socket_cookie;
 use aya_ebpf::macros::sk_reuseport;
 use aya_ebpf::programs::SkReuseportContext;
-use portcullis_abi::{Home, MAX_WORKERS, NAME_KEY_LEN, Outcome, Reason, Verdict, sni};
+use portcullis_abi::{
+    CookieLoss, Home, MAX_WORKERS, NAME_KEY_LEN, Outcome, Reason, SteeringSettings, SynOptions,
+    Verdict, sni,
+};
 
+use crate::group::Group;
 use crate::handshake::Handshake;
 use crate::loads::Loads;
-use crate::maps::{GROUPS, NAMES, SETTINGS, SOCKETS, Scratch, count};
-use crate::segment::{Segment, TcpHeader};
+use crate::lookup::Lookup;
+use crate::maps::{NAMES, SETTINGS, Scratch, count};
+use crate::segment::{HEADER_LEN, Segment, TcpHeader};
 
 /// Runs whenever the kernel looks up a listener: for a SYN and, if SYN cookies are sent, for the
-/// segment that completes the handshake. Without a selection the kernel makes its own choice.
+/// segment that completes the handshake.
 #[sk_reuseport]
 pub fn steer(ctx: SkReuseportContext) -> u32 {
     let verdict = choose(&ctx);
@@ -33,32 +37,68 @@ fn choose(ctx: &SkReuseportContext) -> Verdict {
     // verifiers before Linux 6.8 follow the path on which the two differ: without a header.
     let Some(header) = TcpHeader::read(&segment) else { return Verdict::Passed };
     let Some(settings) = SETTINGS.get(0) else { return Verdict::Passed };
+    if settings.catching != 0 {
+        Lookup::remember(&header);
+    }
     if header.is_syn() && settings.closed != 0 {
         return Verdict::Closed;
     }
-    if ctx.len() as u32 <= header.len {
+    // Before the test for payload: a SYN may have some (TCP Fast Open).
+    let verdict = if header.is_syn() {
+        catch(ctx, settings)
+    } else if ctx.len() as u32 > header.len {
+        steer_hello(ctx, &segment, &header)
+    } else {
+        Verdict::Passed
+    };
+    if verdict.is_for_any_socket()
+        && let Some(group) = Group::of(ctx)
+    {
+        // If this fails, the kernel makes its own choice, which includes the catcher.
+        let _ = group.select_any(ctx, settings.balance);
+    }
+    verdict
+}
+
+/// Selects the catcher for a SYN, if the client loses nothing by a cookie.
+#[inline(always)]
+fn catch(ctx: &SkReuseportContext, settings: &SteeringSettings) -> Verdict {
+    if settings.catching == 0 {
         return Verdict::Passed;
     }
+    match cookie_loss(ctx.as_ptr().cast()) {
+        NOTHING => {}
+        SEGMENT_SIZE => return Verdict::SegmentSize,
+        _ => return Verdict::NoTimestamps,
+    }
+    match Group::of(ctx).and_then(|group| group.select_catcher(ctx, settings.balance)) {
+        Some(()) => Verdict::Caught,
+        None => Verdict::Passed,
+    }
+}
+
+#[inline(always)]
+fn steer_hello(ctx: &SkReuseportContext, segment: &Segment, header: &TcpHeader) -> Verdict {
     read_name(ctx.as_ptr().cast());
     let Some(scratch) = Scratch::get() else { return Verdict::Passed };
     match scratch.verdict() {
         Verdict::UnknownRefused => return Verdict::UnknownRefused,
         Verdict::Steered => {}
         _ => {
-            let handshake = Handshake::of(&segment, &header);
-            if handshake.is_some_and(|handshake| handshake.is_ahead(&header)) {
+            let handshake = Handshake::of(segment, header);
+            if handshake.is_some_and(|handshake| handshake.is_ahead(header)) {
                 return Verdict::Passed; // `defer` is about to drop it
             }
             scratch.home = Home::of_flow(ctx.hash());
         }
     }
-    if select(ctx, place_connection()).is_none() {
+    if select_worker(ctx, place_connection()).is_none() {
         return Verdict::SelectFailed;
     }
     Scratch::get().map_or(Verdict::SelectFailed, |scratch| scratch.verdict())
 }
 
-// The two functions below are global ones, which the verifier checks once and alone, for any state
+// The three functions below are global ones, which the verifier checks once and alone, for any state
 // of `SCRATCH`: it does not follow every path through one into the next. Up to Linux 6.3 a callback
 // of `bpf_loop` makes it tell apart all numbers of all callers, and it would give up after a million
 // instructions. A global function takes and returns numbers and the context, so they leave their
@@ -89,6 +129,20 @@ extern "C" fn read_name(ctx: *mut sk_reuseport_md) -> u32 {
         Outcome::Unsupported => Verdict::Unsupported,
     };
     0
+}
+
+const NOTHING: u32 = CookieLoss::Nothing as u32;
+const SEGMENT_SIZE: u32 = CookieLoss::SegmentSize as u32;
+
+/// The [`CookieLoss`] of a SYN, as a number.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn cookie_loss(ctx: *mut sk_reuseport_md) -> u32 {
+    let segment = Segment(ctx.cast());
+    let Some(header) = TcpHeader::read(&segment) else { return CookieLoss::Options as u32 };
+    let Some([version]) = segment.load_from_ip(0) else { return CookieLoss::Options as u32 };
+    let options = SynOptions::read(&segment, HEADER_LEN, header.len);
+    options.cookie_loss(version >> 4 == 6) as u32
 }
 
 /// The number that no worker has. It has 64 bits, as registers have: from a number of 32 bits, the
@@ -125,19 +179,11 @@ fn home(scratch: &mut Scratch) -> Option<&'static Home> {
     NAMES.get(key)
 }
 
-/// Selects the worker's socket among those of this listening address, and counts a connection that
-/// is sent to it.
+/// Selects the worker's socket, if there is such a worker.
 #[inline(always)]
-fn select(ctx: &SkReuseportContext, worker: u64) -> Option<()> {
+fn select_worker(ctx: &SkReuseportContext, worker: u64) -> Option<()> {
     if worker >= u64::from(MAX_WORKERS) {
         return None;
     }
-    let worker = worker as u32;
-    // SAFETY: the socket that the kernel would select; the program's context has one.
-    let cookie = unsafe { bpf_get_socket_cookie(ctx.sk().as_ptr()) };
-    // SAFETY: the proxy writes these before it attaches the program, and never later.
-    let first = unsafe { GROUPS.get(cookie) }?;
-    SOCKETS.select_reuseport(ctx, first + worker).ok()?;
-    Loads::get()?.send(worker);
-    Some(())
+    Group::of(ctx)?.select_worker(ctx, worker as u32)
 }

@@ -30,7 +30,7 @@ use crate::{
     listener::Listener,
     observe::{Log, Metrics, Readiness},
     snapshot::Compiler,
-    steering::Steering,
+    steering::{CatcherKeeper, CatcherSize, NoRoom, Steering},
     sys,
     tls::TicketKeys,
     upstream::DnsNames,
@@ -112,6 +112,7 @@ struct App {
     workers: Workers,
     ended: UnboundedReceiver<usize>,
     steering: Arc<Steering>,
+    catchers: Option<CatcherKeeper>,
     metrics: Arc<Metrics>,
     log: Log,
 }
@@ -125,10 +126,10 @@ impl App {
         metrics: Arc<Metrics>,
         log: Log,
     ) -> anyhow::Result<(App, admin::Server)> {
-        let descriptors = descriptors(&config, cores.len(), &metrics)?;
+        let (descriptors, catchers) = descriptors(&config, cores.len(), &metrics)?;
         // Before anything runs: an address in use ends the start at once.
         let admin = admin::Sockets::bind(&config.admin, predecessor.is_some())?;
-        let listeners = bind(&config, cores.len())?;
+        let mut listeners = bind(&config, cores.len())?;
         let mut compiler = compiler(&config, &metrics, cores.len(), &descriptors)?;
         let (names, tickets) = (Arc::clone(&compiler.names), Arc::clone(&compiler.tickets));
         let Compiled { snapshot, parts, access, settings, facts, renewable } =
@@ -137,7 +138,8 @@ impl App {
         // From here on, connections wait for the workers.
         listeners.iter().flatten().try_for_each(Listener::listen)?;
         let rules = Arc::clone(&snapshot.front.steering);
-        let steering = steering::start(settings.steering_mode, &listeners, rules, &metrics)?;
+        let steering::Started { steering, keeper } =
+            steering::start(settings.steering_mode, catchers, &mut listeners, rules, &metrics)?;
         let admin = admin::Server::listen(admin, access, &metrics, &steering, descriptors.admin)?;
         metrics.config_applied(snapshot.generation, facts);
         sys::give_memory_back();
@@ -172,6 +174,7 @@ impl App {
             workers: Workers::start(resources, cores, listeners)?,
             ended,
             steering,
+            catchers: keeper,
             metrics,
             log,
         };
@@ -231,15 +234,18 @@ fn descriptors(
     config: &Config,
     workers: usize,
     metrics: &Metrics,
-) -> anyhow::Result<DescriptorBudget> {
+) -> anyhow::Result<(DescriptorBudget, Result<CatcherSize, NoRoom>)> {
+    let limit = sys::raise_descriptor_limit();
+    let catchers = steering::catcher_size(config, limit);
     let listen = &config.listen;
     let admin = [config.admin.address.is_some(), config.admin.metrics.is_some()];
     let users = DescriptorUsers {
         workers,
         addresses: listen.addresses.len() + usize::from(listen.redirect_address.is_some()),
         admin_listeners: admin.into_iter().filter(|is_there| *is_there).count(),
+        catchers: steering::catcher_descriptors(config, workers, catchers),
     };
-    let budget = DescriptorBudget::new(sys::raise_descriptor_limit(), users)?;
+    let budget = DescriptorBudget::new(limit, users)?;
     if let Err(lowered) = budget.check(config.max_connections) {
         tracing::warn!("{lowered}");
     }
@@ -247,5 +253,5 @@ fn descriptors(
     let clients = config.connections.max_connections.min(budget.clients);
     let DescriptorBudget { limit, reserved, upstreams, .. } = budget;
     tracing::info!(limit, clients, upstreams, reserved, "open files: the limit and its shares");
-    Ok(budget)
+    Ok((budget, catchers))
 }

@@ -52,6 +52,8 @@ pub(crate) struct DescriptorUsers {
     pub addresses: usize,
     /// Administrative listeners.
     pub admin_listeners: usize,
+    /// Descriptors of the SYN catchers of kernel steering.
+    pub catchers: usize,
 }
 
 /// The limit leaves too little for clients and upstreams.
@@ -127,7 +129,7 @@ impl DescriptorUsers {
     fn reserve(&self, limit: usize) -> usize {
         let workers = self.workers * (WORKER + WORKER_ADDRESS * self.addresses);
         let admin = admin_connections(limit) * self.admin_listeners;
-        PROCESS + workers + RELOAD + calls(limit) + admin
+        PROCESS + workers + RELOAD + calls(limit) + admin + self.catchers
     }
 
     /// The lowest limit that leaves this much to clients and to upstreams. The reserve grows with the
@@ -171,7 +173,8 @@ mod tests {
 
     use super::*;
 
-    const USERS: DescriptorUsers = DescriptorUsers { workers: 2, addresses: 2, admin_listeners: 1 };
+    const USERS: DescriptorUsers =
+        DescriptorUsers { workers: 2, addresses: 2, admin_listeners: 1, catchers: 0 };
 
     fn budget(limit: usize, users: DescriptorUsers) -> Result<DescriptorBudget, TooFewDescriptors> {
         DescriptorBudget::new(NonZeroUsize::new(limit), users)
@@ -184,8 +187,9 @@ mod tests {
             workers in 1..1024_usize,
             addresses in 1..8_usize,
             admin_listeners in 0..3_usize,
+            catchers in 0..2000_usize,
         ) {
-            let users = DescriptorUsers { workers, addresses, admin_listeners };
+            let users = DescriptorUsers { workers, addresses, admin_listeners, catchers };
             if let Ok(budget) = budget(limit, users) {
                 let clients = budget.clients + closing(budget.clients);
                 prop_assert!(budget.reserved + clients + budget.upstreams <= limit);

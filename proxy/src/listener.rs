@@ -22,6 +22,15 @@ pub(crate) enum Service {
     Redirect,
 }
 
+/// Which connections come to a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ListenerRole {
+    /// Those of its worker.
+    Worker,
+    /// Those that a SYN catcher was sent and that got no SYN cookie.
+    Catcher,
+}
+
 /// A bound socket of one worker.
 #[derive(Debug)]
 pub(crate) struct Listener {
@@ -31,9 +40,21 @@ pub(crate) struct Listener {
     pub address: SocketAddr,
     /// What it serves.
     pub service: Service,
+    /// Which connections come to it.
+    pub role: ListenerRole,
 }
 
 impl Listener {
+    /// Binds a catcher beside this socket of a worker, with the same options: the SYN-ACK that is
+    /// made for the one must fit a connection of the other.
+    pub(crate) fn bind_catcher(&self) -> Result<Listener, BindError> {
+        let Listener { address, service, .. } = *self;
+        let bound = SockRef::from(&self.socket).local_addr();
+        let socket = bound.and_then(|bound| bind(bound.as_socket().unwrap_or(address)));
+        let socket = socket.map_err(|source| BindError { address, source })?;
+        Ok(Listener { socket, address, service, role: ListenerRole::Catcher })
+    }
+
     /// Starts listening. If another process listens on the address, the kernel now splits connections
     /// between the two.
     pub(crate) fn listen(&self) -> Result<(), BindError> {
@@ -44,7 +65,7 @@ impl Listener {
     /// Another handle on the same socket.
     pub(crate) fn try_clone(&self) -> io::Result<Listener> {
         let socket = self.socket.try_clone()?;
-        Ok(Listener { socket, address: self.address, service: self.service })
+        Ok(Listener { socket, ..*self })
     }
 }
 
@@ -60,7 +81,7 @@ impl ListenSpec {
             .chain(redirect)
             .map(|(address, service)| {
                 let socket = bind(address).map_err(|source| BindError { address, source })?;
-                Ok(Listener { socket, address, service })
+                Ok(Listener { socket, address, service, role: ListenerRole::Worker })
             })
             .collect()
     }

@@ -105,7 +105,7 @@ mod tests {
         let options = Options { targets: vec!["none".to_owned()], seconds: 1 };
         let error = run_with(&options).unwrap_err().to_string();
         let targets = "certificate, client_hello, config, crl, id_token, key_set, path, policy, \
-                       request, response, sign_in, signing_key";
+                       request, response, sign_in, signing_key, syn";
         assert_eq!(error, format!("the targets are {targets}"));
     }
 }

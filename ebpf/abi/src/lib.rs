@@ -5,7 +5,7 @@
 //! proxy, in unit tests and in the fuzzer. It has no allocation, no `unsafe`, no index that can
 //! panic and, on the kernel's path, only constant loop bounds and fixed buffers.
 //!
-//! There are two entry points:
+//! There are two entry points to hellos, and [`SynOptions`] reads SYNs:
 //! - [`sni`] reads one TCP segment, as the kernel sees it. Its result only steers a connection: if
 //!   it cannot read the segment, user space does.
 //! - [`Reassembler`] (or [`client_hello`] for a single read) reads the first bytes of a connection
@@ -32,13 +32,16 @@ mod random;
 mod reassemble;
 mod record;
 mod segment;
+mod syn;
 
 #[cfg(not(target_arch = "bpf"))]
 pub use hello::offer::ClientOffer;
 pub use load::Load;
 #[cfg(not(target_arch = "bpf"))]
 pub use maps::WorkerSlot;
-pub use maps::{NAME_KEY_LEN, NameKey, SLOTS, SteeringSettings, Verdict, WorkerLine};
+pub use maps::{
+    ListenKey, MAX_SOCKETS, NAME_KEY_LEN, NameKey, SLOTS, SteeringSettings, Verdict, WorkerLine,
+};
 pub use name::{HostName, MAX_NAME_LEN};
 pub use place::{
     Balance, Home, Loads, MAX_WORKERS, Placed, Placing, Reason, SLACK, WorkerSet, place,
@@ -49,3 +52,4 @@ pub use reassemble::{
     Invalid, MAX_MESSAGE_LEN, MAX_RECEIVED_LEN, Progress, Reassembler, client_hello,
 };
 pub use segment::{MAX_EXTENSIONS, Outcome, sni};
+pub use syn::{CookieLoss, MAX_OPTIONS, SynOptions};

@@ -164,13 +164,39 @@ pub struct SteeringSettings {
     pub refuse_unknown: u32,
     /// 1: a SYN is answered with a reset. A client that has sent its SYN before may continue.
     pub closed: u32,
+    /// 1: the kernel sends SYN cookies only for SYNs that go to the catcher of their address, and
+    /// other clients have ordinary handshakes. 0: it sends them for every SYN.
+    pub catching: u32,
 }
 
 impl SteeringSettings {
     /// The same as numbers, the form in which the proxy writes it into the kernel's map.
-    pub const fn to_words(self) -> [u32; 4] {
-        let Self { balance, refuse_unknown, closed } = self;
-        [balance.workers, balance.max_load_percent, refuse_unknown, closed]
+    pub const fn to_words(self) -> [u32; 5] {
+        let Self { balance, refuse_unknown, closed, catching } = self;
+        [balance.workers, balance.max_load_percent, refuse_unknown, closed, catching]
+    }
+}
+
+/// The address that a listener is bound to, as the program reads it from the socket that the kernel
+/// offers: any of the sockets that listen there, also one of another process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct ListenKey {
+    /// `AF_INET` or `AF_INET6`.
+    pub family: u32,
+    /// The bytes of the address in its order; zeros behind an IPv4 address.
+    pub address: [u32; 4],
+    /// The port, as a number.
+    pub port: u32,
+    /// The interface of a link-local address, else 0.
+    pub interface: u32,
+}
+
+impl ListenKey {
+    /// The same as numbers, the form in which the proxy writes it into the kernel's map.
+    pub const fn to_words(self) -> [u32; 7] {
+        let Self { family, address: [a, b, c, d], port, interface } = self;
+        [family, a, b, c, d, port, interface]
     }
 }
 
@@ -196,10 +222,9 @@ pub enum Verdict {
     Unknown,
     /// An unknown name, answered with a reset.
     UnknownRefused,
-    /// No worker accepts connections, or the socket of the chosen one is missing: the kernel makes
-    /// its own choice.
+    /// No worker accepts connections, or the socket of the chosen one is missing: any socket gets it.
     SelectFailed,
-    /// A segment that ends no handshake, such as a SYN: the kernel makes its own choice.
+    /// A segment that ends no handshake, such as a bare ACK: any socket gets it.
     Passed,
     /// A SYN while no connections are accepted, answered with a reset.
     Closed,
@@ -207,11 +232,23 @@ pub enum Verdict {
     Deferred,
     /// Data ahead of earlier bytes that are missing, dropped so that the bytes arrive in order.
     OutOfOrder,
+    /// A SYN that is sent to the catcher, so that the kernel answers with a cookie.
+    Caught,
+    /// A SYN without timestamps: the kernel does the handshake, and a worker reads the hello.
+    NoTimestamps,
+    /// The same for a SYN whose segment size a cookie does not keep.
+    SegmentSize,
 }
 
 impl Verdict {
+    /// Whether the segment may go to the socket of any worker.
+    #[inline(always)]
+    pub const fn is_for_any_socket(self) -> bool {
+        matches!(self, Self::Passed | Self::SelectFailed | Self::NoTimestamps | Self::SegmentSize)
+    }
+
     /// All verdicts, in the order of their counters.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Steered,
         Self::Spilled,
         Self::WorkerUnavailable,
@@ -226,8 +263,14 @@ impl Verdict {
         Self::Closed,
         Self::Deferred,
         Self::OutOfOrder,
+        Self::Caught,
+        Self::NoTimestamps,
+        Self::SegmentSize,
     ];
 }
 
 /// The load table has a line for each possible worker.
 pub const SLOTS: usize = MAX_WORKERS as usize;
+
+/// The sockets of one listening address: each possible worker's, and the catcher's.
+pub const MAX_SOCKETS: usize = SLOTS + 1;

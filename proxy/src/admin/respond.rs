@@ -128,7 +128,7 @@ mod tests {
     fn state(mode: ModeChoice) -> AdminState {
         let spec = SteeringSpec { hosts: vec!["a.example".into()], ..SteeringSpec::default() };
         let rules = Arc::new(SteeringRules::new(&spec, 2).unwrap());
-        let steering = Arc::new(Steering::start(mode, &[], 2, rules).unwrap());
+        let steering = Arc::new(Steering::start(mode, &[], 2, rules, Ok(())).unwrap());
         AdminState { metrics: Arc::new(Metrics::new(2)), steering }
     }
 

@@ -41,7 +41,7 @@ fn start(spec: &AdminSpec) -> (Vec<SocketAddr>, Arc<Metrics>, AccessHandle) {
 
 fn steering() -> Arc<Steering> {
     let rules = Arc::new(SteeringRules::new(&SteeringSpec::default(), 2).unwrap());
-    Arc::new(Steering::start(ModeChoice::None, &[], 2, rules).unwrap())
+    Arc::new(Steering::start(ModeChoice::None, &[], 2, rules, Ok(())).unwrap())
 }
 
 fn anywhere() -> SocketAddr {

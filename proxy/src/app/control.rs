@@ -59,6 +59,7 @@ impl App {
                 ControlEvent::Signal(SignalOrder::Stop) => return Ok(StopReason::Signal),
                 ControlEvent::Signal(SignalOrder::Reload) => self.request_load(),
                 ControlEvent::Signal(SignalOrder::Replaced) => {
+                    self.stop_catchers();
                     // A signal has no answer: the process that sent it takes no session over.
                     let _ = self.identity.hand_state_over().await;
                     return Ok(replaced("signal", None));
@@ -77,10 +78,11 @@ impl App {
     }
 
     /// Follows an order; returns the reason to stop if it is one.
-    async fn follow(&self, received: ReceivedOrder) -> Option<StopReason> {
+    async fn follow(&mut self, received: ReceivedOrder) -> Option<StopReason> {
         let process = received.request.process;
         match received.request.order {
             Order::Leave => {
+                self.stop_catchers();
                 // The process that gave the order reads the state once it has the answer.
                 let is_state_written = self.identity.hand_state_over().await;
                 received.answer(Ok(Acknowledgment::Draining { is_state_written }));
@@ -104,6 +106,14 @@ impl App {
                 self.end_sessions(received);
                 None
             }
+        }
+    }
+
+    /// First, when another process serves: where no program selects a listener, the kernel's own
+    /// choice may be a catcher.
+    pub(super) fn stop_catchers(&mut self) {
+        if let Some(catchers) = &mut self.catchers {
+            catchers.stop();
         }
     }
 

@@ -30,6 +30,7 @@ impl App {
         if let Err(error) = self.steering.close() {
             tracing::warn!(%error, "connections that arrive from now on may be reset");
         }
+        self.stop_catchers();
         let replaced = reason == StopReason::Replaced;
         self.phase.send_replace(ProcessPhase::Draining { replaced });
         // A process that is replaced has had no order to stop yet.

@@ -58,9 +58,14 @@ fn descriptors(view: &DescriptorView) -> String {
 }
 
 fn steering(steering: &SteeringView) -> String {
+    let cookies = match steering.cookies.as_str() {
+        "catcher" => "  SYN cookies by the catcher",
+        "sysctl" => "  SYN cookies by net.ipv4.tcp_syncookies=2",
+        _ => "",
+    };
     let refuses = if steering.refuse_unknown { "  unknown names are refused" } else { "" };
     format!(
-        "steering {} ({})  up to {} % of the mean load{refuses}\n",
+        "steering {} ({}){cookies}  up to {} % of the mean load{refuses}\n",
         printable(&steering.mode),
         printable(&steering.reason),
         steering.max_load_percent

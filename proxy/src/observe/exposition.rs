@@ -7,7 +7,7 @@
 use metrics_exporter_prometheus::{LabelSet, PrometheusBuilder, formatting};
 
 use super::{
-    DescriptorView, Histogram, Metrics, Readiness,
+    DescriptorView, Histogram, Metrics, Readiness, SteeringView,
     control::Control,
     histogram::Distribution,
     labels::{BackchannelLogoutOutcome, ProviderCallOutcome, ProviderEndpoint, RecheckOutcome},
@@ -148,10 +148,17 @@ fn connections(metrics: &Metrics) {
 
 fn steering(metrics: &Metrics) {
     let Some(steering) = metrics.steering() else { return };
-    let mode = steering.view().mode;
+    let SteeringView { mode, cookies, .. } = steering.view();
     for name in ["kernel", "handoff", "none"] {
         gauge(names::STEERING_MODE, &[("mode", name)], flag(mode == name));
     }
+    for name in ["catcher", "sysctl", "none"] {
+        gauge(names::STEERING_COOKIES, &[("source", name)], flag(cookies == name));
+    }
+    let catchers = steering.catchers();
+    gauge(names::STEERING_HELD, &[], catchers.held as f64);
+    counter(names::STEERING_HELD_LOST, &[], catchers.lost);
+    counter(names::STEERING_LANDED, &[], catchers.landed);
     let kernel = steering.kernel_counts();
     for outcome in SteeringOutcome::ALL {
         let by_kernel = kernel.connections.iter().filter(|(counted, _)| counted == outcome);

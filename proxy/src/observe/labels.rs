@@ -205,7 +205,7 @@ label! {
 }
 
 label! {
-    /// The verdict on a TCP segment that selects no worker.
+    /// The verdict on a TCP segment that selects no worker by name.
     SegmentOutcome {
         /// The segment completes no TCP handshake.
         Passed = "passed",
@@ -215,6 +215,12 @@ label! {
         Deferred = "deferred",
         /// The segment arrived out of order, and was dropped to be retransmitted.
         OutOfOrder = "out_of_order",
+        /// A SYN, sent to the SYN catcher so that the kernel answers with a cookie.
+        Caught = "caught",
+        /// A SYN without timestamps: the connection is handed over, and keeps its options.
+        NoTimestamps = "no_timestamps",
+        /// A SYN with a segment size that a cookie does not keep: the connection is handed over.
+        SegmentSize = "segment_size",
     }
 }
 

@@ -45,5 +45,5 @@ pub(crate) use status::{
     CertificateUsage, CertificateView, ConfigView, CrlView, DescriptorView, HostView, PlaceView,
     Readiness, ReloadView, RouteView, StatusView, SteeringView, UpstreamView, WorkerView,
 };
-pub(crate) use steering::{KernelCounts, SteeringSource, WorkerLoad};
+pub(crate) use steering::{CatcherCounts, KernelCounts, SteeringSource, WorkerLoad};
 pub(crate) use worker::{UpstreamCells, WorkerMetrics};

@@ -94,10 +94,18 @@ metrics! {
         "Connections that ended, by reason.";
     STEERING_MODE = Gauge "portcullis_steering_mode" in "" by ["mode"]:
         "1 for the mode by which connections find their worker, 0 for the others.";
+    STEERING_COOKIES = Gauge "portcullis_steering_cookie_source" in "" by ["source"]:
+        "1 for where the SYN cookies of kernel steering come from (the SYN catcher, or net.ipv4.tcp_syncookies=2), 0 for the others; `none` without kernel steering.";
+    STEERING_HELD = Gauge "portcullis_steering_held_connections" in "" by []:
+        "Half-open connections of this process to itself that keep the queues of its SYN catchers full.";
+    STEERING_HELD_LOST = Counter "portcullis_steering_held_connections_lost_total" in "" by []:
+        "Held connections of the SYN catchers that were gone before they were renewed; connections may have been handed over meanwhile.";
+    STEERING_LANDED = Counter "portcullis_steering_catcher_connections_total" in "" by []:
+        "Connections accepted at SYN catchers, which got no SYN cookie: from ports in TIME_WAIT, or while too few connections were held.";
     STEERING_CONNECTIONS = Counter "portcullis_steering_connections_total" in "" by ["outcome"]:
         "Connections by how they were steered to their worker; a connection that was handed over by another worker also counts as handed_off.";
     STEERING_SEGMENTS = Counter "portcullis_steering_segments_total" in "" by ["outcome"]:
-        "TCP segments that kernel steering passed on, or dropped to be retransmitted.";
+        "TCP segments that kernel steering did not steer by name: passed on, or dropped to be retransmitted; and SYNs by the handshake that they get.";
     WORKER_LOAD = Gauge "portcullis_worker_load" in "" by ["worker"]:
         "Load of a worker as steering counts it: open connections and recently accepted ones.";
     WORKER_AVAILABLE = Gauge "portcullis_worker_available" in "" by ["worker"]:

@@ -116,6 +116,9 @@ pub(crate) struct SteeringView {
     pub mode: String,
     /// Why this mode is in use.
     pub reason: String,
+    /// Where SYN cookies come from: `catcher`, `sysctl` or `none`.
+    #[serde(default)]
+    pub cookies: String,
     /// The load up to which a worker is chosen, in percent of the mean.
     pub max_load_percent: u32,
     /// Whether connections for names without a route are refused.

@@ -12,6 +12,9 @@ pub(crate) trait SteeringSource: Debug + Send + Sync {
     /// The load of each worker, by number.
     fn loads(&self) -> Vec<WorkerLoad>;
 
+    /// The SYN catchers; zeros without them.
+    fn catchers(&self) -> CatcherCounts;
+
     /// The kernel's counters; empty without kernel steering.
     fn kernel_counts(&self) -> KernelCounts;
 }
@@ -25,6 +28,17 @@ pub(crate) struct WorkerLoad {
     pub available: bool,
     /// Whether an operator has drained it.
     pub drained: bool,
+}
+
+/// What the SYN catchers count.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct CatcherCounts {
+    /// Half-open connections that are held.
+    pub held: u64,
+    /// How many of them were gone before they were renewed.
+    pub lost: u64,
+    /// Connections that were accepted at catchers.
+    pub landed: u64,
 }
 
 /// The kernel's counters.

@@ -2,9 +2,10 @@
 
 mod error;
 mod names;
+mod sockets;
 
 use std::{
-    fmt, fs, io,
+    fmt, fs,
     os::fd::{AsFd, AsRawFd, BorrowedFd},
     sync::Arc,
     time::Duration,
@@ -12,17 +13,14 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{self, Array, Map, MapData, MapError, PerCpuArray, ReusePortSockArray},
+    maps::{Array, Map, MapData, MapError, PerCpuArray},
     programs::{Program, ProgramError, SkReuseport, SocketFilter},
 };
 use portcullis_abi::{Home, NameKey, SteeringSettings, Verdict};
-use rustix::{
-    net::sockopt::socket_cookie,
-    thread::{CapabilitySet, capabilities},
-};
+use rustix::thread::{CapabilitySet, capabilities};
 
 pub(crate) use self::error::KernelError;
-use self::names::NameMap;
+use self::{names::NameMap, sockets::SocketMap};
 use crate::sys::MappedSlots;
 
 /// Both programs, as `cargo xtask ebpf` built them.
@@ -35,7 +33,8 @@ const DEFER: &str = "defer";
 /// The attached programs. They live as long as the sockets that they are attached to.
 pub struct Kernel {
     slots: Arc<MappedSlots>,
-    settings: Array<MapData, [u32; 4]>,
+    settings: Array<MapData, [u32; 5]>,
+    sockets: SocketMap,
     counters: PerCpuArray<MapData, u64>,
     names: NameMap,
     object: Ebpf,
@@ -55,17 +54,19 @@ impl Kernel {
         if !is_permitted() {
             return Err(KernelError::NotPermitted);
         }
-        let sockets = u32::try_from(groups.iter().map(Vec::len).sum::<usize>()).unwrap_or(u32::MAX);
         let mut object = EbpfLoader::new()
-            .map_max_entries("SOCKETS", sockets.max(1))
-            .map_max_entries("GROUPS", sockets.max(1))
+            .map_max_entries("SOCKETS", SocketMap::len_for(groups))
+            .map_max_entries("GROUPS", u32::try_from(groups.len()).unwrap_or(u32::MAX).max(1))
             .load(OBJECT)
             .map_err(KernelError::of("create the maps"))?;
-        enter_sockets(&mut object, groups).map_err(KernelError::of("register the listeners"))?;
+        let mut listening = take(&mut object, "GROUPS")?;
+        let sockets = SocketMap::enter(take(&mut object, "SOCKETS")?, &mut listening, groups)
+            .map_err(KernelError::of("register the listeners"))?;
         let slots = map_slots(&mut object).map_err(KernelError::of("map the load table"))?;
         let mut kernel = Self {
             slots: Arc::new(slots),
             settings: take(&mut object, "SETTINGS")?,
+            sockets,
             counters: take(&mut object, "COUNTERS")?,
             names: NameMap::new(take(&mut object, "NAMES")?),
             object,
@@ -101,6 +102,51 @@ impl Kernel {
     /// If the kernel rejects them; the former settings stay.
     pub fn set_settings(&mut self, settings: SteeringSettings) -> Result<(), KernelError> {
         self.settings.set(0, settings.to_words(), 0).map_err(KernelError::of("change the settings"))
+    }
+
+    /// Attaches the program that selects listeners once more, to the group of this socket, where
+    /// another process may have attached its own.
+    ///
+    /// # Errors
+    /// If the kernel rejects the socket.
+    pub fn reattach(&mut self, socket: BorrowedFd<'_>) -> Result<(), KernelError> {
+        program::<SkReuseport>(&mut self.object, STEER)
+            .and_then(|steer| steer.attach(socket))
+            .map_err(KernelError::of("attach the program again"))
+    }
+
+    /// Attaches the filter to a listener beside those of the workers. Without it, a bare ACK that
+    /// comes there would complete a handshake before the hello.
+    ///
+    /// # Errors
+    /// If the kernel rejects the socket.
+    pub fn filter(&mut self, catcher: BorrowedFd<'_>) -> Result<(), KernelError> {
+        program::<SocketFilter>(&mut self.object, DEFER)
+            .and_then(|defer| defer.attach(catcher).map(drop))
+            .map_err(KernelError::of("attach the filter to the SYN catcher"))
+    }
+
+    /// Sends SYNs to the catcher of an address, by the number of its group, or to no catcher.
+    ///
+    /// # Errors
+    /// If the kernel rejects the socket; then SYNs go where they went before.
+    pub fn use_catcher(
+        &mut self,
+        group: usize,
+        catcher: Option<BorrowedFd<'_>>,
+    ) -> Result<(), KernelError> {
+        self.sockets
+            .use_catcher(group, catcher)
+            .map_err(KernelError::of("register the SYN catcher"))
+    }
+
+    /// The number of segments with one verdict.
+    ///
+    /// # Errors
+    /// If the kernel's map cannot be read.
+    pub fn count(&self, verdict: Verdict) -> Result<u64, KernelError> {
+        let cores = self.counters.get(&(verdict as u32), 0);
+        Ok(cores.map_err(KernelError::of("read a counter"))?.iter().sum())
     }
 
     /// Segments by verdict, in the order of [`Verdict::ALL`].
@@ -169,22 +215,6 @@ pub(super) fn detach(groups: &[Vec<BorrowedFd<'_>>]) {
     }
 }
 
-fn enter_sockets(object: &mut Ebpf, groups: &[Vec<BorrowedFd<'_>>]) -> Result<(), MapError> {
-    let mut next = 0;
-    for group in groups {
-        let first = next;
-        for socket in group {
-            let mut sockets: ReusePortSockArray<_> = borrow(object, "SOCKETS")?.try_into()?;
-            sockets.set(next, socket, 0)?;
-            let mut first_of_group: maps::HashMap<_, _, _> =
-                borrow(object, "GROUPS")?.try_into()?;
-            first_of_group.insert(socket_cookie(socket).map_err(io::Error::from)?, first, 0)?;
-            next += 1;
-        }
-    }
-    Ok(())
-}
-
 fn map_slots(object: &mut Ebpf) -> Result<MappedSlots, MapError> {
     match borrow(object, "LOADS")? {
         Map::Array(array) => Ok(MappedSlots::map(array.fd().as_fd())?),
@@ -209,13 +239,4 @@ where
     &'o mut P: TryFrom<&'o mut Program, Error = ProgramError>,
 {
     object.program_mut(name).ok_or(ProgramError::NotLoaded)?.try_into()
-}
-
-/// `net.ipv4.tcp_syncookies` of this network namespace; IPv6 goes by it too.
-///
-/// # Errors
-/// If it cannot be read.
-pub(super) fn syncookies() -> io::Result<u8> {
-    let text = fs::read_to_string("/proc/sys/net/ipv4/tcp_syncookies")?;
-    text.trim().parse().map_err(io::Error::other)
 }

@@ -4,6 +4,7 @@
 //! Steering is an optimisation and decides nothing else: the worker that serves a connection chooses
 //! certificate and policy from the whole hello.
 
+mod catcher;
 mod choose;
 mod handoff;
 mod kernel;
@@ -17,6 +18,9 @@ mod spec;
 mod view;
 mod worker_steering;
 
+pub(crate) use catcher::{
+    Catcher, CatcherKeeper, CatcherSize, CookieSource, CookieSysctls, NoCookies, NoRoom, somaxconn,
+};
 pub(crate) use choose::Choice;
 pub(crate) use handoff::{Inbox, Mailboxes};
 pub use kernel::Kernel;

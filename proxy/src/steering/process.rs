@@ -4,7 +4,7 @@ use std::{
     fmt,
     os::fd::BorrowedFd,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
@@ -13,8 +13,8 @@ use arc_swap::ArcSwap;
 use portcullis_abi::{SteeringSettings, Verdict};
 
 use super::{
-    Kernel, KernelError, LoadTable, Mode, ModeChoice, ModeError, SteeringRules, kernel,
-    mode::decide,
+    CookieSource, CookieSysctls, Kernel, KernelError, LoadTable, Mode, ModeChoice, ModeError,
+    NoRoom, SteeringRules, catcher::CookieState, kernel, mode::decide,
 };
 
 /// The running mode, the table of loads, and the rules in use.
@@ -24,24 +24,33 @@ pub(crate) struct Steering {
     load_table: LoadTable,
     /// Whether the kernel refuses connections; rules that are set later do not undo that.
     closed: AtomicBool,
+    /// Whether SYN cookies come from catchers alone, or not at all.
+    catching: AtomicBool,
+    cookies: CookieState,
     /// Workers that an operator has drained.
     drained: Box<[AtomicBool]>,
     rules: ArcSwap<SteeringRules>,
-    /// Used only by the threads that control and load.
+    /// Used only by the threads that control, load, and keep the catchers.
     kernel: Mutex<Option<Kernel>>,
 }
 
 impl Steering {
     /// Chooses a mode and, if it is `kernel`, attaches the programs to the listening sockets:
-    /// `groups` has one group for each address, with one socket for each worker in order.
+    /// `groups` has one group for each address, with one socket for each worker in order; `room`
+    /// says whether there may be catchers.
     pub(crate) fn start(
         choice: ModeChoice,
         groups: &[Vec<BorrowedFd<'_>>],
         workers: usize,
         rules: Arc<SteeringRules>,
+        room: Result<(), NoRoom>,
     ) -> Result<Steering, ModeError> {
-        let attach = || Kernel::attach(groups, rules.settings(), &rules.names.keys());
-        let decided = decide(choice, workers, attach)?;
+        let attach = |cookies| {
+            let catching = u32::from(cookies != CookieSource::Sysctl);
+            let settings = SteeringSettings { catching, ..rules.settings() };
+            Kernel::attach(groups, settings, &rules.names.keys())
+        };
+        let decided = decide(choice, workers, CookieSysctls::read().source(choice, room), attach)?;
         let load_table = match &decided.kernel {
             Some(kernel) => LoadTable::over(kernel.slots()),
             None => {
@@ -54,20 +63,71 @@ impl Steering {
             reason: decided.reason,
             load_table,
             closed: AtomicBool::new(false),
+            catching: AtomicBool::new(decided.cookies == CookieSource::Catcher),
+            cookies: CookieState::new(decided.cookies),
             drained: (0..workers).map(|_| AtomicBool::new(false)).collect(),
             rules: ArcSwap::new(rules),
             kernel: Mutex::new(decided.kernel),
         })
     }
 
-    /// How connections find their worker.
+    /// How connections find their worker at the moment.
     pub(crate) fn mode(&self) -> Mode {
-        self.mode
+        match self.mode {
+            Mode::Kernel if self.cookies.source() == CookieSource::None => Mode::Handoff,
+            mode => mode,
+        }
     }
 
     /// The reason for the mode.
-    pub(crate) fn reason(&self) -> &str {
-        &self.reason
+    pub(crate) fn reason(&self) -> String {
+        match self.cookies.problem() {
+            Some(problem) => format!("kernel steering is not available: {problem}"),
+            None => self.reason.clone(),
+        }
+    }
+
+    /// Whether the kernel programs are attached, whether or not they can steer at the moment.
+    pub(crate) fn has_programs(&self) -> bool {
+        self.mode == Mode::Kernel
+    }
+
+    /// Where SYN cookies come from.
+    pub(crate) fn cookies(&self) -> &CookieState {
+        &self.cookies
+    }
+
+    /// Changes the programs, if they are attached.
+    pub(super) fn change_kernel(
+        &self,
+        change: impl FnOnce(&mut Kernel) -> Result<(), KernelError>,
+    ) -> Result<(), KernelError> {
+        self.lock().as_mut().map_or(Ok(()), change)
+    }
+
+    /// Tells the programs whether cookies come from catchers alone, or for every SYN.
+    pub(super) fn set_catching(&self, catching: bool) {
+        if self.catching.swap(catching, Relaxed) == catching {
+            return;
+        }
+        if let Err(error) = self.apply_settings(&self.rules()) {
+            self.catching.store(!catching, Relaxed);
+            tracing::error!(%error, "the kernel programs do not follow net.ipv4.tcp_syncookies");
+        }
+    }
+
+    /// The number of SYNs that were sent to catchers.
+    pub(super) fn caught(&self) -> u64 {
+        let kernel = self.lock();
+        kernel.as_ref().and_then(|kernel| kernel.count(Verdict::Caught).ok()).unwrap_or(0)
+    }
+
+    fn apply_settings(&self, rules: &SteeringRules) -> Result<(), KernelError> {
+        self.change_kernel(|kernel| kernel.set_settings(self.settings(rules)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Kernel>> {
+        self.kernel.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The table of loads.
@@ -86,27 +146,25 @@ impl Steering {
     /// and hand over connections that the kernel placed by the old ones.
     pub(crate) fn set_rules(&self, rules: Arc<SteeringRules>) -> Result<(), KernelError> {
         self.rules.store(Arc::clone(&rules));
-        match &mut *self.kernel.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(kernel) => {
-                kernel.set_names(&rules.names.keys())?;
-                kernel.set_settings(self.settings(&rules))
-            }
-            None => Ok(()),
-        }
+        self.change_kernel(|kernel| {
+            kernel.set_names(&rules.names.keys())?;
+            kernel.set_settings(self.settings(&rules))
+        })
     }
 
     /// Makes the kernel reset new connections. Connections whose hello has not arrived yet, which
     /// user space does not know, are still accepted.
     pub(crate) fn close(&self) -> Result<(), KernelError> {
         self.closed.store(true, Relaxed);
-        match &mut *self.kernel.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(kernel) => kernel.set_settings(self.settings(&self.rules())),
-            None => Ok(()),
-        }
+        self.apply_settings(&self.rules())
     }
 
     fn settings(&self, rules: &SteeringRules) -> SteeringSettings {
-        SteeringSettings { closed: u32::from(self.closed.load(Relaxed)), ..rules.settings() }
+        SteeringSettings {
+            closed: u32::from(self.closed.load(Relaxed)),
+            catching: u32::from(self.catching.load(Relaxed)),
+            ..rules.settings()
+        }
     }
 
     /// Whether an operator has drained a worker.
@@ -140,7 +198,7 @@ impl Steering {
 
     /// The kernel's counters; `None` if no programs are attached.
     pub(super) fn verdicts(&self) -> Option<[u64; Verdict::ALL.len()]> {
-        let kernel = self.kernel.lock().unwrap_or_else(PoisonError::into_inner);
+        let kernel = self.lock();
         match kernel.as_ref()?.counters() {
             Ok(counters) => Some(counters),
             Err(error) => {
@@ -181,7 +239,8 @@ mod tests {
     #[test]
     fn rules_set_after_close_do_not_reopen_the_kernel() {
         let rules = Arc::new(SteeringRules::new(&SteeringSpec::default(), 2).unwrap());
-        let steering = Steering::start(ModeChoice::None, &[], 2, Arc::clone(&rules)).unwrap();
+        let steering =
+            Steering::start(ModeChoice::None, &[], 2, Arc::clone(&rules), Ok(())).unwrap();
         assert_eq!(steering.settings(&rules).closed, 0);
         steering.close().unwrap();
         steering.set_rules(Arc::clone(&rules)).unwrap();

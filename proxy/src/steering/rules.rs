@@ -44,6 +44,6 @@ impl SteeringRules {
     /// The settings of the kernel programs, without the names.
     pub(crate) fn settings(&self) -> SteeringSettings {
         let refuse_unknown = u32::from(self.refuse_unknown);
-        SteeringSettings { balance: self.balance, refuse_unknown, closed: 0 }
+        SteeringSettings { balance: self.balance, refuse_unknown, closed: 0, catching: 0 }
     }
 }

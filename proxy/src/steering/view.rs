@@ -4,8 +4,8 @@ use portcullis_abi::{Home, HostName, Placed, Reason, Verdict, place};
 
 use super::{Mode, NameEntry, Steering, SteeringRules};
 use crate::observe::{
-    HostView, KernelCounts, PlaceView, SegmentOutcome, SteeringOutcome, SteeringSource,
-    SteeringView, WorkerLoad,
+    CatcherCounts, HostView, KernelCounts, PlaceView, SegmentOutcome, SteeringOutcome,
+    SteeringSource, SteeringView, WorkerLoad,
 };
 
 impl SteeringSource for Steering {
@@ -13,7 +13,8 @@ impl SteeringSource for Steering {
         let rules = self.rules();
         SteeringView {
             mode: self.mode().as_str().to_owned(),
-            reason: self.reason().to_owned(),
+            reason: self.reason(),
+            cookies: self.cookies().source().as_str().to_owned(),
             max_load_percent: rules.balance.max_load_percent,
             refuse_unknown: rules.refuse_unknown,
         }
@@ -28,6 +29,11 @@ impl SteeringSource for Steering {
                 drained: self.is_drained(worker),
             })
             .collect()
+    }
+
+    fn catchers(&self) -> CatcherCounts {
+        let cookies = self.cookies();
+        CatcherCounts { held: cookies.held(), lost: cookies.lost(), landed: cookies.landed() }
     }
 
     fn kernel_counts(&self) -> KernelCounts {
@@ -54,6 +60,9 @@ fn shown(verdict: Verdict) -> Shown {
         Verdict::Closed => return Shown::Segment(SegmentOutcome::Closed),
         Verdict::Deferred => return Shown::Segment(SegmentOutcome::Deferred),
         Verdict::OutOfOrder => return Shown::Segment(SegmentOutcome::OutOfOrder),
+        Verdict::Caught => return Shown::Segment(SegmentOutcome::Caught),
+        Verdict::NoTimestamps => return Shown::Segment(SegmentOutcome::NoTimestamps),
+        Verdict::SegmentSize => return Shown::Segment(SegmentOutcome::SegmentSize),
         Verdict::Steered => Steered,
         Verdict::Spilled => Spilled,
         Verdict::WorkerUnavailable => WorkerUnavailable,

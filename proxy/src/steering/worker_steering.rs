@@ -52,6 +52,16 @@ impl<T> WorkerSteering<T> {
         self.steering.mode()
     }
 
+    /// Whether the kernel programs are attached.
+    pub(crate) fn has_programs(&self) -> bool {
+        self.steering.has_programs()
+    }
+
+    /// Counts a connection that this worker has accepted at a SYN catcher.
+    pub(crate) fn land(&self) {
+        self.steering.cookies().land();
+    }
+
     /// Chooses the worker for a connection that this worker has accepted, and counts the outcome.
     pub(crate) fn choose(
         &self,

@@ -2,13 +2,20 @@
 //! rustix offers go through rustix.
 
 mod allocator;
+mod defer_accept;
 mod kernel_version;
+mod local_address;
 mod mapped_slots;
+mod netlink;
+mod tcp_state;
 
 pub use allocator::Allocator;
 pub(crate) use allocator::give_memory_back;
+pub(crate) use defer_accept::defer_accept;
 pub(crate) use kernel_version::require_supported_kernel;
+pub(crate) use local_address::is_local_address;
 pub(crate) use mapped_slots::MappedSlots;
+pub(crate) use tcp_state::TcpStates;
 
 use std::{io, num::NonZeroUsize};
 

@@ -15,10 +15,10 @@ use tokio::sync::{mpsc::Sender, watch};
 use super::limits;
 use crate::{
     conn::{self, Accepted, ConnectionServer},
-    listener::{Listener, Service},
+    listener::{Listener, ListenerRole, Service},
     observe::RefusedReason,
     rt::{self, AcceptError, AcceptedSocket, Acceptor},
-    steering::{Mode, Queue},
+    steering::Queue,
 };
 
 /// The delay when descriptors or memory have run out.
@@ -32,16 +32,21 @@ pub(super) struct AcceptLoop {
     local: SocketAddr,
     service: Service,
     server: Rc<ConnectionServer>,
-    /// This worker's entry in the kernel program's map.
+    role: ListenerRole,
+    /// Whether accepted sockets have the filter of kernel steering.
+    filtered: bool,
+    /// The connections that the kernel program sends to this worker.
     steered: Option<Queue<Accepted>>,
 }
 
 impl AcceptLoop {
     pub(super) fn new(listener: Listener, server: Rc<ConnectionServer>) -> AcceptLoop {
-        let by_kernel =
-            server.steering.mode() == Mode::Kernel && listener.service == Service::Routes;
+        let filtered = server.steering.has_programs() && listener.service == Service::Routes;
+        let is_steered = filtered && listener.role == ListenerRole::Worker;
         AcceptLoop {
-            steered: by_kernel.then(|| server.steering.queue()),
+            steered: is_steered.then(|| server.steering.queue()),
+            filtered,
+            role: listener.role,
             acceptor: Acceptor::new(listener.socket),
             local: listener.address,
             service: listener.service,
@@ -105,7 +110,12 @@ impl AcceptLoop {
         let AcceptedSocket { socket, peer } = connection;
         if let Some(queue) = &self.steered {
             queue.took();
+        }
+        if self.filtered {
             detach_filter(&socket);
+        }
+        if self.role == ListenerRole::Catcher {
+            self.server.steering.land();
         }
         let Some(peer) = peer else {
             // A policy by `source_ip` must not see another address than the client's.

@@ -21,10 +21,10 @@ use crate::{
     conn::{self, ConnectionServer, OpenConnections, WorkerConnections},
     http,
     identity::worker::IdentityHandle,
-    listener::Listener,
+    listener::{Listener, ListenerRole},
     observe::{Log, WorkerMetrics, WorkerObserver},
     rt,
-    steering::{Mailboxes, Mode, Steering},
+    steering::{Mailboxes, Steering},
     sys,
     upstream::Upstreams,
 };
@@ -179,14 +179,22 @@ impl Worker {
         }
     }
 
-    async fn serve(mut self) {
+    /// Starts accepting at these sockets.
+    fn accept(&self, listeners: Vec<Listener>) -> Accepting {
         let (stop, stopped) = watch::channel(());
-        let (accepting, mut accepted) = mpsc::channel(1);
-        for listener in std::mem::take(&mut self.listeners) {
+        let (accepting, ended) = mpsc::channel(1);
+        for listener in listeners {
             let acceptor = accept::AcceptLoop::new(listener, Rc::clone(&self.server));
             rt::spawn(acceptor.run(stopped.clone(), accepting.clone()));
         }
-        drop(accepting);
+        Accepting { stop: Some(stop), ended }
+    }
+
+    async fn serve(mut self) {
+        let listeners = std::mem::take(&mut self.listeners);
+        let (catchers, listeners): (Vec<_>, Vec<_>) =
+            listeners.into_iter().partition(|listener| listener.role == ListenerRole::Catcher);
+        let (mut catchers, mut listeners) = (self.accept(catchers), self.accept(listeners));
         rt::spawn(follow(self.snapshot, Rc::clone(&self.server)));
         rt::spawn(tick(Rc::clone(&self.server)));
         let mut inbox = inbox::InboxLoop::new(Rc::clone(&self.server));
@@ -200,16 +208,30 @@ impl Worker {
         } else {
             self.server.registry.drain();
         }
-        if self.server.steering.mode() == Mode::Kernel {
+        if self.server.steering.has_programs() {
             inbox.run_until(rt::sleep(HELLOS_UNDER_WAY.min(limit))).await;
         }
         self.server.steering.close();
-        drop(stop);
-        // The accept loops empty their queues first.
-        let _ = rt::timeout_at(deadline, accepted.recv()).await;
+        // Catchers first: the kernel may choose one for a segment that no program selects one for.
+        catchers.stop(deadline).await;
+        listeners.stop(deadline).await;
         inbox.finish().await;
         self.server.drain(deadline).await;
         self.server.observer.flush();
+    }
+}
+
+/// Accept loops that stop together.
+struct Accepting {
+    stop: Option<watch::Sender<()>>,
+    ended: mpsc::Receiver<()>,
+}
+
+impl Accepting {
+    /// Tells the loops to stop, and waits until they have emptied their queues.
+    async fn stop(&mut self, deadline: Instant) {
+        self.stop = None;
+        let _ = rt::timeout_at(deadline, self.ended.recv()).await;
     }
 }
 

@@ -37,7 +37,8 @@ impl Place {
         listener.listen().unwrap();
         let address = socket2::SockRef::from(&listener.socket).local_addr().unwrap();
         let rules = Arc::new(SteeringRules::new(&SteeringSpec::default(), 2).unwrap());
-        let steering = Steering::start(ModeChoice::Handoff, &[], 2, Arc::clone(&rules)).unwrap();
+        let steering =
+            Steering::start(ModeChoice::Handoff, &[], 2, Arc::clone(&rules), Ok(())).unwrap();
         let front = conn::ListenerConfig { tls: None, settings: connections(), steering: rules };
         let site = http::RequestConfig::new(
             requests(),

@@ -2,7 +2,7 @@
 
 use portcullis_tests::{netns::private, proxy::Config, steering::outcome};
 
-use crate::stand::{config, host, in_network, visit};
+use crate::stand::{config, held, host, in_network, in_network_with_cookies, visit};
 
 /// The capabilities of Linux 5.8 and later that the programs need.
 const NEEDED: &str = "-all,+bpf,+perfmon,+net_admin";
@@ -13,6 +13,11 @@ fn with_mode(mode: &str) -> Config {
 
 /// Starts the proxy in this mode, checks that every output shows the mode, and returns the reason.
 fn runs(config: Config, mode: &str) -> String {
+    let cookies = if mode == "kernel" { "catcher" } else { "none" };
+    runs_with(config, mode, cookies)
+}
+
+fn runs_with(config: Config, mode: &str, cookies: &str) -> String {
     let proxy = config.start();
     let line = proxy.wait_for_log("the mode", |line| line["message"] == "steering");
     assert_eq!(line["mode"], mode, "{line}");
@@ -22,6 +27,13 @@ fn runs(config: Config, mode: &str) -> String {
     let metrics = proxy.metrics();
     assert_eq!(metrics.sum("portcullis_steering_mode", &[("mode", mode)]), 1.0);
     assert_eq!(metrics.sum("portcullis_steering_mode", &[]), 1.0);
+    assert_eq!(
+        (&line["cookies"], &status["steering"]["cookies"]),
+        (&cookies.into(), &cookies.into())
+    );
+    let source = |labels: &[(&str, &str)]| metrics.sum("portcullis_steering_cookie_source", labels);
+    assert_eq!((source(&[("source", cookies)]), source(&[])), (1.0, 1.0));
+    assert_eq!(held(&proxy) > 0.0, cookies == "catcher");
     drop(visit(proxy.address(), &host(0), "/"));
     assert_eq!(outcome(&proxy.metrics(), "steered"), 1.0);
     line["reason"].as_str().expect("a reason").to_owned()
@@ -31,18 +43,37 @@ fn runs(config: Config, mode: &str) -> String {
 fn auto_takes_the_kernel_where_it_can_and_says_so() {
     in_network(|_| {
         let reason = runs(with_mode("auto"), "kernel");
-        assert!(reason.contains("tcp_syncookies is 2"), "{reason}");
+        assert!(reason.contains("the programs are attached"), "{reason}");
+    });
+}
+
+#[test]
+fn with_cookies_for_all_listeners_no_catcher_is_used() {
+    in_network_with_cookies(|_| {
+        for mode in ["auto", "kernel"] {
+            runs_with(with_mode(mode), "kernel", "sysctl");
+        }
+    });
+}
+
+#[test]
+fn the_line_in_the_kernel_s_log_is_explained() {
+    in_network(|_| {
+        let proxy = with_mode("auto").start();
+        proxy.wait_for_log("the explanation", |line| {
+            line["message"].as_str().is_some_and(|text| text.contains("Possible SYN flooding"))
+        });
     });
 }
 
 #[test]
 fn auto_takes_hand_off_without_cookies_for_all_and_says_why() {
     in_network(|network| {
-        for found in ["0", "1"] {
-            network.sysctl("ipv4/tcp_syncookies", found);
+        for (sysctl, otherwise) in [("tcp_syncookies", "1"), ("tcp_timestamps", "1")] {
+            network.sysctl(&format!("ipv4/{sysctl}"), "0");
             let reason = runs(with_mode("auto"), "handoff");
-            assert!(reason.contains("tcp_syncookies=2"), "{reason}");
-            assert!(reason.contains(&format!("is {found} here")), "{reason}");
+            assert!(reason.contains(&format!("net.ipv4.{sysctl} is 0")), "{reason}");
+            network.sysctl(&format!("ipv4/{sysctl}"), otherwise);
         }
     });
 }
@@ -50,9 +81,9 @@ fn auto_takes_hand_off_without_cookies_for_all_and_says_why() {
 #[test]
 fn kernel_mode_without_cookies_is_refused_with_the_command() {
     in_network(|network| {
-        network.sysctl("ipv4/tcp_syncookies", "1");
+        network.sysctl("ipv4/tcp_syncookies", "0");
         let refused = with_mode("kernel").refused();
-        assert!(refused.stderr.contains("sysctl -w net.ipv4.tcp_syncookies=2"), "{refused:?}");
+        assert!(refused.stderr.contains("sysctl -w net.ipv4.tcp_syncookies=1"), "{refused:?}");
     });
 }
 
@@ -83,7 +114,7 @@ fn without_a_capability_auto_falls_back_to_hand_off() {
 fn one_network_s_setting_says_nothing_of_another() {
     in_network(|_| {
         private(|inner| {
-            inner.sysctl("ipv4/tcp_syncookies", "1");
+            inner.sysctl("ipv4/tcp_syncookies", "0");
             runs(with_mode("auto"), "handoff");
         });
         runs(with_mode("auto"), "kernel");

@@ -132,7 +132,11 @@ fn ten_thousand_connections_are_placed_like_the_model() {
             .filter(|line| line["message"] == "http-request")
             .find(|line| line["worker"] != model[line["authority"].as_str().unwrap()]);
         assert_eq!(astray, None);
-        assert_eq!(outcomes(&proxy.metrics()), [("steered", CONNECTIONS as f64)]);
+        // Every 20 seconds, when held connections are replaced, some clients get through to the catcher.
+        let metrics = proxy.metrics();
+        let landed = metrics.sum("portcullis_steering_catcher_connections_total", &[]);
+        assert_eq!(outcome(&metrics, "steered") + landed, CONNECTIONS as f64);
+        assert!(landed < CONNECTIONS as f64 / 100.0, "{landed}");
         proxy.assert_no_panic();
     });
 }

@@ -27,14 +27,34 @@ pub(crate) const BY_KERNEL: [&str; 10] = [
     "select_failed",
 ];
 
-/// Runs a test in its own network with SYN cookies for all connections, if that is possible.
+/// Runs a test in its own network, if that is possible. Every sysctl has its default, and segments
+/// are as long as on a usual interface: a SYN cookie does not keep loopback's segment size.
 pub(crate) fn in_network(test: impl FnOnce(&Network) + Send) {
     if require_root("kernel steering: BPF programs and network namespaces need root") {
         private(|network| {
-            network.sysctl("ipv4/tcp_syncookies", "2");
+            network.ip("link set lo mtu 1500");
             test(network);
         });
     }
+}
+
+/// The same with SYN cookies for every listener of the network.
+pub(crate) fn in_network_with_cookies(test: impl FnOnce(&Network) + Send) {
+    in_network(|network| {
+        network.sysctl("ipv4/tcp_syncookies", "2");
+        test(network);
+    });
+}
+
+/// The number of segments with this outcome.
+pub(crate) fn segments(proxy: &Proxy, outcome: &str) -> f64 {
+    let name = "portcullis_steering_segments_total";
+    proxy.metrics().sum(name, &[("outcome", outcome)])
+}
+
+/// The connections of our own that keep the catchers' queues full.
+pub(crate) fn held(proxy: &Proxy) -> f64 {
+    proxy.metrics().sum("portcullis_steering_held_connections", &[])
 }
 
 pub(crate) fn host(number: usize) -> String {

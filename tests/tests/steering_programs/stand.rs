@@ -31,6 +31,7 @@ pub(crate) const SETTINGS: SteeringSettings = SteeringSettings {
     balance: Balance { workers: WORKERS, max_load_percent: 125 },
     refuse_unknown: 0,
     closed: 0,
+    catching: 0,
 };
 
 /// An address with a socket for each worker.
@@ -128,6 +129,17 @@ impl Group {
             Some(listener)
         });
         Self { listeners: listeners.collect(), address }
+    }
+
+    /// A listener beside those of the workers.
+    pub(crate) fn beside(&self) -> TcpListener {
+        let socket = Socket::new(Domain::for_address(self.address), Type::STREAM, None).unwrap();
+        socket.set_reuse_address(true).unwrap();
+        socket.set_reuse_port(true).unwrap();
+        socket.bind(&self.address.into()).expect("the address of the group");
+        socket.listen(4096).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        socket.into()
     }
 
     fn sockets(&self) -> Vec<std::os::fd::BorrowedFd<'_>> {

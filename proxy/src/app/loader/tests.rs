@@ -79,7 +79,7 @@ impl Bench {
         let first = compile(&mut compiler, &file.name(), &mut config).unwrap();
         metrics.config_applied(first.snapshot.generation, first.facts);
         let rules = Arc::new(SteeringRules::new(&SteeringSpec::default(), 1).unwrap());
-        let steering = Arc::new(Steering::start(ModeChoice::None, &[], 1, rules).unwrap());
+        let steering = Arc::new(Steering::start(ModeChoice::None, &[], 1, rules, Ok(())).unwrap());
         let (starts, began) = mpsc::unbounded_channel();
         let (gate, opened) = channel();
         let change = Arc::new(Notify::new());

@@ -28,6 +28,7 @@ fn status() -> StatusView {
         steering: SteeringView {
             mode: "handoff".into(),
             reason: "as configured".into(),
+            cookies: "none".into(),
             max_load_percent: 125,
             refuse_unknown: true,
         },

@@ -5,10 +5,11 @@ use std::{
 };
 
 use crate::observe::{
-    BackchannelLogoutOutcome, Blame, CertificateUsage, ConfigFacts, ConfiguredCertificate,
-    ConfiguredCrl, HandshakeResult, KernelCounts, Metrics, ProviderCallOutcome, ProviderEndpoint,
-    RecheckOutcome, SegmentOutcome, SteeringOutcome, SteeringSource, SteeringView, TlsVersion,
-    UpstreamCertificateReason, UpstreamFailure, WorkerLoad,
+    BackchannelLogoutOutcome, Blame, CatcherCounts, CertificateUsage, ConfigFacts,
+    ConfiguredCertificate, ConfiguredCrl, HandshakeResult, KernelCounts, Metrics,
+    ProviderCallOutcome, ProviderEndpoint, RecheckOutcome, SegmentOutcome, SteeringOutcome,
+    SteeringSource, SteeringView, TlsVersion, UpstreamCertificateReason, UpstreamFailure,
+    WorkerLoad,
     names::{self, MetricKind},
     registry::testing::Listed,
 };
@@ -104,12 +105,16 @@ struct Steering;
 
 impl SteeringSource for Steering {
     fn view(&self) -> SteeringView {
-        SteeringView { mode: "kernel".into(), ..SteeringView::default() }
+        SteeringView { mode: "kernel".into(), cookies: "catcher".into(), ..SteeringView::default() }
     }
 
     fn loads(&self) -> Vec<WorkerLoad> {
         let line = |load| WorkerLoad { load, available: load == 3, drained: false };
         vec![line(3), line(4)]
+    }
+
+    fn catchers(&self) -> CatcherCounts {
+        CatcherCounts { held: 256, lost: 3, landed: 5 }
     }
 
     fn kernel_counts(&self) -> KernelCounts {
@@ -208,6 +213,11 @@ fn what_the_kernel_and_the_workers_count_of_steering_is_summed() {
     for line in [
         "portcullis_steering_mode{mode=\"kernel\"} 1",
         "portcullis_steering_mode{mode=\"none\"} 0",
+        "portcullis_steering_cookie_source{source=\"catcher\"} 1",
+        "portcullis_steering_cookie_source{source=\"sysctl\"} 0",
+        "portcullis_steering_held_connections 256",
+        "portcullis_steering_held_connections_lost_total 3",
+        "portcullis_steering_catcher_connections_total 5",
         "portcullis_steering_connections_total{outcome=\"steered\"} 11",
         "portcullis_steering_connections_total{outcome=\"handed_off\"} 1",
         "portcullis_steering_connections_total{outcome=\"spilled\"} 0",

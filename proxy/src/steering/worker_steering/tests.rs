@@ -4,7 +4,7 @@ use crate::steering::{ModeChoice, SteeringSpec};
 fn two_workers() -> (Arc<Steering>, Vec<Rc<WorkerSteering<&'static str>>>) {
     let spec = SteeringSpec { hosts: vec!["a.example".into()], ..SteeringSpec::default() };
     let rules = Arc::new(SteeringRules::new(&spec, 2).unwrap());
-    let steering = Arc::new(Steering::start(ModeChoice::Handoff, &[], 2, rules).unwrap());
+    let steering = Arc::new(Steering::start(ModeChoice::Handoff, &[], 2, rules, Ok(())).unwrap());
     let mailboxes = Mailboxes::new(2);
     let start = |worker| {
         let observer = Rc::new(WorkerObserver::detached(worker));

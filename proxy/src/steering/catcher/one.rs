@@ -1,0 +1,252 @@
+//! The catcher of one address.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::fd::{AsFd as _, OwnedFd},
+    time::{Duration, Instant},
+};
+
+use socket2::SockRef;
+
+use super::{CatcherSize, held::HeldBatch};
+use crate::{
+    steering::Steering,
+    sys::{TcpStates, defer_accept, is_local_address},
+};
+
+/// How long the kernel keeps a request that is deferred: 1 + 2 + 4 + 8 + 16 + 32 = 63 seconds.
+const KEPT_S: u16 = 60;
+
+/// How often half of the connections is replaced: each is closed at twice this age.
+const RENEWAL: Duration = Duration::from_secs(20);
+
+/// How long after a failure to try again.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// How long the programs of another process may apply, before ours are attached again. One that
+/// replaces this process tells it to drain long before.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A listener that catches SYNs, and the connections that keep its queue full.
+#[derive(Debug)]
+pub(crate) struct Catcher {
+    /// The number of its address.
+    group: usize,
+    address: SocketAddr,
+    listener: OwnedFd,
+    size: CatcherSize,
+    older: HeldBatch,
+    newer: HeldBatch,
+    /// Whether the program sends SYNs there.
+    in_use: bool,
+    due: Option<Instant>,
+    /// Since when the program has not seen our own SYNs.
+    bypassed: Option<Instant>,
+    /// The program was attached once more.
+    was_reattached: bool,
+}
+
+impl Catcher {
+    /// Takes a bound socket of this address, the number of whose group is `group`, and starts
+    /// listening. No SYN is sent there yet.
+    pub(crate) fn listen(
+        steering: &Steering,
+        listener: OwnedFd,
+        group: usize,
+        size: CatcherSize,
+    ) -> io::Result<Catcher> {
+        let socket = SockRef::from(&listener);
+        let address = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::InvalidData)?;
+        let filtered = steering.change_kernel(|kernel| kernel.filter(listener.as_fd()));
+        filtered.map_err(io::Error::other)?;
+        defer_accept(&listener, KEPT_S)?;
+        socket.listen(size.backlog)?;
+        Ok(Catcher {
+            group,
+            address,
+            listener,
+            size,
+            older: HeldBatch::default(),
+            newer: HeldBatch::default(),
+            in_use: false,
+            due: None,
+            bypassed: None,
+            was_reattached: false,
+        })
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(super) fn in_use(&self) -> bool {
+        self.in_use
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.older.len() + self.newer.len()
+    }
+
+    /// Stops sending SYNs there, and drops the held connections. The queue empties.
+    pub(super) fn release(&mut self, steering: &Steering) {
+        if std::mem::take(&mut self.in_use)
+            && let Err(error) =
+                steering.change_kernel(|kernel| kernel.use_catcher(self.group, None))
+        {
+            tracing::error!(address = %self.address, %error, "cannot take the SYN catcher out of use");
+        }
+        (self.older, self.newer, self.due) = (HeldBatch::default(), HeldBatch::default(), None);
+    }
+
+    /// Drops held connections that are gone; returns how many.
+    pub(super) fn drop_lost(&mut self, states: &TcpStates) -> io::Result<usize> {
+        let lost = self.older.drop_lost(states)? + self.newer.drop_lost(states)?;
+        if lost > 0 {
+            self.due = None;
+        }
+        Ok(lost)
+    }
+
+    /// Checks with a SYN of our own that the program of this process selects the listeners. Another
+    /// process that was to replace this one, and has crashed, leaves its own program behind: that is
+    /// replaced once.
+    pub(super) fn check_program(&mut self, steering: &Steering, now: Instant) {
+        let Some(to) = self.in_use.then(|| self.targets().ok()?.into_iter().next()).flatten()
+        else {
+            return;
+        };
+        let caught = steering.caught();
+        if HeldBatch::connect(to, 1).is_err() || steering.caught() > caught {
+            self.bypassed = None;
+            return;
+        }
+        let since = *self.bypassed.get_or_insert(now);
+        if self.was_reattached || now.saturating_duration_since(since) < PATIENCE {
+            return;
+        }
+        let socket = self.listener.as_fd();
+        let address = self.address;
+        self.was_reattached = true;
+        match steering.change_kernel(|kernel| kernel.reattach(socket)) {
+            Ok(()) => tracing::warn!(
+                %address,
+                "another process attached its programs to this address and does not replace this \
+                 process; the programs of this process are attached again"
+            ),
+            Err(error) => tracing::error!(%address, %error, "kernel steering does not work"),
+        }
+    }
+
+    /// Makes or replaces connections if that is due. Fails if too few are held then: no SYN is sent
+    /// there until a later attempt.
+    pub(super) fn tend(
+        &mut self,
+        steering: &Steering,
+        states: Option<&TcpStates>,
+        now: Instant,
+    ) -> Result<(), String> {
+        if self.due.is_some_and(|due| now < due) {
+            return Ok(());
+        }
+        let filled = self.fill(steering, states);
+        if filled.is_err() {
+            self.release(steering);
+        }
+        self.due = Some(now + if filled.is_ok() { RENEWAL } else { RETRY });
+        filled
+    }
+
+    /// Replaces half of the connections, or more if some are missing.
+    fn fill(&mut self, steering: &Steering, states: Option<&TcpStates>) -> Result<(), String> {
+        let targets = self.targets()?;
+        if !self.in_use {
+            let using = Some(self.listener.as_fd());
+            let used = steering.change_kernel(|kernel| kernel.use_catcher(self.group, using));
+            used.map_err(|error| error.to_string())?;
+            self.in_use = true;
+        }
+        let mut problem = None;
+        for to in targets {
+            match self.hold(to, steering, states) {
+                Ok(()) => return Ok(()),
+                Err(error) => problem = problem.or(Some(error)),
+            }
+        }
+        Err(problem.unwrap_or_else(|| "it has no address of this host".to_owned()))
+    }
+
+    fn hold(
+        &mut self,
+        to: SocketAddr,
+        steering: &Steering,
+        states: Option<&TcpStates>,
+    ) -> Result<(), String> {
+        let whole = 2 * self.size.half;
+        loop {
+            self.older = std::mem::take(&mut self.newer);
+            self.newer = self.connect(to, steering, states)?;
+            let held = self.held();
+            if held >= whole {
+                return Ok(());
+            }
+            if self.newer.len() < self.size.half {
+                return match self.is_full() {
+                    true => Ok(()),
+                    false => Err(format!(
+                        "only {held} of {whole} connections of our own to {to} are held; a \
+                         firewall may block them, or descriptors have run out"
+                    )),
+                };
+            }
+        }
+    }
+
+    /// Whether the kernel sends cookies for SYNs that come there.
+    fn is_full(&self) -> bool {
+        i32::try_from(self.held()).is_ok_and(|held| held > self.size.backlog)
+    }
+
+    /// Makes half of the connections.
+    fn connect(
+        &self,
+        to: SocketAddr,
+        steering: &Steering,
+        states: Option<&TcpStates>,
+    ) -> Result<HeldBatch, String> {
+        let listen = |backlog| SockRef::from(&self.listener).listen(backlog);
+        let caught = steering.caught();
+        listen(self.size.raised).map_err(|error| format!("cannot raise its backlog: {error}"))?;
+        let connected = HeldBatch::connect(to, self.size.half);
+        listen(self.size.backlog).map_err(|error| format!("cannot lower its backlog: {error}"))?;
+        let mut connected =
+            connected.map_err(|error| format!("cannot connect to {to}: {error}"))?;
+        if steering.caught().saturating_sub(caught) < connected.len() as u64 {
+            return Err(format!(
+                "our own connections to {to} do not arrive there; another listener has the \
+                 address, or the programs of another process apply"
+            ));
+        }
+        if let Some(states) = states {
+            // Without an answer, those that were connected count.
+            let _ = connected.drop_lost(states);
+        }
+        Ok(connected)
+    }
+
+    /// Where connections of our own reach it without leaving this host.
+    fn targets(&self) -> Result<Vec<SocketAddr>, String> {
+        let at = |ip: IpAddr| SocketAddr::new(ip, self.address.port());
+        let (ipv4, ipv6) = (Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into());
+        match self.address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ok(vec![at(ipv4)]),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ok(vec![at(ipv4), at(ipv6)]),
+            ip if ip.is_loopback() => Ok(vec![self.address]),
+            ip => match is_local_address(ip) {
+                Ok(true) => Ok(vec![self.address]),
+                Ok(false) => Err("the address is not one of this host".to_owned()),
+                Err(error) => Err(format!("cannot tell whether the address is local: {error}")),
+            },
+        }
+    }
+}
