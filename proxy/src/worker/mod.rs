@@ -92,7 +92,7 @@ pub(crate) struct WorkerSpec {
     pub upstream_connections: usize,
 }
 
-/// Starts a worker's thread and waits until its ring is set up. The thread ends once it was told to
+/// Starts a worker's thread and waits until its ring is set up and steering may choose it. The thread ends once it was told to
 /// drain and its connections have ended or timed out. Its id is sent to `ended` when it ends, for
 /// any reason.
 pub(crate) fn start(spec: WorkerSpec, ended: UnboundedSender<usize>) -> io::Result<JoinHandle<()>> {
@@ -101,10 +101,7 @@ pub(crate) fn start(spec: WorkerSpec, ended: UnboundedSender<usize>) -> io::Resu
     let thread = thread::Builder::new().name(format!("worker-{}", spec.id)).spawn(move || {
         let _notice = notice;
         match rt::Runtime::new() {
-            Ok(runtime) => {
-                let _ = standing.send(Ok(()));
-                run(&runtime, spec);
-            }
+            Ok(runtime) => run(&runtime, spec, &standing),
             Err(error) => {
                 let _ = standing.send(Err(error));
             }
@@ -150,13 +147,23 @@ impl Drop for EndNotice {
     }
 }
 
-fn run(runtime: &rt::Runtime, spec: WorkerSpec) {
+fn run(
+    runtime: &rt::Runtime,
+    spec: WorkerSpec,
+    standing: &std::sync::mpsc::Sender<io::Result<()>>,
+) {
     if let Some(core) = spec.core
         && let Err(error) = sys::pin_to_core(core)
     {
         tracing::warn!(worker = spec.id, core, %error, "cannot pin the worker to its core");
     }
-    runtime.block_on(Worker::new(spec).serve());
+    runtime.block_on(async {
+        let worker = Worker::new(spec);
+        // Once the process is ready, steering counts on every worker from the first connection on.
+        worker.server.publish_load();
+        let _ = standing.send(Ok(()));
+        worker.serve().await;
+    });
 }
 
 struct Worker {
@@ -205,7 +212,6 @@ impl Worker {
         let (mut catchers, mut listeners) = (self.accept(catchers), self.accept(listeners));
         rt::spawn(follow(self.snapshot, Rc::clone(&self.server)));
         rt::spawn(tick(Rc::clone(&self.server)));
-        self.server.publish_load();
         let mut inbox = inbox::InboxLoop::new(Rc::clone(&self.server));
         let mut replaced = false;
         inbox.run_until(async { replaced = draining(&mut self.phase).await }).await;

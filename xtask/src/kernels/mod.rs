@@ -51,7 +51,7 @@ const TESTS: [Tests; 4] = [
     // The proxy in kernel mode: the three capabilities alone, mutual TLS, unknown names.
     Tests {
         program: "steering_kernel",
-        named: &["modes::", "placement::mutual_tls", "refusals::"],
+        named: &["modes::", "placement::mutual_tls", "refusals::an_unknown_name_is_reset"],
         except: &[],
     },
     // A connection that is reset sends no FIN, which depends on `connect` with AF_UNSPEC.

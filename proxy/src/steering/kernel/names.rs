@@ -1,9 +1,23 @@
 //! The kernel's map of names, which is changed in place.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    thread,
+    time::Duration,
+};
 
-use aya::maps::{LpmTrie, MapData, MapError, lpm_trie::Key};
+use aya::{
+    maps::{LpmTrie, MapData, MapError, lpm_trie::Key},
+    sys::SyscallError,
+};
 use portcullis_abi::{Home, NAME_KEY_LEN, NameKey};
+use rustix::io::Errno;
+
+/// The kernel takes memory for an entry from a store that it refills without waiting (since Linux
+/// 6.14): when many entries are added while memory is full of cached files, an entry fails, and a
+/// moment later there is memory again.
+const TRIES: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(1);
 
 type Trie = LpmTrie<MapData, [u8; NAME_KEY_LEN], [u64; 3]>;
 
@@ -37,7 +51,16 @@ impl NameMap {
         if self.entries.get(bytes) == Some(&home) {
             return Ok(());
         }
-        self.trie.insert(&key(bytes), home.to_words(), 0)?;
+        let key = key(bytes);
+        let mut inserted = self.trie.insert(&key, home.to_words(), 0);
+        for _ in 1..TRIES {
+            if !inserted.as_ref().is_err_and(is_out_of_memory) {
+                break;
+            }
+            thread::sleep(PAUSE);
+            inserted = self.trie.insert(&key, home.to_words(), 0);
+        }
+        inserted?;
         self.entries.insert(bytes.into(), home);
         Ok(())
     }
@@ -47,6 +70,11 @@ impl NameMap {
         self.entries.remove(bytes);
         Ok(())
     }
+}
+
+fn is_out_of_memory(error: &MapError) -> bool {
+    let MapError::SyscallError(SyscallError { io_error, .. }) = error else { return false };
+    io_error.raw_os_error() == Some(Errno::NOMEM.raw_os_error())
 }
 
 fn significant(key: &NameKey) -> &[u8] {
