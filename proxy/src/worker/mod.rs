@@ -101,10 +101,9 @@ pub(crate) fn start(spec: WorkerSpec, ended: UnboundedSender<usize>) -> io::Resu
     let thread = thread::Builder::new().name(format!("worker-{}", spec.id)).spawn(move || {
         let _notice = notice;
         match rt::Runtime::new() {
-            Ok(runtime) => {
+            Ok(runtime) => run(&runtime, spec, move || {
                 let _ = standing.send(Ok(()));
-                run(&runtime, spec);
-            }
+            }),
             Err(error) => {
                 let _ = standing.send(Err(error));
             }
@@ -150,13 +149,13 @@ impl Drop for EndNotice {
     }
 }
 
-fn run(runtime: &rt::Runtime, spec: WorkerSpec) {
+fn run(runtime: &rt::Runtime, spec: WorkerSpec, ready: impl FnOnce()) {
     if let Some(core) = spec.core
         && let Err(error) = sys::pin_to_core(core)
     {
         tracing::warn!(worker = spec.id, core, %error, "cannot pin the worker to its core");
     }
-    runtime.block_on(Worker::new(spec).serve());
+    runtime.block_on(Worker::new(spec).serve(ready));
 }
 
 struct Worker {
@@ -187,7 +186,9 @@ impl Worker {
         }
     }
 
-    async fn serve(mut self) {
+    /// Serves to the end of a drain. `ready` is called once connections can be steered here: a process
+    /// that says earlier that it is ready would give names to the wrong workers.
+    async fn serve(mut self, ready: impl FnOnce()) {
         let (stop, stopped) = watch::channel(());
         let (accepting, mut accepted) = mpsc::channel(1);
         for listener in std::mem::take(&mut self.listeners) {
@@ -198,6 +199,7 @@ impl Worker {
         rt::spawn(follow(self.snapshot, Rc::clone(&self.server)));
         rt::spawn(tick(Rc::clone(&self.server)));
         self.server.publish_load();
+        ready();
         let mut inbox = inbox::InboxLoop::new(Rc::clone(&self.server));
         let mut replaced = false;
         inbox.run_until(async { replaced = draining(&mut self.phase).await }).await;
