@@ -92,16 +92,18 @@ pub(crate) struct WorkerSpec {
     pub upstream_connections: usize,
 }
 
-/// Starts a worker's thread and waits until its ring is set up and steering may choose it. The thread ends once it was told to
-/// drain and its connections have ended or timed out. Its id is sent to `ended` when it ends, for
-/// any reason.
+/// Starts a worker's thread and waits until its ring is set up and connections can be steered to it.
+/// The thread ends once it was told to drain and its connections have ended or timed out. Its id is
+/// sent to `ended` when it ends, for any reason.
 pub(crate) fn start(spec: WorkerSpec, ended: UnboundedSender<usize>) -> io::Result<JoinHandle<()>> {
     let (standing, stands) = std::sync::mpsc::channel();
     let notice = EndNotice { id: spec.id, ended };
     let thread = thread::Builder::new().name(format!("worker-{}", spec.id)).spawn(move || {
         let _notice = notice;
         match rt::Runtime::new() {
-            Ok(runtime) => run(&runtime, spec, &standing),
+            Ok(runtime) => run(&runtime, spec, move || {
+                let _ = standing.send(Ok(()));
+            }),
             Err(error) => {
                 let _ = standing.send(Err(error));
             }
@@ -147,23 +149,13 @@ impl Drop for EndNotice {
     }
 }
 
-fn run(
-    runtime: &rt::Runtime,
-    spec: WorkerSpec,
-    standing: &std::sync::mpsc::Sender<io::Result<()>>,
-) {
+fn run(runtime: &rt::Runtime, spec: WorkerSpec, ready: impl FnOnce()) {
     if let Some(core) = spec.core
         && let Err(error) = sys::pin_to_core(core)
     {
         tracing::warn!(worker = spec.id, core, %error, "cannot pin the worker to its core");
     }
-    runtime.block_on(async {
-        let worker = Worker::new(spec);
-        // Once the process is ready, steering counts on every worker from the first connection on.
-        worker.server.publish_load();
-        let _ = standing.send(Ok(()));
-        worker.serve().await;
-    });
+    runtime.block_on(Worker::new(spec).serve(ready));
 }
 
 struct Worker {
@@ -205,13 +197,17 @@ impl Worker {
         Accepting { stop: Some(stop), ended }
     }
 
-    async fn serve(mut self) {
+    /// Serves to the end of a drain. `ready` is called once connections can be steered here: a process
+    /// that says earlier that it is ready would give names to the wrong workers.
+    async fn serve(mut self, ready: impl FnOnce()) {
         let listeners = std::mem::take(&mut self.listeners);
         let (catchers, listeners): (Vec<_>, Vec<_>) =
             listeners.into_iter().partition(|listener| listener.role == ListenerRole::Catcher);
         let (mut catchers, mut listeners) = (self.accept(catchers), self.accept(listeners));
         rt::spawn(follow(self.snapshot, Rc::clone(&self.server)));
         rt::spawn(tick(Rc::clone(&self.server)));
+        self.server.publish_load();
+        ready();
         let mut inbox = inbox::InboxLoop::new(Rc::clone(&self.server));
         let mut replaced = false;
         inbox.run_until(async { replaced = draining(&mut self.phase).await }).await;

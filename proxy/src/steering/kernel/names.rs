@@ -2,22 +2,18 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    thread,
+    io, thread,
     time::Duration,
 };
 
-use aya::{
-    maps::{LpmTrie, MapData, MapError, lpm_trie::Key},
-    sys::SyscallError,
-};
+use aya::maps::{LpmTrie, MapData, MapError, lpm_trie::Key};
 use portcullis_abi::{Home, NAME_KEY_LEN, NameKey};
 use rustix::io::Errno;
 
-/// The kernel takes memory for an entry from a store that it refills without waiting (since Linux
-/// 6.14): when many entries are added while memory is full of cached files, an entry fails, and a
-/// moment later there is memory again.
-const TRIES: u32 = 50;
-const PAUSE: Duration = Duration::from_millis(1);
+/// How often in one change, and after which pause, an entry is tried again for which there was no
+/// memory: two seconds together.
+const RETRIES: u32 = 200;
+const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
 type Trie = LpmTrie<MapData, [u8; NAME_KEY_LEN], [u64; 3]>;
 
@@ -38,8 +34,9 @@ impl NameMap {
     /// Makes `names` the whole content: adds new entries first and removes old ones then, so that a
     /// name that stays is found all the time.
     pub(super) fn set(&mut self, names: &[(NameKey, Home)]) -> Result<(), MapError> {
+        let mut retries = RETRIES;
         for (key, home) in names {
-            self.enter(significant(key), *home)?;
+            with_retries(&mut retries, || self.enter(significant(key), *home))?;
         }
         let wanted: HashSet<&[u8]> = names.iter().map(|(key, _)| significant(key)).collect();
         let gone: Vec<Box<[u8]>> =
@@ -51,16 +48,7 @@ impl NameMap {
         if self.entries.get(bytes) == Some(&home) {
             return Ok(());
         }
-        let key = key(bytes);
-        let mut inserted = self.trie.insert(&key, home.to_words(), 0);
-        for _ in 1..TRIES {
-            if !inserted.as_ref().is_err_and(is_out_of_memory) {
-                break;
-            }
-            thread::sleep(PAUSE);
-            inserted = self.trie.insert(&key, home.to_words(), 0);
-        }
-        inserted?;
+        self.trie.insert(&key(bytes), home.to_words(), 0)?;
         self.entries.insert(bytes.into(), home);
         Ok(())
     }
@@ -72,9 +60,25 @@ impl NameMap {
     }
 }
 
-fn is_out_of_memory(error: &MapError) -> bool {
-    let MapError::SyscallError(SyscallError { io_error, .. }) = error else { return false };
-    io_error.raw_os_error() == Some(Errno::NOMEM.raw_os_error())
+/// Tries again while the kernel has no memory: it takes that of an entry from a stock, without waiting,
+/// and fills the stock meanwhile.
+fn with_retries(
+    retries: &mut u32,
+    mut attempt: impl FnMut() -> Result<(), MapError>,
+) -> Result<(), MapError> {
+    loop {
+        match attempt() {
+            Err(MapError::SyscallError(error)) if *retries > 0 && is_no_memory(&error.io_error) => {
+                *retries -= 1;
+                thread::sleep(RETRY_PAUSE);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+fn is_no_memory(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::NOMEM)
 }
 
 fn significant(key: &NameKey) -> &[u8] {
@@ -88,4 +92,34 @@ fn key(bytes: &[u8]) -> Key<[u8; NAME_KEY_LEN]> {
         *to = *from;
     }
     Key::new(bytes.len() as u32 * 8, data)
+}
+
+#[cfg(test)]
+mod tests {
+    use aya::sys::SyscallError;
+
+    use super::*;
+
+    fn failed(errno: Errno) -> Result<(), MapError> {
+        let error = SyscallError { call: "bpf_map_update_elem", io_error: errno.into() };
+        Err(MapError::SyscallError(error))
+    }
+
+    /// The number of attempts, and whether the last one succeeded.
+    fn tried(mut retries: u32, failures: &[Errno]) -> (usize, bool) {
+        let mut attempts = 0;
+        let outcome = with_retries(&mut retries, || {
+            attempts += 1;
+            failures.get(attempts - 1).map_or(Ok(()), |errno| failed(*errno))
+        });
+        (attempts, outcome.is_ok())
+    }
+
+    #[test]
+    fn an_entry_is_tried_again_only_for_want_of_memory_and_not_for_ever() {
+        assert_eq!(tried(2, &[]), (1, true));
+        assert_eq!(tried(2, &[Errno::NOMEM, Errno::NOMEM]), (3, true));
+        assert_eq!(tried(1, &[Errno::NOMEM, Errno::NOMEM]), (2, false));
+        assert_eq!(tried(2, &[Errno::NOSPC]), (1, false));
+    }
 }
