@@ -26,10 +26,11 @@ use tokio::{
 
 use crate::{
     admin,
+    binding::BindError,
     config::{Config, Environment, FileSource, Loaded, Source},
     descriptors::{DescriptorBudget, DescriptorUsers},
     identity::{control::IdentityControl, jose},
-    listener::{BindError, Listener},
+    listener::Listener,
     observe::{Log, Metrics, Readiness},
     snapshot::{Compiler, StagedParts},
     steering::{CatcherKeeper, CatcherSize, NoRoom, Steering},
