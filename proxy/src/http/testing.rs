@@ -125,7 +125,7 @@ pub(super) fn route(policy: Policy, action: ActionSpec) -> RouteSpec {
 pub(super) fn proxy() -> ProxySpec {
     ProxySpec {
         cluster: Arc::new(ClusterSpec {
-            endpoints: Vec::new(),
+            endpoints: Box::default(),
             balance: BalancePolicy::RoundRobin,
             connect_timeout: Duration::from_secs(1),
             resilience: None,

@@ -18,7 +18,8 @@ use super::{CircuitBreaker, ClusterHealth, ClusterSpec, EndpointSet, ResilienceS
 pub(crate) struct Cluster {
     /// Identifies the cluster in a worker's own state; never reused.
     pub(super) id: u64,
-    pub(super) connect_timeout: Duration,
+    /// In few bytes, since there may be 100,000 clusters; see [`Cluster::connect_timeout`].
+    connect_timeout_ms: u32,
     endpoints: ArcSwap<EndpointSet>,
     /// `None` if nothing is configured for endpoints that fail.
     resilience: Option<Box<ClusterResilience>>,
@@ -74,7 +75,7 @@ impl Cluster {
         });
         Cluster {
             id: NEXT_ID.fetch_add(1, Relaxed),
-            connect_timeout: spec.connect_timeout,
+            connect_timeout_ms: u32::try_from(spec.connect_timeout.as_millis()).unwrap_or(u32::MAX),
             endpoints: ArcSwap::new(current),
             resilience,
         }
@@ -93,7 +94,7 @@ impl Cluster {
 
     /// How long connecting may take, for all endpoints that a request tries.
     pub(crate) fn connect_timeout(&self) -> Duration {
-        self.connect_timeout
+        Duration::from_millis(self.connect_timeout_ms.into())
     }
 
     /// When a request is sent again.

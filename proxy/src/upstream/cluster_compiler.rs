@@ -107,7 +107,7 @@ impl<'a> ClusterCompiler<'a> {
         let may_stay = |former: &FormerCluster<'_>| {
             // One of a single endpoint is shared by routes that may be told apart by now.
             !is_single
-                && former.cluster.connect_timeout == spec.connect_timeout
+                && former.cluster.connect_timeout() == spec.connect_timeout
                 && former.cluster.resilience() == spec.resilience.as_ref()
                 && (former.is_same_route || former.cluster.current().is_equivalent(&next.all))
         };
@@ -220,6 +220,14 @@ mod tests {
         assert_ne!(clusters[0].id, former.id);
         assert!(staged.is_empty());
         assert_eq!(former.current().endpoints().len(), 2);
+    }
+
+    #[test]
+    fn a_route_without_checks_pays_a_few_bytes_for_its_cluster() {
+        // There may be 100,000.
+        assert!(size_of::<Cluster>() <= 32, "{}", size_of::<Cluster>());
+        assert!(size_of::<ClusterSpec>() <= 48, "{}", size_of::<ClusterSpec>());
+        assert!(size_of::<EndpointSet>() <= 64, "{}", size_of::<EndpointSet>());
     }
 
     /// The cluster of a route that ejects and is checked as `change` says, after its former one.

@@ -9,7 +9,7 @@ use crate::tls::UpstreamTlsSpec;
 #[derive(Debug, Clone)]
 pub(crate) struct ClusterSpec {
     /// At least one. Clusters share equal endpoints.
-    pub endpoints: Vec<Arc<EndpointSpec>>,
+    pub endpoints: Box<[Arc<EndpointSpec>]>,
     /// How an endpoint is chosen.
     pub balance: BalancePolicy,
     /// How long a connection may take to be established, TLS included.

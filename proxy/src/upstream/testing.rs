@@ -90,7 +90,7 @@ fn compiled(
 /// In turn, to these.
 pub(super) fn spec(endpoints: Vec<Arc<EndpointSpec>>) -> ClusterSpec {
     let (balance, connect_timeout) = (BalancePolicy::RoundRobin, Duration::from_secs(10));
-    ClusterSpec { endpoints, balance, connect_timeout, resilience: None }
+    ClusterSpec { endpoints: endpoints.into(), balance, connect_timeout, resilience: None }
 }
 
 /// Runs a test that spawns local tasks.

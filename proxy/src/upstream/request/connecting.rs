@@ -213,7 +213,7 @@ impl UpstreamRequest<'_> {
 
     /// The time for connecting that is left for all endpoints.
     fn within(&self) -> Duration {
-        let most = self.cluster.connect_timeout;
+        let most = self.cluster.connect_timeout();
         self.connecting.within_ms.map_or(most, |ms| duration(ms).min(most))
     }
 
