@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Version, header, request::Parts};
 use super::{
     account::RequestAccount,
     connection::ClientConnection,
+    forward::Reply,
     headers::forwarded::client_ip,
     negotiation::ContentNegotiation,
     request::RequestTarget,
@@ -35,6 +36,8 @@ pub(super) struct ActiveRequest {
     pub(super) body: Option<UnreadBody>,
     /// The client's head, if it may be needed again for another upstream. Boxed: few requests have it.
     pub(super) kept_head: Option<Box<Parts>>,
+    /// The reply that makes it go to another upstream. Boxed, as the head.
+    pub(super) failed: Option<Box<Reply>>,
     /// What its upstream is told of who it is from.
     pub(super) assertion: Option<Rc<KeptAssertion>>,
     /// `Set-Cookie` fields that delete cookies of ours that did not open: for an answer of ours.
@@ -58,6 +61,7 @@ impl ActiveRequest {
             windows: None,
             body: None,
             kept_head: None,
+            failed: None,
             assertion: None,
             junk_cookies: Vec::new(),
             route: None,

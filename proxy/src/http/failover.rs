@@ -16,6 +16,7 @@ use super::{
     forward::{Forwarding, Reply, client_hash, in_ms, upgrade},
     headers::Upgrade,
     interim::InterimRelay,
+    limit::Limit,
     spec::HostRewrite,
 };
 use crate::{
@@ -63,12 +64,17 @@ impl Forwarding<'_> {
         is_needed.then(|| Box::new(parts.clone()))
     }
 
+    /// Keeps a reply that makes the request go to another upstream, and gives back any other one.
+    pub(super) fn keep_if_failed(self, active: &mut ActiveRequest, reply: Reply) -> Reply {
+        if self.retry_reason(active, &reply).is_none() {
+            return reply;
+        }
+        active.failed = Some(Box::new(reply));
+        Err(Limit::Response)
+    }
+
     /// Why the request should be sent again; `None` if the reply is for the client.
-    pub(super) fn retry_reason(
-        &self,
-        active: &ActiveRequest,
-        reply: &Reply,
-    ) -> Option<UpstreamRetry> {
+    fn retry_reason(&self, active: &ActiveRequest, reply: &Reply) -> Option<UpstreamRetry> {
         let reason = match reply {
             Ok(Err(failure)) => failure.again.as_ref()?.reason,
             Ok(Ok(reply)) if is_gateway_error(reply.response.status()) => {
@@ -87,10 +93,10 @@ impl Forwarding<'_> {
     pub(super) async fn send_again(
         self,
         active: &mut ActiveRequest,
-        mut reply: Reply,
         interim: &InterimRelay,
     ) -> Reply {
         let mut attempts = Attempts::default();
+        let mut reply = active.failed.take().map_or(Err(Limit::Response), |failed| *failed);
         let Some(cluster) = self.route.cluster.as_ref() else { return reply };
         while let Some(reason) = self.retry_reason(active, &reply) {
             attempts.failed(active, &reply, reason);

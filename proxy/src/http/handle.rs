@@ -103,11 +103,13 @@ async fn serve(
     let mut kept = None;
     let relaying = poll_fn(|cx| interim.poll(sending.as_mut(), &mut kept, cx));
     let reply = active.timeouts.within(pin!(relaying)).await;
-    // Boxed: few requests are sent again.
-    let reply = match forwarding.retry_reason(active, &reply) {
-        Some(_) => Box::pin(forwarding.send_again(active, reply, &interim)).await,
-        None => reply,
-    };
+    let reply = forwarding.keep_if_failed(active, reply);
+    if active.failed.is_some() {
+        // Moved, so that the request's future has no room for it. Few requests are sent again.
+        drop(reply);
+        let reply = Box::pin(forwarding.send_again(active, &interim)).await;
+        return Ok(forwarding.receive(active, reply)?);
+    }
     Ok(forwarding.receive(active, reply)?)
 }
 

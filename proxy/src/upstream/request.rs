@@ -120,10 +120,11 @@ impl<'a> UpstreamRequest<'a> {
                 self.pool.meter.retrying(UpstreamRetry::StaleConnection);
             }
             // Boxed, so that a request that finds a connection does not need its memory.
-            match Box::pin(self.new_connection()).await {
-                Ok(fresh) => self.send_over(fresh, None, request).await.map_err(Box::new),
-                Err(failed) => Err(failed.with(request)),
-            }
+            let fresh = match Box::pin(self.new_connection()).await {
+                Ok(fresh) => fresh,
+                Err(failed) => return Err(failed.with(request)),
+            };
+            self.send_over(fresh, None, request).await.map_err(Box::new)
         }
     }
 

@@ -470,14 +470,3 @@ fn the_paths_of_sign_in_are_nowhere_if_nobody_can_sign_in() {
     assert!(discovery.contains(keys), "{discovery}");
     assert!(!discovery.contains("callback"), "{discovery}");
 }
-
-#[test]
-fn a_request_that_waits_for_its_upstream_takes_few_bytes() {
-    fn size<A, B, C, F>(_: impl FnOnce(A, B, C) -> F) -> usize {
-        size_of::<F>()
-    }
-    let bytes =
-        size(|conn: &'static Rc<ClientConnection>, request, stream| handle(conn, request, stream));
-    println!("{bytes} bytes");
-    assert!(bytes <= 4096, "{bytes}");
-}
