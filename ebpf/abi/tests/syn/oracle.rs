@@ -39,7 +39,9 @@ fn split(mut bytes: &[u8]) -> (Vec<(u8, &[u8])>, bool) {
     for _ in 0..MAX_OPTIONS {
         let (option, rest) = match bytes {
             [1, rest @ ..] => ((1, [].as_slice()), rest),
-            [kind @ 2.., len @ 2.., rest @ ..] if usize::from(*len) - 2 <= rest.len() => {
+            [kind, len, rest @ ..]
+                if *kind >= 2 && *len >= 2 && usize::from(*len) - 2 <= rest.len() =>
+            {
                 let (body, rest) = rest.split_at(usize::from(*len) - 2);
                 ((*kind, body), rest)
             }
