@@ -41,16 +41,20 @@ impl Release {
         let apt = Apt::prepare(self.codename, &directory.join(self.codename))?;
         run(apt.get("update").arg("-qq"))?;
         let package = depends_on(&said_by(apt.cache("depends").arg(CURRENT_KERNEL))?)?;
-        let file = file_name(&said_by(apt.get("download").args(["--print-uris", &package]))?)?;
-        let unpacked = apt.directory.join(file.trim_end_matches(".deb"));
+        let version = version(&said_by(apt.cache("show").args(["--no-all-versions", &package]))?)?;
+        let unpacked = apt.directory.join(format!("{package}_{version}"));
         if !unpacked.exists() {
-            println!("Downloading {package} of {}", self.title);
-            run(apt.get("download").args(["-qq", &package]))?;
+            println!("Downloading {package} {version}");
             // It is complete, or it is not there.
             let partial = apt.directory.join("partial");
             let _ = fs::remove_dir_all(&partial);
-            run(command("dpkg-deb").arg("-x").arg(apt.directory.join(file)).arg(&partial))?;
-            fs::rename(&partial, &unpacked)?;
+            fs::create_dir(&partial)?;
+            run(apt.get("download").args(["-qq", &package]).current_dir(&partial))?;
+            let file = fs::read_dir(&partial)?.next().context("apt has downloaded nothing")??;
+            let files = partial.join("files");
+            run(command("dpkg-deb").arg("-x").arg(file.path()).arg(&files))?;
+            fs::rename(&files, &unpacked)?;
+            fs::remove_dir_all(&partial)?;
         }
         Kernel::in_directory(&unpacked)
     }
@@ -161,10 +165,9 @@ fn depends_on(said: &str) -> Result<String> {
     Ok(line.with_context(|| format!("{CURRENT_KERNEL} depends on nothing"))?.to_owned())
 }
 
-/// The second word of apt's line `'URI' FILE SIZE SUM`.
-fn file_name(said: &str) -> Result<String> {
-    let name = said.lines().find_map(|line| line.split(' ').nth(1));
-    Ok(name.context("apt names no file to download")?.to_owned())
+fn version(said: &str) -> Result<String> {
+    let version = said.lines().find_map(|line| line.strip_prefix("Version: "));
+    Ok(version.context("apt shows no version")?.to_owned())
 }
 
 #[cfg(test)]
@@ -183,11 +186,10 @@ mod tests {
     }
 
     #[test]
-    fn apt_names_the_package_and_its_file() {
+    fn apt_names_the_package_and_its_version() {
         let said = "linux-image-amd64\n  Depends: linux-image-6.1.0-57-amd64\n";
         assert_eq!(depends_on(said).unwrap(), "linux-image-6.1.0-57-amd64");
-        let said = "'http://a/x.deb' linux-image_6.1_amd64.deb 70591024 SHA256:1\n";
-        assert_eq!(file_name(said).unwrap(), "linux-image_6.1_amd64.deb");
-        assert!(file_name("").is_err());
+        assert_eq!(version("Package: x\nVersion: 6.1.192-3\n").unwrap(), "6.1.192-3");
+        assert!(version("").is_err());
     }
 }

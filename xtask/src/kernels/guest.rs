@@ -12,7 +12,7 @@ use super::{Tests, archive::Archive, debian::Kernel};
 use crate::command::{cargo, command, path_of, said_by, target};
 
 /// The programs that the tests run.
-const PROGRAMS: [&str; 6] = ["curl", "ethtool", "ip", "nft", "openssl", "setpriv"];
+const PROGRAMS: [&str; 7] = ["curl", "ethtool", "ip", "nft", "openssl", "setpriv", "ss"];
 /// The commands of busybox that [`INIT`] uses.
 const APPLETS: [&str; 6] = ["sh", "mount", "insmod", "uname", "poweroff", "chmod"];
 /// The first process.

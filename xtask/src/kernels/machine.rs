@@ -20,8 +20,11 @@ const MEMORY_MIB: u32 = 2048;
 pub(super) fn boot(kernel: &Kernel, guest: &Guest, directory: &Path) -> Result<u64> {
     let archive = directory.join("initramfs");
     fs::write(&archive, guest.archive(kernel)?)?;
-    let mut machine = command("timeout");
-    machine.args(["--kill-after=1", &MAX_SECONDS.to_string(), "qemu-system-x86_64"]);
+    // It ends with this tool.
+    let mut machine = command("setpriv");
+    machine.args(["--pdeathsig", "KILL", "--", "timeout", "--foreground", "--kill-after=1"]);
+    machine.args([&MAX_SECONDS.to_string(), "setpriv", "--pdeathsig", "KILL", "--"]);
+    machine.arg("qemu-system-x86_64");
     // The processor's own virtualisation if this machine has it, else emulation.
     machine.args(["-machine", "pc", "-accel", "kvm", "-accel", "tcg", "-cpu", "max", "-smp", "2"]);
     machine.args(["-m", &MEMORY_MIB.to_string(), "-nodefaults", "-display", "none"]);

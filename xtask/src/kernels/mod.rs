@@ -48,10 +48,17 @@ const TESTS: [Tests; 4] = [
     Tests { program: "steering_programs", named: &[], except: &["loss::"] },
     // The verifier's work.
     Tests { program: "steering_parser", named: &["verifier"], except: &[] },
-    // The proxy in kernel mode: the three capabilities alone, mutual TLS, unknown names.
+    // The proxy in kernel mode: the three capabilities alone, mutual TLS, unknown names, and what
+    // the SYN catcher leaves of clients' options.
     Tests {
         program: "steering_kernel",
-        named: &["modes::", "placement::mutual_tls", "refusals::an_unknown_name_is_reset"],
+        named: &[
+            "modes::",
+            "placement::mutual_tls",
+            "refusals::an_unknown_name_is_reset",
+            "catcher::held_connections",
+            "catcher::clients_keep_their_options",
+        ],
         except: &[],
     },
     // A connection that is reset sends no FIN, which depends on `connect` with AF_UNSPEC.
