@@ -164,7 +164,7 @@ fn start_faulty(spec: WorkerSpec) -> (oneshot::Sender<()>, JoinHandle<()>) {
     let thread = thread::spawn(move || {
         rt::Runtime::new().unwrap().block_on(async {
             tokio::select! {
-                () = Worker::new(spec).serve() => {}
+                () = Worker::new(spec).serve(|| {}) => {}
                 _ = faulty => panic!("the fault of a worker"),
             }
         });
