@@ -7,9 +7,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Version, header, request::Parts};
 use super::{
     account::RequestAccount,
     connection::ClientConnection,
-    forward::Reply,
     headers::forwarded::client_ip,
     negotiation::ContentNegotiation,
+    reply::Reply,
     request::RequestTarget,
     request_config::{CompiledRoute, LocalRequestConfig},
     request_handler::RequestHandler,

@@ -13,10 +13,11 @@ use http::{Request, StatusCode, header, request::Parts};
 
 use super::{
     active_request::ActiveRequest,
-    forward::{Forwarding, Reply, client_hash, in_ms, upgrade},
+    forward::{Forwarding, client_hash, in_ms, upgrade},
     headers::Upgrade,
     interim::InterimRelay,
     limit::Limit,
+    reply::Reply,
     spec::HostRewrite,
 };
 use crate::{

@@ -12,6 +12,7 @@ use super::{
     error::RequestFailure,
     headers::{self, InvalidResponse, ResponseRules, Upgrade, requested_upgrade},
     limit::Limit,
+    reply::Reply,
     request::RequestTarget,
     request_config::{CompiledRoute, LocalRequestConfig},
     respond::announce_close,
@@ -37,9 +38,6 @@ pub(super) struct Forwarding<'a> {
     pub(super) certificate: Option<RequestCertificate<'a>>,
     pub(super) target: &'a RequestTarget,
 }
-
-/// What came of sending a request: the upstream's reply, or the limit that was reached before it.
-pub(super) type Reply = Result<Result<UpstreamResponse, SendFailure>, Limit>;
 
 /// An upstream's response, with the client's head.
 #[derive(Debug)]

@@ -35,6 +35,7 @@ pub(crate) mod probe;
 mod program_token;
 mod redirect;
 mod refusal;
+mod reply;
 mod request;
 mod request_config;
 mod request_handler;
