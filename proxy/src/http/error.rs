@@ -114,12 +114,7 @@ impl RequestFailure {
                 "UT",
                 "upstream_response_timeout".into(),
             ),
-            RequestFailure::NoHealthyUpstream => upstream(
-                S::SERVICE_UNAVAILABLE,
-                "no upstream is available",
-                "UH",
-                "no_healthy_upstream".into(),
-            ),
+            RequestFailure::NoHealthyUpstream => no_healthy_upstream(),
             RequestFailure::Upstream(error) => failed(error),
             RequestFailure::InvalidResponse(InvalidResponse(what)) => upstream(
                 S::BAD_GATEWAY,
@@ -141,6 +136,11 @@ impl RequestFailure {
 /// nginx's status for a client without a valid certificate, which Pomerium uses too.
 fn certificate_error() -> StatusCode {
     StatusCode::from_u16(495).unwrap_or(StatusCode::FORBIDDEN)
+}
+
+fn no_healthy_upstream() -> FailureReport {
+    let message = "no upstream is available";
+    upstream(StatusCode::SERVICE_UNAVAILABLE, message, "UH", "no_healthy_upstream".into())
 }
 
 fn denied(status: StatusCode, message: &'static str, details: Cow<'static, str>) -> FailureReport {
