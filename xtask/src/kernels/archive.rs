@@ -19,7 +19,9 @@ pub(super) struct Archive {
 impl Archive {
     /// Adds a directory, unless it is there.
     pub(super) fn directory(&mut self, path: &str) {
-        for directory in Path::new(path).ancestors() {
+        // The outermost first: the kernel makes no parents of its own.
+        let ancestors: Vec<_> = Path::new(path).ancestors().collect();
+        for directory in ancestors.into_iter().rev() {
             let name = directory.to_string_lossy();
             let name = name.trim_start_matches('/');
             if !name.is_empty() {
@@ -97,6 +99,16 @@ mod tests {
 
     use super::*;
     use crate::command::command;
+
+    #[test]
+    fn a_directory_precedes_its_content() {
+        let mut archive = Archive::default();
+        archive.file("/a/b/c/program", 0o755, b"");
+        let packed = archive.finish();
+        let packed = String::from_utf8_lossy(&packed);
+        let at = |name: &str| packed.find(&format!("{name}\0")).unwrap();
+        assert!(at("a") < at("a/b") && at("a/b") < at("a/b/c") && at("a/b/c") < at("program"));
+    }
 
     #[test]
     fn busybox_unpacks_what_was_packed() {

@@ -19,7 +19,8 @@ const APPLETS: [&str; 6] = ["sh", "mount", "insmod", "uname", "poweroff", "chmod
 const INIT: &str = include_str!("init.sh");
 
 /// Modules that the tests need, each after those that it needs.
-const MODULES: [&str; 6] = [
+const MODULES: [&str; 7] = [
+    "crypto/crc32c_generic",
     "lib/libcrc32c",
     "net/netfilter/nfnetlink",
     "net/netfilter/nf_tables",

@@ -14,6 +14,7 @@ for module in /modules/*.ko; do
     insmod "$module"
 done
 ip link set lo up
+ulimit -n 65536 # the catcher holds connections
 echo "@begin Linux $(uname -r)"
 while read -r program arguments; do
     echo "@run $program $arguments"

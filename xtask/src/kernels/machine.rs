@@ -25,8 +25,8 @@ pub(super) fn boot(kernel: &Kernel, guest: &Guest, directory: &Path) -> Result<u
     machine.args(["--pdeathsig", "KILL", "--", "timeout", "--foreground", "--kill-after=1"]);
     machine.args([&MAX_SECONDS.to_string(), "setpriv", "--pdeathsig", "KILL", "--"]);
     machine.arg("qemu-system-x86_64");
-    // The processor's own virtualisation if this machine has it, else emulation.
-    machine.args(["-machine", "pc", "-accel", "kvm", "-accel", "tcg", "-cpu", "max", "-smp", "2"]);
+    // Emulation, everywhere: on a virtual machine, `/dev/kvm` may be there and hang.
+    machine.args(["-machine", "pc,accel=tcg", "-cpu", "max", "-smp", "2"]);
     machine.args(["-m", &MEMORY_MIB.to_string(), "-nodefaults", "-display", "none"]);
     machine.args(["-monitor", "none", "-serial", "stdio", "-no-reboot"]);
     machine.arg("-kernel").arg(&kernel.image).arg("-initrd").arg(&archive);
