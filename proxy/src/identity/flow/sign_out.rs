@@ -174,12 +174,13 @@ fn sign_out(input: StepInput<'_>, request: Option<SignOutRequest>) -> FlowStep {
         then,
         client: main.provider,
         id_token: None,
-        cookies: main.cookies.delete_binding(&cookies).into_iter().collect(),
+        cookies: Vec::new(),
     };
     let named = request.map(|request| request.sessions).unwrap_or_default();
     for context in environment.clients.presented(http.headers) {
         leave_client(input, context, &named, &mut leaving);
     }
+    leaving.cookies.extend(main.cookies.delete_binding(&cookies));
     leaving.sessions.sort_unstable();
     leaving.sessions.dedup_by_key(|(id, _)| *id);
     end_next(input, leaving)
