@@ -11,6 +11,7 @@ use portcullis_tests::{
     tempdir::TempDir,
     wait::until,
 };
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 /// A route below [`APP`] with a client of its own, and the page that it has.
@@ -161,9 +162,10 @@ fn a_restart_keeps_the_tokens_of_every_client() {
     let rig = SignInRig::start();
     let dir = TempDir::new("state");
     let file = format!("{{state_file: {}}}", dir.path().join("state").display());
-    let proxy = config(&rig).own("sign_in", &file).start();
+    let mut proxy = config(&rig).own("sign_in", &file).start();
     let (_, [of_all, own]) = signed_in_at_both(&rig, &proxy, "alice");
-    drop(proxy);
+    proxy.signal(Signal::TERM);
+    assert!(proxy.wait().success(), "it writes the file at its end");
     let proxy = config(&rig).own("sign_in", &file).start();
     rig.clock.advance(minutes(12));
     assert_eq!(fetch(&proxy, "/own/", &own), 200);
