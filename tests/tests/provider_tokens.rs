@@ -26,14 +26,14 @@ fn config(rig: &SignInRig) -> Config {
 /// A header of the request that an upstream got.
 fn header(fetched: &Fetched, name: &str) -> Option<String> {
     assert_eq!(fetched.status, 200, "{}", fetched.text());
-    let request: Value = serde_json::from_str(&fetched.text()).unwrap();
-    let mut headers = request["headers"].as_array().unwrap().iter();
-    let found = headers.find(|pair| pair[0].as_str().unwrap().eq_ignore_ascii_case(name));
-    found.map(|pair| pair[1].as_str().unwrap().to_owned())
+    let request = fetched.json();
+    let mut headers = request["headers"].as_array().into_iter().flatten();
+    let is_it = |pair: &Value| pair[0].as_str().is_some_and(|it| it.eq_ignore_ascii_case(name));
+    headers.find(|pair| is_it(pair)).and_then(|pair| pair[1].as_str()).map(str::to_owned)
 }
 
 fn access_token(fetched: &Fetched) -> String {
-    let value = header(fetched, "authorization").unwrap();
+    let value = header(fetched, "authorization").expect("a header");
     value.strip_prefix("Bearer ").unwrap_or_default().to_owned()
 }
 
@@ -95,7 +95,7 @@ fn a_host_where_nobody_signed_in_before_gets_tokens_without_the_provider() {
     assert_eq!(alice.open(&format!("{OTHER}/")).status, 200);
     let before = alice.visited().len();
     let token = access_token(&alice.open(&format!("{APP}/")));
-    assert_eq!(granted_with(&rig, "access_token", &token), [token.clone()]);
+    assert_eq!(granted_with(&rig, "access_token", &token), std::slice::from_ref(&token));
     assert_eq!(rig.visits(&alice, before), [""; 0]);
     assert_eq!(rig.provider.requests("POST /token"), 1);
     assert_eq!(access_token(&get(&mut alice, APP)), token);
