@@ -155,7 +155,7 @@ pub(super) fn scan(text: &str) -> Result<KeyLines, Vec<YamlFault>> {
     while let Some(step) = parser.next_event() {
         let outcome = match step {
             Ok((event, span)) => scan.take(&event, span),
-            Err(error) => Err(not_yaml(&error)),
+            Err(error) => Err(not_yaml(&error, text)),
         };
         if let Err(fault) = outcome {
             scan.faults.push(fault);
@@ -346,8 +346,10 @@ fn fault(line: u32, message: &str) -> YamlFault {
     YamlFault { line, key_path: String::new(), message: message.to_owned() }
 }
 
-fn not_yaml(error: &ScanError) -> YamlFault {
-    let line = line_number(error.marker().line());
+fn not_yaml(error: &ScanError, text: &str) -> YamlFault {
+    // What is missing at the end of a text is missing behind its last line.
+    let lines = text.split('\n').count();
+    let line = line_number(error.marker().line().min(lines));
     // The scanner reads ahead, and has a limit of its own.
     if error.info().contains("recursion limit") {
         return too_deep(line);
