@@ -347,9 +347,7 @@ fn fault(line: u32, message: &str) -> YamlFault {
 }
 
 fn not_yaml(error: &ScanError, text: &str) -> YamlFault {
-    // What is missing at the end of a text is missing behind its last line.
-    let lines = text.split('\n').count();
-    let line = line_number(error.marker().line().min(lines));
+    let line = fault_line(error.marker().line(), text);
     // The scanner reads ahead, and has a limit of its own.
     if error.info().contains("recursion limit") {
         return too_deep(line);
@@ -359,6 +357,11 @@ fn not_yaml(error: &ScanError, text: &str) -> YamlFault {
 
 fn too_deep(line: u32) -> YamlFault {
     fault(line, &format!("nested more than {MAX_DEPTH} levels deep"))
+}
+
+/// The line of a fault. What is missing at the end of a text may be reported below its last line.
+pub(super) fn fault_line(line: usize, text: &str) -> u32 {
+    line_number(line.min(text.split('\n').count()))
 }
 
 fn line_number(line: usize) -> u32 {
