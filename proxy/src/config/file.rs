@@ -62,14 +62,14 @@ fn parse_whole(text: &str) -> Result<Value, Vec<YamlFault>> {
         Ok(value) => value,
         // The scan words it better, where it finds the same.
         Err(error) => {
-            return Err(places::scan(text).err().unwrap_or_else(|| vec![not_yaml(&error)]));
+            return Err(places::scan(text).err().unwrap_or_else(|| vec![not_yaml(&error, text)]));
         }
     };
     if harmless && !is_plain(&value, MAX_DEPTH) {
         places::scan(text)?;
     }
     if text.contains("<<") {
-        value.apply_merge().map_err(|error| vec![not_yaml(&error)])?;
+        value.apply_merge().map_err(|error| vec![not_yaml(&error, text)])?;
     }
     Ok(value)
 }
@@ -88,8 +88,8 @@ pub(super) fn is_plain(value: &Value, depth: usize) -> bool {
     }
 }
 
-fn not_yaml(error: &serde_yaml::Error) -> YamlFault {
-    let line = error.location().map_or(1, |place| u32::try_from(place.line()).unwrap_or(u32::MAX));
+fn not_yaml(error: &serde_yaml::Error, text: &str) -> YamlFault {
+    let line = error.location().map_or(1, |place| places::fault_line(place.line(), text));
     YamlFault { line, key_path: String::new(), message: format!("this is not YAML: {error}") }
 }
 

@@ -162,7 +162,7 @@ pub(super) fn scan(text: &str) -> Result<KeyLines, Vec<YamlFault>> {
     while let Some(step) = parser.next_event() {
         let outcome = match step {
             Ok((event, span)) => scan.take(&event, span),
-            Err(error) => Err(not_yaml(&error)),
+            Err(error) => Err(not_yaml(&error, text)),
         };
         if let Err(fault) = outcome {
             scan.faults.push(fault);
@@ -353,8 +353,8 @@ fn fault(line: u32, message: &str) -> YamlFault {
     YamlFault { line, key_path: String::new(), message: message.to_owned() }
 }
 
-fn not_yaml(error: &ScanError) -> YamlFault {
-    let line = line_number(error.marker().line());
+fn not_yaml(error: &ScanError, text: &str) -> YamlFault {
+    let line = fault_line(error.marker().line(), text);
     // The scanner reads ahead, and has a limit of its own.
     if error.info().contains("recursion limit") {
         return too_deep(line);
@@ -364,6 +364,11 @@ fn not_yaml(error: &ScanError) -> YamlFault {
 
 fn too_deep(line: u32) -> YamlFault {
     fault(line, &format!("nested more than {MAX_DEPTH} levels deep"))
+}
+
+/// The line of a fault. What is missing at the end of a text may be reported below its last line.
+pub(super) fn fault_line(line: usize, text: &str) -> u32 {
+    line_number(line.min(text.split('\n').count()))
 }
 
 fn line_number(line: usize) -> u32 {

@@ -20,7 +20,7 @@ pub(crate) enum PathError {
     NotAbsolute,
     /// It has an escaped slash or backslash, and the settings reject these.
     EscapedSlash,
-    /// A `%` without two hexadecimal digits, or an escaped NUL.
+    /// A `%` without two hexadecimal digits, or a NUL, escaped or not.
     BadEscape,
 }
 
@@ -86,7 +86,7 @@ fn is_plain(path: &str) -> bool {
     true
 }
 
-/// Finds `%2F` and `%5C` (either case) and does what the settings say; refuses `%00` in any case.
+/// Finds `%2F` and `%5C` (either case) and does what the settings say; refuses NUL and `%00` in any case.
 fn treat_escaped_slashes<'a>(
     path: &'a str,
     settings: &RequestSettings,
@@ -95,6 +95,9 @@ fn treat_escaped_slashes<'a>(
         EscapedSlashes::Redirect | EscapedSlashes::Unescape => true,
         EscapedSlashes::Reject | EscapedSlashes::Keep => false,
     };
+    if path.contains('\0') {
+        return Err(PathError::BadEscape);
+    }
     let mut out: Option<String> = None;
     let mut copied = 0;
     for (at, _) in path.match_indices('%') {

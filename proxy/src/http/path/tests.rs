@@ -69,7 +69,7 @@ fn without_normalisation_a_path_is_passed_as_it_is() {
 
 #[test]
 fn malformed_escapes_and_nul_are_refused() {
-    for path in ["/%", "/%4", "/%zz", "/%%32e", "/a%00b"] {
+    for path in ["/%", "/%4", "/%zz", "/%%32e", "/a%00b", "/a\0b", "/a\\..cd\0\\B"] {
         assert_eq!(normalise(path, &settings()), Err(PathError::BadEscape), "{path}");
     }
     let off = RequestSettings { normalize_path: false, ..settings() };
