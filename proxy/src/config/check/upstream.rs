@@ -463,7 +463,8 @@ impl Interned {
     ) -> Arc<ClusterSpec> {
         let key = (endpoints.iter().map(Arc::as_ptr).collect(), balance, resilience.clone());
         let connect_timeout = CONNECT_TIMEOUT;
-        let make = || ClusterSpec { endpoints: endpoints.into(), balance, connect_timeout, resilience };
+        let make =
+            || ClusterSpec { endpoints: endpoints.into(), balance, connect_timeout, resilience };
         once(&self.clusters, key, make)
     }
 }

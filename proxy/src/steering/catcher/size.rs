@@ -74,7 +74,7 @@ mod tests {
     fn the_size_follows_the_limits() {
         let choose = CatcherSize::choose;
         assert_eq!(choose(1 << 20, 1, 4096), Ok(LARGE));
-        assert_eq!(choose(1 << 20, 100, 4096), Ok(SMALL));
+        assert_eq!(choose(1 << 20, 200, 4096), Ok(SMALL));
         assert_eq!(choose(8224, 1, 4096), Ok(LARGE));
         assert_eq!(choose(1040, 1, 4096), Ok(SMALL));
         assert_eq!(choose(4096, 1, 4096), Ok(SMALL));
