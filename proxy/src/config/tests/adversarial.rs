@@ -132,12 +132,6 @@ fn a_tab_as_indentation_is_refused() {
 }
 
 #[test]
-fn what_is_missing_at_the_end_is_missing_in_the_last_line() {
-    let errors = errors("address: x\nr");
-    assert!(errors[0].starts_with("config.yaml:2: this is not YAML"), "{errors:?}");
-}
-
-#[test]
 fn what_a_failed_load_had_read_is_watched() {
     let dir = Dir::new();
     let refused = dir.load(&with_certificate("timeout_read: soon"), &[]).unwrap_err();
