@@ -33,7 +33,7 @@ use crate::{
     listener::Listener,
     observe::{Log, Metrics, Readiness},
     snapshot::{Compiler, StagedParts},
-    steering::{CatcherKeeper, CatcherSize, NoRoom, Steering},
+    steering::{CatcherKeeper, CatcherSize, NoRoomForCatcher, Steering},
     sys,
     tls::TicketKeys,
     upstream::{DnsNames, EjectionSender, HealthMonitor},
@@ -144,8 +144,7 @@ impl App {
         let (steering, keeper) = steering::start(mode, catchers, &mut listeners, rules, &metrics)?;
         let admin = admin::Server::listen(admin, access, &metrics, &steering, descriptors.admin)?;
         metrics.config_applied(snapshot.generation, facts);
-        let (identity, identity_control) =
-            identity::start(&compiler.names, &metrics, &snapshot.site)?;
+        let (identity, control) = identity::start(&compiler.names, &metrics, &snapshot.site)?;
         let (snapshots, snapshot) = watch::channel(snapshot);
         let (phase, phases) = watch::channel(ProcessPhase::Running);
         let (ending, ended) = mpsc::unbounded_channel();
@@ -169,7 +168,7 @@ impl App {
             descriptors,
             signals: Signals::new()?,
             settings,
-            identity: identity::keep_state(identity_control, predecessor.is_some()),
+            identity: identity::keep_state(control, predecessor.is_some()),
             predecessor,
             health,
             snapshots,
@@ -266,7 +265,7 @@ fn descriptors(
     config: &Config,
     workers: usize,
     metrics: &Metrics,
-) -> anyhow::Result<(DescriptorBudget, Result<CatcherSize, NoRoom>)> {
+) -> anyhow::Result<(DescriptorBudget, Result<CatcherSize, NoRoomForCatcher>)> {
     let limit = sys::raise_descriptor_limit();
     let catchers = steering::catcher_size(config, limit);
     let listen = &config.listen;

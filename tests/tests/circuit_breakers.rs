@@ -52,7 +52,7 @@ fn one_more_than(held: usize, slow: &Slow, proxy: &Proxy) {
         for _ in 0..=held {
             let send = send.clone();
             scope.spawn(move || {
-                drop(send.send(proxy.curl("app", "/held").run().status));
+                let _ = send.send(proxy.curl("app", "/held").run().status);
             });
         }
         let first = refused.recv_timeout(DEADLINE).expect("a refusal while the others wait");

@@ -18,7 +18,6 @@ use portcullis_tests::{
     wait::{eventually, until},
 };
 
-const HOST: &str = "app.localhost.pomerium.io";
 const GET: &str = "GET / HTTP/1.1\r\nHost: app.localhost.pomerium.io\r\n\r\n";
 
 /// With at most 256 open files.

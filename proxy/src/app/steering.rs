@@ -13,7 +13,7 @@ use crate::{
     listener::{Listener, Service},
     observe::Metrics,
     steering::{
-        Catcher, CatcherKeeper, CatcherSize, CookieSource, ModeChoice, NoRoom, Steering,
+        Catcher, CatcherKeeper, CatcherSize, CookieSource, ModeChoice, NoRoomForCatcher, Steering,
         SteeringRules, somaxconn,
     },
 };
@@ -22,7 +22,7 @@ use crate::{
 pub(super) fn catcher_size(
     config: &Config,
     limit: Option<NonZeroUsize>,
-) -> Result<CatcherSize, NoRoom> {
+) -> Result<CatcherSize, NoRoomForCatcher> {
     let limit = limit.map_or(usize::MAX, NonZeroUsize::get);
     CatcherSize::choose(limit, config.listen.addresses.len(), somaxconn())
 }
@@ -31,7 +31,7 @@ pub(super) fn catcher_size(
 pub(super) fn catcher_descriptors(
     config: &Config,
     workers: usize,
-    size: Result<CatcherSize, NoRoom>,
+    size: Result<CatcherSize, NoRoomForCatcher>,
 ) -> usize {
     let may_catch = match config.steering.mode {
         ModeChoice::Kernel => true,
@@ -48,7 +48,7 @@ pub(super) fn catcher_descriptors(
 /// kernel steers, adds the catchers to the listeners of the workers, which accept there.
 pub(super) fn start(
     choice: ModeChoice,
-    size: Result<CatcherSize, NoRoom>,
+    size: Result<CatcherSize, NoRoomForCatcher>,
     listeners: &mut [Vec<Listener>],
     rules: Arc<SteeringRules>,
     metrics: &Metrics,

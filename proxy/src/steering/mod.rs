@@ -19,7 +19,8 @@ mod view;
 mod worker_steering;
 
 pub(crate) use catcher::{
-    Catcher, CatcherKeeper, CatcherSize, CookieSource, CookieSysctls, NoCookies, NoRoom, somaxconn,
+    Catcher, CatcherKeeper, CatcherSize, CookieSource, CookieSysctls, NoCookies, NoRoomForCatcher,
+    somaxconn,
 };
 pub(crate) use choose::Choice;
 pub(crate) use handoff::{Inbox, Mailboxes};

@@ -1,6 +1,6 @@
 //! The steering mode that runs, and the reason for it.
 
-use super::{CookieSource, Kernel, KernelError, ModeChoice, NoCookies, NoRoom};
+use super::{CookieSource, Kernel, KernelError, ModeChoice, NoCookies, NoRoomForCatcher};
 use portcullis_abi::MAX_WORKERS;
 
 /// How connections are steered to their worker.
@@ -109,10 +109,12 @@ fn fix(problem: &NoCookies) -> &'static str {
     match problem {
         NoCookies::Syncookies(_) => "run `sysctl -w net.ipv4.tcp_syncookies=1`",
         NoCookies::NoTimestamps => "run `sysctl -w net.ipv4.tcp_timestamps=1`",
-        NoCookies::NoRoom(NoRoom::Descriptors(_)) => {
+        NoCookies::NoRoomForCatcher(NoRoomForCatcher::Descriptors(_)) => {
             "set LimitNOFILE=65536 in the systemd unit, or run `ulimit -n 65536` before the start"
         }
-        NoCookies::NoRoom(NoRoom::Backlog(_)) => "run `sysctl -w net.core.somaxconn=4096`",
+        NoCookies::NoRoomForCatcher(NoRoomForCatcher::Backlog(_)) => {
+            "run `sysctl -w net.core.somaxconn=4096`"
+        }
         NoCookies::NoCatcher | NoCookies::Catcher { .. } => "see the log",
     }
 }
@@ -174,8 +176,8 @@ mod tests {
         for (problem, command) in [
             (NoCookies::Syncookies("0".to_owned()), "sysctl -w net.ipv4.tcp_syncookies=1"),
             (NoCookies::NoTimestamps, "sysctl -w net.ipv4.tcp_timestamps=1"),
-            (NoRoom::Descriptors(1024).into(), "ulimit -n 65536"),
-            (NoRoom::Backlog(128).into(), "sysctl -w net.core.somaxconn=4096"),
+            (NoRoomForCatcher::Descriptors(1024).into(), "ulimit -n 65536"),
+            (NoRoomForCatcher::Backlog(128).into(), "sysctl -w net.core.somaxconn=4096"),
         ] {
             let error = ModeError::Cookies { problem }.to_string();
             assert!(error.contains(command), "{error}");

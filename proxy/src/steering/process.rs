@@ -14,7 +14,7 @@ use portcullis_abi::{SteeringSettings, Verdict};
 
 use super::{
     CookieSource, CookieSysctls, Kernel, KernelError, LoadTable, Mode, ModeChoice, ModeError,
-    NoRoom, SteeringRules, catcher::CookieState, kernel, mode::decide,
+    NoRoomForCatcher, SteeringRules, catcher::CookieState, kernel, mode::decide,
 };
 
 /// The running mode, the table of loads, and the rules in use.
@@ -43,7 +43,7 @@ impl Steering {
         groups: &[Vec<BorrowedFd<'_>>],
         workers: usize,
         rules: Arc<SteeringRules>,
-        room: Result<(), NoRoom>,
+        room: Result<(), NoRoomForCatcher>,
     ) -> Result<Steering, ModeError> {
         let attach = |cookies| {
             let catching = u32::from(cookies != CookieSource::Sysctl);

@@ -1,5 +1,4 @@
 //! The options of SYNs: those of real systems, all that bytes can be, and what a cookie keeps.
-#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod oracle;
 

@@ -341,7 +341,7 @@ impl Seen {
 
     /// Warns about a route behind one of its host that serves more than its requests.
     fn broader(&self, section: &Section<'_>, matcher: &Matcher) {
-        let serves = |broad: Matcher| self.matchers.get(&(broad.port, Arc::from(describe(&broad))));
+        let serves = |broad: Matcher| self.matchers.get(&(broad.port, describe(&broad)));
         if let Some(first) = shadows::broader(matcher).find_map(serves) {
             let first = section.context().place(first);
             let message = format!("is never reached: {first} comes first, and serves its requests");

@@ -2,7 +2,7 @@
 
 use std::{fs, io, net::SocketAddr};
 
-use super::NoRoom;
+use super::NoRoomForCatcher;
 use crate::steering::ModeChoice;
 
 /// Why the kernel sends SYN cookies, without which it steers nothing.
@@ -41,7 +41,7 @@ pub(crate) enum NoCookies {
     NoTimestamps,
     /// There is no room for a catcher.
     #[error(transparent)]
-    NoRoom(#[from] NoRoom),
+    NoRoomForCatcher(#[from] NoRoomForCatcher),
     /// There is no catcher.
     #[error("there is no SYN catcher")]
     NoCatcher,
@@ -77,7 +77,7 @@ impl CookieSysctls {
     pub(crate) fn source(
         &self,
         choice: ModeChoice,
-        room: Result<(), NoRoom>,
+        room: Result<(), NoRoomForCatcher>,
     ) -> Result<CookieSource, NoCookies> {
         match &self.syncookies {
             // Without timestamps every client loses its options: only if the operator says so.
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn only_a_catcher_needs_room() {
-        let no_room = Err(NoRoom::Descriptors(1024));
+        let no_room = Err(NoRoomForCatcher::Descriptors(1024));
         let with = |syncookies| CookieSysctls { syncookies: Ok(syncookies), timestamps: 1 };
         assert!(with(1).source(ModeChoice::Auto, no_room).is_err());
         assert_eq!(with(2).source(ModeChoice::Auto, no_room), Ok(CookieSource::Sysctl));

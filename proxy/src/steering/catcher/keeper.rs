@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Catcher, CookieSource, CookieSysctls, NoCookies, NoRoom};
+use super::{Catcher, CookieSource, CookieSysctls, NoCookies, NoRoomForCatcher};
 use crate::{
     steering::{ModeChoice, Steering},
     sys::TcpStates,
@@ -39,7 +39,7 @@ impl CatcherKeeper {
         steering: Arc<Steering>,
         choice: ModeChoice,
         catchers: Vec<Catcher>,
-        room: Result<(), NoRoom>,
+        room: Result<(), NoRoomForCatcher>,
     ) -> io::Result<CatcherKeeper> {
         let stopped = Arc::new(AtomicBool::new(false));
         let mut rounds = Rounds::new(steering, choice, catchers, room);
@@ -73,7 +73,7 @@ struct Rounds {
     steering: Arc<Steering>,
     choice: ModeChoice,
     catchers: Vec<Catcher>,
-    room: Result<(), NoRoom>,
+    room: Result<(), NoRoomForCatcher>,
     /// `None` if the kernel does not tell the states of connections: then they are renewed by time.
     states: Option<TcpStates>,
     /// What the last round found.
@@ -87,7 +87,7 @@ impl Rounds {
         steering: Arc<Steering>,
         choice: ModeChoice,
         catchers: Vec<Catcher>,
-        room: Result<(), NoRoom>,
+        room: Result<(), NoRoomForCatcher>,
     ) -> Rounds {
         let states = TcpStates::open().inspect_err(|error| {
             tracing::info!(%error, "sock_diag is not available: held connections are not checked");

@@ -17,5 +17,5 @@ mod state;
 pub(crate) use cookies::{CookieSource, CookieSysctls, NoCookies, somaxconn};
 pub(crate) use keeper::CatcherKeeper;
 pub(crate) use one::Catcher;
-pub(crate) use size::{CatcherSize, NoRoom};
+pub(crate) use size::{CatcherSize, NoRoomForCatcher};
 pub(crate) use state::CookieState;

@@ -31,7 +31,7 @@ const OTHERS: usize = 4;
 
 /// There is no room for a catcher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NoRoom {
+pub(crate) enum NoRoomForCatcher {
     /// Too few descriptors.
     #[error("the limit of {0} open files leaves no room for the SYN catcher")]
     Descriptors(usize),
@@ -46,9 +46,9 @@ impl CatcherSize {
         limit: usize,
         addresses: usize,
         somaxconn: i32,
-    ) -> Result<CatcherSize, NoRoom> {
+    ) -> Result<CatcherSize, NoRoomForCatcher> {
         if somaxconn < SMALL.raised {
-            return Err(NoRoom::Backlog(somaxconn));
+            return Err(NoRoomForCatcher::Backlog(somaxconn));
         }
         let fits = |size: CatcherSize, part| {
             addresses.saturating_mul(size.descriptors()) <= limit / part && somaxconn >= size.raised
@@ -56,7 +56,7 @@ impl CatcherSize {
         match () {
             () if fits(LARGE, LARGE_PART) => Ok(LARGE),
             () if fits(SMALL, SMALL_PART) => Ok(SMALL),
-            () => Err(NoRoom::Descriptors(limit)),
+            () => Err(NoRoomForCatcher::Descriptors(limit)),
         }
     }
 
@@ -79,8 +79,8 @@ mod tests {
         assert_eq!(choose(1040, 1, 4096), Ok(SMALL));
         assert_eq!(choose(4096, 1, 4096), Ok(SMALL));
         assert_eq!(choose(1 << 20, 1, 512), Ok(SMALL));
-        assert_eq!(choose(1024, 1, 4096), Err(NoRoom::Descriptors(1024)));
-        assert_eq!(choose(1 << 20, 1, 128), Err(NoRoom::Backlog(128)));
+        assert_eq!(choose(1024, 1, 4096), Err(NoRoomForCatcher::Descriptors(1024)));
+        assert_eq!(choose(1 << 20, 1, 128), Err(NoRoomForCatcher::Backlog(128)));
     }
 
     #[test]
