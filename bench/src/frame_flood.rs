@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     runtime::Builder,
-    sync::oneshot,
+    sync::{Notify, oneshot},
 };
 
 use crate::{
@@ -46,12 +46,16 @@ pub(crate) fn run(plan: &Plan) -> Result<FloodReport> {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         let _ = end.send(());
     });
-    let (begun, sent) = (Instant::now(), Cell::new(0));
+    let (begun, sent, first) = (Instant::now(), Cell::new(0), Notify::new());
     let mut report = FloodReport::default();
     runtime.block_on(async {
         tokio::select! {
-            flooded = flood_again(plan, &mut report, &sent) => flooded,
-            _ = ended => Ok(()),
+            flooded = flood_again(plan, &mut report, &sent, &first) => flooded,
+            // Not before it is known that there is something to flood.
+            () = async {
+                let _ = ended.await;
+                first.notified().await;
+            } => Ok(()),
         }
     })?;
     report.sent_bytes = sent.get();
@@ -60,7 +64,12 @@ pub(crate) fn run(plan: &Plan) -> Result<FloodReport> {
 }
 
 /// Floods connection after connection.
-async fn flood_again(plan: &Plan, report: &mut FloodReport, sent: &Cell<u64>) -> Result<()> {
+async fn flood_again(
+    plan: &Plan,
+    report: &mut FloodReport,
+    sent: &Cell<u64>,
+    first: &Notify,
+) -> Result<()> {
     let mut begun = false;
     loop {
         let connected = tls::connect(plan.address, &plan.host()?.name, &plan.config).await;
@@ -71,6 +80,7 @@ async fn flood_again(plan: &Plan, report: &mut FloodReport, sent: &Cell<u64>) ->
             continue;
         };
         ensure!(tls::speaks(&stream, Protocol::Http2), "the server does not speak HTTP/2");
+        first.notify_one();
         if stream.write_all(OPENING).await.is_ok() {
             if !std::mem::replace(&mut begun, true) {
                 say("begun");

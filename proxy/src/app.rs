@@ -33,7 +33,7 @@ use crate::{
     listener::Listener,
     observe::{Log, Metrics, Readiness},
     snapshot::{Compiler, StagedParts},
-    steering::{CatcherKeeper, CatcherSize, NoRoomForCatcher, Steering},
+    steering::{CatcherKeeper, CatcherSize, ModeChoice, NoRoomForCatcher, Steering},
     sys,
     tls::TicketKeys,
     upstream::{DnsNames, EjectionSender, HealthMonitor},
@@ -267,7 +267,7 @@ fn descriptors(
     metrics: &Metrics,
 ) -> anyhow::Result<(DescriptorBudget, Result<CatcherSize, NoRoomForCatcher>)> {
     let limit = sys::raise_descriptor_limit();
-    let catchers = steering::catcher_size(config, limit);
+    let mut catchers = steering::catcher_size(config, limit);
     let listen = &config.listen;
     let admin = [config.admin.address.is_some(), config.admin.metrics.is_some()];
     let users = DescriptorUsers {
@@ -277,7 +277,14 @@ fn descriptors(
         health_checks: config.health_checks(),
         catchers: steering::catcher_descriptors(config, workers, catchers),
     };
-    let budget = DescriptorBudget::new(limit, users)?;
+    let budget = DescriptorBudget::new(limit, users).or_else(|error| {
+        if users.catchers == 0 || config.steering.mode == ModeChoice::Kernel {
+            return Err(error);
+        }
+        // Handing connections over needs none.
+        catchers = Err(NoRoomForCatcher::Descriptors(limit.map_or(0, NonZeroUsize::get)));
+        DescriptorBudget::new(limit, DescriptorUsers { catchers: 0, ..users })
+    })?;
     if let Err(lowered) = budget.check(config.max_connections) {
         tracing::warn!("{lowered}");
     }

@@ -23,6 +23,8 @@ fn echo() -> (Backend, Proxy) {
     let proxy = Proxy::config()
         .own("handshake_timeout", "500ms")
         .own("header_timeout", "500ms")
+        // The connections that a SYN catcher holds come and go beside those that are counted here.
+        .own("steering", "{mode: handoff}")
         .forward("app", &backend.url(), "")
         .start();
     (backend, proxy)

@@ -71,15 +71,16 @@ fn every_file_that_a_document_names_exists() {
 /// Our own programs are asked whether they know the command. Cargo's are run by `cargo xtask test`
 /// itself, in the form given here or for the whole workspace; tools of others are not ours to prove.
 fn works(command: &str) -> bool {
-    const RUN_BY_XTASK_TEST: [&str; 6] = [
+    const RUN_BY_XTASK_TEST: [&str; 7] = [
         "cargo build --package portcullis",
         "cargo build --release --package portcullis",
         "cargo clippy --package portcullis --all-targets",
         "cargo test --package portcullis --lib route::",
+        "cargo test --package portcullis --lib outliers_leave",
         "cargo test --package portcullis-tests",
         "cargo test --package portcullis-tests --test reload_memory -- --nocapture",
     ];
-    const OTHERS: [&str; 2] = ["perf", "strace"];
+    const OTHERS: [&str; 3] = ["perf", "python3", "strace"];
     // `--help` comes last, so what stands before it has to be known to be got over.
     if let Some(arguments) = command.strip_prefix("portcullis ") {
         let help = portcullis(arguments.split_whitespace().chain(["--help"]));
@@ -93,12 +94,14 @@ fn works(command: &str) -> bool {
         return help.status.success() && text(&help).contains("Usage: cargo xtask");
     }
     // The heavy tests are compiled with the others, and run by hand.
-    if let Some(command) = command.strip_suffix(" -- --ignored") {
+    let quiet = command.strip_suffix(" --nocapture").unwrap_or(command);
+    if let Some(command) = quiet.strip_suffix(" -- --ignored") {
         let test = command.strip_prefix("cargo test --package portcullis-tests --test ");
         return test
             .is_some_and(|test| document(&format!("tests/tests/{test}.rs")).contains("#[ignore"));
     }
-    let command = command.strip_prefix("PORTCULLIS_TEST_RELOADS=1000 ").unwrap_or(command);
+    let more = ["PORTCULLIS_TEST_RELOADS=1000 ", "PORTCULLIS_SIMULATIONS=100 "];
+    let command = more.iter().find_map(|more| command.strip_prefix(more)).unwrap_or(command);
     let program = command.split_whitespace().next().unwrap_or_default();
     RUN_BY_XTASK_TEST.contains(&command) || OTHERS.contains(&program)
 }

@@ -173,11 +173,20 @@ impl App {
         received.answer(ended.map_err(|error| error.to_string()));
     }
 
-    /// Whether another process listens at the same addresses. Otherwise SIGUSR2 means nothing here.
-    pub(super) async fn has_successor(&self) -> bool {
+    /// Whether another process listens at the same addresses, as far as that can be told.
+    pub(super) async fn listens_beside_another(&self) -> bool {
+        self.is_beside_another().await.unwrap_or(false)
+    }
+
+    async fn is_beside_another(&self) -> io::Result<bool> {
         let addresses = self.workers.addresses();
         let asked = tokio::task::spawn_blocking(move || successor::listens_at(&addresses)).await;
-        match asked.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
+        asked.unwrap_or_else(|panic| Err(io::Error::other(panic)))
+    }
+
+    /// Whether another process listens at the same addresses. Otherwise SIGUSR2 means nothing here.
+    pub(super) async fn has_successor(&self) -> bool {
+        match self.is_beside_another().await {
             Ok(true) => return true,
             Ok(false) => tracing::warn!(
                 "SIGUSR2 is ignored: no other process listens at the addresses of this one; `portcullis \

@@ -36,11 +36,14 @@ impl App {
         reason: StopReason,
         admin: &JoinHandle<()>,
     ) -> anyhow::Result<()> {
-        if let Err(error) = self.steering.close() {
-            tracing::warn!(%error, "connections that arrive from now on may be reset");
-        }
         self.log_begin_of_drain(reason);
         self.stop_catchers();
+        // Our program may be the one that chooses among the listeners of another process too: it must
+        // not refuse that one's clients.
+        let is_shared = reason != StopReason::Replaced && self.listens_beside_another().await;
+        if !is_shared && let Err(error) = self.steering.close() {
+            tracing::warn!(%error, "connections that arrive from now on may be reset");
+        }
         let replaced = reason == StopReason::Replaced;
         self.phase.send_replace(ProcessPhase::Draining { replaced });
         // A process that is replaced has had no order to stop yet.

@@ -14,7 +14,7 @@ use crate::{
     observe::Metrics,
     steering::{
         Catcher, CatcherKeeper, CatcherSize, CookieSource, ModeChoice, NoRoomForCatcher, Steering,
-        SteeringRules, somaxconn,
+        SteeringRules, may_load_programs, somaxconn,
     },
 };
 
@@ -35,7 +35,7 @@ pub(super) fn catcher_descriptors(
 ) -> usize {
     let may_catch = match config.steering.mode {
         ModeChoice::Kernel => true,
-        ModeChoice::Auto => workers > 1,
+        ModeChoice::Auto => workers > 1 && may_load_programs(),
         ModeChoice::Handoff | ModeChoice::None => false,
     };
     match size {

@@ -51,7 +51,7 @@ impl Kernel {
         settings: SteeringSettings,
         names: &[(NameKey, Home)],
     ) -> Result<Self, KernelError> {
-        if !is_permitted() {
+        if !may_load_programs() {
             return Err(KernelError::NotPermitted);
         }
         let mut object = EbpfLoader::new()
@@ -198,7 +198,7 @@ impl fmt::Debug for Kernel {
 
 /// Whether the process has the capabilities. The kernel's own error is not clear: without
 /// `CAP_PERFMON` it accepts simple programs and rejects others.
-fn is_permitted() -> bool {
+pub(crate) fn may_load_programs() -> bool {
     let Ok(sets) = capabilities(None) else { return false };
     let has = |set| sets.effective.contains(set);
     let may_load =

@@ -115,6 +115,9 @@ fn fix(problem: &NoCookies) -> &'static str {
         NoCookies::NoRoomForCatcher(NoRoomForCatcher::Backlog(_)) => {
             "run `sysctl -w net.core.somaxconn=4096`"
         }
+        NoCookies::NoRoomForCatcher(NoRoomForCatcher::Addresses(_)) => {
+            "listen at fewer addresses, or set net.ipv4.tcp_syncookies=2"
+        }
         NoCookies::NoCatcher | NoCookies::Catcher { .. } => "see the log",
     }
 }
@@ -177,6 +180,7 @@ mod tests {
             (NoCookies::Syncookies("0".to_owned()), "sysctl -w net.ipv4.tcp_syncookies=1"),
             (NoCookies::NoTimestamps, "sysctl -w net.ipv4.tcp_timestamps=1"),
             (NoRoomForCatcher::Descriptors(1024).into(), "ulimit -n 65536"),
+            (NoRoomForCatcher::Addresses(99).into(), "fewer addresses"),
             (NoRoomForCatcher::Backlog(128).into(), "sysctl -w net.core.somaxconn=4096"),
         ] {
             let error = ModeError::Cookies { problem }.to_string();

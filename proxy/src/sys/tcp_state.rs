@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
 };
 
 use rustix::net::netlink::SOCK_DIAG;
@@ -24,7 +24,18 @@ pub(crate) struct TcpStates(Netlink);
 impl TcpStates {
     /// Fails if the kernel lacks the interface, or if the process may not use it.
     pub(crate) fn open() -> io::Result<TcpStates> {
-        Netlink::open(Some(SOCK_DIAG)).map(TcpStates)
+        let states = TcpStates(Netlink::open(Some(SOCK_DIAG))?);
+        states.prove()?;
+        Ok(states)
+    }
+
+    /// Fails if the kernel does not know a socket that is there: its part for TCP (`tcp_diag`) may be
+    /// a module that cannot be loaded, and then the answer is the same as for no socket.
+    fn prove(&self) -> io::Result<()> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        self.0.ask(SOCK_DIAG_BY_FAMILY, &request(listener.local_addr()?, nobody))?;
+        Ok(())
     }
 
     /// Whether a listener at `local` has a request of the client `remote`, which has completed no
@@ -69,7 +80,7 @@ fn sixteen(ip: IpAddr) -> [u8; 16] {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, TcpStream};
+    use std::net::TcpStream;
 
     use super::*;
     use crate::sys::defer_accept;

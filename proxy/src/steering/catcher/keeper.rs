@@ -23,6 +23,9 @@ const TICK: Duration = Duration::from_millis(500);
 /// How often held connections are checked if no connection lands on a catcher.
 const CHECK: Duration = Duration::from_secs(2);
 
+/// How often at most if connections land: ports in TIME_WAIT do that all the time on some hosts.
+const LANDED_CHECK: Duration = Duration::from_secs(1);
+
 /// The pause between two rounds, however many connections land on catchers.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -79,7 +82,8 @@ struct Rounds {
     /// What the last round found.
     source: Option<Result<CookieSource, NoCookies>>,
     landed: u64,
-    check_due: Instant,
+    /// When held connections were checked last.
+    checked: Option<Instant>,
 }
 
 impl Rounds {
@@ -93,8 +97,7 @@ impl Rounds {
             tracing::info!(%error, "sock_diag is not available: held connections are not checked");
         });
         let states = states.ok();
-        let check_due = Instant::now();
-        Rounds { steering, choice, catchers, room, states, source: None, landed: 0, check_due }
+        Rounds { steering, choice, catchers, room, states, source: None, landed: 0, checked: None }
     }
 
     fn run(&mut self, now: Instant) {
@@ -151,11 +154,13 @@ impl Rounds {
 
     fn check(&mut self, now: Instant) {
         let landed = self.steering.cookies().landed();
-        if landed == self.landed && now < self.check_due {
+        let since = self.checked.map(|at| now.saturating_duration_since(at));
+        let is_due = since.is_none_or(|since| since >= CHECK);
+        let has_landed = landed != self.landed && since.is_none_or(|since| since >= LANDED_CHECK);
+        if !is_due && !has_landed {
             return;
         }
-        let is_due = now >= self.check_due;
-        (self.landed, self.check_due) = (landed, now + CHECK);
+        (self.landed, self.checked) = (landed, Some(now));
         for catcher in &mut self.catchers {
             if is_due {
                 catcher.check_program(&self.steering, now);

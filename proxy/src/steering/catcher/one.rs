@@ -28,6 +28,9 @@ const RETRY: Duration = Duration::from_secs(2);
 /// replaces this process tells it to drain long before.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long our program must have applied before it may be attached once more again.
+const QUIET: Duration = Duration::from_secs(60);
+
 /// A listener that catches SYNs, and the connections that keep its queue full.
 #[derive(Debug)]
 pub(crate) struct Catcher {
@@ -43,8 +46,8 @@ pub(crate) struct Catcher {
     due: Option<Instant>,
     /// Since when the program has not seen our own SYNs.
     bypassed: Option<Instant>,
-    /// The program was attached once more.
-    was_reattached: bool,
+    /// When the program was attached once more.
+    reattached: Option<Instant>,
 }
 
 impl Catcher {
@@ -72,7 +75,7 @@ impl Catcher {
             in_use: false,
             due: None,
             bypassed: None,
-            was_reattached: false,
+            reattached: None,
         })
     }
 
@@ -110,7 +113,8 @@ impl Catcher {
 
     /// Checks with a SYN of our own that the program of this process selects the listeners. Another
     /// process that was to replace this one, and has crashed, leaves its own program behind: that is
-    /// replaced once.
+    /// replaced once, and again only if ours has applied for a while: two processes that both serve
+    /// must not take turns.
     pub(super) fn check_program(&mut self, steering: &Steering, now: Instant) {
         let Some(to) = self.in_use.then(|| self.targets().ok()?.into_iter().next()).flatten()
         else {
@@ -119,15 +123,17 @@ impl Catcher {
         let caught = steering.caught();
         if HeldBatch::connect(to, 1).is_err() || steering.caught() > caught {
             self.bypassed = None;
+            let is_long_ago = |at: &Instant| now.saturating_duration_since(*at) > QUIET;
+            self.reattached = self.reattached.filter(|at| !is_long_ago(at));
             return;
         }
         let since = *self.bypassed.get_or_insert(now);
-        if self.was_reattached || now.saturating_duration_since(since) < PATIENCE {
+        if self.reattached.is_some() || now.saturating_duration_since(since) < PATIENCE {
             return;
         }
         let socket = self.listener.as_fd();
         let address = self.address;
-        self.was_reattached = true;
+        self.reattached = Some(now);
         match steering.change_kernel(|kernel| kernel.reattach(socket)) {
             Ok(()) => tracing::warn!(
                 %address,
@@ -148,6 +154,13 @@ impl Catcher {
     ) -> Result<(), String> {
         if self.due.is_some_and(|due| now < due) {
             return Ok(());
+        }
+        if self.in_use && self.reattached.is_none() {
+            // What is held outlasts our patience with another program, which catches nothing for us.
+            self.check_program(steering, now);
+            if self.bypassed.is_some() {
+                return Ok(());
+            }
         }
         let filled = self.fill(steering, states);
         if filled.is_err() {
@@ -183,6 +196,9 @@ impl Catcher {
         states: Option<&TcpStates>,
     ) -> Result<(), String> {
         let whole = 2 * self.size.half;
+        if self.held() == 0 {
+            probe(to, steering)?;
+        }
         loop {
             self.older = std::mem::take(&mut self.newer);
             self.newer = self.connect(to, steering, states)?;
@@ -248,5 +264,23 @@ impl Catcher {
                 Err(error) => Err(format!("cannot tell whether the address is local: {error}")),
             },
         }
+    }
+}
+
+/// One connection, before hundreds are made: where it does not arrive, others have the address, or a
+/// firewall leads it elsewhere.
+fn probe(to: SocketAddr, steering: &Steering) -> Result<(), String> {
+    let caught = steering.caught();
+    let probe =
+        HeldBatch::connect(to, 1).map_err(|error| format!("cannot connect to {to}: {error}"))?;
+    match (steering.caught() > caught, probe.len()) {
+        (true, 1) => Ok(()),
+        (true, _) => {
+            Err(format!("connections of our own to {to} are blocked; a firewall may do it"))
+        }
+        (false, _) => Err(format!(
+            "our own connections to {to} do not arrive there; another listener has the address, or \
+             the programs of another process apply"
+        )),
     }
 }

@@ -29,12 +29,19 @@ const SMALL_PART: usize = 4;
 /// kernel.
 const OTHERS: usize = 4;
 
+/// The most connections that are held for all addresses together: each has a port of this host, and an
+/// entry in the table of connections of its firewall.
+const MOST_HELD: usize = 8192;
+
 /// There is no room for a catcher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoRoomForCatcher {
     /// Too few descriptors.
     #[error("the limit of {0} open files leaves no room for the SYN catcher")]
     Descriptors(usize),
+    /// Too many addresses.
+    #[error("{0} addresses are too many for SYN catchers")]
+    Addresses(usize),
     /// Backlogs are too short.
     #[error("net.core.somaxconn is {0}, and the SYN catcher needs {needs}", needs = SMALL.raised)]
     Backlog(i32),
@@ -50,8 +57,13 @@ impl CatcherSize {
         if somaxconn < SMALL.raised {
             return Err(NoRoomForCatcher::Backlog(somaxconn));
         }
+        let holds = |size: CatcherSize| addresses.saturating_mul(2 * size.half) <= MOST_HELD;
+        if !holds(SMALL) {
+            return Err(NoRoomForCatcher::Addresses(addresses));
+        }
         let fits = |size: CatcherSize, part| {
-            addresses.saturating_mul(size.descriptors()) <= limit / part && somaxconn >= size.raised
+            let are_there = addresses.saturating_mul(size.descriptors()) <= limit / part;
+            are_there && holds(size) && somaxconn >= size.raised
         };
         match () {
             () if fits(LARGE, LARGE_PART) => Ok(LARGE),
@@ -74,7 +86,9 @@ mod tests {
     fn the_size_follows_the_limits() {
         let choose = CatcherSize::choose;
         assert_eq!(choose(1 << 20, 1, 4096), Ok(LARGE));
-        assert_eq!(choose(1 << 20, 200, 4096), Ok(SMALL));
+        assert_eq!(choose(1 << 20, 8, 4096), Ok(LARGE));
+        assert_eq!(choose(1 << 20, 32, 4096), Ok(SMALL));
+        assert_eq!(choose(1 << 20, 33, 4096), Err(NoRoomForCatcher::Addresses(33)));
         assert_eq!(choose(8224, 1, 4096), Ok(LARGE));
         assert_eq!(choose(1040, 1, 4096), Ok(SMALL));
         assert_eq!(choose(4096, 1, 4096), Ok(SMALL));
