@@ -91,8 +91,9 @@ fn nobody_notices_endpoints_that_are_killed_under_load() {
     drop((killed, stops));
     load.wait_for(400);
     // A request that was under way when its endpoint was killed may fail.
+    // It goes nowhere else if it was sent: two endpoints were killed, under four clients.
     load.stop();
-    assert_eq!(unconnected(&proxy), 0);
+    assert!(unconnected(&proxy) <= 8);
     assert!(retries(&proxy, "connect") >= 1.0);
     proxy.assert_no_panic();
 }

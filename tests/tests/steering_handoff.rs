@@ -273,17 +273,6 @@ fn connections_without_a_hello_yet_are_served_during_a_drain() {
 }
 
 #[test]
-fn without_syncookies_kernel_mode_fails_with_the_command() {
-    let backend = Backend::text("x");
-    let cookies = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_syncookies").expect("a sysctl");
-    if cookies.trim() == "2" {
-        return; // the steering tests of kernel mode are for such a namespace
-    }
-    let refused = config(&backend, 1, "").own("steering", "{mode: kernel}").refused();
-    assert!(refused.stderr.contains("sysctl -w net.ipv4.tcp_syncookies=2"), "{refused:?}");
-}
-
-#[test]
 fn the_mode_and_its_reason_are_in_log_metrics_and_status() {
     let backend = Backend::text("x");
     let by_mode: BTreeMap<&str, &str> =

@@ -57,8 +57,13 @@ pub(super) fn overlay(root: &mut Mapping, environment: &Environment, context: &m
 
 /// Names shorter than this are near to too many others.
 const MIN_COMPARED_LEN: usize = 8;
-/// More differences than this make another name.
+/// More differences than this make another name; one, if the name is short.
 const MAX_SLIPS: usize = 2;
+const MIN_LEN_FOR_TWO_SLIPS: usize = 14;
+/// Variables of others that are near to ours: those of OpenTelemetry, and of web applications.
+const FOREIGN: [&str; 6] =
+    ["CLIENT_ID", "CLIENT_IP", "CLIENT_URL", "LOGIN_URL", "LOGOUT_URL", "LOGLEVEL"];
+const FOREIGN_PREFIX: &str = "OTEL_";
 
 /// Reports variables that are probably meant for a key and are misspelt. They would be silently
 /// ignored, and with them what they should protect.
@@ -68,13 +73,15 @@ fn report_misspelt(environment: &Environment, context: &LoadContext) {
         let Some(name) = name.to_str().filter(|name| name.len() >= MIN_COMPARED_LEN) else {
             continue;
         };
-        if value.is_empty() || known.iter().any(|known| known == name) {
+        let is_foreign = FOREIGN.contains(&name) || name.starts_with(FOREIGN_PREFIX);
+        if value.is_empty() || is_foreign || known.iter().any(|known| known == name) {
             continue;
         }
+        let slips = if name.len() < MIN_LEN_FOR_TWO_SLIPS { 1 } else { MAX_SLIPS };
         let is_near = |known: &&String| {
             known.len() >= MIN_COMPARED_LEN
-                && known.len().abs_diff(name.len()) <= MAX_SLIPS
-                && strsim::osa_distance(known, name) <= MAX_SLIPS
+                && known.len().abs_diff(name.len()) <= slips
+                && strsim::osa_distance(known, name) <= slips
         };
         if let Some(near) = known.iter().find(is_near) {
             let message = format!("the environment variable {name} stands for no key");

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{Request, StatusCode, header, request::Parts};
+use http::{Method, Request, StatusCode, header, request::Parts};
 
 use super::{
     active_request::ActiveRequest,
@@ -80,7 +80,7 @@ impl Forwarding<'_> {
             Ok(Err(failure)) => failure.again.as_ref()?.reason,
             Ok(Ok(reply)) if is_gateway_error(reply.response.status()) => {
                 let head = active.kept_head.as_ref().filter(|_| reply.upgraded.is_none())?;
-                head.method.is_idempotent().then_some(UpstreamRetry::Gateway)?
+                may_meet_gateway_again(&head.method).then_some(UpstreamRetry::Gateway)?
             }
             _ => return None,
         };
@@ -210,6 +210,11 @@ impl Attempts {
             detail.push_str(&format!("; {} endpoints were tried", self.count));
         }
     }
+}
+
+/// Whether a request may be repeated after an answer: it changes nothing, whatever the first one did.
+fn may_meet_gateway_again(method: &Method) -> bool {
+    [Method::GET, Method::HEAD, Method::OPTIONS].contains(method)
 }
 
 fn is_gateway_error(status: StatusCode) -> bool {

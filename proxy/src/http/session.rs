@@ -151,8 +151,9 @@ impl SessionRequest<'_> {
                 self.context.session_of_token(self.host, token, shared, self.now_s)?
             }
         };
-        let RequestSession { session, seal_again, .. } = found;
-        let known = Rc::new(KnownSession::new(presented, self.host, session, seal_again));
+        let RequestSession { session, seal_again, only_tokens, .. } = found;
+        let known = KnownSession::new(presented, self.host, session, seal_again);
+        let known = Rc::new(known.with_only_tokens(only_tokens));
         active.account.conn.handler.identity.sessions.insert(self.people.epoch, &known);
         Some(known)
     }

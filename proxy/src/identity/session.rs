@@ -101,6 +101,12 @@ impl Session {
         Session { tokens: wanted.of(self.tokens.as_ref()), ..self }
     }
 
+    /// Whether the other one differs in its tokens at most.
+    pub(crate) fn is_same_but_tokens(&self, other: &Session) -> bool {
+        let without = |session: &Session| Session { tokens: None, ..session.clone() };
+        without(self) == without(other)
+    }
+
     /// Reads the whole of what [`Session::encode`] wrote; `None` for anything else.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Session> {
         let mut fields = FieldReader::new(bytes);

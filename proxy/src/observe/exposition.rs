@@ -4,6 +4,8 @@
 //! leaves the metrics too. The recorder takes no counts already sorted into buckets: histograms
 //! are written behind its text with the exporter's own formatting.
 
+use std::collections::BTreeMap;
+
 use metrics_exporter_prometheus::{LabelSet, PrometheusBuilder, formatting};
 
 use super::{
@@ -324,9 +326,15 @@ fn endpoints(metrics: &Metrics) {
 fn health(metrics: &Metrics) {
     let endpoints = metrics.health().endpoints();
     let is_up = |facts: &EndpointHealthFacts| facts.state == EndpointHealthState::Up;
+    // A cluster may have an authority twice: one series then says whether all of them are up.
+    let mut healthy = BTreeMap::new();
     for facts in &endpoints {
-        let labels = [("cluster", &*facts.cluster), ("endpoint", &*facts.endpoint)];
-        gauge(names::ENDPOINT_HEALTHY, &labels, flag(is_up(facts)));
+        let name = (&*facts.cluster, facts.endpoint.as_str());
+        *healthy.entry(name).or_insert(true) &= is_up(facts);
+    }
+    for ((cluster, endpoint), is_healthy) in healthy {
+        let labels = [("cluster", cluster), ("endpoint", endpoint)];
+        gauge(names::ENDPOINT_HEALTHY, &labels, flag(is_healthy));
     }
     let unhealthy = endpoints.iter().filter(|facts| !is_up(facts)).count();
     gauge(names::ENDPOINTS_UNHEALTHY, &[], unhealthy as f64);

@@ -174,7 +174,7 @@ impl RequestRecord<'_> {
     fn write_forwarded_for(&self, line: &mut Line<'_>) {
         let key = "forwarded-for";
         let received = self.headers.forwarded_for.as_ref();
-        let received = received.map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let received = received.map(|value| String::from_utf8_lossy(end_of(value.as_bytes())));
         match (received.filter(|list| !list.is_empty()), self.appended_for) {
             (Some(list), Some(peer)) => {
                 line.shown(key, format_args!("{list}, {}", peer.to_canonical()));
@@ -193,6 +193,13 @@ impl RequestRecord<'_> {
             None => line.text(&key, ""),
         }
     }
+}
+
+/// The end of a long list: a value has at most 4096 characters in the log, and the last addresses are
+/// those that count.
+fn end_of(list: &[u8]) -> &[u8] {
+    const MOST_BYTES: usize = 3900;
+    list.get(list.len().saturating_sub(MOST_BYTES)..).unwrap_or(list)
 }
 
 fn header(line: &mut Line<'_>, key: &str, value: &Option<HeaderValue>) {

@@ -9,6 +9,13 @@ pub struct Rule {
     pub(super) groups: Vec<Group>,
 }
 
+impl Rule {
+    /// Whether it allows those whom it matches.
+    pub fn allows(&self) -> bool {
+        self.action == Action::Allow
+    }
+}
+
 /// The effect of a rule that matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {

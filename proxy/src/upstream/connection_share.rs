@@ -104,7 +104,7 @@ impl NoRoom {
 pub(super) struct WantedConnection<'a> {
     pub(super) endpoint: &'a Rc<EndpointConnections>,
     pub(super) breaker: Option<&'a Arc<CircuitBreaker>>,
-    /// How long it waits for a limit of its cluster.
+    /// How long it waits at most.
     pub(super) limit: Duration,
 }
 
@@ -175,7 +175,7 @@ impl ConnectionShare {
         }
         let limit = match reason {
             NoRoom::Circuit(_) => wanted.limit,
-            NoRoom::Share { .. } | NoRoom::Endpoint { .. } => MAX_WAIT,
+            NoRoom::Share { .. } | NoRoom::Endpoint { .. } => MAX_WAIT.min(wanted.limit),
         };
         let _waiting = (Waiting::new(&self.waiting), Waiting::new(&endpoint.waiting));
         let waited = rt::timeout(limit, Box::pin(self.wait(wanted, take))).await;

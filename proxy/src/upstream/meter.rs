@@ -73,7 +73,10 @@ impl Meter {
 
     pub(super) fn failed(&self, kind: FailureKind) {
         self.all().connect_failures.inc(kind.into());
-        self.one(|cells| cells.failures.inc());
+        // Our own limits and the client's body are not the endpoint's fault.
+        if !matches!(kind, FailureKind::Overflow | FailureKind::RequestBody) {
+            self.one(|cells| cells.failures.inc());
+        }
     }
 
     /// No response arrived in time.

@@ -81,7 +81,7 @@ impl<'a> UpstreamRequest<'a> {
             let (response, lease) = sending.await?;
             (response, lease, None)
         } else {
-            let (response, lease) = self.forward(request).await?;
+            let (response, lease) = self.forward(request, false).await?;
             (response, lease, None)
         };
         if let Some(upgraded) = &mut upgraded {
@@ -95,11 +95,12 @@ impl<'a> UpstreamRequest<'a> {
     }
 
     /// Sends it over a pooled connection if there is one, and again over a new one if the pooled
-    /// one was closed and the request may be sent twice. Not an `async fn`, which would keep room for the
-    /// request twice.
+    /// one was closed and the request may be sent twice. `was_sent` says that it went over another
+    /// connection before. Not an `async fn`, which would keep room for the request twice.
     fn forward<'s>(
         &'s self,
         mut request: Request<SentBody>,
+        mut was_sent: bool,
     ) -> impl Future<Output = Result<LeasedResponse, Box<FailedAttempt>>> + use<'s, 'a> {
         let now = Instant::now();
         async move {
@@ -115,16 +116,17 @@ impl<'a> UpstreamRequest<'a> {
                 let copy = copy_to_repeat(&request);
                 match self.send_over(pooled, None, request).await {
                     Ok(response) => return Ok(response),
-                    Err(failed) => request = failed.repeatable(copy)?,
+                    Err(failed) => request = failed.repeatable(copy, &mut was_sent)?,
                 }
                 self.pool.meter.retrying(UpstreamRetry::StaleConnection);
             }
             // Boxed, so that a request that finds a connection does not need its memory.
             let fresh = match Box::pin(self.new_connection()).await {
                 Ok(fresh) => fresh,
-                Err(failed) => return Err(failed.with(request)),
+                Err(failed) => return Err(failed.after(request, was_sent)),
             };
-            self.send_over(fresh, None, request).await.map_err(Box::new)
+            let sent = self.send_over(fresh, None, request).await;
+            sent.map_err(|failed| Box::new(failed.after(was_sent)))
         }
     }
 

@@ -24,7 +24,7 @@ pub(crate) struct RetryReasons {
     pub connect: bool,
     /// The endpoint says that it has not processed the request (HTTP/2).
     pub refused_stream: bool,
-    /// The response is a 502, 503 or 504, and the request is idempotent and has no body.
+    /// The response is a 502, 503 or 504, and the request is a GET, HEAD or OPTIONS without a body.
     pub gateway: bool,
 }
 
@@ -118,6 +118,9 @@ const SHORTEST_ATTEMPT: Duration = Duration::from_millis(500);
 /// The longest time of an attempt to connect while there is another endpoint to try.
 const LONGEST_ATTEMPT: Duration = Duration::from_secs(2);
 
+/// How many endpoints the time that is left is divided among at most.
+const MOST_SHARES: usize = 5;
+
 /// How long the next attempt to connect may take, if so much time is left for connecting and for the
 /// response, and so many endpoints were not tried yet, this one included. The last one gets the whole
 /// rest.
@@ -130,7 +133,7 @@ pub(super) fn attempt_limit(
         return left;
     }
     let left = response_left.map_or(left, |response_left| response_left.min(left));
-    let share = left / u32::try_from(untried).unwrap_or(u32::MAX);
+    let share = left / u32::try_from(untried.min(MOST_SHARES)).unwrap_or(u32::MAX);
     share.clamp(SHORTEST_ATTEMPT, LONGEST_ATTEMPT).min(left)
 }
 
@@ -183,8 +186,9 @@ mod tests {
         let limit = |left, untried| attempt_limit(ms(left), None, untried);
         assert_eq!(limit(10_000, 1), ms(10_000));
         assert_eq!(limit(10_000, 2), ms(2_000));
-        assert_eq!(limit(10_000, 10), ms(1_000), "each of ten gets its part");
-        assert_eq!(limit(10_000, 1000), ms(500));
+        assert_eq!(limit(3_000, 3), ms(1_000), "each of three gets its part");
+        assert_eq!(limit(5_000, 10), ms(1_000), "the first five get all of it");
+        assert_eq!(limit(2_000, 1000), ms(500));
         assert_eq!(limit(300, 2), ms(300));
         assert_eq!(limit(0, 2), ms(0));
     }

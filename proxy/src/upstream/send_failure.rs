@@ -18,9 +18,18 @@ pub(crate) struct SendFailure {
 }
 
 impl SendFailure {
-    /// Whether the endpoint takes no connections.
+    /// Whether the endpoint takes no connections. That is so for a request too that went over an earlier
+    /// connection, and is not sent again.
     pub(super) fn is_unconnected(&self) -> bool {
-        self.again.as_ref().is_some_and(|again| again.reason == UpstreamRetry::Connect)
+        let is_connecting = matches!(
+            self.error.kind,
+            FailureKind::Resolve
+                | FailureKind::Connect
+                | FailureKind::ConnectTimeout
+                | FailureKind::Tls
+        );
+        let again = self.again.as_ref();
+        is_connecting || again.is_some_and(|again| again.reason == UpstreamRetry::Connect)
     }
 }
 

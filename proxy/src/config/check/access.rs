@@ -27,10 +27,11 @@ pub(super) fn policy(route: &Section<'_>, deny_invalid_client_certificate: bool)
     let public = route.flag("allow_public_unauthenticated_access").unwrap_or(false);
     let any_user = route.flag("allow_any_authenticated_user").unwrap_or(false);
     check_contradictions(route, public, any_user);
-    if public && any_on(route, &["policy"]) {
+    let rules = rules(route);
+    if public && rules.iter().any(Rule::allows) {
         let message = "everybody may use this route, except those whom its policy denies: the \
             policy's allow rules change nothing";
-        let hint = "remove it, or the allow rules";
+        let hint = "remove the allow rules, or this key";
         route.warn_with_hint("allow_public_unauthenticated_access", message, hint);
     }
     if !public && !any_on(route, &GRANTS) {
@@ -44,7 +45,7 @@ pub(super) fn policy(route: &Section<'_>, deny_invalid_client_certificate: bool)
         allowed_domains: route.list("allowed_domains"),
         allowed_idp_claims: allowed_idp_claims(route),
         allowed_users: route.list("allowed_users"),
-        rules: rules(route),
+        rules,
         deny_invalid_client_certificate,
     })
 }

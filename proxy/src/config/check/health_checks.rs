@@ -135,8 +135,10 @@ fn http(message: &Section<'_>) -> Option<HttpCheckSpec> {
     spec.version = version(message);
     spec.request_headers_to_remove = headers_to_remove(message);
     spec.retriable_statuses = statuses(message, "retriable_statuses");
-    if message.has("expected_statuses") {
-        spec.expected_statuses = statuses(message, "expected_statuses");
+    // An empty list is as good as none.
+    let expected = statuses(message, "expected_statuses");
+    if !expected.is_empty() {
+        spec.expected_statuses = expected;
     }
     spec.receive = payloads(message, "receive");
     if let Some(size) = number(message, "response_buffer_size", 0..=MOST_RESPONSE_BYTES as u64) {
@@ -248,7 +250,17 @@ fn payload_below(message: &Section<'_>, key: &str) -> Box<[u8]> {
 }
 
 fn payloads(message: &Section<'_>, key: &str) -> Box<[Box<[u8]>]> {
-    message.children(key).iter().filter_map(payload).collect()
+    message.children(key).iter().filter_map(expected_payload).collect()
+}
+
+/// A payload that an answer must contain, which cannot be empty: every answer would have it.
+fn expected_payload(message: &Section<'_>) -> Option<Box<[u8]>> {
+    let payload = payload(message)?;
+    if payload.is_empty() && message.has("binary") {
+        message.error_with_hint("binary", "is empty", "write binary: UE9ORw== for PONG");
+        return None;
+    }
+    Some(payload)
 }
 
 /// `text`, which is hexadecimal, or `binary`.
@@ -259,7 +271,8 @@ fn payload(message: &Section<'_>) -> Option<Box<[u8]>> {
             return None;
         }
         (true, false) => hexadecimal(message, "text")?,
-        (false, _) => bytes(message, "binary").unwrap_or_default(),
+        (false, true) => bytes(message, "binary")?,
+        (false, false) => Vec::new(),
     };
     if payload.is_empty() && !message.has("binary") {
         message.error_with_hint("text", "is missing", "write text: 50494E47 for PING");

@@ -157,6 +157,10 @@ fn is_about_access(key_path: &str) -> bool {
         "ssl",
     ];
     let name = key_path.rsplit_once('.').map_or(key_path, |(_, name)| name);
+    // Keys of former Pomeriums' storage, and keys that hold YAML anchors.
+    if name.starts_with("databroker_") || name.starts_with("x-") {
+        return false;
+    }
     let is_word = |word: &str| WORDS.contains(&word);
     name.split(['_', '-']).any(is_word) || name.starts_with("allow") || name.starts_with("deny")
 }

@@ -198,6 +198,7 @@ impl Inner {
         let wanted = spec.wanted_tokens(entry.client);
         let mut tokens_end_s = None;
         if let Some(tokens) = &renewal.tokens {
+            entry.asked = wanted;
             next.tokens = kept_tokens(tokens, next.tokens.as_ref(), wanted);
             tokens_end_s = self::tokens_end_s(tokens, renewal.id_token.as_ref(), wanted, now_s);
         }

@@ -8,6 +8,7 @@ use crate::{
     identity::{
         calls::RenewedSession,
         ended_users::{EndedUsers, UserEnd, UserSelector},
+        provider_tokens::WantedTokens,
         session::{ProviderId, SessionId},
         wire::{FieldReader, FieldWriter},
     },
@@ -165,6 +166,7 @@ fn decode_session(bytes: &[u8], of_all: Option<ProviderId>) -> Option<SessionEnt
         began_at_s,
         checked_at_s,
         was_answered,
+        asked: WantedTokens::default(),
     })
 }
 

@@ -47,6 +47,9 @@ pub(super) struct SessionEntry {
     pub(super) checked_at_s: u64,
     /// Whether it answered then.
     pub(super) was_answered: bool,
+    /// The tokens that the last refresh was to bring. Those that it did not bring are not asked for again
+    /// before the next check.
+    pub(super) asked: WantedTokens,
 }
 
 /// With what the provider can be asked.
@@ -79,6 +82,7 @@ impl SessionEntry {
             began_at_s,
             checked_at_s: began_at_s,
             was_answered: true,
+            asked: WantedTokens::default(),
         }
     }
 
@@ -124,8 +128,9 @@ impl SessionEntry {
         wanted: WantedTokens,
         now_s: u64,
     ) -> Option<CheckOutcome> {
-        // Without a refresh token no others come.
+        // Without a refresh token no others come, nor if the provider gave none the last time.
         let has_tokens = matches!(self.grant, Grant::AccessToken { .. })
+            || self.asked.or(wanted) == self.asked
             || !wanted.lacks(self.current.tokens.as_deref());
         let has_claims = self.current.claims_digest == claims_digest;
         // A clock that was set back must not stop checks.
@@ -347,6 +352,11 @@ mod tests {
             entry.known([1; 8], WantedTokens { access: true, id: false }, now_s).is_some()
         };
         assert!(known(&entry, 105) && !known(&entry, 150), "once in ten seconds");
+        entry.asked = WantedTokens { access: false, id: true };
+        assert!(!known(&entry, 150), "another token was asked for");
+        entry.asked = WantedTokens::ALL;
+        assert!(known(&entry, 150) && !known(&entry, 200), "the provider gives none");
+        entry.asked = WantedTokens::default();
         set_tokens(&mut entry, 10);
         assert!(known(&entry, 150));
         set_tokens(&mut entry, 0);

@@ -336,8 +336,12 @@ impl Inner {
             let noted_s = users.end_of(identity).suspect_before_s.max(suspect_before_s);
             let suspect_s = self.shared.user_end(identity).suspect_before_s;
             let suspect_s = suspect_s.max(self.shared.suspect_before_s());
-            if suspect_s > noted_s && entry.checked_at_s < suspect_s {
-                // The other process did not know that.
+            let is_unknown_suspect = suspect_s > noted_s && entry.checked_at_s < suspect_s;
+            // The file has no tokens: a cookie's own tokens must not count for longer than it says.
+            let has_tokens = matches!(entry.grant, Grant::RefreshToken(_))
+                && spec.wanted_tokens(entry.client).any();
+            if is_unknown_suspect || has_tokens {
+                // The other process did not know of the suspicion.
                 entry.require_check();
             } else {
                 updates.push((id, SessionUpdate::Renewed(Arc::clone(&entry.current))));

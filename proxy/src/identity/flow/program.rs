@@ -173,7 +173,8 @@ impl SignInContext {
         let Judgement { state, changed } =
             self.judge(&session, shared, now_s, self.wanted_tokens(host))?;
         let seal_again = changed.is_some();
-        Some(RequestSession { session: changed.unwrap_or(session), state, seal_again })
+        let session = changed.unwrap_or(session);
+        Some(RequestSession { session, state, seal_again, only_tokens: false })
     }
 }
 

@@ -41,6 +41,8 @@ pub(crate) struct RequestSession {
     pub(crate) state: SessionState,
     /// The cookie is older than the session, or was sealed by a previous secret.
     pub(crate) seal_again: bool,
+    /// Only tokens of the provider are new. A cookie that cannot hold them needs no seal.
+    pub(crate) only_tokens: bool,
 }
 
 /// What a session is at a moment.
@@ -76,8 +78,10 @@ impl SignInContext {
             let Judgement { state, changed } =
                 self.judge(&opened.session, shared, now_s, wanted)?;
             let seal_again = changed.is_some() || opened.by_previous;
+            let only_tokens = !opened.by_previous
+                && changed.as_ref().is_some_and(|it| it.is_same_but_tokens(&opened.session));
             let session = changed.unwrap_or(opened.session);
-            Some(RequestSession { session, state, seal_again })
+            Some(RequestSession { session, state, seal_again, only_tokens })
         });
         self.chosen(good, || self.cookies.binding(host, cookies, now_s), |judged| &judged.session)
     }

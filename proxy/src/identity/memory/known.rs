@@ -61,10 +61,15 @@ impl KnownSession {
         }
     }
 
+    /// The same, with whether only tokens of the provider are new.
+    pub(crate) fn with_only_tokens(self, only_tokens: bool) -> KnownSession {
+        KnownSession { only_tokens, ..self }
+    }
+
     /// The same cookie, which now stands for this session.
     pub(crate) fn renewed(&self, session: Session) -> KnownSession {
-        let without = |session: &Session| Session { tokens: None, ..session.clone() };
-        let only_tokens = !self.renewed && without(&session) == without(&self.session);
+        let only_tokens =
+            (!self.renewed || self.only_tokens) && session.is_same_but_tokens(&self.session);
         let renewed = KnownSession::new(&self.presented, &self.scope, session, true);
         KnownSession { only_tokens, ..renewed }
     }

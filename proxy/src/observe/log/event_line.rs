@@ -26,7 +26,9 @@ impl EventLine {
         let now = time::rfc3339_ms(now_ms);
         let time = head.len()..head.len() + time::RFC3339_MS_LEN;
         let rest = self.without_time().trim_end_matches('\n');
-        let text = match rest.strip_suffix('}') {
+        // Only JSON has its time in quotes.
+        let is_json = head.ends_with('"');
+        let text = match rest.strip_suffix('}').filter(|_| is_json) {
             Some(fields) => format!("{head}{now}{fields},\"repeated\":{left_out}}}\n"),
             None => format!("{head}{now}{rest} repeated={left_out}\n"),
         };

@@ -144,8 +144,13 @@ impl<O: Write, F: Write> Writer<O, F> {
             }
             Message::Event(line) if self.repeats.allow(&line, Instant::now()) => self.event(&line),
             Message::Event(_) => {}
-            // The waiting thread may have given up.
-            Message::Flush(done) => drop(done.send(())),
+            Message::Flush(done) => {
+                // It may be the end of the process.
+                let rest = self.repeats.take_all();
+                self.report(rest);
+                // The waiting thread may have given up.
+                let _ = done.send(());
+            }
         }
     }
 

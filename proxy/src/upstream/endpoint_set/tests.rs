@@ -209,7 +209,6 @@ fn an_endpoint_that_came_back_gets_more_with_each_step_of_its_slow_start() {
         assert!((110..180).contains(&first), "{balance:?}: {first}");
         assert!((540..660).contains(&half), "{balance:?}: {half}");
         assert!((930..1070).contains(&whole), "{balance:?}: {whole}");
-        assert!(!cluster.health().unwrap().is_warming(start + Duration::from_secs(10)));
     }
 }
 

@@ -2,9 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{
-    Availability, EjectionProposal, EjectionSender, EndpointHealth, EndpointShare, RequestOutcome,
-};
+use super::{Availability, EjectionProposal, EjectionSender, EndpointHealth, RequestOutcome};
 use crate::upstream::ResilienceSpec;
 
 /// What is known of the endpoints of a cluster that is checked, or ejects.
@@ -44,15 +42,6 @@ impl ClusterHealth {
         let share = |health: &Arc<EndpointHealth>| health.share(self.spec.slow_start, now);
         let shares = self.endpoints.iter().map(share).collect();
         Availability::new(shares, self.spec.panic_threshold_percent)
-    }
-
-    /// Whether an endpoint is in its slow start: its share grows with time.
-    pub(crate) fn is_warming(&self, now: Instant) -> bool {
-        let is_warming = |health: &Arc<EndpointHealth>| {
-            let share = health.share(self.spec.slow_start, now);
-            share.is_some() && share != EndpointShare::FULL
-        };
-        self.spec.slow_start.is_some() && self.endpoints.iter().any(is_warming)
     }
 
     /// Counts how a request of a worker to an endpoint ended, and proposes to eject the endpoint if that

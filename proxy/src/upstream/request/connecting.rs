@@ -36,6 +36,11 @@ impl ConnectFailure {
         let ConnectFailure { error, spent } = self;
         Box::new(FailedAttempt { unsent: Some(request), spent, ..error.into() })
     }
+
+    /// The failure of a request of which nothing was sent this time.
+    pub(super) fn after(self, request: Request<SentBody>, was_sent: bool) -> Box<FailedAttempt> {
+        Box::new(self.with(request).after(was_sent))
+    }
 }
 
 impl UpstreamRequest<'_> {
@@ -194,7 +199,7 @@ impl UpstreamRequest<'_> {
         WantedConnection {
             endpoint: &self.pool.connections,
             breaker: self.cluster.breaker(),
-            limit: self.within(),
+            limit: self.room_limit(),
         }
     }
 
@@ -215,6 +220,14 @@ impl UpstreamRequest<'_> {
     fn within(&self) -> Duration {
         let most = self.cluster.connect_timeout();
         self.connecting.within_ms.map_or(most, |ms| duration(ms).min(most))
+    }
+
+    /// How long to wait for our own limits: they must show before the response counts as late, which
+    /// would be taken for the endpoint's fault.
+    fn room_limit(&self) -> Duration {
+        let most = self.within();
+        let response = self.connecting.response_within_ms.map(duration);
+        response.map_or(most, |response| most.min(response * 9 / 10))
     }
 
     fn limit(&self) -> Duration {

@@ -23,21 +23,25 @@ impl UpstreamRequest<'_> {
             Some(owner) if !authenticates => Rc::clone(owner),
             _ => Rc::clone(self.client.at(self.pool)),
         };
+        let mut was_sent = false;
         if let Some(idle) = self.idle_for(&owner, authenticates) {
             self.pool.meter.sent_over_pooled();
             let copy = copy_to_repeat(&request);
             match self.send_over(idle, Some(&owner), request).await {
                 Ok(response) => return Ok(response),
-                Err(failed) => request = failed.repeatable(copy)?,
+                Err(failed) => request = failed.repeatable(copy, &mut was_sent)?,
             }
             self.pool.meter.retrying(UpstreamRetry::StaleConnection);
         }
         if !authenticates {
-            return self.forward(request).await;
+            return self.forward(request, was_sent).await;
         }
         match self.new_owned_connection(self.is_for_http1(&request)).await {
-            Ok(fresh) => self.send_over(fresh, Some(&owner), request).await.map_err(Box::new),
-            Err(failed) => Err(failed.with(request)),
+            Ok(fresh) => {
+                let sent = self.send_over(fresh, Some(&owner), request).await;
+                sent.map_err(|failed| Box::new(failed.after(was_sent)))
+            }
+            Err(failed) => Err(failed.after(request, was_sent)),
         }
     }
 

@@ -40,13 +40,25 @@ impl From<UpstreamError> for Box<FailedAttempt> {
 
 impl FailedAttempt {
     /// The request to send again: the unsent request itself, or else the copy (RFC 9110 section
-    /// 9.2.2).
+    /// 9.2.2). `was_sent` becomes true if the endpoint may have processed this attempt.
     pub(super) fn repeatable(
         mut self,
         copy: Option<Request<SentBody>>,
+        was_sent: &mut bool,
     ) -> Result<Request<SentBody>, Box<FailedAttempt>> {
+        *was_sent |= self.unsent.is_none() && !self.unprocessed;
         let again = self.unsent.take().or(copy.filter(|_| self.stale));
-        again.ok_or_else(|| Box::new(self))
+        again.ok_or_else(|| Box::new(self.after(*was_sent)))
+    }
+
+    /// The failure as it counts for other endpoints: they do not get a request that an earlier attempt
+    /// may have brought to this one.
+    pub(super) fn after(mut self, was_sent: bool) -> FailedAttempt {
+        if was_sent {
+            self.unsent = None;
+            self.unprocessed = false;
+        }
+        self
     }
 
     fn reason(&self) -> Option<UpstreamRetry> {

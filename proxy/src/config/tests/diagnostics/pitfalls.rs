@@ -105,6 +105,8 @@ fn a_route_behind_one_that_serves_its_requests_is_warned_of() {
 #[test]
 fn a_public_route_with_a_policy_is_warned_of() {
     let warnings = of_route("policy: [{allow: {or: [{domain: {is: example.com}}]}}]");
+    let denying = of_route("policy: [{deny: {or: [{source_ip: 192.0.2.0/24}]}}]");
+    assert!(denying.is_empty(), "{denying:?}");
     let expected = "everybody may use this route, except those whom its policy denies";
     assert_eq!(warnings.iter().filter(|it| it.contains(expected)).count(), 1, "{warnings:?}");
 }
@@ -150,8 +152,9 @@ fn an_unknown_key_about_certificates_or_access_is_an_error_wherever_it_stands() 
         let expected = format!("config.yaml:5: routes[0].{place}: is not a known key");
         assert!(of_route.iter().any(|error| error.starts_with(&expected)), "{of_route:?}");
     }
-    let other = warnings(&format!("{ROUTE}\nscar: x\ntlsx: y"));
-    assert_eq!(other.len(), 2, "{other:?}");
+    let harmless = "scar: x\ntlsx: y\nx-tls: z\ndatabroker_storage_ca_file: x";
+    let other = warnings(&format!("{ROUTE}\n{harmless}"));
+    assert_eq!(other.len(), 4, "{other:?}");
 }
 
 #[test]
@@ -161,6 +164,10 @@ fn a_variable_that_is_nearly_one_of_a_key_is_an_error() {
          (`SHARED_SECRET`?)";
     assert_eq!(with("SHARED_SECRT"), [expected]);
     assert_eq!(with("DOWNSTREAM_MTLS_CA_FILES").len(), 1);
+    for name in ["CLIENT_URL", "LOGOUT_URL", "OTEL_BLRP_SCHEDULE_DELAY", "KUBERNETES_SERVICE_PORT"]
+    {
+        assert!(Dir::new().load(&with_certificate(ROUTE), &[(name, "x")]).is_ok(), "{name}");
+    }
     let loaded = Dir::new()
         .load(&with_certificate(ROUTE), &[("HOSTNAME", "x"), ("PWD", "/"), ("SHARED_SECRT", "")]);
     assert!(loaded.is_ok());

@@ -11,7 +11,7 @@ use portcullis_abi::SplitMix64;
 use tokio::{
     sync::{Semaphore, mpsc::UnboundedSender},
     task::AbortHandle,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use super::{
@@ -30,6 +30,8 @@ use crate::{
 
 /// The most checks under way at a time.
 const MOST_CHECKS: usize = 256;
+/// How long a check waits for the first resolution of a name before its own time begins.
+const FIRST_RESOLUTION: Duration = Duration::from_secs(10);
 /// How many clusters a log line names.
 const MOST_NAMED: usize = 3;
 
@@ -163,6 +165,10 @@ impl CheckedEndpoint {
     /// Checks once; `None` if the result does not count.
     async fn check(&self, context: &CheckContext, due: Instant) -> Option<CheckResult> {
         let started_late = due.elapsed();
+        // The start of our own resolver takes none of the check's time.
+        if let Some(name) = self.probe.endpoint.name() {
+            let _ = timeout(FIRST_RESOLUTION, name.resolved()).await;
+        }
         // It is never closed.
         let _permit = context.under_way.acquire().await;
         let lost_before = context.stalls.lost_until(std::time::Instant::now());

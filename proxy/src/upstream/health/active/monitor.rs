@@ -284,7 +284,8 @@ impl MonitorLoop {
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(TICKS_A_SECOND) {
             for cluster in self.clusters.iter().filter_map(Weak::upgrade) {
-                if cluster.health().is_some_and(|health| health.is_warming(now)) {
+                // The last step too: at the end of its slow start an endpoint gets its whole share.
+                if cluster.health().is_some_and(|health| health.spec.slow_start.is_some()) {
                     cluster.refresh_available(now);
                 }
             }

@@ -67,7 +67,7 @@ impl FailureCounts {
             rates.inspect(|rates| rates.local_origin.count(true));
             reset(&self.consecutive_local_origin_failure);
         }
-        rates.inspect(|rates| rates.external.count(status < 500));
+        rates.inspect(|rates| rates.external.count(!is_5xx(status)));
         self.record_status(status, spec, reached);
     }
 
@@ -113,7 +113,7 @@ impl FailureCounts {
         spec: &OutlierSpec,
         mut reached: impl FnMut(EjectionTrigger),
     ) {
-        if status < 500 {
+        if !is_5xx(status) {
             reset(&self.consecutive_5xx);
             reset(&self.consecutive_gateway_failure);
             return;
@@ -136,6 +136,10 @@ impl RateCells {
             self.successes.inc();
         }
     }
+}
+
+fn is_5xx(status: u16) -> bool {
+    (500..600).contains(&status)
 }
 
 fn has_reached(count: &AtomicU32, limit: u32) -> bool {
@@ -179,6 +183,7 @@ mod tests {
         let row = [Response(500); 3];
         assert_eq!(triggers(&spec, &row), [Consecutive5xx]);
         assert_eq!(triggers(&spec, &[row[0], row[0], Response(404), row[0], row[0]]), []);
+        assert_eq!(triggers(&spec, &[Response(600); 6]), [], "not a 5xx");
         assert_eq!(triggers(&spec, &[row, row].concat()), [Consecutive5xx; 2], "again and again");
         let never = OutlierSpec { consecutive_5xx: 0, ..spec };
         assert_eq!(triggers(&never, &row), []);

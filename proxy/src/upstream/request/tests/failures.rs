@@ -13,7 +13,7 @@ fn a_get_on_a_connection_closed_meanwhile_can_be_repeated() {
         peer.finish(); // after it was taken: the pool has not noticed yet
         let Err(failed) = world.send(carrier, get).await else { panic!("no upstream answered") };
         assert_eq!(failed.error.kind, FailureKind::Closed);
-        let again = failed.repeatable(copy).unwrap();
+        let again = failed.repeatable(copy, &mut false).unwrap();
 
         let (carrier, peer) = world.connect().await;
         peer.answer("HTTP/1.1 204 No Content\r\n\r\n");
@@ -44,7 +44,7 @@ fn after_a_reset_only_idempotent_requests_are_repeated() {
             peer.break_off(ErrorKind::ConnectionReset);
             let Err(failed) = sending.await else { panic!("no upstream answered") };
             assert_eq!(failed.error.kind, FailureKind::Closed);
-            assert_eq!(failed.repeatable(copy).is_ok(), repeatable, "{method}");
+            assert_eq!(failed.repeatable(copy, &mut false).is_ok(), repeatable, "{method}");
         });
     }
 }
@@ -68,7 +68,7 @@ fn an_unwritten_request_is_returned() {
         peer.finish();
         settle().await; // the driver has seen it, and ends
         let Err(failed) = world.send(carrier, post).await else { panic!("no upstream answered") };
-        let again = failed.repeatable(None).unwrap();
+        let again = failed.repeatable(None, &mut false).unwrap();
 
         let (carrier, peer) = world.connect().await;
         client.send("2\r\nab\r\n0\r\n\r\n");
@@ -91,7 +91,7 @@ fn an_answer_that_is_not_http_is_not_worth_a_repetition() {
             let Err(failed) = world.send(carrier, get).await else { panic!("{nonsense}") };
             assert_eq!(failed.error.kind, FailureKind::Protocol);
             assert!(failed.error.detail.starts_with("127.0.0.1:8000: "), "{}", failed.error);
-            assert!(failed.repeatable(copy).is_err());
+            assert!(failed.repeatable(copy, &mut false).is_err());
         });
     }
 }

@@ -22,7 +22,7 @@ fn a_connection_is_awaited_if_connecting_takes_longer() {
         let mut first = pin!(world.send(carrier, get()));
         let second_request = get();
         let exchange = world.exchange(&second_request);
-        let mut second = pin!(exchange.forward(second_request));
+        let mut second = pin!(exchange.forward(second_request, false));
         assert!(is_pending(first.as_mut()).await && is_pending(second.as_mut()).await);
         settle().await;
         assert!(is_pending(second.as_mut()).await);
