@@ -31,7 +31,7 @@ use crate::{
     descriptors::{DescriptorBudget, DescriptorUsers},
     identity::{control::IdentityControl, jose},
     listener::Listener,
-    observe::{Log, Metrics, Readiness},
+    observe::{Log, Metrics},
     snapshot::{Compiler, StagedParts},
     steering::{CatcherKeeper, CatcherSize, ModeChoice, NoRoomForCatcher, Steering},
     sys,
@@ -198,7 +198,6 @@ impl App {
             // The successor has the address now, and it alone answers there.
             admin.abort();
         }
-        self.metrics.set_readiness(Readiness::Draining);
         self.loader = None;
         let drained = self.drain(reason, &admin).await;
         ControlSocket::send_answers(self.orders.take()).await;

@@ -17,7 +17,7 @@ use sessions::Sessions;
 
 use crate::{
     app::{self, RunningProcess},
-    config::{self, Environment},
+    config::{self, Diagnostic, Environment, Severity},
 };
 
 /// Identity-aware TLS edge proxy: mutual TLS on both sides, configured like Pomerium.
@@ -140,7 +140,13 @@ fn check(path: &Path) -> ExitCode {
             println!("{}: valid, {routes} route{}", path.display(), plural(routes));
             ExitCode::SUCCESS
         }
-        Err(failure) => fail(&failure.to_string()),
+        Err(failure) => {
+            let is_warning = |finding: &&Diagnostic| finding.severity == Severity::Warning;
+            for warning in failure.findings.iter().filter(is_warning) {
+                println!("{warning}");
+            }
+            fail(&failure.to_string())
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
     control_socket::{Acknowledgment, ControlSocket, Order, ReceivedOrder},
     signals::SignalOrder,
 };
-use crate::worker::ProcessPhase;
+use crate::{observe::Readiness, worker::ProcessPhase};
 
 /// How often the log says what is still open.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
@@ -46,6 +46,8 @@ impl App {
         }
         let replaced = reason == StopReason::Replaced;
         self.phase.send_replace(ProcessPhase::Draining { replaced });
+        // Not before: who sees it may rely on connections that are told to close.
+        self.metrics.set_readiness(Readiness::Draining);
         // A process that is replaced has had no order to stop yet.
         let mut told_to_stop = !replaced;
         let begun = Instant::now();

@@ -59,7 +59,7 @@ metrics! {
     CONFIG_GENERATION = Gauge "portcullis_config_generation" in "" by []:
         "1 at start; each applied configuration adds 1, and so does each renewal of certificates, CRLs or ticket keys alone.";
     CONFIG_RELOADS = Counter "portcullis_config_reloads_total" in "" by ["result"]:
-        "Configurations read, including the first one: applied, rejected, or renewed if only server certificates, CRLs or ticket keys were read.";
+        "Configurations read, including the first one: applied, refused, or renewed if only server certificates, CRLs or ticket keys were read.";
     CONFIG_RELOAD_SUCCESS = Gauge "portcullis_config_last_reload_success" in "" by []:
         "1 if the last configuration read was applied, 0 if it was rejected.";
     CONFIG_RELOAD_TIMESTAMP = Gauge "portcullis_config_last_reload_success_timestamp_seconds" in "seconds" by []:
