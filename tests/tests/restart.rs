@@ -17,6 +17,7 @@ use portcullis_tests::{
     wire::End,
 };
 use rustix::process::Signal;
+use serde_json::Value;
 
 const HOST: &str = "app.localhost.pomerium.io";
 
@@ -74,6 +75,15 @@ impl Clients {
     }
 }
 
+/// Stops the clients when it is dropped, also if the test fails: the scope waits for them.
+struct StopAtEnd<'a>(&'a Clients);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.stop.store(true, SeqCst);
+    }
+}
+
 /// Process after process under load, each in the next mode, with the sysctl that the documentation
 /// advises.
 fn nothing_is_lost(modes: &[&str]) {
@@ -86,11 +96,18 @@ fn nothing_is_lost(modes: &[&str]) {
             [proxy.address(), ([0, 0, 0, 0, 0, 0, 0, 1], proxy.address().port()).into()];
         let clients = Clients::default();
         let failures: Vec<String> = thread::scope(|scope| {
+            let _stop = StopAtEnd(&clients);
             let threads: Vec<_> = (0..6).map(|_| scope.spawn(|| clients.run(&addresses))).collect();
             for mode in modes {
                 clients.wait_for(100);
                 let next = proxy.replace(config(mode));
-                assert_eq!(next.status()["steering"]["mode"], *mode);
+                // Until it closes the administrative address, the former process may answer there.
+                until("the next process to say its mode", || {
+                    let answer = next.admin("/status").filter(|answer| answer.status == 200);
+                    let status = answer.map(|answer| answer.text());
+                    let status = status.and_then(|it| serde_json::from_str::<Value>(&it).ok());
+                    status.is_some_and(|status| status["steering"]["mode"] == *mode)
+                });
                 assert_eq!(proxy.wait().code(), Some(0));
                 proxy.assert_no_panic();
                 proxy = next;
