@@ -201,7 +201,7 @@ fn without_a_runtime_directory_it_runs_with_a_warning() {
     let dir = TempDir::new("runtime");
     let file = dir.write("file", "").display().to_string();
     let proxy = config("handoff").env("RUNTIME_DIRECTORY", &file).start();
-    let is_said = |line: &serde_json::Value| {
+    let is_said = |line: &Value| {
         let text = line.to_string();
         line["level"] == "warn" && text.contains("--replace") && text.contains(&file)
     };

@@ -273,12 +273,12 @@ fn probe(to: SocketAddr, steering: &Steering) -> Result<(), String> {
     let caught = steering.caught();
     let probe =
         HeldBatch::connect(to, 1).map_err(|error| format!("cannot connect to {to}: {error}"))?;
-    match (steering.caught() > caught, probe.len()) {
-        (true, 1) => Ok(()),
-        (true, _) => {
-            Err(format!("connections of our own to {to} are blocked; a firewall may do it"))
-        }
-        (false, _) => Err(format!(
+    match (probe.len(), steering.caught() > caught) {
+        (0, _) => Err(format!(
+            "connections of our own to {to} are not answered; a firewall may block them"
+        )),
+        (_, true) => Ok(()),
+        (_, false) => Err(format!(
             "our own connections to {to} do not arrive there; another listener has the address, or \
              the programs of another process apply"
         )),
