@@ -80,3 +80,13 @@ pub fn require_root(why: &str) -> bool {
     let _ = writeln!(std::io::stderr(), "not run: {why}");
     false
 }
+
+/// Runs a program as another user, who can read the files of the test.
+pub const AS_NOBODY: [&str; 6] = [
+    "setpriv",
+    "--reuid=65534",
+    "--regid=65534",
+    "--clear-groups",
+    "--inh-caps=+dac_read_search,+dac_override",
+    "--ambient-caps=+dac_read_search,+dac_override",
+];

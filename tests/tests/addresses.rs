@@ -5,18 +5,8 @@ use std::net::TcpListener;
 use portcullis_tests::{
     Backend, Proxy,
     proxy::Config,
-    tools::{python, require_root},
+    tools::{AS_NOBODY, python, require_root},
 };
-
-/// Runs a program as another user, who can read the files of the test.
-const AS_NOBODY: [&str; 6] = [
-    "setpriv",
-    "--reuid=65534",
-    "--regid=65534",
-    "--clear-groups",
-    "--inh-caps=+dac_read_search,+dac_override",
-    "--ambient-caps=+dac_read_search,+dac_override",
-];
 
 /// Runs a program for which the kernel has no IPv6: a seccomp filter (seccomp(2)) answers
 /// `socket(AF_INET6, ...)` with EAFNOSUPPORT, as `ipv6.disable=1` does.

@@ -11,20 +11,11 @@ use portcullis_tests::{
     process::{Finished, run},
     proxy::{Config, binary},
     tempdir::TempDir,
-    tools::{need, require_root},
+    tools::{AS_NOBODY, need, require_root},
 };
 use rustix::process::Signal;
 
 const NOBODY: u32 = 65_534;
-/// Runs a program as another user, who can read the files of the test.
-const AS_NOBODY: [&str; 6] = [
-    "setpriv",
-    "--reuid=65534",
-    "--regid=65534",
-    "--clear-groups",
-    "--inh-caps=+dac_read_search,+dac_override",
-    "--ambient-caps=+dac_read_search,+dac_override",
-];
 
 fn config(backend: &Backend) -> Config {
     Proxy::config().forward("app", &backend.url(), "")
