@@ -97,7 +97,8 @@ fn clients_without_a_hello_make_room_before_idle_ones() {
         .start();
     let mut idle: Vec<_> = (0..10).map(|_| proxy.raw("app")).collect();
     let silent: Vec<_> = (0..10).map(|_| Raw::tcp(proxy.address())).collect();
-    proxy.wait_for_metric("portcullis_connections_active", &[], |open| open == 20.0);
+    // At the limit, one is told to go ahead of the next client.
+    proxy.wait_for_metric("portcullis_connections_active", &[], |open| open >= 19.0);
     for _ in 0..5 {
         assert_eq!(proxy.curl("app", "/").run().status, 200);
     }

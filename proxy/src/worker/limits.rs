@@ -11,6 +11,9 @@ use crate::{
 /// How many connections may be closing to make room, in addition to this worker's part of those that
 /// the budget of descriptors allows.
 const MORE_EVICTED: usize = 4;
+/// How many more may be closing so that the next client finds room. Without it, a flood at one worker
+/// would leave none for the client of another.
+const AHEAD: usize = 1;
 
 /// Admits a new connection, or refuses it.
 pub(super) fn admit(server: &ConnectionServer, peer: SocketAddr) -> Option<Admission> {
@@ -21,7 +24,12 @@ pub(super) fn admit(server: &ConnectionServer, peer: SocketAddr) -> Option<Admis
         false => is_worker_full(server, &settings).then_some(RefusedReason::WorkerLimit),
     };
     match make_room(server, &settings, reached) {
-        Ok(()) => Some(server.open.admit()),
+        Ok(()) => {
+            let admission = server.open.admit();
+            // The next client may arrive at a worker none of whose connections idles.
+            make_room_ahead(server);
+            Some(admission)
+        }
         Err(reason) => {
             refuse(server, peer, reason);
             None
@@ -36,11 +44,12 @@ pub(super) fn make_room_here(server: &ConnectionServer) -> Result<(), RefusedRea
     make_room(server, &settings, reached)
 }
 
-/// Tells one idle connection to go if the process is at its limit. Called now and then by every
-/// worker, so that a client finds room at a worker none of whose own connections are idle.
+/// Tells one idle connection to go if the process is at its limit, so that the next client finds room at
+/// whatever worker it arrives. Called by a worker that has admitted a connection, and now and then by
+/// every worker.
 pub(super) fn make_room_ahead(server: &ConnectionServer) {
     let settings = server.settings();
-    if is_full(server, &settings) && may_evict(server, &settings) {
+    if is_full(server, &settings) && may_evict(server, &settings, AHEAD) {
         server.registry.evict();
     }
 }
@@ -52,7 +61,7 @@ fn make_room(
     reached: impl Fn() -> Option<RefusedReason>,
 ) -> Result<(), RefusedReason> {
     while let Some(reason) = reached() {
-        if !(may_evict(server, settings) && server.registry.evict()) {
+        if !(may_evict(server, settings, 0) && server.registry.evict()) {
             return Err(reason);
         }
     }
@@ -69,10 +78,10 @@ fn is_worker_full(server: &ConnectionServer, settings: &ConnectionSettings) -> b
     staying >= settings.max_connections_per_worker
 }
 
-/// Whether another connection may be closing beside those that are.
-fn may_evict(server: &ConnectionServer, settings: &ConnectionSettings) -> bool {
+/// Whether another connection may be closing beside those that are, and beside this many more.
+fn may_evict(server: &ConnectionServer, settings: &ConnectionSettings, more: usize) -> bool {
     let part = descriptors::closing(settings.max_connections) / server.open.workers().max(1);
-    server.registry.evicted() < part + MORE_EVICTED
+    server.registry.evicted() < part + MORE_EVICTED + more
 }
 
 /// Counts and records a connection that is closed at once.
