@@ -44,7 +44,9 @@ fn the_readmes_configurations_are_valid_with_their_files_only() {
 #[test]
 fn every_command_in_the_documents_is_one_that_exists() {
     let mut commands = 0;
-    for (name, document) in documents() {
+    // `docs_guides` runs the whole of these.
+    let in_parts = documents().into_iter().filter(|(name, _)| name != "docs/private-ca.md");
+    for (name, document) in in_parts {
         for command in blocks(&document, "sh").iter().flat_map(|block| commands_of(block)) {
             assert!(works(&command), "{name}: nothing here runs or proves: {command}");
             commands += 1;
@@ -80,7 +82,7 @@ fn works(command: &str) -> bool {
         "cargo test --package portcullis-tests",
         "cargo test --package portcullis-tests --test reload_memory -- --nocapture",
     ];
-    const OTHERS: [&str; 3] = ["perf", "python3", "strace"];
+    const OTHERS: [&str; 6] = ["curl", "journalctl", "openssl", "perf", "python3", "strace"];
     // `--help` comes last, so what stands before it has to be known to be got over.
     if let Some(arguments) = command.strip_prefix("portcullis ") {
         let help = portcullis(arguments.split_whitespace().chain(["--help"]));
