@@ -24,6 +24,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("openssl", "openssl"),
     ("pk12util", "libnss3-tools"),
     ("prlimit", "util-linux"),
+    ("promtool", "prometheus"),
     ("setarch", "util-linux"),
     ("setpriv", "util-linux"),
     ("unshare", "util-linux"),

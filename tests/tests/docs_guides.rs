@@ -65,6 +65,29 @@ fn both_configurations_of_the_nginx_guide_are_valid() {
 }
 
 #[test]
+fn both_configurations_of_the_monitoring_page_are_valid() {
+    let dir = TempDir::new("guide-monitoring");
+    let [ours, theirs] = &blocks("monitoring.md", "yaml")[..] else { panic!("two configurations") };
+    let server = pki().server();
+    let ours = ours
+        .replace("/etc/portcullis/metrics.pem", &server.cert.display().to_string())
+        .replace("/etc/portcullis/metrics-key.pem", &server.key.display().to_string());
+    let config = Proxy::config().global(&ours).forward("app", "http://127.0.0.1:1", "");
+    let checked = config.check();
+    assert!(checked.code == Some(0), "{checked:?}");
+
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/prometheus");
+    let rules = fs::read(rules.join("portcullis.rules.yaml")).expect("the rules");
+    dir.write("portcullis.rules.yaml", rules);
+    let authority = pki().ca().display().to_string();
+    let theirs = theirs.replace("/etc/prometheus/internal.pem", &authority);
+    let theirs = dir.write("prometheus.yml", theirs);
+    let mut promtool = Command::new(need("promtool"));
+    let checked = run(promtool.args(["check", "config"]).arg(theirs), b"");
+    assert!(checked.code == Some(0), "{checked:?}");
+}
+
+#[test]
 fn the_private_ca_identifies_revokes_and_renews() {
     let dir = TempDir::new("guide-ca");
     need("openssl");
