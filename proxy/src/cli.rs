@@ -46,6 +46,12 @@ enum Command {
         /// The shell.
         shell: Shell,
     },
+    /// Write the manual pages of all commands into a directory.
+    #[command(hide = true)]
+    Manual {
+        /// The directory, which must exist.
+        directory: PathBuf,
+    },
     /// Print the reference of all configuration keys, as Markdown.
     #[command(hide = true)]
     Reference,
@@ -118,6 +124,12 @@ impl Arguments {
                 let mut command = Arguments::command();
                 clap_complete::generate(shell, &mut command, "portcullis", &mut std::io::stdout());
                 ExitCode::SUCCESS
+            }
+            Command::Manual { directory } => {
+                match clap_mangen::generate_to(Arguments::command(), directory) {
+                    Ok(()) => ExitCode::SUCCESS,
+                    Err(error) => fail(&error.to_string()),
+                }
             }
             Command::Reference => print(&config::reference()),
             Command::MetricsReference => print(&crate::observe::metrics_reference()),

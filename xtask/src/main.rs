@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask test`, `source`, `demo`, `dist`, `bench`, `ebpf`, `kernels`,
+//! The project's own commands: `cargo xtask test`, `source`, `demo`, `dist`, `package`, `bench`, `ebpf`, `kernels`,
 //! `fuzz` and `conformance`. Each installs the packages it needs and prints its steps.
 
 #![expect(clippy::print_stdout, reason = "a command-line tool prints to stdout")]
@@ -14,6 +14,7 @@ mod fuzz;
 mod kernels;
 mod mkcert;
 mod node_peers;
+mod package;
 mod packages;
 mod process;
 mod rig;
@@ -36,6 +37,8 @@ enum Xtask {
     Demo(demo::Options),
     /// Build the proxy for deployment: two builds, with a run between them that makes a profile.
     Dist,
+    /// Make a Debian package of the proxy, and a container image.
+    Package(package::Options),
     /// Measure the proxy and its peers on the same work, side by side.
     Bench(bench::Bench),
     /// Build the kernel programs into `ebpf/steer.bpf.o`, which the proxy carries.
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Xtask::Source => source::check(),
         Xtask::Demo(options) => demo::run(&options),
         Xtask::Dist => dist::run(),
+        Xtask::Package(options) => package::run_with(&options),
         Xtask::Bench(bench) => bench::run(&bench),
         Xtask::Ebpf(options) => ebpf::run_with(&options),
         Xtask::Kernels(options) => kernels::run_with(&options),

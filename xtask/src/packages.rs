@@ -44,6 +44,15 @@ pub(crate) const SIGN_IN_DEMO: &[Package] = &[OPENSSL, CURL, MKCERT, NODE, NPM];
 /// The packages for `cargo xtask dist`: the peers of the run, and the reader of its profile.
 pub(crate) const DIST: &[Package] = &[MKCERT, NGINX, LLVM];
 
+/// The packages for `cargo xtask package`.
+pub(crate) const PACKAGE: &[Package] = &[
+    Package { name: "binutils", probe: Probe::Program("strip") },
+    Package { name: "ca-certificates", probe: Probe::Path("/etc/ssl/certs/ca-certificates.crt") },
+    Package { name: "lintian", probe: Probe::Program("lintian") },
+    Package { name: "mandoc", probe: Probe::Program("mandoc") },
+    Package { name: "umoci", probe: Probe::Program("umoci") },
+];
+
 /// The packages for `cargo xtask conformance`.
 pub(crate) const CONFORMANCE: &[Package] =
     &[MKCERT, NGINX, Package { name: "python3-pip", probe: Probe::Program("pip3") }];
