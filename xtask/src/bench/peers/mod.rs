@@ -84,6 +84,8 @@ pub(super) struct Setup {
     pub(super) steering: &'static str,
     /// Settings of sign-in as lines of YAML, and the users of the routes. Only our proxy uses it.
     pub(super) sign_in: Option<(String, OurRoute)>,
+    /// Health checks, ejection and limits of the upstream. Only our proxy uses it.
+    pub(super) guarded: bool,
     /// The number of reloads. Each reload adds a host, so that a skipped one is noticed.
     pub(super) generation: usize,
 }
@@ -131,6 +133,7 @@ impl Default for Setup {
             tunnel: None,
             steering: "none",
             sign_in: None,
+            guarded: false,
             generation: 0,
         }
     }
@@ -434,6 +437,16 @@ mod tests {
         let (_, text) = written(&setup).swap_remove(0);
         assert!(text.contains(&format!("host-999.{ZONE} origin;")), "{text}");
         assert_eq!(text.matches("server_name *.").count(), 1);
+    }
+
+    #[test]
+    fn only_a_guarded_setup_has_keys_that_watch_the_upstream() {
+        for guarded in [false, true] {
+            let (_, text) = written(&Setup { guarded, ..Setup::default() }).pop().unwrap();
+            for key in ["health_checks", "outlier_detection", "circuit_breaker_thresholds"] {
+                assert_eq!(text.contains(&format!("\n  {key}: ")), guarded, "{text}");
+            }
+        }
     }
 
     #[test]

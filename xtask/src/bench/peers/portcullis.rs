@@ -13,6 +13,14 @@ use crate::{
     rig::ZONE,
 };
 
+/// Keys that watch and limit an upstream and never act, since it is well. Rates are counted even of one
+/// endpoint.
+const GUARDS: &str = "  \
+  health_checks: [{timeout: 1s, interval: 1s, unhealthy_threshold: 3, healthy_threshold: 1, http_health_check: {path: /1k}}]
+  outlier_detection: {consecutive_5xx: 5, interval: 1s, success_rate_minimum_hosts: 1}
+  circuit_breaker_thresholds: {max_connections: 10000, max_pending_requests: 10000, max_requests: 10000, max_retries: 10}
+";
+
 /// A build of our proxy.
 pub(in crate::bench) struct Portcullis {
     /// `portcullis` or `baseline`.
@@ -81,11 +89,12 @@ pub(super) fn config(place: &Place<'_>) -> Result<String> {
         }
     };
     let access = route.settings();
+    let guards = if place.setup.guarded { GUARDS } else { "" };
     let route = |name: &String| {
         format!(
             "- from: https://{name}\n  to: {to}\n  tls_server_name: {ZONE}\n  \
              tls_custom_ca_file: {}\n  tls_client_cert_file: {}\n  tls_client_key_file: {}\n  \
-             {access}\n",
+             {access}\n{guards}",
             lab.ca.display(),
             lab.proxy.certificate.display(),
             lab.proxy.key.display(),
