@@ -105,6 +105,11 @@ pub(crate) fn with_causes(error: &dyn Error) -> String {
     text
 }
 
+/// The TLS error behind a failed request, if there is one.
+pub(super) fn tls_error(error: &hyper::Error) -> Option<&TlsError> {
+    find(error)
+}
+
 /// A failed handshake, for the log. If our verifier rejected the certificate, this is its message,
 /// which rustls would wrap in debug output.
 pub(super) fn handshake_text(error: &HandshakeError) -> String {
