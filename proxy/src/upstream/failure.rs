@@ -105,9 +105,16 @@ pub(crate) fn with_causes(error: &dyn Error) -> String {
     text
 }
 
-/// The TLS error behind a failed request, if there is one.
-pub(super) fn tls_error(error: &hyper::Error) -> Option<&TlsError> {
-    find(error)
+/// A failed request, for the log. `refusal` says what a TLS error means for our client certificate.
+pub(super) fn exchange_text(
+    error: &hyper::Error,
+    refusal: impl Fn(&TlsError) -> Option<&'static str>,
+) -> String {
+    let text = with_causes(error);
+    match find(error).and_then(refusal) {
+        Some(refusal) => format!("{refusal}: {text}"),
+        None => text,
+    }
 }
 
 /// A failed handshake, for the log. If our verifier rejected the certificate, this is its message,

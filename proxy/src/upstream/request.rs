@@ -20,7 +20,7 @@ use super::{
     connection_auth::{authenticates, challenges},
     convert::{for_http1, for_http2, leaves_connection_open},
     endpoint_pool::{EndpointPool, InFlight, PooledConnection},
-    failure::{is_stale_connection, is_unprocessed, kind_of, tls_error, with_causes},
+    failure::{exchange_text, is_stale_connection, is_unprocessed, kind_of},
     handshake::{self, SwitchedIo},
     interim::InterimResponses,
     lease::Lease,
@@ -241,10 +241,8 @@ impl<'a> UpstreamRequest<'a> {
                 UpstreamError { kind: FailureKind::RequestBody, detail }
             }
             None => {
-                let refusal = tls_error(error)
-                    .and_then(|error| self.pool.certificate_refusal(error))
-                    .map_or(String::new(), |refusal| format!("{refusal}: "));
-                let detail = format!("{}: {refusal}{}", self.endpoint, with_causes(error));
+                let text = exchange_text(error, |error| self.pool.certificate_refusal(error));
+                let detail = format!("{}: {text}", self.endpoint);
                 UpstreamError { kind: kind_of(error), detail }
             }
         }
