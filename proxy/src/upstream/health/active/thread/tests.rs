@@ -34,8 +34,10 @@ fn weak(clusters: &[&Arc<Cluster>]) -> Vec<Weak<Cluster>> {
     clusters.iter().map(|cluster| Arc::downgrade(cluster)).collect()
 }
 
-fn wait_until(condition: impl Fn() -> bool) {
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let begun = Instant::now();
     while !condition() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "waited in vain for {what}");
         thread::yield_now();
     }
 }
@@ -51,8 +53,9 @@ fn after_a_panic_of_the_loop_no_endpoint_stays_ejected() {
     panics.current().endpoint_health(0).unwrap().set_ejected(true, Instant::now());
     panics.refresh_available(Instant::now());
     let (_monitor, metrics) = watching(&[&panics]);
-    wait_until(|| metrics.panics.get() > 0 && is_available(&panics, 0));
-    wait_until(|| panics.current().is_selectable(0));
+    wait_until("a panic", || metrics.panics.get() > 0);
+    wait_until("its return", || panics.current().is_selectable(0));
+    assert!(is_available(&panics, 0));
 }
 
 #[test]
@@ -60,12 +63,12 @@ fn after_a_panic_the_thread_follows_the_next_configuration() {
     let resilience = ResilienceSpec { outlier: outliers(TOO_LONG), ..ResilienceSpec::default() };
     let panics = cluster(two(), resilience);
     let (mut monitor, metrics) = watching(&[&panics]);
-    wait_until(|| metrics.panics.get() > 0);
+    wait_until("a panic", || metrics.panics.get() > 0);
     let refuses =
         ResilienceSpec { checks: vec![check(Duration::from_secs(5))], ..ResilienceSpec::default() };
     let checked = cluster(two(), refuses);
     monitor.watch(weak(&[&checked]));
-    wait_until(|| !is_available(&checked, 0) && !is_available(&checked, 1));
+    wait_until("checks", || !is_available(&checked, 0) && !is_available(&checked, 1));
 }
 
 #[test]
@@ -73,7 +76,7 @@ fn a_panic_of_a_check_is_one_of_the_thread() {
     let checks = vec![check(TOO_LONG)];
     let panics = cluster(two(), ResilienceSpec { checks, ..ResilienceSpec::default() });
     let (_monitor, metrics) = watching(&[&panics]);
-    wait_until(|| metrics.panics.get() > 1);
+    wait_until("two panics", || metrics.panics.get() > 1);
     assert!(is_available(&panics, 0));
 }
 
