@@ -5,11 +5,11 @@ use anyhow::{Context, Result};
 use super::{Bench, Load, load};
 use crate::bench::{
     model::{Figure, Sample},
-    peers::{Peer, Setup},
+    peers::{Guards, Peer, Setup},
 };
 
 /// Without, with, with, without: a drift of the machine within a round then affects both alike.
-const ORDER: [bool; 4] = [false, true, true, false];
+const ORDER: [Guards; 4] = [Guards::Off, Guards::On, Guards::On, Guards::Off];
 
 /// The load with the keys and without, in one round.
 pub(super) fn measure(
@@ -20,8 +20,8 @@ pub(super) fn measure(
 ) -> Result<Sample> {
     // The first health check asks for it.
     bench.body(kind.body)?;
-    let measure = |guarded| {
-        let setup = Setup { guarded, ..Setup::default() };
+    let measure = |guards| {
+        let setup = Setup { guards: Some(guards), ..Setup::default() };
         load::measure(bench, kind, setup, peer, round)
     };
     let samples = ORDER.into_iter().map(measure).collect::<Result<Vec<_>>>()?;
@@ -30,13 +30,13 @@ pub(super) fn measure(
 
 /// The sample with the keys, with the CPU time of both beside each other.
 fn beside(samples: &[Sample]) -> Result<Sample> {
-    let cpu_of = |guarded: bool| -> Result<f64> {
-        let those = samples.iter().zip(ORDER).filter(|(_, is_guarded)| *is_guarded == guarded);
+    let cpu_of = |guards: Guards| -> Result<f64> {
+        let those = samples.iter().zip(ORDER).filter(|(_, theirs)| *theirs == guards);
         let costs = those.map(|(sample, _)| sample.figures.get(&Figure::CpuUsPerUnit).copied());
         let costs = costs.collect::<Option<Vec<_>>>().context("no CPU time")?;
         Ok(costs.iter().sum::<f64>() / costs.len().max(1) as f64)
     };
-    let (with, without) = (cpu_of(true)?, cpu_of(false)?);
+    let (with, without) = (cpu_of(Guards::On)?, cpu_of(Guards::Off)?);
     let mut sample = samples.get(1).context("no sample")?.clone();
     sample.errors = samples.iter().map(|sample| sample.errors).sum();
     sample.first_error = samples.iter().find_map(|sample| sample.first_error.clone());
