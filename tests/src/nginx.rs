@@ -35,12 +35,21 @@ pub struct Setup {
     listen: &'static str,
     body: String,
     workers: bool,
+    port: Option<u16>,
+    http: String,
 }
 
 impl Nginx {
     /// A server of plain HTTP.
     pub fn plain() -> Setup {
-        Setup { tls: String::new(), listen: "", body: String::new(), workers: false }
+        Setup {
+            tls: String::new(),
+            listen: "",
+            body: String::new(),
+            workers: false,
+            port: None,
+            http: String::new(),
+        }
     }
 
     /// A server of HTTPS.
@@ -51,6 +60,8 @@ impl Nginx {
             listen: " ssl",
             body: String::new(),
             workers: false,
+            port: None,
+            http: String::new(),
         }
     }
 
@@ -119,10 +130,23 @@ impl Setup {
         self
     }
 
+    /// Listens at this port, which nobody uses.
+    pub fn at(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
     /// Adds directives to the server.
     pub fn with(mut self, directives: &str) -> Self {
         self.body.push_str(directives);
         self.body.push('\n');
+        self
+    }
+
+    /// Adds directives beside the server.
+    pub fn with_http(mut self, directives: &str) -> Self {
+        self.http.push_str(directives);
+        self.http.push('\n');
         self
     }
 
@@ -141,7 +165,7 @@ impl Setup {
     /// Starts nginx and waits until it accepts connections.
     pub fn start(self) -> Nginx {
         let dir = TempDir::new("nginx");
-        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let address = SocketAddr::from(([127, 0, 0, 1], self.port.unwrap_or_else(free_port)));
         let secure = !self.tls.is_empty();
         let config = dir.write("nginx.conf", self.render(dir.path(), address));
         let mut command = Command::new(need("nginx"));
@@ -156,7 +180,7 @@ impl Setup {
 
     fn render(&self, dir: &Path, address: SocketAddr) -> String {
         let dir = dir.display();
-        let Self { tls, listen, body, workers } = self;
+        let Self { tls, listen, body, workers, http, .. } = self;
         // One process, or workers that run as root if nginx does: another user could not read the
         // directory.
         let root = rustix::process::geteuid().is_root();
@@ -177,6 +201,7 @@ http {{
     client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy;
     fastcgi_temp_path {dir}/fastcgi; uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;
     ssl_protocols TLSv1.2 TLSv1.3; client_max_body_size 0; keepalive_requests 1000000; root {dir};
+    {http}
     server {{ listen {address}{listen}; {tls}
         {body}
     }}

@@ -7,8 +7,9 @@ use std::sync::{
 };
 
 use portcullis_tests::{
-    Backend, Proxy,
+    Backend, Load, Proxy,
     backend::Conn,
+    haproxy::Haproxy,
     nginx::Nginx,
     proxy::Config,
     wait::{eventually, until},
@@ -289,4 +290,63 @@ fn an_ejection_outlasts_a_reload() {
     let view = state(&proxy, &name);
     assert_eq!((&view["state"], &view["since"]), (&Value::from("ejected"), &since));
     assert_eq!(ejections(&proxy, "consecutive_5xx"), 1.0);
+}
+
+#[test]
+fn an_endpoint_that_fails_more_often_than_the_others_is_ejected() {
+    // Half of its responses.
+    let half = "split_clients $request_id $bad { 50% 1; * 0; }";
+    let bad = Nginx::plain()
+        .with_http(half)
+        .with("location / { if ($bad) { return 503; } return 200 bad; }")
+        .start();
+    let (one, two, three) = (nginx("good"), nginx("good"), Haproxy::start("good"));
+    let rates = "success_rate_minimum_hosts: 4, success_rate_request_volume: 20, \
+                 success_rate_stdev_factor: 1000";
+    let keys = detection(&format!(
+        "consecutive_5xx: 0, {rates}, interval: 1s, base_ejection_time: 3600s, \
+         max_ejection_time: 3600s"
+    ));
+    let urls = [bad.url(), one.url(), two.url(), three.url()];
+    let proxy = forward(&urls, &keys).start();
+    let load = Load::start(&proxy, "app", 4);
+    let name = bad.address().to_string();
+    let view = eventually("the ejection", || {
+        load.wait_for(50);
+        Some(state(&proxy, &name)).filter(|view| view["state"] == "ejected")
+    });
+    load.stop();
+    let why = "ejected: fewer responses without an error than the other endpoints";
+    assert_eq!(view["last_error"], why);
+    assert_served_by(&proxy, "good");
+    assert_eq!(ejections(&proxy, "success_rate"), 1.0);
+    for good in [one.address(), two.address(), three.address()] {
+        assert_eq!(state(&proxy, &good.to_string())["state"], "up");
+    }
+}
+
+/// How many of 60 requests an endpoint gets.
+fn share_of(proxy: &Proxy, text: &str) -> usize {
+    (0..60).filter(|_| proxy.curl("app", "/").ok().text().trim() == text).count()
+}
+
+#[test]
+fn an_endpoint_that_returns_begins_with_a_tenth_of_its_share() {
+    let (bad, good) = (nginx("bad"), Haproxy::start("good"));
+    let keys = detection("consecutive_5xx: 3, base_ejection_time: 0.1s, interval: 0.02s");
+    // Within its first tenth, for which this test has six minutes, the share does not grow.
+    let more = format!("{keys}\nportcullis: {{slow_start: 1h}}");
+    let config = forward(&[bad.url(), good.url()], &more).own("workers", "1");
+    let mut proxy = config.start();
+    assert_eq!(share_of(&proxy, "bad"), 30, "it was never down");
+    set_down(&bad, true);
+    fetch_until_ejected(&proxy, &bad.address().to_string());
+    set_down(&bad, false);
+    proxy.wait_for_log("the return", |line| line["message"] == "ejected endpoint returned");
+    let share = share_of(&proxy, "bad");
+    assert!((4..=7).contains(&share), "{share} of 60: one of eleven");
+    let whole = proxy.current().without_routes();
+    let urls = format!("[{}, {}]", bad.url(), good.url());
+    proxy.rewrite(whole.forward("app", &urls, &keys));
+    until("its whole share", || share_of(&proxy, "bad") == 30);
 }

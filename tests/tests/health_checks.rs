@@ -105,6 +105,7 @@ fn an_endpoint_that_hangs_is_down_until_it_goes_on() {
     assert_served_by(&proxy, "other");
     hanging.signal(Signal::CONT);
     wait_for_state(&proxy, &name, "up");
+    assert!(health(&proxy, &name)["last_error"].is_null(), "it has recovered");
     until("requests to come back", || proxy.curl("app", "/").ok().text() == "hanging");
     proxy.wait_for_log("the change", |line| {
         line["message"].as_str().is_some_and(|text| text.starts_with("an endpoint is up again"))
@@ -201,16 +202,23 @@ fn with_client_certificate(to: &str, pair: Option<portcullis_tests::Pair>, more:
 
 #[test]
 fn a_check_shows_the_client_certificate_of_the_route() {
-    let server = SServer::start(&pki().upstream(), &["-Verify", "1", "-verify_return_error"]);
-    let name = format!("localhost:{}", server.address().port());
-    let slow = checks_with("timeout: 10s, interval: 100ms", HTTP);
-    let proxy = with_client_certificate(&server.url(), Some(pki().proxy()), &slow).start();
-    assert_eq!(health(&proxy, &name)["state"], "up");
-    drop(proxy);
-    let proxy = with_client_certificate(&server.url(), None, &slow).start();
-    let view = wait_for_state(&proxy, &name, "down");
-    let error = view["last_error"].as_str().expect("an error");
-    assert!(error.to_lowercase().contains("certificate"), "{error}");
+    for version in ["-tls1_2", "-tls1_3"] {
+        let options = ["-Verify", "1", "-verify_return_error", version];
+        let server = SServer::start(&pki().upstream(), &options);
+        let name = format!("localhost:{}", server.address().port());
+        let slow = checks_with("timeout: 10s, interval: 100ms", HTTP);
+        let proxy = with_client_certificate(&server.url(), Some(pki().proxy()), &slow).start();
+        assert_eq!(health(&proxy, &name)["state"], "up");
+        drop(proxy);
+        let refused = pki().pair("other/client");
+        for (pair, why) in [(None, "asks for a client certificate"), (Some(refused), "refused our")]
+        {
+            let proxy = with_client_certificate(&server.url(), pair, &slow).start();
+            let view = wait_for_state(&proxy, &name, "down");
+            let error = view["last_error"].as_str().expect("an error");
+            assert!(error.contains(why) && error.contains("tls_client_cert_file"), "{error}");
+        }
+    }
 }
 
 #[test]

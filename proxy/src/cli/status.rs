@@ -9,7 +9,7 @@ pub(super) use host::render as render_host;
 
 use crate::observe::{
     CertificateView, ConfigView, CrlView, DescriptorView, EndpointHealthState, EndpointHealthView,
-    Readiness, RouteView, StatusView, SteeringView, UpstreamView, WorkerView,
+    Readiness, RouteView, StatusView, SteeringView, UnreachableView, UpstreamView, WorkerView,
 };
 use table::{Align, TextTable, printable};
 
@@ -23,6 +23,7 @@ pub(super) fn render(status: &StatusView) -> String {
         crls(&status.crls),
         upstreams(&status.upstreams),
         health(&status.health),
+        unreachable(&status.unreachable),
     ] {
         if !section.is_empty() {
             page.push('\n');
@@ -238,6 +239,28 @@ fn health(endpoints: &[EndpointHealthView]) -> String {
             endpoint.state.as_str().to_owned(),
             endpoint.since.clone(),
             endpoint.last_error.clone().unwrap_or_default(),
+        ]);
+    }
+    table.render()
+}
+
+/// Nothing if all upstreams can be reached.
+fn unreachable(endpoints: &[UnreachableView]) -> String {
+    if endpoints.is_empty() {
+        return String::new();
+    }
+    let mut table = TextTable::new(&[
+        ("UNREACHABLE", Align::Left),
+        ("SINCE", Align::Left),
+        ("FAILURES", Align::Right),
+        ("LAST ERROR", Align::Left),
+    ]);
+    for endpoint in endpoints {
+        table.row([
+            endpoint.endpoint.clone(),
+            endpoint.since.clone(),
+            endpoint.failures.to_string(),
+            endpoint.last_error.clone(),
         ]);
     }
     table.render()

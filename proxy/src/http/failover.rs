@@ -23,10 +23,14 @@ use super::{
 use crate::{
     observe::UpstreamRetry,
     upstream::{
-        ChosenEndpoint, Cluster, ConnectOptions, RequestBody, RetryPermit, SendOptions, SentBody,
-        Tried,
+        ChosenEndpoint, Cluster, ConnectOptions, FailureKind, RequestBody, RetryPermit,
+        SendOptions, SentBody, Tried,
     },
 };
+
+/// How many endpoints may get a request that broke their connections. One that makes a server crash must
+/// not go from each to the next.
+const MOST_BROKEN: u8 = 2;
 
 /// What has become of a request so far.
 #[derive(Debug, Default)]
@@ -38,6 +42,8 @@ struct Attempts {
     count: u32,
     /// How often it was sent again after it had reached an endpoint.
     repeated: u8,
+    /// The endpoints that it was sent to over connections that broke before an answer.
+    broken: u8,
     /// The time that connecting took.
     spent: Duration,
 }
@@ -128,6 +134,9 @@ impl Forwarding<'_> {
         reason: UpstreamRetry,
         reply: &mut Reply,
     ) -> Option<NextAttempt> {
+        if attempts.broken >= MOST_BROKEN {
+            return None;
+        }
         let left = cluster.connect_timeout().checked_sub(attempts.spent)?;
         let within_ms = NonZeroU32::new(u32::try_from(left.as_millis()).ok()?)?;
         let upstreams = &self.conn.handler.upstreams;
@@ -194,6 +203,7 @@ impl Attempts {
             && let Some(again) = &failure.again
         {
             self.spent += again.spent;
+            self.broken += u8::from(again.was_sent);
         }
         if let Some(endpoint) = active.account.endpoint() {
             self.tried.add(endpoint);
@@ -203,12 +213,14 @@ impl Attempts {
         }
     }
 
-    /// Says in the log that more than the last endpoint failed.
+    /// Says in the log that more than the last endpoint failed, and which of the failures was decisive.
     fn explain(&self, reply: &mut Reply) {
-        if let (Ok(Err(failure)), 2..) = (reply, self.count) {
-            let detail = &mut failure.error.detail;
-            detail.push_str(&format!("; {} endpoints were tried", self.count));
+        let (Ok(Err(failure)), 2..) = (reply, self.count) else { return };
+        if self.broken >= MOST_BROKEN {
+            failure.error.kind = FailureKind::Closed;
         }
+        let detail = &mut failure.error.detail;
+        detail.push_str(&format!("; {} endpoints were tried", self.count));
     }
 }
 

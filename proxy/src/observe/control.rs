@@ -12,8 +12,8 @@ use std::{
 
 use super::{
     CertificateUsage, CertificateView, ConfigView, CrlView, DescriptorView, HealthMetrics,
-    IdentityMetrics, Readiness, ReloadView, RouteView, StatusView, SteeringSource, UpstreamView,
-    WorkerMetrics, WorkerView, exposition,
+    IdentityMetrics, Readiness, ReloadView, RouteView, StatusView, SteeringSource,
+    UnreachableEndpoints, UpstreamView, WorkerMetrics, WorkerView, exposition,
     labels::{ClosedReason, CodeClass},
     registry::{ConfiguredRoutes, EndpointRegistry, RouteCells, RouteFacts, RouteRegistry},
     time,
@@ -33,6 +33,7 @@ pub(crate) struct Metrics {
     control: Mutex<Control>,
     identity: Arc<IdentityMetrics>,
     health: Arc<HealthMetrics>,
+    pub(super) unreachable: Arc<UnreachableEndpoints>,
 }
 
 /// What only the control thread changes.
@@ -119,8 +120,13 @@ pub(crate) struct ConfiguredCrl {
 impl Metrics {
     /// Nothing counted yet.
     pub(crate) fn new(workers: usize) -> Metrics {
+        let unreachable = Arc::<UnreachableEndpoints>::default();
+        let worker = |_| {
+            let unreachable = Arc::clone(&unreachable);
+            Arc::new(WorkerMetrics { unreachable, ..WorkerMetrics::default() })
+        };
         Metrics {
-            workers: (0..workers).map(|_| Arc::default()).collect(),
+            workers: (0..workers).map(worker).collect(),
             routes: Arc::new(RouteRegistry::new(workers)),
             endpoints: Arc::new(EndpointRegistry::new(workers)),
             log_records_dropped: Arc::default(),
@@ -130,6 +136,7 @@ impl Metrics {
             control: Mutex::default(),
             identity: Arc::default(),
             health: Arc::default(),
+            unreachable,
         }
     }
 
@@ -226,7 +233,9 @@ impl Metrics {
     pub(crate) fn config_applied(&self, generation: u64, facts: ConfigFacts) {
         let routes = facts.routes.as_deref();
         self.routes.retain(&routes.into_iter().flat_map(|routes| routes.names()).collect());
-        self.endpoints.retain(&routes.map(upstreams).unwrap_or_default());
+        let upstreams = routes.map(upstreams).unwrap_or_default();
+        self.endpoints.retain(&upstreams);
+        self.unreachable.retain(&upstreams);
         let now_ms = time::epoch_ms(SystemTime::now());
         let mut control = self.control();
         let replaced = std::mem::replace(&mut control.facts, facts);
@@ -306,6 +315,7 @@ impl Metrics {
             crls: control.facts.crls.iter().map(crl_view).collect(),
             upstreams: self.upstream_views(),
             health: self.health.views(),
+            unreachable: self.unreachable.views(),
         }
     }
 

@@ -338,6 +338,8 @@ fn health(metrics: &Metrics) {
     }
     let unhealthy = endpoints.iter().filter(|facts| !is_up(facts)).count();
     gauge(names::ENDPOINTS_UNHEALTHY, &[], unhealthy as f64);
+    gauge(names::ENDPOINTS_UNREACHABLE, &[], metrics.unreachable.count() as f64);
+    counter(names::HEALTH_THREAD_PANICS, &[], metrics.health().panics.get());
     for outcome in HealthCheckOutcome::ALL {
         let count = metrics.health().checks.get(*outcome);
         counter(names::HEALTH_CHECKS, &[("result", outcome.as_str())], count);

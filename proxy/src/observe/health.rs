@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    EndpointHealthState, EndpointHealthView, HealthCheckOutcome,
+    Cell, EndpointHealthState, EndpointHealthView, HealthCheckOutcome,
     labels::{EjectionCells, HealthCheckCells},
     time,
 };
@@ -19,6 +19,8 @@ pub(crate) struct HealthMetrics {
     pub(super) checks: HealthCheckCells,
     /// Ejections of endpoints.
     pub ejections: EjectionCells,
+    /// How often the health thread has panicked. It alone writes this.
+    pub panics: Cell,
     source: OnceLock<Arc<dyn HealthSource>>,
 }
 
@@ -39,7 +41,8 @@ pub(crate) struct EndpointHealthFacts {
     pub state: EndpointHealthState,
     /// Since when.
     pub since: SystemTime,
-    /// The last error of a check, or the reason of the last ejection; empty if there was none.
+    /// The last error of a check, or the reason of the last ejection; empty if there was none, or if it has
+    /// recovered.
     pub last_error: String,
 }
 

@@ -17,6 +17,7 @@ mod spec;
 mod status;
 mod steering;
 mod time;
+mod unreachable;
 mod worker;
 
 pub(crate) use cells::Cell;
@@ -46,7 +47,8 @@ pub(crate) use spec::{AccessField, Level, LogFormat, LogSpec, UnknownAccessField
 pub(crate) use status::{
     CertificateUsage, CertificateView, ConfigView, CrlView, DescriptorView, EndpointHealthState,
     EndpointHealthView, HostView, PlaceView, Readiness, ReloadView, RouteView, StatusView,
-    SteeringView, UpstreamView, WorkerView,
+    SteeringView, UnreachableView, UpstreamView, WorkerView,
 };
 pub(crate) use steering::{CatcherCounts, KernelCounts, SteeringSource, WorkerLoad};
+pub(crate) use unreachable::{ReachabilityChange, UnreachableEndpoints};
 pub(crate) use worker::{UpstreamCells, WorkerMetrics};

@@ -174,14 +174,18 @@ metrics! {
         "Connections to one endpoint: active with a request, or idle in the pool.";
     ENDPOINT_HEALTHY = Gauge "portcullis_endpoint_healthy" in "" by ["cluster" "endpoint"]:
         "1 while an endpoint that is checked or may be ejected gets requests, 0 while it is down or ejected. The cluster is named after its route.";
+    ENDPOINTS_UNREACHABLE = Gauge "portcullis_endpoints_unreachable" in "" by []:
+        "Number of endpoints that no connection could be made to when a request tried last; 0 if all is well.";
     ENDPOINTS_UNHEALTHY = Gauge "portcullis_endpoints_unhealthy" in "" by []:
         "Number of endpoints that are down or ejected; 0 if all is well.";
     HEALTH_CHECKS = Counter "portcullis_health_checks_total" in "" by ["result"]:
         "Health checks of endpoints: passed, failed, or discarded if one failed while this process could not run.";
+    HEALTH_THREAD_PANICS = Counter "portcullis_health_thread_panics_total" in "" by []:
+        "Panics of the thread that checks and ejects endpoints, which are a bug. It begins again, and all endpoints count as available meanwhile.";
     ENDPOINT_EJECTIONS = Counter "portcullis_endpoint_ejections_total" in "" by ["reason"]:
         "Ejections of endpoints for their responses, or for requests without one (`outlier_detection`).";
     CLUSTER_PANIC_REQUESTS = Counter "portcullis_cluster_panic_requests_total" in "" by []:
-        "Requests sent to any endpoint of their route, down or not, because too few are available (`healthy_panic_threshold`).";
+        "Requests that could go to any endpoint of their route, down or not, because too few are available (`healthy_panic_threshold`).";
     ENDPOINT_FAILURES = Counter "portcullis_endpoint_failures_total" in "" by ["endpoint"]:
         "Requests that got no response from one endpoint.";
     ENDPOINT_REUSED = Counter "portcullis_endpoint_requests_reused_total" in "" by ["endpoint"]:

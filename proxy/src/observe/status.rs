@@ -38,6 +38,9 @@ pub(crate) struct StatusView {
     /// Every endpoint that is checked or may be ejected, by cluster.
     #[serde(default)]
     pub health: Vec<EndpointHealthView>,
+    /// Every upstream that no connection can be made to, by name.
+    #[serde(default)]
+    pub unreachable: Vec<UnreachableView>,
 }
 
 /// Whether the proxy takes connections.
@@ -245,6 +248,19 @@ pub(crate) struct UpstreamView {
     pub reused: u64,
 }
 
+/// An upstream that no connection can be made to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct UnreachableView {
+    /// Its authority.
+    pub endpoint: String,
+    /// Since when, in RFC 3339.
+    pub since: String,
+    /// The attempts since then.
+    pub failures: u64,
+    /// Why the last one failed.
+    pub last_error: String,
+}
+
 /// The health of one endpoint of one cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct EndpointHealthView {
@@ -256,8 +272,7 @@ pub(crate) struct EndpointHealthView {
     pub state: EndpointHealthState,
     /// Since when, in RFC 3339.
     pub since: String,
-    /// The last error of a check, or the reason of the last ejection; an endpoint that is up again
-    /// keeps it.
+    /// The last error of a check, or the reason of the last ejection; `None` once it has recovered.
     pub last_error: Option<String>,
 }
 

@@ -1,9 +1,9 @@
 //! The metrics of one worker.
 
-use std::{array, time::Duration};
+use std::{array, sync::Arc, time::Duration};
 
 use super::{
-    Cell, Histogram,
+    Cell, Histogram, UnreachableEndpoints,
     labels::{
         BlameCells, CircuitCells, ClosedCells, HandshakeResult, HttpProtocolCells, Label,
         RefusedCells, SessionCookieCells, SignInCells, SteeringCells, TlsVersion,
@@ -48,6 +48,8 @@ pub(crate) struct WorkerMetrics {
     pub request_duration: Histogram,
     /// Connections and requests to upstreams.
     pub upstream: UpstreamCells,
+    /// Upstreams that cannot be reached; the same for all workers.
+    pub unreachable: Arc<UnreachableEndpoints>,
     /// Tasks that have not ended (a gauge, set now and then).
     pub tasks: Cell,
     /// Records dropped because the log could not keep up.

@@ -1,10 +1,13 @@
 //! TLS towards upstreams.
 
+mod absent_certificate;
+
 use std::sync::Arc;
 
+use absent_certificate::AbsentClientCertificate;
 use rustls::{
-    ClientConfig,
-    client::{Resumption, danger::ServerCertVerifier},
+    AlertDescription, ClientConfig, Error,
+    client::{ResolvesClientCert, Resumption, danger::ServerCertVerifier},
     pki_types::ServerName,
     sign::SingleCertAndKey,
     time_provider::{DefaultTimeProvider, TimeProvider},
@@ -29,6 +32,8 @@ pub(crate) struct UpstreamTls {
     pub config: Arc<ClientConfig>,
     /// Sent as SNI if it is a DNS name. The name expected in the certificate is in `config`.
     pub server_name: ServerName<'static>,
+    /// In the place of a client certificate; `None` if there is one.
+    absent: Option<Arc<AbsentClientCertificate>>,
 }
 
 /// An invalid TLS specification of an upstream.
@@ -39,7 +44,7 @@ pub(crate) enum UpstreamTlsError {
     Name(Box<str>),
     /// rustls rejects it.
     #[error(transparent)]
-    Tls(#[from] rustls::Error),
+    Tls(#[from] Error),
 }
 
 impl UpstreamTls {
@@ -74,17 +79,59 @@ impl UpstreamTls {
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
             .dangerous()
             .with_custom_certificate_verifier(verifier(spec)?);
-        let mut config = match &spec.identity {
-            Some(identity) => {
-                let certified = Arc::clone(&identity.certified);
-                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)))
-            }
-            None => builder.with_no_client_auth(),
+        let absent = spec.identity.is_none().then(Arc::<AbsentClientCertificate>::default);
+        let certificate: Arc<dyn ResolvesClientCert> = match &spec.identity {
+            Some(identity) => Arc::new(SingleCertAndKey::from(Arc::clone(&identity.certified))),
+            None => absent.clone().unwrap_or_default(),
         };
+        let mut config = builder.with_client_cert_resolver(certificate);
         config.alpn_protocols = alpn_protocols(spec.offer_h2);
         config.resumption = Resumption::in_memory_sessions(SESSIONS);
-        Ok(UpstreamTls { config: Arc::new(config), server_name })
+        Ok(UpstreamTls { config: Arc::new(config), server_name, absent })
     }
+
+    /// What an alert of the upstream says of our client certificate, or of its absence; `None` if it may
+    /// have another reason.
+    pub(crate) fn certificate_refusal(&self, error: &Error) -> Option<&'static str> {
+        let Error::AlertReceived(alert) = error else { return None };
+        match &self.absent {
+            Some(absent) if absent.was_asked() && is_about_absence(*alert) => Some(
+                "the upstream asks for a client certificate, and this route names none \
+                 (tls_client_cert_file)",
+            ),
+            None if is_about_certificate(*alert) => {
+                Some("the upstream refused our client certificate (tls_client_cert_file)")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The alerts of servers that got no certificate: RFC 8446 section 4.4.2.4, RFC 5246 section 7.4.6, and
+/// Go's for TLS 1.2.
+fn is_about_absence(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::CertificateRequired
+            | AlertDescription::HandshakeFailure
+            | AlertDescription::BadCertificate
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::AccessDenied
+    )
+}
+
+fn is_about_certificate(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::CertificateRequired
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+    )
 }
 
 fn verifier(spec: &UpstreamTlsSpec) -> Result<Arc<dyn ServerCertVerifier>, UpstreamTlsError> {

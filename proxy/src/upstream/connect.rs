@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     rt,
-    tls::{TlsStream, Transport, UpstreamTlsSpec},
+    tls::{HandshakeError, TlsStream, Transport, UpstreamTls, UpstreamTlsSpec},
 };
 
 /// A connected transport that can carry HTTP.
@@ -100,10 +100,11 @@ impl Attempt<'_> {
             let connected = rt::timeout(share(remaining, left), rt::Stream::connect_tcp(*address));
             match connected.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
                 Ok(stream) => return Ok((stream, RemoteAddress::Ip(*address))),
-                Err(error) => failures.push(format!("{address}: {error}")),
+                Err(error) => failures.push((*address, error)),
             }
         }
-        let mut failed = self.unconnected(&failures.join("; "));
+        let text = failures_text(&self.endpoint.to_string(), &failures);
+        let mut failed = self.unconnected(&text);
         if Instant::now() >= self.deadline {
             // The caller's timeout is due at the same moment, and may fire later.
             failed.kind = FailureKind::ConnectTimeout;
@@ -148,7 +149,7 @@ impl Attempt<'_> {
         let stream = TlsStream::connect(stream, tls.config.clone(), tls.server_name.clone())
             .await
             .inspect_err(|error| self.pool.meter.handshake_failed(error))
-            .map_err(|error| failed(handshake_kind(&error), handshake_text(&error)))?;
+            .map_err(|error| failed(handshake_kind(&error), refusal_text(&error, tls)))?;
         self.pool.meter.handshake(stream.session().handshake_kind());
         Ok(stream)
     }
@@ -161,6 +162,25 @@ impl Attempt<'_> {
         let detail = format!("cannot connect to {}: {why}", self.endpoint);
         UpstreamError { kind: FailureKind::Connect, detail }
     }
+}
+
+/// Why a handshake failed, with what that says of our client certificate.
+fn refusal_text(error: &HandshakeError, tls: &UpstreamTls) -> String {
+    let refusal = match error {
+        HandshakeError::Tls(error) => tls.certificate_refusal(error),
+        _ => None,
+    };
+    let text = handshake_text(error);
+    refusal.map_or(text.clone(), |refusal| format!("{refusal}: {text}"))
+}
+
+/// The failures of all addresses. A single one that the endpoint is called by is not named again.
+fn failures_text(endpoint: &str, failures: &[(SocketAddr, io::Error)]) -> String {
+    let text = |(address, error): &(SocketAddr, io::Error)| match failures.len() {
+        1 if endpoint.ends_with(&address.to_string()) => error.to_string(),
+        _ => format!("{address}: {error}"),
+    };
+    failures.iter().map(text).collect::<Vec<_>>().join("; ")
 }
 
 /// The remote address of a socket.
@@ -197,6 +217,21 @@ pub(super) fn share(remaining: Duration, left: usize) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_named_once() {
+        let refused = |address: &str| {
+            (address.parse().unwrap(), io::Error::from(io::ErrorKind::ConnectionRefused))
+        };
+        let one = [refused("127.0.0.1:80")];
+        for endpoint in ["127.0.0.1:80", "localhost:80 at 127.0.0.1:80"] {
+            assert_eq!(failures_text(endpoint, &one), "connection refused");
+        }
+        assert_eq!(failures_text("app.example:80", &one), "127.0.0.1:80: connection refused");
+        let two = [refused("127.0.0.1:80"), refused("[::1]:80")];
+        let expected = "127.0.0.1:80: connection refused; [::1]:80: connection refused";
+        assert_eq!(failures_text("127.0.0.1:80", &two), expected);
+    }
 
     #[test]
     fn each_address_gets_an_equal_part_of_what_remains() {

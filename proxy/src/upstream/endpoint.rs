@@ -112,7 +112,7 @@ impl Hash for EndpointKey {
 }
 
 impl EndpointKey {
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    pub(super) fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 

@@ -36,6 +36,8 @@ pub(super) struct EndpointPool {
     pub(super) share: Rc<ConnectionShare>,
     pub(super) connections: Rc<EndpointConnections>,
     setback: Cell<Option<Setback>>,
+    /// When a connection was made last, until an answer over it has been noted.
+    connected_at: Cell<Option<Instant>>,
     idle: RefCell<IdleList<Http1>>,
     shared: RefCell<SharedList<Http2>>,
     /// HTTP/1.1 connections that carry a request and may carry any client's next.
@@ -82,6 +84,7 @@ impl EndpointPool {
             share: Rc::clone(share),
             connections: Rc::default(),
             setback: Cell::new(None),
+            connected_at: Cell::new(None),
             idle: RefCell::new(IdleList::new(Limits::DEFAULT)),
             shared: RefCell::new(SharedList::new(Limits::DEFAULT)),
             busy: Cell::new(0),
@@ -277,6 +280,12 @@ impl EndpointPool {
     /// A connection was made.
     pub(super) fn connected(&self) {
         self.set_setback(None);
+        self.connected_at.set(Some(Instant::now()));
+    }
+
+    /// When a connection was made last; once for each.
+    pub(super) fn take_connected_at(&self) -> Option<Instant> {
+        self.connected_at.take()
     }
 
     /// A request was answered, perhaps over a connection that was there before: if it was to try the
@@ -376,6 +385,12 @@ impl EndpointPool {
             UpstreamTls::new(spec)?
         };
         Ok(cell.get_or_init(|| made))
+    }
+
+    /// What a TLS error says of our client certificate.
+    pub(super) fn certificate_refusal(&self, error: &rustls::Error) -> Option<&'static str> {
+        let used = [&self.tls, &self.tls_http1].into_iter().filter_map(OnceCell::get);
+        used.into_iter().find_map(|tls| tls.certificate_refusal(error))
     }
 
     /// A counter of connects, so that each starts with another address of a name.

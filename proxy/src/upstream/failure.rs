@@ -105,6 +105,18 @@ pub(crate) fn with_causes(error: &dyn Error) -> String {
     text
 }
 
+/// A failed request, for the log. `refusal` says what a TLS error means for our client certificate.
+pub(super) fn exchange_text(
+    error: &hyper::Error,
+    refusal: impl Fn(&TlsError) -> Option<&'static str>,
+) -> String {
+    let text = with_causes(error);
+    match find(error).and_then(refusal) {
+        Some(refusal) => format!("{refusal}: {text}"),
+        None => text,
+    }
+}
+
 /// A failed handshake, for the log. If our verifier rejected the certificate, this is its message,
 /// which rustls would wrap in debug output.
 pub(super) fn handshake_text(error: &HandshakeError) -> String {

@@ -27,6 +27,7 @@ mod meter;
 mod owner;
 mod pool;
 mod progress;
+mod reachability;
 mod received_body;
 mod request;
 mod resilience;

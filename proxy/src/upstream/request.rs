@@ -20,7 +20,7 @@ use super::{
     connection_auth::{authenticates, challenges},
     convert::{for_http1, for_http2, leaves_connection_open},
     endpoint_pool::{EndpointPool, InFlight, PooledConnection},
-    failure::{is_stale_connection, is_unprocessed, kind_of, with_causes},
+    failure::{exchange_text, is_stale_connection, is_unprocessed, kind_of},
     handshake::{self, SwitchedIo},
     interim::InterimResponses,
     lease::Lease,
@@ -96,7 +96,7 @@ impl<'a> UpstreamRequest<'a> {
 
     /// Sends it over a pooled connection if there is one, and again over a new one if the pooled
     /// one was closed and the request may be sent twice. `was_sent` says that it went over another
-    /// connection before. Not an `async fn`, which would keep room for the request twice.
+    /// connection before, and may have been processed. Not an `async fn`, which would keep room for the request twice.
     fn forward<'s>(
         &'s self,
         mut request: Request<SentBody>,
@@ -241,7 +241,8 @@ impl<'a> UpstreamRequest<'a> {
                 UpstreamError { kind: FailureKind::RequestBody, detail }
             }
             None => {
-                let detail = format!("{}: {}", self.endpoint, with_causes(error));
+                let text = exchange_text(error, |error| self.pool.certificate_refusal(error));
+                let detail = format!("{}: {text}", self.endpoint);
                 UpstreamError { kind: kind_of(error), detail }
             }
         }

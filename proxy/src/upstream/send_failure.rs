@@ -18,8 +18,7 @@ pub(crate) struct SendFailure {
 }
 
 impl SendFailure {
-    /// Whether the endpoint takes no connections. That is so for a request too that went over an earlier
-    /// connection, and is not sent again.
+    /// Whether the endpoint takes no connections.
     pub(super) fn is_unconnected(&self) -> bool {
         let is_connecting = matches!(
             self.error.kind,
@@ -31,6 +30,11 @@ impl SendFailure {
         let again = self.again.as_ref();
         is_connecting || again.is_some_and(|again| again.reason == UpstreamRetry::Connect)
     }
+
+    /// Whether no request can reach the endpoint: it takes no connections, or one side rejects the other.
+    pub(super) fn is_unreachable(&self) -> bool {
+        self.error.kind == FailureKind::TlsRejected || self.is_unconnected()
+    }
 }
 
 /// What is needed to send a request to another endpoint.
@@ -38,8 +42,12 @@ impl SendFailure {
 pub(crate) struct Resend {
     /// Why it may be sent again.
     pub reason: UpstreamRetry,
-    /// The request, if nothing of it was sent: as it was made for the endpoint that failed.
+    /// The request as it was made for the endpoint that failed: nothing of it was sent, or it may be sent
+    /// twice.
     pub unsent: Option<Request<SentBody>>,
+    /// The endpoint may have processed it, over an earlier connection that broke. Then it is idempotent
+    /// and has no body (RFC 9110 section 9.2.2).
+    pub was_sent: bool,
     /// The time that connecting took.
     pub spent: Duration,
 }

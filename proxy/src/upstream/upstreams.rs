@@ -23,6 +23,7 @@ use super::{
     endpoint_pool::EndpointPool,
     hasher::BuildNumberHasher,
     meter::Meter,
+    reachability,
     request::UpstreamRequest,
     worker_clusters::{Turns, WorkerClusters},
 };
@@ -87,12 +88,16 @@ impl Upstreams {
         if cluster.retry().is_budgeted() {
             known.retries().request(Instant::now());
         }
-        match pools.share.setbacks.get() {
+        let chosen = match pools.share.setbacks.get() {
             0 => known.choose(|endpoints, turns| pools.pick(endpoints, turns, client_hash)),
             _ => known.choose(|endpoints, turns| {
                 pools.pick_untried(endpoints, turns, client_hash, &Tried::default())
             }),
+        };
+        if chosen.as_ref().is_some_and(ChosenEndpoint::is_panic) {
+            pools.observer.metrics.upstream.panic_requests.inc();
         }
+        chosen
     }
 
     /// Chooses another endpoint for a request that may be sent again; `None` if all that are available
@@ -160,7 +165,7 @@ impl Upstreams {
         options: SendOptions,
     ) -> Result<UpstreamResponse, SendFailure> {
         self.start_reaping();
-        self.pools.begin(&endpoint);
+        self.pools.close_if_changed();
         let pool = self.pools.pool(&endpoint);
         pool.max_response_headers.set(options.max_response_headers);
         let mut sending = UpstreamRequest::new(&pool, cluster, &endpoint, client, request.body());
@@ -172,13 +177,16 @@ impl Upstreams {
             None => running.await,
         };
         let response = response.map_err(|failed| SendFailure::from(*failed));
-        if response.is_ok() && self.pools.share.setbacks.get() > 0 {
-            pool.answered();
+        if response.is_ok() {
+            self.pools.answered(&endpoint, &pool);
         }
         self.pools.count(&endpoint, response).inspect_err(|failure| {
             pool.meter.failed(failure.error.kind);
             if failure.is_unconnected() {
                 pool.connect_failed(Instant::now());
+            }
+            if failure.is_unreachable() {
+                reachability::failed(&self.pools.observer, &endpoint, failure);
             }
         })
     }
@@ -255,13 +263,23 @@ impl WorkerPools {
         Some(index)
     }
 
-    /// A request is about to be sent to an endpoint.
-    fn begin(&self, endpoint: &ChosenEndpoint) {
-        if endpoint.is_panic() {
-            self.observer.metrics.upstream.panic_requests.inc();
-        }
+    /// Closes idle connections to endpoints that have gone down since the last call.
+    fn close_if_changed(&self) {
         if self.clusters.borrow_mut().take_changed() {
             self.close_unavailable();
+        }
+    }
+
+    /// A request was answered.
+    fn answered(&self, endpoint: &ChosenEndpoint, pool: &EndpointPool) {
+        if self.share.setbacks.get() > 0 {
+            pool.answered();
+        }
+        // Once for each connection.
+        if !self.observer.metrics.unreachable.is_empty()
+            && let Some(connected) = pool.take_connected_at()
+        {
+            reachability::answered(&self.observer, endpoint, connected);
         }
     }
 
@@ -278,14 +296,12 @@ impl WorkerPools {
         response
     }
 
-    /// Closes idle connections to endpoints that get no requests now. Those that carry one go on, and
-    /// are closed by the next call.
+    /// Closes idle connections to endpoints that get no requests now, of any cluster. Those that carry one
+    /// go on, and are closed by the next call.
     fn close_unavailable(&self) {
-        let (clusters, pools) = (self.clusters.borrow(), self.by_endpoint.borrow());
-        let unavailable = clusters.unavailable();
-        unavailable.filter_map(|endpoint| pools.get(&endpoint.key)).for_each(|pool| {
-            pool.close_idle();
-        });
+        let (unavailable, pools) =
+            (self.clusters.borrow().unavailable(), self.by_endpoint.borrow());
+        unavailable.iter().filter_map(|key| pools.get(key)).for_each(|pool| pool.close_idle());
     }
 
     fn pool(&self, endpoint: &Endpoint) -> Rc<EndpointPool> {
@@ -320,242 +336,4 @@ impl fmt::Debug for Upstreams {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        observe::UpstreamFailure,
-        upstream::{
-            BalancePolicy, EjectionProposal, EndpointSpec, OutlierSpec, ResilienceSpec,
-            endpoint_pool::InFlight,
-            testing::{cluster, endpoint, next_endpoints, watched_cluster},
-        },
-    };
-
-    fn upstreams() -> Upstreams {
-        Upstreams::new(Rc::new(WorkerObserver::detached(0)))
-    }
-
-    fn three(balance: BalancePolicy) -> Arc<Cluster> {
-        cluster(endpoints(["10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"]), balance)
-    }
-
-    fn endpoints<const N: usize>(addresses: [&str; N]) -> Vec<EndpointSpec> {
-        addresses.map(endpoint).into()
-    }
-
-    fn first(cluster: &Cluster) -> Arc<Endpoint> {
-        Arc::clone(cluster.current().endpoint(0))
-    }
-
-    fn picks(upstreams: &Upstreams, cluster: &Arc<Cluster>, count: u64) -> Vec<String> {
-        let chosen = (0..count).map(|hash| upstreams.choose(cluster, hash).unwrap());
-        chosen.map(|endpoint| endpoint.spec.authority.to_string()).collect()
-    }
-
-    #[test]
-    fn clusters_take_turns_independently() {
-        let upstreams = upstreams();
-        let (one, other) = (three(BalancePolicy::RoundRobin), three(BalancePolicy::RoundRobin));
-        assert_eq!(picks(&upstreams, &one, 2), ["10.0.0.1:1", "10.0.0.2:1"]);
-        assert_eq!(picks(&upstreams, &other, 1), ["10.0.0.1:1"]);
-        assert_eq!(picks(&upstreams, &one, 2), ["10.0.0.3:1", "10.0.0.1:1"]);
-    }
-
-    #[test]
-    fn one_client_stays_with_one_endpoint_in_every_worker() {
-        for balance in [BalancePolicy::RingHash, BalancePolicy::Maglev] {
-            let cluster = three(balance);
-            let (one, other) = (upstreams(), upstreams());
-            assert_eq!(picks(&one, &cluster, 50), picks(&other, &cluster, 50));
-        }
-    }
-
-    #[test]
-    fn least_request_counts_what_this_worker_has_under_way() {
-        let upstreams = upstreams();
-        let cluster = three(BalancePolicy::LeastRequest);
-        let busy = |index: usize| {
-            InFlight::new(upstreams.pools.pool(cluster.current().endpoint(index)), None)
-        };
-        let _held = (busy(0), busy(0), busy(1));
-        assert!(picks(&upstreams, &cluster, 200).iter().all(|picked| picked != "10.0.0.1:1"));
-    }
-
-    #[test]
-    fn a_request_without_an_answer_in_time_is_a_failure_of_its_kind() {
-        let upstreams = upstreams();
-        let endpoint = upstreams.choose(&three(BalancePolicy::RoundRobin), 0).unwrap();
-        upstreams.unanswered(&endpoint, true);
-        let failures = &upstreams.pools.observer.metrics.upstream.connect_failures;
-        assert_eq!(failures.get(UpstreamFailure::ResponseTimeout), 1);
-    }
-
-    #[test]
-    fn what_belongs_to_clusters_that_are_gone_is_forgotten() {
-        let upstreams = upstreams();
-        let (gone, kept) = (three(BalancePolicy::RoundRobin), three(BalancePolicy::RoundRobin));
-        picks(&upstreams, &gone, 1);
-        picks(&upstreams, &kept, 1);
-        drop(gone);
-        upstreams.pools.reap(Instant::now());
-        assert_eq!(upstreams.pools.clusters.borrow().len(), 1);
-        assert_eq!(picks(&upstreams, &kept, 1), ["10.0.0.2:1"]);
-    }
-
-    #[test]
-    fn a_cluster_chooses_among_the_endpoints_it_has_now() {
-        let upstreams = upstreams();
-        let cluster = three(BalancePolicy::RoundRobin);
-        let held = upstreams.choose(&cluster, 0).unwrap();
-        let next = endpoints(["10.0.0.4:1", "10.0.0.5:1"]);
-        drop(next_endpoints(&cluster, next, BalancePolicy::RoundRobin).publish());
-        // Its second turn.
-        assert_eq!(picks(&upstreams, &cluster, 2), ["10.0.0.5:1", "10.0.0.4:1"]);
-        assert_eq!(&*held.spec.authority, "10.0.0.1:1", "a request keeps what was chosen for it");
-    }
-
-    #[test]
-    fn turns_go_on_where_equal_endpoints_are_put() {
-        let upstreams = upstreams();
-        let cluster = three(BalancePolicy::RoundRobin);
-        assert_eq!(picks(&upstreams, &cluster, 1), ["10.0.0.1:1"]);
-        let next = endpoints(["10.0.0.1:1", "10.0.0.2:1", "10.0.0.4:1"]);
-        drop(next_endpoints(&cluster, next, BalancePolicy::RoundRobin).publish());
-        assert_eq!(picks(&upstreams, &cluster, 2), ["10.0.0.2:1", "10.0.0.4:1"]);
-    }
-
-    #[test]
-    fn a_policy_that_changes_with_the_endpoints_holds_at_once() {
-        let upstreams = upstreams();
-        let cluster = three(BalancePolicy::RoundRobin);
-        picks(&upstreams, &cluster, 1);
-        let next = endpoints(["10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"]);
-        drop(next_endpoints(&cluster, next, BalancePolicy::Maglev).publish());
-        let fresh = Upstreams::new(Rc::new(WorkerObserver::detached(0)));
-        let expected = picks(&fresh, &three(BalancePolicy::Maglev), 50);
-        assert_eq!(picks(&upstreams, &cluster, 50), expected);
-    }
-
-    #[test]
-    fn an_endpoint_with_a_setback_is_chosen_last() {
-        for balance in [
-            BalancePolicy::RoundRobin,
-            BalancePolicy::LeastRequest,
-            BalancePolicy::Random,
-            BalancePolicy::RingHash,
-            BalancePolicy::Maglev,
-        ] {
-            let (upstreams, cluster) = (upstreams(), three(balance));
-            let pool = |index: usize| upstreams.pools.pool(cluster.current().endpoint(index));
-            pool(0).connect_failed(Instant::now());
-            let picked = picks(&upstreams, &cluster, 200);
-            assert!(picked.iter().all(|picked| picked != "10.0.0.1:1"), "{balance:?}");
-            // The clients of the one that is left out spread over the others.
-            assert!(picked.iter().any(|it| it == "10.0.0.2:1"), "{balance:?}");
-            assert!(picked.iter().any(|it| it == "10.0.0.3:1"), "{balance:?}");
-            (1..3).for_each(|index| pool(index).connect_failed(Instant::now()));
-            assert_eq!(picks(&upstreams, &cluster, 3).len(), 3, "one of them, if all have failed");
-            (0..3).for_each(|index| pool(index).connected());
-            assert_eq!(upstreams.pools.share.setbacks.get(), 0);
-        }
-    }
-
-    #[test]
-    fn a_request_goes_to_each_endpoint_once() {
-        let (upstreams, cluster) = (upstreams(), three(BalancePolicy::Random));
-        let mut tried = Tried::default();
-        for left in (1..=3).rev() {
-            let (endpoint, untried) = upstreams.choose_other(&cluster, 1, &tried).unwrap();
-            assert_eq!(untried, left);
-            tried.add(&endpoint);
-        }
-        assert!(upstreams.choose_other(&cluster, 1, &tried).is_none());
-    }
-
-    #[test]
-    fn no_request_moves_a_count_of_its_endpoints() {
-        let upstreams = upstreams();
-        let cluster = three(BalancePolicy::RoundRobin);
-        let endpoints = Arc::clone(&cluster.current());
-        drop(upstreams.choose(&cluster, 0).unwrap());
-        let counts = || {
-            let each = endpoints.endpoints().iter().map(Arc::strong_count);
-            let ours = [Arc::strong_count(&cluster), Arc::strong_count(&endpoints)];
-            ours.into_iter().chain(each).collect::<Vec<_>>()
-        };
-        let before = counts();
-        let under_way: Vec<_> =
-            (0..100).map(|hash| upstreams.choose(&cluster, hash).unwrap()).collect();
-        assert_eq!(counts(), before);
-        drop(under_way);
-        assert_eq!(counts(), before);
-    }
-
-    #[test]
-    fn former_endpoints_are_given_away_once_no_request_uses_them() {
-        let upstreams = upstreams();
-        let cluster = three(BalancePolicy::RoundRobin);
-        let former = Arc::downgrade(&cluster.current());
-        let held = upstreams.choose(&cluster, 0).unwrap();
-        let next = endpoints(["10.0.0.4:1", "10.0.0.5:1"]);
-        drop(next_endpoints(&cluster, next, BalancePolicy::RoundRobin).publish());
-        // No request comes that would find the new ones.
-        upstreams.pools.reap(Instant::now());
-        upstreams.release_former();
-        assert_eq!(former.strong_count(), 1, "a request uses them");
-        drop(held);
-        upstreams.release_former();
-        // The other thread frees them at its own pace.
-        while former.strong_count() > 0 {
-            std::thread::yield_now();
-        }
-    }
-
-    /// Two endpoints of a cluster that ejects after one failure, and uses none that is down.
-    fn ejecting() -> (Arc<Cluster>, tokio::sync::mpsc::Receiver<EjectionProposal>) {
-        let outlier = Some(OutlierSpec { consecutive_5xx: 1, ..OutlierSpec::default() });
-        let resilience =
-            ResilienceSpec { outlier, panic_threshold_percent: 0, ..ResilienceSpec::default() };
-        let endpoints = endpoints(["10.0.0.1:1", "10.0.0.2:1"]);
-        watched_cluster(endpoints, BalancePolicy::RoundRobin, resilience)
-    }
-
-    fn eject(cluster: &Cluster, index: usize) {
-        cluster.current().endpoint_health(index).unwrap().set_ejected(true, Instant::now());
-        cluster.refresh_available(Instant::now());
-    }
-
-    #[test]
-    fn nothing_is_chosen_if_no_endpoint_is_available() {
-        let (upstreams, (cluster, _)) = (upstreams(), ejecting());
-        eject(&cluster, 0);
-        assert_eq!(picks(&upstreams, &cluster, 2), ["10.0.0.2:1", "10.0.0.2:1"]);
-        eject(&cluster, 1);
-        assert!(upstreams.choose(&cluster, 0).is_none());
-    }
-
-    #[test]
-    fn a_request_that_timed_out_counts_unless_the_client_was_waited_for() {
-        let (upstreams, (cluster, mut proposals)) = (upstreams(), ejecting());
-        let endpoint = upstreams.choose(&cluster, 0).unwrap();
-        upstreams.unanswered(&endpoint, false);
-        assert!(proposals.try_recv().is_err());
-        upstreams.unanswered(&endpoint, true);
-        let proposal = proposals.try_recv().unwrap();
-        let current = cluster.current();
-        assert!(Arc::ptr_eq(&proposal.endpoint, current.endpoint_health(0).unwrap()));
-    }
-
-    #[test]
-    fn an_endpoint_keeps_its_state_across_reloads_while_in_use() {
-        let upstreams = upstreams();
-        let now = Instant::now();
-        let before = upstreams.pools.pool(&first(&three(BalancePolicy::RoundRobin)));
-        let after = upstreams.pools.pool(&first(&three(BalancePolicy::RoundRobin)));
-        assert!(Rc::ptr_eq(&before, &after));
-        upstreams.pools.reap(now + Duration::from_secs(3000));
-        assert_eq!(upstreams.pools.by_endpoint.borrow().len(), 1);
-        upstreams.pools.reap(now + Duration::from_secs(4000));
-        assert_eq!(upstreams.pools.by_endpoint.borrow().len(), 0);
-    }
-}
+mod tests;

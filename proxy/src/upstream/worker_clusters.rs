@@ -1,7 +1,7 @@
 //! What a worker knows of clusters.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     ops::Deref,
     rc::Rc,
     sync::{Arc, Weak},
@@ -11,8 +11,9 @@ use std::{
 use ::http::Response;
 
 use super::{
-    Cluster, Endpoint, EndpointHealth, EndpointSet, FailureKind, RequestOutcome, ResponseBody,
-    balance::RoundRobin, endpoint_set::TurnWeights, hasher::BuildNumberHasher, retry::RetryBudget,
+    Cluster, Endpoint, EndpointHealth, EndpointKey, EndpointSet, FailureKind, RequestOutcome,
+    ResponseBody, balance::RoundRobin, endpoint_set::TurnWeights, hasher::BuildNumberHasher,
+    retry::RetryBudget,
 };
 use crate::reclaim::FormerValues;
 
@@ -135,15 +136,20 @@ impl WorkerClusters {
         std::mem::take(&mut self.has_changed)
     }
 
-    /// The endpoints that get no requests now.
-    pub(super) fn unavailable(&self) -> impl Iterator<Item = &Endpoint> {
-        let sets = self.by_id.values().map(|known| &*known.endpoints.0);
-        sets.filter(|set| set.health().is_some()).flat_map(|set| {
-            let endpoints = set.endpoints().iter().enumerate();
-            endpoints
-                .filter(|(index, _)| !set.is_selectable(*index))
-                .map(|(_, endpoint)| &**endpoint)
-        })
+    /// The keys of the endpoints that get no requests now, of any cluster: clusters share connections.
+    pub(super) fn unavailable(&self) -> HashSet<EndpointKey> {
+        let watched = self.sets().filter(|set| set.health().is_some());
+        let mut unavailable: HashSet<_> = watched.flat_map(|set| keys(set, false)).collect();
+        if !unavailable.is_empty() {
+            self.sets().flat_map(|set| keys(set, true)).for_each(|key| {
+                unavailable.remove(&key);
+            });
+        }
+        unavailable
+    }
+
+    fn sets(&self) -> impl Iterator<Item = &EndpointSet> {
+        self.by_id.values().map(|known| &*known.endpoints.0)
     }
 
     /// The number of clusters.
@@ -156,6 +162,14 @@ impl WorkerClusters {
     pub(super) fn release_former(&self) {
         self.former.release();
     }
+}
+
+/// The endpoints of a set that get requests now, or those that get none.
+fn keys(set: &EndpointSet, selectable: bool) -> impl Iterator<Item = EndpointKey> {
+    let endpoints = set.endpoints().iter().enumerate();
+    endpoints
+        .filter(move |(index, _)| set.is_selectable(*index) == selectable)
+        .map(|(_, endpoint)| endpoint.key)
 }
 
 impl WorkerCluster {

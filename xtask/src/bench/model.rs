@@ -112,6 +112,10 @@ pub(crate) enum Figure {
     UpstreamHandshakesPerUnit,
     Dropped,
     SlowestMs,
+    /// The CPU time of the same work without the keys that it measures.
+    UnguardedCpuUsPerUnit,
+    /// The CPU time with these keys, as a multiple of that without.
+    CpuToUnguarded,
     /// The time from the start until the proxy was ready.
     StartMs,
     /// The p99.9 latency of the same work without the disturbance.
@@ -142,6 +146,8 @@ impl Figure {
             Self::UpstreamHandshakesPerUnit => "upstream handshakes",
             Self::Dropped => "dropped",
             Self::SlowestMs => "slowest ms",
+            Self::UnguardedCpuUsPerUnit => "CPU µs without",
+            Self::CpuToUnguarded => "CPU, times that without",
             Self::StartMs => "start ms",
             Self::UndisturbedP999Us => "p99.9 µs undisturbed",
             Self::HealthP99Us => "/healthz p99 µs",

@@ -61,6 +61,7 @@ fn status() -> StatusView {
             reused: 1230,
         }],
         health: Vec::new(),
+        unreachable: Vec::new(),
     }
 }
 
@@ -167,6 +168,23 @@ ENDPOINT     ROUTE            STATE    SINCE                     LAST ERROR
 10.0.0.2:80  app.example.com  down     2026-01-01T00:00:00.000Z  status 503
 10.0.0.3:80  app.example.com  ejected  2026-01-01T00:00:00.000Z  5 responses 5xx
 10.0.0.1:80  app.example.com  up       2026-01-01T00:00:00.000Z  -
+";
+    assert!(page.contains(expected), "{page}");
+}
+
+#[test]
+fn upstreams_that_cannot_be_reached_are_shown_with_their_errors() {
+    assert!(!render(&status()).contains("UNREACHABLE"));
+    let unreachable = vec![UnreachableView {
+        endpoint: "10.0.0.1:80".into(),
+        since: "2026-01-01T00:00:00.000Z".into(),
+        failures: 12,
+        last_error: "cannot connect to 10.0.0.1:80: Connection refused (os error 111)".into(),
+    }];
+    let page = render(&StatusView { unreachable, ..status() });
+    let expected = "
+UNREACHABLE  SINCE                     FAILURES  LAST ERROR
+10.0.0.1:80  2026-01-01T00:00:00.000Z        12  cannot connect to 10.0.0.1:80: Connection refused (os error 111)
 ";
     assert!(page.contains(expected), "{page}");
 }

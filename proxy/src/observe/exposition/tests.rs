@@ -1,7 +1,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use crate::observe::{
@@ -150,6 +150,8 @@ fn used() -> Metrics {
     metrics.set_steering(Arc::new(Steering));
     metrics.health().set_source(Arc::new(Health));
     metrics.health().checked(HealthCheckOutcome::Failed);
+    metrics.health().panics.inc();
+    metrics.unreachable.failed([0; 32], "up:1", "refused", Instant::now());
     let certificate = |not_after_s| ConfiguredCertificate {
         names: vec!["a.example".into()],
         origin: "c:\\a \"b\".pem".into(),
@@ -318,10 +320,13 @@ fn an_endpoint_without_requests_is_shown_and_counted() {
     };
     assert_eq!(["a:1", "b:1", "c:1"].map(healthy), [Some(1.0), Some(0.0), Some(0.0)]);
     assert_eq!(exposition.value("portcullis_endpoints_unhealthy", &[]), Some(2.0));
+    assert_eq!(exposition.value("portcullis_endpoints_unreachable", &[]), Some(1.0));
+    assert_eq!(exposition.value("portcullis_health_thread_panics_total", &[]), Some(1.0));
     let failed = exposition.value("portcullis_health_checks_total", &[("result", "failed")]);
     assert_eq!(failed, Some(1.0));
     let calm = Exposition::read(&Metrics::new(1).render());
     assert_eq!(calm.value("portcullis_endpoints_unhealthy", &[]), Some(0.0));
+    assert_eq!(calm.value("portcullis_endpoints_unreachable", &[]), Some(0.0));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! The control thread resolves; workers read the last result of each name without a lock. A name
 //! lives as long as an endpoint holds it.
 
+mod failure;
 mod name;
 mod resolver;
 mod schedule;

@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 
 use super::{
     DnsName, DnsNames,
+    failure::failure_text,
     schedule::{after_answer, after_failures, interleave},
 };
 use crate::{rt, upstream::DnsFamily};
@@ -96,8 +97,8 @@ struct System;
 
 impl Answers for System {
     async fn answer(&self, host: &str, family: DnsFamily) -> Answer {
-        let resolver = system_resolver(family).map_err(|error| error.to_string())?;
-        let found = resolver.lookup_ip(host).await.map_err(|error| error.to_string())?;
+        let resolver = system_resolver(family).map_err(|error| failure_text(&error))?;
+        let found = resolver.lookup_ip(host).await.map_err(|error| failure_text(&error))?;
         let ttl = found.valid_until().saturating_duration_since(Instant::now());
         Ok((found.iter().collect(), ttl))
     }

@@ -29,7 +29,8 @@ pub(crate) struct EndpointHealth {
 pub(crate) struct HealthFacts {
     /// Since when it has been available, or not.
     pub since: SystemTime,
-    /// The last error of a check, or the reason of the last ejection; empty if there was none.
+    /// The last error of a check, or the reason of the last ejection; empty if there was none, or if it has
+    /// recovered.
     pub last_error: String,
     /// When it became available again.
     returned: Option<Instant>,
@@ -91,6 +92,20 @@ impl EndpointHealth {
         self.change(&self.ejected, ejected, now)
     }
 
+    /// It may get requests, whatever was known of it.
+    pub(crate) fn make_available(&self, now: Instant) {
+        self.set_failed_check(false, now);
+        self.set_ejected(false, now);
+        self.counts.reset();
+    }
+
+    /// Forgets the error of a check that failed, if the endpoint may get requests.
+    pub(crate) fn clear_last_error(&self) {
+        if self.is_available() {
+            self.facts().last_error.clear();
+        }
+    }
+
     /// Notes the error of a check that failed, or the reason of an ejection.
     pub(crate) fn set_last_error(&self, error: impl Into<String>) {
         self.facts().last_error = error.into();
@@ -125,6 +140,9 @@ impl EndpointHealth {
             let mut facts = self.facts();
             facts.since = SystemTime::now();
             facts.returned = is_available.then_some(now);
+            if is_available {
+                facts.last_error.clear();
+            }
         }
         was_available != is_available
     }
@@ -161,6 +179,20 @@ mod tests {
         let after = |ms| health.share(WINDOW, now + Duration::from_millis(ms)).0;
         assert_eq!([0, 999, 2_000, 9_999, 10_000].map(after), [10, 10, 20, 99, 100]);
         assert_eq!(health.share(None, now), EndpointShare::FULL, "without slow start at once");
+    }
+
+    #[test]
+    fn an_endpoint_that_recovers_has_no_error() {
+        let (health, now) = (EndpointHealth::new(1), Instant::now());
+        health.set_last_error("connection refused");
+        health.set_failed_check(true, now);
+        health.clear_last_error();
+        assert_eq!(health.shown().last_error, "connection refused", "it is down");
+        health.set_failed_check(false, now);
+        assert_eq!(health.shown().last_error, "");
+        health.set_last_error("one check failed");
+        health.clear_last_error();
+        assert_eq!(health.shown().last_error, "");
     }
 
     #[test]

@@ -21,14 +21,22 @@ pub(in crate::upstream) struct FailedAttempt {
     pub(super) stale: bool,
     /// The upstream says that it has not processed the request.
     pub(super) unprocessed: bool,
+    /// The endpoint may have processed an earlier attempt.
+    pub(super) was_sent: bool,
     /// The time that connecting took.
     pub(super) spent: Duration,
 }
 
 impl From<UpstreamError> for FailedAttempt {
     fn from(error: UpstreamError) -> FailedAttempt {
-        let spent = Duration::ZERO;
-        FailedAttempt { error, unsent: None, stale: false, unprocessed: false, spent }
+        FailedAttempt {
+            error,
+            unsent: None,
+            stale: false,
+            unprocessed: false,
+            was_sent: false,
+            spent: Duration::ZERO,
+        }
     }
 }
 
@@ -51,13 +59,10 @@ impl FailedAttempt {
         again.ok_or_else(|| Box::new(self.after(*was_sent)))
     }
 
-    /// The failure as it counts for other endpoints: they do not get a request that an earlier attempt
-    /// may have brought to this one.
+    /// The failure after earlier attempts. If one of them may have brought the request to the endpoint, it
+    /// is one that may be sent twice: no other is repeated.
     pub(super) fn after(mut self, was_sent: bool) -> FailedAttempt {
-        if was_sent {
-            self.unsent = None;
-            self.unprocessed = false;
-        }
+        self.was_sent |= was_sent;
         self
     }
 
@@ -73,8 +78,11 @@ impl FailedAttempt {
 impl From<FailedAttempt> for SendFailure {
     fn from(failed: FailedAttempt) -> SendFailure {
         let reason = failed.reason();
-        let FailedAttempt { error, unsent, spent, .. } = failed;
-        let again = reason.map(|reason| Box::new(Resend { reason, unsent, spent }));
+        let FailedAttempt { mut error, unsent, was_sent, spent, .. } = failed;
+        if was_sent {
+            error.detail.push_str("; it had been sent over an earlier connection, which broke");
+        }
+        let again = reason.map(|reason| Box::new(Resend { reason, unsent, was_sent, spent }));
         SendFailure { error, again }
     }
 }

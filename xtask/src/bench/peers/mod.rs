@@ -84,8 +84,19 @@ pub(super) struct Setup {
     pub(super) steering: &'static str,
     /// Settings of sign-in as lines of YAML, and the users of the routes. Only our proxy uses it.
     pub(super) sign_in: Option<(String, OurRoute)>,
+    /// The upstream, listed twice since the only one is never ejected. Only our proxy uses it.
+    pub(super) guards: Option<Guards>,
     /// The number of reloads. Each reload adds a host, so that a skipped one is noticed.
     pub(super) generation: usize,
+}
+
+/// Whether the upstreams have health checks, ejection and limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Guards {
+    /// None of them.
+    Off,
+    /// All of them.
+    On,
 }
 
 /// The users of our routes, and what the upstream learns about them.
@@ -131,6 +142,7 @@ impl Default for Setup {
             tunnel: None,
             steering: "none",
             sign_in: None,
+            guards: None,
             generation: 0,
         }
     }
@@ -434,6 +446,18 @@ mod tests {
         let (_, text) = written(&setup).swap_remove(0);
         assert!(text.contains(&format!("host-999.{ZONE} origin;")), "{text}");
         assert_eq!(text.matches("server_name *.").count(), 1);
+    }
+
+    #[test]
+    fn only_a_guarded_setup_has_keys_that_watch_the_upstream() {
+        for (guards, urls) in [(None, 1), (Some(Guards::Off), 2), (Some(Guards::On), 2)] {
+            let (_, text) = written(&Setup { guards, ..Setup::default() }).pop().unwrap();
+            assert_eq!(text.matches("https://127.0.0.1").count(), urls, "{text}");
+            for key in ["health_checks", "outlier_detection", "circuit_breaker_thresholds"] {
+                let is_there = text.contains(&format!("\n  {key}: "));
+                assert_eq!(is_there, guards == Some(Guards::On), "{text}");
+            }
+        }
     }
 
     #[test]

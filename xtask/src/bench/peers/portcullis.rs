@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::{OurRoute, Peer, Place, Running, said_by};
+use super::{Guards, OurRoute, Peer, Place, Running, said_by};
 use crate::{
     admin,
     bench::lab::sha256,
@@ -12,6 +12,13 @@ use crate::{
     process::Process,
     rig::ZONE,
 };
+
+/// Keys that watch and limit upstreams and never act, since they are well. Rates are counted too.
+const GUARDS: &str = "  \
+  health_checks: [{timeout: 1s, interval: 1s, unhealthy_threshold: 3, healthy_threshold: 1, http_health_check: {path: /1k}}]
+  outlier_detection: {consecutive_5xx: 5, interval: 1s, success_rate_minimum_hosts: 1, max_ejection_percent: 50}
+  circuit_breaker_thresholds: {max_connections: 10000, max_pending_requests: 10000, max_requests: 10000, max_retries: 10}
+";
 
 /// A build of our proxy.
 pub(in crate::bench) struct Portcullis {
@@ -67,7 +74,11 @@ impl Peer for Portcullis {
 
 pub(super) fn config(place: &Place<'_>) -> Result<String> {
     let lab = place.lab;
-    let to = match &*place.upstreams() {
+    let mut upstreams = place.upstreams();
+    if place.setup.guards.is_some() {
+        upstreams.extend(place.upstreams());
+    }
+    let to = match &*upstreams {
         [one] => format!("https://{one}"),
         several => {
             let urls: Vec<_> = several.iter().map(|one| format!("https://{one}")).collect();
@@ -81,11 +92,12 @@ pub(super) fn config(place: &Place<'_>) -> Result<String> {
         }
     };
     let access = route.settings();
+    let guards = if place.setup.guards == Some(Guards::On) { GUARDS } else { "" };
     let route = |name: &String| {
         format!(
             "- from: https://{name}\n  to: {to}\n  tls_server_name: {ZONE}\n  \
              tls_custom_ca_file: {}\n  tls_client_cert_file: {}\n  tls_client_key_file: {}\n  \
-             {access}\n",
+             {access}\n{guards}",
             lab.ca.display(),
             lab.proxy.certificate.display(),
             lab.proxy.key.display(),

@@ -17,6 +17,7 @@ pub(super) fn heading(figure: Figure, unit: &str) -> String {
         Figure::CpuUsPerUnit
         | Figure::SystemCallsPerUnit
         | Figure::ClientCpuUsPerUnit
+        | Figure::UnguardedCpuUsPerUnit
         | Figure::UpstreamHandshakesPerUnit => format!("{name} per {unit}"),
         Figure::UnitsPerSecond => format!("{unit}s per second"),
         _ => name.to_owned(),

@@ -7,6 +7,7 @@ mod load;
 mod open_loop;
 mod refused;
 mod reload;
+mod resilience;
 mod scale;
 mod session;
 mod steering;
@@ -63,6 +64,8 @@ pub(super) enum Kind {
     Flood(&'static str),
     /// The first load by people who have signed in, ours alone.
     Session(SessionKind),
+    /// A load with and without health checks, ejection and limits, ours alone.
+    Guarded(Load),
     /// Small requests beside a tunnel and a download, ours alone.
     Fairness,
     /// Small requests beside a flood of control frames, or the same requests alone.
@@ -122,11 +125,12 @@ const W1: Load = Load {
 const STRANGERS: usize = 2_000;
 
 use Figure::{
-    CpuUsPerUnit, LatencyP99Us, LatencyP999Us, MemoryKibPerConnection, SlowestMs, UnitsPerSecond,
+    CpuToUnguarded, CpuUsPerUnit, LatencyP99Us, LatencyP999Us, MemoryKibPerConnection, SlowestMs,
+    UnitsPerSecond,
 };
 use Kind::{
-    ControlFrames, Fairness, Flood, Hold, Hosts, OpenLoop, RefusedClients, Reload, ReloadHosts,
-    Restart, Session, Steering, Workers,
+    ControlFrames, Fairness, Flood, Guarded, Hold, Hosts, OpenLoop, RefusedClients, Reload,
+    ReloadHosts, Restart, Session, Steering, Workers,
 };
 
 const fn work(
@@ -158,7 +162,10 @@ impl Definition {
 
     /// Whether it measures something that no other peer has.
     pub(super) fn is_ours_alone(&self) -> bool {
-        matches!(self.kind, Workers(_) | Steering(_) | ReloadHosts(_) | Session(_) | Fairness)
+        matches!(
+            self.kind,
+            Workers(_) | Steering(_) | ReloadHosts(_) | Session(_) | Guarded(_) | Fairness
+        )
     }
 
     /// Whether `--work` selects it: `W4` selects `W4a` and `W4b`, but `W1` does not select `W10`.
@@ -180,6 +187,9 @@ pub(super) fn all() -> Vec<Definition> {
     let certificates = |hosts| Hosts { hosts, own_certificates: true };
     let cpu = CpuUsPerUnit;
     let session = |id, title, kind| work(id, title, "request", cpu, None, Session(kind));
+    let guarded = |id, title, load| {
+        work(id, title, "request", CpuToUnguarded, None, Guarded(load)).only_full()
+    };
     vec![
         work(
             "W1",
@@ -387,6 +397,8 @@ pub(super) fn all() -> Vec<Definition> {
         session("W15b", "W15a, route for users", SessionKind::Known),
         session("W15c", "W15b with an assertion", SessionKind::Asserted),
         session("W15d", "W15b by 10,000 users in turn", SessionKind::FirstSeen),
+        guarded("W16a", "W1 with health checks, ejection and limits, beside W1 without", W1),
+        guarded("W16b", "W8 with health checks, ejection and limits, beside W8 without", h2),
     ]
 }
 
@@ -499,6 +511,7 @@ pub(super) fn measure(
         OpenLoop(share) => open_loop::measure(bench, share, peer, round),
         Flood(steering) => flood::measure(bench, steering, peer, round),
         Session(kind) => session::measure(bench, kind, peer, round),
+        Guarded(load) => resilience::measure(bench, &load, peer, round),
         Fairness => fairness::beside_transfers(bench, peer, round),
         ControlFrames { is_flooded } => fairness::beside_frames(bench, is_flooded, peer, round),
         RefusedClients { namesakes } => refused::measure(bench, namesakes, peer, round),
@@ -531,7 +544,7 @@ mod tests {
 
     #[test]
     fn every_work_of_the_issue_is_there() {
-        for number in 1..=15 {
+        for number in 1..=16 {
             let wanted = format!("W{number}");
             assert!(all().iter().any(|work| work.is_called(&wanted)), "{wanted}");
         }

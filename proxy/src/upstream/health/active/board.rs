@@ -25,6 +25,16 @@ impl HealthBoard {
         *lock(&self.clusters) = clusters;
     }
 
+    /// The clusters that are shown.
+    pub(super) fn watched(&self) -> Vec<Weak<Cluster>> {
+        lock(&self.clusters).clone()
+    }
+
+    /// Those of them that are in use.
+    pub(super) fn clusters(&self) -> Vec<Arc<Cluster>> {
+        lock(&self.clusters).iter().filter_map(Weak::upgrade).collect()
+    }
+
     /// Notes the verdict of a check.
     pub(super) fn note(&self, key: CheckKey, verdict: KnownVerdict) {
         lock(&self.verdicts).insert(key, verdict);
@@ -53,8 +63,7 @@ impl HealthBoard {
 
 impl HealthSource for HealthBoard {
     fn endpoints(&self) -> Vec<EndpointHealthFacts> {
-        let clusters: Vec<_> = lock(&self.clusters).iter().filter_map(Weak::upgrade).collect();
-        clusters.iter().flat_map(|cluster| facts(cluster)).collect()
+        self.clusters().iter().flat_map(|cluster| facts(cluster)).collect()
     }
 }
 

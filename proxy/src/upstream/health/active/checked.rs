@@ -7,109 +7,36 @@ use std::{
     time::Duration,
 };
 
-use portcullis_abi::SplitMix64;
 use tokio::{
-    sync::{Semaphore, mpsc::UnboundedSender},
     task::AbortHandle,
     time::{Instant, sleep, sleep_until, timeout},
 };
 
 use super::{
     board::HealthBoard,
+    context::{CheckContext, CheckEvent, PanicNotice},
     failure::CheckFailure,
     inherited::KnownVerdict,
     key::CheckKey,
     probe::EndpointProbe,
-    stall::{StallClock, is_our_fault},
+    stall::is_our_fault,
     verdict::{CheckResult, CheckState, Transition, Verdict, next_interval, up_to},
+    watched::WatchedEndpoint,
 };
-use crate::{
-    observe::{HealthCheckOutcome, HealthMetrics},
-    upstream::{Cluster, EndpointHealth},
-};
+use crate::observe::HealthCheckOutcome;
 
-/// The most checks under way at a time.
-const MOST_CHECKS: usize = 256;
 /// How long a check waits for the first resolution of a name before its own time begins.
 const FIRST_RESOLUTION: Duration = Duration::from_secs(10);
 /// How many clusters a log line names.
 const MOST_NAMED: usize = 3;
-
-/// What all checks share.
-pub(super) struct CheckContext {
-    pub(super) board: Arc<HealthBoard>,
-    pub(super) metrics: Arc<HealthMetrics>,
-    pub(super) stalls: StallClock,
-    pub(super) events: UnboundedSender<CheckEvent>,
-    under_way: Semaphore,
-    /// The connections that may wait for another check.
-    may_keep: Arc<Semaphore>,
-    random: RefCell<SplitMix64>,
-}
-
-/// What the thread's loop has to know of a check.
-#[derive(Debug)]
-pub(super) enum CheckEvent {
-    /// The endpoints that are available in a cluster are others now.
-    Changed(Weak<Cluster>),
-    /// An endpoint that is ejected has passed a check.
-    PassedWhileEjected(Arc<EndpointHealth>),
-    /// An endpoint has its first result.
-    FirstResult,
-}
-
-impl CheckContext {
-    /// `descriptors` are the most connections that checks may have.
-    pub(super) fn new(
-        board: &Arc<HealthBoard>,
-        metrics: &Arc<HealthMetrics>,
-        events: UnboundedSender<CheckEvent>,
-        descriptors: usize,
-        seed: u64,
-    ) -> CheckContext {
-        let under_way = MOST_CHECKS.min(descriptors.div_ceil(2)).max(1);
-        CheckContext {
-            board: Arc::clone(board),
-            metrics: Arc::clone(metrics),
-            stalls: StallClock::new(std::time::Instant::now()),
-            events,
-            under_way: Semaphore::new(under_way),
-            may_keep: Arc::new(Semaphore::new(descriptors.saturating_sub(under_way))),
-            random: RefCell::new(SplitMix64::new(seed)),
-        }
-    }
-}
-
-/// An endpoint of a cluster, for as long as one configuration is in use.
-pub(super) struct WatchedEndpoint {
-    pub(super) cluster: Weak<Cluster>,
-    pub(super) cluster_name: Arc<str>,
-    pub(super) health: Arc<EndpointHealth>,
-    /// How many of its checks say that it is down.
-    failed: Cell<usize>,
-}
-
-impl WatchedEndpoint {
-    pub(super) fn new(
-        cluster: Weak<Cluster>,
-        cluster_name: &Arc<str>,
-        health: &Arc<EndpointHealth>,
-    ) -> WatchedEndpoint {
-        let (cluster_name, health) = (Arc::clone(cluster_name), Arc::clone(health));
-        WatchedEndpoint { cluster, cluster_name, health, failed: Cell::default() }
-    }
-
-    /// Applies what its checks say. Whether that makes a difference.
-    pub(super) fn apply(&self) -> bool {
-        self.health.set_failed_check(self.failed.get() > 0, std::time::Instant::now())
-    }
-}
 
 /// An endpoint that is checked in one way, for all clusters that do so.
 pub(super) struct CheckedEndpoint {
     key: CheckKey,
     probe: EndpointProbe,
     state: Cell<CheckState>,
+    /// The last check failed.
+    has_failed: Cell<bool>,
     watched: RefCell<Vec<Rc<WatchedEndpoint>>>,
     task: RefCell<Option<AbortHandle>>,
 }
@@ -126,6 +53,7 @@ impl CheckedEndpoint {
             key,
             probe,
             state: Cell::new(CheckState::new(known)),
+            has_failed: Cell::new(false),
             watched: RefCell::default(),
             task: RefCell::default(),
         })
@@ -195,6 +123,9 @@ impl CheckedEndpoint {
     }
 
     fn passed(&self, context: &CheckContext) {
+        if self.has_failed.replace(false) {
+            self.watched.borrow().iter().for_each(|watched| watched.health.clear_last_error());
+        }
         for watched in &*self.watched.borrow() {
             if watched.health.is_ejected() {
                 let health = Arc::clone(&watched.health);
@@ -204,6 +135,7 @@ impl CheckedEndpoint {
     }
 
     fn failed(&self, failure: &CheckFailure) -> CheckResult {
+        self.has_failed.set(true);
         for watched in &*self.watched.borrow() {
             watched.health.set_last_error(&*failure.text);
         }
@@ -303,6 +235,7 @@ impl Drop for CheckedEndpoint {
 
 /// Ends when the endpoint is dropped.
 async fn check_for_ever(checked: RcWeak<CheckedEndpoint>, context: Rc<CheckContext>) {
+    let _notice = PanicNotice(context.events.clone());
     let Some(initial_jitter) = checked.upgrade().map(|checked| {
         let jitter = checked.probe.check.intervals.initial_jitter;
         up_to(jitter, &mut context.random.borrow_mut())

@@ -15,7 +15,10 @@ use super::{
     stream::{CheckStage, MAX_ANSWER_BYTES},
     tcp::has_blocks,
 };
-use crate::upstream::failure::with_causes;
+use crate::{
+    tls::UpstreamTls,
+    upstream::failure::{exchange_text, with_causes},
+};
 
 const USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("portcullis-health-check/", env!("CARGO_PKG_VERSION")));
@@ -33,6 +36,8 @@ pub(super) struct HttpOrigin<'a> {
     /// The endpoint's own authority.
     pub(super) authority: &'a str,
     pub(super) is_tls: bool,
+    /// The TLS of its connection, for the meaning of an alert.
+    pub(super) tls: Option<&'a UpstreamTls>,
     pub(super) version: CheckHttpVersion,
 }
 
@@ -60,7 +65,10 @@ impl HttpChecker<'_> {
         stage.set("waiting for the response");
         let response = match connection.send(request).await {
             Ok(response) => response,
-            Err(error) => return unanswered(with_causes(&error)),
+            Err(error) => {
+                let refusal = |error: &_| origin.tls?.certificate_refusal(error);
+                return unanswered(exchange_text(&error, refusal));
+            }
         };
         stage.set("reading the response");
         let (head, body) = response.into_parts();
@@ -188,7 +196,7 @@ mod tests {
     use super::*;
 
     fn origin(version: CheckHttpVersion) -> HttpOrigin<'static> {
-        HttpOrigin { authority: "up.example:8443", is_tls: true, version }
+        HttpOrigin { authority: "up.example:8443", is_tls: true, tls: None, version }
     }
 
     #[test]

@@ -156,6 +156,7 @@ impl EndpointProbe {
         HttpOrigin {
             authority: &self.endpoint.spec.authority,
             is_tls: self.endpoint.spec.tls.is_some(),
+            tls: self.tls.as_ref().ok().and_then(Option::as_ref),
             version: version(&self.endpoint, &self.check.checker)
                 .unwrap_or(CheckHttpVersion::Http1),
         }

@@ -145,7 +145,12 @@ async fn secure(
     let connector = TlsConnector::from(Arc::clone(&tls.config));
     match connector.connect(tls.server_name.clone(), io).await {
         Ok(stream) => Ok(Box::new(stream)),
-        Err(error) => Err(format!("TLS: {}", tls_failure_text(&error))),
+        Err(error) => {
+            let refusal = error.get_ref().and_then(|inner| inner.downcast_ref());
+            let refusal = refusal.and_then(|error| tls.certificate_refusal(error));
+            let refusal = refusal.map_or(String::new(), |refusal| format!("{refusal}: "));
+            Err(format!("TLS: {refusal}{}", tls_failure_text(&error)))
+        }
     }
 }
 

@@ -36,6 +36,9 @@ struct EjectingCluster {
     detector: OutlierDetector,
     /// What had been counted of each endpoint when the interval began.
     totals: Vec<Totals>,
+    /// Outliers that are not ejected, and the intervals that have ended since: their error is shown for one
+    /// interval.
+    tolerated: HashMap<usize, u8>,
 }
 
 /// Requests since the start that got an answer, and requests that could be sent.
@@ -135,12 +138,14 @@ impl EjectingCluster {
             metrics: Arc::clone(metrics),
             detector,
             totals,
+            tolerated: HashMap::new(),
         }
     }
 
     fn end_interval(&mut self, now: Instant) {
         let rates: Vec<_> =
             self.health.endpoints().iter().zip(&mut self.totals).map(since_last).collect();
+        self.forget_tolerated();
         let result = self.detector.end_interval(&rates, now);
         let has_changed = !result.returned.is_empty() || !result.outliers.is_empty();
         for host in result.returned {
@@ -154,8 +159,20 @@ impl EjectingCluster {
         }
     }
 
+    fn forget_tolerated(&mut self) {
+        let endpoints = self.health.endpoints();
+        self.tolerated.retain(|host, intervals| {
+            *intervals += 1;
+            let is_over = *intervals > 1;
+            if let Some(endpoint) = endpoints.get(*host).filter(|_| is_over) {
+                endpoint.clear_last_error();
+            }
+            !is_over
+        });
+    }
+
     fn carry_out(
-        &self,
+        &mut self,
         host: usize,
         reason: EjectionReason,
         decision: EjectionDecision,
@@ -174,9 +191,11 @@ impl EjectingCluster {
                 let limit =
                     "not ejected, since as many endpoints are as `max_ejection_percent` allows";
                 endpoint.set_last_error(format!("{why}; {limit}"));
+                self.tolerated.insert(host, 0);
             }
             EjectionDecision::NotEnforced => {
                 endpoint.set_last_error(format!("{why}; not ejected, by `enforcing_...`"));
+                self.tolerated.insert(host, 0);
             }
             EjectionDecision::Ignore => {}
         }
