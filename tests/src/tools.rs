@@ -10,6 +10,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("ethtool", "ethtool"),
     ("faketime", "faketime"),
+    ("glewlwyd", "glewlwyd"),
     ("haproxy", "haproxy"),
     ("h2load", "nghttp2-client"),
     ("ip", "iproute2"),
@@ -26,6 +27,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("prlimit", "util-linux"),
     ("setarch", "util-linux"),
     ("setpriv", "util-linux"),
+    ("sqlite3", "sqlite3"),
     ("unshare", "util-linux"),
 ];
 

@@ -229,7 +229,10 @@ fn the_log_names_the_user_of_a_session_or_else_of_a_certificate() {
     for (host, path, status) in [("app", "/certificate", 200), ("closed", "/denied", 403)] {
         assert_eq!(get(&proxy, (host, path), Some(&client)).status, status);
         let record = proxy.wait_for_access(path);
-        assert_eq!((&record["user"], &record["email"]), (&by_certificate.into(), &by_certificate.into()));
+        assert_eq!(
+            (&record["user"], &record["email"]),
+            (&by_certificate.into(), &by_certificate.into())
+        );
         assert_eq!(record["session-id"], "", "{record}");
     }
     let alice = CurlBrowser::new(proxy.address(), &world.provider, "alice");

@@ -1,8 +1,6 @@
 //! Each preset of `idp_provider` with an imitation of its provider: the metadata, ID tokens and UserInfo
 //! answers are shaped as the provider documents them.
 
-
-
 use portcullis_tests::{
     Backend, BadProvider, Proxy, Visitor,
     bad_provider::{BadAnswer, BadSignature, BadToken, rsa_jwk},
@@ -92,7 +90,11 @@ fn imitate(provider: &BadProvider, imitated: &Imitated) {
     let mut claims = json!({"iss": url(imitated.issuer), "name": null, "email": null});
     let more = imitated.id_token.as_object().expect("claims").clone();
     claims.as_object_mut().expect("claims").extend(more);
-    provider.set_token(BadToken { claims, signature: BadSignature::Rsa(key), ..BadToken::default() });
+    provider.set_token(BadToken {
+        claims,
+        signature: BadSignature::Rsa(key),
+        ..BadToken::default()
+    });
     // Not all promise `iss` in the response, and these do not send it.
     provider.set_callback(json!({"iss": null}));
 }
@@ -275,7 +277,9 @@ fn groups_that_azure_leaves_out_are_in_the_log_once() {
     }
     let lines = running.proxy.log();
     let noted = lines.iter().filter(|line| {
-        line["message"].as_str().is_some_and(|text| text.contains("leaves the groups of some users out"))
+        line["message"]
+            .as_str()
+            .is_some_and(|text| text.contains("leaves the groups of some users out"))
     });
     assert_eq!(noted.count(), 1);
 }
@@ -286,7 +290,12 @@ fn okta_s_thin_id_tokens_are_completed_by_userinfo() {
         preset: "okta\njwt_claims_headers: {x-who: user, x-email: email, x-groups: groups}",
         configured: "",
         issuer: "",
-        endpoints: ["/oauth2/v1/authorize", "/oauth2/v1/token", "/oauth2/v1/keys", "/oauth2/v1/userinfo"],
+        endpoints: [
+            "/oauth2/v1/authorize",
+            "/oauth2/v1/token",
+            "/oauth2/v1/keys",
+            "/oauth2/v1/userinfo",
+        ],
         metadata: json!({
             "revocation_endpoint": "/oauth2/v1/revoke",
             "end_session_endpoint": "/oauth2/v1/logout",
