@@ -90,21 +90,6 @@ impl Glewlwyd {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
-    /// Whether the user may sign in and stay.
-    ///
-    /// # Panics
-    /// When the provider does not take it.
-    pub fn set_enabled(&self, is_enabled: bool) {
-        self.administer(
-            "PUT",
-            &format!("/user/{}", Self::USER),
-            &json!({
-                "name": "Alice", "email": "alice@example.com", "enabled": is_enabled,
-                "scope": ["openid"],
-            }),
-        );
-    }
-
     /// Logs the user in at the provider in this browser, and consents.
     ///
     /// # Panics
