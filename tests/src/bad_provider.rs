@@ -52,6 +52,8 @@ struct Shared {
 struct State {
     url: String,
     answers: HashMap<String, BadAnswer>,
+    /// Paths that are answered as another one.
+    aliases: HashMap<String, String>,
     seen: Vec<(RequestHead, String)>,
     /// By code.
     nonces: HashMap<String, String>,
@@ -140,6 +142,7 @@ impl BadProvider {
         let state = State {
             url: String::new(),
             answers: HashMap::new(),
+            aliases: HashMap::new(),
             seen: Vec::new(),
             nonces: HashMap::new(),
             token: BadToken::default(),
@@ -172,6 +175,11 @@ impl BadProvider {
     /// Answers a path rightly again.
     pub fn repair(&self, path: &str) {
         self.shared.state().answers.remove(path);
+    }
+
+    /// Answers one path as another one from now on: providers differ in their paths.
+    pub fn serve_at(&self, path: &str, as_path: &str) {
+        self.shared.state().aliases.insert(path.to_owned(), as_path.to_owned());
     }
 
     /// The metadata without a mistake, to change it.
@@ -265,6 +273,7 @@ impl Shared {
                 state.seen.push((head.clone(), body.clone()));
                 state.answers.get(&path).cloned()
             };
+            let path = self.state().aliases.get(&path).cloned().unwrap_or(path);
             match answer {
                 None => self.answer(conn, &path, &head, &body),
                 Some(BadAnswer::Json(status, body)) => conn.respond(status, &body.to_string()),

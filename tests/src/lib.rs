@@ -1,5 +1,5 @@
 //! What the integration tests stand on: the proxy as a child process, real peers (curl, OpenSSL,
-//! nginx, nghttp2, Chromium, kubectl, Python's websockets and gRPC, oidc-provider, Canaille) and peers of
+//! nginx, nghttp2, Chromium, kubectl, Python's websockets and gRPC, oidc-provider, Canaille, Glewlwyd) and peers of
 //! our own, [`raw`], [`backend`] and [`bad_provider`], for what real ones never do.
 //!
 //! Nothing here sleeps to let something happen: it waits for the event, with a deadline that only
@@ -16,6 +16,7 @@ pub mod curl_browser;
 pub mod false_clock;
 pub mod frame_script;
 pub mod frames;
+pub mod glewlwyd;
 pub mod grpc;
 pub mod haproxy;
 pub mod http;
@@ -55,6 +56,7 @@ pub use chromium::Chromium;
 pub use curl::Curl;
 pub use curl_browser::CurlBrowser;
 pub use false_clock::FalseClock;
+pub use glewlwyd::Glewlwyd;
 pub use http2::Http2;
 pub use http2_backend::Http2Backend;
 pub use load::Load;

@@ -10,6 +10,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("curl", "curl"),
     ("ethtool", "ethtool"),
     ("faketime", "faketime"),
+    ("glewlwyd", "glewlwyd"),
     ("haproxy", "haproxy"),
     ("h2load", "nghttp2-client"),
     ("ip", "iproute2"),
@@ -27,6 +28,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("promtool", "prometheus"),
     ("setarch", "util-linux"),
     ("setpriv", "util-linux"),
+    ("sqlite3", "sqlite3"),
     ("unshare", "util-linux"),
 ];
 

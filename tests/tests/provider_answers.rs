@@ -15,6 +15,7 @@ use portcullis_tests::{
     pki,
     process::run,
     proxy::Config,
+    sign_in::parameter,
     tempdir::TempDir,
     tools::need,
 };
@@ -196,6 +197,8 @@ fn a_token_without_a_signature_by_the_provider_is_refused() {
 fn a_token_for_others_or_for_another_time_is_refused() {
     let (provider, _backend, proxy) = start();
     let (now, url) = (now_s(), provider.url());
+    assert_good(&proxy, &provider, "an earlier sign-in");
+    let earlier = parameter(&provider.seen("/auth")[0].0, "nonce");
     let null_exp = parts(|header, payload| {
         let exp = payload.find("\"exp\":").expect("an exp") + "\"exp\":".len();
         let end = exp + payload[exp..].find([',', '}']).expect("its end");
@@ -221,6 +224,7 @@ fn a_token_for_others_or_for_another_time_is_refused() {
         ("iat in an hour", claims(json!({"iat": now + 3600, "exp": now + 7200}))),
         ("nbf in an hour", claims(json!({"nbf": now + 3600}))),
         ("nonce of another sign-in", claims(json!({"nonce": "other"}))),
+        ("nonce of an earlier sign-in", claims(json!({"nonce": earlier}))),
         ("no nonce", claims(json!({"nonce": null}))),
         ("an empty sub", claims(json!({"sub": ""}))),
         ("no sub", claims(json!({"sub": null}))),

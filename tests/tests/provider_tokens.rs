@@ -207,3 +207,21 @@ fn no_log_or_page_shows_a_token() {
         assert!(pages.iter().all(|page| !page.contains(secret.as_str())), "{name} on a page");
     }
 }
+
+#[test]
+fn a_pattern_broader_than_the_cookie_domain_gets_its_tokens() {
+    let rig = SignInRig::start();
+    let to = rig.backend.url();
+    let proxy = rig
+        .without_routes("c-ES256", SECRET)
+        .global("cookie_domain: localhost.pomerium.io")
+        .route_as_is(&format!("from: https://*.pomerium.io\nto: {to}\n{ANY}\n{HEADERS}"))
+        .start();
+    let mut alice = rig.signed_in(&proxy, "alice");
+    let token = access_token(&get(&mut alice, APP));
+    assert_eq!(granted_with(&rig, "access_token", &token), std::slice::from_ref(&token));
+    let before = alice.visited().len();
+    assert_eq!(access_token(&get(&mut alice, OTHER)), token, "the cookie is for both");
+    assert_eq!(rig.visits(&alice, before), [""; 0]);
+    assert_eq!(rig.provider.requests("POST /token"), 1);
+}

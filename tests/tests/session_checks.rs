@@ -9,7 +9,7 @@ use portcullis_tests::{
     sign_in_rig::{APP, APP_HOST, OTHER, SECRET, ask, session_cookie},
     wait::until,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// `portcullis.sign_in.recheck`.
 const RECHECK_MIN: u64 = 10;
@@ -129,6 +129,11 @@ fn a_provider_with_a_fault_puts_nobody_out_and_one_that_refuses_does() {
         assert_eq!(status(&proxy, &cookie), 200);
         assert_eq!((rechecks("unavailable"), rechecks("ended")), (round, 0.0));
     }
+    let failed = |line: &Value| {
+        let text = line["message"].as_str().unwrap_or_default();
+        text.contains("a session could not be checked and goes on")
+    };
+    proxy.wait_for_log("a warning", |line| failed(line) && line["level"] == "warn");
     rig.provider.fail("/token", None);
     rig.clock.advance(minutes(1));
     assert_eq!(status(&proxy, &cookie), 200);

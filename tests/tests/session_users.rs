@@ -23,6 +23,12 @@ fn open(browser: &mut CurlBrowser, host: &str) -> u16 {
 #[test]
 fn each_criterion_of_identity_tells_users_apart() {
     let allow = |criterion: &str| format!("policy:\n- allow:\n    and:\n    - {criterion}");
+    let deny = |criterion: &str| {
+        format!(
+            "policy:\n- allow:\n    and:\n    - authenticated_user: true\n- deny:\n    or:\n    - {criterion}"
+        )
+    };
+    let not = |criterion: &str| format!("policy:\n- allow:\n    not:\n    - {criterion}");
     let of_alice = [
         ("email", allow("email:\n        is: alice@example.com")),
         ("domain", allow("domain:\n        is: example.com")),
@@ -33,16 +39,14 @@ fn each_criterion_of_identity_tells_users_apart() {
         ("users", "allowed_users: [alice@example.com]".to_owned()),
         ("domains", "allowed_domains: [example.com]".to_owned()),
         ("claims", "allowed_idp_claims: {department: [research]}".to_owned()),
-        (
-            "not",
-            "policy:\n- allow:\n    not:\n    - email:\n        is: bob@example.org".to_owned(),
-        ),
-        (
-            "deny",
-            "policy:\n- allow:\n    and:\n    - authenticated_user: true\n- deny:\n    or:\n    \
-             - domain:\n        is: example.org"
-                .to_owned(),
-        ),
+        ("not-email", not("email:\n        is: bob@example.org")),
+        ("not-domain", not("domain:\n        is: example.org")),
+        ("not-user", not("user:\n        is: bob")),
+        ("not-claim", not("claim/department: sales")),
+        ("deny-email", deny("email:\n        is: bob@example.org")),
+        ("deny-domain", deny("domain:\n        is: example.org")),
+        ("deny-user", deny("user:\n        is: bob")),
+        ("deny-claim", deny("claim/department: sales")),
     ];
     let of_alice: Vec<_> = of_alice.iter().map(|(name, policy)| (*name, &**policy)).collect();
     let rig = SignInRig::start();

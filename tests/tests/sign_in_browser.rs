@@ -10,6 +10,7 @@ use portcullis_tests::{
     tempdir::TempDir,
     tools::require_root,
 };
+use serde_json::json;
 
 const AUTHENTICATE: &str = "https://authenticate.localhost.pomerium.io";
 const APP: &str = "https://app.localhost.pomerium.io";
@@ -115,6 +116,39 @@ fn a_person_signs_in_reads_who_they_are_and_signs_out() {
         assert_eq!(browser.text("h1"), "You were signed in, but it did not last");
         let console = browser.console().join("\n");
         assert!(!console.contains("Content Security Policy"), "{console}");
+    });
+}
+
+#[test]
+#[ignore = "takes long; CONTRIBUTING names the command"]
+fn a_sign_out_leaves_no_piece_of_a_session_and_no_binding() {
+    in_private(|network| {
+        let (world, person) = (World::start(""), Chromium::new());
+        let groups: Vec<_> = (0..60).map(|at| format!("{at:03}-{}", "group ".repeat(10))).collect();
+        world.provider.set_user("alice", &json!({"groups": groups}));
+        let browser = world.browser(network, &person);
+        let url = format!("{APP}/pieces");
+        sign_in(&browser, &url, "alice");
+        assert_shown(&browser, &url);
+        let names = || {
+            let all = browser.all_cookies();
+            let ours = all.iter().filter_map(|cookie| cookie["name"].as_str()).map(str::to_owned);
+            let mut ours: Vec<_> = ours.filter(|name| name.contains("_pomerium")).collect();
+            ours.sort_unstable();
+            ours
+        };
+        let before = names();
+        let is_there = |name: &str| before.iter().filter(|ours| *ours == name).count();
+        for piece in
+            ["_pomerium", "_pomerium_1", "_pomerium_authenticate", "_pomerium_authenticate_1"]
+        {
+            assert_eq!(is_there(piece), 1, "{piece} of {before:?}");
+        }
+        assert_eq!(is_there("__Host-_pomerium_csrf"), 2, "of both hosts: {before:?}");
+        browser.open(&format!("{APP}/.pomerium/")).unwrap();
+        browser.click("button");
+        browser.wait_for_url("the provider", |url| url.starts_with(&world.provider.url()));
+        assert_eq!(names(), [""; 0]);
     });
 }
 

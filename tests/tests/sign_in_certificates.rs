@@ -209,3 +209,37 @@ fn a_routes_own_ca_asks_at_its_paths_alone() {
         assert_eq!(get(&proxy, (host, path), None).status, status, "{host}{path}");
     }
 }
+
+#[test]
+fn the_log_names_the_user_of_a_session_or_else_of_a_certificate() {
+    let world = world();
+    let by_certificate = "user@localhost.pomerium.io";
+    let to = world.backend.url();
+    let proxy = sign_in_config(AUTHENTICATE, &world.provider.url())
+        .global(&format!("downstream_mtls: {{ca_file: {:?}}}", pki().ca()))
+        .global("access_log_fields: [path, email, user, session-id, response-code]")
+        .own("client_certificate_identity", "email")
+        .route_as_is(&format!("from: {APP}\nto: {to}\nallow_any_authenticated_user: true"))
+        .route_as_is(&format!(
+            "from: https://closed.localhost.pomerium.io\nto: {to}\nallowed_users: [nobody@x.example]"
+        ))
+        .forward("public", &to, "")
+        .start();
+    let client = pki().client();
+    for (host, path, status) in [("app", "/certificate", 200), ("closed", "/denied", 403)] {
+        assert_eq!(get(&proxy, (host, path), Some(&client)).status, status);
+        let record = proxy.wait_for_access(path);
+        assert_eq!(
+            (&record["user"], &record["email"]),
+            (&by_certificate.into(), &by_certificate.into())
+        );
+        assert_eq!(record["session-id"], "", "{record}");
+    }
+    let alice = CurlBrowser::new(proxy.address(), &world.provider, "alice");
+    let mut alice = with(alice, &client);
+    assert_eq!(alice.open(&format!("{APP}/.pomerium/user")).json()["sub"], "alice");
+    assert_eq!(alice.get(&format!("{APP}/session")).status, 200);
+    let record = proxy.wait_for_access("/session");
+    assert_eq!((&record["user"], &record["email"]), (&"alice".into(), &"alice@example.com".into()));
+    assert_eq!(record["session-id"].as_str().map(str::len), Some(36), "{record}");
+}

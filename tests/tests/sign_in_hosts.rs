@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, Weak};
 use portcullis_tests::{
     Backend, CurlBrowser, OidcProvider, Proxy, SignInWorld,
     curl::Fetched,
+    pki,
     proxy::Config,
     sign_in::{
-        APP, AUTHENTICATE, BINDING, EXAMPLE_COM, HANDOVER, OTHER, cookies_deleted, host_of, led_to,
-        parameter, sign_in_config, user,
+        APP, AUTHENTICATE, BINDING, EXAMPLE_COM, HANDOVER, OTHER, assert_refused, cookies_deleted,
+        host_of, led_to, parameter, sign_in_config, user,
     },
 };
 use serde_json::json;
@@ -243,4 +244,43 @@ fn a_cookie_domain_makes_one_session_for_the_hosts_below_it() {
     assert_eq!(alice.open(&format!("{OTHER}/")).status, 200);
     assert_ne!(alice.cookies(host_of(OTHER))["_pomerium"], value);
     assert!(alice.cookies(below).is_empty());
+}
+
+#[test]
+fn two_hosts_of_a_cookie_domain_have_one_session() {
+    const FIRST: &str = "https://first.apps.localhost.pomerium.io";
+    const SECOND: &str = "https://second.apps.localhost.pomerium.io";
+    let world = world();
+    let proxy = beside(&world, |config, to| {
+        let route = |from: &str| format!("from: {from}\nto: {to}\n{EXAMPLE_COM}");
+        let config = config.certificates(&[pki().server(), pki().pair("apps")]);
+        let config = config.global("cookie_domain: apps.localhost.pomerium.io");
+        [FIRST, SECOND, OTHER].iter().fold(config, |config, from| config.route_as_is(&route(from)))
+    });
+    let mut alice = CurlBrowser::new(proxy.address(), &world.provider, "domain-2");
+    assert_eq!(alice.open(&format!("{FIRST}/")).status, 200, "{:#?}", alice.visited());
+    assert_eq!(alice.get(&format!("{SECOND}/")).status, 200, "without a redirect");
+    assert_eq!(user(&mut alice, FIRST), user(&mut alice, SECOND));
+    assert_eq!(alice.get(&format!("{OTHER}/")).status, 302, "it is outside");
+    let out = fetch(&mut alice, &format!("{SECOND}/.pomerium/sign_out"), OWN_WISH);
+    assert_eq!(out.status, 302, "{out:?}");
+    // She signed in there a moment ago, so a page says so.
+    assert_eq!(alice.get(&format!("{FIRST}/")).status, 401, "the sign-out is for both");
+}
+
+#[test]
+fn a_request_for_another_host_of_sign_in_is_refused() {
+    let world = world();
+    let elsewhere = "https://elsewhere.localhost.pomerium.io";
+    let config = sign_in_config(elsewhere, &world.provider.url());
+    let route = format!("from: {APP}\nto: {}\n{EXAMPLE_COM}", world.backend.url());
+    let other = config.route_as_is(&route).start();
+    let mut alice = world.browser("elsewhere");
+    let request = led_to(&mut alice, &format!("{APP}/"), "/.pomerium/sign_in?");
+    let mut of_other = CurlBrowser::new(other.address(), &world.provider, "elsewhere");
+    let path = request.strip_prefix(AUTHENTICATE).expect("the host of sign-in");
+    assert_refused(&of_other.get(&format!("{elsewhere}{path}")), 400);
+    // The same secrets: one of its own counts.
+    let own = led_to(&mut of_other, &format!("{APP}/"), "/.pomerium/sign_in?");
+    assert_eq!(of_other.get(&own).status, 302);
 }

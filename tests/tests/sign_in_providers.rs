@@ -1,8 +1,9 @@
 //! Sign-in with providers that change, differ or make mistakes.
 
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use portcullis_tests::{
-    Backend, BadProvider, Canaille, CurlBrowser, OidcProvider, Proxy, curl::Fetched, proxy::Config,
-    tempdir::TempDir, wait::until,
+    Backend, BadProvider, Canaille, CurlBrowser, Glewlwyd, OidcProvider, Proxy, curl::Fetched,
+    proxy::Config, tempdir::TempDir, wait::until,
 };
 use serde_json::{Value, json};
 
@@ -153,4 +154,33 @@ fn a_sign_in_with_canaille_works_too() {
     let fetched = bob.open(&format!("{APP}/a?b=c"));
     assert_eq!(fetched.status, 200, "{fetched:?}\n{:#?}", bob.visited());
     assert_eq!(bob.url(), format!("{APP}/a?b=c"));
+}
+
+#[test]
+#[ignore = "needs a package that nothing else needs; CONTRIBUTING names the command"]
+fn a_sign_in_with_glewlwyd_works_and_its_tokens_rotate() {
+    let (provider, backend) = (Glewlwyd::start(AUTHENTICATE), Backend::echo());
+    let config = config(&provider.url(), Glewlwyd::CLIENT, &backend);
+    let config = secret(config, Glewlwyd::SECRET).global("idp_scopes: [openid]");
+    let proxy = config.own("sign_in", "{recheck: 1s}").start();
+    let mut alice = CurlBrowser::at(proxy.address(), provider.address(), Glewlwyd::USER);
+    provider.log_in(&mut alice);
+    let wanted = format!("{APP}/a?b=c");
+    alice.open_until(&wanted, |url| url.contains("/login.html?"));
+    let login = alice.last_location().expect("the login page");
+    let fetched = alice.open(&Glewlwyd::after_login(&login));
+    assert_eq!((fetched.status, alice.url()), (200, &*wanted), "{:#?}", alice.visited());
+    let assertion = fetched.echoed().header("x-pomerium-jwt-assertion").expect("an assertion");
+    let claims = assertion.split('.').nth(1).expect("a payload");
+    let claims = BASE64_URL_SAFE_NO_PAD.decode(claims).expect("base64url");
+    let claims: Value = serde_json::from_slice(&claims).expect("JSON");
+    assert_eq!(claims["email"], "alice@example.com");
+    // Its refresh tokens are good for one use each.
+    let rechecks =
+        |outcome| proxy.metrics().sum("portcullis_session_rechecks_total", &[("outcome", outcome)]);
+    until("two refreshes", || {
+        assert_eq!(alice.get(&wanted).status, 200);
+        rechecks("good") >= 2.0
+    });
+    assert_eq!(rechecks("ended"), 0.0);
 }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use http::{Method, header, request::Parts};
 
 use super::{
+    account::AccountedUser,
     active_request::ActiveRequest,
     bearer::{BearerRefusal, token_user},
     certificate::{PeerCertificate, RequestCertificate},
@@ -51,6 +52,16 @@ pub(super) async fn admit<'a>(
         Caller::Refused(_) | Caller::Nobody => None,
         Caller::Unknown => certificate_user(&active.config, peer, certificate),
     };
+    match (&caller, active.config.settings.certificate_identity) {
+        // A session is noted already.
+        (Caller::Token(known), _) => {
+            active.account.set_user(AccountedUser::Token(Rc::clone(known)))
+        }
+        (Caller::Unknown, Some(kind)) if user.is_some() => {
+            active.account.set_user(AccountedUser::Certificate(kind));
+        }
+        _ => {}
+    }
     let identity = user.map(|user| user.asserted.identity);
     let presented = Presented { certificate, identity, is_preflight: is_cors_preflight(parts) };
     let decision = decide(active, route, (parts, target), presented);

@@ -1,10 +1,13 @@
 //! What a request is accounted for with: its connection's counts, metrics and access log.
 
 mod log;
+mod user;
 
 use std::{borrow::Cow, net::IpAddr, rc::Rc, sync::Arc, time::Instant};
 
 use http::{HeaderValue, Method, StatusCode, Version, request::Parts, uri::PathAndQuery};
+
+pub(super) use user::AccountedUser;
 
 use super::{
     connection::ClientConnection,
@@ -14,7 +17,6 @@ use super::{
     upload::UploadProgress,
 };
 use crate::{
-    identity::memory::KnownSession,
     observe::{Blame, CapturedHeaders, HttpProtocol, RouteMetrics},
     policy::PolicyDecision,
     upstream::{ChosenEndpoint, EndpointAddress},
@@ -43,8 +45,7 @@ pub(super) struct RequestAccount {
     captured: CapturedHeaders,
     route: AccountedRoute,
     decision: Option<PolicyDecision>,
-    /// The session of the user who is signed in.
-    session: Option<Rc<KnownSession>>,
+    user: AccountedUser,
     upstream: AccountedUpstream,
     upload: Option<Rc<UploadProgress>>,
     /// How often it was sent to an upstream.
@@ -103,7 +104,7 @@ impl RequestAccount {
             captured: observer.capture(&parts.headers),
             route: AccountedRoute::Of(Rc::clone(config), None),
             decision: None,
-            session: None,
+            user: AccountedUser::Unknown,
             upstream: AccountedUpstream::None,
             upload: None,
             attempts: 0,
@@ -138,16 +139,6 @@ impl RequestAccount {
     /// Notes the decision of the route's policy.
     pub(super) fn set_decision(&mut self, decision: PolicyDecision) {
         self.decision = Some(decision);
-    }
-
-    /// Notes the session of the user.
-    pub(super) fn set_session(&mut self, session: &Rc<KnownSession>) {
-        self.session = Some(Rc::clone(session));
-    }
-
-    /// The session of the user.
-    pub(super) fn session(&self) -> Option<&KnownSession> {
-        self.session.as_deref()
     }
 
     #[cfg(test)]

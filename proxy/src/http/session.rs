@@ -4,7 +4,9 @@ use std::{borrow::Cow, rc::Rc};
 
 use http::HeaderMap;
 
-use super::{active_request::ActiveRequest, request_handler::RequestHandler};
+use super::{
+    account::AccountedUser, active_request::ActiveRequest, request_handler::RequestHandler,
+};
 use crate::{
     identity::{
         calls::{CheckOutcome, CheckRequest, IdentityCall, IdentityReply},
@@ -70,7 +72,7 @@ pub(super) async fn session(
             context.seal(cookies, session, only_tokens, now_s, random)
         });
     }
-    active.account.set_session(&known);
+    active.account.set_user(AccountedUser::Session(Rc::clone(&known)));
     Some(known)
 }
 

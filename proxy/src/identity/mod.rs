@@ -21,6 +21,7 @@ mod presented;
 mod program_token;
 pub(crate) mod provider;
 pub(crate) mod provider_tokens;
+mod rare_warning;
 pub(crate) mod seal;
 pub(crate) mod session;
 pub(crate) mod shared;

@@ -9,7 +9,8 @@
 //! key: an object that is offered in the place of another kind, or at another host, does not open.
 //! As text it is unpadded base64url.
 
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+mod text;
+
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     error::Unspecified,
@@ -102,8 +103,7 @@ impl Seals {
         plaintext: &[u8],
         random: &dyn SecureRandom,
     ) -> Result<String, Unspecified> {
-        self.seal_raw(purpose, scope, plaintext, random)
-            .map(|sealed| BASE64_URL_SAFE_NO_PAD.encode(sealed))
+        self.seal_raw(purpose, scope, plaintext, random).map(|sealed| text::encode(&sealed))
     }
 
     /// The same as bytes.
@@ -123,7 +123,7 @@ impl Seals {
         if text.len() > MAX_SEALED_LEN.div_ceil(3) * 4 {
             return None;
         }
-        let sealed = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?;
+        let sealed = text::decode(text)?;
         self.open_raw(purpose, scope, &sealed)
     }
 
@@ -284,6 +284,7 @@ impl std::fmt::Debug for Unsealed {
 
 #[cfg(test)]
 mod tests {
+    use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
     use proptest::prelude::*;
     use ring::rand::SystemRandom;
 

@@ -131,7 +131,8 @@ impl Session {
             name: fields.text()?.into(),
             tokens: None,
         };
-        let claims = serde_json::from_slice(fields.bytes()?).ok()?;
+        // Whether it is UTF-8 is looked at once, and not for each text in it.
+        let claims = serde_json::from_str(fields.text()?).ok()?;
         let tokens = match has_tokens {
             true => Some(ProviderTokens::read(&mut fields)?),
             false => None,

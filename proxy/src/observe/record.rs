@@ -62,7 +62,7 @@ pub(crate) struct RequestRecord<'a> {
     pub tls_version: Option<TlsVersion>,
     /// The certificate the client presented.
     pub client_certificate: Option<&'a CertificateSummary>,
-    /// The user who is signed in.
+    /// The user whom the request is from, if one is known.
     pub user: Option<UserRecord<'a>>,
     /// The reasons of the route's policy; `None` if they are not logged.
     pub policy: Option<PolicyRecord<'a>>,
@@ -71,12 +71,12 @@ pub(crate) struct RequestRecord<'a> {
 /// A user, in the words of Pomerium's authorize log.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct UserRecord<'a> {
-    /// The id at the identity provider.
+    /// The id at the identity provider, or by a client certificate or a bearer token.
     pub id: &'a str,
     /// The address; empty if there is none.
     pub email: &'a str,
-    /// The id of the session.
-    pub session_id: &'a str,
+    /// The id of the session; `None` for users who did not sign in.
+    pub session_id: Option<&'a str>,
 }
 
 /// The result of a policy, in the words of Pomerium's authorize log.
@@ -107,13 +107,24 @@ impl RequestRecord<'_> {
         for field in fields {
             self.write_field(line, worker, field);
         }
-        if let Some(user) = &self.user {
-            line.text("user", user.id);
-            line.text("email", user.email);
-            line.text("session-id", user.session_id);
-        }
+        self.write_user(line, fields);
         if let Some(policy) = &self.policy {
             self.write_policy(line, policy, fields);
+        }
+    }
+
+    /// A known user is logged, whichever fields are configured.
+    fn write_user(&self, line: &mut Line<'_>, fields: &[AccessField]) {
+        let Some(user) = &self.user else { return };
+        let mut add = |field, key, value| {
+            if !fields.contains(&field) {
+                line.text(key, value);
+            }
+        };
+        add(AccessField::User, "user", user.id);
+        add(AccessField::Email, "email", user.email);
+        if let Some(session_id) = user.session_id {
+            add(AccessField::SessionId, "session-id", session_id);
         }
     }
 
@@ -167,6 +178,12 @@ impl RequestRecord<'_> {
             AccessField::UpstreamCluster => line.text("upstream-cluster", self.upstream_cluster),
             AccessField::UserAgent => header(line, "user-agent", &self.headers.user_agent),
             AccessField::Worker => line.number("worker", worker),
+            AccessField::User => line.text("user", self.user.map_or("", |user| user.id)),
+            AccessField::Email => line.text("email", self.user.map_or("", |user| user.email)),
+            AccessField::SessionId => {
+                let id = self.user.and_then(|user| user.session_id);
+                line.text("session-id", id.unwrap_or_default());
+            }
         }
     }
 

@@ -136,6 +136,12 @@ pub(crate) enum AccessField {
     UpstreamAttempts,
     /// `worker`
     Worker,
+    /// `user`: the id of the user
+    User,
+    /// `email`: the user's address
+    Email,
+    /// `session-id`: the id of the user's session
+    SessionId,
 }
 
 impl AccessField {
@@ -161,7 +167,7 @@ impl AccessField {
     ];
 
     /// Every field that has a fixed name, with that name.
-    const NAMED: [(AccessField, &str); 25] = [
+    const NAMED: [(AccessField, &str); 28] = [
         (AccessField::Authority, "authority"),
         (AccessField::Duration, "duration"),
         (AccessField::ForwardedFor, "forwarded-for"),
@@ -187,6 +193,9 @@ impl AccessField {
         (AccessField::UpstreamAddress, "upstream-address"),
         (AccessField::UpstreamAttempts, "upstream-request-attempt-count"),
         (AccessField::Worker, "worker"),
+        (AccessField::User, "user"),
+        (AccessField::Email, "email"),
+        (AccessField::SessionId, "session-id"),
     ];
 }
 

@@ -28,6 +28,24 @@ impl<T> Default for HostMap<T> {
     }
 }
 
+impl HostMatch {
+    /// Whether it may match this domain or a host below it.
+    pub(crate) fn may_be_below(&self, domain: &str) -> bool {
+        let is_below = |host: &str| {
+            let above = host.strip_suffix(domain);
+            above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
+        };
+        match self {
+            HostMatch::Exact(host) => is_below(host),
+            // A star stands for any text, so only what follows the last one decides.
+            HostMatch::Wildcard(wildcard) => {
+                let end = wildcard.pattern.rsplit('*').next().unwrap_or_default();
+                is_below(end) || domain.ends_with(end)
+            }
+        }
+    }
+}
+
 impl<T: Default> HostMap<T> {
     /// The value of a host or pattern; inserts one if there is none.
     pub(crate) fn entry(&mut self, host: &HostMatch) -> &mut T {
@@ -134,5 +152,26 @@ mod tests {
         );
         assert_eq!(found(&map, "c.example"), ["*", "*.example"]);
         assert_eq!(map.wildcards().count(), 4);
+    }
+
+    #[test]
+    fn a_pattern_may_be_below_a_domain_that_is_longer_than_it() {
+        for (text, is_below) in [
+            ("apps.example", true),
+            ("a.apps.example", true),
+            ("notapps.example", false),
+            ("example", false),
+            ("*.apps.example", true),
+            ("*.a.apps.example", true),
+            ("*.example", true),
+            ("a*.example", true),
+            ("*apps.example", true),
+            ("*", true),
+            ("*.notapps.example", false),
+            ("*.other.example", false),
+            ("*notapps.example", false),
+        ] {
+            assert_eq!(host(text).may_be_below("apps.example"), is_below, "{text}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use http::{HeaderValue, uri::PathAndQuery};
 
 use super::{AccountedRoute, RequestAccount, protocol};
 use crate::{
-    observe::{PolicyRecord, RequestRecord, UserRecord, is_about_sign_in},
+    observe::{PolicyRecord, RequestRecord, is_about_sign_in},
     policy::{PolicyDecision, Reason, Reasons},
 };
 
@@ -20,7 +20,7 @@ impl RequestAccount {
         let decision = self.decision.filter(is_notable);
         let [allow_why, deny_why] = [decision.map(|it| it.allow), decision.map(|it| it.deny)]
             .map(|result| result.map_or_else(Vec::new, |result| names(result.reasons)));
-        let session_id = self.session.as_ref().map(|known| known.session.id.to_string());
+        let session_id = self.session().map(|known| known.session.id.to_string());
         self.conn.handler.observer.log_request(&RequestRecord {
             client: self.client,
             appended_for: self.appends_peer().then(|| self.conn.peer.address.ip()),
@@ -44,10 +44,7 @@ impl RequestAccount {
             protocol: protocol(self.version),
             tls_version: self.conn.peer.tls_version(),
             client_certificate: self.conn.peer.certificate().and_then(|it| it.summary()),
-            user: self.session.as_ref().zip(session_id.as_deref()).map(|(known, session_id)| {
-                let identity = &known.session.identity;
-                UserRecord { id: &identity.user_id, email: &identity.email, session_id }
-            }),
+            user: self.user_record(session_id.as_deref()),
             policy: decision.map(|decision| PolicyRecord {
                 served: decision.is_allowed(),
                 allow: decision.allow.value,

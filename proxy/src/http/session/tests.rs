@@ -26,7 +26,7 @@ use crate::{
     },
     observe::{RouteMetrics, WorkerObserver},
     policy::Identity,
-    route::HostMatch,
+    route::{HostMatch, WildcardHost},
     upstream::Upstreams,
 };
 
@@ -264,6 +264,28 @@ fn tokens_at(host: &str) -> SignInSpec {
     let host = HostMatch::Exact(host.into());
     let tokens = TokenHost { host, provider: spec.provider.id(), tokens: ACCESS };
     SignInSpec { token_hosts: [tokens].into(), ..spec }
+}
+
+#[test]
+fn a_pattern_broader_than_the_cookie_domain_gets_its_tokens() {
+    let pattern = HostMatch::Wildcard(WildcardHost {
+        pattern: "*.example".into(),
+        regex: regex::Regex::new(r"\A.*\.example\z").unwrap(),
+    });
+    let mut spec = tokens_at("a.example");
+    let tokens = TokenHost { host: pattern, provider: spec.provider.id(), tokens: ACCESS };
+    spec.token_hosts = [tokens].into();
+    let mut cookies = spec.cookies.clone();
+    for (domain, host) in [
+        (None, "a.example"),
+        (Some("apps.example"), "a.apps.example"),
+        (Some("apps.example"), "b.example"),
+    ] {
+        cookies.domain = domain.map(Into::into);
+        let bench = Bench::with(SignInSpec { cookies: cookies.clone(), ..spec.clone() });
+        let config = bench.conn.handler.config();
+        assert_eq!(config.sign_in().unwrap().wanted_tokens(host), ACCESS, "{domain:?} {host}");
+    }
 }
 
 #[test]

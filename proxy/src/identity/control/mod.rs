@@ -4,6 +4,7 @@
 mod end_user;
 mod ended;
 mod expiring;
+mod failure_log;
 mod gate;
 mod handovers;
 mod logout_limits;
@@ -43,6 +44,7 @@ use crate::{
     upstream::DnsNames,
 };
 use ended::EndedSessions;
+use failure_log::FailureLog;
 use gate::{CallGate, CallPurpose};
 use handovers::Handovers;
 use provider_logout::ProviderLogouts;
@@ -81,6 +83,7 @@ struct Inner {
     used_ids: RefCell<UsedIds>,
     handovers: RefCell<Handovers>,
     logouts: ProviderLogouts,
+    failures: FailureLog,
     state: StateKeeper,
     gate: Rc<CallGate>,
     /// The callers that wait for a check of a session, one check for all of them.
@@ -120,6 +123,7 @@ impl IdentityControl {
             used_ids: RefCell::default(),
             handovers: RefCell::default(),
             logouts: ProviderLogouts::default(),
+            failures: FailureLog::default(),
             state: StateKeeper::default(),
             gate: CallGate::new(),
             in_flight: RefCell::default(),
@@ -257,7 +261,8 @@ impl Inner {
         let (Some(token), Some(provider)) = (token, self.provider()) else { return };
         let token: Arc<str> = token.into();
         if self.waiting_revocations.get() >= MOST_WAITING_REVOCATIONS {
-            return tracing::warn!("a refresh token is not revoked: too many wait for that");
+            let why = "too many wait for that";
+            return self.failures.revocation(&why, (self.clock)());
         }
         self.waiting_revocations.set(self.waiting_revocations.get() + 1);
         let control = Rc::clone(self);
@@ -266,7 +271,7 @@ impl Inner {
                 // It is never closed.
                 let _slot = control.revocations.acquire().await;
                 if let Err(failure) = provider.revoke(client, &token).await {
-                    tracing::warn!("a refresh token could not be revoked: {failure}");
+                    control.failures.revocation(&failure, (control.clock)());
                 }
             }
             control.waiting_revocations.set(control.waiting_revocations.get() - 1);

@@ -110,12 +110,20 @@ impl Inner {
         let outcome = match self.renewal(id, provider).await {
             Ok(renewal) => self.renew(id, renewal, &provider.spec()),
             Err(failure) if failure.ends_session() => {
-                tracing::info!("a session has ended: {failure}");
+                match &failure {
+                    // That is for the provider to decide, and no fault.
+                    PersonFailure::Provider(refusal) => {
+                        tracing::info!("a session has ended: {refusal}");
+                    }
+                    PersonFailure::OtherSubject => {
+                        self.failures.contradiction(&failure, (self.clock)());
+                    }
+                }
                 self.end(id, 0);
                 CheckOutcome::Ended
             }
             Err(failure) => {
-                tracing::warn!("a session could not be checked and goes on: {failure}");
+                self.failures.check(&failure, (self.clock)());
                 if let Some(entry) = self.sessions.borrow_mut().get_mut(id) {
                     (entry.checked_at_s, entry.was_answered) = ((self.clock)(), false);
                 }

@@ -12,23 +12,12 @@ use super::{
 };
 use crate::identity::{
     calls::{CodeExchange, IdentityCall, IdentityReply, ProviderFailure, RenewedSession, SignedIn},
-    provider::{VerifiedSignIn, is_about_us},
+    provider::VerifiedSignIn,
     spec::SignInSpec,
 };
 
 /// All calls to the provider for one sign-in together: a person waits.
 const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// What is wrong with our client is for the operator to fix, and stops every sign-in.
-fn log(failure: &ProviderFailure) {
-    match failure {
-        ProviderFailure::Refused { error } if is_about_us(error) => tracing::error!(
-            "a sign-in failed: {failure}; check idp_client_id, idp_client_secret and the redirect URL \
-             that the identity provider knows"
-        ),
-        failure => tracing::warn!("a sign-in failed: {failure}"),
-    }
-}
 
 impl Inner {
     pub(super) fn exchange(self: &Rc<Self>, call: Call) {
@@ -36,7 +25,7 @@ impl Inner {
         let exchange = exchange.clone();
         let Some(provider) = self.provider() else { return call.answer(no_provider()) };
         let Some(turn) = self.gate.enter(CallPurpose::SignIn, Some(exchange.client)) else {
-            tracing::warn!("a sign-in is refused: too many wait for the identity provider");
+            self.failures.queue_is_full((self.clock)());
             return call.answer(IdentityReply::Failed(ProviderFailure::Busy));
         };
         let control = Rc::clone(self);
@@ -53,7 +42,7 @@ impl Inner {
             match verified.unwrap_or_else(|_| slow()) {
                 Ok(verified) => control.begin(verified, &exchange, &provider.spec(), call),
                 Err(failure) => {
-                    log(&failure);
+                    control.failures.sign_in(&failure, (control.clock)());
                     call.answer(IdentityReply::Failed(failure));
                 }
             }

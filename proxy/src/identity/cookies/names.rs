@@ -114,6 +114,27 @@ impl CookieNames {
         })
     }
 
+    /// The names of the session cookies of other clients, configured now or not, with the length of each
+    /// cookie.
+    pub(in crate::identity) fn of_clients<'h>(
+        &self,
+        headers: &'h HeaderMap,
+    ) -> impl Iterator<Item = (&'h str, usize)> {
+        let fields = headers.get_all(header::COOKIE).iter();
+        let cookies = fields.flat_map(|field| split_cookies(field.as_bytes()));
+        cookies.filter_map(|cookie| {
+            let name = cookie.split(|byte| *byte == b'=').next()?.trim_ascii();
+            let name =
+                str::from_utf8(name).ok().filter(|name| self.is_of_client(name.as_bytes()))?;
+            Some((name, cookie.len()))
+        })
+    }
+
+    /// Whether a cookie of this name is a piece of a session of this client.
+    pub(in crate::identity) fn is_session(&self, name: &[u8]) -> bool {
+        matches!(self.which(name), Some(OwnCookie::Session(_) | OwnCookie::Master(_)))
+    }
+
     fn which(&self, name: &[u8]) -> Option<OwnCookie> {
         if name == self.binding.as_bytes() {
             return Some(OwnCookie::Binding);

@@ -202,6 +202,14 @@ impl IdentityCookies {
         self.master_pieces().write(&[], &cookies.master, 0, 0)
     }
 
+    /// Deletes a session cookie of any client by its name.
+    pub(in crate::identity) fn delete_named(&self, host: &str, name: &str) -> Option<HeaderValue> {
+        match name.contains("_authenticate") {
+            true => self.master_pieces().attributes.delete(name),
+            false => self.session_pieces(host).attributes.delete(name),
+        }
+    }
+
     /// Deletes the binding, if a request had one.
     pub(crate) fn delete_binding(&self, cookies: &RequestCookies<'_>) -> Option<HeaderValue> {
         let is_there = !cookies.binding.is_empty();

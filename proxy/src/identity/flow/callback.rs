@@ -8,6 +8,7 @@ use super::{
     context::FlowEnvironment,
     parameters::{TwiceError, single},
     pending::{FlowPending, WaitingStep},
+    room,
     sealed::{SealedSignInRequest, SignInState, is_fresh},
     sign_in,
     who::SessionState,
@@ -267,6 +268,7 @@ pub(super) fn signed_in(
         Ok(set) => set,
         Err(error) => return no_cookie(error).into(),
     };
+    set.extend(room::make_room(input, &set));
     if let Some(binding) = environment.binding(http, &cookies) {
         set.extend(context.cookies.set_binding(http.host, &binding, now_s, random));
     }

@@ -19,7 +19,7 @@ use crate::{
         shared::{IdentityShared, ProviderView},
         spec::{DependentHost, ProviderClient, SealSecret, SignInSpec, TokenHost, origin},
     },
-    route::{HostMap, HostMatch},
+    route::HostMap,
 };
 
 /// How people sign in, with each of our clients at the provider. One for each configuration.
@@ -96,7 +96,7 @@ impl SignInClients {
         let cookies = IdentityCookies::new(&spec.cookies, Arc::new(seals));
         let token_hosts = Arc::new(by_host(&spec.token_hosts));
         let context = |cookies, client: ProviderClient<'_>| SignInContext {
-            domain_tokens: domain_tokens(&spec.token_hosts, &cookies, client.provider),
+            domain_tokens: domain_tokens(&spec, client.provider),
             cookies,
             provider: client.provider,
             client_id: client.client_id.into(),
@@ -135,6 +135,22 @@ impl SignInClients {
     }
 }
 
+impl SignInClients {
+    /// Whether routes have clients of their own.
+    pub(super) fn are_several(&self) -> bool {
+        !self.of_routes.is_empty()
+    }
+
+    /// The names and lengths of cookies of clients that are not configured any more.
+    pub(super) fn unknown_cookies<'h>(&self, headers: &'h HeaderMap) -> Vec<(&'h str, usize)> {
+        let of_clients = self.main.cookies.names.of_clients(headers);
+        let contexts = || self.of_routes.values();
+        let unknown = of_clients
+            .filter(|(name, _)| !contexts().any(|it| it.cookies.names.is_session(name.as_bytes())));
+        unknown.collect()
+    }
+}
+
 fn by_host(hosts: &[TokenHost]) -> HostMap<HostTokens> {
     let mut by_host = HostMap::<HostTokens>::default();
     for TokenHost { host, provider, tokens } in hosts {
@@ -143,16 +159,11 @@ fn by_host(hosts: &[TokenHost]) -> HostMap<HostTokens> {
     by_host
 }
 
-fn domain_tokens(
-    hosts: &[TokenHost],
-    cookies: &IdentityCookies,
-    provider: ProviderId,
-) -> WantedTokens {
-    let is_in_domain = |host: &HostMatch| match host {
-        HostMatch::Exact(host) => cookies.domain(host).is_some(),
-        HostMatch::Wildcard(wildcard) => cookies.domain(&wildcard.pattern).is_some(),
-    };
-    let in_domain = hosts.iter().filter(|it| it.provider == provider && is_in_domain(&it.host));
+/// A pattern that is broader than `cookie_domain` counts too: some of its hosts are below the domain.
+fn domain_tokens(spec: &SignInSpec, provider: ProviderId) -> WantedTokens {
+    let Some(domain) = &spec.cookies.domain else { return WantedTokens::default() };
+    let of_client = spec.token_hosts.iter().filter(|it| it.provider == provider);
+    let in_domain = of_client.filter(|it| it.host.may_be_below(domain));
     in_domain.fold(WantedTokens::default(), |all, it| all.or(it.tokens))
 }
 

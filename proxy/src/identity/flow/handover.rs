@@ -10,6 +10,7 @@ use super::{
     dependent::{self, Onward},
     parameters::single,
     pending::{FlowPending, WaitingStep},
+    room,
     sealed::{HandedSession, Handover, is_fresh},
 };
 use crate::identity::{
@@ -143,7 +144,7 @@ fn keep(
     let Ok(onward) = dependent::after(environment, &handover.place, session.id) else {
         return FlowAnswer::internal();
     };
-    match set_cookies(environment, http.host, session, binding, cookies) {
+    match set_cookies((environment, http), session, binding, cookies) {
         Ok(set) => FlowAnswer {
             body: go_on(environment, handover, onward),
             cookies: set,
@@ -163,14 +164,16 @@ fn go_on(environment: &FlowEnvironment<'_>, handover: &Handover, onward: Onward)
 }
 
 fn set_cookies(
-    environment: &FlowEnvironment<'_>,
-    host: &str,
+    input: StepInput<'_>,
     session: &Session,
     binding: BrowserBinding,
     cookies: &RequestCookies<'_>,
 ) -> Result<Vec<HeaderValue>, SessionCookieError> {
+    let (environment, http) = input;
     let FlowEnvironment { context, now_s, random, .. } = *environment;
+    let host = http.host;
     let mut set = context.cookies.set_session(host, session, cookies, now_s, random)?;
+    set.extend(room::make_room(input, &set));
     let last_sign_in = Some(LastSignIn { at_s: now_s, provider: session.provider });
     let binding = BrowserBinding { last_sign_in, ..binding };
     set.extend(context.cookies.set_binding(host, &binding, now_s, random));

@@ -26,6 +26,7 @@ mod probe;
 pub(crate) mod program;
 mod program_target;
 mod return_path;
+mod room;
 mod sealed;
 mod sign_in;
 mod sign_out;

@@ -9,6 +9,7 @@ use super::{
     context::FlowEnvironment,
     parameters::{encode, pairs, single},
     pending::{FlowPending, WaitingStep},
+    room,
     sealed::{HandedSession, Handover, SealedSignInRequest, SignInState, is_fresh},
     who::SessionState,
 };
@@ -156,7 +157,9 @@ pub(super) fn checked(
     let FlowEnvironment { now_s, random, .. } = *environment;
     // Without the new cookie the next sign-in checks once more, so this one need not fail.
     let set = context.cookies.set_master(http.host, &master, &cookies, now_s, random);
-    hand_over(input, &request, &master.session, set.unwrap_or_default())
+    let mut set = set.unwrap_or_default();
+    set.extend(room::make_room(input, &set));
+    hand_over(input, &request, &master.session, set)
 }
 
 /// Sends the browser to the provider. `known`: it has a session here, which only could not be

@@ -143,6 +143,20 @@ pub(super) fn with_own_client(spec: SignInSpec) -> SignInSpec {
     SignInSpec { route_clients: [own].into(), ..spec }
 }
 
+/// With many clients of single routes: the path `/client/N` has the client of the number N.
+pub(super) fn with_own_clients(spec: SignInSpec, count: usize) -> SignInSpec {
+    let client = |number| {
+        let client_id = format!("{OWN_CLIENT}-{number}");
+        RouteClient {
+            provider: client_provider_id(&spec.provider.issuer_url, &client_id),
+            client_id: client_id.into(),
+            client_secret: ClientSecret("secret".into()),
+        }
+    };
+    let route_clients = (0..count).map(client).collect();
+    SignInSpec { route_clients, ..spec }
+}
+
 impl World {
     pub(super) fn new(spec: SignInSpec) -> World {
         let clients = SignInClients::new(Arc::new(spec), &SealSecret([7; 32]));
@@ -166,8 +180,9 @@ impl World {
 
     /// The client of the route of a host and a path; of all routes unless the settings have another.
     pub(super) fn context_at(&self, host: &str, path: &str) -> &SignInContext {
-        let own = self.context().spec.route_clients.first().map(|client| client.provider);
-        let own = own.filter(|_| (self.has_own_client)(host, path));
+        let number = path.strip_prefix("/client/").and_then(|number| number.parse().ok());
+        let own = self.context().spec.route_clients.get(number.unwrap_or(0));
+        let own = own.map(|client| client.provider).filter(|_| (self.has_own_client)(host, path));
         self.clients.of(own).unwrap()
     }
 
@@ -459,7 +474,7 @@ impl ProviderModel {
         assert_eq!(get(query, "response_type"), "code");
         assert_eq!(get(query, "code_challenge_method"), "S256");
         let client_id = get(query, "client_id");
-        assert!(["client", OWN_CLIENT].contains(&&*client_id), "{client_id}");
+        assert!(client_id == "client" || client_id.starts_with(OWN_CLIENT), "{client_id}");
         let redirect_uri = get(query, "redirect_uri");
         assert_eq!(redirect_uri, format!("https://{A}/oauth2/callback"));
         let Some(user) = &browser.at_provider else {

@@ -13,6 +13,10 @@ const MAX_TIME_S: f64 = 1e11;
 /// What Azure's metadata has in `issuer` for `common`, `organizations` and `consumers`.
 const TENANT: &str = "{tenantid}";
 
+/// Google's issuer, and how some of its ID tokens write it, as Google documents.
+const GOOGLE: &str = "https://accounts.google.com";
+const GOOGLE_WITHOUT_SCHEME: &str = "accounts.google.com";
+
 /// `iss` is the issuer; with tenants, `tid` is one of them, and fills the issuer's template.
 pub(super) fn issuer(
     claims: &Map<String, Value>,
@@ -23,7 +27,8 @@ pub(super) fn issuer(
     let Some(iss) = text(claims, "iss") else { return other };
     if tenants.is_empty() {
         // A template is no issuer: without a list of tenants, nobody may choose one.
-        return if iss == issuer && !iss.contains(TENANT) { Ok(()) } else { other };
+        let is_google = issuer == GOOGLE && iss == GOOGLE_WITHOUT_SCHEME;
+        return if (iss == issuer && !iss.contains(TENANT)) || is_google { Ok(()) } else { other };
     }
     let is_listed = |tid: &&str| tenants.iter().any(|one| one.eq_ignore_ascii_case(tid));
     match text(claims, "tid").filter(is_listed) {

@@ -35,6 +35,8 @@ pub(crate) struct KnownSession {
     only_tokens: bool,
     /// The `Set-Cookie` fields that do that.
     sealed: OnceCell<Box<[HeaderValue]>>,
+    /// About how many bytes it takes.
+    weight: usize,
 }
 
 impl KnownSession {
@@ -47,6 +49,7 @@ impl KnownSession {
         renewed: bool,
     ) -> KnownSession {
         KnownSession {
+            weight: weight(presented, &session),
             presented: presented.into(),
             scope: scope.into(),
             session,
@@ -71,7 +74,9 @@ impl KnownSession {
         let only_tokens =
             (!self.renewed || self.only_tokens) && session.is_same_but_tokens(&self.session);
         let renewed = KnownSession::new(&self.presented, &self.scope, session, true);
-        KnownSession { only_tokens, ..renewed }
+        // A check may have brought more claims than the cookie holds.
+        let weight = renewed.weight + claims_len(&renewed.session);
+        KnownSession { only_tokens, weight, ..renewed }
     }
 
     /// Whether something was published since the session was judged. The caller judges it.
@@ -133,11 +138,21 @@ impl KnownSession {
         *self.presented == *presented && *self.scope == *scope
     }
 
-    /// About how many bytes it takes: the cookie, the claims in it as values, one assertion and
-    /// cookies that were sealed anew.
+    /// About how many bytes it takes.
     pub(super) fn weight(&self) -> usize {
-        1_024 + 6 * self.presented.len()
+        self.weight
     }
+}
+
+/// The cookie, the claims in it as values, one assertion and cookies that were sealed anew; and tokens of
+/// the provider, which may have come without the cookie.
+fn weight(presented: &[u8], session: &Session) -> usize {
+    1_024 + 6 * presented.len() + session.tokens.as_ref().map_or(0, |tokens| tokens.len())
+}
+
+fn claims_len(session: &Session) -> usize {
+    let text = |value| serde_json::to_string(value).map_or(0, |text: String| text.len());
+    session.identity.claims.iter().map(|(name, value)| name.len() + text(value)).sum()
 }
 
 /// It has the cookies.

@@ -1,7 +1,10 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::{
     identity::{
         flow::SessionState,
+        provider_tokens::ProviderTokens,
         session::{ProviderId, Session, SessionId},
         shared::{IdentityShared, SessionUpdate},
         spec::IssuerFormat,
@@ -98,6 +101,30 @@ fn the_bytes_of_sessions_are_bounded() {
     }
     memory.forget(&known(&format!("{}{}", "x".repeat(15_000), cookie(999))));
     assert!(!finds(&memory, 1, "a.example", &format!("{}{}", "x".repeat(15_000), cookie(999))));
+}
+
+#[test]
+fn the_tokens_of_a_provider_and_new_claims_weigh_too() {
+    let weight =
+        |session: &Session| KnownSession::new(b"c", "a.example", session.clone(), false).weight();
+    let tokens = ProviderTokens { access: "a".repeat(10_000).into(), id: "i".repeat(500).into() };
+    let with = Session { tokens: Some(Arc::new(tokens)), ..session(1) };
+    assert_eq!(weight(&with), weight(&session(1)) + 10_500);
+    let groups = serde_json::json!({"groups": "g".repeat(20_000)});
+    let mut renewed = session(1);
+    renewed.identity.claims = groups.as_object().unwrap().clone();
+    assert!(known("c").renewed(renewed).weight() > weight(&session(1)) + 20_000);
+
+    let memory = SessionMemory::default();
+    let tokens = ProviderTokens { access: "a".repeat(100_000).into(), id: Box::default() };
+    let large = Session { tokens: Some(Arc::new(tokens)), ..session(1) };
+    for number in 0..1_000 {
+        let known = KnownSession::new(cookie(number).as_bytes(), "a.example", large.clone(), false);
+        memory.insert(1, &Rc::new(known));
+    }
+    let halves = memory.halves.borrow();
+    let sessions = halves.young.sessions.len() + halves.old.sessions.len();
+    assert!((80..=MAX_BYTES / 100_000).contains(&sessions), "{sessions}");
 }
 
 #[test]

@@ -28,10 +28,7 @@ impl EndSession {
         issuer: &ProviderUrl,
         authorization: &ProviderUrl,
     ) -> Option<EndSession> {
-        let at = |base: &ProviderUrl, path: &str| {
-            let scheme = if base.is_tls { "https" } else { "http" };
-            format!("{scheme}://{}{path}", base.authority()).into()
-        };
+        let at = |base: &ProviderUrl, path: &str| base.with_path(path).into();
         let (endpoint, parameters) = match (preset, in_metadata) {
             (ProviderPreset::Cognito, Some(url)) => {
                 (url.text.clone(), EndSessionParameters::Cognito)

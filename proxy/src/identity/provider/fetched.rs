@@ -9,7 +9,7 @@ use std::{
 
 use tokio::sync::Mutex;
 
-use crate::identity::calls::ProviderFailure;
+use crate::identity::{calls::ProviderFailure, rare_warning::RareWarning};
 
 /// The bounds of `max-age`, and what holds without it.
 const SHORTEST: Duration = Duration::from_secs(5 * 60);
@@ -29,6 +29,7 @@ pub(super) struct Fetched<T> {
     forced_at_s: Cell<Option<u64>>,
     /// The last fetch failed.
     is_away: Cell<bool>,
+    warning: RareWarning,
 }
 
 struct Kept<T> {
@@ -110,7 +111,12 @@ impl<T> Fetched<T> {
                 *self.kept.borrow_mut() = Some(Kept { value: Rc::new(value), fresh_s });
             }
             Err(failure) => {
-                tracing::warn!("cannot fetch the identity provider's {what}: {failure}");
+                self.warning.write(now_s, |left_out| {
+                    tracing::warn!(
+                        left_out,
+                        "cannot fetch the identity provider's {what}: {failure}"
+                    );
+                });
                 if let Some(kept) = &mut *self.kept.borrow_mut() {
                     kept.fresh_s = now_s..now_s.saturating_add(PAUSE_S);
                 }
@@ -140,6 +146,7 @@ impl<T> Default for Fetched<T> {
             failure: RefCell::default(),
             forced_at_s: Cell::default(),
             is_away: Cell::default(),
+            warning: RareWarning::default(),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::identity::{
     calls::ProviderFailure,
     jose::{AllowedAlgorithms, parse_object},
     shared::ProviderView,
-    spec::ProviderSpec,
+    spec::{ProviderPreset, ProviderSpec},
 };
 
 /// Acceptable metadata.
@@ -70,7 +70,10 @@ pub(super) fn parse(body: &[u8], spec: &ProviderSpec) -> Result<ProviderMetadata
         token_endpoint: url("token_endpoint", &raw.token_endpoint)?,
         jwks_uri: url("jwks_uri", &raw.jwks_uri)?,
         userinfo_endpoint: optional("userinfo_endpoint", &raw.userinfo_endpoint)?,
-        revocation_endpoint: optional("revocation_endpoint", &raw.revocation_endpoint)?,
+        revocation_endpoint: match optional("revocation_endpoint", &raw.revocation_endpoint)? {
+            None => revocation_of_preset(spec, &authorization)?,
+            named => named,
+        },
         id_token_algorithms: algorithms(&raw.id_token_signing_alg_values_supported),
         userinfo_algorithms: algorithms(&raw.userinfo_signing_alg_values_supported),
         secret_in_form: secret_in_form(&raw, spec)?,
@@ -110,6 +113,18 @@ fn check_issuer(issuer: &str, spec: &ProviderSpec) -> Result<(), ProviderFailure
     Err(invalid(format!(
         "its metadata is of the issuer \"{shown}\"; set idp_provider_url to that if it is right"
     )))
+}
+
+/// Cognito has one beside its authorization endpoint, and does not name it everywhere.
+fn revocation_of_preset(
+    spec: &ProviderSpec,
+    authorization: &ProviderUrl,
+) -> Result<Option<ProviderUrl>, ProviderFailure> {
+    if spec.preset != ProviderPreset::Cognito {
+        return Ok(None);
+    }
+    let text = authorization.with_path("/oauth2/revoke");
+    ProviderUrl::parse("revocation_endpoint", &text).map(Some)
 }
 
 /// Plain HTTP only between processes of this machine: a remote provider must not name a service

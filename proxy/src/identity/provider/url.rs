@@ -36,6 +36,12 @@ impl ProviderUrl {
         is_loopback(&self.host)
     }
 
+    /// The URL of another path of the same server.
+    pub(in crate::identity) fn with_path(&self, path: &str) -> String {
+        let scheme = if self.is_tls { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.authority())
+    }
+
     /// `host` or `host:port`, as the `Host` field has it.
     pub(in crate::identity) fn authority(&self) -> String {
         let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };

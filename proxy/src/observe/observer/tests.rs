@@ -4,7 +4,7 @@ use http::HeaderValue;
 
 use super::*;
 use crate::observe::{
-    AccessField, CertificateSummary, HttpProtocol, LogFormat, PolicyRecord, TlsVersion,
+    AccessField, CertificateSummary, HttpProtocol, LogFormat, PolicyRecord, TlsVersion, UserRecord,
     log::tests::Captured,
 };
 
@@ -54,6 +54,42 @@ fn record(headers: &CapturedHeaders) -> RequestRecord<'_> {
 fn json(lines: &str) -> serde_json::Value {
     assert_eq!(lines.matches('\n').count(), 1, "{lines}");
     serde_json::from_str(lines).unwrap()
+}
+
+#[test]
+fn a_known_user_is_always_logged_and_in_the_place_that_is_configured() {
+    let user = UserRecord { id: "1", email: "a@b.example", session_id: Some("s-1") };
+    let without_session = UserRecord { session_id: None, ..user };
+    let headers = CapturedHeaders::default();
+    for (names, user, expected) in [
+        (
+            &["method"][..],
+            Some(user),
+            r#""method":"GET","user":"1","email":"a@b.example","session-id":"s-1""#,
+        ),
+        (&["method"], Some(without_session), r#""method":"GET","user":"1","email":"a@b.example""#),
+        (
+            &["email", "method"],
+            Some(user),
+            r#""email":"a@b.example","method":"GET","user":"1","session-id":"s-1""#,
+        ),
+        (&["user", "session-id", "method"], None, r#""user":"","session-id":"","method":"GET""#),
+        (&["method"], None, r#""method":"GET""#),
+    ] {
+        let (observer, log) = observer(with_fields(names));
+        observer.log_request(&RequestRecord { user, ..record(&headers) });
+        observer.flush();
+        let text = log.lines();
+        assert!(
+            text.contains(&format!("{expected}}}")) || text.contains(&format!("{expected},")),
+            "{text}"
+        );
+        assert_eq!(
+            text.matches("\"user\"").count(),
+            expected.matches("\"user\"").count(),
+            "{text}"
+        );
+    }
 }
 
 #[test]

@@ -272,6 +272,26 @@ fn a_flow_begins_again_three_times_at_most() {
 }
 
 #[test]
+fn the_last_step_begins_again_three_times_at_most() {
+    let (mut world, mut alice, _) = both();
+    let mut url = stop_before(&mut world, &mut alice, R, "/.pomerium/callback/");
+    for round in 0..4 {
+        // Something replaces the binding of the route's host at each round.
+        let mut other = Browser::new(2, None);
+        stop_before(&mut world, &mut other, R, "/.pomerium/sign_in");
+        alice.cookies.retain(|cookie| cookie.host != "app.example");
+        alice.cookies.append(&mut other.cookies);
+        let received = open(&mut world, &mut alice, &url);
+        if round == 3 {
+            assert_eq!(*page(&received), FlowPage::CookieLost { again: R.into() });
+            return;
+        }
+        let Seen::Redirect(to) = received.seen else { panic!("{round}") };
+        url = stop_before(&mut world, &mut alice, &to, "/.pomerium/callback/");
+    }
+}
+
+#[test]
 fn a_request_that_is_not_ours_is_refused() {
     let (mut world, mut alice, _) = both();
     let url = stop_before(&mut world, &mut alice, R, "/.pomerium/sign_in");
@@ -396,8 +416,12 @@ fn a_new_sign_in_ends_the_browsers_older_session_and_revokes_nothing() {
     alice.cookies.retain(|cookie| !cookie.name.ends_with("authenticate"));
     let late = stop_before(&mut world, &mut alice, "https://other.example/", "/oauth2/callback");
     alice.cookies.extend(of_master);
+    let exchanges =
+        |world: &World| world.control.calls.iter().filter(|call| **call == "exchange").count();
+    let before = exchanges(&world);
     let (second, _) = follow(&mut world, &mut alice, &late);
     assert_ne!(session_id(&first), session_id(&second));
+    assert_eq!(exchanges(&world), before + 1, "in one round");
     assert!(world.has_ended(session_id(&first)) && !world.has_ended(session_id(&second)));
     assert!(world.control.revoked.is_empty());
     assert!(split(&callback).0 == A);

@@ -1,7 +1,7 @@
 //! A route's own client at the provider.
 
 use super::*;
-use crate::identity::flow::world::OWN_CLIENT;
+use crate::identity::flow::world::{A, OWN_CLIENT, with_own_clients};
 
 /// A page of the same host whose route has the client of all routes.
 const ELSEWHERE: &str = "https://app.example/other";
@@ -102,4 +102,69 @@ fn a_program_s_token_is_of_one_client() {
         context.session_of_token("app.example", token, &world.shared, world.now_s).is_some()
     };
     assert!(counts(context) && !counts(world.context()));
+}
+
+fn page_of(number: usize) -> String {
+    format!("https://app.example/client/{number}")
+}
+
+/// The bytes of the session cookies that a browser sends to a host.
+fn sent_bytes(browser: &Browser, host: &str) -> usize {
+    let sessions =
+        browser.cookies.iter().filter(|it| it.host == host && !it.name.ends_with("csrf"));
+    sessions.map(|it| it.name.len() + 1 + it.value.len()).sum()
+}
+
+#[test]
+fn the_oldest_sessions_of_many_clients_make_room_at_each_host() {
+    const MOST: usize = 32 * 1024;
+    let mut world = World::new(with_own_clients(spec(), 20));
+    world.control.groups = 100;
+    let mut browser = Browser::new(0, None);
+    let mut largest = 0;
+    for number in 0..20 {
+        world.now_s += 20;
+        let (received, _) = follow(&mut world, &mut browser, &page_of(number));
+        assert_eq!(client_of(&received, &world), format!("{OWN_CLIENT}-{number}"));
+        for host in ["app.example", A] {
+            let bytes = sent_bytes(&browser, host);
+            assert!(bytes <= MOST, "{host} {number}: {bytes}");
+            largest = largest.max(bytes);
+        }
+    }
+    assert!(largest > MOST - 8 * 1024, "no more than necessary is deleted: {largest}");
+    for newer in [19, 18, 17, 16] {
+        let received = open(&mut world, &mut browser, &page_of(newer));
+        assert_eq!(client_of(&received, &world), format!("{OWN_CLIENT}-{newer}"));
+    }
+    world.now_s += 20;
+    let received = open(&mut world, &mut browser, &page_of(0));
+    assert!(matches!(received.seen, Seen::Redirect(_)), "{:?}", received.seen);
+    let (received, urls) = follow(&mut world, &mut browser, &page_of(0));
+    assert_eq!(client_of(&received, &world), format!("{OWN_CLIENT}-0"), "signed in again");
+    assert!(urls.iter().any(|url| url.contains("/authorize?")), "{urls:?}");
+}
+
+#[test]
+fn cookies_of_clients_that_a_reload_removed_make_room_first() {
+    let mut world = World::new(with_own_clients(spec(), 6));
+    world.control.groups = 200;
+    let mut browser = Browser::new(0, None);
+    for number in 0..3 {
+        world.now_s += 20;
+        follow(&mut world, &mut browser, &page_of(number));
+    }
+    // The first two have gone, and the others have other places.
+    let mut spec = with_own_clients(spec(), 6);
+    spec.route_clients = spec.route_clients[2..].into();
+    world.clients = World::new(spec).clients;
+    for number in 1..4 {
+        world.now_s += 20;
+        follow(&mut world, &mut browser, &page_of(number));
+    }
+    assert!(sent_bytes(&browser, A) <= 32 * 1024);
+    for (number, client) in [2, 3, 4, 5].into_iter().enumerate() {
+        let received = open(&mut world, &mut browser, &page_of(number));
+        assert_eq!(client_of(&received, &world), format!("{OWN_CLIENT}-{client}"), "it stays");
+    }
 }

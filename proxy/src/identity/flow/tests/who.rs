@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
+use http::{HeaderMap, header};
+use ring::rand::SystemRandom;
+
 use crate::identity::{
     calls::{CheckOutcome, RenewedSession},
     ended_users::{EndedUsers, UserEnd, UserSelector},
     flow::{
-        CheckedSession, SessionState,
+        CheckedSession, SessionState, SignInClients,
         world::{START_S, World},
     },
     provider_tokens::WantedTokens,
     session::{ProviderId, Session, SessionId},
     shared::SessionUpdate,
+    spec::{SealSecret, SignInSpec},
 };
 
 fn session(world: &World) -> Session {
@@ -198,4 +202,28 @@ fn a_suspect_user_s_older_sessions_are_checked_before_they_count() {
         RenewedSession { identity: ann.identity.clone(), ..(*world.renewed("ann")).clone() };
     world.shared.set_update(ann.id, Some(SessionUpdate::Renewed(Arc::new(renewed))));
     assert_eq!(state(&world, &ann, START_S), Some(SessionState::Good), "it was checked");
+}
+
+#[test]
+fn a_cookie_of_a_previous_secret_counts_and_is_sealed_anew() {
+    let mut world = super::world();
+    let (random, none) = (SystemRandom::new(), HeaderMap::new());
+    let session = session(&world);
+    let cookie = |world: &World| {
+        let set = world.context().seal(("app.example", &none), &session, false, START_S, &random);
+        HeaderMap::from_iter([(header::COOKIE, set[0].clone())])
+    };
+    let seal_again = |world: &World, headers: &HeaderMap| {
+        let cookies = world.context().cookies.read(headers);
+        let who = world.context().who("app.example", &cookies, &world.shared, START_S);
+        who.map(|who| who.seal_again)
+    };
+    let old = cookie(&world);
+    assert_eq!(seal_again(&world, &old), Some(false));
+    let spec = SignInSpec { previous_secrets: [SealSecret([7; 32])].into(), ..super::spec() };
+    world.clients = SignInClients::new(Arc::new(spec), &SealSecret([8; 32]));
+    assert_eq!(seal_again(&world, &old), Some(true));
+    assert_eq!(seal_again(&world, &cookie(&world)), Some(false));
+    world.clients = SignInClients::new(Arc::new(super::spec()), &SealSecret([8; 32]));
+    assert_eq!(seal_again(&world, &old), None);
 }

@@ -50,6 +50,23 @@ fn an_algorithm_that_the_metadata_lacks_is_refused() {
 }
 
 #[test]
+fn google_s_tokens_may_name_it_without_a_scheme_and_no_others_may() {
+    let google = IdTokenRules { issuer: "https://accounts.google.com", ..rules() };
+    for (iss, is_accepted) in [
+        ("https://accounts.google.com", true),
+        ("accounts.google.com", true),
+        ("accounts.google.com/", false),
+        ("http://accounts.google.com", false),
+    ] {
+        assert_eq!(verify_with(json!({ "iss": iss }), google).is_ok(), is_accepted, "{iss}");
+    }
+    let other = IdTokenRules { issuer: "https://issuer.example", ..rules() };
+    for iss in ["issuer.example", "accounts.google.com"] {
+        assert_eq!(reason(verify_with(json!({ "iss": iss }), other)), "iss is another issuer");
+    }
+}
+
+#[test]
 fn another_issuer_is_refused_be_it_by_a_slash() {
     for iss in [
         json!("https://issuer.example/"),

@@ -148,3 +148,21 @@ fn metadata_is_asked_for_below_the_configured_url() {
     assert_eq!(*at("https://idp.example/a/"), format!("https://idp.example/a/{path}"));
     assert!(discovery_url(&provider("http://idp.example")).is_err());
 }
+
+#[test]
+fn cognito_s_revocation_endpoint_is_found_where_it_is_not_named() {
+    let at = |preset, named: Value| {
+        let mut spec = provider("https://idp.example");
+        spec.preset = preset;
+        let metadata = with(json!({
+            "authorization_endpoint": "https://pool.auth.example/oauth2/authorize",
+            "revocation_endpoint": named,
+        }));
+        read(&metadata, &spec).unwrap().revocation_endpoint.map(|url| url.text)
+    };
+    let own = "https://pool.auth.example/oauth2/revoke";
+    assert_eq!(at(ProviderPreset::Cognito, Value::Null).as_deref(), Some(own));
+    let named = "https://pool.auth.example/revoke";
+    assert_eq!(at(ProviderPreset::Cognito, json!(named)).as_deref(), Some(named));
+    assert_eq!(at(ProviderPreset::Oidc, Value::Null), None);
+}
