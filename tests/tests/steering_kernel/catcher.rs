@@ -67,28 +67,6 @@ fn an_address_of_another_host_has_no_catcher_until_it_comes() {
 }
 
 #[test]
-fn held_connections_that_are_killed_are_counted_and_made_again() {
-    in_network(|_| {
-        let backend = Backend::text("x");
-        let proxy = config(0, "").forward("h0", &backend.url(), "").start();
-        let (load, all) = (Load::start(&proxy, "h0", 4), held(&proxy));
-        let lost = "portcullis_steering_held_connections_lost_total";
-        for _ in 0..3 {
-            let before = proxy.metrics().sum(lost, &[]);
-            let port = format!(":{}", proxy.address().port());
-            let kill = ["-K", "state", "syn-recv", "sport", "=", &port];
-            assert!(Command::new(need("ss")).args(kill).output().unwrap().status.success());
-            proxy.wait_for_metric(lost, &[], |now| now >= before + all / 4.0);
-            until("new ones", || held(&proxy) == all);
-            load.wait_for(50);
-        }
-        load.finish();
-        assert_eq!(mode(&proxy), "kernel");
-        proxy.assert_no_panic();
-    });
-}
-
-#[test]
 fn a_sysctl_that_changes_under_load_costs_no_connection() {
     in_network(|network| {
         let backend = Backend::text("x");

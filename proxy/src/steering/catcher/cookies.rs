@@ -45,6 +45,9 @@ pub(crate) enum NoCookies {
     /// There is no catcher.
     #[error("there is no SYN catcher")]
     NoCatcher,
+    /// The process has just started.
+    #[error("the queues of the SYN catchers are being filled")]
+    NotYet,
     /// No catcher is in use.
     #[error("the SYN catcher of {address} is not in use: {problem}")]
     Catcher {
