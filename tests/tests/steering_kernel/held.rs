@@ -1,7 +1,7 @@
 //! The connections of our own that keep the catchers' queues full: what happens when they are gone or
 //! cannot be made.
 
-use std::{net::SocketAddr, process::Command, thread};
+use std::{fs, net::SocketAddr, process::Command, thread};
 
 use portcullis_tests::{
     Backend, Load, Proxy, Raw,
@@ -135,6 +135,13 @@ fn a_process_that_stood_still_for_longer_serves_and_steers_again() {
     });
 }
 
+/// The limit on open files of a process.
+fn file_limit(proxy: &Proxy) -> String {
+    let limits = fs::read_to_string(format!("/proc/{}/limits", proxy.id())).unwrap();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    line.and_then(|line| line.split_whitespace().next()).expect("a limit").to_owned()
+}
+
 fn limit_files(proxy: &Proxy, limit: &str) {
     let (id, limit) = (proxy.id().to_string(), format!("--nofile={limit}:"));
     let done = run(Command::new(need("prlimit")).args(["--pid", &id, &limit]), b"");
@@ -145,8 +152,8 @@ fn limit_files(proxy: &Proxy, limit: &str) {
 fn without_descriptors_for_them_connections_are_handed_over() {
     in_network(|_| {
         let proxy = config(1, "").addresses(&["127.0.0.1:{port}"]).start();
-        let all = held(&proxy);
-        let open = visit(proxy.address(), &host(0), "/before");
+        let (all, limit) = (held(&proxy), file_limit(&proxy));
+        let mut open: Raw = visit(proxy.address(), &host(0), "/before");
         // Room for half of them.
         limit_files(&proxy, &format!("{}", all / 2.0 + 200.0));
         kill_held(&proxy);
@@ -159,10 +166,9 @@ fn without_descriptors_for_them_connections_are_handed_over() {
             }
         };
         visits("without");
-        limit_files(&proxy, "65536");
+        limit_files(&proxy, &limit);
         until("new ones", || mode(&proxy) == "kernel" && held(&proxy) == all);
         visits("with");
-        let mut open: Raw = open;
         ask(&mut open, &host(0), "/kept");
         assert!(outcome(&proxy.metrics(), "steered") >= 20.0);
         proxy.assert_no_panic();

@@ -28,8 +28,8 @@ const LANDED_CHECK: Duration = Duration::from_secs(1);
 /// The pause between two rounds, however many connections land on catchers.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// After this time a round leaves further catchers to the next one, so that the sysctls are read in
-/// time: each address that a firewall blocks takes half a second.
+/// After this time, a round in which a catcher has failed leaves further ones to the next round, so that
+/// the sysctls are read in time: each address that a firewall blocks takes half a second.
 const ROUND: Duration = Duration::from_millis(250);
 
 /// Keeps the catchers of a process. Dropping it leaves them as they are.
@@ -151,11 +151,11 @@ impl Keeping {
             }
             if let Err(reason) = tended {
                 problem = Some(blame(catcher, reason));
+                if now.elapsed() > ROUND {
+                    break;
+                }
             } else if catcher.in_use() && std::mem::take(&mut catcher.is_failing) {
                 tracing::info!(address = %catcher.address(), "the SYN catcher is in use");
-            }
-            if now.elapsed() > ROUND {
-                break;
             }
         }
         self.outcome(problem)

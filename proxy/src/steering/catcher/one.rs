@@ -256,7 +256,7 @@ impl Catcher {
         }
         if let Some(states) = states {
             // Without an answer, those that were connected count.
-            let _ = connected.drop_lost(states);
+            steering.cookies().add_lost(connected.drop_lost(states).unwrap_or(0));
         }
         Ok(connected)
     }
