@@ -66,9 +66,9 @@ PIDFD_GETFD = 438
 pid, catchers = int(sys.argv[1]), 0
 process = os.pidfd_open(pid)
 for name in os.listdir(f'/proc/{pid}/fd'):
-    if not os.readlink(f'/proc/{pid}/fd/{name}').startswith('socket:'):
-        continue
     fd = ctypes.CDLL(None).syscall(PIDFD_GETFD, process, int(name), 0)
+    if fd < 0 or not os.readlink(f'/proc/self/fd/{fd}').startswith('socket:'):
+        continue
     taken = socket.socket(fileno=fd)
     if taken.family not in (socket.AF_INET, socket.AF_INET6) or taken.type != socket.SOCK_STREAM:
         continue

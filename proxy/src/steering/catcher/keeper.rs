@@ -161,23 +161,13 @@ impl Keeping {
         self.outcome(problem)
     }
 
-    /// What the round has found. Without any catcher in use, the first problem stays until it is over:
-    /// those of several addresses would take turns in the log.
+    /// What the round has found.
     fn outcome(&self, problem: Option<NoCookies>) -> Result<CookieSource, NoCookies> {
         if self.catchers.iter().any(Catcher::in_use) {
             return Ok(CookieSource::Catcher);
         }
-        let address_of = |problem: &NoCookies| match problem {
-            NoCookies::Catcher { address, .. } => Some(*address),
-            _ => None,
-        };
         let before = self.source.as_ref().and_then(|source| source.as_ref().err());
-        match (problem, before.filter(|before| address_of(before).is_some())) {
-            (Some(now), Some(before)) if address_of(&now) == address_of(before) => Err(now),
-            (_, Some(before)) => Err(before.clone()),
-            (Some(now), None) => Err(now),
-            (None, None) => Err(NoCookies::NoCatcher),
-        }
+        Err(NoCookies::of_catchers(before, problem))
     }
 
     fn check(&mut self, now: Instant) {
