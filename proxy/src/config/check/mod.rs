@@ -29,6 +29,7 @@ mod resilience;
 mod retry;
 mod rewrite;
 mod routes;
+mod secret_files;
 mod shadows;
 mod steering;
 mod ticket_keys;
@@ -36,7 +37,7 @@ mod upstream;
 mod url;
 
 pub(super) use leaf_rules::stale_crls;
-pub(super) use ticket_keys::is_world_readable;
+pub(super) use secret_files::is_world_readable;
 
 use client_auth::ClientCertificates;
 use inspect::Inspection;

@@ -34,6 +34,9 @@ use crate::{
 /// Envoy's default.
 const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// Each route has one of these.
+const ACTIONS: [&str; 3] = ["to", "redirect", "response"];
+
 /// For so many routes at most, room is made before they are read.
 const MOST_EXPECTED: usize = 1 << 18;
 
@@ -220,10 +223,9 @@ impl Shared<'_> {
         matcher: Option<&Matcher>,
         certificate_headers: CertificateHeaders,
     ) -> Option<ActionSpec> {
-        let mut given = ["to", "redirect", "response"].into_iter().filter(|key| section.has(key));
+        let mut given = ACTIONS.into_iter().filter(|key| section.has(key));
         let Some(action) = given.next() else {
-            let message = "policy should have either `to` or `redirect` or `response` defined";
-            section.error("to", message);
+            report_missing_action(section);
             return None;
         };
         if let Some(second) = given.next() {
@@ -261,6 +263,17 @@ impl Shared<'_> {
         let default = if upgrades.is_empty() { self.upstream_timeout } else { None };
         limit(section, "timeout", default)
     }
+}
+
+fn report_missing_action(section: &Section<'_>) {
+    let outside = |key| section.context().line(key).map(|line| (key, line));
+    let hint = match ACTIONS.into_iter().find_map(outside) {
+        Some((key, line)) => {
+            format!("`{key}` in line {line} belongs to no route: indent it like the route's `from`")
+        }
+        None => "write to: http://127.0.0.1:8080".to_owned(),
+    };
+    section.error_with_hint("to", "this route needs one of `to`, `redirect`, `response`", hint);
 }
 
 fn idle_timeout(section: &Section<'_>, upgrades: &[Box<str>]) -> Option<Duration> {

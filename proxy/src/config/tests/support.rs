@@ -8,7 +8,7 @@ use rcgen::{
     KeyIdMethod, KeyPair, SerialNumber, date_time_ymd,
 };
 
-use crate::config::{Config, Diagnostics, Environment, Loaded, Severity, load};
+use crate::config::{Config, Diagnostic, Diagnostics, Environment, Loaded, Severity, load};
 
 /// A directory that is removed at the end, with a small PKI in it.
 pub(crate) struct Dir(tempfile::TempDir);
@@ -62,9 +62,17 @@ impl Dir {
         load(&self.file("config.yaml"), &Environment::from_iter(environment))
     }
 
-    /// Findings as they are shown, the directory left out.
-    pub(crate) fn shown(&self, finding: impl ToString) -> String {
-        finding.to_string().replace(&format!("{}/", self.0.path().display()), "")
+    /// Findings as they are shown, without the directory, and without the severity, which the caller
+    /// has asked for.
+    pub(crate) fn shown(&self, finding: &Diagnostic) -> String {
+        let text = finding.to_string().replace(&format!("{}/", self.0.path().display()), "");
+        text.replacen(&format!(": {}: ", finding.severity), ": ", 1)
+    }
+
+    /// Lets every user of this machine into the directory.
+    pub(crate) fn open_to_everybody(&self) {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(self.0.path(), fs::Permissions::from_mode(0o755)).unwrap();
     }
 }
 
