@@ -134,6 +134,10 @@ impl App {
         // Before anything runs: an address in use ends the start at once.
         let admin = admin::Sockets::bind(&config.admin, predecessor.is_some())?;
         let mut listeners = bind(&config, cores.len())?;
+        if let Some(predecessor) = &predecessor {
+            let ours = listeners.first().into_iter().flatten().map(|listener| listener.address);
+            predecessor.warn_of_lost_addresses(&ours.collect::<Vec<_>>());
+        }
         let (mut compiler, mut health) =
             compiler(&config, &metrics, cores.len(), &descriptors, predecessor.as_ref())?;
         let Compiled { snapshot, parts, access, settings, facts, renewable } =

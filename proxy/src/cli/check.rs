@@ -3,7 +3,6 @@
 use std::{
     env,
     ffi::OsString,
-    fmt::Write as _,
     io::{self, Write as _},
     os::unix::process::CommandExt as _,
     process::{Command, ExitCode},
@@ -74,8 +73,11 @@ impl Outcome {
     fn print_json(&self) {
         let mut lines = String::new();
         for finding in &self.findings {
-            // A finding has texts and a number, which always have a form in JSON.
-            let _ = writeln!(lines, "{}", serde_json::json!(finding));
+            // Texts and a number always have a form in JSON.
+            if let Ok(line) = serde_json::to_string(finding) {
+                lines.push_str(&line);
+                lines.push('\n');
+            }
         }
         print(&lines);
     }

@@ -23,10 +23,10 @@ mod renewal;
 mod section;
 pub(crate) mod source;
 mod tabs;
-mod unreadable;
-mod yaml_hints;
 #[cfg(test)]
 pub(crate) mod tests;
+mod unreadable;
+mod yaml_hints;
 
 use std::rc::Rc;
 

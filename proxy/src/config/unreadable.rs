@@ -48,7 +48,8 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let hint = hint(file.path(), &io::ErrorKind::PermissionDenied.into()).unwrap();
         let user = accounts::shown(rustix::process::geteuid().as_raw());
-        let begin = format!("this process runs as user {user}; the file belongs to user {user} and");
+        let begin =
+            format!("this process runs as user {user}; the file belongs to user {user} and");
         assert!(hint.starts_with(&begin) && hint.ends_with("with mode 0600"), "{hint}");
     }
 }

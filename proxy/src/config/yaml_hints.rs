@@ -8,8 +8,9 @@ pub(super) fn hint(problem: &str, line: u32, text: &str) -> Option<String> {
     if found.trim_start_matches(' ').starts_with('\t') || problem.contains("tab") {
         return Some("indent by spaces: YAML allows no tabs there".to_owned());
     }
-    let (before, above) = lines.get(..number)?.iter().enumerate().rev().find(|(_, it)| has_content(it))?;
-    if is_item(found) && indent(found) <= indent(above) && !is_item(above) {
+    let (before, above) =
+        lines.get(..number)?.iter().enumerate().rev().find(|(_, it)| has_content(it))?;
+    if is_item(found) && spaces(found) <= spaces(above) && !is_item(above) {
         return Some(format!(
             "line {} begins a list: is the key of that list missing above it, such as `routes:`?",
             number + 1
@@ -21,6 +22,15 @@ pub(super) fn hint(problem: &str, line: u32, text: &str) -> Option<String> {
              write the key that is missing between them",
             number + 1,
             before + 1
+        ));
+    }
+    let is_like = |line: &&str| has_content(line) && indent(line) == indent(found);
+    if problem.contains("did not find expected key")
+        && !lines.iter().take(number).any(|it| is_like(it))
+    {
+        return Some(format!(
+            "line {} is indented like no line above it: indent it like the lines that it belongs to",
+            number + 1
         ));
     }
     None
@@ -42,7 +52,44 @@ fn is_item(line: &str) -> bool {
     content.starts_with("- ") || content == "-"
 }
 
+fn spaces(line: &str) -> usize {
+    line.len() - line.trim_start_matches(' ').len()
+}
+
 /// The column of the first key of a line: behind the dashes of lists.
 fn indent(line: &str) -> usize {
     line.len() - line.trim_start_matches([' ', '-']).len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::file;
+
+    fn hint(text: &str) -> Option<String> {
+        file::parse(text.to_owned().into()).unwrap_err().remove(0).hint
+    }
+
+    #[test]
+    fn common_slips_get_their_hint() {
+        for (text, expected) in [
+            ("routes:\n\t- from: a\n", "indent by spaces"),
+            ("routes:\n- from: a\n    to: b\n", "line 3 is indented deeper than line 2, which has"),
+            ("routes:\n- from: a\n to: b\n", "line 3 is indented like no line above it"),
+            ("address: a\n- from: b\n", "is the key of that list missing above it"),
+            (
+                "routes:\n- from: a\n  to: b\n    - allow:\n        or: [x]\n",
+                "line 4 is indented deeper than line 3",
+            ),
+        ] {
+            let hint = hint(text).unwrap_or_default();
+            assert!(hint.contains(expected), "{text}: {hint}");
+        }
+    }
+
+    #[test]
+    fn other_texts_get_none() {
+        for text in ["a: 'b\nc: d\n", "a: [\n", "%", "\"", "a: }\n"] {
+            assert_eq!(hint(text), None, "{text}");
+        }
+    }
 }

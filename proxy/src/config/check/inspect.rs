@@ -30,7 +30,8 @@ pub(super) struct Inspection<'s, 'a> {
 impl<'s, 'a> Inspection<'s, 'a> {
     /// Checks every key except those of routes; with `strict`, unknown keys are errors.
     pub(super) fn begin(root: &'s Section<'a>, strict: bool) -> Inspection<'s, 'a> {
-        let mut inspection = Inspection { root, strict, without_effect: BTreeSet::new(), secret: None };
+        let mut inspection =
+            Inspection { root, strict, without_effect: BTreeSet::new(), secret: None };
         for (name, value) in root.entries().filter(|(name, _)| !ROUTES.contains(name)) {
             inspection.key(KeyTree::root(), name, || name.to_owned(), value);
         }

@@ -226,7 +226,10 @@ const SWAPPED: &str = "the certificate and its key are swapped: exchange the two
 fn are_swapped(cert: &[u8], key: &[u8]) -> bool {
     let has = |pem: &[u8], mark: &[u8]| pem.windows(mark.len()).any(|window| window == mark);
     let (certificate, private_key) = (b"BEGIN CERTIFICATE-----", b"PRIVATE KEY-----");
-    has(key, certificate) && !has(key, private_key) && has(cert, private_key) && !has(cert, certificate)
+    has(key, certificate)
+        && !has(key, private_key)
+        && has(cert, private_key)
+        && !has(cert, certificate)
 }
 
 /// Below this number, pairs are read in their turn.

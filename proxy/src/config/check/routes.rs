@@ -20,7 +20,7 @@ use super::{
     identity::{self, BearerDefaults, IdentityDefaults, RouteClients},
     inspect::Inspection,
     last_route::LastRoute,
-    matching,
+    matching::{self, ListenerTraits},
     material::Materials,
     outlier_detection, rewrite, shadows,
     upstream::{self, Trust},
@@ -87,8 +87,8 @@ pub(super) fn routes(
 /// Settings of other sections that apply to all routes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OfAll<'a> {
-    /// A route without a port serves every port.
-    pub(super) any_port: bool,
+    /// What `from` means.
+    pub(super) listener: ListenerTraits,
     /// The client certificate headers for routes without a setting of their own.
     pub(super) certificate_headers: CertificateHeaders,
     /// Who can be known, and what upstreams are told.
@@ -164,14 +164,14 @@ impl Shared<'_> {
         section: &Section<'_>,
         seen: &mut Seen,
     ) -> Option<RouteConfig> {
-        let any_port = self.of_all.any_port;
-        let matcher = matching::matcher_with_path_of(&last.matcher, section, any_port)?;
+        let listener = self.of_all.listener;
+        let matcher = matching::matcher_with_path_of(&last.matcher, section, listener)?;
         let name = seen.route(section, &matcher);
         Some(RouteConfig { matcher, http: RouteSpec { name, ..last.http.clone() } })
     }
 
     fn route(&self, section: &Section<'_>, seen: &mut Seen) -> Option<RouteConfig> {
-        let matcher = matching::matcher(section, self.of_all.any_port);
+        let matcher = matching::matcher(section, self.of_all.listener);
         let name = match &matcher {
             Some(matcher) => seen.route(section, matcher),
             None => section.path().into(),

@@ -4,8 +4,7 @@ use std::{io, rc::Rc};
 
 use super::{ConfigLocation, Source, watcher::Watcher};
 use crate::config::{
-    Diagnostics, Environment, Loaded, ReadFile,
-    Severity,
+    Diagnostics, Environment, Loaded, ReadFile, Severity,
     context::{LoadContext, reason},
     load, unreadable,
 };
@@ -95,7 +94,12 @@ pub(in super::super) fn read(
         }
         Err(error) => {
             let hint = unreadable::hint(&location.path, &error);
-            context.report(Severity::Error, "", format!("cannot be read: {}", reason(&error)), hint);
+            context.report(
+                Severity::Error,
+                "",
+                format!("cannot be read: {}", reason(&error)),
+                hint,
+            );
         }
     }
     None
