@@ -9,14 +9,14 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fs,
     os::unix::fs::MetadataExt,
-    path::{Component, Path, PathBuf},
-    sync::Arc,
+    path::{Component, Path, PathBuf, absolute},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use notify::{
     Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
-    event::{AccessKind, AccessMode},
+    event::{AccessKind, AccessMode, ModifyKind},
 };
 use tokio::{
     sync::Notify,
@@ -30,6 +30,9 @@ const QUIET: Duration = Duration::from_millis(100);
 
 /// The longest wait for quiet: another program may write to the directory all the time.
 const MAX_QUIET: Duration = Duration::from_secs(2);
+
+/// How many directories below each other may be made while they are looked for.
+const MAX_DEPTH: usize = 40;
 
 /// How often files are compared without an event.
 const POLL: Duration = Duration::from_secs(10);
@@ -46,8 +49,22 @@ pub(super) struct Watcher {
     inotify: Option<RecommendedWatcher>,
     /// The watched directories, with the inode that had the name when the watch began.
     directories: BTreeMap<PathBuf, Inode>,
+    /// Paths whose watch may have ended.
+    gone: Arc<Mutex<GonePaths>>,
     event: Arc<Notify>,
 }
+
+/// Paths that were removed or renamed. If a directory is made again at once, its inode may be the
+/// same, and inotify's watch of the former one has ended all the same.
+#[derive(Debug, Default)]
+struct GonePaths {
+    paths: HashSet<PathBuf>,
+    /// There were too many.
+    is_full: bool,
+}
+
+/// Far more than a load takes time for.
+const MAX_GONE: usize = 4096;
 
 #[derive(Debug)]
 struct WatchedFile {
@@ -76,8 +93,11 @@ impl Watcher {
     pub(super) fn new(files: Vec<ReadFile>) -> Watcher {
         let event = Arc::new(Notify::new());
         let wake = Arc::clone(&event);
+        let gone = Arc::new(Mutex::new(GonePaths::default()));
+        let noted = Arc::clone(&gone);
         let inotify = notify::recommended_watcher(move |event| {
             if may_change_content(&event) {
+                lock(&noted).note(&event);
                 wake.notify_one();
             }
         });
@@ -91,7 +111,7 @@ impl Watcher {
             })
             .ok();
         let mut watcher =
-            Watcher { files: Vec::new(), inotify, directories: BTreeMap::new(), event };
+            Watcher { files: Vec::new(), inotify, directories: BTreeMap::new(), gone, event };
         watcher.set_files(files);
         watcher
     }
@@ -146,18 +166,32 @@ impl Watcher {
         self.files.iter_mut().filter_map(WatchedFile::take_change).collect()
     }
 
+    /// Watches the directories as they are now. A directory that is made in one of them before it is
+    /// watched is looked for once more.
     fn watch_directories(&mut self) {
-        let Some(inotify) = &mut self.inotify else { return };
+        for _ in 0..MAX_DEPTH {
+            if !self.watch_new_directories() {
+                return;
+            }
+        }
+    }
+
+    /// Whether there were new ones.
+    fn watch_new_directories(&mut self) -> bool {
+        let Some(inotify) = &mut self.inotify else { return false };
+        let gone = std::mem::take(&mut *lock(&self.gone));
         let wanted: BTreeSet<PathBuf> =
             directories_of_all(self.files.iter().map(|file| &*file.path));
         self.directories.retain(|directory, inode| {
-            let keep = wanted.contains(directory) && inode_of(directory) == Some(*inode);
+            let is_same = !gone.has(directory) && inode_of(directory) == Some(*inode);
+            let keep = is_same && wanted.contains(directory);
             if !keep {
                 // If the directory is gone, so is its watch.
                 let _ = inotify.unwatch(directory);
             }
             keep
         });
+        let mut has_new = false;
         for directory in wanted {
             if self.directories.contains_key(&directory) {
                 continue;
@@ -165,6 +199,7 @@ impl Watcher {
             let Some(inode) = inode_of(&directory) else { continue };
             match inotify.watch(&directory, RecursiveMode::NonRecursive) {
                 Ok(()) => {
+                    has_new = true;
                     self.directories.insert(directory, inode);
                 }
                 Err(error) => {
@@ -173,7 +208,36 @@ impl Watcher {
                 }
             }
         }
+        has_new
     }
+}
+
+impl GonePaths {
+    fn note(&mut self, event: &notify::Result<Event>) {
+        let Some(event) = event.as_ref().ok().filter(|event| !event.need_rescan()) else {
+            self.is_full = true;
+            return;
+        };
+        let may_end_a_watch =
+            matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
+        if !may_end_a_watch || self.is_full {
+            return;
+        }
+        self.paths.extend(event.paths.iter().cloned());
+        if self.paths.len() > MAX_GONE {
+            *self = GonePaths { paths: HashSet::new(), is_full: true };
+        }
+    }
+
+    fn has(&self, path: &Path) -> bool {
+        // Events have absolute paths.
+        self.is_full || absolute(path).is_ok_and(|path| self.paths.contains(&path))
+    }
+}
+
+/// No holder of this lock can panic halfway.
+fn lock(gone: &Mutex<GonePaths>) -> MutexGuard<'_, GonePaths> {
+    gone.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl WatchedFile {

@@ -23,6 +23,7 @@ fn a_certificate_that_has_ended_is_warned_of_once() {
 #[test]
 fn a_key_that_everybody_can_read_is_warned_of() {
     let dir = Dir::new();
+    dir.open_to_everybody();
     dir.make_readable_by(0o640, "server-key.pem");
     assert!(warnings_in(&dir, &with_certificate(ROUTE)).is_empty(), "a group may read it");
     dir.make_readable_by(0o644, "server-key.pem");
@@ -140,6 +141,11 @@ fn a_port_at_which_nothing_listens_is_warned_of() {
 #[test]
 fn an_unknown_key_about_certificates_or_access_is_an_error_wherever_it_stands() {
     for (key, place) in [
+        ("downstream_client_ca_file: x", "downstream_client_ca_file"),
+        ("tls_crl_file: x", "tls_crl_file"),
+        ("require_client_cert: true", "require_client_cert"),
+        ("ssl_verify_client: 'on'", "ssl_verify_client"),
+        ("deny_everybody: true", "deny_everybody"),
         ("crl_file: x", "crl_file"),
         ("mtls: {}", "mtls"),
         ("client-ca: x", "client-ca"),
@@ -160,10 +166,24 @@ fn an_unknown_key_about_certificates_or_access_is_an_error_wherever_it_stands() 
 #[test]
 fn a_variable_that_is_nearly_one_of_a_key_is_an_error() {
     let with = |name: &str| errors_of(&with_certificate(ROUTE), &[(name, "x")]);
-    let expected = "config.yaml: the environment variable SHARED_SECRT stands for no key \
-         (`SHARED_SECRET`?)";
-    assert_eq!(with("SHARED_SECRT"), [expected]);
-    assert_eq!(with("DOWNSTREAM_MTLS_CA_FILES").len(), 1);
+    for (name, near) in [
+        ("SHARED_SECRT", "SHARED_SECRET"),
+        ("DOWNSTREAM_MTLS_CA_FILES", "DOWNSTREAM_MTLS_CA_FILE"),
+        ("DOWNSTREAM_MTLS_CA_FLIE", "DOWNSTREAM_MTLS_CA_FILE"),
+        ("CERTIFICATE_FIEL", "CERTIFICATE_FILE"),
+        ("CERTIFCATE_KEY_FIL", "CERTIFICATE_KEY_FILE"),
+        ("ADRESS", "ADDRESS"),
+        ("ROUTE", "ROUTES"),
+        ("POLCIY", "POLICY"),
+        ("HEADER", "HEADERS"),
+        ("CLIENT_CA_FIL", "CLIENT_CA_FILE"),
+    ] {
+        let expected = format!(
+            "environment variable {name}: stands for no key (`{near}`? unset it, if it is meant for \
+             another program)"
+        );
+        assert_eq!(with(name), [expected]);
+    }
     for name in ["CLIENT_URL", "LOGOUT_URL", "OTEL_BLRP_SCHEDULE_DELAY", "KUBERNETES_SERVICE_PORT"]
     {
         assert!(Dir::new().load(&with_certificate(ROUTE), &[(name, "x")]).is_ok(), "{name}");
@@ -171,4 +191,112 @@ fn a_variable_that_is_nearly_one_of_a_key_is_an_error() {
     let loaded = Dir::new()
         .load(&with_certificate(ROUTE), &[("HOSTNAME", "x"), ("PWD", "/"), ("SHARED_SECRT", "")]);
     assert!(loaded.is_ok());
+}
+
+#[test]
+fn each_secret_file_that_everybody_can_read_is_warned_of() {
+    let dir = Dir::new();
+    dir.open_to_everybody();
+    dir.write("secret", "WwMtDXWaRDMBQCylle8OJ+w4kLIDIGd8W3cB4/zFFtg=\n");
+    for (key, file, yaml) in [
+        ("certificate_key_file", "server-key.pem", String::new()),
+        ("shared_secret_file", "secret", "shared_secret_file: '@secret'".to_owned()),
+        ("cookie_secret_file", "secret", "cookie_secret_file: '@secret'".to_owned()),
+        (
+            "idp_client_secret_file",
+            "secret",
+            "authenticate_service_url: https://authenticate.localhost.pomerium.io\nidp_provider: \
+             google\nidp_client_id: a\nidp_client_secret_file: '@secret'"
+                .to_owned(),
+        ),
+        ("signing_key_file", "other-key.pem", "signing_key_file: '@other-key.pem'".to_owned()),
+        (
+            "metrics_certificate_key_file",
+            "client-key.pem",
+            "metrics_certificate_file: '@client.pem'\nmetrics_certificate_key_file: \
+             '@client-key.pem'"
+                .to_owned(),
+        ),
+        (
+            "portcullis.ticket_key_files[0]",
+            "ticket.key",
+            "portcullis: {ticket_key_files: ['@ticket.key']}".to_owned(),
+        ),
+    ] {
+        let yaml = with_certificate(&format!("{ROUTE}\n{yaml}"));
+        let told = |mode| {
+            dir.make_readable_by(mode, file);
+            let warnings = warnings_in(&dir, &yaml);
+            let is_about = |it: &&String| it.contains(&format!(": {key}: {file}: every user of"));
+            warnings.iter().filter(is_about).count()
+        };
+        assert_eq!([told(0o600), told(0o604), told(0o600)], [0, 1, 0], "{key}");
+    }
+}
+
+#[test]
+fn a_route_s_key_that_everybody_can_read_is_warned_of_once() {
+    let dir = Dir::new();
+    dir.open_to_everybody();
+    dir.make_readable_by(0o604, "client-key.pem");
+    let keys = "\n  tls_client_cert_file: '@client.pem'\n  tls_client_key_file: '@client-key.pem'";
+    let second = ROUTE.replace("routes:\n", "").replace("a.local", "b.local");
+    let yaml = with_certificate(&format!("{ROUTE}{keys}\n{second}{keys}"));
+    let warnings = warnings_in(&dir, &yaml);
+    let is_about = |it: &&String| it.contains("client-key.pem: every user of this machine");
+    let told: Vec<_> = warnings.iter().filter(is_about).collect();
+    assert_eq!(told.len(), 1, "{warnings:?}");
+    assert!(told[0].starts_with("config.yaml:6: routes[0].tls_client_key_file: "), "{told:?}");
+}
+
+#[test]
+fn a_file_with_a_secret_in_it_that_everybody_can_read_is_warned_of() {
+    let dir = Dir::new();
+    dir.open_to_everybody();
+    let secret = "shared_secret: WwMtDXWaRDMBQCylle8OJ+w4kLIDIGd8W3cB4/zFFtg=";
+    let expected = "config.yaml:1: shared_secret: every user of this machine can read this file, \
+         and the secret in it (chmod o-r)";
+    let warnings = |lines: &str, mode: u32| {
+        let yaml = with_certificate(&format!("{lines}\n{ROUTE}"));
+        dir.write("config.yaml", "");
+        dir.make_readable_by(mode, "config.yaml");
+        let shown = warnings_in(&dir, &yaml);
+        shown.into_iter().filter(|it| it.contains("this file")).collect::<Vec<_>>()
+    };
+    assert_eq!(warnings(secret, 0o644), [expected]);
+    assert_eq!(warnings(secret, 0o640), [""; 0]);
+    assert_eq!(warnings("timeout_read: 5s", 0o644), [""; 0]);
+}
+
+#[test]
+fn swapped_files_are_told_from_wrong_ones() {
+    let swapped = "certificate_file: '@server-key.pem'\ncertificate_key_file: '@server.pem'";
+    let told = errors_of(swapped, &[]);
+    assert!(
+        told[0].ends_with("(the certificate and its key are swapped: exchange the two values)")
+    );
+    let wrong = "certificate_file: '@server-key.pem'\ncertificate_key_file: '@other-key.pem'";
+    assert!(!errors_of(wrong, &[])[0].contains("swapped"));
+}
+
+#[test]
+fn plain_http_in_from_is_warned_of_where_tls_is_served() {
+    let route = ROUTE.replace("https://a", "http://a");
+    let expected = "config.yaml:2: routes[0].from: the route is served over HTTPS, as every route \
+         (write https; http_redirect_addr redirects from HTTP)";
+    assert_eq!(warnings(&route), [expected]);
+    let plain = Dir::new().load(&format!("insecure_server: true\n{route}"), &[]).unwrap();
+    assert!(plain.warnings.is_empty(), "{:?}", plain.warnings);
+}
+
+#[test]
+fn keys_of_a_route_that_are_not_indented_are_explained() {
+    let told = errors("routes:\n- from: https://a.localhost.pomerium.io\nto: http://b");
+    let expected = "config.yaml:2: routes[0].to: this route needs one of `to`, `redirect`, \
+         `response` (`to` in line 3 belongs to no route: indent it like the route's `from`)";
+    assert_eq!(told, [expected]);
+    let told = errors(&format!("allow_public_unauthenticated_access: true\n{ROUTE}"));
+    let expected = "config.yaml:1: allow_public_unauthenticated_access: is not a known key (it is a \
+         key of routes: indent it like the route's `from`)";
+    assert_eq!(told, [expected]);
 }
