@@ -30,6 +30,7 @@ use std::{path::Path, rc::Rc};
 
 use serde_yaml::{Mapping, Value};
 
+pub(crate) use durations::parse as parse_duration;
 pub(crate) use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub(crate) use env::Environment;
 pub(crate) use model::{Config, ReadFile, RouteConfig};

@@ -8,6 +8,7 @@ use http::{HeaderValue, Method, StatusCode, Version, request::Parts, uri::PathAn
 
 use super::{
     connection::ClientConnection,
+    debug_log,
     request::RequestTarget,
     request_config::{CompiledRoute, LocalRequestConfig},
     response_flow::ResponseFlow,
@@ -43,6 +44,8 @@ pub(super) struct RequestAccount {
     captured: CapturedHeaders,
     route: AccountedRoute,
     decision: Option<PolicyDecision>,
+    /// Where the rule stands that refused the request.
+    refusing_rule: Option<Box<str>>,
     /// The session of the user who is signed in.
     session: Option<Rc<KnownSession>>,
     upstream: AccountedUpstream,
@@ -103,6 +106,7 @@ impl RequestAccount {
             captured: observer.capture(&parts.headers),
             route: AccountedRoute::Of(Rc::clone(config), None),
             decision: None,
+            refusing_rule: None,
             session: None,
             upstream: AccountedUpstream::None,
             upload: None,
@@ -140,6 +144,11 @@ impl RequestAccount {
         self.decision = Some(decision);
     }
 
+    /// Notes where the rule stands that refused the request.
+    pub(super) fn set_refusing_rule(&mut self, place: String) {
+        self.refusing_rule = Some(place.into());
+    }
+
     /// Notes the session of the user.
     pub(super) fn set_session(&mut self, session: &Rc<KnownSession>) {
         self.session = Some(Rc::clone(session));
@@ -175,6 +184,7 @@ impl RequestAccount {
 
     /// Notes the endpoint of the next attempt.
     pub(super) fn set_endpoint(&mut self, endpoint: ChosenEndpoint) {
+        debug_log::endpoint_chosen(self, &endpoint);
         self.upstream = AccountedUpstream::Endpoint(endpoint);
         self.attempts = self.attempts.saturating_add(1);
     }
@@ -310,7 +320,7 @@ fn protocol(version: Version) -> HttpProtocol {
     if version == Version::HTTP_2 { HttpProtocol::H2 } else { HttpProtocol::H1 }
 }
 
-fn address_text(address: &EndpointAddress) -> String {
+pub(super) fn address_text(address: &EndpointAddress) -> String {
     match address {
         EndpointAddress::Name(name, port) => format!("{name}:{port}"),
         EndpointAddress::Ip(address) => address.to_string(),

@@ -12,10 +12,12 @@ pub mod bench;
 mod body;
 mod certificate;
 mod connection;
+mod debug_log;
 mod downstream_body;
 mod early;
 mod error;
 mod error_page;
+mod explain;
 mod failover;
 #[cfg(test)]
 mod file_cycles;
@@ -65,6 +67,9 @@ pub(crate) use body::Body;
 pub(crate) use certificate::PeerCertificate;
 pub(crate) use connection::ClientConnection;
 pub(crate) use early::{PLAIN_HTTP_ON_TLS_PORT, REQUEST_TIMEOUT};
+pub(crate) use explain::{
+    ExplainedVerdict, HypotheticalRequest, RequestExplanation, explain,
+};
 pub(crate) use former_clusters::FormerClusters;
 pub(crate) use handle::{ClientStream, Handled, handle};
 pub(crate) use headers::is_forwarding_name;

@@ -49,7 +49,7 @@ pub(crate) enum Level {
 
 impl Level {
     /// As it stands in a record.
-    pub(super) fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Level::Trace => "trace",
             Level::Debug => "debug",

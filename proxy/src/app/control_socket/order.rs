@@ -1,5 +1,6 @@
 //! The lines of the protocol.
 
+use super::log_level::{LogLevelOrder, LogLevelState};
 use crate::identity::ended_users::UserSelector;
 
 /// Begins every line.
@@ -16,6 +17,8 @@ pub(in super::super) enum Order {
     EndSessions(UserSelector),
     /// Tell what is known of the health of endpoints.
     TellHealth,
+    /// Say the level of the log, or set it for a while.
+    LogLevel(LogLevelOrder),
 }
 
 /// What a process did on an order.
@@ -30,6 +33,8 @@ pub(in super::super) enum Acknowledgment {
     SessionsEnded(usize),
     /// What is known of endpoints, in a line.
     Health(String),
+    /// The level of the log.
+    LogLevel(LogLevelState),
 }
 
 impl Order {
@@ -38,6 +43,7 @@ impl Order {
         let order = match self {
             Order::Leave => "drain".to_owned(),
             Order::TellHealth => "tell-health".to_owned(),
+            Order::LogLevel(order) => format!("log-level{}", order.object()),
             Order::DrainWorker { worker, drained: true } => format!("drain-worker {worker}"),
             Order::DrainWorker { worker, drained: false } => format!("undrain-worker {worker}"),
             Order::EndSessions(user) => {
@@ -62,6 +68,7 @@ impl Order {
             "tell-health" if order == verb => Some(Order::TellHealth),
             "drain-worker" => Some(Order::DrainWorker { worker: worker()?, drained: true }),
             "undrain-worker" => Some(Order::DrainWorker { worker: worker()?, drained: false }),
+            "log-level" => LogLevelOrder::parse(object).map(Order::LogLevel),
             "end-sessions" => user(object).map(Order::EndSessions),
             _ => None,
         }
@@ -75,6 +82,7 @@ impl Order {
             Some(Acknowledgment::Done) => matches!(self, Order::DrainWorker { .. }),
             Some(Acknowledgment::SessionsEnded(_)) => matches!(self, Order::EndSessions(_)),
             Some(Acknowledgment::Health(_)) => matches!(self, Order::TellHealth),
+            Some(Acknowledgment::LogLevel(_)) => matches!(self, Order::LogLevel(_)),
             None => false,
         };
         acknowledgment.filter(|_| is_expected).ok_or_else(|| reason(line))
@@ -104,6 +112,7 @@ impl Acknowledgment {
             Acknowledgment::Done => format!("{PROTOCOL}done"),
             Acknowledgment::SessionsEnded(ended) => format!("{PROTOCOL}ended {ended}"),
             Acknowledgment::Health(verdicts) => format!("{PROTOCOL}health {verdicts}"),
+            Acknowledgment::LogLevel(state) => format!("{PROTOCOL}log-level {}", state.line()),
         }
     }
 
@@ -115,6 +124,9 @@ impl Acknowledgment {
             other => {
                 if let Some(verdicts) = other.strip_prefix("health ") {
                     return Some(Acknowledgment::Health(verdicts.to_owned()));
+                }
+                if let Some(state) = other.strip_prefix("log-level ") {
+                    return LogLevelState::parse(state).map(Acknowledgment::LogLevel);
                 }
                 let ended = other.strip_prefix("ended ")?;
                 ended.parse().ok().map(Acknowledgment::SessionsEnded)
@@ -139,6 +151,7 @@ fn reason(answer: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::Level;
 
     fn orders() -> Vec<Order> {
         let longest = "\u{1}".repeat(UserSelector::MAX_BYTES);
@@ -150,7 +163,10 @@ mod tests {
         ];
         let workers = [true, false].map(|drained| Order::DrainWorker { worker: 3, drained });
         let about_users = users.map(Order::EndSessions);
-        workers.into_iter().chain(about_users).chain([Order::Leave, Order::TellHealth]).collect()
+        let debug = LogLevelOrder::Set { level: Level::Debug, for_s: 600 };
+        let levels = [LogLevelOrder::Show, debug, LogLevelOrder::Configured].map(Order::LogLevel);
+        let others = [Order::Leave, Order::TellHealth].into_iter().chain(levels);
+        workers.into_iter().chain(about_users).chain(others).collect()
     }
 
     #[test]
@@ -192,16 +208,19 @@ mod tests {
 
     #[test]
     fn an_answer_counts_for_orders_of_its_kind_alone() {
-        use Acknowledgment::{Done, Draining, Health, SessionsEnded};
+        use Acknowledgment::{Done, Draining, Health, LogLevel, SessionsEnded};
+        let state = LogLevelState { level: Level::Info, configured: Level::Info, left_s: None };
         for order in orders() {
             let draining = [true, false].map(|is_state_written| Draining { is_state_written });
-            let others = [Done, SessionsEnded(3), Health("[[\"a b\"]]".to_owned())];
+            let health = Health("[[\"a b\"]]".to_owned());
+            let others = [Done, SessionsEnded(3), health, LogLevel(state)];
             for answer in draining.clone().into_iter().chain(others) {
                 let is_expected = match order {
                     Order::Leave => draining.contains(&answer),
                     Order::DrainWorker { .. } => answer == Done,
                     Order::EndSessions(_) => answer == SessionsEnded(3),
                     Order::TellHealth => matches!(answer, Health(_)),
+                    Order::LogLevel(_) => answer == LogLevel(state),
                 };
                 let read = order.read_answer(&answer.line());
                 assert_eq!(read.is_ok(), is_expected, "{order:?}: {read:?}");

@@ -54,6 +54,7 @@ impl RequestAccount {
                 allow_why: &allow_why,
                 deny: decision.deny.value,
                 deny_why: &deny_why,
+                refusing_rule: self.refusing_rule.as_deref(),
             }),
         });
     }
