@@ -49,9 +49,7 @@ use log_level::LogLevel;
 use signals::Signals;
 use workers::{WorkerResources, Workers};
 
-pub(crate) use control_socket::{
-    LONGEST_LOG_LEVEL, LogLevelOrder, LogLevelState, RunningProcess,
-};
+pub(crate) use control_socket::{LONGEST_LOG_LEVEL, LogLevelOrder, LogLevelState, RunningProcess};
 pub(crate) use explain::{ExplainedConnection, Explanation, Visit, explain};
 
 /// How long the log may take to write what is left at the end.

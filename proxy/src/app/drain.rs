@@ -122,9 +122,7 @@ impl App {
         }
     }
 
-    async fn follow_while_draining(
-        &mut self,
-        received: ReceivedOrder, admin: &JoinHandle<()>) {
+    async fn follow_while_draining(&mut self, received: ReceivedOrder, admin: &JoinHandle<()>) {
         match received.request.order {
             Order::Leave => {
                 admin.abort();

@@ -80,16 +80,16 @@ pub(crate) fn explain(config: &mut Config, visit: Visit) -> anyhow::Result<Expla
     let is_https = visit.url.scheme() == Some(&Scheme::HTTPS);
     let mut connection = ExplainedConnection { tls: is_https, ..Default::default() };
     let tls = match (&snapshot.front.tls, is_https) {
-        (Some(server), true) => {
-            match connection.handshake(&snapshot, server, &visit)? {
-                Ok(tls) => Some(tls),
-                Err(reason) => return Ok(Explanation::without_request(connection, reason)),
-            }
-        }
+        (Some(server), true) => match connection.handshake(&snapshot, server, &visit)? {
+            Ok(tls) => Some(tls),
+            Err(reason) => return Ok(Explanation::without_request(connection, reason)),
+        },
         (None, false) => None,
         (Some(_), false) if redirects => return Ok(Explanation::to_https(connection, &visit.url)),
         (Some(_), false) => bail!("this configuration serves TLS alone: use an https URL"),
-        (None, true) => bail!("this configuration serves without TLS (insecure_server): use an http URL"),
+        (None, true) => {
+            bail!("this configuration serves without TLS (insecure_server): use an http URL")
+        }
     };
     let Visit { parts, source, user, .. } = visit;
     let peer = Peer::new(SocketAddr::new(source, 0), tls);

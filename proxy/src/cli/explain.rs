@@ -27,8 +27,10 @@ const REFUSED: u8 = 1;
 const INVALID: u8 = 2;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit code: 0 if the request would be served, 1 if it would be refused, 2 if \
-    the command or the configuration is not valid.")]
+#[command(
+    after_help = "Exit code: 0 if the request would be served, 1 if it would be refused, 2 if \
+    the command or the configuration is not valid."
+)]
 pub(super) struct Explain {
     /// The URL that a client asks for: https://app.example.com/path
     url: Uri,

@@ -8,7 +8,6 @@ use http::{HeaderValue, Method, StatusCode, Version, request::Parts, uri::PathAn
 
 use super::{
     connection::ClientConnection,
-    debug_log,
     request::RequestTarget,
     request_config::{CompiledRoute, LocalRequestConfig},
     response_flow::ResponseFlow,
@@ -184,7 +183,9 @@ impl RequestAccount {
 
     /// Notes the endpoint of the next attempt.
     pub(super) fn set_endpoint(&mut self, endpoint: ChosenEndpoint) {
-        debug_log::endpoint_chosen(self, &endpoint);
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            self.log_endpoint(&endpoint);
+        }
         self.upstream = AccountedUpstream::Endpoint(endpoint);
         self.attempts = self.attempts.saturating_add(1);
     }

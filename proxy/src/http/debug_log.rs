@@ -6,14 +6,10 @@
 
 use tracing::Level;
 
-use super::{
-    account::RequestAccount, active_request::ActiveRequest, request::RequestTarget,
-    request_config::CompiledRoute,
-};
+use super::{active_request::ActiveRequest, request::RequestTarget, request_config::CompiledRoute};
 use crate::{
     policy::{ClientCertificateStatus, PolicyDecision, PolicyInput},
     route::Mismatch,
-    upstream::ChosenEndpoint,
 };
 
 /// How many of the routes that were passed over are named.
@@ -44,14 +40,6 @@ pub(super) fn decided(
     }
 }
 
-/// Which upstream gets the request.
-#[inline]
-pub(super) fn endpoint_chosen(account: &RequestAccount, endpoint: &ChosenEndpoint) {
-    if tracing::enabled!(Level::DEBUG) {
-        log_endpoint(account, endpoint);
-    }
-}
-
 #[cold]
 fn log_route(active: &ActiveRequest, route: Option<&CompiledRoute>, target: &RequestTarget) {
     let config = &active.config;
@@ -63,7 +51,7 @@ fn log_route(active: &ActiveRequest, route: Option<&CompiledRoute>, target: &Req
         .collect();
     let peer = &active.account.conn.peer;
     tracing::debug!(
-        "request-id" = id(&active.account),
+        "request-id" = id(active),
         peer = %peer.address,
         "tls-server-name" = peer.server_name(),
         host = &*target.host,
@@ -89,7 +77,7 @@ fn log_decision(
     let matching = rules.iter().filter(|rule| rule.matches).map(|rule| &*rule.place);
     let matching: Vec<&str> = matching.take(MOST_NAMED).collect();
     tracing::debug!(
-        "request-id" = id(&active.account),
+        "request-id" = id(active),
         route = &*route.spec.name,
         ip = %input.source_ip,
         user = input.identity.map(|user| &*user.user_id),
@@ -103,17 +91,6 @@ fn log_decision(
     );
 }
 
-#[cold]
-fn log_endpoint(account: &RequestAccount, endpoint: &ChosenEndpoint) {
-    tracing::debug!(
-        "request-id" = id(account),
-        endpoint = %**endpoint,
-        tls = endpoint.spec.tls.is_some(),
-        "tls-server-name" = endpoint.spec.tls.as_ref().map(|tls| &*tls.sni),
-        "upstream chosen"
-    );
-}
-
 /// Why a route of a host was passed over.
 pub(super) fn why(mismatch: Mismatch) -> &'static str {
     match mismatch {
@@ -123,8 +100,8 @@ pub(super) fn why(mismatch: Mismatch) -> &'static str {
     }
 }
 
-fn id(account: &RequestAccount) -> &str {
-    account.request_id.to_str().unwrap_or_default()
+fn id(active: &ActiveRequest) -> &str {
+    active.account.request_id.to_str().unwrap_or_default()
 }
 
 fn certificate(status: ClientCertificateStatus<'_>) -> &'static str {

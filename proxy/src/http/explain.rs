@@ -134,8 +134,8 @@ impl Walk<'_> {
         let by_certificate = || certificate_user(config, peer, certificate);
         let identity = user.or_else(|| by_certificate().map(|user| user.asserted.identity));
         explanation.set_user(identity);
-        let presented =
-            Presented { certificate, identity, is_preflight: is_cors_preflight(parts) };
+        explanation.user_ignored = self.user_ignored(route);
+        let presented = Presented { certificate, identity, is_preflight: is_cors_preflight(parts) };
         let input = policy_input(parts, target, explanation.client, presented);
         let (decision, rules) = route.spec.policy.explain(&input, &config.place(route.index));
         explanation.policy = rules;
@@ -146,6 +146,15 @@ impl Walk<'_> {
             let rule = route.spec.policy.refusing_rule(&input, &place);
             ExplainedVerdict { policy_rule: Some(rule), ..verdict }
         }))
+    }
+
+    fn user_ignored(&self, route: &CompiledRoute) -> Option<&'static str> {
+        self.request.user.as_ref()?;
+        match (route.looks_at_identity, self.takes_sessions(route)) {
+            (true, true) => None,
+            (true, false) => Some("nobody can sign in with this configuration"),
+            (false, _) => Some("nothing on this route depends on the user"),
+        }
     }
 
     /// Whether a signed-in user, or one with a bearer token, counts on a route.
@@ -176,6 +185,3 @@ fn explained_certificate(
         verified_by: origin.map(|trust| trust.anchors().origin.clone()),
     }
 }
-
-#[cfg(test)]
-mod tests;

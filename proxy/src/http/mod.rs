@@ -67,9 +67,7 @@ pub(crate) use body::Body;
 pub(crate) use certificate::PeerCertificate;
 pub(crate) use connection::ClientConnection;
 pub(crate) use early::{PLAIN_HTTP_ON_TLS_PORT, REQUEST_TIMEOUT};
-pub(crate) use explain::{
-    ExplainedVerdict, HypotheticalRequest, RequestExplanation, explain,
-};
+pub(crate) use explain::{ExplainedVerdict, HypotheticalRequest, RequestExplanation, explain};
 pub(crate) use former_clusters::FormerClusters;
 pub(crate) use handle::{ClientStream, Handled, handle};
 pub(crate) use headers::is_forwarding_name;

@@ -83,7 +83,11 @@ fn claim(path: &ClaimPath, matcher: &ListMatcher) -> String {
         ListCondition::Exclude(unwanted) => format!("exclude {}", value(unwanted)),
     });
     let conditions: Vec<String> = conditions.collect();
-    format!("claim/{} {}", path.top_level_names().next().unwrap_or_default(), conditions.join(" and "))
+    format!(
+        "claim/{} {}",
+        path.top_level_names().next().unwrap_or_default(),
+        conditions.join(" and ")
+    )
 }
 
 fn certificate(matcher: &CertificateMatcher) -> String {
@@ -101,10 +105,8 @@ fn certificate(matcher: &CertificateMatcher) -> String {
         };
         format!("{kind} {}", text(matcher))
     });
-    let pins = [
-        digests("fingerprint", &matcher.fingerprints),
-        digests("spki_hash", &matcher.spki_hashes),
-    ];
+    let pins =
+        [digests("fingerprint", &matcher.fingerprints), digests("spki_hash", &matcher.spki_hashes)];
     let conditions: Vec<String> = pins.into_iter().flatten().chain(names).collect();
     match conditions.is_empty() {
         true => "client_certificate".to_owned(),

@@ -54,7 +54,8 @@ impl Policy {
     /// that matches, `routes[3].policy[0].deny`. Without one no allow rule matches: the place is that
     /// of the only one, or of the policy.
     pub(crate) fn refusing_rule(&self, request: &PolicyInput<'_>, route: &str) -> String {
-        let results = || self.deny.iter().map(|group| (group, group.evaluate(request, &mut NoTrace)));
+        let results =
+            || self.deny.iter().map(|group| (group, group.evaluate(request, &mut NoTrace)));
         let denies = results().find(|(_, result)| result.value);
         // Without a certificate, a deny rule decides by its reasons alone.
         let refuses = || results().find(|(_, it)| certificate_refusal(it.reasons).is_some());

@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use super::{
-    criterion::Criterion, decision::RuleResult, request::PolicyInput, trace::PolicyTrace,
-};
+use super::{criterion::Criterion, decision::RuleResult, request::PolicyInput, trace::PolicyTrace};
 
 /// One rule, as [`parse()`](super::parse()) made it.
 #[derive(Debug, Clone, PartialEq)]

@@ -78,9 +78,8 @@ impl ServerTls {
         };
         let verifier = client_verifier(profile);
         let mut context = ConnectionContext::new(server_name);
-        let verified = with_context(&mut context, || {
-            verifier.verify_client_cert(leaf, intermediates, now)
-        });
+        let verified =
+            with_context(&mut context, || verifier.verify_client_cert(leaf, intermediates, now));
         match (verified, context.ignored_certificate(), context.client_rejection()) {
             (_, Some(ignored), _) => HandshakeCertificate::Ignored(ignored.clone()),
             (Ok(_), None, _) => HandshakeCertificate::Presented,
@@ -99,7 +98,8 @@ impl ServerTls {
 
 fn cas_of(trust: &ClientTrust) -> Vec<ClientCa> {
     let anchors = trust.anchors();
-    let parsed = anchors.certificates.iter().filter_map(|der| ParsedCertificate::from_der(der).ok());
+    let parsed =
+        anchors.certificates.iter().filter_map(|der| ParsedCertificate::from_der(der).ok());
     let ca = parsed.map(|ca| ClientCa {
         subject: ca.subject(),
         origin: anchors.origin.clone(),

@@ -94,18 +94,16 @@ mod tests {
         let debug = |for_s| Some(LogLevelOrder::Set { level: Level::Debug, for_s });
         assert_eq!(parsed("debug 1"), debug(1));
         assert_eq!(parsed("debug 86400"), debug(86_400));
-        for other in ["debug", "debug 0", "debug 86401", "debug -1", "off 1", "loud 1", "debug 1 1"] {
+        for other in ["debug", "debug 0", "debug 86401", "debug -1", "off 1", "loud 1", "debug 1 1"]
+        {
             assert_eq!(parsed(other), None, "{other}");
         }
     }
 
     #[test]
     fn a_state_comes_back_from_its_line() {
-        let ordered = LogLevelState {
-            level: Level::Debug,
-            configured: Level::Off,
-            left_s: Some(599),
-        };
+        let ordered =
+            LogLevelState { level: Level::Debug, configured: Level::Off, left_s: Some(599) };
         let configured = LogLevelState { level: Level::Off, left_s: None, ..ordered };
         for state in [ordered, configured] {
             assert_eq!(LogLevelState::parse(&state.line()), Some(state));

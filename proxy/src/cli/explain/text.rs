@@ -41,7 +41,12 @@ fn write_connection(page: &mut String, connection: &ExplainedConnection) -> fmt:
             writeln!(page, "             the client {how} a certificate of {whose}")?;
             for ca in &demand.cas {
                 let subject = printable(&ca.subject);
-                writeln!(page, "               {subject}  ({}, until {})", printable(&ca.origin), ca.not_after)?;
+                writeln!(
+                    page,
+                    "               {subject}  ({}, until {})",
+                    printable(&ca.origin),
+                    ca.not_after
+                )?;
             }
         }
     }
@@ -55,7 +60,13 @@ fn write_connection(page: &mut String, connection: &ExplainedConnection) -> fmt:
 fn write_request(page: &mut String, request: &RequestExplanation) -> fmt::Result {
     let host = request.host.as_deref().unwrap_or("-");
     let path = request.path.as_deref().unwrap_or("-");
-    writeln!(page, "request      host {}, path {}, from {}", printable(host), printable(path), request.client)?;
+    writeln!(
+        page,
+        "request      host {}, path {}, from {}",
+        printable(host),
+        printable(path),
+        request.client
+    )?;
     write_routes(page, request)?;
     if let Some(certificate) = &request.certificate {
         write!(page, "certificate  {}", certificate.state)?;
@@ -68,6 +79,9 @@ fn write_request(page: &mut String, request: &RequestExplanation) -> fmt::Result
         page.push('\n');
         let user = request.user.as_deref().unwrap_or("nobody is signed in");
         writeln!(page, "user         {}", printable(user))?;
+        if let Some(why) = request.user_ignored {
+            writeln!(page, "             the given user does not count: {why}")?;
+        }
     }
     write_policy(page, request)
 }
@@ -81,7 +95,11 @@ fn write_routes(page: &mut String, request: &RequestExplanation) -> fmt::Result 
     for route in request.routes.iter().skip(skipped) {
         let (place, from) = (&route.place, printable(&route.from));
         match route.why_not {
-            None => writeln!(page, "route        {place} matches: {from}  (name: {})", printable(&route.name))?,
+            None => writeln!(
+                page,
+                "route        {place} matches: {from}  (name: {})",
+                printable(&route.name)
+            )?,
             Some(why) => writeln!(page, "route        {place} does not match: {from}  ({why})")?,
         }
     }

@@ -30,10 +30,7 @@ pub(super) fn to_itself(target: &RequestTarget, secure: bool) -> ExplainedVerdic
 
 impl Walk<'_> {
     /// The answer to a request that may use its route.
-    pub(super) fn action(
-        &self,
-        route: &CompiledRoute,
-    ) -> Result<ExplainedVerdict, RequestFailure> {
+    pub(super) fn action(&self, route: &CompiledRoute) -> Result<ExplainedVerdict, RequestFailure> {
         match &route.spec.action {
             ActionSpec::Proxy(proxy) => self.forwarded(route, proxy),
             ActionSpec::Respond { status, .. } => Ok(ExplainedVerdict {

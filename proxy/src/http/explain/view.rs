@@ -26,7 +26,10 @@ pub(crate) struct RequestExplanation {
     pub user: Option<String>,
     /// The rules of the route's policy: those that allow, then those that deny.
     pub policy: Vec<ExplainedRule>,
+    /// Why the given user does not count; `None` if that user does, or there is none.
+    pub user_ignored: Option<&'static str>,
     /// What comes of it.
+    #[serde(skip)]
     pub verdict: ExplainedVerdict,
 }
 
@@ -105,6 +108,7 @@ impl RequestExplanation {
             routes: Vec::new(),
             certificate: None,
             user: None,
+            user_ignored: None,
             policy: Vec::new(),
             verdict: ExplainedVerdict::default(),
         }

@@ -186,7 +186,11 @@ pub(super) mod tests {
             tracing::debug!("off");
             log.order_level(Some(Level::Debug));
             tracing::debug!("ordered");
-            log.configure(LogSpec { level: Level::Warn, access: Level::Warn, ..LogSpec::default() });
+            log.configure(LogSpec {
+                level: Level::Warn,
+                access: Level::Warn,
+                ..LogSpec::default()
+            });
             tracing::debug!("reloaded");
             assert_eq!((log.level(), log.configured_level()), (Level::Debug, Level::Warn));
             assert_eq!(log.spec().access, Level::Debug);

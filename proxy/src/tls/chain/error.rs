@@ -5,12 +5,12 @@ use std::{fmt, sync::Arc};
 use rustls::{CertificateError, OtherError, pki_types::UnixTime};
 
 use super::name_constraints::NameConstraintError;
+use crate::rfc3339::rfc3339_s;
 use crate::tls::{
     algorithms::{UnsupportedKey, key_name, signature_name},
     crl::RevocationError,
     validity::{Validity, seconds},
 };
-use crate::rfc3339::rfc3339_s;
 
 /// A refusal, and the time for which it holds: until then a new verification gives the same.
 #[derive(Debug, Clone)]
