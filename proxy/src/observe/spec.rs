@@ -221,6 +221,16 @@ mod tests {
     }
 
     #[test]
+    fn every_field_is_in_the_document_and_the_default_ones_are_marked() {
+        let document = include_str!("../../../docs/log.md");
+        for (field, name) in AccessField::NAMED {
+            let mark = if AccessField::DEFAULT.contains(&field) { " *" } else { "" };
+            let row = format!("\n| `{name}`{mark} | ");
+            assert!(document.contains(&row), "{row}");
+        }
+    }
+
+    #[test]
     fn a_header_field_takes_its_name_in_any_case() {
         let field = AccessField::Header(HeaderName::from_static("x-trace-id"));
         assert_eq!("headers.X-Trace-Id".parse(), Ok(field));
