@@ -4,9 +4,11 @@ mod control;
 mod control_socket;
 mod drain;
 mod expiry;
+mod explain;
 mod handover;
 mod identity;
 mod loader;
+mod log_level;
 mod signals;
 mod steering;
 mod successor;
@@ -43,10 +45,12 @@ use control::StopReason;
 use control_socket::ControlSocket;
 use handover::Predecessor;
 use loader::{Compiled, ControlSettings, Loader, Publisher};
+use log_level::LogLevel;
 use signals::Signals;
 use workers::{WorkerResources, Workers};
 
-pub(crate) use control_socket::RunningProcess;
+pub(crate) use control_socket::{LONGEST_LOG_LEVEL, LogLevelOrder, LogLevelState, RunningProcess};
+pub(crate) use explain::{ExplainedConnection, Explanation, Visit, explain};
 
 /// How long the log may take to write what is left at the end.
 const LOG_FLUSH: Duration = Duration::from_secs(2);
@@ -118,6 +122,7 @@ struct App {
     steering: Arc<Steering>,
     catchers: Option<CatcherKeeper>,
     metrics: Arc<Metrics>,
+    log_level: LogLevel,
     log: Log,
 }
 
@@ -182,6 +187,7 @@ impl App {
             steering,
             catchers: keeper,
             metrics,
+            log_level: LogLevel::new(log.clone()),
             log,
         };
         Ok((app, admin))

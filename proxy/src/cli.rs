@@ -3,6 +3,8 @@
 
 mod check;
 mod config_file;
+mod explain;
+mod log;
 mod sessions;
 mod spelling;
 pub(crate) mod status;
@@ -46,6 +48,10 @@ enum Command {
     Drain(Drain),
     /// End sessions of users.
     Sessions(Sessions),
+    /// Show the level of a running proxy's log, or set another one for a while.
+    Log(log::LogCommand),
+    /// Say what the configuration makes of a request, and why. Needs no running proxy.
+    Explain(Box<explain::Explain>),
     /// Print completions for a shell.
     Completions {
         /// The shell.
@@ -128,6 +134,8 @@ impl Arguments {
             Command::Status(status) => status.run(),
             Command::Drain(drain) => drain.run(),
             Command::Sessions(sessions) => sessions.run(),
+            Command::Log(log) => log.run(),
+            Command::Explain(explain) => explain.run(),
             Command::Completions { shell } => {
                 let mut command = Arguments::command();
                 clap_complete::generate(shell, &mut command, "portcullis", &mut std::io::stdout());

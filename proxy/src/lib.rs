@@ -30,6 +30,7 @@ mod policy;
 mod probe;
 mod reclaim;
 mod regular_file;
+mod rfc3339;
 mod route;
 mod rt;
 mod short_body;

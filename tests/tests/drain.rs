@@ -189,6 +189,8 @@ fn a_second_signal_ends_a_draining_process_at_once_and_says_so() {
             line["message"] == "second stop signal: open connections are closed at once"
         });
         assert_eq!(line["connections"], 1, "{line}");
+        let record = proxy.wait_for_access("/");
+        assert_eq!(record["response-code-details"], "drain_timeout", "{record}");
         assert_ne!(raw.to_end().end, End::Deadline);
         proxy.assert_no_panic();
     }

@@ -34,6 +34,8 @@ enum ControlEvent {
     Loaded(Option<LoadOutcome>),
     TicketKeysDue,
     ExpiryCheckDue,
+    /// The level of the log by order is over.
+    LogLevelOver,
     WorkerEnded(usize),
 }
 
@@ -64,6 +66,7 @@ impl App {
                 outcome = Loader::outcome(&mut self.loader) => ControlEvent::Loaded(outcome),
                 _ = ticket_keys.tick() => ControlEvent::TicketKeysDue,
                 _ = expiry.tick() => ControlEvent::ExpiryCheckDue,
+                () = self.log_level.over() => ControlEvent::LogLevelOver,
                 Some(worker) = self.ended.recv() => ControlEvent::WorkerEnded(worker),
             };
             match event {
@@ -91,6 +94,7 @@ impl App {
                 }
                 ControlEvent::Loaded(None) => self.loader_ended(),
                 ControlEvent::TicketKeysDue => self.rotate_ticket_keys(),
+                ControlEvent::LogLevelOver => self.log_level.go_back(),
                 ControlEvent::ExpiryCheckDue => expiry_log.look(&self.metrics),
                 ControlEvent::WorkerEnded(worker) => self.workers.restart(worker)?,
             }
@@ -132,6 +136,11 @@ impl App {
             }
             Order::TellAddresses => {
                 self.tell_addresses(received);
+                None
+            }
+            Order::LogLevel(order) => {
+                let state = self.log_level.follow(order, process);
+                received.answer(Ok(Acknowledgment::LogLevel(state)));
                 None
             }
         }

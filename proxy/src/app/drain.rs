@@ -19,6 +19,9 @@ use crate::{observe::Readiness, worker::ProcessPhase};
 /// How often the log says what is still open.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How long workers may take to log the requests that a second signal cuts off.
+const LAST_RECORDS: Duration = Duration::from_secs(1);
+
 /// What may happen while workers drain.
 enum DrainEvent {
     Signal(SignalOrder),
@@ -63,7 +66,7 @@ impl App {
                 DrainEvent::ProgressDue => self.log_progress_of_drain(),
                 DrainEvent::WorkerEnded(worker) => self.workers.ended(worker),
                 DrainEvent::Signal(SignalOrder::Stop(signal)) if told_to_stop => {
-                    return self.stop_at_once(signal);
+                    return self.stop_at_once(signal).await;
                 }
                 DrainEvent::Signal(SignalOrder::Stop(signal)) => {
                     told_to_stop = true;
@@ -119,7 +122,7 @@ impl App {
         }
     }
 
-    async fn follow_while_draining(&self, received: ReceivedOrder, admin: &JoinHandle<()>) {
+    async fn follow_while_draining(&mut self, received: ReceivedOrder, admin: &JoinHandle<()>) {
         match received.request.order {
             Order::Leave => {
                 admin.abort();
@@ -129,18 +132,31 @@ impl App {
             Order::EndSessions(_) => self.end_sessions(received),
             Order::TellHealth => self.tell_health(received),
             Order::TellAddresses => self.tell_addresses(received),
+            Order::LogLevel(order) => {
+                let state = self.log_level.follow(order, received.request.process);
+                received.answer(Ok(Acknowledgment::LogLevel(state)));
+            }
             Order::DrainWorker { .. } => received.answer(Err("the process drains".to_owned())),
         }
     }
 
-    /// Ends without waiting for the workers; the log is flushed on the way out.
-    fn stop_at_once(&self, signal: &'static str) -> anyhow::Result<()> {
+    /// Cuts off what is open. Waits only until the workers have logged the requests that this ends.
+    async fn stop_at_once(&mut self, signal: &'static str) -> anyhow::Result<()> {
         let (connections, _) = self.metrics.active();
         tracing::warn!(
             signal,
             connections,
             "second stop signal: open connections are closed at once"
         );
+        self.phase.send_replace(ProcessPhase::CutOff);
+        let workers_ended = async {
+            while self.workers.are_running()
+                && let Some(worker) = self.ended.recv().await
+            {
+                self.workers.ended(worker);
+            }
+        };
+        let _ = tokio::time::timeout(LAST_RECORDS, workers_ended).await;
         bail!("stopped at once by a second signal; {connections} open connections were closed")
     }
 }

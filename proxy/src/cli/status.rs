@@ -2,7 +2,7 @@
 
 mod fetch;
 mod host;
-mod table;
+pub(super) mod table;
 
 pub(crate) use fetch::{fetch, fetch_host};
 pub(super) use host::render as render_host;

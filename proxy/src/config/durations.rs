@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Reads a duration; the error says what is wrong with it.
-pub(super) fn parse(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     if text.starts_with('-') && text != "-0" {
         return Err(format!("`{text}` is negative"));

@@ -33,6 +33,7 @@ use std::rc::Rc;
 use serde_yaml::{Mapping, Value};
 
 pub(crate) use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub(crate) use durations::parse as parse_duration;
 pub(crate) use env::Environment;
 pub(crate) use model::{Config, ReadFile, RouteConfig};
 pub(crate) use reference::reference;

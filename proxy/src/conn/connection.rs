@@ -5,7 +5,11 @@ use std::{cell::Cell, net::SocketAddr, os::fd::OwnedFd, rc::Rc, time::Instant};
 use super::{
     Admission, ConnectionServer, ConnectionSettings, ReceivedHello, Registration, permit::Permit,
 };
-use crate::{http::Peer, listener::Service, observe::ConnectionRecord};
+use crate::{
+    http::Peer,
+    listener::Service,
+    observe::{ConnectionRecord, Level},
+};
 
 /// What handling a request costs, in bytes that are copied in the same time. A client that sends many
 /// at once gets no more of them handled in a poll than others have time for.
@@ -47,6 +51,7 @@ impl OpenConnection {
     /// Leaves a record of a connection that failed before or beside its requests.
     pub(super) fn record_failure(&self, peer: &Peer, reason: &str) {
         self.server.observer.log_connection(&ConnectionRecord {
+            level: Level::Info,
             peer: peer.address,
             sni: peer.server_name().map(str::as_bytes),
             reason,

@@ -14,9 +14,9 @@ use super::{
 };
 use crate::{
     http::{PeerCertificate, PeerTls},
-    observe::{ConnectionRecord, HandshakeResult, TlsVersion},
+    observe::{ConnectionRecord, HandshakeResult, Label as _, TlsVersion},
     rt::{self, Buffer, CloseMode},
-    tls::{ConnectionContext, TlsStream},
+    tls::{ConnectionContext, FailedHandshake, TlsStream},
 };
 
 /// What became of a handshake.
@@ -44,6 +44,9 @@ pub(super) async fn accept(
         Ok(Ok(Some(stream))) => {
             handshake.count_success(&stream);
             let peer = handshake.peer(&stream);
+            if tracing::enabled!(tracing::Level::DEBUG) {
+                handshake.log_success(&stream, &peer);
+            }
             Handshaken::Done(Box::new(stream), peer)
         }
         Ok(Ok(None)) => Handshaken::HandedOver,
@@ -103,7 +106,13 @@ impl Handshake<'_> {
         let context = ConnectionContext::new(self.server_name());
         let config = self.tls.config(context.server_name());
         let accepted = TlsStream::accept(stream, bytes, config, context).await;
-        accepted.map(Some).map_err(|failed| HandshakeFailure::of(*failed))
+        accepted.map(Some).map_err(|failed| self.failure(*failed))
+    }
+
+    fn failure(&self, failed: FailedHandshake) -> HandshakeFailure {
+        let context = ConnectionContext::new(self.server_name());
+        let asked = self.tls.server.client_auth().asks(context.server_name());
+        HandshakeFailure::of(failed, asked)
     }
 
     /// Keeps the SNI of a hello, and gives its bytes.
@@ -141,6 +150,22 @@ impl Handshake<'_> {
         );
     }
 
+    #[cold]
+    fn log_success(&self, stream: &TlsStream, peer: &PeerTls) {
+        let resumed = stream.session().handshake_kind() == Some(HandshakeKind::Resumed);
+        let certificate = peer.certificate.as_ref().and_then(|certificate| certificate.summary());
+        tracing::debug!(
+            peer = %self.address,
+            "tls-server-name" = peer.server_name.as_deref(),
+            "tls-version" = peer.version.as_str(),
+            resumed,
+            "certificate-asked" = peer.certificate_asked,
+            subject = certificate.map(|certificate| &*certificate.subject),
+            ignored = peer.ignored_certificate.as_ref().map(|error| error.to_string()),
+            "TLS handshake done"
+        );
+    }
+
     fn record(&self, failure: &HandshakeFailure) {
         let observer = &self.connection.server.observer;
         let took = std::time::Duration::ZERO;
@@ -150,6 +175,7 @@ impl Handshake<'_> {
         }
         let alert = failure.alert.map(|alert| format!("{alert:?}"));
         observer.log_connection(&ConnectionRecord {
+            level: failure.level,
             peer: self.address,
             sni: self.server_name().map(str::as_bytes),
             reason: &failure.reason,

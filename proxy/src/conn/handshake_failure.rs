@@ -7,7 +7,7 @@ use rustls::{AlertDescription, Error, InvalidMessage};
 use crate::{
     certificate::ParsedCertificate,
     http::PLAIN_HTTP_ON_TLS_PORT,
-    observe::{CertificateSummary, HandshakeResult},
+    observe::{CertificateSummary, HandshakeResult, Level},
     rt,
     tls::{FailedHandshake, HandshakeError},
 };
@@ -15,9 +15,15 @@ use crate::{
 /// A record with the fatal alert unrecognized_name(112) of RFC 6066, section 3.
 const FATAL_UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
+/// What a browser does on the way to its dialog.
+const CLOSED_AT_DIALOG: &str = "the client closed the connection while it was asked for a \
+    certificate; browsers do so while they show their dialog, and connect again";
+
 /// A failed handshake.
 pub(super) struct HandshakeFailure {
     pub(super) result: HandshakeResult,
+    /// [`Level::Debug`] if nothing is wrong.
+    pub(super) level: Level,
     /// For the operator.
     pub(super) reason: Cow<'static, str>,
     /// The alert that was sent.
@@ -31,6 +37,7 @@ impl HandshakeFailure {
     fn new(result: HandshakeResult, reason: impl Into<Cow<'static, str>>) -> HandshakeFailure {
         HandshakeFailure {
             result,
+            level: Level::Info,
             reason: reason.into(),
             alert: None,
             client_certificate: None,
@@ -76,17 +83,35 @@ impl HandshakeFailure {
         }
     }
 
-    /// The TLS layer gave up.
-    pub(super) fn of(failed: FailedHandshake) -> HandshakeFailure {
+    /// The TLS layer gave up; `asked` says whether the client was asked for a certificate.
+    pub(super) fn of(failed: FailedHandshake, asked: bool) -> HandshakeFailure {
         let FailedHandshake { error, stream, rejection, alert } = failed;
+        if asked && is_closed(&error) {
+            return HandshakeFailure {
+                level: Level::Debug,
+                stream: Some(stream),
+                ..HandshakeFailure::new(HandshakeResult::ClientGone, CLOSED_AT_DIALOG)
+            };
+        }
         let reason = match &rejection {
             Some(rejection) => rejection.reason.clone().into(),
             None => reason(&error),
         };
         let client_certificate = rejection.and_then(|rejection| summary(&rejection.certificate));
-        let result = result(&error);
-        HandshakeFailure { result, reason, alert, client_certificate, stream: Some(stream) }
+        HandshakeFailure {
+            alert,
+            client_certificate,
+            stream: Some(stream),
+            ..HandshakeFailure::new(result(&error), reason)
+        }
     }
+}
+
+/// Whether the client closed the connection, in whatever way.
+fn is_closed(error: &HandshakeError) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    let HandshakeError::Io(error) = error else { return false };
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
 }
 
 fn summary(certificate: &[u8]) -> Option<CertificateSummary> {

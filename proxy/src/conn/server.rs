@@ -75,10 +75,16 @@ impl ConnectionServer {
     /// are still open at the deadline.
     pub(crate) async fn drain(&self, deadline: Instant) {
         if rt::timeout_at(deadline, self.registry.emptied()).await.is_err() {
-            self.observer.cut_off();
-            for _ in 0..self.registry.len() {
-                self.observer.metrics.connections_closed.inc(ClosedReason::DrainTimeout);
-            }
+            self.cut_off();
+        }
+    }
+
+    /// Counts the connections that are still open as cut off: so are their requests, which end with
+    /// the worker.
+    pub(crate) fn cut_off(&self) {
+        self.observer.cut_off();
+        for _ in 0..self.registry.len() {
+            self.observer.metrics.connections_closed.inc(ClosedReason::DrainTimeout);
         }
     }
 

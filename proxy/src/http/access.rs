@@ -1,14 +1,16 @@
 //! Whether a request may use its route.
 
-use std::rc::Rc;
+use std::{net::IpAddr, rc::Rc};
 
 use http::{Method, header, request::Parts};
+use rustls_pki_types::UnixTime;
 
 use super::{
     account::AccountedUser,
     active_request::ActiveRequest,
     bearer::{BearerRefusal, token_user},
     certificate::{PeerCertificate, RequestCertificate},
+    debug_log,
     error::RequestFailure,
     peer::Peer,
     program_token::{PresentedProgramToken, has_bearer_besides},
@@ -45,7 +47,8 @@ pub(super) async fn admit<'a>(
         return Err(RequestFailure::Misdirected.into());
     }
     let caller = Caller::of(active, route, parts, &target.host).await;
-    let VerifiedNow { certificate, judged, error } = verify_certificate(active, peer, route);
+    let VerifiedNow { certificate, judged, error } =
+        verify_certificate(peer, route, || active.account.conn.handler.now());
     let user = match &caller {
         Caller::Session(known) => Some(RequestUser::of_session(known)),
         Caller::Token(known) => Some(RequestUser::of_token(known)),
@@ -64,8 +67,13 @@ pub(super) async fn admit<'a>(
     }
     let identity = user.map(|user| user.asserted.identity);
     let presented = Presented { certificate, identity, is_preflight: is_cors_preflight(parts) };
-    let decision = decide(active, route, (parts, target), presented);
+    let input = policy_input(parts, target, active.account.client, presented);
+    let decision = route.spec.policy.evaluate(&input);
     active.account.set_decision(decision);
+    debug_log::decided(active, route, &input, &decision);
+    if !decision.is_allowed() {
+        note_refusing_rule(active, route, &input);
+    }
     if let Some(refusal) = caller.refusal(&decision, active) {
         return Err(refusal);
     }
@@ -81,22 +89,22 @@ pub(super) async fn admit<'a>(
 /// Refuses a path of ours to clients without the certificate that the route behind it demands. Whether
 /// a user is signed in does not matter.
 pub(super) fn demand_certificate(
-    active: &ActiveRequest,
+    config: &RequestConfig,
     peer: &Peer,
-    parts: &Parts,
-    target: &RequestTarget,
+    (client, now): (IpAddr, Option<UnixTime>),
+    (parts, target): (&Parts, &RequestTarget),
 ) -> Result<(), RequestFailure> {
-    let config = &active.config;
     let Some(route) = config.find(target).filter(|route| route.looks_at_certificate) else {
         return Ok(());
     };
     if is_misdirected(config, peer, &target.host) {
         return Err(RequestFailure::Misdirected);
     }
-    let VerifiedNow { certificate, error, .. } = verify_certificate(active, peer, route);
+    let VerifiedNow { certificate, error, .. } = verify_certificate(peer, route, || now);
     // A preflight is not exempt here: the exemption is for requests to the route itself.
     let presented = Presented { certificate, identity: None, is_preflight: false };
-    match decide(active, route, (parts, target), presented).outcome {
+    let input = policy_input(parts, target, client, presented);
+    match route.spec.policy.evaluate(&input).outcome {
         PolicyOutcome::ClientCertificateRequired if error.is_none() => {
             Err(RequestFailure::CertificateRequired)
         }
@@ -108,50 +116,62 @@ pub(super) fn demand_certificate(
 }
 
 /// What a policy looks at besides the request line.
-struct Presented<'a> {
-    certificate: policy::ClientCertificateStatus<'a>,
-    identity: Option<&'a policy::Identity>,
-    is_preflight: bool,
+pub(super) struct Presented<'a> {
+    pub(super) certificate: policy::ClientCertificateStatus<'a>,
+    pub(super) identity: Option<&'a policy::Identity>,
+    pub(super) is_preflight: bool,
 }
 
-fn decide(
-    active: &ActiveRequest,
-    route: &CompiledRoute,
-    (parts, target): (&Parts, &RequestTarget),
-    presented: Presented<'_>,
-) -> policy::PolicyDecision {
-    route.spec.policy.evaluate(&policy::PolicyInput {
+/// What a policy decides by; `client` is the address that counts as the client's.
+pub(super) fn policy_input<'a>(
+    parts: &'a Parts,
+    target: &'a RequestTarget,
+    client: IpAddr,
+    presented: Presented<'a>,
+) -> policy::PolicyInput<'a> {
+    policy::PolicyInput {
         method: parts.method.as_str(),
         path: target.path(),
-        source_ip: active.account.client,
+        source_ip: client,
         is_cors_preflight: presented.is_preflight,
         client_certificate: presented.certificate,
         identity: presented.identity,
-    })
+    }
+}
+
+/// Notes for the record which rule refused the request.
+#[cold]
+fn note_refusing_rule(
+    active: &mut ActiveRequest,
+    route: &CompiledRoute,
+    input: &policy::PolicyInput<'_>,
+) {
+    let place = active.config.place(route.index);
+    active.account.set_refusing_rule(route.spec.policy.refusing_rule(input, &place));
 }
 
 /// Whether the host asks its clients for a certificate, and the handshake of this connection did not
 /// ask for it. On a connection of its own, the client can be asked.
-fn is_misdirected(config: &RequestConfig, peer: &Peer, host: &str) -> bool {
+pub(super) fn is_misdirected(config: &RequestConfig, peer: &Peer, host: &str) -> bool {
     peer.tls.as_ref().is_some_and(|tls| {
         !(tls.certificate_asked && config.asks_alike(tls.server_name.as_deref(), host))
     })
 }
 
 /// The client's certificate, verified for one request.
-struct VerifiedNow<'a> {
-    certificate: policy::ClientCertificateStatus<'a>,
+pub(super) struct VerifiedNow<'a> {
+    pub(super) certificate: policy::ClientCertificateStatus<'a>,
     /// The result, if the certificate is valid.
-    judged: Option<VerifiedChain>,
+    pub(super) judged: Option<VerifiedChain>,
     /// The reason, if it is not, or counts as none.
-    error: Option<ChainError>,
+    pub(super) error: Option<ChainError>,
 }
 
-/// Verifies the certificate by the route's CA at this moment.
-fn verify_certificate<'a>(
-    active: &ActiveRequest,
+/// Verifies the certificate by the route's CA at this moment; `now` is `None` if the clock fails.
+pub(super) fn verify_certificate<'a>(
     peer: &'a Peer,
     route: &CompiledRoute,
+    now: impl FnOnce() -> Option<UnixTime>,
 ) -> VerifiedNow<'a> {
     use policy::ClientCertificateStatus as C;
     let unverified = |certificate| VerifiedNow { certificate, judged: None, error: None };
@@ -167,7 +187,7 @@ fn verify_certificate<'a>(
         }
         (Some(trust), Some(certificate)) => (trust, certificate),
     };
-    match active.account.conn.handler.now().map(|now| certificate.verify(trust, now)) {
+    match now().map(|now| certificate.verify(trust, now)) {
         Some(Ok(judged)) => {
             VerifiedNow { certificate: C::Trusted(certificate), judged: Some(judged), error: None }
         }
@@ -248,8 +268,8 @@ impl Caller {
 
 /// Who a request is from, and whose assertions are kept where.
 #[derive(Debug, Clone, Copy)]
-struct RequestUser<'a> {
-    asserted: AssertedUser<'a>,
+pub(super) struct RequestUser<'a> {
+    pub(super) asserted: AssertedUser<'a>,
     kept: KeptWith<'a>,
 }
 
@@ -276,7 +296,7 @@ impl RequestUser<'_> {
 }
 
 /// The user that a trusted certificate names, if the configuration takes users from certificates.
-fn certificate_user<'a>(
+pub(super) fn certificate_user<'a>(
     config: &RequestConfig,
     peer: &'a Peer,
     status: policy::ClientCertificateStatus<'_>,
@@ -326,7 +346,7 @@ fn request_certificate<'a>(
 }
 
 /// Whether the request is a CORS preflight of the Fetch standard.
-fn is_cors_preflight(parts: &Parts) -> bool {
+pub(super) fn is_cors_preflight(parts: &Parts) -> bool {
     parts.method == Method::OPTIONS
         && parts.headers.contains_key(header::ORIGIN)
         && parts.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)

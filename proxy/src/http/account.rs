@@ -45,6 +45,8 @@ pub(super) struct RequestAccount {
     captured: CapturedHeaders,
     route: AccountedRoute,
     decision: Option<PolicyDecision>,
+    /// Where the rule stands that refused the request.
+    refusing_rule: Option<Box<str>>,
     user: AccountedUser,
     upstream: AccountedUpstream,
     upload: Option<Rc<UploadProgress>>,
@@ -104,6 +106,7 @@ impl RequestAccount {
             captured: observer.capture(&parts.headers),
             route: AccountedRoute::Of(Rc::clone(config), None),
             decision: None,
+            refusing_rule: None,
             user: AccountedUser::Unknown,
             upstream: AccountedUpstream::None,
             upload: None,
@@ -141,6 +144,11 @@ impl RequestAccount {
         self.decision = Some(decision);
     }
 
+    /// Notes where the rule stands that refused the request.
+    pub(super) fn set_refusing_rule(&mut self, place: String) {
+        self.refusing_rule = Some(place.into());
+    }
+
     #[cfg(test)]
     pub(super) fn decision(&self) -> Option<PolicyDecision> {
         self.decision
@@ -166,6 +174,9 @@ impl RequestAccount {
 
     /// Notes the endpoint of the next attempt.
     pub(super) fn set_endpoint(&mut self, endpoint: ChosenEndpoint) {
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            self.log_endpoint(&endpoint);
+        }
         self.upstream = AccountedUpstream::Endpoint(endpoint);
         self.attempts = self.attempts.saturating_add(1);
     }
@@ -301,7 +312,7 @@ fn protocol(version: Version) -> HttpProtocol {
     if version == Version::HTTP_2 { HttpProtocol::H2 } else { HttpProtocol::H1 }
 }
 
-fn address_text(address: &EndpointAddress) -> String {
+pub(super) fn address_text(address: &EndpointAddress) -> String {
     match address {
         EndpointAddress::Name(name, port) => format!("{name}:{port}"),
         EndpointAddress::Ip(address) => address.to_string(),

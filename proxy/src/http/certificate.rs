@@ -115,7 +115,7 @@ impl PeerCertificate {
     }
 
     /// Its subject, issuer and names for the access log; `None` if it cannot be parsed.
-    pub(super) fn summary(&self) -> Option<&CertificateSummary> {
+    pub(crate) fn summary(&self) -> Option<&CertificateSummary> {
         self.leaf.summary()
     }
 }

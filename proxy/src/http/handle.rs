@@ -11,6 +11,7 @@ use super::{
     active_request::ActiveRequest,
     body::Body,
     connection::ClientConnection,
+    debug_log,
     error::RequestFailure,
     forward::{ForwardedResponse, Forwarding},
     headers::{finish_own, forwarded, has_no_content},
@@ -152,10 +153,12 @@ impl<'a> Undecided<'a> {
             let status = StatusCode::TEMPORARY_REDIRECT;
             return Err(redirected(active, status, location));
         }
-        if let Some(service) = self.service() {
+        if let Some(service) = self.config.service(self.target) {
             return Ok(Decided::Service(service));
         }
-        let Some(route) = self.config.find(self.target) else {
+        let route = self.config.find(self.target);
+        debug_log::routed(active, route, self.target);
+        let Some(route) = route else {
             return self.unrouted();
         };
         active.set_route(route);
@@ -180,18 +183,8 @@ impl<'a> Undecided<'a> {
         }
     }
 
-    /// The service that has the path, whatever the routes say.
-    fn service(self) -> Option<LocalService> {
-        let path = self.target.path();
-        LocalService::of_path(path).or_else(|| {
-            let service = LocalService::of_authenticate_path(path);
-            service.filter(|_| self.config.is_authenticate_host(&self.target.host))
-        })
-    }
-
     fn unrouted(self) -> Result<Decided<'a>, LocalAnswer> {
-        let service = LocalService::of_unrouted_authenticate_path(self.target.path());
-        let service = service.filter(|_| self.config.is_authenticate_host(&self.target.host));
+        let service = self.config.service_without_route(self.target);
         service.map(Decided::Service).ok_or(RequestFailure::NoRoute.into())
     }
 

@@ -7,7 +7,7 @@ use super::{
     active_request::ActiveRequest,
     error::RequestFailure,
     request::RequestTarget,
-    request_config::CompiledRoute,
+    request_config::{CompiledRoute, RequestConfig},
     respond::{self, LocalAnswer},
     sign_in::{denied_user, needs_sign_in},
 };
@@ -16,7 +16,52 @@ use crate::{
     tls::ChainError,
 };
 
-/// The refusal that a decision asks for; `None` lets the request in. `error` says why the client
+/// What a client gets that a policy does not let in.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// `robots.txt`, which keeps robots out.
+    Robots,
+    /// 403, to a user who is known perhaps.
+    Denied,
+    /// A sign-in, or 401.
+    SignIn,
+    /// This.
+    Failure(RequestFailure),
+}
+
+impl Refusal {
+    /// The refusal that a decision asks for; `None` lets the request in. `error` says why the client
+    /// certificate is invalid, if it is.
+    pub(super) fn of(
+        decision: &PolicyDecision,
+        config: &RequestConfig,
+        route: &CompiledRoute,
+        path: &str,
+        error: Option<ChainError>,
+    ) -> Option<Refusal> {
+        let failure = match decision.outcome {
+            PolicyOutcome::Allow => return None,
+            // For any reason: robots can neither sign in nor present a certificate.
+            _ if path == "/robots.txt" => return Some(Refusal::Robots),
+            PolicyOutcome::Deny => return Some(Refusal::Denied),
+            // One that was presented and counts as none has an error too.
+            PolicyOutcome::ClientCertificateRequired if error.is_none() => {
+                RequestFailure::CertificateRequired
+            }
+            PolicyOutcome::ClientCertificateRequired | PolicyOutcome::ClientCertificateInvalid => {
+                RequestFailure::CertificateInvalid(error)
+            }
+            PolicyOutcome::NeedsSignIn if config.signs_people_in() => {
+                return Some(Refusal::SignIn);
+            }
+            PolicyOutcome::NeedsSignIn if route.bearer.is_some() => RequestFailure::TokenRequired,
+            PolicyOutcome::NeedsSignIn => nobody_signs_in(config, route, error),
+        };
+        Some(Refusal::Failure(failure))
+    }
+}
+
+/// The answer that a decision asks for; `None` lets the request in. `error` says why the client
 /// certificate is invalid, if it is.
 pub(super) fn refusal(
     decision: &PolicyDecision,
@@ -25,42 +70,29 @@ pub(super) fn refusal(
     (parts, target): (&Parts, &RequestTarget),
     error: Option<ChainError>,
 ) -> Option<LocalAnswer> {
-    let failure = match decision.outcome {
-        PolicyOutcome::Allow => return None,
-        // For any reason: robots can neither sign in nor present a certificate.
-        _ if target.path() == "/robots.txt" => {
-            return Some(respond::robots(&active.negotiation).into());
+    let refusal = Refusal::of(decision, &active.config, route, target.path(), error)?;
+    Some(match refusal {
+        Refusal::Robots => respond::robots(&active.negotiation).into(),
+        Refusal::Denied => {
+            denied_user(active).map_or_else(|| RequestFailure::Denied.into(), LocalAnswer::from)
         }
-        PolicyOutcome::Deny => match denied_user(active) {
-            Some(page) => return Some(page.into()),
-            None => RequestFailure::Denied,
-        },
-        // One that was presented and counts as none has an error too.
-        PolicyOutcome::ClientCertificateRequired if error.is_none() => {
-            RequestFailure::CertificateRequired
-        }
-        PolicyOutcome::ClientCertificateRequired | PolicyOutcome::ClientCertificateInvalid => {
-            RequestFailure::CertificateInvalid(error)
-        }
-        PolicyOutcome::NeedsSignIn if active.config.signs_people_in() => {
+        Refusal::SignIn => {
             let answer = needs_sign_in(active, (parts, target), Some(route));
-            return Some(answer.map_or_else(LocalAnswer::from, LocalAnswer::from));
+            answer.map_or_else(LocalAnswer::from, LocalAnswer::from)
         }
-        PolicyOutcome::NeedsSignIn if route.bearer.is_some() => RequestFailure::TokenRequired,
-        PolicyOutcome::NeedsSignIn => sign_in(active, route, error),
-    };
-    Some(failure.into())
+        Refusal::Failure(failure) => failure.into(),
+    })
 }
 
 /// The answer if no user is signed in and nobody can sign in. On a route that knows users by their
 /// certificate, the reason is a certificate that is missing, invalid or without a name.
-fn sign_in(
-    active: &ActiveRequest,
+fn nobody_signs_in(
+    config: &RequestConfig,
     route: &CompiledRoute,
     error: Option<ChainError>,
 ) -> RequestFailure {
     match error {
-        _ if !active.config.signs_in_by_certificate(route) => RequestFailure::NobodySignsIn,
+        _ if !config.signs_in_by_certificate(route) => RequestFailure::NobodySignsIn,
         Some(error) => RequestFailure::CertificateInvalid(Some(error)),
         None => RequestFailure::CertificateRequired,
     }

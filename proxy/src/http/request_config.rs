@@ -8,6 +8,7 @@ use super::{
     headers::{
         OwnCookies, PassedForwarding, Reserved, identity_names, merged, rules::RequestRules,
     },
+    local_service::{LocalService, SignInPath},
     request::RequestTarget,
     spec::{RequestSettings, RouteSpec, Underscores},
 };
@@ -22,7 +23,7 @@ use crate::{
         spec::{DependentHost, SignInSpec},
     },
     observe::{ConfiguredRoutes, RouteFacts, RouteMetrics},
-    route::{HostMap, HostMatch, Matcher, PathMatch, PortMatch, Table},
+    route::{HostMap, HostMatch, Matcher, PathMatch, PortMatch, Table, TriedRoute},
     tls::ClientAuth,
     upstream::Cluster,
 };
@@ -190,10 +191,49 @@ impl RequestConfig {
         self.is_authenticate_host(host) || self.table.has_host(host)
     }
 
+    /// Whether a host has a path of sign-in.
+    pub(super) fn serves_sign_in(&self, path: SignInPath, host: &str) -> bool {
+        self.signs_people_in()
+            && match path.is_of_authenticate_host() {
+                true => self.is_authenticate_host(host),
+                // Anybody can name any host in a request, and a sign-in leads back to the one it
+                // began at.
+                false => self.has_host(host),
+            }
+    }
+
     /// The hosts that the route of a page depends on.
     pub(super) fn depends_on(&self, host: &str, port: u16, path: &str) -> Vec<DependentHost> {
         let route = self.table.find(host, Some(port), path).and_then(|at| self.routes.get(at));
         route.map_or_else(Vec::new, |route| route.spec.depends_on.to_vec())
+    }
+
+    /// Where a route stands in the configuration: `routes[3]`.
+    pub(super) fn place(&self, index: usize) -> String {
+        match index.checked_sub(self.settings.policy_list_len) {
+            Some(index) => format!("routes[{index}]"),
+            None => format!("policy[{index}]"),
+        }
+    }
+
+    /// The routes of the request's host, each with the reason why it is passed over, up to the one
+    /// that [`RequestConfig::find`] gives.
+    pub(super) fn tried(&self, target: &RequestTarget) -> Vec<TriedRoute> {
+        self.table.tried(&target.host, target.port, target.path())
+    }
+
+    /// The service of ours that has the path of a request, whatever the routes say.
+    pub(super) fn service(&self, target: &RequestTarget) -> Option<LocalService> {
+        LocalService::of_path(target.path()).or_else(|| {
+            let service = LocalService::of_authenticate_path(target.path());
+            service.filter(|_| self.is_authenticate_host(&target.host))
+        })
+    }
+
+    /// The service of ours that has the path of a request that no route serves.
+    pub(super) fn service_without_route(&self, target: &RequestTarget) -> Option<LocalService> {
+        let service = LocalService::of_unrouted_authenticate_path(target.path());
+        service.filter(|_| self.is_authenticate_host(&target.host))
     }
 
     /// The route of a request.
@@ -251,7 +291,7 @@ impl CompiledRoute {
         self.host == *host && self.port == *port && self.path == *path
     }
 
-    fn matcher(&self) -> Matcher {
+    pub(super) fn matcher(&self) -> Matcher {
         Matcher { host: self.host.clone(), port: self.port, path: self.path.clone() }
     }
 

@@ -1,7 +1,5 @@
 //! How local services answer.
 
-use std::rc::Rc;
-
 use http::{StatusCode, request::Parts};
 
 use super::{
@@ -63,8 +61,10 @@ pub(super) async fn serve_local(
         }
         LocalService::SignIn(path) => {
             if !path.needs_no_certificate() {
-                let conn = Rc::clone(&active.account.conn);
-                demand_certificate(active, &conn.peer, parts, target)?;
+                let account = &active.account;
+                let now = account.conn.handler.now();
+                let asked = (account.client, now);
+                demand_certificate(&active.config, &account.conn.peer, asked, (parts, target))?;
             }
             // Boxed: other requests would have to keep room for it.
             Box::pin(sign_in::serve(path, active, parts, target)).await

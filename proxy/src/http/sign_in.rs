@@ -44,12 +44,7 @@ pub(super) async fn serve(
 ) -> Result<LocalReply, RequestFailure> {
     let config = Rc::clone(&active.config);
     let request = SignInRequest::new(active, &config, (parts, target), None)?;
-    let is_found = match path.is_of_authenticate_host() {
-        true => config.is_authenticate_host(&target.host),
-        // Anybody can name any host in a request, and a sign-in leads back to the one it began at.
-        false => config.has_host(&target.host),
-    };
-    if !is_found {
+    if !config.serves_sign_in(path, &target.host) {
         return Err(RequestFailure::NoRoute);
     }
     let step = match path {

@@ -48,6 +48,8 @@ pub(crate) struct RequestSettings {
     pub identity_headers: Vec<HeaderName>,
     /// The kind of name in a trusted client certificate that identifies the user; `None` if none does.
     pub certificate_identity: Option<SanKind>,
+    /// How many routes stand in the list `policy`: they come before those of the list `routes`.
+    pub policy_list_len: usize,
 }
 
 /// What to do with escaped slashes in a path (Envoy `PathWithEscapedSlashesAction`).

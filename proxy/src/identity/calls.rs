@@ -9,7 +9,7 @@ use super::{
     provider_tokens::ProviderTokens,
     session::{ProviderId, Session, SessionId},
 };
-use crate::policy;
+use crate::{policy, rfc3339::rfc3339_s};
 
 /// One question.
 pub(crate) enum IdentityCall {
@@ -197,7 +197,7 @@ pub(crate) enum ProviderFailure {
     #[error("too many sign-ins wait for the identity provider")]
     Busy,
     /// The clocks differ: the provider's is `provider_s`, ours `our_s` (502).
-    #[error("the identity provider's clock differs from ours: {provider_s} and {our_s}")]
+    #[error("the identity provider's clock differs from ours: {} and {}", rfc3339_s(*provider_s), rfc3339_s(*our_s))]
     Clock { provider_s: i64, our_s: i64 },
 }
 

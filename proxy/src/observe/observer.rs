@@ -88,7 +88,7 @@ impl WorkerObserver {
 
     /// Logs a connection that was refused or failed before its first request, if requests are logged.
     pub(crate) fn log_connection(&self, record: &ConnectionRecord<'_>) {
-        self.log_line(ConnectionRecord::MESSAGE, Level::Info, |line, _| {
+        self.log_line(ConnectionRecord::MESSAGE, record.level, |line, _| {
             record.write(line, self.worker);
         });
     }

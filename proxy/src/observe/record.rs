@@ -12,6 +12,9 @@ use super::{
     log::Line,
 };
 
+/// The status of a request on a connection for another name (RFC 9110 section 15.5.20).
+const MISDIRECTED: u16 = 421;
+
 /// The access log record of one request.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestRecord<'a> {
@@ -92,6 +95,8 @@ pub(crate) struct PolicyRecord<'a> {
     pub deny: bool,
     /// The reasons: `client-certificate-required`.
     pub deny_why: &'a [&'a str],
+    /// Where the rule stands that refused the request: `routes[3].policy[0].deny`.
+    pub refusing_rule: Option<&'a str>,
 }
 
 impl RequestRecord<'_> {
@@ -109,7 +114,21 @@ impl RequestRecord<'_> {
         }
         self.write_user(line, fields);
         if let Some(policy) = &self.policy {
-            self.write_policy(line, policy, fields);
+            self.write_policy(line, policy);
+        }
+        self.write_evidence(line, fields);
+    }
+
+    /// A refusal is logged with what it was judged by, whichever fields are configured.
+    fn write_evidence(&self, line: &mut Line<'_>, fields: &[AccessField]) {
+        let is_refused = self.policy.as_ref().is_some_and(|policy| !policy.served);
+        let evidence: &[AccessField] = match (is_refused, self.status) {
+            (true, _) => &[AccessField::ClientCertificate, AccessField::Ip, AccessField::Route],
+            (false, MISDIRECTED) => &[AccessField::TlsServerName, AccessField::Ip],
+            (false, _) => &[],
+        };
+        for field in evidence.iter().filter(|field| !fields.contains(field)) {
+            self.write_field(line, 0, field);
         }
     }
 
@@ -128,13 +147,12 @@ impl RequestRecord<'_> {
         }
     }
 
-    /// A denial is logged with the certificate, whichever fields are configured.
-    fn write_policy(&self, line: &mut Line<'_>, policy: &PolicyRecord<'_>, fields: &[AccessField]) {
+    fn write_policy(&self, line: &mut Line<'_>, policy: &PolicyRecord<'_>) {
         let why = |value, yes, no| if value { yes } else { no };
         line.list(why(policy.allow, "allow-why-true", "allow-why-false"), policy.allow_why);
         line.list(why(policy.deny, "deny-why-true", "deny-why-false"), policy.deny_why);
-        if !policy.served && !fields.contains(&AccessField::ClientCertificate) {
-            self.write_field(line, 0, &AccessField::ClientCertificate);
+        if let Some(rule) = policy.refusing_rule {
+            line.text("policy-rule", rule);
         }
     }
 
@@ -291,6 +309,8 @@ pub(crate) fn is_about_sign_in(path: &str) -> bool {
 /// The log record of a failed connection.
 #[derive(Debug, Clone)]
 pub(crate) struct ConnectionRecord<'a> {
+    /// [`Level::Debug`] if nothing is wrong.
+    pub level: Level,
     /// The client's address.
     pub peer: SocketAddr,
     /// The server name as the client sent it.

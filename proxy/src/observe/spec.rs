@@ -49,7 +49,7 @@ pub(crate) enum Level {
 
 impl Level {
     /// As it stands in a record.
-    pub(super) fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Level::Trace => "trace",
             Level::Debug => "debug",
@@ -227,6 +227,16 @@ mod tests {
         assert_eq!("forwarded-for".parse(), Ok(AccessField::ForwardedFor));
         assert_eq!("Forwarded-For".parse::<AccessField>(), Err(UnknownAccessField));
         assert_eq!("nonsense".parse::<AccessField>(), Err(UnknownAccessField));
+    }
+
+    #[test]
+    fn every_field_is_in_the_document_and_the_default_ones_are_marked() {
+        let document = include_str!("../../../docs/log.md");
+        for (field, name) in AccessField::NAMED {
+            let mark = if AccessField::DEFAULT.contains(&field) { " *" } else { "" };
+            let row = format!("\n| `{name}`{mark} | ");
+            assert!(document.contains(&row), "{row}");
+        }
     }
 
     #[test]

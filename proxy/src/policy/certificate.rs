@@ -45,6 +45,11 @@ fn names_match(leaf: &dyn LeafCertificate, kind: SanKind, matcher: &StringMatche
 pub(super) struct DigestSet(Vec<[u8; 32]>);
 
 impl DigestSet {
+    /// Its digests, in order.
+    pub(super) fn digests(&self) -> &[[u8; 32]] {
+        &self.0
+    }
+
     fn contains(&self, digest: &[u8; 32]) -> bool {
         self.0.binary_search(digest).is_ok()
     }

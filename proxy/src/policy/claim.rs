@@ -74,6 +74,11 @@ impl ListMatcher {
         ListMatcher { conditions }
     }
 
+    /// What must hold.
+    pub(super) fn conditions(&self) -> &[ListCondition] {
+        &self.conditions
+    }
+
     pub(super) fn matches(&self, values: &[Value]) -> bool {
         self.conditions.iter().all(|condition| match condition {
             ListCondition::Has(wanted) => wanted.is_among(values),

@@ -5,7 +5,7 @@ use super::{
     claim::{ListCondition, ListMatcher},
     criterion::{Criterion, Subject},
     matcher::StringMatcher,
-    rule::{Action, Group, Operator},
+    rule::{Action, Group, Operator, RulePlace},
     spec::PolicySpec,
 };
 
@@ -14,11 +14,11 @@ impl Policy {
     pub fn new(spec: &PolicySpec) -> Policy {
         let mut allow = groups(spec, Action::Allow);
         let mut deny = groups(spec, Action::Deny);
-        add(&mut allow, Operator::Or, older_keys(spec));
+        add(&mut allow, (Operator::Or, RulePlace::OlderKeys), older_keys(spec));
         if spec.deny_invalid_client_certificate {
             let but_preflights = spec.cors_allow_preflight;
             let invalid = Criterion::InvalidClientCertificate { but_preflights };
-            add(&mut deny, Operator::Or, vec![invalid]);
+            add(&mut deny, (Operator::Or, RulePlace::Enforcement), vec![invalid]);
         }
         let needs = needs(allow.iter().chain(&deny));
         Policy { allow, deny, needs }
@@ -29,19 +29,23 @@ fn groups(spec: &PolicySpec, action: Action) -> Vec<Group> {
     let mut groups = Vec::new();
     for rule in spec.rules.iter().filter(|rule| rule.action == action) {
         for group in &rule.groups {
-            add(&mut groups, group.operator, group.criteria.clone());
+            add(&mut groups, (group.operator, rule.place), group.criteria.clone());
         }
     }
     groups
 }
 
 /// An operator without criteria has no effect, as in Pomerium: `and: []` does not match.
-fn add(groups: &mut Vec<Group>, operator: Operator, criteria: Vec<Criterion>) {
+fn add(
+    groups: &mut Vec<Group>,
+    (operator, place): (Operator, RulePlace),
+    criteria: Vec<Criterion>,
+) {
     if criteria.is_empty() {
         return;
     }
     let criteria = if operator == Operator::Or { merge(criteria) } else { criteria };
-    groups.push(Group { operator, criteria });
+    groups.push(Group { operator, criteria, place });
 }
 
 /// The keys that are older than the policy language, as criteria of which any must match.

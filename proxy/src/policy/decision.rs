@@ -105,7 +105,7 @@ impl PolicyDecision {
 }
 
 /// Depends only on the reasons, not on the value of the result.
-fn certificate_refusal(reasons: Reasons) -> Option<PolicyOutcome> {
+pub(super) fn certificate_refusal(reasons: Reasons) -> Option<PolicyOutcome> {
     if reasons.contains(Reason::ClientCertificateRequired) {
         Some(PolicyOutcome::ClientCertificateRequired)
     } else if reasons.contains(Reason::InvalidClientCertificate) {

@@ -42,6 +42,11 @@ impl StringMatcher {
         }
     }
 
+    /// What must hold.
+    pub(super) fn conditions(&self) -> &[Condition] {
+        &self.conditions
+    }
+
     /// Whether it asks for the empty text.
     pub(super) fn asks_for_nothing(&self) -> bool {
         self.conditions.iter().any(|condition| match condition {
@@ -84,6 +89,11 @@ impl Condition {
 pub(super) struct TextSet(Vec<Box<str>>);
 
 impl TextSet {
+    /// Its texts, in order.
+    pub(super) fn texts(&self) -> &[Box<str>] {
+        &self.0
+    }
+
     fn contains(&self, text: &str) -> bool {
         self.0.binary_search_by(|known| (**known).cmp(text)).is_ok()
     }

@@ -11,17 +11,21 @@ mod claim;
 mod compile;
 mod criterion;
 mod decision;
+mod describe;
 mod email;
+mod explain;
 mod matcher;
 mod parse;
 mod reason;
 mod request;
 mod rule;
 mod spec;
+mod trace;
 
 pub(crate) use decision::PolicyDecision;
 pub use decision::{PolicyOutcome, RuleResult};
 pub use email::EmailAddress;
+pub(crate) use explain::ExplainedRule;
 pub use parse::parse;
 pub(crate) use parse::{PolicyError, parse_allowed_idp_claims};
 pub(crate) use reason::{Reason, Reasons};
@@ -33,6 +37,7 @@ pub use spec::PolicySpec;
 use claim::ClaimPath;
 use criterion::Criterion;
 use rule::Group;
+use trace::{NoTrace, PolicyTrace};
 
 /// A compiled policy.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,9 +61,20 @@ pub struct Needs {
 impl Policy {
     /// Decides about a request. Allocates nothing.
     pub fn evaluate(&self, request: &PolicyInput<'_>) -> PolicyDecision {
-        let any =
-            |groups: &[Group]| RuleResult::any(groups.iter().map(|group| group.evaluate(request)));
-        PolicyDecision::new(any(&self.allow), any(&self.deny))
+        self.evaluate_with(request, &mut NoTrace)
+    }
+
+    /// Decides, and shows the trace each result on the way.
+    fn evaluate_with(
+        &self,
+        request: &PolicyInput<'_>,
+        trace: &mut impl PolicyTrace,
+    ) -> PolicyDecision {
+        let mut any = |groups: &[Group]| {
+            RuleResult::any(groups.iter().map(|group| group.evaluate(request, trace)))
+        };
+        let (allow, deny) = (any(&self.allow), any(&self.deny));
+        PolicyDecision::new(allow, deny)
     }
 
     /// The inputs that the policy needs.

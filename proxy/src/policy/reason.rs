@@ -151,6 +151,14 @@ mod tests {
     }
 
     #[test]
+    fn every_reason_is_in_the_document() {
+        let document = include_str!("../../../docs/log.md");
+        for reason in Reason::ALL {
+            assert!(document.contains(&format!("`{}`", reason.name())), "{}", reason.name());
+        }
+    }
+
+    #[test]
     fn every_reason_has_a_bit_of_its_own() {
         for reason in Reason::ALL {
             assert_eq!(Reasons::from(*reason).iter().collect::<Vec<_>>(), [*reason]);

@@ -2,6 +2,7 @@
 
 mod criteria;
 mod decisions;
+mod explain;
 mod model;
 mod older_keys;
 mod operators;

@@ -5,6 +5,7 @@ mod table;
 
 pub(crate) use hosts::HostMap;
 pub use table::Table;
+pub(crate) use table::{Mismatch, TriedRoute};
 
 use std::{fmt, sync::Arc};
 

@@ -37,6 +37,26 @@ struct Candidate {
     path: PathMatch,
 }
 
+/// A route that was looked at for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TriedRoute {
+    /// Its index among the matchers.
+    pub index: usize,
+    /// Why it does not serve the request; `None` if it does.
+    pub mismatch: Option<Mismatch>,
+}
+
+/// Why a route of a request's host does not serve the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mismatch {
+    /// It has a pattern, and other routes name this host exactly.
+    HostHasItsOwnRoutes,
+    /// It is for another port.
+    Port,
+    /// It is for other paths.
+    Path,
+}
+
 /// A host pattern, with its prefix and suffix to check before the expression.
 #[derive(Debug, Clone)]
 pub(super) struct Pattern {
@@ -82,6 +102,29 @@ impl Table {
         by_pattern.or(by_suffix).map(as_index)
     }
 
+    /// The routes that name this host, in their order, each with the reason why it is passed over: up
+    /// to the one that [`Table::find`] gives, or all. For people, so it may take its time.
+    pub(crate) fn tried(&self, host: &str, port: Option<u16>, path: &str) -> Vec<TriedRoute> {
+        let port = port.unwrap_or(DEFAULT_PORT);
+        let exact = self.exact.get(host);
+        let dots = host.match_indices('.').filter_map(|(dot, _)| host.get(dot..));
+        let by_suffix = dots.filter_map(|suffix| self.suffixes.get(suffix)).flatten();
+        let by_pattern = self.patterns.iter().filter(|(pattern, _)| pattern.matches(host));
+        let wild = by_suffix.chain(by_pattern.map(|(_, candidate)| candidate));
+        let is_named = exact.is_some();
+        let of_wildcards = wild.map(|candidate| match is_named {
+            true => candidate.tried(Some(Mismatch::HostHasItsOwnRoutes)),
+            false => candidate.tried(candidate.mismatch(port, path)),
+        });
+        let own = exact.into_iter().flatten();
+        let own = own.map(|candidate| candidate.tried(candidate.mismatch(port, path)));
+        let mut tried: Vec<TriedRoute> = own.chain(of_wildcards).collect();
+        tried.sort_by_key(|tried| tried.index);
+        let found = tried.iter().position(|tried| tried.mismatch.is_none());
+        tried.truncate(found.map_or(tried.len(), |found| found + 1));
+        tried
+    }
+
     /// Whether a route is for this host, whatever its port and path.
     pub fn has_host(&self, host: &str) -> bool {
         let mut suffixes = host.match_indices('.').filter_map(|(dot, _)| host.get(dot..));
@@ -124,6 +167,17 @@ fn first(candidates: &[Candidate], port: u16, path: &str) -> Option<u32> {
 }
 
 impl Candidate {
+    fn tried(&self, mismatch: Option<Mismatch>) -> TriedRoute {
+        TriedRoute { index: as_index(self.index), mismatch }
+    }
+
+    fn mismatch(&self, port: u16, path: &str) -> Option<Mismatch> {
+        if !self.port.matches(port) {
+            return Some(Mismatch::Port);
+        }
+        (!self.path.matches(path)).then_some(Mismatch::Path)
+    }
+
     fn matches(&self, port: u16, path: &str) -> bool {
         self.port.matches(port) && self.path.matches(path)
     }

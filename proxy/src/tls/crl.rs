@@ -19,7 +19,7 @@ use super::{
     material::Digest,
     validity::{Validity, seconds},
 };
-use crate::certificate;
+use crate::{certificate, rfc3339::rfc3339_s};
 
 mod bundle;
 mod list;
@@ -81,7 +81,7 @@ pub enum RevocationError {
     #[error("there is no CRL of its issuer, and `portcullis.crl.missing` is `reject`")]
     Missing,
     /// The time of its issuer's CRL has passed, and the rule is to refuse.
-    #[error("the next CRL of its issuer was due at {next_update_s} (now {now_s})")]
+    #[error("the next CRL of its issuer was due at {} (now {})", rfc3339_s(*next_update_s), rfc3339_s(*now_s))]
     Stale {
         /// When it was due, in seconds since the epoch.
         next_update_s: i64,
@@ -89,7 +89,7 @@ pub enum RevocationError {
         now_s: i64,
     },
     /// The time of its issuer's CRL has not come, and the rule is to refuse.
-    #[error("the CRL of its issuer is valid from {this_update_s} (now {now_s})")]
+    #[error("the CRL of its issuer is valid from {} (now {})", rfc3339_s(*this_update_s), rfc3339_s(*now_s))]
     NotYetValid {
         /// When it was issued, in seconds since the epoch.
         this_update_s: i64,

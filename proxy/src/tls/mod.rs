@@ -12,6 +12,7 @@ mod crl;
 mod der;
 mod early_data;
 mod engine;
+mod explain;
 mod first_hello;
 mod issuers;
 mod material;
@@ -45,6 +46,7 @@ pub(crate) use client_auth::ClientAuth;
 pub use context::{ConnectionContext, with_context};
 pub use crl::{CrlBundle, CrlStore};
 pub(crate) use crl::{CrlRule, CrlRules};
+pub(crate) use explain::{CertificateDemand, HandshakeCertificate};
 pub(crate) use material::CertificateFiles;
 pub use material::CertificateWithKey;
 #[cfg(test)]

@@ -12,9 +12,14 @@ use rustls::{
     sign::CertifiedKey,
 };
 
+use crate::certificate::ParsedCertificate;
+
 use super::{
     context, context::ConnectionContext, material::CertificateWithKey, names::without_trailing_dot,
 };
+
+/// How many names of a certificate a line at `debug` has.
+const MOST_NAMES: usize = 8;
 
 /// Chooses a certificate by the server name: an exact match, else a wildcard over its first label,
 /// else the first one configured. Among several, the client's signature schemes decide, and in TLS 1.2
@@ -146,8 +151,25 @@ impl ResolvesServerCert for CertificateStore {
             context::current(ConnectionContext::set_no_certificate_fits);
             return None;
         }
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            log_choice(server_name, selected.as_deref());
+        }
         selected
     }
+}
+
+#[cold]
+fn log_choice(server_name: Option<&str>, selected: Option<&CertifiedKey>) {
+    let leaf = selected.and_then(|key| key.cert.first());
+    let parsed = leaf.and_then(|leaf| ParsedCertificate::from_der(leaf).ok());
+    let names = parsed.iter().flat_map(|leaf| leaf.alt_names().into_iter().flatten());
+    let names: Vec<String> = names.take(MOST_NAMES).map(|name| name.to_string()).collect();
+    tracing::debug!(
+        "tls-server-name" = server_name,
+        names = names.join(", "),
+        subject = parsed.as_ref().map(ParsedCertificate::subject),
+        "server certificate chosen"
+    );
 }
 
 #[cfg(test)]

@@ -115,7 +115,7 @@ fn config(
     Ok(config)
 }
 
-fn client_verifier(scope: &ClientAuthProfile) -> Arc<dyn ClientCertVerifier> {
+pub(super) fn client_verifier(scope: &ClientAuthProfile) -> Arc<dyn ClientCertVerifier> {
     match scope {
         ClientAuthProfile::Open => Arc::new(NoClientAuth),
         ClientAuthProfile::Request(request) => Arc::new(ClientVerifier::accepting(&request.trusts)),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use crate::{
     conn::{Admission, ConnectionServer, ConnectionSettings},
     descriptors,
-    observe::{ConnectionRecord, RefusedReason},
+    observe::{ConnectionRecord, Level, RefusedReason},
 };
 
 /// How many connections may be closing to make room, in addition to this worker's part of those that
@@ -88,6 +88,7 @@ fn may_evict(server: &ConnectionServer, settings: &ConnectionSettings, more: usi
 pub(super) fn refuse(server: &ConnectionServer, peer: SocketAddr, refused: RefusedReason) {
     server.observer.metrics.connections_refused.inc(refused);
     server.observer.log_connection(&ConnectionRecord {
+        level: Level::Info,
         peer,
         sni: None,
         reason: match refused {

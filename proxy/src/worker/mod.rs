@@ -61,6 +61,8 @@ pub(crate) enum ProcessPhase {
         /// Whether another process serves; then clients are told to move one after another.
         replaced: bool,
     },
+    /// Closes the connections that are still open.
+    CutOff,
 }
 
 /// The inputs of a worker.
@@ -223,11 +225,20 @@ impl Worker {
             inbox.run_until(rt::sleep(HELLOS_UNDER_WAY.min(limit))).await;
         }
         self.server.steering.close();
-        // Catchers first: the kernel may choose one for a segment that no program selects one for.
-        catchers.stop(deadline).await;
-        listeners.stop(deadline).await;
-        inbox.finish().await;
-        self.server.drain(deadline).await;
+        let server = Rc::clone(&self.server);
+        let finish = async {
+            // Catchers first: the kernel may choose one for a segment that no program selects one
+            // for.
+            catchers.stop(deadline).await;
+            listeners.stop(deadline).await;
+            inbox.finish().await;
+            server.drain(deadline).await;
+        };
+        tokio::select! {
+            () = finish => {}
+            // What is open is dropped with the runtime, and each request makes its record.
+            () = cut_off(&mut self.phase) => self.server.cut_off(),
+        }
         self.server.observer.flush();
     }
 }
@@ -251,6 +262,14 @@ async fn draining(phase: &mut watch::Receiver<ProcessPhase>) -> bool {
     // An error means that the control thread is gone, which ends the process anyway.
     let order = phase.wait_for(|phase| *phase != ProcessPhase::Running).await;
     order.is_ok_and(|phase| *phase == ProcessPhase::Draining { replaced: true })
+}
+
+/// Waits for the order to close what is open.
+async fn cut_off(phase: &mut watch::Receiver<ProcessPhase>) {
+    if phase.wait_for(|phase| *phase == ProcessPhase::CutOff).await.is_err() {
+        // The control thread is gone, which ends the process anyway.
+        std::future::pending().await
+    }
 }
 
 /// Applies each new snapshot. Connections keep the settings that they began with; a request gets

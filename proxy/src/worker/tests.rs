@@ -142,6 +142,7 @@ fn connections() -> conn::ConnectionSettings {
 fn requests() -> http::RequestSettings {
     http::RequestSettings {
         certificate_identity: None,
+        policy_list_len: 0,
         read_timeout: None,
         stream_timeout: None,
         upstream_timeout: None,

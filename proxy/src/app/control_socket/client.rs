@@ -11,6 +11,7 @@ use tokio::{net::UnixStream, runtime::Builder};
 
 use super::{
     line,
+    log_level::{LogLevelOrder, LogLevelState},
     order::{Acknowledgment, Order},
     peer::{PeerProcess, ROOT, is_trusted, own_uid},
     runtime_dir,
@@ -105,6 +106,14 @@ impl RunningProcess {
     pub(crate) fn end_sessions(&self, user: &UserSelector) -> anyhow::Result<usize> {
         match self.order(&Order::EndSessions(user.clone()))? {
             Acknowledgment::SessionsEnded(ended) => Ok(ended),
+            other => bail!("unexpected answer: {other:?}"),
+        }
+    }
+
+    /// Asks it for the level of its log, or orders another one for a while.
+    pub(crate) fn log_level(&self, order: LogLevelOrder) -> anyhow::Result<LogLevelState> {
+        match self.order(&Order::LogLevel(order))? {
+            Acknowledgment::LogLevel(state) => Ok(state),
             other => bail!("unexpected answer: {other:?}"),
         }
     }

@@ -11,6 +11,9 @@
 //! portcullis/1 end-sessions user "alice"       end all sessions of a user    portcullis/1 ended 3
 //! portcullis/1 end-sessions email "a@b.com"    the same, by address          portcullis/1 ended 3
 //! portcullis/1 tell-health         for a process that takes this one's place  portcullis/1 health JSON
+//! portcullis/1 log-level           say the level of the log      portcullis/1 log-level info info -
+//! portcullis/1 log-level debug 600      set it for 600 s    portcullis/1 log-level debug info 600
+//! portcullis/1 log-level configured     go back             portcullis/1 log-level info info -
 //!                                  an order that is not followed             portcullis/1 refused REASON
 //! ```
 //!
@@ -18,6 +21,7 @@
 
 mod client;
 mod line;
+mod log_level;
 mod order;
 mod peer;
 mod runtime_dir;
@@ -25,6 +29,7 @@ mod server;
 
 pub(super) use client::ControlConnection;
 pub(crate) use client::RunningProcess;
+pub(crate) use log_level::{LONGEST as LONGEST_LOG_LEVEL, LogLevelOrder, LogLevelState};
 pub(super) use order::{Acknowledgment, Order};
 pub(super) use server::{ControlSocket, ReceivedOrder, listen};
 

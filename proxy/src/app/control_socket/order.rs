@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::log_level::{LogLevelOrder, LogLevelState};
 use crate::identity::ended_users::UserSelector;
 
 /// Begins every line.
@@ -20,6 +21,8 @@ pub(in super::super) enum Order {
     TellHealth,
     /// Tell where clients can connect.
     TellAddresses,
+    /// Say the level of the log, or set it for a while.
+    LogLevel(LogLevelOrder),
 }
 
 /// What a process did on an order.
@@ -36,6 +39,8 @@ pub(in super::super) enum Acknowledgment {
     Health(String),
     /// Where clients can connect.
     Addresses(Vec<SocketAddr>),
+    /// The level of the log.
+    LogLevel(LogLevelState),
 }
 
 impl Order {
@@ -45,6 +50,7 @@ impl Order {
             Order::Leave => "drain".to_owned(),
             Order::TellHealth => "tell-health".to_owned(),
             Order::TellAddresses => "tell-addresses".to_owned(),
+            Order::LogLevel(order) => format!("log-level{}", order.object()),
             Order::DrainWorker { worker, drained: true } => format!("drain-worker {worker}"),
             Order::DrainWorker { worker, drained: false } => format!("undrain-worker {worker}"),
             Order::EndSessions(user) => {
@@ -70,6 +76,7 @@ impl Order {
             "tell-addresses" if order == verb => Some(Order::TellAddresses),
             "drain-worker" => Some(Order::DrainWorker { worker: worker()?, drained: true }),
             "undrain-worker" => Some(Order::DrainWorker { worker: worker()?, drained: false }),
+            "log-level" => LogLevelOrder::parse(object).map(Order::LogLevel),
             "end-sessions" => user(object).map(Order::EndSessions),
             _ => None,
         }
@@ -84,6 +91,7 @@ impl Order {
             Some(Acknowledgment::SessionsEnded(_)) => matches!(self, Order::EndSessions(_)),
             Some(Acknowledgment::Health(_)) => matches!(self, Order::TellHealth),
             Some(Acknowledgment::Addresses(_)) => matches!(self, Order::TellAddresses),
+            Some(Acknowledgment::LogLevel(_)) => matches!(self, Order::LogLevel(_)),
             None => false,
         };
         acknowledgment.filter(|_| is_expected).ok_or_else(|| reason(line))
@@ -117,6 +125,7 @@ impl Acknowledgment {
                 let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
                 format!("{PROTOCOL}addresses {}", addresses.join(" "))
             }
+            Acknowledgment::LogLevel(state) => format!("{PROTOCOL}log-level {}", state.line()),
         }
     }
 
@@ -132,6 +141,9 @@ impl Acknowledgment {
                 if let Some(addresses) = other.strip_prefix("addresses ") {
                     let addresses = addresses.split(' ').map(|address| address.parse().ok());
                     return addresses.collect::<Option<_>>().map(Acknowledgment::Addresses);
+                }
+                if let Some(state) = other.strip_prefix("log-level ") {
+                    return LogLevelState::parse(state).map(Acknowledgment::LogLevel);
                 }
                 let ended = other.strip_prefix("ended ")?;
                 ended.parse().ok().map(Acknowledgment::SessionsEnded)
@@ -156,6 +168,7 @@ fn reason(answer: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::Level;
 
     fn orders() -> Vec<Order> {
         let longest = "\u{1}".repeat(UserSelector::MAX_BYTES);
@@ -167,8 +180,10 @@ mod tests {
         ];
         let workers = [true, false].map(|drained| Order::DrainWorker { worker: 3, drained });
         let about_users = users.map(Order::EndSessions);
-        let plain = [Order::Leave, Order::TellHealth, Order::TellAddresses];
-        workers.into_iter().chain(about_users).chain(plain).collect()
+        let debug = LogLevelOrder::Set { level: Level::Debug, for_s: 600 };
+        let levels = [LogLevelOrder::Show, debug, LogLevelOrder::Configured].map(Order::LogLevel);
+        let plain = [Order::Leave, Order::TellHealth, Order::TellAddresses].into_iter();
+        workers.into_iter().chain(about_users).chain(plain).chain(levels).collect()
     }
 
     #[test]
@@ -210,12 +225,14 @@ mod tests {
 
     #[test]
     fn an_answer_counts_for_orders_of_its_kind_alone() {
-        use Acknowledgment::{Addresses, Done, Draining, Health, SessionsEnded};
+        use Acknowledgment::{Addresses, Done, Draining, Health, LogLevel, SessionsEnded};
         let addresses = ["[::]:443", "127.0.0.1:80"].map(|text| text.parse().unwrap()).to_vec();
+        let state = LogLevelState { level: Level::Info, configured: Level::Info, left_s: None };
         for order in orders() {
             let draining = [true, false].map(|is_state_written| Draining { is_state_written });
             let health = Health("[[\"a b\"]]".to_owned());
-            let others = [Done, SessionsEnded(3), health, Addresses(addresses.clone())];
+            let others =
+                [Done, SessionsEnded(3), health, Addresses(addresses.clone()), LogLevel(state)];
             for answer in draining.clone().into_iter().chain(others) {
                 let is_expected = match order {
                     Order::Leave => draining.contains(&answer),
@@ -223,6 +240,7 @@ mod tests {
                     Order::EndSessions(_) => answer == SessionsEnded(3),
                     Order::TellHealth => matches!(answer, Health(_)),
                     Order::TellAddresses => matches!(answer, Addresses(_)),
+                    Order::LogLevel(_) => answer == LogLevel(state),
                 };
                 let read = order.read_answer(&answer.line());
                 assert_eq!(read.is_ok(), is_expected, "{order:?}: {read:?}");

@@ -55,6 +55,6 @@ impl<const N: usize> TextTable<N> {
 }
 
 /// The text with each control character replaced: none reaches the terminal.
-pub(super) fn printable(text: &str) -> String {
+pub(in crate::cli) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

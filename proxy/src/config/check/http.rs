@@ -37,6 +37,7 @@ pub(super) fn settings(
         response_headers: response_headers(root, tls),
         identity_headers: identity::stripped_names(root),
         certificate_identity,
+        policy_list_len: root.list_len("policy"),
     }
 }
 

@@ -256,7 +256,8 @@ fn a_preflight_of_a_path_of_ours_needs_the_certificate() {
         let conn = ClientConnection::new(&bench.worker, Peer::new(bench.peer.address, None));
         let active = ActiveRequest::begin(&conn, &parts);
         let target = normalise(&mut parts, &bench.worker.config().settings).unwrap();
-        demand_certificate(&active, &bench.peer, &parts, &target)
+        let asked = (active.account.client, bench.worker.now());
+        demand_certificate(&active.config, &bench.peer, asked, (&parts, &target))
     };
     assert!(matches!(demanded(&bench), Err(RequestFailure::CertificateRequired)));
     assert!(demanded(&bench.presenting(&mine)).is_ok());

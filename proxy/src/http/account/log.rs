@@ -8,6 +8,7 @@ use super::{AccountedRoute, RequestAccount, protocol};
 use crate::{
     observe::{PolicyRecord, RequestRecord, is_about_sign_in},
     policy::{PolicyDecision, Reason, Reasons},
+    upstream::ChosenEndpoint,
 };
 
 impl RequestAccount {
@@ -51,8 +52,22 @@ impl RequestAccount {
                 allow_why: &allow_why,
                 deny: decision.deny.value,
                 deny_why: &deny_why,
+                refusing_rule: self.refusing_rule.as_deref(),
             }),
         });
+    }
+
+    /// Logs at `debug` which upstream gets the request.
+    #[cold]
+    pub(super) fn log_endpoint(&self, endpoint: &ChosenEndpoint) {
+        tracing::debug!(
+            "request-id" = self.request_id.to_str().unwrap_or_default(),
+            endpoint = %**endpoint,
+            tls = endpoint.spec.tls.is_some(),
+            "tls-server-name" = endpoint.spec.tls.as_ref().map(|tls| &*tls.sni),
+            attempt = self.attempts.saturating_add(1),
+            "upstream chosen"
+        );
     }
 
     /// Whether upstreams are told the peer's address in `X-Forwarded-For`.

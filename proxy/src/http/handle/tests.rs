@@ -1,5 +1,7 @@
 //! Requests that never reach an upstream, over hyper's own server on a connection in memory.
 
+mod explained;
+
 use std::{
     cell::RefCell,
     convert::Infallible,

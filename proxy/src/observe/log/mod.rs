@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tracing::Subscriber;
 use tracing_subscriber::{
     Registry, filter::Targets, layer::SubscriberExt, reload, util::SubscriberInitExt,
@@ -24,9 +24,7 @@ use tracing_subscriber::{
 
 pub(super) use line::{Line, LineForm};
 
-#[cfg(test)]
-use super::Level;
-use super::{LogFormat, LogSpec, Metrics};
+use super::{Level, LogFormat, LogSpec, Metrics};
 use thread::Sink;
 
 /// The log. Clones write to the same one.
@@ -37,7 +35,12 @@ pub(crate) struct Log {
 
 #[derive(Debug)]
 struct Shared {
+    /// In use.
     spec: ArcSwap<LogSpec>,
+    /// As the configuration says.
+    configured: ArcSwap<LogSpec>,
+    /// The level by order, in the place of the configured ones.
+    ordered: ArcSwapOption<Level>,
     /// The journal reads the output, and takes a line's priority from its beginning.
     is_journal: bool,
     sink: Sink,
@@ -64,8 +67,15 @@ impl Log {
     }
 
     fn new(spec: LogSpec, is_journal: bool, sink: Sink) -> Log {
-        let spec = ArcSwap::from_pointee(spec);
-        let shared = Shared { spec, is_journal, sink, filter: OnceLock::new() };
+        sink.set_form(LineForm { format: spec.format, has_priority: is_journal });
+        let shared = Shared {
+            configured: ArcSwap::from_pointee(spec.clone()),
+            spec: ArcSwap::from_pointee(spec),
+            ordered: ArcSwapOption::empty(),
+            is_journal,
+            sink,
+            filter: OnceLock::new(),
+        };
         Log { shared: Arc::new(shared) }
     }
 
@@ -82,8 +92,35 @@ impl Log {
         tracing_subscriber::registry().with(filter).with(events::EventLayer::new(self.clone()))
     }
 
-    /// Applies new settings after a reload.
+    /// Applies new settings after a reload. A level by order stays.
     pub(crate) fn configure(&self, spec: LogSpec) {
+        self.shared.configured.store(Arc::new(spec));
+        self.apply();
+    }
+
+    /// Sets the level of all lines, those of requests too, in the place of the configured levels;
+    /// `None` goes back to those.
+    pub(crate) fn order_level(&self, level: Option<Level>) {
+        self.shared.ordered.store(level.map(Arc::new));
+        self.apply();
+    }
+
+    /// The level of events that is in use.
+    pub(crate) fn level(&self) -> Level {
+        self.spec().level
+    }
+
+    /// The level of events that is configured.
+    pub(crate) fn configured_level(&self) -> Level {
+        self.shared.configured.load().level
+    }
+
+    fn apply(&self) {
+        let mut spec = LogSpec::clone(&self.shared.configured.load());
+        if let Some(level) = self.shared.ordered.load().as_deref() {
+            (spec.level, spec.access) = (*level, *level);
+        }
+        self.shared.sink.set_form(self.form(spec.format));
         if let Some(filter) = self.shared.filter.get() {
             // Fails only when the subscriber is gone, and then there are no events.
             let _ = filter.reload(events::filter(spec.level));
@@ -127,7 +164,6 @@ pub(super) mod tests {
     use super::thread::Message;
 
     use super::*;
-    use crate::observe::{Level, LogFormat};
 
     #[test]
     fn a_reload_changes_level_and_format_of_events() {
@@ -141,6 +177,37 @@ pub(super) mod tests {
         let lines = captured.lines();
         assert!(lines.ends_with(" level=debug service=portcullis message=after\n"), "{lines}");
         assert!(!lines.contains("before"), "{lines}");
+    }
+
+    #[test]
+    fn a_level_by_order_stays_over_a_reload_and_goes_back_to_the_configured_one() {
+        let (log, captured) = Log::captured(LogSpec::default());
+        tracing::subscriber::with_default(log.subscriber(), || {
+            tracing::debug!("off");
+            log.order_level(Some(Level::Debug));
+            tracing::debug!("ordered");
+            log.configure(LogSpec {
+                level: Level::Warn,
+                access: Level::Warn,
+                ..LogSpec::default()
+            });
+            tracing::debug!("reloaded");
+            assert_eq!((log.level(), log.configured_level()), (Level::Debug, Level::Warn));
+            assert_eq!(log.spec().access, Level::Debug);
+            log.order_level(None);
+            tracing::info!("gone back");
+            tracing::warn!("as configured");
+        });
+        let lines = captured.lines();
+        for (text, is_logged) in [
+            ("off", false),
+            ("ordered", true),
+            ("reloaded", true),
+            ("gone back", false),
+            ("as configured", true),
+        ] {
+            assert_eq!(lines.contains(&format!("\"{text}\"")), is_logged, "{text}: {lines}");
+        }
     }
 
     /// What was logged.

@@ -4,7 +4,7 @@ use std::{
     io::{self, Write},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     thread,
@@ -12,8 +12,9 @@ use std::{
 };
 
 use super::{
-    super::{Level, time},
+    super::{Level, LogFormat, time},
     event_line::EventLine,
+    line::{Line, LineForm},
     repeats::{Repeated, Repeats},
 };
 
@@ -38,11 +39,34 @@ pub(super) enum Message {
     Flush(SyncSender<()>),
 }
 
+const DROPPED: &str = "log records were dropped while the log could not be written, or not fast \
+    enough";
+
+/// Between two lines that say how many records were dropped.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The queue to the log thread; never waits.
 #[derive(Debug, Clone)]
 pub(super) struct Sink {
     messages: SyncSender<Message>,
     dropped: Arc<AtomicU64>,
+    shared: Arc<SharedState>,
+}
+
+/// What the thread shares with those who write.
+#[derive(Debug, Default)]
+struct SharedState {
+    /// All records that were dropped for want of room or of a working output.
+    lost: AtomicU64,
+    is_text: AtomicBool,
+    has_priority: AtomicBool,
+}
+
+impl SharedState {
+    fn form(&self) -> LineForm {
+        let format = if self.is_text.load(Relaxed) { LogFormat::Text } else { LogFormat::Json };
+        LineForm { format, has_priority: self.has_priority.load(Relaxed) }
+    }
 }
 
 impl Sink {
@@ -53,8 +77,16 @@ impl Sink {
         dropped: Arc<AtomicU64>,
     ) -> io::Result<Sink> {
         let (sink, messages) = Sink::unstarted(dropped);
-        let dropped = sink.dropped.clone();
-        let writer = Writer { out, fallback, dropped, repeats: Repeats::default() };
+        let (dropped, shared) = (sink.dropped.clone(), Arc::clone(&sink.shared));
+        let writer = Writer {
+            out,
+            fallback,
+            dropped,
+            shared,
+            repeats: Repeats::default(),
+            reported: 0,
+            reported_at: None,
+        };
         thread::Builder::new().name("log".into()).spawn(move || writer.run(&messages))?;
         Ok(sink)
     }
@@ -62,7 +94,13 @@ impl Sink {
     /// A sink that another receiver empties.
     pub(super) fn unstarted(dropped: Arc<AtomicU64>) -> (Sink, Receiver<Message>) {
         let (sender, receiver) = sync_channel(QUEUE_MESSAGES);
-        (Sink { messages: sender, dropped }, receiver)
+        (Sink { messages: sender, dropped, shared: Arc::default() }, receiver)
+    }
+
+    /// Sets how the thread's own lines look.
+    pub(super) fn set_form(&self, form: LineForm) {
+        self.shared.is_text.store(form.format == LogFormat::Text, Relaxed);
+        self.shared.has_priority.store(form.has_priority, Relaxed);
     }
 
     /// Hands over access records; gives them back when there is no room.
@@ -71,7 +109,10 @@ impl Sink {
             Err(
                 TrySendError::Full(Message::Records(lines, _))
                 | TrySendError::Disconnected(Message::Records(lines, _)),
-            ) => Err(lines),
+            ) => {
+                self.shared.lost.fetch_add(count, Relaxed);
+                Err(lines)
+            }
             // Nothing else comes back than what was handed in.
             Ok(()) | Err(_) => Ok(()),
         }
@@ -80,6 +121,7 @@ impl Sink {
     /// Hands over an event; it is dropped and counted when there is no room.
     pub(super) fn event(&self, line: EventLine) {
         if self.messages.try_send(Message::Event(line)).is_err() {
+            self.shared.lost.fetch_add(1, Relaxed);
             self.dropped.fetch_add(1, Relaxed);
         }
     }
@@ -108,7 +150,11 @@ struct Writer<O, F> {
     /// Where errors and warnings go while `out` is broken.
     fallback: F,
     dropped: Arc<AtomicU64>,
+    shared: Arc<SharedState>,
     repeats: Repeats,
+    /// How many of the records that were lost the log has told of.
+    reported: u64,
+    reported_at: Option<Instant>,
 }
 
 impl<O: Write, F: Write> Writer<O, F> {
@@ -139,7 +185,9 @@ impl<O: Write, F: Write> Writer<O, F> {
         match message {
             Message::Records(lines, count) => {
                 if self.write(&lines).is_err() {
-                    self.dropped.fetch_add(count, Relaxed);
+                    self.lose(count);
+                } else {
+                    self.report_lost();
                 }
             }
             Message::Event(line) if self.repeats.allow(&line, Instant::now()) => self.event(&line),
@@ -164,11 +212,33 @@ impl<O: Write, F: Write> Writer<O, F> {
     fn event(&mut self, line: &EventLine) {
         let text = line.text.as_str();
         if self.write(text).is_ok() {
-            return;
+            return self.report_lost();
         }
         let shown = line.level >= Level::Warn && self.fallback.write_all(text.as_bytes()).is_ok();
         if !shown {
-            self.dropped.fetch_add(1, Relaxed);
+            self.lose(1);
+        }
+    }
+
+    fn lose(&self, records: u64) {
+        self.shared.lost.fetch_add(records, Relaxed);
+        self.dropped.fetch_add(records, Relaxed);
+    }
+
+    /// Once the output works again, says how many records are missing.
+    fn report_lost(&mut self) {
+        let (lost, now) = (self.shared.lost.load(Relaxed), Instant::now());
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < REPORT_INTERVAL;
+        if lost == self.reported || self.reported_at.is_some_and(is_recent) {
+            return;
+        }
+        let mut text = String::new();
+        let now_ms = time::epoch_ms(SystemTime::now());
+        let mut line = Line::begin(&mut text, self.shared.form(), now_ms, Level::Warn, DROPPED);
+        line.number("records", lost.saturating_sub(self.reported));
+        line.end();
+        if self.write(&text).is_ok() {
+            (self.reported, self.reported_at) = (lost, Some(now));
         }
     }
 
@@ -253,6 +323,41 @@ mod tests {
         sink.event(EventLine::of_text("loud\n", Level::Warn));
         assert!(sink.flush(LONG));
         assert_eq!(shown.try_iter().collect::<Vec<_>>().concat(), b"loud\n");
+        assert_eq!(dropped.load(Relaxed), 3);
+    }
+
+    /// Fails as often as it is told to, as a full disk does.
+    struct Failing(Pipe, u32);
+
+    impl Write for Failing {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.1 > 0 {
+                self.1 -= 1;
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.0.write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_output_that_works_again_gets_the_number_of_dropped_records() {
+        let (out, written) = channel();
+        let dropped = Arc::new(AtomicU64::new(0));
+        let sink = Sink::start(Failing(Pipe(out), 2), io::sink(), dropped.clone()).unwrap();
+        sink.set_form(LogFormat::Text.into());
+        sink.records("one\ntwo\n".into(), 2).unwrap();
+        sink.event(EventLine::of_text("three\n", Level::Info));
+        sink.records("four\n".into(), 1).unwrap();
+        sink.records("five\n".into(), 1).unwrap();
+        assert!(sink.flush(LONG));
+        let written = written.try_iter().collect::<Vec<_>>().concat();
+        let lines: Vec<_> = str::from_utf8(&written).unwrap().lines().collect();
+        let [four, report, five] = lines[..] else { panic!("{lines:?}") };
+        assert_eq!((four, five), ("four", "five"));
+        assert!(report.contains("level=warn") && report.ends_with(" records=3"), "{report}");
         assert_eq!(dropped.load(Relaxed), 3);
     }
 

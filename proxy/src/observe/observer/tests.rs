@@ -105,6 +105,7 @@ fn a_refusal_is_always_logged_with_reasons_and_certificate() {
         allow_why: &["accept"],
         deny: true,
         deny_why: &["client-certificate-required", "reject"],
+        refusing_rule: Some("routes[3].policy[0].deny"),
     };
     for (names, written) in [(&["method"][..], 1), (&["method", "client-certificate"], 1)] {
         let (observer, log) = observer(with_fields(names));
@@ -122,9 +123,11 @@ fn a_refusal_is_always_logged_with_reasons_and_certificate() {
         assert_eq!(logged["allow-why-true"], serde_json::json!(["accept"]));
         let deny = serde_json::json!(["client-certificate-required", "reject"]);
         assert_eq!(logged["deny-why-true"], deny);
+        assert_eq!(logged["policy-rule"], "routes[3].policy[0].deny");
+        assert_eq!((&logged["ip"], &logged["route"]), (&"192.0.2.7".into(), &"a".into()));
     }
     let (observer, log) = observer(with_fields(&["method"]));
-    let served = PolicyRecord { served: true, deny: false, ..refused };
+    let served = PolicyRecord { served: true, deny: false, refusing_rule: None, ..refused };
     let headers = CapturedHeaders::default();
     let certificate = Some(&certificate);
     let record =
@@ -133,6 +136,37 @@ fn a_refusal_is_always_logged_with_reasons_and_certificate() {
     observer.flush();
     let lines = log.lines();
     assert!(lines.contains("deny-why-false") && !lines.contains("CN=alice"), "{lines}");
+}
+
+#[test]
+fn a_misdirected_request_is_logged_with_the_name_of_its_connection() {
+    for names in [&["method"][..], &["tls-server-name", "ip"]] {
+        let (observer, log) = observer(with_fields(names));
+        let headers = CapturedHeaders::default();
+        observer.log_request(&RequestRecord { status: 421, ..record(&headers) });
+        observer.flush();
+        let lines = log.lines();
+        assert_eq!(lines.matches("tls-server-name").count(), 1, "{lines}");
+        assert_eq!(json(&lines)["tls-server-name"], "a.example");
+    }
+}
+
+#[test]
+fn a_connection_of_which_nothing_is_wrong_is_logged_at_debug_alone() {
+    for (access, lines) in [(Level::Info, 0), (Level::Debug, 1)] {
+        let (observer, log) = observer(LogSpec { access, ..LogSpec::default() });
+        observer.log_connection(&ConnectionRecord {
+            level: Level::Debug,
+            peer: peer(),
+            sni: None,
+            reason: "closed",
+            alert: None,
+            tls_version: None,
+            client_certificate: None,
+        });
+        observer.flush();
+        assert_eq!(log.lines().matches("\"level\":\"debug\"").count(), lines);
+    }
 }
 
 #[test]
@@ -250,6 +284,7 @@ fn a_client_certificate_is_an_object_where_there_is_one() {
 fn a_connection_that_failed_is_logged_as_pomerium_does() {
     let (observer, log) = observer(LogSpec::default());
     observer.log_connection(&ConnectionRecord {
+        level: Level::Info,
         peer: peer(),
         sni: Some(b"evil\"\n\xff"),
         reason: "client certificate: unknown issuer",

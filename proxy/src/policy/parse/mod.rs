@@ -12,7 +12,7 @@ use serde_yaml::Value;
 
 use super::{
     claim::ClaimPath,
-    rule::{Action, Group, Operator, Rule},
+    rule::{Action, Group, Operator, Rule, RulePlace},
     spec::AllowedClaim,
 };
 use node::{Errors, Node};
@@ -44,12 +44,12 @@ pub(crate) fn parse_allowed_idp_claims(
 fn document_rules(document: &Node<'_>, errors: &mut Errors) -> Vec<Rule> {
     let hint = "write a list of rules, each with `allow` or `deny`";
     match document.value {
-        Value::Mapping(_) => rules(document, errors),
+        Value::Mapping(_) => rules(document, None, errors),
         Value::Sequence(_) => {
             let mut all = Vec::new();
-            for item in document.items() {
+            for (index, item) in document.items().into_iter().enumerate() {
                 if item.is_mapping() {
-                    all.extend(rules(&item, errors));
+                    all.extend(rules(&item, u32::try_from(index).ok(), errors));
                 } else {
                     let message = format!("unsupported type for rules array: {}", item.kind());
                     errors.add_with_hint(&item, message, hint);
@@ -65,7 +65,8 @@ fn document_rules(document: &Node<'_>, errors: &mut Errors) -> Vec<Rule> {
     }
 }
 
-fn rules(mapping: &Node<'_>, errors: &mut Errors) -> Vec<Rule> {
+/// The rules of a mapping, which may be an item of a list.
+fn rules(mapping: &Node<'_>, item: Option<u32>, errors: &mut Errors) -> Vec<Rule> {
     let mut rules = Vec::new();
     for (name, body) in mapping.entries(errors) {
         let action = match name {
@@ -77,12 +78,13 @@ fn rules(mapping: &Node<'_>, errors: &mut Errors) -> Vec<Rule> {
                 continue;
             }
         };
-        rules.push(Rule { action, groups: groups(&body, errors) });
+        let place = RulePlace::Policy(item, action);
+        rules.push(Rule { action, place, groups: groups(&body, place, errors) });
     }
     rules
 }
 
-fn groups(body: &Node<'_>, errors: &mut Errors) -> Vec<Group> {
+fn groups(body: &Node<'_>, place: RulePlace, errors: &mut Errors) -> Vec<Group> {
     if !body.is_mapping() {
         let message = format!("expected and, or, not or nor below it, got {}", body.kind());
         errors.add(body, message);
@@ -93,7 +95,7 @@ fn groups(body: &Node<'_>, errors: &mut Errors) -> Vec<Group> {
         match OPERATORS.iter().find(|(known, _)| *known == name) {
             Some((_, operator)) => {
                 let criteria = criteria::list(&list, errors);
-                groups.push(Group { operator: *operator, criteria });
+                groups.push(Group { operator: *operator, criteria, place });
             }
             // Pomerium's own form of a rule has this key, and does not read it.
             None if name == "action" => {}

@@ -281,6 +281,35 @@ proptest! {
     }
 
     #[test]
+    fn an_explanation_has_the_decision_and_results_that_lead_to_it(
+        spec in older_keys(), rules in rules(), facts in facts()
+    ) {
+        let written = serde_yaml::to_value(&rules).unwrap();
+        let spec = PolicySpec { rules: parse(&written, "policy").unwrap(), ..spec };
+        let policy = Policy::new(&spec);
+        let decision = facts.with_request(|request| policy.evaluate(request));
+        let (explained, rules) = facts.with_request(|request| policy.explain(request, "r"));
+        prop_assert_eq!(decision, explained);
+        let (allow, deny) = rules.split_at(policy.allow.len());
+        prop_assert_eq!(decision.allow.value, allow.iter().any(|rule| rule.matches));
+        prop_assert_eq!(decision.deny.value, deny.iter().any(|rule| rule.matches));
+        let refusing = facts.with_request(|request| policy.refusing_rule(request, "r"));
+        if decision.deny.value {
+            let denies = |rule: &ExplainedRule| rule.matches && rule.place.starts_with(&refusing);
+            prop_assert!(deny.iter().any(denies), "{refusing} {deny:?}");
+        }
+        for rule in &rules {
+            let is_inverted = matches!(rule.operator, "not" | "nor");
+            let mut counted = rule.criteria.iter().map(|one| one.matches != is_inverted);
+            let value = match rule.operator {
+                "and" | "not" => counted.all(|value| value),
+                _ => counted.any(|value| value),
+            };
+            prop_assert_eq!(rule.matches, value, "{:?}", rule);
+        }
+    }
+
+    #[test]
     fn a_mistyped_policy_is_refused_or_decided_like_the_model(
         mut file in select(corpus()),
         slips in vec((any::<proptest::sample::Index>(), select(&b" -:,[]{}'!\"a0/\n"[..])), 1..4),

@@ -153,4 +153,28 @@ proptest! {
             naive(&matchers, &host, port, &path)
         );
     }
+    #[test]
+    fn the_routes_that_are_tried_end_with_the_one_that_is_found(
+        matchers in proptest::collection::vec(any_matcher(), 0..12),
+        host in "[ab]{1,2}(\\.[ab]{1,2}){0,3}",
+        port in proptest::option::of(prop_oneof![Just(443), Just(8443), Just(80)]),
+        path in "/[xy]{0,3}",
+    ) {
+        let table = Table::new(&matchers);
+        let tried = table.tried(&host, port, &path);
+        let (passed_over, found) = match tried.split_last() {
+            Some((last, before)) if last.mismatch.is_none() => (before, Some(last.index)),
+            _ => (tried.as_slice(), None),
+        };
+        prop_assert_eq!(table.find(&host, port, &path), found);
+        let names_host = |host_match: &HostMatch| match host_match {
+            HostMatch::Exact(name) => **name == *host,
+            HostMatch::Wildcard(wildcard) => wildcard.regex.is_match(&host),
+        };
+        let before = matchers.iter().take(found.unwrap_or(matchers.len())).enumerate();
+        let named: Vec<_> = before.filter(|(_, it)| names_host(&it.host)).map(|(at, _)| at).collect();
+        let indices: Vec<_> = passed_over.iter().map(|tried| tried.index).collect();
+        prop_assert_eq!(indices, named);
+        prop_assert!(passed_over.iter().all(|tried| tried.mismatch.is_some()));
+    }
 }

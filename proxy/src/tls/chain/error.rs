@@ -1,10 +1,11 @@
 //! The reasons why a chain is refused.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use rustls::{CertificateError, OtherError, pki_types::UnixTime};
 
 use super::name_constraints::NameConstraintError;
+use crate::rfc3339::rfc3339_s;
 use crate::tls::{
     algorithms::{UnsupportedKey, key_name, signature_name},
     crl::RevocationError,
@@ -37,6 +38,11 @@ impl Refusal {
     }
 }
 
+/// `2026-01-31T23:59:59Z`
+fn date(time: UnixTime) -> impl fmt::Display {
+    rfc3339_s(seconds(time))
+}
+
 /// The reason why a chain was rejected.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ChainError {
@@ -66,7 +72,7 @@ pub enum ChainError {
     )]
     TooManySignatures,
     /// A certificate of the chain has expired.
-    #[error("it, or a certificate above it, expired at {} (now {})", not_after.as_secs(), time.as_secs())]
+    #[error("it, or a certificate above it, expired at {} (now {})", date(*not_after), date(*time))]
     Expired {
         /// The time of the verification.
         time: UnixTime,
@@ -74,7 +80,7 @@ pub enum ChainError {
         not_after: UnixTime,
     },
     /// A certificate of the chain is not valid yet.
-    #[error("it, or a certificate above it, is valid from {} (now {})", not_before.as_secs(), time.as_secs())]
+    #[error("it, or a certificate above it, is valid from {} (now {})", date(*not_before), date(*time))]
     NotYetValid {
         /// The time of the verification.
         time: UnixTime,

@@ -1,0 +1,54 @@
+//! What a refusal comes to.
+
+use http::request::Parts;
+
+use super::view::ExplainedVerdict;
+use crate::{
+    http::{error::RequestFailure, refusal::Refusal},
+    identity::flow::{Challenge, challenge},
+};
+
+/// A refusal by a policy.
+pub(super) fn refused(refusal: &Refusal, parts: &Parts) -> ExplainedVerdict {
+    match refusal {
+        Refusal::Robots => ExplainedVerdict {
+            served: true,
+            status: Some(200),
+            summary: "a robots.txt that keeps robots out, since the policy does not let this \
+                request in"
+                .to_owned(),
+            details: Some("direct_response".to_owned()),
+            ..ExplainedVerdict::default()
+        },
+        Refusal::Denied => refused_by(&RequestFailure::Denied),
+        Refusal::SignIn => sign_in(parts),
+        Refusal::Failure(failure) => refused_by(failure),
+    }
+}
+
+/// A failure.
+pub(super) fn refused_by(failure: &RequestFailure) -> ExplainedVerdict {
+    let report = failure.report();
+    ExplainedVerdict {
+        status: Some(report.status.as_u16()),
+        summary: report.message.to_string(),
+        details: Some(report.details.into_owned()),
+        ..ExplainedVerdict::default()
+    }
+}
+
+fn sign_in(parts: &Parts) -> ExplainedVerdict {
+    let (status, summary) = match challenge(&parts.method, &parts.headers) {
+        Challenge::Redirect => (302, "a redirect to sign in"),
+        Challenge::PageNewTab | Challenge::PageLink => (401, "a page with a link to sign in"),
+        Challenge::Unauthenticated => {
+            (401, "sign-in is required (a browser that navigates is redirected to it)")
+        }
+        Challenge::Grpc => (200, "gRPC status 16: sign-in is required"),
+    };
+    ExplainedVerdict {
+        status: Some(status),
+        summary: summary.to_owned(),
+        ..ExplainedVerdict::default()
+    }
+}

@@ -1,0 +1,202 @@
+//! `portcullis explain` says what the proxy does: the same requests by curl and by the command.
+
+use portcullis_tests::{
+    Backend, Ca, Pair, Proxy, pki, process::Finished, proxy::portcullis, tempdir::TempDir,
+};
+use serde_json::Value;
+
+const DOMAIN: &str = "localhost.pomerium.io";
+
+/// `portcullis explain` of a URL, with the configuration of a proxy.
+fn explain(proxy: &Proxy, host: &str, path: &str, more: &[&str]) -> Finished {
+    let url = format!("https://{host}.{DOMAIN}{path}");
+    let arguments = [&["explain", &url][..], more, &["--config"]].concat();
+    portcullis(&[], &arguments, Some(&proxy.config_path()))
+}
+
+fn explained(proxy: &Proxy, host: &str, path: &str, more: &[&str]) -> (Value, Option<i32>) {
+    let finished = explain(proxy, host, path, &[more, &["--format", "json"]].concat());
+    let json = serde_json::from_str(&finished.stdout);
+    (json.unwrap_or_else(|error| panic!("{error}: {finished:?}")), finished.code)
+}
+
+/// A request of the table: host, path, arguments of both programs, client certificate.
+type Case<'a> = (&'a str, &'a str, &'a [&'a str], Option<&'a Pair>);
+
+/// A proxy with a route for each thing that decides, and two certificates of its route `crl`: one that
+/// is revoked, one that is not.
+fn rig(backend: &Backend, dir: &TempDir) -> (Proxy, [Pair; 2]) {
+    let url = backend.url();
+    let route = |from: &str, more: &str| format!("from: https://{from}.{DOMAIN}\n{more}");
+    let crl_of = Ca::new(dir, "revoking");
+    let revoked = crl_of.issue("revoked", "email:revoked@example.com");
+    let kept = crl_of.issue("kept", "email:kept@example.com");
+    crl_of.revoke(&revoked);
+    let crl = dir.path().join("list.crl");
+    std::fs::write(&crl, crl_of.crl(&[])).unwrap();
+    let to = format!("to: {url}\n");
+    let routes = [
+        route(
+            "app",
+            &format!(
+                "{to}prefix: /api\nprefix_rewrite: /v1\nallow_public_unauthenticated_access: true"
+            ),
+        ),
+        route(
+            "app",
+            &format!(
+                "{to}path: /exact\npolicy:\n- allow: {{or: [accept: true]}}\n  deny: {{or: [http_method: POST]}}"
+            ),
+        ),
+        route(
+            "app",
+            "regex: ^/[0-9]+$\nresponse: {status: 203, body: digits}\nallow_public_unauthenticated_access: true",
+        ),
+        route(
+            "app",
+            "prefix: /old\nredirect: {prefix_rewrite: /new, response_code: 308}\nallow_public_unauthenticated_access: true",
+        ),
+        route("source", &format!("{to}policy:\n- allow: {{and: [source_ip: 10.0.0.0/8]}}")),
+        route("local", &format!("{to}policy:\n- allow: {{and: [source_ip: 127.0.0.0/8]}}")),
+        route("*", &format!("{to}allow_public_unauthenticated_access: true")),
+        route("nobody", &format!("{to}policy: []")),
+        route(
+            "mtls",
+            &format!(
+                "{to}tls_downstream_client_ca_file: {:?}\nallow_public_unauthenticated_access: true",
+                pki().ca()
+            ),
+        ),
+        route(
+            "crl",
+            &format!(
+                "{to}tls_downstream_client_ca_file: {:?}\nallow_public_unauthenticated_access: true",
+                crl_of.certificate()
+            ),
+        ),
+        route(
+            "named",
+            &format!(
+                "{to}tls_downstream_client_ca_file: {:?}\npolicy:\n- allow: {{and: [email: user@{DOMAIN}]}}",
+                pki().ca()
+            ),
+        ),
+    ];
+    let mut config = Proxy::config()
+        .own("client_certificate_identity", "email")
+        .global(&format!("downstream_mtls: {{crl_file: {crl:?}}}"));
+    for yaml in &routes {
+        config = config.route_as_is(yaml);
+    }
+    (config.start(), [revoked, kept])
+}
+
+#[test]
+fn curl_gets_what_is_explained() {
+    let (backend, dir) = (Backend::echo(), TempDir::new("explain"));
+    let (proxy, [revoked, kept]) = rig(&backend, &dir);
+    let pair = |name: &str| pki().pair(name);
+    let [client, expired, stranger] = ["client", "client-expired", "other/client"].map(pair);
+    let none: &[&str] = &[];
+    let cases: [Case<'_>; 24] = [
+        ("app", "/api/x?q=1", none, None),
+        ("app", "/exact", none, None),
+        ("app", "/exact", &["-X", "POST"], None),
+        ("app", "/123", none, None),
+        ("app", "/old/x", none, None),
+        ("app", "/missing", none, None),
+        ("app", "/a%2Fb", none, None),
+        ("app", "/api/../exact", none, None),
+        ("app", "/ping", none, None),
+        ("app", "/.pomerium/x", none, None),
+        ("app", "/api/h", &["-H", "a_b: 1"], None),
+        ("app", "/api/u", &["-H", "Upgrade: websocket", "-H", "Connection: upgrade"], None),
+        ("source", "/s", none, None),
+        ("source", "/robots.txt", none, None),
+        ("local", "/l", none, None),
+        ("anything", "/w", none, None),
+        ("nobody", "/n", none, None),
+        ("mtls", "/m1", none, None),
+        ("mtls", "/m2", none, Some(&client)),
+        ("mtls", "/m3", none, Some(&expired)),
+        ("mtls", "/m4", none, Some(&stranger)),
+        ("crl", "/c1", none, Some(&revoked)),
+        ("crl", "/c2", none, Some(&kept)),
+        ("named", "/e1", none, Some(&client)),
+    ];
+    for (host, path, arguments, pair) in cases {
+        let curl =
+            proxy.curl(host, path).http1().args(["--path-as-is"]).args(arguments.iter().copied());
+        let fetched = match pair {
+            Some(pair) => curl.client(pair).ok(),
+            None => curl.ok(),
+        };
+        let cert = pair.map(|pair| pair.cert.display().to_string());
+        let cert: Vec<&str> = cert.iter().flat_map(|file| ["--cert", file]).collect();
+        let (said, code) = explained(&proxy, host, path, &[arguments, &cert].concat());
+        let verdict = &said["verdict"];
+        let status = verdict["status"].as_u64().unwrap_or(200);
+        assert_eq!(u64::from(fetched.status), status, "{host}{path}: {said:#}");
+        let is_refused = fetched.status >= 400;
+        assert_eq!(code, Some(i32::from(is_refused)), "{host}{path}: {said:#}");
+        if let Some(upstream) = verdict["upstream"]["path"].as_str() {
+            assert_eq!(fetched.echoed().text("target"), upstream, "{said:#}");
+        }
+        if path == "/ping" {
+            continue;
+        }
+        let logged = path.split('?').next().unwrap().replace("/api/../exact", "/exact");
+        let record = proxy.wait_for_log(&format!("the record of {host}{path}"), |line| {
+            line["request-id"] == fetched.header("x-request-id").unwrap_or_default()
+        });
+        assert_eq!(record["path"], *logged, "{record}");
+        let routes = said["request"]["routes"].as_array().unwrap();
+        let chosen = routes.iter().find(|route| route["matches"] == true);
+        let name = chosen.map_or("", |route| route["name"].as_str().unwrap());
+        assert_eq!(record["route"], name, "{host}{path}: {said:#}");
+        assert_eq!(
+            record["policy-rule"].as_str(),
+            verdict["policy_rule"].as_str().filter(|_| is_refused),
+            "{record} {said:#}"
+        );
+        if is_refused {
+            assert_eq!(record["response-code-details"], verdict["details"], "{said:#}");
+        }
+    }
+}
+
+#[test]
+fn a_refused_certificate_is_explained_for_people() {
+    let (backend, dir) = (Backend::text("x"), TempDir::new("explain-text"));
+    let (proxy, _) = rig(&backend, &dir);
+    let expired = pki().pair("client-expired").cert.display().to_string();
+    let said = explain(&proxy, "mtls", "/", &["--cert", &expired]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    for text in [
+        "the client is asked for a certificate of one of these CAs",
+        "routes[8] matches: https://mtls.localhost.pomerium.io",
+        "routes[6] does not match: https://*.localhost.pomerium.io  (other routes name this host exactly)",
+        "certificate  invalid: it, or a certificate above it, expired at 20",
+        "refused with 495",
+        "decided by downstream_mtls.enforcement",
+    ] {
+        assert!(said.stdout.contains(text), "{text}: {}", said.stdout);
+    }
+}
+
+#[test]
+fn the_exit_code_tells_served_from_refused_and_from_wrong_usage() {
+    let (backend, dir) = (Backend::text("x"), TempDir::new("explain-codes"));
+    let (proxy, _) = rig(&backend, &dir);
+    let code = |host, path, more: &[&str]| explain(&proxy, host, path, more).code;
+    assert_eq!(code("local", "/", &[]), Some(0));
+    assert_eq!(code("local", "/", &["--source", "10.1.2.3"]), Some(1));
+    assert_eq!(code("source", "/", &["--source", "10.1.2.3"]), Some(0));
+    assert_eq!(code("local", "/", &["--cert", "/nonexistent"]), Some(2));
+    assert_eq!(code("local", "/", &["--source", "x"]), Some(2));
+    let no_file = portcullis(&[], &["explain", "https://a.b/", "--config", "/nonexistent"], None);
+    assert_eq!(no_file.code, Some(2), "{no_file:?}");
+    let misdirected = ["--server-name", "app.localhost.pomerium.io"];
+    let said = explain(&proxy, "mtls", "/", &misdirected);
+    assert!(said.stdout.contains("refused with 421"), "{said:?}");
+}
