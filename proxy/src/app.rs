@@ -46,7 +46,7 @@ use loader::{Compiled, ControlSettings, Loader, Publisher};
 use signals::Signals;
 use workers::{WorkerResources, Workers};
 
-pub(crate) use control_socket::RunningProcess;
+pub(crate) use control_socket::{RunningProcess, recorded_admin_addresses};
 
 /// How long the log may take to write what is left at the end.
 const LOG_FLUSH: Duration = Duration::from_secs(2);
@@ -164,7 +164,7 @@ impl App {
             tickets: Arc::clone(&compiler.tickets),
             loader: Some(Loader::start(source, config, renewable, compiler, publisher)?),
             access: admin.access(),
-            orders: control_socket::listen(&metrics),
+            orders: control_socket::listen(&metrics, admin.admin_address()),
             descriptors,
             signals: Signals::new()?,
             settings,

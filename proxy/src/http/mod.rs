@@ -11,10 +11,12 @@ mod bearer;
 pub mod bench;
 mod body;
 mod certificate;
+mod certificate_problem;
 mod connection;
 mod downstream_body;
 mod early;
 mod error;
+mod error_context;
 mod error_page;
 mod failover;
 #[cfg(test)]

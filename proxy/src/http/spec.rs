@@ -12,6 +12,7 @@ use crate::{
         session::ProviderId,
         spec::{DependentHost, IssuerFormat},
     },
+    pages::Branding,
     policy::{Policy, SanKind},
     tls::ClientTrust,
     upstream::ClusterSpec,
@@ -48,6 +49,8 @@ pub(crate) struct RequestSettings {
     pub identity_headers: Vec<HeaderName>,
     /// The kind of name in a trusted client certificate that identifies the user; `None` if none does.
     pub certificate_identity: Option<SanKind>,
+    /// How the pages of ours look.
+    pub branding: Arc<Branding>,
 }
 
 /// What to do with escaped slashes in a path (Envoy `PathWithEscapedSlashesAction`).

@@ -42,6 +42,7 @@ pub(super) fn settings() -> RequestSettings {
         response_headers: Vec::new(),
         identity_headers: Vec::new(),
         certificate_identity: None,
+        branding: Default::default(),
     }
 }
 

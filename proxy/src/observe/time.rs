@@ -16,6 +16,11 @@ pub(super) fn epoch_ms(time: SystemTime) -> i64 {
     }
 }
 
+/// The time now, to the second.
+pub(crate) fn now_rfc3339() -> String {
+    rfc3339_s(epoch_ms(SystemTime::now()).div_euclid(1000)).to_string()
+}
+
 /// The length of what [`rfc3339_ms`] writes, in bytes.
 pub(super) const RFC3339_MS_LEN: usize = "2026-01-31T23:59:59.123Z".len();
 

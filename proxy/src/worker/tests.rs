@@ -142,6 +142,7 @@ fn connections() -> conn::ConnectionSettings {
 fn requests() -> http::RequestSettings {
     http::RequestSettings {
         certificate_identity: None,
+        branding: Default::default(),
         read_timeout: None,
         stream_timeout: None,
         upstream_timeout: None,

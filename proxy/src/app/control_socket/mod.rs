@@ -14,6 +14,8 @@
 //!                                  an order that is not followed             portcullis/1 refused REASON
 //! ```
 //!
+//! Beside it, `PID.admin` names the administrative address for the commands of other users.
+//!
 //! IDs and addresses are JSON strings, so that no character of them ends the line.
 
 mod client;
@@ -26,6 +28,7 @@ mod server;
 pub(super) use client::ControlConnection;
 pub(crate) use client::RunningProcess;
 pub(super) use order::{Acknowledgment, Order};
+pub(crate) use runtime_dir::recorded_admin_addresses;
 pub(super) use server::{ControlSocket, ReceivedOrder, listen};
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! Settings of all requests.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 
-use super::{super::section::Section, headers, identity, portcullis};
+use super::{super::section::Section, branding, headers, identity, portcullis};
 use crate::{
     http::{EscapedSlashes, ForwardedFor, RequestSettings, Underscores, is_forwarding_name},
     policy::SanKind,
@@ -37,6 +37,7 @@ pub(super) fn settings(
         response_headers: response_headers(root, tls),
         identity_headers: identity::stripped_names(root),
         certificate_identity,
+        branding: Arc::new(branding::branding(root)),
     }
 }
 
