@@ -22,52 +22,34 @@ pub(super) struct AdminAddress {
 }
 
 impl AdminAddress {
-    /// Where the process may be, the likeliest place first: there is always one.
-    fn candidates(&self) -> Result<Vec<SocketAddr>, String> {
+    /// Where the process is: what the configuration says, and if that does not tell, what a process that
+    /// runs has left in its runtime directory.
+    fn find(&self) -> Result<SocketAddr, String> {
         if let Some(address) = self.address {
-            return Ok(vec![address]);
+            return Ok(address);
         }
-        let mut addresses = Vec::new();
-        let setting = config::admin_address(self.file.path(), &Environment::of_process());
-        if let AdminAddressSetting::Is(address) = setting {
-            addresses.push(address);
-        }
-        // The running process has what the file said at its start, and the file may not be readable.
-        for address in app::recorded_admin_addresses() {
-            if !addresses.contains(&address) {
-                addresses.push(address);
-            }
-        }
-        match setting {
-            AdminAddressSetting::Off if addresses.is_empty() => {
+        match config::admin_address(self.file.path(), &Environment::of_process()) {
+            AdminAddressSetting::Is(address) => Ok(address),
+            AdminAddressSetting::Off => {
                 Err("portcullis.admin_address is off in this configuration; set it, or use \
                      --address"
                     .to_owned())
             }
-            AdminAddressSetting::Unknown(_) if addresses.is_empty() => {
-                Ok(vec![DEFAULT_ADMIN_ADDRESS])
-            }
-            _ => Ok(addresses),
+            AdminAddressSetting::Unknown(problem) => match app::recorded_admin_addresses()[..] {
+                [] => Ok(DEFAULT_ADMIN_ADDRESS),
+                [address] => Ok(address),
+                // An order must not reach another process than the one that is meant.
+                [..] => Err(format!("{problem}; several processes run: say which by --address")),
+            },
         }
     }
 
-    /// Asks the process. The error is that of the likeliest place.
+    /// Asks the process.
     pub(super) fn ask<T>(
         &self,
         ask: impl Fn(SocketAddr) -> Result<T, FetchError>,
     ) -> Result<T, FetchError> {
-        let candidates = self.candidates().map_err(FetchError::Address)?;
-        let mut first_error = None;
-        for address in candidates {
-            match ask(address) {
-                Err(error @ FetchError::Connect(..)) => {
-                    first_error.get_or_insert(error);
-                }
-                answered => return answered,
-            }
-        }
-        let none = || FetchError::Address("there is no address to ask".to_owned());
-        Err(first_error.unwrap_or_else(none))
+        ask(self.find().map_err(FetchError::Address)?)
     }
 
     /// The process that serves there, for orders: the status names it and its socket. Orders go over

@@ -1,6 +1,7 @@
 //! The directory for the sockets of running processes.
 
 use std::{
+    collections::BTreeSet,
     env,
     ffi::OsString,
     fs::{self, DirBuilder},
@@ -11,7 +12,6 @@ use std::{
         net::UnixStream,
     },
     path::{Path, PathBuf},
-    time::SystemTime,
 };
 
 use rustix::process::{Pid, test_kill_process};
@@ -71,22 +71,20 @@ pub(super) fn record_admin_address(directory: &Path, pid: u32, address: Option<S
     }
 }
 
-/// The administrative addresses of processes that run, the newest first: those in the directory of this
-/// user, and in that of the service.
+/// The administrative addresses of processes that run: those of this user, or else of the service. A
+/// process and the one that replaces it have the same.
 pub(crate) fn recorded_admin_addresses() -> Vec<SocketAddr> {
-    let directories = path().into_iter().chain([PathBuf::from(SERVICE_DIRECTORY)]);
-    let mut records: Vec<_> = directories.flat_map(|directory| records(&directory)).collect();
-    records.sort_by_key(|(written, _)| std::cmp::Reverse(*written));
-    records.into_iter().map(|(_, address)| address).collect()
+    let own = path().map(|directory| records(&directory)).unwrap_or_default();
+    let found = if own.is_empty() { records(Path::new(SERVICE_DIRECTORY)) } else { own };
+    found.into_iter().collect()
 }
 
-fn records(directory: &Path) -> Vec<(SystemTime, SocketAddr)> {
-    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+fn records(directory: &Path) -> BTreeSet<SocketAddr> {
+    let Ok(entries) = fs::read_dir(directory) else { return BTreeSet::new() };
     let record = |path: PathBuf| {
         process_of(&path, ".admin").filter(|pid| exists(*pid))?;
         let text = String::from_utf8(regular_file::read(&path, MAX_RECORD_BYTES).ok()?).ok()?;
-        let written = fs::metadata(&path).and_then(|file| file.modified()).ok()?;
-        Some((written, text.trim().parse().ok()?))
+        text.trim().parse().ok()
     };
     entries.filter_map(|entry| record(entry.ok()?.path())).collect()
 }
@@ -201,7 +199,7 @@ mod tests {
         record_admin_address(directory.path(), own, Some(address));
         record_admin_address(directory.path(), ended, Some(address));
         fs::write(directory.path().join("1.admin"), "no address").unwrap();
-        let found: Vec<_> = records(directory.path()).into_iter().map(|(_, found)| found).collect();
+        let found = Vec::from_iter(records(directory.path()));
         assert_eq!(found, [address]);
         remove_stale(directory.path());
         assert!(!admin_record(directory.path(), ended).exists());
