@@ -49,7 +49,9 @@ use log_level::LogLevel;
 use signals::Signals;
 use workers::{WorkerResources, Workers};
 
-pub(crate) use control_socket::{LONGEST_LOG_LEVEL, LogLevelOrder, LogLevelState, RunningProcess};
+pub(crate) use control_socket::{
+    LONGEST_LOG_LEVEL, LogLevelOrder, LogLevelState, RunningProcess, recorded_admin_addresses,
+};
 pub(crate) use explain::{ExplainedConnection, Explanation, Visit, explain};
 
 /// How long the log may take to write what is left at the end.
@@ -173,7 +175,7 @@ impl App {
             tickets: Arc::clone(&compiler.tickets),
             loader: Some(Loader::start(source, config, renewable, compiler, publisher)?),
             access: admin.access(),
-            orders: control_socket::listen(&metrics),
+            orders: control_socket::listen(&metrics, admin.admin_address()),
             descriptors,
             signals: Signals::new()?,
             settings,

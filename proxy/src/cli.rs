@@ -1,19 +1,21 @@
 //! The command line.
 #![expect(clippy::print_stdout, reason = "all commands but `run` write to standard output")]
 
+mod admin_address;
 mod check;
 mod config_file;
+mod drain;
 mod explain;
 mod log;
 mod sessions;
 mod spelling;
 pub(crate) mod status;
+mod status_command;
 
-use std::{env, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{env, path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
-use serde::Serialize;
 
 use crate::{
     app::{self, RunningProcess},
@@ -21,7 +23,9 @@ use crate::{
 };
 use check::Check;
 use config_file::{ConfigArgument, ConfigFile};
+use drain::Drain;
 use sessions::Sessions;
+use status_command::Status;
 
 /// Identity-aware TLS edge proxy: mutual TLS on both sides, configured like Pomerium.
 #[derive(Debug, Parser)]
@@ -81,40 +85,6 @@ struct Run {
     /// drain and exit once the new process is ready.
     #[arg(long, value_name = "PID")]
     replace: Option<u32>,
-}
-
-#[derive(Debug, clap::Args)]
-struct Status {
-    #[command(flatten)]
-    admin: AdminAddress,
-    /// Show which worker gets the connections for this host, and why.
-    #[arg(long)]
-    host: Option<String>,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Debug, clap::Args)]
-struct Drain {
-    #[command(flatten)]
-    admin: AdminAddress,
-    /// The worker's number.
-    #[arg(long)]
-    worker: u32,
-    /// Use the worker again.
-    #[arg(long)]
-    undo: bool,
-}
-
-#[derive(Debug, clap::Args)]
-struct AdminAddress {
-    /// The configuration file, which has the administrative address.
-    #[command(flatten)]
-    file: ConfigFile,
-    /// The administrative address, if it is not the configuration's.
-    #[arg(long)]
-    address: Option<SocketAddr>,
 }
 
 /// Runs the command that the arguments of this process name.
@@ -179,78 +149,6 @@ impl Run {
             }
             Err(error) => fail(&format!("{error:#}")),
         }
-    }
-}
-
-impl Status {
-    fn run(&self) -> ExitCode {
-        let address = match self.admin.resolve() {
-            Ok(address) => address,
-            Err(problem) => return fail(&problem),
-        };
-        let shown = match &self.host {
-            None => status::fetch(address).map(|view| self.show(&view, status::render)),
-            Some(host) => {
-                status::fetch_host(address, host).map(|view| self.show(&view, status::render_host))
-            }
-        };
-        shown.unwrap_or_else(|error| {
-            fail(&format!("cannot read the status from {address}: {error}"))
-        })
-    }
-
-    fn show<T: Serialize>(&self, view: &T, render: impl Fn(&T) -> String) -> ExitCode {
-        if !self.json {
-            return print(&render(view));
-        }
-        match serde_json::to_string_pretty(view) {
-            Ok(json) => print(&(json + "\n")),
-            Err(error) => fail(&error.to_string()),
-        }
-    }
-}
-
-impl Drain {
-    fn run(&self) -> ExitCode {
-        match self.order() {
-            Ok(()) if self.undo => {
-                print(&format!("worker {} takes new connections again\n", self.worker))
-            }
-            Ok(()) => print(&format!("worker {} takes no new connections\n", self.worker)),
-            Err(problem) => fail(&problem),
-        }
-    }
-}
-
-impl Drain {
-    fn order(&self) -> Result<(), String> {
-        let process = self.admin.process()?;
-        process.drain_worker(self.worker, !self.undo).map_err(|error| not_ordered(&process, &error))
-    }
-}
-
-impl AdminAddress {
-    fn resolve(&self) -> Result<SocketAddr, String> {
-        if let Some(address) = self.address {
-            return Ok(address);
-        }
-        let loaded = self.file.load().map_err(|failure| failure.to_string())?;
-        loaded.config.admin.address.ok_or_else(|| {
-            "portcullis.admin_address is off in this configuration; set it, or use --address"
-                .to_owned()
-        })
-    }
-
-    /// The process that serves there, for orders: the status names it and its socket. Orders go over
-    /// that, since anybody on this machine can reach the administrative address.
-    fn process(&self) -> Result<RunningProcess, String> {
-        let running = status::fetch(self.resolve()?).map_err(|error| error.to_string())?;
-        let Some(socket) = running.control_socket else {
-            return Err("the running process has no socket for orders: set RUNTIME_DIRECTORY or \
-                XDG_RUNTIME_DIR for it"
-                .to_owned());
-        };
-        Ok(RunningProcess { id: running.pid, socket: socket.into() })
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 use crate::{
+    certificate::ParsedCertificate,
     config::{Config, RenewedParts, RouteConfig},
     conn::ListenerConfig,
     http::{self, FormerClusters, RequestConfig},
@@ -306,9 +307,25 @@ fn certificate_facts(
     usage: CertificateUsage,
 ) -> ConfiguredCertificate {
     ConfiguredCertificate {
-        names: identity.names.clone(),
+        names: shown_names(identity),
         origin: identity.origin.clone(),
         usage,
         not_after_s: identity.not_after_s,
+    }
+}
+
+/// Its DNS names. A certificate without any, such as one for a client, is known by its other names,
+/// else by its subject.
+fn shown_names(identity: &CertificateWithKey) -> Vec<String> {
+    if !identity.names.is_empty() {
+        return identity.names.clone();
+    }
+    let leaf = identity.certified.cert.first();
+    let Some(leaf) = leaf.and_then(|der| ParsedCertificate::from_der(der).ok()) else {
+        return Vec::new();
+    };
+    match leaf.alt_name_texts() {
+        names if names.is_empty() => vec![leaf.subject()],
+        names => names,
     }
 }

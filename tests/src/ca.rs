@@ -44,6 +44,16 @@ impl Ca {
 
     /// Issues a client certificate with alternative names such as `email:a@b.c`.
     pub fn issue(&self, name: &str, alt_names: &str) -> Pair {
+        self.issue_with(&["-days", "30"], name, alt_names)
+    }
+
+    /// Issues a client certificate that ended on 2 January 2020.
+    pub fn issue_ended(&self, name: &str, alt_names: &str) -> Pair {
+        let dates = ["-startdate", "20200101000000Z", "-enddate", "20200102000000Z"];
+        self.issue_with(&dates, name, alt_names)
+    }
+
+    fn issue_with(&self, dates: &[&str], name: &str, alt_names: &str) -> Pair {
         let file = |extension: &str| self.dir.join(format!("{name}.{extension}"));
         let pair = Pair { cert: file("pem"), key: file("key") };
         self.openssl(
@@ -53,8 +63,13 @@ impl Ca {
         self.openssl(&["req", "-new", "-subj", &format!("/CN={name}"), "-key"], |c| {
             c.arg(&pair.key).arg("-out").arg(file("csr")).arg("-config").arg(self.dir.join("cnf"))
         });
-        self.ca(&["-notext", "-days", "30", "-extensions", "leaf"], |c| {
-            c.env("SAN", alt_names).arg("-in").arg(file("csr")).arg("-out").arg(&pair.cert)
+        self.ca(&["-notext", "-extensions", "leaf"], |c| {
+            c.args(dates)
+                .env("SAN", alt_names)
+                .arg("-in")
+                .arg(file("csr"))
+                .arg("-out")
+                .arg(&pair.cert)
         });
         pair
     }

@@ -42,7 +42,12 @@ fn refusals_have_the_status_object_of_kubernetes() {
             let curl = curl.header(USER_AGENT).header(ACCEPT);
             let fetched = if client { curl.client(&pki().client()) } else { curl }.ok();
             assert_eq!(fetched.header("content-type"), Some("application/json"), "{fetched:?}");
-            (fetched.status, fetched.json())
+            let mut status = fetched.json();
+            // kubectl shows the message alone, so it has the ID.
+            let id = format!(" (request ID: {})", fetched.header("x-request-id").expect("an ID"));
+            let message = status["message"].as_str().and_then(|text| text.strip_suffix(&id));
+            status["message"] = message.expect("a message with the ID").into();
+            (fetched.status, status)
         };
         let status = |code: u16, reason: &str, message: &str| {
             let object = json!({

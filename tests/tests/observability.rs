@@ -201,6 +201,42 @@ fn the_end_of_every_certificate_of_ours_is_a_metric() {
 }
 
 #[test]
+fn the_process_has_the_metrics_of_prometheus_own_clients() {
+    let backend = Backend::text("x");
+    let proxy = Proxy::config().forward("app", &backend.url(), "").start();
+    let held: Vec<_> = (0..20).map(|_| proxy.raw("app")).collect();
+    let metrics = proxy.metrics();
+    let value = |name| metrics.sum(name, &[]);
+    assert!(value("process_open_fds") > 20.0, "{}", value("process_open_fds"));
+    assert!(value("process_max_fds") >= value("process_open_fds"));
+    let resident = value("process_resident_memory_bytes");
+    assert!(resident > 1e6 && value("process_virtual_memory_bytes") >= resident, "{resident}");
+    assert!(value("process_cpu_seconds_total") > 0.0);
+    let start = value("portcullis_start_timestamp_seconds");
+    assert_eq!(value("process_start_time_seconds"), start);
+    drop(held);
+}
+
+#[test]
+fn the_admin_address_has_a_page_for_people_and_for_nobody_else() {
+    let backend = Backend::text("x");
+    let proxy = Proxy::config().forward("app", &backend.url(), "name: shown").start();
+    proxy.curl("app", "/").ok();
+    proxy.curl("nobody", "/").ok();
+    let page = proxy.admin("/").expect("a page");
+    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    let policy = page.header("content-security-policy").expect("a policy");
+    assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
+    for told in ["<th scope=\"row\">shown</th>", "no route", "Upstream connections", "Certificates"]
+    {
+        assert!(page.text().contains(told), "{told}: {}", page.text());
+    }
+    let mut raw = Raw::tcp(proxy.admin_address());
+    raw.send("GET / HTTP/1.1\r\nHost: evil.test\r\n\r\n");
+    assert_eq!(raw.to_end().response().status, 421);
+}
+
+#[test]
 fn health_readiness_and_status_are_only_on_the_admin_address() {
     let backend = Backend::text("x");
     let proxy = Proxy::config().forward("app", &backend.url(), "name: shown").start();

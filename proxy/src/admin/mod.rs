@@ -3,6 +3,8 @@
 mod access;
 mod connections;
 mod host;
+mod page;
+mod rates;
 mod respond;
 mod serve;
 mod sockets;
@@ -64,7 +66,11 @@ impl Server {
         steering: &Arc<Steering>,
         connections: usize,
     ) -> Result<Server, BindError> {
-        let state = AdminState { metrics: Arc::clone(metrics), steering: Arc::clone(steering) };
+        let state = AdminState {
+            metrics: Arc::clone(metrics),
+            steering: Arc::clone(steering),
+            rates: Arc::default(),
+        };
         let listener = |socket: sockets::Bound, pages, access| {
             let (socket, state) = (socket.listen()?, state.clone());
             Ok::<_, BindError>(AdminListener { socket, pages, access, state, connections })
@@ -86,6 +92,13 @@ impl Server {
     /// The addresses bound: the administrative one first, then the metrics listener's.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners.iter().filter_map(|listener| listener.socket.local_addr().ok()).collect()
+    }
+
+    /// The administrative address, if there is one.
+    pub(crate) fn admin_address(&self) -> Option<SocketAddr> {
+        let mut listeners = self.listeners.iter();
+        let admin = listeners.find(|listener| listener.pages == Pages::All)?;
+        admin.socket.local_addr().ok()
     }
 
     /// What a reload may change.

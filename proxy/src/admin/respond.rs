@@ -1,13 +1,20 @@
 //! Answers to requests, without any I/O.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header};
 use serde::Serialize;
 
-use super::access::Access;
+use super::{
+    access::Access,
+    page::{self, PageOptions},
+    rates::RateHistory,
+};
 use crate::{
-    observe::{Metrics, Readiness},
+    observe::{self, Metrics, Readiness},
     steering::Steering,
 };
 
@@ -36,6 +43,8 @@ pub(super) struct AdminRequest<'a> {
 pub(super) struct AdminState {
     pub(super) metrics: Arc<Metrics>,
     pub(super) steering: Arc<Steering>,
+    /// For the rates on the page for people. The control thread alone locks it.
+    pub(super) rates: Arc<Mutex<RateHistory>>,
 }
 
 /// Answers one request.
@@ -58,6 +67,7 @@ pub(super) fn respond(
         return method_not_allowed("GET, HEAD");
     }
     match (request.uri.path(), pages) {
+        ("/", Pages::All) => overview(request.uri.query(), state),
         ("/metrics", _) => reply(StatusCode::OK, METRICS, state.metrics.render()),
         ("/healthz", Pages::All) => text(StatusCode::OK, "ok"),
         ("/readyz", Pages::All) => ready(state.metrics.readiness()),
@@ -65,6 +75,14 @@ pub(super) fn respond(
         ("/steering", Pages::All) => steering(request.uri.query(), &state.steering),
         _ => text(StatusCode::NOT_FOUND, "not found"),
     }
+}
+
+fn overview(query: Option<&str>, state: &AdminState) -> Response<String> {
+    let status = state.metrics.status();
+    let mut history = state.rates.lock().unwrap_or_else(PoisonError::into_inner);
+    let uptime = Duration::from_secs(status.uptime_s);
+    let rates = history.look(Instant::now(), uptime, &status.routes);
+    page::response(&status, &rates, PageOptions::of(query), &observe::now_rfc3339())
 }
 
 /// `?host=NAME`; no character of a DNS name needs an escape.
@@ -129,7 +147,7 @@ mod tests {
         let spec = SteeringSpec { hosts: vec!["a.example".into()], ..SteeringSpec::default() };
         let rules = Arc::new(SteeringRules::new(&spec, 2).unwrap());
         let steering = Arc::new(Steering::start(mode, &[], 2, rules, Ok(())).unwrap());
-        AdminState { metrics: Arc::new(Metrics::new(2)), steering }
+        AdminState { metrics: Arc::new(Metrics::new(2)), steering, rates: Arc::default() }
     }
 
     fn ask(method: &Method, uri: &str, host: &str, state: &AdminState) -> u16 {
@@ -154,7 +172,8 @@ mod tests {
     #[test]
     fn a_page_with_a_name_of_its_own_reads_nothing() {
         let state = state(ModeChoice::None);
-        for path in ["/metrics", "/status", "/healthz", "/readyz", "/steering?host=a.example"] {
+        for path in ["/", "/metrics", "/status", "/healthz", "/readyz", "/steering?host=a.example"]
+        {
             assert_eq!(ask(&Method::GET, path, "evil.test:9464", &state), 421, "{path}");
         }
         assert_eq!(ask(&Method::GET, "/status", "localhost:9464", &state), 200);

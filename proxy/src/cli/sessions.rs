@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{AdminAddress, fail, not_ordered, plural, print};
+use super::{admin_address::AdminAddress, fail, not_ordered, plural, print};
 use crate::identity::ended_users::UserSelector;
 
 #[derive(Debug, clap::Args)]

@@ -4,12 +4,13 @@ mod fetch;
 mod host;
 pub(super) mod table;
 
-pub(crate) use fetch::{fetch, fetch_host};
+pub(crate) use fetch::{FetchError, fetch, fetch_host};
 pub(super) use host::render as render_host;
 
 use crate::observe::{
     CertificateView, ConfigView, CrlView, DescriptorView, EndpointHealthState, EndpointHealthView,
-    Readiness, RouteView, StatusView, SteeringView, UnreachableView, UpstreamView, WorkerView,
+    Readiness, RefusalView, RouteView, StatusView, SteeringView, UnreachableView, UpstreamView,
+    WorkerView,
 };
 use table::{Align, TextTable, printable};
 
@@ -19,6 +20,7 @@ pub(super) fn render(status: &StatusView) -> String {
     for section in [
         workers(&status.workers),
         routes(&status.routes),
+        refusals(&status.refusals),
         certificates(&status.certificates),
         crls(&status.crls),
         upstreams(&status.upstreams),
@@ -127,16 +129,39 @@ fn routes(routes: &[RouteView]) -> String {
     let mut table = TextTable::new(&[
         ("ROUTE", Align::Left),
         ("FROM", Align::Left),
+        ("CLIENT CERT", Align::Left),
         ("REQUESTS", Align::Right),
+        ("REFUSED", Align::Right),
         ("ERRORS", Align::Right),
     ]);
     for route in routes {
+        let certificate = if route.asks_certificate { "asked for" } else { "-" };
         table.row([
             route.name.clone(),
             route.from.clone(),
+            certificate.to_owned(),
             route.requests.to_string(),
+            route.refused.to_string(),
             route.errors.to_string(),
         ]);
+    }
+    table.render()
+}
+
+/// Nothing if no request was refused. The most frequent reasons come first.
+fn refusals(refusals: &[RefusalView]) -> String {
+    if refusals.is_empty() {
+        return String::new();
+    }
+    let mut table = TextTable::new(&[
+        ("REFUSED FOR", Align::Left),
+        ("CODE", Align::Right),
+        ("REQUESTS", Align::Right),
+    ]);
+    let mut refusals: Vec<_> = refusals.iter().collect();
+    refusals.sort_by_key(|refusal| std::cmp::Reverse(refusal.count));
+    for refusal in refusals {
+        table.row([refusal.reason.clone(), refusal.code.clone(), refusal.count.to_string()]);
     }
     table.render()
 }

@@ -4,6 +4,7 @@
 //! override its keys (`env`), and one check per section turns it into the model (`check`) and
 //! reports every mistake with its place. One table describes all keys (`keys`).
 
+mod admin_address;
 mod check;
 mod context;
 mod diagnostic;
@@ -32,6 +33,7 @@ use std::rc::Rc;
 
 use serde_yaml::{Mapping, Value};
 
+pub(crate) use admin_address::{AdminAddressSetting, DEFAULT_ADMIN_ADDRESS, admin_address};
 pub(crate) use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub(crate) use durations::parse as parse_duration;
 pub(crate) use env::Environment;

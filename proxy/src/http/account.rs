@@ -17,7 +17,7 @@ use super::{
     upload::UploadProgress,
 };
 use crate::{
-    observe::{Blame, CapturedHeaders, HttpProtocol, RouteMetrics},
+    observe::{Blame, CapturedHeaders, HttpProtocol, RequestRefusal, RouteMetrics},
     policy::PolicyDecision,
     upstream::{ChosenEndpoint, EndpointAddress},
 };
@@ -199,6 +199,13 @@ impl RequestAccount {
     /// Counts that the request is answered with an error of ours.
     pub(super) fn count_failure(&self, blame: Blame) {
         self.conn.handler.observer.metrics.failures.inc(blame);
+    }
+
+    /// Counts that the request is refused.
+    pub(super) fn count_refusal(&self, reason: RequestRefusal) {
+        let observer = &self.conn.handler.observer;
+        observer.metrics.refusals.inc(reason);
+        self.metrics().refuse(observer.worker, reason);
     }
 
     /// Notes how the request ended, in Envoy's response code details and flags.

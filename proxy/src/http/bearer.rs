@@ -6,7 +6,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 
 use super::{
     active_request::ActiveRequest,
-    error_page::{grpc, page},
+    error_context::ErrorContext,
+    error_page::{ErrorAnswer, grpc, page},
     negotiation::AnswerForm,
     respond::LocalReply,
 };
@@ -23,7 +24,7 @@ use crate::{
         jose::TokenError,
         session::ProviderId,
     },
-    observe::Blame,
+    observe::{Blame, RequestRefusal},
 };
 
 /// RFC 6750, section 3.1.
@@ -232,13 +233,22 @@ impl BearerRefusal {
         };
         let response = match active.negotiation.form() {
             AnswerForm::Grpc => grpc(status, message),
-            form => page(form, status, message, &active.account.request_id),
+            form => page(form, ErrorAnswer::new(status, message), &ErrorContext::of(active)),
         };
         let reply = LocalReply::new(response, &active.negotiation)
             .with_header(header.0, header.1)
             .with_header(header::CACHE_CONTROL, NO_STORE)
             .with_header(super::respond::INTERCEPTED, HeaderValue::from_static("true"));
-        LocalReply { blame: Some(blame), details: self.details().into(), ..reply }
+        let (blame, refusal) = (Some(blame), self.refusal());
+        LocalReply { blame, refusal, details: self.details().into(), ..reply }
+    }
+
+    fn refusal(&self) -> Option<RequestRefusal> {
+        match self {
+            BearerRefusal::SessionBesides => Some(RequestRefusal::TokenAndSession),
+            BearerRefusal::Invalid(_) => Some(RequestRefusal::TokenInvalid),
+            BearerRefusal::Unavailable(_) => None,
+        }
     }
 
     fn details(&self) -> String {

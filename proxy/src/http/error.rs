@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use http::StatusCode;
 
-use super::{headers::InvalidResponse, request::InvalidRequest};
+use super::{certificate_problem, headers::InvalidResponse, request::InvalidRequest};
 use crate::{
-    observe::Blame,
+    observe::{Blame, RequestRefusal},
+    pages::CertificateProblem,
     tls::ChainError,
     upstream::{FailureKind, UpstreamError},
 };
@@ -45,8 +46,9 @@ pub(crate) enum RequestFailure {
     ResponseTimeout,
     /// It exceeded the longest time that a stream may live.
     StreamTimeout,
-    /// No upstream of its route is available.
-    NoHealthyUpstream,
+    /// No upstream of its route is available. The next check of one comes after so many seconds, if
+    /// there are checks.
+    NoHealthyUpstream { retry_after_s: Option<u64> },
     /// The upstream gave no response.
     Upstream(UpstreamError),
     /// The upstream's response cannot be passed on.
@@ -68,6 +70,8 @@ pub(crate) struct FailureReport {
     pub flags: &'static str,
     /// Who is to blame.
     pub blame: Blame,
+    /// The reason in the metrics, if it is a refusal of ours.
+    pub refusal: Option<RequestRefusal>,
 }
 
 impl RequestFailure {
@@ -77,44 +81,48 @@ impl RequestFailure {
         match self {
             RequestFailure::Rejected(fault) => rejected(*fault),
             RequestFailure::UpgradeRefused => {
-                client(S::FORBIDDEN, "upgrade not allowed", "upgrade_failed")
+                let refusal = RequestRefusal::UpgradeNotAllowed;
+                client(S::FORBIDDEN, "upgrade not allowed", "upgrade_failed", refusal)
             }
             RequestFailure::NoRoute => FailureReport {
                 flags: "NR",
-                ..client(S::NOT_FOUND, "not found", "route_not_found")
+                ..client(S::NOT_FOUND, "not found", "route_not_found", RequestRefusal::NoRoute)
             },
             RequestFailure::Misdirected => {
-                client(S::MISDIRECTED_REQUEST, "misdirected request", "misdirected_request")
+                let (message, details) = ("misdirected request", "misdirected_request");
+                client(S::MISDIRECTED_REQUEST, message, details, RequestRefusal::Misdirected)
             }
-            RequestFailure::Denied => denied(S::FORBIDDEN, "forbidden", DENIED.into()),
+            RequestFailure::Denied => {
+                denied(S::FORBIDDEN, "forbidden", DENIED.into(), RequestRefusal::Forbidden)
+            }
             RequestFailure::NobodySignsIn => {
                 let message = "this page is for users who have signed in, and no identity provider is configured";
-                denied(S::FORBIDDEN, message, DENIED.into())
+                denied(S::FORBIDDEN, message, DENIED.into(), RequestRefusal::SignInUnavailable)
             }
             RequestFailure::TokenRequired => {
-                denied(S::UNAUTHORIZED, "Unauthenticated", DENIED.into())
+                let refusal = RequestRefusal::TokenRequired;
+                denied(S::UNAUTHORIZED, "Unauthenticated", DENIED.into(), refusal)
             }
             RequestFailure::CertificateRequired | RequestFailure::CertificateInvalid(None) => {
-                denied(certificate_error(), NEEDS_CERTIFICATE, DENIED.into())
+                let refusal = self.certificate_refusal();
+                denied(certificate_error(), NEEDS_CERTIFICATE, DENIED.into(), refusal)
             }
             RequestFailure::CertificateInvalid(Some(flaw)) => {
                 let details = format!("{DENIED}{{client certificate: {flaw}}}");
-                denied(certificate_error(), NEEDS_CERTIFICATE, details.into())
+                let refusal = self.certificate_refusal();
+                denied(certificate_error(), NEEDS_CERTIFICATE, details.into(), refusal)
             }
-            RequestFailure::RequestTimeout => {
-                client(S::REQUEST_TIMEOUT, "the request took too long", "request_overall_timeout")
+            RequestFailure::RequestTimeout => too_slow("request_overall_timeout"),
+            RequestFailure::StreamTimeout => {
+                FailureReport { flags: "DT", ..too_slow("max_duration_timeout") }
             }
-            RequestFailure::StreamTimeout => FailureReport {
-                flags: "DT",
-                ..client(S::REQUEST_TIMEOUT, "the request took too long", "max_duration_timeout")
-            },
             RequestFailure::ResponseTimeout => upstream(
                 S::GATEWAY_TIMEOUT,
                 "the upstream did not answer in time",
                 "UT",
                 "upstream_response_timeout".into(),
             ),
-            RequestFailure::NoHealthyUpstream => no_healthy_upstream(),
+            RequestFailure::NoHealthyUpstream { .. } => no_healthy_upstream(),
             RequestFailure::Upstream(error) => failed(error),
             RequestFailure::InvalidResponse(InvalidResponse(what)) => upstream(
                 S::BAD_GATEWAY,
@@ -128,7 +136,40 @@ impl RequestFailure {
                 details: Cow::Borrowed(what),
                 flags: "",
                 blame: Blame::Proxy,
+                refusal: None,
             },
+        }
+    }
+
+    /// What is wrong with the client's certificate, if that is the reason.
+    pub(super) fn certificate_problem(&self) -> Option<CertificateProblem> {
+        match self {
+            RequestFailure::CertificateRequired => Some(certificate_problem::problem(None)),
+            // Without an error, the clock has failed, and nothing can be said of the certificate.
+            RequestFailure::CertificateInvalid(error) => {
+                error.as_ref().map(|error| certificate_problem::problem(Some(error)))
+            }
+            _ => None,
+        }
+    }
+
+    fn certificate_refusal(&self) -> RequestRefusal {
+        match self {
+            RequestFailure::CertificateInvalid(Some(error)) => {
+                certificate_problem::refusal(Some(error))
+            }
+            RequestFailure::CertificateInvalid(None) => RequestRefusal::CertificateUnusable,
+            _ => RequestRefusal::CertificateMissing,
+        }
+    }
+
+    /// After how many seconds the same request may succeed, if that is known.
+    pub(super) fn retry_after_s(&self) -> Option<u64> {
+        match self {
+            RequestFailure::NoHealthyUpstream { retry_after_s } => *retry_after_s,
+            // As soon as one of the requests under way has ended.
+            RequestFailure::Upstream(error) if error.kind == FailureKind::Overflow => Some(1),
+            _ => None,
         }
     }
 }
@@ -143,8 +184,19 @@ fn no_healthy_upstream() -> FailureReport {
     upstream(StatusCode::SERVICE_UNAVAILABLE, message, "UH", "no_healthy_upstream".into())
 }
 
-fn denied(status: StatusCode, message: &'static str, details: Cow<'static, str>) -> FailureReport {
-    FailureReport { status, message, details, flags: "UAEX", blame: Blame::Client }
+fn denied(
+    status: StatusCode,
+    message: &'static str,
+    details: Cow<'static, str>,
+    refusal: RequestRefusal,
+) -> FailureReport {
+    let refusal = Some(refusal);
+    FailureReport { status, message, details, flags: "UAEX", blame: Blame::Client, refusal }
+}
+
+fn too_slow(details: &'static str) -> FailureReport {
+    let message = "the request took too long";
+    client(StatusCode::REQUEST_TIMEOUT, message, details, RequestRefusal::Timeout)
 }
 
 fn rejected(fault: InvalidRequest) -> FailureReport {
@@ -171,26 +223,31 @@ fn rejected(fault: InvalidRequest) -> FailureReport {
         InvalidRequest::MaxForwards => ("malformed Max-Forwards", "invalid_max_forwards"),
         InvalidRequest::Expectation => {
             let status = StatusCode::EXPECTATION_FAILED;
-            return client(status, "send the request again without Expect", "expectation_failed");
+            let message = "send the request again without Expect";
+            return client(status, message, "expectation_failed", RequestRefusal::Expectation);
         }
         InvalidRequest::TooManyHeaders => {
             let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-            return client(status, "too many header fields", "too_many_headers");
+            let message = "too many header fields";
+            return client(status, message, "too_many_headers", RequestRefusal::HeadTooLarge);
         }
         InvalidRequest::TransferCoding => {
-            let message = "unsupported transfer coding";
-            return client(StatusCode::NOT_IMPLEMENTED, message, "http1.invalid_transfer_encoding");
+            let (message, status) = ("unsupported transfer coding", StatusCode::NOT_IMPLEMENTED);
+            let (details, refusal) =
+                ("http1.invalid_transfer_encoding", RequestRefusal::TransferCoding);
+            return client(status, message, details, refusal);
         }
         InvalidRequest::RewriteTooLong => {
-            let message = "the path is too long to rewrite";
-            return client(StatusCode::URI_TOO_LONG, message, "path_rewrite_too_long");
+            let (message, status) = ("the path is too long to rewrite", StatusCode::URI_TOO_LONG);
+            return client(status, message, "path_rewrite_too_long", RequestRefusal::PathTooLong);
         }
         InvalidRequest::Connect => {
             let status = StatusCode::METHOD_NOT_ALLOWED;
-            return client(status, "CONNECT is not supported", "connect_not_supported");
+            let message = "CONNECT is not supported";
+            return client(status, message, "connect_not_supported", RequestRefusal::Method);
         }
     };
-    client(StatusCode::BAD_REQUEST, message, details)
+    client(StatusCode::BAD_REQUEST, message, details, RequestRefusal::Malformed)
 }
 
 fn failed(error: &UpstreamError) -> FailureReport {
@@ -228,6 +285,7 @@ fn failed(error: &UpstreamError) -> FailureReport {
                 StatusCode::BAD_REQUEST,
                 "the request's body ended early or was malformed",
                 "downstream_remote_disconnect",
+                RequestRefusal::Malformed,
             )
         },
     }
@@ -240,8 +298,14 @@ fn before_response(reason: &str, detail: &str) -> Cow<'static, str> {
     }
 }
 
-fn client(status: StatusCode, message: &'static str, details: &'static str) -> FailureReport {
-    FailureReport { status, message, details: details.into(), flags: "", blame: Blame::Client }
+fn client(
+    status: StatusCode,
+    message: &'static str,
+    details: &'static str,
+    refusal: RequestRefusal,
+) -> FailureReport {
+    let (details, refusal) = (details.into(), Some(refusal));
+    FailureReport { status, message, details, flags: "", blame: Blame::Client, refusal }
 }
 
 fn upstream(
@@ -250,7 +314,7 @@ fn upstream(
     flags: &'static str,
     details: Cow<'static, str>,
 ) -> FailureReport {
-    FailureReport { status, message, details, flags, blame: Blame::Upstream }
+    FailureReport { status, message, details, flags, blame: Blame::Upstream, refusal: None }
 }
 
 #[cfg(test)]
@@ -290,7 +354,7 @@ mod tests {
         assert_eq!(of(FailureKind::Overflow).blame, Blame::Proxy);
         assert_eq!(status_and_flags(FailureKind::Closed), (503, "UC"));
         assert_eq!(status_and_flags(FailureKind::Protocol), (502, "UPE"));
-        let none = RequestFailure::NoHealthyUpstream.report();
+        let none = RequestFailure::NoHealthyUpstream { retry_after_s: None }.report();
         assert_eq!((none.status.as_u16(), none.flags), (503, "UH"));
         assert_eq!(none.details, "no_healthy_upstream");
         let late = RequestFailure::ResponseTimeout.report();

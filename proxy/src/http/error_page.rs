@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use hyper::ext::ReasonPhrase;
 
-use super::negotiation::AnswerForm;
-use crate::pages;
+use super::{error_context::ErrorContext, negotiation::AnswerForm};
+use crate::pages::{CertificateProblem, ErrorPage};
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -44,14 +44,31 @@ fn reason(status: StatusCode) -> Option<ReasonPhrase> {
     }
 }
 
+/// What an answer to a failed request says.
+pub(super) struct ErrorAnswer<'a> {
+    pub(super) status: StatusCode,
+    pub(super) message: &'a str,
+    /// What is wrong with the client's certificate, if that is the reason.
+    pub(super) problem: Option<CertificateProblem>,
+    /// After how many seconds another try may succeed, if that is known.
+    pub(super) retry_after_s: Option<u64>,
+}
+
+impl<'a> ErrorAnswer<'a> {
+    /// One that says no more than this.
+    pub(super) fn new(status: StatusCode, message: &'a str) -> ErrorAnswer<'a> {
+        ErrorAnswer { status, message, problem: None, retry_after_s: None }
+    }
+}
+
 /// The answer that says what went wrong, and the id to report.
 pub(super) fn page(
     form: AnswerForm,
-    status: StatusCode,
-    message: &str,
-    id: &HeaderValue,
+    answer: ErrorAnswer<'_>,
+    context: &ErrorContext<'_>,
 ) -> Response<Bytes> {
-    let id = id.to_str().unwrap_or_default();
+    let ErrorAnswer { status, message, problem, retry_after_s } = answer;
+    let id = context.id();
     let code = status.as_u16();
     match form {
         AnswerForm::Json => {
@@ -62,8 +79,14 @@ pub(super) fn page(
             );
             with_type(status, JSON, body.into())
         }
-        AnswerForm::Kubernetes => with_type(status, JSON, kubernetes_status(code, message).into()),
-        AnswerForm::Html => with_reason(pages::error_page(status, message, id)),
+        AnswerForm::Kubernetes => {
+            with_type(status, JSON, kubernetes_status(code, message, id).into())
+        }
+        AnswerForm::Html => {
+            let visitor = context.visitor;
+            let page = ErrorPage { status, message, problem, retry_after_s, visitor };
+            with_reason(page.response(&context.page()))
+        }
         AnswerForm::Plain | AnswerForm::Grpc => {
             with_type(status, PLAIN, format!("{code} {message}\nrequest id: {id}\n").into())
         }
@@ -71,8 +94,8 @@ pub(super) fn page(
 }
 
 /// `Status` of `k8s.io/apimachinery/pkg/apis/meta/v1`, with the reasons that client-go derives from
-/// the HTTP status.
-fn kubernetes_status(code: u16, message: &str) -> String {
+/// the HTTP status. kubectl shows the message alone, so the request's ID is a part of it.
+fn kubernetes_status(code: u16, message: &str, id: &str) -> String {
     let reason = match code {
         400 => "BadRequest",
         401 | 495 => "Unauthorized",
@@ -85,8 +108,9 @@ fn kubernetes_status(code: u16, message: &str) -> String {
     };
     format!(
         "{{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\",\
-         \"message\":\"{}\",\"reason\":\"{reason}\",\"code\":{code}}}\n",
-        json_escaped(message)
+         \"message\":\"{} (request ID: {})\",\"reason\":\"{reason}\",\"code\":{code}}}\n",
+        json_escaped(message),
+        json_escaped(id)
     )
 }
 
@@ -131,8 +155,8 @@ mod tests {
     #[test]
     fn status_495_has_a_reason_phrase() {
         let status = StatusCode::from_u16(495).unwrap();
-        let response =
-            page(AnswerForm::Html, status, "a valid client certificate is required", &ID);
+        let answer = ErrorAnswer::new(status, "a valid client certificate is required");
+        let response = page(AnswerForm::Html, answer, &ErrorContext::bare(&ID));
         let reason = response.extensions().get::<ReasonPhrase>().unwrap();
         assert_eq!(reason.as_bytes(), b"SSL Certificate Error");
     }
@@ -141,7 +165,8 @@ mod tests {
         #[test]
         fn json_stays_json_whatever_the_id(id in "[ -~]{0,20}") {
             let id = HeaderValue::from_str(&id).unwrap();
-            let response = page(AnswerForm::Json, StatusCode::NOT_FOUND, "not \"found\"", &id);
+            let answer = ErrorAnswer::new(StatusCode::NOT_FOUND, "not \"found\"");
+            let response = page(AnswerForm::Json, answer, &ErrorContext::bare(&id));
             let json: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
             prop_assert_eq!(json["request_id"].as_str().unwrap(), id.to_str().unwrap());
         }

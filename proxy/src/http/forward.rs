@@ -65,7 +65,7 @@ impl<'a> Forwarding<'a> {
         let cluster = cluster.ok_or(RequestFailure::Misconfigured("route_without_cluster"))?;
         let upstreams = &self.conn.handler.upstreams;
         let endpoint = upstreams.choose(cluster, client_hash(active.account.client));
-        let endpoint = endpoint.ok_or(RequestFailure::NoHealthyUpstream)?;
+        let endpoint = endpoint.ok_or_else(|| no_healthy_upstream(self.proxy))?;
         let version = parts.version;
         active.kept_head = self.kept_head(cluster, &parts, active.body.is_some());
         let head = self.head(active, endpoint.host(), parts, &upgrade)?;
@@ -234,4 +234,13 @@ pub(super) fn client_hash(client: IpAddr) -> u64 {
         IpAddr::V4(v4) => hash(&v4.octets()),
         IpAddr::V6(v6) => hash(&v6.octets()),
     }
+}
+
+/// The next check of an endpoint may find it up again.
+fn no_healthy_upstream(proxy: &ProxySpec) -> RequestFailure {
+    let resilience = proxy.cluster.resilience.as_ref();
+    let checks = resilience.into_iter().flat_map(|resilience| &resilience.checks);
+    let next = checks.map(|check| check.intervals.unhealthy).min();
+    let retry_after_s = next.map(|next| next.as_secs_f64().ceil().max(1.0) as u64);
+    RequestFailure::NoHealthyUpstream { retry_after_s }
 }

@@ -13,6 +13,7 @@ use super::{
     connection::ClientConnection,
     debug_log,
     error::RequestFailure,
+    error_context::ErrorContext,
     forward::{ForwardedResponse, Forwarding},
     headers::{finish_own, forwarded, has_no_content},
     interim::InterimRelay,
@@ -69,7 +70,7 @@ pub(crate) async fn handle(
             switch(active, response, upstream)
         }
         Err(local) => {
-            let reply = local.into_reply(&active.negotiation, &active.account.request_id);
+            let reply = local.into_reply(&active.negotiation, &ErrorContext::of(&active));
             answer(active, reply)
         }
     };
@@ -227,9 +228,12 @@ fn switch(
 }
 
 fn answer(mut active: Box<ActiveRequest>, reply: LocalReply) -> Handled {
-    let LocalReply { mut response, details, flags, blame } = reply;
+    let LocalReply { mut response, details, flags, blame, refusal } = reply;
     if let Some(blame) = blame {
         active.account.count_failure(blame);
+    }
+    if let Some(refusal) = refusal {
+        active.account.count_refusal(refusal);
     }
     active.renew_cookies(response.headers_mut());
     for field in mem::take(&mut active.junk_cookies) {

@@ -11,6 +11,8 @@ pub(super) struct ContentNegotiation {
     user_agent: Option<HeaderValue>,
     /// The method is HEAD: the answer must not have a body.
     pub(super) head: bool,
+    /// The method is GET: the browser may ask for the page again.
+    pub(super) is_get: bool,
     pub(super) version: Version,
 }
 
@@ -26,6 +28,7 @@ impl ContentNegotiation {
             content_type: headers.get(header::CONTENT_TYPE).cloned(),
             user_agent: headers.get(header::USER_AGENT).cloned(),
             head: *method == Method::HEAD,
+            is_get: *method == Method::GET,
             version,
         }
     }

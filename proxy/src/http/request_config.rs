@@ -338,6 +338,7 @@ impl ConfiguredRoutes for RequestConfig {
         Box::new(self.routes.iter().map(|route| RouteFacts {
             name: route.metrics.name().to_owned(),
             from: route.matcher().to_string(),
+            asks_certificate: route.looks_at_certificate,
         }))
     }
 

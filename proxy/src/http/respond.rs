@@ -7,11 +7,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Ver
 
 use super::{
     error::{FailureReport, RequestFailure},
-    error_page::{PLAIN, grpc, page, with_type},
+    error_context::ErrorContext,
+    error_page::{ErrorAnswer, PLAIN, grpc, page, with_type},
     negotiation::{AnswerForm, ContentNegotiation},
     request::InvalidRequest,
 };
-use crate::observe::Blame;
+use crate::observe::{Blame, RequestRefusal};
 
 /// Pomerium's mark of an answer that is not the upstream's.
 pub(super) const INTERCEPTED: HeaderName =
@@ -32,6 +33,8 @@ pub(super) struct LocalReply {
     pub(super) flags: &'static str,
     /// Who caused the error, if it is one.
     pub(super) blame: Option<Blame>,
+    /// The reason in the metrics, if it is a refusal.
+    pub(super) refusal: Option<RequestRefusal>,
 }
 
 impl LocalReply {
@@ -42,6 +45,7 @@ impl LocalReply {
             details: "direct_response".into(),
             flags: "",
             blame: None,
+            refusal: None,
         }
     }
 
@@ -74,11 +78,11 @@ impl LocalAnswer {
     pub(super) fn into_reply(
         self,
         negotiation: &ContentNegotiation,
-        request_id: &HeaderValue,
+        context: &ErrorContext<'_>,
     ) -> LocalReply {
         match self {
             LocalAnswer::Reply(reply) => *reply,
-            LocalAnswer::Failure(error) => failure(&error, negotiation, request_id),
+            LocalAnswer::Failure(error) => failure(&error, negotiation, context),
         }
     }
 }
@@ -99,18 +103,28 @@ impl From<RequestFailure> for LocalAnswer {
 pub(super) fn failure(
     failure: &RequestFailure,
     negotiation: &ContentNegotiation,
-    request_id: &HeaderValue,
+    context: &ErrorContext<'_>,
 ) -> LocalReply {
     let report = failure.report();
+    let retry_after_s = failure.retry_after_s();
+    let answer = ErrorAnswer {
+        problem: failure.certificate_problem(),
+        retry_after_s,
+        ..ErrorAnswer::new(report.status, report.message)
+    };
     let response = match negotiation.form() {
         AnswerForm::Grpc => grpc(report.status, report.message),
-        form => page(form, report.status, report.message, request_id),
+        form => page(form, answer, context),
     };
     let reply = LocalReply::new(response, negotiation)
         .with_header(header::CACHE_CONTROL, NO_CACHE)
         .with_header(INTERCEPTED, HeaderValue::from_static("true"));
-    let FailureReport { details, flags, blame, .. } = report;
-    let reply = LocalReply { details, flags, blame: Some(blame), ..reply };
+    let reply = match retry_after_s {
+        Some(seconds) => reply.with_header(header::RETRY_AFTER, HeaderValue::from(seconds)),
+        None => reply,
+    };
+    let FailureReport { details, flags, blame, refusal, .. } = report;
+    let reply = LocalReply { details, flags, blame: Some(blame), refusal, ..reply };
     match failure {
         RequestFailure::Rejected(InvalidRequest::Connect) => {
             reply.with_header(header::ALLOW, PROXIED_METHODS).closing(negotiation)

@@ -12,6 +12,7 @@ use crate::{
         session::ProviderId,
         spec::{DependentHost, IssuerFormat},
     },
+    pages::Branding,
     policy::{Policy, SanKind},
     tls::ClientTrust,
     upstream::ClusterSpec,
@@ -50,6 +51,8 @@ pub(crate) struct RequestSettings {
     pub certificate_identity: Option<SanKind>,
     /// How many routes stand in the list `policy`: they come before those of the list `routes`.
     pub policy_list_len: usize,
+    /// How the pages of ours look.
+    pub branding: Arc<Branding>,
 }
 
 /// What to do with escaped slashes in a path (Envoy `PathWithEscapedSlashesAction`).

@@ -43,6 +43,7 @@ pub(super) fn settings() -> RequestSettings {
         identity_headers: Vec::new(),
         certificate_identity: None,
         policy_list_len: 0,
+        branding: Default::default(),
     }
 }
 

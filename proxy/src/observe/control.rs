@@ -12,9 +12,10 @@ use std::{
 
 use super::{
     CertificateUsage, CertificateView, ConfigView, CrlView, DescriptorView, HealthMetrics,
-    IdentityMetrics, Readiness, ReloadView, RouteView, StatusView, SteeringSource,
-    UnreachableEndpoints, UpstreamView, WorkerMetrics, WorkerView, exposition,
-    labels::{ClosedReason, CodeClass},
+    IdentityMetrics, KernelCounts, Readiness, RefusalView, ReloadView, RouteView, StatusView,
+    SteeredView, SteeringSource, SteeringView, UnreachableEndpoints, UpstreamView, WorkerMetrics,
+    WorkerView, exposition,
+    labels::{ClosedReason, CodeClass, Label as _, RequestRefusal, SteeringOutcome},
     registry::{ConfiguredRoutes, EndpointRegistry, RouteCells, RouteFacts, RouteRegistry},
     time,
 };
@@ -188,6 +189,19 @@ impl Metrics {
         self.workers.iter().map(cut_off).sum()
     }
 
+    /// Requests refused for one reason.
+    pub(super) fn refusals(&self, reason: RequestRefusal) -> u64 {
+        let counts = self.workers.iter().map(|worker| worker.refusals.get(reason));
+        counts.fold(0, u64::wrapping_add)
+    }
+
+    /// Connections that were steered in one way, by workers and by the kernel.
+    pub(super) fn steered(&self, kernel: &KernelCounts, outcome: SteeringOutcome) -> u64 {
+        let by_kernel = kernel.connections.iter().filter(|(counted, _)| *counted == outcome);
+        let by_workers = self.workers.iter().map(|worker| worker.steering.get(outcome));
+        by_kernel.map(|(_, count)| *count).chain(by_workers).fold(0, u64::wrapping_add)
+    }
+
     /// Says whether connections are taken.
     pub(crate) fn set_readiness(&self, state: Readiness) {
         self.control().state = state;
@@ -308,11 +322,12 @@ impl Metrics {
             config: config_view(&control),
             control_socket: control.control_socket.clone(),
             descriptors: control.descriptors,
-            steering: self.steering().map(|steering| steering.view()).unwrap_or_default(),
+            steering: self.steering_view(),
             workers: self.worker_views(&control),
             routes: self.route_views(&control),
             certificates: control.facts.certificates.iter().map(certificate_view).collect(),
             crls: control.facts.crls.iter().map(crl_view).collect(),
+            refusals: refusal_views(|reason| self.refusals(reason)),
             upstreams: self.upstream_views(),
             health: self.health.views(),
             unreachable: self.unreachable.views(),
@@ -331,6 +346,17 @@ impl Metrics {
     pub(super) fn log_records_dropped(&self) -> u64 {
         let workers = self.workers.iter().map(|worker| worker.log_records_dropped.get());
         workers.fold(self.log_records_dropped.load(Relaxed), u64::wrapping_add)
+    }
+
+    fn steering_view(&self) -> SteeringView {
+        let Some(steering) = self.steering() else { return SteeringView::default() };
+        let kernel = steering.kernel_counts();
+        let outcomes = SteeringOutcome::ALL.iter().map(|outcome| SteeredView {
+            outcome: outcome.as_str().to_owned(),
+            count: self.steered(&kernel, *outcome),
+        });
+        let outcomes = outcomes.filter(|view| view.count > 0).collect();
+        SteeringView { outcomes, ..steering.view() }
     }
 
     fn worker_views(&self, control: &Control) -> Vec<WorkerView> {
@@ -368,6 +394,9 @@ impl Metrics {
             from: route.from,
             requests: sum(&|cells| cells.requests.sum()),
             errors: sum(&failed),
+            refused: sum(&|cells| cells.refusals.sum()),
+            asks_certificate: route.asks_certificate,
+            refusals: refusal_views(|reason| sum(&|cells| cells.refusals.get(reason))),
         }
     }
 
@@ -382,6 +411,16 @@ impl Metrics {
         });
         views.collect()
     }
+}
+
+/// Reasons that have not occurred are left out.
+fn refusal_views(count: impl Fn(RequestRefusal) -> u64) -> Vec<RefusalView> {
+    let views = RequestRefusal::ALL.iter().map(|reason| RefusalView {
+        reason: reason.as_str().to_owned(),
+        code: reason.code().to_owned(),
+        count: count(*reason),
+    });
+    views.filter(|view| view.count > 0).collect()
 }
 
 fn config_view(control: &Control) -> ConfigView {

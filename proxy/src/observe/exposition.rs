@@ -14,17 +14,21 @@ use super::{
     control::Control,
     histogram::Distribution,
     labels::{BackchannelLogoutOutcome, ProviderCallOutcome, ProviderEndpoint, RecheckOutcome},
-    labels::{Blame, SessionCookieOutcome, SignInOutcome, UpstreamCertificateReason},
+    labels::{
+        Blame, RequestRefusal, SessionCookieOutcome, SignInOutcome, UpstreamCertificateReason,
+    },
     labels::{CircuitLimit, CodeClass, EjectionReason, SegmentOutcome, SteeringOutcome},
     labels::{ClosedReason, HandshakeResult, HttpProtocol, Label, RefusedReason, TlsVersion},
     labels::{UpstreamFailure, UpstreamRetry},
     names::{self, Metric, MetricKind},
+    process::ProcessUsage,
     worker::WorkerMetrics,
 };
 
 /// The text format, version 0.0.4.
 pub(super) fn render(metrics: &Metrics) -> String {
     let recorder = PrometheusBuilder::new().build_recorder();
+    let usage = ProcessUsage::now();
     metrics::with_local_recorder(&recorder, || {
         names::ALL.iter().for_each(describe);
         control(metrics, &metrics.control());
@@ -38,8 +42,10 @@ pub(super) fn render(metrics: &Metrics) -> String {
         health(metrics);
         ejections(metrics);
         identity(metrics);
+        process(metrics, &usage);
     });
     let mut text = recorder.handle().render();
+    cpu_time(&usage, &mut text);
     histograms(metrics, &mut text);
     text
 }
@@ -96,6 +102,39 @@ fn control(metrics: &Metrics, control: &Control) {
     descriptors(&control.descriptors);
     certificates(control);
     crls(control);
+}
+
+fn process(metrics: &Metrics, usage: &ProcessUsage) {
+    gauge(names::PROCESS_START_TIME, &[], metrics.started_ms() as f64 / 1e3);
+    for (metric, value) in [
+        (names::PROCESS_RESIDENT, usage.resident_bytes),
+        (names::PROCESS_VIRTUAL, usage.virtual_bytes),
+        (names::PROCESS_OPEN_FDS, usage.open_descriptors),
+        (names::PROCESS_MAX_FDS, usage.max_descriptors),
+    ] {
+        if let Some(value) = value {
+            gauge(metric, &[], value as f64);
+        }
+    }
+}
+
+/// The recorder's counters are whole numbers.
+fn cpu_time(usage: &ProcessUsage, text: &mut String) {
+    let metric = names::PROCESS_CPU;
+    formatting::write_help_line(text, metric.name, None, None, metric.help);
+    formatting::write_type_line(text, metric.name, None, None, metric.kind.as_str());
+    let key = metrics::Key::from_name(metric.name);
+    let labels = LabelSet::from_key_and_global(&key, &Default::default());
+    formatting::write_metric_line::<&str, f64>(
+        text,
+        metric.name,
+        None,
+        &labels,
+        None,
+        usage.cpu_s,
+        None,
+    );
+    text.push('\n');
 }
 
 fn descriptors(view: &DescriptorView) {
@@ -167,9 +206,7 @@ fn steering(metrics: &Metrics) {
     counter(names::STEERING_LANDED, &[], catchers.landed);
     let kernel = steering.kernel_counts();
     for outcome in SteeringOutcome::ALL {
-        let by_kernel = kernel.connections.iter().filter(|(counted, _)| counted == outcome);
-        let by_kernel: u64 = by_kernel.map(|(_, count)| count).sum();
-        let count = sum(metrics, |worker| worker.steering.get(*outcome)).wrapping_add(by_kernel);
+        let count = metrics.steered(&kernel, *outcome);
         counter(names::STEERING_CONNECTIONS, &[("outcome", outcome.as_str())], count);
     }
     for outcome in SegmentOutcome::ALL {
@@ -213,6 +250,10 @@ fn requests(metrics: &Metrics) {
     for blame in Blame::ALL {
         let count = sum(metrics, |worker| worker.failures.get(*blame));
         counter(names::HTTP_FAILURES, &[("blame", blame.as_str())], count);
+    }
+    for reason in RequestRefusal::ALL {
+        let labels = [("code", reason.code()), ("reason", reason.as_str())];
+        counter(names::REFUSALS, &labels, metrics.refusals(*reason));
     }
 }
 

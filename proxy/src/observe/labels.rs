@@ -357,6 +357,86 @@ label! {
 }
 
 label! {
+    /// Why a request was answered with an error instead of being served, where that is no failure of an
+    /// upstream or of ours.
+    RequestRefusal, RequestRefusalCells {
+        /// The policy of the route denies it.
+        Forbidden = "forbidden",
+        /// It needs a user, and nobody can sign in.
+        SignInUnavailable = "sign_in_unavailable",
+        /// The route does not allow the upgrade that it asks for.
+        UpgradeNotAllowed = "upgrade_not_allowed",
+        /// It needs a user, and the client can neither be redirected nor sign in by itself.
+        Unauthenticated = "unauthenticated",
+        /// It needs a bearer token, and there is none.
+        TokenRequired = "token_required",
+        /// Its bearer token does not count.
+        TokenInvalid = "token_invalid",
+        /// It has a bearer token and a session at once.
+        TokenAndSession = "token_and_session",
+        /// Its host needs a connection of its own.
+        Misdirected = "misdirected",
+        /// It needs a client certificate, and none was presented.
+        CertificateMissing = "client_certificate_missing",
+        /// The client certificate, or one above it, has expired.
+        CertificateExpired = "client_certificate_expired",
+        /// The client certificate, or one above it, is not valid yet.
+        CertificateNotYetValid = "client_certificate_not_yet_valid",
+        /// No CA of the route issued the client certificate.
+        CertificateUntrusted = "client_certificate_untrusted",
+        /// The issuer has revoked the client certificate.
+        CertificateRevoked = "client_certificate_revoked",
+        /// No CRL tells whether the client certificate was revoked.
+        CertificateRevocationUnknown = "client_certificate_revocation_unknown",
+        /// The client certificate is not acceptable for another reason.
+        CertificateUnusable = "client_certificate_unusable",
+        /// No route matches.
+        NoRoute = "no_route",
+        /// Its head or its body is malformed.
+        Malformed = "malformed",
+        /// It has too many header fields.
+        HeadTooLarge = "head_too_large",
+        /// Its path is too long to be rewritten.
+        PathTooLong = "path_too_long",
+        /// Its method is not supported.
+        Method = "method_not_allowed",
+        /// It expects what is not supported.
+        Expectation = "expectation_failed",
+        /// Its transfer coding is not supported.
+        TransferCoding = "transfer_coding",
+        /// It took too long.
+        Timeout = "timeout",
+    }
+}
+
+impl RequestRefusal {
+    /// The status code of the answer.
+    pub(crate) fn code(self) -> &'static str {
+        use RequestRefusal as R;
+        match self {
+            R::Forbidden | R::SignInUnavailable | R::UpgradeNotAllowed => "403",
+            R::Unauthenticated | R::TokenRequired | R::TokenInvalid => "401",
+            R::TokenAndSession | R::Malformed => "400",
+            R::Misdirected => "421",
+            R::CertificateMissing
+            | R::CertificateExpired
+            | R::CertificateNotYetValid
+            | R::CertificateUntrusted
+            | R::CertificateRevoked
+            | R::CertificateRevocationUnknown
+            | R::CertificateUnusable => "495",
+            R::NoRoute => "404",
+            R::HeadTooLarge => "431",
+            R::PathTooLong => "414",
+            R::Method => "405",
+            R::Expectation => "417",
+            R::TransferCoding => "501",
+            R::Timeout => "408",
+        }
+    }
+}
+
+label! {
     /// What became of the session cookies of a request.
     SessionCookieOutcome, SessionCookieCells {
         /// The worker knew the session.
@@ -479,6 +559,7 @@ mod tests {
     #[test]
     fn every_label_value_has_a_name_and_a_place_of_its_own() {
         values_are_distinct_and_in_place::<RefusedReason>();
+        values_are_distinct_and_in_place::<RequestRefusal>();
         values_are_distinct_and_in_place::<ClosedReason>();
         values_are_distinct_and_in_place::<SteeringOutcome>();
         values_are_distinct_and_in_place::<SegmentOutcome>();

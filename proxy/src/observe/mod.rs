@@ -11,6 +11,7 @@ mod labels;
 mod log;
 mod names;
 mod observer;
+mod process;
 mod record;
 mod registry;
 mod spec;
@@ -31,8 +32,8 @@ pub(crate) use identity::IdentityMetrics;
 pub(crate) use labels::{
     BackchannelLogoutOutcome, Blame, CircuitLimit, ClosedReason, EjectionReason, HandshakeResult,
     HealthCheckOutcome, HttpProtocol, Label, ProviderCallOutcome, ProviderEndpoint, RecheckOutcome,
-    RefusedReason, SegmentOutcome, SessionCookieOutcome, SignInOutcome, SteeringOutcome,
-    TlsVersion, UpstreamCertificateReason, UpstreamFailure, UpstreamRetry,
+    RefusedReason, RequestRefusal, SegmentOutcome, SessionCookieOutcome, SignInOutcome,
+    SteeringOutcome, TlsVersion, UpstreamCertificateReason, UpstreamFailure, UpstreamRetry,
 };
 pub(crate) use log::Log;
 pub(crate) use names::metrics_reference;
@@ -46,9 +47,10 @@ pub(crate) use registry::{
 pub(crate) use spec::{AccessField, Level, LogFormat, LogSpec, UnknownAccessField};
 pub(crate) use status::{
     CertificateUsage, CertificateView, ConfigView, CrlView, DescriptorView, EndpointHealthState,
-    EndpointHealthView, HostView, PlaceView, Readiness, ReloadView, RouteView, StatusView,
-    SteeringView, UnreachableView, UpstreamView, WorkerView,
+    EndpointHealthView, HostView, PlaceView, Readiness, RefusalView, ReloadView, RouteView,
+    StatusView, SteeredView, SteeringView, UnreachableView, UpstreamView, WorkerView,
 };
 pub(crate) use steering::{CatcherCounts, KernelCounts, SteeringSource, WorkerLoad};
 pub(crate) use unreachable::{ReachabilityChange, UnreachableEndpoints};
+pub(crate) use time::now_rfc3339;
 pub(crate) use worker::{UpstreamCells, WorkerMetrics};

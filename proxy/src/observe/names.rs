@@ -129,6 +129,9 @@ metrics! {
     HTTP_FAILURES = Counter "portcullis_http_failures_total" in "" by ["blame"]:
         "Requests answered with an error page of the proxy, by the cause of the error: the client, \
          the upstream with the network to it, or the proxy with its configuration.";
+    REFUSALS = Counter "portcullis_refusals_total" in "" by ["code" "reason"]:
+        "Requests refused by the proxy, by status code and reason: denied by a policy, without a valid \
+         client certificate or token, without a route, or malformed. Each reason has one code.";
     SESSION_COOKIES = Counter "portcullis_session_cookies_total" in "" by ["outcome"]:
         "Requests with session cookies or tokens of programs to routes that depend on the user: the \
          session was cached, opened or rejected, or it has ended.";
@@ -201,6 +204,20 @@ metrics! {
     BACKCHANNEL_LOGOUTS = Counter "portcullis_backchannel_logouts_total" in "" by ["outcome"]:
         "Logout tokens of the identity provider (back-channel logout).";
 
+    // The process, under the names that Prometheus's own clients give to this.
+    PROCESS_CPU = Counter "process_cpu_seconds_total" in "seconds" by []:
+        "CPU time of all threads, in user mode and in the kernel.";
+    PROCESS_RESIDENT = Gauge "process_resident_memory_bytes" in "bytes" by []:
+        "Memory that the process holds.";
+    PROCESS_VIRTUAL = Gauge "process_virtual_memory_bytes" in "bytes" by []:
+        "Size of the process's address space.";
+    PROCESS_OPEN_FDS = Gauge "process_open_fds" in "" by []:
+        "Open file descriptors.";
+    PROCESS_MAX_FDS = Gauge "process_max_fds" in "" by []:
+        "Limit on open file descriptors.";
+    PROCESS_START_TIME = Gauge "process_start_time_seconds" in "seconds" by []:
+        "Same as portcullis_start_timestamp_seconds.";
+
     // The same under the names Pomerium has for them, so that its alerts go on working.
     POMERIUM_BUILD_INFO = Gauge "pomerium_build_info" in "" by ["version"]:
         "Same as portcullis_build_info.";
@@ -259,7 +276,7 @@ mod tests {
             assert!(seen.insert(name), "{name} is there twice");
             assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{name}");
             assert_eq!(name.ends_with("_total"), *kind == MetricKind::Counter, "{name}");
-            if name.starts_with("pomerium_") {
+            if name.starts_with("pomerium_") || name.starts_with("process_") {
                 continue; // named by others
             }
             assert!(name.starts_with("portcullis_"), "{name}");

@@ -11,8 +11,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use super::{Cell, Histogram, labels::CodeClassCells};
-use crate::observe::labels::CodeClass;
+use super::{
+    Cell, Histogram,
+    labels::{CodeClass, CodeClassCells, RequestRefusal, RequestRefusalCells},
+};
 
 /// The cells that are in use, by name. A name keeps its counts from one configuration to the next.
 #[derive(Debug)]
@@ -52,6 +54,8 @@ pub(crate) struct RouteFacts {
     pub name: String,
     /// Its `from` URL.
     pub from: String,
+    /// Clients are asked for a certificate.
+    pub asks_certificate: bool,
 }
 
 impl<C> Registry<C> {
@@ -178,6 +182,7 @@ impl<C: Default> PerWorker<C> {
 #[derive(Debug, Default)]
 pub(crate) struct RouteCells {
     pub(super) requests: CodeClassCells,
+    pub(super) refusals: RequestRefusalCells,
     pub(super) duration: Histogram,
     pub(super) received_bytes: Cell,
     pub(super) sent_bytes: Cell,
@@ -201,6 +206,13 @@ impl RouteMetrics {
         cells.duration.record_us(duration_us);
         cells.received_bytes.add(bytes_in);
         cells.sent_bytes.add(bytes_out);
+    }
+
+    /// Counts that a request is refused. Only ever called by that worker.
+    pub(crate) fn refuse(&self, worker: usize, reason: RequestRefusal) {
+        if let Some(cells) = self.worker(worker) {
+            cells.refusals.inc(reason);
+        }
     }
 }
 
@@ -243,8 +255,11 @@ pub(super) mod testing {
         }
 
         fn shown(&self) -> Box<dyn Iterator<Item = RouteFacts> + '_> {
-            let route =
-                |name: &String| RouteFacts { name: name.clone(), from: format!("from {name}") };
+            let route = |name: &String| RouteFacts {
+                name: name.clone(),
+                from: format!("from {name}"),
+                asks_certificate: false,
+            };
             Box::new(self.routes.iter().map(route))
         }
 

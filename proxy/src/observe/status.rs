@@ -33,6 +33,9 @@ pub(crate) struct StatusView {
     /// Every list of revoked client certificates, by issuer.
     #[serde(default)]
     pub crls: Vec<CrlView>,
+    /// Refusals of requests since the start; reasons that have not occurred are left out.
+    #[serde(default)]
+    pub refusals: Vec<RefusalView>,
     /// Every upstream, by name.
     pub upstreams: Vec<UpstreamView>,
     /// Every endpoint that is checked or may be ejected, by cluster.
@@ -129,6 +132,9 @@ pub(crate) struct SteeringView {
     pub max_load_percent: u32,
     /// Whether connections for names without a route are refused.
     pub refuse_unknown: bool,
+    /// Connections so far; outcomes that have not occurred are left out.
+    #[serde(default)]
+    pub outcomes: Vec<SteeredView>,
 }
 
 /// Which worker gets the connections for a host now.
@@ -171,6 +177,35 @@ pub(crate) struct RouteView {
     pub requests: u64,
     /// Requests that ended with a 5xx code, or without a response.
     pub errors: u64,
+    /// Requests that were refused.
+    #[serde(default)]
+    pub refused: u64,
+    /// Whether its clients are asked for a certificate.
+    #[serde(default)]
+    pub asks_certificate: bool,
+    /// What was refused, by reason; reasons that have not occurred are left out.
+    #[serde(default)]
+    pub refusals: Vec<RefusalView>,
+}
+
+/// Refusals of one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct RefusalView {
+    /// The reason, as in `portcullis_refusals_total`.
+    pub reason: String,
+    /// The status code of the answers.
+    pub code: String,
+    /// How many since the start.
+    pub count: u64,
+}
+
+/// Connections by how they were steered.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct SteeredView {
+    /// As in `portcullis_steering_connections_total`.
+    pub outcome: String,
+    /// How many since the start.
+    pub count: u64,
 }
 
 /// One certificate of our own.

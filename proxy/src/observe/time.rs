@@ -12,3 +12,8 @@ pub(super) fn epoch_ms(time: SystemTime) -> i64 {
         Err(before) => -since(before.duration()),
     }
 }
+
+/// The time now, to the second.
+pub(crate) fn now_rfc3339() -> String {
+    rfc3339_s(epoch_ms(SystemTime::now()).div_euclid(1000)).to_string()
+}

@@ -6,8 +6,8 @@ use super::{
     Cell, Histogram, UnreachableEndpoints,
     labels::{
         BlameCells, CircuitCells, ClosedCells, HandshakeResult, HttpProtocolCells, Label,
-        RefusedCells, SessionCookieCells, SignInCells, SteeringCells, TlsVersion,
-        UpstreamCertificateCells, UpstreamFailureCells, UpstreamRetryCells,
+        RefusedCells, RequestRefusalCells, SessionCookieCells, SignInCells, SteeringCells,
+        TlsVersion, UpstreamCertificateCells, UpstreamFailureCells, UpstreamRetryCells,
     },
 };
 
@@ -38,6 +38,8 @@ pub(crate) struct WorkerMetrics {
     pub requests_active: Cell,
     /// Requests that were answered with an error of the proxy's own.
     pub failures: BlameCells,
+    /// Those of them that were refused.
+    pub refusals: RequestRefusalCells,
     /// Session cookies.
     pub session_cookies: SessionCookieCells,
     /// Steps of sign-ins.

@@ -1,136 +1,115 @@
 //! What people read when a request of theirs failed.
 
+mod certificate;
+mod texts;
+
 use bytes::Bytes;
 use http::{Response, StatusCode};
 
-use super::page::{PageContent, PageMood};
+pub(crate) use certificate::CertificateProblem;
+use texts::ErrorText;
 
-/// The page of a failed request; `message` is what programs get as the reason. No header about
-/// caching.
-pub(crate) fn error_page(status: StatusCode, message: &str, request_id: &str) -> Response<Bytes> {
-    error_content(status, message).response(request_id)
+use super::page::{PageAction, PageContent, PageContext};
+
+/// The page of a failed request.
+#[derive(Debug)]
+pub(crate) struct ErrorPage<'a> {
+    pub(crate) status: StatusCode,
+    /// What programs get as the reason.
+    pub(crate) message: &'a str,
+    /// What is wrong with the visitor's certificate, if that is the reason.
+    pub(crate) problem: Option<CertificateProblem>,
+    /// After how many seconds another try may succeed, if that is known.
+    pub(crate) retry_after_s: Option<u64>,
+    pub(crate) visitor: Visitor<'a>,
 }
 
-/// What the page of a failed request says.
-pub(super) fn error_content(status: StatusCode, message: &str) -> PageContent<'_> {
-    let (mood, heading, happened, next) = text(status.as_u16());
-    let mut page = PageContent::new(status, mood, heading, happened, next);
-    page.title = format!("{} {message}", status.as_u16()).into();
-    // "not found" says nothing beside the heading.
-    match status.canonical_reason() {
-        Some(reason) if reason.eq_ignore_ascii_case(message) => page,
-        _ => page.fact("Reason", message),
+/// Who reads the page, as far as that is known. Everything in it is the visitor's own.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Visitor<'a> {
+    /// The name of the user who is signed in, such as an email address.
+    pub(crate) user: Option<&'a str>,
+    /// The client certificate that the browser sent.
+    pub(crate) certificate: Option<VisitorCertificate<'a>>,
+    /// The address of the client.
+    pub(crate) address: Option<std::net::IpAddr>,
+    /// Another request for the same page may be sent: this one was a GET.
+    pub(crate) may_reload: bool,
+}
+
+/// What a client certificate says of itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct VisitorCertificate<'a> {
+    /// RFC 4514; empty if it has none.
+    pub(crate) subject: &'a str,
+    /// RFC 4514.
+    pub(crate) issuer: &'a str,
+    /// Subject alternative names, each with its type: `DNS:a.example`.
+    pub(crate) names: &'a [String],
+}
+
+impl ErrorPage<'_> {
+    /// The response, without a header about caching.
+    pub(crate) fn response(&self, context: &PageContext<'_>) -> Response<Bytes> {
+        self.content().response(context)
     }
-}
 
-/// Mood, heading, what happened, what to do next.
-type ErrorText = (PageMood, &'static str, &'static str, &'static str);
-
-fn text(status: u16) -> ErrorText {
-    match status {
-        403 | 421 | 495 => not_let_in(status),
-        400..500 => client_error(status),
-        _ => server_error(status),
+    /// What the page says.
+    pub(super) fn content(&self) -> PageContent<'_> {
+        let ErrorText { mood, heading, happened, next } = self.text();
+        let mut page = PageContent::new(self.status, mood, heading, happened, next);
+        page.title = format!("{} {}", self.status.as_u16(), self.message).into();
+        // "not found" says nothing beside the heading.
+        let is_canonical = |reason: &str| reason.eq_ignore_ascii_case(self.message);
+        if self.problem.is_none() && !self.status.canonical_reason().is_some_and(is_canonical) {
+            page = page.fact("Reason", self.message);
+        }
+        let page = self.with_visitor(page);
+        match self.reload_label() {
+            Some(label) if self.visitor.may_reload => page.action(PageAction::Reload { label }),
+            _ => page,
+        }
     }
-}
 
-fn not_let_in(status: u16) -> ErrorText {
-    use PageMood::{Ask, Closed};
-    match status {
-        421 => (
-            Ask,
-            "Please open this page again",
-            "Your browser reused a connection that it had made to another site, and this site \
-             needs one of its own.",
-            "Reload the page. If you see this again, close all windows of the browser and start it \
-             again.",
-        ),
-        495 => (
-            Closed,
-            "A client certificate is needed",
-            "This site lets in only browsers that present a valid client certificate. Yours \
-             presented none, or one that is not valid here.",
-            "Install the certificate that your administrator gave you, close all windows of the \
-             browser, and open the page again. If it asks which certificate to use, choose that \
-             one. A certificate that used to work may have expired.",
-        ),
-        _ => (
-            Closed,
-            "You do not have access",
-            "The rules of this site do not let you open this page.",
-            "If you need it for your work, ask the site’s administrator for access and give the \
-             request ID below.",
-        ),
+    fn text(&self) -> ErrorText {
+        let text = match &self.problem {
+            Some(problem) => problem.text(),
+            None => texts::of(self.status.as_u16()),
+        };
+        match self.retry_after_s {
+            Some(seconds) => text.trying_again_in(seconds),
+            None => text,
+        }
     }
-}
 
-fn client_error(status: u16) -> ErrorText {
-    use PageMood::{Ask, Fault};
-    match status {
-        400 | 431 => (
-            Ask,
-            "This request cannot be served",
-            "The browser sent a request that is malformed or too large, so it was not passed on.",
-            "Go back and try again. If it happens again, delete this site’s cookies and reload the \
-             page.",
-        ),
-        404 => (
-            Ask,
-            "Page not found",
-            "There is nothing at this address.",
-            "Check the address for typing errors. If you followed a link, the page may have moved.",
-        ),
-        405 => (
-            Ask,
-            "This request is not supported",
-            "The method of the request is not allowed here.",
-            "",
-        ),
-        408 => (
-            Fault,
-            "The request took too long",
-            "The connection was too slow, or the request took longer than this site allows.",
-            "Check your network connection, then try again.",
-        ),
-        _ => (
-            Ask,
-            "This request cannot be served",
-            "The request was not accepted.",
-            "Go back and try again.",
-        ),
+    /// A browser answers once more with the certificate that it has chosen, so a reload is no help.
+    fn reload_label(&self) -> Option<&'static str> {
+        match self.status.as_u16() {
+            421 => Some("Reload the page"),
+            408 | 429 | 500..600 => Some("Try again"),
+            _ => None,
+        }
     }
-}
 
-fn server_error(status: u16) -> ErrorText {
-    use PageMood::Fault;
-    match status {
-        502 => (
-            Fault,
-            "The site gave an invalid answer",
-            "The server behind this page answered in a way that could not be passed on to you.",
-            "Try again in a moment. If it does not help, tell the site’s administrator the request \
-             ID below.",
-        ),
-        503 => (
-            Fault,
-            "The site is unavailable",
-            "The server behind this page cannot be reached at the moment.",
-            "Try again in a moment. If it does not help, tell the site’s administrator the request \
-             ID below.",
-        ),
-        504 => (
-            Fault,
-            "The site did not answer in time",
-            "The server behind this page took too long to answer.",
-            "Try again in a moment. What you sent may have been carried out all the same, so check \
-             before you send it twice.",
-        ),
-        _ => (
-            Fault,
-            "Something went wrong",
-            "The request could not be served because of an error on this side, not on yours.",
-            "Try again in a moment. If it does not help, tell the site’s administrator the request \
-             ID below.",
-        ),
+    /// Where the visitor is not let in, as whom the site knows them: what a help desk asks for.
+    fn with_visitor<'p>(&'p self, page: PageContent<'p>) -> PageContent<'p> {
+        let Visitor { user, certificate, address, .. } = self.visitor;
+        if !matches!(self.status.as_u16(), 403 | 495) {
+            return page;
+        }
+        let mut page = PageContent { known_as: user, ..page };
+        if let Some(VisitorCertificate { subject, issuer, names }) = certificate {
+            if !subject.is_empty() {
+                page = page.fact("Your certificate", subject);
+            }
+            if !names.is_empty() {
+                page = page.fact("Its names", names.join(", "));
+            }
+            page = page.fact("Issued by", issuer);
+        }
+        match address {
+            Some(address) => page.fact("Your address", address.to_string()),
+            None => page,
+        }
     }
 }

@@ -3,22 +3,31 @@
 use http::StatusCode;
 
 use super::{
-    AskedProgram, PageUrl, ShortLivedReason, SignInPage, SignedInPerson, error::error_content,
-    page::PageContent,
+    AskedProgram, Branding, CertificateProblem, ErrorPage, PageContext, PageUrl, ShortLivedReason,
+    SignInPage, SignedInPerson, Visitor, VisitorCertificate,
 };
 
-const REQUEST_ID: &str = "8a1f4c1e-5d0b-4f0a-9a55-2f3c1f6f0b7d";
+const NOW_S: i64 = 1_796_047_509;
+const NEEDS_CERTIFICATE: &str = "a valid client certificate is required to access this page";
 
 /// Name and document of every page, each name once.
 pub fn gallery() -> Vec<(String, String)> {
+    let context = PageContext {
+        request_id: "8a1f4c1e-5d0b-4f0a-9a55-2f3c1f6f0b7d",
+        now_s: Some(NOW_S),
+        branding: Branding::none(),
+    };
+    let errors =
+        error_pages().into_iter().map(|(name, page)| (name, page.content().html(&context)));
     let sign_in = sign_in_pages();
-    let pages = error_pages()
-        .into_iter()
-        .chain(sign_in.iter().map(|(name, page)| (format!("sign-in-{name}"), page.content())));
-    pages.map(|(name, page)| (name, page.html(REQUEST_ID))).collect()
+    let sign_in = sign_in
+        .iter()
+        .map(|(name, page)| (format!("sign-in-{name}"), page.content().html(&context)));
+    errors.chain(sign_in).collect()
 }
 
-fn error_pages() -> Vec<(String, PageContent<'static>)> {
+/// A page of each status, and of each problem with a certificate.
+pub(super) fn error_pages() -> Vec<(String, ErrorPage<'static>)> {
     let errors = [
         (400, "malformed path"),
         (403, "forbidden"),
@@ -28,17 +37,56 @@ fn error_pages() -> Vec<(String, PageContent<'static>)> {
         (421, "misdirected request"),
         (426, "upgrade required"),
         (431, "too many header fields"),
-        (495, "a valid client certificate is required to access this page"),
+        (495, NEEDS_CERTIFICATE),
         (500, "internal error"),
         (502, "the upstream gave an invalid response"),
         (503, "no connection to the upstream"),
         (504, "the upstream did not answer in time"),
     ];
-    let page = |(status, message)| {
-        let status = StatusCode::from_u16(status).unwrap_or_default();
-        (format!("error-{}", status.as_u16()), error_content(status, message))
-    };
-    errors.into_iter().map(page).collect()
+    let errors = errors.map(|(status, message)| {
+        (format!("error-{status}"), ErrorPage { message, ..error(status) })
+    });
+    let problems = certificate_problems().map(|(name, problem)| {
+        let page = ErrorPage { problem: Some(problem), message: NEEDS_CERTIFICATE, ..error(495) };
+        (format!("error-495-{name}"), page)
+    });
+    errors.into_iter().chain(problems).collect()
+}
+
+fn error(status: u16) -> ErrorPage<'static> {
+    ErrorPage {
+        status: StatusCode::from_u16(status).unwrap_or_default(),
+        message: "",
+        problem: None,
+        retry_after_s: (status == 503).then_some(5),
+        visitor: Visitor {
+            user: None,
+            certificate: (status == 403).then_some(CERTIFICATE),
+            address: Some(std::net::Ipv4Addr::new(198, 51, 100, 7).into()),
+            may_reload: true,
+        },
+    }
+}
+
+const CERTIFICATE: VisitorCertificate<'static> = VisitorCertificate {
+    subject: "CN=Alice Example,OU=Engineering,O=Example Ltd",
+    issuer: "CN=Example People CA,O=Example Ltd",
+    names: &[],
+};
+
+fn certificate_problems() -> [(&'static str, CertificateProblem); 7] {
+    [
+        ("missing", CertificateProblem::Missing),
+        ("expired", CertificateProblem::Expired { not_after_s: NOW_S - 86_400 }),
+        ("not-yet-valid", CertificateProblem::NotYetValid { not_before_s: NOW_S + 86_400 }),
+        ("untrusted", CertificateProblem::Untrusted),
+        ("revoked", CertificateProblem::Revoked),
+        ("revocation-unknown", CertificateProblem::RevocationUnknown),
+        (
+            "unusable",
+            CertificateProblem::Unusable("it is X.509 version 1; version 3 is required".to_owned()),
+        ),
+    ]
 }
 
 /// Every kind of page of sign-in, with a name.

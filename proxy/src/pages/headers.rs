@@ -5,14 +5,9 @@ use std::sync::LazyLock;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderValue, header};
 
-use super::page::STYLE;
+use super::{branding::Branding, page::STYLE};
 
-/// One for each [`PageUse`], in its order.
-static POLICIES: LazyLock<[Option<HeaderValue>; 3]> = LazyLock::new(|| {
-    let alone = "frame-ancestors 'none'; form-action";
-    [format!("{alone} 'none'"), format!("{alone} 'self'"), "form-action 'none'".to_owned()]
-        .map(|rest| content_security_policy(&rest))
-});
+static STYLE_SOURCE: LazyLock<String> = LazyLock::new(|| style_source(STYLE));
 
 /// What a page may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,23 +20,48 @@ pub(super) enum PageUse {
     Framed,
 }
 
-/// Adds the headers of a page, all but those about caching. `form_leads_to` is the origin that the
-/// answer to its form redirects to: browsers look at that, too.
-pub(super) fn insert(headers: &mut HeaderMap, page_use: PageUse, form_leads_to: Option<&str>) {
-    let policy = match form_leads_to.and_then(source) {
-        Some(source) => {
-            content_security_policy(&format!("frame-ancestors 'none'; form-action 'self' {source}"))
-        }
-        None => POLICIES[page_use as usize].clone(),
-    };
+/// What the policy of a page depends on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PageSecurity<'a> {
+    pub(super) page_use: PageUse,
+    /// The origin that the answer to its form redirects to: browsers look at that, too.
+    pub(super) form_leads_to: Option<&'a str>,
+    /// It is about an error, so that it shows images of the branding.
+    pub(super) is_error: bool,
+    pub(super) branding: &'a Branding,
+}
+
+/// Adds the headers of a page, all but those about caching.
+pub(super) fn insert(headers: &mut HeaderMap, security: PageSecurity<'_>) {
+    let policy = HeaderValue::from_str(&security.content_security_policy());
     // A value that cannot be made blocks everything, the style too.
     let policy = policy.unwrap_or(HeaderValue::from_static("default-src 'none'"));
     headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     // Chromium sends `Origin: null` with a form of a page that has `no-referrer`.
-    let has_form = page_use == PageUse::Form;
+    let has_form = security.page_use == PageUse::Form;
     let referrer = if has_form { "same-origin" } else { "no-referrer" };
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static(referrer));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+}
+
+impl PageSecurity<'_> {
+    fn content_security_policy(self) -> String {
+        let (styles, images) = self.branding.sources(self.is_error);
+        let style = &*STYLE_SOURCE;
+        let ancestors = match self.page_use {
+            PageUse::Read | PageUse::Form => "frame-ancestors 'none'; ",
+            PageUse::Framed => "",
+        };
+        let action = match (self.page_use, self.form_leads_to.and_then(source)) {
+            (_, Some(source)) => format!("'self' {source}"),
+            (PageUse::Form, None) => "'self'".to_owned(),
+            (PageUse::Read | PageUse::Framed, None) => "'none'".to_owned(),
+        };
+        format!(
+            "default-src 'none'; style-src {style}{styles}; {images}base-uri 'none'; \
+             {ancestors}form-action {action}"
+        )
+    }
 }
 
 /// An origin as a source expression (Content Security Policy Level 3), which has no form for the address
@@ -53,9 +73,8 @@ fn source(origin: &str) -> Option<&str> {
     source.bytes().all(is_plain).then_some(source)
 }
 
-fn content_security_policy(rest: &str) -> Option<HeaderValue> {
-    let digest = ring::digest::digest(&ring::digest::SHA256, STYLE.as_bytes());
-    let style = STANDARD.encode(digest);
-    let policy = format!("default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; {rest}");
-    HeaderValue::from_str(&policy).ok()
+/// The source expression of an inline style: its digest.
+pub(crate) fn style_source(style: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, style.as_bytes());
+    format!("'sha256-{}'", STANDARD.encode(digest))
 }

@@ -1,31 +1,31 @@
 //! A writer of HTML in which text cannot become markup.
 
-use super::url::PageUrl;
+use super::url::{ImageUrl, PageUrl};
 
 /// The part of a document that is written.
 #[derive(Debug)]
-pub(super) struct HtmlWriter(String);
+pub(crate) struct HtmlWriter(String);
 
 impl HtmlWriter {
     /// An empty document.
-    pub(super) fn with_capacity(bytes: usize) -> HtmlWriter {
+    pub(crate) fn with_capacity(bytes: usize) -> HtmlWriter {
         HtmlWriter(String::with_capacity(bytes))
     }
 
     /// Adds markup of ours. `'static`: nothing that a request or a provider said can be passed.
-    pub(super) fn markup(&mut self, markup: &'static str) -> &mut HtmlWriter {
+    pub(crate) fn markup(&mut self, markup: &'static str) -> &mut HtmlWriter {
         self.0.push_str(markup);
         self
     }
 
     /// Adds text, escaped for elements and for quoted attributes.
-    pub(super) fn text(&mut self, text: &str) -> &mut HtmlWriter {
+    pub(crate) fn text(&mut self, text: &str) -> &mut HtmlWriter {
         escape(text, &mut self.0);
         self
     }
 
     /// Adds ` name="value"`.
-    pub(super) fn attribute(&mut self, name: &'static str, value: &str) -> &mut HtmlWriter {
+    pub(crate) fn attribute(&mut self, name: &'static str, value: &str) -> &mut HtmlWriter {
         self.markup(" ").markup(name).markup("=\"").text(value).markup("\"")
     }
 
@@ -34,8 +34,20 @@ impl HtmlWriter {
         self.attribute(name, url.as_str())
     }
 
+    /// Adds ` name="url"`, of an image.
+    pub(super) fn image(&mut self, name: &'static str, url: &ImageUrl) -> &mut HtmlWriter {
+        self.attribute(name, url.as_str())
+    }
+
+    /// Adds a style that was made of colours alone, of which no character can end it.
+    pub(super) fn style(&mut self, style: &str) -> &mut HtmlWriter {
+        debug_assert!(!style.contains(['<', '&', '\\']));
+        self.0.push_str(style);
+        self
+    }
+
     /// The document.
-    pub(super) fn finish(self) -> String {
+    pub(crate) fn finish(self) -> String {
         self.0
     }
 }
@@ -61,7 +73,7 @@ fn escape(text: &str, out: &mut String) {
 }
 
 /// A text of at most so many characters; an ellipsis shows that something was left out.
-pub(super) fn shortened(text: &str, characters: usize) -> String {
+pub(crate) fn shortened(text: &str, characters: usize) -> String {
     match text.char_indices().nth(characters) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),

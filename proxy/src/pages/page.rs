@@ -6,9 +6,11 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 
 use super::{
-    headers::{self, PageUse},
+    branding::Branding,
+    headers::{self, PageSecurity, PageUse},
     html::{HtmlWriter, shortened},
     mark,
+    moment::to_the_second,
     url::PageUrl,
 };
 
@@ -43,6 +45,16 @@ pub(super) struct PageContent<'a> {
     pub(super) refresh: Option<PageUrl>,
 }
 
+/// What pages of one request share.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PageContext<'a> {
+    /// Empty if there is none.
+    pub(crate) request_id: &'a str,
+    /// The time, in seconds since the epoch; `None` without a clock.
+    pub(crate) now_s: Option<i64>,
+    pub(crate) branding: &'a Branding,
+}
+
 /// The colour and the picture of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PageMood {
@@ -67,6 +79,10 @@ pub(super) enum PageAction {
     NewTab {
         label: &'static str,
         url: PageUrl,
+    },
+    /// Loads the page once more.
+    Reload {
+        label: &'static str,
     },
     /// A form of one button, sent by POST.
     Post {
@@ -121,10 +137,16 @@ impl<'a> PageContent<'a> {
     }
 
     /// The response, without a header about caching.
-    pub(super) fn response(&self, request_id: &str) -> Response<Bytes> {
-        let mut response = Response::new(Bytes::from(self.html(request_id)));
+    pub(super) fn response(&self, context: &PageContext<'_>) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::from(self.html(context)));
         *response.status_mut() = self.status;
-        headers::insert(response.headers_mut(), self.page_use(), self.form_leads_to);
+        let security = PageSecurity {
+            page_use: self.page_use(),
+            form_leads_to: self.form_leads_to,
+            is_error: self.is_error(),
+            branding: context.branding,
+        };
+        headers::insert(response.headers_mut(), security);
         let html = HeaderValue::from_static("text/html; charset=utf-8");
         response.headers_mut().insert(header::CONTENT_TYPE, html);
         response
@@ -140,35 +162,48 @@ impl<'a> PageContent<'a> {
         }
     }
 
+    /// Nothing is wrong with somebody who has not signed in yet.
+    fn is_error(&self) -> bool {
+        self.status.as_u16() >= 400 && self.status != StatusCode::UNAUTHORIZED
+    }
+
     /// The document.
-    pub(super) fn html(&self, request_id: &str) -> String {
+    pub(super) fn html(&self, context: &PageContext<'_>) -> String {
         let mut out = HtmlWriter::with_capacity(TYPICAL_BYTES);
-        self.head(&mut out);
+        self.head(&mut out, context.branding);
         out.markup("<body>\n<div class=\"card ").markup(self.mood.class()).markup("\">\n");
-        out.markup("<main aria-labelledby=\"what\">\n").markup(mark::of(self.mood));
-        self.story(&mut out);
+        out.markup("<main aria-labelledby=\"what\">\n");
+        if self.is_error() {
+            context.branding.logo(&mut out);
+        }
+        out.markup(mark::of(self.mood));
+        self.story(&mut out, context.branding);
         self.buttons(&mut out);
         out.markup("</main>\n");
-        self.details(&mut out, request_id);
+        self.details(&mut out, context);
         out.markup("</div>\n</body>\n</html>\n");
         out.finish()
     }
 
-    fn head(&self, out: &mut HtmlWriter) {
+    fn head(&self, out: &mut HtmlWriter, branding: &Branding) {
         out.markup(HEAD_BEFORE_TITLE).text(&self.title).markup("</title>\n");
         if let Some(url) = &self.refresh {
             out.markup("<meta http-equiv=\"refresh\" content=\"0;url=");
             out.text(url.as_str()).markup("\">\n");
         }
-        out.markup("<style>").markup(STYLE).markup("</style>\n</head>\n");
+        out.markup("<style>").markup(STYLE).markup("</style>\n");
+        branding.head(out, self.is_error());
+        out.markup("</head>\n");
     }
 
-    fn story(&self, out: &mut HtmlWriter) {
-        // Nothing is wrong with somebody who has not signed in yet.
-        if self.status.as_u16() >= 400 && self.status != StatusCode::UNAUTHORIZED {
+    fn story(&self, out: &mut HtmlWriter, branding: &Branding) {
+        if self.is_error() {
             out.markup("<p class=\"code\">Error ").text(self.status.as_str()).markup("</p>\n");
         }
         out.markup("<h1 id=\"what\">").text(&self.heading).markup("</h1>\n");
+        if self.is_error() {
+            branding.first_paragraph(out);
+        }
         out.markup("<p>").text(&self.happened).markup("</p>\n");
         if !self.next.is_empty() {
             out.markup("<h2>What you can do</h2>\n<p>").text(&self.next).markup("</p>\n");
@@ -191,6 +226,9 @@ impl<'a> PageContent<'a> {
                     .markup(">")
                     .text(label)
                     .markup("</a>\n"),
+                PageAction::Reload { label } => {
+                    out.markup("<a href=\"\">").text(label).markup("</a>\n")
+                }
                 PageAction::Post { label, url } => out
                     .markup("<form method=\"post\"")
                     .url("action", url)
@@ -202,7 +240,8 @@ impl<'a> PageContent<'a> {
         out.markup("</div>\n");
     }
 
-    fn details(&self, out: &mut HtmlWriter, request_id: &str) {
+    fn details(&self, out: &mut HtmlWriter, context: &PageContext<'_>) {
+        let request_id = context.request_id;
         if self.facts.is_empty() && self.known_as.is_none() && request_id.is_empty() {
             return;
         }
@@ -212,6 +251,11 @@ impl<'a> PageContent<'a> {
             // `bdi` keeps the direction of a foreign text to itself.
             out.markup("<div><dt>").text(name).markup("</dt><dd><bdi>");
             out.text(&shortened(value, VALUE_CHARACTERS)).markup("</bdi></dd></div>\n");
+        }
+        if let Some(now_s) = context.now_s.filter(|_| self.is_error()) {
+            out.markup("<div><dt>Time</dt><dd>")
+                .text(&to_the_second(now_s))
+                .markup("</dd></div>\n");
         }
         if !request_id.is_empty() {
             out.markup("<div><dt>Request ID</dt><dd><code>").text(request_id);

@@ -6,7 +6,10 @@ mod steps;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 
-use super::{page::PageContent, url::PageUrl};
+use super::{
+    page::{PageContent, PageContext},
+    url::PageUrl,
+};
 
 /// When people, and programs that load pages, may try again after a 503.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("10");
@@ -157,8 +160,8 @@ impl SignInPage<'_> {
     }
 
     /// The page. Nothing may keep it.
-    pub(crate) fn response(&self, request_id: &str) -> Response<Bytes> {
-        let mut response = self.content().response(request_id);
+    pub(crate) fn response(&self, context: &PageContext<'_>) -> Response<Bytes> {
+        let mut response = self.content().response(context);
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if self.status() == StatusCode::SERVICE_UNAVAILABLE {

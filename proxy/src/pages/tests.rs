@@ -4,10 +4,28 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 
-use super::{gallery::sign_in_pages, page::STYLE, *};
+use super::{
+    gallery::{error_pages, sign_in_pages},
+    page::STYLE,
+    *,
+};
 
 /// What an attacker would like to see on a page.
 const MARKUP: [&str; 4] = ["<script>alert(1)</script>", "</pre><img src=x>", "\"><img>", "'><b>"];
+
+/// What the pages of these tests share.
+fn on(request_id: &str) -> PageContext<'_> {
+    PageContext { request_id, now_s: Some(1_796_047_509), branding: Branding::none() }
+}
+
+fn error_page(status: StatusCode, message: &str, request_id: &str) -> Response<Bytes> {
+    error(status, message).response(&on(request_id))
+}
+
+fn error(status: StatusCode, message: &str) -> ErrorPage<'_> {
+    let visitor = Visitor::default();
+    ErrorPage { status, message, problem: None, retry_after_s: None, visitor }
+}
 
 fn url(text: &str) -> PageUrl {
     PageUrl::parse(text).unwrap()
@@ -31,7 +49,7 @@ fn elements(html: &str) -> Vec<&str> {
             Some(name) => assert_eq!(open.pop(), Some(name), "{html}"),
             None => {
                 all.push(name);
-                if !tag.ends_with('/') && !["meta", "!DOCTYPE"].contains(&name) {
+                if !tag.ends_with('/') && !["meta", "!DOCTYPE", "link", "img"].contains(&name) {
                     open.push(name);
                 }
             }
@@ -90,7 +108,7 @@ fn the_policy_names_the_style_that_is_on_the_page() {
 #[test]
 fn only_a_page_with_a_form_may_send_one() {
     for (name, page) in sign_in_pages() {
-        let response = page.response("id-1");
+        let response = page.response(&on("id-1"));
         let has_form = elements(body(&response)).contains(&"form");
         let (action, referrer) = match (has_form, name) {
             (true, "confirm-program") => {
@@ -121,7 +139,7 @@ fn a_form_leads_to_the_origin_of_its_program_and_no_other() {
             now_s: 0,
         };
         let (allow, stay) = (url("/.pomerium/program?request=x"), url("/.pomerium/"));
-        let response = SignInPage::ConfirmProgram { asked, allow, stay }.response("id-1");
+        let response = SignInPage::ConfirmProgram { asked, allow, stay }.response(&on("id-1"));
         let policy = response.headers()["content-security-policy"].to_str().unwrap();
         policy.split("form-action ").nth(1).unwrap().to_owned()
     };
@@ -139,7 +157,7 @@ fn the_sign_out_button_is_a_post_to_its_address() {
     let person = SignedInPerson::default();
     let sign_out = url("/.pomerium/sign_out?pomerium_redirect_uri=https://a.example.com/&x=1");
     let page = SignInPage::SignedIn { person, ends_at_s: 60, now_s: 0, sign_out };
-    let response = page.response("id-1");
+    let response = page.response(&on("id-1"));
     let form = between(body(&response), "<form", "</form>");
     let action =
         "action=\"/.pomerium/sign_out?pomerium_redirect_uri=https://a.example.com/&amp;x=1\"";
@@ -163,7 +181,7 @@ fn markup_in_what_others_say_is_shown_as_text() {
             SignInPage::SessionTooLarge { claim: text },
             SignInPage::Denied { known_as: text, other: None },
         ];
-        let answers = pages.iter().map(|page| page.response(text));
+        let answers = pages.iter().map(|page| page.response(&on(text)));
         for answer in answers.chain([error_page(StatusCode::NOT_FOUND, text, text)]) {
             let html = body(&answer);
             assert!(!html.contains(text), "{html}");
@@ -180,7 +198,7 @@ fn an_address_cannot_leave_its_attribute() {
     let to = url("https://a.example.com/?x=\"><script>&y='");
     let pages = [SignInPage::GoingOn { to: to.clone() }, SignInPage::Continue { to }];
     for page in pages {
-        let response = page.response("");
+        let response = page.response(&on(""));
         let html = body(&response);
         assert!(!elements(html).contains(&"script"), "{html}");
         let shown = "https://a.example.com/?x=&quot;&gt;&lt;script&gt;&amp;y=&#39;";
@@ -194,7 +212,7 @@ fn an_address_cannot_leave_its_attribute() {
 fn of_the_providers_text_200_characters_are_shown() {
     let long = "é".repeat(100 << 10);
     let page = SignInPage::ProviderError { error: "x", description: &long, again: None };
-    let response = page.response("id-1");
+    let response = page.response(&on("id-1"));
     assert_eq!(body(&response).matches('é').count(), 200);
     assert!(body(&response).contains("é…</bdi>"));
     assert!(response.body().len() < 8 << 10);
@@ -204,7 +222,7 @@ fn of_the_providers_text_200_characters_are_shown() {
 fn a_denied_person_reads_as_whom_the_site_knows_them() {
     let other = PageUrl::parse("https://auth.example.com/.pomerium/sign_out");
     let page = SignInPage::Denied { known_as: "alice@example.com", other };
-    let response = page.response("id-1");
+    let response = page.response(&on("id-1"));
     assert_eq!(response.status(), 403);
     let details = between(body(&response), "<footer", "</footer>");
     assert!(details.contains("<dt>Signed in as</dt><dd><bdi>alice@example.com</bdi></dd>"));
@@ -218,7 +236,7 @@ fn a_denied_person_reads_as_whom_the_site_knows_them() {
 fn both_clocks_are_on_the_page_about_clocks() {
     let (provider_s, our_s) = (1_796_047_509, 1_796_047_389);
     let page = SignInPage::ClocksDiffer { provider_s, our_s, again: None };
-    let response = page.response("id-1");
+    let response = page.response(&on("id-1"));
     assert!(body(&response).contains("30 November 2026, 14:05:09 UTC"));
     assert!(body(&response).contains("30 November 2026, 14:03:09 UTC"));
 }
@@ -227,18 +245,18 @@ fn both_clocks_are_on_the_page_about_clocks() {
 fn a_link_out_of_a_frame_opens_a_new_tab() {
     let page = SignInPage::SignInNeeded { sign_in: url("/x"), new_tab: true };
     let link = "<a target=\"_blank\" rel=\"noopener\" href=\"/x\">";
-    let response = page.response("id-1");
+    let response = page.response(&on("id-1"));
     assert!(body(&response).contains(link));
     let policy = response.headers()["content-security-policy"].to_str().unwrap();
     assert!(!policy.contains("frame-ancestors"), "no frame would show it: {policy}");
     let page = SignInPage::SignInNeeded { sign_in: url("/x"), new_tab: false };
-    assert!(!body(&page.response("id-1")).contains("_blank"));
+    assert!(!body(&page.response(&on("id-1"))).contains("_blank"));
 }
 
 #[test]
 fn pages_of_an_absent_provider_say_when_to_try_again() {
     for (name, page) in sign_in_pages() {
-        let response = page.response("id-1");
+        let response = page.response(&on("id-1"));
         let has = response.headers().contains_key("retry-after");
         assert_eq!(has, response.status() == 503, "{name}");
     }
@@ -268,4 +286,174 @@ fn every_status_of_an_error_has_a_page_that_says_more_than_it() {
         assert!(html.contains(&format!("<title>{} why</title>", status.as_u16())), "{html}");
         assert!(between(html, "</h1>\n<p>", "</p>").len() > 20, "{html}");
     }
+}
+
+fn certificate(problem: CertificateProblem) -> ErrorPage<'static> {
+    let status = StatusCode::from_u16(495).unwrap();
+    let message = "a valid client certificate is required to access this page";
+    ErrorPage { problem: Some(problem), ..error(status, message) }
+}
+
+#[test]
+fn each_problem_of_a_certificate_has_a_page_of_its_own() {
+    let at_s = 1_796_047_509;
+    let pages = [
+        (CertificateProblem::Missing, "A client certificate is needed", "presented none"),
+        (
+            CertificateProblem::Expired { not_after_s: at_s },
+            "Your certificate has expired",
+            "was valid until 30 November 2026, 14:05 UTC",
+        ),
+        (
+            CertificateProblem::NotYetValid { not_before_s: at_s },
+            "Your certificate is not valid yet",
+            "is valid from 30 November 2026, 14:05 UTC on",
+        ),
+        (CertificateProblem::Untrusted, "Your certificate is not for this site", "not issued by"),
+        (CertificateProblem::Revoked, "Your certificate has been revoked", "declared it invalid"),
+        (
+            CertificateProblem::RevocationUnknown,
+            "Your certificate cannot be checked",
+            "could not find out",
+        ),
+        (
+            CertificateProblem::Unusable("it has <no> name".into()),
+            "Your certificate cannot be used here",
+            "presented: it has &lt;no&gt; name.",
+        ),
+    ];
+    for (problem, heading, happened) in pages {
+        let response = certificate(problem).response(&on("id-1"));
+        let html = body(&response);
+        assert_eq!(between(html, "<h1 id=\"what\">", "</h1>"), heading);
+        assert!(between(html, "</h1>\n<p>", "</p>").contains(happened), "{html}");
+        assert!(html.contains("<h2>What you can do</h2>"), "{html}");
+        assert!(!html.contains("<dt>Reason</dt>"), "the heading has said it: {html}");
+    }
+}
+
+#[test]
+fn a_visitor_who_is_not_let_in_reads_as_whom_the_site_knows_them() {
+    let names = ["email:alice@example.com".to_owned(), "DNS:alice.example".to_owned()];
+    let visitor = Visitor {
+        certificate: Some(VisitorCertificate {
+            subject: "CN=<b>Alice</b>",
+            issuer: "CN=People CA",
+            names: &names,
+        }),
+        address: Some("2001:db8::7".parse().unwrap()),
+        ..Visitor::default()
+    };
+    let page = ErrorPage { visitor, ..error(StatusCode::FORBIDDEN, "forbidden") };
+    let response = page.response(&on("id-1"));
+    let facts = between(body(&response), "<dl>\n", "</dl>");
+    for (name, value) in [
+        ("Your certificate", "<bdi>CN=&lt;b&gt;Alice&lt;/b&gt;</bdi>"),
+        ("Its names", "<bdi>email:alice@example.com, DNS:alice.example</bdi>"),
+        ("Issued by", "<bdi>CN=People CA</bdi>"),
+        ("Your address", "<bdi>2001:db8::7</bdi>"),
+        ("Time", "30 November 2026, 14:05:09 UTC"),
+        ("Request ID", "<code>id-1</code>"),
+    ] {
+        assert!(facts.contains(&format!("<dt>{name}</dt><dd>{value}</dd>")), "{name}: {facts}");
+    }
+    let page = ErrorPage { visitor, ..error(StatusCode::NOT_FOUND, "not found") };
+    assert!(!body(&page.response(&on("id-1"))).contains("Alice"), "nobody asked who it is");
+}
+
+#[test]
+fn only_a_page_that_may_be_asked_for_again_has_a_link_to_itself() {
+    for status in (400..=599).filter_map(|status| StatusCode::from_u16(status).ok()) {
+        for may_reload in [false, true] {
+            let visitor = Visitor { may_reload, ..Visitor::default() };
+            let response = ErrorPage { visitor, ..error(status, "why") }.response(&on("id-1"));
+            let helps = matches!(status.as_u16(), 408 | 421 | 429 | 500..);
+            let has_link = body(&response).contains("<a href=\"\">");
+            assert_eq!(has_link, may_reload && helps, "{status}");
+        }
+    }
+}
+
+#[test]
+fn the_time_of_the_next_try_is_told_where_it_is_known() {
+    let page = error(StatusCode::SERVICE_UNAVAILABLE, "no upstream is available");
+    assert!(body(&page.response(&on("id-1"))).contains("Try again in a moment."));
+    for (retry_after_s, told) in [(1, "Try again in a second."), (30, "Try again in 30 seconds.")] {
+        let page = ErrorPage { retry_after_s: Some(retry_after_s), ..error(page.status, "") };
+        assert!(body(&page.response(&on("id-1"))).contains(told), "{told}");
+    }
+}
+
+fn brand() -> BrandingSpec {
+    BrandingSpec {
+        primary: [PageColor::parse("#6f43e7"), None],
+        secondary: [PageColor::parse("#49aaa1"), PageColor::parse("#fc0")],
+        logo: ImageUrl::parse("https://cdn.example.com/logo.svg?a=1&b=\"'<x>"),
+        favicon: ImageUrl::parse("https://www.example.com/favicon.ico"),
+        first_paragraph: "Call <b>the</b> help desk:\n\n  +44 1632 960001.".into(),
+    }
+}
+
+#[test]
+fn a_brand_is_on_pages_of_errors_and_its_colors_on_all() {
+    let branding = Branding::new(brand());
+    let context = PageContext { branding: &branding, ..on("id-1") };
+    for (name, page) in error_pages() {
+        let response = page.response(&context);
+        let (html, policy) = (body(&response), policy(&response));
+        elements(html);
+        let logo = "<img class=\"logo\" alt=\"\" src=\"https://cdn.example.com/logo.svg?a=1&amp;b=\
+                    &quot;&#39;&lt;x&gt;\">";
+        assert!(html.contains(logo), "{name}: {html}");
+        let icon = "<link rel=\"icon\" href=\"https://www.example.com/favicon.ico\">";
+        assert!(html.contains(icon), "{name}");
+        let said = "<p class=\"said\">Call &lt;b&gt;the&lt;/b&gt; help desk: +44 1632 960001.</p>";
+        assert!(html.contains(&format!("</h1>\n{said}")), "{name}: {html}");
+        let images = "img-src https://cdn.example.com https://www.example.com; ";
+        assert!(policy.contains(images), "{name}: {policy}");
+    }
+    for (name, page) in sign_in_pages().into_iter().filter(|(_, page)| page.status() == 200) {
+        let response = page.response(&context);
+        assert!(!body(&response).contains("<img"), "{name}");
+        assert!(!policy(&response).contains("img-src"), "{name}");
+        assert!(body(&response).contains("--fill:#6f43e7;--on:#ffffff;"), "{name}");
+    }
+}
+
+fn policy(response: &Response<Bytes>) -> &str {
+    response.headers()["content-security-policy"].to_str().unwrap()
+}
+
+#[test]
+fn the_policy_names_each_style_of_a_branded_page() {
+    let branding = Branding::new(brand());
+    let context = PageContext { branding: &branding, ..on("id-1") };
+    let response = error(StatusCode::NOT_FOUND, "not found").response(&context);
+    let styles: Vec<_> = body(&response).split("<style>").skip(1).collect();
+    assert_eq!(styles.len(), 2);
+    for style in styles {
+        let source = style_source(style.split_once("</style>").unwrap().0);
+        assert!(policy(&response).contains(&source), "{}", policy(&response));
+    }
+    let plain = error_page(StatusCode::NOT_FOUND, "not found", "id-1");
+    assert!(!policy(&plain).contains("img-src"));
+}
+
+#[test]
+fn texts_keep_their_color_where_nobody_could_read_the_brands() {
+    let style = |primary: &str| {
+        let primary = [PageColor::parse(primary), None];
+        let branding = Branding::new(BrandingSpec { primary, ..BrandingSpec::default() });
+        let context = PageContext { branding: &branding, ..on("") };
+        let response = error(StatusCode::NOT_FOUND, "").response(&context);
+        let html = body(&response).to_owned();
+        let style = between(&html, "</style>\n<style>", "</style>").to_owned();
+        let (light, dark) = style.split_once("@media").unwrap();
+        (light.to_owned(), dark.to_owned())
+    };
+    let (light, dark) = style("#ffe066");
+    assert!(light.contains("--fill:#ffe066;--on:#000000;") && !light.contains("--link"), "{light}");
+    assert!(dark.contains("--link:#ffe066;"), "{dark}");
+    let (light, dark) = style("#123456");
+    assert!(light.contains("--link:#123456;") && !dark.contains("--link"), "{light} {dark}");
 }

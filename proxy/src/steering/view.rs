@@ -17,6 +17,7 @@ impl SteeringSource for Steering {
             cookies: self.cookies().source().as_str().to_owned(),
             max_load_percent: rules.balance.max_load_percent,
             refuse_unknown: rules.refuse_unknown,
+            outcomes: Vec::new(),
         }
     }
 

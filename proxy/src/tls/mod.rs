@@ -45,7 +45,7 @@ pub(crate) use client::{UpstreamTls, UpstreamTlsError};
 pub(crate) use client_auth::ClientAuth;
 pub use context::{ConnectionContext, with_context};
 pub use crl::{CrlBundle, CrlStore};
-pub(crate) use crl::{CrlRule, CrlRules};
+pub(crate) use crl::{CrlRule, CrlRules, RevocationError};
 pub(crate) use explain::{CertificateDemand, HandshakeCertificate};
 pub(crate) use material::CertificateFiles;
 pub use material::CertificateWithKey;

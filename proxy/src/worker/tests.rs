@@ -143,6 +143,7 @@ fn requests() -> http::RequestSettings {
     http::RequestSettings {
         certificate_identity: None,
         policy_list_len: 0,
+        branding: Default::default(),
         read_timeout: None,
         stream_timeout: None,
         upstream_timeout: None,

@@ -17,6 +17,8 @@
 //!                                  an order that is not followed             portcullis/1 refused REASON
 //! ```
 //!
+//! Beside it, `PID.admin` names the administrative address for the commands of other users.
+//!
 //! IDs and addresses are JSON strings, so that no character of them ends the line.
 
 mod client;
@@ -31,6 +33,7 @@ pub(super) use client::ControlConnection;
 pub(crate) use client::RunningProcess;
 pub(crate) use log_level::{LONGEST as LONGEST_LOG_LEVEL, LogLevelOrder, LogLevelState};
 pub(super) use order::{Acknowledgment, Order};
+pub(crate) use runtime_dir::recorded_admin_addresses;
 pub(super) use server::{ControlSocket, ReceivedOrder, listen};
 
 #[cfg(test)]

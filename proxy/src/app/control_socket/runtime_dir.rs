@@ -1,10 +1,12 @@
 //! The directory for the sockets of running processes.
 
 use std::{
+    collections::BTreeSet,
     env,
     ffi::OsString,
     fs::{self, DirBuilder},
     io,
+    net::SocketAddr,
     os::unix::{
         fs::{DirBuilderExt, MetadataExt},
         net::UnixStream,
@@ -15,7 +17,12 @@ use std::{
 use rustix::process::{Pid, test_kill_process};
 
 use super::peer::{ROOT, is_trusted, own_uid};
+use crate::regular_file;
 
+/// Where the sockets of root's processes are, and of a service of that name.
+const SERVICE_DIRECTORY: &str = "/run/portcullis";
+/// More than any address.
+const MAX_RECORD_BYTES: u64 = 256;
 /// For its owner alone.
 const MODE: u32 = 0o700;
 /// The bits that let others add or remove files.
@@ -34,7 +41,7 @@ fn choose(uid: u32, variable: impl Fn(&str) -> Option<OsString>) -> Option<PathB
         return env::split_paths(&directories).next();
     }
     if uid == ROOT {
-        return Some(PathBuf::from("/run/portcullis"));
+        return Some(PathBuf::from(SERVICE_DIRECTORY));
     }
     set("XDG_RUNTIME_DIR").map(|directory| Path::new(&directory).join("portcullis"))
 }
@@ -42,6 +49,44 @@ fn choose(uid: u32, variable: impl Fn(&str) -> Option<OsString>) -> Option<PathB
 /// The socket of a process.
 pub(super) fn socket(directory: &Path, pid: u32) -> PathBuf {
     directory.join(format!("{pid}.sock"))
+}
+
+/// The file that names the administrative address of a process, for users who cannot read its
+/// configuration.
+fn admin_record(directory: &Path, pid: u32) -> PathBuf {
+    directory.join(format!("{pid}.admin"))
+}
+
+/// Writes that file; `None` removes it.
+pub(super) fn record_admin_address(directory: &Path, pid: u32, address: Option<SocketAddr>) {
+    let file = admin_record(directory, pid);
+    let written = match address {
+        Some(address) => fs::write(&file, format!("{address}\n")),
+        None => fs::remove_file(&file),
+    };
+    if let Err(error) = written
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::info!(file = %file.display(), %error, "cannot record the administrative address");
+    }
+}
+
+/// The administrative addresses of processes that run: those of this user, or else of the service. A
+/// process and the one that replaces it have the same.
+pub(crate) fn recorded_admin_addresses() -> Vec<SocketAddr> {
+    let own = path().map(|directory| records(&directory)).unwrap_or_default();
+    let found = if own.is_empty() { records(Path::new(SERVICE_DIRECTORY)) } else { own };
+    found.into_iter().collect()
+}
+
+fn records(directory: &Path) -> BTreeSet<SocketAddr> {
+    let Ok(entries) = fs::read_dir(directory) else { return BTreeSet::new() };
+    let record = |path: PathBuf| {
+        process_of(&path, ".admin").filter(|pid| exists(*pid))?;
+        let text = String::from_utf8(regular_file::read(&path, MAX_RECORD_BYTES).ok()?).ok()?;
+        text.trim().parse().ok()
+    };
+    entries.filter_map(|entry| record(entry.ok()?.path())).collect()
 }
 
 /// Makes the directory if it does not exist.
@@ -67,7 +112,8 @@ pub(super) fn make(directory: &Path) -> io::Result<()> {
 pub(super) fn remove_stale(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-        if process_of(&path).is_some_and(|pid| !exists(pid)) && is_dead(&path) {
+        let is_of_ended = |ending| process_of(&path, ending).is_some_and(|pid| !exists(pid));
+        if is_of_ended(".admin") || is_of_ended(".sock") && is_dead(&path) {
             // Another process may have removed it just now.
             let _ = fs::remove_file(path);
         }
@@ -81,8 +127,8 @@ pub(super) fn is_dead(socket: &Path) -> bool {
     UnixStream::connect(socket).is_err_and(refused)
 }
 
-fn process_of(socket: &Path) -> Option<Pid> {
-    let pid = socket.file_name()?.to_str()?.strip_suffix(".sock")?;
+fn process_of(file: &Path, ending: &str) -> Option<Pid> {
+    let pid = file.file_name()?.to_str()?.strip_suffix(ending)?;
     Pid::from_raw(pid.parse().ok().filter(|pid: &i32| *pid > 0)?)
 }
 
@@ -143,5 +189,21 @@ mod tests {
         remove_stale(directory.path());
         assert!(!stale.exists());
         assert!(served.exists() && own.exists() && directory.path().join("other").exists());
+    }
+
+    #[test]
+    fn addresses_of_running_processes_are_found_and_no_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let (own, ended) = (std::process::id(), i32::MAX.unsigned_abs());
+        let address = "127.0.0.1:9464".parse().unwrap();
+        record_admin_address(directory.path(), own, Some(address));
+        record_admin_address(directory.path(), ended, Some(address));
+        fs::write(directory.path().join("1.admin"), "no address").unwrap();
+        let found = Vec::from_iter(records(directory.path()));
+        assert_eq!(found, [address]);
+        remove_stale(directory.path());
+        assert!(!admin_record(directory.path(), ended).exists());
+        record_admin_address(directory.path(), own, None);
+        assert!(!admin_record(directory.path(), own).exists());
     }
 }

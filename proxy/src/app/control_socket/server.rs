@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -64,8 +65,15 @@ pub(in super::super) struct ControlSocket {
 ///
 /// If that is impossible, says what it costs: `--replace` then works by signal alone, no worker can be
 /// drained, and no user's sessions can be ended.
-pub(in super::super) fn listen(metrics: &Metrics) -> Option<ControlSocket> {
+/// `admin` is the administrative address, which commands find there.
+pub(in super::super) fn listen(
+    metrics: &Metrics,
+    admin: Option<SocketAddr>,
+) -> Option<ControlSocket> {
     let socket = open();
+    if let Some(socket) = &socket {
+        socket.record_admin_address(admin);
+    }
     metrics.set_control_socket(socket.as_ref().map(|socket| &*socket.path));
     socket
 }
@@ -108,6 +116,12 @@ impl ControlSocket {
         Ok(ControlSocket { path, orders, task, answers })
     }
 
+    fn record_admin_address(&self, admin: Option<SocketAddr>) {
+        if let Some(directory) = self.path.parent() {
+            runtime_dir::record_admin_address(directory, std::process::id(), admin);
+        }
+    }
+
     /// Waits until the answers to all orders are sent: the process may end right behind one.
     pub(in super::super) async fn send_answers(socket: Option<ControlSocket>) {
         let Some(socket) = socket else { return };
@@ -132,6 +146,7 @@ impl ControlSocket {
 impl Drop for ControlSocket {
     fn drop(&mut self) {
         self.task.abort();
+        self.record_admin_address(None);
         let _ = fs::remove_file(&self.path);
     }
 }

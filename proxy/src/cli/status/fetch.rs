@@ -31,6 +31,9 @@ pub(crate) enum FetchError {
     /// No client can ask for this host.
     #[error("`{0}` is not a DNS name")]
     Host(String),
+    /// It is not known where to ask, for this reason.
+    #[error("{0}")]
+    Address(String),
     /// Another program listens there.
     #[error("unexpected response from {0}: {1}")]
     Answer(SocketAddr, String),

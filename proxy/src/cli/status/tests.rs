@@ -1,5 +1,5 @@
 use super::*;
-use crate::observe::{CertificateUsage, ReloadView};
+use crate::observe::{CertificateUsage, ReloadView, SteeredView};
 
 fn status() -> StatusView {
     let certificate = |name: &str, days_left| CertificateView {
@@ -31,6 +31,7 @@ fn status() -> StatusView {
             cookies: "none".into(),
             max_load_percent: 125,
             refuse_unknown: true,
+            outcomes: vec![SteeredView { outcome: "steered".into(), count: 3 }],
         },
         workers: vec![
             WorkerView {
@@ -50,9 +51,13 @@ fn status() -> StatusView {
             from: "https://grafana.example.com".into(),
             requests: 1234,
             errors: 1,
+            refused: 7,
+            asks_certificate: true,
+            refusals: Vec::new(),
         }],
         certificates: vec![certificate("b.example", 40), certificate("a.example", -3)],
         crls: Vec::new(),
+        refusals: vec![refusal("forbidden", "403", 2), refusal("no_route", "404", 5)],
         upstreams: vec![UpstreamView {
             endpoint: "10.0.0.1:8443".into(),
             idle: 3,
@@ -63,6 +68,10 @@ fn status() -> StatusView {
         health: Vec::new(),
         unreachable: Vec::new(),
     }
+}
+
+fn refusal(reason: &str, code: &str, count: u64) -> RefusalView {
+    RefusalView { reason: reason.into(), code: code.into(), count }
 }
 
 #[test]
@@ -79,8 +88,12 @@ WORKER  CPU  CONNECTIONS  ACCEPTED  REQUESTS  LOAD  STATE
      0    2            1        10      1234     2  open
      1    -            0         0         0     0  closed
 
-ROUTE    FROM                         REQUESTS  ERRORS
-grafana  https://grafana.example.com      1234       1
+ROUTE    FROM                         CLIENT CERT  REQUESTS  REFUSED  ERRORS
+grafana  https://grafana.example.com  asked for        1234        7       1
+
+REFUSED FOR  CODE  REQUESTS
+no_route      404         5
+forbidden     403         2
 
 CERTIFICATE               USE     NOT AFTER             DAYS LEFT  FROM
 a.example, www.a.example  server  2026-12-31T00:00:00Z    expired  /etc/a.example.pem

@@ -4,7 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Reads `:443`, `127.0.0.1:443`, `[::1]:443`, `localhost:443`, or only a host if a default port is
 /// given.
-pub(super) fn parse(text: &str, default_port: Option<u16>) -> Result<SocketAddr, String> {
+pub(in crate::config) fn parse(
+    text: &str,
+    default_port: Option<u16>,
+) -> Result<SocketAddr, String> {
     let text = text.trim();
     if let Ok(address) = text.parse::<SocketAddr>() {
         return Ok(address);

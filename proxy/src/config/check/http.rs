@@ -1,10 +1,10 @@
 //! Settings of all requests.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 
-use super::{super::section::Section, headers, identity, portcullis};
+use super::{super::section::Section, branding, headers, identity, portcullis};
 use crate::{
     http::{EscapedSlashes, ForwardedFor, RequestSettings, Underscores, is_forwarding_name},
     policy::SanKind,
@@ -38,6 +38,7 @@ pub(super) fn settings(
         identity_headers: identity::stripped_names(root),
         certificate_identity,
         policy_list_len: root.list_len("policy"),
+        branding: Arc::new(branding::branding(root)),
     }
 }
 

@@ -4,7 +4,8 @@
 //! the end, so the default is never used.
 
 mod access;
-mod address;
+pub(super) mod address;
+mod branding;
 mod certificate_headers;
 mod certificates;
 mod circuit_breakers;

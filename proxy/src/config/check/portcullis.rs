@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, num::NonZeroUsize, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use super::{
-    super::{encoding, section::Section},
+    super::{admin_address::DEFAULT_ADMIN_ADDRESS, encoding, section::Section},
     address,
     http::limit,
     material::{IdentityKeys, Materials},
@@ -123,7 +123,7 @@ pub(super) fn admin(root: &Section<'_>, own: &Section<'_>, materials: &Materials
     let address = match own.text("admin_address") {
         Some(text) => listen_address(own, "admin_address", &text),
         None if own.is_blank("admin_address") || own.has("admin_address") => None,
-        None => Some(SocketAddr::from(([127, 0, 0, 1], 9464))),
+        None => Some(DEFAULT_ADMIN_ADDRESS),
     };
     if let Some(address) = address.filter(|address| !address.ip().is_loopback()) {
         let message = format!(

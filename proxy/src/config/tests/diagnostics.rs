@@ -1,6 +1,7 @@
 //! A snippet, and exactly what is said about it. A certificate follows each snippet.
 
 mod access;
+mod branding;
 mod health_checks;
 mod identity;
 mod leaf_rules;

@@ -13,7 +13,12 @@ fn asked(method: &Method, headers: &[(&'static str, &'static str)]) -> ContentNe
 }
 
 fn not_found(accept: &'static str) -> Response<Bytes> {
-    failure(&RequestFailure::NoRoute, &asked(&Method::GET, &[("accept", accept)]), &ID).response
+    failure(
+        &RequestFailure::NoRoute,
+        &asked(&Method::GET, &[("accept", accept)]),
+        &ErrorContext::bare(&ID),
+    )
+    .response
 }
 
 fn body(response: &Response<Bytes>) -> &str {
@@ -44,7 +49,7 @@ fn a_program_that_asks_for_json_gets_json() {
 #[test]
 fn a_grpc_client_gets_a_status_in_the_head_alone() {
     let asked = asked(&Method::POST, &[("content-type", "application/grpc+proto")]);
-    let reply = failure(&RequestFailure::ResponseTimeout, &asked, &ID);
+    let reply = failure(&RequestFailure::ResponseTimeout, &asked, &ErrorContext::bare(&ID));
     assert_eq!(reply.response.status(), 200);
     assert_eq!(reply.response.headers()["grpc-status"], "14");
     assert_eq!(reply.response.headers()["content-type"], "application/grpc");
@@ -57,14 +62,17 @@ fn kubectl_gets_a_status_of_kubernetes_whatever_it_accepts() {
     const KUBECTL: &str = "kubectl/v1.32.4 (linux/amd64) kubernetes/59526cd";
     for accept in ["application/json", "text/html", "application/vnd.kubernetes.protobuf"] {
         let asked = asked(&Method::GET, &[("user-agent", KUBECTL), ("accept", accept)]);
-        let response = failure(&RequestFailure::CertificateRequired, &asked, &ID).response;
+        let response =
+            failure(&RequestFailure::CertificateRequired, &asked, &ErrorContext::bare(&ID))
+                .response;
         assert_eq!(response.status(), 495);
         assert_eq!(response.headers()["content-type"], "application/json");
         assert_eq!(response.headers()["cache-control"], "no-cache, must-revalidate");
         let json: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
         let expected = serde_json::json!({
             "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Unauthorized",
-            "message": "a valid client certificate is required to access this page", "code": 495,
+            "message": "a valid client certificate is required to access this page (request ID: id-1)",
+            "code": 495,
         });
         assert_eq!(json, expected);
     }
@@ -74,7 +82,7 @@ fn kubectl_gets_a_status_of_kubernetes_whatever_it_accepts() {
 fn every_failure_has_kubernetes_reason_for_its_status() {
     let asked = asked(&Method::GET, &[("user-agent", "x kubernetes/1")]);
     let reason = |what: &RequestFailure| {
-        let response = failure(what, &asked, &ID).response;
+        let response = failure(what, &asked, &ErrorContext::bare(&ID)).response;
         let json: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
         assert_eq!(json["code"], response.status().as_u16());
         json["reason"].as_str().unwrap().to_owned()
@@ -89,8 +97,11 @@ fn every_failure_has_kubernetes_reason_for_its_status() {
 
 #[test]
 fn the_answer_to_head_has_the_length_but_not_the_body() {
-    let reply =
-        failure(&RequestFailure::NoRoute, &asked(&Method::HEAD, &[("accept", "text/plain")]), &ID);
+    let reply = failure(
+        &RequestFailure::NoRoute,
+        &asked(&Method::HEAD, &[("accept", "text/plain")]),
+        &ErrorContext::bare(&ID),
+    );
     assert!(reply.response.body().is_empty());
     let length = reply.response.headers()["content-length"].to_str().unwrap();
     assert_ne!(length, "0");
@@ -115,9 +126,13 @@ fn robots_are_told_to_stay_out() {
 #[test]
 fn only_a_malformed_head_ends_an_http1_connection() {
     let asked = asked(&Method::GET, &[]);
-    let bad = failure(&RequestFailure::Rejected(InvalidRequest::MissingHost), &asked, &ID);
+    let bad = failure(
+        &RequestFailure::Rejected(InvalidRequest::MissingHost),
+        &asked,
+        &ErrorContext::bare(&ID),
+    );
     assert_eq!(bad.response.headers()["connection"], "close");
-    let missing = failure(&RequestFailure::NoRoute, &asked, &ID);
+    let missing = failure(&RequestFailure::NoRoute, &asked, &ErrorContext::bare(&ID));
     assert!(!missing.response.headers().contains_key("connection"));
 }
 

@@ -7,7 +7,8 @@ use crate::{
     http::{
         active_request::ActiveRequest,
         error::{FailureReport, RequestFailure},
-        error_page::page,
+        error_context::{ErrorContext, signed_in_as},
+        error_page::{ErrorAnswer, page},
         negotiation::AnswerForm,
         respond::LocalReply,
     },
@@ -32,40 +33,37 @@ pub(super) fn response(flow_page: &FlowPage, active: &ActiveRequest) -> Response
         form @ (AnswerForm::Json | AnswerForm::Plain | AnswerForm::Kubernetes)
             if !shown.status().is_success() =>
         {
-            page(form, shown.status(), shown.message(), &active.account.request_id)
+            let answer = ErrorAnswer::new(shown.status(), shown.message());
+            page(form, answer, &ErrorContext::of(active))
         }
-        _ => shown.response(request_id(active)),
+        _ => shown.response(&ErrorContext::of(active).page()),
     }
 }
 
 /// The page for somebody whom a policy denies; `None` for other clients than browsers, and if nobody
 /// is signed in.
 pub(super) fn denied(active: &ActiveRequest) -> Option<LocalReply> {
-    let identity = &active.account.session()?.session.identity;
-    let known_as = [&*identity.email, &*identity.user_id].into_iter().find(|text| !text.is_empty());
-    let other = PageUrl::parse(SIGN_OUT);
-    let page = SignInPage::Denied { known_as: known_as.map_or("", |text| text), other };
+    active.account.session()?;
+    let (known_as, other) = (signed_in_as(active).unwrap_or_default(), PageUrl::parse(SIGN_OUT));
+    let page = SignInPage::Denied { known_as, other };
     (active.negotiation.form() == AnswerForm::Html).then(|| {
-        let response = page.response(request_id(active));
+        let response = page.response(&ErrorContext::of(active).page());
         let reply = LocalReply::new(response, &active.negotiation);
-        let FailureReport { details, flags, blame, .. } = RequestFailure::Denied.report();
-        let reply = LocalReply { details, flags, blame: Some(blame), ..reply };
+        let FailureReport { details, flags, blame, refusal, .. } = RequestFailure::Denied.report();
+        let reply = LocalReply { details, flags, blame: Some(blame), refusal, ..reply };
         reply.with_header(INTERCEPTED, HeaderValue::from_static("true"))
     })
 }
 
-/// The id that pages show.
-pub(super) fn request_id(active: &ActiveRequest) -> &str {
-    active.account.request_id.to_str().unwrap_or_default()
-}
-
 /// A page that has nothing to do with sign-in.
 fn failed(flow_page: &FlowPage, active: &ActiveRequest) -> Response<Bytes> {
-    let (form, id) = (active.negotiation.form(), &active.account.request_id);
+    let (form, context) = (active.negotiation.form(), ErrorContext::of(active));
     if *flow_page != FlowPage::MethodNotAllowed {
-        return page(form, StatusCode::INTERNAL_SERVER_ERROR, "internal error", id);
+        let answer = ErrorAnswer::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error");
+        return page(form, answer, &context);
     }
-    let mut response = page(form, StatusCode::METHOD_NOT_ALLOWED, "method not allowed", id);
+    let answer = ErrorAnswer::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed");
+    let mut response = page(form, answer, &context);
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
     response
 }

@@ -6,13 +6,14 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 
 use super::{
-    flow_page::{self, OVERVIEW, SIGN_OUT, request_id},
+    flow_page::{self, OVERVIEW, SIGN_OUT},
     request::SignInRequest,
 };
 use crate::{
     http::{
         active_request::ActiveRequest,
         error::RequestFailure,
+        error_context::ErrorContext,
         error_page::with_type,
         respond::{self, LocalReply},
         session::{Credentials, SessionNeeds, session},
@@ -43,7 +44,7 @@ pub(super) async fn overview(
         Some(known) => signed_in(known, request.now_s)?,
         None => SignInPage::NotSignedIn { sign_in: PageUrl::parse(SIGN_IN) },
     };
-    Ok(request.local(page.response(request_id(active)), active))
+    Ok(request.local(page.response(&ErrorContext::of(active).page()), active))
 }
 
 fn signed_in(known: &KnownSession, now_s: u64) -> Result<SignInPage<'_>, RequestFailure> {

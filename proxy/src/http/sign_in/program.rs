@@ -8,7 +8,8 @@ use crate::{
     http::{
         active_request::ActiveRequest,
         error::RequestFailure,
-        error_page::{PLAIN, page as error_page, with_type},
+        error_context::ErrorContext,
+        error_page::{ErrorAnswer, PLAIN, page as error_page, with_type},
         respond::LocalReply,
         session::{Credentials, SessionNeeds, session},
     },
@@ -38,8 +39,9 @@ pub(super) fn login(
         ProgramLogin::NotAllowed => (StatusCode::BAD_REQUEST, NOT_ALLOWED),
         ProgramLogin::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal error"),
     };
-    let (form, id) = (active.negotiation.form(), &active.account.request_id);
-    let reply = request.local(error_page(form, status, message, id), active);
+    let (form, context) = (active.negotiation.form(), ErrorContext::of(active));
+    let response = error_page(form, ErrorAnswer::new(status, message), &context);
+    let reply = request.local(response, active);
     Ok(LocalReply { details: "sign_in{program_not_allowed}".into(), ..reply })
 }
 

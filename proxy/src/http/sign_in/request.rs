@@ -3,13 +3,14 @@
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 
-use super::flow_page::{self, INTERCEPTED, request_id};
+use super::flow_page::{self, INTERCEPTED};
 use crate::{
     control_call::ControlCallError,
     http::{
         active_request::ActiveRequest,
         error::RequestFailure,
-        error_page::{grpc, page},
+        error_context::ErrorContext,
+        error_page::{ErrorAnswer, grpc, page},
         negotiation::AnswerForm,
         request::RequestTarget,
         request_config::{CompiledRoute, LocalRequestConfig},
@@ -22,7 +23,7 @@ use crate::{
             FlowStep, SignInClients, SignInContext, begin, challenge,
         },
     },
-    observe::{Blame, SignInOutcome},
+    observe::{Blame, RequestRefusal, SignInOutcome},
     pages::{PageUrl, SignInPage},
 };
 
@@ -123,24 +124,22 @@ impl<'a> SignInRequest<'a> {
             Challenge::Grpc => grpc(StatusCode::UNAUTHORIZED, UNAUTHENTICATED),
             Challenge::Unauthenticated => match active.negotiation.form() {
                 AnswerForm::Html => self.link(active, false),
-                form => {
-                    let id = &active.account.request_id;
-                    page(form, StatusCode::UNAUTHORIZED, UNAUTHENTICATED, id)
-                }
+                form => page(form, unauthenticated(), &ErrorContext::of(active)),
             },
         };
         let reply = self.local(reply, active).with_header(header::WWW_AUTHENTICATE, BEARER);
-        Ok(LocalReply { details: "sign_in{unauthenticated}".into(), ..reply })
+        let refusal = Some(RequestRefusal::Unauthenticated);
+        Ok(LocalReply { details: "sign_in{unauthenticated}".into(), refusal, ..reply })
     }
 
     /// A page with a link that begins to sign in.
     fn link(self, active: &ActiveRequest, new_tab: bool) -> Response<Bytes> {
         let url = self.step(active, |environment, request| request.return_url(environment.context));
         let Some(sign_in) = PageUrl::parse(&url) else {
-            let id = &active.account.request_id;
-            return page(AnswerForm::Plain, StatusCode::UNAUTHORIZED, UNAUTHENTICATED, id);
+            return page(AnswerForm::Plain, unauthenticated(), &ErrorContext::of(active));
         };
-        SignInPage::SignInNeeded { sign_in, new_tab }.response(request_id(active))
+        let context = ErrorContext::of(active);
+        SignInPage::SignInNeeded { sign_in, new_tab }.response(&context.page())
     }
 
     /// The answer of a step.
@@ -174,6 +173,10 @@ impl<'a> SignInRequest<'a> {
         let blame = blame(response.status());
         LocalReply { blame, ..LocalReply::new(response, &active.negotiation) }
     }
+}
+
+fn unauthenticated() -> ErrorAnswer<'static> {
+    ErrorAnswer::new(StatusCode::UNAUTHORIZED, UNAUTHENTICATED)
 }
 
 /// 302; a location that is no header value is a fault of ours.
