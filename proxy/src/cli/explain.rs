@@ -17,7 +17,6 @@ use serde_json::{Map, Value};
 use super::{ConfigFile, print};
 use crate::{
     app::{Explanation, Visit, explain},
-    config::{self, Environment},
     policy::{EmailAddress, Identity},
 };
 
@@ -79,7 +78,7 @@ impl Explain {
         let explained = match self.explain() {
             Ok(explained) => explained,
             Err(problem) => {
-                eprintln!("portcullis: {problem}");
+                eprintln!("portcullis: error: {problem}");
                 return ExitCode::from(INVALID);
             }
         };
@@ -97,7 +96,7 @@ impl Explain {
     }
 
     fn explain(self) -> Result<Explanation, String> {
-        let loaded = config::load(&self.file.config, &Environment::of_process());
+        let loaded = self.file.load();
         let mut config = loaded.map_err(|findings| findings.to_string())?.config;
         let visit = self.visit()?;
         explain(&mut config, visit).map_err(|error| format!("{error:#}"))

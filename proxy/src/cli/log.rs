@@ -4,7 +4,7 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::ValueEnum;
 
-use super::{AdminAddress, fail, not_ordered, print};
+use super::{admin_address::AdminAddress, fail, not_ordered, print};
 use crate::{
     app::{LONGEST_LOG_LEVEL, LogLevelOrder, LogLevelState},
     config,

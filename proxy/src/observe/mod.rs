@@ -51,6 +51,6 @@ pub(crate) use status::{
     StatusView, SteeredView, SteeringView, UnreachableView, UpstreamView, WorkerView,
 };
 pub(crate) use steering::{CatcherCounts, KernelCounts, SteeringSource, WorkerLoad};
-pub(crate) use unreachable::{ReachabilityChange, UnreachableEndpoints};
 pub(crate) use time::now_rfc3339;
+pub(crate) use unreachable::{ReachabilityChange, UnreachableEndpoints};
 pub(crate) use worker::{UpstreamCells, WorkerMetrics};
