@@ -6,6 +6,7 @@ mod check;
 mod config_file;
 mod drain;
 mod explain;
+mod health;
 mod log;
 mod sessions;
 mod spelling;
@@ -24,6 +25,7 @@ use crate::{
 use check::Check;
 use config_file::{ConfigArgument, ConfigFile};
 use drain::Drain;
+use health::Health;
 use sessions::Sessions;
 use status_command::Status;
 
@@ -48,6 +50,8 @@ enum Command {
     Check(Check),
     /// Show workers, routes, certificates and upstream connections of a running proxy.
     Status(Status),
+    /// Exit with 0 if a running proxy is ready, with 1 if it is not.
+    Health(Health),
     /// Drain a worker: other workers get its new connections, and it keeps the connections it has.
     Drain(Drain),
     /// End sessions of users.
@@ -102,6 +106,7 @@ impl Arguments {
             Command::Run(run) => run.run(),
             Command::Check(check) => check.run(),
             Command::Status(status) => status.run(),
+            Command::Health(health) => health.run(),
             Command::Drain(drain) => drain.run(),
             Command::Sessions(sessions) => sessions.run(),
             Command::Log(log) => log.run(),

@@ -291,6 +291,20 @@ fn status_shows_workers_routes_certificates_and_pools() {
 }
 
 #[test]
+fn health_succeeds_while_a_process_is_ready_and_fails_without_one() {
+    let backend = Backend::text("x");
+    let proxy = Proxy::config().forward("app", &backend.url(), "").start();
+    let address = proxy.admin_address().to_string();
+    let health = || portcullis(&[], &["health", "--address", &address], None);
+    let ready = health();
+    assert_eq!((ready.code, ready.stdout.as_str()), (Some(0), "ready\n"), "{ready:?}");
+    drop(proxy);
+    let gone = health();
+    assert_eq!(gone.code, Some(1), "{gone:?}");
+    assert!(gone.stderr.contains("cannot connect"), "{gone:?}");
+}
+
+#[test]
 fn status_and_drain_read_no_more_of_the_file_than_the_address() {
     let (backend, dir) = (Backend::text("x"), TempDir::new("runtime"));
     let config = Proxy::config()

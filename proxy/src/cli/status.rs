@@ -4,7 +4,7 @@ mod fetch;
 mod host;
 pub(super) mod table;
 
-pub(crate) use fetch::{FetchError, fetch, fetch_host};
+pub(crate) use fetch::{FetchError, fetch, fetch_host, fetch_readiness};
 pub(super) use host::render as render_host;
 
 use crate::observe::{

@@ -44,6 +44,11 @@ pub(crate) fn fetch(address: SocketAddr) -> Result<StatusView, FetchError> {
     get(address, "/status")
 }
 
+/// Asks whether the proxy accepts connections: an error if it does not.
+pub(crate) fn fetch_readiness(address: SocketAddr) -> Result<(), FetchError> {
+    send(address, "/readyz").map(drop)
+}
+
 /// Gets the worker to which connections for a host go.
 pub(crate) fn fetch_host(address: SocketAddr, host: &str) -> Result<HostView, FetchError> {
     let name = HostName::parse(host.as_bytes())
