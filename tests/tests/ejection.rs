@@ -301,10 +301,10 @@ fn an_endpoint_that_fails_more_often_than_the_others_is_ejected() {
         .with("location / { if ($bad) { return 503; } return 200 bad; }")
         .start();
     let (one, two, three) = (nginx("good"), nginx("good"), Haproxy::start("good"));
-    let rates = "success_rate_minimum_hosts: 4, success_rate_request_volume: 20, \
+    let rates = "success_rate_minimum_hosts: 4, success_rate_request_volume: 10, \
                  success_rate_stdev_factor: 1000";
     let keys = detection(&format!(
-        "consecutive_5xx: 0, {rates}, interval: 1s, base_ejection_time: 3600s, \
+        "consecutive_5xx: 0, {rates}, interval: 3s, base_ejection_time: 3600s, \
          max_ejection_time: 3600s"
     ));
     let urls = [bad.url(), one.url(), two.url(), three.url()];

@@ -280,3 +280,6 @@ impl Known {
         Known { hosts, began, _health: kept }
     }
 }
+
+#[cfg(test)]
+mod tests;
