@@ -10,6 +10,7 @@ use rustls::{
 use x509_parser::certificate::X509Certificate;
 
 use super::{
+    algorithms::unsupported_key,
     anchors::TrustAnchors,
     chain::{ChainError, ChainVerifier, Purpose, Refusal},
     crl::{self, CrlBundle, CrlRules, CrlStore, Revocation, RevocationError},
@@ -215,8 +216,8 @@ impl CurrentTrust<'_> {
         }
     }
 
-    /// Checks the names of a leaf whose chain is good, and that it is not revoked. Gives the time for
-    /// which the CRL holds.
+    /// Checks the key and the names of a leaf whose chain is good, and that it is not revoked. Gives the
+    /// time for which the CRL holds.
     fn check_leaf(
         &self,
         leaf: &CertificateDer<'_>,
@@ -224,6 +225,9 @@ impl CurrentTrust<'_> {
         now: UnixTime,
     ) -> Result<Validity, ChainError> {
         let leaf = parse(leaf)?;
+        if let Some(key) = unsupported_key(leaf.public_key()) {
+            return Err(ChainError::Key(key));
+        }
         if !san::is_allowed(&self.trust.alt_names, &leaf) {
             return Err(ChainError::NameNotAllowed);
         }

@@ -68,13 +68,11 @@ impl ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<Validity, ChainError> {
-        let of_leaf = usable(end_entity)?;
-        match &self.trust {
-            Some(trust) => match trust.verify(end_entity, intermediates, now) {
-                Ok(verified) => Ok(verified.validity),
-                Err(refusal) => Err(refusal.error),
-            },
-            None => Ok(of_leaf),
+        let Some(trust) = &self.trust else { return usable(end_entity) };
+        match trust.verify(end_entity, intermediates, now) {
+            // A good chain has a leaf with a usable key, and may be remembered: nothing is parsed again.
+            Ok(verified) => Ok(verified.validity),
+            Err(refusal) => Err(usable(end_entity).err().unwrap_or(refusal.error)),
         }
     }
 }
@@ -83,7 +81,7 @@ impl ClientVerifier {
 /// ring must have the algorithm of its key.
 fn usable(end_entity: &CertificateDer<'_>) -> Result<Validity, ChainError> {
     EndEntityCert::try_from(end_entity)?;
-    let parsed = certificate::parse(end_entity).map_err(|_| webpki::Error::BadDer)?;
+    let parsed = certificate::parse_shallow(end_entity).map_err(|_| webpki::Error::BadDer)?;
     match unsupported_key(parsed.public_key()) {
         Some(key) => Err(ChainError::Key(key)),
         None => Ok(parsed.validity().into()),
