@@ -81,15 +81,22 @@ impl InterimRelay {
             return Poll::Ready(*reply);
         }
         let polled = sending.poll(cx);
-        if let Some(source) = &self.source {
-            source.take(cx).into_iter().for_each(|response| self.pass_on(response));
+        self.pass_on_arrived(cx, polled.is_pending());
+        // The reply is large: it is moved only if it has to wait.
+        if polled.is_pending() || outbox.poll_taken(cx, self.stream).is_ready() {
+            return polled;
         }
-        match polled {
-            Poll::Ready(reply) if outbox.poll_taken(cx, self.stream).is_pending() => {
-                *kept = Some(Box::new(reply));
-                Poll::Pending
-            }
-            polled => polled,
+        if let Poll::Ready(reply) = polled {
+            *kept = Some(Box::new(reply));
+        }
+        Poll::Pending
+    }
+
+    fn pass_on_arrived(&self, cx: &mut Context<'_>, may_come: bool) {
+        let Some(source) = &self.source else { return };
+        let arrived = if may_come { source.poll_take(cx) } else { source.take() };
+        if !arrived.is_empty() {
+            arrived.into_iter().for_each(|response| self.pass_on(response));
         }
     }
 

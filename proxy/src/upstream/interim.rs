@@ -34,13 +34,18 @@ struct Arrivals {
 impl InterimResponses {
     /// The interim responses that have come since the last call. To be called when the request has to
     /// wait: its task is woken when another one comes.
-    pub(crate) fn take(&self, cx: &mut Context<'_>) -> Vec<Response<()>> {
+    pub(crate) fn poll_take(&self, cx: &mut Context<'_>) -> Vec<Response<()>> {
         let mut arrivals = self.lock();
         match &mut arrivals.waker {
             Some(waker) => waker.clone_from(cx.waker()),
             waker => *waker = Some(cx.waker().clone()),
         }
         mem::take(&mut arrivals.waiting)
+    }
+
+    /// The same, behind the final response: no other one comes.
+    pub(crate) fn take(&self) -> Vec<Response<()>> {
+        mem::take(&mut self.lock().waiting)
     }
 
     /// Waits for a response, but not beyond the most interim responses.
@@ -100,7 +105,7 @@ mod tests {
     use super::*;
 
     fn take(interim: &InterimResponses) -> Vec<StatusCode> {
-        let taken = interim.take(&mut Context::from_waker(Waker::noop()));
+        let taken = interim.poll_take(&mut Context::from_waker(Waker::noop()));
         taken.iter().map(Response::status).collect()
     }
 
