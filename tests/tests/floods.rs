@@ -97,8 +97,8 @@ fn requests_are_answered_beside_clients_that_flood() {
     flooding.join().expect("the flood had a connection at all times");
 }
 
-/// Opens streams in batches, and resets each batch once a `/ping` behind it is answered.
-fn rapid_resets(client: &mut FrameClient) -> (Vec<u8>, usize) {
+/// Opens streams in batches, and ends each batch by such frames once a `/ping` behind it is answered.
+fn rapid_resets(client: &mut FrameClient, end: fn(u32) -> Vec<u8>) -> (Vec<u8>, usize) {
     const BATCH: u32 = 20;
     let mut next = 1;
     for batch in 1..100 {
@@ -113,7 +113,7 @@ fn rapid_resets(client: &mut FrameClient) -> (Vec<u8>, usize) {
         if answer.kind == GOAWAY {
             return (answer.payload, batch * BATCH as usize);
         }
-        let resets = streams.iter().flat_map(|stream| frame(RESET, 0, *stream, &[0, 0, 0, 8]));
+        let resets = streams.iter().flat_map(|stream| end(*stream));
         client.send(&resets.collect::<Vec<u8>>());
     }
     panic!("2,000 resets were let be");
@@ -121,13 +121,20 @@ fn rapid_resets(client: &mut FrameClient) -> (Vec<u8>, usize) {
 
 #[test]
 fn a_client_that_resets_requests_rapidly_is_told_to_calm() {
+    let reset: fn(u32) -> Vec<u8> = |stream| frame(RESET, 0, stream, &[0, 0, 0, 8]);
+    // h2 resets such a stream itself.
+    let overflow: fn(u32) -> Vec<u8> =
+        |stream| frame(WINDOW_UPDATE, 0, stream, &(u32::MAX >> 1).to_be_bytes());
     let backend = Backend::plain(Conn::wait_for_end);
-    let proxy = serve(&backend);
-    let mut client = FrameClient::connect(proxy.address(), NAME, &[]);
-    let (goaway, resets) = rapid_resets(&mut client);
-    assert_eq!(goaway[4..], ENHANCE_YOUR_CALM);
-    assert!(resets > 200, "{resets} resets are no abuse");
-    proxy.wait_for_refusal(|record| record.to_string().contains("too many requests were reset"));
+    for (what, end) in [("reset", reset), ("overflow", overflow)] {
+        let proxy = serve(&backend);
+        let mut client = FrameClient::connect(proxy.address(), NAME, &[]);
+        let (goaway, resets) = rapid_resets(&mut client, end);
+        assert_eq!(goaway[4..], ENHANCE_YOUR_CALM, "{what}");
+        assert!(resets > 200, "{what}: {resets} resets are no abuse");
+        let reason = "too many requests were reset";
+        proxy.wait_for_refusal(|record| record.to_string().contains(reason));
+    }
 }
 
 /// The statuses that clients of both HTTP versions get, before any time-out.

@@ -7,7 +7,7 @@ use std::sync::{
 };
 
 use portcullis_tests::{
-    Backend, Http2, Proxy, Raw,
+    Backend, Http2, Proxy, Raw, frame_script,
     frames::{END, END_HEADERS, FrameClient, HEADERS, RESET, frame},
     raw::TlsOptions,
 };
@@ -128,6 +128,27 @@ fn an_upstream_with_more_than_32_interim_responses_is_broken() {
         let fetched = proxy.curl("app", "/").ok();
         assert_eq!(fetched.status, status, "{count}");
     }
+}
+
+#[test]
+fn interim_responses_of_an_http2_upstream_are_left_out() {
+    // `:status: 103`
+    let hints = |stream| frame(HEADERS, END_HEADERS, stream, b"\x08\x03103");
+    let backend = Backend::plain(move |conn| {
+        frame_script::serve(conn, |conn, stream| {
+            let last = frame_script::headers(stream, &[("x-last", "1")], END);
+            conn.try_send([hints(stream), hints(stream), last].concat())
+        });
+    });
+    let url = backend.url().replace("http:", "h2c:");
+    let proxy = Proxy::config().forward("app", &url, "").start();
+    let mut client = Raw::tls(proxy.address(), NAME);
+    let last = client.send(GET).response();
+    assert_eq!((last.status, last.header("x-last")), (200, Some("1")));
+    let mut client = http2(&proxy);
+    let mut post = client.post("/", &[]);
+    assert_eq!(client.interim(&mut post).map(|interim| interim.status()), None);
+    assert_eq!(client.status(post), 200);
 }
 
 #[test]
