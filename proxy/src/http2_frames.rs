@@ -103,6 +103,11 @@ impl Http2Traffic {
         self.received.borrow().windows.clone()
     }
 
+    /// How many bytes a client keeps back by windows that it lowered late.
+    pub(crate) fn kept_back(&self) -> Option<u64> {
+        self.received.borrow().windows.as_ref()?.kept_back()
+    }
+
     /// Whether all claimed streams are certain.
     pub(crate) fn knows_streams(&self) -> bool {
         self.received.borrow().streams.as_ref().is_some_and(OpenedStreams::is_certain)

@@ -36,7 +36,7 @@ pub(crate) use coop::{spend, yield_now};
 pub(crate) use memory::{MemoryStream, poll_to_end};
 use socket::Socket;
 pub(crate) use stream::CloseMode;
-pub(crate) use stream::Stream;
+pub(crate) use stream::{SendProgress, Stream};
 pub(crate) use task::tasks;
 
 /// Submission entries of a ring. A full queue is submitted early, so this bounds a batch, not the

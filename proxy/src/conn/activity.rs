@@ -11,15 +11,32 @@ use std::{
 use tokio::time::{Instant, Sleep};
 
 use super::ConnectionSettings;
-use crate::http::SEND_STALL;
+use crate::{http::SEND_STALL, rt::SendProgress};
 
 /// What a connection is doing. Each part of `conn` that sees a change notes it here.
 #[derive(Debug)]
 pub(super) struct Activity {
     phase: Cell<ConnectionPhase>,
     since: Cell<Instant>,
-    /// Since when the socket has taken nothing of what we have to send.
-    stalled_since: Cell<Option<Instant>>,
+    /// The socket is full.
+    stall: Cell<Option<SendStall>>,
+    /// When the socket, full until then, last took something.
+    sent_at: Cell<Option<Instant>>,
+    /// What the client had acknowledged when the connection was last found idle for too long.
+    acknowledged: Cell<u64>,
+}
+
+/// Less than the end of a response that a client could take minutes for: answers to PING, which make no
+/// connection busy.
+const REPLY_BYTES: u64 = 4 * 1024;
+
+/// A socket that takes nothing of what we have to send.
+#[derive(Debug, Clone, Copy)]
+struct SendStall {
+    /// Since when neither the socket has taken, nor the client acknowledged anything.
+    since: Instant,
+    /// The bytes that the client had acknowledged then.
+    acknowledged: u64,
 }
 
 /// What a connection waits for.
@@ -40,7 +57,9 @@ impl Activity {
         Rc::new(Activity {
             phase: Cell::new(ConnectionPhase::Idle),
             since: Cell::new(Instant::now()),
-            stalled_since: Cell::new(None),
+            stall: Cell::new(None),
+            sent_at: Cell::new(None),
+            acknowledged: Cell::new(0),
         })
     }
 
@@ -51,12 +70,31 @@ impl Activity {
         }
     }
 
-    /// Notes whether the socket takes what we have to send.
-    pub(super) fn sending(&self, waits: bool) {
-        match (waits, self.stalled_since.get()) {
-            (true, None) => self.stalled_since.set(Some(Instant::now())),
-            (false, Some(_)) => self.stalled_since.set(None),
+    /// Notes whether the socket takes what we have to send, and if not, how many bytes the client has
+    /// acknowledged.
+    pub(super) fn sending(&self, waits: bool, acknowledged: impl FnOnce() -> u64) {
+        match (waits, self.stall.get()) {
+            (true, None) => {
+                let acknowledged = acknowledged();
+                self.stall.set(Some(SendStall { since: Instant::now(), acknowledged }));
+            }
+            (false, Some(_)) => {
+                self.stall.set(None);
+                self.sent_at.set(Some(Instant::now()));
+                if self.phase.get() == ConnectionPhase::Idle {
+                    // The end of the last response is on its way.
+                    self.restart();
+                }
+            }
             _ => {}
+        }
+    }
+
+    /// When the socket last was what a response waited for: now, if it is full.
+    pub(super) fn last_full(&self) -> Option<Instant> {
+        match self.stall.get() {
+            Some(_) => Some(Instant::now()),
+            None => self.sent_at.get(),
         }
     }
 
@@ -74,8 +112,7 @@ impl Activity {
 
     /// Since when the connection has been idle with nothing left to send.
     pub(super) fn quiet_since(&self) -> Option<Instant> {
-        let is_quiet =
-            self.phase.get() == ConnectionPhase::Idle && self.stalled_since.get().is_none();
+        let is_quiet = self.phase.get() == ConnectionPhase::Idle && self.stall.get().is_none();
         is_quiet.then(|| self.since.get())
     }
 
@@ -83,6 +120,38 @@ impl Activity {
     pub(super) fn phase(&self) -> ConnectionPhase {
         self.phase.get()
     }
+
+    /// Whether the client has read something since the clock that is over began; then the clock begins
+    /// again.
+    fn goes_on(&self, clock: Clock, progress: SendProgress) -> bool {
+        let acknowledged = progress.acknowledged;
+        match (clock, self.stall.get()) {
+            (Clock::Stall, Some(stall)) if acknowledged > stall.acknowledged => {
+                self.stall.set(Some(SendStall { since: Instant::now(), acknowledged }));
+                true
+            }
+            // The end of the last response lies in the kernel.
+            (Clock::Phase, None) if self.phase.get() == ConnectionPhase::Idle => {
+                let goes_on =
+                    progress.waiting > REPLY_BYTES && acknowledged > self.acknowledged.get();
+                self.acknowledged.set(acknowledged);
+                if goes_on {
+                    self.restart();
+                }
+                goes_on
+            }
+            _ => false,
+        }
+    }
+}
+
+/// What may last too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Clock {
+    /// The phase.
+    Phase,
+    /// The socket takes nothing.
+    Stall,
 }
 
 /// Detects that a connection has been in one phase for too long.
@@ -101,33 +170,41 @@ impl<'a> Watchdog<'a> {
         Watchdog { timer: Box::pin(tokio::time::sleep(shortest(settings))), settings }
     }
 
-    /// Ready with the phase that lasted too long.
+    /// Ready with the phase that lasted too long; [`ConnectionPhase::Serving`] if the socket has taken
+    /// nothing for too long. A client that reads, however slowly, is not cut off by either: `progress`
+    /// is asked when a time is over.
     pub(super) fn poll_expired(
         &mut self,
         cx: &mut Context<'_>,
         activity: &Activity,
+        progress: impl Fn() -> SendProgress,
     ) -> Poll<ConnectionPhase> {
         while self.timer.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
-            let deadline = self.deadline(activity);
-            if deadline.is_some_and(|deadline| deadline <= now) {
-                return Poll::Ready(activity.phase());
+            let mut next = now + shortest(self.settings);
+            if let Some((deadline, clock)) = self.deadline(activity) {
+                if deadline > now {
+                    next = next.min(deadline);
+                } else if !activity.goes_on(clock, progress()) {
+                    return Poll::Ready(match clock {
+                        Clock::Phase => activity.phase(),
+                        Clock::Stall => ConnectionPhase::Serving,
+                    });
+                }
             }
-            let next = now + shortest(self.settings);
-            self.timer.as_mut().reset(deadline.map_or(next, |deadline| deadline.min(next)));
+            self.timer.as_mut().reset(next);
         }
         Poll::Pending
     }
 
-    fn deadline(&self, activity: &Activity) -> Option<Instant> {
+    fn deadline(&self, activity: &Activity) -> Option<(Instant, Clock)> {
+        let stall = activity.stall.get().map(|stall| (stall.since + SEND_STALL, Clock::Stall));
         let timeout = match activity.phase() {
-            ConnectionPhase::Idle => self.settings.idle_timeout?,
             ConnectionPhase::Head => self.settings.header_timeout,
-            ConnectionPhase::Serving => {
-                return activity.stalled_since.get()?.checked_add(SEND_STALL);
-            }
+            ConnectionPhase::Idle if stall.is_none() => self.settings.idle_timeout?,
+            ConnectionPhase::Idle | ConnectionPhase::Serving => return stall,
         };
-        activity.since.get().checked_add(timeout)
+        Some((activity.since.get().checked_add(timeout)?, Clock::Phase))
     }
 }
 
@@ -138,94 +215,4 @@ fn shortest(settings: &ConnectionSettings) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::future::poll_fn;
-
-    use super::*;
-
-    fn settings(header_s: u64, idle_s: Option<u64>) -> ConnectionSettings {
-        ConnectionSettings {
-            handshake_timeout: Duration::from_secs(10),
-            header_timeout: Duration::from_secs(header_s),
-            idle_timeout: idle_s.map(Duration::from_secs),
-            drain_timeout: Duration::from_secs(10),
-            max_connections: 1,
-            max_connections_per_worker: 1,
-            max_header_bytes: 1,
-            max_headers: 100,
-            codec: crate::tls::Codec::Auto,
-            h2_max_concurrent_streams: 1,
-            h2_stream_window_bytes: 1,
-            h2_connection_window_bytes: 1,
-        }
-    }
-
-    /// Runs a script of phase changes on a paused clock; gives the phase that expired, and when.
-    async fn expiry(
-        settings: ConnectionSettings,
-        script: Vec<(u64, ConnectionPhase)>,
-    ) -> Option<(u64, ConnectionPhase)> {
-        let start = Instant::now();
-        let activity = Activity::new();
-        let mut watchdog = Watchdog::new(&settings);
-        let changes = async {
-            for (at_s, phase) in script {
-                tokio::time::sleep_until(start + Duration::from_secs(at_s)).await;
-                activity.enter(phase);
-            }
-            tokio::time::sleep(Duration::from_secs(10_000)).await;
-        };
-        tokio::select! {
-            phase = poll_fn(|cx| watchdog.poll_expired(cx, &activity)) =>
-                Some((start.elapsed().as_secs(), phase)),
-            () = changes => None,
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_idle_connection_expires_when_its_time_is_up() {
-        let expired = expiry(settings(10, Some(300)), vec![]).await;
-        assert_eq!(expired, Some((300, ConnectionPhase::Idle)));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_head_that_never_ends_expires_counted_from_its_first_byte() {
-        let expired = expiry(settings(10, Some(300)), vec![(17, ConnectionPhase::Head)]).await;
-        assert_eq!(expired, Some((27, ConnectionPhase::Head)));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_that_serves_does_not_expire() {
-        let script = vec![(1, ConnectionPhase::Head), (2, ConnectionPhase::Serving)];
-        assert_eq!(expiry(settings(10, Some(20)), script).await, None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_does_not_read_expires() {
-        let activity = Activity::new();
-        activity.enter(ConnectionPhase::Serving);
-        let settings = settings(10, Some(20));
-        let mut watchdog = Watchdog::new(&settings);
-        let start = Instant::now();
-        activity.sending(true);
-        activity.sending(false);
-        tokio::time::sleep(Duration::from_secs(7)).await;
-        activity.sending(true);
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        activity.sending(true);
-        let phase = poll_fn(|cx| watchdog.poll_expired(cx, &activity)).await;
-        assert_eq!((phase, start.elapsed()), (ConnectionPhase::Serving, Duration::from_secs(67)));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn each_request_restarts_the_idle_time() {
-        let script = vec![(15, ConnectionPhase::Serving), (16, ConnectionPhase::Idle)];
-        let expired = expiry(settings(10, Some(20)), script).await;
-        assert_eq!(expired, Some((36, ConnectionPhase::Idle)));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn without_an_idle_limit_an_idle_connection_stays() {
-        assert_eq!(expiry(settings(10, None), vec![]).await, None);
-    }
-}
+mod tests;

@@ -60,9 +60,9 @@ mod tests {
         activity.enter(ConnectionPhase::Serving);
         assert!(!is_due(&mut hibernation).await, "a response is under way");
         activity.enter(ConnectionPhase::Idle);
-        activity.sending(true);
+        activity.sending(true, || 0);
         assert!(!is_due(&mut hibernation).await, "the client has not taken all of it");
-        activity.sending(false);
+        activity.sending(false, || 0);
         assert!(is_due(&mut hibernation).await);
     }
 

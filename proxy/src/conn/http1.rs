@@ -161,7 +161,8 @@ where
             if self.send_interim(cx) {
                 continue;
             }
-            if self.read_deadline.poll_expired(cx, &self.client.state.flow).is_ready() {
+            let flow = &self.client.state.flow;
+            if self.read_deadline.poll_expired(cx, flow, &self.activity).is_ready() {
                 return Poll::Ready(End::Unread);
             }
             self.note_progress();
@@ -177,9 +178,18 @@ where
                 continue;
             }
             if !self.poll_hibernate(cx) {
-                return self.watchdog.poll_expired(cx, &self.activity).map(End::Expired);
+                return self.poll_expired(cx).map(End::Expired);
             }
         }
+    }
+
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionPhase> {
+        let progress = || self.link.send_progress();
+        let expired = ready!(self.watchdog.poll_expired(cx, &self.activity, progress));
+        if expired == ConnectionPhase::Serving {
+            self.client.state.flow.cut_off_all();
+        }
+        Poll::Ready(expired)
     }
 
     /// Lets hyper do what it can, or waits for the client while the connection hibernates.

@@ -27,6 +27,7 @@ use super::{
     excess::{self, Excess, ExcessLimits},
     graceful_close::GracefulClose,
     interim,
+    kept_back::KeptBackDeadline,
     link::Link,
     stream_task::StreamExecutor,
 };
@@ -99,6 +100,7 @@ struct Http2<'a, S: HttpService<Incoming>> {
     link: Link,
     hyper: Pin<Box<Connection<Link, S, StreamExecutor>>>,
     watchdog: Watchdog<'a>,
+    kept_back: KeptBackDeadline,
     excess: ExcessLimits,
     close: GracefulClose,
     /// When the next stream is to be reset whose request body is not wanted.
@@ -133,7 +135,7 @@ where
     ) -> Self {
         connection.registration.serves_http(&activity);
         let settings = &connection.settings;
-        let builder = builder(settings, StreamExecutor::new(client));
+        let builder = builder(settings, StreamExecutor::new(client, &activity));
         let hyper = Box::pin(builder.serve_connection(link.clone(), service));
         Http2 {
             connection,
@@ -142,6 +144,7 @@ where
             link,
             hyper,
             watchdog: Watchdog::new(settings),
+            kept_back: KeptBackDeadline::default(),
             excess: ExcessLimits::new(Instant::now()),
             close: GracefulClose::default(),
             reset: None,
@@ -171,7 +174,7 @@ where
             if self.close.poll_overdue(cx) && self.activity.phase() == ConnectionPhase::Idle {
                 return Poll::Ready(End::Evicted);
             }
-            let phase = ready!(self.watchdog.poll_expired(cx, &self.activity));
+            let phase = ready!(self.poll_expired(cx));
             // An idle client first gets GOAWAY; if it does not go, it is cut off.
             if self.idled || phase != ConnectionPhase::Idle {
                 return Poll::Ready(End::CutOff(phase));
@@ -180,6 +183,24 @@ where
             self.hyper.as_mut().graceful_shutdown();
             self.activity.restart();
         }
+    }
+
+    /// Ready with the phase that lasted too long; `Serving` if the client does not read.
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionPhase> {
+        let (activity, traffic) = (&self.activity, self.link.http2_traffic());
+        let kept_back = traffic.and_then(Http2Traffic::kept_back);
+        let is_kept_back = self.kept_back.poll_expired(cx, kept_back, activity).is_ready();
+        let expired = match is_kept_back {
+            true => ConnectionPhase::Serving,
+            false => {
+                let progress = || self.link.send_progress();
+                ready!(self.watchdog.poll_expired(cx, activity, progress))
+            }
+        };
+        if expired == ConnectionPhase::Serving {
+            self.client.state.flow.cut_off_all();
+        }
+        Poll::Ready(expired)
     }
 
     /// Sends the interim responses that wait, between two frames of h2's and on streams that are certain.

@@ -82,6 +82,11 @@ impl Link {
         self.0.unread.replace(bytes);
     }
 
+    /// How much of what was sent has reached the client.
+    pub(super) fn send_progress(&self) -> rt::SendProgress {
+        self.0.transport.borrow().as_ref().map(Transport::send_progress).unwrap_or_default()
+    }
+
     /// Waits for the peer with no buffer held; see [`Transport::poll_idle`].
     pub(super) fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll(|mut transport| transport.poll_idle(cx))
@@ -170,7 +175,7 @@ impl Link {
         operation: impl FnOnce(Pin<&mut Transport>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         let result = self.poll(operation);
-        self.0.activity.sending(result.is_pending());
+        self.0.activity.sending(result.is_pending(), || self.send_progress().acknowledged);
         result
     }
 }

@@ -14,6 +14,7 @@ mod hibernation;
 mod http1;
 mod http2;
 mod interim;
+mod kept_back;
 mod link;
 mod listener_config;
 mod permit;

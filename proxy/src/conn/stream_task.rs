@@ -8,16 +8,19 @@ use std::{
 
 use hyper::rt::Executor;
 
-use super::read_deadline::ReadDeadline;
+use super::{activity::Activity, read_deadline::ReadDeadline};
 use crate::{http::ClientConnection, rt};
 
 /// Spawns the tasks that hyper makes for the streams of one connection.
 #[derive(Clone)]
-pub(super) struct StreamExecutor(Rc<ClientConnection>);
+pub(super) struct StreamExecutor {
+    client: Rc<ClientConnection>,
+    activity: Rc<Activity>,
+}
 
 impl StreamExecutor {
-    pub(super) fn new(client: &Rc<ClientConnection>) -> StreamExecutor {
-        StreamExecutor(Rc::clone(client))
+    pub(super) fn new(client: &Rc<ClientConnection>, activity: &Rc<Activity>) -> StreamExecutor {
+        StreamExecutor { client: Rc::clone(client), activity: Rc::clone(activity) }
     }
 }
 
@@ -26,8 +29,8 @@ where
     F: Future<Output = ()> + 'static,
 {
     fn execute(&self, future: F) {
-        let client = Rc::clone(&self.0);
-        let task = StreamTask { future: Some(future), client, deadline: ReadDeadline::default() };
+        let executor = self.clone();
+        let task = StreamTask { future: Some(future), executor, deadline: ReadDeadline::default() };
         // Boxed: a task moves its future when it begins and when it ends.
         rt::spawn(Box::pin(task));
     }
@@ -38,7 +41,7 @@ pin_project_lite::pin_project! {
     struct StreamTask<F> {
         #[pin]
         future: Option<F>,
-        client: Rc<ClientConnection>,
+        executor: StreamExecutor,
         deadline: ReadDeadline,
     }
 }
@@ -48,11 +51,12 @@ impl<F: Future<Output = ()>> Future for StreamTask<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
-        let flow = &this.client.state.flow;
+        let StreamExecutor { client, activity } = this.executor;
+        let flow = &client.state.flow;
         flow.begin_poll();
         let polled = this.future.as_mut().as_pin_mut().map(|future| future.poll(cx));
         if let Some(Poll::Pending) = polled
-            && this.deadline.poll_expired(cx, flow).is_pending()
+            && this.deadline.poll_expired(cx, flow, activity).is_pending()
         {
             return Poll::Pending;
         }

@@ -28,7 +28,7 @@ pub(crate) struct Body {
     content: BodyContent,
     /// Whether the trailers were given to hyper, which does not ask for what follows them.
     has_given_trailers: bool,
-    /// The last piece, if the client's windows may not be large enough for it.
+    /// The pieces for which the client's windows may not be large enough.
     unsent: Option<Rc<UnsentData>>,
     active: Option<Box<ActiveRequest>>,
 }
@@ -107,11 +107,14 @@ impl Body {
         let Some(windows) = &active.windows else { return bytes.into() };
         if windows.give(bytes.len(), sent) {
             self.unsent = None;
-            return bytes.into();
+            return ResponseData::certain(bytes, windows);
         }
-        let (data, unsent) = ResponseData::watched(bytes, windows);
-        self.unsent = Some(unsent);
-        data
+        let unsent = self.unsent.get_or_insert_with(|| {
+            let unsent = UnsentData::new(windows);
+            active.account.flow().waits(&unsent);
+            unsent
+        });
+        ResponseData::waiting(bytes, unsent)
     }
 
     /// The end of the response, once everything before it is sent.

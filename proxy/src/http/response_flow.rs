@@ -1,11 +1,12 @@
 //! Whether a response waits for its client to read.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
+    rc::Rc,
     time::{Duration, Instant},
 };
 
-use super::limit::Limit;
+use super::{limit::Limit, response_data::UnsentData};
 
 /// How long a client may leave a response unread, as nginx's `send_timeout`.
 pub(crate) const SEND_STALL: Duration = Duration::from_secs(60);
@@ -21,6 +22,10 @@ pub(crate) const SEND_STALL: Duration = Duration::from_secs(60);
 pub(crate) struct ResponseFlow {
     step: Cell<ResponseStep>,
     cut_off: Cell<Option<Limit>>,
+    /// The whole connection is cut off, with all its responses.
+    cuts_all: Cell<bool>,
+    /// What of the response waits for the client's windows, if that is new.
+    unsent: RefCell<Option<Rc<UnsentData>>>,
 }
 
 /// What the last poll did with its response.
@@ -45,9 +50,10 @@ pub(crate) struct HeldResponse {
 
 impl HeldResponse {
     /// When it is to be cut off, and why: at a limit of its route, or if its client reads nothing for a
-    /// minute.
-    pub(crate) fn limit(&self) -> (Instant, Limit) {
-        let unread = (self.since + SEND_STALL, Limit::Unread);
+    /// minute, after it last read something at `progress`.
+    pub(crate) fn limit(&self, progress: Option<Instant>) -> (Instant, Limit) {
+        let since = progress.map_or(self.since, |progress| progress.max(self.since));
+        let unread = (since + SEND_STALL, Limit::Unread);
         self.route.filter(|route| route.0 < unread.0).unwrap_or(unread)
     }
 }
@@ -56,6 +62,7 @@ impl ResponseFlow {
     /// To be called before a task that sends a response is polled.
     pub(crate) fn begin_poll(&self) {
         self.step.set(ResponseStep::Unchanged);
+        self.unsent.take();
     }
 
     /// What the task did in its poll.
@@ -63,9 +70,25 @@ impl ResponseFlow {
         self.step.get()
     }
 
+    /// What of the response waits for the client's windows, if the task began to wait for them.
+    pub(crate) fn take_unsent(&self) -> Option<Rc<UnsentData>> {
+        self.unsent.take()
+    }
+
     /// Says that the response is cut off. To be called right before it is dropped.
     pub(crate) fn cut_off(&self, limit: Limit) {
         self.cut_off.set(Some(limit));
+    }
+
+    /// Says that all responses of the connection are cut off, since its client does not read.
+    pub(crate) fn cut_off_all(&self) {
+        self.cut_off(Limit::Unread);
+        self.cuts_all.set(true);
+    }
+
+    /// Notes that a part of the response waits for the client's windows.
+    pub(super) fn waits(&self, unsent: &Rc<UnsentData>) {
+        self.unsent.replace(Some(Rc::clone(unsent)));
     }
 
     /// Notes that the response gave a piece, or its head.
@@ -80,7 +103,7 @@ impl ResponseFlow {
 
     /// Why the response that is dropped now was cut off, if it was.
     pub(super) fn take_cut_off(&self) -> Option<Limit> {
-        self.cut_off.take()
+        if self.cuts_all.get() { self.cut_off.get() } else { self.cut_off.take() }
     }
 }
 
@@ -95,12 +118,34 @@ mod tests {
     #[test]
     fn a_response_is_held_until_its_routes_limit_or_for_a_minute() {
         let since = Instant::now();
-        let limit = |route| HeldResponse { since, route }.limit();
+        let limit = |route| HeldResponse { since, route }.limit(None);
         assert_eq!(limit(None), (since + SEND_STALL, Limit::Unread));
         let early = (since + seconds(4), Limit::Stream);
         assert_eq!(limit(Some(early)), early);
         let late = (since + seconds(90), Limit::Response);
         assert_eq!(limit(Some(late)), (since + SEND_STALL, Limit::Unread));
+    }
+
+    #[test]
+    fn a_response_of_which_the_client_reads_ends_by_its_route_alone() {
+        let since = Instant::now();
+        let limit = |progress_s, route| {
+            HeldResponse { since, route }.limit(Some(since + seconds(progress_s)))
+        };
+        assert_eq!(limit(50, None), (since + seconds(50) + SEND_STALL, Limit::Unread));
+        let late = (since + seconds(90), Limit::Response);
+        assert_eq!(limit(50, Some(late)), late);
+    }
+
+    #[test]
+    fn with_its_connection_every_response_is_cut_off() {
+        let flow = ResponseFlow::default();
+        flow.cut_off(Limit::Stream);
+        assert_eq!((flow.take_cut_off(), flow.take_cut_off()), (Some(Limit::Stream), None));
+        flow.cut_off_all();
+        for _ in 0..2 {
+            assert_eq!(flow.take_cut_off(), Some(Limit::Unread));
+        }
     }
 
     #[test]

@@ -95,6 +95,7 @@ fn windows_follow_the_frames_of_the_connection() {
         |flags| [&[0, 0, 6, SETTINGS, flags, 0, 0, 0, 0], &[0, 4, 0, 0, 0, 9][..]].concat();
     frames.pass(&settings(ACK));
     assert!(windows.give(1, 10));
+    windows.sent(1);
     frames.pass(&settings(0));
     assert!(windows.give(1, 9));
     assert!(!windows.give(1, 10));

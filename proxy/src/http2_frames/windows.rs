@@ -17,6 +17,10 @@ pub(crate) struct ClientWindows {
     connection: Cell<u64>,
     /// How many bytes of DATA h2 was given, without those that it gave up.
     given: Cell<u64>,
+    /// How many bytes h2 has not sent of pieces that it could send when it was given them.
+    certain: Cell<u64>,
+    /// The client lowered the window of each stream meanwhile, so that they may wait for it after all.
+    is_lowered: Cell<bool>,
 }
 
 impl Default for ClientWindows {
@@ -25,6 +29,8 @@ impl Default for ClientWindows {
             stream: Cell::new(FIRST_WINDOW_BYTES),
             connection: Cell::new(FIRST_WINDOW_BYTES.into()),
             given: Cell::new(0),
+            certain: Cell::new(0),
+            is_lowered: Cell::new(false),
         }
     }
 }
@@ -34,7 +40,34 @@ impl ClientWindows {
     /// it is the end of so many bytes of its response.
     pub(crate) fn give(&self, piece: usize, response: u64) -> bool {
         self.given.set(self.given.get() + piece as u64);
-        response <= self.stream.get().into() && self.given.get() <= self.connection.get()
+        let is_certain = response <= self.stream.get().into()
+            && self.given.get() <= self.connection.get()
+            && !self.is_lowered.get();
+        if is_certain {
+            self.certain.set(self.certain.get() + piece as u64);
+        }
+        is_certain
+    }
+
+    /// Notes what h2 sent, or gave up, of pieces that it could send when it was given them.
+    pub(crate) fn sent(&self, bytes: usize) {
+        let left = self.certain.get().saturating_sub(bytes as u64);
+        self.certain.set(left);
+        if left == 0 {
+            self.is_lowered.set(false);
+        }
+    }
+
+    /// How many bytes of such pieces wait in h2 since before the client lowered its windows. No response
+    /// has a clock for them: h2 has its end too.
+    pub(crate) fn kept_back(&self) -> Option<u64> {
+        self.is_lowered.get().then(|| self.certain.get())
+    }
+
+    fn set_stream(&self, bytes: u32) {
+        if self.stream.replace(bytes) > bytes && self.certain.get() > 0 {
+            self.is_lowered.set(true);
+        }
     }
 
     /// Notes what h2 gave up of a piece.
@@ -80,7 +113,7 @@ impl WindowReader {
                 (WindowFrame::Settings, &[high, low, ref value @ ..]) => {
                     let Ok(value) = <[u8; 4]>::try_from(value) else { continue };
                     if u16::from_be_bytes([high, low]) == INITIAL_WINDOW_SIZE {
-                        windows.stream.set(u32::from_be_bytes(value));
+                        windows.set_stream(u32::from_be_bytes(value));
                     }
                 }
                 (WindowFrame::Update, increment) => {
@@ -114,6 +147,26 @@ mod tests {
         assert!(!windows.give(1, 1), "the connection's window is full");
         windows.take_back(2);
         assert!(windows.give(1, 1));
+    }
+
+    #[test]
+    fn what_a_lowered_window_keeps_back_is_known_until_it_is_sent() {
+        let windows = ClientWindows::default();
+        windows.set_stream(1000);
+        assert_eq!(windows.kept_back(), None, "nothing was to be sent");
+        assert!(windows.give(800, 800) && windows.give(1000, 1000));
+        windows.sent(700);
+        assert_eq!(windows.kept_back(), None);
+        windows.set_stream(2000);
+        assert_eq!(windows.kept_back(), None);
+        windows.set_stream(10);
+        assert_eq!(windows.kept_back(), Some(1100));
+        assert!(!windows.give(5, 5), "its response has a clock");
+        windows.sent(1000);
+        assert_eq!(windows.kept_back(), Some(100));
+        windows.sent(100);
+        assert_eq!(windows.kept_back(), None);
+        assert!(windows.give(5, 5));
     }
 
     #[test]

@@ -22,6 +22,7 @@ use super::{
     Buffer, Operation, POLLIN, POLLOUT, Socket, buffers::recycle, coop, submit_poll, submit_send,
     timeout,
 };
+use crate::sys::unacknowledged_bytes;
 
 /// What a closing connection reads and drops of its peer.
 struct Linger {
@@ -55,7 +56,18 @@ pub(crate) struct Stream {
     readable: Readable,
     outgoing: Buffer,
     sending: Option<Sending>,
+    /// Bytes that the kernel has taken.
+    sent: u64,
     at_drop: AtDrop,
+}
+
+/// How much of what was sent has reached the peer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct SendProgress {
+    /// Bytes that the peer has acknowledged.
+    pub acknowledged: u64,
+    /// Bytes that are still to be sent or acknowledged.
+    pub waiting: u64,
 }
 
 /// How a connection is closed.
@@ -121,6 +133,7 @@ impl Stream {
             readable: Readable::No,
             outgoing: Buffer::default(),
             sending: None,
+            sent: 0,
             at_drop: AtDrop::Close,
         }
     }
@@ -291,7 +304,10 @@ impl Stream {
         let (storage, from, to) = self.outgoing.take_parts();
         self.at_drop = AtDrop::Reset;
         let from = match self.send_at_once(&storage[from..to]) {
-            Ok(sent) => from + sent,
+            Ok(sent) => {
+                self.sent += sent as u64;
+                from + sent
+            }
             Err(error) => {
                 recycle(storage);
                 return Poll::Ready(Err(error));
@@ -327,7 +343,9 @@ impl Stream {
         while let Some(sending) = &mut self.sending {
             let (result, storage) = ready!(Pin::new(&mut sending.operation).poll(cx));
             let to = sending.to as usize;
-            let from = sending.from as usize + *result.as_ref().unwrap_or(&0);
+            let sent = *result.as_ref().unwrap_or(&0);
+            let from = sending.from as usize + sent;
+            self.sent += sent as u64;
             self.sending = None;
             result?;
             if from < to {
@@ -337,6 +355,18 @@ impl Stream {
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// How much of what was sent has reached the peer. A slow peer may leave the socket full for minutes,
+    /// and read all the time: the kernel reports room only once a third of its buffer is free.
+    pub(crate) fn send_progress(&self) -> SendProgress {
+        let in_kernel = unacknowledged_bytes(&self.socket).unwrap_or(0);
+        let sending =
+            self.sending.as_ref().map_or(0, |sending| u64::from(sending.to - sending.from));
+        SendProgress {
+            acknowledged: self.sent.saturating_sub(in_kernel),
+            waiting: in_kernel + sending + self.outgoing.len() as u64,
+        }
     }
 
     /// Waits until readable and holds no buffer meanwhile: the buffer of a send in flight goes back
@@ -351,6 +381,10 @@ impl Stream {
 
     /// Sends FIN behind what was handed to the kernel.
     pub(crate) fn shutdown_write(&mut self) {
+        if self.sent > 0 && self.at_drop == AtDrop::Close {
+            // It was sent behind the last byte.
+            return;
+        }
         self.at_drop = AtDrop::Close;
         // A peer that is gone needs no FIN.
         let _ = net::shutdown(&self.socket, Shutdown::Write);

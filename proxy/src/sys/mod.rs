@@ -8,6 +8,7 @@ mod local_address;
 mod mapped_slots;
 mod netlink;
 mod tcp_state;
+mod unacknowledged;
 
 pub use allocator::Allocator;
 pub(crate) use allocator::give_memory_back;
@@ -16,6 +17,7 @@ pub(crate) use kernel_version::require_supported_kernel;
 pub(crate) use local_address::is_local_address;
 pub(crate) use mapped_slots::MappedSlots;
 pub(crate) use tcp_state::TcpStates;
+pub(crate) use unacknowledged::unacknowledged_bytes;
 
 use std::{io, num::NonZeroUsize};
 

@@ -164,6 +164,11 @@ impl TlsStream {
         self.stream
     }
 
+    /// How much of what was sent has reached the peer.
+    pub(super) fn send_progress(&self) -> rt::SendProgress {
+        self.stream.send_progress()
+    }
+
     /// Waits until readable and holds no buffer meanwhile. Ready at once if there are bytes to read.
     pub(super) fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.fresh || self.peer_closed || !self.received.is_empty() {

@@ -29,6 +29,14 @@ impl Transport {
         }
     }
 
+    /// How much of what was sent has reached the peer.
+    pub(crate) fn send_progress(&self) -> rt::SendProgress {
+        match self {
+            Transport::Plain(stream) => stream.send_progress(),
+            Transport::Tls(stream) => stream.send_progress(),
+        }
+    }
+
     /// Waits until there are bytes or an end to read, and holds no buffer meanwhile. Fails if the
     /// last send failed.
     pub(crate) fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
