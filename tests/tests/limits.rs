@@ -1,8 +1,12 @@
 //! Limits of connections and time.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::TcpStream,
+    time::{Duration, Instant},
+};
 
 use portcullis_tests::{Backend, Proxy, Raw, raw::TlsOptions, wait::until, wire::End};
+use rustix::net::{self, AddressFamily, SocketType};
 
 const HOST: &str = "app.localhost.pomerium.io";
 const GET: &str = "GET / HTTP/1.1\r\nHost: app.localhost.pomerium.io\r\n\r\n";
@@ -145,6 +149,27 @@ fn the_idle_timeout_does_not_cut_a_slow_response() {
     for version in ["--http1.1", "--http2"] {
         assert_eq!(proxy.curl("app", "/").args([version]).ok().text(), "xxxxx");
     }
+}
+
+/// A client whose kernel takes little that it has not read.
+fn narrow(proxy: &Proxy) -> Raw {
+    let socket = net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    net::sockopt::set_socket_recv_buffer_size(&socket, 4096).expect("a buffer size");
+    net::connect(&socket, &proxy.address()).expect("a connection");
+    Raw::over(TcpStream::from(socket)).start_tls(HOST).expect("a handshake")
+}
+
+#[test]
+fn the_idle_timeout_cuts_no_response_that_is_read_slowly() {
+    // More than the proxy's kernel holds, and handed to the connection at once.
+    let body = "x".repeat(6 << 20);
+    let route = format!("from: https://{HOST}\nresponse: {{ status: 200, body: {body} }}");
+    let proxy = Proxy::config().global("timeout_idle: 300ms").route(&route).start();
+    let mut raw = narrow(&proxy);
+    raw.send(GET);
+    std::thread::sleep(Duration::from_secs(1)); // it is the slowness that is tested
+    assert_eq!(raw.response().body.len(), body.len());
+    assert_eq!(raw.to_end().end, End::Clean, "now it is idle");
 }
 
 fn limit_of_32_kib() -> (Backend, Proxy) {

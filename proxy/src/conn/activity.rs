@@ -26,6 +26,10 @@ pub(super) struct Activity {
     acknowledged: Cell<u64>,
 }
 
+/// Less than the end of a response that a client could take minutes for: answers to PING, which make no
+/// connection busy.
+const REPLY_BYTES: u64 = 4 * 1024;
+
 /// A socket that takes nothing of what we have to send.
 #[derive(Debug, Clone, Copy)]
 struct SendStall {
@@ -128,7 +132,8 @@ impl Activity {
             }
             // The end of the last response lies in the kernel.
             (Clock::Phase, None) if self.phase.get() == ConnectionPhase::Idle => {
-                let goes_on = !progress.is_complete && acknowledged > self.acknowledged.get();
+                let goes_on =
+                    progress.waiting > REPLY_BYTES && acknowledged > self.acknowledged.get();
                 self.acknowledged.set(acknowledged);
                 if goes_on {
                     self.restart();

@@ -66,8 +66,8 @@ pub(crate) struct Stream {
 pub(crate) struct SendProgress {
     /// Bytes that the peer has acknowledged.
     pub acknowledged: u64,
-    /// Whether nothing is left to be sent or acknowledged.
-    pub is_complete: bool,
+    /// Bytes that are still to be sent or acknowledged.
+    pub waiting: u64,
 }
 
 /// How a connection is closed.
@@ -360,10 +360,12 @@ impl Stream {
     /// How much of what was sent has reached the peer. A slow peer may leave the socket full for minutes,
     /// and read all the time: the kernel reports room only once a third of its buffer is free.
     pub(crate) fn send_progress(&self) -> SendProgress {
-        let waiting = unacknowledged_bytes(&self.socket).unwrap_or(0);
+        let in_kernel = unacknowledged_bytes(&self.socket).unwrap_or(0);
+        let sending =
+            self.sending.as_ref().map_or(0, |sending| u64::from(sending.to - sending.from));
         SendProgress {
-            acknowledged: self.sent.saturating_sub(waiting),
-            is_complete: waiting == 0 && self.sending.is_none() && self.outgoing.is_empty(),
+            acknowledged: self.sent.saturating_sub(in_kernel),
+            waiting: in_kernel + sending + self.outgoing.len() as u64,
         }
     }
 

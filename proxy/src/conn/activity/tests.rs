@@ -94,14 +94,14 @@ async fn expiry_of_reader(
     activity: &Activity,
     idle_s: Option<u64>,
     acknowledged: &[u64],
-    is_complete: bool,
+    waiting: u64,
 ) -> Option<(u64, ConnectionPhase)> {
     let settings = settings(10, idle_s);
     let (mut watchdog, start) = (Watchdog::new(&settings), Instant::now());
     let looks = Cell::new(0);
     let progress = || {
         let look = looks.replace(looks.get() + 1).min(acknowledged.len() - 1);
-        SendProgress { acknowledged: acknowledged[look], is_complete }
+        SendProgress { acknowledged: acknowledged[look], waiting }
     };
     let expired = poll_fn(|cx| watchdog.poll_expired(cx, activity, progress));
     let phase = tokio::time::timeout(Duration::from_secs(3600), expired).await.ok()?;
@@ -115,7 +115,7 @@ async fn a_client_that_reads_slowly_does_not_expire() {
             let activity = Activity::new();
             activity.enter(phase);
             activity.sending(true, || 100);
-            let expired = expiry_of_reader(&activity, idle_s, &[101, 102, 102], false).await;
+            let expired = expiry_of_reader(&activity, idle_s, &[101, 102, 102], 1 << 20).await;
             assert_eq!(expired, Some((180, ConnectionPhase::Serving)), "{phase:?} {idle_s:?}");
         }
     }
@@ -123,11 +123,14 @@ async fn a_client_that_reads_slowly_does_not_expire() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_is_idle_once_its_client_has_the_last_byte() {
-    for (read, is_complete, expected_s) in
-        [(&[100, 101, 101][..], false, 60), (&[0], false, 20), (&[100], true, 20)]
-    {
-        let expired = expiry_of_reader(&Activity::new(), Some(20), read, is_complete).await;
-        assert_eq!(expired, Some((expected_s, ConnectionPhase::Idle)), "{read:?} {is_complete}");
+    for (read, waiting, expected_s) in [
+        (&[100, 101, 101][..], 1 << 20, 60),
+        (&[0], 1 << 20, 20),
+        (&[100], 0, 20),
+        (&[100], REPLY_BYTES, 20),
+    ] {
+        let expired = expiry_of_reader(&Activity::new(), Some(20), read, waiting).await;
+        assert_eq!(expired, Some((expected_s, ConnectionPhase::Idle)), "{read:?} {waiting}");
     }
 }
 
@@ -137,6 +140,6 @@ async fn the_idle_time_begins_when_the_socket_has_taken_the_last_byte() {
     activity.sending(true, || 0);
     tokio::time::sleep(Duration::from_secs(50)).await;
     activity.sending(false, || 0);
-    let expired = expiry_of_reader(&activity, Some(20), &[0], true).await;
+    let expired = expiry_of_reader(&activity, Some(20), &[0], 0).await;
     assert_eq!(expired, Some((20, ConnectionPhase::Idle)));
 }
