@@ -13,8 +13,8 @@ use crate::{
     listener::{Listener, Service},
     observe::Metrics,
     steering::{
-        Catcher, CatcherKeeper, CatcherSize, CookieSource, ModeChoice, NoRoomForCatcher, Steering,
-        SteeringRules, may_load_programs, somaxconn,
+        Catcher, CatcherKeeper, CatcherSize, ModeChoice, NoRoomForCatcher, Steering, SteeringRules,
+        log_mode, may_load_programs, somaxconn,
     },
 };
 
@@ -44,8 +44,9 @@ pub(super) fn catcher_descriptors(
     }
 }
 
-/// Chooses the mode, logs it with its reason, and registers it with metrics and status. If the
-/// kernel steers, adds the catchers to the listeners of the workers, which accept there.
+/// Chooses the mode, and registers it with metrics and status; the log says it with its reason. If the
+/// kernel steers, adds the catchers to the listeners of the workers, which accept there, and starts
+/// the thread that brings them into use: nothing here waits for that.
 pub(super) fn start(
     choice: ModeChoice,
     size: Result<CatcherSize, NoRoomForCatcher>,
@@ -63,17 +64,8 @@ pub(super) fn start(
         CatcherKeeper::start(Arc::clone(&steering), choice, catchers, room)
     });
     let keeper = keeper.transpose().context("cannot start the thread of the SYN catchers")?;
-    tracing::info!(
-        mode = steering.mode().as_str(),
-        reason = steering.reason(),
-        cookies = steering.cookies().source().as_str(),
-        "steering"
-    );
-    if steering.cookies().source() == CookieSource::Catcher {
-        tracing::info!(
-            "the kernel logs \"Possible SYN flooding on port ... Sending cookies.\" once for each \
-             address of this process: that is the SYN catcher of kernel steering, and no attack"
-        );
+    if keeper.is_none() {
+        log_mode(&steering);
     }
     metrics.set_steering(Arc::clone(&steering) as _);
     Ok((steering, keeper))

@@ -4,6 +4,7 @@
 //! Steering is an optimisation and decides nothing else: the worker that serves a connection chooses
 //! certificate and policy from the whole hello.
 
+mod announce;
 mod catcher;
 mod choose;
 mod handoff;
@@ -18,6 +19,7 @@ mod spec;
 mod view;
 mod worker_steering;
 
+pub(crate) use announce::mode as log_mode;
 pub(crate) use catcher::{
     Catcher, CatcherKeeper, CatcherSize, CookieSource, CookieSysctls, NoCookies, NoRoomForCatcher,
     somaxconn,

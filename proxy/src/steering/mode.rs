@@ -118,7 +118,7 @@ fn fix(problem: &NoCookies) -> &'static str {
         NoCookies::NoRoomForCatcher(NoRoomForCatcher::Addresses(_)) => {
             "listen at fewer addresses, or set net.ipv4.tcp_syncookies=2"
         }
-        NoCookies::NoCatcher | NoCookies::Catcher { .. } => "see the log",
+        NoCookies::NoCatcher | NoCookies::NotYet | NoCookies::Catcher { .. } => "see the log",
     }
 }
 

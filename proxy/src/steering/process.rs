@@ -22,16 +22,33 @@ pub(crate) struct Steering {
     mode: Mode,
     reason: String,
     load_table: LoadTable,
-    /// Whether the kernel refuses connections; rules that are set later do not undo that.
-    closed: AtomicBool,
-    /// Whether SYN cookies come from catchers alone, or not at all.
-    catching: AtomicBool,
     cookies: CookieState,
     /// Workers that an operator has drained.
     drained: Box<[AtomicBool]>,
     rules: ArcSwap<SteeringRules>,
     /// Used only by the threads that control, load, and keep the catchers.
-    kernel: Mutex<Option<Kernel>>,
+    programs: Mutex<Programs>,
+}
+
+/// The programs, if they are attached, and their settings. All parts of the settings are under one
+/// lock: several threads change one part each, and the program gets all of them at once.
+struct Programs {
+    kernel: Option<Kernel>,
+    settings: SteeringSettings,
+}
+
+impl Programs {
+    fn change(
+        &mut self,
+        change: impl FnOnce(&mut Kernel) -> Result<(), KernelError>,
+    ) -> Result<(), KernelError> {
+        self.kernel.as_mut().map_or(Ok(()), change)
+    }
+
+    fn apply(&mut self, settings: SteeringSettings) -> Result<(), KernelError> {
+        self.settings = settings;
+        self.change(|kernel| kernel.set_settings(settings))
+    }
 }
 
 impl Steering {
@@ -45,11 +62,11 @@ impl Steering {
         rules: Arc<SteeringRules>,
         room: Result<(), NoRoomForCatcher>,
     ) -> Result<Steering, ModeError> {
-        let attach = |cookies| {
+        let settings = |cookies| {
             let catching = u32::from(cookies != CookieSource::Sysctl);
-            let settings = SteeringSettings { catching, ..rules.settings() };
-            Kernel::attach(groups, settings, &rules.names.keys())
+            SteeringSettings { catching, ..rules.settings() }
         };
+        let attach = |cookies| Kernel::attach(groups, settings(cookies), &rules.names.keys());
         let decided = decide(choice, workers, CookieSysctls::read().source(choice, room), attach)?;
         let load_table = match &decided.kernel {
             Some(kernel) => LoadTable::over(kernel.slots()),
@@ -58,16 +75,15 @@ impl Steering {
                 LoadTable::new(workers)
             }
         };
+        let settings = settings(decided.cookies);
         Ok(Steering {
             mode: decided.mode,
             reason: decided.reason,
             load_table,
-            closed: AtomicBool::new(false),
-            catching: AtomicBool::new(decided.cookies == CookieSource::Catcher),
             cookies: CookieState::new(decided.cookies),
             drained: (0..workers).map(|_| AtomicBool::new(false)).collect(),
             rules: ArcSwap::new(rules),
-            kernel: Mutex::new(decided.kernel),
+            programs: Mutex::new(Programs { kernel: decided.kernel, settings }),
         })
     }
 
@@ -102,32 +118,32 @@ impl Steering {
         &self,
         change: impl FnOnce(&mut Kernel) -> Result<(), KernelError>,
     ) -> Result<(), KernelError> {
-        self.lock().as_mut().map_or(Ok(()), change)
+        self.lock().change(change)
     }
 
     /// Tells the programs whether cookies come from catchers alone, or for every SYN.
     pub(super) fn set_catching(&self, catching: bool) {
-        if self.catching.swap(catching, Relaxed) == catching {
+        let mut programs = self.lock();
+        let before = programs.settings;
+        let settings = SteeringSettings { catching: u32::from(catching), ..before };
+        if settings == before {
             return;
         }
-        if let Err(error) = self.apply_settings(&self.rules()) {
-            self.catching.store(!catching, Relaxed);
+        if let Err(error) = programs.apply(settings) {
+            programs.settings = before; // it is tried again
             tracing::error!(%error, "the kernel programs do not follow net.ipv4.tcp_syncookies");
         }
     }
 
     /// The number of SYNs that were sent to catchers.
     pub(super) fn caught(&self) -> u64 {
-        let kernel = self.lock();
-        kernel.as_ref().and_then(|kernel| kernel.count(Verdict::Caught).ok()).unwrap_or(0)
+        let programs = self.lock();
+        let kernel = programs.kernel.as_ref();
+        kernel.and_then(|kernel| kernel.count(Verdict::Caught).ok()).unwrap_or(0)
     }
 
-    fn apply_settings(&self, rules: &SteeringRules) -> Result<(), KernelError> {
-        self.change_kernel(|kernel| kernel.set_settings(self.settings(rules)))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Kernel>> {
-        self.kernel.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Programs> {
+        self.programs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The table of loads.
@@ -145,26 +161,20 @@ impl Steering {
     /// Fails if the kernel's tables cannot be changed. Workers then use the new rules all the same,
     /// and hand over connections that the kernel placed by the old ones.
     pub(crate) fn set_rules(&self, rules: Arc<SteeringRules>) -> Result<(), KernelError> {
+        let mut programs = self.lock();
         self.rules.store(Arc::clone(&rules));
-        self.change_kernel(|kernel| {
-            kernel.set_names(&rules.names.keys())?;
-            kernel.set_settings(self.settings(&rules))
-        })
+        programs.change(|kernel| kernel.set_names(&rules.names.keys()))?;
+        let SteeringSettings { closed, catching, .. } = programs.settings;
+        programs.apply(SteeringSettings { closed, catching, ..rules.settings() })
     }
 
-    /// Makes the kernel reset new connections. Connections whose hello has not arrived yet, which
-    /// user space does not know, are still accepted.
+    /// Makes the kernel reset new connections, for good: rules that are set later do not undo that.
+    /// Connections whose hello has not arrived yet, which user space does not know, are still
+    /// accepted.
     pub(crate) fn close(&self) -> Result<(), KernelError> {
-        self.closed.store(true, Relaxed);
-        self.apply_settings(&self.rules())
-    }
-
-    fn settings(&self, rules: &SteeringRules) -> SteeringSettings {
-        SteeringSettings {
-            closed: u32::from(self.closed.load(Relaxed)),
-            catching: u32::from(self.catching.load(Relaxed)),
-            ..rules.settings()
-        }
+        let mut programs = self.lock();
+        let settings = SteeringSettings { closed: 1, ..programs.settings };
+        programs.apply(settings)
     }
 
     /// Whether an operator has drained a worker.
@@ -198,8 +208,8 @@ impl Steering {
 
     /// The kernel's counters; `None` if no programs are attached.
     pub(super) fn verdicts(&self) -> Option<[u64; Verdict::ALL.len()]> {
-        let kernel = self.lock();
-        match kernel.as_ref()?.counters() {
+        let programs = self.lock();
+        match programs.kernel.as_ref()?.counters() {
             Ok(counters) => Some(counters),
             Err(error) => {
                 tracing::warn!(%error, "cannot read the counters of kernel steering");
@@ -241,9 +251,33 @@ mod tests {
         let rules = Arc::new(SteeringRules::new(&SteeringSpec::default(), 2).unwrap());
         let steering =
             Steering::start(ModeChoice::None, &[], 2, Arc::clone(&rules), Ok(())).unwrap();
-        assert_eq!(steering.settings(&rules).closed, 0);
+        assert_eq!(steering.lock().settings.closed, 0);
         steering.close().unwrap();
         steering.set_rules(Arc::clone(&rules)).unwrap();
-        assert_eq!(steering.settings(&rules).closed, 1);
+        assert_eq!(steering.lock().settings.closed, 1);
+    }
+
+    #[test]
+    fn each_part_of_the_settings_survives_changes_of_the_others() {
+        let rules = |refuse_unknown| {
+            let spec = SteeringSpec { refuse_unknown, ..SteeringSpec::default() };
+            Arc::new(SteeringRules::new(&spec, 2).unwrap())
+        };
+        let steering = Steering::start(ModeChoice::None, &[], 2, rules(false), Ok(())).unwrap();
+        let settings = || {
+            let SteeringSettings { refuse_unknown, closed, catching, .. } =
+                steering.lock().settings;
+            (refuse_unknown, closed, catching)
+        };
+        steering.set_catching(false);
+        assert_eq!(settings(), (0, 0, 0));
+        steering.set_rules(rules(true)).unwrap();
+        assert_eq!(settings(), (1, 0, 0));
+        steering.set_catching(true);
+        assert_eq!(settings(), (1, 0, 1));
+        steering.close().unwrap();
+        assert_eq!(settings(), (1, 1, 1));
+        steering.set_rules(rules(false)).unwrap();
+        assert_eq!(settings(), (0, 1, 1));
     }
 }

@@ -45,6 +45,9 @@ pub(crate) enum NoCookies {
     /// There is no catcher.
     #[error("there is no SYN catcher")]
     NoCatcher,
+    /// The process has just started.
+    #[error("the queues of the SYN catchers are being filled")]
+    NotYet,
     /// No catcher is in use.
     #[error("the SYN catcher of {address} is not in use: {problem}")]
     Catcher {
@@ -53,6 +56,21 @@ pub(crate) enum NoCookies {
         /// What is wrong.
         problem: String,
     },
+}
+
+impl NoCookies {
+    /// What is wrong while no catcher is in use, by what was wrong before and what a round has found.
+    /// The problem of one address stays until it is over: between two attempts nothing is found, and
+    /// the problems of several addresses would take turns in the log.
+    pub(super) fn of_catchers(before: Option<&NoCookies>, found: Option<NoCookies>) -> NoCookies {
+        match (before, found) {
+            (Some(NoCookies::Catcher { address: before, .. }), Some(found)) if matches!(&found, NoCookies::Catcher { address, .. } if address == before) => {
+                found
+            }
+            (Some(before @ NoCookies::Catcher { .. }), _) => before.clone(),
+            (_, found) => found.unwrap_or(NoCookies::NoCatcher),
+        }
+    }
 }
 
 /// The sysctls of this network namespace; IPv6 goes by them too.
@@ -129,6 +147,25 @@ mod tests {
     fn cookies_that_keep_no_options_must_be_asked_for() {
         assert_eq!(source(2, 0, ModeChoice::Auto), Err(NoCookies::NoTimestamps));
         assert_eq!(source(2, 0, ModeChoice::Kernel), Ok(CookieSource::Sysctl));
+    }
+
+    #[test]
+    fn the_problem_of_one_address_stays_until_it_is_over() {
+        let of = |port: u16, problem: &str| NoCookies::Catcher {
+            address: ([127, 0, 0, 1], port).into(),
+            problem: problem.to_owned(),
+        };
+        let (switched_off, first) = (NoCookies::Syncookies("0".to_owned()), of(1, "blocked"));
+        for (before, found, expected) in [
+            (None, None, NoCookies::NoCatcher),
+            (None, Some(first.clone()), first.clone()),
+            (Some(&switched_off), Some(first.clone()), first.clone()),
+            (Some(&first), None, first.clone()),
+            (Some(&first), Some(of(2, "blocked")), first.clone()),
+            (Some(&first), Some(of(1, "no descriptors")), of(1, "no descriptors")),
+        ] {
+            assert_eq!(NoCookies::of_catchers(before, found), expected);
+        }
     }
 
     #[test]

@@ -9,12 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    io::retry_on_intr,
-};
+use rustix::event::{PollFd, PollFlags};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::stop::StopOrder;
 use crate::sys::TcpStates;
 
 /// How long a handshake within this host may take. One that takes longer is blocked, by a firewall
@@ -40,12 +38,16 @@ struct Held {
 
 impl HeldBatch {
     /// Makes so many connections, or fewer if handshakes do not complete in time.
-    pub(super) fn connect(to: SocketAddr, count: usize) -> io::Result<HeldBatch> {
+    ///
+    /// # Errors
+    /// `Interrupted` if the order to stop is given meanwhile; others if there are no descriptors or
+    /// ports left.
+    pub(super) fn connect(to: SocketAddr, count: usize, stop: &StopOrder) -> io::Result<HeldBatch> {
         let mut batch = HeldBatch(Vec::with_capacity(count));
         for _ in 0..count {
             batch.0.push(Held::connect(to)?);
         }
-        batch.wait()?;
+        batch.wait(stop)?;
         Ok(batch)
     }
 
@@ -69,18 +71,16 @@ impl HeldBatch {
     }
 
     /// Waits for the handshakes, and drops connections whose handshake fails or takes too long.
-    fn wait(&mut self) -> io::Result<()> {
+    fn wait(&mut self, stop: &StopOrder) -> io::Result<()> {
         let deadline = Instant::now() + HANDSHAKE;
         let mut pending: Vec<Held> = std::mem::take(&mut self.0);
         while !pending.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
-            let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
-            let mut polled: Vec<_> =
-                pending.iter().map(|held| PollFd::new(&held.socket, PollFlags::OUT)).collect();
-            if retry_on_intr(|| poll(&mut polled, Some(&timeout)))? == 0 {
+            let sockets = pending.iter().map(|held| PollFd::new(&held.socket, PollFlags::OUT));
+            let done = stop.poll(sockets, left)?;
+            if !done.contains(&true) {
                 return Ok(()); // the others are blocked
             }
-            let done: Vec<bool> = polled.iter().map(|fd| !fd.revents().is_empty()).collect();
             let mut done = done.into_iter();
             let (settled, waiting): (Vec<_>, Vec<_>) =
                 pending.into_iter().partition(|_| done.next() == Some(true));
@@ -127,12 +127,16 @@ mod tests {
         (listener, address)
     }
 
+    fn connect(to: SocketAddr, count: usize) -> io::Result<HeldBatch> {
+        HeldBatch::connect(to, count, &StopOrder::new().unwrap())
+    }
+
     #[test]
     fn held_connections_stay_in_the_queue_and_leave_it_when_dropped() {
         let states = TcpStates::open().unwrap();
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let (listener, to) = deferring(address);
-            let mut held = HeldBatch::connect(to, 20).unwrap();
+            let mut held = connect(to, 20).unwrap();
             assert_eq!((held.len(), held.drop_lost(&states).unwrap()), (20, 0), "{address}");
             listener.set_nonblocking(true).unwrap();
             assert!(listener.accept().is_err(), "a request only");
@@ -147,7 +151,7 @@ mod tests {
     #[test]
     fn a_lost_connection_is_found() {
         let (_listener, to) = deferring("127.0.0.1:0");
-        let mut held = HeldBatch::connect(to, 3).unwrap();
+        let mut held = connect(to, 3).unwrap();
         rustix::net::connect_unspec(&held.0[1].socket).unwrap(); // sends a reset
         assert_eq!(held.drop_lost(&TcpStates::open().unwrap()).unwrap(), 1);
         assert_eq!(held.len(), 2);
@@ -157,6 +161,6 @@ mod tests {
     fn no_connection_is_held_where_nobody_listens() {
         let (listener, to) = deferring("127.0.0.1:0");
         drop(listener);
-        assert!(HeldBatch::connect(to, 3).map_or(true, |held| held.len() == 0));
+        assert!(connect(to, 3).map_or(true, |held| held.len() == 0));
     }
 }

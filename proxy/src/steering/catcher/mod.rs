@@ -13,6 +13,7 @@ mod keeper;
 mod one;
 mod size;
 mod state;
+mod stop;
 
 pub(crate) use cookies::{CookieSource, CookieSysctls, NoCookies, somaxconn};
 pub(crate) use keeper::CatcherKeeper;

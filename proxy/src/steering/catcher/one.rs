@@ -9,11 +9,22 @@ use std::{
 
 use socket2::SockRef;
 
-use super::{CatcherSize, held::HeldBatch};
+use super::{CatcherSize, held::HeldBatch, stop::StopOrder};
 use crate::{
     steering::Steering,
     sys::{TcpStates, defer_accept, is_local_address},
 };
+
+/// What a round of the catchers' thread uses.
+#[derive(Clone, Copy)]
+pub(super) struct Round<'r> {
+    pub(super) steering: &'r Steering,
+    /// `None` if the kernel does not tell the states of connections.
+    pub(super) states: Option<&'r TcpStates>,
+    pub(super) stop: &'r StopOrder,
+    /// When it began.
+    pub(super) now: Instant,
+}
 
 /// How long the kernel keeps a request that is deferred: 1 + 2 + 4 + 8 + 16 + 32 = 63 seconds.
 const KEPT_S: u16 = 60;
@@ -43,6 +54,8 @@ pub(crate) struct Catcher {
     newer: HeldBatch,
     /// Whether the program sends SYNs there.
     in_use: bool,
+    /// Whether the log says that connections to its address are handed over.
+    pub(super) is_failing: bool,
     due: Option<Instant>,
     /// Since when the program has not seen our own SYNs.
     bypassed: Option<Instant>,
@@ -73,6 +86,7 @@ impl Catcher {
             older: HeldBatch::default(),
             newer: HeldBatch::default(),
             in_use: false,
+            is_failing: false,
             due: None,
             bypassed: None,
             reattached: None,
@@ -85,6 +99,12 @@ impl Catcher {
 
     pub(super) fn in_use(&self) -> bool {
         self.in_use
+    }
+
+    /// The order in which catchers get their turn: those that clients' SYNs are sent to, and then those
+    /// that were tried longest ago.
+    pub(super) fn turn(&self) -> impl Ord + use<> {
+        (!self.in_use, self.due)
     }
 
     pub(super) fn held(&self) -> usize {
@@ -103,7 +123,8 @@ impl Catcher {
     }
 
     /// Drops held connections that are gone; returns how many.
-    pub(super) fn drop_lost(&mut self, states: &TcpStates) -> io::Result<usize> {
+    pub(super) fn drop_lost(&mut self, round: Round<'_>) -> io::Result<usize> {
+        let Some(states) = round.states else { return Ok(0) };
         let lost = self.older.drop_lost(states)? + self.newer.drop_lost(states)?;
         if lost > 0 {
             self.due = None;
@@ -115,13 +136,16 @@ impl Catcher {
     /// process that was to replace this one, and has crashed, leaves its own program behind: that is
     /// replaced once, and again only if ours has applied for a while: two processes that both serve
     /// must not take turns.
-    pub(super) fn check_program(&mut self, steering: &Steering, now: Instant) {
+    pub(super) fn check_program(&mut self, round: Round<'_>) {
+        let Round { steering, stop, now, .. } = round;
         let Some(to) = self.in_use.then(|| self.targets().ok()?.into_iter().next()).flatten()
         else {
             return;
         };
         let caught = steering.caught();
-        if HeldBatch::connect(to, 1).is_err() || steering.caught() > caught {
+        // A connection that is not answered tells nothing of programs: a firewall may block it.
+        let is_answered = HeldBatch::connect(to, 1, stop).is_ok_and(|held| held.len() > 0);
+        if !is_answered || steering.caught() > caught {
             self.bypassed = None;
             let is_long_ago = |at: &Instant| now.saturating_duration_since(*at) > QUIET;
             self.reattached = self.reattached.filter(|at| !is_long_ago(at));
@@ -146,23 +170,19 @@ impl Catcher {
 
     /// Makes or replaces connections if that is due. Fails if too few are held then: no SYN is sent
     /// there until a later attempt.
-    pub(super) fn tend(
-        &mut self,
-        steering: &Steering,
-        states: Option<&TcpStates>,
-        now: Instant,
-    ) -> Result<(), String> {
+    pub(super) fn tend(&mut self, round: Round<'_>) -> Result<(), String> {
+        let Round { steering, now, .. } = round;
         if self.due.is_some_and(|due| now < due) {
             return Ok(());
         }
         if self.in_use && self.reattached.is_none() {
             // What is held outlasts our patience with another program, which catches nothing for us.
-            self.check_program(steering, now);
+            self.check_program(round);
             if self.bypassed.is_some() {
                 return Ok(());
             }
         }
-        let filled = self.fill(steering, states);
+        let filled = self.fill(round);
         if filled.is_err() {
             self.release(steering);
         }
@@ -171,17 +191,17 @@ impl Catcher {
     }
 
     /// Replaces half of the connections, or more if some are missing.
-    fn fill(&mut self, steering: &Steering, states: Option<&TcpStates>) -> Result<(), String> {
+    fn fill(&mut self, round: Round<'_>) -> Result<(), String> {
         let targets = self.targets()?;
         if !self.in_use {
             let using = Some(self.listener.as_fd());
-            let used = steering.change_kernel(|kernel| kernel.use_catcher(self.group, using));
+            let used = round.steering.change_kernel(|kernel| kernel.use_catcher(self.group, using));
             used.map_err(|error| error.to_string())?;
             self.in_use = true;
         }
         let mut problem = None;
         for to in targets {
-            match self.hold(to, steering, states) {
+            match self.hold(to, round) {
                 Ok(()) => return Ok(()),
                 Err(error) => problem = problem.or(Some(error)),
             }
@@ -189,19 +209,14 @@ impl Catcher {
         Err(problem.unwrap_or_else(|| "it has no address of this host".to_owned()))
     }
 
-    fn hold(
-        &mut self,
-        to: SocketAddr,
-        steering: &Steering,
-        states: Option<&TcpStates>,
-    ) -> Result<(), String> {
+    fn hold(&mut self, to: SocketAddr, round: Round<'_>) -> Result<(), String> {
         let whole = 2 * self.size.half;
         if self.held() == 0 {
-            probe(to, steering)?;
+            probe(to, round)?;
         }
         loop {
             self.older = std::mem::take(&mut self.newer);
-            self.newer = self.connect(to, steering, states)?;
+            self.newer = self.connect(to, round)?;
             let held = self.held();
             if held >= whole {
                 return Ok(());
@@ -224,16 +239,12 @@ impl Catcher {
     }
 
     /// Makes half of the connections.
-    fn connect(
-        &self,
-        to: SocketAddr,
-        steering: &Steering,
-        states: Option<&TcpStates>,
-    ) -> Result<HeldBatch, String> {
+    fn connect(&self, to: SocketAddr, round: Round<'_>) -> Result<HeldBatch, String> {
+        let Round { steering, states, stop, .. } = round;
         let listen = |backlog| SockRef::from(&self.listener).listen(backlog);
         let caught = steering.caught();
         listen(self.size.raised).map_err(|error| format!("cannot raise its backlog: {error}"))?;
-        let connected = HeldBatch::connect(to, self.size.half);
+        let connected = HeldBatch::connect(to, self.size.half, stop);
         listen(self.size.backlog).map_err(|error| format!("cannot lower its backlog: {error}"))?;
         let mut connected =
             connected.map_err(|error| format!("cannot connect to {to}: {error}"))?;
@@ -245,7 +256,7 @@ impl Catcher {
         }
         if let Some(states) = states {
             // Without an answer, those that were connected count.
-            let _ = connected.drop_lost(states);
+            steering.cookies().add_lost(connected.drop_lost(states).unwrap_or(0));
         }
         Ok(connected)
     }
@@ -269,10 +280,11 @@ impl Catcher {
 
 /// One connection, before hundreds are made: where it does not arrive, others have the address, or a
 /// firewall leads it elsewhere.
-fn probe(to: SocketAddr, steering: &Steering) -> Result<(), String> {
+fn probe(to: SocketAddr, round: Round<'_>) -> Result<(), String> {
+    let Round { steering, stop, .. } = round;
     let caught = steering.caught();
-    let probe =
-        HeldBatch::connect(to, 1).map_err(|error| format!("cannot connect to {to}: {error}"))?;
+    let probe = HeldBatch::connect(to, 1, stop)
+        .map_err(|error| format!("cannot connect to {to}: {error}"))?;
     match (probe.len(), steering.caught() > caught) {
         (0, _) => Err(format!(
             "connections of our own to {to} are not answered; a firewall may block them"

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
     },
     thread::Thread,
 };
@@ -21,6 +21,8 @@ pub(crate) struct CookieState {
     held: AtomicU64,
     lost: AtomicU64,
     landed: AtomicU64,
+    /// Whether catchers were in use at any time.
+    was_used: AtomicBool,
     keeper: OnceLock<Thread>,
 }
 
@@ -28,7 +30,10 @@ impl CookieState {
     /// At the start, before any catcher is in use.
     pub(crate) fn new(source: CookieSource) -> CookieState {
         let state = CookieState::default();
-        state.source.store(source as u8, Relaxed);
+        state.set(match source {
+            CookieSource::Catcher => Err(NoCookies::NotYet),
+            other => Ok(other),
+        });
         state
     }
 
@@ -51,6 +56,11 @@ impl CookieState {
         };
         self.problem.store(problem);
         self.source.store(source as u8, Relaxed);
+    }
+
+    /// Whether this is the first time that it is asked.
+    pub(in crate::steering) fn is_first_use(&self) -> bool {
+        !self.was_used.swap(true, Relaxed)
     }
 
     /// The number of half-open connections that are held.
