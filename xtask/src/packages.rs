@@ -127,6 +127,7 @@ pub(crate) const KERNELS: &[Package] = &[
     Package { name: "iproute2", probe: Probe::Program("ip") },
     Package { name: "nftables", probe: Probe::Program("nft") },
     Package { name: "qemu-system-x86", probe: Probe::Program("qemu-system-x86_64") },
+    Package { name: "util-linux", probe: Probe::Program("prlimit") },
     Package { name: "xz-utils", probe: Probe::Program("xz") },
 ];
 

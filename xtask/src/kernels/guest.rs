@@ -14,7 +14,7 @@ use crate::command::{cargo, command, path_of, said_by, target};
 /// The programs that the tests run.
 const PROGRAMS: [&str; 7] = ["curl", "ethtool", "ip", "nft", "openssl", "setpriv", "ss"];
 /// The commands of busybox that [`INIT`] uses.
-const APPLETS: [&str; 6] = ["sh", "mount", "insmod", "uname", "poweroff", "chmod"];
+const APPLETS: [&str; 7] = ["sh", "mount", "insmod", "uname", "poweroff", "chmod", "timeout"];
 /// The first process.
 const INIT: &str = include_str!("init.sh");
 

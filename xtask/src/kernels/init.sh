@@ -19,7 +19,7 @@ echo "@begin Linux $(uname -r)"
 while read -r program arguments; do
     echo "@run $program $arguments"
     # shellcheck disable=SC2086 # several arguments
-    "/tests/$program" --test-threads=1 $arguments
+    timeout -s KILL 1800 "/tests/$program" --test-threads=1 $arguments
     echo "@ended $? $program"
 done </orders
 poweroff -f

@@ -61,7 +61,7 @@ const TESTS: [Tests; 4] = [
             "modes::",
             "placement::mutual_tls",
             "refusals::an_unknown_name_is_reset",
-            "catcher::held_connections",
+            "held::held_connections_that_are_killed",
             "catcher::clients_keep_their_options",
         ],
         except: &[],
