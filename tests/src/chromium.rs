@@ -80,12 +80,29 @@ impl Chromium {
         address: SocketAddr,
         path: &str,
     ) -> Result<String, String> {
+        self.load(name, address, &format!("https://{name}{path}"))
+    }
+
+    /// Opens a page that contains an image of each of these hosts, which all have the same address.
+    /// It must run in a private network.
+    ///
+    /// # Panics
+    /// When Chromium fails.
+    pub fn open_images(&self, _network: &Network, hosts: &[String], address: SocketAddr) {
+        let image = |host: &String| format!("<img src=\"https://{host}/\">\n");
+        let page = self.home.write("page.html", hosts.iter().map(image).collect::<String>());
+        let loaded = self.load("*", address, &format!("file://{}", page.display()));
+        loaded.unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// Loads a page, and everything that it contains; all names with this pattern have the address.
+    fn load(&self, name: &str, address: SocketAddr, url: &str) -> Result<String, String> {
         let mut command = under_policy(&policy_to_choose(name), "chromium");
         // Its sandbox does not work for root.
         command.args(["--headless", "--no-sandbox", "--disable-gpu", "--timeout=30000"]);
         command.arg(format!("--user-data-dir={}", self.home.path().join("profile").display()));
         command.arg(format!("--host-resolver-rules=MAP {name}:443 {address}"));
-        command.args(["--dump-dom", &format!("https://{name}{path}")]);
+        command.args(["--dump-dom", url]);
         command.env_clear().env("HOME", self.home.path());
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         let done = run(&mut command, b"");

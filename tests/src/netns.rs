@@ -96,9 +96,19 @@ impl Network {
         self.counter("Tcp:", "RetransSegs")
     }
 
-    /// A counter of `/proc/net/snmp`, which has a line of names above each line of numbers.
+    /// The number of SYNs with data of which the data was not acknowledged, and was sent again.
+    ///
+    /// # Panics
+    /// When the kernel does not tell.
+    pub fn unanswered_fast_opens(&self) -> u64 {
+        self.counter("TcpExt:", "TCPFastOpenActiveFail")
+    }
+
+    /// A counter of `/proc/net/snmp` or `netstat`, which have a line of names above each line of
+    /// numbers.
     fn counter(&self, protocol: &str, name: &str) -> u64 {
-        let file = fs::read_to_string("/proc/thread-self/net/snmp").expect("counters");
+        let read = |file: &str| fs::read_to_string(format!("/proc/thread-self/net/{file}"));
+        let file = ["snmp", "netstat"].map(|file| read(file).expect("counters")).concat();
         let mut lines = file.lines().filter(|line| line.starts_with(protocol));
         let (names, numbers) = (lines.next().expect("names"), lines.next().expect("numbers"));
         let mut both = names.split_whitespace().zip(numbers.split_whitespace());
@@ -152,6 +162,11 @@ impl Network {
     /// As [`Self::send_large_packets`].
     pub fn merge_received_packets(&self, on: bool) {
         ethtool(&["gro"], on);
+    }
+
+    /// The thread whose network this is, for programs that move devices into it.
+    pub fn thread(&self) -> i32 {
+        gettid().as_raw_nonzero().get()
     }
 
     fn set_up_cable(&self, ipv4: &str, ipv6: &str) {

@@ -312,6 +312,7 @@ impl Proxy {
             proxy.admin("/readyz").filter(|response| response.status == 200).map(|_| true)
         });
         if ready {
+            proxy.wait_for_steering();
             return Some(proxy);
         }
         let lines = proxy.process.lines().join("\n");
@@ -322,6 +323,14 @@ impl Proxy {
             proxy.config.render(&proxy.ports)
         );
         None
+    }
+
+    /// Waits until its steering is what it will be: it serves before that.
+    fn wait_for_steering(&self) {
+        eventually("steering to be decided", || {
+            let status = self.admin("/status").filter(|response| response.status == 200);
+            status.is_none_or(|it| !it.text().contains("are being filled")).then_some(())
+        });
     }
 
     /// Where it listens, on IPv4.
@@ -472,6 +481,11 @@ impl Proxy {
     pub fn assert_no_panic(&self) {
         let panicked = self.output().into_iter().find(|line| line.contains("panicked at"));
         assert_eq!(panicked, None);
+    }
+
+    /// The process ID.
+    pub fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// How many file descriptors it has open.

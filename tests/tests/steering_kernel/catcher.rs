@@ -16,6 +16,7 @@ use portcullis_tests::{
 };
 
 use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::stand::{config, held, host, in_network, outcomes, segments, visit, worker_of};
 
@@ -34,7 +35,8 @@ const OWN_SYNS: &str = "tcp flags & (syn | ack) == syn tcp option maxseg size { 
 fn a_firewall_that_blocks_held_connections_means_hand_off() {
     in_network(|network| {
         network.drop_incoming(&[OWN_SYNS]);
-        let proxy = config(1, "").own("steering", "{mode: auto}").start();
+        let proxy = config(1, "").own("steering", "{mode: auto}");
+        let proxy = proxy.addresses(&["127.0.0.1:{port}"]).start();
         assert_eq!((mode(&proxy).as_str(), held(&proxy)), ("handoff", 0.0));
         assert!(reason(&proxy).contains("a firewall may block them"), "{}", reason(&proxy));
         drop(visit(proxy.address(), &host(0), "/handed"));
@@ -44,6 +46,28 @@ fn a_firewall_that_blocks_held_connections_means_hand_off() {
         let before = segments(&proxy, "caught");
         drop(visit(proxy.address(), &host(0), "/steered"));
         assert_eq!(segments(&proxy, "caught"), before + 1.0);
+        proxy.assert_no_panic();
+    });
+}
+
+/// Each of them takes half a second before the next one is tried.
+#[test]
+fn neither_start_nor_stop_waits_for_addresses_that_a_firewall_blocks() {
+    const ADDRESSES: usize = 16;
+    in_network(|network| {
+        network.drop_incoming(&[OWN_SYNS]);
+        let addresses: Vec<_> = (1..=ADDRESSES).map(|n| format!("127.0.0.{n}:{{port}}")).collect();
+        let addresses: Vec<_> = addresses.iter().map(String::as_str).collect();
+        let mut proxy = config(1, "").addresses(&addresses).start();
+        let tried = |proxy: &Proxy| {
+            let is_blocked = |line: &&Value| line["problem"].is_string();
+            proxy.log().iter().filter(is_blocked).count()
+        };
+        assert!(tried(&proxy) < ADDRESSES, "it was ready before all were tried");
+        drop(visit(proxy.address(), &host(0), "/handed"));
+        proxy.signal(Signal::TERM);
+        assert_eq!(proxy.wait().code(), Some(0));
+        assert!(tried(&proxy) < ADDRESSES, "it ended before all were tried");
         proxy.assert_no_panic();
     });
 }
@@ -63,28 +87,6 @@ fn an_address_of_another_host_has_no_catcher_until_it_comes() {
         until("its catcher", || held(&proxy) == 2.0 * of_one);
         drop(visit(address.parse().unwrap(), &host(0), "/"));
         assert_eq!(outcomes(&proxy.metrics()), [("steered", 1.0)]);
-    });
-}
-
-#[test]
-fn held_connections_that_are_killed_are_counted_and_made_again() {
-    in_network(|_| {
-        let backend = Backend::text("x");
-        let proxy = config(0, "").forward("h0", &backend.url(), "").start();
-        let (load, all) = (Load::start(&proxy, "h0", 4), held(&proxy));
-        let lost = "portcullis_steering_held_connections_lost_total";
-        for _ in 0..3 {
-            let before = proxy.metrics().sum(lost, &[]);
-            let port = format!(":{}", proxy.address().port());
-            let kill = ["-K", "state", "syn-recv", "sport", "=", &port];
-            assert!(Command::new(need("ss")).args(kill).output().unwrap().status.success());
-            proxy.wait_for_metric(lost, &[], |now| now >= before + all / 4.0);
-            until("new ones", || held(&proxy) == all);
-            load.wait_for(50);
-        }
-        load.finish();
-        assert_eq!(mode(&proxy), "kernel");
-        proxy.assert_no_panic();
     });
 }
 

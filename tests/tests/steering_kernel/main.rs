@@ -5,7 +5,11 @@
 
 mod catcher;
 mod changes;
+mod chromium;
+mod download;
 mod fallback;
+mod floods;
+mod held;
 mod loss;
 mod modes;
 mod placement;
