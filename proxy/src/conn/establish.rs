@@ -44,7 +44,12 @@ pub(super) async fn establish(
     socket: OwnedFd,
     hello: Option<Box<ReceivedHello>>,
 ) -> Establishing {
-    let (server, stream) = (&connection.server, rt::Stream::new(socket));
+    let server = &connection.server;
+    let has_bytes = service == Service::Routes && hello.is_none();
+    let stream = match has_bytes && server.steering.come_with_hello() {
+        true => rt::Stream::with_bytes(socket),
+        false => rt::Stream::new(socket),
+    };
     // A PROXY header would be read here, and would name another address.
     let address = connection.socket_peer;
     if service == Service::Redirect {

@@ -127,6 +127,14 @@ impl Stream {
         Stream::over(Rc::new(Socket::new(socket)))
     }
 
+    /// The same for a socket that bytes have come to already, as far as is known: the first receive
+    /// does not wait for the ring to say so.
+    pub(crate) fn with_bytes(socket: OwnedFd) -> Stream {
+        let mut stream = Stream::new(socket);
+        stream.readable = Readable::Perhaps;
+        stream
+    }
+
     fn over(socket: Rc<Socket>) -> Stream {
         Stream {
             socket,

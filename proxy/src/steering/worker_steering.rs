@@ -57,6 +57,12 @@ impl<T> WorkerSteering<T> {
         self.steering.has_programs()
     }
 
+    /// Whether connections usually have their hello when they are accepted, because it is what
+    /// completes their TCP handshake.
+    pub(crate) fn come_with_hello(&self) -> bool {
+        self.mode() == Mode::Kernel
+    }
+
     /// Counts a connection that this worker has accepted at a SYN catcher.
     pub(crate) fn land(&self) {
         self.steering.cookies().land();

@@ -52,6 +52,26 @@ fn a_socket_leaves_one_ring_for_another_with_nothing_lost() {
 }
 
 #[test]
+fn a_stream_with_bytes_receives_them_at_once_and_waits_if_there_are_none() {
+    Runtime::new().unwrap().block_on(async {
+        for (bytes, expected) in [(&b"hello"[..], Some(5)), (b"", None)] {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            theirs.write_all(bytes).unwrap();
+            let (mut stream, mut buffer) = (Stream::with_bytes(ours.into()), Buffer::default());
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            let received = match stream.poll_recv(&mut cx, &mut buffer, 64) {
+                Poll::Ready(received) => Some(received.unwrap()),
+                Poll::Pending => None,
+            };
+            assert_eq!(received, expected);
+            theirs.write_all(b"more").unwrap();
+            poll_fn(|cx| stream.poll_recv(cx, &mut buffer, 64)).await.unwrap();
+            assert_eq!(buffer.filled(), [bytes, b"more"].concat());
+        }
+    });
+}
+
+#[test]
 fn a_socket_with_an_operation_in_flight_is_not_released() {
     let (stream, mut peer) = pair();
     Runtime::new().unwrap().block_on(async {
