@@ -245,7 +245,7 @@ fn bombs_and_towers_are_refused_quickly() {
 #[test]
 fn a_missing_configuration_is_named() {
     for command in ["run", "check"] {
-        let path = std::path::Path::new("/nowhere/at/all.yaml");
+        let path = Path::new("/nowhere/at/all.yaml");
         let done = portcullis(&[], &[command, "--config"], Some(path));
         assert_ne!(done.code, Some(0), "{command}");
         assert!(said(&done).contains("/nowhere/at/all.yaml"), "{command}: {done:?}");

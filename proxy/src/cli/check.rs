@@ -59,8 +59,8 @@ impl Check {
             }
             Err(Diagnostics { findings, .. }) => Outcome { findings, routes: None },
         };
-        let is_good = outcome.routes.is_some() && !(self.strict && !outcome.findings.is_empty());
-        let path = file.location().path;
+        let is_good = outcome.routes.is_some() && (!self.strict || outcome.findings.is_empty());
+        let path = file.path();
         match self.format {
             Format::Json => outcome.print_json(),
             Format::Text => outcome.print_text(&path.display().to_string(), is_good),

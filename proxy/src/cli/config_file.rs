@@ -37,6 +37,10 @@ impl ConfigFile {
         }
     }
 
+    pub(super) fn path(&self) -> PathBuf {
+        self.location().path
+    }
+
     /// Reads the configuration, with the environment of this process over it.
     pub(super) fn load(&self) -> Result<Loaded, Diagnostics> {
         config::load(&self.location(), &Environment::of_process())

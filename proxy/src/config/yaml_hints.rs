@@ -25,9 +25,7 @@ pub(super) fn hint(problem: &str, line: u32, text: &str) -> Option<String> {
         ));
     }
     let is_like = |line: &&str| has_content(line) && indent(line) == indent(found);
-    if problem.contains("did not find expected key")
-        && !lines.iter().take(number).any(|it| is_like(it))
-    {
+    if problem.contains("did not find expected key") && !lines.iter().take(number).any(is_like) {
         return Some(format!(
             "line {} is indented like no line above it: indent it like the lines that it belongs to",
             number + 1

@@ -5,18 +5,20 @@
 //! comparison. Files are also compared every ten seconds, because a bind mount, a network file
 //! system or an exhausted inotify limit delivers no event.
 
+mod gone;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fs,
     os::unix::fs::MetadataExt,
-    path::{Component, Path, PathBuf, absolute},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    path::{Component, Path, PathBuf},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use notify::{
     Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
-    event::{AccessKind, AccessMode, ModifyKind},
+    event::{AccessKind, AccessMode},
 };
 use tokio::{
     sync::Notify,
@@ -24,6 +26,7 @@ use tokio::{
 };
 
 use crate::config::{FileUsage, ReadFile, context::digest_limited};
+use gone::GonePaths;
 
 /// After this long without an event the writer is done: a certificate and its key are two writes.
 const QUIET: Duration = Duration::from_millis(100);
@@ -50,21 +53,9 @@ pub(super) struct Watcher {
     /// The watched directories, with the inode that had the name when the watch began.
     directories: BTreeMap<PathBuf, Inode>,
     /// Paths whose watch may have ended.
-    gone: Arc<Mutex<GonePaths>>,
+    gone: Arc<GonePaths>,
     event: Arc<Notify>,
 }
-
-/// Paths that were removed or renamed. If a directory is made again at once, its inode may be the
-/// same, and inotify's watch of the former one has ended all the same.
-#[derive(Debug, Default)]
-struct GonePaths {
-    paths: HashSet<PathBuf>,
-    /// There were too many.
-    is_full: bool,
-}
-
-/// Far more than a load takes time for.
-const MAX_GONE: usize = 4096;
 
 #[derive(Debug)]
 struct WatchedFile {
@@ -93,11 +84,11 @@ impl Watcher {
     pub(super) fn new(files: Vec<ReadFile>) -> Watcher {
         let event = Arc::new(Notify::new());
         let wake = Arc::clone(&event);
-        let gone = Arc::new(Mutex::new(GonePaths::default()));
+        let gone = Arc::new(GonePaths::default());
         let noted = Arc::clone(&gone);
         let inotify = notify::recommended_watcher(move |event| {
             if may_change_content(&event) {
-                lock(&noted).note(&event);
+                noted.note(&event);
                 wake.notify_one();
             }
         });
@@ -179,7 +170,7 @@ impl Watcher {
     /// Whether there were new ones.
     fn watch_new_directories(&mut self) -> bool {
         let Some(inotify) = &mut self.inotify else { return false };
-        let gone = std::mem::take(&mut *lock(&self.gone));
+        let gone = self.gone.take();
         let wanted: BTreeSet<PathBuf> =
             directories_of_all(self.files.iter().map(|file| &*file.path));
         self.directories.retain(|directory, inode| {
@@ -210,34 +201,6 @@ impl Watcher {
         }
         has_new
     }
-}
-
-impl GonePaths {
-    fn note(&mut self, event: &notify::Result<Event>) {
-        let Some(event) = event.as_ref().ok().filter(|event| !event.need_rescan()) else {
-            self.is_full = true;
-            return;
-        };
-        let may_end_a_watch =
-            matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
-        if !may_end_a_watch || self.is_full {
-            return;
-        }
-        self.paths.extend(event.paths.iter().cloned());
-        if self.paths.len() > MAX_GONE {
-            *self = GonePaths { paths: HashSet::new(), is_full: true };
-        }
-    }
-
-    fn has(&self, path: &Path) -> bool {
-        // Events have absolute paths.
-        self.is_full || absolute(path).is_ok_and(|path| self.paths.contains(&path))
-    }
-}
-
-/// No holder of this lock can panic halfway.
-fn lock(gone: &Mutex<GonePaths>) -> MutexGuard<'_, GonePaths> {
-    gone.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl WatchedFile {

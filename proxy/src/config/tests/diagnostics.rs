@@ -8,6 +8,7 @@ mod leaf_rules;
 mod outlier_detection;
 mod pitfalls;
 mod routes;
+mod secret_files;
 mod steering;
 
 use super::support::{base64_of, errors, errors_of, warnings};
