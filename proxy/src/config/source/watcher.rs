@@ -5,6 +5,8 @@
 //! comparison. Files are also compared every ten seconds, because a bind mount, a network file
 //! system or an exhausted inotify limit delivers no event.
 
+mod gone;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fs,
@@ -24,12 +26,16 @@ use tokio::{
 };
 
 use crate::config::{FileUsage, ReadFile, context::digest_limited};
+use gone::GonePaths;
 
 /// After this long without an event the writer is done: a certificate and its key are two writes.
 const QUIET: Duration = Duration::from_millis(100);
 
 /// The longest wait for quiet: another program may write to the directory all the time.
 const MAX_QUIET: Duration = Duration::from_secs(2);
+
+/// How many directories below each other may be made while they are looked for.
+const MAX_DEPTH: usize = 40;
 
 /// How often files are compared without an event.
 const POLL: Duration = Duration::from_secs(10);
@@ -46,6 +52,8 @@ pub(super) struct Watcher {
     inotify: Option<RecommendedWatcher>,
     /// The watched directories, with the inode that had the name when the watch began.
     directories: BTreeMap<PathBuf, Inode>,
+    /// Paths whose watch may have ended.
+    gone: Arc<GonePaths>,
     event: Arc<Notify>,
 }
 
@@ -76,8 +84,11 @@ impl Watcher {
     pub(super) fn new(files: Vec<ReadFile>) -> Watcher {
         let event = Arc::new(Notify::new());
         let wake = Arc::clone(&event);
+        let gone = Arc::new(GonePaths::default());
+        let noted = Arc::clone(&gone);
         let inotify = notify::recommended_watcher(move |event| {
             if may_change_content(&event) {
+                noted.note(&event);
                 wake.notify_one();
             }
         });
@@ -91,7 +102,7 @@ impl Watcher {
             })
             .ok();
         let mut watcher =
-            Watcher { files: Vec::new(), inotify, directories: BTreeMap::new(), event };
+            Watcher { files: Vec::new(), inotify, directories: BTreeMap::new(), gone, event };
         watcher.set_files(files);
         watcher
     }
@@ -146,18 +157,32 @@ impl Watcher {
         self.files.iter_mut().filter_map(WatchedFile::take_change).collect()
     }
 
+    /// Watches the directories as they are now. A directory that is made in one of them before it is
+    /// watched is looked for once more.
     fn watch_directories(&mut self) {
-        let Some(inotify) = &mut self.inotify else { return };
+        for _ in 0..MAX_DEPTH {
+            if !self.watch_new_directories() {
+                return;
+            }
+        }
+    }
+
+    /// Whether there were new ones.
+    fn watch_new_directories(&mut self) -> bool {
+        let Some(inotify) = &mut self.inotify else { return false };
+        let gone = self.gone.take();
         let wanted: BTreeSet<PathBuf> =
             directories_of_all(self.files.iter().map(|file| &*file.path));
         self.directories.retain(|directory, inode| {
-            let keep = wanted.contains(directory) && inode_of(directory) == Some(*inode);
+            let is_same = !gone.has(directory) && inode_of(directory) == Some(*inode);
+            let keep = is_same && wanted.contains(directory);
             if !keep {
                 // If the directory is gone, so is its watch.
                 let _ = inotify.unwatch(directory);
             }
             keep
         });
+        let mut has_new = false;
         for directory in wanted {
             if self.directories.contains_key(&directory) {
                 continue;
@@ -165,6 +190,7 @@ impl Watcher {
             let Some(inode) = inode_of(&directory) else { continue };
             match inotify.watch(&directory, RecursiveMode::NonRecursive) {
                 Ok(()) => {
+                    has_new = true;
                     self.directories.insert(directory, inode);
                 }
                 Err(error) => {
@@ -173,6 +199,7 @@ impl Watcher {
                 }
             }
         }
+        has_new
     }
 }
 

@@ -132,6 +132,30 @@ fn a_replaced_directory_is_noticed_and_watched() {
 }
 
 #[test]
+fn a_directory_removed_and_made_again_is_noticed_and_watched() {
+    let dir = Dir::new();
+    let live = dir.file("live");
+    let make = |content: &str| {
+        fs::create_dir(&live).unwrap();
+        fs::write(live.join("cert.pem"), content).unwrap();
+    };
+    make("one");
+    let mut watcher = watch(&[live.join("cert.pem")]);
+    // The new directory often has the inode of the former one.
+    for content in ["two", "three", "four"] {
+        assert!(notices(&mut watcher, || {
+            fs::remove_dir_all(&live).unwrap();
+            make(content);
+        }));
+        assert!(notices(&mut watcher, || fs::remove_dir_all(&live).unwrap()));
+        assert!(notices(&mut watcher, || make(content)));
+        let path = live.join("cert.pem");
+        assert!(notices(&mut watcher, || fs::remove_file(&path).unwrap()));
+        assert!(notices(&mut watcher, || fs::write(&path, content).unwrap()));
+    }
+}
+
+#[test]
 fn reading_a_file_is_no_change() {
     let dir = Dir::new();
     let mut watcher = watch(&[dir.file("ca.pem")]);
