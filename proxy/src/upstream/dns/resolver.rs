@@ -12,7 +12,8 @@ use hickory_resolver::{
     config::{
         LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig, ServerOrderingStrategy,
     },
-    net::{NetError, runtime::TokioRuntimeProvider},
+    net::{DnsError, NetError, NoRecords, runtime::TokioRuntimeProvider},
+    proto::op::ResponseCode,
 };
 use tokio::task::JoinSet;
 
@@ -97,9 +98,21 @@ struct System;
 impl Answers for System {
     async fn answer(&self, host: &str, family: DnsFamily) -> Answer {
         let resolver = system_resolver(family).map_err(|error| error.to_string())?;
-        let found = resolver.lookup_ip(host).await.map_err(|error| error.to_string())?;
+        let found = resolver.lookup_ip(host).await.map_err(|error| explain(&error))?;
         let ttl = found.valid_until().saturating_duration_since(Instant::now());
         Ok((found.iter().collect(), ttl))
+    }
+}
+
+/// Why there are no addresses, in words; the library shows its own structures.
+fn explain(error: &NetError) -> String {
+    let NetError::Dns(DnsError::NoRecordsFound(NoRecords { response_code, .. })) = error else {
+        return error.to_string();
+    };
+    match response_code {
+        ResponseCode::NXDomain => "there is no such name (NXDOMAIN)".to_owned(),
+        ResponseCode::NoError => "the name has no address".to_owned(),
+        other => format!("the name server failed: {other}"),
     }
 }
 
@@ -188,6 +201,18 @@ mod tests {
             let name = names.name("bad.example");
             assert_eq!(*name.resolved().await, Resolution::Failed("no such name".to_owned()));
         });
+    }
+
+    #[test]
+    fn a_name_without_records_is_told_in_words() {
+        use hickory_resolver::proto::{
+            op::Query,
+            rr::{Name, RecordType},
+        };
+        let query = || Query::query(Name::root(), RecordType::AAAA);
+        let error = |code| NetError::from(NoRecords::new(query(), code));
+        assert_eq!(explain(&error(ResponseCode::NXDomain)), "there is no such name (NXDOMAIN)");
+        assert_eq!(explain(&error(ResponseCode::NoError)), "the name has no address");
     }
 
     #[test]
