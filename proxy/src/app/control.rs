@@ -130,12 +130,21 @@ impl App {
                 self.tell_health(received);
                 None
             }
+            Order::TellAddresses => {
+                self.tell_addresses(received);
+                None
+            }
         }
     }
 
     /// Tells the process that takes the place of this one what is known of endpoints.
     pub(super) fn tell_health(&self, received: ReceivedOrder) {
         received.answer(Ok(Acknowledgment::Health(self.health.verdicts())));
+    }
+
+    /// Tells the process that takes the place of this one where clients connect.
+    pub(super) fn tell_addresses(&self, received: ReceivedOrder) {
+        received.answer(Ok(Acknowledgment::Addresses(self.workers.addresses())));
     }
 
     /// Says that it is ready: at once, or after the first health check of each endpoint, which may have
@@ -306,7 +315,8 @@ fn replaced(told_by: &str, successor: Option<i32>) -> StopReason {
 /// Names the changed keys that a reload cannot apply.
 fn warn_of_restart(old: &ControlSettings, new: &ControlSettings) {
     let changed = [
-        ("address", old.listen != new.listen),
+        ("address", old.listen.addresses != new.listen.addresses),
+        ("http_redirect_addr", old.listen.redirect_address != new.listen.redirect_address),
         ("portcullis.workers", old.workers != new.workers),
         ("portcullis.admin_address", old.admin_address != new.admin_address),
         ("portcullis.core_dumps", old.core_dumps != new.core_dumps),

@@ -128,6 +128,7 @@ impl App {
             }
             Order::EndSessions(_) => self.end_sessions(received),
             Order::TellHealth => self.tell_health(received),
+            Order::TellAddresses => self.tell_addresses(received),
             Order::DrainWorker { .. } => received.answer(Err("the process drains".to_owned())),
         }
     }

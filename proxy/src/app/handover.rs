@@ -10,6 +10,7 @@
 
 use std::{
     fs, io,
+    net::SocketAddr,
     os::fd::{AsFd as _, OwnedFd},
     path::Path,
     time::Duration,
@@ -26,8 +27,8 @@ use super::control_socket::{Acknowledgment, ControlConnection, Order};
 /// Tells a former version, which has no socket, that another process serves in its place.
 pub(super) const REPLACED: Signal = Signal::USR2;
 
-/// How long a start waits for what the predecessor knows of endpoints.
-const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a start waits for what the predecessor is asked for.
+const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The sysctl that makes the kernel move connections whose handshake is under way from a closed
 /// socket to another that listens at the same address; Linux 5.14.
@@ -41,6 +42,8 @@ pub(super) struct Predecessor {
     pidfd: OwnedFd,
     channel: Channel,
     health: Option<String>,
+    /// Where it listens; none if it did not say.
+    addresses: Vec<SocketAddr>,
 }
 
 /// How the predecessor hears the order.
@@ -57,7 +60,12 @@ impl Predecessor {
     /// Fails if there is no such process, or if it does not prove that it is ours.
     pub(super) async fn find(id: u32) -> anyhow::Result<Predecessor> {
         let mut predecessor = Predecessor::find_in(None, id).await?;
-        predecessor.health = predecessor.ask_for_health().await;
+        if let Some(Acknowledgment::Health(verdicts)) = predecessor.ask(Order::TellHealth).await {
+            predecessor.health = Some(verdicts);
+        }
+        if let Some(Acknowledgment::Addresses(all)) = predecessor.ask(Order::TellAddresses).await {
+            predecessor.addresses = all;
+        }
         Ok(predecessor)
     }
 
@@ -70,7 +78,7 @@ impl Predecessor {
         let channel = Channel::find(directory, pid).await?;
         // Since it still runs, nobody else has had its ID since the pidfd was opened.
         ensure!(is_running(&pidfd)?, "process {id} has ended");
-        Ok(Predecessor { pid, pidfd, channel, health: None })
+        Ok(Predecessor { pid, pidfd, channel, health: None, addresses: Vec::new() })
     }
 
     /// What it knew of the health of endpoints, in a line; `None` if it did not say.
@@ -78,18 +86,27 @@ impl Predecessor {
         self.health.as_deref()
     }
 
-    /// Connects once more: the connection that is open is for the order to leave.
-    async fn ask_for_health(&self) -> Option<String> {
+    /// Connects once more: the connection that is open is for the order to leave. `None` from a former
+    /// version, or from a process that is too busy.
+    async fn ask(&self, order: Order) -> Option<Acknowledgment> {
         let Channel::Socket(_) = &self.channel else { return None };
         let id = self.pid.as_raw_nonzero().get();
         let asked = async {
             let connection = ControlConnection::to_process(None, id).await.ok()??;
-            connection.order(&Order::TellHealth).await.ok()
+            connection.order(&order).await.ok()
         };
-        match tokio::time::timeout(HEALTH_TIMEOUT, asked).await {
-            Ok(Some(Acknowledgment::Health(verdicts))) => Some(verdicts),
-            // A former version, or one that is too busy: endpoints are checked as at any start.
-            _ => None,
+        tokio::time::timeout(ASK_TIMEOUT, asked).await.ok()?
+    }
+
+    /// Warns of addresses at which it listens and this process does not.
+    pub(super) fn warn_of_lost_addresses(&self, ours: &[SocketAddr]) {
+        for lost in not_served(&self.addresses, ours) {
+            tracing::warn!(
+                process = self.pid.as_raw_nonzero().get(),
+                address = %lost,
+                "the process that is replaced listens at an address that is not in `address` or \
+                 `http_redirect_addr` of this configuration; nothing will listen there"
+            );
         }
     }
 
@@ -154,6 +171,19 @@ impl Channel {
     }
 }
 
+/// The addresses of the former process to which nobody can connect at the new ones.
+fn not_served<'a>(
+    former: &'a [SocketAddr],
+    new: &'a [SocketAddr],
+) -> impl Iterator<Item = &'a SocketAddr> {
+    let serves = |new: &SocketAddr, former: &SocketAddr| {
+        // `[::]` takes IPv4 too.
+        let is_every = new.ip().is_unspecified() && (new.is_ipv6() || former.is_ipv4());
+        new.port() == former.port() && (new.ip() == former.ip() || is_every)
+    };
+    former.iter().filter(move |former| !new.iter().any(|new| serves(new, former)))
+}
+
 /// A pidfd is readable once its process has ended.
 fn is_running(pidfd: &OwnedFd) -> io::Result<bool> {
     let mut descriptors = [PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN)];
@@ -202,6 +232,22 @@ mod tests {
     fn problem(directory: &Path, id: u32) -> String {
         let found = block_on(Predecessor::find_in(Some(directory), id));
         format!("{:#}", found.unwrap_err())
+    }
+
+    #[test]
+    fn an_address_is_lost_unless_one_serves_its_clients() {
+        for (former, new, is_lost) in [
+            ("127.0.0.1:1", "127.0.0.1:1", false),
+            ("127.0.0.1:1", "127.0.0.1:2", true),
+            ("127.0.0.1:1", "0.0.0.0:1", false),
+            ("127.0.0.1:1", "[::]:1", false),
+            ("[::1]:1", "0.0.0.0:1", true),
+            ("[::]:1", "0.0.0.0:1", true),
+            ("0.0.0.0:1", "127.0.0.1:1", true),
+        ] {
+            let (former, new) = ([former.parse().unwrap()], [new.parse().unwrap()]);
+            assert_eq!(not_served(&former, &new).count() == 1, is_lost, "{former:?} {new:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The lines of the protocol.
 
+use std::net::SocketAddr;
+
 use crate::identity::ended_users::UserSelector;
 
 /// Begins every line.
@@ -16,6 +18,8 @@ pub(in super::super) enum Order {
     EndSessions(UserSelector),
     /// Tell what is known of the health of endpoints.
     TellHealth,
+    /// Tell where clients can connect.
+    TellAddresses,
 }
 
 /// What a process did on an order.
@@ -30,6 +34,8 @@ pub(in super::super) enum Acknowledgment {
     SessionsEnded(usize),
     /// What is known of endpoints, in a line.
     Health(String),
+    /// Where clients can connect.
+    Addresses(Vec<SocketAddr>),
 }
 
 impl Order {
@@ -38,6 +44,7 @@ impl Order {
         let order = match self {
             Order::Leave => "drain".to_owned(),
             Order::TellHealth => "tell-health".to_owned(),
+            Order::TellAddresses => "tell-addresses".to_owned(),
             Order::DrainWorker { worker, drained: true } => format!("drain-worker {worker}"),
             Order::DrainWorker { worker, drained: false } => format!("undrain-worker {worker}"),
             Order::EndSessions(user) => {
@@ -60,6 +67,7 @@ impl Order {
         match verb {
             "drain" if order == verb => Some(Order::Leave),
             "tell-health" if order == verb => Some(Order::TellHealth),
+            "tell-addresses" if order == verb => Some(Order::TellAddresses),
             "drain-worker" => Some(Order::DrainWorker { worker: worker()?, drained: true }),
             "undrain-worker" => Some(Order::DrainWorker { worker: worker()?, drained: false }),
             "end-sessions" => user(object).map(Order::EndSessions),
@@ -75,6 +83,7 @@ impl Order {
             Some(Acknowledgment::Done) => matches!(self, Order::DrainWorker { .. }),
             Some(Acknowledgment::SessionsEnded(_)) => matches!(self, Order::EndSessions(_)),
             Some(Acknowledgment::Health(_)) => matches!(self, Order::TellHealth),
+            Some(Acknowledgment::Addresses(_)) => matches!(self, Order::TellAddresses),
             None => false,
         };
         acknowledgment.filter(|_| is_expected).ok_or_else(|| reason(line))
@@ -104,6 +113,10 @@ impl Acknowledgment {
             Acknowledgment::Done => format!("{PROTOCOL}done"),
             Acknowledgment::SessionsEnded(ended) => format!("{PROTOCOL}ended {ended}"),
             Acknowledgment::Health(verdicts) => format!("{PROTOCOL}health {verdicts}"),
+            Acknowledgment::Addresses(addresses) => {
+                let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+                format!("{PROTOCOL}addresses {}", addresses.join(" "))
+            }
         }
     }
 
@@ -115,6 +128,10 @@ impl Acknowledgment {
             other => {
                 if let Some(verdicts) = other.strip_prefix("health ") {
                     return Some(Acknowledgment::Health(verdicts.to_owned()));
+                }
+                if let Some(addresses) = other.strip_prefix("addresses ") {
+                    let addresses = addresses.split(' ').map(|address| address.parse().ok());
+                    return addresses.collect::<Option<_>>().map(Acknowledgment::Addresses);
                 }
                 let ended = other.strip_prefix("ended ")?;
                 ended.parse().ok().map(Acknowledgment::SessionsEnded)
@@ -150,7 +167,8 @@ mod tests {
         ];
         let workers = [true, false].map(|drained| Order::DrainWorker { worker: 3, drained });
         let about_users = users.map(Order::EndSessions);
-        workers.into_iter().chain(about_users).chain([Order::Leave, Order::TellHealth]).collect()
+        let plain = [Order::Leave, Order::TellHealth, Order::TellAddresses];
+        workers.into_iter().chain(about_users).chain(plain).collect()
     }
 
     #[test]
@@ -192,16 +210,19 @@ mod tests {
 
     #[test]
     fn an_answer_counts_for_orders_of_its_kind_alone() {
-        use Acknowledgment::{Done, Draining, Health, SessionsEnded};
+        use Acknowledgment::{Addresses, Done, Draining, Health, SessionsEnded};
+        let addresses = ["[::]:443", "127.0.0.1:80"].map(|text| text.parse().unwrap()).to_vec();
         for order in orders() {
             let draining = [true, false].map(|is_state_written| Draining { is_state_written });
-            let others = [Done, SessionsEnded(3), Health("[[\"a b\"]]".to_owned())];
+            let health = Health("[[\"a b\"]]".to_owned());
+            let others = [Done, SessionsEnded(3), health, Addresses(addresses.clone())];
             for answer in draining.clone().into_iter().chain(others) {
                 let is_expected = match order {
                     Order::Leave => draining.contains(&answer),
                     Order::DrainWorker { .. } => answer == Done,
                     Order::EndSessions(_) => answer == SessionsEnded(3),
                     Order::TellHealth => matches!(answer, Health(_)),
+                    Order::TellAddresses => matches!(answer, Addresses(_)),
                 };
                 let read = order.read_answer(&answer.line());
                 assert_eq!(read.is_ok(), is_expected, "{order:?}: {read:?}");
