@@ -12,7 +12,7 @@ mod steering;
 mod successor;
 mod workers;
 
-use std::{io, num::NonZeroUsize, path::Path, sync::Arc, time::Duration};
+use std::{io, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{
@@ -27,7 +27,7 @@ use tokio::{
 use crate::{
     admin,
     binding::BindError,
-    config::{Config, Environment, FileSource, Loaded, Source},
+    config::{Config, ConfigLocation, Environment, FileSource, Loaded, Source},
     descriptors::{DescriptorBudget, DescriptorUsers},
     identity::{control::IdentityControl, jose},
     listener::Listener,
@@ -53,24 +53,24 @@ const LOG_FLUSH: Duration = Duration::from_secs(2);
 
 /// Runs the proxy until it is told to stop and has drained. `replaced` is the ID of a process that
 /// serves at the same addresses: once this process serves too, it tells that one to drain and exit.
-pub(crate) fn run(path: &Path, replaced: Option<u32>) -> anyhow::Result<()> {
+pub(crate) fn run(location: &ConfigLocation, replaced: Option<u32>) -> anyhow::Result<()> {
     sys::require_supported_kernel()?;
     // Before anything secret is read.
     sys::forbid_core_dumps()?;
     jose::install();
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let ended = LocalSet::new().block_on(&runtime, Box::pin(serve(path, replaced)));
+    let ended = LocalSet::new().block_on(&runtime, Box::pin(serve(location, replaced)));
     // Nothing that still runs may hold up the end of the process.
     runtime.shutdown_background();
     ended
 }
 
-async fn serve(path: &Path, replaced: Option<u32>) -> anyhow::Result<()> {
+async fn serve(location: &ConfigLocation, replaced: Option<u32>) -> anyhow::Result<()> {
     let predecessor = match replaced {
         Some(id) => Some(Predecessor::find(id).await?),
         None => None,
     };
-    let mut source = FileSource::new(path, Environment::of_process());
+    let mut source = FileSource::new(location.clone(), Environment::of_process());
     let Loaded { config, warnings } = source.load().await?;
     sys::settle_core_dumps(config.core_dumps)?;
     let cores = worker_cores(config.workers)?;
@@ -134,6 +134,10 @@ impl App {
         // Before anything runs: an address in use ends the start at once.
         let admin = admin::Sockets::bind(&config.admin, predecessor.is_some())?;
         let mut listeners = bind(&config, cores.len())?;
+        if let Some(predecessor) = &predecessor {
+            let ours = listeners.first().into_iter().flatten().map(|listener| listener.address);
+            predecessor.warn_of_lost_addresses(&ours.collect::<Vec<_>>());
+        }
         let (mut compiler, mut health) =
             compiler(&config, &metrics, cores.len(), &descriptors, predecessor.as_ref())?;
         let Compiled { snapshot, parts, access, settings, facts, renewable } =

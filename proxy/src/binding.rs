@@ -8,7 +8,7 @@ use std::{
 
 use rustix::io::Errno;
 
-use crate::listening_sockets::ListeningSocket;
+use crate::{accounts, listening_sockets::ListeningSocket};
 
 /// The first port that every user may bind, unless the system says otherwise.
 const FIRST_FREE_PORT: u16 = 1024;
@@ -97,10 +97,7 @@ impl fmt::Display for PortHolder {
             Some((id, name)) => write!(f, "process {id} ({name})")?,
             None => f.write_str("a process")?,
         }
-        match fs::read_to_string("/etc/passwd").ok().and_then(|users| name_of(&users, self.uid)) {
-            Some(name) => write!(f, " of user {name}"),
-            None => write!(f, " of user {}", self.uid),
-        }
+        write!(f, " of user {}", accounts::shown(self.uid))
     }
 }
 
@@ -133,13 +130,6 @@ fn process_with_socket(inode: u64) -> Option<(u32, String)> {
     let (id, path) = processes.into_iter().find(|(_, process)| has_it(process))?;
     let name = fs::read_to_string(path.join("comm")).unwrap_or_default();
     Some((id, name.trim_end().escape_default().to_string()))
-}
-
-/// The name of a user in the form of passwd(5).
-fn name_of(users: &str, uid: u32) -> Option<String> {
-    let uid = uid.to_string();
-    let user = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    user.into_iter().find(|user| user.get(2) == Some(&&*uid))?.first().map(|&name| name.to_owned())
 }
 
 /// Binds an address. `[::]` stands for all addresses: where this process has no IPv6, those are the
@@ -215,13 +205,6 @@ mod tests {
             let excluded = excludes(held.parse().unwrap(), wanted.parse().unwrap());
             assert_eq!(excluded, is_excluded, "{held} {wanted}");
         }
-    }
-
-    #[test]
-    fn users_have_the_names_of_the_list() {
-        let users = "root:x:0:0:root:/root:/bin/sh\nodd\nweb:x:33:33::/:/bin/false\n";
-        assert_eq!(name_of(users, 33).as_deref(), Some("web"));
-        assert_eq!(name_of(users, 1), None);
     }
 
     #[test]

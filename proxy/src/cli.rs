@@ -1,31 +1,35 @@
 //! The command line.
 #![expect(clippy::print_stdout, reason = "all commands but `run` write to standard output")]
 
+mod check;
+mod config_file;
 mod sessions;
+mod spelling;
 pub(crate) mod status;
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{env, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use serde::Serialize;
-use sessions::Sessions;
 
 use crate::{
     app::{self, RunningProcess},
-    config::{self, Diagnostic, Environment, Severity},
+    config::{self, Diagnostics},
 };
+use check::Check;
+use config_file::{ConfigArgument, ConfigFile};
+use sessions::Sessions;
 
 /// Identity-aware TLS edge proxy: mutual TLS on both sides, configured like Pomerium.
 #[derive(Debug, Parser)]
-#[command(name = "portcullis", version)]
-pub struct Arguments {
+#[command(name = "portcullis", version, arg_required_else_help = true)]
+struct Arguments {
+    /// The configuration file, before a command or behind it. Without a command, `run` is meant.
+    #[arg(short, long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    config: Option<PathBuf>,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -34,7 +38,8 @@ enum Command {
     /// the configuration.
     Run(Run),
     /// Read the configuration and the files that it names, report every mistake, and exit.
-    Check(ConfigFile),
+    #[command(visible_alias = "validate")]
+    Check(Check),
     /// Show workers, routes, certificates and upstream connections of a running proxy.
     Status(Status),
     /// Drain a worker: other workers get its new connections, and it keeps the connections it has.
@@ -46,6 +51,8 @@ enum Command {
         /// The shell.
         shell: Shell,
     },
+    /// Print the version.
+    Version,
     /// Print the reference of all configuration keys, as Markdown.
     #[command(hide = true)]
     Reference,
@@ -55,16 +62,9 @@ enum Command {
 }
 
 #[derive(Debug, clap::Args)]
-struct ConfigFile {
-    /// The configuration file.
-    #[arg(long, default_value = "/etc/portcullis/config.yaml", value_hint = ValueHint::FilePath)]
-    config: PathBuf,
-}
-
-#[derive(Debug, clap::Args)]
 struct Run {
     #[command(flatten)]
-    file: ConfigFile,
+    file: ConfigArgument,
     /// Replace this process, which serves at the same addresses: serve beside it, and tell it to
     /// drain and exit once the new process is ready.
     #[arg(long, value_name = "PID")]
@@ -105,12 +105,20 @@ struct AdminAddress {
     address: Option<SocketAddr>,
 }
 
+/// Runs the command that the arguments of this process name.
+pub fn run_command() -> ExitCode {
+    let arguments: Vec<_> = env::args_os().map(spelling::with_two_dashes).collect();
+    match Arguments::try_parse_from(&arguments) {
+        Ok(arguments) => arguments.run(),
+        Err(error) => spelling::explain(error, arguments.get(1).and_then(|word| word.to_str())),
+    }
+}
+
 impl Arguments {
-    /// Runs the command.
-    pub fn run(self) -> ExitCode {
-        match self.command {
+    fn run(self) -> ExitCode {
+        match self.command.unwrap_or_else(|| Command::run(self.config)) {
             Command::Run(run) => run.run(),
-            Command::Check(file) => check(&file.config),
+            Command::Check(check) => check.run(),
             Command::Status(status) => status.run(),
             Command::Drain(drain) => drain.run(),
             Command::Sessions(sessions) => sessions.run(),
@@ -119,6 +127,7 @@ impl Arguments {
                 clap_complete::generate(shell, &mut command, "portcullis", &mut std::io::stdout());
                 ExitCode::SUCCESS
             }
+            Command::Version => print(concat!("portcullis ", env!("CARGO_PKG_VERSION"), "\n")),
             Command::Reference => print(&config::reference()),
             Command::MetricsReference => print(&crate::observe::metrics_reference()),
         }
@@ -130,30 +139,24 @@ fn print(text: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn check(path: &Path) -> ExitCode {
-    match config::load(path, &Environment::of_process()) {
-        Ok(loaded) => {
-            for warning in &loaded.warnings {
-                println!("{warning}");
-            }
-            let routes = loaded.config.routes.len();
-            println!("{}: valid, {routes} route{}", path.display(), plural(routes));
-            ExitCode::SUCCESS
-        }
-        Err(failure) => {
-            let is_warning = |finding: &&Diagnostic| finding.severity == Severity::Warning;
-            for warning in failure.findings.iter().filter(is_warning) {
-                println!("{warning}");
-            }
-            fail(&failure.to_string())
-        }
+impl Command {
+    /// What is meant where no command is given, as with Pomerium: run.
+    fn run(config: Option<PathBuf>) -> Command {
+        let file = config.map(ConfigArgument::named).unwrap_or_default();
+        Command::Run(Run { file, replace: None })
     }
 }
 
 impl Run {
     fn run(&self) -> ExitCode {
-        match app::run(&self.file.config, self.replace) {
-            Ok(()) => ExitCode::SUCCESS,
+        let Err(error) = app::run(&self.file.file().location(), self.replace) else {
+            return ExitCode::SUCCESS;
+        };
+        match error.downcast::<Diagnostics>() {
+            Ok(refused) => {
+                check::print_findings(&refused.findings);
+                ExitCode::FAILURE
+            }
             Err(error) => fail(&format!("{error:#}")),
         }
     }
@@ -211,8 +214,7 @@ impl AdminAddress {
         if let Some(address) = self.address {
             return Ok(address);
         }
-        let loaded = config::load(&self.file.config, &Environment::of_process())
-            .map_err(|failure| failure.to_string())?;
+        let loaded = self.file.load().map_err(|failure| failure.to_string())?;
         loaded.config.admin.address.ok_or_else(|| {
             "portcullis.admin_address is off in this configuration; set it, or use --address"
                 .to_owned()
@@ -237,7 +239,7 @@ fn not_ordered(process: &RunningProcess, error: &anyhow::Error) -> String {
 }
 
 fn fail(message: &str) -> ExitCode {
-    eprintln!("portcullis: {message}");
+    eprintln!("portcullis: error: {message}");
     ExitCode::FAILURE
 }
 

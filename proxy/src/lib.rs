@@ -3,6 +3,7 @@
 //! The library is no interface for others: the binary needs two names of it, and [`facade`] is for
 //! tests, benchmarks and fuzz targets.
 
+mod accounts;
 mod admin;
 mod app;
 mod binding;
@@ -43,5 +44,5 @@ mod worker;
 #[cfg(test)]
 mod budget;
 
-pub use cli::Arguments;
+pub use cli::run_command;
 pub use sys::Allocator;

@@ -5,9 +5,6 @@ static ALLOCATOR: portcullis::Allocator = portcullis::Allocator;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use portcullis::Arguments;
-
 fn main() -> ExitCode {
-    Arguments::parse().run()
+    portcullis::run_command()
 }

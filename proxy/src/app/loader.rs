@@ -287,7 +287,10 @@ impl<S: Source> LoaderThread<S> {
         self.renewable = None;
         let (warnings, config) = match self.source.load().await {
             Ok(loaded) => (loaded.warnings, Ok(loaded.config)),
-            Err(refused) => (Vec::new(), Err(refused.to_string())),
+            Err(refused) => {
+                let reason = refused.to_string();
+                (refused.into_warnings(), Err(reason))
+            }
         };
         let compiled = config.and_then(|mut config| {
             let compiled = compile(&mut self.compiler, &self.source.name(), &mut config);

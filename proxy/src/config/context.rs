@@ -14,7 +14,7 @@ use super::{
     diagnostic::{Diagnostic, Severity},
     model::{FileUsage, ReadFile},
     pieces::LongList,
-    places::Places,
+    places::{Places, YamlFault},
 };
 use crate::{digest::sha256, regular_file};
 
@@ -32,6 +32,8 @@ pub(super) struct LoadContext {
     findings: RefCell<Vec<Diagnostic>>,
     files: RefCell<Vec<ReadFile>>,
     usages: RefCell<HashMap<PathBuf, FileUsage>>,
+    /// Files that something was reported about.
+    reported: RefCell<HashSet<PathBuf>>,
     /// One load sees one version of a file, however many keys name it. `None` if the file could not
     /// be read, or is the document.
     contents: RefCell<HashMap<PathBuf, Option<Rc<[u8]>>>>,
@@ -53,8 +55,14 @@ impl LoadContext {
             findings: RefCell::default(),
             files: RefCell::default(),
             usages: RefCell::default(),
+            reported: RefCell::default(),
             contents: RefCell::default(),
         }
+    }
+
+    /// Later findings show this in the place of the file.
+    pub(super) fn set_name(&mut self, name: &str) {
+        name.clone_into(&mut self.file);
     }
 
     /// Gives later findings their lines. `list` is what is still text.
@@ -116,20 +124,48 @@ impl LoadContext {
         });
     }
 
+    /// Notes a report about a file that many keys may name; whether it is the first.
+    pub(super) fn is_first_report_of(&self, path: &Path) -> bool {
+        self.reported.borrow_mut().insert(path.to_owned())
+    }
+
+    /// The configuration file, if it could be read.
+    pub(super) fn document(&self) -> Option<&Path> {
+        Some(Path::new(&self.file)).filter(|path| self.contents.borrow().contains_key(*path))
+    }
+
+    /// Whether a key's value is in the file, and not from a variable.
+    pub(super) fn is_in_document(&self, key_path: &str) -> bool {
+        self.variable(key_path).is_none()
+    }
+
     /// The number of findings so far.
     pub(super) fn findings(&self) -> usize {
         self.findings.borrow().len()
     }
 
     /// Adds an error at a line of the file.
-    pub(super) fn report_line(&self, line: Option<u32>, key_path: &str, message: String) {
+    pub(super) fn report_line(&self, line: u32, message: &str) {
+        let message = message.to_owned();
+        self.report_fault(YamlFault { line, key_path: String::new(), message, hint: None });
+    }
+
+    /// Adds what makes the file unreadable.
+    pub(super) fn report_fault(&self, fault: YamlFault) {
+        let YamlFault { line, key_path, message, hint } = fault;
+        let (severity, file, line) = (Severity::Error, self.file.clone(), Some(line));
+        self.push(Diagnostic { severity, file, line, key_path, message, hint });
+    }
+
+    /// Adds an error about an environment variable that stands for no key.
+    pub(super) fn report_variable(&self, name: &str, message: &str, hint: String) {
         self.push(Diagnostic {
             severity: Severity::Error,
-            file: self.file.clone(),
-            line,
-            key_path: key_path.to_owned(),
-            message,
-            hint: None,
+            file: format!("environment variable {name}"),
+            line: None,
+            key_path: String::new(),
+            message: message.to_owned(),
+            hint: Some(hint),
         });
     }
 
@@ -145,6 +181,11 @@ impl LoadContext {
             }
             path = path.get(..path.rfind(['.', '['])?)?;
         }
+    }
+
+    /// The line of a key in the file.
+    pub(super) fn line(&self, key_path: &str) -> Option<u32> {
+        self.places.line(key_path)
     }
 
     /// The line of a key in the file, for messages that refer to another key.

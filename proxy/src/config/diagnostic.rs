@@ -2,10 +2,13 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use super::model::ReadFile;
 
 /// How much a finding matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Severity {
     /// The configuration works, but perhaps not as meant.
     Warning,
@@ -13,8 +16,8 @@ pub(crate) enum Severity {
     Error,
 }
 
-/// One finding.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// One finding: a line of text as compilers write it, or an object in JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub(crate) struct Diagnostic {
     /// Whether it stops the configuration from being used.
     pub severity: Severity,
@@ -23,6 +26,7 @@ pub(crate) struct Diagnostic {
     /// The line in the file, counted from 1; `None` where the value is from elsewhere or missing.
     pub line: Option<u32>,
     /// The key: `routes[0].to`; empty for what concerns the whole file.
+    #[serde(rename = "key")]
     pub key_path: String,
     /// What is wrong. Never the value of a secret.
     pub message: String,
@@ -43,7 +47,19 @@ pub(crate) struct Diagnostics {
 impl Diagnostics {
     /// The findings that stopped it.
     pub(crate) fn errors(&self) -> impl Iterator<Item = &Diagnostic> {
-        self.findings.iter().filter(|finding| finding.severity == Severity::Error)
+        self.findings.iter().filter(|finding| finding.is_error())
+    }
+
+    /// The other findings.
+    pub(crate) fn into_warnings(self) -> Vec<Diagnostic> {
+        self.findings.into_iter().filter(|finding| !finding.is_error()).collect()
+    }
+}
+
+impl Diagnostic {
+    /// Whether it stops the configuration from being used.
+    pub(crate) fn is_error(&self) -> bool {
+        self.severity == Severity::Error
     }
 }
 
@@ -56,13 +72,15 @@ impl fmt::Display for Severity {
     }
 }
 
-/// `config.yaml:12: routes[0].to: the port is not a number (write https://host:8443)`
+/// `config.yaml:12: error: routes[0].to: the port is not a number (write https://host:8443)`, which
+/// editors and CI services read as they read a compiler's lines.
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.file)?;
         if let Some(line) = self.line {
             write!(f, ":{line}")?;
         }
+        write!(f, ": {}", self.severity)?;
         if !self.key_path.is_empty() {
             write!(f, ": {}", self.key_path)?;
         }

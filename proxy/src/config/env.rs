@@ -11,7 +11,7 @@ use super::{
     context::LoadContext,
     diagnostic::Severity,
     encoding, file,
-    keys::{self, ConfigKey, ValueKind},
+    keys::{self, ConfigKey, KeyStatus, ValueKind},
 };
 
 /// The variables a configuration may take values from: the process's own, or what a test gives.
@@ -27,6 +27,12 @@ impl Environment {
     /// The value of a variable; an empty one counts as unset, as in Pomerium.
     pub(super) fn get(&self, name: &str) -> Option<&OsString> {
         self.0.get(std::ffi::OsStr::new(name)).filter(|value| !value.is_empty())
+    }
+
+    /// Whether a variable sets a key that has an effect.
+    pub(super) fn has_a_key(&self) -> bool {
+        let supported = keys::all().filter(|key| key.status == KeyStatus::Supported);
+        supported.filter_map(ConfigKey::variable).any(|name| self.get(&name).is_some())
     }
 }
 
@@ -56,13 +62,13 @@ pub(super) fn overlay(root: &mut Mapping, environment: &Environment, context: &m
 }
 
 /// Names shorter than this are near to too many others.
-const MIN_COMPARED_LEN: usize = 8;
+const MIN_COMPARED_LEN: usize = 5;
 /// More differences than this make another name; one, if the name is short.
 const MAX_SLIPS: usize = 2;
-const MIN_LEN_FOR_TWO_SLIPS: usize = 14;
-/// Variables of others that are near to ours: those of OpenTelemetry, and of web applications.
-const FOREIGN: [&str; 6] =
-    ["CLIENT_ID", "CLIENT_IP", "CLIENT_URL", "LOGIN_URL", "LOGOUT_URL", "LOGLEVEL"];
+const MIN_LEN_FOR_TWO_SLIPS: usize = 10;
+/// Variables of others that are near to ours: those of OpenTelemetry, of web applications and shells.
+const FOREIGN: [&str; 7] =
+    ["CLIENT_ID", "CLIENT_IP", "CLIENT_URL", "LOGIN_URL", "LOGOUT_URL", "LOGLEVEL", "SERVICE"];
 const FOREIGN_PREFIX: &str = "OTEL_";
 
 /// Reports variables that are probably meant for a key and are misspelt. They would be silently
@@ -77,18 +83,23 @@ fn report_misspelt(environment: &Environment, context: &LoadContext) {
         if value.is_empty() || is_foreign || known.iter().any(|known| known == name) {
             continue;
         }
-        let slips = if name.len() < MIN_LEN_FOR_TWO_SLIPS { 1 } else { MAX_SLIPS };
-        let is_near = |known: &&String| {
-            known.len() >= MIN_COMPARED_LEN
-                && known.len().abs_diff(name.len()) <= slips
-                && strsim::osa_distance(known, name) <= slips
-        };
-        if let Some(near) = known.iter().find(is_near) {
-            let message = format!("the environment variable {name} stands for no key");
-            let hint = Some(format!("`{near}`?"));
-            context.report(Severity::Error, "", message, hint);
+        if let Some(near) = nearest(name, &known) {
+            let hint = format!("`{near}`? unset it, if it is meant for another program");
+            context.report_variable(name, "stands for no key", hint);
         }
     }
+}
+
+/// The variable of a key that differs least from this name, if the difference may be a slip.
+fn nearest<'k>(name: &str, known: &'k [String]) -> Option<&'k String> {
+    let slips = if name.len() < MIN_LEN_FOR_TWO_SLIPS { 1 } else { MAX_SLIPS };
+    let distance = |known: &String| {
+        let is_comparable =
+            known.len() >= MIN_COMPARED_LEN && known.len().abs_diff(name.len()) <= slips;
+        is_comparable.then(|| strsim::osa_distance(known, name)).filter(|found| *found <= slips)
+    };
+    let near = known.iter().filter_map(|known| Some((distance(known)?, known)));
+    near.min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
 }
 
 fn read(key: &ConfigKey, text: &str) -> Result<Value, String> {

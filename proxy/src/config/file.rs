@@ -8,7 +8,7 @@ use super::{
     keys::{self, KeyTree, ValueKind},
     pieces::LongList,
     places::{self, MAX_DEPTH, Places, YamlFault, is_harmless, without_byte_order_mark},
-    section, tabs,
+    section, tabs, yaml_hints,
 };
 
 /// A document that has been read.
@@ -90,7 +90,9 @@ pub(super) fn is_plain(value: &Value, depth: usize) -> bool {
 
 fn not_yaml(error: &serde_yaml::Error, text: &str) -> YamlFault {
     let line = error.location().map_or(1, |place| places::fault_line(place.line(), text));
-    YamlFault { line, key_path: String::new(), message: format!("this is not YAML: {error}") }
+    let message = format!("this is not YAML: {error}");
+    let hint = yaml_hints::hint(&message, line, text);
+    YamlFault { line, key_path: String::new(), message, hint }
 }
 
 /// Puts the known keys at and below `key_path` into lower case, as Pomerium's loader does, and those

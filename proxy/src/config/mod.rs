@@ -25,8 +25,10 @@ pub(crate) mod source;
 mod tabs;
 #[cfg(test)]
 pub(crate) mod tests;
+mod unreadable;
+mod yaml_hints;
 
-use std::{path::Path, rc::Rc};
+use std::rc::Rc;
 
 use serde_yaml::{Mapping, Value};
 
@@ -34,7 +36,7 @@ pub(crate) use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub(crate) use env::Environment;
 pub(crate) use model::{Config, ReadFile, RouteConfig};
 pub(crate) use reference::reference;
-pub(crate) use source::FileSource;
+pub(crate) use source::{ConfigLocation, FileSource};
 
 pub(crate) use model::FileUsage;
 pub(crate) use renewal::{RenewableParts, RenewedParts};
@@ -52,14 +54,17 @@ pub(crate) struct Loaded {
     pub warnings: Vec<Diagnostic>,
 }
 
-/// Reads the file at `path`, the files that it names, and the variables that override it.
+/// Reads the file, the files that it names, and the variables that override it.
 ///
 /// # Errors
 ///
 /// Every mistake that was found, and the files that were tried.
-pub(crate) fn load(path: &Path, environment: &Environment) -> Result<Loaded, Diagnostics> {
-    let context = LoadContext::new(path);
-    let text = source::read(path, &context);
+pub(crate) fn load(
+    location: &ConfigLocation,
+    environment: &Environment,
+) -> Result<Loaded, Diagnostics> {
+    let mut context = LoadContext::new(&location.path);
+    let text = source::read(location, environment, &mut context);
     assemble(text, environment, context)
 }
 
@@ -109,9 +114,7 @@ fn document(text: &Rc<String>, context: &mut LoadContext, parse: ParseDocument) 
     let document = match parse(Rc::clone(text)) {
         Ok(document) => document,
         Err(faults) => {
-            for fault in faults {
-                context.report_line(Some(fault.line), &fault.key_path, fault.message);
-            }
+            faults.into_iter().for_each(|fault| context.report_fault(fault));
             return None;
         }
     };
@@ -125,7 +128,7 @@ fn document(text: &Rc<String>, context: &mut LoadContext, parse: ParseDocument) 
         // An empty file is valid: variables alone can be the whole configuration.
         Value::Null => Some(Mapping::new()),
         _ => {
-            context.report_line(Some(1), "", "the file is not a mapping of keys".to_owned());
+            context.report_line(1, "the file is not a mapping of keys");
             None
         }
     }

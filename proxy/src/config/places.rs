@@ -13,6 +13,7 @@ use serde_yaml::Value;
 use super::{
     keys::plain_letters,
     pieces::{LongList, NotApart},
+    yaml_hints,
 };
 
 /// The deepest nesting: a configuration needs about eight.
@@ -153,6 +154,8 @@ pub(super) struct YamlFault {
     pub(super) key_path: String,
     /// What is wrong.
     pub(super) message: String,
+    /// What to do about it.
+    pub(super) hint: Option<String>,
 }
 
 /// Reads the lines of all keys of a document; or everything that is wrong with it.
@@ -339,7 +342,7 @@ impl Scan {
         self.lines.note(&key_path, line);
         if let Some(first) = seen.insert(key.to_owned(), line) {
             let message = format!("is written twice, first in line {first}");
-            self.faults.push(YamlFault { line, key_path, message });
+            self.faults.push(YamlFault { line, key_path, message, hint: None });
         }
     }
 }
@@ -350,7 +353,7 @@ pub(super) fn join(path: &str, key: &str) -> String {
 }
 
 fn fault(line: u32, message: &str) -> YamlFault {
-    YamlFault { line, key_path: String::new(), message: message.to_owned() }
+    YamlFault { line, key_path: String::new(), message: message.to_owned(), hint: None }
 }
 
 fn not_yaml(error: &ScanError, text: &str) -> YamlFault {
@@ -359,7 +362,8 @@ fn not_yaml(error: &ScanError, text: &str) -> YamlFault {
     if error.info().contains("recursion limit") {
         return too_deep(line);
     }
-    fault(line, &format!("this is not YAML: {}", error.info()))
+    let hint = yaml_hints::hint(error.info(), line, text);
+    YamlFault { hint, ..fault(line, &format!("this is not YAML: {}", error.info())) }
 }
 
 fn too_deep(line: u32) -> YamlFault {

@@ -10,7 +10,8 @@ const HEAD: &str = "\
 <!-- Made by `portcullis reference > docs/configuration.md` from the table in
      proxy/src/config/keys. A test compares the two. -->
 
-One YAML file in Pomerium's format, `/etc/portcullis/config.yaml` unless `--config` names another. A
+One YAML file in Pomerium's format, `/etc/portcullis/config.yaml` unless `--config` names another. If
+there is no such file, environment variables alone can be the configuration. A
 Pomerium file is a valid file. Key names may be in upper or lower case. Relative paths start in the
 working directory. Durations have Go's syntax: `30s`, `5m`, `1h30m`.
 
@@ -18,16 +19,22 @@ Every key at the top level and in its sections has an environment variable, whic
 over the file: the name in upper case, with sections joined by `_`. `downstream_mtls.ca_file` is
 `DOWNSTREAM_MTLS_CA_FILE`. Elements of a list are separated by commas, a mapping is JSON, and
 `ROUTES` and `POLICY` are base64 of a YAML list. `HEADERS` sets `set_response_headers`.
-`certificates` has no variable. An empty variable counts as unset.
+`certificates` has no variable. An empty variable counts as unset. A variable whose name differs in one
+or two letters from that of a key is an error.
 
 A *message* is a section in the form that Pomerium takes from Envoy (protobuf's JSON): its keys may be
 in `snake_case` or `camelCase`, its numbers may be strings, and enumerations may be numbers. The
 variable of a message is JSON.
 
 `portcullis check --config FILE` reports every mistake with its line. An unknown key is a warning, or
-an error with `portcullis.strict`. It is always an error if it concerns certificates (below
-`downstream_mtls`, a route's `tls_...`) or is in one of our own sections (below `portcullis`). With a
-mistake, the process does not start; on reload, the old configuration stays in use.
+an error with `portcullis.strict`. It is always an error if its name is about certificates, revocation
+or access (`ca`, `crl`, `cert`, `tls`, `mtls`, `ssl`, `allow...`, `deny...`) or if it is in one of our
+own sections (below `portcullis`). With a mistake, the process does not start; on reload, the old
+configuration stays in use.
+
+Changes take effect at once, but for `address`, `http_redirect_addr`, `portcullis.admin_address`,
+`portcullis.core_dumps`, `portcullis.steering.mode` and `portcullis.workers`: a reload says that these
+take effect at the next start.
 ";
 
 const NOT_YET: &str = "

@@ -98,6 +98,9 @@ impl RenewableParts {
                 continue;
             };
             let (read, contents) = read_pair(files)?;
+            if is_world_readable(&files.1) {
+                return None;
+            }
             for (path, _, digest) in contents {
                 renewed.note(path, digest, FileUsage::ServerCertificate);
             }

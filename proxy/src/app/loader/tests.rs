@@ -12,7 +12,7 @@ use tokio::{
 use super::*;
 use crate::{
     config::{
-        Diagnostics, Environment, FileSource, Loaded,
+        ConfigLocation, Diagnostics, Environment, FileSource, Loaded,
         tests::support::{Dir, with_certificate},
     },
     identity::spec::SealSecret,
@@ -72,7 +72,7 @@ impl Bench {
         let dir = Dir::new();
         dir.load(&routes(&[]), &[]).unwrap();
         let path = dir.file("config.yaml");
-        let mut file = FileSource::new(&path, Environment::default());
+        let mut file = FileSource::new(ConfigLocation::named(&path), Environment::default());
         let mut config = block_on(file.load()).unwrap().config;
         let metrics = Arc::new(Metrics::new(1));
         let mut compiler = compiler(&metrics);
@@ -274,6 +274,6 @@ fn the_replaced_snapshot_is_freed_by_the_loader() {
 #[test]
 fn a_path_names_the_source() {
     let path = PathBuf::from("/etc/portcullis/config.yaml");
-    let source = FileSource::new(&path, Environment::default());
+    let source = FileSource::new(ConfigLocation::named(&path), Environment::default());
     assert_eq!(source.name(), path.display().to_string());
 }

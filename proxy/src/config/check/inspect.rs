@@ -10,6 +10,7 @@ use super::super::{
     places::join,
     section::Section,
 };
+use super::secret_files;
 use crate::did_you_mean::did_you_mean;
 
 /// The two lists of routes.
@@ -22,12 +23,15 @@ pub(super) struct Inspection<'s, 'a> {
     /// Keys without effect, each once, so that a thousand routes with a description cause one
     /// warning.
     without_effect: BTreeSet<&'static str>,
+    /// The first key whose value is a secret in the file.
+    secret: Option<String>,
 }
 
 impl<'s, 'a> Inspection<'s, 'a> {
     /// Checks every key except those of routes; with `strict`, unknown keys are errors.
     pub(super) fn begin(root: &'s Section<'a>, strict: bool) -> Inspection<'s, 'a> {
-        let mut inspection = Inspection { root, strict, without_effect: BTreeSet::new() };
+        let mut inspection =
+            Inspection { root, strict, without_effect: BTreeSet::new(), secret: None };
         for (name, value) in root.entries().filter(|(name, _)| !ROUTES.contains(name)) {
             inspection.key(KeyTree::root(), name, || name.to_owned(), value);
         }
@@ -45,6 +49,9 @@ impl<'s, 'a> Inspection<'s, 'a> {
     /// Reports the collected keys.
     pub(super) fn finish(self) {
         self.report_without_effect();
+        if let Some(key_path) = &self.secret {
+            secret_files::check_document(self.root, key_path);
+        }
     }
 
     /// `path` formats the key's path, for a report.
@@ -54,7 +61,13 @@ impl<'s, 'a> Inspection<'s, 'a> {
             return self.unknown(&path());
         };
         match key.status {
-            KeyStatus::Supported => self.below(tree, path, value),
+            KeyStatus::Supported => {
+                if self.secret.is_none() && secret_files::IN_PLACE.contains(&key.path) {
+                    let is_in_document = |path: &String| self.root.context().is_in_document(path);
+                    self.secret = Some(path()).filter(|_| !is_off(value)).filter(is_in_document);
+                }
+                self.below(tree, path, value);
+            }
             KeyStatus::Removed => {
                 let message = "is no longer supported".to_owned();
                 self.report(Severity::Error, &path(), message, Some(key.about.to_owned()));
@@ -103,7 +116,11 @@ impl<'s, 'a> Inspection<'s, 'a> {
         let (parent, name) = key_path.rsplit_once('.').unwrap_or(("", key_path));
         // A key of a message stays as it is written.
         let near = did_you_mean(&name.to_lowercase(), keys::names_below(parent));
-        let hint = near.map(|known| format!("`{known}`?"));
+        let hint = if parent.is_empty() && keys::names_below("routes[]").any(|key| key == name) {
+            Some("it is a key of routes: indent it like the route's `from`".to_owned())
+        } else {
+            near.map(|known| format!("`{known}`?"))
+        };
         let severity = match self.strict || must_be_known(key_path, near) {
             true => Severity::Error,
             false => Severity::Warning,

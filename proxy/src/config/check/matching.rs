@@ -7,10 +7,19 @@ use regex::Regex;
 use super::{super::section::Section, inspect::any_on, rewrite, url};
 use crate::route::{HostMatch, Matcher, PathMatch, PortMatch, WildcardHost};
 
+/// Settings of the listener that say what a route's `from` means.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ListenerTraits {
+    /// A route without a port serves every port.
+    pub(super) any_port: bool,
+    /// `address` is served without TLS.
+    pub(super) is_plain: bool,
+}
+
 /// Reads the matcher of a route; `None` after a reported error.
-pub(super) fn matcher(route: &Section<'_>, any_port: bool) -> Option<Matcher> {
+pub(super) fn matcher(route: &Section<'_>, listener: ListenerTraits) -> Option<Matcher> {
     let path = path(route);
-    let (host, port) = host_and_port(route, any_port)?;
+    let (host, port) = host_and_port(route, listener)?;
     Some(Matcher { host, port, path: path? })
 }
 
@@ -18,17 +27,25 @@ pub(super) fn matcher(route: &Section<'_>, any_port: bool) -> Option<Matcher> {
 pub(super) fn matcher_with_path_of(
     other: &Matcher,
     route: &Section<'_>,
-    any_port: bool,
+    listener: ListenerTraits,
 ) -> Option<Matcher> {
-    let (host, port) = host_and_port(route, any_port)?;
+    let (host, port) = host_and_port(route, listener)?;
     Some(Matcher { host, port, path: other.path.clone() })
 }
 
-fn host_and_port(route: &Section<'_>, any_port: bool) -> Option<(HostMatch, PortMatch)> {
+fn host_and_port(route: &Section<'_>, listener: ListenerTraits) -> Option<(HostMatch, PortMatch)> {
     let url = from(route)?;
+    if url.scheme == "http" && !listener.is_plain {
+        let message = "the route is served over HTTPS, as every route";
+        route.warn_with_hint(
+            "from",
+            message,
+            "write https; http_redirect_addr redirects from HTTP",
+        );
+    }
     let port = match url.port {
         Some(port) => PortMatch::Is(port),
-        None if any_port || url.scheme == "http" => PortMatch::Any,
+        None if listener.any_port || url.scheme == "http" => PortMatch::Any,
         None => PortMatch::Is(443),
     };
     Some((host(&url.host)?, port))

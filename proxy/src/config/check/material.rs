@@ -7,7 +7,6 @@ pub(super) use state::of_client_cas;
 use std::{
     cell::RefCell,
     collections::{HashMap, HashSet},
-    io,
     num::NonZeroUsize,
     path::{Path, PathBuf},
     rc::Rc,
@@ -16,7 +15,8 @@ use std::{
 };
 
 use super::super::{
-    context::reason, encoding, model::FileUsage, renewal::read_pair, section::Section,
+    context::reason, diagnostic::Severity, encoding, model::FileUsage, renewal::read_pair,
+    section::Section, unreadable,
 };
 use crate::tls::{CertificateFiles, CertificateWithKey, CrlBundle, TrustAnchors};
 
@@ -138,7 +138,9 @@ impl Materials {
         match CertificateWithKey::from_pem(cert, key, &origin) {
             Ok(identity) => Some(identity),
             Err(problem) => {
-                section.error(cert_key, problem.to_string());
+                let hint = are_swapped(cert, key).then(|| SWAPPED.to_owned());
+                let key_path = section.path_of(cert_key);
+                section.context().report(Severity::Error, &key_path, problem.to_string(), hint);
                 None
             }
         }
@@ -216,6 +218,18 @@ struct Fetched {
     identity: CertificateWithKey,
     /// With their digests.
     files: [(PathBuf, Vec<u8>, [u8; 32]); 2],
+}
+
+const SWAPPED: &str = "the certificate and its key are swapped: exchange the two values";
+
+/// Whether the texts of a certificate and of its key stand in each other's place.
+fn are_swapped(cert: &[u8], key: &[u8]) -> bool {
+    let has = |pem: &[u8], mark: &[u8]| pem.windows(mark.len()).any(|window| window == mark);
+    let (certificate, private_key) = (b"BEGIN CERTIFICATE-----", b"PRIVATE KEY-----");
+    has(key, certificate)
+        && !has(key, private_key)
+        && has(cert, private_key)
+        && !has(cert, certificate)
 }
 
 /// Below this number, pairs are read in their turn.
@@ -366,12 +380,8 @@ pub(super) fn read(section: &Section<'_>, key: &str, path: &str) -> Option<Rc<[u
         Ok(content) => Some(content),
         Err(error) => {
             let message = format!("cannot read {path}: {}", reason(&error));
-            if error.kind() == io::ErrorKind::NotFound && Path::new(path).is_relative() {
-                let hint = "a relative path starts in the working directory";
-                section.error_with_hint(key, message, hint);
-            } else {
-                section.error(key, message);
-            }
+            let hint = unreadable::hint(Path::new(path), &error);
+            section.context().report(Severity::Error, &section.path_of(key), message, hint);
             None
         }
     }

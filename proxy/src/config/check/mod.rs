@@ -29,6 +29,7 @@ mod resilience;
 mod retry;
 mod rewrite;
 mod routes;
+mod secret_files;
 mod shadows;
 mod steering;
 mod ticket_keys;
@@ -36,10 +37,11 @@ mod upstream;
 mod url;
 
 pub(super) use leaf_rules::stale_crls;
-pub(super) use ticket_keys::is_world_readable;
+pub(super) use secret_files::is_world_readable;
 
 use client_auth::ClientCertificates;
 use inspect::Inspection;
+use matching::ListenerTraits;
 use material::Materials;
 use routes::OfAll;
 use upstream::Trust;
@@ -57,7 +59,10 @@ pub(super) fn check(root: &Section<'_>, environment: &Environment) -> Config {
     let bearer = identity::BearerDefaults::new(root, &trust);
     let route_clients = identity::RouteClients::new(root);
     let of_all = OfAll {
-        any_port: flags.match_any_incoming_port,
+        listener: ListenerTraits {
+            any_port: flags.match_any_incoming_port,
+            is_plain: root.flag("insecure_server").unwrap_or(false),
+        },
         certificate_headers: certificate_headers::of_all(&own),
         identity: identity::defaults(root, clients.identity().is_some()),
         bearer: &bearer,

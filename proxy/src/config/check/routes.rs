@@ -20,7 +20,7 @@ use super::{
     identity::{self, BearerDefaults, IdentityDefaults, RouteClients},
     inspect::Inspection,
     last_route::LastRoute,
-    matching,
+    matching::{self, ListenerTraits},
     material::Materials,
     outlier_detection, rewrite, shadows,
     upstream::{self, Trust},
@@ -33,6 +33,9 @@ use crate::{
 
 /// Envoy's default.
 const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Each route has one of these.
+const ACTIONS: [&str; 3] = ["to", "redirect", "response"];
 
 /// For so many routes at most, room is made before they are read.
 const MOST_EXPECTED: usize = 1 << 18;
@@ -84,8 +87,8 @@ pub(super) fn routes(
 /// Settings of other sections that apply to all routes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OfAll<'a> {
-    /// A route without a port serves every port.
-    pub(super) any_port: bool,
+    /// What `from` means.
+    pub(super) listener: ListenerTraits,
     /// The client certificate headers for routes without a setting of their own.
     pub(super) certificate_headers: CertificateHeaders,
     /// Who can be known, and what upstreams are told.
@@ -161,14 +164,14 @@ impl Shared<'_> {
         section: &Section<'_>,
         seen: &mut Seen,
     ) -> Option<RouteConfig> {
-        let any_port = self.of_all.any_port;
-        let matcher = matching::matcher_with_path_of(&last.matcher, section, any_port)?;
+        let listener = self.of_all.listener;
+        let matcher = matching::matcher_with_path_of(&last.matcher, section, listener)?;
         let name = seen.route(section, &matcher);
         Some(RouteConfig { matcher, http: RouteSpec { name, ..last.http.clone() } })
     }
 
     fn route(&self, section: &Section<'_>, seen: &mut Seen) -> Option<RouteConfig> {
-        let matcher = matching::matcher(section, self.of_all.any_port);
+        let matcher = matching::matcher(section, self.of_all.listener);
         let name = match &matcher {
             Some(matcher) => seen.route(section, matcher),
             None => section.path().into(),
@@ -220,10 +223,9 @@ impl Shared<'_> {
         matcher: Option<&Matcher>,
         certificate_headers: CertificateHeaders,
     ) -> Option<ActionSpec> {
-        let mut given = ["to", "redirect", "response"].into_iter().filter(|key| section.has(key));
+        let mut given = ACTIONS.into_iter().filter(|key| section.has(key));
         let Some(action) = given.next() else {
-            let message = "policy should have either `to` or `redirect` or `response` defined";
-            section.error("to", message);
+            report_missing_action(section);
             return None;
         };
         if let Some(second) = given.next() {
@@ -261,6 +263,17 @@ impl Shared<'_> {
         let default = if upgrades.is_empty() { self.upstream_timeout } else { None };
         limit(section, "timeout", default)
     }
+}
+
+fn report_missing_action(section: &Section<'_>) {
+    let outside = |key| section.context().line(key).map(|line| (key, line));
+    let hint = match ACTIONS.into_iter().find_map(outside) {
+        Some((key, line)) => {
+            format!("`{key}` in line {line} belongs to no route: indent it like the route's `from`")
+        }
+        None => "write to: http://127.0.0.1:8080".to_owned(),
+    };
+    section.error_with_hint("to", "this route needs one of `to`, `redirect`, `response`", hint);
 }
 
 fn idle_timeout(section: &Section<'_>, upgrades: &[Box<str>]) -> Option<Duration> {

@@ -1,19 +1,13 @@
 //! `portcullis.ticket_key_files`.
 
-use std::{
-    fs,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use super::{
     super::{model::FileUsage, section::Section},
     material::read,
+    secret_files,
 };
 use crate::tls::TicketSecret;
-
-/// Readable by everyone.
-const WORLD_READABLE: u32 = 0o004;
 
 /// The keys of the files, in order, and the files. A file that holds no key is an error.
 pub(super) fn ticket_keys(own: &Section<'_>) -> (Vec<TicketSecret>, Vec<PathBuf>) {
@@ -41,18 +35,8 @@ pub(super) fn ticket_keys(own: &Section<'_>) -> (Vec<TicketSecret>, Vec<PathBuf>
                 own.error_with_hint(&place, format!("{path}: {problem}"), hint);
             }
         }
-        if is_world_readable(Path::new(path)) {
-            let message = format!(
-                "{path}: every user of this machine can read it, and decrypt clients' sessions \
-                 with it"
-            );
-            own.warn_with_hint(&place, message, "chmod o-r");
-        }
+        let and_then = "decrypt clients' sessions with it";
+        secret_files::check(own, &place, Path::new(path), and_then);
     }
     (secrets, paths.iter().map(PathBuf::from).collect())
-}
-
-/// Whether everyone on this machine may read the file.
-pub(in super::super) fn is_world_readable(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|metadata| metadata.mode() & WORLD_READABLE != 0)
 }

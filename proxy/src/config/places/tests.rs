@@ -57,12 +57,14 @@ fn every_duplicate_key_is_found_with_both_lines() {
             YamlFault {
                 line: 2,
                 key_path: "address".into(),
-                message: "is written twice, first in line 1".into()
+                message: "is written twice, first in line 1".into(),
+                hint: None,
             },
             YamlFault {
                 line: 5,
                 key_path: "routes[0].from".into(),
-                message: "is written twice, first in line 4".into()
+                message: "is written twice, first in line 4".into(),
+                hint: None,
             },
         ]
     );

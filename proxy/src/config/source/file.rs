@@ -1,21 +1,18 @@
 //! A configuration in a file.
 
-use std::{
-    path::{Path, PathBuf},
-    rc::Rc,
-};
+use std::{io, rc::Rc};
 
-use super::{Source, watcher::Watcher};
+use super::{ConfigLocation, Source, watcher::Watcher};
 use crate::config::{
-    Diagnostics, Environment, Loaded, ReadFile,
+    Diagnostics, Environment, Loaded, ReadFile, Severity,
     context::{LoadContext, reason},
-    load,
+    load, unreadable,
 };
 
 /// The configuration file, with the environment over it, and the files that it names.
 #[derive(Debug)]
 pub(crate) struct FileSource {
-    path: PathBuf,
+    location: ConfigLocation,
     environment: Environment,
     /// What the last load read.
     files: Vec<ReadFile>,
@@ -25,8 +22,8 @@ pub(crate) struct FileSource {
 
 impl FileSource {
     /// Nothing is read yet.
-    pub(crate) fn new(path: &Path, environment: Environment) -> FileSource {
-        FileSource { path: path.to_owned(), environment, files: Vec::new(), watcher: None }
+    pub(crate) fn new(location: ConfigLocation, environment: Environment) -> FileSource {
+        FileSource { location, environment, files: Vec::new(), watcher: None }
     }
 
     /// A refused configuration is watched like any other: a corrected file is a change.
@@ -40,15 +37,19 @@ impl FileSource {
 
 impl Source for FileSource {
     fn name(&self) -> String {
-        self.path.display().to_string()
+        self.location.path.display().to_string()
     }
 
     async fn load(&mut self) -> Result<Loaded, Diagnostics> {
-        let mut outcome = load(&self.path, &self.environment);
+        let mut outcome = load(&self.location, &self.environment);
         let files = match &mut outcome {
             Ok(loaded) => &mut loaded.config.files,
             Err(refused) => &mut refused.files,
         };
+        if files.first().is_some_and(|document| document.digest.is_some()) {
+            // From now on a missing file is a mistake, after which the routes stay as they are.
+            self.location.may_be_missing = false;
+        }
         self.watch(std::mem::take(files));
         outcome
     }
@@ -67,20 +68,40 @@ impl Source for FileSource {
 }
 
 /// The text of the configuration file; `None` if it cannot be read, which the context then reports.
-pub(in super::super) fn read(path: &Path, context: &LoadContext) -> Option<Rc<String>> {
-    let problem = match context.read_document(path) {
+pub(in super::super) fn read(
+    location: &ConfigLocation,
+    environment: &Environment,
+    context: &mut LoadContext,
+) -> Option<Rc<String>> {
+    match context.read_document(&location.path) {
         Ok(content) => match String::from_utf8(content) {
             Ok(text) => return Some(text.into()),
             Err(error) => {
                 let before = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
                 let line = before.filter(|byte| **byte == b'\n').count() + 1;
-                context.report_line(u32::try_from(line).ok(), "", "is not valid UTF-8".to_owned());
-                return None;
+                let line = u32::try_from(line).unwrap_or(u32::MAX);
+                context.report_line(line, "is not valid UTF-8");
             }
         },
-        Err(error) => format!("cannot be read: {}", reason(&error)),
-    };
-    context.report_line(None, "", problem);
+        Err(error) if error.kind() == io::ErrorKind::NotFound && location.may_be_missing => {
+            if environment.has_a_key() {
+                context.set_name("environment variables");
+                return Some(Rc::default());
+            }
+            let hint = "name another file by --config, or configure by environment variables alone";
+            let message = "there is no such file, and no environment variable of a key";
+            context.report(Severity::Error, "", message, Some(hint.to_owned()));
+        }
+        Err(error) => {
+            let hint = unreadable::hint(&location.path, &error);
+            context.report(
+                Severity::Error,
+                "",
+                format!("cannot be read: {}", reason(&error)),
+                hint,
+            );
+        }
+    }
     None
 }
 
@@ -100,13 +121,41 @@ mod tests {
         dir.load(&with_certificate(""), &[]).unwrap();
         let good = std::fs::read_to_string(dir.file("config.yaml")).unwrap();
         dir.write("config.yaml", "address: nonsense");
-        let mut source = FileSource::new(&dir.file("config.yaml"), Environment::default());
+        let location = ConfigLocation::named(&dir.file("config.yaml"));
+        let mut source = FileSource::new(location, Environment::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             assert!(source.load().await.is_err());
             dir.write("config.yaml", good);
             tokio::time::timeout(DEADLINE, source.changed()).await.unwrap();
             assert!(source.load().await.is_ok());
+        });
+    }
+
+    #[test]
+    fn the_environment_alone_is_a_configuration_until_there_was_a_file() {
+        let dir = Dir::new();
+        let path = dir.file("config.yaml");
+        let file = |name: &str| dir.file(name).display().to_string();
+        let environment = Environment::from_iter([
+            ("CERTIFICATE_FILE", file("server.pem")),
+            ("CERTIFICATE_KEY_FILE", file("server-key.pem")),
+        ]);
+        let location = ConfigLocation { path: path.clone(), may_be_missing: true };
+        let named = load(&ConfigLocation::named(&path), &environment).unwrap_err();
+        assert!(named.to_string().contains("cannot be read: no such file"), "{named}");
+        let without = load(&location, &Environment::default()).unwrap_err();
+        assert!(without.to_string().contains("there is no such file, and no"), "{without}");
+        let mut source = FileSource::new(location, environment);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            assert!(source.load().await.is_ok());
+            dir.write("config.yaml", "timeout_read: 5s");
+            tokio::time::timeout(DEADLINE, source.changed()).await.unwrap();
+            assert!(source.load().await.is_ok());
+            std::fs::remove_file(&path).unwrap();
+            tokio::time::timeout(DEADLINE, source.changed()).await.unwrap();
+            assert!(source.load().await.is_err());
         });
     }
 }

@@ -7,9 +7,11 @@
 //! move, or for a named file to change, in `changed`.
 
 mod file;
+mod location;
 mod watcher;
 
 pub(crate) use file::FileSource;
+pub(crate) use location::ConfigLocation;
 
 pub(super) use file::read;
 

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, path::Path};
 use proptest::prelude::*;
 
 use super::support::{Dir, errors, errors_of, with_certificate};
-use crate::config::{Environment, load};
+use crate::config::{ConfigLocation, Environment, load};
 
 #[test]
 fn an_alias_bomb_is_refused() {
@@ -30,7 +30,7 @@ fn a_file_that_is_not_text_is_refused_with_its_line() {
     let dir = Dir::new();
     let path = dir.file("binary.yaml");
     std::fs::write(&path, b"address: :443\nname: \xff\xfe\n").unwrap();
-    let refused = load(&path, &Environment::default()).unwrap_err();
+    let refused = load(&ConfigLocation::named(&path), &Environment::default()).unwrap_err();
     assert_eq!(refused.findings[0].line, Some(2));
     assert_eq!(refused.findings[0].message, "is not valid UTF-8");
 }
@@ -38,10 +38,10 @@ fn a_file_that_is_not_text_is_refused_with_its_line() {
 #[test]
 fn a_file_that_is_missing_is_watched_all_the_same() {
     let path = Path::new("/nonexistent/config.yaml");
-    let refused = load(path, &Environment::default()).unwrap_err();
+    let refused = load(&ConfigLocation::named(path), &Environment::default()).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "/nonexistent/config.yaml: cannot be read: no such file or directory"
+        "/nonexistent/config.yaml: error: cannot be read: no such file or directory"
     );
     assert_eq!((&*refused.files[0].path, refused.files[0].digest), (path, None));
 }
@@ -55,7 +55,7 @@ fn a_configuration_that_is_not_a_regular_file_is_refused() {
     for (path, kind) in
         [(fifo.as_path(), "FIFO"), ("/tmp".as_ref(), "directory"), ("/dev/zero".as_ref(), "device")]
     {
-        let refused = load(path, &Environment::default()).unwrap_err();
+        let refused = load(&ConfigLocation::named(path), &Environment::default()).unwrap_err();
         let reason = format!("cannot be read: is a {kind}, not a regular file");
         assert!(refused.to_string().ends_with(&reason), "{refused}");
     }

@@ -7,6 +7,7 @@ mod leaf_rules;
 mod outlier_detection;
 mod pitfalls;
 mod routes;
+mod secret_files;
 mod steering;
 
 use super::support::{base64_of, errors, errors_of, warnings};
@@ -171,7 +172,7 @@ fn a_pair_of_certificate_and_key_is_whole_and_fits() {
         (
             "certificate_file: nope.pem\ncertificate_key_file: '@server-key.pem'",
             "config.yaml:1: certificate_file: cannot read nope.pem: no such file or directory (a \
-             relative path starts in the working directory)",
+             relative path starts in the working directory, HERE)",
         ),
         (
             "certificate_file: ''\ncertificate_key_file: '@server-key.pem'",
@@ -208,7 +209,7 @@ fn client_certificates_fail_closed() {
         (
             "downstream_mtls: {ca_file: nope.pem}",
             &[
-                "config.yaml:1: downstream_mtls.ca_file: cannot read nope.pem: no such file or directory (a relative path starts in the working directory)",
+                "config.yaml:1: downstream_mtls.ca_file: cannot read nope.pem: no such file or directory (a relative path starts in the working directory, HERE)",
             ],
         ),
         (

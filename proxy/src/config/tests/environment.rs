@@ -62,8 +62,8 @@ fn a_mistake_in_a_variable_names_the_variable() {
         (
             "ROUTES",
             &route,
-            "environment variable ROUTES: routes[0].to: policy should have either `to` or \
-             `redirect` or `response` defined",
+            "environment variable ROUTES: routes[0].to: this route needs one of `to`, \
+             `redirect`, `response` (write to: http://127.0.0.1:8080)",
         ),
         (
             "HEADERS",

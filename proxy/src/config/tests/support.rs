@@ -8,7 +8,9 @@ use rcgen::{
     KeyIdMethod, KeyPair, SerialNumber, date_time_ymd,
 };
 
-use crate::config::{Config, Diagnostics, Environment, Loaded, Severity, load};
+use crate::config::{
+    Config, ConfigLocation, Diagnostic, Diagnostics, Environment, Loaded, Severity, load,
+};
 
 /// A directory that is removed at the end, with a small PKI in it.
 pub(crate) struct Dir(tempfile::TempDir);
@@ -16,6 +18,7 @@ pub(crate) struct Dir(tempfile::TempDir);
 impl Dir {
     pub(crate) fn new() -> Dir {
         let dir = Dir(tempfile::tempdir().unwrap());
+        dir.set_mode(0o700);
         for (name, content) in pki() {
             dir.write(name, content);
             dir.make_readable_by(0o600, name);
@@ -59,12 +62,27 @@ impl Dir {
             environment.retain(|(known, _)| known != name);
             environment.push(((*name).to_owned(), value.replace('@', &here)));
         }
-        load(&self.file("config.yaml"), &Environment::from_iter(environment))
+        let location = ConfigLocation::named(&self.file("config.yaml"));
+        load(&location, &Environment::from_iter(environment))
     }
 
-    /// Findings as they are shown, the directory left out.
-    pub(crate) fn shown(&self, finding: impl ToString) -> String {
-        finding.to_string().replace(&format!("{}/", self.0.path().display()), "")
+    /// Findings as they are shown, without the directory, the working directory, and the severity,
+    /// which the caller has asked for.
+    pub(crate) fn shown(&self, finding: &Diagnostic) -> String {
+        let text = finding.to_string().replace(&format!("{}/", self.0.path().display()), "");
+        let here = std::env::current_dir().unwrap();
+        let text = text.replace(&format!(" {})", here.display()), " HERE)");
+        text.replacen(&format!(": {}: ", finding.severity), ": ", 1)
+    }
+
+    /// Lets every user of this machine into the directory, and not only its owner.
+    pub(crate) fn open_to_everybody(&self) {
+        self.set_mode(0o755);
+    }
+
+    fn set_mode(&self, mode: u32) {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(self.0.path(), fs::Permissions::from_mode(mode)).unwrap();
     }
 }
 

@@ -1,10 +1,13 @@
 //! Secrets, in place or in files. Nothing of them is ever shown.
 
+use std::path::Path;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::super::{
     super::section::Section,
     material::{contradiction, filled, read},
+    secret_files,
 };
 use crate::identity::spec::SealSecret;
 
@@ -32,6 +35,7 @@ pub(super) fn text_or_file(
         (false, true) => {
             let path = section.text(file)?;
             let content = read(section, file, &path)?;
+            secret_files::check(section, file, Path::new(&path), "use the secret in it");
             let text = without_last_line_break(&content);
             match std::str::from_utf8(text) {
                 Ok("") => section.error(file, format!("{path} is empty")),

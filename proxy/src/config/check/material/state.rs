@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::super::{super::section::Section, is_world_readable};
+use super::super::{super::section::Section, secret_files};
 use crate::{
     certificate::ParsedCertificate,
     tls::{CertificateWithKey, TrustAnchors},
@@ -20,13 +20,7 @@ pub(super) fn of_identity(
             format!("{}: the certificate has ended: every peer rejects it", cert.display());
         section.warn_with_hint(cert_key, message, "renew it");
     }
-    if is_world_readable(key) {
-        let message = format!(
-            "{}: every user of this machine can read it, and show the certificate as their own",
-            key.display()
-        );
-        section.warn_with_hint(key_key, message, "chmod o-r");
-    }
+    secret_files::check(section, key_key, key, "show the certificate as their own");
 }
 
 /// Of a file of CAs that has a private key in it.

@@ -168,6 +168,7 @@ fn a_file_that_holds_no_ticket_key_is_refused_with_its_place() {
 #[test]
 fn a_ticket_key_that_everyone_may_read_is_warned_of() {
     let dir = Dir::new();
+    dir.open_to_everybody();
     let yaml = with_certificate("portcullis: {ticket_key_files: ['@ticket.key']}");
     for (mode, warned) in [(0o600, 0), (0o640, 0), (0o644, 1)] {
         let permissions = std::fs::Permissions::from_mode(mode);

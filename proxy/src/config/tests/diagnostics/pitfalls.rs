@@ -21,17 +21,6 @@ fn a_certificate_that_has_ended_is_warned_of_once() {
 }
 
 #[test]
-fn a_key_that_everybody_can_read_is_warned_of() {
-    let dir = Dir::new();
-    dir.make_readable_by(0o640, "server-key.pem");
-    assert!(warnings_in(&dir, &with_certificate(ROUTE)).is_empty(), "a group may read it");
-    dir.make_readable_by(0o644, "server-key.pem");
-    let expected = "config.yaml:6: certificate_key_file: server-key.pem: every user of this machine \
-         can read it, and show the certificate as their own (chmod o-r)";
-    assert_eq!(warnings_in(&dir, &with_certificate(ROUTE)), [expected]);
-}
-
-#[test]
 fn a_host_that_no_certificate_is_for_is_warned_of_once() {
     let hosts = |hosts: &[&str]| {
         let route = |host: &&str| {
@@ -140,6 +129,11 @@ fn a_port_at_which_nothing_listens_is_warned_of() {
 #[test]
 fn an_unknown_key_about_certificates_or_access_is_an_error_wherever_it_stands() {
     for (key, place) in [
+        ("downstream_client_ca_file: x", "downstream_client_ca_file"),
+        ("tls_crl_file: x", "tls_crl_file"),
+        ("require_client_cert: true", "require_client_cert"),
+        ("ssl_verify_client: 'on'", "ssl_verify_client"),
+        ("deny_everybody: true", "deny_everybody"),
         ("crl_file: x", "crl_file"),
         ("mtls: {}", "mtls"),
         ("client-ca: x", "client-ca"),
@@ -160,10 +154,24 @@ fn an_unknown_key_about_certificates_or_access_is_an_error_wherever_it_stands() 
 #[test]
 fn a_variable_that_is_nearly_one_of_a_key_is_an_error() {
     let with = |name: &str| errors_of(&with_certificate(ROUTE), &[(name, "x")]);
-    let expected = "config.yaml: the environment variable SHARED_SECRT stands for no key \
-         (`SHARED_SECRET`?)";
-    assert_eq!(with("SHARED_SECRT"), [expected]);
-    assert_eq!(with("DOWNSTREAM_MTLS_CA_FILES").len(), 1);
+    for (name, near) in [
+        ("SHARED_SECRT", "SHARED_SECRET"),
+        ("DOWNSTREAM_MTLS_CA_FILES", "DOWNSTREAM_MTLS_CA_FILE"),
+        ("DOWNSTREAM_MTLS_CA_FLIE", "DOWNSTREAM_MTLS_CA_FILE"),
+        ("CERTIFICATE_FIEL", "CERTIFICATE_FILE"),
+        ("CERTIFCATE_KEY_FIL", "CERTIFICATE_KEY_FILE"),
+        ("ADRESS", "ADDRESS"),
+        ("ROUTE", "ROUTES"),
+        ("POLCIY", "POLICY"),
+        ("HEADER", "HEADERS"),
+        ("CLIENT_CA_FIL", "CLIENT_CA_FILE"),
+    ] {
+        let expected = format!(
+            "environment variable {name}: stands for no key (`{near}`? unset it, if it is meant for \
+             another program)"
+        );
+        assert_eq!(with(name), [expected]);
+    }
     for name in ["CLIENT_URL", "LOGOUT_URL", "OTEL_BLRP_SCHEDULE_DELAY", "KUBERNETES_SERVICE_PORT"]
     {
         assert!(Dir::new().load(&with_certificate(ROUTE), &[(name, "x")]).is_ok(), "{name}");
@@ -171,4 +179,37 @@ fn a_variable_that_is_nearly_one_of_a_key_is_an_error() {
     let loaded = Dir::new()
         .load(&with_certificate(ROUTE), &[("HOSTNAME", "x"), ("PWD", "/"), ("SHARED_SECRT", "")]);
     assert!(loaded.is_ok());
+}
+
+#[test]
+fn swapped_files_are_told_from_wrong_ones() {
+    let swapped = "certificate_file: '@server-key.pem'\ncertificate_key_file: '@server.pem'";
+    let told = errors_of(swapped, &[]);
+    assert!(
+        told[0].ends_with("(the certificate and its key are swapped: exchange the two values)")
+    );
+    let wrong = "certificate_file: '@server-key.pem'\ncertificate_key_file: '@other-key.pem'";
+    assert!(!errors_of(wrong, &[])[0].contains("swapped"));
+}
+
+#[test]
+fn plain_http_in_from_is_warned_of_where_tls_is_served() {
+    let route = ROUTE.replace("https://a", "http://a");
+    let expected = "config.yaml:2: routes[0].from: the route is served over HTTPS, as every route \
+         (write https; http_redirect_addr redirects from HTTP)";
+    assert_eq!(warnings(&route), [expected]);
+    let plain = Dir::new().load(&format!("insecure_server: true\n{route}"), &[]).unwrap();
+    assert!(plain.warnings.is_empty(), "{:?}", plain.warnings);
+}
+
+#[test]
+fn keys_of_a_route_that_are_not_indented_are_explained() {
+    let told = errors("routes:\n- from: https://a.localhost.pomerium.io\nto: http://b");
+    let expected = "config.yaml:2: routes[0].to: this route needs one of `to`, `redirect`, \
+         `response` (`to` in line 3 belongs to no route: indent it like the route's `from`)";
+    assert_eq!(told, [expected]);
+    let told = errors(&format!("allow_public_unauthenticated_access: true\n{ROUTE}"));
+    let expected = "config.yaml:1: allow_public_unauthenticated_access: is not a known key (it is a \
+         key of routes: indent it like the route's `from`)";
+    assert_eq!(told, [expected]);
 }

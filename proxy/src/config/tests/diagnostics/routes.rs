@@ -36,7 +36,7 @@ fn routes_need_a_source_and_one_action() {
         (
             "policy: [{from: https://a}]",
             &[
-                "config.yaml:1: policy[0].to: policy should have either `to` or `redirect` or `response` defined",
+                "config.yaml:1: policy[0].to: this route needs one of `to`, `redirect`, `response` (write to: http://127.0.0.1:8080)",
             ],
         ),
     ]);
@@ -248,7 +248,7 @@ fn upstream_tls_fails_closed() {
         (
             "to: https://b\ntls_custom_ca_file: nope.pem",
             &[
-                "config.yaml:5: routes[0].tls_custom_ca_file: cannot read nope.pem: no such file or directory (a relative path starts in the working directory)",
+                "config.yaml:5: routes[0].tls_custom_ca_file: cannot read nope.pem: no such file or directory (a relative path starts in the working directory, HERE)",
             ],
         ),
         (

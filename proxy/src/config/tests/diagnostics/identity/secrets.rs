@@ -57,7 +57,7 @@ fn both_forms_of_a_secret_contradict_each_other() {
             errors(&format!("{key}: ''")),
             [format!("config.yaml:1: {key}: is empty (give it a value, or remove the key)")]
         );
-        let hint = "a relative path starts in the working directory";
+        let hint = "a relative path starts in the working directory, HERE";
         assert_eq!(
             errors(&format!("{key}_file: nope")),
             [format!(
