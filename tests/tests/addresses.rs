@@ -8,26 +8,35 @@ use portcullis_tests::{
     tools::{AS_NOBODY, python, require_root},
 };
 
-/// Runs a program for which the kernel has no IPv6: a seccomp filter (seccomp(2)) answers
-/// `socket(AF_INET6, ...)` with EAFNOSUPPORT, as `ipv6.disable=1` does.
-const WITHOUT_IPV6: &str = "
+/// Runs a program for which the kernel lacks something, by a seccomp filter (seccomp(2)). `ipv6` answers
+/// `socket(AF_INET6, ...)` with EAFNOSUPPORT, as `ipv6.disable=1` does; `io_uring` answers
+/// `io_uring_setup` with EPERM, as the default profiles of Docker and containerd do.
+const WITHOUT: &str = "
 import ctypes, os, platform, struct, sys
 LOAD, JUMP_IF_EQUAL, RETURN = 0x20, 0x15, 0x06
 SOCKET = 41 if platform.machine() == 'x86_64' else 198
 AF_INET6, EAFNOSUPPORT = 10, 97
-program = [
-    (LOAD, 0, 0, 0), (JUMP_IF_EQUAL, 0, 3, SOCKET),
-    (LOAD, 0, 0, 16), (JUMP_IF_EQUAL, 0, 1, AF_INET6),
-    (RETURN, 0, 0, 0x00050000 | EAFNOSUPPORT),
-    (RETURN, 0, 0, 0x7fff0000),
-]
+IO_URING_SETUP, EPERM = 425, 1
+program = {
+    'ipv6': [
+        (LOAD, 0, 0, 0), (JUMP_IF_EQUAL, 0, 3, SOCKET),
+        (LOAD, 0, 0, 16), (JUMP_IF_EQUAL, 0, 1, AF_INET6),
+        (RETURN, 0, 0, 0x00050000 | EAFNOSUPPORT),
+        (RETURN, 0, 0, 0x7fff0000),
+    ],
+    'io_uring': [
+        (LOAD, 0, 0, 0), (JUMP_IF_EQUAL, 0, 1, IO_URING_SETUP),
+        (RETURN, 0, 0, 0x00050000 | EPERM),
+        (RETURN, 0, 0, 0x7fff0000),
+    ],
+}[sys.argv[1]]
 code = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *line) for line in program))
 filter = ctypes.create_string_buffer(struct.pack('HxxxxxxP', len(program), ctypes.addressof(code)))
 prctl = ctypes.CDLL(None, use_errno=True).prctl
 NO_NEW_PRIVILEGES, SECCOMP = 38, 22
 assert prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0) == 0
 assert prctl(SECCOMP, 2, ctypes.byref(filter), 0, 0) == 0
-os.execv(sys.argv[1], sys.argv[1:])
+os.execv(sys.argv[2], sys.argv[2:])
 ";
 
 fn config(backend: &Backend) -> Config {
@@ -87,7 +96,7 @@ fn a_low_port_without_the_capability_names_it() {
 
 #[test]
 fn without_ipv6_every_address_is_every_address_of_ipv4() {
-    let without_ipv6 = [python(), "-c", WITHOUT_IPV6];
+    let without_ipv6 = [python(), "-c", WITHOUT, "ipv6"];
     let backend = Backend::text("x");
     let config = || config(&backend).started_by(&without_ipv6);
     let proxy = config().addresses(&[":{port}"]).start();
@@ -111,4 +120,13 @@ fn rings_that_need_more_memory_than_the_user_may_lock_name_the_limit() {
     assert!(refusal.contains("io_uring cannot be used: "), "{refusal}");
     assert!(refusal.contains("may lock 64 KiB of memory (RLIMIT_MEMLOCK)"), "{refusal}");
     assert!(refusal.contains("LimitMEMLOCK=infinity"), "{refusal}");
+}
+
+#[test]
+fn a_container_that_denies_io_uring_is_named() {
+    let backend = Backend::text("x");
+    let refusal = refusal(&config(&backend).started_by(&[python(), "-c", WITHOUT, "io_uring"]));
+    assert!(refusal.contains("io_uring cannot be used: Operation not permitted"), "{refusal}");
+    assert!(refusal.contains("no seccomp filter may deny io_uring_setup"), "{refusal}");
+    assert!(refusal.contains("as the default profile of Docker does"), "{refusal}");
 }

@@ -1,12 +1,13 @@
 //! The command line.
 
-use std::{net::TcpListener, time::Instant};
+use std::{net::TcpListener, path::Path, time::Instant};
 
 use portcullis_tests::{
     Backend, Proxy, pki,
-    process::Finished,
+    process::{Finished, run},
     proxy::{Config, portcullis},
     tempdir::TempDir,
+    tools::require_root,
 };
 
 fn said(finished: &Finished) -> String {
@@ -79,12 +80,12 @@ fn check_finds_what_nobody_could_sign_in_with() {
     assert_eq!(checked.code, Some(1));
     let said = said(&checked);
     for finding in [
-        "config.yaml:1: authenticate_service_url: bad authenticate_service_url: its scheme must be https (",
+        "config.yaml:1: error: authenticate_service_url: bad authenticate_service_url: its scheme must be https (",
         "idp_client_id: is missing (",
-        "config.yaml:4: shared_secret: invalid shared secret: it has 6 bytes, not 32 (",
-        "config.yaml:5: cookie_secret: cannot set both cookie_secret and cookie_secret_file",
-        "config.yaml:7: bearer_token_format: `jwt` needs the global identity_providers (",
-        "config.yaml:8: portcullis.sign_in.recheck: must be at least one second (",
+        "config.yaml:4: error: shared_secret: invalid shared secret: it has 6 bytes, not 32 (",
+        "config.yaml:5: error: cookie_secret: cannot set both cookie_secret and cookie_secret_file",
+        "config.yaml:7: error: bearer_token_format: `jwt` needs the global identity_providers (",
+        "config.yaml:8: error: portcullis.sign_in.recheck: must be at least one second (",
         "portcullis.sign_in.tenants: is required with this idp_provider_url",
     ] {
         assert!(said.contains(finding), "{finding}: {said}");
@@ -96,7 +97,7 @@ fn check_finds_what_nobody_could_sign_in_with() {
     ));
     assert_eq!(elsewhere.code, Some(0), "{elsewhere:?}");
     let warned = format!("{}{}", elsewhere.stdout, elsewhere.stderr);
-    let message = "config.yaml:1: authenticate_service_url: no server certificate is for \
+    let message = "config.yaml:1: warning: authenticate_service_url: no server certificate is for \
                    `authenticate.example.com`";
     assert!(warned.contains(message), "{warned}");
 }
@@ -244,7 +245,7 @@ fn bombs_and_towers_are_refused_quickly() {
 #[test]
 fn a_missing_configuration_is_named() {
     for command in ["run", "check"] {
-        let path = std::path::Path::new("/nowhere/at/all.yaml");
+        let path = Path::new("/nowhere/at/all.yaml");
         let done = portcullis(&[], &[command, "--config"], Some(path));
         assert_ne!(done.code, Some(0), "{command}");
         assert!(said(&done).contains("/nowhere/at/all.yaml"), "{command}: {done:?}");
@@ -313,4 +314,206 @@ fn a_pomerium_file_with_identity_settings_loads() {
         .forward("app", &backend.url(), "description: a route")
         .start();
     assert_eq!(proxy.curl("app", "/").ok().text(), "x");
+}
+
+/// Runs in a directory of the test, with these variables.
+fn in_directory(dir: &Path, variables: &[(String, String)], arguments: &[&str]) -> Finished {
+    let mut command = std::process::Command::new(portcullis_tests::proxy::binary());
+    command.env_clear().envs(variables.iter().cloned());
+    run(command.current_dir(dir).args(arguments), b"")
+}
+
+#[test]
+fn the_file_is_named_as_people_type_it() {
+    let dir = TempDir::new("spelling");
+    dir.write("x.yaml", good("timeout_read: soon"));
+    for arguments in [
+        "check x.yaml",
+        "check -c x.yaml",
+        "check --config x.yaml",
+        "check --config=x.yaml",
+        "check -config x.yaml",
+        "check -config=x.yaml",
+        "-c x.yaml check",
+        "--config x.yaml check",
+        "validate x.yaml",
+        "run x.yaml",
+        "run -c x.yaml",
+        "--config x.yaml run",
+        "-config x.yaml",
+        "--config x.yaml",
+    ] {
+        let words: Vec<&str> = arguments.split(' ').collect();
+        let done = in_directory(dir.path(), &[], &words);
+        assert_eq!(done.code, Some(1), "{arguments}: {done:?}");
+        let line = "x.yaml:1: error: timeout_read: `soon` is not a duration";
+        assert!(done.stderr.starts_with(line), "{arguments}: {done:?}");
+    }
+    let twice = in_directory(dir.path(), &[], &["check", "-c", "x.yaml", "x.yaml"]);
+    assert_eq!(twice.code, Some(2), "{twice:?}");
+}
+
+#[test]
+fn words_of_other_programs_get_a_tip() {
+    for (typed, tip) in [
+        ("-t", "tip: `portcullis check`"),
+        ("-s reload", "tip: a changed file is loaded by itself"),
+        ("reload", "tip: a changed file is loaded by itself"),
+        ("stop", "tip: `systemctl stop portcullis`, or SIGTERM"),
+        ("start", "tip: `portcullis run`"),
+    ] {
+        let done = portcullis(&[], &typed.split(' ').collect::<Vec<_>>(), None);
+        assert_eq!(done.code, Some(2), "{typed}: {done:?}");
+        assert!(done.stderr.contains(tip), "{typed}: {done:?}");
+    }
+    for version in ["version", "-version", "--version", "-V"] {
+        let done = portcullis(&[], &[version], None);
+        assert_eq!(done.code, Some(0), "{done:?}");
+        assert!(done.stdout.starts_with("portcullis "), "{done:?}");
+    }
+}
+
+#[test]
+fn each_line_of_a_check_has_its_severity() {
+    let checked = check(&good("foo: 1\ntimeout_read: soon"));
+    let lines: Vec<&str> = checked.stderr.lines().collect();
+    let parts = ["config.yaml:1: warning: foo: is", "config.yaml:2: error: timeout_read: "];
+    for (line, part) in lines.iter().zip(parts) {
+        assert!(line.contains(part), "{line}");
+    }
+    assert!(lines[2].ends_with("config.yaml: 1 error, 1 warning"), "{lines:?}");
+    assert_eq!((lines.len(), checked.stdout.as_str()), (3, ""));
+    let refused = Proxy::config().addresses(&["nowhere"]).refused();
+    assert!(refused.stderr.contains("config.yaml:1: error: address: `nowhere` is"), "{refused:?}");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let refused = Proxy::config().addresses(&[&address]).refused();
+    assert!(refused.stderr.contains("\nportcullis: error: address: cannot listen"), "{refused:?}");
+}
+
+#[test]
+fn a_strict_check_fails_on_a_warning() {
+    let dir = TempDir::new("strict");
+    dir.write("warned.yaml", good("foo: 1"));
+    dir.write("good.yaml", good(""));
+    for (file, options, code) in [
+        ("good.yaml", "", 0),
+        ("good.yaml", "--strict", 0),
+        ("warned.yaml", "", 0),
+        ("warned.yaml", "--strict", 1),
+        ("warned.yaml", "--strict --format json", 1),
+        ("warned.yaml", "--format json", 0),
+    ] {
+        let line = format!("check {file} {options}");
+        let done = in_directory(dir.path(), &[], &line.split_whitespace().collect::<Vec<_>>());
+        assert_eq!(done.code, Some(code), "{line}: {done:?}");
+    }
+}
+
+#[test]
+fn a_check_as_json_has_one_object_for_each_finding() {
+    let dir = TempDir::new("json");
+    dir.write("x.yaml", good("foo: 1\ntimeout_read: 30"));
+    let done = in_directory(dir.path(), &[], &["check", "--format", "json", "x.yaml"]);
+    let found: Vec<serde_json::Value> =
+        done.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let expected = serde_json::json!([
+        {
+            "severity": "warning", "file": "x.yaml", "line": 1, "key": "foo",
+            "message": "is not a known key, and has no effect", "hint": null
+        },
+        {
+            "severity": "error", "file": "x.yaml", "line": 2, "key": "timeout_read",
+            "message": "`30` has no unit; write 30s, 5m or 1h30m", "hint": null
+        }
+    ]);
+    assert_eq!(serde_json::Value::from(found), expected);
+    assert_eq!(done.stderr, "");
+}
+
+#[test]
+fn a_reload_warns_beside_its_errors() {
+    let backend = Backend::text("x");
+    let mut proxy = Proxy::config().forward("app", &backend.url(), "").start();
+    proxy.rewrite(proxy.current().global("foo: 1").global("timeout_read: soon"));
+    let says = |part: &'static str| {
+        move |line: &serde_json::Value| line["message"].as_str().is_some_and(|it| it.contains(part))
+    };
+    let error = proxy.wait_for_log("the error", says(": error: timeout_read: `soon` is not"));
+    assert_eq!(error["level"], "error");
+    let warning = proxy.wait_for_log("the warning", says(": warning: foo: is not a known key"));
+    assert_eq!(warning["level"], "warn");
+}
+
+#[test]
+fn a_reload_names_the_key_that_waits_for_the_next_start() {
+    let backend = Backend::text("x");
+    let mut proxy = Proxy::config().forward("app", &backend.url(), "").start();
+    proxy.rewrite(proxy.current().global("http_redirect_addr: 127.0.0.1:{redirect}"));
+    let line = proxy.wait_for_log("the warning", |line| {
+        line["message"] == "a changed key takes effect at the next start"
+    });
+    assert_eq!(line["key"], "http_redirect_addr");
+    assert_eq!(proxy.count_log("a changed key takes effect at the next start"), 1);
+}
+
+#[test]
+fn check_as_another_user_finds_what_that_user_cannot_read() {
+    if !require_root("checking as another user needs root") {
+        return;
+    }
+    // Where the other user can read, wherever the tests are.
+    let dir = tempfile::tempdir().expect("a directory");
+    let set_mode = |path: &Path, mode| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(path, mode).expect("another mode");
+    };
+    set_mode(dir.path(), 0o755);
+    let pair = pki().server();
+    for (name, from, mode) in [("c.pem", &pair.cert, 0o644), ("k.pem", &pair.key, 0o600)] {
+        std::fs::copy(from, dir.path().join(name)).expect("a file of the PKI");
+        set_mode(&dir.path().join(name), mode);
+    }
+    let yaml = "certificate_file: c.pem\ncertificate_key_file: k.pem\nroutes: []\n";
+    std::fs::write(dir.path().join("x.yaml"), yaml).expect("the configuration");
+    assert_eq!(in_directory(dir.path(), &[], &["check", "x.yaml"]).code, Some(0));
+    let done = in_directory(dir.path(), &[], &["check", "x.yaml", "--user", "nobody"]);
+    assert_eq!(done.code, Some(1), "{done:?}");
+    let hint = "cannot read k.pem: permission denied (this process runs as user nobody; the file \
+                belongs to user root and group 0, with mode 0600)";
+    assert!(done.stderr.contains(hint), "{done:?}");
+    let done = in_directory(dir.path(), &[], &["check", "x.yaml", "--user", "no-such-user"]);
+    assert_eq!(done.code, Some(1));
+    assert!(done.stderr.contains("/etc/passwd has no user no-such-user"), "{done:?}");
+}
+
+#[test]
+fn environment_variables_alone_are_a_configuration() {
+    use base64::Engine;
+    let (backend, pair) = (Backend::text("from variables"), pki().server());
+    let routes = format!(
+        "- from: https://env.localhost.pomerium.io\n  to: {}\n  \
+         allow_public_unauthenticated_access: true\n",
+        backend.url()
+    );
+    let port = portcullis_tests::ports::free_port();
+    let variables = [
+        ("ADDRESS", format!("127.0.0.1:{port}")),
+        ("CERTIFICATE_FILE", pair.cert.display().to_string()),
+        ("CERTIFICATE_KEY_FILE", pair.key.display().to_string()),
+        ("ROUTES", base64::engine::general_purpose::STANDARD.encode(routes)),
+        ("PORTCULLIS_ADMIN_ADDRESS", format!("127.0.0.1:{}", portcullis_tests::ports::free_port())),
+    ];
+    let mut command = std::process::Command::new(portcullis_tests::proxy::binary());
+    command.env_clear().envs(variables).arg("run");
+    let process = portcullis_tests::process::Process::spawn("portcullis", &mut command);
+    process.wait_for_text("\"serving\"");
+    let url = format!("https://env.localhost.pomerium.io:{port}/");
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    let fetched = portcullis_tests::Curl::new(address, &url).ok();
+    assert_eq!(fetched.text(), "from variables");
+    let dir = TempDir::new("empty");
+    let none = in_directory(dir.path(), &[], &["run"]);
+    assert_eq!(none.code, Some(1), "{none:?}");
+    assert!(none.stderr.contains("no such file, and no environment variable of a key"), "{none:?}");
 }

@@ -119,6 +119,28 @@ fn three_hundred_silent_clients_cut_nobody_off() {
     proxy.assert_no_panic();
 }
 
+#[test]
+fn a_thousand_clients_of_a_process_with_200_files_blind_nobody() {
+    let backend = Backend::text("x");
+    raise_descriptor_limit();
+    let limited = ["prlimit", "--nofile=200:200"];
+    let config = Proxy::config().own("workers", "1").forward("app", &backend.url(), "");
+    let mut proxy = config.started_by(&limited).start();
+    let attack: Vec<_> = (0..1000).map(|_| Raw::tcp(proxy.address())).collect();
+    for _ in 0..10 {
+        assert_eq!(proxy.admin("/readyz").map(|response| response.status), Some(200));
+        assert!(proxy.metrics().has("portcullis_build_info"));
+    }
+    let other = Backend::text("y");
+    proxy.rewrite(proxy.current().forward("other", &other.url(), ""));
+    proxy.wait_for_log("the reload", |line| line["message"] == "configuration reloaded");
+    until("the new route to be served", || proxy.curl("other", "/").run().text() == "y");
+    assert!(open_files(&proxy) < 200);
+    assert!(!proxy.output().iter().any(|line| line.contains("Too many open files")));
+    drop(attack);
+    proxy.assert_no_panic();
+}
+
 /// A backend that answers no request before the flag is set.
 fn reluctant(answers: &Arc<AtomicBool>) -> Backend {
     let answers = Arc::clone(answers);

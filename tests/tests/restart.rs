@@ -165,6 +165,26 @@ fn the_admin_address_moves_while_the_old_process_drains() {
 }
 
 #[test]
+fn an_address_that_the_next_process_does_not_have_is_warned_of() {
+    let port = portcullis_tests::ports::free_port();
+    let former = format!("127.0.0.1:{port}");
+    let mut before =
+        config("handoff").addresses(&["127.0.0.1:{port}", "[::1]:{port}", &former]).start();
+    let next = before.replace(config("handoff"));
+    let line = next.wait_for_log("the warning", |line| {
+        line["message"].as_str().is_some_and(|it| it.starts_with("the process that is replaced"))
+    });
+    assert_eq!((line["level"].as_str(), line["address"].as_str()), (Some("warn"), Some(&*former)));
+    assert_eq!(before.wait().code(), Some(0));
+    // With the same addresses nothing is said.
+    let last = next.replace(config("handoff"));
+    let is_said = |line: &Value| {
+        line["message"].as_str().is_some_and(|it| it.starts_with("the process that is replaced"))
+    };
+    assert!(!last.log().iter().any(is_said));
+}
+
+#[test]
 fn what_is_no_portcullis_is_not_replaced() {
     let this = std::process::id().to_string();
     for process in [this.as_str(), "4194304"] {
