@@ -122,8 +122,7 @@ struct App {
     steering: Arc<Steering>,
     catchers: Option<CatcherKeeper>,
     metrics: Arc<Metrics>,
-    log_level: LogLevel,
-    log: Log,
+    log: LogLevel,
 }
 
 impl App {
@@ -183,8 +182,7 @@ impl App {
             steering,
             catchers: keeper,
             metrics,
-            log_level: LogLevel::new(log.clone()),
-            log,
+            log: LogLevel::new(log),
         };
         Ok((app, admin))
     }

@@ -132,7 +132,7 @@ impl App {
             Order::EndSessions(_) => self.end_sessions(received),
             Order::TellHealth => self.tell_health(received),
             Order::LogLevel(order) => {
-                let state = self.log_level.follow(order, received.request.process);
+                let state = self.log.follow(order, received.request.process);
                 received.answer(Ok(Acknowledgment::LogLevel(state)));
             }
             Order::DrainWorker { .. } => received.answer(Err("the process drains".to_owned())),
