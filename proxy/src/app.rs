@@ -124,8 +124,7 @@ struct App {
     steering: Arc<Steering>,
     catchers: Option<CatcherKeeper>,
     metrics: Arc<Metrics>,
-    log_level: LogLevel,
-    log: Log,
+    log: LogLevel,
 }
 
 impl App {
@@ -189,8 +188,7 @@ impl App {
             steering,
             catchers: keeper,
             metrics,
-            log_level: LogLevel::new(log.clone()),
-            log,
+            log: LogLevel::new(log),
         };
         Ok((app, admin))
     }

@@ -1,7 +1,8 @@
 //! `portcullis explain` says what the proxy does: the same requests by curl and by the command.
 
 use portcullis_tests::{
-    Backend, Ca, Pair, Proxy, pki, process::Finished, proxy::portcullis, tempdir::TempDir,
+    Backend, Ca, Pair, Proxy, SignInRig, pki, process::Finished, proxy::portcullis,
+    sign_in_rig::APP, tempdir::TempDir,
 };
 use serde_json::Value;
 
@@ -154,11 +155,7 @@ fn curl_gets_what_is_explained() {
         let chosen = routes.iter().find(|route| route["matches"] == true);
         let name = chosen.map_or("", |route| route["name"].as_str().unwrap());
         assert_eq!(record["route"], name, "{host}{path}: {said:#}");
-        assert_eq!(
-            record["policy-rule"].as_str(),
-            verdict["policy_rule"].as_str().filter(|_| is_refused),
-            "{record} {said:#}"
-        );
+        assert_eq!(record["policy-rule"], verdict["policy_rule"], "{record} {said:#}");
         if is_refused {
             assert_eq!(record["response-code-details"], verdict["details"], "{said:#}");
         }
@@ -199,4 +196,50 @@ fn the_exit_code_tells_served_from_refused_and_from_wrong_usage() {
     let misdirected = ["--server-name", "app.localhost.pomerium.io"];
     let said = explain(&proxy, "mtls", "/", &misdirected);
     assert!(said.stdout.contains("refused with 421"), "{said:?}");
+}
+
+#[test]
+fn with_reject_connection_the_handshake_is_explained() {
+    let backend = Backend::text("x");
+    let proxy = Proxy::config()
+        .reject_connection(&pki().ca())
+        .own("steering", "{unknown_sni: refuse}")
+        .forward("app", &backend.url(), "")
+        .start();
+    let cert = |name: &str| pki().pair(name).cert.display().to_string();
+    let (client, expired) = (cert("client"), cert("client-expired"));
+    let (served, code) = explained(&proxy, "app", "/", &["--cert", &client]);
+    assert_eq!((code, &served["connection"]["asked"]["required"]), (Some(0), &true.into()));
+    for (host, arguments, reason) in [
+        ("app", &[][..], "a client certificate is required"),
+        ("app", &["--cert", &expired], "expired at 20"),
+        ("unknown", &["--cert", &client], "unknown names are refused"),
+    ] {
+        let (refused, code) = explained(&proxy, host, "/", arguments);
+        assert_eq!((code, &refused["request"]), (Some(1), &Value::Null), "{refused:#}");
+        let summary = refused["verdict"]["summary"].as_str().expect("a summary");
+        assert!(summary.contains(reason), "{summary}");
+    }
+    let refused = |curl: portcullis_tests::curl::Curl| curl.run().status == 0;
+    assert!(refused(proxy.curl("app", "/")));
+    assert!(refused(proxy.curl("app", "/").client(&pki().pair("client-expired"))));
+    assert!(refused(proxy.curl("unknown", "/").client(&pki().client())));
+    assert_eq!(proxy.curl("app", "/").client(&pki().client()).ok().status, 200);
+}
+
+#[test]
+fn a_sign_in_is_explained_with_and_without_a_user() {
+    let rig = SignInRig::start();
+    let proxy = rig.config().start();
+    let json = ["-H", "Accept: application/json"];
+    for (arguments, status) in [(&[][..], 302), (&json, 401)] {
+        let fetched = proxy.curl("app", "/").args(arguments.iter().copied()).ok();
+        let (said, code) = explained(&proxy, "app", "/", arguments);
+        assert_eq!((fetched.status, code), (status, Some(1)), "{said:#}");
+        assert_eq!(said["verdict"]["status"], status, "{said:#}");
+    }
+    let alice = ["--email", "alice@example.com", "--claim", "groups=admin"];
+    let (said, code) = explained(&proxy, "app", "/", &alice);
+    assert_eq!((code, &said["request"]["user"]), (Some(0), &"alice@example.com".into()));
+    assert!(rig.signed_in(&proxy, "alice").open(&format!("{APP}/")).status == 200);
 }

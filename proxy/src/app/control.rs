@@ -66,7 +66,7 @@ impl App {
                 outcome = Loader::outcome(&mut self.loader) => ControlEvent::Loaded(outcome),
                 _ = ticket_keys.tick() => ControlEvent::TicketKeysDue,
                 _ = expiry.tick() => ControlEvent::ExpiryCheckDue,
-                () = self.log_level.over() => ControlEvent::LogLevelOver,
+                () = self.log.over() => ControlEvent::LogLevelOver,
                 Some(worker) = self.ended.recv() => ControlEvent::WorkerEnded(worker),
             };
             match event {
@@ -94,7 +94,7 @@ impl App {
                 }
                 ControlEvent::Loaded(None) => self.loader_ended(),
                 ControlEvent::TicketKeysDue => self.rotate_ticket_keys(),
-                ControlEvent::LogLevelOver => self.log_level.go_back(),
+                ControlEvent::LogLevelOver => self.log.go_back(),
                 ControlEvent::ExpiryCheckDue => expiry_log.look(&self.metrics),
                 ControlEvent::WorkerEnded(worker) => self.workers.restart(worker)?,
             }
@@ -139,7 +139,7 @@ impl App {
                 None
             }
             Order::LogLevel(order) => {
-                let state = self.log_level.follow(order, process);
+                let state = self.log.follow(order, process);
                 received.answer(Ok(Acknowledgment::LogLevel(state)));
                 None
             }

@@ -133,7 +133,7 @@ impl App {
             Order::TellHealth => self.tell_health(received),
             Order::TellAddresses => self.tell_addresses(received),
             Order::LogLevel(order) => {
-                let state = self.log_level.follow(order, received.request.process);
+                let state = self.log.follow(order, received.request.process);
                 received.answer(Ok(Acknowledgment::LogLevel(state)));
             }
             Order::DrainWorker { .. } => received.answer(Err("the process drains".to_owned())),

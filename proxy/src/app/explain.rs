@@ -3,10 +3,11 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    rc::Rc,
     sync::Arc,
 };
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 use http::{Uri, request::Parts, uri::Scheme};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use serde::Serialize;
@@ -22,7 +23,10 @@ use crate::{
     observe::{Metrics, TlsVersion},
     policy::Identity,
     snapshot::Compiler,
-    tls::{CertificateDemand, ConnectionContext, HandshakeCertificate, ServerTls, TicketKeys},
+    tls::{
+        CertificateDemand, ChainError, ConnectionContext, HandshakeCertificate, ServerTls,
+        TicketKeys,
+    },
     upstream::DnsNames,
     worker::Snapshot,
 };
@@ -80,7 +84,7 @@ pub(crate) fn explain(config: &mut Config, visit: Visit) -> anyhow::Result<Expla
     let is_https = visit.url.scheme() == Some(&Scheme::HTTPS);
     let mut connection = ExplainedConnection { tls: is_https, ..Default::default() };
     let tls = match (&snapshot.front.tls, is_https) {
-        (Some(server), true) => match connection.handshake(&snapshot, server, &visit)? {
+        (Some(server), true) => match connection.handshake(&snapshot, server, &visit) {
             Ok(tls) => Some(tls),
             Err(reason) => return Ok(Explanation::without_request(connection, reason)),
         },
@@ -116,7 +120,7 @@ impl ExplainedConnection {
         snapshot: &Snapshot,
         server: &ServerTls,
         visit: &Visit,
-    ) -> anyhow::Result<Result<PeerTls, String>> {
+    ) -> Result<PeerTls, String> {
         let host = visit.server_name.as_deref().or_else(|| visit.url.host());
         let context = ConnectionContext::new(host.map(|host| host.trim_matches(['[', ']'])));
         let name = context.server_name();
@@ -125,53 +129,65 @@ impl ExplainedConnection {
         if let Some(name) = name.filter(|_| steering.refuse_unknown)
             && steering.names.find(name.as_bytes()).is_none()
         {
-            return Ok(Err("the server name matches no route, and unknown names are refused \
+            return Err("the server name matches no route, and unknown names are refused \
                 (portcullis.steering.unknown_sni)"
-                .to_owned()));
+                .to_owned());
         }
         self.asked = server.demand(name);
-        let chain = visit.certificate.as_slice();
-        ensure!(!chain.iter().any(|certificate| certificate.is_empty()), "an empty certificate");
-        let mut tls = PeerTls {
+        let (certificate, ignored_certificate) = self.present(server, name, &visit.certificate)?;
+        Ok(PeerTls {
             version: TlsVersion::Tls13,
             server_name: name.map(Into::into),
             certificate_asked: server.client_auth().asks(name),
-            certificate: None,
-            ignored_certificate: None,
-        };
-        match (&self.asked, chain) {
-            (Some(CertificateDemand { required: true, .. }), []) => {
-                return Ok(Err("the handshake fails: a client certificate is required \
-                    (downstream_mtls.enforcement: reject_connection)"
-                    .to_owned()));
-            }
-            (_, []) => {}
-            (None, _) => {
+            certificate,
+            ignored_certificate,
+        })
+    }
+
+    /// What becomes of the client's chain: the certificate, if requests see it, or why it counts as
+    /// none.
+    fn present(
+        &mut self,
+        server: &ServerTls,
+        name: Option<&str>,
+        chain: &[CertificateDer<'static>],
+    ) -> Result<PresentedCertificate, String> {
+        let is_required = match &self.asked {
+            Some(CertificateDemand { required, .. }) => *required,
+            None if chain.is_empty() => return Ok((None, None)),
+            None => {
                 self.certificate = Some("not sent: the client is not asked for one".to_owned());
+                return Ok((None, None));
             }
-            (Some(_), chain) => {
-                let presented = PeerCertificate::presented(chain, name);
-                let summary = presented.as_ref().and_then(|certificate| certificate.summary());
-                self.subject = summary.map(|summary| summary.subject.clone());
-                match server.present(name, chain, UnixTime::now()) {
-                    HandshakeCertificate::Presented => {
-                        self.certificate = Some("sent".to_owned());
-                        tls.certificate = presented;
-                    }
-                    HandshakeCertificate::Ignored(error) => {
-                        self.certificate = Some(format!("sent, and counts as none: {error}"));
-                        tls.ignored_certificate = Some(Box::new(error));
-                    }
-                    HandshakeCertificate::Rejected(reason) => {
-                        self.certificate = Some("rejected".to_owned());
-                        return Ok(Err(format!("the handshake fails: {reason}")));
-                    }
-                }
+        };
+        let Some(certificate) = PeerCertificate::presented(chain, name) else {
+            return match is_required {
+                false => Ok((None, None)),
+                true => Err("the handshake fails: a client certificate is required \
+                    (downstream_mtls.enforcement: reject_connection)"
+                    .to_owned()),
+            };
+        };
+        self.subject = certificate.summary().map(|summary| summary.subject.clone());
+        match server.present(name, chain, UnixTime::now()) {
+            HandshakeCertificate::Presented => {
+                self.certificate = Some("sent".to_owned());
+                Ok((Some(certificate), None))
+            }
+            HandshakeCertificate::Ignored(error) => {
+                self.certificate = Some(format!("sent, and counts as none: {error}"));
+                Ok((None, Some(Box::new(error))))
+            }
+            HandshakeCertificate::Rejected(reason) => {
+                self.certificate = Some("rejected".to_owned());
+                Err(format!("the handshake fails: {reason}"))
             }
         }
-        Ok(Ok(tls))
     }
 }
+
+/// The certificate that requests see, or why the one that was sent counts as none.
+type PresentedCertificate = (Option<Rc<PeerCertificate>>, Option<Box<ChainError>>);
 
 impl Explanation {
     fn without_request(connection: ExplainedConnection, summary: String) -> Explanation {

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::control_socket::{LogLevelOrder, LogLevelState};
-use crate::observe::{Level, Log};
+use crate::observe::{Level, Log, LogSpec};
 
-/// The level of the log, and until when it is another one than the configured.
+/// The log, and until when its level is another one than the configured.
 #[derive(Debug)]
 pub(super) struct LogLevel {
     log: Log,
@@ -18,6 +18,11 @@ impl LogLevel {
     /// As configured.
     pub(super) fn new(log: Log) -> LogLevel {
         LogLevel { log, until: None }
+    }
+
+    /// Applies new settings after a reload. A level by order stays.
+    pub(super) fn configure(&self, spec: LogSpec) {
+        self.log.configure(spec);
     }
 
     /// Follows an order of a process, and says what the level is now.

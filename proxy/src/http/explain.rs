@@ -22,7 +22,7 @@ use super::{
     error::RequestFailure,
     headers::forwarded,
     peer::Peer,
-    refusal::Refusal,
+    refusal::PolicyRefusal,
     request::{NormalizeError, RequestTarget, normalise},
     request_config::{CompiledRoute, RequestConfig},
 };
@@ -139,7 +139,7 @@ impl Walk<'_> {
         let input = policy_input(parts, target, explanation.client, presented);
         let (decision, rules) = route.spec.policy.explain(&input, &config.place(route.index));
         explanation.policy = rules;
-        let refusal = Refusal::of(&decision, config, route, target.path(), error);
+        let refusal = PolicyRefusal::of(&decision, config, route, target.path(), error);
         Ok(refusal.map(|refusal| {
             let verdict = verdict::refused(&refusal, parts);
             let place = config.place(route.index);

@@ -18,7 +18,7 @@ use crate::{
 
 /// What a client gets that a policy does not let in.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(super) enum PolicyRefusal {
     /// `robots.txt`, which keeps robots out.
     Robots,
     /// 403, to a user who is known perhaps.
@@ -29,7 +29,7 @@ pub(super) enum Refusal {
     Failure(RequestFailure),
 }
 
-impl Refusal {
+impl PolicyRefusal {
     /// The refusal that a decision asks for; `None` lets the request in. `error` says why the client
     /// certificate is invalid, if it is.
     pub(super) fn of(
@@ -38,12 +38,12 @@ impl Refusal {
         route: &CompiledRoute,
         path: &str,
         error: Option<ChainError>,
-    ) -> Option<Refusal> {
+    ) -> Option<PolicyRefusal> {
         let failure = match decision.outcome {
             PolicyOutcome::Allow => return None,
             // For any reason: robots can neither sign in nor present a certificate.
-            _ if path == "/robots.txt" => return Some(Refusal::Robots),
-            PolicyOutcome::Deny => return Some(Refusal::Denied),
+            _ if path == "/robots.txt" => return Some(PolicyRefusal::Robots),
+            PolicyOutcome::Deny => return Some(PolicyRefusal::Denied),
             // One that was presented and counts as none has an error too.
             PolicyOutcome::ClientCertificateRequired if error.is_none() => {
                 RequestFailure::CertificateRequired
@@ -52,12 +52,12 @@ impl Refusal {
                 RequestFailure::CertificateInvalid(error)
             }
             PolicyOutcome::NeedsSignIn if config.signs_people_in() => {
-                return Some(Refusal::SignIn);
+                return Some(PolicyRefusal::SignIn);
             }
             PolicyOutcome::NeedsSignIn if route.bearer.is_some() => RequestFailure::TokenRequired,
             PolicyOutcome::NeedsSignIn => nobody_signs_in(config, route, error),
         };
-        Some(Refusal::Failure(failure))
+        Some(PolicyRefusal::Failure(failure))
     }
 }
 
@@ -70,17 +70,17 @@ pub(super) fn refusal(
     (parts, target): (&Parts, &RequestTarget),
     error: Option<ChainError>,
 ) -> Option<LocalAnswer> {
-    let refusal = Refusal::of(decision, &active.config, route, target.path(), error)?;
+    let refusal = PolicyRefusal::of(decision, &active.config, route, target.path(), error)?;
     Some(match refusal {
-        Refusal::Robots => respond::robots(&active.negotiation).into(),
-        Refusal::Denied => {
+        PolicyRefusal::Robots => respond::robots(&active.negotiation).into(),
+        PolicyRefusal::Denied => {
             denied_user(active).map_or_else(|| RequestFailure::Denied.into(), LocalAnswer::from)
         }
-        Refusal::SignIn => {
+        PolicyRefusal::SignIn => {
             let answer = needs_sign_in(active, (parts, target), Some(route));
             answer.map_or_else(LocalAnswer::from, LocalAnswer::from)
         }
-        Refusal::Failure(failure) => failure.into(),
+        PolicyRefusal::Failure(failure) => failure.into(),
     })
 }
 

@@ -81,7 +81,7 @@ metrics! {
     DESCRIPTOR_SHARE = Gauge "portcullis_descriptor_share" in "" by ["share"]:
         "How the limit on open files is divided: the most client connections and upstream connections, and what is reserved for everything else.";
     LOG_RECORDS_DROPPED = Counter "portcullis_log_records_dropped_total" in "" by []:
-        "Log records dropped because the reader of the log was too slow or gone.";
+        "Log records dropped because the log could not be written, as on a full disk, or not fast enough.";
 
     // Connections of clients.
     CONNECTIONS_ACCEPTED = Counter "portcullis_connections_accepted_total" in "" by ["worker"]:

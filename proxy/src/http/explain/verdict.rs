@@ -4,14 +4,14 @@ use http::request::Parts;
 
 use super::view::ExplainedVerdict;
 use crate::{
-    http::{error::RequestFailure, refusal::Refusal},
+    http::{error::RequestFailure, refusal::PolicyRefusal},
     identity::flow::{Challenge, challenge},
 };
 
 /// A refusal by a policy.
-pub(super) fn refused(refusal: &Refusal, parts: &Parts) -> ExplainedVerdict {
+pub(super) fn refused(refusal: &PolicyRefusal, parts: &Parts) -> ExplainedVerdict {
     match refusal {
-        Refusal::Robots => ExplainedVerdict {
+        PolicyRefusal::Robots => ExplainedVerdict {
             served: true,
             status: Some(200),
             summary: "a robots.txt that keeps robots out, since the policy does not let this \
@@ -20,9 +20,9 @@ pub(super) fn refused(refusal: &Refusal, parts: &Parts) -> ExplainedVerdict {
             details: Some("direct_response".to_owned()),
             ..ExplainedVerdict::default()
         },
-        Refusal::Denied => refused_by(&RequestFailure::Denied),
-        Refusal::SignIn => sign_in(parts),
-        Refusal::Failure(failure) => refused_by(failure),
+        PolicyRefusal::Denied => refused_by(&RequestFailure::Denied),
+        PolicyRefusal::SignIn => sign_in(parts),
+        PolicyRefusal::Failure(failure) => refused_by(failure),
     }
 }
 
