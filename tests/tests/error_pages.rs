@@ -192,10 +192,8 @@ fn pictures_of_what_visitors_and_operators_see() {
             proxy.curl(&format!("service-{number:03}"), "/").ok();
         }
         let mut pages: Vec<_> = site.answers(&proxy);
-        for (name, path) in [("admin", "/"), ("admin-all", "/?routes=all")] {
-            let page = proxy.admin(path).expect("a page");
-            pages.push((name, Fetched { body: page.body, ..pages[0].1.clone() }));
-        }
+        let page = proxy.admin("/").expect("a page");
+        pages.push(("admin", Fetched { body: page.body, ..pages[0].1.clone() }));
         (pages, site.dir)
     };
     if !require_root("Chromium: a network and a policy of its own need root") {
