@@ -128,12 +128,12 @@ fn routes(
     };
     let columns = [
         Column::Text("Route"),
-        Column::Text("From"),
         Column::Number("Requests/s"),
         Column::Number("Errors"),
         Column::Number("Requests"),
         Column::Number("Refused"),
         Column::Word("Client certificate"),
+        Column::Text("From"),
     ];
     let rows = shown.into_iter().take(most).map(|(route, rate)| route_row(route, rate));
     section(out, ("routes", "Routes"), &note, columns, rows);
@@ -151,12 +151,12 @@ fn route_row(route: &RouteView, rates: RouteRate) -> [TableCell; 7] {
     };
     [
         TableCell::plain(&route.name),
-        TableCell::plain(&route.from),
         TableCell::plain(rate(rates.requests_per_s)),
         errors,
         TableCell::plain(grouped(route.requests)),
         TableCell::plain(grouped(route.refused)),
         TableCell::plain(if route.asks_certificate { "asked for" } else { "–" }),
+        TableCell::plain(&route.from),
     ]
 }
 
@@ -188,16 +188,16 @@ fn refusals(out: &mut HtmlWriter, all: &[RefusalView], routes: &[RouteView]) {
     };
     let columns = [
         Column::Word("Reason"),
+        Column::Number("Requests"),
         Column::Number("Code"),
         Column::Text("Route"),
-        Column::Number("Requests"),
     ];
     let rows = rows.into_iter().take(MOST_ROWS).map(|(route, refusal, count)| {
         [
             TableCell::plain(refusal.reason.replace('_', " ")),
+            TableCell::plain(grouped(count)),
             TableCell::plain(&refusal.code),
             TableCell::plain(route),
-            TableCell::plain(grouped(count)),
         ]
     });
     section(out, ("refusals", "Refused requests"), &note, columns, rows);
@@ -213,10 +213,10 @@ fn upstreams(out: &mut HtmlWriter, upstreams: &[UpstreamView], health: &[Endpoin
     if !checked.is_empty() {
         let columns = [
             Column::Text("Endpoint"),
-            Column::Text("Route"),
             Column::Word("State"),
-            Column::Word("Since"),
             Column::Text("Last error"),
+            Column::Word("Since"),
+            Column::Text("Route"),
         ];
         let rows = checked.iter().take(MOST_ROWS).map(|endpoint| health_row(endpoint));
         let note = cut_off(checked.len());
@@ -251,10 +251,10 @@ fn health_row(endpoint: &EndpointHealthView) -> [TableCell; 5] {
     };
     [
         TableCell::plain(&endpoint.endpoint),
-        TableCell::plain(&endpoint.cluster),
         TableCell::of(endpoint.state.as_str(), concern),
-        TableCell::plain(&endpoint.since),
         TableCell::plain(endpoint.last_error.as_deref().unwrap_or("–")),
+        TableCell::plain(&endpoint.since),
+        TableCell::plain(&endpoint.cluster),
     ]
 }
 
