@@ -71,6 +71,26 @@ impl BrowserOptions {
     }
 }
 
+/// The first element that says something with less contrast to what is behind it than WCAG 2
+/// asks for (1.4.3: 4.5 to 1), or `null`.
+const TOO_PALE: &str = r#"
+    const number = c => (c = c / 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+    const parts = color => color.match(/[\d.]+/g).map(Number);
+    const light = ([r, g, b]) => 0.2126 * number(r) + 0.7152 * number(g) + 0.0722 * number(b);
+    const behind = element => {
+        for (; element; element = element.parentElement) {
+            const color = parts(getComputedStyle(element).backgroundColor);
+            if (color.length === 3 || color[3] === 1) return color;
+        }
+        return [255, 255, 255];
+    };
+    for (const element of document.querySelectorAll("h1, h2, p, a, button, dt, dd, bdi, code, th, td, pre, span, footer")) {
+        const [a, b] = [light(parts(getComputedStyle(element).color)), light(behind(element))];
+        const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+        if (contrast < 4.5) return `${element.outerHTML}: ${contrast}`;
+    }
+    return null;"#;
+
 impl Browser {
     /// Starts the browser of a person, with the certificates that this person has. Where a server
     /// asks for one, the first of those that it takes is sent.
@@ -286,6 +306,14 @@ impl Browser {
         self.devtools("Emulation.setDeviceMetricsOverride", &size);
         let scheme = json!({ "name": "prefers-color-scheme", "value": scheme });
         self.devtools("Emulation.setEmulatedMedia", &json!({ "features": [scheme] }));
+    }
+
+    /// The first element of the page whose text has too little contrast, if there is one.
+    ///
+    /// # Panics
+    /// When Chromium does not tell.
+    pub fn too_pale(&self) -> Option<String> {
+        self.script(TOO_PALE).as_str().map(str::to_owned)
     }
 
     /// Writes the whole page as a PNG file.

@@ -171,12 +171,12 @@ fn a_brand_is_on_the_pages_that_visitors_see() {
 
 /// Where the pictures of this run go.
 fn pictures() -> PathBuf {
-    let dir = target_dir().join("pages");
+    let dir = target_dir().join("error-pages");
     fs::create_dir_all(&dir).expect("a directory for the pictures");
     dir.canonicalize().expect("the directory just made")
 }
 
-/// Writes `target/pages/site-NAME.SCHEME.WIDTH.png`.
+/// Writes `target/error-pages/NAME.SCHEME.WIDTH.png`.
 #[test]
 #[ignore = "makes pictures for people to look at"]
 fn pictures_of_what_visitors_and_operators_see() {
@@ -192,10 +192,8 @@ fn pictures_of_what_visitors_and_operators_see() {
             proxy.curl(&format!("service-{number:03}"), "/").ok();
         }
         let mut pages: Vec<_> = site.answers(&proxy);
-        for (name, path) in [("admin", "/"), ("admin-all", "/?routes=all")] {
-            let page = proxy.admin(path).expect("a page");
-            pages.push((name, Fetched { body: page.body, ..pages[0].1.clone() }));
-        }
+        let page = proxy.admin("/").expect("a page");
+        pages.push(("admin", Fetched { body: page.body, ..pages[0].1.clone() }));
         (pages, site.dir)
     };
     if !require_root("Chromium: a network and a policy of its own need root") {
@@ -211,7 +209,8 @@ fn pictures_of_what_visitors_and_operators_see() {
                 browser.open(&format!("file://{}", file.display())).expect("the page");
                 let wide = browser.script("return document.documentElement.scrollWidth");
                 assert_eq!(wide, width, "{name} is wider than the window");
-                browser.screenshot(&pictures().join(format!("site-{name}.{scheme}.{width}.png")));
+                assert_eq!(browser.too_pale(), None, "{name}, {scheme}, {width} wide");
+                browser.screenshot(&pictures().join(format!("{name}.{scheme}.{width}.png")));
             }
         }
     });

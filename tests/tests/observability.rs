@@ -227,8 +227,12 @@ fn the_admin_address_has_a_page_for_people_and_for_nobody_else() {
     assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
     let policy = page.header("content-security-policy").expect("a policy");
     assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
-    for told in ["<th scope=\"row\">shown</th>", "no route", "Upstream connections", "Certificates"]
-    {
+    for told in [
+        "<th scope=\"row\" class=\"t\">shown</th>",
+        "no route",
+        "Upstream connections",
+        "Certificates",
+    ] {
         assert!(page.text().contains(told), "{told}: {}", page.text());
     }
     let mut raw = Raw::tcp(proxy.admin_address());

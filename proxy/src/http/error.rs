@@ -103,14 +103,8 @@ impl RequestFailure {
                 let refusal = RequestRefusal::TokenRequired;
                 denied(S::UNAUTHORIZED, "Unauthenticated", DENIED.into(), refusal)
             }
-            RequestFailure::CertificateRequired | RequestFailure::CertificateInvalid(None) => {
-                let refusal = self.certificate_refusal();
-                denied(certificate_error(), NEEDS_CERTIFICATE, DENIED.into(), refusal)
-            }
-            RequestFailure::CertificateInvalid(Some(flaw)) => {
-                let details = format!("{DENIED}{{client certificate: {flaw}}}");
-                let refusal = self.certificate_refusal();
-                denied(certificate_error(), NEEDS_CERTIFICATE, details.into(), refusal)
+            RequestFailure::CertificateRequired | RequestFailure::CertificateInvalid(_) => {
+                self.certificate_report()
             }
             RequestFailure::RequestTimeout => too_slow("request_overall_timeout"),
             RequestFailure::StreamTimeout => {
@@ -153,14 +147,18 @@ impl RequestFailure {
         }
     }
 
-    fn certificate_refusal(&self) -> RequestRefusal {
-        match self {
-            RequestFailure::CertificateInvalid(Some(error)) => {
-                certificate_problem::refusal(Some(error))
+    fn certificate_report(&self) -> FailureReport {
+        let (details, refusal) = match self {
+            RequestFailure::CertificateInvalid(Some(flaw)) => {
+                let details = format!("{DENIED}{{client certificate: {flaw}}}");
+                (details.into(), certificate_problem::refusal(Some(flaw)))
             }
-            RequestFailure::CertificateInvalid(None) => RequestRefusal::CertificateUnusable,
-            _ => RequestRefusal::CertificateMissing,
-        }
+            RequestFailure::CertificateInvalid(None) => {
+                (DENIED.into(), RequestRefusal::CertificateUnusable)
+            }
+            _ => (DENIED.into(), RequestRefusal::CertificateMissing),
+        };
+        denied(certificate_error(), NEEDS_CERTIFICATE, details, refusal)
     }
 
     /// After how many seconds the same request may succeed, if that is known.

@@ -18,7 +18,7 @@ use crate::{
 const STYLE: &str = include_str!("style.css");
 
 /// How many routes are shown unless all of them are asked for.
-const BUSIEST_ROUTES: usize = 50;
+const BUSIEST_ROUTES: usize = 20;
 /// How many are shown at the most; `/status` has all of them.
 const MOST_ROUTES: usize = 2_000;
 /// How often the browser loads the page again, if it is told to, in seconds.
@@ -59,6 +59,13 @@ impl PageOptions {
         }
     }
 
+    /// The link to the page with more or fewer routes, and its text, if there are more.
+    fn other_routes(self, routes: usize) -> Option<(&'static str, &'static str)> {
+        let other = PageOptions { all_routes: !self.all_routes, ..self };
+        let label = if self.all_routes { "Show the busiest routes" } else { "Show all routes" };
+        (routes > BUSIEST_ROUTES).then(|| (other.link(), label))
+    }
+
     fn most_routes(self) -> usize {
         if self.all_routes { MOST_ROUTES } else { BUSIEST_ROUTES }
     }
@@ -97,13 +104,7 @@ fn document(
     head(&mut out, options);
     top(&mut out, status, options);
     out.markup("<main id=\"state\">\n");
-    sections::write(&mut out, status, rates, options.most_routes());
-    if status.routes.len() > BUSIEST_ROUTES {
-        let other = PageOptions { all_routes: !options.all_routes, ..options };
-        let label = if options.all_routes { "Show the busiest routes" } else { "Show all routes" };
-        out.markup("<p><a href=\"").markup(other.link()).markup("\">").markup(label);
-        out.markup("</a></p>\n");
-    }
+    sections::write(&mut out, status, rates, options);
     out.markup("</main>\n<footer>As of ").text(now).markup("</footer>\n</body>\n</html>\n");
     out.finish()
 }

@@ -2,12 +2,15 @@
 
 use std::cmp::Reverse;
 
-use super::table::{Column, Concern, TableCell, section};
+use super::{
+    PageOptions,
+    table::{Column, Concern, TableCell, section},
+};
 use crate::{
     admin::rates::{RatesSince, RouteRate},
     observe::{
         CertificateView, CrlView, EndpointHealthState, EndpointHealthView, RefusalView, RouteView,
-        StatusView, SteeringView, UpstreamView, WorkerView,
+        StatusView, SteeredView, SteeringView, UpstreamView, WorkerView,
     },
     pages::HtmlWriter,
 };
@@ -20,12 +23,12 @@ pub(super) fn write(
     out: &mut HtmlWriter,
     status: &StatusView,
     rates: &RatesSince<'_>,
-    most_routes: usize,
+    options: PageOptions,
 ) {
     refused_reload(out, status);
     totals(out, status, rates);
     workers(out, &status.workers);
-    routes(out, &status.routes, rates, most_routes);
+    routes(out, &status.routes, rates, options);
     refusals(out, &status.refusals, &status.routes);
     upstreams(out, &status.upstreams, &status.health);
     certificates(out, &status.certificates);
@@ -73,7 +76,7 @@ fn totals(out: &mut HtmlWriter, status: &StatusView, rates: &RatesSince<'_>) {
 fn workers(out: &mut HtmlWriter, workers: &[WorkerView]) {
     let columns = [
         Column::Text("Worker"),
-        Column::Text("State"),
+        Column::Word("State"),
         Column::Number("Load"),
         Column::Number("Connections"),
         Column::Number("Accepted"),
@@ -100,7 +103,13 @@ fn workers(out: &mut HtmlWriter, workers: &[WorkerView]) {
 }
 
 /// The busiest routes first.
-fn routes(out: &mut HtmlWriter, routes: &[RouteView], rates: &RatesSince<'_>, most: usize) {
+fn routes(
+    out: &mut HtmlWriter,
+    routes: &[RouteView],
+    rates: &RatesSince<'_>,
+    options: PageOptions,
+) {
+    let most = options.most_routes();
     let mut shown: Vec<_> = routes.iter().map(|route| (route, rates.of(route))).collect();
     shown.sort_by(|(one, one_rate), (other, other_rate)| {
         let by_rate = other_rate.requests_per_s.total_cmp(&one_rate.requests_per_s);
@@ -119,15 +128,18 @@ fn routes(out: &mut HtmlWriter, routes: &[RouteView], rates: &RatesSince<'_>, mo
     };
     let columns = [
         Column::Text("Route"),
-        Column::Text("From"),
         Column::Number("Requests/s"),
         Column::Number("Errors"),
         Column::Number("Requests"),
         Column::Number("Refused"),
-        Column::Text("Client certificate"),
+        Column::Word("Client certificate"),
+        Column::Text("From"),
     ];
     let rows = shown.into_iter().take(most).map(|(route, rate)| route_row(route, rate));
     section(out, ("routes", "Routes"), &note, columns, rows);
+    if let Some((link, label)) = options.other_routes(routes.len()) {
+        out.markup("<p><a href=\"").markup(link).markup("\">").markup(label).markup("</a></p>\n");
+    }
 }
 
 fn route_row(route: &RouteView, rates: RouteRate) -> [TableCell; 7] {
@@ -139,12 +151,12 @@ fn route_row(route: &RouteView, rates: RouteRate) -> [TableCell; 7] {
     };
     [
         TableCell::plain(&route.name),
-        TableCell::plain(&route.from),
         TableCell::plain(rate(rates.requests_per_s)),
         errors,
         TableCell::plain(grouped(route.requests)),
         TableCell::plain(grouped(route.refused)),
         TableCell::plain(if route.asks_certificate { "asked for" } else { "–" }),
+        TableCell::plain(&route.from),
     ]
 }
 
@@ -175,17 +187,17 @@ fn refusals(out: &mut HtmlWriter, all: &[RefusalView], routes: &[RouteView]) {
         _ => "Since the start. The log has each request with its reason.".to_owned(),
     };
     let columns = [
-        Column::Text("Reason"),
+        Column::Word("Reason"),
+        Column::Number("Requests"),
         Column::Number("Code"),
         Column::Text("Route"),
-        Column::Number("Requests"),
     ];
     let rows = rows.into_iter().take(MOST_ROWS).map(|(route, refusal, count)| {
         [
             TableCell::plain(refusal.reason.replace('_', " ")),
+            TableCell::plain(grouped(count)),
             TableCell::plain(&refusal.code),
             TableCell::plain(route),
-            TableCell::plain(grouped(count)),
         ]
     });
     section(out, ("refusals", "Refused requests"), &note, columns, rows);
@@ -201,10 +213,10 @@ fn upstreams(out: &mut HtmlWriter, upstreams: &[UpstreamView], health: &[Endpoin
     if !checked.is_empty() {
         let columns = [
             Column::Text("Endpoint"),
-            Column::Text("Route"),
-            Column::Text("State"),
-            Column::Text("Since"),
+            Column::Word("State"),
             Column::Text("Last error"),
+            Column::Word("Since"),
+            Column::Text("Route"),
         ];
         let rows = checked.iter().take(MOST_ROWS).map(|endpoint| health_row(endpoint));
         let note = cut_off(checked.len());
@@ -239,10 +251,10 @@ fn health_row(endpoint: &EndpointHealthView) -> [TableCell; 5] {
     };
     [
         TableCell::plain(&endpoint.endpoint),
-        TableCell::plain(&endpoint.cluster),
         TableCell::of(endpoint.state.as_str(), concern),
-        TableCell::plain(&endpoint.since),
         TableCell::plain(endpoint.last_error.as_deref().unwrap_or("–")),
+        TableCell::plain(&endpoint.since),
+        TableCell::plain(&endpoint.cluster),
     ]
 }
 
@@ -256,14 +268,14 @@ fn certificates(out: &mut HtmlWriter, certificates: &[CertificateView]) {
     let columns = [
         Column::Text("Certificate"),
         Column::Number("Days left"),
-        Column::Text("Valid until"),
-        Column::Text("Use"),
+        Column::Word("Valid until"),
+        Column::Word("Use"),
         Column::Text("From"),
     ];
     let rows = shown.iter().take(MOST_ROWS).map(|certificate| {
         [
             TableCell::plain(certificate.names.join(", ")),
-            days_left(Some(certificate.days_left), "expired"),
+            days_left(certificate.days_left),
             TableCell::plain(&certificate.not_after),
             TableCell::plain(certificate.usage.as_str().replace('_', " ")),
             TableCell::plain(&certificate.origin),
@@ -282,13 +294,13 @@ fn crls(out: &mut HtmlWriter, crls: &[CrlView]) {
     let columns = [
         Column::Text("Issuer"),
         Column::Number("Days left"),
-        Column::Text("Next update"),
+        Column::Word("Next update"),
         Column::Number("Revoked"),
     ];
     let rows = shown.iter().take(MOST_ROWS).map(|crl| {
         [
             TableCell::plain(&crl.issuer),
-            days_left(crl.days_left, "stale"),
+            crl_days_left(crl.days_left),
             TableCell::plain(crl.next_update.as_deref().unwrap_or("–")),
             TableCell::plain(grouped(crl.revoked as u64)),
         ]
@@ -301,28 +313,42 @@ fn steering(out: &mut HtmlWriter, steering: &SteeringView) {
     if steering.outcomes.is_empty() {
         return;
     }
-    let total: u64 = steering.outcomes.iter().map(|outcome| outcome.count).sum();
+    // Connections that were handed off have another outcome too.
+    let is_apart = |outcome: &SteeredView| outcome.outcome == "handed_off";
+    let apart = steering.outcomes.iter().filter(|outcome| !is_apart(outcome));
+    let total: u64 = apart.map(|outcome| outcome.count).sum();
     let note = format!(
         "Mode {} ({}), up to {} % of the mean load.",
         steering.mode, steering.reason, steering.max_load_percent
     );
-    let columns = [Column::Text("Outcome"), Column::Number("Connections"), Column::Number("Share")];
+    let columns = [Column::Word("Outcome"), Column::Number("Connections"), Column::Number("Share")];
     let rows = steering.outcomes.iter().map(|outcome| {
         [
             TableCell::plain(outcome.outcome.replace('_', " ")),
             TableCell::plain(grouped(outcome.count)),
-            TableCell::plain(percent(outcome.count as f64 / total.max(1) as f64)),
+            TableCell::plain(match total {
+                0 => "–".to_owned(),
+                total => percent(outcome.count as f64 / total as f64),
+            }),
         ]
     });
     section(out, ("steering", "Steering of connections"), &note, columns, rows);
 }
 
-fn days_left(days: Option<i64>, ended: &'static str) -> TableCell {
+fn days_left(days: i64) -> TableCell {
+    match days {
+        ..0 => TableCell::of("expired", Concern::Now),
+        0..=7 => TableCell::of(format!("{days} (soon)"), Concern::Now),
+        8..=30 => TableCell::of(days, Concern::Soon),
+        _ => TableCell::plain(days),
+    }
+}
+
+/// A list is often issued anew every day, so only one that is late is worth a look.
+fn crl_days_left(days: Option<i64>) -> TableCell {
     match days {
         None => TableCell::plain("–"),
-        Some(days) if days < 0 => TableCell::of(ended, Concern::Now),
-        Some(days) if days <= 7 => TableCell::of(format!("{days} (soon)"), Concern::Now),
-        Some(days) if days <= 30 => TableCell::of(days, Concern::Soon),
+        Some(..0) => TableCell::of("stale", Concern::Now),
         Some(days) => TableCell::plain(days),
     }
 }

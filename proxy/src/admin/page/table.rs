@@ -8,8 +8,10 @@ const VALUE_CHARACTERS: usize = 300;
 /// A column.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Column {
-    /// Of texts.
+    /// Of texts, which may be long.
     Text(&'static str),
+    /// Of words and times, each on one line.
+    Word(&'static str),
     /// Of numbers, which stand on the right.
     Number(&'static str),
 }
@@ -66,7 +68,9 @@ pub(super) fn section<const N: usize>(
     out.markup("\">\n<table>\n<thead><tr>");
     for column in columns {
         match column {
-            Column::Text(name) => out.markup("<th scope=\"col\">").markup(name),
+            Column::Text(name) | Column::Word(name) => {
+                out.markup("<th scope=\"col\">").markup(name)
+            }
             Column::Number(name) => out.markup("<th scope=\"col\" class=\"n\">").markup(name),
         };
         out.markup("</th>");
@@ -84,17 +88,17 @@ pub(super) fn section<const N: usize>(
 
 fn write_cell(out: &mut HtmlWriter, cell: &TableCell, column: Column, is_first: bool) {
     let tag = if is_first { "th scope=\"row\"" } else { "td" };
-    let number = if matches!(column, Column::Number(_)) { "n" } else { "" };
+    let kind = match column {
+        Column::Text(_) => "t",
+        Column::Word(_) => "w",
+        Column::Number(_) => "n",
+    };
     out.markup("<").markup(tag);
-    match (number, cell.class) {
-        ("", "") => {}
-        ("", class) | (class, "") => {
-            out.markup(" class=\"").markup(class).markup("\"");
-        }
-        (number, class) => {
-            out.markup(" class=\"").markup(number).markup(" ").markup(class).markup("\"");
-        }
+    out.markup(" class=\"").markup(kind);
+    if !cell.class.is_empty() {
+        out.markup(" ").markup(cell.class);
     }
+    out.markup("\"");
     out.markup(">").text(&shortened(&cell.text, VALUE_CHARACTERS));
     out.markup(if is_first { "</th>" } else { "</td>" });
 }

@@ -129,9 +129,9 @@ fn with_a_thousand_routes_the_busiest_are_shown_and_all_on_demand() {
     let response = shown(&status, None);
     let html = response.body();
     assert!(html.len() < 32 << 10, "{} bytes", html.len());
-    assert!(html.contains("The busiest 50 of 1\u{202f}000 routes."), "{html}");
+    assert!(html.contains("The busiest 20 of 1\u{202f}000 routes."), "{html}");
     let first = html.find("r999</th>").unwrap();
-    assert!(first < html.find("r950</th>").unwrap() && !html.contains("r949</th>"));
+    assert!(first < html.find("r980</th>").unwrap() && !html.contains("r979</th>"));
     assert!(html.contains("<a href=\"/?routes=all\">Show all routes</a>"));
     let response = shown(&status, Some("routes=all"));
     assert!(response.body().contains("r0</th>"));
@@ -170,9 +170,9 @@ fn what_needs_attention_is_said_in_words_too() {
     for told in [
         "The configuration file was refused</h2>",
         "class=\"n bad\">3 (soon)</td>",
-        "class=\"bad\">down</td>",
+        "class=\"w bad\">down</td>",
         "class=\"n bad\">50 %</td>",
-        "<th scope=\"row\">no route</th>",
+        "<th scope=\"row\" class=\"w\">no route</th>",
     ] {
         assert!(html.contains(told), "{told}: {html}");
     }

@@ -8,6 +8,12 @@ fn error(line: &str) -> String {
     told.clone()
 }
 
+/// Whether a line is accepted without a word about its key.
+fn is_accepted(line: &str) -> bool {
+    let (key, _) = line.split_once(':').unwrap();
+    !warnings(line).iter().any(|warning| warning.contains(key))
+}
+
 #[test]
 fn a_color_has_hexadecimal_digits_and_nothing_else() {
     for key in
@@ -21,8 +27,8 @@ fn a_color_has_hexadecimal_digits_and_nothing_else() {
                 "{told}"
             );
         }
-        assert!(warnings(&format!("{key}: '#6F43E7'")).is_empty());
-        assert!(warnings(&format!("{key}: ''")).is_empty());
+        assert!(is_accepted(&format!("{key}: '#6F43E7'")));
+        assert!(is_accepted(&format!("{key}: ''")));
     }
 }
 
@@ -33,7 +39,7 @@ fn an_image_is_loaded_over_tls() {
             let told = error(&format!("{key}: '{bad}'"));
             assert!(told.contains("` is not the address of an image (write a URL"), "{told}");
         }
-        assert!(warnings(&format!("{key}: https://a.example/x.png")).is_empty());
+        assert!(is_accepted(&format!("{key}: https://a.example/x.png")));
     }
 }
 
@@ -42,5 +48,5 @@ fn a_first_paragraph_is_no_book() {
     let told = error(&format!("error_message_first_paragraph: {}", "é".repeat(1_001)));
     assert!(told.ends_with("has 1001 characters, more than 1000"), "{told}");
     let longest = format!("error_message_first_paragraph: {}", "é".repeat(1_000));
-    assert!(warnings(&longest).is_empty());
+    assert!(is_accepted(&longest));
 }
