@@ -6,13 +6,23 @@ mod drain;
 mod expiry;
 mod handover;
 mod identity;
+mod listeners;
 mod loader;
+mod reload_orders;
 mod signals;
 mod steering;
 mod successor;
+mod supervision;
+mod upgrade;
 mod workers;
 
-use std::{io, num::NonZeroUsize, path::Path, sync::Arc, time::Duration};
+use std::{
+    io,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use tokio::{
@@ -26,12 +36,11 @@ use tokio::{
 
 use crate::{
     admin,
-    binding::BindError,
     config::{Config, Environment, FileSource, Loaded, Source},
     descriptors::{DescriptorBudget, DescriptorUsers},
     identity::{control::IdentityControl, jose},
-    listener::Listener,
     observe::{Log, Metrics},
+    service_manager::inherited_descriptors,
     snapshot::{Compiler, StagedParts},
     steering::{CatcherKeeper, CatcherSize, ModeChoice, NoRoomForCatcher, Steering},
     sys,
@@ -42,8 +51,12 @@ use crate::{
 use control::StopReason;
 use control_socket::ControlSocket;
 use handover::Predecessor;
+use listeners::KeptListeners;
 use loader::{Compiled, ControlSettings, Loader, Publisher};
+use reload_orders::ReloadOrders;
 use signals::Signals;
+use supervision::Supervision;
+use upgrade::{PendingUpgrade, SuccessorEnd};
 use workers::{WorkerResources, Workers};
 
 pub(crate) use control_socket::RunningProcess;
@@ -66,8 +79,20 @@ pub(crate) fn run(path: &Path, replaced: Option<u32>) -> anyhow::Result<()> {
 }
 
 async fn serve(path: &Path, replaced: Option<u32>) -> anyhow::Result<()> {
+    let started = start(path, replaced).await;
+    if let (Some(id), Err(error)) = (replaced, &started) {
+        handover::tell_failure(id, error).await;
+    }
+    let (app, admin) = started?;
+    let log = app.log.clone();
+    let ended = app.run(admin).await;
+    log.flush(LOG_FLUSH);
+    ended
+}
+
+async fn start(path: &Path, replaced: Option<u32>) -> anyhow::Result<(App, admin::Server)> {
     let predecessor = match replaced {
-        Some(id) => Some(Predecessor::find(id).await?),
+        Some(id) => Predecessor::find(id).await?,
         None => None,
     };
     let mut source = FileSource::new(path, Environment::of_process());
@@ -80,12 +105,14 @@ async fn serve(path: &Path, replaced: Option<u32>) -> anyhow::Result<()> {
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    let ended = match App::start(source, config, &cores, predecessor, metrics, log.clone()) {
-        Ok((app, admin)) => app.run(admin).await,
-        Err(error) => Err(error),
-    };
-    log.flush(LOG_FLUSH);
-    ended
+    if let Some(process) = replaced.filter(|_| predecessor.is_none()) {
+        tracing::warn!(process, "the process to replace has ended: this one starts in its place");
+    }
+    let started = App::start(source, config, &cores, predecessor, metrics, log.clone());
+    if started.is_err() {
+        log.flush(LOG_FLUSH);
+    }
+    started
 }
 
 /// One core for each worker if there are enough cores; otherwise no worker is pinned.
@@ -110,6 +137,13 @@ struct App {
     orders: Option<ControlSocket>,
     descriptors: DescriptorBudget,
     signals: Signals,
+    supervision: Supervision,
+    reload_orders: ReloadOrders,
+    upgrade: Option<PendingUpgrade>,
+    /// Of a process that this one has started and that has taken its place.
+    successor: Option<SuccessorEnd>,
+    /// The file that `run` was given.
+    config_path: PathBuf,
     snapshots: watch::Sender<Arc<Snapshot>>,
     phase: watch::Sender<ProcessPhase>,
     identity: IdentityControl,
@@ -133,13 +167,18 @@ impl App {
         let (descriptors, catchers) = descriptors(&config, cores.len(), &metrics)?;
         // Before anything runs: an address in use ends the start at once.
         let admin = admin::Sockets::bind(&config.admin, predecessor.is_some())?;
-        let mut listeners = bind(&config, cores.len())?;
+        let (supervision, config_path) = (Supervision::of_environment(), source.path().to_owned());
+        let kept = KeptListeners::of(inherited_descriptors());
+        let mut listeners = listeners::bind(&config, cores.len(), kept)?;
         let (mut compiler, mut health) =
             compiler(&config, &metrics, cores.len(), &descriptors, predecessor.as_ref())?;
         let Compiled { snapshot, parts, access, settings, facts, renewable } =
             loader::compile(&mut compiler, &source.name(), &mut config)?;
         put_into_use(parts, &mut health)?;
-        listen(&listeners)?;
+        listeners.listen()?;
+        if predecessor.is_none() {
+            supervision.store.replace(&listeners);
+        }
         let (mode, rules) = (settings.steering_mode, Arc::clone(&snapshot.front.steering));
         let (steering, keeper) = steering::start(mode, catchers, &mut listeners, rules, &metrics)?;
         let admin = admin::Server::listen(admin, access, &metrics, &steering, descriptors.admin)?;
@@ -173,7 +212,12 @@ impl App {
             health,
             snapshots,
             phase,
-            workers: Workers::start(resources, cores, listeners)?,
+            supervision,
+            reload_orders: ReloadOrders::default(),
+            upgrade: None,
+            successor: None,
+            config_path,
+            workers: Workers::start(resources, cores, listeners.workers)?,
             ended,
             steering,
             catchers: keeper,
@@ -206,32 +250,12 @@ impl App {
     }
 }
 
-/// Binds the addresses once for each worker.
-fn bind(config: &Config, workers: usize) -> anyhow::Result<Vec<Vec<Listener>>> {
-    let listeners: Vec<_> = (0..workers).map(|_| config.listen.bind()).collect::<Result<_, _>>()?;
-    let first = listeners.first().into_iter().flatten();
-    for (listener, wanted) in first.zip(config.listen.all()) {
-        if listener.address != wanted {
-            tracing::warn!(
-                "this process has no IPv6: it listens on {} in the place of {wanted}",
-                listener.address
-            );
-        }
-    }
-    Ok(listeners)
-}
-
 /// Puts the parts of the first configuration into use. What is known of its endpoints is applied before.
 fn put_into_use(parts: StagedParts, health: &mut HealthMonitor) -> io::Result<()> {
     health.begin(parts.watched().to_vec())?;
     drop(parts.publish());
     sys::give_memory_back();
     Ok(())
-}
-
-/// Starts listening: from now on, connections wait for the workers.
-fn listen(listeners: &[Vec<Listener>]) -> Result<(), BindError> {
-    listeners.iter().flatten().try_for_each(Listener::listen)
 }
 
 /// The compiler, and what decides which of the endpoints it compiles are available.

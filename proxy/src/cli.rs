@@ -1,6 +1,7 @@
 //! The command line.
 #![expect(clippy::print_stdout, reason = "all commands but `run` write to standard output")]
 
+mod process_orders;
 mod sessions;
 pub(crate) mod status;
 
@@ -12,6 +13,7 @@ use std::{
 
 use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
+use process_orders::ProcessArguments;
 use serde::Serialize;
 use sessions::Sessions;
 
@@ -37,6 +39,11 @@ enum Command {
     Check(ConfigFile),
     /// Show workers, routes, certificates and upstream connections of a running proxy.
     Status(Status),
+    /// Make a running proxy load its configuration again; fail with the reason if it is rejected.
+    Reload(ProcessArguments),
+    /// Make a running proxy start its program again, which may be another version by now, and leave its
+    /// place to the new process; fail with the reason if that is not ready.
+    Upgrade(ProcessArguments),
     /// Drain a worker: other workers get its new connections, and it keeps the connections it has.
     Drain(Drain),
     /// End sessions of users.
@@ -112,6 +119,8 @@ impl Arguments {
             Command::Run(run) => run.run(),
             Command::Check(file) => check(&file.config),
             Command::Status(status) => status.run(),
+            Command::Reload(process) => process.reload(),
+            Command::Upgrade(process) => process.upgrade(),
             Command::Drain(drain) => drain.run(),
             Command::Sessions(sessions) => sessions.run(),
             Command::Completions { shell } => {

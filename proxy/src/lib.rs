@@ -31,6 +31,7 @@ mod reclaim;
 mod regular_file;
 mod route;
 mod rt;
+mod service_manager;
 mod short_body;
 mod snapshot;
 mod steering;

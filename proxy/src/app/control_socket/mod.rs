@@ -11,7 +11,13 @@
 //! portcullis/1 end-sessions user "alice"       end all sessions of a user    portcullis/1 ended 3
 //! portcullis/1 end-sessions email "a@b.com"    the same, by address          portcullis/1 ended 3
 //! portcullis/1 tell-health         for a process that takes this one's place  portcullis/1 health JSON
+//! portcullis/1 reload              load the configuration again            portcullis/1 reloaded 4
+//! portcullis/1 upgrade             start the program again and leave        portcullis/1 upgraded 321
+//! portcullis/1 cannot-replace "reason"         of the process that an upgrade started
+//!                                                                            portcullis/1 done
+//! portcullis/1 tell-whether-serving            refused by one that drains    portcullis/1 done
 //!                                  an order that is not followed             portcullis/1 refused REASON
+//!                                  the same in several lines             portcullis/1 failed "REASON"
 //! ```
 //!
 //! IDs and addresses are JSON strings, so that no character of them ends the line.

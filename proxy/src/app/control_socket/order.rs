@@ -1,5 +1,7 @@
 //! The lines of the protocol.
 
+use std::time::Duration;
+
 use crate::identity::ended_users::UserSelector;
 
 /// Begins every line.
@@ -16,7 +18,24 @@ pub(in super::super) enum Order {
     EndSessions(UserSelector),
     /// Tell what is known of the health of endpoints.
     TellHealth,
+    /// Load the configuration again, and say what came of it.
+    Reload,
+    /// Start the program again, and leave once the new process is ready.
+    Upgrade,
+    /// The process that gives the order was to take the place of this one, and cannot.
+    CannotReplace(String),
+    /// Say whether this process serves, and is not about to end.
+    TellWhetherServing,
 }
+
+/// The longest time that the answers to most orders take.
+const USUAL_TIME: Duration = Duration::from_secs(5);
+/// A load of many routes on a busy machine may take half a minute. systemd waits for 90 seconds.
+const RELOAD_TIME: Duration = Duration::from_secs(80);
+/// What is more than the time of the new process.
+const UPGRADE_TIME: Duration = Duration::from_secs(70);
+/// The longest reason, in bytes, so that a line has a limit.
+pub(super) const MAX_REASON: usize = 8 << 10;
 
 /// What a process did on an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +49,14 @@ pub(in super::super) enum Acknowledgment {
     SessionsEnded(usize),
     /// What is known of endpoints, in a line.
     Health(String),
+    /// The configuration is in use.
+    Reloaded {
+        generation: u64,
+    },
+    /// This process serves now.
+    Upgraded {
+        process: u32,
+    },
 }
 
 impl Order {
@@ -38,6 +65,10 @@ impl Order {
         let order = match self {
             Order::Leave => "drain".to_owned(),
             Order::TellHealth => "tell-health".to_owned(),
+            Order::Reload => "reload".to_owned(),
+            Order::Upgrade => "upgrade".to_owned(),
+            Order::TellWhetherServing => "tell-whether-serving".to_owned(),
+            Order::CannotReplace(reason) => format!("cannot-replace {}", in_one_line(reason)),
             Order::DrainWorker { worker, drained: true } => format!("drain-worker {worker}"),
             Order::DrainWorker { worker, drained: false } => format!("undrain-worker {worker}"),
             Order::EndSessions(user) => {
@@ -60,10 +91,23 @@ impl Order {
         match verb {
             "drain" if order == verb => Some(Order::Leave),
             "tell-health" if order == verb => Some(Order::TellHealth),
+            "reload" if order == verb => Some(Order::Reload),
+            "upgrade" if order == verb => Some(Order::Upgrade),
+            "tell-whether-serving" if order == verb => Some(Order::TellWhetherServing),
+            "cannot-replace" => serde_json::from_str(object).ok().map(Order::CannotReplace),
             "drain-worker" => Some(Order::DrainWorker { worker: worker()?, drained: true }),
             "undrain-worker" => Some(Order::DrainWorker { worker: worker()?, drained: false }),
             "end-sessions" => user(object).map(Order::EndSessions),
             _ => None,
+        }
+    }
+
+    /// How long the process may take to answer.
+    pub(super) fn time(&self) -> Duration {
+        match self {
+            Order::Reload => RELOAD_TIME,
+            Order::Upgrade => UPGRADE_TIME,
+            _ => USUAL_TIME,
         }
     }
 
@@ -72,7 +116,12 @@ impl Order {
         let acknowledgment = Acknowledgment::parse(line);
         let is_expected = match &acknowledgment {
             Some(Acknowledgment::Draining { .. }) => matches!(self, Order::Leave),
-            Some(Acknowledgment::Done) => matches!(self, Order::DrainWorker { .. }),
+            Some(Acknowledgment::Done) => matches!(
+                self,
+                Order::DrainWorker { .. } | Order::CannotReplace(_) | Order::TellWhetherServing
+            ),
+            Some(Acknowledgment::Reloaded { .. }) => *self == Order::Reload,
+            Some(Acknowledgment::Upgraded { .. }) => *self == Order::Upgrade,
             Some(Acknowledgment::SessionsEnded(_)) => matches!(self, Order::EndSessions(_)),
             Some(Acknowledgment::Health(_)) => matches!(self, Order::TellHealth),
             None => false,
@@ -104,6 +153,8 @@ impl Acknowledgment {
             Acknowledgment::Done => format!("{PROTOCOL}done"),
             Acknowledgment::SessionsEnded(ended) => format!("{PROTOCOL}ended {ended}"),
             Acknowledgment::Health(verdicts) => format!("{PROTOCOL}health {verdicts}"),
+            Acknowledgment::Reloaded { generation } => format!("{PROTOCOL}reloaded {generation}"),
+            Acknowledgment::Upgraded { process } => format!("{PROTOCOL}upgraded {process}"),
         }
     }
 
@@ -116,20 +167,51 @@ impl Acknowledgment {
                 if let Some(verdicts) = other.strip_prefix("health ") {
                     return Some(Acknowledgment::Health(verdicts.to_owned()));
                 }
-                let ended = other.strip_prefix("ended ")?;
-                ended.parse().ok().map(Acknowledgment::SessionsEnded)
+                let (verb, number) = other.split_once(' ')?;
+                match verb {
+                    "ended" => number.parse().ok().map(Acknowledgment::SessionsEnded),
+                    "reloaded" => {
+                        let generation = number.parse().ok()?;
+                        Some(Acknowledgment::Reloaded { generation })
+                    }
+                    "upgraded" => {
+                        let process = number.parse().ok()?;
+                        Some(Acknowledgment::Upgraded { process })
+                    }
+                    _ => None,
+                }
             }
         }
     }
 }
 
-/// The line that says why an order is not followed.
+/// The line that says why an order is not followed. A reason of several lines, such as the mistakes in
+/// a configuration, is a JSON string.
 pub(super) fn refusal(reason: &str) -> String {
+    if reason.contains('\n') {
+        return format!("{PROTOCOL}failed {}", in_one_line(reason));
+    }
     format!("{PROTOCOL}refused {reason}")
+}
+
+/// As a JSON string, and not too long.
+fn in_one_line(reason: &str) -> serde_json::Value {
+    let end = reason.floor_char_boundary(MAX_REASON);
+    serde_json::Value::from(reason.get(..end).unwrap_or_default())
+}
+
+/// Without control characters but the ends of lines.
+fn printable(reason: &str) -> String {
+    let lines = reason.lines().map(|line| line.replace(char::is_control, " "));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Why an order was not followed, by the line that answers it.
 fn reason(answer: &str) -> String {
+    let failed = answer.strip_prefix(PROTOCOL).and_then(|answer| answer.strip_prefix("failed "));
+    if let Some(reason) = failed.and_then(|reason| serde_json::from_str::<String>(reason).ok()) {
+        return printable(&reason);
+    }
     match answer.strip_prefix(PROTOCOL).and_then(|answer| answer.strip_prefix("refused ")) {
         Some(reason) => reason.escape_debug().to_string(),
         None => format!("unexpected answer: {}", answer.escape_debug()),
@@ -150,7 +232,16 @@ mod tests {
         ];
         let workers = [true, false].map(|drained| Order::DrainWorker { worker: 3, drained });
         let about_users = users.map(Order::EndSessions);
-        workers.into_iter().chain(about_users).chain([Order::Leave, Order::TellHealth]).collect()
+        let others = [
+            Order::Leave,
+            Order::TellHealth,
+            Order::Reload,
+            Order::Upgrade,
+            Order::TellWhetherServing,
+            Order::CannotReplace("a \"b\"\nc".to_owned()),
+            Order::CannotReplace("x".repeat(MAX_REASON)),
+        ];
+        workers.into_iter().chain(about_users).chain(others).collect()
     }
 
     #[test]
@@ -171,6 +262,10 @@ mod tests {
             "portcullis/9 drain",
             "portcullis/1 drain 1",
             "portcullis/1 drain ",
+            "portcullis/1 reload now",
+            "portcullis/1 upgrade ",
+            "portcullis/1 tell-whether-serving 1",
+            "portcullis/1 cannot-replace because",
             "portcullis/1 drain-worker",
             "portcullis/1 drain-worker x",
             "portcullis/1 drain-worker 1 2",
@@ -191,15 +286,34 @@ mod tests {
     }
 
     #[test]
+    fn a_reason_of_several_lines_arrives_as_it_was() {
+        let reason = "config.yaml:1: a\nconfig.yaml:2: \"b\"";
+        assert!(!refusal(reason).contains('\n'));
+        assert_eq!(Order::Reload.read_answer(&refusal(reason)), Err(reason.to_owned()));
+        let shown = Order::Reload.read_answer(&refusal("a\nb\u{1b}[2J")).unwrap_err();
+        assert_eq!(shown, "a\nb [2J");
+    }
+
+    #[test]
     fn an_answer_counts_for_orders_of_its_kind_alone() {
-        use Acknowledgment::{Done, Draining, Health, SessionsEnded};
+        use Acknowledgment::{Done, Draining, Health, Reloaded, SessionsEnded, Upgraded};
         for order in orders() {
             let draining = [true, false].map(|is_state_written| Draining { is_state_written });
-            let others = [Done, SessionsEnded(3), Health("[[\"a b\"]]".to_owned())];
+            let others = [
+                Done,
+                SessionsEnded(3),
+                Health("[[\"a b\"]]".to_owned()),
+                Reloaded { generation: 3 },
+                Upgraded { process: 3 },
+            ];
             for answer in draining.clone().into_iter().chain(others) {
                 let is_expected = match order {
                     Order::Leave => draining.contains(&answer),
-                    Order::DrainWorker { .. } => answer == Done,
+                    Order::DrainWorker { .. }
+                    | Order::CannotReplace(_)
+                    | Order::TellWhetherServing => answer == Done,
+                    Order::Reload => answer == Reloaded { generation: 3 },
+                    Order::Upgrade => answer == Upgraded { process: 3 },
                     Order::EndSessions(_) => answer == SessionsEnded(3),
                     Order::TellHealth => matches!(answer, Health(_)),
                 };

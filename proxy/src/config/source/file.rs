@@ -29,6 +29,11 @@ impl FileSource {
         FileSource { path: path.to_owned(), environment, files: Vec::new(), watcher: None }
     }
 
+    /// The configuration file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// A refused configuration is watched like any other: a corrected file is a change.
     fn watch(&mut self, files: Vec<ReadFile>) {
         match &mut self.watcher {
