@@ -18,6 +18,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("nghttp", "nghttp2-client"),
     ("nghttpd", "nghttp2-server"),
     ("nft", "nftables"),
+    ("nsenter", "util-linux"),
     ("nginx", "nginx"),
     ("node", "nodejs"),
     ("npm", "npm"),
@@ -25,6 +26,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("pk12util", "libnss3-tools"),
     ("prlimit", "util-linux"),
     ("setarch", "util-linux"),
+    ("strip", "binutils"),
+    ("systemd-nspawn", "systemd-container"),
     ("setpriv", "util-linux"),
     ("unshare", "util-linux"),
 ];

@@ -80,7 +80,7 @@ fn works(command: &str) -> bool {
         "cargo test --package portcullis-tests",
         "cargo test --package portcullis-tests --test reload_memory -- --nocapture",
     ];
-    const OTHERS: [&str; 3] = ["perf", "python3", "strace"];
+    const OTHERS: [&str; 5] = ["perf", "python3", "strace", "systemctl", "systemd-analyze"];
     // `--help` comes last, so what stands before it has to be known to be got over.
     if let Some(arguments) = command.strip_prefix("portcullis ") {
         let help = portcullis(arguments.split_whitespace().chain(["--help"]));
@@ -147,7 +147,7 @@ fn links_of(document: &str) -> Vec<String> {
 
 /// The files of the source tree that stand in backticks.
 fn paths_of(document: &str) -> Vec<String> {
-    const TOP: [&str; 5] = ["proxy/", "xtask/", "tests/", "docs/", ".ci/"];
+    const TOP: [&str; 6] = ["proxy/", "xtask/", "tests/", "docs/", "packaging/", ".ci/"];
     let quoted = document.split('`').skip(1).step_by(2);
     let paths = quoted.filter(|quoted| TOP.iter().any(|top| quoted.starts_with(top)));
     paths.map(str::to_owned).collect()
