@@ -12,7 +12,7 @@ use std::{
 };
 
 use portcullis_tests::{
-    ConnectingClients, Container, LostConnection, StopAtEnd,
+    ConnectingClients, Container, LostConnection, Raw, StopAtEnd,
     netns::private,
     pki,
     process::run,
@@ -197,6 +197,7 @@ fn a_reload_says_the_verdict(service: &Service) {
     let status = service.container.property(UNIT, "StatusText");
     assert!(status.contains("the last reload was rejected"), "{status}");
     assert_eq!(service.container.property(UNIT, "ActiveState"), "active");
+    service.configure("");
     println!("| {} | {} | reload, good and bad | exit 0, exit 1 |", service.release, service.mode);
 }
 
@@ -232,6 +233,45 @@ fn a_failed_upgrade_leaves_the_process_serving(service: &Service) {
         service.configure("");
         service.container.install(&service.program, PROGRAM);
     }
+}
+
+/// A process that stands still is killed by the service manager's watchdog; connections that arrive from
+/// then on are served by the next one.
+fn a_hanging_process_is_restarted(service: &Service) {
+    service.container.write(
+        "/etc/systemd/system/portcullis.service.d/watchdog.conf",
+        "[Service]\nWatchdogSec=3s\n",
+    );
+    service.container.ok(&["systemctl", "daemon-reload"]);
+    service.container.ok(&["systemctl", "restart", UNIT]);
+    let process = service.main_process();
+    let mut stopped = Instant::now();
+    let mut counted = under_load(|| {
+        service.container.ok(&["sh", "-c", &format!("kill -STOP {process}")]);
+        stopped = Instant::now();
+        service.wait_for_another_than(&process);
+    });
+    counted.forgive_before(stopped);
+    report(service, "a hang (SIGSTOP)", &counted, true);
+}
+
+/// The process that started the new one still drains, and is its parent.
+fn a_successor_that_crashes_at_once_is_restarted(service: &Service) {
+    let mut kept = Raw::tls(SocketAddr::from(([127, 0, 0, 1], 443)), HOST);
+    kept.send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n"));
+    let (code, output) = service.upgrade();
+    assert_eq!(code, Some(0), "{output}");
+    let process = service.main_process();
+    let mut ended = Instant::now();
+    let mut counted = under_load(|| {
+        service.container.ok(&["sh", "-c", &format!("kill -KILL {process}")]);
+        until("the process to end", || !service.container.runs(&process));
+        ended = Instant::now();
+        service.wait_for_another_than(&process);
+    });
+    counted.forgive_before(ended);
+    report(service, "kill -9 right after an upgrade", &counted, true);
+    drop(kept);
 }
 
 fn in_a_network(inside: impl FnOnce() + Send) {
@@ -295,22 +335,25 @@ fn lift_limits_that_this_machine_keeps(container: &Container) {
     }
 }
 
-#[test]
-#[ignore = "needs the trees of `cargo xtask supervised`"]
-fn bookworm_failed_upgrades_and_reloads() {
+/// What fails, in hand-off mode.
+fn failures(release: &'static str) {
     in_a_network(|| {
-        let service = Service::start("bookworm", "handoff", 2);
+        let service = Service::start(release, "handoff", 2);
+        a_successor_that_crashes_at_once_is_restarted(&service);
         a_failed_upgrade_leaves_the_process_serving(&service);
         a_reload_says_the_verdict(&service);
+        a_hanging_process_is_restarted(&service);
     });
 }
 
 #[test]
 #[ignore = "needs the trees of `cargo xtask supervised`"]
-fn trixie_failed_upgrades_and_reloads() {
-    in_a_network(|| {
-        let service = Service::start("trixie", "handoff", 2);
-        a_failed_upgrade_leaves_the_process_serving(&service);
-        a_reload_says_the_verdict(&service);
-    });
+fn bookworm_failures() {
+    failures("bookworm");
+}
+
+#[test]
+#[ignore = "needs the trees of `cargo xtask supervised`"]
+fn trixie_failures() {
+    failures("trixie");
 }
