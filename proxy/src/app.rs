@@ -7,11 +7,15 @@ mod expiry;
 mod explain;
 mod handover;
 mod identity;
+mod listeners;
 mod loader;
 mod log_level;
+mod reload_orders;
 mod signals;
 mod steering;
 mod successor;
+mod supervision;
+mod upgrade;
 mod workers;
 
 use std::{io, num::NonZeroUsize, sync::Arc, time::Duration};
@@ -28,12 +32,11 @@ use tokio::{
 
 use crate::{
     admin,
-    binding::BindError,
     config::{Config, ConfigLocation, Environment, FileSource, Loaded, Source},
     descriptors::{DescriptorBudget, DescriptorUsers},
     identity::{control::IdentityControl, jose},
-    listener::Listener,
     observe::{Log, Metrics},
+    service_manager::inherited_descriptors,
     snapshot::{Compiler, StagedParts},
     steering::{CatcherKeeper, CatcherSize, ModeChoice, NoRoomForCatcher, Steering},
     sys,
@@ -44,9 +47,13 @@ use crate::{
 use control::StopReason;
 use control_socket::ControlSocket;
 use handover::Predecessor;
+use listeners::KeptListeners;
 use loader::{Compiled, ControlSettings, Loader, Publisher};
 use log_level::LogLevel;
+use reload_orders::ReloadOrders;
 use signals::Signals;
+use supervision::Supervision;
+use upgrade::{PendingUpgrade, SuccessorEnd};
 use workers::{WorkerResources, Workers};
 
 pub(crate) use control_socket::{
@@ -72,8 +79,23 @@ pub(crate) fn run(location: &ConfigLocation, replaced: Option<u32>) -> anyhow::R
 }
 
 async fn serve(location: &ConfigLocation, replaced: Option<u32>) -> anyhow::Result<()> {
+    let started = start(location, replaced).await;
+    if let (Some(id), Err(error)) = (replaced, &started) {
+        handover::tell_failure(id, error).await;
+    }
+    let (app, admin) = started?;
+    let log = app.log.clone();
+    let ended = app.run(admin).await;
+    log.flush(LOG_FLUSH);
+    ended
+}
+
+async fn start(
+    location: &ConfigLocation,
+    replaced: Option<u32>,
+) -> anyhow::Result<(App, admin::Server)> {
     let predecessor = match replaced {
-        Some(id) => Some(Predecessor::find(id).await?),
+        Some(id) => Predecessor::find(id).await?,
         None => None,
     };
     let mut source = FileSource::new(location.clone(), Environment::of_process());
@@ -86,12 +108,14 @@ async fn serve(location: &ConfigLocation, replaced: Option<u32>) -> anyhow::Resu
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    let ended = match App::start(source, config, &cores, predecessor, metrics, log.clone()) {
-        Ok((app, admin)) => app.run(admin).await,
-        Err(error) => Err(error),
-    };
-    log.flush(LOG_FLUSH);
-    ended
+    if let Some(process) = replaced.filter(|_| predecessor.is_none()) {
+        tracing::warn!(process, "the process to replace has ended: this one starts in its place");
+    }
+    let started = App::start(source, config, &cores, predecessor, metrics, log.clone());
+    if started.is_err() {
+        log.flush(LOG_FLUSH);
+    }
+    started
 }
 
 /// One core for each worker if there are enough cores; otherwise no worker is pinned.
@@ -116,6 +140,13 @@ struct App {
     orders: Option<ControlSocket>,
     descriptors: DescriptorBudget,
     signals: Signals,
+    supervision: Supervision,
+    reload_orders: ReloadOrders,
+    upgrade: Option<PendingUpgrade>,
+    /// Of a process that this one has started and that has taken its place.
+    successor: Option<SuccessorEnd>,
+    /// The file that `run` was given, if there is one.
+    location: ConfigLocation,
     snapshots: watch::Sender<Arc<Snapshot>>,
     phase: watch::Sender<ProcessPhase>,
     identity: IdentityControl,
@@ -139,17 +170,21 @@ impl App {
         let (descriptors, catchers) = descriptors(&config, cores.len(), &metrics)?;
         // Before anything runs: an address in use ends the start at once.
         let admin = admin::Sockets::bind(&config.admin, predecessor.is_some())?;
-        let mut listeners = bind(&config, cores.len())?;
+        let (supervision, location) = (Supervision::of_environment(), source.location().clone());
+        let kept = KeptListeners::of(inherited_descriptors());
+        let mut listeners = listeners::bind(&config, cores.len(), kept)?;
         if let Some(predecessor) = &predecessor {
-            let ours = listeners.first().into_iter().flatten().map(|listener| listener.address);
-            predecessor.warn_of_lost_addresses(&ours.collect::<Vec<_>>());
+            predecessor.warn_of_lost_addresses(&listeners.addresses());
         }
         let (mut compiler, mut health) =
             compiler(&config, &metrics, cores.len(), &descriptors, predecessor.as_ref())?;
         let Compiled { snapshot, parts, access, settings, facts, renewable } =
             loader::compile(&mut compiler, &source.name(), &mut config)?;
         put_into_use(parts, &mut health)?;
-        listen(&listeners)?;
+        listeners.listen()?;
+        if predecessor.is_none() {
+            supervision.store.replace(&listeners);
+        }
         let (mode, rules) = (settings.steering_mode, Arc::clone(&snapshot.front.steering));
         let (steering, keeper) = steering::start(mode, catchers, &mut listeners, rules, &metrics)?;
         let admin = admin::Server::listen(admin, access, &metrics, &steering, descriptors.admin)?;
@@ -183,7 +218,12 @@ impl App {
             health,
             snapshots,
             phase,
-            workers: Workers::start(resources, cores, listeners)?,
+            supervision,
+            reload_orders: ReloadOrders::default(),
+            upgrade: None,
+            successor: None,
+            location,
+            workers: Workers::start(resources, cores, listeners.workers)?,
             ended,
             steering,
             catchers: keeper,
@@ -216,32 +256,12 @@ impl App {
     }
 }
 
-/// Binds the addresses once for each worker.
-fn bind(config: &Config, workers: usize) -> anyhow::Result<Vec<Vec<Listener>>> {
-    let listeners: Vec<_> = (0..workers).map(|_| config.listen.bind()).collect::<Result<_, _>>()?;
-    let first = listeners.first().into_iter().flatten();
-    for (listener, wanted) in first.zip(config.listen.all()) {
-        if listener.address != wanted {
-            tracing::warn!(
-                "this process has no IPv6: it listens on {} in the place of {wanted}",
-                listener.address
-            );
-        }
-    }
-    Ok(listeners)
-}
-
 /// Puts the parts of the first configuration into use. What is known of its endpoints is applied before.
 fn put_into_use(parts: StagedParts, health: &mut HealthMonitor) -> io::Result<()> {
     health.begin(parts.watched().to_vec())?;
     drop(parts.publish());
     sys::give_memory_back();
     Ok(())
-}
-
-/// Starts listening: from now on, connections wait for the workers.
-fn listen(listeners: &[Vec<Listener>]) -> Result<(), BindError> {
-    listeners.iter().flatten().try_for_each(Listener::listen)
 }
 
 /// The compiler, and what decides which of the endpoints it compiles are available.

@@ -136,7 +136,7 @@ fn process_with_socket(inode: u64) -> Option<(u32, String)> {
 /// addresses of IPv4. Also gives the address that was bound.
 pub(crate) fn with_ipv4_fallback<T>(
     address: SocketAddr,
-    bind: impl Fn(SocketAddr) -> io::Result<T>,
+    mut bind: impl FnMut(SocketAddr) -> io::Result<T>,
 ) -> io::Result<(T, SocketAddr)> {
     let is_every = address.is_ipv6() && address.ip().is_unspecified();
     let address = match bind(address) {

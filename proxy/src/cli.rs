@@ -8,6 +8,7 @@ mod drain;
 mod explain;
 mod health;
 mod log;
+mod process_orders;
 mod sessions;
 mod spelling;
 pub(crate) mod status;
@@ -26,6 +27,7 @@ use check::Check;
 use config_file::{ConfigArgument, ConfigFile};
 use drain::Drain;
 use health::Health;
+use process_orders::ProcessArguments;
 use sessions::Sessions;
 use status_command::Status;
 
@@ -52,6 +54,11 @@ enum Command {
     Status(Status),
     /// Exit with 0 if a running proxy is ready, with 1 if it is not.
     Health(Health),
+    /// Make a running proxy load its configuration again; fail with the reason if it is rejected.
+    Reload(ProcessArguments),
+    /// Make a running proxy start its program again, which may be another version by now, and leave its
+    /// place to the new process; fail with the reason if that is not ready.
+    Upgrade(ProcessArguments),
     /// Drain a worker: other workers get its new connections, and it keeps the connections it has.
     Drain(Drain),
     /// End sessions of users.
@@ -107,6 +114,8 @@ impl Arguments {
             Command::Check(check) => check.run(),
             Command::Status(status) => status.run(),
             Command::Health(health) => health.run(),
+            Command::Reload(process) => process.reload(),
+            Command::Upgrade(process) => process.upgrade(),
             Command::Drain(drain) => drain.run(),
             Command::Sessions(sessions) => sessions.run(),
             Command::Log(log) => log.run(),

@@ -33,6 +33,7 @@ mod regular_file;
 mod rfc3339;
 mod route;
 mod rt;
+mod service_manager;
 mod short_body;
 mod snapshot;
 mod steering;

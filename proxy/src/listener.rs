@@ -90,14 +90,22 @@ impl ListenSpec {
         self.addresses.iter().copied().chain(self.redirect_address)
     }
 
-    /// Binds the sockets of one worker, all or none. They do not listen yet.
-    pub(crate) fn bind(&self) -> Result<Vec<Listener>, BindError> {
+    /// Binds the sockets of one worker, all or none. They do not listen yet, unless `kept` has one for
+    /// the address.
+    pub(crate) fn bind_with(
+        &self,
+        mut kept: impl FnMut(SocketAddr) -> Option<OwnedFd>,
+    ) -> Result<Vec<Listener>, BindError> {
         let services = self.addresses.iter().map(|_| Service::Routes).chain([Service::Redirect]);
         self.all()
             .zip(services)
             .map(|(address, service)| {
-                let (socket, address) = with_ipv4_fallback(address, bind)
-                    .map_err(|error| BindError::new(service.key(), address, error))?;
+                let bound = with_ipv4_fallback(address, |address| match kept(address) {
+                    Some(socket) => Ok(socket),
+                    None => bind(address),
+                });
+                let (socket, address) =
+                    bound.map_err(|error| BindError::new(service.key(), address, error))?;
                 Ok(Listener { socket, address, service, role: ListenerRole::Worker })
             })
             .collect()
@@ -130,19 +138,19 @@ mod tests {
 
     #[test]
     fn several_workers_listen_on_one_address() {
-        let first = spec("127.0.0.1:0").bind().unwrap();
+        let first = spec("127.0.0.1:0").bind_with(|_| None).unwrap();
         let port = std::net::TcpListener::from(first.into_iter().next().unwrap().socket)
             .local_addr()
             .unwrap()
             .port();
-        let one = spec(&format!("127.0.0.2:{port}")).bind().unwrap();
-        let other = spec(&format!("127.0.0.2:{port}")).bind().unwrap();
+        let one = spec(&format!("127.0.0.2:{port}")).bind_with(|_| None).unwrap();
+        let other = spec(&format!("127.0.0.2:{port}")).bind_with(|_| None).unwrap();
         assert_eq!(one[0].address, other[0].address);
     }
 
     #[test]
     fn a_failure_names_the_address() {
-        let error = spec("192.0.2.1:1").bind().unwrap_err().to_string();
+        let error = spec("192.0.2.1:1").bind_with(|_| None).unwrap_err().to_string();
         assert!(error.starts_with("address: cannot listen on 192.0.2.1:1: "), "{error}");
     }
 }

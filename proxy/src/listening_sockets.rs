@@ -18,6 +18,8 @@ pub(crate) struct ListeningSocket {
     pub uid: u32,
     /// Identifies the socket, as in `/proc/PID/fd` and in `stat`.
     pub inode: u64,
+    /// Connections that wait to be accepted.
+    pub waiting: u32,
 }
 
 impl ListeningSocket {
@@ -52,9 +54,11 @@ fn parse(line: &str) -> Option<ListeningSocket> {
     let mut fields = line.split_ascii_whitespace().skip(1);
     let address = address(fields.next()?)?;
     let state = fields.nth(1)?;
-    let uid = fields.nth(3)?.parse().ok()?;
+    let (_, waiting) = fields.next()?.split_once(':')?;
+    let waiting = u32::from_str_radix(waiting, 16).ok()?;
+    let uid = fields.nth(2)?.parse().ok()?;
     let inode = fields.nth(1)?.parse().ok()?;
-    (state == LISTEN).then_some(ListeningSocket { address, uid, inode })
+    (state == LISTEN).then_some(ListeningSocket { address, uid, inode, waiting })
 }
 
 /// The IP address is written in words of 32 bits, each as this machine would print the bytes.
@@ -100,13 +104,13 @@ mod tests {
     #[test]
     fn nothing_is_read_behind_the_sockets_that_listen() {
         let list = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
-             0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 77 1 0 100 0 0 10 0\n\
+             0: 0100007F:1F90 00000000:0000 0A 00000000:0000001F 00:00000000 00000000  1000        0 77 1 0 100 0 0 10 0\n\
              1: 0100007F:1F90 0100007F:9999 01 00000000:00000000 00:00000000 00000000  1000        0 78 1 0 100 0 0 10 0\n\
              \u{fffd} not a line\n";
         let mut sockets = Vec::new();
         read(list.as_bytes(), &mut sockets).unwrap();
-        let expected =
-            ListeningSocket { address: "127.0.0.1:8080".parse().unwrap(), uid: 1000, inode: 77 };
+        let address = "127.0.0.1:8080".parse().unwrap();
+        let expected = ListeningSocket { address, uid: 1000, inode: 77, waiting: 31 };
         assert_eq!(sockets, [expected]);
     }
 

@@ -82,8 +82,17 @@ fn works(command: &str) -> bool {
         "cargo test --package portcullis-tests",
         "cargo test --package portcullis-tests --test reload_memory -- --nocapture",
     ];
-    const OTHERS: [&str; 7] =
-        ["curl", "journalctl", "openssl", "perf", "promtool", "python3", "strace"];
+    const OTHERS: [&str; 9] = [
+        "curl",
+        "journalctl",
+        "openssl",
+        "perf",
+        "promtool",
+        "python3",
+        "strace",
+        "systemctl",
+        "systemd-analyze",
+    ];
     // `--help` comes last, so what stands before it has to be known to be got over.
     if let Some(arguments) = command.strip_prefix("portcullis ") {
         let help = portcullis(arguments.split_whitespace().chain(["--help"]));

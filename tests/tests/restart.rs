@@ -1,20 +1,14 @@
 //! Processes that replace each other at the same addresses, without a gap.
 
-use std::{
-    net::SocketAddr,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
-    thread,
-};
+use std::thread;
 
 use portcullis_tests::{
-    Proxy, Raw,
+    ConnectingClients, Proxy, StopAtEnd,
     netns::private,
     proxy::{Config, portcullis},
-    raw::TlsOptions,
     tempdir::TempDir,
     tools::require_root,
     wait::until,
-    wire::End,
 };
 use rustix::process::Signal;
 use serde_json::Value;
@@ -30,60 +24,6 @@ fn config(mode: &str) -> Config {
         .route(&format!("from: https://{HOST}\nredirect: {{path_redirect: /there}}"))
 }
 
-/// Clients with a connection for each request, until they are told to stop.
-#[derive(Default)]
-struct Clients {
-    stop: AtomicBool,
-    served: AtomicUsize,
-}
-
-impl Clients {
-    /// Connects and sends a request, again and again, until told to stop. Returns the failures.
-    fn run(&self, addresses: &[SocketAddr]) -> Vec<String> {
-        let config = TlsOptions::name("resumed").alpn("http/1.1").config();
-        let mut failures = Vec::new();
-        for address in addresses.iter().cycle() {
-            if self.stop.load(SeqCst) {
-                break;
-            }
-            let raw = std::net::TcpStream::connect(address).map_err(|error| error.to_string());
-            let raw = raw.and_then(|tcp| {
-                Raw::over(tcp).start_tls_with(HOST, &config).map_err(|end| format!("{end:?}"))
-            });
-            match raw {
-                Ok(mut raw) => {
-                    raw.send(format!(
-                        "GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n"
-                    ));
-                    let answer = raw.to_end();
-                    match answer.end {
-                        End::Clean if answer.response().status == 301 => {
-                            self.served.fetch_add(1, SeqCst);
-                        }
-                        _ => failures.push(format!("{answer:?}")),
-                    }
-                }
-                Err(problem) => failures.push(problem),
-            }
-        }
-        failures
-    }
-
-    fn wait_for(&self, more: usize) {
-        let target = self.served.load(SeqCst) + more;
-        until("more to be served", || self.served.load(SeqCst) >= target);
-    }
-}
-
-/// Stops the clients when it is dropped, also if the test fails: the scope waits for them.
-struct StopAtEnd<'a>(&'a Clients);
-
-impl Drop for StopAtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.stop.store(true, SeqCst);
-    }
-}
-
 /// Process after process under load, each in the next mode, with the sysctl that the documentation
 /// advises.
 fn nothing_is_lost(modes: &[&str]) {
@@ -94,7 +34,7 @@ fn nothing_is_lost(modes: &[&str]) {
         let mut proxy = config(modes.next().expect("a mode")).start();
         let addresses =
             [proxy.address(), ([0, 0, 0, 0, 0, 0, 0, 1], proxy.address().port()).into()];
-        let clients = Clients::default();
+        let clients = ConnectingClients::of(HOST);
         let failures: Vec<String> = thread::scope(|scope| {
             let _stop = StopAtEnd(&clients);
             let threads: Vec<_> = (0..6).map(|_| scope.spawn(|| clients.run(&addresses))).collect();
@@ -113,10 +53,11 @@ fn nothing_is_lost(modes: &[&str]) {
                 proxy = next;
                 clients.wait_for(100);
             }
-            clients.stop.store(true, SeqCst);
+            clients.stop();
             threads
                 .into_iter()
                 .flat_map(|thread| thread.join().expect("a client that has not panicked"))
+                .map(|lost| lost.problem)
                 .collect()
         });
         assert_eq!(failures, Vec::<String>::new());
@@ -187,12 +128,21 @@ fn an_address_that_the_next_process_does_not_have_is_warned_of() {
 #[test]
 fn what_is_no_portcullis_is_not_replaced() {
     let this = std::process::id().to_string();
-    for process in [this.as_str(), "4194304"] {
-        let path = std::path::Path::new("/nowhere");
-        let done = portcullis(&[], &["run", "--replace", process, "--config"], Some(path));
-        assert_eq!(done.code, Some(1), "{done:?}");
-        assert!(done.stderr.contains(process), "{done:?}");
-    }
+    let path = std::path::Path::new("/nowhere");
+    let done = portcullis(&[], &["run", "--replace", &this, "--config"], Some(path));
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert!(done.stderr.contains(&this), "{done:?}");
+}
+
+#[test]
+fn a_process_starts_in_the_place_of_one_that_has_ended() {
+    let mut before = config("handoff").start();
+    before.signal(Signal::KILL);
+    before.wait();
+    let next = before.replace(config("handoff"));
+    next.wait_for_log("what it found", |line| {
+        line["message"] == "the process to replace has ended: this one starts in its place"
+    });
 }
 
 /// Replaces a process whose runtime directory is `directory`. Returns how it was notified.

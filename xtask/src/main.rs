@@ -1,5 +1,5 @@
-//! The project's own commands: `cargo xtask test`, `source`, `demo`, `dist`, `package`, `bench`, `ebpf`, `kernels`,
-//! `fuzz` and `conformance`. Each installs the packages it needs and prints its steps.
+//! The project's own commands: `cargo xtask test`, `source`, `demo`, `dist`, `package`, `bench`, `ebpf`,
+//! `kernels`, `supervised`, `fuzz` and `conformance`. Each installs the packages it needs and prints its steps.
 
 #![expect(clippy::print_stdout, reason = "a command-line tool prints to stdout")]
 
@@ -19,6 +19,7 @@ mod packages;
 mod process;
 mod rig;
 mod source;
+mod supervised;
 mod test;
 
 use std::process::ExitCode;
@@ -45,6 +46,9 @@ enum Xtask {
     Ebpf(ebpf::Options),
     /// Run tests on the kernels of Debian 12 and 13, in virtual machines: after a change in `ebpf/`.
     Kernels(kernels::Options),
+    /// Run the unit in containers of Debian 12 and 13, under load: after a change in how the process
+    /// starts, ends or is replaced.
+    Supervised(supervised::Options),
     /// Run libFuzzer on the parsers of what comes from the network and the configuration.
     Fuzz(fuzz::Options),
     /// Run h2spec and llhttp's vectors against the proxy.
@@ -61,6 +65,7 @@ fn main() -> ExitCode {
         Xtask::Bench(bench) => bench::run(&bench),
         Xtask::Ebpf(options) => ebpf::run_with(&options),
         Xtask::Kernels(options) => kernels::run_with(&options),
+        Xtask::Supervised(options) => supervised::run_with(&options),
         Xtask::Fuzz(options) => fuzz::run_with(&options),
         Xtask::Conformance(options) => conformance::run_with(&options),
     };

@@ -139,6 +139,17 @@ pub(crate) const KERNELS: &[Package] = &[
     Package { name: "xz-utils", probe: Probe::Program("xz") },
 ];
 
+/// The packages for `cargo xtask supervised`: booted containers, and the tests' own tools.
+pub(crate) const SUPERVISED: &[Package] = &[
+    OPENSSL,
+    MKCERT,
+    Package { name: "binutils", probe: Probe::Program("strip") },
+    Package { name: "debootstrap", probe: Probe::Program("debootstrap") },
+    Package { name: "iproute2", probe: Probe::Program("ip") },
+    Package { name: "systemd-container", probe: Probe::Program("systemd-nspawn") },
+    Package { name: "util-linux", probe: Probe::Program("nsenter") },
+];
+
 /// Installs the missing packages as root; otherwise prints the command to run and fails.
 pub(crate) fn ensure(packages: &[Package]) -> Result<()> {
     let missing: Vec<_> =

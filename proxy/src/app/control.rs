@@ -13,6 +13,7 @@ use super::{
     loader::{Compiled, ControlSettings, LoadOutcome, Loader},
     signals::SignalOrder,
     successor,
+    upgrade::PendingUpgrade,
 };
 use crate::{admin, upstream::Resolver};
 
@@ -36,6 +37,8 @@ enum ControlEvent {
     ExpiryCheckDue,
     /// The level of the log by order is over.
     LogLevelOver,
+    WatchdogDue,
+    UpgradeFailed(String),
     WorkerEnded(usize),
 }
 
@@ -67,17 +70,26 @@ impl App {
                 _ = ticket_keys.tick() => ControlEvent::TicketKeysDue,
                 _ = expiry.tick() => ControlEvent::ExpiryCheckDue,
                 () = self.log.over() => ControlEvent::LogLevelOver,
+                () = self.supervision.watchdog.due() => ControlEvent::WatchdogDue,
+                reason = PendingUpgrade::failure(&mut self.upgrade) => {
+                    ControlEvent::UpgradeFailed(reason)
+                }
                 Some(worker) = self.ended.recv() => ControlEvent::WorkerEnded(worker),
             };
             match event {
                 ControlEvent::Signal(SignalOrder::Stop(name)) => {
                     return Ok(StopReason::Signal(name));
                 }
-                ControlEvent::Signal(SignalOrder::Reload) => self.request_load(),
+                ControlEvent::Signal(SignalOrder::Reload) => {
+                    // The log says what comes of it.
+                    let _ = self.request_load();
+                }
                 ControlEvent::Signal(SignalOrder::ReopenLogs) => say_that_no_log_is_reopened(),
                 ControlEvent::Signal(SignalOrder::Replaced) => {
                     if self.has_successor().await {
                         self.stop_catchers();
+                        self.hand_supervision_over(None).await;
+                        self.conclude_upgrade(None);
                         // A signal has no answer: the process that sent it takes no session over.
                         let _ = self.identity.hand_state_over().await;
                         return Ok(replaced("signal", None));
@@ -93,9 +105,11 @@ impl App {
                     expiry_log.look(&self.metrics);
                 }
                 ControlEvent::Loaded(None) => self.loader_ended(),
+                ControlEvent::UpgradeFailed(reason) => self.upgrade_failed(&reason),
                 ControlEvent::TicketKeysDue => self.rotate_ticket_keys(),
                 ControlEvent::LogLevelOver => self.log.go_back(),
                 ControlEvent::ExpiryCheckDue => expiry_log.look(&self.metrics),
+                ControlEvent::WatchdogDue => self.look_after_workers(),
                 ControlEvent::WorkerEnded(worker) => self.workers.restart(worker)?,
             }
         }
@@ -107,6 +121,9 @@ impl App {
         match received.request.order {
             Order::Leave => {
                 self.stop_catchers();
+                let successor = u32::try_from(process).ok().filter(|id| *id > 0);
+                self.hand_supervision_over(successor).await;
+                self.conclude_upgrade(successor);
                 // The process that gave the order reads the state once it has the answer.
                 let is_state_written = self.identity.hand_state_over().await;
                 received.answer(Ok(Acknowledgment::Draining { is_state_written }));
@@ -143,6 +160,23 @@ impl App {
                 received.answer(Ok(Acknowledgment::LogLevel(state)));
                 None
             }
+            Order::Reload => {
+                self.follow_reload(received);
+                None
+            }
+            Order::Upgrade => {
+                self.follow_upgrade(received);
+                None
+            }
+            Order::CannotReplace(ref problem) => {
+                self.note_failed_successor(process, problem);
+                received.answer(Ok(Acknowledgment::Done));
+                None
+            }
+            Order::TellWhetherServing => {
+                received.answer(Ok(Acknowledgment::Done));
+                None
+            }
         }
     }
 
@@ -161,9 +195,11 @@ impl App {
     fn become_ready(&self) {
         let limit = self.settings.first_health_checks;
         let Some(first_round) = self.health.first_round().filter(|_| !limit.is_zero()) else {
-            return self.metrics.become_ready();
+            self.metrics.become_ready();
+            return self.tell_ready();
         };
         let metrics = Arc::clone(&self.metrics);
+        let (manager, status) = (self.supervision.manager.clone(), self.status_line());
         tokio::task::spawn_local(async move {
             if tokio::time::timeout(limit, first_round).await.is_err() {
                 tracing::warn!(
@@ -173,6 +209,7 @@ impl App {
                 );
             }
             metrics.become_ready();
+            manager.ready(&status);
         });
     }
 
@@ -238,10 +275,10 @@ impl App {
             Predecessor::warn_of_losses();
             // It may take its time to answer; this process serves meanwhile.
             let identity = self.identity.clone();
-            tokio::task::spawn_local(async move {
+            tokio::task::spawn_local(self.keep_listeners_after(async move {
                 let is_state_written = predecessor.finish().await;
                 identity.take_over_state(is_state_written).await;
-            });
+            }));
         }
     }
 
@@ -250,15 +287,22 @@ impl App {
         for warning in &outcome.warnings {
             tracing::warn!("{warning}");
         }
-        match outcome.result {
-            Ok(compiled) => self.apply(*compiled),
+        let verdict = match outcome.result {
+            Ok(compiled) => {
+                let generation = compiled.snapshot.generation;
+                self.apply(*compiled);
+                Ok(generation)
+            }
             Err(reason) => {
                 tracing::error!(
                     "the new configuration is rejected; the old one stays in use: {reason}"
                 );
-                self.metrics.config_refused(reason);
+                self.metrics.config_refused(reason.clone());
+                Err(reason)
             }
-        }
+        };
+        self.tell_reloaded(&verdict);
+        self.answer_reloads(outcome.covers, &verdict);
     }
 
     fn apply(&mut self, compiled: Compiled) {
@@ -289,16 +333,22 @@ impl App {
         }
     }
 
-    fn request_load(&self) {
-        match &self.loader {
-            Some(loader) => loader.request(),
-            None => tracing::error!("cannot reload the configuration: {LOADER_ENDED}"),
-        }
+    /// Gives the number of the request, or why there is none.
+    pub(super) fn request_load(&self) -> Result<u64, String> {
+        let Some(loader) = &self.loader else {
+            tracing::error!("cannot reload the configuration: {LOADER_ENDED}");
+            return Err(LOADER_ENDED.to_owned());
+        };
+        self.supervision.manager.reloading();
+        Ok(loader.request())
     }
 
     fn loader_ended(&mut self) {
         self.loader = None;
         tracing::error!("{LOADER_ENDED}");
+        let failed = Err(LOADER_ENDED.to_owned());
+        self.tell_reloaded(&failed);
+        self.answer_reloads(u64::MAX, &failed);
     }
 
     fn rotate_ticket_keys(&self) {

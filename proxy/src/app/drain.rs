@@ -1,6 +1,6 @@
 //! From the order to stop to the end of the last worker.
 
-use std::time::Duration;
+use std::{process::ExitStatus, time::Duration};
 
 use anyhow::bail;
 use tokio::{
@@ -21,6 +21,8 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long workers may take to log the requests that a second signal cuts off.
 const LAST_RECORDS: Duration = Duration::from_secs(1);
+/// What a drain asks of the service manager's patience, again and again while it lasts.
+const DRAIN_EXTENSION: Duration = Duration::from_secs(20);
 
 /// What may happen while workers drain.
 enum DrainEvent {
@@ -28,6 +30,8 @@ enum DrainEvent {
     Order(ReceivedOrder),
     WorkerEnded(usize),
     ProgressDue,
+    WatchdogDue,
+    SuccessorCrashed(ExitStatus),
 }
 
 impl App {
@@ -39,16 +43,22 @@ impl App {
         reason: StopReason,
         admin: &JoinHandle<()>,
     ) -> anyhow::Result<()> {
+        let replaced = reason == StopReason::Replaced;
         self.log_begin_of_drain(reason);
+        self.tell_begin_of_drain(replaced);
+        self.abandon_upgrade();
         self.stop_catchers();
+        let kept = !replaced && self.supervision.store.is_used();
         // Our program may be the one that chooses among the listeners of another process too: it must
         // not refuse that one's clients.
-        let is_shared = reason != StopReason::Replaced && self.listens_beside_another().await;
-        if !is_shared && let Err(error) = self.steering.close() {
+        let is_shared = !replaced && self.listens_beside_another().await;
+        if !is_shared
+            && !kept
+            && let Err(error) = self.steering.close()
+        {
             tracing::warn!(%error, "connections that arrive from now on may be reset");
         }
-        let replaced = reason == StopReason::Replaced;
-        self.phase.send_replace(ProcessPhase::Draining { replaced });
+        self.phase.send_replace(ProcessPhase::Draining { replaced, kept });
         // Not before: who sees it may rely on connections that are told to close.
         self.metrics.set_readiness(Readiness::Draining);
         // A process that is replaced has had no order to stop yet.
@@ -61,35 +71,57 @@ impl App {
                 order = ControlSocket::next(&mut self.orders) => DrainEvent::Order(order),
                 Some(worker) = self.ended.recv() => DrainEvent::WorkerEnded(worker),
                 _ = progress.tick() => DrainEvent::ProgressDue,
+                () = self.supervision.watchdog.due() => DrainEvent::WatchdogDue,
+                status = App::crash_of_successor(&mut self.successor) => {
+                    DrainEvent::SuccessorCrashed(status)
+                }
             };
-            match event {
-                DrainEvent::ProgressDue => self.log_progress_of_drain(),
-                DrainEvent::WorkerEnded(worker) => self.workers.ended(worker),
-                DrainEvent::Signal(SignalOrder::Stop(signal)) if told_to_stop => {
-                    return self.stop_at_once(signal).await;
-                }
-                DrainEvent::Signal(SignalOrder::Stop(signal)) => {
-                    told_to_stop = true;
-                    tracing::info!(
-                        signal,
-                        "already draining; another signal to stop stops at once"
-                    );
-                }
-                DrainEvent::Signal(SignalOrder::ReopenLogs) => say_that_no_log_is_reopened(),
-                DrainEvent::Signal(SignalOrder::Reload) => {
-                    tracing::info!("draining: the configuration is not reloaded");
-                }
-                DrainEvent::Signal(SignalOrder::Replaced) => {
-                    if self.has_successor().await {
-                        admin.abort();
-                        let _ = self.identity.hand_state_over().await;
-                    }
-                }
-                DrainEvent::Order(order) => self.follow_while_draining(order, admin).await,
-            }
+            self.take_drain_event(event, replaced, &mut told_to_stop, admin).await?;
         }
         self.log_end_of_drain(begun.elapsed());
         self.workers.outcome()
+    }
+
+    async fn take_drain_event(
+        &mut self,
+        event: DrainEvent,
+        replaced: bool,
+        told_to_stop: &mut bool,
+        admin: &JoinHandle<()>,
+    ) -> anyhow::Result<()> {
+        match event {
+            DrainEvent::ProgressDue => self.tell_progress_of_drain(replaced),
+            DrainEvent::WatchdogDue => self.look_after_workers(),
+            // The service manager learns of that only when this process, its parent, has ended.
+            DrainEvent::SuccessorCrashed(status) if self.supervision.manager.is_there() => {
+                bail!(
+                    "the process that replaced this one has crashed ({status}): this one ends too"
+                )
+            }
+            DrainEvent::SuccessorCrashed(status) => {
+                tracing::error!(%status, "the process that replaced this one has crashed");
+            }
+            DrainEvent::WorkerEnded(worker) => self.workers.ended(worker),
+            DrainEvent::Signal(SignalOrder::Stop(signal)) if *told_to_stop => {
+                return self.stop_at_once(signal).await;
+            }
+            DrainEvent::Signal(SignalOrder::Stop(signal)) => {
+                *told_to_stop = true;
+                tracing::info!(signal, "already draining; another signal to stop stops at once");
+            }
+            DrainEvent::Signal(SignalOrder::ReopenLogs) => say_that_no_log_is_reopened(),
+            DrainEvent::Signal(SignalOrder::Reload) => {
+                tracing::info!("draining: the configuration is not reloaded");
+            }
+            DrainEvent::Signal(SignalOrder::Replaced) => {
+                if self.has_successor().await {
+                    admin.abort();
+                    let _ = self.identity.hand_state_over().await;
+                }
+            }
+            DrainEvent::Order(order) => self.follow_while_draining(order, admin).await,
+        }
+        Ok(())
     }
 
     fn log_begin_of_drain(&self, reason: StopReason) {
@@ -103,9 +135,23 @@ impl App {
         tracing::info!(reason, connections, requests, timeout_ms, "draining");
     }
 
-    fn log_progress_of_drain(&self) {
+    fn tell_begin_of_drain(&self, replaced: bool) {
+        // The process that replaces this one is the main process of the service now.
+        if !replaced {
+            let (connections, _) = self.metrics.active();
+            let status = format!("draining, {connections} open connections");
+            self.supervision.manager.stopping(&status, DRAIN_EXTENSION);
+        }
+    }
+
+    fn tell_progress_of_drain(&self, replaced: bool) {
         let (connections, requests) = self.metrics.active();
         tracing::info!(connections, requests, "still draining");
+        if !replaced {
+            let status = format!("draining, {connections} open connections");
+            self.supervision.manager.status(&status);
+            self.supervision.manager.extend_timeout(DRAIN_EXTENSION);
+        }
     }
 
     fn log_end_of_drain(&self, took: Duration) {
@@ -136,7 +182,11 @@ impl App {
                 let state = self.log.follow(order, received.request.process);
                 received.answer(Ok(Acknowledgment::LogLevel(state)));
             }
-            Order::DrainWorker { .. } => received.answer(Err("the process drains".to_owned())),
+            Order::DrainWorker { .. }
+            | Order::Reload
+            | Order::Upgrade
+            | Order::CannotReplace(_)
+            | Order::TellWhetherServing => received.answer(Err("the process drains".to_owned())),
         }
     }
 

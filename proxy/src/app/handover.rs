@@ -19,6 +19,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 
@@ -46,6 +47,17 @@ pub(super) struct Predecessor {
     addresses: Vec<SocketAddr>,
 }
 
+/// Tells a process why this one cannot take its place.
+pub(super) async fn tell_failure(id: u32, problem: &anyhow::Error) {
+    let order = Order::CannotReplace(format!("{problem:#}"));
+    let told = async {
+        let connection = ControlConnection::to_process(None, id.try_into().ok()?).await.ok()??;
+        connection.order(&order).await.ok()
+    };
+    // A former version does not know the order.
+    let _ = tokio::time::timeout(ASK_TIMEOUT, told).await;
+}
+
 /// How the predecessor hears the order.
 #[derive(Debug)]
 enum Channel {
@@ -55,30 +67,36 @@ enum Channel {
 }
 
 impl Predecessor {
-    /// Finds the process and makes sure that it is one of ours.
+    /// Finds the process and makes sure that it is one of ours. `None` if it has ended: there is nothing
+    /// to replace then.
     ///
-    /// Fails if there is no such process, or if it does not prove that it is ours.
-    pub(super) async fn find(id: u32) -> anyhow::Result<Predecessor> {
-        let mut predecessor = Predecessor::find_in(None, id).await?;
+    /// Fails if it does not prove that it is ours.
+    pub(super) async fn find(id: u32) -> anyhow::Result<Option<Predecessor>> {
+        let Some(mut predecessor) = Predecessor::find_in(None, id).await? else { return Ok(None) };
         if let Some(Acknowledgment::Health(verdicts)) = predecessor.ask(Order::TellHealth).await {
             predecessor.health = Some(verdicts);
         }
         if let Some(Acknowledgment::Addresses(all)) = predecessor.ask(Order::TellAddresses).await {
             predecessor.addresses = all;
         }
-        Ok(predecessor)
+        Ok(Some(predecessor))
     }
 
-    async fn find_in(directory: Option<&Path>, id: u32) -> anyhow::Result<Predecessor> {
+    async fn find_in(directory: Option<&Path>, id: u32) -> anyhow::Result<Option<Predecessor>> {
         let pid = i32::try_from(id).ok().and_then(Pid::from_raw);
         let pid = pid.with_context(|| format!("{id} is not a process ID"))?;
         ensure!(id != std::process::id(), "process {id} is this process itself");
-        let pidfd = pidfd_open(pid, PidfdFlags::empty())
-            .with_context(|| format!("process {id} cannot be replaced"))?;
-        let channel = Channel::find(directory, pid).await?;
-        // Since it still runs, nobody else has had its ID since the pidfd was opened.
-        ensure!(is_running(&pidfd)?, "process {id} has ended");
-        Ok(Predecessor { pid, pidfd, channel, health: None, addresses: Vec::new() })
+        let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+            Err(Errno::SRCH) => return Ok(None),
+            opened => opened.with_context(|| format!("process {id} cannot be replaced"))?,
+        };
+        let channel = Channel::find(directory, pid).await;
+        // If it still runs, nobody else has had its ID since the pidfd was opened.
+        if !is_running(&pidfd)? {
+            return Ok(None);
+        }
+        let (health, addresses) = (None, Vec::new());
+        Ok(Some(Predecessor { pid, pidfd, channel: channel?, health, addresses }))
     }
 
     /// What it knew of the health of endpoints, in a line; `None` if it did not say.
@@ -251,6 +269,22 @@ mod tests {
     }
 
     #[test]
+    fn a_process_that_has_ended_is_no_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let find = |id| block_on(Predecessor::find_in(Some(directory.path()), id)).unwrap();
+        // No process has an ID this high.
+        assert!(find(i32::MAX.unsigned_abs()).is_none());
+        let mut child = Command::new("true").spawn().unwrap();
+        let id = child.id();
+        // Until it is waited for, its ID is its own.
+        let ended = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
+        let mut descriptors = [PollFd::from_borrowed_fd(ended.as_fd(), PollFlags::IN)];
+        poll(&mut descriptors, None).unwrap();
+        assert!(find(id).is_none());
+        child.wait().unwrap();
+    }
+
+    #[test]
     fn a_process_that_catches_a_signal_has_its_bit() {
         assert!(catches("Name:\tx\nSigCgt:\t0000000000000800\n", REPLACED));
         assert!(!catches("Name:\tx\nSigCgt:\tfffffffffffff7ff\n", REPLACED));
@@ -258,9 +292,9 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_does_not_exist_or_is_this_one_is_not_replaced() {
+    fn this_process_and_what_is_no_process_id_are_not_replaced() {
         let directory = tempfile::tempdir().unwrap();
-        for id in [0, std::process::id(), u32::MAX, i32::MAX.unsigned_abs()] {
+        for id in [0, std::process::id(), u32::MAX] {
             assert!(problem(directory.path(), id).contains(&id.to_string()));
         }
     }
@@ -287,7 +321,7 @@ mod tests {
         drop(std::os::unix::net::UnixListener::bind(socket(directory.path(), stranger.0.id())));
         let found =
             block_on(Predecessor::find_in(Some(directory.path()), stranger.0.id())).unwrap();
-        assert!(matches!(found.channel, Channel::Signal));
+        assert!(matches!(found.unwrap().channel, Channel::Signal));
         let parent = std::os::unix::process::parent_id();
         assert!(problem(directory.path(), parent).contains("is not a running portcullis"));
     }

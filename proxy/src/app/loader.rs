@@ -15,7 +15,10 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
     thread,
     time::Duration,
@@ -51,6 +54,8 @@ const MAX_NAMES_SHOWN: usize = 20;
 #[derive(Debug)]
 pub(super) struct Loader {
     requests: mpsc::Sender<()>,
+    /// The number of requests so far.
+    requested: Arc<AtomicU64>,
     outcomes: mpsc::Receiver<LoadOutcome>,
     retired: UnboundedSender<Retired>,
     is_loading: Arc<AtomicBool>,
@@ -66,6 +71,8 @@ pub(super) struct LoadOutcome {
     pub(super) warnings: Vec<Diagnostic>,
     /// The configuration, or why it was refused.
     pub(super) result: Result<Box<Compiled>, String>,
+    /// The load began after all requests up to this number.
+    pub(super) covers: u64,
 }
 
 /// A configuration that is ready to be applied, which cannot fail.
@@ -179,6 +186,7 @@ impl Loader {
         let (sender, outcomes) = mpsc::channel(1);
         let (retired, retiring) = mpsc::unbounded_channel();
         let is_loading = Arc::new(AtomicBool::new(false));
+        let requested_so_far = Arc::new(AtomicU64::new(0));
         let thread = LoaderThread {
             source,
             watches: config.hot_reload,
@@ -189,6 +197,8 @@ impl Loader {
             outcomes: sender,
             retired: retiring,
             is_loading: Arc::clone(&is_loading),
+            requested_so_far: Arc::clone(&requested_so_far),
+            covers: 0,
         };
         let runtime = Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("loader".into()).spawn(move || {
@@ -196,19 +206,22 @@ impl Loader {
             sys::give_memory_back();
             thread.run(&runtime);
         })?;
-        Ok(Loader { requests, outcomes, retired, is_loading })
+        Ok(Loader { requests, requested: requested_so_far, outcomes, retired, is_loading })
     }
 
-    /// Asks for a load, which begins once the one under way has ended.
-    pub(super) fn request(&self) {
+    /// Asks for a load, which begins once the one under way has ended. Gives the number of the request.
+    pub(super) fn request(&self) -> u64 {
         if self.is_loading.load(Relaxed) {
             tracing::info!(
                 "the configuration is still being loaded and another load is queued; if this \
                  lasts, check whether a file system that holds its files hangs"
             );
         }
+        // Before the request: the load that it causes reads the number.
+        let number = self.requested.fetch_add(1, SeqCst) + 1;
         // If the queue is full, the load that waits covers this request too.
         let _ = self.requests.try_send(());
+        number
     }
 
     /// Awaits the next outcome; `None` if the thread has ended, which only a fault can cause. Waits
@@ -243,6 +256,9 @@ struct LoaderThread<S> {
     outcomes: mpsc::Sender<LoadOutcome>,
     retired: UnboundedReceiver<Retired>,
     is_loading: Arc<AtomicBool>,
+    requested_so_far: Arc<AtomicU64>,
+    /// The number of requests when the last load began.
+    covers: u64,
 }
 
 /// The control loop has ended.
@@ -284,6 +300,7 @@ impl<S: Source> LoaderThread<S> {
 
     async fn load(&mut self) -> Result<(), ControlEnded> {
         self.is_loading.store(true, Relaxed);
+        self.covers = self.requested_so_far.load(SeqCst);
         self.renewable = None;
         let (warnings, config) = match self.source.load().await {
             Ok(loaded) => (loaded.warnings, Ok(loaded.config)),
@@ -299,7 +316,7 @@ impl<S: Source> LoaderThread<S> {
         self.is_loading.store(false, Relaxed);
         match compiled {
             Ok(compiled) => self.hand_over(warnings, compiled).await,
-            Err(reason) => self.send(LoadOutcome { warnings, result: Err(reason) }).await,
+            Err(reason) => self.send(warnings, Err(reason)).await,
         }
     }
 
@@ -315,7 +332,7 @@ impl<S: Source> LoaderThread<S> {
         let facts = std::mem::take(&mut compiled.facts);
         let generation = compiled.snapshot.generation;
         let rules = Arc::clone(&compiled.snapshot.front.steering);
-        self.send(LoadOutcome { warnings, result: Ok(Box::new(compiled)) }).await?;
+        self.send(warnings, Ok(Box::new(compiled))).await?;
         drop(self.retired.recv().await.ok_or(ControlEnded)?);
         self.renewable = Some(renewable);
         self.publisher.publish(generation, facts, rules);
@@ -323,7 +340,12 @@ impl<S: Source> LoaderThread<S> {
         Ok(())
     }
 
-    async fn send(&self, outcome: LoadOutcome) -> Result<(), ControlEnded> {
+    async fn send(
+        &self,
+        warnings: Vec<Diagnostic>,
+        result: Result<Box<Compiled>, String>,
+    ) -> Result<(), ControlEnded> {
+        let outcome = LoadOutcome { warnings, result, covers: self.covers };
         self.outcomes.send(outcome).await.map_err(|_| ControlEnded)
     }
 }

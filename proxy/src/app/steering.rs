@@ -8,13 +8,14 @@ use std::{
 
 use anyhow::Context as _;
 
+use super::listeners::BoundListeners;
 use crate::{
     config::Config,
     listener::{Listener, Service},
     observe::Metrics,
     steering::{
         Catcher, CatcherKeeper, CatcherSize, ModeChoice, NoRoomForCatcher, Steering, SteeringRules,
-        log_mode, may_load_programs, somaxconn,
+        detach_programs, log_mode, may_load_programs, somaxconn,
     },
 };
 
@@ -50,11 +51,16 @@ pub(super) fn catcher_descriptors(
 pub(super) fn start(
     choice: ModeChoice,
     size: Result<CatcherSize, NoRoomForCatcher>,
-    listeners: &mut [Vec<Listener>],
+    bound: &mut BoundListeners,
     rules: Arc<SteeringRules>,
     metrics: &Metrics,
 ) -> anyhow::Result<(Arc<Steering>, Option<CatcherKeeper>)> {
+    let (listeners, is_adopted) = (&mut bound.workers[..], bound.adopted > 0);
     let (groups, workers, room) = (groups(listeners), listeners.len(), size.map(drop));
+    if is_adopted {
+        // The map of a process that has ended holds them until its program is gone.
+        detach_programs(&groups);
+    }
     let steering = Arc::new(Steering::start(choice, &groups, workers, rules, room)?);
     let keeper = steering.has_programs().then(|| {
         let catchers = match size {

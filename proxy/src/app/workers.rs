@@ -96,6 +96,17 @@ impl Workers {
         listeners.iter().map(|listener| listener.address).collect()
     }
 
+    /// Their listeners.
+    pub(super) fn listeners(&self) -> impl Iterator<Item = &Listener> {
+        self.slots.iter().flat_map(|slot| &slot.listeners)
+    }
+
+    /// The rounds of each worker that has not ended, by its number.
+    pub(super) fn rounds(&self, metrics: &Metrics) -> Vec<(usize, u64)> {
+        let running = self.slots.iter().enumerate().filter(|(_, slot)| slot.thread.is_some());
+        running.filter_map(|(id, _)| Some((id, metrics.worker(id)?.rounds.get()))).collect()
+    }
+
     /// Starts another thread in the slot of one that has ended: it serves the connections that wait
     /// at the same sockets.
     ///

@@ -280,6 +280,11 @@ impl Metrics {
         control.last_reload = Some(Reload { time_ms: now_ms, error: None });
     }
 
+    /// The generation in use.
+    pub(crate) fn generation(&self) -> u64 {
+        self.control().generation
+    }
+
     /// The certificates whose validity ends before that time, in seconds since the epoch.
     pub(crate) fn certificates_ending_before(&self, end_s: i64) -> Vec<ConfiguredCertificate> {
         let control = self.control();

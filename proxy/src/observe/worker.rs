@@ -54,6 +54,8 @@ pub(crate) struct WorkerMetrics {
     pub unreachable: Arc<UnreachableEndpoints>,
     /// Tasks that have not ended (a gauge, set now and then).
     pub tasks: Cell,
+    /// Rounds of the worker's timer, by which the watchdog sees that it works.
+    pub rounds: Cell,
     /// Records dropped because the log could not keep up.
     pub log_records_dropped: Cell,
 }

@@ -208,7 +208,7 @@ pub(crate) fn may_load_programs() -> bool {
 
 /// Detaches both programs, if they are attached. They may belong to another process that listens on
 /// the same addresses and is about to end: programs stay with the addresses.
-pub(super) fn detach(groups: &[Vec<BorrowedFd<'_>>]) {
+pub(crate) fn detach(groups: &[Vec<BorrowedFd<'_>>]) {
     for socket in groups.iter().flatten() {
         let _ = SocketFilter::detach(socket);
         let _ = SkReuseport::detach(socket);

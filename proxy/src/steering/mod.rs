@@ -27,7 +27,7 @@ pub(crate) use catcher::{
 pub(crate) use choose::Choice;
 pub(crate) use handoff::{Inbox, Mailboxes};
 pub use kernel::Kernel;
-pub(crate) use kernel::{KernelError, may_load_programs};
+pub(crate) use kernel::{KernelError, detach as detach_programs, may_load_programs};
 pub(crate) use load_table::LoadTable;
 pub(crate) use mode::{Mode, ModeError};
 pub(crate) use name_table::{NameEntry, NameTable};

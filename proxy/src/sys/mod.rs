@@ -3,6 +3,7 @@
 
 mod allocator;
 mod defer_accept;
+mod inherited;
 mod kernel_version;
 mod local_address;
 mod mapped_slots;
@@ -13,6 +14,7 @@ mod unacknowledged;
 pub use allocator::Allocator;
 pub(crate) use allocator::give_memory_back;
 pub(crate) use defer_accept::defer_accept;
+pub(crate) use inherited::take_inherited;
 pub(crate) use kernel_version::require_supported_kernel;
 pub(crate) use local_address::is_local_address;
 pub(crate) use mapped_slots::MappedSlots;

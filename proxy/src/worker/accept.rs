@@ -12,7 +12,7 @@ use std::{
 
 use tokio::sync::{mpsc::Sender, watch};
 
-use super::limits;
+use super::{ProcessPhase, limits};
 use crate::{
     conn::{self, Accepted, ConnectionServer},
     listener::{Listener, ListenerRole, Service},
@@ -37,10 +37,15 @@ pub(super) struct AcceptLoop {
     filtered: bool,
     /// The connections that the kernel program sends to this worker.
     steered: Option<Queue<Accepted>>,
+    phase: watch::Receiver<ProcessPhase>,
 }
 
 impl AcceptLoop {
-    pub(super) fn new(listener: Listener, server: Rc<ConnectionServer>) -> AcceptLoop {
+    pub(super) fn new(
+        listener: Listener,
+        server: Rc<ConnectionServer>,
+        phase: watch::Receiver<ProcessPhase>,
+    ) -> AcceptLoop {
         let filtered = server.steering.has_programs() && listener.service == Service::Routes;
         let is_steered = filtered && listener.role == ListenerRole::Worker;
         AcceptLoop {
@@ -51,6 +56,7 @@ impl AcceptLoop {
             local: listener.address,
             service: listener.service,
             server,
+            phase,
         }
     }
 
@@ -71,7 +77,15 @@ impl AcceptLoop {
             }
         }
         self.empty_queue().await;
-        self.acceptor.close();
+        if !self.is_kept() {
+            self.acceptor.close();
+        }
+    }
+
+    /// Whether connections may arrive after this loop has ended, since the next process accepts them.
+    fn is_kept(&self) -> bool {
+        let is_kept = matches!(*self.phase.borrow(), ProcessPhase::Draining { kept: true, .. });
+        is_kept && self.role == ListenerRole::Worker
     }
 
     /// Takes the connections that are still in the queue. The worker waits for this until its drain

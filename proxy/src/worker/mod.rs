@@ -60,6 +60,9 @@ pub(crate) enum ProcessPhase {
     Draining {
         /// Whether another process serves; then clients are told to move one after another.
         replaced: bool,
+        /// Whether the service manager keeps the listening sockets: they stay open, and connections
+        /// that arrive wait there for the next process.
+        kept: bool,
     },
     /// Closes the connections that are still open.
     CutOff,
@@ -193,7 +196,8 @@ impl Worker {
         let (stop, stopped) = watch::channel(());
         let (accepting, ended) = mpsc::channel(1);
         for listener in listeners {
-            let acceptor = accept::AcceptLoop::new(listener, Rc::clone(&self.server));
+            let phase = self.phase.clone();
+            let acceptor = accept::AcceptLoop::new(listener, Rc::clone(&self.server), phase);
             rt::spawn(acceptor.run(stopped.clone(), accepting.clone()));
         }
         Accepting { stop: Some(stop), ended }
@@ -261,7 +265,7 @@ impl Accepting {
 async fn draining(phase: &mut watch::Receiver<ProcessPhase>) -> bool {
     // An error means that the control thread is gone, which ends the process anyway.
     let order = phase.wait_for(|phase| *phase != ProcessPhase::Running).await;
-    order.is_ok_and(|phase| *phase == ProcessPhase::Draining { replaced: true })
+    order.is_ok_and(|phase| matches!(*phase, ProcessPhase::Draining { replaced: true, .. }))
 }
 
 /// Waits for the order to close what is open.
@@ -286,6 +290,7 @@ async fn tick(server: Rc<ConnectionServer>) {
     loop {
         rt::sleep(TICK).await;
         server.observer.metrics.tasks.set(rt::tasks() as u64);
+        server.observer.metrics.rounds.inc();
         server.observer.flush();
         server.publish_load();
         server.release_former();

@@ -32,7 +32,8 @@ const ID: usize = 1;
 impl Place {
     fn new() -> Place {
         let addresses = vec!["127.0.0.1:0".parse().unwrap()];
-        let mut listeners = ListenSpec { addresses, redirect_address: None }.bind().unwrap();
+        let mut listeners =
+            ListenSpec { addresses, redirect_address: None }.bind_with(|_| None).unwrap();
         let listener = listeners.remove(0);
         listener.listen().unwrap();
         let address = socket2::SockRef::from(&listener.socket).local_addr().unwrap();
@@ -179,7 +180,8 @@ fn a_connection_without_an_address_is_refused_and_counted() {
     let place = Place::new();
     let mut worker = Worker::new(place.spec());
     let listener = worker.listeners.remove(0);
-    let acceptor = accept::AcceptLoop::new(listener, Rc::clone(&worker.server));
+    let acceptor =
+        accept::AcceptLoop::new(listener, Rc::clone(&worker.server), place.phase.subscribe());
     let (socket, mut client) = std::os::unix::net::UnixStream::pair().unwrap();
     acceptor.take(rt::AcceptedSocket { socket: socket.into(), peer: None });
     let refused = &worker.server.observer.metrics.connections_refused;
@@ -204,7 +206,7 @@ fn queued_connections_survive_their_workers_panic() {
         let answer = answer(client);
         assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
     }
-    place.phase.send_replace(ProcessPhase::Draining { replaced: false });
+    place.phase.send_replace(ProcessPhase::Draining { replaced: false, kept: false });
     thread.join().unwrap();
     assert_eq!(ends.try_recv(), Ok(ID), "that it has ended is told");
     assert_eq!(place.open_connections.count(), 0);
@@ -214,7 +216,7 @@ fn queued_connections_survive_their_workers_panic() {
 fn what_waits_when_a_worker_is_told_to_drain_is_served() {
     let place = Place::new();
     let waiting: Vec<_> = (0..20).flat_map(|_| [place.connect(), place.hand_over()]).collect();
-    place.phase.send_replace(ProcessPhase::Draining { replaced: false });
+    place.phase.send_replace(ProcessPhase::Draining { replaced: false, kept: false });
     let thread = start(place.spec(), mpsc::unbounded_channel().0).unwrap();
     for client in waiting {
         let answer = answer(client);

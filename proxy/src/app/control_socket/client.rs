@@ -18,8 +18,8 @@ use super::{
 };
 use crate::identity::ended_users::UserSelector;
 
-/// How long a process may take to answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How much longer than the process's own limit an answer may take.
+const MORE_TIME: Duration = Duration::from_secs(5);
 
 /// A connection to a running process, which has shown its ID.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl ControlConnection {
 
     /// Gives an order. Fails if it is not followed, or not in time.
     pub(in super::super) async fn order(&self, order: &Order) -> anyhow::Result<Acknowledgment> {
-        let answered = tokio::time::timeout(ANSWER_TIMEOUT, async {
+        let answered = tokio::time::timeout(order.time() + MORE_TIME, async {
             let sent = line::send(&self.stream, &order.line()).await;
             // A process that refuses all orders may answer and close first.
             match (line::receive_last(&self.stream).await, sent) {
@@ -100,6 +100,48 @@ impl RunningProcess {
     /// Orders it to drain a worker, or to use it again.
     pub(crate) fn drain_worker(&self, worker: u32, drained: bool) -> anyhow::Result<()> {
         self.order(&Order::DrainWorker { worker, drained }).map(|_| ())
+    }
+
+    /// Finds the process of this user that serves, or, for root, the one in the usual place. `id` says
+    /// which one, if there are several.
+    pub(crate) fn find(id: Option<u32>) -> anyhow::Result<RunningProcess> {
+        let directory = runtime_dir::path().context(
+            "nothing says where running processes take orders: set RUNTIME_DIRECTORY or \
+             XDG_RUNTIME_DIR as for the process",
+        )?;
+        let socket = |id| RunningProcess { id, socket: runtime_dir::socket(&directory, id) };
+        if let Some(id) = id {
+            return Ok(socket(id));
+        }
+        let mut found: Vec<RunningProcess> =
+            runtime_dir::processes(&directory).into_iter().map(socket).collect();
+        if found.len() > 1 {
+            // A process that drains has left its place to another.
+            found.retain(|process| process.order(&Order::TellWhetherServing).is_ok());
+        }
+        let ids: Vec<String> = found.iter().map(|process| process.id.to_string()).collect();
+        match (found.pop(), found.is_empty()) {
+            (Some(process), true) => Ok(process),
+            (None, _) => bail!("no process takes orders in {}", directory.display()),
+            _ => bail!("several processes serve: {}; name one by --pid", ids.join(", ")),
+        }
+    }
+
+    /// Orders it to load its configuration again; gives the generation that is in use then.
+    pub(crate) fn reload(&self) -> anyhow::Result<u64> {
+        match self.order(&Order::Reload)? {
+            Acknowledgment::Reloaded { generation } => Ok(generation),
+            other => bail!("unexpected answer: {other:?}"),
+        }
+    }
+
+    /// Orders it to start its program again and to leave its place to the new process; gives the ID of
+    /// that.
+    pub(crate) fn upgrade(&self) -> anyhow::Result<u32> {
+        match self.order(&Order::Upgrade)? {
+            Acknowledgment::Upgraded { process } => Ok(process),
+            other => bail!("unexpected answer: {other:?}"),
+        }
     }
 
     /// Orders it to end all sessions of a user; gives the number of those that it knew.

@@ -4,11 +4,16 @@ use std::io;
 
 use tokio::net::UnixStream;
 
+use super::order::MAX_REASON;
 use crate::identity::ended_users::UserSelector;
 
-/// The longest line that is read, in bytes: an order about a user, each byte of whose name takes up to
-/// six in JSON.
-pub(super) const MAX_LINE: usize = 64 + 6 * UserSelector::MAX_BYTES;
+/// The longest text in an order, in bytes: the name of a user, or the reason why a process cannot take
+/// the place of another.
+const MAX_TEXT: usize =
+    if UserSelector::MAX_BYTES > MAX_REASON { UserSelector::MAX_BYTES } else { MAX_REASON };
+
+/// The longest line that is read, in bytes. Each byte of a text takes up to six in JSON.
+pub(super) const MAX_LINE: usize = 64 + 6 * MAX_TEXT;
 
 /// The longest answer that is read: what is known of many endpoints.
 pub(super) const MAX_ANSWER: usize = 8 << 20;

@@ -14,7 +14,13 @@
 //! portcullis/1 log-level           say the level of the log      portcullis/1 log-level info info -
 //! portcullis/1 log-level debug 600      set it for 600 s    portcullis/1 log-level debug info 600
 //! portcullis/1 log-level configured     go back             portcullis/1 log-level info info -
+//! portcullis/1 reload              load the configuration again            portcullis/1 reloaded 4
+//! portcullis/1 upgrade             start the program again and leave        portcullis/1 upgraded 321
+//! portcullis/1 cannot-replace "reason"         of the process that an upgrade started
+//!                                                                            portcullis/1 done
+//! portcullis/1 tell-whether-serving            refused by one that drains    portcullis/1 done
 //!                                  an order that is not followed             portcullis/1 refused REASON
+//!                                  the same in several lines             portcullis/1 failed "REASON"
 //! ```
 //!
 //! Beside it, `PID.admin` names the administrative address for the commands of other users.

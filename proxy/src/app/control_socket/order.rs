@@ -1,6 +1,6 @@
 //! The lines of the protocol.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use super::log_level::{LogLevelOrder, LogLevelState};
 use crate::identity::ended_users::UserSelector;
@@ -23,7 +23,24 @@ pub(in super::super) enum Order {
     TellAddresses,
     /// Say the level of the log, or set it for a while.
     LogLevel(LogLevelOrder),
+    /// Load the configuration again, and say what came of it.
+    Reload,
+    /// Start the program again, and leave once the new process is ready.
+    Upgrade,
+    /// The process that gives the order was to take the place of this one, and cannot.
+    CannotReplace(String),
+    /// Say whether this process serves, and is not about to end.
+    TellWhetherServing,
 }
+
+/// The longest time that the answers to most orders take.
+const USUAL_TIME: Duration = Duration::from_secs(5);
+/// A load of many routes on a busy machine may take half a minute. systemd waits for 90 seconds.
+const RELOAD_TIME: Duration = Duration::from_secs(80);
+/// What is more than the time of the new process.
+const UPGRADE_TIME: Duration = Duration::from_secs(70);
+/// The longest reason, in bytes, so that a line has a limit.
+pub(super) const MAX_REASON: usize = 8 << 10;
 
 /// What a process did on an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +58,14 @@ pub(in super::super) enum Acknowledgment {
     Addresses(Vec<SocketAddr>),
     /// The level of the log.
     LogLevel(LogLevelState),
+    /// The configuration is in use.
+    Reloaded {
+        generation: u64,
+    },
+    /// This process serves now.
+    Upgraded {
+        process: u32,
+    },
 }
 
 impl Order {
@@ -51,6 +76,10 @@ impl Order {
             Order::TellHealth => "tell-health".to_owned(),
             Order::TellAddresses => "tell-addresses".to_owned(),
             Order::LogLevel(order) => format!("log-level{}", order.object()),
+            Order::Reload => "reload".to_owned(),
+            Order::Upgrade => "upgrade".to_owned(),
+            Order::TellWhetherServing => "tell-whether-serving".to_owned(),
+            Order::CannotReplace(reason) => format!("cannot-replace {}", in_one_line(reason)),
             Order::DrainWorker { worker, drained: true } => format!("drain-worker {worker}"),
             Order::DrainWorker { worker, drained: false } => format!("undrain-worker {worker}"),
             Order::EndSessions(user) => {
@@ -74,6 +103,10 @@ impl Order {
             "drain" if order == verb => Some(Order::Leave),
             "tell-health" if order == verb => Some(Order::TellHealth),
             "tell-addresses" if order == verb => Some(Order::TellAddresses),
+            "reload" if order == verb => Some(Order::Reload),
+            "upgrade" if order == verb => Some(Order::Upgrade),
+            "tell-whether-serving" if order == verb => Some(Order::TellWhetherServing),
+            "cannot-replace" => serde_json::from_str(object).ok().map(Order::CannotReplace),
             "drain-worker" => Some(Order::DrainWorker { worker: worker()?, drained: true }),
             "undrain-worker" => Some(Order::DrainWorker { worker: worker()?, drained: false }),
             "log-level" => LogLevelOrder::parse(object).map(Order::LogLevel),
@@ -82,12 +115,26 @@ impl Order {
         }
     }
 
+    /// How long the process may take to answer.
+    pub(super) fn time(&self) -> Duration {
+        match self {
+            Order::Reload => RELOAD_TIME,
+            Order::Upgrade => UPGRADE_TIME,
+            _ => USUAL_TIME,
+        }
+    }
+
     /// Reads the answer to it: what was done, or why it was not followed.
     pub(super) fn read_answer(&self, line: &str) -> Result<Acknowledgment, String> {
         let acknowledgment = Acknowledgment::parse(line);
         let is_expected = match &acknowledgment {
             Some(Acknowledgment::Draining { .. }) => matches!(self, Order::Leave),
-            Some(Acknowledgment::Done) => matches!(self, Order::DrainWorker { .. }),
+            Some(Acknowledgment::Done) => matches!(
+                self,
+                Order::DrainWorker { .. } | Order::CannotReplace(_) | Order::TellWhetherServing
+            ),
+            Some(Acknowledgment::Reloaded { .. }) => *self == Order::Reload,
+            Some(Acknowledgment::Upgraded { .. }) => *self == Order::Upgrade,
             Some(Acknowledgment::SessionsEnded(_)) => matches!(self, Order::EndSessions(_)),
             Some(Acknowledgment::Health(_)) => matches!(self, Order::TellHealth),
             Some(Acknowledgment::Addresses(_)) => matches!(self, Order::TellAddresses),
@@ -126,6 +173,8 @@ impl Acknowledgment {
                 format!("{PROTOCOL}addresses {}", addresses.join(" "))
             }
             Acknowledgment::LogLevel(state) => format!("{PROTOCOL}log-level {}", state.line()),
+            Acknowledgment::Reloaded { generation } => format!("{PROTOCOL}reloaded {generation}"),
+            Acknowledgment::Upgraded { process } => format!("{PROTOCOL}upgraded {process}"),
         }
     }
 
@@ -142,23 +191,52 @@ impl Acknowledgment {
                     let addresses = addresses.split(' ').map(|address| address.parse().ok());
                     return addresses.collect::<Option<_>>().map(Acknowledgment::Addresses);
                 }
-                if let Some(state) = other.strip_prefix("log-level ") {
-                    return LogLevelState::parse(state).map(Acknowledgment::LogLevel);
+                let (verb, object) = other.split_once(' ')?;
+                match verb {
+                    "ended" => object.parse().ok().map(Acknowledgment::SessionsEnded),
+                    "log-level" => LogLevelState::parse(object).map(Acknowledgment::LogLevel),
+                    "reloaded" => {
+                        let generation = object.parse().ok()?;
+                        Some(Acknowledgment::Reloaded { generation })
+                    }
+                    "upgraded" => {
+                        let process = object.parse().ok()?;
+                        Some(Acknowledgment::Upgraded { process })
+                    }
+                    _ => None,
                 }
-                let ended = other.strip_prefix("ended ")?;
-                ended.parse().ok().map(Acknowledgment::SessionsEnded)
             }
         }
     }
 }
 
-/// The line that says why an order is not followed.
+/// The line that says why an order is not followed. A reason of several lines, such as the mistakes in
+/// a configuration, is a JSON string.
 pub(super) fn refusal(reason: &str) -> String {
+    if reason.contains('\n') {
+        return format!("{PROTOCOL}failed {}", in_one_line(reason));
+    }
     format!("{PROTOCOL}refused {reason}")
+}
+
+/// As a JSON string, and not too long.
+fn in_one_line(reason: &str) -> serde_json::Value {
+    let end = reason.floor_char_boundary(MAX_REASON);
+    serde_json::Value::from(reason.get(..end).unwrap_or_default())
+}
+
+/// Without control characters but the ends of lines.
+fn printable(reason: &str) -> String {
+    let lines = reason.lines().map(|line| line.replace(char::is_control, " "));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Why an order was not followed, by the line that answers it.
 fn reason(answer: &str) -> String {
+    let failed = answer.strip_prefix(PROTOCOL).and_then(|answer| answer.strip_prefix("failed "));
+    if let Some(reason) = failed.and_then(|reason| serde_json::from_str::<String>(reason).ok()) {
+        return printable(&reason);
+    }
     match answer.strip_prefix(PROTOCOL).and_then(|answer| answer.strip_prefix("refused ")) {
         Some(reason) => reason.escape_debug().to_string(),
         None => format!("unexpected answer: {}", answer.escape_debug()),
@@ -182,8 +260,17 @@ mod tests {
         let about_users = users.map(Order::EndSessions);
         let debug = LogLevelOrder::Set { level: Level::Debug, for_s: 600 };
         let levels = [LogLevelOrder::Show, debug, LogLevelOrder::Configured].map(Order::LogLevel);
-        let plain = [Order::Leave, Order::TellHealth, Order::TellAddresses].into_iter();
-        workers.into_iter().chain(about_users).chain(plain).chain(levels).collect()
+        let others = [
+            Order::Leave,
+            Order::TellHealth,
+            Order::TellAddresses,
+            Order::Reload,
+            Order::Upgrade,
+            Order::TellWhetherServing,
+            Order::CannotReplace("a \"b\"\nc".to_owned()),
+            Order::CannotReplace("x".repeat(MAX_REASON)),
+        ];
+        workers.into_iter().chain(about_users).chain(others).chain(levels).collect()
     }
 
     #[test]
@@ -204,6 +291,10 @@ mod tests {
             "portcullis/9 drain",
             "portcullis/1 drain 1",
             "portcullis/1 drain ",
+            "portcullis/1 reload now",
+            "portcullis/1 upgrade ",
+            "portcullis/1 tell-whether-serving 1",
+            "portcullis/1 cannot-replace because",
             "portcullis/1 drain-worker",
             "portcullis/1 drain-worker x",
             "portcullis/1 drain-worker 1 2",
@@ -224,19 +315,40 @@ mod tests {
     }
 
     #[test]
+    fn a_reason_of_several_lines_arrives_as_it_was() {
+        let reason = "config.yaml:1: a\nconfig.yaml:2: \"b\"";
+        assert!(!refusal(reason).contains('\n'));
+        assert_eq!(Order::Reload.read_answer(&refusal(reason)), Err(reason.to_owned()));
+        let shown = Order::Reload.read_answer(&refusal("a\nb\u{1b}[2J")).unwrap_err();
+        assert_eq!(shown, "a\nb [2J");
+    }
+
+    #[test]
     fn an_answer_counts_for_orders_of_its_kind_alone() {
-        use Acknowledgment::{Addresses, Done, Draining, Health, LogLevel, SessionsEnded};
+        use Acknowledgment::{
+            Addresses, Done, Draining, Health, LogLevel, Reloaded, SessionsEnded, Upgraded,
+        };
         let addresses = ["[::]:443", "127.0.0.1:80"].map(|text| text.parse().unwrap()).to_vec();
         let state = LogLevelState { level: Level::Info, configured: Level::Info, left_s: None };
         for order in orders() {
             let draining = [true, false].map(|is_state_written| Draining { is_state_written });
-            let health = Health("[[\"a b\"]]".to_owned());
-            let others =
-                [Done, SessionsEnded(3), health, Addresses(addresses.clone()), LogLevel(state)];
+            let others = [
+                Done,
+                SessionsEnded(3),
+                Health("[[\"a b\"]]".to_owned()),
+                Addresses(addresses.clone()),
+                LogLevel(state),
+                Reloaded { generation: 3 },
+                Upgraded { process: 3 },
+            ];
             for answer in draining.clone().into_iter().chain(others) {
                 let is_expected = match order {
                     Order::Leave => draining.contains(&answer),
-                    Order::DrainWorker { .. } => answer == Done,
+                    Order::DrainWorker { .. }
+                    | Order::CannotReplace(_)
+                    | Order::TellWhetherServing => answer == Done,
+                    Order::Reload => answer == Reloaded { generation: 3 },
+                    Order::Upgrade => answer == Upgraded { process: 3 },
                     Order::EndSessions(_) => answer == SessionsEnded(3),
                     Order::TellHealth => matches!(answer, Health(_)),
                     Order::TellAddresses => matches!(answer, Addresses(_)),

@@ -120,6 +120,14 @@ pub(super) fn remove_stale(directory: &Path) {
     }
 }
 
+/// The processes that have a socket there and have not ended.
+pub(super) fn processes(directory: &Path) -> Vec<u32> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let processes = entries.filter_map(|entry| process_of(&entry.ok()?.path()));
+    let running = processes.filter(|process| exists(*process));
+    running.filter_map(|process| u32::try_from(process.as_raw_nonzero().get()).ok()).collect()
+}
+
 /// Whether nobody listens at a socket. A process that this one cannot see, in a container that
 /// shares the directory, may.
 pub(super) fn is_dead(socket: &Path) -> bool {

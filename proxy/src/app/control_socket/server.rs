@@ -25,8 +25,6 @@ use crate::{
     observe::Metrics,
 };
 
-/// The control loop is never busy for nearly as long.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two tries to accept while no descriptors are left.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
@@ -208,7 +206,8 @@ async fn answer(
     };
     // There is one for each connection.
     let _answering = answers.acquire().await;
-    let followed = orders.call(OrderOf { order, process }, ANSWER_TIMEOUT).await;
+    let time = order.time();
+    let followed = orders.call(OrderOf { order, process }, time).await;
     match followed.map_err(|error| error.to_string()).flatten() {
         Ok(acknowledgment) => line::send(stream, &acknowledgment.line()).await,
         Err(reason) => line::send(stream, &refusal(&reason)).await,

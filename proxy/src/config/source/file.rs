@@ -26,6 +26,11 @@ impl FileSource {
         FileSource { location, environment, files: Vec::new(), watcher: None }
     }
 
+    /// The configuration file; it may be missing if none was there.
+    pub(crate) fn location(&self) -> &ConfigLocation {
+        &self.location
+    }
+
     /// A refused configuration is watched like any other: a corrected file is a change.
     fn watch(&mut self, files: Vec<ReadFile>) {
         match &mut self.watcher {

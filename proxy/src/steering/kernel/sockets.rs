@@ -4,11 +4,18 @@ use std::{
     io,
     net::SocketAddr,
     os::fd::{AsRawFd as _, BorrowedFd},
+    thread,
+    time::{Duration, Instant},
 };
 
 use aya::maps::{HashMap, MapData, MapError, ReusePortSockArray};
 use portcullis_abi::ListenKey;
+use rustix::io::Errno;
 use socket2::SockRef;
+
+/// How long the kernel may take to free the map of a process that has ended.
+const MAP_FREED_WITHIN: Duration = Duration::from_secs(10);
+const MAP_FREED_PAUSE: Duration = Duration::from_millis(5);
 
 const INET: u32 = 2;
 const INET6: u32 = 10;
@@ -43,7 +50,7 @@ impl SocketMap {
                 listening.insert(listen_key(*socket)?.to_words(), next, 0)?;
             }
             for socket in group {
-                sockets.set(next, socket, 0)?;
+                enter_when_free(&mut sockets, next, *socket)?;
                 next += 1;
             }
             catchers.push(CatcherPlace { index: next, is_taken: false });
@@ -67,6 +74,27 @@ impl SocketMap {
         }
         place.is_taken = catcher.is_some();
         Ok(())
+    }
+}
+
+/// Enters a socket. One that the service manager kept is in the map of a process that has ended, until
+/// the kernel has freed that map, which it does soon after the program was detached.
+fn enter_when_free(
+    sockets: &mut ReusePortSockArray<MapData>,
+    index: u32,
+    socket: BorrowedFd<'_>,
+) -> Result<(), MapError> {
+    let deadline = Instant::now() + MAP_FREED_WITHIN;
+    loop {
+        match sockets.set(index, &socket, 0) {
+            Err(MapError::SyscallError(error))
+                if Errno::from_io_error(&error.io_error) == Some(Errno::BUSY)
+                    && Instant::now() < deadline =>
+            {
+                thread::sleep(MAP_FREED_PAUSE);
+            }
+            outcome => return outcome,
+        }
     }
 }
 

@@ -109,7 +109,7 @@ fn an_order_of_any_length_but_a_line_s_ends_its_connection() {
         let _socket = ControlSocket::open(directory.path()).unwrap();
         let path = runtime_dir::socket(directory.path(), std::process::id());
         let stream = UnixStream::connect(&path).await.unwrap();
-        let long = format!("portcullis/1 end-sessions user \"{}\"", "a".repeat(8192));
+        let long = format!("portcullis/1 end-sessions user \"{}\"", "a".repeat(line::MAX_LINE));
         line::send(&stream, &long).await.unwrap();
         assert!(line::receive(&stream).await.is_err());
     });
