@@ -84,7 +84,7 @@ async fn serve(location: &ConfigLocation, replaced: Option<u32>) -> anyhow::Resu
         handover::tell_failure(id, error).await;
     }
     let (app, admin) = started?;
-    let log = app.log.clone();
+    let log = app.log.log().clone();
     let ended = app.run(admin).await;
     log.flush(LOG_FLUSH);
     ended

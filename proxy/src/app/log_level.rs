@@ -20,6 +20,11 @@ impl LogLevel {
         LogLevel { log, until: None }
     }
 
+    /// The log itself.
+    pub(super) fn log(&self) -> &Log {
+        &self.log
+    }
+
     /// Applies new settings after a reload. A level by order stays.
     pub(super) fn configure(&self, spec: LogSpec) {
         self.log.configure(spec);

@@ -123,7 +123,7 @@ pub(super) fn remove_stale(directory: &Path) {
 /// The processes that have a socket there and have not ended.
 pub(super) fn processes(directory: &Path) -> Vec<u32> {
     let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
-    let processes = entries.filter_map(|entry| process_of(&entry.ok()?.path()));
+    let processes = entries.filter_map(|entry| process_of(&entry.ok()?.path(), ".sock"));
     let running = processes.filter(|process| exists(*process));
     running.filter_map(|process| u32::try_from(process.as_raw_nonzero().get()).ok()).collect()
 }
