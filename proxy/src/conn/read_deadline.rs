@@ -70,9 +70,9 @@ impl ReadDeadline {
 impl Waiting {
     fn poll(&mut self, cx: &mut Context<'_>, activity: &Activity) -> Poll<Limit> {
         let Some(held) = self.held else { return Poll::Pending };
-        let windows = self.unsent.as_ref().and_then(|unsent| unsent.sent_at());
-        let progress = windows.max(activity.last_full().map(Instant::into_std));
-        let (at, limit) = held.limit(progress);
+        let sent = self.unsent.as_ref().and_then(|unsent| unsent.sent_at());
+        let progress = sent.max(activity.last_full());
+        let (at, limit) = held.limit(progress.map(Instant::into_std));
         let at = at.into();
         if self.timer.deadline() > at {
             self.timer.as_mut().reset(at);
@@ -91,8 +91,10 @@ impl Waiting {
 mod tests {
     use std::{future::poll_fn, time::Duration};
 
+    use bytes::{Buf, Bytes};
+
     use super::*;
-    use crate::http::SEND_STALL;
+    use crate::http::{ResponseData, SEND_STALL};
 
     fn now() -> std::time::Instant {
         Instant::now().into_std()
@@ -155,6 +157,22 @@ mod tests {
         flow.moves();
         assert_eq!(cut_off(&mut deadline, &flow, &activity).await, None);
         assert!(deadline.0.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_response_of_which_h2_sends_some_is_not_cut_off() {
+        let (mut deadline, flow) = (ReadDeadline::default(), ResponseFlow::default());
+        let activity = Activity::new();
+        let unsent = UnsentData::new(&Rc::default());
+        let mut data = ResponseData::waiting(Bytes::from_static(&[0; 9]), &unsent);
+        flow.gave(now(), None);
+        flow.waits(&unsent);
+        for _ in 0..5 {
+            let waits = cut_off(&mut deadline, &flow, &activity);
+            assert!(tokio::time::timeout(SEND_STALL * 9 / 10, waits).await.is_err());
+            data.advance(1);
+        }
+        assert_eq!(cut_off(&mut deadline, &flow, &activity).await, Some(SEND_STALL));
     }
 
     #[tokio::test(start_paused = true)]

@@ -78,6 +78,8 @@ pub(crate) use limit::Limit;
 pub(crate) use peer::{Peer, PeerTls};
 pub(crate) use request_config::{RequestConfig, Route};
 pub(crate) use request_handler::RequestHandler;
+#[cfg(test)]
+pub(crate) use response_data::ResponseData;
 pub(crate) use response_data::UnsentData;
 pub(crate) use response_flow::{HeldResponse, ResponseFlow, ResponseStep, SEND_STALL};
 pub(crate) use spec::{

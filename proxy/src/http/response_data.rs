@@ -4,10 +4,10 @@ use std::{
     cell::{Cell, RefCell},
     rc::Rc,
     task::{Context, Poll, Waker},
-    time::Instant,
 };
 
 use bytes::{Buf, Bytes};
+use tokio::time::Instant;
 
 use crate::http2_frames::ClientWindows;
 
@@ -45,7 +45,7 @@ impl ResponseData {
     }
 
     /// A piece that h2 can only send if the client opens its windows.
-    pub(super) fn waiting(bytes: Bytes, unsent: &Rc<UnsentData>) -> ResponseData {
+    pub(crate) fn waiting(bytes: Bytes, unsent: &Rc<UnsentData>) -> ResponseData {
         unsent.pieces.set(unsent.pieces.get() + 1);
         ResponseData { bytes, delivery: Delivery::Waiting(Rc::clone(unsent)) }
     }
@@ -59,7 +59,7 @@ impl From<Bytes> for ResponseData {
 
 impl UnsentData {
     /// Nothing yet.
-    pub(super) fn new(windows: &Rc<ClientWindows>) -> Rc<UnsentData> {
+    pub(crate) fn new(windows: &Rc<ClientWindows>) -> Rc<UnsentData> {
         Rc::new(UnsentData {
             windows: Rc::clone(windows),
             pieces: Cell::new(0),

@@ -87,7 +87,7 @@ impl ResponseFlow {
     }
 
     /// Notes that a part of the response waits for the client's windows.
-    pub(super) fn waits(&self, unsent: &Rc<UnsentData>) {
+    pub(crate) fn waits(&self, unsent: &Rc<UnsentData>) {
         self.unsent.replace(Some(Rc::clone(unsent)));
     }
 
