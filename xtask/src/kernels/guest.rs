@@ -12,7 +12,7 @@ use super::{Tests, archive::Archive, debian::Kernel};
 use crate::command::{cargo, command, path_of, said_by, target};
 
 /// The programs that the tests run.
-const PROGRAMS: [&str; 7] = ["curl", "ethtool", "ip", "nft", "openssl", "setpriv", "ss"];
+const PROGRAMS: [&str; 8] = ["curl", "ethtool", "ip", "nft", "openssl", "prlimit", "setpriv", "ss"];
 /// The commands of busybox that [`INIT`] uses.
 const APPLETS: [&str; 7] = ["sh", "mount", "insmod", "uname", "poweroff", "chmod", "timeout"];
 /// The first process.

@@ -19,14 +19,20 @@ const MAX_CPU_SECONDS: u32 = 1800;
 /// The signal at that limit, `SIGXCPU`.
 const OVER_CPU_LIMIT: i32 = 24;
 const MEMORY_MIB: u32 = 2048;
-/// The guest's clock counts instructions, at two nanoseconds each: however slow this machine is, a
+/// The guest's clock counts instructions, at four nanoseconds each: however slow this machine is, a
 /// test waits no longer for an event than on a machine of that speed. While the guest only waits, its
 /// clock runs ahead.
-const CLOCK: &str = "shift=1,sleep=off";
+const CLOCK: &str = "shift=2,sleep=off";
 
-/// Boots the kernel, runs the tests and returns the number of those that passed.
-pub(super) fn boot(kernel: &Kernel, guest: &Guest, directory: &Path) -> Result<u64> {
-    let archive = directory.join("initramfs");
+/// Boots the kernel, runs the tests and returns the number of those that passed. What it shows begins
+/// with the codename: several guests may run at once.
+pub(super) fn boot(
+    codename: &str,
+    kernel: &Kernel,
+    guest: &Guest,
+    directory: &Path,
+) -> Result<u64> {
+    let archive = directory.join(format!("initramfs-{codename}"));
     fs::write(&archive, guest.archive(kernel)?)?;
     // It ends with this tool.
     let mut machine = command("setpriv");
@@ -47,7 +53,9 @@ pub(super) fn boot(kernel: &Kernel, guest: &Guest, directory: &Path) -> Result<u
     let said = machine.stdout.take().context("the guest's output is a pipe")?;
     let mut report = Report::default();
     for line in BufReader::new(said).split(b'\n') {
-        report.read(String::from_utf8_lossy(&line?).trim_end());
+        if let Some(shown) = report.read(String::from_utf8_lossy(&line?).trim_end()) {
+            println!("{codename}: {shown}");
+        }
     }
     let status = machine.wait()?;
     ensure!(
@@ -67,22 +75,23 @@ struct Report {
 }
 
 impl Report {
-    /// Reads a line, and shows it if it is from the tests.
-    fn read(&mut self, line: &str) {
+    /// Reads a line, and returns what to show if it is from the tests.
+    fn read<'l>(&mut self, line: &'l str) -> Option<&'l str> {
         if line.starts_with("@begin ") {
             self.has_begun = true;
         }
-        if let Some(ended) = line.strip_prefix("@ended ") {
-            self.ended += 1;
-            match ended.split_once(' ') {
-                Some(("0", _)) => {}
-                Some((status, program)) => self.failed.push(format!("{program} ({status})")),
-                None => self.failed.push(ended.to_owned()),
-            }
-        } else if self.has_begun && !line.is_empty() {
-            println!("{}", line.trim_start_matches('@'));
-        }
         self.passed += passed(line).unwrap_or(0);
+        let Some(ended) = line.strip_prefix("@ended ") else {
+            let is_shown = self.has_begun && !line.is_empty();
+            return is_shown.then(|| line.trim_start_matches('@'));
+        };
+        self.ended += 1;
+        match ended.split_once(' ') {
+            Some(("0", _)) => {}
+            Some((status, program)) => self.failed.push(format!("{program} ({status})")),
+            None => self.failed.push(ended.to_owned()),
+        }
+        None
     }
 
     fn verdict(self, programs: usize) -> Result<u64> {
@@ -108,7 +117,9 @@ mod tests {
 
     fn verdict(said: &str) -> Result<u64> {
         let mut report = Report::default();
-        said.lines().for_each(|line| report.read(line));
+        for line in said.lines() {
+            report.read(line);
+        }
         report.verdict(2)
     }
 
