@@ -133,11 +133,7 @@ impl App {
         let (descriptors, catchers) = descriptors(&config, cores.len(), &metrics)?;
         // Before anything runs: an address in use ends the start at once.
         let admin = admin::Sockets::bind(&config.admin, predecessor.is_some())?;
-        let mut listeners = bind(&config, cores.len())?;
-        if let Some(predecessor) = &predecessor {
-            let ours = listeners.first().into_iter().flatten().map(|listener| listener.address);
-            predecessor.warn_of_lost_addresses(&ours.collect::<Vec<_>>());
-        }
+        let mut listeners = bind(&config, cores.len(), predecessor.as_ref())?;
         let (mut compiler, mut health) =
             compiler(&config, &metrics, cores.len(), &descriptors, predecessor.as_ref())?;
         let Compiled { snapshot, parts, access, settings, facts, renewable } =
@@ -210,11 +206,19 @@ impl App {
     }
 }
 
-/// Binds the addresses once for each worker.
-fn bind(config: &Config, workers: usize) -> anyhow::Result<Vec<Vec<Listener>>> {
+/// Binds the addresses once for each worker. Warns of addresses that are not as they were.
+fn bind(
+    config: &Config,
+    workers: usize,
+    predecessor: Option<&Predecessor>,
+) -> anyhow::Result<Vec<Vec<Listener>>> {
     let listeners: Vec<_> = (0..workers).map(|_| config.listen.bind()).collect::<Result<_, _>>()?;
-    let first = listeners.first().into_iter().flatten();
-    for (listener, wanted) in first.zip(config.listen.all()) {
+    let first = || listeners.first().into_iter().flatten();
+    if let Some(predecessor) = predecessor {
+        let ours: Vec<_> = first().map(|listener| listener.address).collect();
+        predecessor.warn_of_lost_addresses(&ours);
+    }
+    for (listener, wanted) in first().zip(config.listen.all()) {
         if listener.address != wanted {
             tracing::warn!(
                 "this process has no IPv6: it listens on {} in the place of {wanted}",
