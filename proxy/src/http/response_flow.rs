@@ -1,7 +1,7 @@
 //! Whether a response waits for its client to read.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::Cell,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -25,7 +25,7 @@ pub(crate) struct ResponseFlow {
     /// The whole connection is cut off, with all its responses.
     cuts_all: Cell<bool>,
     /// What of the response waits for the client's windows, if that is new.
-    unsent: RefCell<Option<Rc<UnsentData>>>,
+    unsent: Cell<Option<Rc<UnsentData>>>,
 }
 
 /// What the last poll did with its response.
@@ -88,7 +88,7 @@ impl ResponseFlow {
 
     /// Notes that a part of the response waits for the client's windows.
     pub(crate) fn waits(&self, unsent: &Rc<UnsentData>) {
-        self.unsent.replace(Some(Rc::clone(unsent)));
+        self.unsent.set(Some(Rc::clone(unsent)));
     }
 
     /// Notes that the response gave a piece, or its head.
