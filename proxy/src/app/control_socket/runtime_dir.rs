@@ -203,9 +203,9 @@ mod tests {
     fn addresses_of_running_processes_are_found_and_no_others() {
         let directory = tempfile::tempdir().unwrap();
         let (own, ended) = (std::process::id(), i32::MAX.unsigned_abs());
-        let address = "127.0.0.1:9464".parse().unwrap();
+        let [address, former] = ["127.0.0.1:9464", "127.0.0.1:1"].map(|text| text.parse().unwrap());
         record_admin_address(directory.path(), own, Some(address));
-        record_admin_address(directory.path(), ended, Some(address));
+        record_admin_address(directory.path(), ended, Some(former));
         fs::write(directory.path().join("1.admin"), "no address").unwrap();
         let found = Vec::from_iter(records(directory.path()));
         assert_eq!(found, [address]);
