@@ -23,10 +23,7 @@ use std::{io, num::NonZeroUsize, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use tokio::{
     runtime::Builder,
-    sync::{
-        mpsc::{self, UnboundedReceiver},
-        watch,
-    },
+    sync::{mpsc::UnboundedReceiver, watch},
     task::LocalSet,
 };
 
@@ -54,7 +51,7 @@ use reload_orders::ReloadOrders;
 use signals::Signals;
 use supervision::Supervision;
 use upgrade::{PendingUpgrade, SuccessorEnd};
-use workers::{WorkerResources, Workers};
+use workers::{WorkerChannels, WorkerResources, Workers};
 
 pub(crate) use control_socket::{
     LONGEST_LOG_LEVEL, LogLevelOrder, LogLevelState, RunningProcess, recorded_admin_addresses,
@@ -181,29 +178,17 @@ impl App {
         let Compiled { snapshot, parts, access, settings, facts, renewable } =
             loader::compile(&mut compiler, &source.name(), &mut config)?;
         put_into_use(parts, &mut health)?;
-        listeners.listen()?;
-        if predecessor.is_none() {
-            supervision.store.replace(&listeners);
-        }
+        supervision.store.listen(&listeners, predecessor.is_none())?;
         let (mode, rules) = (settings.steering_mode, Arc::clone(&snapshot.front.steering));
         let (steering, keeper) = steering::start(mode, catchers, &mut listeners, rules, &metrics)?;
         let admin = admin::Server::listen(admin, access, &metrics, &steering, descriptors.admin)?;
         metrics.config_applied(snapshot.generation, facts);
         let (identity, control) = identity::start(&compiler.names, &metrics, &snapshot.site)?;
-        let (snapshots, snapshot) = watch::channel(snapshot);
-        let (phase, phases) = watch::channel(ProcessPhase::Running);
-        let (ending, ended) = mpsc::unbounded_channel();
         let publisher = Publisher::new(&metrics, &steering);
-        let resources = WorkerResources {
-            snapshots: snapshot,
-            phase: phases,
-            metrics: Arc::clone(&metrics),
-            log: log.clone(),
-            steering: Arc::clone(&steering),
-            identity,
-            upstream_connections: descriptors.upstreams_of_worker(),
-            ended: ending,
-        };
+        let upstreams = descriptors.upstreams_of_worker();
+        let (resources, channels) =
+            WorkerResources::new(snapshot, &metrics, &log, &steering, identity, upstreams);
+        let WorkerChannels { snapshots, phase, ended } = channels;
         let app = App {
             names: Arc::clone(&compiler.names),
             tickets: Arc::clone(&compiler.tickets),

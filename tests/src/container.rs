@@ -107,10 +107,13 @@ impl Container {
         fs::rename(&new, self.path(inside)).expect("rename a program");
     }
 
-    /// Whether a process inside has not ended, by its ID there. One that nobody has waited for has.
+    /// Whether a process inside has not ended, by its ID there. One that nobody has waited for has, if
+    /// its other threads have ended too: the first one may end before them.
     pub fn runs(&self, process: &str) -> bool {
-        let status = fs::read_to_string(self.path(&format!("/proc/{process}/status")));
-        status.is_ok_and(|status| !status.contains("\nState:\tZ"))
+        let directory = self.path(&format!("/proc/{process}"));
+        let threads = fs::read_dir(directory.join("task")).map_or(0, Iterator::count);
+        let status = fs::read_to_string(directory.join("status")).unwrap_or_default();
+        threads > 1 || threads == 1 && !status.contains("\nState:\tZ")
     }
 
     /// A property of a unit.

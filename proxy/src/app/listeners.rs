@@ -164,7 +164,7 @@ fn warn_of_fallback(config: &Config, listeners: &[Vec<Listener>]) {
 
 impl BoundListeners {
     /// Starts listening: from now on, connections wait for the workers.
-    pub(super) fn listen(&self) -> Result<(), BindError> {
+    fn listen(&self) -> Result<(), BindError> {
         self.workers.iter().flatten().try_for_each(Listener::listen)
     }
 }
@@ -195,8 +195,22 @@ impl ListenerStore {
         &self.name
     }
 
+    /// Starts listening. A process that has no predecessor keeps the listeners at once; otherwise they
+    /// are kept when that does not accept any more.
+    pub(super) fn listen(
+        &self,
+        listeners: &BoundListeners,
+        keep_at_once: bool,
+    ) -> Result<(), BindError> {
+        listeners.listen()?;
+        if keep_at_once {
+            self.replace(listeners);
+        }
+        Ok(())
+    }
+
     /// Keeps these, in the place of what the store holds from former processes.
-    pub(super) fn replace(&self, listeners: &BoundListeners) {
+    fn replace(&self, listeners: &BoundListeners) {
         // A descriptor that is kept already keeps its old name: all of them are taken out first.
         for name in &listeners.kept_names {
             self.manager.release(name);

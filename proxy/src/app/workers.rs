@@ -10,7 +10,10 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
-use tokio::sync::{mpsc::UnboundedSender, watch};
+use tokio::sync::{
+    mpsc::{self, UnboundedReceiver, UnboundedSender},
+    watch,
+};
 
 use crate::{
     conn::{self, OpenConnections},
@@ -37,6 +40,41 @@ pub(super) struct WorkerResources {
     pub(super) upstream_connections: usize,
     /// Receives the number of each worker that ends.
     pub(super) ended: UnboundedSender<usize>,
+}
+
+/// The control thread's ends of what workers follow and report.
+pub(super) struct WorkerChannels {
+    pub(super) snapshots: watch::Sender<Arc<Snapshot>>,
+    pub(super) phase: watch::Sender<ProcessPhase>,
+    /// The number of each worker that ends.
+    pub(super) ended: UnboundedReceiver<usize>,
+}
+
+impl WorkerResources {
+    /// For workers that begin with this snapshot.
+    pub(super) fn new(
+        snapshot: Arc<Snapshot>,
+        metrics: &Arc<Metrics>,
+        log: &Log,
+        steering: &Arc<Steering>,
+        identity: IdentityHandle,
+        upstream_connections: usize,
+    ) -> (WorkerResources, WorkerChannels) {
+        let (snapshots, snapshot) = watch::channel(snapshot);
+        let (phase, phases) = watch::channel(ProcessPhase::Running);
+        let (ending, ended) = mpsc::unbounded_channel();
+        let resources = WorkerResources {
+            snapshots: snapshot,
+            phase: phases,
+            metrics: Arc::clone(metrics),
+            log: log.clone(),
+            steering: Arc::clone(steering),
+            identity,
+            upstream_connections,
+            ended: ending,
+        };
+        (resources, WorkerChannels { snapshots, phase, ended })
+    }
 }
 
 /// All workers.

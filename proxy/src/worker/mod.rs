@@ -215,8 +215,8 @@ impl Worker {
         self.server.publish_load();
         ready();
         let mut inbox = inbox::InboxLoop::new(Rc::clone(&self.server));
-        let mut replaced = false;
-        inbox.run_until(async { replaced = draining(&mut self.phase).await }).await;
+        let (mut replaced, mut kept) = (false, false);
+        inbox.run_until(async { (replaced, kept) = draining(&mut self.phase).await }).await;
         let limit = self.server.settings().drain_timeout;
         let deadline = Instant::now() + limit;
         if replaced {
@@ -225,7 +225,8 @@ impl Worker {
         } else {
             self.server.registry.drain();
         }
-        if self.server.steering.has_programs() {
+        // Where the listeners are kept, connections wait there for the next process.
+        if self.server.steering.has_programs() && !kept {
             inbox.run_until(rt::sleep(HELLOS_UNDER_WAY.min(limit))).await;
         }
         self.server.steering.close();
@@ -261,11 +262,15 @@ impl Accepting {
     }
 }
 
-/// Waits for the order to drain; returns whether another process serves.
-async fn draining(phase: &mut watch::Receiver<ProcessPhase>) -> bool {
+/// Waits for the order to drain; returns whether another process serves, and whether the listeners are
+/// kept.
+async fn draining(phase: &mut watch::Receiver<ProcessPhase>) -> (bool, bool) {
     // An error means that the control thread is gone, which ends the process anyway.
     let order = phase.wait_for(|phase| *phase != ProcessPhase::Running).await;
-    order.is_ok_and(|phase| matches!(*phase, ProcessPhase::Draining { replaced: true, .. }))
+    match order.as_deref() {
+        Ok(ProcessPhase::Draining { replaced, kept }) => (*replaced, *kept),
+        _ => (false, false),
+    }
 }
 
 /// Waits for the order to close what is open.
