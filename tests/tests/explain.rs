@@ -33,8 +33,7 @@ fn rig(backend: &Backend, dir: &TempDir) -> (Proxy, [Pair; 2]) {
     let revoked = crl_of.issue("revoked", "email:revoked@example.com");
     let kept = crl_of.issue("kept", "email:kept@example.com");
     crl_of.revoke(&revoked);
-    let crl = dir.path().join("list.crl");
-    std::fs::write(&crl, crl_of.crl(&[])).unwrap();
+    let crl = dir.write("list.crl", crl_of.crl(&[]));
     let to = format!("to: {url}\n");
     let routes = [
         route(

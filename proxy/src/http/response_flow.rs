@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    fmt,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -18,7 +19,7 @@ pub(crate) const SEND_STALL: Duration = Duration::from_secs(60);
 /// poll, has a piece of the response and did not ask for the next. In HTTP/2 the end of a response counts
 /// as its last piece until h2 has sent what is before it. So a response that is read at once costs no
 /// timer.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct ResponseFlow {
     step: Cell<ResponseStep>,
     cut_off: Cell<Option<Limit>>,
@@ -26,6 +27,12 @@ pub(crate) struct ResponseFlow {
     cuts_all: Cell<bool>,
     /// What of the response waits for the client's windows, if that is new.
     unsent: Cell<Option<Rc<UnsentData>>>,
+}
+
+impl fmt::Debug for ResponseFlow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFlow").field("step", &self.step).finish_non_exhaustive()
+    }
 }
 
 /// What the last poll did with its response.
