@@ -109,8 +109,7 @@ fn works(command: &str) -> bool {
     let quiet = command.strip_suffix(" --nocapture").unwrap_or(command);
     if let Some(command) = quiet.strip_suffix(" -- --ignored") {
         let test = command.strip_prefix("cargo test --package portcullis-tests --test ");
-        return test
-            .is_some_and(|test| document(&format!("tests/tests/{test}.rs")).contains("#[ignore"));
+        return test.is_some_and(|test| source_of(test).contains("#[ignore"));
     }
     let more = ["PORTCULLIS_TEST_RELOADS=1000 ", "PORTCULLIS_SIMULATIONS=100 "];
     let command = more.iter().find_map(|more| command.strip_prefix(more)).unwrap_or(command);
@@ -131,6 +130,16 @@ fn documents_in(directory: &str) -> impl Iterator<Item = (String, String)> {
         let document = document(&name);
         (name, document)
     })
+}
+
+/// The source of a program of tests: a file, or all files of a directory.
+fn source_of(test: &str) -> String {
+    let directory = root().join("tests/tests").join(test);
+    let Ok(entries) = fs::read_dir(directory) else {
+        return document(&format!("tests/tests/{test}.rs"));
+    };
+    let files = entries.flatten().map(|entry| fs::read_to_string(entry.path()));
+    files.collect::<Result<_, _>>().expect("files of Rust")
 }
 
 fn document(name: &str) -> String {
