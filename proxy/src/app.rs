@@ -170,9 +170,7 @@ impl App {
         let (supervision, location) = (Supervision::of_environment(), source.location().clone());
         let kept = KeptListeners::of(inherited_descriptors());
         let mut listeners = listeners::bind(&config, cores.len(), kept)?;
-        if let Some(predecessor) = &predecessor {
-            predecessor.warn_of_lost_addresses(&listeners.addresses());
-        }
+        predecessor.iter().for_each(|it| it.warn_of_lost_addresses(&listeners.addresses()));
         let (mut compiler, mut health) =
             compiler(&config, &metrics, cores.len(), &descriptors, predecessor.as_ref())?;
         let Compiled { snapshot, parts, access, settings, facts, renewable } =

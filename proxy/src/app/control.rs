@@ -119,65 +119,51 @@ impl App {
     async fn follow(&mut self, received: ReceivedOrder) -> Option<StopReason> {
         let process = received.request.process;
         match received.request.order {
-            Order::Leave => {
-                self.stop_catchers();
-                let successor = u32::try_from(process).ok().filter(|id| *id > 0);
-                self.hand_supervision_over(successor).await;
-                self.conclude_upgrade(successor);
-                // The process that gave the order reads the state once it has the answer.
-                let is_state_written = self.identity.hand_state_over().await;
-                received.answer(Ok(Acknowledgment::Draining { is_state_written }));
-                Some(replaced("socket", Some(process)))
-            }
-            Order::DrainWorker { worker, drained } => {
-                let followed = self.steering.set_drained(worker, drained);
-                if followed.is_ok() {
-                    tracing::info!(
-                        worker,
-                        drained,
-                        process,
-                        "an operator has drained a worker, or put it back in use"
-                    );
-                }
-                let answer = followed.map(|()| Acknowledgment::Done);
-                received.answer(answer.map_err(|error| error.to_string()));
-                None
-            }
-            Order::EndSessions(_) => {
-                self.end_sessions(received);
-                None
-            }
-            Order::TellHealth => {
-                self.tell_health(received);
-                None
-            }
-            Order::TellAddresses => {
-                self.tell_addresses(received);
-                None
-            }
+            Order::Leave => return Some(self.leave(received).await),
+            Order::DrainWorker { worker, drained } => self.drain_worker(received, worker, drained),
+            Order::EndSessions(_) => self.end_sessions(received),
+            Order::TellHealth => self.tell_health(received),
+            Order::TellAddresses => self.tell_addresses(received),
             Order::LogLevel(order) => {
                 let state = self.log.follow(order, process);
                 received.answer(Ok(Acknowledgment::LogLevel(state)));
-                None
             }
-            Order::Reload => {
-                self.follow_reload(received);
-                None
-            }
-            Order::Upgrade => {
-                self.follow_upgrade(received);
-                None
-            }
+            Order::Reload => self.follow_reload(received),
+            Order::Upgrade => self.follow_upgrade(received),
             Order::CannotReplace(ref problem) => {
                 self.note_failed_successor(process, problem);
                 received.answer(Ok(Acknowledgment::Done));
-                None
             }
-            Order::TellWhetherServing => {
-                received.answer(Ok(Acknowledgment::Done));
-                None
-            }
+            Order::TellWhetherServing => received.answer(Ok(Acknowledgment::Done)),
         }
+        None
+    }
+
+    /// Leaves the place to the process that gives the order.
+    async fn leave(&mut self, received: ReceivedOrder) -> StopReason {
+        let process = received.request.process;
+        self.stop_catchers();
+        let successor = u32::try_from(process).ok().filter(|id| *id > 0);
+        self.hand_supervision_over(successor).await;
+        self.conclude_upgrade(successor);
+        // The process that gave the order reads the state once it has the answer.
+        let is_state_written = self.identity.hand_state_over().await;
+        received.answer(Ok(Acknowledgment::Draining { is_state_written }));
+        replaced("socket", Some(process))
+    }
+
+    fn drain_worker(&self, received: ReceivedOrder, worker: u32, drained: bool) {
+        let followed = self.steering.set_drained(worker, drained);
+        if followed.is_ok() {
+            tracing::info!(
+                worker,
+                drained,
+                process = received.request.process,
+                "an operator has drained a worker, or put it back in use"
+            );
+        }
+        let answer = followed.map(|()| Acknowledgment::Done);
+        received.answer(answer.map_err(|error| error.to_string()));
     }
 
     /// Tells the process that takes the place of this one what is known of endpoints.
