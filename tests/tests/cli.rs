@@ -467,7 +467,6 @@ fn words_of_other_programs_get_a_tip() {
     for (typed, tip) in [
         ("-t", "tip: `portcullis check`"),
         ("-s reload", "tip: a changed file is loaded by itself"),
-        ("reload", "tip: a changed file is loaded by itself"),
         ("stop", "tip: `systemctl stop portcullis`, or SIGTERM"),
         ("start", "tip: `portcullis run`"),
     ] {

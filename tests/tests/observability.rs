@@ -337,7 +337,9 @@ fn metrics_address_serves_metrics_behind_its_password() {
     let port = free_port();
     let backend = Backend::text("x");
     let proxy = Proxy::config()
-        .global(&format!("metrics_address: 127.0.0.1:{port}\nmetrics_basic_auth: cHJvbTpzZWNyZXQ="))
+        .global(&format!(
+            "metrics_address: 127.0.0.1:{port}\nmetrics_basic_auth: cHJvbTpodW50ZXIyMg=="
+        ))
         .forward("app", &backend.url(), "")
         .start();
     let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
@@ -345,9 +347,9 @@ fn metrics_address_serves_metrics_behind_its_password() {
     assert_eq!(admin_get(address, "/metrics").map(|response| response.status), Some(401));
     let curl = |auth: &str| portcullis_tests::Curl::new(address, &url).args(["-u", auth]).ok();
     assert_eq!(curl("prom:wrong").status, 401);
-    let fetched = curl("prom:secret");
+    let fetched = curl("prom:hunter22");
     assert!(Metrics::parse(&fetched.text()).has("portcullis_build_info"));
-    assert!(!proxy.output().join("\n").contains("secret"));
+    assert!(!proxy.output().join("\n").contains("hunter22"));
 }
 
 #[test]
@@ -367,7 +369,7 @@ fn metrics_address_serves_metrics_over_tls() {
     let proxy = Proxy::config()
         .global(&format!(
             "metrics_address: 127.0.0.1:{port}\nmetrics_certificate_file: {cert}\n\
-             metrics_certificate_key_file: {key}\nmetrics_basic_auth: cHJvbTpzZWNyZXQ="
+             metrics_certificate_key_file: {key}\nmetrics_basic_auth: cHJvbTpodW50ZXIyMg=="
         ))
         .forward("app", &backend.url(), "")
         .start();
@@ -376,9 +378,9 @@ fn metrics_address_serves_metrics_over_tls() {
         portcullis_tests::Curl::new(address, &format!("https://localhost:{port}{path}"))
     };
     assert_eq!(curl("/metrics").ok().status, 401);
-    let fetched = curl("/metrics").args(["-u", "prom:secret"]).ok();
+    let fetched = curl("/metrics").args(["-u", "prom:hunter22"]).ok();
     assert!(Metrics::parse(&fetched.text()).has("portcullis_build_info"));
-    let status = curl("/status").args(["-u", "prom:secret"]).ok().status;
+    let status = curl("/status").args(["-u", "prom:hunter22"]).ok().status;
     assert_eq!(status, 404, "it serves metrics alone");
     assert!(admin_get(address, "/metrics").is_none_or(|plain| plain.status >= 400));
     proxy.assert_no_panic();

@@ -184,7 +184,13 @@ fn a_socket_is_removed_at_exit_or_by_the_next_process() {
     let dir = TempDir::new("runtime");
     let sockets_of = dir.path().join("portcullis");
     let config = || config("handoff").env("RUNTIME_DIRECTORY", &sockets_of.display().to_string());
-    let sockets = || std::fs::read_dir(&sockets_of).map_or(0, Iterator::count);
+    let is_socket = |entry: &std::fs::DirEntry| {
+        entry.path().extension().is_some_and(|extension| extension == "sock")
+    };
+    let sockets = || {
+        let entries = std::fs::read_dir(&sockets_of).into_iter().flatten().flatten();
+        entries.filter(is_socket).count()
+    };
     let mut proxy = config().start();
     until("its socket", || sockets() == 1);
     proxy.signal(Signal::TERM);

@@ -8,12 +8,12 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 const FOREIGN: [(&[&str], &str); 5] = [
     (&["-t", "-T", "test", "configtest"], "`portcullis check` checks the configuration"),
     (
-        &["reload", "-s"],
-        "a changed file is loaded by itself; `systemctl reload portcullis`, or SIGHUP, loads it at once",
+        &["-s"],
+        "a changed file is loaded by itself; `portcullis reload` loads it at once, and says what came of it",
     ),
     (
-        &["stop", "quit", "restart", "upgrade"],
-        "`systemctl stop portcullis`, or SIGTERM, drains and stops; `portcullis run --replace PID` \
+        &["stop", "quit", "restart"],
+        "`systemctl stop portcullis`, or SIGTERM, drains and stops; `portcullis upgrade` \
          starts the next process",
     ),
     (&["start", "serve", "proxy"], "`portcullis run` starts the proxy"),
