@@ -262,8 +262,9 @@ impl App {
             // It may take its time to answer; this process serves meanwhile.
             let identity = self.identity.clone();
             tokio::task::spawn_local(self.keep_listeners_after(async move {
-                let is_state_written = predecessor.finish().await;
-                identity.take_over_state(is_state_written).await;
+                let finished = predecessor.finish().await;
+                identity.take_over_state(finished == Some(true)).await;
+                finished.is_some()
             }));
         }
     }

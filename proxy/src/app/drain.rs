@@ -47,6 +47,7 @@ impl App {
         self.log_begin_of_drain(reason);
         self.tell_begin_of_drain(replaced);
         self.abandon_upgrade();
+        self.answer_reloads(u64::MAX, &Err("the process drains".to_owned()));
         self.stop_catchers();
         let kept = !replaced && self.supervision.store.is_used();
         // Our program may be the one that chooses among the listeners of another process too: it must
@@ -90,7 +91,7 @@ impl App {
         admin: &JoinHandle<()>,
     ) -> anyhow::Result<()> {
         match event {
-            DrainEvent::ProgressDue => self.tell_progress_of_drain(replaced),
+            DrainEvent::ProgressDue => self.tell_progress_of_drain(replaced, *told_to_stop),
             DrainEvent::WatchdogDue => self.look_after_workers(),
             // The service manager learns of that only when this process, its parent, has ended.
             DrainEvent::SuccessorCrashed(status) if self.supervision.manager.is_there() => {
@@ -107,6 +108,7 @@ impl App {
             }
             DrainEvent::Signal(SignalOrder::Stop(signal)) => {
                 *told_to_stop = true;
+                self.supervision.manager.extend_timeout(DRAIN_EXTENSION);
                 tracing::info!(signal, "already draining; another signal to stop stops at once");
             }
             DrainEvent::Signal(SignalOrder::ReopenLogs) => say_that_no_log_is_reopened(),
@@ -144,12 +146,15 @@ impl App {
         }
     }
 
-    fn tell_progress_of_drain(&self, replaced: bool) {
+    fn tell_progress_of_drain(&self, replaced: bool, told_to_stop: bool) {
         let (connections, requests) = self.metrics.active();
         tracing::info!(connections, requests, "still draining");
         if !replaced {
             let status = format!("draining, {connections} open connections");
             self.supervision.manager.status(&status);
+        }
+        // A service that stops waits for all of its processes.
+        if told_to_stop {
             self.supervision.manager.extend_timeout(DRAIN_EXTENSION);
         }
     }

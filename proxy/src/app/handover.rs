@@ -140,13 +140,13 @@ impl Predecessor {
     }
 
     /// Tells it to drain and exit; whether it said that its state is written, which only the socket can
-    /// tell.
-    pub(super) async fn finish(self) -> bool {
+    /// tell. `None` if it could not be told, and both processes serve.
+    pub(super) async fn finish(self) -> Option<bool> {
         let process = self.pid.as_raw_nonzero().get();
         match self.order().await {
             Ok(acknowledgment) => {
                 tracing::info!(process, "the old process drains and exits");
-                acknowledgment == Some(Acknowledgment::Draining { is_state_written: true })
+                Some(acknowledgment == Some(Acknowledgment::Draining { is_state_written: true }))
             }
             Err(error) => {
                 tracing::error!(
@@ -155,7 +155,7 @@ impl Predecessor {
                     "cannot tell the old process to drain, and both processes serve; send SIGTERM to \
                      the old one"
                 );
-                false
+                None
             }
         }
     }

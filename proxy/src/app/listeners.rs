@@ -38,7 +38,7 @@ impl KeptListeners {
     pub(super) fn of(inherited: Vec<InheritedDescriptor>) -> KeptListeners {
         let mut kept = KeptListeners::default();
         for InheritedDescriptor { name, descriptor } in inherited {
-            if !kept.names.contains(&name) {
+            if name.starts_with(NAME) && !kept.names.contains(&name) {
                 kept.names.push(name.clone());
             }
             match address_of_listener(&descriptor) {

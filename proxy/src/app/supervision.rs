@@ -75,10 +75,11 @@ impl App {
     }
 
     /// Gives the service manager the listeners of this process, once its predecessor does not accept
-    /// any more: nobody would accept at those of a process that ends before.
+    /// any more: nobody would accept at those of a process that ends before. If that one stays, it stays
+    /// the service manager's main process, with its own listeners.
     pub(super) fn keep_listeners_after(
         &self,
-        replaced: impl Future<Output = ()> + 'static,
+        replaced: impl Future<Output = bool> + 'static,
     ) -> impl Future<Output = ()> + 'static {
         let manager = self.supervision.manager.clone();
         let name = self.supervision.store.name().to_owned();
@@ -89,7 +90,9 @@ impl App {
         };
         let status = self.status_line();
         async move {
-            replaced.await;
+            if !replaced.await {
+                return;
+            }
             manager.main_process(std::process::id());
             manager.ready(&status);
             match sockets {

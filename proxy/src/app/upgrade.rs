@@ -9,7 +9,7 @@ use std::{
     ffi::OsString,
     io,
     os::fd::OwnedFd,
-    process::{Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::Duration,
 };
@@ -45,6 +45,12 @@ impl App {
             let process = pending.process;
             return received
                 .answer(Err(format!("process {process} is taking the place of this one")));
+        }
+        // Where it is the first process, as in a container, the kernel kills all others at its end.
+        if std::process::id() == 1 {
+            let hint = "the process is the first of its container, which ends with it: start another \
+                        container";
+            return received.answer(Err(hint.to_owned()));
         }
         match start(&self.location) {
             Ok((process, pidfd, ended)) => {
@@ -164,13 +170,30 @@ fn start(config: &ConfigLocation) -> io::Result<Started> {
     let mut child = spawned.map_err(|error| {
         io::Error::new(error.kind(), format!("cannot start {}: {error}", program.display()))
     })?;
-    let id = Pid::from_child(&child);
-    // It is not waited for yet, so its ID is its own.
-    let pidfd = pidfd_open(id, PidfdFlags::empty())?;
     let process = child.id();
-    let (ending, ended) = oneshot::channel();
-    thread::Builder::new().name("upgrade".to_owned()).spawn(move || {
-        let _ = ending.send(child.wait());
-    })?;
-    Ok((process, pidfd, ended))
+    // It is not waited for yet, so its ID is its own.
+    let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
+    let watched = pidfd.map_err(io::Error::from).and_then(|pidfd| {
+        let (ending, ended) = oneshot::channel();
+        let (handing, handed) = std::sync::mpsc::channel::<Child>();
+        thread::Builder::new().name("upgrade".to_owned()).spawn(move || {
+            if let Ok(mut child) = handed.recv() {
+                let _ = ending.send(child.wait());
+            }
+        })?;
+        Ok((pidfd, ended, handing))
+    });
+    match watched {
+        Ok((pidfd, ended, handing)) => {
+            // The thread waits for it.
+            let _ = handing.send(child);
+            Ok((process, pidfd, ended))
+        }
+        Err(error) => {
+            // Nobody would know when it ends.
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(error)
+        }
+    }
 }

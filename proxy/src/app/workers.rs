@@ -18,7 +18,7 @@ use tokio::sync::{
 use crate::{
     conn::{self, OpenConnections},
     identity::worker::IdentityHandle,
-    listener::Listener,
+    listener::{Listener, ListenerRole},
     observe::{Log, Metrics},
     steering::{Mailboxes, Steering},
     worker::{self, ProcessPhase, Snapshot, WorkerSpec},
@@ -131,7 +131,8 @@ impl Workers {
     /// The addresses at which each of them listens.
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
         let listeners = self.slots.first().map_or(&[][..], |slot| &slot.listeners);
-        listeners.iter().map(|listener| listener.address).collect()
+        let of_clients = listeners.iter().filter(|it| it.role == ListenerRole::Worker);
+        of_clients.map(|listener| listener.address).collect()
     }
 
     /// Their listeners.

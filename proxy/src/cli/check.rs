@@ -29,7 +29,8 @@ pub(super) struct Check {
     /// one object a line with `file`, `line`, `key`, `severity`, `message` and `hint`.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Check as this user, who can read fewer files than root: the one that the service runs as.
+    /// Check as this user, who can read fewer files than root: the one that the service runs as. Its
+    /// groups beside its own, such as `ssl-cert`, do not count here.
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
 }

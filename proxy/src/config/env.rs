@@ -66,10 +66,23 @@ const MIN_COMPARED_LEN: usize = 5;
 /// More differences than this make another name; one, if the name is short.
 const MAX_SLIPS: usize = 2;
 const MIN_LEN_FOR_TWO_SLIPS: usize = 10;
-/// Variables of others that are near to ours: those of OpenTelemetry, of web applications and shells.
-const FOREIGN: [&str; 7] =
-    ["CLIENT_ID", "CLIENT_IP", "CLIENT_URL", "LOGIN_URL", "LOGOUT_URL", "LOGLEVEL", "SERVICE"];
-const FOREIGN_PREFIX: &str = "OTEL_";
+/// Variables of others that are near to ours: those of web applications and shells.
+const FOREIGN: [&str; 12] = [
+    "CLIENT_CERT",
+    "CLIENT_ID",
+    "CLIENT_IP",
+    "CLIENT_URI",
+    "CLIENT_URL",
+    "HEADER",
+    "LOGIN_URL",
+    "LOGLEVEL",
+    "LOGOUT_URL",
+    "LOG_URL",
+    "ROUTER",
+    "SERVICE",
+];
+/// How the variables of others begin that are near to ours.
+const FOREIGN_PREFIXES: [&str; 7] = ["APP_", "GCP_", "GRPC_", "LDAP_", "OIDC_", "OTEL_", "SSH_"];
 
 /// Reports variables that are probably meant for a key and are misspelt. They would be silently
 /// ignored, and with them what they should protect.
@@ -79,7 +92,8 @@ fn report_misspelt(environment: &Environment, context: &LoadContext) {
         let Some(name) = name.to_str().filter(|name| name.len() >= MIN_COMPARED_LEN) else {
             continue;
         };
-        let is_foreign = FOREIGN.contains(&name) || name.starts_with(FOREIGN_PREFIX);
+        let is_foreign = FOREIGN.contains(&name)
+            || FOREIGN_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
         if value.is_empty() || is_foreign || known.iter().any(|known| known == name) {
             continue;
         }

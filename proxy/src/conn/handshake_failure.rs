@@ -86,7 +86,7 @@ impl HandshakeFailure {
     /// The TLS layer gave up; `asked` says whether the client was asked for a certificate.
     pub(super) fn of(failed: FailedHandshake, asked: bool) -> HandshakeFailure {
         let FailedHandshake { error, stream, rejection, alert } = failed;
-        if asked && is_closed(&error) {
+        if asked && rejection.is_none() && is_closed(&error) {
             return HandshakeFailure {
                 level: Level::Debug,
                 stream: Some(stream),

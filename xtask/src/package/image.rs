@@ -84,7 +84,9 @@ fn configure(tagged: &str, release: &Release) -> Result<()> {
     config.args(["--created", date.trim(), "--history.created", date.trim()]);
     config.args(["--config.entrypoint", "/usr/bin/portcullis", "--config.cmd", "run"]);
     config.args(["--config.env", "RUNTIME_DIRECTORY=/run/portcullis"]);
-    config.args(["--config.exposedports", "8443/tcp", "--config.volume", "/etc/portcullis"]);
+    // The installed configuration answers to this machine alone, which a container is not.
+    config.args(["--config.env", "ADDRESS=:8080"]);
+    config.args(["--config.exposedports", "8080/tcp", "--config.volume", "/etc/portcullis"]);
     config.args(["--config.stopsignal", "SIGTERM"]);
     run(&mut config)
 }

@@ -57,6 +57,10 @@ fn totals(out: &mut HtmlWriter, status: &StatusView, rates: &RatesSince<'_>) {
     let refused: u64 = status.refusals.iter().map(|refusal| refusal.count).sum();
     let errors: u64 = status.routes.iter().map(|route| route.errors).sum();
     let down = status.health.iter().filter(|endpoint| endpoint.state != EndpointHealthState::Up);
+    // An endpoint that is checked may also be one that requests could not reach.
+    let is_known = |endpoint: &str| status.health.iter().any(|known| known.endpoint == endpoint);
+    let unreachable = status.unreachable.iter().filter(|it| !is_known(&it.endpoint));
+    let down = down.count() + unreachable.count();
     out.markup("<section aria-labelledby=\"totals\">\n<h2 id=\"totals\">Now</h2>\n");
     out.markup("<dl class=\"tiles\">\n");
     for (name, value) in [
@@ -64,7 +68,7 @@ fn totals(out: &mut HtmlWriter, status: &StatusView, rates: &RatesSince<'_>) {
         ("Requests a second", rate(per_s)),
         ("Refused since the start", grouped(refused)),
         ("Errors since the start", grouped(errors)),
-        ("Endpoints down", grouped(down.count() as u64)),
+        ("Endpoints down", grouped(down as u64)),
         ("Routes", grouped(status.routes.len() as u64)),
     ] {
         out.markup("<div><dt>").markup(name).markup("</dt><dd>").text(&value);

@@ -11,6 +11,7 @@
 //! portcullis/1 end-sessions user "alice"       end all sessions of a user    portcullis/1 ended 3
 //! portcullis/1 end-sessions email "a@b.com"    the same, by address          portcullis/1 ended 3
 //! portcullis/1 tell-health         for a process that takes this one's place  portcullis/1 health JSON
+//! portcullis/1 tell-addresses      for the same: where clients connect     portcullis/1 addresses A B
 //! portcullis/1 log-level           say the level of the log      portcullis/1 log-level info info -
 //! portcullis/1 log-level debug 600      set it for 600 s    portcullis/1 log-level debug info 600
 //! portcullis/1 log-level configured     go back             portcullis/1 log-level info info -

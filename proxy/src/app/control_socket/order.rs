@@ -35,6 +35,8 @@ pub(in super::super) enum Order {
 
 /// The longest time that the answers to most orders take.
 const USUAL_TIME: Duration = Duration::from_secs(5);
+/// The process that leaves waits for the service manager and for its disk.
+const LEAVE_TIME: Duration = Duration::from_secs(20);
 /// A load of many routes on a busy machine may take half a minute. systemd waits for 90 seconds.
 const RELOAD_TIME: Duration = Duration::from_secs(80);
 /// What is more than the time of the new process.
@@ -118,6 +120,7 @@ impl Order {
     /// How long the process may take to answer.
     pub(super) fn time(&self) -> Duration {
         match self {
+            Order::Leave => LEAVE_TIME,
             Order::Reload => RELOAD_TIME,
             Order::Upgrade => UPGRADE_TIME,
             _ => USUAL_TIME,

@@ -54,9 +54,11 @@ impl FailedAttempt {
         copy: Option<Request<SentBody>>,
         was_sent: &mut bool,
     ) -> Result<Request<SentBody>, Box<FailedAttempt>> {
+        // The detail of the failure speaks of earlier attempts, not of this one.
+        let was_sent_before = *was_sent;
         *was_sent |= self.unsent.is_none() && !self.unprocessed;
         let again = self.unsent.take().or(copy.filter(|_| self.stale));
-        again.ok_or_else(|| Box::new(self.after(*was_sent)))
+        again.ok_or_else(|| Box::new(self.after(was_sent_before)))
     }
 
     /// The failure after earlier attempts. If one of them may have brought the request to the endpoint, it
