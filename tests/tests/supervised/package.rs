@@ -28,6 +28,7 @@ const FIRST: ([u8; 4], u16) = ([127, 0, 0, 1], 8080);
 const FORMER: &str = "/root/former.deb";
 const NEXT: &str = "/root/next.deb";
 const NEXT_VERSION: &str = "999";
+const WORKERS: usize = 4;
 const STATE: &str = "/var/lib/portcullis";
 
 /// A container that has two versions of the package as files, and neither of them installed.
@@ -89,13 +90,13 @@ impl Machine {
         assert_eq!(self.access(STATE), "700 portcullis:portcullis");
     }
 
-    fn configure(&self, more: &str) {
+    fn configure(&self, mode: &str, more: &str) {
         self.container.write(
             CONFIG,
             format!(
                 "address: \":443\"\n\
                  certificates: [{{cert: /etc/portcullis/cert.pem, key: /etc/portcullis/key.pem}}]\n\
-                 portcullis:\n  workers: 2\n\
+                 portcullis:\n  workers: {WORKERS}\n  steering: {{mode: {mode}}}\n\
                  routes:\n  - from: https://{HOST}\n    redirect: {{path_redirect: /there}}\n    \
                  allow_public_unauthenticated_access: true\n{more}"
             ),
@@ -103,7 +104,7 @@ impl Machine {
     }
 
     /// Replaces the first configuration by one for the clients.
-    fn serve_clients(&self) {
+    fn serve_clients(&self, mode: &str) {
         let pair = pki().server();
         for (path, content) in
             [("/etc/portcullis/cert.pem", &pair.cert), ("/etc/portcullis/key.pem", &pair.key)]
@@ -112,17 +113,19 @@ impl Machine {
             self.container.ok(&["chown", "root:portcullis", path]);
             self.container.ok(&["chmod", "640", path]);
         }
-        self.configure("");
+        self.configure(mode, "");
         self.container.ok(&["systemctl", "restart", UNIT]);
+        let status = self.container.property(UNIT, "StatusText");
+        assert!(status.contains(&format!("{WORKERS} workers, steering {mode}")), "{status}");
     }
 
     /// Installs a version under load; nothing may be lost.
-    fn replace(&self, act: &str, package: &str) {
+    fn replace(&self, mode: &str, act: &str, package: &str) {
         let process = self.main_process();
         let counted = under_load(|| {
             self.apt(&["install", package]);
         });
-        counted.print(&format!("{} | package | 2 | {act}", self.release));
+        counted.print(&format!("{} | {mode} | {WORKERS} | {act}", self.release));
         counted.verify(act, false, || self.container.log(UNIT));
         until("the new process to be the main one", || {
             ![process.as_str(), "0"].contains(&self.main_process().as_str())
@@ -171,11 +174,13 @@ fn a_life(release: &'static str) {
         machine.apt(&["install", FORMER]);
         machine.verify_first_install();
         let former = machine.installed_version();
-        machine.serve_clients();
-        machine.replace("apt install, a later version", NEXT);
-        assert_eq!(machine.installed_version(), NEXT_VERSION);
-        machine.replace("apt install, the former version", FORMER);
-        assert_eq!(machine.installed_version(), former);
+        for mode in ["kernel", "handoff"] {
+            machine.serve_clients(mode);
+            machine.replace(mode, "apt install, a later version", NEXT);
+            assert_eq!(machine.installed_version(), NEXT_VERSION);
+            machine.replace(mode, "apt install, the former version", FORMER);
+            assert_eq!(machine.installed_version(), former);
+        }
         an_invalid_configuration_keeps_the_process(&machine);
         a_service_that_is_disabled_stays_stopped(&machine);
         a_removal_keeps_what_a_purge_deletes(&machine);
@@ -186,20 +191,20 @@ fn a_life(release: &'static str) {
 
 fn an_invalid_configuration_keeps_the_process(machine: &Machine) {
     let process = machine.main_process();
-    machine.configure("bogus: [");
+    machine.configure("handoff", "bogus: [");
     let mut told = String::new();
     let counted = under_load(|| {
         let done = machine.apt(&["install", NEXT]);
         told = done.stdout + &done.stderr;
     });
     let act = "apt install, an invalid configuration";
-    counted.print(&format!("{} | package | 2 | {act}", machine.release));
+    counted.print(&format!("{} | handoff | {WORKERS} | {act}", machine.release));
     counted.verify(act, false, || machine.container.log(UNIT));
     assert!(told.contains("/etc/portcullis/config.yaml:"), "{told}");
     assert!(told.contains("the former version serves on"), "{told}");
     assert_eq!(machine.installed_version(), NEXT_VERSION);
     assert_eq!(machine.main_process(), process);
-    machine.configure("");
+    machine.configure("handoff", "");
     machine.container.ok(&["portcullis", "upgrade"]);
 }
 
@@ -263,6 +268,9 @@ fn an_address_in_use_fails_the_service_alone(machine: &Machine) {
     assert!(told.contains("the service did not start"), "{told}");
     let log = machine.container.log(UNIT);
     assert!(log.contains("127.0.0.1:8080"), "{log}");
+    if std::env::var_os("SHOW").is_some() {
+        println!("{told}\n=====\n{log}");
+    }
     drop(other);
     until("the service to start", || machine.runs());
     machine.verify_first_install();
