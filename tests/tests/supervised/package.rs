@@ -115,8 +115,10 @@ impl Machine {
         }
         self.configure(mode, "");
         self.container.ok(&["systemctl", "restart", UNIT]);
-        let status = self.container.property(UNIT, "StatusText");
-        assert!(status.contains(&format!("{WORKERS} workers, steering {mode}")), "{status}");
+        let steering = format!("steering {mode} (");
+        until(&steering, || {
+            self.container.run(&["portcullis", "status"]).stdout.contains(&steering)
+        });
     }
 
     /// Installs a version under load; nothing may be lost.
@@ -268,9 +270,6 @@ fn an_address_in_use_fails_the_service_alone(machine: &Machine) {
     assert!(told.contains("the service did not start"), "{told}");
     let log = machine.container.log(UNIT);
     assert!(log.contains("127.0.0.1:8080"), "{log}");
-    if std::env::var_os("SHOW").is_some() {
-        println!("{told}\n=====\n{log}");
-    }
     drop(other);
     until("the service to start", || machine.runs());
     machine.verify_first_install();
