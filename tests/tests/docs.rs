@@ -82,7 +82,8 @@ fn works(command: &str) -> bool {
         "cargo test --package portcullis-tests",
         "cargo test --package portcullis-tests --test reload_memory -- --nocapture",
     ];
-    const OTHERS: [&str; 9] = [
+    const OTHERS: [&str; 10] = [
+        "apt",
         "curl",
         "journalctl",
         "openssl",

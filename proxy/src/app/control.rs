@@ -4,6 +4,8 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use tokio::time::interval;
+
 use super::{
     App,
     control_socket::{Acknowledgment, ControlSocket, Order, ReceivedOrder},
@@ -38,6 +40,7 @@ enum ControlEvent {
     /// The level of the log by order is over.
     LogLevelOver,
     WatchdogDue,
+    SteeringChanged,
     UpgradeFailed(String),
     WorkerEnded(usize),
 }
@@ -57,9 +60,8 @@ impl App {
     /// Runs until told to stop. Needs to be within a `LocalSet`.
     pub(super) async fn control(&mut self) -> anyhow::Result<StopReason> {
         tokio::task::spawn_local(Resolver::run(Arc::clone(&self.names)));
-        let mut ticket_keys = tokio::time::interval(TICKET_KEY_CHECK);
-        let (mut expiry, mut expiry_log) =
-            (tokio::time::interval(EXPIRY_CHECK), ExpiryLog::default());
+        let (mut ticket_keys, mut expiry) = (interval(TICKET_KEY_CHECK), interval(EXPIRY_CHECK));
+        let mut expiry_log = ExpiryLog::default();
         self.become_ready();
         self.replace_predecessor();
         loop {
@@ -71,6 +73,7 @@ impl App {
                 _ = expiry.tick() => ControlEvent::ExpiryCheckDue,
                 () = self.log.over() => ControlEvent::LogLevelOver,
                 () = self.supervision.watchdog.due() => ControlEvent::WatchdogDue,
+                () = self.steering.cookies().changed() => ControlEvent::SteeringChanged,
                 reason = PendingUpgrade::failure(&mut self.upgrade) => {
                     ControlEvent::UpgradeFailed(reason)
                 }
@@ -110,6 +113,7 @@ impl App {
                 ControlEvent::LogLevelOver => self.log.go_back(),
                 ControlEvent::ExpiryCheckDue => expiry_log.look(&self.metrics),
                 ControlEvent::WatchdogDue => self.look_after_workers(),
+                ControlEvent::SteeringChanged => self.tell_status(),
                 ControlEvent::WorkerEnded(worker) => self.workers.restart(worker)?,
             }
         }
@@ -185,7 +189,7 @@ impl App {
             return self.tell_ready();
         };
         let metrics = Arc::clone(&self.metrics);
-        let (manager, status) = (self.supervision.manager.clone(), self.status_line());
+        let (manager, status) = (self.supervision.manager.clone(), self.service_status());
         tokio::task::spawn_local(async move {
             if tokio::time::timeout(limit, first_round).await.is_err() {
                 tracing::warn!(
@@ -195,7 +199,7 @@ impl App {
                 );
             }
             metrics.become_ready();
-            manager.ready(&status);
+            manager.ready(&status.to_string());
         });
     }
 

@@ -1,9 +1,12 @@
 //! What the service manager is told of this process, and what it keeps for the next one.
 
+use std::{fmt, sync::Arc};
+
 use super::{App, listeners, listeners::ListenerStore};
 use crate::{
-    observe::{CertificateUsage, Metrics},
+    observe::{CertificateUsage, Metrics, Readiness},
     service_manager::{ServiceManager, ServiceWatchdog},
+    steering::Steering,
 };
 
 /// The service manager, from the side of the control thread.
@@ -12,6 +15,8 @@ pub(super) struct Supervision {
     pub(super) manager: ServiceManager,
     pub(super) watchdog: ServiceWatchdog,
     pub(super) store: ListenerStore,
+    /// Why the last load was rejected, if it was.
+    rejected: Option<String>,
 }
 
 impl Supervision {
@@ -22,41 +27,69 @@ impl Supervision {
             watchdog: ServiceWatchdog::new(manager.clone()),
             store: ListenerStore::new(manager.clone()),
             manager,
+            rejected: None,
         }
     }
 }
 
-impl App {
-    /// What `systemctl status` shows, in one line.
-    pub(super) fn status_line(&self) -> String {
+/// What `systemctl status` shows, in one line. The steering mode and the certificates are those of the
+/// moment in which it is written.
+pub(super) struct ServiceStatus {
+    steering: Arc<Steering>,
+    metrics: Arc<Metrics>,
+    routes: usize,
+    workers: usize,
+    rejected: Option<String>,
+}
+
+impl fmt::Display for ServiceStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (mode, generation) = (self.steering.mode().as_str(), self.metrics.generation());
-        let (routes, workers) = (self.settings.routes, self.workers.len());
-        let mut line = format!(
+        let ServiceStatus { routes, workers, .. } = self;
+        write!(
+            f,
             "serving: generation {generation}, {routes} routes, {workers} workers, steering {mode}"
-        );
+        )?;
         if let Some(end) = first_end(&self.metrics) {
-            line += &format!("; the first certificate ends {end}");
+            write!(f, "; the first certificate ends {end}")?;
         }
-        line
+        if let Some(problem) = &self.rejected {
+            write!(f, "; the last reload was rejected: {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl App {
+    /// What `systemctl status` shows.
+    pub(super) fn service_status(&self) -> ServiceStatus {
+        ServiceStatus {
+            steering: Arc::clone(&self.steering),
+            metrics: Arc::clone(&self.metrics),
+            routes: self.settings.routes,
+            workers: self.workers.len(),
+            rejected: self.supervision.rejected.clone(),
+        }
     }
 
     /// Tells the service manager that this process serves.
     pub(super) fn tell_ready(&self) {
         if self.supervision.manager.is_there() {
-            self.supervision.manager.ready(&self.status_line());
+            self.supervision.manager.ready(&self.service_status().to_string());
+        }
+    }
+
+    /// Tells the service manager the status, after a change of it.
+    pub(super) fn tell_status(&self) {
+        if self.supervision.manager.is_there() && self.metrics.readiness() == Readiness::Ready {
+            self.supervision.manager.status(&self.service_status().to_string());
         }
     }
 
     /// Tells the service manager that a load has ended. The process serves, whatever the verdict is.
-    pub(super) fn tell_reloaded(&self, verdict: &Result<u64, String>) {
-        if !self.supervision.manager.is_there() {
-            return;
-        }
-        let mut status = self.status_line();
-        if let Err(problem) = verdict {
-            status += &format!("; the last reload was rejected: {problem}");
-        }
-        self.supervision.manager.ready(&status);
+    pub(super) fn tell_reloaded(&mut self, verdict: &Result<u64, String>) {
+        self.supervision.rejected = verdict.as_ref().err().cloned();
+        self.tell_ready();
     }
 
     /// Looks after the workers for the service manager's watchdog.
@@ -88,13 +121,13 @@ impl App {
         } else {
             Ok(Vec::new())
         };
-        let status = self.status_line();
+        let status = self.service_status();
         async move {
             if !replaced.await {
                 return;
             }
             manager.main_process(std::process::id());
-            manager.ready(&status);
+            manager.ready(&status.to_string());
             match sockets {
                 Ok(sockets) => listeners::keep(&manager, &name, &sockets),
                 Err(error) => tracing::warn!(%error, "the service manager keeps no listeners"),

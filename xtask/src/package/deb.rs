@@ -26,6 +26,8 @@ pub(super) fn build(tree: &Path, directory: &Path, release: &Release) -> Result<
 
     let name = format!("portcullis_{}_{architecture}.deb", release.version);
     let package = directory.join(&name);
+    // Whatever the umask was.
+    run(command("chmod").args(["-R", "u=rwX,go=rX"]).arg(tree))?;
     let mut deb = command("dpkg-deb");
     deb.env("SOURCE_DATE_EPOCH", release.time.to_string());
     run(deb.args(["--build", "--root-owner-group"]).arg(tree).arg(&package))?;
@@ -36,8 +38,7 @@ pub(super) fn build(tree: &Path, directory: &Path, release: &Release) -> Result<
 
 fn control(tree: &Path, architecture: &str, release: &Release) -> Result<String> {
     let glibc = elf::glibc_version(&tree.join("usr/bin/portcullis"))?;
-    let size = said_by(command("du").args(["-sk", "--apparent-size"]).arg(tree))?;
-    let size = size.split_whitespace().next().context("du prints a size")?.to_owned();
+    let size = installed_size_kib(tree)?;
     Ok(format!(
         "Package: portcullis\n\
          Version: {}\n\
@@ -56,6 +57,21 @@ fn control(tree: &Path, architecture: &str, release: &Release) -> Result<String>
          server name to one of the io_uring workers.\n",
         release.version
     ))
+}
+
+/// As dpkg-gencontrol counts it, so that it is the same on every file system: whole KiB for each file,
+/// and one for each directory.
+fn installed_size_kib(tree: &Path) -> Result<u64> {
+    let mut size_kib = 0;
+    for entry in fs::read_dir(tree)? {
+        let entry = entry?;
+        size_kib += if entry.file_type()?.is_dir() {
+            1 + installed_size_kib(&entry.path())?
+        } else {
+            entry.metadata()?.len().div_ceil(1024)
+        };
+    }
+    Ok(size_kib)
 }
 
 /// MD5 sums of all files but those of the package's own directory, as dpkg verifies them.

@@ -9,6 +9,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
+use tokio::sync::Notify;
 
 use super::{CookieSource, NoCookies};
 
@@ -24,6 +25,7 @@ pub(crate) struct CookieState {
     /// Whether catchers were in use at any time.
     was_used: AtomicBool,
     keeper: OnceLock<Thread>,
+    changed: Notify,
 }
 
 impl CookieState {
@@ -56,6 +58,12 @@ impl CookieState {
         };
         self.problem.store(problem);
         self.source.store(source as u8, Relaxed);
+        self.changed.notify_one();
+    }
+
+    /// Waits until the source has been set since the last call. For one task. Cancel-safe.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     /// Whether this is the first time that it is asked.

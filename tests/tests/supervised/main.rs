@@ -2,19 +2,14 @@
 //! its place. Run by `cargo xtask supervised`, which makes the containers' trees; CI has none.
 #![expect(clippy::print_stdout, reason = "the result is a table for people")]
 
-use std::{
-    fs,
-    net::SocketAddr,
-    path::PathBuf,
-    process::Command,
-    thread,
-    time::{Duration, Instant},
-};
+mod load;
+mod package;
 
+use std::{fs, net::SocketAddr, path::PathBuf, process::Command, time::Instant};
+
+use load::{Counted, HOST, in_a_network, under_load};
 use portcullis_tests::{
-    ConnectingClients, Container, LostConnection, Raw, StopAtEnd,
-    netns::private,
-    pki,
+    Container, Raw, pki,
     process::run,
     proxy::binary,
     tempdir::{TempDir, target_dir},
@@ -24,10 +19,8 @@ use portcullis_tests::{
 use rustix::thread::{CapabilitySet, capabilities};
 
 const UNIT: &str = "portcullis.service";
-const HOST: &str = "app.localhost.pomerium.io";
 const PROGRAM: &str = "/usr/bin/portcullis";
 const CONFIG: &str = "/etc/portcullis/config.yaml";
-const CLIENTS: usize = 6;
 
 /// Twice their rings fit into the memory that Debian lets a user lock.
 const FEW_WORKERS: usize = 16;
@@ -104,61 +97,11 @@ impl Service {
     }
 }
 
-/// What became of the connections during one act.
-struct Counted {
-    served: usize,
-    /// Begun after the act began.
-    lost: Vec<LostConnection>,
-    /// Begun before it.
-    died: Vec<LostConnection>,
-    took: Duration,
-}
-
-impl Counted {
-    /// Connections from before that time were the process's own, and died with it.
-    fn forgive_before(&mut self, time: Instant) {
-        let lost = std::mem::take(&mut self.lost);
-        let (died, lost): (Vec<_>, Vec<_>) = lost.into_iter().partition(|it| it.begun < time);
-        self.died.extend(died);
-        self.lost = lost;
-    }
-}
-
-/// Does something under load. The clients go on until 200 more connections are served.
-fn under_load(act: impl FnOnce()) -> Counted {
-    let v4 = SocketAddr::from(([127, 0, 0, 1], 443));
-    let v6 = SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 443));
-    let clients = ConnectingClients::of(HOST);
-    let (mut begun, mut took) = (Instant::now(), Duration::ZERO);
-    let lost: Vec<LostConnection> = thread::scope(|scope| {
-        let _stop = StopAtEnd(&clients);
-        let threads: Vec<_> =
-            (0..CLIENTS).map(|_| scope.spawn(|| clients.run(&[v4, v6]))).collect();
-        clients.wait_for(100);
-        begun = Instant::now();
-        act();
-        took = begun.elapsed();
-        clients.wait_for(200);
-        clients.stop();
-        threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
-    });
-    let (died, lost) = lost.into_iter().partition(|lost| lost.begun < begun);
-    Counted { served: clients.served(), lost, died, took }
-}
-
 /// Prints a line of the table, and checks that nothing was lost that should not be.
 fn report(service: &Service, act: &str, counted: &Counted, may_die: bool) {
     let Service { release, mode, workers, .. } = service;
-    let Counted { served, lost, died, took } = counted;
-    println!(
-        "| {release} | {mode} | {workers} | {act} | {served} | {} | {} | {} ms |",
-        lost.len(),
-        died.len(),
-        took.as_millis()
-    );
-    let log = || service.container.log(UNIT);
-    assert!(lost.is_empty(), "{act}: {lost:#?}\n{}", log());
-    assert!(may_die || died.is_empty(), "{act}: {died:#?}\n{}", log());
+    counted.print(&format!("{release} | {mode} | {workers} | {act}"));
+    counted.verify(act, may_die, || service.container.log(UNIT));
 }
 
 /// Restart, upgrade and SIGKILL under load, each twice.
@@ -274,20 +217,13 @@ fn a_successor_that_crashes_at_once_is_restarted(service: &Service) {
     drop(kept);
 }
 
-fn in_a_network(inside: impl FnOnce() + Send) {
-    private(|network| {
-        network.sysctl("ipv4/tcp_migrate_req", "1");
-        network.ip("link set lo mtu 1500"); // a SYN cookie does not keep loopback's segment size
-        inside();
-    });
-}
-
 /// All acts in one mode.
 fn supervised(release: &'static str, mode: &'static str, workers: usize) {
     in_a_network(|| {
         let service = Service::start(release, mode, workers);
-        let status = service.container.property(UNIT, "StatusText");
-        assert!(status.contains(&format!("{workers} workers, steering {mode}")), "{status}");
+        // Kernel steering begins with the first round of the SYN catchers.
+        let steering = format!("{workers} workers, steering {mode}");
+        until(&steering, || service.container.property(UNIT, "StatusText").contains(&steering));
         nothing_is_lost(&service);
     });
 }
