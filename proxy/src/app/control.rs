@@ -369,6 +369,7 @@ fn warn_of_restart(old: &ControlSettings, new: &ControlSettings) {
         ("http_redirect_addr", old.listen.redirect_address != new.listen.redirect_address),
         ("portcullis.workers", old.workers != new.workers),
         ("portcullis.admin_address", old.admin_address != new.admin_address),
+        ("metrics_address", old.metrics_address != new.metrics_address),
         ("portcullis.core_dumps", old.core_dumps != new.core_dumps),
         ("portcullis.steering.mode", old.steering_mode != new.steering_mode),
     ];

@@ -32,9 +32,9 @@ or access (`ca`, `crl`, `cert`, `tls`, `mtls`, `ssl`, `allow...`, `deny...`) or 
 own sections (below `portcullis`). With a mistake, the process does not start; on reload, the old
 configuration stays in use.
 
-Changes take effect at once, but for `address`, `http_redirect_addr`, `portcullis.admin_address`,
-`portcullis.core_dumps`, `portcullis.steering.mode` and `portcullis.workers`: a reload says that these
-take effect at the next start.
+Changes take effect at once, but for `address`, `http_redirect_addr`, `metrics_address`,
+`portcullis.admin_address`, `portcullis.core_dumps`, `portcullis.steering.mode` and `portcullis.workers`:
+a reload says that these take effect at the next start.
 ";
 
 const NOT_YET: &str = "
