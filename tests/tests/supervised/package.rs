@@ -51,7 +51,7 @@ impl Machine {
     /// Runs apt as an administrator does; the container has no network, so recommended packages stay
     /// away.
     fn apt(&self, arguments: &[&str]) -> Finished {
-        let apt = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "--yes"];
+        let apt = ["env", "DEBIAN_FRONTEND=noninteractive", "apt", "--yes"];
         let more = ["--no-install-recommends", "--allow-downgrades"];
         let done = self.container.run(&[&apt[..], &more, arguments].concat());
         assert_eq!(done.code, Some(0), "{arguments:?}: {}{}", done.stdout, done.stderr);
@@ -175,6 +175,7 @@ fn a_life(release: &'static str) {
         let machine = Machine::boot(release);
         machine.apt(&["install", FORMER]);
         machine.verify_first_install();
+        machine.container.ok(&["portcullis", "check", "--user", "portcullis"]);
         let former = machine.installed_version();
         for mode in ["kernel", "handoff"] {
             machine.serve_clients(mode);
