@@ -67,13 +67,12 @@ const MIN_COMPARED_LEN: usize = 5;
 const MAX_SLIPS: usize = 2;
 const MIN_LEN_FOR_TWO_SLIPS: usize = 10;
 /// Variables of others that are near to ours: those of web applications and shells.
-const FOREIGN: [&str; 12] = [
+const FOREIGN: [&str; 11] = [
     "CLIENT_CERT",
     "CLIENT_ID",
     "CLIENT_IP",
     "CLIENT_URI",
     "CLIENT_URL",
-    "HEADER",
     "LOGIN_URL",
     "LOGLEVEL",
     "LOGOUT_URL",

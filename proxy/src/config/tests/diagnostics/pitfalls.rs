@@ -172,8 +172,14 @@ fn a_variable_that_is_nearly_one_of_a_key_is_an_error() {
         );
         assert_eq!(with(name), [expected]);
     }
-    for name in ["CLIENT_URL", "LOGOUT_URL", "OTEL_BLRP_SCHEDULE_DELAY", "KUBERNETES_SERVICE_PORT"]
-    {
+    for name in [
+        "CLIENT_URL",
+        "LOGOUT_URL",
+        "OIDC_CLIENT_ID",
+        "APP_CLIENT_ID",
+        "OTEL_BLRP_SCHEDULE_DELAY",
+        "KUBERNETES_SERVICE_PORT",
+    ] {
         assert!(Dir::new().load(&with_certificate(ROUTE), &[(name, "x")]).is_ok(), "{name}");
     }
     let loaded = Dir::new()
