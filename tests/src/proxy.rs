@@ -414,7 +414,7 @@ impl Proxy {
     /// # Panics
     /// When they are not served.
     pub fn metrics(&self) -> Metrics {
-        let response = self.admin("/metrics").expect("an answer to /metrics");
+        let response = eventually("an answer to /metrics", || self.admin("/metrics"));
         assert_eq!(response.status, 200, "{}", response.text());
         Metrics::parse(&response.text())
     }
@@ -436,7 +436,8 @@ impl Proxy {
     /// # Panics
     /// When it is not served or not JSON.
     pub fn status(&self) -> Value {
-        let text = self.admin("/status").expect("an answer to /status").text();
+        // A process that was replaced may take the question and close.
+        let text = eventually("an answer to /status", || self.admin("/status")).text();
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 

@@ -31,8 +31,11 @@ fn forward(urls: &[String], more: &str) -> Config {
 }
 
 fn health(proxy: &Proxy, backend: &Backend) -> Value {
+    health_in(&proxy.status(), backend)
+}
+
+fn health_in(status: &Value, backend: &Backend) -> Value {
     let name = backend.address().to_string();
-    let status = proxy.status();
     let all = status["health"].as_array().expect("a list");
     all.iter().find(|view| view["endpoint"] == name).expect("the endpoint").clone()
 }
@@ -165,13 +168,14 @@ fn a_process_that_takes_the_place_of_another_knows_what_that_one_knew() {
     // Its own checks hang for a minute: it is ready, and knows.
     let proxy = former.replace(config);
     // Until the former process has closed the address, it may get the question, and close then.
-    until("its own status", || {
-        let answer = proxy.admin("/status").filter(|answer| answer.status == 200);
-        let status = answer.and_then(|it| serde_json::from_str::<Value>(&it.text()).ok());
-        status.is_some_and(|it| it["pid"] != former_pid && it["state"] == "ready")
+    let status = eventually("its own status", || {
+        let answer = proxy.admin("/status").filter(|answer| answer.status == 200)?;
+        let status: Value = serde_json::from_str(&answer.text()).ok()?;
+        (status["pid"] != former_pid && status["state"] == "ready").then_some(status)
     });
-    assert_eq!(health(&proxy, &down)["state"], "down");
-    assert_eq!(health(&proxy, &down)["last_error"], "status 503");
+    let health = health_in(&status, &down);
+    assert_eq!(health["state"], "down");
+    assert_eq!(health["last_error"], "status 503");
     for _ in 0..20 {
         assert_eq!(proxy.curl("app", "/").ok().text(), "other");
     }
