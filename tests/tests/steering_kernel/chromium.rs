@@ -43,7 +43,7 @@ fn hellos(large_packets: bool, merging: bool) -> Option<(f64, f64)> {
 }
 
 #[test]
-#[ignore = "a measurement"]
+#[ignore = "starts Chromium many times to count hellos; CONTRIBUTING names the command"]
 fn hellos_of_chromium_are_steered_if_the_first_segment_has_the_name() {
     for (large_packets, merging) in [(false, false), (false, true), (true, false), (true, true)] {
         let Some((steered, truncated)) = hellos(large_packets, merging) else { return };

@@ -122,7 +122,7 @@ fn downloads(network: &Network) -> [Vec<f64>; 2] {
 }
 
 #[test]
-#[ignore = "a measurement"]
+#[ignore = "downloads 100 MiB ten times, as a far client; CONTRIBUTING names the command"]
 fn a_far_client_without_timestamps_downloads_as_fast_as_without_steering() {
     in_network(|network| {
         let [none, kernel] = downloads(network);
