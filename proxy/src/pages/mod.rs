@@ -27,4 +27,6 @@ pub(crate) use sign_in::{AskedProgram, ShortLivedReason, SignInPage, SignedInPer
 pub(crate) use url::{ImageUrl, PageUrl};
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;

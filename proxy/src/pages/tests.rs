@@ -9,6 +9,7 @@ use super::{
     page::STYLE,
     *,
 };
+use crate::pages::testing::elements;
 
 /// What an attacker would like to see on a page.
 const MARKUP: [&str; 4] = ["<script>alert(1)</script>", "</pre><img src=x>", "\"><img>", "'><b>"];
@@ -38,25 +39,6 @@ fn body(response: &Response<Bytes>) -> &str {
 fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
     let (_, rest) = text.split_once(start).unwrap_or_else(|| panic!("no {start} in {text}"));
     rest.split_once(end).unwrap_or_else(|| panic!("no {end} in {text}")).0
-}
-
-/// The names of the elements of a document, and a panic if they are not closed in order.
-fn elements(html: &str) -> Vec<&str> {
-    let (mut open, mut all) = (Vec::new(), Vec::new());
-    for tag in html.split('<').skip(1).map(|rest| rest.split_once('>').unwrap().0) {
-        let name = tag.split([' ', '\n']).next().unwrap();
-        match name.strip_prefix('/') {
-            Some(name) => assert_eq!(open.pop(), Some(name), "{html}"),
-            None => {
-                all.push(name);
-                if !tag.ends_with('/') && !["meta", "!DOCTYPE", "link", "img"].contains(&name) {
-                    open.push(name);
-                }
-            }
-        }
-    }
-    assert!(open.is_empty(), "{open:?} stay open: {html}");
-    all
 }
 
 #[test]

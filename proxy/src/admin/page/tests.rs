@@ -1,6 +1,7 @@
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::pages::testing::elements;
 use crate::{
     admin::rates::RateHistory,
     observe::{
@@ -74,25 +75,6 @@ fn with_routes(routes: u64) -> StatusView {
         ..RouteView::default()
     };
     StatusView { uptime_s: 100, routes: (0..routes).map(route).collect(), ..StatusView::default() }
-}
-
-/// The names of the elements, and a panic if they are not closed in order.
-fn elements(html: &str) -> Vec<&str> {
-    let (mut open, mut all) = (Vec::new(), Vec::new());
-    for tag in html.split('<').skip(1).map(|rest| rest.split_once('>').unwrap().0) {
-        let name = tag.split([' ', '\n']).next().unwrap();
-        match name.strip_prefix('/') {
-            Some(name) => assert_eq!(open.pop(), Some(name), "{html}"),
-            None => {
-                all.push(name);
-                if !["meta", "!DOCTYPE"].contains(&name) {
-                    open.push(name);
-                }
-            }
-        }
-    }
-    assert!(open.is_empty(), "{open:?} stay open: {html}");
-    all
 }
 
 #[test]
